@@ -1,0 +1,58 @@
+# Tachometer. `make` lists the targets.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X tachometer/pkg/version.version=$(VERSION)
+GOLANGCI := go tool -modfile=test/tools/go.mod golangci-lint
+CLUSTER := go -C test/cluster run ./cmd/cluster
+# Packages whose tests start a cluster; they run after the others, one at a time, so that neither disturbs the other's timing.
+CLUSTER_TESTS := ./test/image/... ./test/e2e/...
+UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/e2e%,$(shell go list ./...))
+
+.DEFAULT_GOAL := help
+.PHONY: help build test unit cluster-test e2e lint verify update bench demo demo-down images deps clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the programs into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+test: unit cluster-test e2e ## everything: unit, fuzz seeds, golden, integration and end-to-end, with the race detector
+
+unit: deps ## tests that need no cluster, with the race detector
+	go test -race -timeout 10m $(UNIT_TESTS)
+
+cluster-test: deps ## tests of the local Kubernetes itself
+	go -C test/cluster test -race -timeout 30m ./...
+
+e2e: deps ## image and end-to-end tests on a real Kubernetes
+	go test -race -p 1 -timeout 40m $(CLUSTER_TESTS)
+
+lint: ## golangci-lint, pinned in test/tools/go.mod
+	$(GOLANGCI) run ./...
+	cd test/cluster && go tool -modfile=../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
+
+verify: ## generated files, module files and formatting are up to date
+	test/verify.sh
+
+update: ## rewrite what is generated: golden files, help text, metric list
+	go test $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+
+bench: ## benchmarks of the hot paths, each beside its peer
+	go test -run '^$$' -bench . -benchmem ./pkg/... ./test/bench/...
+
+demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down
+	go run ./test/demo
+
+demo-down: ## end what `KEEP=1 make demo` left
+	go run ./test/demo -down
+
+images: deps ## build the container images into out/
+	$(CLUSTER) build-image --context ../.. --target adapter --tag tachometer/adapter:dev --output ../../out/adapter.tar
+	$(CLUSTER) build-image --context ../.. --target sample --tag tachometer/sample:dev --output ../../out/sample.tar
+
+deps: ## install what the tests run for real (Debian, root), or say what is missing
+	@test/deps.sh
+
+clean: ## remove what was built here
+	rm -rf bin out

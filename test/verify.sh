@@ -1,0 +1,16 @@
+#!/bin/sh
+# Fails, naming what is out of date, if a generated or formatted file differs from what its source gives.
+set -eu
+cd "$(dirname "$0")/.."
+fail=0
+say() { echo "verify: $1" >&2; fail=1; }
+
+unformatted=$(gofmt -l cmd pkg test)
+[ -z "$unformatted" ] || say "not gofmt-ed: $unformatted"
+go mod tidy -diff >/dev/null || say "go.mod or go.sum: run 'go mod tidy'"
+go -C test/cluster mod tidy -diff >/dev/null || say "test/cluster/go.mod: run 'go mod tidy' there"
+go vet ./... || say "go vet ./..."
+go test -count=1 $(grep -rl --include='*_test.go' '"update"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') \
+	>/dev/null || say "golden files: run 'make update' and read the difference"
+[ "$fail" = 0 ] && echo "verify: all up to date"
+exit "$fail"
