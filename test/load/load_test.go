@@ -1,0 +1,196 @@
+package load
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestOfferedRateIsIndependentOfTheServer sends to a server that answers only when it is told to: the schedule must
+// not wait for it.
+func TestOfferedRateIsIndependentOfTheServer(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	context.AfterFunc(ctx, func() { close(release) })
+
+	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(200)}).Total()
+
+	if got.Sent < 190 || got.Sent > 200 {
+		t.Errorf("sent %d in a second at 200/s", got.Sent)
+	}
+	if got.OK != got.Sent || got.Failed != 0 {
+		t.Errorf("sent %d: %d ok, %d failed (%v)", got.Sent, got.OK, got.Failed, got.Causes)
+	}
+}
+
+func TestRequestsAreSpreadOverTargets(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	up := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer up.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+
+	got := Run(ctx, Options{Targets: fixed(up.URL, server.URL), Rate: constant(100), NewConnections: true})
+
+	good, bad := got.URLs[up.URL], got.URLs[server.URL]
+	if d := good.Sent - bad.Sent; d < 0 || d > 1 {
+		t.Errorf("%d and %d sent to two targets in turn", good.Sent, bad.Sent)
+	}
+	if good.OK != good.Sent || bad.Failed != bad.Sent || bad.Sent == 0 {
+		t.Errorf("counts: %+v and %+v", good, bad)
+	}
+	if diff := cmp.Diff(map[string]int{"404": bad.Sent}, bad.Causes); diff != "" {
+		t.Errorf("causes (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatCannotBeSentIsCounted(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	for _, tc := range []struct {
+		name    string
+		targets []string
+		sent    int
+	}{
+		{"no target", nil, 0},
+		{"too many in flight", []string{server.URL}, 3},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if tc.sent > 0 {
+			context.AfterFunc(ctx, func() { close(release) })
+		}
+		got := Run(ctx, Options{Targets: fixed(tc.targets...), Rate: constant(100), MaxInFlight: 3})
+		cancel()
+		// One more may find the slot that the end of the test frees.
+		if sent := got.Total().Sent; sent < tc.sent || sent > tc.sent+min(tc.sent, 1) || got.Unsent < 10 || got.Unsent > 20 {
+			t.Errorf("%s: %d sent, %d unsent", tc.name, got.Total().Sent, got.Unsent)
+		}
+	}
+}
+
+func TestRefusedConnectionIsAFailureWithItsCause(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(nil)
+	server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(100)}).Total()
+	if got.Failed == 0 || got.Causes["connection refused"] != got.Failed {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
+	t.Parallel()
+	start := time.Unix(0, 0)
+	for _, tc := range []struct {
+		name  string
+		steps []Step
+		late  time.Duration // how much later than asked every look comes
+		want  int
+	}{
+		{"constant", []Step{{Rate: 100}}, 0, 1000},
+		{"constant, asked late", []Step{{Rate: 100}}, 137 * time.Millisecond, 1000},
+		{"fast", []Step{{Rate: 50_000}}, 0, 500_000},
+		{"slow", []Step{{Rate: 0.5}}, 0, 5},
+		{"steps", []Step{{Rate: 10, For: 2 * time.Second}, {Rate: 300, For: 5 * time.Second}, {Rate: 0}}, 0, 1520},
+		{"nothing", []Step{{Rate: 0}}, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			rate, p, sent := StepRate(start, tc.steps), newPace(start), 0
+			for now := start; now.Before(start.Add(10 * time.Second)); {
+				due, wait := p.advance(now, rate(now))
+				sent += due
+				now = now.Add(wait + tc.late)
+			}
+			// What was due at the last look, and each step seen up to 5 ms late.
+			slack := 1 + int(float64(tc.want)/10*(maxWait+tc.late).Seconds())
+			if sent > tc.want+slack || sent < tc.want-slack {
+				t.Errorf("sent %d in 10 s, want %d ± %d", sent, tc.want, slack)
+			}
+		})
+	}
+}
+
+func TestPaceIsEven(t *testing.T) {
+	t.Parallel()
+	start := time.Unix(0, 0)
+	p, now, last := newPace(start), start, start
+	for range 10_000 {
+		due, wait := p.advance(now, 400)
+		if due > 1 {
+			t.Fatalf("%d requests at once at 400/s", due)
+		}
+		if due == 1 {
+			if gap := now.Sub(last); gap < 2400*time.Microsecond || gap > 2600*time.Microsecond {
+				t.Fatalf("gap %v at 400/s", gap)
+			}
+			last = now
+		}
+		now = now.Add(wait)
+	}
+}
+
+func TestParseSteps(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		text string
+		want []Step
+		err  string
+	}{
+		{"50", []Step{{Rate: 50}}, ""},
+		{"0.5:1m", []Step{{0.5, time.Minute}}, ""},
+		{"40:30s,400:1m,40", []Step{{40, 30 * time.Second}, {400, time.Minute}, {40, 0}}, ""},
+		{"", nil, `step "": "" is not a rate`},
+		{"-1", nil, `step "-1": "-1" is not a rate`},
+		{"NaN", nil, `step "NaN": "NaN" is not a rate`},
+		{"40,50", nil, `step "40": only the last may lack a duration`},
+		{"40:0s", nil, `step "40:0s": "0s" is not a duration above 0`},
+		{"40:x", nil, `step "40:x": "x" is not a duration above 0`},
+	} {
+		got, err := ParseSteps(tc.text)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" || text != tc.err {
+			t.Errorf("ParseSteps(%q): error %q, want %q (-want +got):\n%s", tc.text, text, tc.err, diff)
+		}
+	}
+}
+
+func FuzzParseSteps(f *testing.F) {
+	for _, seed := range []string{"50", "0.5:1m", "40:30s,400:1m,40", "1e300:1ns", ":", ","} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		steps, err := ParseSteps(text)
+		if err != nil {
+			return
+		}
+		start := time.Unix(0, 0)
+		if rate := StepRate(start, steps)(start); rate != steps[0].Rate {
+			t.Errorf("rate at the start is %v, want %v", rate, steps[0].Rate)
+		}
+	})
+}
+
+func fixed(urls ...string) func() []string { return func() []string { return urls } }
+
+func constant(rate float64) func(time.Time) float64 { return func(time.Time) float64 { return rate } }
