@@ -1,0 +1,145 @@
+// Package config is the typed configuration: defaults, a strict load that reports every fault at once, and hot reload.
+package config
+
+import (
+	"strconv"
+	"time"
+)
+
+// The apiVersion and kind of the native format.
+const (
+	APIVersion = "tachometer/v1alpha1"
+	Kind       = "AdapterConfig"
+)
+
+// ScrapeBackend is the name of the embedded backend, which scrapes by itself. No entry of backends may take it.
+const ScrapeBackend = "scrape"
+
+// Config is one whole configuration. Load and Default return it complete: every field that the file leaves
+// out has its default. It is not changed after that, so it may be read concurrently.
+type Config struct {
+	// Scrape says how targets are scraped, and within which bounds.
+	Scrape Scrape
+	// MaxAge is the age beyond which a value is not served, for rules that do not give their own.
+	MaxAge time.Duration
+	// MaxWindow is the longest span that an expression on the embedded backend may look back over; the
+	// store keeps samples for that long.
+	MaxWindow time.Duration
+	// Backends are the Prometheus-compatible servers, in file order.
+	Backends []Backend
+	// Rules are in file order. Without HasRules there are none and the built-in rules apply.
+	Rules []Rule
+	// HasRules tells that the file has rules of its own.
+	HasRules bool
+
+	lines map[string]int
+}
+
+// Scrape is how targets are scraped, and the bounds of that.
+type Scrape struct {
+	// Interval is the time between two scrapes of a target.
+	Interval time.Duration
+	// Timeout is the time that one scrape may take.
+	Timeout time.Duration
+	// MaxPageBytes bounds one page, after decompression.
+	MaxPageBytes int64
+	// MaxSamples bounds the demanded samples of one page.
+	MaxSamples int
+	// MaxLabels bounds the labels of one series.
+	MaxLabels int
+	// MaxSeries bounds the series that the store holds in all.
+	MaxSeries int
+	// MaxConcurrent bounds the scrapes under way at one time.
+	MaxConcurrent int
+}
+
+// Backend is one Prometheus-compatible server.
+type Backend struct {
+	// Name is what rules call it.
+	Name string
+	// URL is the server's base address; /api/v1/query is appended to its path.
+	URL string
+	// Refresh is the time between two refreshes of what is demanded.
+	Refresh time.Duration
+}
+
+// Rule is how one API metric is computed, as written, with defaults filled in.
+type Rule struct {
+	// Metric is the API metric's name; empty in a pattern rule.
+	Metric string
+	// Match is the pattern that an API metric's whole name matches; empty in an explicit rule.
+	Match string
+	// Except is a pattern of names that Match does not serve; it may be empty.
+	Except string
+	// Resource is what the metric is a metric of, as plural or plural.group; empty where External.
+	Resource string
+	// Query is the PromQL expression, as written.
+	Query string
+	// External tells a metric of external.metrics.k8s.io.
+	External bool
+	// Namespaced tells that the request's namespace becomes a matcher; nil where the file does not say.
+	Namespaced *bool
+	// Window is what $window stands for.
+	Window Window
+	// HasWindow tells that the file gives the window.
+	HasWindow bool
+	// Backend is what evaluates the expression: ScrapeBackend, or the name of one of Backends.
+	Backend string
+	// Aggregate is how an object's value follows from those of its pods.
+	Aggregate Aggregate
+	// OnMissing is what is served in place of a missing value; nil means an error.
+	OnMissing *float64
+	// AllowNegative permits negative values.
+	AllowNegative bool
+	// MaxAge is the age beyond which a value is not served.
+	MaxAge time.Duration
+}
+
+// Name is how logs and self-metrics call the rule: its metric, or its pattern.
+func (r *Rule) Name() string {
+	if r.Match != "" {
+		return r.Match
+	}
+	return r.Metric
+}
+
+// Window is the time span that $window stands for.
+type Window struct {
+	// Auto leaves the span to the embedded backend: the shortest that carries enough events.
+	Auto bool
+	// Duration is the span; zero where Auto.
+	Duration time.Duration
+}
+
+// String is the window as a configuration writes it.
+func (w Window) String() string {
+	if w.Auto {
+		return "auto"
+	}
+	return formatDuration(w.Duration)
+}
+
+// Aggregate is how an object's value follows from those of the pods that it selects.
+type Aggregate string
+
+// The ways to aggregate.
+const (
+	AggregateSum Aggregate = "sum"
+	AggregateAvg Aggregate = "avg"
+	AggregateMax Aggregate = "max"
+)
+
+// Line is the line of the file on which the value at path, such as rules[2].query, stands. For a value that
+// the file leaves out it is the line of the nearest enclosing one; for a configuration without file it is 0.
+func (c *Config) Line(path string) int {
+	for path != "" {
+		if n, ok := c.lines[path]; ok {
+			return n
+		}
+		path = parentPath(path)
+	}
+	return c.lines[""]
+}
+
+// RulePath is the path of rule i in messages.
+func RulePath(i int) string { return "rules[" + strconv.Itoa(i) + "]" }

@@ -1,0 +1,260 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// validator checks what no single value shows. It says nothing about values that were at fault already.
+type validator struct {
+	*decoder
+	c *Config
+}
+
+// wrong reports a fault at a path, unless there is one already.
+func (v *validator) wrong(path, format string, args ...any) {
+	if !v.failed[path] {
+		v.fault(path, v.c.Line(path), format, args...)
+	}
+}
+
+// given tells whether the file has the key.
+func (v *validator) given(path string) bool {
+	_, ok := v.lines[path]
+	return ok
+}
+
+func (v *validator) config() {
+	s := v.c.Scrape
+	if s.Timeout > s.Interval {
+		v.wrong("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
+			formatDuration(s.Timeout), formatDuration(s.Interval))
+	}
+	if v.c.MaxAge < s.Interval {
+		v.wrong("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+			formatDuration(v.c.MaxAge), formatDuration(s.Interval))
+	}
+	if least := shortestAuto * s.Interval; v.c.MaxWindow < least {
+		v.wrong("maxWindow", "%s is shorter than %d scrape intervals (%s), the least that window: auto chooses",
+			formatDuration(v.c.MaxWindow), shortestAuto, formatDuration(least))
+	}
+	for i := range v.c.Backends {
+		v.backend(i)
+	}
+	for i := range v.c.Rules {
+		v.rule(i)
+	}
+	v.duplicates()
+}
+
+const (
+	// shortestAuto is the shortest window of auto, in scrape intervals.
+	shortestAuto = 3
+	// rateIntervals: with fewer samples than this gives, there is no rate.
+	rateIntervals = 2
+)
+
+var backendName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (v *validator) backend(i int) {
+	b, path := v.c.Backends[i], fmt.Sprintf("backends[%d]", i)
+	switch {
+	case b.Name == "":
+		v.required(path+".name", "")
+	case b.Name == ScrapeBackend:
+		v.wrong(path+".name", "%s is the embedded backend's name", ScrapeBackend)
+	case !backendName.MatchString(b.Name):
+		v.wrong(path+".name", "%q: use lower-case letters, digits and -, at most 63", shorten(b.Name))
+	}
+	for j, other := range v.c.Backends[:i] {
+		if b.Name != "" && other.Name == b.Name {
+			v.wrong(path+".name", "%s is already the name of backends[%d]", b.Name, j)
+			break
+		}
+	}
+	if b.URL == "" {
+		v.required(path+".url", "")
+		return
+	}
+	switch u, err := url.Parse(b.URL); {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		v.wrong(path+".url", "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+	case u.User != nil:
+		v.wrong(path+".url", "must not hold credentials: it is shown in logs")
+	case u.Fragment != "":
+		v.wrong(path+".url", "must not have a fragment (#)")
+	}
+}
+
+func (v *validator) required(path, hint string) {
+	if !v.failed[path] && !v.failed[parentPath(path)] {
+		v.wrong(path, "required%s", hint)
+	}
+}
+
+func (v *validator) rule(i int) {
+	r, path := &v.c.Rules[i], RulePath(i)
+	if v.failed[path] {
+		return // not even a mapping
+	}
+	v.name(r, path)
+	v.resource(r, path)
+	if r.Query == "" {
+		v.required(path+".query", ": a PromQL expression")
+	}
+	switch r.Aggregate {
+	case AggregateSum, AggregateAvg, AggregateMax:
+	default:
+		v.wrong(path+".aggregate", "must be sum, avg or max, not %q", shorten(string(r.Aggregate)))
+	}
+	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
+		v.wrong(path+".onMissing", "a negative value needs allowNegative: true")
+	}
+	v.ruleBackend(r, path)
+}
+
+// metricName is what a path segment of the API and PromQL-minded people agree on; a slash would end the
+// segment, and a percent sign is refused by the API server.
+var metricName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.-]*$`)
+
+const maxMetricName = 253
+
+func (v *validator) name(r *Rule, path string) {
+	switch {
+	case v.failed[path+".metric"] || v.failed[path+".match"]:
+	case r.Metric == "" && r.Match == "":
+		v.required(path+".metric", ": the name that an HPA asks for (or match, a pattern of names)")
+	case r.Metric != "" && r.Match != "":
+		v.wrong(path+".match", "a rule has either metric or match")
+	case r.Match != "":
+	case !metricName.MatchString(r.Metric):
+		v.wrong(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
+			shorten(r.Metric))
+	case len(r.Metric) > maxMetricName:
+		v.wrong(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricName)
+	}
+	if r.Except != "" && r.Match == "" {
+		v.wrong(path+".except", "needs match: it excludes names from it")
+	}
+}
+
+func (v *validator) ruleBackend(r *Rule, path string) {
+	known := r.Backend == ScrapeBackend || slices.ContainsFunc(v.c.Backends, func(b Backend) bool { return b.Name == r.Backend })
+	switch {
+	case !known:
+		v.wrong(path+".backend", "no backend is named %q; there are: %s", shorten(r.Backend), strings.Join(v.backendNames(), ", "))
+	case r.Backend != ScrapeBackend:
+		// Goes with the remote backends, which are parsed already so that a file can be prepared.
+		v.wrong(path+".backend", "rules on a Prometheus backend are not supported by this version; use %s", ScrapeBackend)
+	default:
+		v.embedded(r, path)
+	}
+}
+
+func (v *validator) backendNames() []string {
+	names := []string{ScrapeBackend}
+	for _, b := range v.c.Backends {
+		if b.Name != "" {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+// embedded checks what the embedded backend cannot do.
+func (v *validator) embedded(r *Rule, path string) {
+	interval := v.c.Scrape.Interval
+	if v.given(path+".maxAge") && r.MaxAge < interval {
+		v.wrong(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+			formatDuration(r.MaxAge), formatDuration(interval))
+	}
+	if r.Window.Auto {
+		return
+	}
+	if w := r.Window.Duration; w < rateIntervals*interval {
+		v.wrong(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
+			formatDuration(w), formatDuration(interval))
+	} else if w > v.c.MaxWindow {
+		v.wrong(path+".window", "%s is longer than maxWindow %s", formatDuration(w), formatDuration(v.c.MaxWindow))
+	}
+}
+
+var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+// wellKnown maps what people write to what they mean: resources of groups other than the core one, and singulars.
+var wellKnown = map[string]string{
+	"pod": "pods", "namespace": "namespaces", "node": "nodes", "service": "services",
+	"deployment": "deployments.apps", "deployments": "deployments.apps",
+	"statefulset": "statefulsets.apps", "statefulsets": "statefulsets.apps",
+	"daemonset": "daemonsets.apps", "daemonsets": "daemonsets.apps",
+	"replicaset": "replicasets.apps", "replicasets": "replicasets.apps",
+	"job": "jobs.batch", "jobs": "jobs.batch",
+	"ingress": "ingresses.networking.k8s.io", "ingresses": "ingresses.networking.k8s.io",
+}
+
+func (v *validator) resource(r *Rule, path string) {
+	at := path + ".resource"
+	if r.External {
+		if v.given(at) {
+			v.wrong(at, "an external metric has no resource")
+		}
+		if v.given(path + ".aggregate") {
+			v.wrong(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
+		}
+		return
+	}
+	if meant := wellKnown[strings.ToLower(r.Resource)]; meant != "" {
+		v.wrong(at, "%q is not a resource; write %s", r.Resource, meant)
+	} else if !resourceName.MatchString(r.Resource) {
+		v.wrong(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", shorten(r.Resource))
+	}
+	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
+		v.wrong(path+".namespaced", "%s are not in a namespace", r.Resource)
+	}
+}
+
+// duplicates: of two rules for one metric, only one could ever answer.
+func (v *validator) duplicates() {
+	type key struct {
+		external               bool
+		resource, name, except string
+	}
+	first := map[key]int{}
+	for i, r := range v.c.Rules {
+		if r.Name() == "" {
+			continue
+		}
+		k := key{r.External, r.Resource, r.Name(), r.Except}
+		j, again := first[k]
+		if !again {
+			first[k] = i
+			continue
+		}
+		at := RulePath(i) + ".metric"
+		if r.Match != "" {
+			at = RulePath(i) + ".match"
+		}
+		v.wrong(at, "%s already serves %s of %s", RulePath(j), r.Name(), kindOf(&r))
+	}
+}
+
+func kindOf(r *Rule) string {
+	if r.External {
+		return "external metrics"
+	}
+	return r.Resource
+}
+
+// suggestKey is a hint at the known key that is meant, if there is one.
+func suggestKey(got string, fields map[string]field) string {
+	for _, known := range slices.Sorted(maps.Keys(fields)) {
+		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
+			return "; did you mean " + known + "?"
+		}
+	}
+	return "; known: " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+}

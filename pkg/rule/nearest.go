@@ -1,0 +1,7 @@
+package rule
+
+import "tachometer/pkg/metric"
+
+func (s *Set) notFound(resource, name string) error {
+	return metric.Errorf(metric.KindNotFound, "no rule for metric %q on %s", name, resource)
+}

@@ -1,0 +1,153 @@
+package rule
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// pattern is a rule's match and except, over whole names.
+type pattern struct {
+	match, except *regexp.Regexp
+}
+
+// compilePattern anchors the expression at both ends, as PromQL does.
+func compilePattern(expr string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile("^(?:" + expr + ")$")
+	if err != nil {
+		// Of the expression as written, not as anchored.
+		if _, err2 := regexp.Compile(expr); err2 != nil {
+			err = err2
+		}
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	return re, nil
+}
+
+// serves tells whether the pattern covers a metric's name.
+func (p *pattern) serves(name string) bool {
+	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
+}
+
+// A reference is ${1} or ${name}; a bare $1 is found too, as a mistake.
+var reference = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
+
+// checkReferences reports what is wrong with a query's references to the groups of match, which is nil in
+// an explicit rule.
+func checkReferences(query string, match *regexp.Regexp) error {
+	for _, m := range reference.FindAllStringSubmatchIndex(query, -1) {
+		text := query[m[0]:m[1]]
+		where := position(query, m[0])
+		if match == nil {
+			return fmt.Errorf("%s: %s has nothing to refer to: the rule has no match", where, text)
+		}
+		if m[2] < 0 {
+			return fmt.Errorf("%s: %s is not a reference; write ${%s}", where, text, query[m[4]:m[5]])
+		}
+		name := query[m[2]:m[3]]
+		if groupIndex(match, name) < 0 {
+			return fmt.Errorf("%s: %s refers to no group of match, which has %s", where, text, groups(match))
+		}
+	}
+	return nil
+}
+
+// groupIndex is the index of a group by number or name, or -1.
+func groupIndex(match *regexp.Regexp, name string) int {
+	if n, err := strconv.Atoi(name); err == nil && name[0] != '-' && name[0] != '+' {
+		if n > match.NumSubexp() {
+			return -1
+		}
+		return n
+	}
+	if name == "" {
+		return -1
+	}
+	return match.SubexpIndex(name)
+}
+
+func groups(match *regexp.Regexp) string {
+	switch n := match.NumSubexp(); n {
+	case 0:
+		return "none"
+	case 1:
+		return "only ${1}"
+	default:
+		return fmt.Sprintf("${1} to ${%d}", n)
+	}
+}
+
+// captured is what a reference may put into an expression: no more than a metric name is made of, so that it
+// cannot end a string or begin an operator.
+var captured = regexp.MustCompile(`^[a-zA-Z0-9_:]*$`)
+
+// expand puts the groups of a name into the query.
+func (p *pattern) expandQuery(query, name string) (string, error) {
+	match := p.match.FindStringSubmatch(name)
+	var err error
+	text := reference.ReplaceAllStringFunc(query, func(ref string) string {
+		group := strings.Trim(ref, "${}")
+		value := match[groupIndex(p.match, group)]
+		if !captured.MatchString(value) {
+			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ and : from a name", ref, value)
+		}
+		return value
+	})
+	return text, err
+}
+
+// example is a short name that the pattern serves, to check a rule's query with; empty if none was found.
+func (p *pattern) example(expr string) string {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return ""
+	}
+	name := exampleOf(re.Simplify())
+	for _, name := range []string{name, "x" + name, name + "x"} {
+		if p.serves(name) && p.match.MatchString(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// exampleOf is a text that an expression matches, unless it looks around.
+func exampleOf(re *syntax.Regexp) string {
+	var b strings.Builder
+	switch re.Op {
+	case syntax.OpLiteral:
+		return string(re.Rune)
+	case syntax.OpCharClass:
+		return string(exampleRune(re.Rune))
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return "x"
+	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
+		return exampleOf(re.Sub[0])
+	case syntax.OpRepeat:
+		return strings.Repeat(exampleOf(re.Sub[0]), min(max(1, re.Min), 64))
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			b.WriteString(exampleOf(sub))
+		}
+	}
+	return b.String()
+}
+
+// exampleRune is a member of a character class, a letter where there is one.
+func exampleRune(ranges []rune) rune {
+	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
+		for pair := range slices.Chunk(ranges, 2) {
+			if len(pair) == 2 && pair[0] <= wanted && wanted <= pair[1] {
+				return wanted
+			}
+		}
+	}
+	if len(ranges) == 0 {
+		return 'x'
+	}
+	return ranges[0]
+}
