@@ -1,0 +1,66 @@
+package certificate
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/util/cert"
+)
+
+// Provider offers a serving certificate and its key in PEM; both are empty before there is one. It is safe for
+// concurrent use. A Keeper is one, and so is a certificate read from files.
+type Provider interface {
+	CurrentCertKeyContent() (certPEM, keyPEM []byte)
+}
+
+// Expiry watches over the validity of a certificate, whoever provides it.
+type Expiry struct{ provider Provider }
+
+// NewExpiry returns an Expiry that also shows the end of the certificate's validity in a self-metric.
+func NewExpiry(p Provider, r prometheus.Registerer) *Expiry {
+	e := &Expiry{provider: p}
+	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_certificate_expiry_timestamp_seconds",
+		Help: "Time at which the serving certificate expires, in seconds since the epoch; 0 while there is none.",
+	}, e.timestamp)
+	if r != nil {
+		r.MustRegister(gauge)
+	}
+	return e
+}
+
+func (e *Expiry) timestamp() float64 {
+	_, until, err := e.validity()
+	if err != nil {
+		return 0
+	}
+	return float64(until.Unix())
+}
+
+// Valid returns nil if the certificate may be served at the time now.
+func (e *Expiry) Valid(now time.Time) error {
+	from, until, err := e.validity()
+	switch {
+	case err != nil:
+		return err
+	case now.Before(from):
+		return fmt.Errorf("the certificate is not valid before %s", from.Format(time.RFC3339))
+	case now.After(until):
+		return fmt.Errorf("the certificate expired at %s", until.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func (e *Expiry) validity() (from, until time.Time, err error) {
+	pem, _ := e.provider.CurrentCertKeyContent()
+	if len(pem) == 0 {
+		return from, until, errors.New("no certificate yet")
+	}
+	certs, err := cert.ParseCertsPEM(pem)
+	if err != nil {
+		return from, until, fmt.Errorf("read certificate: %w", err)
+	}
+	return certs[0].NotBefore, certs[0].NotAfter, nil
+}

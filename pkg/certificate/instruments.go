@@ -1,0 +1,41 @@
+package certificate
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type instruments struct {
+	checks   *prometheus.CounterVec
+	renewals prometheus.Counter
+	writes   prometheus.Counter
+}
+
+func newInstruments(r prometheus.Registerer) *instruments {
+	m := &instruments{
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_certificate_checks_total",
+			Help: "Looks at the shared Secret and the APIServices, by outcome (success or error).",
+		}, []string{"outcome"}),
+		renewals: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_certificate_renewals_total",
+			Help: "Serving certificates that this replica made and stored.",
+		}),
+		writes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_certificate_ca_bundle_writes_total",
+			Help: "Times that this replica wrote the caBundle of an APIService.",
+		}),
+	}
+	for _, outcome := range []string{"success", "error"} {
+		m.checks.WithLabelValues(outcome) // present from the start, so that a rate over it has a beginning
+	}
+	if r != nil {
+		r.MustRegister(m.checks, m.renewals, m.writes)
+	}
+	return m
+}
+
+func (m *instruments) observe(err error) {
+	if err != nil {
+		m.checks.WithLabelValues("error").Inc()
+		return
+	}
+	m.checks.WithLabelValues("success").Inc()
+}

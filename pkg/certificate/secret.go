@@ -1,0 +1,104 @@
+package certificate
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+)
+
+// obtain returns the pair in the Secret, after renewing it if that is due.
+func (k *Keeper) obtain(ctx context.Context, now time.Time) (*pair, error) {
+	secret, stored, reason, err := k.load(ctx, now)
+	if err != nil || reason == "" {
+		return stored, err
+	}
+	fresh, err := issue(k.opts.names(), k.opts.Lifetime, k.believed(secret), now)
+	if err != nil {
+		return nil, fmt.Errorf("make certificate: %w", err)
+	}
+	err = k.store(ctx, secret, fresh)
+	switch {
+	case err == nil:
+		k.metrics.renewals.Inc()
+		klog.FromContext(ctx).Info("Certificate renewed", "secret", k.opts.Secret, "reason", reason, "expires", fresh.leaf.NotAfter)
+		return fresh, nil
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		// Another replica was first: its pair is the one.
+		_, stored, reason, err = k.load(ctx, now)
+		if err == nil && reason != "" {
+			err = fmt.Errorf("renew certificate: another replica stored one that is due (%s)", reason)
+		}
+		return stored, err
+	default:
+		return nil, err
+	}
+}
+
+// load reads the Secret. A reason says why what it holds must be replaced; secret is nil if there is none.
+func (k *Keeper) load(ctx context.Context, now time.Time) (secret *core.Secret, stored *pair, reason string, err error) {
+	secret, err = k.secrets.Get(ctx, k.opts.Secret, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil, "no secret", nil
+	}
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("read secret: %w", err)
+	}
+	stored, err = parse(secret.Data)
+	switch {
+	case errors.Is(err, errNoPair):
+		return secret, nil, "empty", nil
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
+		return secret, nil, "unusable", nil
+	}
+	return secret, stored, stored.due(k.opts.names(), now), nil
+}
+
+// believed are the authorities that some replica may still serve under: the Secret's, and this replica's own.
+func (k *Keeper) believed(secret *core.Secret) []*x509.Certificate {
+	var all []*x509.Certificate
+	if secret != nil {
+		all = authorities(secret.Data[bundleKey])
+	}
+	for _, own := range k.known() {
+		if !slices.ContainsFunc(all, own.Equal) {
+			all = append(all, own)
+		}
+	}
+	return all
+}
+
+// store writes p over what secret held when it was read, or creates the Secret. It fails with a conflict if
+// somebody else was faster.
+func (k *Keeper) store(ctx context.Context, secret *core.Secret, p *pair) error {
+	data := map[string][]byte{certKey: p.cert, keyKey: p.key, bundleKey: p.bundle}
+	if secret == nil {
+		secret = &core.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: k.opts.Secret, Namespace: k.opts.Namespace},
+			Type:       core.SecretTypeTLS,
+			Data:       data,
+		}
+		if _, err := k.secrets.Create(ctx, secret, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("create secret: %w", err)
+		}
+		return nil
+	}
+	secret = secret.DeepCopy()
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
+	maps.Copy(secret.Data, data)
+	if _, err := k.secrets.Update(ctx, secret, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("update secret: %w", err)
+	}
+	return nil
+}
