@@ -1,0 +1,109 @@
+package exposition
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+)
+
+// typicalPage is a page of 50 families, 600 lines and about 50 KB, the size that the project's claims are
+// stated for.
+func typicalPage() []byte {
+	var b bytes.Buffer
+	for family := range 50 {
+		name := fmt.Sprintf("app_component_%02d_operations_total", family)
+		if family == 25 {
+			name = "http_requests_total"
+		}
+		fmt.Fprintf(&b, "# HELP %s Number of operations that ended, by route and outcome, since the start.\n", name)
+		fmt.Fprintf(&b, "# TYPE %s counter\n", name)
+		for i := range 10 {
+			fmt.Fprintf(&b, "%s{method=\"GET\",route=\"/api/v1/things/%d\",code=\"200\"} %d\n", name, i, 123456+i*family)
+		}
+	}
+	return b.Bytes()
+}
+
+// BenchmarkPage reads one page of 600 lines with one wanted family of 10 series: as the parser of a target
+// does on every scrape but the first, on the first, and as Prometheus's parser reads the whole page, which
+// is the least that a scraper without selection does.
+func BenchmarkPage(b *testing.B) {
+	body := typicalPage()
+	page := Page{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
+	own := labels.FromStrings("namespace", "shop", "pod", "cart-7d9f-x2x", "node", "n1")
+	b.Run("steady", func(b *testing.B) {
+		p := NewParser(own)
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			mustParse(b, p, page, body, 10)
+		}
+	})
+	b.Run("first", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			mustParse(b, NewParser(own), page, body, 10)
+		}
+	})
+	b.Run("peer=textparse", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if n := countWhole(b, body, "http_requests_total{"); n != 10 {
+				b.Fatalf("%d samples, want 10", n)
+			}
+		}
+	})
+}
+
+func mustParse(tb testing.TB, p *Parser, page Page, body []byte, want int) {
+	tb.Helper()
+	r, err := p.Parse(page, body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if len(r.Samples) != want {
+		tb.Fatalf("%d samples, want %d", len(r.Samples), want)
+	}
+}
+
+// countWhole has textparse read the whole page and counts the series that start with prefix; like a scraper
+// with a cache of series, it does not ask for labels.
+func countWhole(tb testing.TB, body []byte, prefix string) int {
+	tb.Helper()
+	p := textparse.NewPromParser(body, labels.NewSymbolTable(), false)
+	n := 0
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			return n
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if entry != textparse.EntrySeries {
+			continue
+		}
+		if series, _, _ := p.Series(); bytes.HasPrefix(series, []byte(prefix)) {
+			n++
+		}
+	}
+}
+
+// TestSteadyPathAllocatesNothing holds the claim of the package comment.
+func TestSteadyPathAllocatesNothing(t *testing.T) {
+	body := typicalPage()
+	page := Page{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
+	p := NewParser(labels.FromStrings("namespace", "shop", "pod", "cart"))
+	mustParse(t, p, page, body, 10)
+	if n := testing.AllocsPerRun(100, func() { mustParse(t, p, page, body, 10) }); n != 0 {
+		t.Errorf("%v allocations a page, want 0", n)
+	}
+}

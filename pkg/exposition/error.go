@@ -1,0 +1,87 @@
+package exposition
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Kind is why a page was refused, in one word; it is a label value of the self-metrics.
+type Kind string
+
+// The kinds of refusal.
+const (
+	KindNotMetrics     Kind = "not_metrics"      // HTML, JSON or whatever else
+	KindEncoding       Kind = "encoding"         // compressed, though not asked for
+	KindTooLarge       Kind = "too_large"        // more bytes than Page.MaxBytes
+	KindTruncated      Kind = "truncated"        // the page breaks off
+	KindSyntax         Kind = "syntax"           // a wanted line is malformed
+	KindNotUTF8        Kind = "not_utf8"         // a wanted line is not UTF-8
+	KindDuplicate      Kind = "duplicate"        // a wanted series appears twice
+	KindTooManySamples Kind = "too_many_samples" // more wanted samples than Page.MaxSamples
+	KindTooManyLabels  Kind = "too_many_labels"  // a wanted series has more labels than Page.MaxLabels
+	KindTooLong        Kind = "too_long"         // a wanted line is longer than 16 KiB
+	KindFuture         Kind = "future"           // a wanted sample's timestamp lies in the future
+)
+
+// Kinds lists all kinds of refusal.
+func Kinds() []Kind {
+	return []Kind{
+		KindNotMetrics, KindEncoding, KindTooLarge, KindTruncated, KindSyntax, KindNotUTF8, KindDuplicate,
+		KindTooManySamples, KindTooManyLabels, KindTooLong, KindFuture,
+	}
+}
+
+// Error says why a page was refused: nothing of it may be used.
+type Error struct {
+	Kind Kind
+	// Detail is for people, short and on one line: "HTML, not metrics".
+	Detail string
+}
+
+// Error is the detail.
+func (e *Error) Error() string { return e.Detail }
+
+func refuse(k Kind, format string, args ...any) *Error {
+	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...)}
+}
+
+// maxDetail bounds what a page can put into an error message; a message ends up in the status of an HPA.
+const maxDetail = 120
+
+func shorten(s string) string {
+	if len(s) <= maxDetail {
+		return s
+	}
+	cut := maxDetail
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// show writes a series for people, without the braces of a name that has no labels.
+func show(l labels.Labels) string {
+	var b strings.Builder
+	b.WriteString(l.Get(labels.MetricName))
+	if rest := l.DropMetricName(); !rest.IsEmpty() {
+		b.WriteString(rest.StringNoSpace())
+	}
+	return shorten(b.String())
+}
+
+// size writes a number of bytes for people: "16 MiB".
+func size(n int64) string {
+	for _, u := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + " " + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
+}

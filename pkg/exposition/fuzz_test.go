@@ -1,0 +1,218 @@
+package exposition
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+)
+
+var fuzzFamilies = []string{"http_requests_total", "http_request_duration_seconds", "queue_age", "with.dots", "a"}
+
+// FuzzParse reads any bytes as a page. It must not panic; what it accepts belongs to a wanted family; and it
+// must say the same whether the page comes in pieces, and whether the series are known already.
+func FuzzParse(f *testing.F) {
+	pages, err := filepath.Glob("testdata/*.page")
+	if err != nil || len(pages) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, path := range pages {
+		body, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body, strings.Contains(path, "openmetrics"), uint8(7))
+	}
+	f.Add([]byte("a 1\na{b=\"\n\"} 2\n"), false, uint8(1))
+	f.Add([]byte("{\"a\",a=\"\\\\\"} 0x1\n"), false, uint8(200))
+	f.Fuzz(func(t *testing.T, body []byte, openMetrics bool, piece uint8) {
+		format := Text
+		if openMetrics {
+			format = OpenMetrics
+		}
+		page := testPage(format, fuzzFamilies...)
+		page.MaxLabels = 8
+		whole := NewParser(testOwn)
+		first, firstErr := outcome(page, whole, body, len(body))
+		again, againErr := outcome(page, whole, body, len(body))
+		pieces, piecesErr := outcome(page, NewParser(testOwn), body, int(piece)+1)
+		if (firstErr == nil) != (againErr == nil) || fmt.Sprint(firstErr) != fmt.Sprint(piecesErr) {
+			t.Fatalf("whole: %v; again: %v; in pieces: %v", firstErr, againErr, piecesErr)
+		}
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("read again it differs:\n%s", diff)
+		}
+		if diff := cmp.Diff(first, pieces); diff != "" {
+			t.Errorf("in pieces it differs:\n%s", diff)
+		}
+	})
+}
+
+// outcome reads a page in pieces and writes what came out.
+func outcome(page Page, p *Parser, body []byte, piece int) (string, error) {
+	p.Begin(page)
+	for len(body) > 0 {
+		n := min(max(piece, 1), len(body))
+		if _, err := p.Write(body[:n]); err != nil {
+			break
+		}
+		body = body[n:]
+	}
+	r, err := p.End()
+	if err != nil {
+		var refused *Error
+		if !errors.As(err, &refused) {
+			panic("not an *Error: " + err.Error())
+		}
+		return "", err
+	}
+	for _, s := range r.Samples {
+		if page.Families.indexOf(s.Series.Labels.Get(labels.MetricName)) < 0 {
+			panic("not wanted: " + s.Series.Labels.String())
+		}
+	}
+	return r.write(page.Families.Names()), nil
+}
+
+// FuzzAgreesWithTextparse makes a valid page from a seed: selecting its wanted lines and reading those must
+// give what reading the whole page and filtering gives.
+func FuzzAgreesWithTextparse(f *testing.F) {
+	for seed := range uint64(50) {
+		f.Add(seed, seed%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, openMetrics bool) {
+		format := Text
+		if openMetrics {
+			format = OpenMetrics
+		}
+		body := validPage(rand.New(rand.NewPCG(seed, 1)), format)
+		page := testPage(format, fuzzFamilies...)
+		want, err := wholePage(page, body)
+		if err != nil {
+			t.Fatalf("the generator made an invalid page: %v\n%s", err, body)
+		}
+		p := NewParser(testOwn)
+		for range 2 {
+			got, err := outcome(page, p, body, len(body))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, body)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("textparse and filter (-) and selection (+) differ:\n%s\n%s", diff, body)
+			}
+		}
+	})
+}
+
+// wholePage reads the whole page with textparse and keeps the wanted samples.
+func wholePage(page Page, body []byte) (string, error) {
+	st := labels.NewSymbolTable()
+	p := textparse.NewPromParser(slices.Clone(body), st, false)
+	if page.Format == OpenMetrics {
+		p = textparse.NewOpenMetricsParser(slices.Clone(body), st)
+	}
+	own := newCache(testOwn)
+	names := page.Families.Names()
+	r := Result{Counts: make([]int, len(names))}
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			return r.write(names), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if entry != textparse.EntrySeries {
+			continue
+		}
+		var l labels.Labels
+		p.Labels(&l)
+		family := page.Families.indexOf(l.Get(labels.MetricName))
+		if family < 0 {
+			continue
+		}
+		r.Counts[family]++
+		if l, err = own.merge(l); err != nil {
+			return "", err
+		}
+		_, ts, v := p.Series()
+		s := Sample{Series: &Series{Labels: l}, Time: testNow.UnixMilli(), Value: v}
+		if ts != nil {
+			s.Time = *ts
+		}
+		r.Samples = append(r.Samples, s)
+	}
+}
+
+// validPage writes a page of some wanted and some unwanted families, with all that the format allows.
+func validPage(r *rand.Rand, format Format) []byte {
+	var b strings.Builder
+	names := append([]string{"b", "with_dots", "http_requests", "queue_age_max", "with.dots.too"}, fuzzFamilies...)
+	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	for _, name := range names[:r.IntN(len(names)+1)] {
+		validFamily(&b, r, format, name)
+	}
+	if format == OpenMetrics {
+		b.WriteString("# EOF\n")
+	}
+	return []byte(b.String())
+}
+
+func validFamily(b *strings.Builder, r *rand.Rand, format Format, name string) {
+	kind := []string{"counter", "gauge", "histogram", "summary"}[r.IntN(4)]
+	typed := name
+	if strings.Contains(name, ".") {
+		typed = `"` + name + `"`
+	}
+	if r.IntN(2) == 0 {
+		fmt.Fprintf(b, "# HELP %s Words with \\n and \\\\ and http_requests_total 1\n", typed)
+	}
+	fmt.Fprintf(b, "# TYPE %s %s\n", strings.TrimSuffix(typed, "_total"), kind)
+	for i := range r.IntN(6) {
+		suffix, extra := "", ""
+		switch kind {
+		case "histogram":
+			suffix, extra = []string{"_bucket", "_sum", "_count"}[i%3], fmt.Sprintf(`le="%d"`, i)
+		case "summary":
+			suffix, extra = []string{"", "_sum", "_count"}[i%3], fmt.Sprintf(`quantile="%d"`, i)
+		}
+		b.WriteString(validSeries(r, name+suffix, i, extra))
+		b.WriteString(validValue(r, format))
+		b.WriteByte('\n')
+	}
+}
+
+func validSeries(r *rand.Rand, name string, i int, extra string) string {
+	parts := []string{fmt.Sprintf("i=%q", fmt.Sprint(i))}
+	if extra != "" {
+		parts = append(parts, extra)
+	}
+	for n := range r.IntN(3) {
+		v := []string{"", "x", "a b", `\\`, `\"`, `\n`, "} 1", " # {", "ü", "=,", "http_requests_total"}[r.IntN(11)]
+		parts = append(parts, fmt.Sprintf("%s=\"%s\"", []string{"namespace", "code", "exported_pod"}[n], v))
+	}
+	if strings.Contains(name, ".") {
+		return fmt.Sprintf(`{"%s",%s}`, name, strings.Join(parts, ","))
+	}
+	return name + "{" + strings.Join(parts, ",") + "}"
+}
+
+func validValue(r *rand.Rand, format Format) string {
+	v := " " + []string{"0", "1", "-1.5", "1e9", "NaN", "+Inf", "-Inf", "0.1", "17179869184"}[r.IntN(9)]
+	if r.IntN(4) == 0 {
+		v += map[Format]string{Text: " 1700000000000", OpenMetrics: " 1700000000.125"}[format]
+	}
+	if format == OpenMetrics && r.IntN(4) == 0 {
+		v += []string{` # {trace_id="x"} 1`, ` # {a=" # {"} 0.5 1700000000`, ` # {} 3`}[r.IntN(3)]
+	}
+	return v
+}

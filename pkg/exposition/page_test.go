@@ -1,0 +1,316 @@
+package exposition
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var (
+	testNow    = time.UnixMilli(1_700_000_010_000)
+	testOwn    = labels.FromStrings("namespace", "shop", "pod", "cart-1", "node", "n1")
+	testLimits = Page{MaxBytes: 1 << 20, MaxSamples: 1000, MaxLabels: 64, Now: testNow}
+)
+
+func testPage(f Format, families ...string) Page {
+	p := testLimits
+	p.Format, p.Families = f, NewFamilies(families)
+	return p
+}
+
+func (r Result) write(names []string) string {
+	var lines []string
+	for _, s := range r.Samples {
+		v := strconv.FormatFloat(s.Value, 'g', -1, 64)
+		lines = append(lines, fmt.Sprintf("%s %s @%d", s.Series.Labels, v, s.Time))
+	}
+	slices.Sort(lines)
+	for i, n := range r.Counts {
+		lines = append(lines, fmt.Sprintf("# %s: %d samples", names[i], n))
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func TestGoldenPages(t *testing.T) {
+	t.Parallel()
+	for name, page := range map[string]Page{
+		"text": testPage(Text, "http_requests_total", "http_request_duration_seconds", "queue_age", "with.dots",
+			"http_nothing_like_it"),
+		"openmetrics": testPage(OpenMetrics, "http_requests_total", "http_request_duration_seconds", "with.dots"),
+		"empty":       testPage(Text, "http_requests_total"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body, err := os.ReadFile(filepath.Join("testdata", name+".page"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := NewParser(testOwn)
+			var first string
+			for range 3 { // the second and third time on the fast path
+				r, err := p.Parse(page, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := r.write(page.Families.Names())
+				if first == "" {
+					first = got
+				}
+				if diff := cmp.Diff(first, got); diff != "" {
+					t.Errorf("the same page read again differs:\n%s", diff)
+				}
+			}
+			golden(t, name, first)
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (run with -update)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("samples differ from %s (-want +got):\n%s", path, diff)
+	}
+}
+
+func TestRefusedPages(t *testing.T) {
+	t.Parallel()
+	const good = "http_requests_total{code=\"200\"} 1\n"
+	manyLabels := func(n int) string {
+		var b strings.Builder
+		b.WriteString("http_requests_total{")
+		for i := range n {
+			fmt.Fprintf(&b, "l%d=\"=},\",", i)
+		}
+		return b.String() + "} 1\n"
+	}
+	manySeries := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "http_requests_total{i=\"%d\"} 1\n", i)
+		}
+		return b.String()
+	}
+	for name, tc := range map[string]struct {
+		format Format
+		body   string
+		kind   Kind
+		detail string
+	}{
+		"html":                 {Text, "\n<!DOCTYPE html>\n<html></html>\n", KindNotMetrics, "HTML, not metrics"},
+		"html on one line":     {Text, "<html></html>", KindNotMetrics, "HTML, not metrics"},
+		"gzip":                 {Text, "\x1f\x8b\x08\x00\n\x01", KindEncoding, "gzip, though not asked for"},
+		"truncated number":     {Text, good + "http_requests_total{code=\"500\"} 12", KindTruncated, "truncated page"},
+		"truncated elsewhere":  {Text, good + "# HELP other Some", KindTruncated, "truncated page"},
+		"no EOF":               {OpenMetrics, good, KindTruncated, "truncated page, without # EOF at its end"},
+		"half of EOF":          {OpenMetrics, good + "# EO", KindTruncated, "truncated page, without # EOF at its end"},
+		"more after EOF":       {OpenMetrics, good + "# EOF\nfoo 1\n", KindSyntax, "more after # EOF, at line 3"},
+		"piece after EOF":      {OpenMetrics, good + "# EOF\n# EOF", KindSyntax, "more after # EOF, at line 3"},
+		"not UTF-8":            {Text, "# x\n" + "http_requests_total{code=\"\xff\"} 1\n", KindNotUTF8, "not UTF-8 at line 2"},
+		"duplicate":            {Text, good + good, KindDuplicate, `duplicate series http_requests_total{code="200",namespace="shop",node="n1",pod="cart-1"}`},
+		"duplicate, reordered": {Text, "http_requests_total{a=\"1\",b=\"2\"} 1\nhttp_requests_total{b=\"2\",a=\"1\"} 1\n", KindDuplicate, `duplicate series http_requests_total{a="1",b="2",namespace="shop",node="n1",pod="cart-1"}`},
+		"too many samples":     {Text, manySeries(1001), KindTooManySamples, "more than 1000 samples"},
+		"too many labels":      {Text, good + manyLabels(65), KindTooManyLabels, "series with more than 64 labels at line 2"},
+		"long line":            {Text, "http_requests_total{a=\"" + strings.Repeat("x", maxLine) + "\"} 1\n", KindTooLong, "line 1 longer than 16384 bytes"},
+		"page too large":       {Text, strings.Repeat("# filler\n", 1<<17), KindTooLarge, "page over 1 MiB"},
+		"no value":             {Text, good + "http_requests_total{code=\"500\"}\n", KindSyntax, `line 2: expected value after metric, got "\n" ("INVALID") while parsing: "http_requests_total{code=\"500\"}\n"`},
+		"wrong value, known":   {Text, good + "# TYPE http_requests_total counter\nhttp_requests_total{code=\"500\"} 1_0\n", KindSyntax, `line 3: unsupported character in float while parsing: "http_requests_total{code=\"500\"} 1_0"`},
+		"label twice":          {Text, "http_requests_total{a=\"1\",a=\"2\"} 1\n", KindSyntax, `line 1: label a twice in http_requests_total{a="1",a="2"}`},
+		"name as label":        {Text, "http_requests_total{__name__=\"up\"} 1\n", KindSyntax, "line 1: label __name__ twice in http_requests_total"},
+		"value over two lines": {Text, "http_requests_total{a=\"\nhttp_requests_total{b=\"} 1\n", KindSyntax, "line 1: line break within a label value"},
+		"from the future":      {Text, "http_requests_total 1 1700000070001\n", KindFuture, `timestamp of http_requests_total{namespace="shop",node="n1",pod="cart-1"} more than 1m0s in the future`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			mustParse(t, p, testPage(Text, "http_requests_total"), []byte(good), 1)
+			_, err := p.Parse(testPage(tc.format, "http_requests_total"), []byte(tc.body))
+			var refused *Error
+			if !errors.As(err, &refused) {
+				t.Fatalf("error %v, want an *Error", err)
+			}
+			if diff := cmp.Diff(&Error{tc.kind, tc.detail}, refused); diff != "" {
+				t.Errorf("refusal (-want +got):\n%s", diff)
+			}
+			if !slices.Contains(Kinds(), refused.Kind) {
+				t.Errorf("kind %q is not among Kinds", refused.Kind)
+			}
+			if n := len(p.Alive()); n != 1 {
+				t.Errorf("%d series alive after a refused page, want 1 as before it", n)
+			}
+			mustParse(t, p, testPage(Text, "http_requests_total"), []byte(good), 1) // a refused page leaves nothing behind
+		})
+	}
+}
+
+func TestAcceptedOddities(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		format Format
+		body   string
+		want   int
+	}{
+		"nothing at all":                    {Text, "", 0},
+		"EOF alone":                         {OpenMetrics, "# EOF\n", 0},
+		"EOF without a line break":          {OpenMetrics, "http_requests_total 1\n# EOF", 1},
+		"unwanted line not UTF-8":           {Text, "other{a=\"\xff\"} 1\nhttp_requests_total 1\n", 1},
+		"unwanted line endless":             {Text, "# HELP x " + strings.Repeat("y", 4*maxLine) + "\nhttp_requests_total 1\n", 1},
+		"unwanted duplicates":               {Text, "other 1\nother 1\nhttp_requests_total 1\n", 1},
+		"timestamp a minute ahead":          {Text, "http_requests_total 1 1700000070000\n", 1},
+		"unwanted type":                     {Text, "# TYPE other nonsense\nhttp_requests_total 1\n", 1},
+		"blank lines":                       {Text, "\n \n\t\nhttp_requests_total 1\n\n", 1},
+		"NaN":                               {Text, "http_requests_total NaN\n", 1},
+		"wanted name as a label value only": {Text, "{\"other\",a=\"http_requests_total\"} 1\n", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			for range 2 {
+				mustParse(t, p, testPage(tc.format, "http_requests_total"), []byte(tc.body), tc.want)
+			}
+		})
+	}
+}
+
+// TestNaNIsNotAMarker checks that no page can write the bits of a staleness marker.
+func TestNaNIsNotAMarker(t *testing.T) {
+	t.Parallel()
+	p := NewParser(testOwn)
+	for range 2 {
+		r, err := p.Parse(testPage(Text, "a"), []byte("a NaN\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bits := math.Float64bits(r.Samples[0].Value); bits != 0x7ff8000000000001 {
+			t.Errorf("NaN has bits %x", bits)
+		}
+	}
+}
+
+func TestSeriesLife(t *testing.T) {
+	t.Parallel()
+	p := NewParser(testOwn)
+	page := testPage(Text, "a")
+	parse := func(body string) Result {
+		t.Helper()
+		r, err := p.Parse(page, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := parse("a{i=\"1\"} 1\na{i=\"2\"} 1\n")
+	one := r.Samples[0].Series
+	one.Ref = 17
+	if len(r.Vanished) != 0 {
+		t.Errorf("%d vanished on the first page", len(r.Vanished))
+	}
+	if _, err := p.Parse(page, []byte("a{i=\"2\"} 1\na{i=")); err == nil {
+		t.Fatal("a truncated page was accepted")
+	}
+	r = parse("a{i=\"2\"} 1\n")
+	if len(r.Vanished) != 1 || r.Vanished[0] != one {
+		t.Fatalf("vanished %v, want the first series", r.Vanished)
+	}
+	r = parse("a{i=\"2\"} 1\n")
+	if len(r.Vanished) != 0 {
+		t.Error("a series vanished twice")
+	}
+	r = parse("a{i=\"2\"} 1\na{ i=\"1\"} 1\n") // written differently: still the same series
+	if r.Samples[1].Series != one || one.Ref != 17 {
+		t.Error("a series that came back is not the same")
+	}
+	for range 3 * forgetAfter {
+		parse("a{i=\"2\"} 1\n")
+	}
+	if p.cache.count != 1 || len(p.cache.byBytes) != 1 {
+		t.Errorf("%d series and %d ways to write them kept, want 1 and 1", p.cache.count, len(p.cache.byBytes))
+	}
+}
+
+// TestCacheIsBounded reads pages that have other series every time, and ones that write them differently.
+func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	const limit = 50
+	for name, line := range map[string]func(page, i int) string{
+		"other series":  func(page, i int) string { return fmt.Sprintf("a{i=\"%d\"} 1\n", page*limit+i) },
+		"other writing": func(page, i int) string { return fmt.Sprintf("a{%*si=\"%d\"} 1\n", page, "", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			page := testPage(Text, "a")
+			page.MaxSamples = limit
+			for n := range 200 {
+				var b strings.Builder
+				for i := range limit {
+					b.WriteString(line(n, i))
+				}
+				mustParse(t, p, page, []byte(b.String()), limit)
+				if p.cache.count > 4*limit || len(p.cache.byBytes) > 4*limit {
+					t.Fatalf("page %d: %d series, %d ways to write them, want at most %d",
+						n, p.cache.count, len(p.cache.byBytes), 4*limit)
+				}
+			}
+		})
+	}
+}
+
+func TestFormatOf(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		contentType, encoding string
+		want                  Format
+		err                   string
+	}{
+		{"text/plain; version=0.0.4; charset=utf-8; escaping=underscores", "", Text, ""},
+		{"", "identity", Text, ""},
+		{"Application/OpenMetrics-Text;version=1.0.0", "", OpenMetrics, ""},
+		{"text/html; charset=utf-8", "", Text, "HTML, not metrics"},
+		{"application/json", "", Text, "application/json, not metrics"},
+		{"text/plain", "gzip", Text, "gzip, though not asked for"},
+	} {
+		got, err := FormatOf(tc.contentType, tc.encoding)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if got != tc.want || text != tc.err {
+			t.Errorf("FormatOf(%q, %q) = %v, %q; want %v, %q", tc.contentType, tc.encoding, got, text, tc.want, tc.err)
+		}
+	}
+}
+
+// TestOverlappingFamilies counts a sample for the longest wanted name.
+func TestOverlappingFamilies(t *testing.T) {
+	t.Parallel()
+	r, err := NewParser(testOwn).Parse(testPage(Text, "a", "a_count", "a_count", ""), []byte("a_count 1\na_sum 1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{1, 1}, r.Counts); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}

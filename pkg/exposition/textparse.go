@@ -1,0 +1,70 @@
+package exposition
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+)
+
+// decoded is one sample as Prometheus's parser reads it. It is valid during the call that it is handed to.
+type decoded struct {
+	series  []byte // the series as the page writes it: name and labels
+	time    int64  // milliseconds, if hasTime
+	hasTime bool
+	value   float64
+	parser  textparse.Parser
+}
+
+// labels returns the labels of the series, sorted, sharing no memory with the page.
+func (d decoded) labels() labels.Labels {
+	var l labels.Labels
+	d.parser.Labels(&l)
+	return l
+}
+
+// decode hands each sample in lines, which are whole TYPE and sample lines of a page, to take. It returns the
+// number of lines that were read before the end or the error. This file alone knows textparse, whose
+// interface changes between releases.
+func decode(lines []byte, f Format, take func(decoded) error) (read int, err error) {
+	var p textparse.Parser
+	if f == OpenMetrics {
+		p = textparse.NewOpenMetricsParser(append(lines, "# EOF\n"...), labels.NewSymbolTable())
+	} else {
+		p = textparse.NewPromParser(lines, labels.NewSymbolTable(), false)
+	}
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			return read, nil
+		}
+		if err != nil {
+			return read, err
+		}
+		if entry == textparse.EntrySeries {
+			if err := takeEntry(p, take); err != nil {
+				return read, err
+			}
+		}
+		read++
+	}
+}
+
+var errLineBreak = errors.New("line break within a label value")
+
+func takeEntry(p textparse.Parser, take func(decoded) error) error {
+	d := decoded{parser: p}
+	var ts *int64
+	d.series, ts, d.value = p.Series()
+	if ts != nil {
+		d.time, d.hasTime = *ts, true
+	}
+	// The text parser lets a quoted value run over the end of a line. By the format's own words that is an
+	// error, and here the next line may be from elsewhere on the page.
+	if bytes.IndexByte(d.series, '\n') >= 0 {
+		return errLineBreak
+	}
+	return take(d)
+}
