@@ -1,0 +1,51 @@
+// Command sample runs the sample service: an autoscaled Go service in the smallest code that keeps the whole contract.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+
+	"tachometer/pkg/sample"
+	"tachometer/pkg/version"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "sample: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("sample", flag.ExitOnError)
+	showVersion := flags.Bool("version", false, "print the version and exit")
+	flags.Usage = func() {
+		fmt.Fprintln(os.Stderr, "Usage: sample [--version]")
+		sample.Usage(os.Stderr)
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *showVersion {
+		fmt.Println(version.String())
+		return nil
+	}
+	cfg, err := sample.LoadConfig(os.LookupEnv)
+	if err != nil {
+		return fmt.Errorf("read environment:\n%w", err)
+	}
+	log := sample.NewLogger(os.Stderr, cfg.LogLevel)
+	redis.SetLogger(sample.RedisLogger{Log: log}) // one for the process, so it is set here and nowhere else
+
+	// The second signal ends the process at once: after the first it has its default meaning again.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return sample.New(cfg, sample.Options{Log: log}).Run(ctx)
+}

@@ -1,0 +1,257 @@
+package sample
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// pipes is a listener without a network, so that the service can run in a bubble of synthetic time.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
+
+// dial returns the client's end of a new connection, or an error if nobody listens.
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.done:
+		return nil, errors.New("connection refused")
+	}
+}
+
+// running is a service that runs in a bubble.
+type running struct {
+	t       *testing.T
+	service *Service
+	pipes   *pipes
+	client  *http.Client
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+func start(t *testing.T, change func(*Config), opts Options) *running {
+	t.Helper()
+	cfg, err := LoadConfig(lookup(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(&cfg)
+	r := &running{t: t, pipes: newPipes(), ended: make(chan error, 1)}
+	opts.Listener, opts.Log = r.pipes, zap.NewNop()
+	r.service = New(cfg, opts)
+	r.client = &http.Client{Transport: &http.Transport{DialContext: r.pipes.dial}}
+	ctx, cancel := context.WithCancel(t.Context())
+	r.stop = cancel
+	go func() { r.ended <- r.service.Run(ctx) }()
+	synctest.Wait()
+	return r
+}
+
+// get returns the status code, or 0 if there was no answer.
+func (r *running) get(path string) (code int, closes bool) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://sample"+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return 0, true
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, resp.Close
+}
+
+func (r *running) expect(when, path string, code int) {
+	r.t.Helper()
+	if got, _ := r.get(path); got != code {
+		r.t.Errorf("%s: %s answers %d, want %d", when, path, got, code)
+	}
+}
+
+// pass lets d go by on the bubble's clock.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestLifeOfAService(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *Config) { c.StartJitter = 10 * time.Second },
+			Options{Jitter: func(most time.Duration) time.Duration { return most / 2 }})
+		r.expect("while jittering", "/readyz", 503)
+		r.expect("while jittering", "/healthz", 200)
+		pass(5 * time.Second)
+		r.expect("after the jitter", "/readyz", 200)
+		if _, closes := r.get("/"); closes {
+			t.Error("a serving pod closes a kept-alive connection")
+		}
+
+		told := time.Now()
+		r.stop()
+		synctest.Wait()
+		r.expect("told to end", "/readyz", 503)
+		r.expect("told to end", "/healthz", 200)
+		r.expect("told to end", "/", 200)
+		pass(4900 * time.Millisecond)
+		if code, closes := r.get("/"); code != 200 || !closes {
+			t.Errorf("at the end of the drain delay: %d, closes its connection: %v", code, closes)
+		}
+		if err := <-r.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(told); took < 5*time.Second || took > 6*time.Second {
+			t.Errorf("ended %v after it was told to, want the drain delay of 5 s", took)
+		}
+		r.expect("ended", "/", 0)
+		r.client.CloseIdleConnections()
+	})
+}
+
+func TestARequestTakenLastIsAnswered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(*Config) {}, Options{})
+		// A body that comes slowly keeps the request in flight for as long as is wanted.
+		conn, err := r.pipes.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		body := `{"item":"a","quantity":1}`
+		r.service.orders = &memory{docs: map[string][]byte{}}
+		r.stop()
+		pass(4900 * time.Millisecond)
+		send(t, conn, "POST /orders HTTP/1.1\r\nHost: sample\r\nContent-Length: 25\r\n\r\n"+body[:10])
+		pass(5 * time.Second) // the listener is closed by now
+		r.expect("draining", "/", 0)
+		send(t, conn, body[10:])
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusCreated {
+			t.Errorf("the request taken last: %v, %v", resp, err)
+		}
+		if err := <-r.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestARequestThatDoesNotEndIsCutOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *Config) { c.GracePeriod = 15 * time.Second }, Options{})
+		hang := make(chan struct{})
+		r.service.orders = stuck{hang}
+		conn, err := r.pipes.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, conn, "GET /orders/"+strings.Repeat("A", 26)+" HTTP/1.1\r\nHost: sample\r\n\r\n")
+		synctest.Wait()
+		told := time.Now()
+		r.stop()
+		err = <-r.ended
+		if took := time.Since(told); took != 15*time.Second {
+			t.Errorf("ended after %v, want the grace period of 15 s", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), "shut down with 1 requests unanswered") {
+			t.Errorf("Run: %v", err)
+		}
+		close(hang)
+		conn.Close()
+	})
+}
+
+func TestToldToEndBeforeItWasReady(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *Config) { c.StartJitter = time.Hour }, Options{})
+		told := time.Now()
+		r.stop()
+		if err := <-r.ended; err != nil || time.Since(told) > time.Second {
+			t.Errorf("ended after %v with %v: nobody was sent here, so there is nothing to wait for", time.Since(told), err)
+		}
+	})
+}
+
+func TestListenerThatBreaks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(*Config) {}, Options{})
+		r.pipes.Close()
+		if err := <-r.ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestPprofIsOffUnlessAsked(t *testing.T) {
+	t.Parallel()
+	_, h := newTest(t, nil)
+	if got := do(h, request(t, http.MethodGet, "/debug/pprof/", "")); got.Code != 404 {
+		t.Errorf("/debug/pprof/ on the service's port answers %d", got.Code)
+	}
+	if got := do(pprofHandler(), request(t, http.MethodGet, "/debug/pprof/cmdline", "")); got.Code != 200 {
+		t.Errorf("/debug/pprof/cmdline on its own port answers %d", got.Code)
+	}
+	cfg, err := LoadConfig(lookup(map[string]string{"PPROF_ADDR": "127.0.0.1:0", "LISTEN_ADDR": "localhost:0", "DRAIN_DELAY": "0s"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(cfg, Options{})
+	main, profiles, err := s.listen(t.Context())
+	if err != nil || profiles == nil {
+		t.Fatalf("listen: %v", err)
+	}
+	main.Close()
+	defer profiles.Close()
+	cfg.PprofAddr = profiles.Addr().String() // taken
+	if err := New(cfg, Options{}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "listen for pprof") {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// stuck is an orderStore that ignores its context: what a dependency must never do, and one day does.
+type stuck struct{ until chan struct{} }
+
+func (s stuck) put(context.Context, string, []byte) error { <-s.until; return nil }
+
+func (s stuck) get(context.Context, string) ([]byte, error) { <-s.until; return nil, errNoOrder }
+
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+}

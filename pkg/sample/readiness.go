@@ -1,0 +1,84 @@
+package sample
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// phase is where the service is in its life; it only goes forward.
+type phase int32
+
+const (
+	starting phase = iota // waiting for the start-up jitter
+	serving               // ready as far as the service itself goes
+	draining              // told to end
+)
+
+const (
+	// checkTTL is how long one answer of a dependency holds: however often /readyz is asked, and however many
+	// pods are, the dependency sees one ping a second from each.
+	checkTTL = time.Second
+)
+
+// readiness answers /readyz. It may be used concurrently.
+type readiness struct {
+	phase  atomic.Int32
+	checks []*check
+}
+
+func (r *readiness) enter(p phase) { r.phase.Store(int32(p)) }
+
+func (r *readiness) is(p phase) bool { return phase(r.phase.Load()) == p }
+
+// err returns why the service is not ready at now, or nil. Only a serving service asks its dependencies: while it
+// waits for the start-up jitter it must leave them alone, and while it drains their state does not matter.
+func (r *readiness) err(ctx context.Context, now time.Time) error {
+	switch phase(r.phase.Load()) {
+	case starting:
+		return fmt.Errorf("starting: waiting for the start-up jitter")
+	case draining:
+		return fmt.Errorf("draining: told to end")
+	}
+	for _, c := range r.checks {
+		if err := c.err(ctx, now); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := r.err(req.Context(), time.Now()); err != nil {
+		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	writeText(w, "ready\n")
+}
+
+// check asks one dependency, bounded in time, and remembers the answer for checkTTL.
+type check struct {
+	name    string
+	timeout time.Duration
+	ping    func(context.Context) error
+
+	mu   sync.Mutex // guards what follows, and lets one caller ask while the others wait for its answer
+	at   time.Time
+	last error
+}
+
+func (c *check) err(ctx context.Context, now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.at.IsZero() && now.Sub(c.at) < checkTTL {
+		return c.last
+	}
+	// The answer is shared: a prober that hangs up must not make it a failure for the next one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+	defer cancel()
+	c.at, c.last = now, c.ping(ctx)
+	return c.last
+}

@@ -1,0 +1,61 @@
+package sample
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// redisOrders keeps orders in Redis. Every wait is bounded, and so is the pool.
+type redisOrders struct {
+	client  *redis.Client
+	ttl     time.Duration
+	timeout time.Duration // of one operation with its retry
+}
+
+// newRedisOrders connects lazily: with the first operation.
+func newRedisOrders(cfg *Config) *redisOrders {
+	client := redis.NewClient(&redis.Options{
+		Addr:                  cfg.RedisAddr,
+		DialTimeout:           cfg.RedisTimeout,
+		ReadTimeout:           cfg.RedisTimeout,
+		WriteTimeout:          cfg.RedisTimeout,
+		PoolTimeout:           cfg.RedisTimeout,
+		ContextTimeoutEnabled: true,
+		PoolSize:              cfg.RedisPoolSize,
+		MaxActiveConns:        cfg.RedisPoolSize, // without it PoolSize is exceeded under load
+		PipelinePoolSize:      -1,                // nothing here is pipelined
+		ConnMaxIdleTime:       5 * time.Minute,
+		MaxRetries:            1, // a connection that died idle is met once; both operations may be done twice
+		DialerRetries:         1, // the retry above dials again; more would hide an outage for longer
+		// A plain Redis knows neither, and would be asked on every new connection.
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	return &redisOrders{client: client, ttl: cfg.OrderTTL, timeout: 3 * cfg.RedisTimeout}
+}
+
+func (o *redisOrders) put(ctx context.Context, id string, doc []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	return o.client.Set(ctx, orderKey(id), doc, o.ttl).Err()
+}
+
+func (o *redisOrders) get(ctx context.Context, id string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	doc, err := o.client.Get(ctx, orderKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, errNoOrder
+	}
+	return doc, err
+}
+
+func (o *redisOrders) ping(ctx context.Context) error { return o.client.Ping(ctx).Err() }
+
+func (o *redisOrders) close() error { return o.client.Close() }
+
+func orderKey(id string) string { return "order:" + id }

@@ -1,0 +1,137 @@
+package sample
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// route is one endpoint for users: its template is its `route` label.
+type route struct {
+	method, template string
+	// codes are the status codes whose counters exist from the start, the usual one first.
+	codes   []int
+	handler http.HandlerFunc
+}
+
+func (s *Service) routes() []route {
+	const (
+		ok, created         = http.StatusOK, http.StatusCreated
+		bad, missing        = http.StatusBadRequest, http.StatusNotFound
+		limited, unavaiable = http.StatusTooManyRequests, http.StatusServiceUnavailable
+	)
+	return []route{
+		{http.MethodGet, "/", []int{ok, limited, unavaiable}, s.index},
+		{http.MethodGet, "/work", []int{ok, bad, limited, unavaiable}, s.work},
+		{http.MethodPost, "/orders", []int{created, bad, limited, unavaiable}, s.createOrder},
+		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavaiable}, s.readOrder},
+	}
+}
+
+// handler returns the whole tree: the platform's endpoints beside the users', so that probes and scrapes are neither
+// counted nor limited with the users' requests.
+func (s *Service) handler(gatherer prometheus.Gatherer) http.Handler {
+	users := http.NewServeMux()
+	for _, r := range s.routes() {
+		path := r.template
+		if path == "/" {
+			path = "/{$}" // the root alone; "/" would take every path
+		}
+		users.Handle(r.method+" "+path, s.guard(r.handler))
+		s.metrics.expect(r.method, r.template, r.codes...)
+	}
+	s.metrics.expect(http.MethodGet, unmatched, http.StatusNotFound)
+
+	all := http.NewServeMux()
+	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
+	all.Handle("GET /readyz", &s.ready)
+	all.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+		MaxRequestsInFlight: 8, // a few scrapers at once, not a crowd
+	}))
+	all.Handle("/", s.trace(s.observe(s.recoverPanic(users))))
+	return all
+}
+
+// pprofHandler serves the profiles on a tree of its own.
+func pprofHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// routeOf returns the route label of a ServeMux pattern such as "GET /orders/{id}".
+func routeOf(pattern string) string {
+	_, path, ok := strings.Cut(pattern, " ")
+	if !ok {
+		return unmatched
+	}
+	return strings.TrimSuffix(path, "{$}")
+}
+
+func (s *Service) index(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.indexBody)
+}
+
+// writeJSON answers with a document that is already encoded. An error means that the client went away.
+func writeJSON(w http.ResponseWriter, code int, doc []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(doc)
+}
+
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, text)
+}
+
+// writeError answers with {"error": message, "trace_id": …}. The message is for the client: causes go to the log.
+func writeError(w http.ResponseWriter, r *http.Request, code int, message string) {
+	doc, err := json.Marshal(struct {
+		Error string `json:"error"`
+		Trace string `json:"trace_id,omitempty"`
+	}{message, traceID(r.Context())})
+	if err != nil {
+		panic(err) // two strings always marshal
+	}
+	writeJSON(w, code, append(doc, '\n'))
+}
+
+// statusClientGone is nginx's code for a client that hung up before its answer: such a request is neither the
+// service's failure nor a success.
+const statusClientGone = 499
+
+// unfinished answers a request whose work ended with err, by who ended it: the client, or a bound or dependency.
+func unfinished(w http.ResponseWriter, r *http.Request, err error, message string) {
+	code := http.StatusServiceUnavailable
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		code = statusClientGone
+	} else {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeError(w, r, code, message)
+}
+
+// server returns an HTTP server none of whose waits is unbounded.
+func (s *Service) server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ErrorLog:          s.stdLog,
+		ReadHeaderTimeout: 5 * time.Second,          // a header is one packet; slower is an attack
+		ReadTimeout:       s.cfg.RequestTimeout,     // a body that comes slower could not be answered in time either
+		WriteTimeout:      2 * s.cfg.RequestTimeout, // from the end of the header: the work, and then a slow reader
+		IdleTimeout:       2 * time.Minute,          // longer than the 90 s of Go's own clients, so that they close first
+		MaxHeaderBytes:    16 << 10,
+	}
+}

@@ -1,0 +1,204 @@
+// Package sample is a small Go service that keeps the contract of an autoscaled service: stateless, configured by its
+// environment, measured, bounded in everything, and able to come and go under load without losing a request.
+package sample
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sync/errgroup"
+
+	"tachometer/pkg/version"
+)
+
+// service is the value of the log's service key.
+const service = "sample"
+
+// Options are what a Service takes from outside beside its configuration; the zero value is a service that logs nowhere.
+type Options struct {
+	// Log takes what happens; nil: nothing is logged.
+	Log *zap.Logger
+	// Listener is served instead of one on Config.ListenAddr. Run closes it.
+	Listener net.Listener
+	// Jitter returns the start-up wait for its upper bound; nil: uniform from 0 to it.
+	Jitter func(most time.Duration) time.Duration
+}
+
+// Service is one instance of the sample service.
+type Service struct {
+	cfg       Config
+	opts      Options
+	log       *zap.Logger
+	stdLog    *log.Logger
+	registry  *prometheus.Registry
+	metrics   *instruments
+	ready     readiness
+	slots     *slots
+	limit     *clientLimit
+	cpus      chan struct{}
+	buffers   *buffers
+	orders    orderStore // nil: not configured
+	redis     *redisOrders
+	indexBody []byte
+}
+
+// New returns a service that Run starts. cfg comes from LoadConfig.
+func New(cfg Config, opts Options) *Service {
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	if opts.Jitter == nil {
+		opts.Jitter = func(most time.Duration) time.Duration { return rand.N(most) }
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s := &Service{
+		cfg: cfg, opts: opts, log: opts.Log, registry: registry,
+		stdLog:  stdLog(opts.Log),
+		metrics: newInstruments(registry),
+		slots:   &slots{max: int64(cfg.MaxInFlight)},
+		limit:   newClientLimit(cfg.RateLimit),
+		cpus:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+		buffers: newBuffers(),
+	}
+	if cfg.RedisAddr != "" {
+		s.redis = newRedisOrders(&s.cfg)
+		s.orders = s.redis
+		s.ready.checks = []*check{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.ping}}
+	}
+	s.indexBody = indexBody()
+	return s
+}
+
+func indexBody() []byte {
+	doc, err := json.Marshal(map[string]string{"service": service, "version": version.String()})
+	if err != nil {
+		panic(err) // a map of strings always marshals
+	}
+	return append(doc, '\n')
+}
+
+// stdLog takes what net/http has to say, which is about single connections.
+func stdLog(to *zap.Logger) *log.Logger {
+	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
+	if err != nil {
+		panic(err) // only an unknown level is an error
+	}
+	return std
+}
+
+// Run serves until ctx ends, drains, and returns nil when every request taken has been answered. It returns an error
+// if it could not listen or serve, or if requests were cut off at the end of Config.GracePeriod. Call it once.
+func (s *Service) Run(ctx context.Context) error {
+	listener, pprofListener, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	if s.redis != nil {
+		defer s.closeRedis()
+	}
+	main, profiles := s.server(s.handler(s.registry)), s.server(pprofHandler())
+	profiles.WriteTimeout = 0 // a profile or a trace takes as long as it was asked to
+	group, serveCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(main, listener) })
+	if pprofListener != nil {
+		group.Go(func() error { return serve(profiles, pprofListener) })
+	}
+	group.Go(func() error {
+		defer profiles.Close() // last: a drain that hangs is worth a look
+		s.live(serveCtx)
+		return s.drain(ctx, main)
+	})
+	return group.Wait()
+}
+
+// listen opens both listeners, or neither; the one for pprof is nil if it is switched off.
+func (s *Service) listen(ctx context.Context) (main, profiles net.Listener, err error) {
+	var lc net.ListenConfig
+	main = s.opts.Listener
+	if main == nil {
+		if main, err = lc.Listen(ctx, "tcp", s.cfg.ListenAddr); err != nil {
+			return nil, nil, fmt.Errorf("listen for requests: %w", err)
+		}
+	}
+	if s.cfg.PprofAddr == "" {
+		return main, nil, nil
+	}
+	if profiles, err = lc.Listen(ctx, "tcp", s.cfg.PprofAddr); err != nil {
+		main.Close()
+		return nil, nil, fmt.Errorf("listen for pprof: %w", err)
+	}
+	s.log.Warn("pprof is on", zap.Stringer("address", profiles.Addr()))
+	return main, profiles, nil
+}
+
+func serve(server *http.Server, listener net.Listener) error {
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %v: %w", listener.Addr(), err)
+	}
+	return nil
+}
+
+// live waits for the start-up jitter, says that the service is ready, and returns when ctx ends.
+func (s *Service) live(ctx context.Context) {
+	if most := s.cfg.StartJitter; most > 0 {
+		wait := s.opts.Jitter(most)
+		s.log.Info("waiting before the first readiness", zap.Duration("wait", wait))
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+	s.ready.enter(serving)
+	s.log.Info("serving", zap.String("address", s.cfg.ListenAddr), zap.Bool("redis", s.redis != nil))
+	<-ctx.Done()
+}
+
+// drain ends the service. What watches /readyz learns at once; who was told to use this pod learns later, so requests
+// are served for DrainDelay more before the listener closes. ctx is Run's: if it has not ended, the listener is
+// already lost and there is nothing to wait for.
+func (s *Service) drain(ctx context.Context, server *http.Server) error {
+	told := s.ready.is(serving) && ctx.Err() != nil
+	s.ready.enter(draining)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.GracePeriod)
+	defer cancel()
+	if told {
+		s.log.Info("draining", zap.Duration("delay", s.cfg.DrainDelay))
+		pause(ctx, s.cfg.DrainDelay)
+	}
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+		return fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err)
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+func (s *Service) closeRedis() {
+	if err := s.redis.close(); err != nil {
+		s.log.Warn("closing redis client failed", zap.Error(err))
+	}
+}
+
+// pause waits for d and reports whether ctx lasted as long.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

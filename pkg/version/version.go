@@ -1,0 +1,8 @@
+// Package version says which build a program is.
+package version
+
+// version is set by the linker: -ldflags '-X tachometer/pkg/version.version=v1.2.3'.
+var version = "dev"
+
+// String returns the version that was stamped in, or "dev" for an unstamped build.
+func String() string { return version }
