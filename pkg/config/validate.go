@@ -158,7 +158,7 @@ func (v *validator) ruleBackend(r *Rule, path string) {
 func (v *validator) backendNames() []string {
 	names := []string{ScrapeBackend}
 	for _, b := range v.c.Backends {
-		if b.Name != "" {
+		if b.Name != "" && !slices.Contains(names, b.Name) {
 			names = append(names, b.Name)
 		}
 	}

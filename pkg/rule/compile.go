@@ -68,9 +68,6 @@ func compileRule(spec config.Rule, l limits) (*compiled, []fault) {
 		return c, nil
 	}
 	if spec.Match == "" {
-		if err := checkReferences(spec.Query, nil); err != nil {
-			return c, []fault{{"query", err}}
-		}
 		r, faults := c.instantiate(spec.Metric, spec.Query)
 		c.rule = r
 		return c, faults
@@ -171,6 +168,9 @@ func (c *compiled) inspect(r *Rule, t *tree) []fault {
 	if len(t.selectors) == 0 {
 		add(faultf("query", "reads no metric"))
 		return faults
+	}
+	if err := checkMatchers(t, c.match != nil); err != nil {
+		add([]fault{{"query", err}})
 	}
 	add(checkLabels(r, t))
 	add(c.checkWindow(t))

@@ -8,7 +8,7 @@ import (
 
 // mayHave tells whether the result may have the label. It answers false only where that is certain whatever
 // the series, so that a rule can be refused at load that could never name its object.
-func (s *tree) mayHave(label string) bool { return mayHave(s.root, label) }
+func (t *tree) mayHave(label string) bool { return mayHave(t.root, label) }
 
 func mayHave(expr parser.Expr, label string) bool {
 	switch e := expr.(type) {

@@ -33,24 +33,34 @@ func (p *pattern) serves(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
-// A reference is ${1} or ${name}; a bare $1 is found too, as a mistake.
-var reference = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
+// A reference is ${1} or ${name}.
+var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// checkReferences reports what is wrong with a query's references to the groups of match, which is nil in
-// an explicit rule.
+// checkReferences reports what is wrong with a query's references to the groups of match.
 func checkReferences(query string, match *regexp.Regexp) error {
 	for _, m := range reference.FindAllStringSubmatchIndex(query, -1) {
-		text := query[m[0]:m[1]]
-		where := position(query, m[0])
-		if match == nil {
-			return fmt.Errorf("%s: %s has nothing to refer to: the rule has no match", where, text)
+		if groupIndex(match, query[m[2]:m[3]]) < 0 {
+			return fmt.Errorf("%s: %s refers to no group of match, which has %s",
+				position(query, m[0]), query[m[0]:m[1]], groups(match))
 		}
-		if m[2] < 0 {
-			return fmt.Errorf("%s: %s is not a reference; write ${%s}", where, text, query[m[4]:m[5]])
-		}
-		name := query[m[2]:m[3]]
-		if groupIndex(match, name) < 0 {
-			return fmt.Errorf("%s: %s refers to no group of match, which has %s", where, text, groups(match))
+	}
+	return nil
+}
+
+// likeReference is what reads like a reference to a group and stands where none was replaced. Only the
+// replacement of label_replace may hold such; in a matcher it is a mistake that matches nothing.
+var likeReference = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
+
+// checkMatchers finds references that will not be replaced, in a rule with match or without.
+func checkMatchers(t *tree, hasMatch bool) error {
+	for _, value := range t.matcherValues() {
+		m := likeReference.FindStringSubmatch(value)
+		switch {
+		case m == nil:
+		case hasMatch:
+			return fmt.Errorf("%s in a matcher is not a reference; write ${%s}", m[0], m[1]+m[2])
+		default:
+			return fmt.Errorf("%s in a matcher has nothing to refer to: the rule has no match", m[0])
 		}
 	}
 	return nil

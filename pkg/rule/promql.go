@@ -57,37 +57,37 @@ func parse(query string) (*tree, error) {
 	if err != nil {
 		return nil, describe(err, query)
 	}
-	s := &tree{root: root}
-	s.visit(root, reach{})
-	if s.windows != want {
+	t := &tree{root: root}
+	t.visit(root, reach{})
+	if t.windows != want {
 		return nil, errors.New("$window stands for a range and belongs in brackets: [$window]")
 	}
-	return s, nil
+	return t, nil
 }
 
-func (s *tree) visit(node parser.Node, r reach) {
+func (t *tree) visit(node parser.Node, r reach) {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
-		s.selectors = append(s.selectors, n)
-		s.reaches = append(s.reaches, r)
+		t.selectors = append(t.selectors, n)
+		t.reaches = append(t.reaches, r)
 		return
 	case *parser.MatrixSelector:
-		r = s.widen(r, n.Range)
+		r = t.widen(r, n.Range)
 	case *parser.SubqueryExpr:
-		r = s.widen(r, n.Range)
+		r = t.widen(r, n.Range)
 	}
 	for child := range parser.ChildrenIter(node) {
-		s.visit(child, r)
+		t.visit(child, r)
 	}
 }
 
-func (s *tree) widen(r reach, by time.Duration) reach {
+func (t *tree) widen(r reach, by time.Duration) reach {
 	if by == sentinel {
-		s.windows++
+		t.windows++
 		r.windows++
 		return r
 	}
-	s.ranges = append(s.ranges, by)
+	t.ranges = append(t.ranges, by)
 	r.fixed += by
 	return r
 }
@@ -170,10 +170,21 @@ func metricName(v *parser.VectorSelector) string {
 	return ""
 }
 
+// matcherValues are what the selectors compare labels with.
+func (t *tree) matcherValues() []string {
+	var values []string
+	for _, v := range t.selectors {
+		for _, m := range v.LabelMatchers {
+			values = append(values, m.Value)
+		}
+	}
+	return values
+}
+
 // families are those that the selectors read; see Rule.Families.
-func (s *tree) families() []string {
+func (t *tree) families() []string {
 	var names []string
-	for _, v := range s.selectors {
+	for _, v := range t.selectors {
 		name := metricName(v)
 		if base, ok := strings.CutSuffix(name, "_bucket"); ok && base != "" {
 			names = append(names, base)
@@ -191,8 +202,8 @@ func (s *tree) families() []string {
 }
 
 // shifted is the first selector or subquery, as text, that looks at another time than now; empty if none does.
-func (s *tree) shifted() (text string) {
-	parser.Inspect(s.root, func(node parser.Node, _ []parser.Node) error {
+func (t *tree) shifted() (text string) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
 			if n.OriginalOffset != 0 || n.Timestamp != nil || n.StartOrEnd != 0 {
@@ -209,20 +220,20 @@ func (s *tree) shifted() (text string) {
 }
 
 // kind is the type of the result, in PromQL's words.
-func (s *tree) kind() string { return parser.DocumentedType(s.root.Type()) }
+func (t *tree) kind() string { return parser.DocumentedType(t.root.Type()) }
 
 // isVector tells whether the result is an instant vector.
-func (s *tree) isVector() bool { return s.root.Type() == parser.ValueTypeVector }
+func (t *tree) isVector() bool { return t.root.Type() == parser.ValueTypeVector }
 
 // print is the expression as text, with the sentinel for $window; with a slot, each selector holds the
 // marker matcher, which afterwards stays in the tree.
-func (s *tree) print(slot bool) string {
+func (t *tree) print(slot bool) string {
 	if slot {
-		for _, v := range s.selectors {
+		for _, v := range t.selectors {
 			m := parser.MustLabelMatcher(labels.MatchEqual, slotLabel, "")
 			// In front: the parser keeps the matcher of a plain metric name last.
 			v.LabelMatchers = append([]*labels.Matcher{m}, v.LabelMatchers...)
 		}
 	}
-	return s.root.String()
+	return t.root.String()
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // Rule is one compiled rule for one concrete metric: a pattern rule is expanded before it becomes a Rule. It
-// is immutable and safe for concurrent use; rules of one Set may be compared by address.
+// is immutable and safe for concurrent use. Resource and Metric identify it within its Set.
 type Rule struct {
 	// Metric is the API metric's concrete name.
 	Metric string
