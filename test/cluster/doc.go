@@ -1,0 +1,2 @@
+// Package cluster runs a real Kubernetes on this machine.
+package cluster

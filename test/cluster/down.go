@@ -1,0 +1,132 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// downTimeout bounds the removal of a cluster whose start failed.
+const downTimeout = 30 * time.Second
+
+// Down ends the cluster and removes all that it has made: processes, network, cgroups, its folder. It may be called from
+// any process, for a cluster in any condition, and again after an error.
+func (c *Cluster) Down(ctx context.Context) error {
+	if err := c.end(ctx); err != nil {
+		return fmt.Errorf("remove cluster %s: %w", c.state.Name, err)
+	}
+	if err := removeAll(ctx, c.dir); err != nil {
+		return fmt.Errorf("remove cluster %s: %w", c.state.Name, err)
+	}
+	return nil
+}
+
+// end ends the processes, and with them the node's namespaces, and removes what the kernel does not remove by itself.
+func (c *Cluster) end(ctx context.Context) error {
+	if err := c.state.Supervisor.Kill(ctx); err != nil {
+		return err
+	}
+	if !c.state.Node {
+		// With a node they were all in the supervisor's process namespace, which has ended.
+		if err := c.killRecorded(ctx); err != nil {
+			return err
+		}
+	}
+	return errors.Join(c.removeLink(ctx), removeCGroups(ctx, c.state.CGroup))
+}
+
+// killRecorded kills the components that the supervisor has left, where the kernel does not do that.
+func (c *Cluster) killRecorded(ctx context.Context) error {
+	statuses, err := c.statuses()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, status := range statuses {
+		if status.Exit == "" {
+			errs = append(errs, status.Process.Kill(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeCGroups removes the cgroup of that path, with all below it, from every hierarchy.
+func removeCGroups(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	var errs []error
+	// cgroup v2 has one hierarchy at the root; v1 has one in each folder, and what has both has them both.
+	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + path)
+	for _, root := range append(roots, "/sys/fs/cgroup/"+path) {
+		errs = append(errs, removeCGroup(ctx, root))
+	}
+	return errors.Join(errs...)
+}
+
+func removeCGroup(ctx context.Context, root string) error {
+	var dirs []string
+	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil // a group that is gone already
+	})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(dirs) // children first
+	for _, dir := range dirs {
+		var last error
+		gone := func() bool { // the kernel may still be letting go of a process that has ended
+			last = os.Remove(dir)
+			return last == nil || errors.Is(last, os.ErrNotExist)
+		}
+		if err := poll(ctx, 20*time.Millisecond, gone); err != nil {
+			return fmt.Errorf("remove cgroup: %w", errors.Join(last, err))
+		}
+	}
+	return nil
+}
+
+// removeAll removes a folder. Its file systems may be in use for a moment after the last process has ended.
+func removeAll(ctx context.Context, dir string) error {
+	var last error
+	gone := func() bool { last = os.RemoveAll(dir); return last == nil }
+	if err := poll(ctx, 50*time.Millisecond, gone); err != nil {
+		return errors.Join(last, err)
+	}
+	return nil
+}
+
+// sweep removes what is left of clusters that ended without being removed: their processes are gone already.
+func sweep(ctx context.Context, base string) error {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		dir := filepath.Join(base, entry.Name())
+		if !entry.IsDir() || strings.HasSuffix(dir, failedSuffix) {
+			continue
+		}
+		s, err := readState(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if s.alive() {
+			continue
+		}
+		if err := (&Cluster{dir: dir, state: s}).Down(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+module tachometer/test/cluster
+
+go 1.26.0

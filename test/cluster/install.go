@@ -1,0 +1,40 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// install installs the Debian packages of the tools that are missing, if this is root on Debian. Otherwise it does nothing:
+// whoever needs the tools says what is missing.
+func install(ctx context.Context, log io.Writer, tools []nodeTool) error {
+	_, missing := findTools(tools)
+	apt, err := exec.LookPath("apt-get")
+	if len(missing) == 0 || err != nil || os.Geteuid() != 0 {
+		return nil
+	}
+	fmt.Fprintf(log, "installing Debian packages: %s\n", strings.Join(missing, " "))
+	for _, args := range [][]string{{"update"}, append([]string{"install", "-y", "--no-install-recommends"}, missing...)} {
+		cmd := exec.CommandContext(ctx, apt, args...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+// installHint is one line that says what to do about missing packages.
+func installHint(missing []string) string {
+	return "as root: apt-get install " + strings.Join(missing, " ")
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,83 @@
+//go:build unix
+
+// Package process names a process beyond doubt, and ends it.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ID names one process for as long as the machine runs: process numbers are used again, a number with its start is not.
+type ID struct {
+	PID   int
+	Start string // in the system's own form; empty for no process
+}
+
+// Identify gives the identity of the process that has that number now; one that never lives if there is none.
+func Identify(pid int) ID {
+	start, _ := startTime(pid)
+	return ID{PID: pid, Start: start}
+}
+
+// Alive tells that the process runs; one that has ended and waits for its parent to notice does not.
+func (p ID) Alive() bool {
+	if p.PID <= 0 || p.Start == "" {
+		return false
+	}
+	start, ok := startTime(p.PID)
+	return ok && start == p.Start
+}
+
+// Kill ends the process and its group, if it leads one, and returns when it is gone.
+func (p ID) Kill(ctx context.Context) error {
+	if !p.Alive() {
+		return nil
+	}
+	if err := syscall.Kill(-p.PID, syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("kill process %d: %w", p.PID, err)
+		}
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for p.Alive() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the end of process %d: %w", p.PID, ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// startTime tells when a process started; ok is false if there is none, or only the remains of one that its parent has
+// not looked at yet.
+func startTime(pid int) (start string, ok bool) {
+	if runtime.GOOS != "linux" {
+		out, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
+		start = strings.TrimSpace(string(out))
+		return start, err == nil && start != ""
+	}
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return "", false
+	}
+	// The second field is the program's name in parentheses and may hold anything; the state is the next one, and the
+	// start, in clock ticks since the machine's own start, the 22nd.
+	_, rest, found := strings.Cut(string(data[strings.LastIndexByte(string(data), ')'):]), " ")
+	fields := strings.Fields(rest)
+	if !found || len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return "", false
+	}
+	return fields[19], true
+}

@@ -1,0 +1,8 @@
+package supervisor
+
+import "syscall"
+
+// attributes puts a process into a group of its own, and lets the kernel kill it should the supervisor be killed.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
