@@ -118,7 +118,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		defer profiles.Close() // last: a drain that hangs is worth a look
-		s.live(serveCtx)
+		s.live(serveCtx, listener.Addr())
 		return s.drain(ctx, main)
 	})
 	return group.Wait()
@@ -152,7 +152,7 @@ func serve(server *http.Server, listener net.Listener) error {
 }
 
 // live waits for the start-up jitter, says that the service is ready, and returns when ctx ends.
-func (s *Service) live(ctx context.Context) {
+func (s *Service) live(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
 		s.log.Info("waiting before the first readiness", zap.Duration("wait", wait))
@@ -161,7 +161,7 @@ func (s *Service) live(ctx context.Context) {
 		}
 	}
 	s.ready.enter(serving)
-	s.log.Info("serving", zap.String("address", s.cfg.ListenAddr), zap.Bool("redis", s.redis != nil))
+	s.log.Info("serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
 }
 
