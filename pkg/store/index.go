@@ -1,0 +1,156 @@
+package store
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// The labels that the index is built on: every other one is compared series by series.
+const (
+	nameLabel      = labels.MetricName
+	namespaceLabel = "namespace"
+	podLabel       = "pod"
+)
+
+// index finds series by metric name, then namespace, then pod. A label that a series does not have counts as
+// empty, as in a matcher. A selector that names its pods touches these pods' series only, however many there are.
+type index map[string]map[string]map[string][]*series
+
+func (ix index) add(s *series) {
+	name, namespace, pod := keys(s.labels)
+	namespaces := ix[name]
+	if namespaces == nil {
+		namespaces = map[string]map[string][]*series{}
+		ix[strings.Clone(name)] = namespaces // a clone does not keep the first series' labels alive
+	}
+	pods := namespaces[namespace]
+	if pods == nil {
+		pods = map[string][]*series{}
+		namespaces[strings.Clone(namespace)] = pods
+	}
+	if of := pods[pod]; of != nil {
+		pods[pod] = append(of, s)
+		return
+	}
+	pods[strings.Clone(pod)] = []*series{s}
+}
+
+// remove takes s out, and every level that it leaves empty.
+func (ix index) remove(s *series) {
+	name, namespace, pod := keys(s.labels)
+	pods := ix[name][namespace]
+	of := pods[pod]
+	for i, o := range of {
+		if o == s {
+			last := len(of) - 1
+			of[i], of[last] = of[last], nil
+			pods[pod] = of[:last]
+			break
+		}
+	}
+	if len(pods[pod]) == 0 {
+		delete(pods, pod)
+	}
+	if len(pods) == 0 {
+		delete(ix[name], namespace)
+	}
+	if len(ix[name]) == 0 {
+		delete(ix, name)
+	}
+}
+
+func keys(l labels.Labels) (name, namespace, pod string) {
+	return l.Get(nameLabel), l.Get(namespaceLabel), l.Get(podLabel)
+}
+
+// find calls visit for every series that all matchers match, in no particular order.
+func (ix index) find(matchers []*labels.Matcher, visit func(*series)) {
+	f := split(matchers)
+	walk(ix, f.name, func(namespaces map[string]map[string][]*series) {
+		walk(namespaces, f.namespace, func(pods map[string][]*series) {
+			walk(pods, f.pod, func(of []*series) {
+				for _, s := range of {
+					if f.rest.match(s.labels) {
+						visit(s)
+					}
+				}
+			})
+		})
+	})
+}
+
+// walk calls visit for the entries of one level whose key all matchers match. Where a matcher can only match
+// certain keys, these are looked up instead of walking the level.
+func walk[V any](level map[string]V, matchers filter, visit func(V)) {
+	fixed := matchers.fixed()
+	if fixed == nil || len(fixed) > len(level) {
+		for key, v := range level {
+			if matchers.matchValue(key) {
+				visit(v)
+			}
+		}
+		return
+	}
+	for _, key := range fixed {
+		if v, ok := level[key]; ok && matchers.matchValue(key) {
+			visit(v)
+		}
+	}
+}
+
+// filter is a set of matchers that must all match.
+type filter []*labels.Matcher
+
+// split sorts matchers by the level of the index that they bear on.
+func split(matchers []*labels.Matcher) (f struct{ name, namespace, pod, rest filter }) {
+	for _, m := range matchers {
+		switch m.Name {
+		case nameLabel:
+			f.name = append(f.name, m)
+		case namespaceLabel:
+			f.namespace = append(f.namespace, m)
+		case podLabel:
+			f.pod = append(f.pod, m)
+		default:
+			f.rest = append(f.rest, m)
+		}
+	}
+	return f
+}
+
+// fixed returns the only values that can match, sorted, or nil if they are not known.
+func (f filter) fixed() []string {
+	for _, m := range f {
+		switch m.Type {
+		case labels.MatchEqual:
+			return []string{m.Value}
+		case labels.MatchRegexp:
+			// The set is a copy. It may name a value twice, as pod=~"a|a" does.
+			if set := m.SetMatches(); len(set) > 0 {
+				slices.Sort(set)
+				return slices.Compact(set)
+			}
+		}
+	}
+	return nil
+}
+
+func (f filter) matchValue(v string) bool {
+	for _, m := range f {
+		if !m.Matches(v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f filter) match(l labels.Labels) bool {
+	for _, m := range f {
+		if !m.Matches(l.Get(m.Name)) {
+			return false
+		}
+	}
+	return true
+}

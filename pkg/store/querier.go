@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// Querier returns a reader of the samples in [mint, maxt], milliseconds. It needs no closing, and may be used
+// concurrently, also with Append.
+func (s *Store) Querier(mint, maxt int64) (storage.Querier, error) {
+	return &querier{store: s, mint: mint, maxt: maxt}, nil
+}
+
+type querier struct {
+	store      *Store
+	mint, maxt int64
+}
+
+var _ storage.Querier = (*querier)(nil)
+
+// Select returns the series in the store that all matchers match, also those without a sample in the
+// querier's time range: they have an empty iterator. Each iterator is a consistent snapshot of its series.
+// Of the hints only a range narrower than the querier's is used.
+func (q *querier) Select(_ context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	mint, maxt := q.mint, q.maxt
+	if hints != nil && !hints.DisableTrimming {
+		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
+	}
+	set := &seriesSet{}
+	q.find(matchers, func(s *series) {
+		set.views = append(set.views, view{series: s, mint: mint, maxt: maxt})
+	})
+	if sorted {
+		slices.SortFunc(set.views, func(a, b view) int { return labels.Compare(a.series.labels, b.series.labels) })
+	}
+	if hints != nil && hints.Limit > 0 && len(set.views) > hints.Limit {
+		set.views = set.views[:hints.Limit]
+	}
+	return set
+}
+
+// LabelValues returns the values of a label among the series that match, sorted.
+func (q *querier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	values := map[string]struct{}{}
+	q.find(matchers, func(s *series) {
+		if v := s.labels.Get(name); v != "" {
+			values[v] = struct{}{}
+		}
+	})
+	return limited(values, hints), nil, nil
+}
+
+// LabelNames returns the names of the labels of the series that match, sorted.
+func (q *querier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	names := map[string]struct{}{}
+	q.find(matchers, func(s *series) {
+		s.labels.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
+	})
+	return limited(names, hints), nil, nil
+}
+
+// Close has nothing to release.
+func (q *querier) Close() error { return nil }
+
+func (q *querier) find(matchers []*labels.Matcher, visit func(*series)) {
+	q.store.mu.RLock()
+	defer q.store.mu.RUnlock()
+	q.store.index.find(matchers, visit)
+}
+
+func limited(set map[string]struct{}, hints *storage.LabelHints) []string {
+	sorted := slices.Sorted(maps.Keys(set))
+	if hints != nil && hints.Limit > 0 && len(sorted) > hints.Limit {
+		return sorted[:hints.Limit]
+	}
+	return sorted
+}

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// drawLabels draws the labels of a series: few values, so that matchers hit, and every label may be missing.
+func drawLabels(r *rand.Rand) labels.Labels {
+	b := labels.NewBuilder(labels.EmptyLabels())
+	for name, values := range map[string][]string{
+		nameLabel:      {"a_total", "b_total", "b_bucket"},
+		namespaceLabel: {"shop", "mail"},
+		podLabel:       {"p-1", "p-2", "p-3", "p.4", "q|5"},
+		"code":         {"200", "404", "500"},
+		"le":           {"+Inf", "0.5"},
+	} {
+		if i := r.IntN(len(values) + 1); i < len(values) {
+			b.Set(name, values[i])
+		}
+	}
+	return b.Labels()
+}
+
+// drawMatchers draws one to three matchers of every kind.
+func drawMatchers(r *rand.Rand) (matchers []*labels.Matcher) {
+	names := []string{nameLabel, namespaceLabel, podLabel, "code", "le", "unknown"}
+	values := []string{
+		"a_total", "b_total", "shop", "mail", "p-1", "p-2", "200", "0.5", "", "nothing",
+		"p-1|p-2", "p-1|p-1|nothing", "p-1|", "p-[13]", `p\.4|q\|5`, "p.*", ".+", ".*", "b_.+", "(shop|mail)", "5..", "a_total|b_bucket",
+	}
+	kinds := []labels.MatchType{labels.MatchEqual, labels.MatchNotEqual, labels.MatchRegexp, labels.MatchNotRegexp}
+	for range 1 + r.IntN(3) {
+		kind, name, value := kinds[r.IntN(4)], names[r.IntN(len(names))], values[r.IntN(len(values))]
+		matchers = append(matchers, labels.MustNewMatcher(kind, name, value))
+	}
+	return matchers
+}
+
+func matchesAll(l labels.Labels, matchers []*labels.Matcher) bool {
+	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(l.Get(m.Name)) })
+}
+
+// Select, LabelNames and LabelValues find what a walk over all series finds, also after some have been dropped.
+func TestSelectEqualsNaiveFilter(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 0))
+			s := New(Options{})
+			all := map[string]labels.Labels{}
+			for range 150 {
+				l := drawLabels(r)
+				if ref, err := s.Append(0, l, 1, 1); err != nil {
+					continue // drawn before
+				} else if r.IntN(4) == 0 {
+					s.drop([]*series{s.lookup(ref)}, math.MaxInt64)
+				} else {
+					all[l.String()] = l
+				}
+			}
+			found := 0
+			for range 300 {
+				matchers := drawMatchers(r)
+				var want []labels.Labels
+				for _, l := range all {
+					if matchesAll(l, matchers) {
+						want = append(want, l)
+					}
+				}
+				found += len(want)
+				checkSelection(t, s, matchers, want)
+			}
+			if found == 0 {
+				t.Error("no selection finds anything: the test shows nothing")
+			}
+		})
+	}
+}
+
+func checkSelection(t *testing.T, s *Store, matchers []*labels.Matcher, want []labels.Labels) {
+	t.Helper()
+	slices.SortFunc(want, labels.Compare)
+	names, codes := map[string]struct{}{}, map[string]struct{}{}
+	var wanted []string
+	for _, l := range want {
+		wanted = append(wanted, l.String())
+		l.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
+		if c := l.Get("code"); c != "" {
+			codes[c] = struct{}{}
+		}
+	}
+	q, ctx := querierOf(t, s, 0, 9), context.Background()
+	var got []string
+	for set := q.Select(ctx, true, nil, matchers...); set.Next(); {
+		got = append(got, set.At().Labels().String())
+	}
+	if d := cmp.Diff(wanted, got); d != "" {
+		t.Errorf("select %v (-want +got):\n%s", matchers, d)
+	}
+	gotNames, _, err := q.LabelNames(ctx, nil, matchers...)
+	if d := cmp.Diff(limited(names, nil), gotNames); err != nil || d != "" {
+		t.Errorf("label names of %v: %v (-want +got):\n%s", matchers, err, d)
+	}
+	gotCodes, _, err := q.LabelValues(ctx, "code", nil, matchers...)
+	if d := cmp.Diff(limited(codes, nil), gotCodes); err != nil || d != "" {
+		t.Errorf("codes of %v: %v (-want +got):\n%s", matchers, err, d)
+	}
+}
+
+func TestHints(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	for _, pod := range []string{"c", "a", "b"} {
+		ref := mustAppend(t, s, 0, counter(pod), 1000, 1)
+		mustAppend(t, s, ref, counter(pod), 2000, 2)
+	}
+	q := querierOf(t, s, 0, 9000)
+	set := q.Select(t.Context(), true, &storage.SelectHints{Start: 1500, End: 2500, Limit: 2}, named)
+	var pods []string
+	for set.Next() {
+		pods = append(pods, set.At().Labels().Get(podLabel))
+		it := set.At().Iterator(nil)
+		it.Next()
+		if at, v := it.At(); at != 2000 || v != 2 {
+			t.Errorf("first sample (%d, %v), want (2000, 2)", at, v)
+		}
+	}
+	if d := cmp.Diff([]string{"a", "b"}, pods); d != "" {
+		t.Errorf("pods (-want +got):\n%s", d)
+	}
+	values, _, err := q.LabelValues(t.Context(), podLabel, &storage.LabelHints{Limit: 1})
+	if d := cmp.Diff([]string{"a"}, values); err != nil || d != "" {
+		t.Errorf("label values: %v (-want +got):\n%s", err, d)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A selector that names its pods must not walk the others, or an HPA's read grows with the cluster.
+func TestSelectByPodVisitsOnlyThese(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	for i := range 1000 {
+		mustAppend(t, s, 0, counter(fmt.Sprint("p-", i)), 1, 1)
+	}
+	for _, m := range []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, podLabel, "p-1"),
+		labels.MustNewMatcher(labels.MatchRegexp, podLabel, "p-1|p-2|p-3"),
+		labels.MustNewMatcher(labels.MatchRegexp, podLabel, `p-1|p\.2`),
+	} {
+		visited := 0
+		walk(s.index["http_requests_total"]["shop"], filter{m}, func([]*series) { visited++ })
+		if fixed := (filter{m}).fixed(); len(fixed) == 0 || visited > len(fixed) {
+			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"sync"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// series is one labelled time series and the samples kept of it.
+type series struct {
+	labels labels.Labels
+	// ref and next belong to the store's lock: the reference given out, and the next series of the same hash.
+	ref  uint64
+	next *series
+
+	// mu guards all that follows.
+	mu      sync.Mutex
+	chunks  []chunk // oldest first; never empty in a series that is indexed
+	newest  cursor
+	dropped bool // no longer in the store: whoever still holds the series must look it up again
+}
+
+// append adds a sample and forgets chunks that end before cutoff. It returns by how many samples the series
+// grew, and false when the sample is not newer than the newest.
+func (s *series) append(t int64, v float64, cutoff int64) (grown int, ok bool) {
+	n := len(s.chunks)
+	if n > 0 && t <= s.newest.t {
+		return 0, false
+	}
+	if n > 0 && s.chunks[n-1].add(&s.newest, t, v) {
+		return 1, true
+	}
+	forgotten := s.forget(cutoff)
+	s.chunks = append(s.chunks, newChunk(&s.newest, t, v))
+	return 1 - forgotten, true
+}
+
+// forget drops the chunks whose samples are all before cutoff and returns how many samples they held. It moves
+// the rest down in place: readers hold copies of the headers.
+func (s *series) forget(cutoff int64) (samples int) {
+	old := 0
+	for old+1 < len(s.chunks) && s.chunks[old+1].start() <= cutoff {
+		samples += s.chunks[old].count()
+		old++
+	}
+	if old == 0 {
+		return 0
+	}
+	n := copy(s.chunks, s.chunks[old:])
+	clear(s.chunks[n:])
+	s.chunks = s.chunks[:n]
+	return samples
+}
+
+// snapshot appends to dst the chunks that may hold samples of [mint, maxt].
+func (s *series) snapshot(dst []chunk, mint, maxt int64) []chunk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, ch := range s.chunks {
+		if i+1 < len(s.chunks) && s.chunks[i+1].start() <= mint {
+			continue
+		}
+		if ch.start() > maxt {
+			break
+		}
+		dst = append(dst, ch)
+	}
+	return dst
+}
+
+// samples is the number of samples held.
+func (s *series) samples() (n int) {
+	for _, ch := range s.chunks {
+		n += ch.count()
+	}
+	return n
+}

@@ -1,0 +1,190 @@
+// Package store keeps the newest minutes of every scraped series in memory, for the query engine to read.
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// The reasons why Append refuses a sample.
+var (
+	// ErrTooManySeries: the series is new, and the store holds as many as it may.
+	ErrTooManySeries = errors.New("too many series")
+	// ErrOutOfOrder: the sample is not newer than the newest of its series.
+	ErrOutOfOrder = errors.New("sample not newer than the newest of its series")
+)
+
+// Options say what a Store holds at most. The zero value is usable.
+type Options struct {
+	// Retention is how long samples are kept, at least: the longest window, and on top of it the age that a
+	// sample may have, and a few scrape intervals, so that a window whose first scrape was missed can begin at
+	// the one before. Series that got no sample for as long are dropped. 0 means 90 s: a window of 60 s, and
+	// 30 s for the rest.
+	Retention time.Duration
+	// MaxSeries bounds the series. 0 means 200,000, well under 200 MB.
+	MaxSeries int
+	// Registerer receives the self-metrics; nil registers nothing.
+	Registerer prometheus.Registerer
+}
+
+// Stats is what a Store holds.
+type Stats struct {
+	Series, Samples int
+}
+
+// Store holds the newest samples of many series. All methods may be called concurrently.
+type Store struct {
+	retention int64 // milliseconds
+	maxSeries int
+	metrics   instruments
+	samples   atomic.Int64
+
+	// mu guards what follows, and ref and next of every series. It is never taken under a series' own lock.
+	mu     sync.RWMutex
+	index  index
+	slots  []*series          // by the lower half of a reference; nil where free
+	free   []uint32           // the free slots
+	hashed map[uint64]*series // by the hash of the labels, chained by next
+	given  uint32             // how often a slot was given out: the upper half of references
+	count  int
+	peak   int // the largest count since hashed was made
+}
+
+var _ storage.Queryable = (*Store)(nil)
+
+// New returns an empty store. It starts nothing: see Run.
+func New(opts Options) *Store {
+	if opts.Retention <= 0 {
+		opts.Retention = 90 * time.Second
+	}
+	if opts.MaxSeries <= 0 {
+		opts.MaxSeries = 200_000
+	}
+	s := &Store{
+		retention: opts.Retention.Milliseconds(), maxSeries: opts.MaxSeries,
+		index: index{}, hashed: map[uint64]*series{},
+	}
+	s.metrics = newInstruments(s, opts.Registerer)
+	return s
+}
+
+// Append adds a sample, t in milliseconds, to the series of reference ref, or of labels lset where ref is 0 or
+// no longer valid; a series that does not exist is made. It returns the series' reference for the next call,
+// also with ErrOutOfOrder; with ErrTooManySeries it returns 0. A staleness marker is a sample like others.
+//
+// lset is looked at only where ref does not lead to a series, and is copied: the caller may reuse its memory.
+func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
+	for {
+		target := s.lookup(ref)
+		if target == nil {
+			if target = s.obtain(lset); target == nil {
+				s.metrics.tooMany.Inc()
+				return 0, ErrTooManySeries
+			}
+		}
+		done, err := s.appendTo(target, t, v)
+		if done {
+			return target.ref, err
+		}
+		ref = 0 // dropped between the look-up and the append
+	}
+}
+
+// appendTo reports false when the series was dropped meanwhile.
+func (s *Store) appendTo(target *series, t int64, v float64) (bool, error) {
+	target.mu.Lock()
+	if target.dropped {
+		target.mu.Unlock()
+		return false, nil
+	}
+	grown, ok := target.append(t, v, t-s.retention)
+	target.mu.Unlock()
+	if !ok {
+		s.metrics.outOfOrder.Inc()
+		return true, ErrOutOfOrder
+	}
+	s.samples.Add(int64(grown))
+	return true, nil
+}
+
+// lookup returns the series of a reference, or nil if it is not valid.
+func (s *Store) lookup(ref uint64) *series {
+	if ref == 0 {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	slot := uint32(ref)
+	if int(slot) >= len(s.slots) {
+		return nil
+	}
+	if found := s.slots[slot]; found != nil && found.ref == ref {
+		return found
+	}
+	return nil
+}
+
+// obtain returns the series of these labels and makes it if need be; nil if the store is full.
+func (s *Store) obtain(lset labels.Labels) *series {
+	hash := lset.Hash()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for found := s.hashed[hash]; found != nil; found = found.next {
+		if labels.Equal(found.labels, lset) {
+			return found
+		}
+	}
+	if s.count >= s.maxSeries {
+		return nil
+	}
+	made := &series{labels: lset.Copy(), next: s.hashed[hash]}
+	s.hashed[hash] = made
+	s.index.add(made)
+	s.place(made)
+	s.count++
+	s.peak = max(s.peak, s.count)
+	return made
+}
+
+// place gives a series a slot and a reference that was never given before (in four billion).
+func (s *Store) place(made *series) {
+	var slot uint32
+	if n := len(s.free); n > 0 {
+		slot, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		slot = uint32(len(s.slots))
+		s.slots = append(s.slots, nil)
+	}
+	s.slots[slot] = made
+	s.given = max(1, s.given+1) // never 0: no reference is
+	made.ref = uint64(s.given)<<32 | uint64(slot)
+}
+
+// Stats counts what the store holds.
+func (s *Store) Stats() Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return Stats{Series: s.count, Samples: int(s.samples.Load())}
+}
+
+// Run calls Collect several times per retention until ctx ends, and returns nil then.
+func (s *Store) Run(ctx context.Context) error {
+	// An idle series stays for a quarter of the retention longer than it must.
+	ticker := time.NewTicker(time.Duration(s.retention) * time.Millisecond / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			s.Collect(now)
+		}
+	}
+}

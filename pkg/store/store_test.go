@@ -1,0 +1,371 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+func lset(pairs ...string) labels.Labels { return labels.FromStrings(pairs...) }
+
+func counter(pod string) labels.Labels {
+	return lset(nameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, pod)
+}
+
+func mustAppend(t testing.TB, s *Store, ref uint64, l labels.Labels, at int64, v float64) uint64 {
+	t.Helper()
+	ref, err := s.Append(ref, l, at, v)
+	if err != nil {
+		t.Fatalf("append to %s at %d: %v", l, at, err)
+	}
+	return ref
+}
+
+func querierOf(t testing.TB, s *Store, mint, maxt int64) storage.Querier {
+	t.Helper()
+	q, err := s.Querier(mint, maxt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// selected returns the points of every selected series by its labels.
+func selected(t testing.TB, s *Store, mint, maxt int64, matchers ...*labels.Matcher) map[string][]point {
+	t.Helper()
+	got := map[string][]point{}
+	set := querierOf(t, s, mint, maxt).Select(context.Background(), false, nil, matchers...)
+	var it chunkenc.Iterator
+	for set.Next() {
+		series := set.At()
+		it = series.Iterator(it)
+		points := []point{}
+		for it.Next() == chunkenc.ValFloat {
+			points = append(points, newPoint(it.At()))
+		}
+		if _, twice := got[series.Labels().String()]; twice {
+			t.Errorf("%s is selected twice", series.Labels())
+		}
+		got[series.Labels().String()] = points
+	}
+	if set.Err() != nil || len(set.Warnings()) > 0 {
+		t.Errorf("select: %v, warnings %v", set.Err(), set.Warnings())
+	}
+	return got
+}
+
+var named = labels.MustNewMatcher(labels.MatchEqual, nameLabel, "http_requests_total")
+
+func TestAppendThenSelect(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	ref := mustAppend(t, s, 0, counter("a"), 1000, 1)
+	if again := mustAppend(t, s, ref, labels.EmptyLabels(), 3000, 2); again != ref {
+		t.Errorf("the reference changed from %d to %d", ref, again)
+	}
+	if byLabels := mustAppend(t, s, 0, counter("a"), 5000, 3); byLabels != ref {
+		t.Errorf("the labels lead to reference %d, want %d", byLabels, ref)
+	}
+	mustAppend(t, s, 0, counter("b"), 1000, math.Float64frombits(value.StaleNaN))
+	want := map[string][]point{
+		counter("a").String(): {newPoint(1000, 1), newPoint(3000, 2), newPoint(5000, 3)},
+		counter("b").String(): {{t: 1000, bits: value.StaleNaN}},
+	}
+	if d := cmp.Diff(want, selected(t, s, 0, 9000, named), cmp.AllowUnexported(point{})); d != "" {
+		t.Errorf("all samples (-want +got):\n%s", d)
+	}
+	want = map[string][]point{counter("a").String(): {newPoint(3000, 2)}, counter("b").String(): {}}
+	if d := cmp.Diff(want, selected(t, s, 1001, 4999, named), cmp.AllowUnexported(point{})); d != "" {
+		t.Errorf("samples in between (-want +got):\n%s", d)
+	}
+}
+
+func TestAppendRefuses(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	s := New(Options{MaxSeries: 1, Registerer: reg})
+	ref := mustAppend(t, s, 0, counter("a"), 1000, 1)
+	for name, at := range map[string]int64{"the same time": 1000, "an earlier time": 999} {
+		got, err := s.Append(ref, counter("a"), at, 2)
+		if !errors.Is(err, ErrOutOfOrder) || got != ref {
+			t.Errorf("%s: Append = %d, %v, want %d, ErrOutOfOrder", name, got, err, ref)
+		}
+	}
+	got, err := s.Append(0, counter("b"), 1000, 1)
+	if !errors.Is(err, ErrTooManySeries) || got != 0 {
+		t.Errorf("second series: Append = %d, %v, want 0, ErrTooManySeries", got, err)
+	}
+	refused := s.metrics
+	if n := testutil.ToFloat64(refused.outOfOrder); n != 2 {
+		t.Errorf("%v refused as out of order, want 2", n)
+	}
+	if n := testutil.ToFloat64(refused.tooMany); n != 1 {
+		t.Errorf("%v refused as too many, want 1", n)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("self-metrics: %v %v", err, problems)
+	}
+	if d := cmp.Diff(Stats{Series: 1, Samples: 1}, s.Stats()); d != "" {
+		t.Errorf("stats (-want +got):\n%s", d)
+	}
+}
+
+func TestAppendCopiesLabels(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	var b labels.ScratchBuilder
+	reused := labels.EmptyLabels()
+	for _, pod := range []string{"a", "b"} {
+		b.Reset()
+		b.Add(nameLabel, "http_requests_total")
+		b.Add(podLabel, pod)
+		b.Overwrite(&reused)
+		mustAppend(t, s, 0, reused, 1, 1)
+	}
+	if got := selected(t, s, 0, 9, named); len(got) != 2 {
+		t.Errorf("selected %v, want two series", got)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Retention: time.Minute})
+	var ref uint64
+	for at := int64(0); at <= 600_000; at += 2000 {
+		ref = mustAppend(t, s, ref, counter("a"), at, float64(at))
+	}
+	points := selected(t, s, 0, math.MaxInt64, named)[counter("a").String()]
+	if len(points) != s.Stats().Samples {
+		t.Errorf("%d samples read, %d counted", len(points), s.Stats().Samples)
+	}
+	if oldest := points[0].t; oldest > 540_000 {
+		t.Errorf("the oldest sample is of %d, want no later than 540000", oldest)
+	}
+	if n := len(points); n < 31 || n > 31+2*chunkBytes/2 {
+		t.Errorf("%d samples held of a minute of 30", n)
+	}
+}
+
+func TestStaleReference(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Retention: time.Minute})
+	old := mustAppend(t, s, 0, counter("a"), 0, 1)
+	s.Collect(time.UnixMilli(60_001))
+	other := mustAppend(t, s, 0, counter("b"), 60_001, 1)
+	renewed := mustAppend(t, s, old, counter("a"), 60_001, 2)
+	if renewed == old || other == old {
+		t.Errorf("the dropped reference %d was given out again: %d, %d", old, other, renewed)
+	}
+	want := map[string][]point{
+		counter("a").String(): {newPoint(60_001, 2)},
+		counter("b").String(): {newPoint(60_001, 1)},
+	}
+	if d := cmp.Diff(want, selected(t, s, 0, math.MaxInt64, named), cmp.AllowUnexported(point{})); d != "" {
+		t.Errorf("selected (-want +got):\n%s", d)
+	}
+	for _, unknown := range []uint64{1 << 63, old | 0xffff, 12345} {
+		if got := mustAppend(t, s, unknown, counter("c"+strconv.FormatUint(unknown, 10)), 60_001, 1); got == unknown {
+			t.Errorf("the reference %d, never given out, was taken", unknown)
+		}
+	}
+}
+
+// Series of equal hash are told apart. The hash cannot be provoked, so the chain is built by hand.
+func TestHashCollision(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	var all []*series
+	for _, pod := range []string{"a", "b", "c"} {
+		ref := mustAppend(t, s, 0, counter(pod), 1, 1)
+		all = append(all, s.lookup(ref))
+	}
+	for i, victim := range all {
+		hash := victim.labels.Hash() // as if all had it
+		clear(s.hashed)
+		s.hashed[hash] = all[0]
+		all[0].next, all[1].next, all[2].next = all[1], all[2], nil
+		s.unhash(victim)
+		var left []*series
+		for x := s.hashed[hash]; x != nil; x = x.next {
+			left = append(left, x)
+		}
+		if want := slices.Delete(slices.Clone(all), i, i+1); !slices.Equal(left, want) {
+			t.Errorf("without the series at %d: %d left, want %d", i, len(left), len(want))
+		}
+	}
+}
+
+func TestRunCollects(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Retention: time.Minute})
+		mustAppend(t, s, 0, counter("a"), time.Now().UnixMilli(), 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		time.Sleep(59 * time.Second)
+		if n := s.Stats().Series; n != 1 {
+			t.Errorf("%d series after 59 s, want 1", n)
+		}
+		time.Sleep(17 * time.Second)
+		if n := s.Stats().Series; n != 0 {
+			t.Errorf("%d series after 76 s, want 0", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+// Pods come and go by the thousand; nothing of them stays.
+func TestChurn(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Retention: time.Minute, MaxSeries: 30_000})
+	pods, waves := 10_000, 10
+	for wave := range waves {
+		now := int64(wave) * 120_000
+		for i := range pods {
+			l := lset(nameLabel, "up", namespaceLabel, strconv.Itoa(i%7), podLabel, fmt.Sprintf("p-%d-%d", wave, i))
+			ref := mustAppend(t, s, 0, l, now, 1)
+			mustAppend(t, s, ref, l, now+2000, math.Float64frombits(value.StaleNaN))
+		}
+		s.Collect(time.UnixMilli(now + 60_000))
+		if got := s.Stats().Series; got != pods {
+			t.Fatalf("wave %d: %d series, want %d", wave, got, pods)
+		}
+		s.Collect(time.UnixMilli(now + 119_000))
+	}
+	if got := s.Stats(); got != (Stats{}) {
+		t.Errorf("%+v left, want nothing", got)
+	}
+	if len(s.index) != 0 || len(s.hashed) != 0 || cap(s.slots) != 0 || cap(s.free) != 0 {
+		t.Errorf("left: %d names, %d hashes, %d slots, %d free", len(s.index), len(s.hashed), cap(s.slots), cap(s.free))
+	}
+	if n := testutil.ToFloat64(s.metrics.dropped); n != float64(pods*waves) {
+		t.Errorf("%v series dropped, want %d", n, pods*waves)
+	}
+}
+
+// Appends, collections and reads at the same time: every read sees each series whole, in order and without a gap.
+func TestConcurrentAppendAndSelect(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Retention: 200 * time.Millisecond})
+	const writers, perWriter, rounds = 3, 5, 2000
+	var writing, reading sync.WaitGroup
+	stop := make(chan struct{})
+	for w := range writers {
+		writing.Go(func() {
+			refs := make([]uint64, perWriter)
+			for round := int64(1); round <= rounds; round++ {
+				for i := range refs {
+					refs[i] = mustAppend(t, s, refs[i], counter(fmt.Sprintf("%d-%d", w, i)), round, float64(round))
+				}
+				if w == 0 && round%100 == 0 {
+					s.Collect(time.UnixMilli(round))
+				}
+			}
+		})
+	}
+	for range 2 {
+		reading.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for name, points := range selected(t, s, 0, math.MaxInt64, named) {
+					for i, p := range points {
+						if p != newPoint(p.t, float64(p.t)) || i > 0 && p.t != points[i-1].t+1 {
+							t.Errorf("%s: point %d is %v after %v", name, i, p, points[max(0, i-1)])
+							return
+						}
+					}
+				}
+			}
+		})
+	}
+	writing.Wait()
+	close(stop)
+	reading.Wait()
+	if n := s.Stats().Series; n > writers*perWriter {
+		t.Errorf("%d series, want at most %d", n, writers*perWriter)
+	}
+}
+
+// FuzzIterator holds Next and Seek against a plain slice.
+func FuzzIterator(f *testing.F) {
+	f.Add(uint64(1), []byte{0, 0, 0, 5, 0, 200, 0})
+	f.Add(uint64(2), []byte{250, 1, 0, 0})
+	f.Fuzz(func(t *testing.T, seed uint64, moves []byte) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		s := New(Options{Retention: time.Hour})
+		at := int64(r.IntN(100))
+		var all []point
+		var ref uint64
+		for range r.IntN(200) {
+			at += 1 + int64(r.IntN(3000))
+			v := float64(r.IntN(1000))
+			if r.IntN(3) == 0 {
+				v = r.Float64()
+			}
+			ref = mustAppend(t, s, ref, counter("a"), at, v)
+			all = append(all, newPoint(at, v))
+		}
+		mint, maxt := r.Int64N(at+2), r.Int64N(at+2)
+		all = slices.DeleteFunc(all, func(p point) bool { return p.t < mint || p.t > maxt })
+		set := querierOf(t, s, mint, maxt).Select(t.Context(), false, nil, named)
+		if !set.Next() {
+			return // no samples at all
+		}
+		checkMoves(t, set.At().Iterator(nil), all, mint, moves)
+	})
+}
+
+// checkMoves makes the moves, 0 for Next and n for a Seek to n thousandths of a second further on.
+func checkMoves(t *testing.T, it chunkenc.Iterator, all []point, at int64, moves []byte) {
+	t.Helper()
+	i := -1
+	for n, move := range moves {
+		var got chunkenc.ValueType
+		if move == 0 {
+			i = min(i+1, len(all))
+			got = it.Next()
+		} else {
+			at += int64(move) * 50
+			i = max(i, 0)
+			for i < len(all) && all[i].t < at {
+				i++
+			}
+			got = it.Seek(at)
+		}
+		if want := i < len(all); want != (got == chunkenc.ValFloat) {
+			t.Fatalf("move %d: %v, want a sample: %v", n, got, want)
+		}
+		if i < len(all) {
+			if p := newPoint(it.At()); p != all[i] || it.AtT() != p.t {
+				t.Fatalf("move %d: at %v, want %v", n, p, all[i])
+			}
+		}
+	}
+	if it.Err() != nil {
+		t.Error(it.Err())
+	}
+}
