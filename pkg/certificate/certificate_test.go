@@ -6,12 +6,15 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -390,6 +393,35 @@ func TestRunMendsAndStops(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 	})
+}
+
+func TestExpiryOfAFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tls.crt")
+	registry := prometheus.NewRegistry()
+	e := NewExpiry(File(path), registry)
+	if err := e.Valid(start); err == nil {
+		t.Error("a file that is not there is valid")
+	}
+	p, err := issue([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, p.cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for at, valid := range map[time.Duration]bool{-2 * time.Hour: false, 0: true, 2 * time.Hour: false} {
+		if err := e.Valid(start.Add(at)); (err == nil) != valid {
+			t.Errorf("Valid after %v = %v", at, err)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := families[0].GetMetric()[0].GetGauge().GetValue(), float64(start.Add(time.Hour).Unix()); got != want {
+		t.Errorf("expiry metric %v, want %v", got, want)
+	}
 }
 
 func FuzzParse(f *testing.F) {

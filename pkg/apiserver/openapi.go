@@ -1,0 +1,31 @@
+package apiserver
+
+import (
+	"maps"
+
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	openapi "k8s.io/kube-openapi/pkg/common"
+	metricsapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/core"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/custommetrics"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/externalmetrics"
+
+	"tachometer/pkg/version"
+)
+
+// openAPI describes both metrics APIs, in both versions of the description.
+func openAPI() (*openapi.Config, *openapi.OpenAPIV3Config) {
+	definitions := func(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
+		all := core.GetOpenAPIDefinitions(ref)
+		maps.Copy(all, custommetrics.GetOpenAPIDefinitions(ref))
+		maps.Copy(all, externalmetrics.GetOpenAPIDefinitions(ref))
+		return all
+	}
+	namer := openapinamer.NewDefinitionNamer(metricsapiserver.Scheme)
+	v2 := genericapiserver.DefaultOpenAPIConfig(definitions, namer)
+	v2.Info.Title, v2.Info.Version = "Tachometer", version.String()
+	v3 := genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
+	v3.Info.Title, v3.Info.Version = "Tachometer", version.String()
+	return v2, v3
+}

@@ -1,0 +1,117 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	cliflag "k8s.io/component-base/cli/flag"
+)
+
+// Options are the generic API server's, as far as an aggregated server without storage has a use for them.
+type Options struct {
+	Serving        *genericoptions.SecureServingOptionsWithLoopback
+	Authentication *genericoptions.DelegatingAuthenticationOptions
+	Authorization  *genericoptions.DelegatingAuthorizationOptions
+	Audit          *genericoptions.AuditOptions
+	Features       *genericoptions.FeatureOptions
+
+	// ShutdownDelay is how long requests are still accepted after the server was told to stop and says that it
+	// is not ready.
+	ShutdownDelay time.Duration
+	// RequestTimeout bounds every request.
+	RequestTimeout time.Duration
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	o := &Options{
+		Serving:        genericoptions.NewSecureServingOptions().WithLoopback(),
+		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
+		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
+		Audit:          genericoptions.NewAuditOptions(),
+		Features:       genericoptions.NewFeatureOptions(),
+		// Endpoints follow a terminating pod within a second or two; until then connections still arrive here.
+		ShutdownDelay: 5 * time.Second,
+		// Every answer comes from memory, in milliseconds; a query has its own, shorter bound. An HPA worker
+		// that waits for longer keeps other HPAs waiting.
+		RequestTimeout: 10 * time.Second,
+	}
+	o.Serving.BindPort = 6443 // above 1024: the adapter has no capability to bind a lower one
+	// An HPA reads every 15 s: with the library's 10 s each of its reads would be a SubjectAccessReview as well.
+	// A permission taken away holds for up to a minute.
+	o.Authorization.AllowCacheTTL = time.Minute
+	// Fair queuing would need informers on, and the right to read, the cluster's flow schemas. The number of
+	// requests in flight is bounded without it, and kube-apiserver has queued them already.
+	o.Features.EnablePriorityAndFairness = false
+	// Never a self-signed certificate on the disk: it is given in files, or kept by the adapter.
+	o.Serving.ServerCert.CertDirectory, o.Serving.ServerCert.PairName = "", ""
+	return o
+}
+
+// unused are the generic flags that would change nothing here, or promise what is not built in.
+var unused = map[string]bool{
+	"cert-dir":                     true,
+	"enable-priority-and-fairness": true,
+}
+
+// AddFlags adds a flag for every option, in named groups.
+func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
+	add := func(group string, addFlags func(*pflag.FlagSet)) {
+		all := pflag.NewFlagSet(group, pflag.ContinueOnError)
+		addFlags(all)
+		to := groups.FlagSet(group)
+		all.VisitAll(func(f *pflag.Flag) {
+			if !unused[f.Name] {
+				to.AddFlag(f)
+			}
+		})
+	}
+	add("secure serving", o.Serving.AddFlags)
+	groups.FlagSet("secure serving").Lookup("tls-cert-file").Usage = "File with the certificate for HTTPS, followed by " +
+		"those of its authorities if any. It is read again when it changes. With this flag the adapter makes no " +
+		"certificate, and the caBundle of its APIServices is somebody else's task (such as cert-manager's)."
+	add("authentication", o.Authentication.AddFlags)
+	add("authorization", o.Authorization.AddFlags)
+	add("auditing", o.Audit.AddFlags)
+	add("features", o.Features.AddFlags)
+	fs := groups.FlagSet("secure serving")
+	fs.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", o.ShutdownDelay,
+		"How long requests are still served after the signal to stop, while /readyz says no, so that endpoints can follow.")
+	fs.DurationVar(&o.RequestTimeout, "request-timeout", o.RequestTimeout, "The longest that a request may take.")
+}
+
+// UseKubeconfig makes path the default of all that talks to kube-apiserver; empty leaves the in-cluster configuration.
+func (o *Options) UseKubeconfig(path string) {
+	for _, file := range []*string{&o.Authentication.RemoteKubeConfigFile, &o.Authorization.RemoteKubeConfigFile} {
+		if *file == "" {
+			*file = path
+		}
+	}
+}
+
+// OwnCertificate reports whether the flags name certificate files.
+func (o *Options) OwnCertificate() bool { return o.Serving.ServerCert.CertKey.CertFile != "" }
+
+// Validate returns every fault at once.
+func (o *Options) Validate() error {
+	var errs []error
+	errs = append(errs, o.Serving.Validate()...)
+	errs = append(errs, o.Authentication.Validate()...)
+	errs = append(errs, o.Authorization.Validate()...)
+	errs = append(errs, o.Audit.Validate()...)
+	errs = append(errs, o.Features.Validate()...)
+	if o.ShutdownDelay < 0 {
+		errs = append(errs, fmt.Errorf("--shutdown-delay-duration is negative: %s", o.ShutdownDelay))
+	}
+	if o.RequestTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--request-timeout is not positive: %s", o.RequestTimeout))
+	}
+	if pair := o.Serving.ServerCert.CertKey; (pair.CertFile == "") != (pair.KeyFile == "") {
+		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file go together"))
+	}
+	return utilerrors.NewAggregate(errs)
+}

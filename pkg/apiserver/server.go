@@ -1,0 +1,145 @@
+// Package apiserver serves the custom and external metrics APIs as an aggregated API server: HTTPS, delegated
+// authentication and authorization, discovery, health and self-metrics.
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	apimetrics "k8s.io/apiserver/pkg/endpoints/metrics"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/klog/v2"
+	metricsapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+// Dependencies are what a Server serves.
+type Dependencies struct {
+	// Provider answers the reads of both APIs.
+	Provider provider.MetricsProvider
+	// Certificate is the serving certificate; it may come later, and handshakes fail until then. It is not used
+	// where the options name files.
+	Certificate dynamiccertificates.CertKeyContentProvider
+	// Metrics is what /metrics shows besides the API server library's own.
+	Metrics prometheus.Gatherer
+	// Health is what the health endpoints tell.
+	Health Health
+}
+
+// Server is the aggregated API server.
+type Server struct {
+	opts *Options
+	deps Dependencies
+}
+
+// New returns a Server that listens from Run on. The Server owns opts from now on.
+func New(opts *Options, deps Dependencies) *Server { return &Server{opts: opts, deps: deps} }
+
+// Listen opens the port, unless a listener was put into the options. Run does so too; a test that must know the
+// address calls it before.
+func (s *Server) Listen() (addr string, err error) {
+	var info *genericapiserver.SecureServingInfo
+	if err := s.opts.Serving.SecureServingOptions.ApplyTo(&info); err != nil {
+		return "", fmt.Errorf("listen: %w", err)
+	}
+	if info == nil {
+		return "", errors.New("listen: --secure-port is 0")
+	}
+	return info.Listener.Addr().String(), nil
+}
+
+// Run serves until ctx ends, then says that it is not ready, keeps serving for the shutdown delay, and returns when
+// the last request was answered. While kube-apiserver, which it delegates authentication to, cannot be reached at the
+// start, it waits.
+func (s *Server) Run(ctx context.Context) error {
+	if _, err := s.Listen(); err != nil {
+		return err
+	}
+	server, err := s.buildWhenPossible(ctx)
+	if err != nil {
+		return errors.Join(err, s.opts.Serving.Listener.Close())
+	}
+	if server == nil { // ctx ended first
+		return s.opts.Serving.Listener.Close()
+	}
+	return server.PrepareRun().RunWithContext(ctx)
+}
+
+// buildWhenPossible returns nil without an error if ctx ended before the server could be built.
+func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.GenericAPIServer, error) {
+	for {
+		config, err := s.config()
+		if err == nil {
+			return s.build(config)
+		}
+		klog.FromContext(ctx).Error(err, "API server waits for kube-apiserver")
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+// config applies the options. Looking up how kube-apiserver authenticates itself is what can fail for a while.
+func (s *Server) config() (*genericapiserver.Config, error) {
+	config := genericapiserver.NewConfig(metricsapiserver.Codecs)
+	if err := s.opts.Serving.ApplyToConfig(config); err != nil {
+		return nil, err
+	}
+	if !s.opts.OwnCertificate() {
+		config.SecureServing.Cert = s.deps.Certificate
+	}
+	if err := s.opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
+		return nil, err
+	}
+	if err := s.opts.Authorization.ApplyTo(&config.Authorization); err != nil {
+		return nil, err
+	}
+	if err := s.opts.Audit.ApplyTo(config); err != nil {
+		return nil, err
+	}
+	if err := s.opts.Features.ApplyTo(config, nil, nil); err != nil {
+		return nil, err
+	}
+	config.OpenAPIConfig, config.OpenAPIV3Config = openAPI()
+	config.EnableMetrics = false // served by serveMetrics, together with the adapter's own
+	config.ShutdownDelayDuration = s.opts.ShutdownDelay
+	config.RequestTimeout = s.opts.RequestTimeout
+	config.AddLivezChecks(checkers(s.deps.Health.Live)...)
+	config.AddReadyzChecks(checkers(s.deps.Health.Ready)...)
+	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return genericapiserver.DefaultBuildHandlerChain(s.deps.Health.explain(plainDiscovery(api)), c)
+	}
+	return config, nil
+}
+
+func (s *Server) build(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
+	complete := (&metricsapiserver.Config{GenericConfig: config}).Complete(nil)
+	server, err := complete.New("tachometer", s.deps.Provider, s.deps.Provider)
+	if err != nil {
+		return nil, fmt.Errorf("build API server: %w", err)
+	}
+	s.serveMetrics(server.GenericAPIServer)
+	return server.GenericAPIServer, nil
+}
+
+func (s *Server) serveMetrics(server *genericapiserver.GenericAPIServer) {
+	apimetrics.Register()
+	all := prometheus.Gatherers{legacyregistry.DefaultGatherer}
+	if s.deps.Metrics != nil {
+		all = append(all, s.deps.Metrics)
+	}
+	server.Handler.NonGoRestfulMux.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{
+		// One collector that fails must not hide the others when they are needed most.
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: 4, // a page is a few hundred KB to build, and one or two Prometheuses ask for it
+	}))
+}
