@@ -125,7 +125,11 @@ func formatRange(d time.Duration) string {
 
 // matchers are those of the query for objects, as text in braces would have them; empty if there are none.
 func (q Query) matchers(objects []string) string {
-	var b []byte
+	size := 64 + len(q.Namespace) + 64*len(q.Selector) // enough for nearly all
+	for _, name := range objects {
+		size += len(name) + 1
+	}
+	b := make([]byte, 0, size)
 	if q.Namespace != "" {
 		b = appendMatcher(b, "namespace", "=", q.Namespace)
 	}
@@ -149,14 +153,25 @@ func appendObjects(b []byte, label string, objects []string) []byte {
 	if !slices.IsSorted(objects) {
 		objects = slices.Sorted(slices.Values(objects))
 	}
-	var names []byte
+	b = append(append(appendComma(b), label...), `=~"`...)
 	for i, name := range objects {
 		if i > 0 {
-			names = append(names, '|')
+			b = append(b, '|')
 		}
-		names = append(names, regexp.QuoteMeta(name)...)
+		b = appendName(b, name)
 	}
-	return appendMatcher(b, label, "=~", string(names))
+	return append(b, '"')
+}
+
+// appendName appends what matches the name, in a regular expression in a string.
+func appendName(b []byte, name string) []byte {
+	for i := range len(name) {
+		if c := name[i]; c != '-' && !isNameByte(c) {
+			quoted := strconv.Quote(regexp.QuoteMeta(name))
+			return append(b, quoted[1:len(quoted)-1]...)
+		}
+	}
+	return append(b, name...) // nearly all names
 }
 
 func appendMatcher(b []byte, label, op, value string) []byte {
