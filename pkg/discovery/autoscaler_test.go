@@ -1,0 +1,125 @@
+package discovery
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// hpa returns an autoscaler of Deployment target in the namespace.
+func hpa(namespace, name, target string, metrics ...autoscalingv2.MetricSpec) *autoscalingv2.HorizontalPodAutoscaler {
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: target},
+			Metrics:        metrics,
+		},
+	}
+}
+
+func onPods(metric string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{
+		Type: autoscalingv2.PodsMetricSourceType,
+		Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: metric}},
+	}
+}
+
+func onObject(metric, version, kind, name string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{
+		Type: autoscalingv2.ObjectMetricSourceType,
+		Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: version, Kind: kind, Name: name},
+			Metric:          autoscalingv2.MetricIdentifier{Name: metric},
+		},
+	}
+}
+
+func onExternal(metric string, selector *metav1.LabelSelector) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{
+		Type: autoscalingv2.ExternalMetricSourceType,
+		External: &autoscalingv2.ExternalMetricSource{
+			Metric: autoscalingv2.MetricIdentifier{Name: metric, Selector: selector},
+		},
+	}
+}
+
+func onResource() autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}}
+}
+
+func TestNewAutoscaler(t *testing.T) {
+	t.Parallel()
+	deployment := schema.GroupKind{Group: "apps", Kind: "Deployment"}
+	for name, tc := range map[string]struct {
+		metrics []autoscalingv2.MetricSpec
+		want    []named
+	}{
+		"pods": {
+			[]autoscalingv2.MetricSpec{onPods("rps")},
+			[]named{{source: autoscalingv2.PodsMetricSourceType, metric: "rps"}},
+		},
+		"object": {
+			[]autoscalingv2.MetricSpec{onObject("rps", "v1", "Service", "front")},
+			[]named{{source: autoscalingv2.ObjectMetricSourceType, metric: "rps", object: reference{schema.GroupKind{Kind: "Service"}, "front"}}},
+		},
+		"external with selector": {
+			[]autoscalingv2.MetricSpec{onExternal("waiting", &metav1.LabelSelector{
+				MatchLabels:      map[string]string{"queue": "orders"},
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "zone", Operator: metav1.LabelSelectorOpExists}},
+			})},
+			[]named{{source: autoscalingv2.ExternalMetricSourceType, metric: "waiting", selector: "queue=orders,zone"}},
+		},
+		"malformed selector": {
+			[]autoscalingv2.MetricSpec{onExternal("waiting", &metav1.LabelSelector{
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "zone", Operator: "Near"}},
+			})},
+			[]named{{source: autoscalingv2.ExternalMetricSourceType, metric: "waiting"}},
+		},
+		"served elsewhere": {
+			[]autoscalingv2.MetricSpec{onResource(), {Type: autoscalingv2.ContainerResourceMetricSourceType}, {Type: autoscalingv2.PodsMetricSourceType}},
+			nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := &autoscaler{namespace: "shop", name: "web", target: reference{deployment, "web"}, metrics: tc.want}
+			got, err := stripAutoscaler(hpa("shop", "web", "web", tc.metrics...))
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(autoscaler{}, reference{}, named{})); err != nil || diff != "" {
+				t.Errorf("stripAutoscaler: %v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	if _, err := stripAutoscaler(apiPod("shop", "web-1")); err == nil {
+		t.Error("stripAutoscaler(pod) = nil error")
+	}
+}
+
+func TestAutoscalersReportChanges(t *testing.T) {
+	t.Parallel()
+	strip := func(h *autoscalingv2.HorizontalPodAutoscaler) *autoscaler { return newAutoscaler(h) }
+	read := hpa("shop", "web", "web", onPods("rps"))
+	read.Status.CurrentReplicas = 7
+	all := newAutoscalers()
+	steps := []struct {
+		what string
+		got  bool
+		want bool
+	}{
+		{"new", all.put(strip(hpa("shop", "web", "web", onPods("rps")))), true},
+		{"new status", all.put(strip(read)), false},
+		{"equal list", all.replace([]*autoscaler{strip(read)}), false},
+		{"other metric", all.put(strip(hpa("shop", "web", "web", onPods("errors")))), true},
+		{"other target", all.replace([]*autoscaler{strip(hpa("shop", "web", "api", onPods("errors")))}), true},
+		{"removed", all.remove(strip(read)), true},
+		{"removed, not there", all.remove(strip(read)), false},
+		{"empty list", all.replace(nil), false},
+	}
+	for _, s := range steps {
+		if s.got != s.want {
+			t.Errorf("%s: changed = %v, want %v", s.what, s.got, s.want)
+		}
+	}
+}
