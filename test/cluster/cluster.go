@@ -144,7 +144,7 @@ func (c *Cluster) claim(ctx context.Context) error {
 		}
 	}
 	if c.state.Node {
-		c.state.Link, c.state.CGroup = linkName(c.dir), "tachometer-"+linkName(c.dir)
+		c.state.Link, c.state.CGroup = linkName(c.dir), linkName(c.dir)
 	}
 	return c.writeState()
 }

@@ -25,9 +25,9 @@ func (c *Cluster) writeKubeconfig(path string, who pair) error {
 	}
 	const format = `apiVersion: v1
 kind: Config
-current-context: %[1]s
+current-context: %[1]q
 clusters:
-- name: %[1]s
+- name: %[1]q
   cluster:
     server: %[2]s
     certificate-authority-data: %[3]s
@@ -37,9 +37,9 @@ users:
     client-certificate-data: %[4]s
     client-key-data: %[5]s
 contexts:
-- name: %[1]s
+- name: %[1]q
   context:
-    cluster: %[1]s
+    cluster: %[1]q
     user: user
 `
 	return os.WriteFile(path, fmt.Appendf(nil, format, c.state.Name, c.state.Server, ca, cert, key), 0o600)

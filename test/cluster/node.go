@@ -124,7 +124,7 @@ func (c *Cluster) writeNodeFiles() error {
 		}
 	}
 	n := c.state.Network
-	head := fmt.Sprintf("cluster=%s\nnode_ip=%s\nhost_ip=%s\nservices=%s\n", shellQuote(c.dir), n.Address, n.HostAddress, n.Services)
+	head := fmt.Sprintf("cluster=%s\ncgroup=%s\nnode_ip=%s\nhost_ip=%s\nservices=%s\n", shellQuote(c.dir), c.state.CGroup, n.Address, n.HostAddress, n.Services)
 	files := map[string]string{
 		"node.sh":                "set -eu\n" + head + nodeScript,
 		"containerd.toml":        c.containerdConfig(),
@@ -177,7 +177,7 @@ tlsCertFile: %q
 tlsPrivateKeyFile: %q
 cgroupDriver: cgroupfs
 cgroupRoot: /%s
-cgroupsPerQOS: false
+cgroupsPerQOS: true
 enforceNodeAllocatable: []
 failCgroupV1: false
 failSwapOn: false

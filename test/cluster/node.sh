@@ -1,9 +1,8 @@
 # Runs first in the node's own namespaces (mounts, network, processes), before any component. Nothing done here is seen
 # outside, and all of it ends with the namespaces. The harness puts the variables cluster, node_ip, host_ip and services before.
 
-# Mounts made here stay here; among the node's own containers they spread, as kubelet expects.
+# Mounts made here stay here.
 mount --make-rprivate /
-mount --make-rshared /
 mount -t proc proc /proc
 
 # Components use the usual paths. /run and /var are covered, so that a node leaves nothing in this machine's own.
@@ -44,3 +43,11 @@ ip address add "$node_ip/30" dev eth0
 ip link set eth0 up
 ip route add "$services" via "$host_ip"
 echo 1 >/proc/sys/net/ipv4/ip_forward
+
+# From now on mounts spread to the node's containers that ask for it. Not earlier: what is bound above would mirror itself.
+mount --make-rshared /
+
+# Every hierarchy gets a group of the cluster's own, where kubelet puts its pods.
+for group in /sys/fs/cgroup /sys/fs/cgroup/*; do
+	if [ -e "$group/cgroup.procs" ]; then mkdir -p "$group/$cgroup"; fi
+done

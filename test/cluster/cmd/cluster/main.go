@@ -159,4 +159,33 @@ func status(_ context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func buildImage(context.Context, []string, io.Writer) error { return nil }
+// arguments collects the values of a flag that may be given several times.
+type arguments map[string]string
+
+func (a arguments) String() string { return "" }
+
+func (a arguments) Set(value string) error {
+	name, argument, ok := strings.Cut(value, "=")
+	if !ok {
+		return errors.New("want NAME=VALUE")
+	}
+	a[name] = argument
+	return nil
+}
+
+func buildImage(ctx context.Context, args []string, _ io.Writer) error {
+	f := flag.NewFlagSet("cluster build-image", flag.ContinueOnError)
+	build := cluster.ImageBuild{Args: arguments{}, Install: true, Log: os.Stderr}
+	f.StringVar(&build.Context, "context", ".", "folder of the Dockerfile")
+	f.StringVar(&build.Target, "target", "", "stage of the Dockerfile (default the last)")
+	f.StringVar(&build.Tag, "tag", "", "NAME:TAG of the image")
+	f.StringVar(&build.Archive, "output", "", "archive to write")
+	f.Var(arguments(build.Args), "build-arg", "NAME=VALUE for the Dockerfile; may be given several times")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if build.Tag == "" || build.Archive == "" {
+		return errors.New("build-image: --tag and --output are needed")
+	}
+	return cluster.BuildImage(ctx, build)
+}

@@ -1,0 +1,211 @@
+//go:build unix
+
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// ImageBuild says what BuildImage builds.
+type ImageBuild struct {
+	Context string            // folder of the Dockerfile and of what it copies
+	Target  string            // stage to build; empty is the last one
+	Tag     string            // NAME:TAG in the archive
+	Archive string            // file to write, replaced if it exists
+	Args    map[string]string // build arguments beside BUILDER
+	Install bool              // install buildah if it is missing and root may
+	Log     io.Writer         // gets the builder's output; nil: only an error shows it
+}
+
+// BuildImage builds a target of a Dockerfile without any registry, for LoadImage to load. The Dockerfile must take the image that it
+// compiles in from the build argument BUILDER and end in stages from scratch. In place of that image stands one that
+// has this machine's own shell and Go, with this machine's module and build caches, so that nothing is downloaded again.
+// It takes root, or a user who may make user namespaces.
+func BuildImage(ctx context.Context, build ImageBuild) error {
+	if err := buildWithBuildah(ctx, build); err != nil {
+		return fmt.Errorf("build image %s: %w", build.Tag, err)
+	}
+	return nil
+}
+
+func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
+	if build.Log == nil {
+		build.Log = io.Discard
+	}
+	tools := []nodeTool{{"buildah", "buildah"}}
+	if build.Install {
+		if err := install(ctx, build.Log, tools); err != nil {
+			return err
+		}
+	}
+	paths, missing := findTools(tools)
+	if len(missing) > 0 {
+		return errors.New("missing programs; " + installHint(missing))
+	}
+	work, err := os.MkdirTemp("", "tachometer-image-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	b := &builder{buildah: paths["buildah"], work: work, log: build.Log}
+	return b.build(ctx, build)
+}
+
+// builder runs buildah with a storage of its own, which is thrown away: what is worth keeping is in Go's caches.
+type builder struct {
+	buildah, work string
+	log           io.Writer
+}
+
+func (b *builder) build(ctx context.Context, build ImageBuild) error {
+	toolchain, err := readGoEnv(ctx)
+	if err != nil {
+		return err
+	}
+	archive := filepath.Join(b.work, "builder.tar")
+	host, err := packBuilder(archive, toolchain)
+	if err != nil {
+		return err
+	}
+	if err := b.run(ctx, "pull", "docker-archive:"+archive); err != nil {
+		return err
+	}
+	idFile := filepath.Join(b.work, "id") // a name would end up in the archive
+	args := []string{"bud", "--isolation", "chroot", "--layers=false", "--pull=false", "--build-arg", "BUILDER=" + builderTag, "--iidfile", idFile}
+	for _, volume := range host {
+		args = append(args, "--volume", volume)
+	}
+	if build.Target != "" {
+		args = append(args, "--target", build.Target)
+	}
+	for _, name := range sortedKeys(build.Args) {
+		args = append(args, "--build-arg", name+"="+build.Args[name])
+	}
+	if err := b.run(ctx, append(args, build.Context)...); err != nil {
+		return err
+	}
+	id, err := os.ReadFile(idFile)
+	if err != nil {
+		return err
+	}
+	built := filepath.Join(b.work, "result.tar")
+	if err := b.run(ctx, "push", strings.TrimSpace(string(id)), "docker-archive:"+built+":"+build.Tag); err != nil {
+		return err
+	}
+	return copyFile(build.Archive, built)
+}
+
+func (b *builder) run(ctx context.Context, args ...string) error {
+	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.work, "root"), "--runroot", filepath.Join(b.work, "run")}
+	cmd := exec.CommandContext(ctx, b.buildah, append(storage, args...)...)
+	var output bytes.Buffer
+	cmd.Stdout = io.MultiWriter(b.log, &output)
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("buildah %s: %w\n%s", args[0], err, output.String())
+	}
+	return nil
+}
+
+const builderTag = "localhost/tachometer-builder:latest"
+
+// goEnv is what a build inside the builder shares with builds outside.
+type goEnv struct{ GOROOT, GOMODCACHE, GOCACHE, GOPROXY, GOSUMDB, GONOSUMDB, GONOPROXY, GOPRIVATE, GOFLAGS string }
+
+func readGoEnv(ctx context.Context) (goEnv, error) {
+	var env goEnv
+	out, err := exec.CommandContext(ctx, "go", "env", "-json").Output()
+	if err != nil {
+		return env, fmt.Errorf("go env: %w", err)
+	}
+	return env, json.Unmarshal(out, &env)
+}
+
+// packBuilder writes the stand-in for the builder's image: a skeleton whose substance is mounted from this machine. It returns
+// the mounts.
+func packBuilder(archive string, env goEnv) (volumes []string, err error) {
+	certificates, err := findCertificates()
+	if err != nil {
+		return nil, err
+	}
+	const modules, cache = "/go/pkg/mod", "/go/cache"
+	image := Image{
+		Tag:   builderTag,
+		Files: map[string]string{"/etc/ssl/certs/ca-certificates.crt": certificates, "/etc/passwd": "/etc/passwd", "/etc/group": "/etc/group"},
+		Links: map[string]string{},
+		Env: []string{
+			"PATH=" + env.GOROOT + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"HOME=/root", "GOPATH=/go", "GOMODCACHE=" + modules, "GOCACHE=" + cache, "GOTOOLCHAIN=local",
+			"GOPROXY=" + env.GOPROXY, "GOSUMDB=" + env.GOSUMDB, "GONOSUMDB=" + env.GONOSUMDB, "GONOPROXY=" + env.GONOPROXY, "GOPRIVATE=" + env.GOPRIVATE,
+			// There is a git here, unlike in the image that this stands for: it would look for a repository.
+			"GOFLAGS=" + strings.TrimSpace(env.GOFLAGS+" -buildvcs=false"),
+		},
+	}
+	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		if value := os.Getenv(name); value != "" {
+			image.Env = append(image.Env, name+"="+value)
+		}
+	}
+	for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
+		info, err := os.Lstat(folder)
+		switch {
+		case err != nil:
+		case info.Mode()&os.ModeSymlink != 0: // into /usr, on any system of this decade
+			if image.Links[folder], err = os.Readlink(folder); err != nil {
+				return nil, err
+			}
+		default:
+			volumes = append(volumes, folder+":"+folder+":ro")
+		}
+	}
+	if !strings.HasPrefix(env.GOROOT, "/usr/") {
+		volumes = append(volumes, env.GOROOT+":"+env.GOROOT+":ro")
+	}
+	for _, folder := range []string{env.GOMODCACHE, env.GOCACHE} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	volumes = append(volumes, env.GOMODCACHE+":"+modules, env.GOCACHE+":"+cache)
+	return volumes, PackImage(archive, image)
+}
+
+// findCertificates is this machine's bundle of certificate authorities, wherever its distribution keeps it.
+func findCertificates() (string, error) {
+	for _, path := range []string{
+		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+	} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no certificate authorities; as root: apt-get install ca-certificates")
+}
+
+func copyFile(to, from string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(target, source); err != nil {
+		return errors.Join(err, target.Close())
+	}
+	return target.Close()
+}
