@@ -68,29 +68,45 @@ func (ch *chunk) add(c *cursor, t int64, v float64) bool {
 	return true
 }
 
-// first moves c to the chunk's first sample and returns the encoded rest.
-func (ch chunk) first(c *cursor) encoded {
+// first moves c to the chunk's first sample and returns the position of the next.
+func (ch chunk) first(c *cursor) int {
 	*c = cursor{t: ch.start(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
-	return encoded(ch[rawBytes:])
+	return rawBytes
 }
 
-// encoded is the end of a chunk: samples that are yet to be decoded.
-type encoded []byte
-
-// next decodes the first sample, moves c to it and returns what follows. There must be one.
-func (e encoded) next(c *cursor) encoded {
-	change, n := binary.Varint(e)
-	e = e[n:]
-	c.step += change
+// next moves c to the sample at pos, which must be less than the chunk's length, and returns the position of
+// the one behind it. It is most of what a query costs: integers of one byte, which most steps are, and of two,
+// which most increments are, are decoded in place: a Select takes a third less time than with binary.Uvarint.
+func (ch chunk) next(c *cursor, pos int) int {
+	change := uint64(ch[pos])
+	pos++
+	if change >= 0x80 {
+		change, pos = ch.uvarint(pos - 1)
+	}
+	c.step += unzigzag(change)
 	c.t += c.step
-	code, n := binary.Uvarint(e)
-	e = e[n:]
+	code := uint64(ch[pos])
+	pos++
+	if code >= 0x80 {
+		if second := uint64(ch[pos]); second < 0x80 {
+			code = code&0x7f | second<<7
+			pos++
+		} else {
+			code, pos = ch.uvarint(pos - 1)
+		}
+	}
 	if code != rawValue {
 		c.v = float64(int64(c.v) + unzigzag(code>>1))
-		return e
+		return pos
 	}
-	c.v = math.Float64frombits(binary.LittleEndian.Uint64(e))
-	return e[8:]
+	c.v = math.Float64frombits(binary.LittleEndian.Uint64(ch[pos:]))
+	return pos + 8
+}
+
+// uvarint decodes the integer at pos and returns the position behind it.
+func (ch chunk) uvarint(pos int) (uint64, int) {
+	u, n := binary.Uvarint(ch[pos:])
+	return u, pos + n
 }
 
 // start is the time of the chunk's first sample.
@@ -100,8 +116,8 @@ func (ch chunk) start() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
 func (ch chunk) count() int {
 	var c cursor
 	n := 1
-	for rest := ch.first(&c); len(rest) > 0; n++ {
-		rest = rest.next(&c)
+	for pos := ch.first(&c); pos < len(ch); n++ {
+		pos = ch.next(&c, pos)
 	}
 	return n
 }

@@ -31,10 +31,10 @@ func write(points []point) (chunks []chunk) {
 func read(chunks []chunk) (points []point) {
 	var c cursor
 	for _, ch := range chunks {
-		rest := ch.first(&c)
+		pos := ch.first(&c)
 		points = append(points, newPoint(c.t, c.v))
-		for len(rest) > 0 {
-			rest = rest.next(&c)
+		for pos < len(ch) {
+			pos = ch.next(&c, pos)
 			points = append(points, newPoint(c.t, c.v))
 		}
 	}

@@ -33,8 +33,9 @@ func (v *view) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 type iterator struct {
 	chunks     []chunk
 	mint, maxt int64
-	next       int     // the chunk to open when rest is used up
-	rest       encoded // what is left of the open chunk
+	next       int   // the chunk to open when the open one is used up
+	open       chunk // nil if none is
+	pos        int   // in the open chunk
 	at         cursor
 	valid      bool // at is a sample within bounds
 	done       bool
@@ -51,10 +52,10 @@ func (i *iterator) Seek(t int64) chunkenc.ValueType {
 	}
 	t = max(t, i.mint)
 	for !i.done && i.next+1 < len(i.chunks) && i.chunks[i.next+1].start() <= t {
-		i.next, i.rest = i.next+1, nil // all that was left is before t
+		i.next, i.open, i.pos = i.next+1, nil, 0 // all that was left is before t
 	}
 	if i.next < len(i.chunks) && i.chunks[i.next].start() <= t {
-		i.rest = nil
+		i.open, i.pos = nil, 0
 	}
 	return i.advance(t)
 }
@@ -64,10 +65,11 @@ func (i *iterator) advance(t int64) chunkenc.ValueType {
 	i.valid = false
 	for !i.done {
 		switch {
-		case len(i.rest) > 0:
-			i.rest = i.rest.next(&i.at)
+		case i.pos < len(i.open):
+			i.pos = i.open.next(&i.at, i.pos)
 		case i.next < len(i.chunks):
-			i.rest = i.chunks[i.next].first(&i.at)
+			i.open = i.chunks[i.next]
+			i.pos = i.open.first(&i.at)
 			i.next++
 		default:
 			i.done = true
