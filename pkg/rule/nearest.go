@@ -82,7 +82,8 @@ const (
 	maxNearest = 100
 )
 
-// nearest puts the endings of the pattern, such as _per_second, in the place of the name's own.
+// nearest puts the endings of the pattern, such as _per_second, in the place of the name's own, if that is
+// like one of them.
 func (p *pattern) nearest(expr, name string) (best string, bestDistance int) {
 	bestDistance = far
 	re, err := syntax.Parse(expr, syntax.Perl)
@@ -93,7 +94,8 @@ func (p *pattern) nearest(expr, name string) (best string, bestDistance int) {
 	for _, end := range ends {
 		for n := max(0, len(end)-slack); n <= min(len(name), len(end)+slack); n++ {
 			candidate := name[:len(name)-n] + end
-			if d := distance(name, candidate); d < bestDistance && end != "" && p.serves(candidate) {
+			d := distance(name, candidate)
+			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.serves(candidate) {
 				best, bestDistance = candidate, d
 			}
 		}
