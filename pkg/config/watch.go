@@ -57,7 +57,7 @@ func (w *watch) run(ctx context.Context, settle, poll time.Duration) error {
 	if watcher, err := fsnotify.NewWatcher(); err != nil {
 		klog.FromContext(ctx).Info("file events unavailable, polling the configuration", "err", err, "interval", poll)
 	} else {
-		defer watcher.Close()
+		defer func() { _ = watcher.Close() }() // nothing was written
 		events, errs = watcher.Events, watcher.Errors
 		// The folder, since the file is replaced rather than written; again and again, in case it is replaced too.
 		add = func() { _ = watcher.Add(filepath.Dir(w.path)) } // where that fails, polling finds the change
@@ -75,7 +75,8 @@ func (w *watch) run(ctx context.Context, settle, poll time.Duration) error {
 			if settled == nil {
 				settled = time.After(settle)
 			}
-		case <-errs: // events were lost
+		case err := <-errs:
+			klog.FromContext(ctx).V(1).Info("file events lost, reading the configuration", "err", err)
 			w.check()
 		case <-settled:
 			settled = nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -182,7 +183,7 @@ func FuzzExpr(f *testing.F) {
 	f.Add("", "", "", "zzzz_tachometer_slot", `11d10h20m54s`, 3)
 	r := compileQuery(f, `sum by (namespace, pod) (rate(a{x="1"}[$window])) / sum by (namespace, pod) ({__name__="b_total"})`)
 	f.Fuzz(func(t *testing.T, namespace, pod1, pod2, label, value string, kind int) {
-		if label == "" || label == labels.MetricName {
+		if label == "" || label == model.MetricNameLabel {
 			t.Skip("not a selector's label")
 		}
 		typ := labels.MatchType(uint(kind) % 4)

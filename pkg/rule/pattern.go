@@ -95,7 +95,7 @@ func groups(match *regexp.Regexp) string {
 // cannot end a string or begin an operator.
 var captured = regexp.MustCompile(`^[a-zA-Z0-9_:]*$`)
 
-// expand puts the groups of a name into the query.
+// expandQuery puts the groups of a name into the query.
 func (p *pattern) expandQuery(query, name string) (string, error) {
 	match := p.match.FindStringSubmatch(name)
 	var err error
@@ -118,7 +118,7 @@ func (p *pattern) example(expr string) string {
 	}
 	name := exampleOf(re.Simplify())
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if p.serves(name) && p.match.MatchString(name) {
+		if p.serves(name) {
 			return name
 		}
 	}

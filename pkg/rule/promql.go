@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -163,7 +164,7 @@ func position(text string, offset int) string {
 // metricName is the fixed name of a selector's metric, or empty.
 func metricName(v *parser.VectorSelector) string {
 	for _, m := range v.LabelMatchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 			return m.Value
 		}
 	}
@@ -186,6 +187,9 @@ func (t *tree) families() []string {
 	var names []string
 	for _, v := range t.selectors {
 		name := metricName(v)
+		if name == "" {
+			continue // a remote backend's business
+		}
 		if base, ok := strings.CutSuffix(name, "_bucket"); ok && base != "" {
 			names = append(names, base)
 			continue

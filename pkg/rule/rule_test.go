@@ -40,3 +40,38 @@ func TestBuiltinRules(t *testing.T) {
 		})
 	}
 }
+
+// What binds expressions to the embedded backend does not bind those for a server, which keeps more.
+func TestCompileRemote(t *testing.T) {
+	t.Parallel()
+	hour := Window{Duration: time.Hour}
+	for name, tc := range map[string]struct {
+		query  string
+		window Window
+		has    bool
+		want   string
+	}{
+		"a name by pattern, long ago":  {`rate({__name__=~"a.*"}[2h] offset 1d)`, Window{}, false, ""},
+		"a long window":                {`rate(a[$window])`, hour, true, ""},
+		"no window":                    {`rate(a[$window])`, Window{}, false, "rules[0].window: required: the query uses [$window], and auto needs the backend scrape"},
+		"auto":                         {`rate(a[$window])`, Window{Auto: true}, true, "rules[0].window: auto needs the backend scrape; give a duration"},
+		"the labels are still checked": {`sum(a)`, Window{}, false, "rules[0].query: the result has no label namespace; aggregate by (namespace, pod)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config.Default()
+			cfg.HasRules = true
+			cfg.Rules = []config.Rule{{
+				Metric: "m", Resource: "pods", Query: tc.query, Backend: "prometheus", Window: tc.window, HasWindow: tc.has,
+			}}
+			_, err := Compile(&cfg)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tc.want {
+				t.Errorf("error %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
