@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +59,7 @@ type running struct {
 	ended   chan error
 }
 
-func start(t *testing.T, change func(*Config), opts Options) *running {
+func start(t *testing.T, change func(*Config), opts Options, checks ...*check) *running {
 	t.Helper()
 	cfg, err := LoadConfig(lookup(nil))
 	if err != nil {
@@ -68,6 +69,7 @@ func start(t *testing.T, change func(*Config), opts Options) *running {
 	r := &running{t: t, pipes: newPipes(), ended: make(chan error, 1)}
 	opts.Listener, opts.Log = r.pipes, zap.NewNop()
 	r.service = New(cfg, opts)
+	r.service.ready.checks = checks
 	r.client = &http.Client{Transport: &http.Transport{DialContext: r.pipes.dial}}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = cancel
@@ -135,6 +137,33 @@ func TestLifeOfAService(t *testing.T) {
 			t.Errorf("ended %v after it was told to, want the drain delay of 5 s", took)
 		}
 		r.expect("ended", "/", 0)
+		r.client.CloseIdleConnections()
+	})
+}
+
+func TestTheJitterKeepsADependencyAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		r := start(t, func(c *Config) { c.StartJitter = 4 * time.Second },
+			Options{Jitter: func(most time.Duration) time.Duration { return most }},
+			&check{name: "redis", timeout: time.Second, ping: func(context.Context) error {
+				asked.Add(1)
+				return errors.New("refused")
+			}})
+		for range 4 {
+			r.expect("while jittering", "/readyz", 503)
+			if asked.Load() > 0 {
+				t.Error("asked during the jitter")
+			}
+			pass(time.Second)
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times at the end of the jitter, before any probe", n)
+		}
+		r.expect("dependency down", "/readyz", 503)
+		r.stop()
+		<-r.ended
 		r.client.CloseIdleConnections()
 	})
 }

@@ -2,6 +2,7 @@ package sample
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -18,11 +19,9 @@ const (
 	draining              // told to end
 )
 
-const (
-	// checkTTL is how long one answer of a dependency holds: however often /readyz is asked, and however many
-	// pods are, the dependency sees one ping a second from each.
-	checkTTL = time.Second
-)
+// checkTTL is how long one answer of a dependency holds: however often /readyz is asked, the dependency sees at most
+// one ping a second from each pod.
+const checkTTL = time.Second
 
 // readiness answers /readyz. It may be used concurrently.
 type readiness struct {
@@ -39,10 +38,15 @@ func (r *readiness) is(p phase) bool { return phase(r.phase.Load()) == p }
 func (r *readiness) err(ctx context.Context, now time.Time) error {
 	switch phase(r.phase.Load()) {
 	case starting:
-		return fmt.Errorf("starting: waiting for the start-up jitter")
+		return errors.New("starting: waiting for the start-up jitter")
 	case draining:
-		return fmt.Errorf("draining: told to end")
+		return errors.New("draining: told to end")
 	}
+	return r.ask(ctx, now)
+}
+
+// ask returns the first dependency's error, or nil.
+func (r *readiness) ask(ctx context.Context, now time.Time) error {
 	for _, c := range r.checks {
 		if err := c.err(ctx, now); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

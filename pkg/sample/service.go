@@ -160,6 +160,9 @@ func (s *Service) live(ctx context.Context, addr net.Addr) {
 			return
 		}
 	}
+	if err := s.ready.ask(ctx, time.Now()); err != nil { // connects, so that the jitter spreads the connections too
+		s.log.Warn("dependency is not ready", zap.Error(err))
+	}
 	s.ready.enter(serving)
 	s.log.Info("serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
