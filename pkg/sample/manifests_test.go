@@ -76,10 +76,10 @@ func TestManifestKeepsTheContract(t *testing.T) {
 // TestAutoscalersOfTheManifests checks what the two must have in common.
 func TestAutoscalersOfTheManifests(t *testing.T) {
 	t.Parallel()
-	byCPU := manifest[autoscalingv2.HorizontalPodAutoscaler](t, "hpa-cpu/hpa.yaml")
-	byRequests := manifest[autoscalingv2.HorizontalPodAutoscaler](t, "hpa-requests/hpa.yaml")
+	byCPU := manifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-cpu/hpa.yaml")
+	byRequests := manifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-requests/hpa.yaml")
 	if byCPU.Name != byRequests.Name {
-		t.Errorf("names %s and %s: applying one folder after the other would leave two for one Deployment", byCPU.Name, byRequests.Name)
+		t.Errorf("names %s and %s: applying one overlay after the other would leave two for one Deployment", byCPU.Name, byRequests.Name)
 	}
 	for name, hpa := range map[string]autoscalingv2.HorizontalPodAutoscaler{"hpa-cpu": byCPU, "hpa-requests": byRequests} {
 		if *hpa.Spec.MinReplicas != 2 || hpa.Spec.MaxReplicas != 10 || hpa.Spec.ScaleTargetRef.Name != "sample" {
