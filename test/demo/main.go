@@ -1,0 +1,152 @@
+// Command demo shows the main job on a real cluster: load goes up, the HPA reads request_per_second and adds
+// pods, load goes down, the HPA takes them away. It prints one line a second and draws the run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"tachometer/test/cluster"
+	"tachometer/test/load"
+	"tachometer/test/stack"
+)
+
+const name = "demo"
+
+func main() {
+	down := flag.Bool("down", false, "remove the cluster that an earlier run with KEEP=1 left")
+	picture := flag.String("svg", "out/demo.svg", "`file` for the picture of the run")
+	steps := flag.String("load", "60:20s,400:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	d := demo{picture: *picture, keep: os.Getenv("KEEP") == "1", out: os.Stdout}
+	err := d.parse(*steps)
+	switch {
+	case err != nil:
+	case *down:
+		err = d.down(ctx)
+	default:
+		err = d.run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type demo struct {
+	steps   []load.Step
+	length  time.Duration
+	picture string
+	keep    bool
+	out     io.Writer
+}
+
+func (d *demo) parse(steps string) error {
+	var err error
+	if d.steps, err = load.ParseSteps(steps); err != nil {
+		return err
+	}
+	var ends bool
+	if d.length, ends = load.Length(d.steps); !ends {
+		return fmt.Errorf("load %q never ends: give the last step a duration", steps)
+	}
+	return nil
+}
+
+func (d *demo) down(ctx context.Context) error {
+	c, err := cluster.Open("", name)
+	if errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintln(d.out, "no demo cluster is there")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.Down(ctx)
+}
+
+func (d *demo) run(ctx context.Context) error {
+	s, err := d.up(ctx)
+	if err != nil {
+		return err
+	}
+	points, err := d.show(ctx, s)
+	if err == nil {
+		err = d.draw(points)
+	}
+	if d.keep {
+		d.explain()
+		return err
+	}
+	fmt.Fprintln(d.out, "removing the cluster (KEEP=1 keeps it)")
+	return errors.Join(err, s.Down(context.WithoutCancel(ctx)))
+}
+
+// up starts a cluster or, where no node can run, takes the user's.
+func (d *demo) up(ctx context.Context) (*stack.Stack, error) {
+	s, err := stack.Up(ctx, stack.Options{Name: name, Keep: d.keep, Log: d.out})
+	if errors.Is(err, cluster.ErrNoNode) {
+		fmt.Fprintf(d.out, "%v\n", err)
+		s, err = d.theirs(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(d.out, "kubectl apply -k manifests/adapter")
+	if err := s.InstallAdapter(ctx, "manifests/adapter"); err != nil {
+		return nil, d.abandon(ctx, s, err)
+	}
+	fmt.Fprintln(d.out, "kubectl apply -k manifests/sample/overlays/demo")
+	if err := s.Apply(ctx, "manifests/sample/overlays/demo"); err != nil {
+		return nil, d.abandon(ctx, s, err)
+	}
+	return s, nil
+}
+
+func (d *demo) abandon(ctx context.Context, s *stack.Stack, err error) error {
+	if d.keep {
+		d.explain()
+		return err
+	}
+	return errors.Join(err, s.Down(context.WithoutCancel(ctx)))
+}
+
+func (d *demo) theirs(ctx context.Context) (*stack.Stack, error) {
+	kubeconfig := os.Getenv("KUBECONFIG")
+	if kubeconfig == "" {
+		return nil, errors.New("set KUBECONFIG to a cluster that has the images " + stack.AdapterImage + " and " + stack.SampleImage)
+	}
+	fmt.Fprintf(d.out, "running against %s\n", kubeconfig)
+	return stack.On(ctx, kubeconfig, d.out)
+}
+
+// explain prints how to look around in the cluster that stays.
+func (d *demo) explain() {
+	fmt.Fprintf(d.out, `
+The cluster stays. To explore it:
+  eval "$(go -C test/cluster run ./cmd/cluster env --name %s)"
+  kubectl get apiservices | grep metrics.k8s.io
+  kubectl get --raw "%s"
+  kubectl -n %s describe hpa
+  kubectl -n %s logs deploy/tachometer-adapter
+To remove it:
+  make demo-down
+`, name, stack.PodsMetric("request_per_second"), stack.SampleNamespace, stack.AdapterNamespace)
+}
+
+func createFile(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	return os.Create(path)
+}

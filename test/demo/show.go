@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/test/load"
+	"tachometer/test/stack"
+	"tachometer/test/timeline"
+)
+
+const metricName = "request_per_second"
+
+// show sends the load, prints what happens once a second, and returns it.
+func (d *demo) show(ctx context.Context, s *stack.Stack) ([]timeline.Point, error) {
+	fmt.Fprintln(d.out, "waiting for the sample's pods")
+	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return atLeast(ctx, s, 2) }); err != nil {
+		return nil, err
+	}
+	var targets atomic.Pointer[[]string]
+	start := time.Now()
+	rate := load.StepRate(start, d.steps)
+	generator := load.New(load.Options{Rate: rate, Targets: func() []string {
+		if t := targets.Load(); t != nil {
+			return *t
+		}
+		return nil
+	}})
+	sending, stop := context.WithDeadline(ctx, start.Add(d.length))
+	defer stop()
+	sent := make(chan struct{})
+	go func() { defer close(sent); generator.Run(sending) }()
+
+	fmt.Fprintf(d.out, "\n%s\n", timeline.Header)
+	points := d.watch(sending, s, func(at time.Time, urls []string) float64 {
+		targets.Store(&urls)
+		return rate(at)
+	})
+	stop()
+	<-sent
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("stopped by the user: %w", err)
+	}
+	d.summarize(points, generator.Result())
+	return points, nil
+}
+
+func atLeast(ctx context.Context, s *stack.Stack, n int) error {
+	pods, err := s.ReadyPods(ctx)
+	if err == nil && len(pods) < n {
+		err = fmt.Errorf("%d pods of the sample are ready, want %d", len(pods), n)
+	}
+	return err
+}
+
+// watch observes once a second until ctx ends. Each second the pods that are ready become the targets of the
+// load, as the endpoints of a Service would.
+func (d *demo) watch(ctx context.Context, s *stack.Stack, offer func(time.Time, []string) float64) []timeline.Point {
+	var points []timeline.Point
+	start := time.Now()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		p, urls, err := observe(ctx, s)
+		if ctx.Err() != nil {
+			return points
+		}
+		if err != nil {
+			fmt.Fprintf(d.out, "observe: %v\n", err)
+		} else {
+			now := time.Now()
+			p.At, p.Offered = now.Sub(start), offer(now, urls)
+			points = append(points, p)
+			fmt.Fprintln(d.out, p.Row())
+		}
+		select {
+		case <-ctx.Done():
+			return points
+		case <-tick.C:
+		}
+	}
+}
+
+// observe is one look at the metric, the HPA and the pods.
+func observe(ctx context.Context, s *stack.Stack) (timeline.Point, []string, error) {
+	var p timeline.Point
+	pods, err := s.ReadyPods(ctx)
+	if err != nil {
+		return p, nil, err
+	}
+	urls := make([]string, len(pods))
+	for i := range pods {
+		urls[i] = fmt.Sprintf("http://%s:8080/", pods[i].Status.PodIP)
+	}
+	hpas, err := s.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return p, nil, fmt.Errorf("list HPAs: %w", err)
+	}
+	if len(hpas.Items) != 1 {
+		return p, nil, fmt.Errorf("%d HPAs target the sample, want 1", len(hpas.Items))
+	}
+	p.Ready, p.Desired = len(pods), int(hpas.Items[0].Status.DesiredReplicas)
+	values, err := s.Custom(ctx, stack.PodsMetric(metricName))
+	if err != nil {
+		p.Served, p.Reason = math.NaN(), stack.Reason(err)
+		return p, urls, nil
+	}
+	now := time.Now()
+	for _, v := range values {
+		p.PerPod = append(p.PerPod, v.Value.AsApproximateFloat64())
+		p.Served += v.Value.AsApproximateFloat64()
+		p.Age = max(p.Age, now.Sub(v.Timestamp.Time))
+	}
+	return p, urls, nil
+}
+
+// summarize prints what the run showed.
+func (d *demo) summarize(points []timeline.Point, sent load.Result) {
+	total := sent.Total()
+	most := slices.MaxFunc(points, func(a, b timeline.Point) int { return a.Ready - b.Ready })
+	last := points[len(points)-1]
+	fmt.Fprintf(d.out, "\nsummary\n  requests   %d sent, %d answered, %d failed, %d not sent\n", total.Sent, total.OK, total.Failed, sent.Unsent)
+	for cause, n := range total.Causes {
+		fmt.Fprintf(d.out, "             %d × %s\n", n, cause)
+	}
+	fmt.Fprintf(d.out, "  pods       %d at the start, %d at most (after %.0f s), %d at the end\n",
+		points[0].Ready, most.Ready, most.At.Seconds(), last.Ready)
+	for at := time.Duration(0); at < d.length; {
+		step, before := d.stepAt(at), d.stepAt(at-1)
+		if at > 0 {
+			d.reaction(points, at, before.Rate, step.Rate)
+		}
+		at += step.For
+	}
+}
+
+func (d *demo) stepAt(at time.Duration) load.Step {
+	for _, s := range d.steps {
+		if at < s.For {
+			return s
+		}
+		at -= s.For
+	}
+	return d.steps[len(d.steps)-1]
+}
+
+// reaction prints how long after a step the served metric had moved nine tenths of the way.
+func (d *demo) reaction(points []timeline.Point, at time.Duration, from, to float64) {
+	for _, p := range points {
+		if p.At > at && (p.Served-from)/(to-from) >= 0.9 {
+			fmt.Fprintf(d.out, "  %4.0f → %.0f requests/s: the metric shows 90 %% of the step after %.1f s\n", from, to, (p.At - at).Seconds())
+			return
+		}
+	}
+	fmt.Fprintf(d.out, "  %4.0f → %.0f requests/s: the metric never showed 90 %% of the step\n", from, to)
+}
+
+// draw writes the picture of the run.
+func (d *demo) draw(points []timeline.Point) error {
+	f, err := createFile(d.picture)
+	if err != nil {
+		return fmt.Errorf("draw the run: %w", err)
+	}
+	title := "A Go service, its own metric, the real HorizontalPodAutoscaler"
+	if err := errors.Join(timeline.WriteSVG(f, title, points), f.Close()); err != nil {
+		return fmt.Errorf("draw the run: %w", err)
+	}
+	fmt.Fprintf(d.out, "  picture    %s\n", d.picture)
+	return nil
+}

@@ -1,0 +1,310 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/test/stack"
+)
+
+// tolerance is how far a value may be off what was sent while pods come and go.
+const tolerance = 0.05
+
+// witness reads metrics all the time and holds every answer against what was really sent.
+type witness struct {
+	truth *truth
+
+	mu      sync.Mutex // guards what follows
+	right   int
+	refused map[string]int
+	wrong   []string
+	lowest  int32 // the fewest replicas that the HPA asked for
+}
+
+// watch reads until ctx ends.
+func (w *witness) watch(ctx context.Context) {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, metric := range []string{fixed, "request_per_second"} {
+			w.look(ctx, metric)
+		}
+		if h, err := hpa(ctx, "sample"); err == nil {
+			w.mu.Lock()
+			w.lowest = min(w.lowest, h.Status.DesiredReplicas)
+			w.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *witness) look(ctx context.Context, metric string) {
+	addresses, err := podAddresses(ctx)
+	if err != nil {
+		return // the API server's trouble, not an answer of the adapter's
+	}
+	values, err := answer(ctx, stack.PodsMetric(metric))
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		if ctx.Err() == nil {
+			w.refused[stack.Reason(err)]++
+		}
+		return
+	}
+	for _, v := range values {
+		address, known := addresses[v.Name]
+		if !known {
+			continue // younger than the list of addresses: the next look knows it
+		}
+		if err := w.truth.check(address, now, v.Window, v.Value, tolerance); err != nil {
+			w.wrong = append(w.wrong, fmt.Sprintf("%s of %s: %v", metric, v.Name, err))
+			continue
+		}
+		w.right++
+	}
+}
+
+func podAddresses(ctx context.Context) (map[string]string, error) {
+	pods, err := s.Client.CoreV1().Pods(stack.SampleNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=sample"})
+	if err != nil {
+		return nil, err
+	}
+	addresses := map[string]string{}
+	for _, pod := range pods.Items {
+		addresses[pod.Name] = pod.Status.PodIP
+	}
+	return addresses, nil
+}
+
+// report fails t for every wrong answer since the last report, and for a scale-down.
+func (w *witness) report(t *testing.T, replicas int32) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, wrong := range w.wrong {
+		if i == 10 {
+			t.Errorf("and %d more wrong answers", len(w.wrong)-i)
+			break
+		}
+		t.Errorf("wrong answer: %s", wrong)
+	}
+	if w.right == 0 {
+		t.Error("not one right answer")
+	}
+	if w.lowest < replicas {
+		t.Errorf("the HPA asked for %d replicas; the load always needed %d", w.lowest, replicas)
+	}
+	t.Logf("%d right answers, refused: %v", w.right, w.refused)
+	w.right, w.refused, w.wrong, w.lowest = 0, map[string]int{}, nil, replicas
+}
+
+// TestNoWrongValue lets things go wrong, one after another, under a steady load, and checks every answer that
+// is served meanwhile. The HPA must never scale down.
+func TestNoWrongValue(t *testing.T) {
+	needNode(t)
+	const replicas = 5
+	load := send(t, high)
+	if err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error { return steady(ctx, replicas) }); err != nil {
+		t.Fatal(err)
+	}
+	w := &witness{truth: load.truth, refused: map[string]int{}, lowest: replicas}
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watch(ctx) })
+	defer watching.Wait()
+	defer cancel()
+	for _, fault := range []struct {
+		name  string
+		cause func(*testing.T)
+		after time.Duration // how long the answers are watched once the fault has been repaired
+	}{
+		{"nothing", func(*testing.T) {}, 5 * time.Second},
+		{"an adapter pod killed", func(t *testing.T) { killAdapters(t, 1) }, 5 * time.Second},
+		{"both adapter pods killed", func(t *testing.T) { killAdapters(t, 2) }, 15 * time.Second},
+		{"a pod killed", killSample, 15 * time.Second},
+		{"a rolling update", rollSample, 10 * time.Second},
+		{"a good configuration", goodConfiguration, 5 * time.Second},
+		{"a bad configuration", badConfiguration, 5 * time.Second},
+		{"a certificate rotated", rotateCertificate, 5 * time.Second},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			fault.cause(t)
+			stack.Wait(t.Context(), fault.after, func(context.Context) error { return fmt.Errorf("watching") }) //nolint:errcheck // it only waits
+			w.report(t, replicas)
+		})
+	}
+}
+
+func adapters(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := s.Client.CoreV1().Pods(stack.AdapterNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=tachometer-adapter"})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// killAdapters deletes n adapter pods without grace and waits until two others are ready.
+func killAdapters(t *testing.T, n int) {
+	t.Helper()
+	ctx := t.Context()
+	pods, err := adapters(ctx)
+	if err != nil || len(pods) < n {
+		t.Fatalf("%d adapter pods, want %d: %v", len(pods), n, err)
+	}
+	for _, pod := range pods[:n] {
+		if err := s.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rollout(t, stack.AdapterNamespace, "tachometer-adapter")
+}
+
+func killSample(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	pods, err := s.ReadyPods(ctx)
+	if err != nil || len(pods) == 0 {
+		t.Fatalf("%d pods: %v", len(pods), err)
+	}
+	if err := s.Client.CoreV1().Pods(pods[0].Namespace).Delete(ctx, pods[0].Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+		t.Fatal(err)
+	}
+	rollout(t, stack.SampleNamespace, "sample")
+}
+
+func rollSample(t *testing.T) {
+	t.Helper()
+	if _, err := s.Kubectl(t.Context(), "-n", stack.SampleNamespace, "rollout", "restart", "deployment/sample"); err != nil {
+		t.Fatal(err)
+	}
+	rollout(t, stack.SampleNamespace, "sample")
+}
+
+func rollout(t *testing.T, namespace, deployment string) {
+	t.Helper()
+	if _, err := s.Kubectl(t.Context(), "-n", namespace, "rollout", "status", "deployment/"+deployment, "--timeout=120s"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// configuration is the e2e configuration as it was applied.
+func configuration(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.Root, "test/e2e/manifests/adapter/config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// configure puts text into the adapter's ConfigMap and makes the kubelet look at once.
+func configure(t *testing.T, text string) {
+	t.Helper()
+	ctx := t.Context()
+	maps := s.Client.CoreV1().ConfigMaps(stack.AdapterNamespace)
+	m, err := maps.Get(ctx, "tachometer-adapter-config", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Data["config.yaml"] = text
+	if _, err := maps.Update(ctx, m, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	nudge(t)
+}
+
+// nudge changes an annotation of the adapter pods, upon which the kubelet refreshes their volumes.
+func nudge(t *testing.T) {
+	t.Helper()
+	stamp := fmt.Sprintf("test/nudge=%d", time.Now().UnixNano())
+	if _, err := s.Kubectl(t.Context(), "-n", stack.AdapterNamespace, "annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=tachometer-adapter", stamp); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goodConfiguration adds a rule, which is served without a restart.
+func goodConfiguration(t *testing.T) {
+	t.Helper()
+	configure(t, configuration(t)+`
+- metric: added_requests
+  resource: pods
+  query: sum by (namespace, pod) (rate(http_requests_total[$window]))
+  window: 10s
+`)
+	path := stack.PodsMetric("added_requests")
+	err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error {
+		for range 5 { // five reads reach both replicas sooner or later
+			if _, err := answer(ctx, path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("a rule added to the ConfigMap: %v", err)
+	}
+}
+
+// badConfiguration breaks the file: the last good one stays in force, and readiness says what is wrong.
+func badConfiguration(t *testing.T) {
+	t.Helper()
+	configure(t, configuration(t)+"\n- metrik: typo\n")
+	t.Cleanup(func() { configure(t, configuration(t)) })
+	err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error {
+		out, err := s.Kubectl(ctx, "-n", stack.AdapterNamespace, "logs", "-l", "app.kubernetes.io/name=tachometer-adapter", "--tail=50")
+		if err == nil && !strings.Contains(out, "metrik") {
+			err = fmt.Errorf("no log line names the unknown key: %s", out)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := answer(t.Context(), stack.PodsMetric("added_requests")); err != nil {
+		t.Errorf("the rule of the last good configuration: %v", err)
+	}
+}
+
+// rotateCertificate empties the shared Secret: the replicas make a new certificate authority and write it into
+// the APIServices.
+func rotateCertificate(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	before := bundle(t)
+	if _, err := s.Kubectl(ctx, "-n", stack.AdapterNamespace, "patch", "secret", "tachometer-adapter-cert", "--type=json", `-p=[{"op":"remove","path":"/data"}]`); err != nil {
+		t.Fatal(err)
+	}
+	err := stack.Wait(ctx, 90*time.Second, func(context.Context) error {
+		if bundle(t) == before {
+			return fmt.Errorf("caBundle is unchanged")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func bundle(t *testing.T) string {
+	t.Helper()
+	out, err := s.Kubectl(t.Context(), "get", "apiservice", "v1beta2.custom.metrics.k8s.io", "-o", "jsonpath={.spec.caBundle}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

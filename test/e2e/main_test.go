@@ -1,0 +1,165 @@
+// Package e2e shows the promises on a real Kubernetes: a node with containers, the real HPA controller at its
+// real period, the images from the Dockerfile and the manifests as shipped.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tachometer/test/cluster"
+	"tachometer/test/load"
+	"tachometer/test/stack"
+)
+
+// s is the cluster that all tests share; nil where no node can run.
+var s *stack.Stack
+
+// why is the reason for s == nil.
+var why error
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m)) //nolint:forbidigo // TestMain has no other way to return the code
+}
+
+func run(m *testing.M) int {
+	if testing.Short() {
+		why = errors.New("-short")
+		return m.Run()
+	}
+	ctx := context.Background()
+	var err error
+	s, err = stack.Up(ctx, stack.Options{Name: "e2e", Log: os.Stderr})
+	if errors.Is(err, cluster.ErrNoNode) {
+		why = err
+		fmt.Fprintf(os.Stderr, "SKIPPED: the end-to-end suite: %v\n", err)
+		return m.Run()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "start the stack: %v\n", err)
+		return 1
+	}
+	code := 1
+	if err := install(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "install: %v\n", err)
+		dump(ctx)
+	} else if code = m.Run(); code != 0 {
+		dump(ctx)
+	}
+	if os.Getenv("KEEP") == "1" {
+		return code
+	}
+	if err := s.Down(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "remove the cluster: %v\n", err)
+		return 1
+	}
+	return code
+}
+
+func install(ctx context.Context) error {
+	if err := s.InstallAdapter(ctx, "test/e2e/manifests/adapter"); err != nil {
+		return err
+	}
+	if err := s.Apply(ctx, "test/e2e/manifests/sample"); err != nil {
+		return err
+	}
+	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return exactly(ctx, 2) })
+}
+
+// dump prints what a person would look at first.
+func dump(ctx context.Context) {
+	for _, args := range [][]string{
+		{"get", "pods,hpa,apiservices,endpointslices", "-A", "-o", "wide"},
+		{"-n", stack.SampleNamespace, "describe", "hpa"},
+		{"-n", stack.AdapterNamespace, "describe", "pods"},
+		{"-n", stack.AdapterNamespace, "logs", "-l", "app.kubernetes.io/name=tachometer-adapter", "--prefix", "--tail=60"},
+	} {
+		out, err := s.Kubectl(ctx, args...)
+		fmt.Fprintf(os.Stderr, "--- kubectl %v (%v)\n%s\n", args, err, out)
+	}
+}
+
+// needNode skips t where the end-to-end suite cannot run.
+func needNode(t *testing.T) {
+	t.Helper()
+	if s == nil {
+		t.Skipf("SKIPPED: needs a cluster with a node: %v", why)
+	}
+}
+
+func exactly(ctx context.Context, n int) error {
+	pods, err := s.ReadyPods(ctx)
+	if err == nil && len(pods) != n {
+		err = fmt.Errorf("%d pods of the sample are ready, want %d", len(pods), n)
+	}
+	return err
+}
+
+// sending is a load that runs until its test ends.
+type sending struct {
+	*load.Generator
+	truth   *truth
+	rate    atomic.Int64 // requests per second
+	targets atomic.Pointer[[]string]
+}
+
+// send offers rate requests per second, spread evenly over the pods that are ready, as a Service does, until
+// the test ends. Which pods are ready is looked up every 200 ms.
+func send(t *testing.T, rate int) *sending {
+	t.Helper()
+	l := &sending{truth: &truth{}}
+	l.rate.Store(int64(rate))
+	l.targets.Store(&[]string{})
+	l.Generator = load.New(load.Options{
+		Rate:    func(time.Time) float64 { return float64(l.rate.Load()) },
+		Targets: func() []string { return *l.targets.Load() },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	l.retarget(ctx)
+	done := make(chan struct{}, 3)
+	for _, work := range []func(){
+		func() { l.Run(ctx) },
+		func() { l.truth.record(ctx, l.Generator) },
+		func() { l.follow(ctx) },
+	} {
+		go func() { work(); done <- struct{}{} }()
+	}
+	t.Cleanup(func() {
+		cancel()
+		for range 3 {
+			<-done
+		}
+	})
+	return l
+}
+
+func (l *sending) follow(ctx context.Context) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			l.retarget(ctx)
+		}
+	}
+}
+
+func (l *sending) retarget(ctx context.Context) {
+	pods, err := s.ReadyPods(ctx)
+	if err != nil {
+		return // the next look comes soon; until then the pods known last are sent to
+	}
+	urls := make([]string, len(pods))
+	for i := range pods {
+		urls[i] = fmt.Sprintf("http://%s:8080/", pods[i].Status.PodIP)
+	}
+	l.targets.Store(&urls)
+}

@@ -1,0 +1,147 @@
+package timeline
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"math"
+	"strings"
+)
+
+// The drawing's measures, in pixels. Two panels share the time axis: rates above, pods below.
+const (
+	width       = 960
+	left, right = 64.0, 24.0
+	ratesTop    = 64.0
+	ratesHeight = 240.0
+	podsTop     = ratesTop + ratesHeight + 48
+	podsHeight  = 140.0
+	height      = podsTop + podsHeight + 48
+)
+
+const style = `text{font:13px system-ui,sans-serif;fill:#334155}.title{font-size:16px;font-weight:600;fill:#0f172a}
+.grid{stroke:#e2e8f0}.line{fill:none;stroke-width:2;stroke-linejoin:round}
+.offered{stroke:#94a3b8}.served{stroke:#2563eb}.desired{stroke:#f59e0b}.ready{stroke:#059669}`
+
+// WriteSVG draws the points: offered and served rate over time, and below them desired and ready pods.
+// A gap in the served line is a time at which the API had no value.
+func WriteSVG(w io.Writer, title string, points []Point) error {
+	if len(points) == 0 {
+		return fmt.Errorf("draw %q: no points", title)
+	}
+	end := points[len(points)-1].At.Seconds()
+	top := series(points, func(p Point) float64 { return p.Offered })
+	served := series(points, func(p Point) float64 { return p.Served })
+	desired := series(points, func(p Point) float64 { return float64(p.Desired) })
+	ready := series(points, func(p Point) float64 { return float64(p.Ready) })
+	rates := newPanel(ratesTop, ratesHeight, end, "requests/s", top, served)
+	pods := newPanel(podsTop, podsHeight, end, "pods", desired, ready)
+
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" viewBox="0 0 %d %.0f" role="img">`,
+		width, height, width, height)
+	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", style)
+	fmt.Fprintf(&b, `<text class="title" x="%.0f" y="28">%s</text>`+"\n", left, html.EscapeString(title))
+	rates.frame(&b)
+	pods.frame(&b)
+	rates.steps(&b, "offered", top)
+	rates.line(&b, "served", served)
+	pods.steps(&b, "desired", desired)
+	pods.steps(&b, "ready", ready)
+	legend(&b, ratesTop-12, "offered", "served")
+	legend(&b, podsTop-12, "desired", "ready")
+	b.WriteString("</svg>\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+type xy struct{ x, y float64 }
+
+func series(points []Point, value func(Point) float64) []xy {
+	s := make([]xy, len(points))
+	for i, p := range points {
+		s[i] = xy{p.At.Seconds(), value(p)}
+	}
+	return s
+}
+
+// panel maps (seconds, value) to pixels within one frame.
+type panel struct {
+	top, height, end, max, step float64
+	unit                        string
+}
+
+func newPanel(top, height, end float64, unit string, all ...[]xy) panel {
+	highest := 1.0
+	for _, s := range all {
+		for _, p := range s {
+			if !math.IsNaN(p.y) {
+				highest = max(highest, p.y)
+			}
+		}
+	}
+	step := niceStep(highest / 4)
+	return panel{top: top, height: height, end: max(end, 1), max: math.Ceil(highest/step) * step, step: step, unit: unit}
+}
+
+// niceStep is the smallest of 1, 2, 5 times a power of ten that is not below v, and at least 1.
+func niceStep(v float64) float64 {
+	v = max(v, 1)
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, f := range []float64{1, 2, 5} {
+		if f*power >= v {
+			return f * power
+		}
+	}
+	return 10 * power
+}
+
+func (p panel) x(seconds float64) float64 { return left + seconds/p.end*(width-left-right) }
+func (p panel) y(value float64) float64   { return p.top + p.height*(1-value/p.max) }
+
+func (p panel) frame(b *strings.Builder) {
+	for v := 0.0; v <= p.max; v += p.step {
+		fmt.Fprintf(b, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/>`, left, width-right, p.y(v), p.y(v))
+		fmt.Fprintf(b, `<text x="%.0f" y="%.1f" text-anchor="end">%g</text>`+"\n", left-8, p.y(v)+4, v)
+	}
+	step := niceStep(p.end / 10)
+	for t := 0.0; t <= p.end; t += step {
+		fmt.Fprintf(b, `<text x="%.1f" y="%.0f" text-anchor="middle">%gs</text>`+"\n", p.x(t), p.top+p.height+18, t)
+	}
+	fmt.Fprintf(b, `<text x="%.0f" y="%.0f">%s</text>`+"\n", left, p.top-12, p.unit)
+}
+
+func (p panel) line(b *strings.Builder, class string, s []xy) {
+	p.path(b, class, s, func(q xy) string { return fmt.Sprintf("L%.1f %.1f", p.x(q.x), p.y(q.y)) })
+}
+
+func (p panel) steps(b *strings.Builder, class string, s []xy) {
+	p.path(b, class, s, func(q xy) string { return fmt.Sprintf("H%.1fV%.1f", p.x(q.x), p.y(q.y)) })
+}
+
+// path draws s with one command a point, and begins anew after each gap of NaN.
+func (p panel) path(b *strings.Builder, class string, s []xy, command func(q xy) string) {
+	fmt.Fprintf(b, `<path class="line %s" d="`, class)
+	pen := false
+	for _, q := range s {
+		switch {
+		case math.IsNaN(q.y):
+			pen = false
+		case !pen:
+			fmt.Fprintf(b, "M%.1f %.1f", p.x(q.x), p.y(q.y))
+			pen = true
+		default:
+			b.WriteString(command(q))
+		}
+	}
+	b.WriteString("\"/>\n")
+}
+
+func legend(b *strings.Builder, y float64, classes ...string) {
+	x := width - right - 96*float64(len(classes))
+	for _, class := range classes {
+		fmt.Fprintf(b, `<path class="line %s" d="M%.0f %.0fh24"/><text x="%.0f" y="%.0f">%s</text>`+"\n",
+			class, x, y-4, x+30, y, class)
+		x += 96
+	}
+}

@@ -1,0 +1,55 @@
+// Package timeline records what a run offered, served and scaled, second by second, and draws it.
+package timeline
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Point is one second of a run.
+type Point struct {
+	// At is the time since the start of the run.
+	At time.Duration
+	// Offered is the load that was sent, in requests per second.
+	Offered float64
+	// Served is the sum over the pods of the metric as the API answered it, in requests per second; NaN
+	// where the API had no value.
+	Served float64
+	// PerPod holds the values behind Served, in the order of the pods' names.
+	PerPod []float64
+	// Age is the age of the oldest value behind Served.
+	Age time.Duration
+	// Desired is what the HPA asks for, Ready how many pods are ready.
+	Desired, Ready int
+	// Reason is the API's reason where it had no value.
+	Reason string
+}
+
+// Header is the first line of the table whose lines Point.Row returns.
+const Header = "  time   offered    served    age  desired  ready  per pod\n" +
+	"             req/s     req/s      s     pods   pods  req/s"
+
+// Row is the point as one line of a table.
+func (p Point) Row() string {
+	served, age := "       -", "    -"
+	if !math.IsNaN(p.Served) {
+		served, age = fmt.Sprintf("%8.1f", p.Served), fmt.Sprintf("%5.1f", p.Age.Seconds())
+	}
+	return fmt.Sprintf("%5.0fs  %8.1f  %s  %s  %7d  %5d  %s",
+		p.At.Seconds(), p.Offered, served, age, p.Desired, p.Ready, p.detail())
+}
+
+func (p Point) detail() string {
+	if math.IsNaN(p.Served) {
+		return p.Reason
+	}
+	s := ""
+	for i, v := range p.PerPod {
+		if i > 0 {
+			s += " "
+		}
+		s += fmt.Sprintf("%.0f", v)
+	}
+	return s
+}
