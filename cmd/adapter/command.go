@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register"            // --logging-format=json
+	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_requests_total: what kube-apiserver is asked for
+	"k8s.io/klog/v2"
+
+	"tachometer/pkg/version"
+)
+
+const description = `The adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
+autoscalers ask about, and serves what its rules compute from them as custom.metrics.k8s.io and external.metrics.k8s.io.`
+
+// newCommand returns the command line of the adapter; what it is asked to print goes to out.
+func newCommand(out io.Writer) *cobra.Command {
+	opts := newOptions()
+	cmd := &cobra.Command{
+		Use:           "adapter",
+		Long:          description,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
+		SilenceErrors: true, // main prints it
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return dispatch(cmd.Context(), opts, out)
+		},
+	}
+	groups := opts.groups()
+	for _, name := range groups.Order {
+		cmd.Flags().AddFlagSet(groups.FlagSets[name])
+	}
+	cmd.SetOut(out)
+	cliflag.SetUsageAndHelpFunc(cmd, *groups, width(out))
+	return cmd
+}
+
+// width is that of the terminal, or 0, for lines as long as they are, where out is none.
+func width(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// dispatch does what the flags ask for.
+func dispatch(ctx context.Context, opts *options, out io.Writer) error {
+	if opts.version {
+		fmt.Fprintln(out, version.String())
+		return nil
+	}
+	if err := opts.validate(); err != nil {
+		return err
+	}
+	if opts.checkConfig {
+		if _, err := readConfig(opts.configFile); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s: no faults\n", opts.configFile)
+		return nil
+	}
+	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())
+	if err := run(ctx, opts); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Adapter ended")
+	return nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+
+	"tachometer/pkg/apiserver"
+)
+
+// options are everything that the command line says.
+type options struct {
+	configFile  string
+	checkConfig bool
+	version     bool
+
+	kubeconfig        string
+	discoveryInterval time.Duration
+
+	namespace, service, certSecret string
+
+	server  *apiserver.Options
+	logging *logsapi.LoggingConfiguration
+}
+
+func newOptions() *options {
+	o := &options{
+		// A miss refreshes at once, so this only finds what disappeared.
+		discoveryInterval: 10 * time.Minute,
+		namespace:         "tachometer",
+		service:           "tachometer-adapter",
+		certSecret:        "tachometer-adapter-cert",
+		server:            apiserver.NewOptions(),
+		logging:           logsapi.NewLoggingConfiguration(),
+	}
+	o.logging.Format = logsapi.JSONLogFormat // read by machines first; people have --logging-format=text
+	return o
+}
+
+// groups are the flags, in the order in which --help shows them.
+func (o *options) groups() *cliflag.NamedFlagSets {
+	groups := &cliflag.NamedFlagSets{}
+	fs := groups.FlagSet("adapter")
+	fs.StringVar(&o.configFile, "config", o.configFile,
+		"File with the configuration (rules, scraping, backends), read again when it changes. Without it the built-in rules apply.")
+	fs.BoolVar(&o.checkConfig, "check-config", o.checkConfig,
+		"Check the file given by --config, print everything that is wrong with it, and exit with 0 or 1.")
+	fs.BoolVar(&o.version, "version", o.version, "Print the version and exit.")
+
+	fs = groups.FlagSet("cluster")
+	fs.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig,
+		"Kubeconfig file of the cluster. Empty in a pod: its service account is used.")
+	fs.DurationVar(&o.discoveryInterval, "discovery-interval", o.discoveryInterval,
+		"Time between two looks at which resources the cluster has. One that is asked for and not known is looked for within seconds.")
+
+	fs = groups.FlagSet("serving certificate")
+	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
+		"Name of the Secret in --namespace through which the replicas share the serving certificate that they make and renew.")
+	fs.StringVar(&o.namespace, "namespace", o.namespace, "Namespace of the adapter's Service and Secret.")
+	fs.StringVar(&o.service, "service-name", o.service,
+		"Name of the Service that the APIServices point at; the certificate is made for it.")
+
+	o.server.AddFlags(groups)
+	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
+	return groups
+}
+
+// validate returns every fault at once.
+func (o *options) validate() error {
+	errs := []error{o.server.Validate()}
+	if o.checkConfig && o.configFile == "" {
+		errs = append(errs, errors.New("--check-config needs --config"))
+	}
+	if o.discoveryInterval <= 0 {
+		errs = append(errs, fmt.Errorf("--discovery-interval is not positive: %s", o.discoveryInterval))
+	}
+	for flag, value := range map[string]string{"namespace": o.namespace, "service-name": o.service, "cert-secret": o.certSecret} {
+		for _, fault := range utilvalidation.IsDNS1123Subdomain(value) {
+			errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, fault))
+		}
+	}
+	return utilerrors.NewAggregate(errs)
+}

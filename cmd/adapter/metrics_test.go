@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"k8s.io/client-go/rest"
+)
+
+// documented is a self-metric as docs/metrics.md shows it.
+type documented struct{ name, kind, labels, help string }
+
+// recorder notes what is registered.
+type recorder struct {
+	*prometheus.Registry
+	mu      sync.Mutex
+	metrics []documented
+}
+
+func (r *recorder) Register(c prometheus.Collector) error {
+	r.note(c)
+	return r.Registry.Register(c)
+}
+
+func (r *recorder) MustRegister(cs ...prometheus.Collector) {
+	for _, c := range cs {
+		if err := r.Register(c); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// described takes apart what a Desc says of itself; there is no other way to ask one.
+var described = regexp.MustCompile(`^Desc\{fqName: (".*?"), help: ("(?:[^"\\]|\\.)*"), unit: ".*?", constLabels: \{.*?\}, variableLabels: \{(.*?)\}`)
+
+func (r *recorder) note(c prometheus.Collector) {
+	descs := make(chan *prometheus.Desc, 100)
+	c.Describe(descs)
+	close(descs)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for d := range descs {
+		m := described.FindStringSubmatch(d.String())
+		if m == nil {
+			panic("cannot read " + d.String())
+		}
+		name, _ := strconv.Unquote(m[1])
+		help, _ := strconv.Unquote(m[2])
+		r.metrics = append(r.metrics, documented{name: name, kind: kindOf(c), labels: strings.ReplaceAll(m[3], ",", ", "), help: help})
+	}
+}
+
+func kindOf(c prometheus.Collector) string {
+	switch c := c.(type) {
+	case *prometheus.CounterVec:
+		return "counter"
+	case *prometheus.GaugeVec:
+		return "gauge"
+	case *prometheus.HistogramVec:
+		return "histogram"
+	case prometheus.Metric:
+		var m dto.Metric
+		if err := c.Write(&m); err != nil {
+			return "unknown"
+		}
+		switch {
+		case m.Counter != nil:
+			return "counter"
+		case m.Gauge != nil:
+			return "gauge"
+		case m.Histogram != nil:
+			return "histogram"
+		}
+	}
+	return "unknown"
+}
+
+func selfMetrics(t *testing.T) []documented {
+	t.Helper()
+	start, err := readConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{Registry: prometheus.NewRegistry()}
+	if _, err := newAdapter(newOptions(), start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(r.metrics, func(a, b documented) int { return strings.Compare(a.name, b.name) })
+	return r.metrics
+}
+
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`# Self-metrics of the adapter
+
+<!-- Written by ` + "`make update`" + ` from what the program registers; do not edit. -->
+
+` + "`/metrics`" + ` on the adapter's port shows these, besides what every Kubernetes API server and Go program shows of itself
+(` + "`apiserver_*`, `authentication_*`, `authorization_*`, `rest_client_*`, `go_*`, `process_*`" + `). A reader needs the right to ` + "`get /metrics`" + `:
+bind the ClusterRole ` + "`tachometer-self-metrics-reader`" + ` to the ServiceAccount of the monitoring system.
+
+| metric | type | labels | meaning |
+| --- | --- | --- | --- |
+`)
+	for _, m := range selfMetrics(t) {
+		labels := ""
+		if m.labels != "" {
+			labels = "`" + strings.ReplaceAll(m.labels, ", ", "`, `") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
+	}
+	golden(t, "../../docs/metrics.md", b.String())
+}
+
+var wellNamed = regexp.MustCompile(`^tachometer_(certificate|config|discovery|scrape|store|query|provider)_[a-z0-9_]+$`)
+
+func TestMetricsAreWellNamed(t *testing.T) {
+	t.Parallel()
+	metrics := selfMetrics(t)
+	if len(metrics) < 20 {
+		t.Errorf("%d self-metrics: some are not registered", len(metrics))
+	}
+	for _, m := range metrics {
+		if !wellNamed.MatchString(m.name) {
+			t.Errorf("%s: not tachometer_<subsystem>_<what>_<unit>", m.name)
+		}
+		if m.kind == "unknown" {
+			t.Errorf("%s: type unknown", m.name)
+		}
+		if (m.kind == "counter") != strings.HasSuffix(m.name, "_total") {
+			t.Errorf("%s: a %s by that name", m.name, m.kind)
+		}
+		if !strings.HasSuffix(m.help, ".") {
+			t.Errorf("%s: %q is not a sentence", m.name, m.help)
+		}
+	}
+}

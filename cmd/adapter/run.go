@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+)
+
+// run is the adapter from a valid command line to its end, which comes with ctx's or with an error. Several may run
+// in one process, each with options of its own.
+func run(ctx context.Context, opts *options) error {
+	start, err := readConfig(opts.configFile)
+	if err != nil {
+		return err
+	}
+	cluster, err := clusterConfig(opts.kubeconfig)
+	if err != nil {
+		return err
+	}
+	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// Run runs all components until ctx ends or one of them fails.
+func (a *adapter) Run(ctx context.Context) error {
+	// What measures outlives what serves: while the server drains, its answers must not grow old.
+	measuring, stopMeasuring := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopMeasuring()
+	parts, measuring := errgroup.WithContext(measuring)
+	start := func(name string, run func(context.Context) error) {
+		parts.Go(func() error { return supervise(measuring, name, run) })
+	}
+	start("discovery", a.discovery.Run)
+	start("scrape", a.scraper.Run)
+	start("store", a.store.Run)
+	start("resource mapping", a.mapper.Run)
+	start("configuration", a.reloader.Run)
+	if a.keeper != nil {
+		start("certificate", a.keeper.Run)
+	}
+	// A part that fails ends everything: it is a bug here, and the other replica serves.
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	defer context.AfterFunc(measuring, stopServing)()
+	err := a.server.Run(serving)
+	klog.FromContext(ctx).Info("Server stopped")
+	stopMeasuring()
+	return errors.Join(err, parts.Wait())
+}
+
+// supervise runs a part, which must not end before ctx does.
+func supervise(ctx context.Context, name string, run func(context.Context) error) error {
+	err := run(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("run %s: %w", name, err)
+	case ctx.Err() == nil:
+		return fmt.Errorf("run %s: ended by itself", name)
+	}
+	return nil
+}

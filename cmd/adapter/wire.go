@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	aggregator "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+
+	"tachometer/pkg/apiserver"
+	"tachometer/pkg/certificate"
+	"tachometer/pkg/config"
+	podDiscovery "tachometer/pkg/discovery"
+	"tachometer/pkg/provider"
+	"tachometer/pkg/query"
+	"tachometer/pkg/rule"
+	"tachometer/pkg/scrape"
+	"tachometer/pkg/store"
+)
+
+// apiServices are those that the adapter can stand behind.
+var apiServices = []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"}
+
+// registry is where the self-metrics are and are read from.
+type registry interface {
+	prometheus.Registerer
+	prometheus.Gatherer
+}
+
+// adapter is all components, wired. Its parts know each other through the interfaces that they declare.
+type adapter struct {
+	keeper *certificate.Keeper // nil where the certificate comes from files
+	expiry *certificate.Expiry
+
+	mapper    *apiserver.Mapper
+	discovery *podDiscovery.Discovery
+	store     *store.Store
+	scraper   *scrape.Manager
+	engine    *query.Engine
+	server    *apiserver.Server
+
+	rules    liveRules
+	reloader *reloader
+}
+
+// newAdapter makes the components of a configuration in force; it starts nothing and asks nobody. The adapter owns
+// opts from now on.
+func newAdapter(opts *options, start *configuration, cluster *rest.Config, metrics registry) (*adapter, error) {
+	a := &adapter{reloader: newReloader(opts.configFile, start, metrics)}
+	a.reloader.apply = a.reconfigure
+	if err := a.watchCluster(opts, cluster, metrics); err != nil {
+		return nil, err
+	}
+	a.measure(start.config, metrics)
+	a.obey(start.rules)
+	answers := provider.New(provider.Deps{
+		Rules:    a.rules.get,
+		Backends: map[string]provider.Backend{config.ScrapeBackend: a.engine},
+		Pods:     a.discovery,
+		Targets:  a.discovery,
+		Demands:  a.discovery,
+		Scrapes:  a.scraper,
+		Mapper:   a.mapper,
+		Now:      time.Now,
+	}, provider.Options{Registerer: metrics})
+	deps := apiserver.Dependencies{Provider: answers, Metrics: metrics, Health: a.health()}
+	if a.keeper != nil {
+		deps.Certificate = a.keeper
+	}
+	opts.server.UseKubeconfig(opts.kubeconfig)
+	a.server = apiserver.New(opts.server, deps)
+	return a, nil
+}
+
+// watchCluster makes what talks to kube-apiserver.
+func (a *adapter) watchCluster(opts *options, cluster *rest.Config, metrics registry) error {
+	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
+	if err != nil {
+		return fmt.Errorf("make discovery client: %w", err)
+	}
+	a.mapper = apiserver.NewMapper(resources, opts.discoveryInterval)
+	clients, err := podDiscovery.NewClients(cluster, a.mapper)
+	if err != nil {
+		return err
+	}
+	a.discovery = podDiscovery.New(clients, podDiscovery.Options{Registerer: metrics})
+	return a.keepCertificate(opts, clients.Kube, cluster, metrics)
+}
+
+// keepCertificate keeps one, unless the flags name files.
+func (a *adapter) keepCertificate(opts *options, kube kubernetes.Interface, cluster *rest.Config, metrics registry) error {
+	if opts.server.OwnCertificate() {
+		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
+		return nil
+	}
+	registration, err := aggregator.NewForConfig(cluster)
+	if err != nil {
+		return fmt.Errorf("make APIService client: %w", err)
+	}
+	a.keeper = certificate.New(kube.CoreV1().Secrets(opts.namespace), registration.ApiregistrationV1().APIServices(), certificate.Options{
+		Secret: opts.certSecret, Namespace: opts.namespace, Service: opts.service,
+		APIServices: apiServices, Registerer: metrics,
+	})
+	a.expiry = certificate.NewExpiry(a.keeper, metrics)
+	return nil
+}
+
+// measure makes the way of the data: targets to samples to values.
+func (a *adapter) measure(cfg *config.Config, metrics registry) {
+	a.store = store.New(store.Options{
+		Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, Registerer: metrics,
+	})
+	settings := scrapeOptions(cfg)
+	settings.Registerer = metrics
+	settings.Seed = rand.Uint64() // two replicas do not ask a target at the same moment
+	a.scraper = scrape.New(a.store, settings)
+	a.engine = query.New(a.store, query.Options{
+		Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow, Registerer: metrics,
+	})
+	a.discovery.OnTargets(a.scraper.SetTargets)
+}
+
+// obey has reads and targets follow set from now on.
+func (a *adapter) obey(set *rule.Set) {
+	a.rules.set(set)
+	a.discovery.SetRules(demandRules{set})
+}
+
+// reconfigure puts next in force while the adapter runs.
+func (a *adapter) reconfigure(ctx context.Context, old, next *configuration) {
+	// First the engine and the loops: a rule must not be answered with another interval than its samples have.
+	a.scraper.Reconfigure(scrapeOptions(next.config))
+	a.engine.Reconfigure(next.config.Scrape.Interval, next.config.MaxWindow)
+	a.obey(next.rules)
+	before, after := old.config, next.config
+	if before.Scrape.MaxSeries != after.Scrape.MaxSeries ||
+		query.Retention(before.MaxWindow, before.Scrape.Interval) < query.Retention(after.MaxWindow, after.Scrape.Interval) {
+		klog.FromContext(ctx).Info("Bounds of the store change with the next start",
+			"maxSeries", after.Scrape.MaxSeries, "maxWindow", after.MaxWindow)
+	}
+}
+
+func scrapeOptions(cfg *config.Config) scrape.Options {
+	return scrape.Options{
+		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
+		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
+	}
+}
+
+// clusterConfig returns how to reach the cluster: a kubeconfig, or the service account of the pod.
+func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		cfg, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("find the cluster (no --kubeconfig): %w", err)
+		}
+		return cfg, nil
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return cfg, nil
+}
