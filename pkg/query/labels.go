@@ -1,0 +1,66 @@
+package query
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"tachometer/pkg/metric"
+	"tachometer/pkg/rule"
+)
+
+// objectOf is the object that labels name.
+func objectOf(r *rule.Rule, l labels.Labels) metric.Object {
+	o := metric.Object{Name: l.Get(r.ObjectLabel)}
+	if r.Namespaced && r.ObjectLabel != namespaceLabel {
+		o.Namespace = l.Get(namespaceLabel)
+	}
+	return o
+}
+
+// labelMap is a result's labels, without the metric name.
+func labelMap(l labels.Labels) map[string]string {
+	m := make(map[string]string, l.Len())
+	l.Range(func(l labels.Label) {
+		if l.Name != labels.MetricName {
+			m[l.Name] = l.Value
+		}
+	})
+	return m
+}
+
+func compareLabels(a, b map[string]string) int {
+	for _, name := range slices.Sorted(maps.Keys(a)) {
+		if c := strings.Compare(a[name], b[name]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// newestOf is the time of the newest sample behind a result of an external metric: of the series that have the
+// labels which the result still has. Where none has them all, as after label_replace, it is that of all series.
+func (s *survey) newestOf(result labels.Labels) time.Time {
+	var behind, all int64
+	for _, src := range s.sources {
+		all = max(all, src.newest)
+		if src.newest > behind && agree(result, src.labels) {
+			behind = src.newest
+		}
+	}
+	if behind == 0 {
+		behind = all
+	}
+	return time.UnixMilli(behind)
+}
+
+func agree(result, series labels.Labels) bool {
+	same := true
+	result.Range(func(l labels.Label) {
+		same = same && (l.Name == labels.MetricName || series.Get(l.Name) == l.Value)
+	})
+	return same
+}
