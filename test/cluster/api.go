@@ -124,7 +124,7 @@ type node struct {
 func (c *Cluster) awaitNode(ctx context.Context) error {
 	return c.await(ctx, "the node", func(ctx context.Context, client *http.Client) error {
 		var n node
-		if err := c.get(ctx, client, "/api/v1/nodes/"+nodeName, &n); err != nil {
+		if err := c.get(ctx, client, "/api/v1/nodes/"+NodeName, &n); err != nil {
 			return err
 		}
 		for _, condition := range n.Status.Conditions {

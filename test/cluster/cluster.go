@@ -157,7 +157,8 @@ func (c *Cluster) start(ctx context.Context, opts Options) error {
 	if err := c.configure(ctx, opts); err != nil {
 		return err
 	}
-	if err := c.launch(ctx, opts); err != nil {
+	lifeline, err := c.launch(ctx, opts)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("gave up after "+startTimeout.String()))
@@ -166,16 +167,17 @@ func (c *Cluster) start(ctx context.Context, opts Options) error {
 		return err
 	}
 	say("control plane ready")
-	if !c.state.Node {
-		return nil
+	if c.state.Node {
+		if err := errors.Join(c.importPause(ctx), c.awaitNode(ctx)); err != nil {
+			return err
+		}
+		say("node ready")
 	}
-	if err := c.importPause(ctx); err != nil {
-		return err
+	if opts.Detach {
+		if _, err := io.WriteString(lifeline, "true\n"); err != nil {
+			return fmt.Errorf("detach the cluster: %w", err)
+		}
 	}
-	if err := c.awaitNode(ctx); err != nil {
-		return err
-	}
-	say("node ready")
 	return nil
 }
 
@@ -210,48 +212,56 @@ func (c *Cluster) configure(ctx context.Context, opts Options) error {
 	return c.writeState()
 }
 
-// launch starts the supervisor and, through it, everything else.
-func (c *Cluster) launch(ctx context.Context, opts Options) error {
-	logFile, err := os.Create(c.path("logs", "supervise.log"))
-	if err != nil {
-		return err
-	}
-	defer logFile.Close()
+// launch starts the supervisor and, through it, everything else, which ends when the lifeline does.
+func (c *Cluster) launch(ctx context.Context, opts Options) (lifeline io.Writer, err error) {
 	spec, err := json.Marshal(c.specification(opts))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cmd := exec.Command(c.state.Programs.Supervise) // not bound to ctx: it outlives the start
+	cmd, lifeline, err := c.startSupervisor()
+	if err != nil {
+		return nil, err
+	}
+	c.state.Supervisor = process.Identify(cmd.Process.Pid)
+	// Nobody waits for this: it ends with the supervisor, and keeps its lifeline open until then.
+	go func() { _ = cmd.Wait() }()
+	if err := c.writeState(); err != nil {
+		return nil, err
+	}
+	if c.state.Node {
+		if err := c.connect(ctx, c.state.Supervisor.PID); err != nil {
+			return nil, err
+		}
+	}
+	// Until it has read this, the supervisor has nothing to do: nothing runs that the state does not name.
+	if _, err := lifeline.Write(spec); err != nil {
+		return nil, fmt.Errorf("hand the specification to the supervisor: %w", err)
+	}
+	return lifeline, nil
+}
+
+func (c *Cluster) startSupervisor() (*exec.Cmd, io.Writer, error) {
+	logFile, err := os.Create(c.path("logs", "supervise.log"))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer logFile.Close()
+	cmd := exec.Command(c.state.Programs.Supervise) // not bound to a context: it outlives the start
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = supervisorAttributes(c.state.Node)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if err := cmd.Start(); err != nil {
 		if c.state.Node {
-			return fmt.Errorf("%w: make namespaces: %w", ErrNoNode, err)
+			err = fmt.Errorf("%w: make namespaces: %w", ErrNoNode, err)
 		}
-		return fmt.Errorf("start the supervisor: %w", err)
+		return nil, nil, fmt.Errorf("start the supervisor: %w", err)
 	}
-	// Nobody waits for this: it ends with the supervisor, and keeps its lifeline open until then.
-	go func() { _ = cmd.Wait() }()
-	c.state.Supervisor = process.Identify(cmd.Process.Pid)
-	if err := c.writeState(); err != nil {
-		return err
-	}
-	if c.state.Node {
-		if err := c.connect(ctx, cmd.Process.Pid); err != nil {
-			return err
-		}
-	}
-	// Until it has read this, the supervisor ends when its input does: nothing runs that the state does not name.
-	if _, err := stdin.Write(spec); err != nil {
-		return fmt.Errorf("hand the specification to the supervisor: %w", err)
-	}
-	return nil
+	return cmd, stdin, nil
 }
 
 // Name is the cluster's name.
@@ -272,7 +282,7 @@ func (c *Cluster) Kubeconfig() string { return c.path("admin.kubeconfig") }
 // CA is the path of the certificate, PEM, that the API server's own is verified with.
 func (c *Cluster) CA() string { return c.pki("ca").cert }
 
-// AdminCert and AdminKey are the paths of the administrator's client certificate and key, PEM.
+// AdminCert is the path of the administrator's client certificate, PEM.
 func (c *Cluster) AdminCert() string { return c.pki("admin").cert }
 
 // AdminKey is the path of the key of AdminCert.

@@ -12,15 +12,15 @@ import (
 	"tachometer/test/cluster/internal/supervisor"
 )
 
-// nodeName is the only node's, in every cluster that has one.
-const nodeName = "node"
+// NodeName is the only node's, in every cluster that has one.
+const NodeName = "node"
 
 // specification lists the processes of the cluster in the order of their start.
 func (c *Cluster) specification(opts Options) supervisor.Spec {
 	ready := c.state.Server + "/readyz"
 	processes := []supervisor.Process{c.etcd(), c.apiServer(opts), c.controllerManager(opts, ready)}
 	spec := supervisor.Spec{
-		Logs: c.path("logs"), Status: c.path("processes.json"), CA: c.pki("ca").cert, Lifeline: !opts.Detach,
+		Logs: c.path("logs"), Status: c.path("processes.json"), CA: c.pki("ca").cert,
 	}
 	if c.state.Node {
 		spec.Setup = []string{"/bin/sh", c.path("node.sh")}
@@ -124,7 +124,7 @@ func (c *Cluster) containerd() supervisor.Process {
 func (c *Cluster) kubelet(opts Options) supervisor.Process {
 	args := []string{
 		"--config=" + c.path("kubelet.yaml"), "--kubeconfig=" + c.path("node.kubeconfig"),
-		"--hostname-override=" + nodeName, "--node-ip=" + c.state.Network.Address,
+		"--hostname-override=" + NodeName, "--node-ip=" + c.state.Network.Address,
 	}
 	p := c.kube("kubelet", append(args, opts.KubeletArgs...)...)
 	p.After = c.state.Server + "/readyz"
@@ -133,7 +133,7 @@ func (c *Cluster) kubelet(opts Options) supervisor.Process {
 
 func (c *Cluster) kubeProxy() supervisor.Process {
 	p := c.kube("kube-proxy",
-		"--kubeconfig="+c.path("kube-proxy.kubeconfig"), "--hostname-override="+nodeName, "--proxy-mode=nftables",
+		"--kubeconfig="+c.path("kube-proxy.kubeconfig"), "--hostname-override="+NodeName, "--proxy-mode=nftables",
 		"--cluster-cidr="+c.state.Network.Pods, "--oom-score-adj=0",
 		// The connection table's size and timeouts belong to the whole machine.
 		"--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",

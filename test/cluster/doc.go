@@ -1,2 +1,31 @@
-// Package cluster runs a real Kubernetes on this machine.
+// Package cluster runs a real Kubernetes on this machine: etcd, kube-apiserver and kube-controller-manager, the HPA controller
+// among its controllers; with Options.Node also a scheduler and a node that runs pods. Tests and the demo use it in place of a
+// cluster in a data centre, without Docker and without an image registry.
+//
+//	c, err := cluster.Start(ctx, cluster.Options{Node: true, Log: os.Stderr})
+//	...
+//	defer c.Down(ctx)
+//	err = c.LoadImage(ctx, "out/adapter.tar")
+//	out, err := c.Kubectl(ctx, "apply", "-k", "manifests/adapter")
+//
+// The same by hand is the command cmd/cluster: `cluster up --node`, `eval "$(cluster env)"`, `cluster down`.
+//
+// # Two sizes
+//
+// Without a node, pods are objects only: a test writes their status. It takes no root. Components listen on loopback; a process that the
+// API server is to reach listens on Cluster.HostIP and is made known by Cluster.Expose.
+//
+// With a node (root and Linux) everything runs in process, mount and network namespaces of its own, with its own
+// /run and /var. The end of their first process, the supervisor, is the end of all: containers, mounts, bridge, nftables
+// tables. That holds after any crash, and clusters do not see each other. Of this machine a cluster takes one veth link
+// (tachXXXXXXXX) with the routes to its pods and Services, a cgroup of that name, and its folder; Down removes them.
+// From this machine the API server, pods and Services are reached by their addresses, and pods reach this
+// machine at Cluster.HostIP. There is no way out: no default route, no DNS. Images come from LoadImage, never from a
+// registry. Network policies are accepted and not enforced; hostPort is not supported.
+//
+// # Programs
+//
+// Kubernetes is compiled from its Go modules (the nested module kube, which pins its version) on first use, for minutes, and kept
+// in the user's cache folder, tachometer/kubernetes. A node also takes Debian's containerd, runc, containernetworking-plugins
+// and nftables; Options.Install installs what is missing.
 package cluster

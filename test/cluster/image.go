@@ -11,9 +11,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -26,13 +28,16 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	if !c.state.Node {
 		return fmt.Errorf("load image %s: the cluster has no node", archive)
 	}
-	// The socket is in the node's own /run.
-	socket := fmt.Sprintf("/proc/%d/root%s", c.state.Supervisor.PID, containerdSocket)
-	out, err := exec.CommandContext(ctx, c.state.Tools["ctr"], "--address", socket, "--namespace", "k8s.io", "images", "import", archive).CombinedOutput()
+	out, err := exec.CommandContext(ctx, c.state.Tools["ctr"], "--address", c.containerdSocket(), "--namespace", "k8s.io", "images", "import", archive).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("load image %s: %w: %s", archive, err, bytes.TrimSpace(out))
 	}
 	return nil
+}
+
+// containerdSocket is the path, seen from here, of the socket in the node's own /run.
+func (c *Cluster) containerdSocket() string {
+	return fmt.Sprintf("/proc/%d/root%s", c.state.Supervisor.PID, containerdSocket)
 }
 
 // importPause waits for containerd and gives it the image that every pod starts with.
@@ -41,8 +46,8 @@ func (c *Cluster) importPause(ctx context.Context) error {
 	if err := PackImage(archive, Image{Tag: PauseImage, Files: map[string]string{"/pause": c.state.Programs.Pause}, Entrypoint: []string{"/pause"}}); err != nil {
 		return err
 	}
-	socket := fmt.Sprintf("/proc/%d/root%s", c.state.Supervisor.PID, containerdSocket)
-	if err := poll(ctx, pollInterval, func() bool { _, err := os.Stat(socket); return err == nil || c.componentsRun() != nil }); err != nil {
+	listens := func() bool { _, err := os.Stat(c.containerdSocket()); return err == nil || c.componentsRun() != nil }
+	if err := poll(ctx, pollInterval, listens); err != nil {
 		return fmt.Errorf("wait for containerd: %w", err)
 	}
 	return errors.Join(c.componentsRun(), c.LoadImage(ctx, archive))
@@ -121,6 +126,8 @@ func packLayer(image Image) ([]byte, error) {
 	}
 	return layer.Bytes(), w.Close()
 }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
 func addFile(w *tar.Writer, name string, data []byte) error {
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(data))}); err != nil {

@@ -6,10 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 )
 
@@ -36,5 +34,3 @@ func install(ctx context.Context, log io.Writer, tools []nodeTool) error {
 func installHint(missing []string) string {
 	return "as root: apt-get install " + strings.Join(missing, " ")
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

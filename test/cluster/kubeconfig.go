@@ -93,7 +93,7 @@ func (c *Cluster) writeIdentities() error {
 	}{
 		"etcd":              {"etcd-ca", identity{name: "etcd", hosts: inside}},
 		"apiserver":         {"ca", identity{name: "kube-apiserver", hosts: server}},
-		"kubelet":           {"ca", identity{name: nodeName, hosts: append(inside, c.state.Network.Address, nodeName)}},
+		"kubelet":           {"ca", identity{name: NodeName, hosts: append(inside, c.state.Network.Address, NodeName)}},
 		"front-proxy":       {"front-proxy-ca", identity{name: "front-proxy-client"}},
 		"apiserver-kubelet": {"ca", identity{name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}}},
 	} {
@@ -106,7 +106,7 @@ func (c *Cluster) writeIdentities() error {
 		"kube-controller-manager": {name: "system:kube-controller-manager"},
 		"kube-scheduler":          {name: "system:kube-scheduler"},
 		"kube-proxy":              {name: "system:kube-proxy"},
-		"node":                    {name: "system:node:" + nodeName, groups: []string{"system:nodes"}},
+		"node":                    {name: "system:node:" + NodeName, groups: []string{"system:nodes"}},
 	} {
 		if err := authorities["ca"].issue(c.pki(name), who); err != nil {
 			return err

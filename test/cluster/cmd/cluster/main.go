@@ -9,8 +9,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -44,18 +46,21 @@ func main() {
 
 // run is one command; what a person or a shell asked for goes to out, progress to standard error.
 func run(ctx context.Context, args []string, out io.Writer) error {
-	commands := map[string]func(context.Context, []string, io.Writer) error{
-		"up": up, "down": down, "env": env, "load-image": loadImage, "build-image": buildImage, "status": status,
-	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprint(out, usage)
 		return nil
 	}
-	command, ok := commands[args[0]]
+	command, ok := commands()[args[0]]
 	if !ok {
 		return fmt.Errorf("no command %q; cluster --help lists them", args[0])
 	}
 	return command(ctx, args[1:], out)
+}
+
+func commands() map[string]func(context.Context, []string, io.Writer) error {
+	return map[string]func(context.Context, []string, io.Writer) error{
+		"up": up, "down": down, "env": env, "load-image": loadImage, "build-image": buildImage, "status": status,
+	}
 }
 
 // flags are those that every command on a cluster has.
@@ -153,8 +158,8 @@ func status(_ context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "%s %s\n", c.Name(), c.Server())
-	for name, pid := range pids {
-		fmt.Fprintf(out, "  %-24s process %d\n", name, pid)
+	for _, name := range slices.Sorted(maps.Keys(pids)) {
+		fmt.Fprintf(out, "  %-24s process %d\n", name, pids[name])
 	}
 	return nil
 }

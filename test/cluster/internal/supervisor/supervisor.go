@@ -32,12 +32,10 @@ import (
 
 // Spec is what one cluster consists of.
 type Spec struct {
-	Logs   string   // folder of the log files, NAME.log each
-	Status string   // file that tells how each process is, rewritten at every change
-	CA     string   // PEM file that https addresses in After are verified with
-	Setup  []string // command that must succeed first; may be empty
-	// Lifeline: end everything when standard input ends, that is when the process that started this one is gone.
-	Lifeline  bool
+	Logs      string   // folder of the log files, NAME.log each
+	Status    string   // file that tells how each process is, rewritten at every change
+	CA        string   // PEM file that https addresses in After are verified with
+	Setup     []string // command that must succeed first; may be empty
 	Processes []Process
 }
 
@@ -57,8 +55,9 @@ type Status struct {
 }
 
 // Run reads a specification (JSON, see Spec) from input, runs the set-up command, starts the processes in order and notes
-// each one's process number and end in the status file. It returns after SIGTERM or SIGINT, or when the lifeline ends, having
-// killed what it started. It must be called from the main goroutine of a program that does nothing else: it reaps
+// each one's process number and end in the status file. It returns, having killed what it started, after SIGTERM or SIGINT, or when
+// input ends: then the process at its other end is gone. A further JSON value on input, true, makes the cluster
+// independent of that process. Run must be called from the main goroutine of a program that does nothing else: it reaps
 // every child of the program.
 func Run(input io.Reader) error {
 	// A child's death signal is bound to the thread that started it: all are started from this one, which never ends.
@@ -70,14 +69,12 @@ func Run(input io.Reader) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if spec.Lifeline {
-		var cut context.CancelFunc
-		ctx, cut = context.WithCancel(ctx)
-		go func() {
-			_, _ = io.Copy(io.Discard, input)
-			cut()
-		}()
-	}
+	go func() { // ends with the program
+		var detached bool
+		if err := decoder.Decode(&detached); err != nil || !detached {
+			stop()
+		}
+	}()
 	s := &supervisor{spec: spec, status: map[string]Status{}}
 	defer s.killAll()
 	if err := s.setup(ctx); err != nil {

@@ -1,0 +1,262 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tachometer/test/cluster/internal/process"
+)
+
+// TestAutoscalerReadsAProcess: the real HPA controller, through the real aggregation layer, asks a plain process on this machine,
+// whichever way it is routed.
+func TestAutoscalerReadsAProcess(t *testing.T) {
+	for name, external := range map[string]bool{"endpoints": false, "external name": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startCluster(t, Options{HPASyncPeriod: time.Second, ExternalNameRouting: external})
+			if !external && c.state.ExternalName {
+				t.Skip("SKIPPED: this machine has no address but loopback")
+			}
+			serveExternalMetric(t, c, "7")
+			apply(t, c, pausedDeployment+autoscaler)
+			eventually(t, 30*time.Second, want(t, c, "7", "get", "deployment", "paused", "-o", "jsonpath={.spec.replicas}"))
+		})
+	}
+}
+
+const pausedDeployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: paused}
+spec:
+  selector: {matchLabels: {app: paused}}
+  template:
+    metadata: {labels: {app: paused}}
+    spec: {containers: [{name: paused, image: "tachometer/pause:1", imagePullPolicy: Never}]}
+`
+
+const autoscaler = `---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: paused}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: paused}
+  minReplicas: 1
+  maxReplicas: 10
+  metrics: [{type: External, external: {metric: {name: wanted}, target: {type: AverageValue, averageValue: "1"}}}]
+`
+
+// serveExternalMetric is a process that serves one external metric, and the APIService that leads to it.
+func serveExternalMetric(t *testing.T, c *Cluster, value string) {
+	t.Helper()
+	ca, err := newAuthority(pair{cert: filepath.Join(t.TempDir(), "ca.crt"), key: filepath.Join(t.TempDir(), "ca.key")}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving := pair{cert: filepath.Join(t.TempDir(), "tls.crt"), key: filepath.Join(t.TempDir(), "tls.key")}
+	if err := ca.issue(serving, identity{name: "test", hosts: []string{"metrics.aggregated.svc"}}); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := tls.LoadX509KeyPair(serving.cert, serving.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(c.HostIP(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(externalMetrics(value))
+	server.Listener.Close()
+	server.Listener, server.TLS = listener, &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+
+	port, err := c.Expose(t.Context(), "aggregated", "metrics", listener.Addr().(*net.TCPAddr).Port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := os.ReadFile(ca.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const service = `
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta1.external.metrics.k8s.io}
+spec:
+  group: external.metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  caBundle: %s
+  service: {namespace: aggregated, name: metrics, port: %d}
+`
+	apply(t, c, fmt.Sprintf(service, base64.StdEncoding.EncodeToString(bundle), port))
+}
+
+func externalMetrics(value string) http.Handler {
+	const list = `{"kind":"ExternalMetricValueList","apiVersion":"external.metrics.k8s.io/v1beta1","metadata":{},` +
+		`"items":[{"metricName":"wanted","metricLabels":{},"timestamp":"%s","value":"%s"}]}`
+	const discovery = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"external.metrics.k8s.io/v1beta1",` +
+		`"resources":[{"name":"wanted","namespaced":true,"kind":"ExternalMetricValueList","verbs":["get"]}]}`
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/namespaces/default/wanted") {
+			fmt.Fprintf(w, list, time.Now().UTC().Format(time.RFC3339), value)
+			return
+		}
+		fmt.Fprint(w, discovery)
+	})
+}
+
+func TestUsersHaveTheRightsThatRulesGiveThem(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, Options{})
+	for _, tt := range []struct {
+		name   string
+		groups []string
+		want   string
+	}{
+		{name: "nobody", want: "no"},
+		{name: "root", groups: []string{"system:masters"}, want: "yes"},
+	} {
+		kubeconfig, err := c.AddUser(tt.name, tt.groups...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(kubeconfig); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("kubeconfig of %s: mode %v, %v; want 0600", tt.name, info.Mode(), err)
+		}
+		out, _ := c.Kubectl(t.Context(), "--kubeconfig", kubeconfig, "auth", "can-i", "get", "pods") // "no" is a failure of kubectl
+		if got := strings.TrimSpace(string(out)); got != tt.want {
+			t.Errorf("may %s get pods: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if got, wanted := kubectl(t, c, "version"), "Server Version: v1.36.3"; !strings.Contains(got, wanted) {
+		t.Errorf("kubectl version: got %q, want %q in it", got, wanted)
+	}
+
+	_, err := Start(t.Context(), Options{Name: c.Name(), Dir: filepath.Dir(c.Dir())})
+	if !errors.Is(err, ErrExists) {
+		t.Errorf("start a second one of that name: got %v, want ErrExists", err)
+	}
+}
+
+func TestFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	_, err := Start(t.Context(), Options{Name: "broken", Dir: dir, APIServerArgs: []string{"--no-such-flag"}})
+	if err == nil {
+		t.Fatal("start with a bad flag: no error")
+	}
+	log := filepath.Join(dir, "broken"+failedSuffix, "kube-apiserver.log")
+	for _, wanted := range []string{"kube-apiserver ended", "unknown flag: --no-such-flag", log} {
+		if !strings.Contains(err.Error(), wanted) {
+			t.Errorf("error lacks %q: %v", wanted, err)
+		}
+	}
+	if _, err := os.Stat(log); err != nil {
+		t.Errorf("the log that the error names: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "broken")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+	if left := processesNaming(dir); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
+}
+
+// TestClusterEndsWithItsOwner: a test binary that is killed leaves no process behind, and the next start removes its folder.
+func TestClusterEndsWithItsOwner(t *testing.T) {
+	const folder = "TACHOMETER_TEST_OWNER"
+	if dir := os.Getenv(folder); dir != "" {
+		c, err := Start(t.Context(), Options{Name: "orphan", Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "started"), []byte(c.Dir()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		select {} // until the test kills it
+	}
+	t.Parallel()
+	dir := t.TempDir()
+	owner := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	owner.Env = append(os.Environ(), folder+"="+dir)
+	if err := owner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error { _, err := os.Stat(filepath.Join(dir, "started")); return err })
+	if err := owner.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = owner.Wait()
+	eventually(t, 10*time.Second, func() error {
+		if left := processesNaming(dir); len(left) > 0 {
+			return fmt.Errorf("processes left: %v", left)
+		}
+		return nil
+	})
+	c := startCluster(t, Options{Name: "orphan", Dir: dir})
+	if got := kubectl(t, c, "get", "namespace", "default", "-o", "name"); got != "namespace/default" {
+		t.Errorf("the next cluster of that name: got %q", got)
+	}
+}
+
+func TestDownAfterKills(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := startCluster(t, Options{Dir: dir})
+	pids, err := c.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, victim := range []string{"etcd", "supervisor"} {
+		if err := process.Identify(pids[victim]).Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Open(dir, c.Name()) // as another process would
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := processesNaming(dir); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
+	if _, err := Open(dir, c.Name()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("open after down: got %v, want ErrNotExist", err)
+	}
+}
+
+func TestStartThatIsGivenUp(t *testing.T) {
+	t.Parallel()
+	if _, err := ensurePrograms(t.Context(), logWriter{t}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	dir := t.TempDir()
+	if _, err := Start(ctx, Options{Name: "early", Dir: dir}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want DeadlineExceeded", err)
+	}
+	if left := processesNaming(dir); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
+}
