@@ -63,6 +63,22 @@ type Page struct {
 	Now time.Time
 }
 
+// CheckSize returns the *Error that a page of so many bytes is refused with, or nil: for a length that is known
+// before the page is read.
+func (p Page) CheckSize(bytes int64) error {
+	if err := p.tooLarge(bytes); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (p *Page) tooLarge(bytes int64) *Error {
+	if p.MaxBytes <= 0 || bytes <= p.MaxBytes {
+		return nil
+	}
+	return refuse(KindTooLarge, "page over %s", size(p.MaxBytes))
+}
+
 // Series is one wanted series of a target, the same from page to page.
 type Series struct {
 	// Labels are the page's labels merged with the target's own.

@@ -75,9 +75,8 @@ func (p *Parser) Begin(page Page) {
 // is refused and the rest of it need not be written.
 func (p *Parser) Write(piece []byte) (int, error) {
 	n := len(piece)
-	if p.bytes += int64(n); p.page.MaxBytes > 0 && p.bytes > p.page.MaxBytes {
-		p.fail(refuse(KindTooLarge, "page over %s", size(p.page.MaxBytes)))
-	}
+	p.bytes += int64(n)
+	p.fail(p.page.tooLarge(p.bytes))
 	if len(p.carry) > 0 {
 		piece = p.finishCarry(piece)
 	}
@@ -133,6 +132,12 @@ func (p *Parser) End() (Result, error) {
 	}
 	p.accept()
 	return Result{Samples: p.samples, Vanished: p.vanished, Counts: p.counts}, nil
+}
+
+// Abandon forgets the page begun: its bytes did not all arrive. The series count as they did before it.
+func (p *Parser) Abandon() {
+	p.Begin(p.page)
+	p.release()
 }
 
 // Alive returns the series of the last accepted page. The slice is valid until the next page is accepted.
@@ -191,7 +196,7 @@ func (p *Parser) release() {
 }
 
 func (p *Parser) fail(err *Error) {
-	if p.err == nil {
+	if p.err == nil && err != nil {
 		p.err = err
 	}
 }
