@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,8 +72,12 @@ func (k demandKey) compare(o demandKey) int {
 	)
 }
 
+// compareObjects orders by namespace, then name.
 func compareObjects(a, b metric.Object) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Name, b.Name)
 }
 
 // sortDemands returns the demands without duplicates, by their keys: those for objects first, then the

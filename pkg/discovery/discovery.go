@@ -46,6 +46,7 @@ type Discovery struct {
 	hpaMirror *mirror[*autoscaler]
 
 	dirty chan struct{}            // holds one token when the targets may have changed
+	stale atomic.Bool              // the plan may have changed too, not only the pods
 	rules atomic.Pointer[Rules]    // nil before SetRules
 	state atomic.Pointer[snapshot] // never nil
 	ready atomic.Bool              // the first targets were handed on
@@ -65,7 +66,7 @@ func New(clients Clients, opts Options) *Discovery {
 	d.selectors.changed = d.poke
 	d.selectors.outcome = func(err error) { d.metrics.resolved.WithLabelValues(resolveOutcome(err)).Inc() }
 	d.podMirror = &mirror[*pod]{
-		resource: "pods", strip: stripPod, sink: d.pods, changed: d.poke,
+		resource: "pods", strip: stripPod, sink: d.pods, changed: d.wake,
 		errored: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaMirror = &mirror[*autoscaler]{
@@ -191,8 +192,14 @@ func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	return d.state.Load().explain(p)
 }
 
-// poke has the targets computed anew soon.
+// poke has the plan made anew and the targets computed soon.
 func (d *Discovery) poke() {
+	d.stale.Store(true)
+	d.wake()
+}
+
+// wake has the targets computed soon, from the plan as it is: most changes are of pods alone.
+func (d *Discovery) wake() {
 	select {
 	case d.dirty <- struct{}{}:
 	default:

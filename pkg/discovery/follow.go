@@ -49,16 +49,16 @@ func (d *Discovery) follow(ctx context.Context) {
 // computer turns what is known into targets. It belongs to one goroutine.
 type computer struct {
 	*Discovery
-	sets     *familySets
-	start    time.Time
-	last     time.Time // the last computation
-	unmapped bool      // it met a kind that the API server does not know
-	known    map[*autoscaler]struct{}
+	sets  *familySets
+	plan  *plan // nil before the first one
+	start time.Time
+	last  time.Time // the last computation
+	known map[*autoscaler]struct{}
 }
 
 // overdue tells that a computation is needed though nothing was reported to have changed.
 func (c *computer) overdue(now time.Time) bool {
-	return !c.ready.Load() || c.unmapped && now.Sub(c.last) >= retryUnmapped
+	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.last) >= retryUnmapped
 }
 
 // rest waits until a computation is allowed again, or returns false when ctx ends. Changes on the way are
@@ -86,17 +86,23 @@ func (c *computer) compute(ctx context.Context, now time.Time) {
 	if !podsSynced || !hpasSynced {
 		return
 	}
+	if c.stale.Swap(false) || c.plan == nil {
+		c.replan(now)
+	}
+	next := choose(c.plan, c.pods, c.sets)
+	c.selectors.hurry(next.deserted, refresh, now)
+	c.last = now
+	c.publish(ctx, next, now)
+}
+
+func (c *computer) replan(now time.Time) {
 	if c.sets.full() {
 		c.sets = newFamilySets()
 	}
 	hpas := c.hpas.list()
-	plan := c.planner().plan(hpas, c.readers.list())
-	c.selectors.need(plan.needed, now)
+	c.plan = c.planner().plan(hpas, c.readers.list())
+	c.selectors.need(c.plan.needed, now)
 	c.hurryChanged(hpas, now)
-	next := choose(plan, c.pods, c.sets)
-	c.selectors.hurry(next.deserted, now.Add(-refresh), now)
-	c.last, c.unmapped = now, plan.unmapped
-	c.publish(ctx, next, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
 }
 
@@ -122,7 +128,7 @@ func (c *computer) hurryChanged(hpas []*autoscaler, now time.Time) {
 		}
 	}
 	c.known = known
-	c.selectors.hurry(keys, now, now)
+	c.selectors.hurry(keys, 0, now)
 }
 
 // publish makes next the state, and hands the targets on if they differ.

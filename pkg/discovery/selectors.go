@@ -166,14 +166,22 @@ func (s *selectors) settled() bool {
 	return true
 }
 
-// hurry asks again for what was last asked before then: the autoscaler that needs it has changed, or it
-// selects no pod, as after its object was deleted and made again.
-func (s *selectors) hurry(keys []objectKey, before, now time.Time) {
+// hurry has selectors asked for again once that time has passed since they were last asked for: what needs
+// them has changed, or they select no pod, as after an object was deleted and made anew.
+func (s *selectors) hurry(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range keys {
-		if e := s.entries[key]; e != nil && e.attempted && e.asked.Before(before) && e.due.After(now) {
-			e.due = now
+		e := s.entries[key]
+		if e == nil || !e.attempted {
+			continue
+		}
+		at := e.asked.Add(after)
+		if at.Before(now) {
+			at = now
+		}
+		if e.due.After(at) {
+			e.due = at
 			s.poke()
 		}
 	}

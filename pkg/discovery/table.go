@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 
@@ -217,8 +216,6 @@ func (t *table) indexed(namespace string, r *labels.Requirement) (sets []podSet,
 func (t *table) list(s scope) []Pod {
 	var pods []Pod
 	t.each(s, func(p *pod) { pods = append(pods, p.Pod) })
-	slices.SortFunc(pods, func(a, b Pod) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(pods, func(a, b Pod) int { return compareObjects(a.Object(), b.Object()) })
 	return pods
 }

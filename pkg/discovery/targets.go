@@ -37,15 +37,28 @@ func choose(p *plan, pods *table, sets *familySets) *snapshot {
 	for _, c := range p.claims {
 		s.claimOpted(c, pods, sets)
 	}
+	s.targets = s.list(sets)
+	return s
+}
+
+// list returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: half
+// the time of the whole computation otherwise.
+func (s *snapshot) list(sets *familySets) []metric.Target {
+	chosen := make([]*pod, 0, len(s.marks))
 	for p, m := range s.marks {
 		if p.Live && p.url != "" && m.families != noFamilies {
-			s.targets = append(s.targets, metric.Target{
-				Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url, Families: sets.list(m.families),
-			})
+			chosen = append(chosen, p)
 		}
 	}
-	slices.SortFunc(s.targets, func(a, b metric.Target) int { return compareObjects(a.Key(), b.Key()) })
-	return s
+	slices.SortFunc(chosen, func(a, b *pod) int { return compareObjects(a.key(), b.key()) })
+	targets := make([]metric.Target, len(chosen))
+	for i, p := range chosen {
+		targets[i] = metric.Target{
+			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url,
+			Families: sets.list(s.marks[p].families),
+		}
+	}
+	return targets
 }
 
 func (s *snapshot) claimAlways(c *claim, pods *table, sets *familySets) {

@@ -1,0 +1,118 @@
+package discovery
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// largeCluster has that many pods in groups of five, each group a deployment with an autoscaler that is read,
+// ten groups to a namespace. Every second group has an external metric besides.
+func largeCluster(b *testing.B, count int) (*table, planner, []*autoscaler, []Demand) {
+	b.Helper()
+	pods, selectors := newTable(), map[string]labels.Selector{}
+	var hpas []*autoscaler
+	var readers []Demand
+	for i := range count {
+		group := i / 5
+		namespace, app := fmt.Sprint("team-", group/10), fmt.Sprint("app-", group)
+		p := newPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), labelled(map[string]string{
+			"app": app, "pod-template-hash": "7d9f5c", "tier": "backend", "team": namespace,
+		})))
+		pods.put(p)
+		if i%5 != 0 {
+			continue
+		}
+		selectors["deployments.apps "+namespace+"/"+app] = parse(b, "app="+app)
+		h := hpa(namespace, app, app, onPods("rps"))
+		if group%2 == 0 {
+			h.Spec.Metrics = append(h.Spec.Metrics, onExternal("waiting", nil))
+		}
+		hpas = append(hpas, newAutoscaler(h))
+		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parse(b, "app="+app)})
+	}
+	p := planner{prefixRules{}, newFamilySets(), kinds, func(key objectKey) resolution {
+		return resolution{selector: selectors[key.String()], attempted: true}
+	}}
+	return pods, p, hpas, readers
+}
+
+// BenchmarkPlan is what a change of an autoscaler, a selector, a demand or the rules costs before the targets
+// are chosen.
+func BenchmarkPlan(b *testing.B) {
+	_, p, hpas, readers := largeCluster(b, 5000)
+	for b.Loop() {
+		p.plan(hpas, readers)
+	}
+}
+
+// BenchmarkChoose is what a change of pods costs: at most ten happen in a second.
+func BenchmarkChoose(b *testing.B) {
+	for _, count := range []int{500, 5000} {
+		b.Run(fmt.Sprintf("pods=%d/hpas=%d", count, count/5), func(b *testing.B) {
+			pods, p, hpas, readers := largeCluster(b, count)
+			plan := p.plan(hpas, readers)
+			for b.Loop() {
+				if s := choose(plan, pods, p.sets); len(s.targets) != count {
+					b.Fatalf("%d targets", len(s.targets))
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPods is what one read costs: a group of 20 pods in a namespace of 1,000.
+func BenchmarkPods(b *testing.B) {
+	d := New(Clients{}, Options{})
+	for i := range 1000 {
+		d.pods.put(newPod(apiPod("shop", fmt.Sprintf("web-%04d", i), labelled(map[string]string{
+			"app": fmt.Sprint("app-", i/20), "tier": "backend",
+		}))))
+	}
+	selector := parse(b, "app=app-7,tier=backend")
+	for b.Loop() {
+		if got := d.Pods("shop", selector); len(got) != 20 {
+			b.Fatalf("%d pods", len(got))
+		}
+	}
+}
+
+// BenchmarkDemand is what every read adds.
+func BenchmarkDemand(b *testing.B) {
+	r, now := newReaders(), time.Now()
+	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(b, "app=app-7,tier=backend")}
+	for b.Loop() {
+		r.note(demand, now)
+	}
+}
+
+// BenchmarkPut is a pod's event, from the API object to the indexes.
+func BenchmarkPut(b *testing.B) {
+	pods, _, _, _ := largeCluster(b, 5000)
+	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", unready)
+	for b.Loop() {
+		pods.put(newPod(one))
+		pods.put(newPod(other))
+	}
+}
+
+// BenchmarkTableMemory reports the bytes that a known pod takes, with what of its API object it holds on to.
+func BenchmarkTableMemory(b *testing.B) {
+	const count = 5000
+	for b.Loop() {
+		before := heap()
+		pods, _, _, _ := largeCluster(b, count)
+		b.ReportMetric(float64(heap()-before)/count, "B/pod")
+		runtime.KeepAlive(pods)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
