@@ -130,6 +130,12 @@ func readGoEnv(ctx context.Context) (goEnv, error) {
 	return env, json.Unmarshal(out, &env)
 }
 
+// Where the builder has this machine's caches.
+const (
+	builderModules = "/go/pkg/mod"
+	builderCache   = "/go/cache"
+)
+
 // packBuilder writes the stand-in for the builder's image: a skeleton whose substance is mounted from this machine. It returns
 // the mounts.
 func packBuilder(archive string, env goEnv) (volumes []string, err error) {
@@ -137,35 +143,9 @@ func packBuilder(archive string, env goEnv) (volumes []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	const modules, cache = "/go/pkg/mod", "/go/cache"
-	image := Image{
-		Tag:   builderTag,
-		Files: map[string]string{"/etc/ssl/certs/ca-certificates.crt": certificates, "/etc/passwd": "/etc/passwd", "/etc/group": "/etc/group"},
-		Links: map[string]string{},
-		Env: []string{
-			"PATH=" + env.GOROOT + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-			"HOME=/root", "GOPATH=/go", "GOMODCACHE=" + modules, "GOCACHE=" + cache, "GOTOOLCHAIN=local",
-			"GOPROXY=" + env.GOPROXY, "GOSUMDB=" + env.GOSUMDB, "GONOSUMDB=" + env.GONOSUMDB, "GONOPROXY=" + env.GONOPROXY, "GOPRIVATE=" + env.GOPRIVATE,
-			// There is a git here, unlike in the image that this stands for: it would look for a repository.
-			"GOFLAGS=" + strings.TrimSpace(env.GOFLAGS+" -buildvcs=false"),
-		},
-	}
-	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
-		if value := os.Getenv(name); value != "" {
-			image.Env = append(image.Env, name+"="+value)
-		}
-	}
-	for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
-		info, err := os.Lstat(folder)
-		switch {
-		case err != nil:
-		case info.Mode()&os.ModeSymlink != 0: // into /usr, on any system of this decade
-			if image.Links[folder], err = os.Readlink(folder); err != nil {
-				return nil, err
-			}
-		default:
-			volumes = append(volumes, folder+":"+folder+":ro")
-		}
+	links, volumes, err := systemFolders()
+	if err != nil {
+		return nil, err
 	}
 	if !strings.HasPrefix(env.GOROOT, "/usr/") {
 		volumes = append(volumes, env.GOROOT+":"+env.GOROOT+":ro")
@@ -175,8 +155,51 @@ func packBuilder(archive string, env goEnv) (volumes []string, err error) {
 			return nil, err
 		}
 	}
-	volumes = append(volumes, env.GOMODCACHE+":"+modules, env.GOCACHE+":"+cache)
-	return volumes, PackImage(archive, image)
+	volumes = append(volumes, env.GOMODCACHE+":"+builderModules, env.GOCACHE+":"+builderCache)
+	return volumes, PackImage(archive, Image{
+		Tag:   builderTag,
+		Files: map[string]string{"/etc/ssl/certs/ca-certificates.crt": certificates, "/etc/passwd": "/etc/passwd", "/etc/group": "/etc/group"},
+		Links: links,
+		Env:   env.inBuilder(),
+	})
+}
+
+// inBuilder is the environment of a build.
+func (env goEnv) inBuilder() []string {
+	settings := []string{
+		"PATH=" + env.GOROOT + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root", "GOPATH=/go", "GOMODCACHE=" + builderModules, "GOCACHE=" + builderCache, "GOTOOLCHAIN=local",
+		"GOPROXY=" + env.GOPROXY, "GOSUMDB=" + env.GOSUMDB, "GONOSUMDB=" + env.GONOSUMDB, "GONOPROXY=" + env.GONOPROXY, "GOPRIVATE=" + env.GOPRIVATE,
+		// There is a git here, unlike in the image that this stands for: it would look for a repository.
+		"GOFLAGS=" + strings.TrimSpace(env.GOFLAGS+" -buildvcs=false"),
+	}
+	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		if value := os.Getenv(name); value != "" {
+			settings = append(settings, name+"="+value)
+		}
+	}
+	return settings
+}
+
+// systemFolders are those with the shell and its libraries: links, as all but /usr are on any system of this decade, and
+// folders to mount.
+func systemFolders() (links map[string]string, volumes []string, err error) {
+	links = map[string]string{}
+	for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"} {
+		info, err := os.Lstat(folder)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return nil, nil, err
+		case info.Mode()&os.ModeSymlink != 0:
+			if links[folder], err = os.Readlink(folder); err != nil {
+				return nil, nil, err
+			}
+		default:
+			volumes = append(volumes, folder+":"+folder+":ro")
+		}
+	}
+	return links, volumes, nil
 }
 
 // findCertificates is this machine's bundle of certificate authorities, wherever its distribution keeps it.

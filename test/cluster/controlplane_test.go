@@ -21,20 +21,89 @@ import (
 	"tachometer/test/cluster/internal/process"
 )
 
-// TestAutoscalerReadsAProcess: the real HPA controller, through the real aggregation layer, asks a plain process on this machine,
-// whichever way it is routed.
-func TestAutoscalerReadsAProcess(t *testing.T) {
-	for name, external := range map[string]bool{"endpoints": false, "external name": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := startCluster(t, Options{HPASyncPeriod: time.Second, ExternalNameRouting: external})
-			if !external && c.state.ExternalName {
-				t.Skip("SKIPPED: this machine has no address but loopback")
-			}
-			serveExternalMetric(t, c, "7")
-			apply(t, c, pausedDeployment+autoscaler)
-			eventually(t, 30*time.Second, want(t, c, "7", "get", "deployment", "paused", "-o", "jsonpath={.spec.replicas}"))
-		})
+// TestControlPlane uses a cluster without a node, then kills some of it and removes it.
+func TestControlPlane(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := startCluster(t, Options{Dir: dir, HPASyncPeriod: time.Second})
+	t.Run("version", func(t *testing.T) {
+		if got, wanted := kubectl(t, c, "version"), "Server Version: v1.36.3"; !strings.Contains(got, wanted) {
+			t.Errorf("got %q, want %q in it", got, wanted)
+		}
+	})
+	t.Run("name is taken", func(t *testing.T) {
+		if _, err := Start(t.Context(), Options{Name: c.Name(), Dir: dir}); !errors.Is(err, ErrExists) {
+			t.Errorf("got %v, want ErrExists", err)
+		}
+	})
+	t.Run("users", func(t *testing.T) { users(t, c) })
+	t.Run("autoscaler", func(t *testing.T) {
+		if c.state.ExternalName {
+			t.Skip("SKIPPED: this machine has no address but loopback")
+		}
+		autoscale(t, c)
+	})
+	t.Run("down after kills", func(t *testing.T) { downAfterKills(t, c, dir) })
+}
+
+func TestExternalNameRouting(t *testing.T) {
+	t.Parallel()
+	autoscale(t, startCluster(t, Options{HPASyncPeriod: time.Second, ExternalNameRouting: true}))
+}
+
+// autoscale lets the real HPA controller ask a plain process on this machine, through the real aggregation layer.
+func autoscale(t *testing.T, c *Cluster) {
+	serveExternalMetric(t, c, "7")
+	apply(t, c, pausedDeployment+autoscaler)
+	eventually(t, time.Minute, want(t, c, "7", "get", "deployment", "paused", "-o", "jsonpath={.spec.replicas}"))
+}
+
+// users have the rights that rules give them.
+func users(t *testing.T, c *Cluster) {
+	for _, tt := range []struct {
+		name   string
+		groups []string
+		want   string
+	}{
+		{name: "nobody", want: "no"},
+		{name: "root", groups: []string{"system:masters"}, want: "yes"},
+	} {
+		kubeconfig, err := c.AddUser(tt.name, tt.groups...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(kubeconfig); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("kubeconfig of %s: %v, %v; want mode 0600", tt.name, info, err)
+		}
+		out, _ := c.Kubectl(t.Context(), "--kubeconfig", kubeconfig, "auth", "can-i", "get", "pods") // "no" is a failure of kubectl
+		if got := strings.TrimSpace(string(out)); got != tt.want {
+			t.Errorf("may %s get pods: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func downAfterKills(t *testing.T, c *Cluster, dir string) {
+	pids, err := c.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, victim := range []string{"etcd", "supervisor"} {
+		if err := process.Identify(pids[victim]).Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Open(dir, c.Name()) // as another process would
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := processesNaming(dir); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
+	if _, err := Open(dir, c.Name()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("open after down: got %v, want ErrNotExist", err)
 	}
 }
 
@@ -123,39 +192,6 @@ func externalMetrics(value string) http.Handler {
 	})
 }
 
-func TestUsersHaveTheRightsThatRulesGiveThem(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t, Options{})
-	for _, tt := range []struct {
-		name   string
-		groups []string
-		want   string
-	}{
-		{name: "nobody", want: "no"},
-		{name: "root", groups: []string{"system:masters"}, want: "yes"},
-	} {
-		kubeconfig, err := c.AddUser(tt.name, tt.groups...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info, err := os.Stat(kubeconfig); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("kubeconfig of %s: mode %v, %v; want 0600", tt.name, info.Mode(), err)
-		}
-		out, _ := c.Kubectl(t.Context(), "--kubeconfig", kubeconfig, "auth", "can-i", "get", "pods") // "no" is a failure of kubectl
-		if got := strings.TrimSpace(string(out)); got != tt.want {
-			t.Errorf("may %s get pods: got %q, want %q", tt.name, got, tt.want)
-		}
-	}
-	if got, wanted := kubectl(t, c, "version"), "Server Version: v1.36.3"; !strings.Contains(got, wanted) {
-		t.Errorf("kubectl version: got %q, want %q in it", got, wanted)
-	}
-
-	_, err := Start(t.Context(), Options{Name: c.Name(), Dir: filepath.Dir(c.Dir())})
-	if !errors.Is(err, ErrExists) {
-		t.Errorf("start a second one of that name: got %v, want ErrExists", err)
-	}
-}
-
 func TestFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -211,37 +247,11 @@ func TestClusterEndsWithItsOwner(t *testing.T) {
 		}
 		return nil
 	})
-	c := startCluster(t, Options{Name: "orphan", Dir: dir})
-	if got := kubectl(t, c, "get", "namespace", "default", "-o", "name"); got != "namespace/default" {
-		t.Errorf("the next cluster of that name: got %q", got)
-	}
-}
-
-func TestDownAfterKills(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	c := startCluster(t, Options{Dir: dir})
-	pids, err := c.Processes()
-	if err != nil {
+	if err := sweep(t.Context(), dir); err != nil { // as the next start does
 		t.Fatal(err)
 	}
-	for _, victim := range []string{"etcd", "supervisor"} {
-		if err := process.Identify(pids[victim]).Kill(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again, err := Open(dir, c.Name()) // as another process would
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Down(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if left := processesNaming(dir); len(left) > 0 {
-		t.Errorf("processes left: %v", left)
-	}
-	if _, err := Open(dir, c.Name()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("open after down: got %v, want ErrNotExist", err)
+	if _, err := os.Stat(filepath.Join(dir, "orphan")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
 	}
 }
 

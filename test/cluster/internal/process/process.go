@@ -72,11 +72,19 @@ func startTime(pid int) (start string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	// The second field is the program's name in parentheses and may hold anything; the state is the next one, and the
-	// start, in clock ticks since the machine's own start, the 22nd.
-	_, rest, found := strings.Cut(string(data[strings.LastIndexByte(string(data), ')'):]), " ")
-	fields := strings.Fields(rest)
-	if !found || len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+	return parseStat(string(data))
+}
+
+// parseStat reads the start from /proc/PID/stat, in clock ticks since the machine's own.
+func parseStat(stat string) (start string, ok bool) {
+	// The second field is the program's name in parentheses and may hold anything, parentheses too; the state is the third,
+	// the start the 22nd.
+	end := strings.LastIndexByte(stat, ')')
+	if end < 0 {
+		return "", false
+	}
+	fields := strings.Fields(stat[end+1:])
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return "", false
 	}
 	return fields[19], true
