@@ -76,11 +76,14 @@ func (p planner) plan(tracks []track) (slot, bool) {
 // at is the time to evaluate at: now, or, where the newest sample is late, a time soon after it. That is a whole
 // number of half intervals ago, so that objects share slots.
 func (p planner) at(t track) int64 {
-	late := p.now - t.last()
-	if float64(late) < edge*t.step(p.now-p.span(p.window)) {
+	late, span := p.now-t.last(), p.span(p.window)
+	if float64(late) < edge*t.step(p.now-span) {
 		return p.now
 	}
 	half := max(1, p.interval/2)
+	for step := t.step(t.last() - span); half > 1 && step > 0 && float64(half) > step; {
+		half /= 2 // the interval was shorter a moment ago
+	}
 	return p.now - late/half*half
 }
 

@@ -111,8 +111,13 @@ func (w *world) append(p *simPod, route string, at int64, v float64) {
 	p.refs[route] = ref
 }
 
-// compileRule compiles one rule of a configuration, given as lines of YAML.
+// compileRule compiles one rule on pods, or an external one, given as lines of YAML.
 func compileRule(t testing.TB, interval time.Duration, lines ...string) *rule.Rule {
+	t.Helper()
+	return compileFor(t, interval, "pods", lines...)
+}
+
+func compileFor(t testing.TB, interval time.Duration, resource string, lines ...string) *rule.Rule {
 	t.Helper()
 	text := fmt.Sprintf("apiVersion: tachometer/v1alpha1\nkind: AdapterConfig\nscrape:\n  interval: %s\nrules:\n- metric: m\n", interval)
 	external := false
@@ -128,7 +133,7 @@ func compileRule(t testing.TB, interval time.Duration, lines ...string) *rule.Ru
 	if external {
 		r, err = set.External("m")
 	} else {
-		r, err = set.Lookup("pods", "m")
+		r, err = set.Lookup(resource, "m")
 	}
 	if err != nil {
 		t.Fatal(err)

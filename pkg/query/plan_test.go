@@ -1,0 +1,155 @@
+package query
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// every is a track with a sample every 2 s, from the first to the last, without those at missing.
+func every(first, last int64, missing ...int64) (t track) {
+samples:
+	for at := first; at <= last; at += 2000 {
+		for _, m := range missing {
+			if m == at {
+				continue samples
+			}
+		}
+		t = append(t, at)
+	}
+	return t
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	itself := func(window int64) int64 { return window }
+	for name, tc := range map[string]struct {
+		tracks []track
+		now    int64
+		window int64
+		fixed  bool
+		span   func(int64) int64
+		want   slot
+		none   bool
+	}{
+		"covered":                          {tracks: []track{every(0, 100_000)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
+		"the newest sample comes in time":  {tracks: []track{every(0, 100_000)}, now: 102_199, window: 10_000, want: slot{102_199, 10_000}},
+		"the newest sample is late":        {tracks: []track{every(0, 100_000)}, now: 102_200, window: 10_000, want: slot{100_200, 10_000}},
+		"it is very late":                  {tracks: []track{every(0, 100_000)}, now: 108_900, window: 10_000, want: slot{100_900, 10_000}},
+		"one pod of several is late":       {tracks: []track{every(0, 90_000), every(1, 100_001)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
+		"a scrape is missing in the midst": {tracks: []track{every(0, 100_000, 96_000)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
+		"a scrape is missing at the start": {tracks: []track{every(0, 100_000, 92_000)}, now: 101_000, window: 10_000, want: slot{101_000, 11_008}},
+		"several are: start behind them": {
+			tracks: []track{every(0, 100_000, 80_000, 82_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000)},
+			now:    101_000, window: 10_000, want: slot{101_000, 5056},
+		},
+		"all but one are: start before them": {
+			tracks: []track{every(0, 100_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000, 96_000, 98_000)},
+			now:    100_000, window: 10_000, want: slot{100_000, 18_176},
+		},
+		"watched for less than the window": {tracks: []track{every(60_000, 100_000)}, now: 101_000, window: 60_000, want: slot{101_000, 41_472}},
+		"two samples":                      {tracks: []track{{98_300, 100_000}}, now: 100_500, window: 60_000, want: slot{100_500, 2208}},
+		"two samples, and late":            {tracks: []track{{98_300, 100_000}}, now: 101_900, window: 60_000, want: slot{100_900, 2624}},
+		"one sample":                       {tracks: []track{{100_000}}, now: 100_500, window: 60_000, none: true},
+		"one sample each":                  {tracks: []track{{100_000}, {99_000}}, now: 100_500, window: 60_000, none: true},
+		"the eldest pod decides":           {tracks: []track{every(60_000, 100_000), every(80_001, 100_001)}, now: 101_000, window: 60_000, want: slot{101_000, 41_472}},
+		"one covered pod is enough":        {tracks: []track{every(0, 100_000), every(80_001, 100_001)}, now: 101_000, window: 60_000, want: slot{101_000, 60_000}},
+		"fixed and covered":                {tracks: []track{every(0, 100_000)}, now: 101_000, window: 60_000, fixed: true, want: slot{101_000, 60_000}},
+		"fixed and not covered":            {tracks: []track{every(60_000, 100_000)}, now: 101_000, window: 60_000, fixed: true, none: true},
+		"fixed, a little too low":          {tracks: []track{every(0, 100_000, 42_000)}, now: 101_000, window: 60_000, fixed: true, want: slot{101_000, 60_000}},
+		"fixed, much too low":              {tracks: []track{every(0, 100_000, 92_000)}, now: 101_000, window: 10_000, fixed: true, none: true},
+		"wider than the window": {
+			tracks: []track{every(60_000, 100_000)}, now: 100_000, window: 30_000,
+			span: func(w int64) int64 { return w + 20_000 }, want: slot{100_000, 20_448},
+		},
+		"wider than the window, and too young": {
+			tracks: []track{every(80_000, 100_000)}, now: 100_000, window: 30_000,
+			span: func(w int64) int64 { return w + 20_000 }, none: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := planner{now: tc.now, interval: 2000, window: tc.window, fixed: tc.fixed, span: tc.span}
+			if p.span == nil {
+				p.span = itself
+			}
+			got, ok := p.plan(tc.tracks)
+			if ok == tc.none || ok && got != tc.want {
+				t.Errorf("plan = %+v, %v, want %+v, %v", got, ok, tc.want, !tc.none)
+			}
+		})
+	}
+}
+
+// prometheusRate is what rate makes of a counter that grows by 1 a millisecond since zero: 1, if all is well. It is
+// written down from the documentation of the function, independent of the engine.
+func prometheusRate(t track, zero int64, s slot) (float64, bool) {
+	start := s.at - s.window
+	in := t[t.after(start):]
+	for len(in) > 0 && in.last() > s.at {
+		in = in[:len(in)-1]
+	}
+	if len(in) < 2 {
+		return 0, false
+	}
+	limit := 1.1 * in.mean()
+	d0, d1 := float64(in[0]-start), float64(s.at-in.last())
+	if d0 >= limit {
+		d0 = in.mean() / 2
+	}
+	if d1 >= limit {
+		d1 = in.mean() / 2
+	}
+	d0 = min(d0, float64(in[0]-zero))
+	return (d0 + float64(in.last()-in[0]) + d1) / float64(s.window), true
+}
+
+// FuzzPlan: whatever the times of the samples, and whenever the counter began, the slot gives the right rate.
+func FuzzPlan(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		interval := 1000 + r.Int64N(14_000)
+		tr := track{r.Int64N(1000)}
+		for range 1 + r.IntN(60) {
+			step := interval * (8 + r.Int64N(5)) / 10 // jitter
+			if r.IntN(6) == 0 {
+				step *= 1 + r.Int64N(6) // missed scrapes
+			}
+			tr = append(tr, tr.last()+step)
+		}
+		now := tr.last() + r.Int64N(5*interval)
+		zero := tr[0] - r.Int64N(2)*r.Int64N(1e9)
+		p := planner{now: now, interval: interval, window: 2*interval + r.Int64N(60_000), span: func(w int64) int64 { return w }}
+		if r.IntN(5) == 0 {
+			p.interval *= 1 + r.Int64N(5) // as reconfigured
+		}
+		s, ok := p.plan([]track{tr})
+		if !ok {
+			t.Fatalf("no slot for %v at %d, window %d", tr, now, p.window)
+		}
+		got, ok := prometheusRate(tr, zero, s)
+		if !ok || math.Abs(got-1) > 1.0/64+1e-9 {
+			t.Errorf("rate %.4f, %v in slot %+v for %v at %d, zero %d, interval %d, window %d",
+				got, ok, s, tr, now, zero, p.interval, p.window)
+		}
+		if s.at > now || s.at < tr.last() || s.window <= 0 {
+			t.Errorf("slot %+v for samples up to %d at %d", s, tr.last(), now)
+		}
+	})
+}
+
+func TestAlign(t *testing.T) {
+	t.Parallel()
+	for ms := int64(1); ms < 1_000_000; ms += 1 + ms/50 {
+		got := align(ms)
+		if got < ms || float64(got) > float64(ms)*(1+1.0/64) {
+			t.Errorf("align(%d) = %d", ms, got)
+		}
+		if align(got) != got {
+			t.Errorf("align(%d) = %d, and aligned again %d", ms, got, align(got))
+		}
+	}
+}
