@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -66,8 +67,8 @@ func shorten(s string) string {
 // show writes a series for people, without the braces of a name that has no labels.
 func show(l labels.Labels) string {
 	var b strings.Builder
-	b.WriteString(l.Get(labels.MetricName))
-	if rest := l.DropMetricName(); !rest.IsEmpty() {
+	b.WriteString(l.Get(model.MetricNameLabel))
+	if rest := l.DropReserved(func(name string) bool { return name == model.MetricNameLabel }); !rest.IsEmpty() {
 		b.WriteString(rest.StringNoSpace())
 	}
 	return shorten(b.String())

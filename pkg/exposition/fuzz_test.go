@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 )
@@ -76,7 +77,7 @@ func outcome(page Page, p *Parser, body []byte, piece int) (string, error) {
 		return "", err
 	}
 	for _, s := range r.Samples {
-		if page.Families.indexOf(s.Series.Labels.Get(labels.MetricName)) < 0 {
+		if page.Families.indexOf(s.Series.Labels.Get(model.MetricNameLabel)) < 0 {
 			panic("not wanted: " + s.Series.Labels.String())
 		}
 	}
@@ -136,7 +137,7 @@ func wholePage(page Page, body []byte) (string, error) {
 		}
 		var l labels.Labels
 		p.Labels(&l)
-		family := page.Families.indexOf(l.Get(labels.MetricName))
+		family := page.Families.indexOf(l.Get(model.MetricNameLabel))
 		if family < 0 {
 			continue
 		}

@@ -3,12 +3,10 @@ package exposition
 import (
 	"bytes"
 	"errors"
-	"math"
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/common/model"
 )
 
 // line reads one line, without its line break.
@@ -99,7 +97,7 @@ func (p *Parser) known(line []byte, family int) bool {
 		return false
 	}
 	if family < 0 {
-		if family = p.page.Families.indexOf(s.Labels.Get(labels.MetricName)); family < 0 {
+		if family = p.page.Families.indexOf(s.Labels.Get(model.MetricNameLabel)); family < 0 {
 			return true
 		}
 	}
@@ -115,13 +113,7 @@ func number(b []byte) (float64, bool) {
 		}
 	}
 	v, err := strconv.ParseFloat(string(b), 64)
-	if err != nil {
-		return 0, false
-	}
-	if math.IsNaN(v) {
-		v = math.Float64frombits(value.NormalNaN) // not by chance the bits of a staleness marker
-	}
-	return v, true
+	return v, err == nil
 }
 
 // putAside keeps a wanted line for Prometheus's parser, after the checks that keep that one's work and
@@ -206,7 +198,7 @@ func (p *Parser) takeDecoded(d decoded) error {
 			return err
 		}
 	}
-	family := p.page.Families.indexOf(s.Labels.Get(labels.MetricName))
+	family := p.page.Families.indexOf(s.Labels.Get(model.MetricNameLabel))
 	if family < 0 {
 		return nil
 	}

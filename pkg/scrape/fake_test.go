@@ -106,6 +106,7 @@ type page struct {
 	requests int
 	query    string
 	delay    time.Duration
+	cut      bool // says that there is more, and hangs up
 	running  int
 	overlaps int
 }
@@ -114,12 +115,15 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.requests++
 	p.query = r.URL.RawQuery
-	body, delay := p.body, p.delay
+	body, delay, cut := p.body, p.delay, p.cut
 	if p.running++; p.running > 1 {
 		p.overlaps++
 	}
 	p.mu.Unlock()
-	time.Sleep(delay) // fake time
+	if cut {
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)+100))
+	}
+	time.Sleep(delay) //nolint:forbidigo // fake time
 	_, _ = io.WriteString(w, body)
 	p.mu.Lock()
 	p.running--
@@ -132,10 +136,10 @@ func (p *page) set(body string) {
 	p.body = body
 }
 
-func (p *page) count() int {
+func (p *page) cutOff(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.requests
+	p.cut = cut
 }
 
 // dying answers until its time has come, and then never again.
@@ -255,7 +259,7 @@ func bubble(t *testing.T, opts Options, test func(m *Manager, n *network, r *rec
 
 // pass lets fake time pass, and lets what is due then come to its end.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) //nolint:forbidigo // fake time
 	synctest.Wait()
 }
 

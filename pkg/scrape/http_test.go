@@ -135,7 +135,9 @@ func TestBadTargets(t *testing.T) {
 		"not UTF-8":     {text("a{b=\"\xc3\x28\"} 1\n"), "not UTF-8 at line 1", exposition.KindNotUTF8},
 		"samples":       {text(manySamples(101)), "more than 100 samples", exposition.KindTooManySamples},
 		"status":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, "HTTP 500", ""},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://u:p@evil:1/x?token=s", 302) }, "redirected to http://evil:1/x, not followed", ""},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://u:p@evil:1/x?token=s", http.StatusFound)
+		}, "redirected to http://evil:1/x, not followed", ""},
 	}
 	var targets []metric.Target
 	for name, b := range bad {

@@ -3,7 +3,10 @@ package scrape
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,7 +214,11 @@ func TestSeriesThatVanishes(t *testing.T) {
 		pass(time.Second)
 		p.set("a{i=\"1\"} 2\na{i=") // truncated: says nothing about what is on the page
 		pass(2 * time.Second)
+		p.set("a{i=\"1\"} 2\n")
+		p.cutOff(true) // whole lines, but not all of them
+		pass(2 * time.Second)
 		p.set("a{i=\"1\"} 3\n")
+		p.cutOff(false)
 		pass(4 * time.Second)
 		p.set("a{i=\"1\"} 5\na{i=\"2\"} 5\n")
 		pass(2 * time.Second)
@@ -220,6 +227,32 @@ func TestSeriesThatVanishes(t *testing.T) {
 		}
 		if got := write(r.of(t, `i="2"`)); got != "1 | 5" {
 			t.Errorf("samples of the series that vanished %q, want 1 | 5", got)
+		}
+	})
+}
+
+// TestLargePageIsNotRead checks that a page that says it is too large is refused at its first byte.
+func TestLargePageIsNotRead(t *testing.T) {
+	t.Parallel()
+	bubble(t, Options{}, func(m *Manager, n *network, _ *recorder) {
+		var sent atomic.Int64
+		n.serve("cart-1:8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(200<<20))
+			for {
+				n, err := io.WriteString(w, strings.Repeat("x", 1000)+"\n")
+				sent.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		}))
+		m.SetTargets([]metric.Target{target("cart-1", "a")})
+		pass(time.Second)
+		if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != "page over 16 MiB" {
+			t.Errorf("a page of 200 MB: %+v", d)
+		}
+		if n := sent.Load(); n > 64<<10 {
+			t.Errorf("%d bytes of it were read", n)
 		}
 	})
 }
@@ -339,8 +372,10 @@ func TestRunWaitsForItsScrapes(t *testing.T) {
 		pass(8 * time.Second)
 		n.serve("slow:8080", nil)
 	}) // the bubble and goleak notice what stays behind
-	if v := counter(t, reg, "tachometer_scrape_requests_total", outTimeout); v != 0 {
-		t.Errorf("a cancelled scrape counts as a timeout: %v", v)
+	for _, o := range outcomes() {
+		if v := counter(t, reg, "tachometer_scrape_requests_total", o); v != 0 && o != outOK {
+			t.Errorf("a cancelled scrape counts as %s", o)
+		}
 	}
 }
 
