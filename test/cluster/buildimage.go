@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // ImageBuild says what BuildImage builds.
@@ -107,6 +109,11 @@ func (b *builder) build(ctx context.Context, build ImageBuild) error {
 func (b *builder) run(ctx context.Context, args ...string) error {
 	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.work, "root"), "--runroot", filepath.Join(b.work, "run")}
 	cmd := exec.CommandContext(ctx, b.buildah, append(storage, args...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+b.work) // for what else it would leave in /var/tmp
+	// What buildah started ends with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
 	var output bytes.Buffer
 	cmd.Stdout = io.MultiWriter(b.log, &output)
 	cmd.Stderr = cmd.Stdout
@@ -130,10 +137,10 @@ func readGoEnv(ctx context.Context) (goEnv, error) {
 	return env, json.Unmarshal(out, &env)
 }
 
-// Where the builder has this machine's caches.
+// Where the builder has this machine's caches: not where Dockerfiles usually mount caches of their own, which would cover them.
 const (
-	builderModules = "/go/pkg/mod"
-	builderCache   = "/go/cache"
+	builderModules = "/go/host/mod"
+	builderCache   = "/go/host/cache"
 )
 
 // packBuilder writes the stand-in for the builder's image: a skeleton whose substance is mounted from this machine. It returns
