@@ -33,7 +33,7 @@ func (p *Provider) aggregated(ctx context.Context, q question, object metric.Obj
 		return nil, g.missing(what)
 	}
 	if q.rule.Aggregate == rule.Sum {
-		if lacking := q.lacking(g.omitted); false {
+		if lacking := q.lacking(g.omitted); len(lacking) > 0 {
 			return nil, missing("a sum over "+what+" needs them all", lacking)
 		}
 	}
