@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"tachometer/pkg/apiserver"
@@ -16,7 +18,7 @@ func (a *adapter) health() apiserver.Health {
 		},
 		Ready: []apiserver.Check{
 			{Name: "informers", Test: a.discovery.SyncError},
-			{Name: "first-scrape-round", Test: a.firstRound},
+			{Name: "first-values", Test: func() error { return a.warmup.test(time.Now()) }},
 			{Name: "resource-mapping", Test: a.mapper.Loaded},
 			{Name: "certificate", Test: a.certificate},
 		},
@@ -24,10 +26,37 @@ func (a *adapter) health() apiserver.Health {
 	}
 }
 
-func (a *adapter) firstRound() error {
-	if !a.scraper.FirstRoundDone() {
+// warmup tells when a replica has something to answer: a rate needs samples, so that after the first round of scrapes
+// a few more must follow. A replica that called itself ready before would take half of the reads from one that
+// can answer them, at every rolling update.
+type warmup struct {
+	round    func() bool   // reports whether every target was tried once
+	targets  func() int    // counts them: where there are none, there is nothing to wait for
+	interval time.Duration // between two scrapes of a target
+
+	mu    sync.Mutex
+	since time.Time // when the first round was first seen done; zero: not yet
+	done  bool      // once warm, always warm: what happens to targets later is told by answers
+}
+
+// warmupIntervals is how many scrape intervals the shortest window spans.
+const warmupIntervals = 3
+
+func (w *warmup) test(now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.done:
+		return nil
+	case !w.round():
 		return errors.New("some targets have not been tried yet")
+	case w.since.IsZero():
+		w.since = now
 	}
+	if left := warmupIntervals*w.interval - now.Sub(w.since); left > 0 && w.targets() > 0 {
+		return fmt.Errorf("first values in %s", left.Round(100*time.Millisecond))
+	}
+	w.done = true
 	return nil
 }
 

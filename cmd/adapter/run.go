@@ -37,10 +37,14 @@ func (a *adapter) Run(ctx context.Context) error {
 	start := func(name string, run func(context.Context) error) {
 		parts.Go(func() error { return supervise(measuring, name, run) })
 	}
-	start("discovery", a.discovery.Run)
+	start("resource mapping", a.mapper.Run)
+	start("discovery", func(ctx context.Context) error {
+		// Without the mapping no scale target would be found, and the first targets would be none.
+		a.mapper.Wait(ctx)
+		return a.discovery.Run(ctx)
+	})
 	start("scrape", a.scraper.Run)
 	start("store", a.store.Run)
-	start("resource mapping", a.mapper.Run)
 	start("configuration", a.reloader.Run)
 	if a.keeper != nil {
 		start("certificate", a.keeper.Run)

@@ -48,6 +48,7 @@ type adapter struct {
 
 	rules    liveRules
 	reloader *reloader
+	warmup   *warmup
 }
 
 // newAdapter makes the components of a configuration in force; it starts nothing and asks nobody. The adapter owns
@@ -125,6 +126,11 @@ func (a *adapter) measure(cfg *config.Config, metrics registry) {
 		Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow, Registerer: metrics,
 	})
 	a.discovery.OnTargets(a.scraper.SetTargets)
+	a.warmup = &warmup{
+		round:    a.scraper.FirstRoundDone,
+		targets:  func() int { return len(a.discovery.Targets()) },
+		interval: cfg.Scrape.Interval,
+	}
 }
 
 // obey has reads and targets follow set from now on.

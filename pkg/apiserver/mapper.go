@@ -26,6 +26,7 @@ type Mapper struct {
 	client   discovery.DiscoveryInterfaceWithContext
 	interval time.Duration
 	current  atomic.Pointer[meta.RESTMapper]
+	loaded   chan struct{} // closed once current is set
 	missed   chan struct{} // one token: something was not found since the last refresh
 }
 
@@ -34,7 +35,7 @@ var _ meta.RESTMapper = (*Mapper)(nil)
 // NewMapper returns a Mapper that knows nothing until Run has read the cluster's resources, which it does again
 // after each interval.
 func NewMapper(client discovery.DiscoveryInterface, interval time.Duration) *Mapper {
-	return &Mapper{client: discovery.ToDiscoveryInterfaceWithContext(client), interval: interval, missed: make(chan struct{}, 1)}
+	return &Mapper{client: discovery.ToDiscoveryInterfaceWithContext(client), interval: interval, loaded: make(chan struct{}), missed: make(chan struct{}, 1)}
 }
 
 // Run keeps the mapper fresh until ctx ends, and returns nil.
@@ -70,7 +71,9 @@ func (m *Mapper) refresh(ctx context.Context) error {
 		return fmt.Errorf("read resources: %w", err)
 	}
 	mapper := restmapper.NewDiscoveryRESTMapper(resources)
-	m.current.Store(&mapper)
+	if m.current.Swap(&mapper) == nil {
+		close(m.loaded)
+	}
 	return nil
 }
 
@@ -80,6 +83,14 @@ func (m *Mapper) Loaded() error {
 		return errNoMapping
 	}
 	return nil
+}
+
+// Wait returns when the cluster's resources have been read, or ctx has ended.
+func (m *Mapper) Wait(ctx context.Context) {
+	select {
+	case <-m.loaded:
+	case <-ctx.Done():
+	}
 }
 
 func (m *Mapper) miss() {

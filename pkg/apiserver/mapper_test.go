@@ -65,6 +65,7 @@ func TestMapperFindsWhatIsAddedLater(t *testing.T) {
 				f := cluster()
 				m := NewMapper(f, 10*time.Minute)
 				running(t, m)
+				m.Wait(t.Context())
 				if kind, err := m.KindFor(schema.GroupVersionResource{Resource: "pods"}); err != nil || kind.Kind != "Pod" {
 					t.Fatalf("KindFor(pods) = %v, %v", kind, err)
 				}
@@ -123,6 +124,9 @@ func TestMapperOutage(t *testing.T) {
 		if _, err := m.KindsFor(widgets); err == nil || m.Loaded() == nil {
 			t.Error("claims to know the resources of a cluster that it never read")
 		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		m.Wait(ended) // returns
 		down = nil
 		after(time.Second + time.Millisecond)
 		if err := m.Loaded(); err != nil {

@@ -149,7 +149,7 @@ func (k *Keeper) adopt(ctx context.Context, newest *pair, published bool, now ti
 	if !changed {
 		return
 	}
-	klog.FromContext(ctx).Info("Serving certificate taken into use", "names", newest.leaf.DNSNames, "expires", newest.leaf.NotAfter)
+	klog.FromContext(ctx).Info("Serving certificate taken into use", "names", newest.leaf.DNSNames, "expires", newest.leaf.NotAfter.Format(time.RFC3339))
 	for _, l := range listeners {
 		l.Enqueue()
 	}

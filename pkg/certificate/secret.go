@@ -29,7 +29,7 @@ func (k *Keeper) obtain(ctx context.Context, now time.Time) (*pair, error) {
 	switch {
 	case err == nil:
 		k.metrics.renewals.Inc()
-		klog.FromContext(ctx).Info("Certificate renewed", "secret", k.opts.Secret, "reason", reason, "expires", fresh.leaf.NotAfter)
+		klog.FromContext(ctx).Info("Certificate renewed", "secret", k.opts.Secret, "reason", reason, "expires", fresh.leaf.NotAfter.Format(time.RFC3339))
 		return fresh, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		// Another replica was first: its pair is the one.
