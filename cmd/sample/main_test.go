@@ -137,7 +137,7 @@ type instance struct {
 func launch(t *testing.T, binary string, env ...string) *instance {
 	t.Helper()
 	i := &instance{t: t, cmd: exec.Command(binary), ended: make(chan error, 1)}
-	i.cmd.Env = append(env, "LISTEN_ADDR=127.0.0.1:0", "RATE_LIMIT=0")
+	i.cmd.Env = append([]string{"LISTEN_ADDR=127.0.0.1:0", "RATE_LIMIT=0"}, env...)
 	stderr, err := i.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func (s *Service) logRequest(r *http.Request, code int, took time.Duration) {
 // recoverPanic turns a panic into a 500 and a line of log: one bad request must not end the others.
 func (s *Service) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
+		defer func() { //nolint:contextcheck // the trace ID comes from the request's own context
 			cause := recover()
 			if cause == nil {
 				return

@@ -52,7 +52,7 @@ func newBuffers() *buffers {
 }
 
 func (b *buffers) get() *bytes.Buffer {
-	buf := b.pool.Get().(*bytes.Buffer) //nolint:errcheck // New returns nothing else
+	buf := b.pool.Get().(*bytes.Buffer)
 	buf.Reset()
 	return buf
 }

@@ -296,7 +296,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	}
 	func() {
 		defer func() {
-			if cause := recover(); cause != http.ErrAbortHandler {
+			if cause, _ := recover().(error); !errors.Is(cause, http.ErrAbortHandler) {
 				t.Errorf("an answer half sent ends with %v, want a cut connection", cause)
 			}
 		}()

@@ -60,7 +60,7 @@ func New(cfg Config, opts Options) *Service {
 		opts.Log = zap.NewNop()
 	}
 	if opts.Jitter == nil {
-		opts.Jitter = func(most time.Duration) time.Duration { return rand.N(most) }
+		opts.Jitter = rand.N[time.Duration]
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -117,9 +117,9 @@ func (s *Service) Run(ctx context.Context) error {
 		group.Go(func() error { return serve(profiles, pprofListener) })
 	}
 	group.Go(func() error {
-		defer profiles.Close() // last: a drain that hangs is worth a look
 		s.live(serveCtx, listener.Addr())
-		return s.drain(ctx, main)
+		err := s.drain(ctx, main)
+		return errors.Join(err, profiles.Close()) // last: a drain that hangs is worth a look
 	})
 	return group.Wait()
 }
@@ -181,8 +181,7 @@ func (s *Service) drain(ctx context.Context, server *http.Server) error {
 		pause(ctx, s.cfg.DrainDelay)
 	}
 	if err := server.Shutdown(ctx); err != nil {
-		server.Close()
-		return fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err)
+		return errors.Join(fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err), server.Close())
 	}
 	s.log.Info("stopped")
 	return nil

@@ -19,7 +19,7 @@ func withTrace(ctx context.Context, traceparent string) (context.Context, string
 	id, ok := parseTraceparent(traceparent)
 	if !ok {
 		var b [16]byte
-		rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never returns an error: it ends the program instead
+		rand.Read(b[:]) // never returns an error: it ends the program instead
 		id = hex.EncodeToString(b[:])
 	}
 	return context.WithValue(ctx, traceKey{}, id), id

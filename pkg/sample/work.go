@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -36,21 +37,19 @@ func (s *Service) work(w http.ResponseWriter, r *http.Request) {
 func burn(ctx context.Context, d time.Duration) error {
 	clock, release := threadClock()
 	defer release()
+	x := uint64(88172645463325252)
 	for start := clock(); clock()-start < d; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		spin()
+		x = spin(x)
 	}
+	runtime.KeepAlive(x) // or the compiler may leave the work out
 	return nil
 }
 
-// spin computes for some 20 µs, so that reading the clock in between costs little. Its result and the missing
-// inlining keep the compiler from leaving the work out.
-//
-//go:noinline
-func spin() uint64 {
-	x := uint64(88172645463325252) // Marsaglia's xorshift64
+// spin computes for some 20 µs, so that reading the clock in between costs little: Marsaglia's xorshift64.
+func spin(x uint64) uint64 {
 	for range 20_000 {
 		x ^= x << 13
 		x ^= x >> 7
