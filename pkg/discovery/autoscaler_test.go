@@ -99,7 +99,7 @@ func TestNewAutoscaler(t *testing.T) {
 
 func TestAutoscalersReportChanges(t *testing.T) {
 	t.Parallel()
-	strip := func(h *autoscalingv2.HorizontalPodAutoscaler) *autoscaler { return newAutoscaler(h) }
+	strip := newAutoscaler
 	read := hpa("shop", "web", "web", onPods("rps"))
 	read.Status.CurrentReplicas = 7
 	all := newAutoscalers()

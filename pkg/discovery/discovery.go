@@ -163,6 +163,9 @@ func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
 // for ten minutes after the last use and kept fresh meanwhile. The error is a metric.KindNotFound where the
 // object does not exist, KindInvalid where it selects no pods, KindUnavailable where that is not known.
 func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, object metric.Object) ([]Pod, error) {
+	if object.Name == "" { // an empty scope would be every pod of the cluster
+		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: no name is given", resource)
+	}
 	switch resource.String() {
 	case resourceNamespaces:
 		return d.pods.list(scope{namespace: object.Name}), nil

@@ -375,6 +375,7 @@ func TestPodsOf(t *testing.T) {
 			"namespace":              {"namespaces", metric.Object{Name: "shop"}, "shop/api-1 shop/web-1", 0},
 			"namespace without pods": {"namespaces", metric.Object{Name: "empty"}, "", 0},
 			"node":                   {"nodes", metric.Object{Name: "node-2"}, "other/web-1", 0},
+			"no name":                {"namespaces", metric.Object{}, "", metric.KindInvalid},
 			"pod":                    {"pods", metric.Object{Namespace: "shop", Name: "api-1"}, "shop/api-1", 0},
 			"no such pod":            {"pods", metric.Object{Namespace: "shop", Name: "gone"}, "", metric.KindNotFound},
 			"service":                {"services", metric.Object{Namespace: "shop", Name: "front"}, "shop/web-1", 0},
@@ -390,8 +391,8 @@ func TestPodsOf(t *testing.T) {
 			if strings.Join(got, " ") != tc.want {
 				t.Errorf("%s: PodsOf = %v (%v), want %s", name, got, err, tc.want)
 			}
-			if (err != nil) != (tc.want == "" && tc.wantErr != 0) || err != nil && metric.KindOf(err) != tc.wantErr {
-				t.Errorf("%s: PodsOf = %v, want kind %v", name, err, tc.wantErr)
+			if (err != nil) != (tc.wantErr != 0) || err != nil && metric.KindOf(err) != tc.wantErr {
+				t.Errorf("%s: PodsOf = %v, want kind %v (0 is no error)", name, err, tc.wantErr)
 			}
 		}
 	})
