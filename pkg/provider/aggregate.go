@@ -49,7 +49,7 @@ func (p *Provider) aggregated(ctx context.Context, q question, object metric.Obj
 func (p *Provider) one(q question, v metric.Value) (*custom_metrics.MetricValue, error) {
 	n, reason := judge(q.rule, v, q.now)
 	if reason == "" {
-		return p.answer(q, v, n), nil
+		return new(p.answer(q, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
 		return nil, p.negative(q.rule, v)

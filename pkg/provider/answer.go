@@ -12,8 +12,8 @@ import (
 )
 
 // answer is one value as the custom metrics API says it.
-func (p *Provider) answer(q question, v metric.Value, n resource.Quantity) *custom_metrics.MetricValue {
-	return &custom_metrics.MetricValue{
+func (p *Provider) answer(q question, v metric.Value, n resource.Quantity) custom_metrics.MetricValue {
+	return custom_metrics.MetricValue{
 		DescribedObject: q.kind.reference(v.Object),
 		Metric:          q.identifier,
 		Timestamp:       p.timestamp(q, v),
@@ -29,7 +29,7 @@ func (p *Provider) answers(q question, values []metric.Value, quantities []resou
 	}
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(values))}
 	for i, v := range values {
-		list.Items[i] = *p.answer(q, v, quantities[i])
+		list.Items[i] = p.answer(q, v, quantities[i])
 	}
 	return list, nil
 }

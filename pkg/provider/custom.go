@@ -92,15 +92,25 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info m
 	if err != nil {
 		return nil, err
 	}
-	defer p.Demands.Demand(q.demand) // at the end: until then, first can be told from later
+	var v *custom_metrics.MetricValue
 	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
 	switch {
 	case q.kind == podKind:
-		return p.onePod(ctx, q, object)
+		v, err = p.onePod(ctx, q, object)
 	case q.rule.ObjectLabel == podLabel:
-		return p.aggregated(ctx, q, object)
+		v, err = p.aggregated(ctx, q, object)
 	default:
-		return p.labelled(ctx, q, object)
+		v, err = p.labelled(ctx, q, object)
+	}
+	p.remember(q, err)
+	return v, err
+}
+
+// remember notes the demand of a read, after it was answered: until then the first read can be told from a later one.
+// What does not exist is not remembered.
+func (p *Provider) remember(q question, err error) {
+	if err == nil || kindOf(err) != metric.KindNotFound {
+		p.Demands.Demand(q.demand)
 	}
 }
 
@@ -114,11 +124,14 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, objects k8s
 	if q.kind != podKind && (q.rule.ObjectLabel == podLabel || !objects.Empty()) {
 		return nil, metric.Errorf(metric.KindInvalid, "%s cannot be selected here: ask for one by name", q.demand.Resource)
 	}
-	defer p.Demands.Demand(q.demand) // at the end, as above
+	var list *custom_metrics.MetricValueList
 	if q.kind == podKind {
-		return p.selectedPods(ctx, q, objects)
+		list, err = p.selectedPods(ctx, q, objects)
+	} else {
+		list, err = p.allLabelled(ctx, q)
 	}
-	return p.allLabelled(ctx, q)
+	p.remember(q, err)
+	return list, err
 }
 
 func (p *Provider) onePod(ctx context.Context, q question, object metric.Object) (*custom_metrics.MetricValue, error) {
@@ -133,7 +146,7 @@ func (p *Provider) onePod(ctx context.Context, q question, object metric.Object)
 	if len(g.values) == 0 {
 		return nil, g.missing("pod " + object.Name)
 	}
-	return p.answer(q, g.values[0], g.quantities[0]), nil
+	return new(p.answer(q, g.values[0], g.quantities[0])), nil
 }
 
 func (p *Provider) selectedPods(ctx context.Context, q question, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {

@@ -36,7 +36,13 @@ func (p *Provider) externalSeries(ctx context.Context, namespace string, selecto
 	if err != nil {
 		return nil, err
 	}
-	defer p.Demands.Demand(q.demand) // at the end: until then, first can be told from later
+	list, err := p.series(ctx, q, namespace)
+	p.remember(q, err)
+	return list, err
+}
+
+// series evaluates an external rule and answers with all that it finds, or not at all.
+func (p *Provider) series(ctx context.Context, q question, namespace string) (*external_metrics.ExternalMetricValueList, error) {
 	found, err := p.evaluate(ctx, q, namespace, nil)
 	if err != nil {
 		return nil, err

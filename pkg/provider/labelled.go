@@ -63,7 +63,7 @@ func (p *Provider) unlabelled(q question, object metric.Object, pods []discovery
 func (p *Provider) instead(q question, o metric.Omission, what string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
 	v, n, reason := p.substitute(q, o)
 	if reason == "" {
-		return p.answer(q, v, n), nil
+		return new(p.answer(q, v, n)), nil
 	}
 	p.instruments.omitted(reasons)
 	return nil, missing(what, reasons)
