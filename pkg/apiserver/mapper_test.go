@@ -3,31 +3,53 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
 )
 
 var widgets = schema.GroupVersionResource{Resource: "widgets", Group: "example.com"}
 
-func cluster() *fake.FakeDiscovery {
-	return &fake.FakeDiscovery{Fake: &clienttesting.Fake{Resources: []*metav1.APIResourceList{{
-		GroupVersion: "v1", APIResources: []metav1.APIResource{{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}},
-	}}}}
+// changing is the discovery of a cluster that a test changes while a mapper reads it.
+type changing struct {
+	discovery.DiscoveryInterface
+	resources atomic.Pointer[[]*metav1.APIResourceList]
+	down      atomic.Pointer[error] // what it answers instead, unless nil
+	reads     atomic.Int32
 }
 
-func install(f *fake.FakeDiscovery) {
-	f.Resources = append(f.Resources, &metav1.APIResourceList{
+func cluster() *changing {
+	c := &changing{}
+	c.resources.Store(&[]*metav1.APIResourceList{{
+		GroupVersion: "v1", APIResources: []metav1.APIResource{{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}},
+	}})
+	return c
+}
+
+func (c *changing) install() {
+	more := append(slices.Clone(*c.resources.Load()), &metav1.APIResourceList{
 		GroupVersion: "example.com/v1",
 		APIResources: []metav1.APIResource{{Name: "widgets", SingularName: "widget", Kind: "Widget", Namespaced: true}},
 	})
+	c.resources.Store(&more)
+}
+
+func (c *changing) ServerGroupsAndResources() ([]*metav1.APIGroup, []*metav1.APIResourceList, error) {
+	c.reads.Add(1)
+	if err := c.down.Load(); err != nil {
+		return nil, nil, *err
+	}
+	of := &fake.FakeDiscovery{Fake: &clienttesting.Fake{Resources: *c.resources.Load()}}
+	return of.ServerGroupsAndResources()
 }
 
 // running runs m in the bubble, for as long as the test.
@@ -69,7 +91,7 @@ func TestMapperFindsWhatIsAddedLater(t *testing.T) {
 				if kind, err := m.KindFor(schema.GroupVersionResource{Resource: "pods"}); err != nil || kind.Kind != "Pod" {
 					t.Fatalf("KindFor(pods) = %v, %v", kind, err)
 				}
-				install(f)
+				f.install()
 				if tc.asked {
 					if _, err := m.ResourceFor(widgets); !meta.IsNoMatchError(err) {
 						t.Fatalf("ResourceFor before the refresh: %v", err)
@@ -93,11 +115,6 @@ func TestMapperBoundsRefreshes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := cluster()
-		refreshes := 0
-		f.PrependReactor("get", "group", func(clienttesting.Action) (bool, runtime.Object, error) {
-			refreshes++
-			return false, nil, nil
-		})
 		m := NewMapper(f, time.Hour)
 		running(t, m)
 		for range 1000 {
@@ -105,7 +122,7 @@ func TestMapperBoundsRefreshes(t *testing.T) {
 			_, _ = m.RESTMapping(schema.GroupKind{Kind: "Nonsense"})
 			after(100 * time.Millisecond)
 		}
-		if refreshes == 0 || refreshes > 11 {
+		if refreshes := f.reads.Load(); refreshes == 0 || refreshes > 11 {
 			t.Errorf("%d refreshes in 100 s, want at most 11", refreshes)
 		}
 	})
@@ -116,9 +133,7 @@ func TestMapperOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := cluster()
 		down := errors.New("connection refused")
-		f.PrependReactor("get", "group", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return down != nil, nil, down
-		})
+		f.down.Store(&down)
 		m := NewMapper(f, time.Hour)
 		running(t, m)
 		if _, err := m.KindsFor(widgets); err == nil || m.Loaded() == nil {
@@ -127,7 +142,7 @@ func TestMapperOutage(t *testing.T) {
 		ended, end := context.WithCancel(t.Context())
 		end()
 		m.Wait(ended) // returns
-		down = nil
+		f.down.Store(nil)
 		after(time.Second + time.Millisecond)
 		if err := m.Loaded(); err != nil {
 			t.Errorf("not read a second after the outage: %v", err)
