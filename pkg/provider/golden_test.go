@@ -45,7 +45,8 @@ func newHandler(t testing.TB, p *Provider) http.Handler {
 				APIGroupVersion: &genericapi.APIGroupVersion{
 					Root: genericapiserver.APIGroupPrefix, GroupVersion: version, MetaGroupVersion: info.MetaGroupVersion,
 					ParameterCodec: info.ParameterCodec, Serializer: info.NegotiatedSerializer,
-					Creater: info.Scheme, Convertor: info.Scheme, Typer: info.Scheme,
+					Creater:   info.Scheme, //nolint:misspell // the library's field
+					Convertor: info.Scheme, Typer: info.Scheme,
 					UnsafeConvertor: runtime.UnsafeObjectConvertor(info.Scheme), Namer: runtime.Namer(meta.NewAccessor()),
 				},
 				DynamicStorage: customstorage.NewREST(p), ResourceLister: metricsprovider.NewCustomMetricResourceLister(p), Handlers: &installer.CMHandlers{},

@@ -36,13 +36,12 @@ func (p *Provider) judged(q question, found []metric.Value) (group, error) {
 		}
 		if reason != "" {
 			o := omission(q.rule, v.Object, reason)
-			substituted := metric.Value{}
-			if substituted, n, reason = p.substitute(q, o); reason != "" {
+			labels := v.Labels
+			if v, n, reason = p.substitute(q, o); reason != "" {
 				g.omitted = append(g.omitted, o)
 				continue
 			}
-			substituted.Labels = v.Labels
-			v = substituted
+			v.Labels = labels
 		}
 		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
 	}
