@@ -25,32 +25,41 @@ const maxSampleBytes = 15_000_000
 
 func TestSampleImage(t *testing.T) {
 	img := build(t, "sample")
-
-	size := img.size()
-	t.Logf("uncompressed: %.2f MB in %d files", float64(size)/1e6, len(img.files))
-	if size >= maxSampleBytes {
+	img.check(t, "sample", "8080/tcp")
+	if size := img.size(); size >= maxSampleBytes {
 		t.Errorf("the image has %d bytes, want under %d", size, maxSampleBytes)
 	}
-	wantFiles := []string{"etc/ssl/certs/ca-certificates.crt", "sample"} // and so no shell
-	if diff := cmp.Diff(wantFiles, slices.Sorted(maps.Keys(img.files))); diff != "" {
+	runsStatically(t, img.files["sample"])
+}
+
+func TestAdapterImage(t *testing.T) {
+	build(t, "adapter").check(t, "adapter", "6443/tcp")
+}
+
+// check holds what every image of the Dockerfile promises.
+func (i image) check(t *testing.T, program, port string) {
+	t.Helper()
+	t.Logf("uncompressed: %.2f MB in %d files", float64(i.size())/1e6, len(i.files))
+	wantFiles := []string{program, "etc/ssl/certs/ca-certificates.crt"} // and so no shell
+	slices.Sort(wantFiles)
+	if diff := cmp.Diff(wantFiles, slices.Sorted(maps.Keys(i.files))); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if img.config.User != "65532:65532" {
-		t.Errorf("user %q, want a number that is not root's", img.config.User)
+	if i.config.User != "65532:65532" {
+		t.Errorf("user %q, want a number that is not root's", i.config.User)
 	}
-	if diff := cmp.Diff([]string{"/sample"}, img.config.Entrypoint); diff != "" || len(img.config.Cmd) > 0 {
-		t.Errorf("entrypoint (-want +got), command %v:\n%s", img.config.Cmd, diff)
+	if diff := cmp.Diff([]string{"/" + program}, i.config.Entrypoint); diff != "" || len(i.config.Cmd) > 0 {
+		t.Errorf("entrypoint (-want +got), command %v:\n%s", i.config.Cmd, diff)
 	}
-	if _, ok := img.config.ExposedPorts["8080/tcp"]; !ok {
-		t.Errorf("ports %v, want 8080", img.config.ExposedPorts)
+	if _, ok := i.config.ExposedPorts[port]; !ok {
+		t.Errorf("ports %v, want %s", i.config.ExposedPorts, port)
 	}
-	if got := img.config.Labels["org.opencontainers.image.version"]; got != version {
+	if got := i.config.Labels["org.opencontainers.image.version"]; got != version {
 		t.Errorf("version label %q, want %q", got, version)
 	}
-	if certificates := string(img.files["etc/ssl/certs/ca-certificates.crt"]); !strings.Contains(certificates, "BEGIN CERTIFICATE") {
+	if certificates := string(i.files["etc/ssl/certs/ca-certificates.crt"]); !strings.Contains(certificates, "BEGIN CERTIFICATE") {
 		t.Error("the CA certificates are empty")
 	}
-	runsStatically(t, img.files["sample"])
 }
 
 // runsStatically runs the program as the image has it and checks its stamp.
