@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
@@ -329,8 +328,8 @@ func TestHealthExplains(t *testing.T) {
 		t.Errorf("/readyz?verbose = %d %s", code, body)
 	}
 	code, body = r.get(t, "", "/livez?verbose")
-	if diff := cmp.Diff("[+]scrape-loop ok", body[strings.Index(body, "[+]scrape-loop"):][:17]); code != http.StatusOK || diff != "" {
-		t.Errorf("/livez = %d %s", code, diff)
+	if code != http.StatusOK || !strings.Contains(body, "[+]scrape-loop ok") {
+		t.Errorf("/livez = %d %s", code, body)
 	}
 }
 

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+)
+
+// replica is an adapter that runs in this process.
+type replica struct {
+	cluster *fakeCluster
+	addr    string
+	stop    func() error
+}
+
+func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
+	t.Helper()
+	opts := newOptions()
+	opts.kubeconfig, opts.configFile = c.kubeconfig, configFile
+	opts.server.ShutdownDelay = 200 * time.Millisecond
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.server.Serving.Listener = listener
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, opts) }()
+	r := &replica{cluster: c, addr: listener.Addr().String()}
+	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("run = %v", err)
+		}
+	})
+	return r
+}
+
+// get reads as kube-apiserver does: over TLS, verified by the APIService's caBundle alone.
+func (r *replica) get(ctx context.Context, path string) (string, error) {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(r.cluster.bundle())
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "tachometer-adapter.tachometer.svc"}, DisableKeepAlives: true,
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.addr+path, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	return string(body), err
+}
+
+func (r *replica) ready(ctx context.Context) bool {
+	_, err := r.get(ctx, "/readyz")
+	return err == nil
+}
+
+// wantRate reads the pod's rate, which is 100 a second, measured over a few tenths of one.
+func (r *replica) wantRate(t *testing.T) {
+	t.Helper()
+	body, err := r.get(t.Context(), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_per_second")
+	if err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	var values v1beta2.MetricValueList
+	if err := json.Unmarshal([]byte(body), &values); err != nil {
+		t.Fatal(err)
+	}
+	if len(values.Items) != 1 || math.Abs(values.Items[0].Value.AsApproximateFloat64()-100) > 20 {
+		t.Errorf("values %s, want one of about 100", body)
+	}
+}
+
+// Two adapters, each with all its parts, from a first certificate that they share to the end of one and the other.
+func TestTwoReplicas(t *testing.T) {
+	t.Parallel()
+	c := newFakeCluster(t)
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(head+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("scrape: {interval: 200ms}\n")
+	a, b := startReplica(t, c, path), startReplica(t, c, path)
+	for _, r := range []*replica{a, b} {
+		eventually(t, func() bool { return r.ready(t.Context()) })
+		r.wantRate(t)
+	}
+
+	write("scrape: {interval: soon}\n")
+	eventually(t, func() bool {
+		notes, err := a.get(t.Context(), "/readyz?verbose")
+		return err == nil && strings.Contains(notes, "scrape.interval")
+	})
+	a.wantRate(t)
+
+	write("scrape: {interval: 200ms}\nrules: [{metric: requests, query: \"sum by (namespace, pod) (rate(http_requests_total[$window]))\"}]\n")
+	const pods = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/"
+	eventually(t, func() bool {
+		_, err := a.get(t.Context(), pods+"*/requests")
+		return err == nil
+	})
+	if body, err := a.get(t.Context(), pods+"*/request_per_second"); err == nil || !strings.Contains(body, "no rule") {
+		t.Errorf("a rule that the file no longer has: %v %s", err, body)
+	}
+
+	if err := a.stop(); err != nil {
+		t.Errorf("run = %v", err)
+	}
+	if _, err := a.get(t.Context(), "/livez"); err == nil {
+		t.Error("a stopped replica answers")
+	}
+	eventually(t, func() bool { // the metric is new to it
+		_, err := b.get(t.Context(), pods+"web-1/requests")
+		return err == nil
+	})
+}
+
+// A part that ends by itself, or with an error, ends the adapter.
+func TestSupervise(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	broken := errors.New("broken")
+	for name, tc := range map[string]struct {
+		ctx  context.Context
+		err  error
+		want string
+	}{
+		"told to":     {ended, nil, ""},
+		"by itself":   {t.Context(), nil, "run part: ended by itself"},
+		"by an error": {t.Context(), broken, "run part: broken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := supervise(tc.ctx, "part", func(context.Context) error { return tc.err })
+			if got := errorText(err); got != tc.want {
+				t.Errorf("supervise = %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
