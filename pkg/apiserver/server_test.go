@@ -158,9 +158,15 @@ func kubeAPIServer(t *testing.T) string {
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.CloseClientConnections) // the watches that the library's controllers leave open
+	return kubeconfig(t, server.URL)
+}
+
+// kubeconfig returns the path of one for the server at address.
+func kubeconfig(t *testing.T, address string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\n"+
-		"contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n", server.URL)
+		"contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n", address)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -361,6 +367,54 @@ func TestStopsGracefully(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("Run = %v", err)
+	}
+}
+
+// Without kube-apiserver a server neither serves nor gives up, and ends when it is told to.
+func TestWaitsForKubeAPIServer(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{}, 100)
+	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(down.Close)
+	opts := NewOptions()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Serving.Listener = listener
+	opts.UseKubeconfig(kubeconfig(t, down.URL))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- New(opts, Dependencies{Provider: constant{}, Certificate: &switched{}}).Run(ctx) }()
+	<-asked
+	select {
+	case err := <-done:
+		t.Errorf("gave up: %v", err)
+	case <-asked: // once more
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if _, err := net.Dial("tcp", listener.Addr().String()); err == nil {
+		t.Error("the port is still open")
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	opts := NewOptions()
+	opts.Serving.BindAddress, opts.Serving.BindPort = net.IPv4(127, 0, 0, 1), taken.Addr().(*net.TCPAddr).Port
+	if err := New(opts, Dependencies{}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "listen") {
+		t.Errorf("Run = %v, want an error about the port", err)
 	}
 }
 
