@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +10,11 @@ import (
 	"tachometer/pkg/metric"
 	"tachometer/pkg/rule"
 )
+
+// maxNamed is how many objects an expression names. Where more are asked for it is evaluated for all there are, and
+// the others are left out: a regular expression of a thousand names costs more than their neighbours' samples, and
+// beyond 256 names Prometheus's matchers no longer say which these are.
+const maxNamed = 200
 
 // answer is one evaluation under way.
 type answer struct {
@@ -22,17 +26,17 @@ type answer struct {
 	span   time.Duration // how far back the expression looks with it; 0 if only at the newest samples
 	fixed  bool          // see planner
 	survey *survey
+	groups []group
 	values []metric.Value
-	seen   map[subjectKey]struct{} // what has a value
 }
 
-// subjectKey is what a value is for: an object, or the labels of an external metric's series.
-type subjectKey struct {
-	metric.Object
-	labels string
+// group is objects that are evaluated together.
+type group struct {
+	slot
+	objects []metric.Object
 }
 
-// prepare surveys the series and chooses the window.
+// prepare surveys the series, chooses the window, and puts the objects into groups.
 func (a *answer) prepare(ctx context.Context, e *Engine) error {
 	a.window = a.Rule.Window.Duration
 	if a.Rule.Window.Auto {
@@ -42,42 +46,59 @@ func (a *answer) prepare(ctx context.Context, e *Engine) error {
 	if a.span > a.maxWindow {
 		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", a.span, a.maxWindow)
 	}
-	text := a.Expr(a.window, a.Objects)
+	named := a.Objects
+	if len(named) > maxNamed {
+		named = nil
+	}
+	text := a.Expr(a.window, named)
 	parsed, err := e.parsed.get(text)
 	if err != nil {
 		return failedExpression(text, err)
 	}
-	reach := a.span + slackIntervals*a.interval
-	a.survey, err = look(ctx, e.data, a.Rule, parsed, a.now, reach, a.lookback())
-	if err != nil {
+	a.fixed = !a.Rule.HasWindow() || parsed.extensive
+	auto := a.Rule.Window.Auto && !a.fixed
+	s := surveyor{rule: a.Rule, selectors: parsed.selectors, counting: auto, asked: a.asked()}
+	back := reach{ranged: a.span + slackIntervals*a.interval, instant: a.lookback()}
+	if err := s.look(ctx, e.data, a.now, back); err != nil {
 		return err
 	}
-	a.fixed = !a.Rule.HasWindow() || parsed.extensive
-	if !a.fixed && a.Rule.Window.Auto {
-		a.window = chooseWindow(candidates(a.interval, a.maxWindow), a.now.UnixMilli(), a.survey.counters)
+	a.survey = &s.survey
+	if auto {
+		a.window = chooseWindow(candidates(a.interval, a.maxWindow), a.now.UnixMilli(), a.survey.counters())
 		a.span = a.Rule.Span(a.window)
 	}
+	a.divide()
 	return nil
+}
+
+// asked are the names that are not in the expression, as there are too many; nil if they are.
+func (a *answer) asked() map[string]struct{} {
+	if len(a.Objects) <= maxNamed {
+		return nil
+	}
+	asked := make(map[string]struct{}, len(a.Objects))
+	for _, name := range a.Objects {
+		asked[name] = struct{}{}
+	}
+	return asked
 }
 
 func (a *answer) lookback() time.Duration { return lookbackIntervals * a.interval }
 
-// group is objects that are evaluated together.
-type group struct {
-	slot
-	objects []metric.Object
-}
-
-// groups puts the objects that have a slot into groups, the largest first.
-func (a *answer) groups() []group {
-	p := a.planner()
+// divide puts the objects that have a slot into groups.
+func (a *answer) divide() {
+	p := planner{
+		now: a.now.UnixMilli(), interval: a.interval.Milliseconds(), window: a.window.Milliseconds(), fixed: a.fixed,
+		span: func(ms int64) int64 { return a.Rule.Span(milliseconds(ms)).Milliseconds() },
+	}
 	bySlot := map[slot]int{}
-	var groups []group
+	var tracks []track
 	for object, s := range a.survey.subjects {
 		at := slot{at: p.now}
 		if a.span > 0 {
+			tracks = s.tracks(tracks[:0])
 			ok := false
-			if tracks := s.tracks(); len(tracks) > 0 {
+			if len(tracks) > 0 {
 				at, ok = p.plan(tracks)
 			}
 			if !ok {
@@ -86,41 +107,31 @@ func (a *answer) groups() []group {
 		}
 		i, known := bySlot[at]
 		if !known {
-			i = len(groups)
+			i = len(a.groups)
 			bySlot[at] = i
-			groups = append(groups, group{slot: at})
+			a.groups = append(a.groups, group{slot: at})
 		}
-		groups[i].objects = append(groups[i].objects, object)
-	}
-	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(len(b.objects), len(a.objects)) })
-	return groups
-}
-
-func (a *answer) planner() planner {
-	return planner{
-		now: a.now.UnixMilli(), interval: a.interval.Milliseconds(), window: a.window.Milliseconds(), fixed: a.fixed,
-		span: func(ms int64) int64 { return a.Rule.Span(milliseconds(ms)).Milliseconds() },
+		s.group = i
+		a.groups[i].objects = append(a.groups[i].objects, object)
 	}
 }
 
 // ask evaluates the expression for one group and keeps the values.
-func (a *answer) ask(ctx context.Context, e *Engine, g group) error {
+func (a *answer) ask(ctx context.Context, e *Engine, i int) error {
+	g := a.groups[i]
 	window := milliseconds(g.window)
 	text := a.Expr(window, a.names(g))
 	results, err := e.engine.instant(ctx, text, time.UnixMilli(g.at), a.lookback())
 	if err != nil {
 		return failedExpression(text, err)
 	}
-	in := make(map[metric.Object]struct{}, len(g.objects))
-	for _, o := range g.objects {
-		in[o] = struct{}{}
-	}
 	var span time.Duration
 	if a.span > 0 {
 		span = a.Rule.Span(window)
 	}
+	a.values = slices.Grow(a.values, len(g.objects))
 	for _, r := range results {
-		if err := a.take(r, in, span); err != nil {
+		if err := a.take(r, i, span); err != nil {
 			return err
 		}
 	}
@@ -129,7 +140,8 @@ func (a *answer) ask(ctx context.Context, e *Engine, g group) error {
 
 // names are the objects of a group as matchers name them; nil if nothing is to be said about them.
 func (a *answer) names(g group) []string {
-	if a.Rule.External || a.Objects == nil && len(g.objects) == len(a.survey.subjects) {
+	all := a.Objects == nil && len(g.objects) == len(a.survey.subjects)
+	if a.Rule.External || all || len(g.objects) > maxNamed {
 		return nil
 	}
 	names := make([]string, 0, len(g.objects))
@@ -140,37 +152,31 @@ func (a *answer) names(g group) []string {
 	return slices.Compact(names)
 }
 
-// take makes a value of one result, for a group of the objects in.
-func (a *answer) take(r result, in map[metric.Object]struct{}, span time.Duration) error {
+// take makes a value of one result of a group.
+func (a *answer) take(r result, group int, span time.Duration) error {
 	v := metric.Value{Value: r.value, Window: span, Labels: labelMap(r.labels)}
 	if a.Rule.External {
 		v.Time = a.survey.newestOf(r.labels)
-		return a.keep(v, subjectKey{labels: r.labels.String()})
+		a.values = append(a.values, v)
+		return nil
 	}
 	if label := a.missingLabel(r); label != "" {
 		return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, a.Rule.ObjectLabel)
 	}
 	v.Object = objectOf(a.Rule, r.labels)
-	subject := a.survey.subjects[v.Object]
-	if subject == nil {
+	s := a.survey.subjects[v.Object]
+	switch {
+	case s == nil && len(a.Objects) > maxNamed:
+		return nil // not asked for
+	case s == nil:
 		return fmt.Errorf("the result %s names an object that none of its series belongs to", r.labels)
+	case s.group != group:
+		return nil // it is in another group, and the expression could not tell them apart
+	case s.valued:
+		return fmt.Errorf("the result has several series for %s %s, such as %s", a.Rule.ObjectLabel, v.Object, r.labels)
 	}
-	if _, ok := in[v.Object]; !ok {
-		return nil // it has the name of one of the group, in another namespace
-	}
-	v.Time = time.UnixMilli(subject.newest)
-	return a.keep(v, subjectKey{Object: v.Object})
-}
-
-// keep adds a value, unless there is one for the same subject.
-func (a *answer) keep(v metric.Value, key subjectKey) error {
-	if _, twice := a.seen[key]; twice {
-		return fmt.Errorf("the result has several series for %s %s, such as %v", a.Rule.ObjectLabel, v.Object, v.Labels)
-	}
-	if a.seen == nil {
-		a.seen = make(map[subjectKey]struct{}, len(a.survey.subjects))
-	}
-	a.seen[key] = struct{}{}
+	s.valued = true
+	v.Time = time.UnixMilli(s.newest)
 	a.values = append(a.values, v)
 	return nil
 }
@@ -187,9 +193,11 @@ func (a *answer) missingLabel(r result) string {
 }
 
 func compareValues(a, b metric.Value) int {
-	return cmp.Or(
-		strings.Compare(a.Object.Namespace, b.Object.Namespace),
-		strings.Compare(a.Object.Name, b.Object.Name),
-		compareLabels(a.Labels, b.Labels),
-	)
+	if c := strings.Compare(a.Object.Namespace, b.Object.Namespace); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.Object.Name, b.Object.Name); c != 0 {
+		return c
+	}
+	return compareLabels(a.Labels, b.Labels)
 }

@@ -74,17 +74,24 @@ func (p planner) plan(tracks []track) (slot, bool) {
 }
 
 // at is the time to evaluate at: now, or, where the newest sample is late, a time soon after it. That is a whole
-// number of half intervals ago, so that objects share slots.
+// number of half intervals ago, so that objects share slots, or of less where samples are denser than that.
 func (p planner) at(t track) int64 {
-	late, span := p.now-t.last(), p.span(p.window)
-	if float64(late) < edge*t.step(p.now-span) {
+	span := p.span(p.window)
+	if p.ends(t, p.now, span) {
 		return p.now
 	}
-	half := max(1, p.interval/2)
-	for step := t.step(t.last() - span); half > 1 && step > 0 && float64(half) > step; {
-		half /= 2 // the interval was shorter a moment ago
+	late := p.now - t.last()
+	for unit := p.interval / 2; unit > 1; unit /= 2 {
+		if at := p.now - late/unit*unit; p.ends(t, at, span) {
+			return at
+		}
 	}
-	return p.now - late/half*half
+	return t.last()
+}
+
+// ends reports whether the samples of a range that ends at at reach its end, for rate.
+func (p planner) ends(t track, at, span int64) bool {
+	return float64(at-t.last()) < edge*t[min(t.after(at-span), len(t)-1):].mean()
 }
 
 // young is the slot of an object that is watched since first, for less than the expression looks back.
@@ -174,8 +181,5 @@ func (t track) mean() float64 {
 	}
 	return float64(t.last()-t[0]) / float64(len(t)-1)
 }
-
-// step is the mean step between the samples after start, as rate sees it; 0 if there is one at most.
-func (t track) step(start int64) float64 { return t[min(t.after(start), len(t)-1):].mean() }
 
 func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -104,41 +104,49 @@ func prometheusRate(t track, zero int64, s slot) (float64, bool) {
 	return (d0 + float64(in.last()-in[0]) + d1) / float64(s.window), true
 }
 
-// FuzzPlan: whatever the times of the samples, and whenever the counter began, the slot gives the right rate.
-func FuzzPlan(f *testing.F) {
-	for seed := range uint64(200) {
-		f.Add(seed)
+// Whatever the times of the samples, and whenever the counter began, the slot gives the right rate.
+func TestPlanGivesTheRightRate(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(100_000) {
+		checkDrawnPlan(t, seed)
 	}
-	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		interval := 1000 + r.Int64N(14_000)
-		tr := track{r.Int64N(1000)}
-		for range 1 + r.IntN(60) {
-			step := interval * (8 + r.Int64N(5)) / 10 // jitter
-			if r.IntN(6) == 0 {
-				step *= 1 + r.Int64N(6) // missed scrapes
-			}
-			tr = append(tr, tr.last()+step)
+}
+
+func FuzzPlan(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(checkDrawnPlan)
+}
+
+func checkDrawnPlan(t *testing.T, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 99))
+	interval := 1000 + r.Int64N(14_000)
+	tr := track{r.Int64N(1000)}
+	for range 1 + r.IntN(60) {
+		step := interval * (8 + r.Int64N(5)) / 10 // jitter
+		if r.IntN(6) == 0 {
+			step *= 1 + r.Int64N(6) // missed scrapes
 		}
-		now := tr.last() + r.Int64N(5*interval)
-		zero := tr[0] - r.Int64N(2)*r.Int64N(1e9)
-		p := planner{now: now, interval: interval, window: 2*interval + r.Int64N(60_000), span: func(w int64) int64 { return w }}
-		if r.IntN(5) == 0 {
-			p.interval *= 1 + r.Int64N(5) // as reconfigured
-		}
-		s, ok := p.plan([]track{tr})
-		if !ok {
-			t.Fatalf("no slot for %v at %d, window %d", tr, now, p.window)
-		}
-		got, ok := prometheusRate(tr, zero, s)
-		if !ok || math.Abs(got-1) > 1.0/64+1e-9 {
-			t.Errorf("rate %.4f, %v in slot %+v for %v at %d, zero %d, interval %d, window %d",
-				got, ok, s, tr, now, zero, p.interval, p.window)
-		}
-		if s.at > now || s.at < tr.last() || s.window <= 0 {
-			t.Errorf("slot %+v for samples up to %d at %d", s, tr.last(), now)
-		}
-	})
+		tr = append(tr, tr.last()+step)
+	}
+	now := tr.last() + r.Int64N(5*interval)
+	zero := tr[0] - r.Int64N(2)*r.Int64N(1e9)
+	p := planner{now: now, interval: interval, window: 2*interval + r.Int64N(60_000), span: func(w int64) int64 { return w }}
+	if r.IntN(5) == 0 {
+		p.interval *= 1 + r.Int64N(5) // as reconfigured
+	}
+	s, ok := p.plan([]track{tr})
+	if !ok {
+		t.Fatalf("seed %d: no slot for %v at %d, window %d", seed, tr, now, p.window)
+	}
+	got, ok := prometheusRate(tr, zero, s)
+	if !ok || math.Abs(got-1) > 1.0/64+1e-9 {
+		t.Fatalf("seed %d: rate %.4f, %v in slot %+v for %v at %d, zero %d, interval %d, window %d",
+			seed, got, ok, s, tr, now, zero, p.interval, p.window)
+	}
+	if s.at > now || s.at < tr.last() || s.window <= 0 {
+		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.last(), now)
+	}
 }
 
 func TestAlign(t *testing.T) {

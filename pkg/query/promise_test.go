@@ -119,7 +119,7 @@ func checkPromise(t *testing.T, w *world, r *rule.Rule, situation string) {
 	}
 	q := rule.Query{Rule: r, Namespace: "shop", Objects: names}
 	served := 0
-	step := w.interval/7 + 1
+	step := w.interval/5 + 1
 	for now := epoch; now < epoch+35*w.interval+20_000 && !t.Failed(); now += step {
 		w.advance(now)
 		values, err := w.engine.Evaluate(t.Context(), q, time.UnixMilli(now))

@@ -129,8 +129,8 @@ func (e *Engine) evaluate(ctx context.Context, q rule.Query, now time.Time) ([]m
 	if err := a.prepare(ctx, e); err != nil {
 		return nil, fail(q, err)
 	}
-	for _, g := range a.groups() {
-		if err := a.ask(ctx, e, g); err != nil {
+	for i := range a.groups {
+		if err := a.ask(ctx, e, i); err != nil {
 			return nil, fail(q, err)
 		}
 	}

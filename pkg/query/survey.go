@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -18,14 +19,14 @@ import (
 const (
 	namespaceLabel = "namespace"
 	podLabel       = "pod"
+	nodeLabel      = "node"
 )
 
 // survey is what the store has of the series behind a question: the times of their samples, and how much
 // happened between them. Windows are chosen from it, and values get their time from it.
 type survey struct {
 	subjects map[metric.Object]*subject
-	// counters holds, for each selector whose series count events, the increments of each of its pods.
-	counters [][]history
+	pods     map[podKey]*pod
 	// sources are all series, for external metrics, whose results have any labels.
 	sources []source
 }
@@ -33,13 +34,24 @@ type survey struct {
 // subject is one object that a value is for. An external metric has one without a name.
 type subject struct {
 	newest int64
-	pods   map[metric.Object]*pod
+	pods   []*pod
+	group  int  // of the answer's groups; −1 if it is in none
+	valued bool // has a value already
+}
+
+// podKey names a pod among those of all subjects.
+type podKey struct {
+	namespace, name string
+	node            string // only where nodes are the subjects: a pod may come again on another
 }
 
 // pod is what was seen of one pod.
 type pod struct {
+	subject *subject
 	// tracks has an entry per metric name of the expression's ranged selectors.
 	tracks []namedTrack
+	// histories has an entry per selector of the expression, empty where it counts no events.
+	histories []history
 }
 
 type namedTrack struct {
@@ -57,74 +69,90 @@ type source struct {
 	newest int64
 }
 
-// surveyor makes a survey.
-type surveyor struct {
-	rule    *rule.Rule
-	querier storage.Querier
-	it      chunkenc.Iterator
-	scratch []sample
-	survey
-}
-
 type sample struct {
 	t int64
 	v float64
 }
 
-// look surveys the selectors as of now: ranged ones as far back as reach, the others as far as lookback.
-func look(ctx context.Context, data storage.Queryable, r *rule.Rule, e *expression, now time.Time, reach, lookback time.Duration) (*survey, error) {
-	s := &surveyor{rule: r, survey: survey{subjects: map[metric.Object]*subject{}}}
-	for _, sel := range e.selectors {
-		back := lookback
+// surveyor makes a survey.
+type surveyor struct {
+	rule *rule.Rule
+	// asked are the names asked for, where the expression does not say; nil means all.
+	asked map[string]struct{}
+	// counting tells that histories are wanted.
+	counting  bool
+	selectors []selector
+
+	survey
+	it      chunkenc.Iterator
+	scratch []sample
+	times   arena[int64]
+	counts  arena[increment]
+}
+
+// reach is how far back a survey looks, for ranged selectors and for others.
+type reach struct {
+	ranged, instant time.Duration
+}
+
+// look surveys the series of the selectors as of now.
+func (s *surveyor) look(ctx context.Context, data storage.Queryable, now time.Time, back reach) error {
+	s.survey = survey{subjects: map[metric.Object]*subject{}, pods: map[podKey]*pod{}}
+	for i, sel := range s.selectors {
+		d := back.instant
 		if sel.ranged {
-			back = reach
+			d = back.ranged
 		}
-		mint := now.Add(-back).UnixMilli() + 1
-		q, err := data.Querier(mint, now.UnixMilli())
+		q, err := data.Querier(now.Add(-d).UnixMilli()+1, now.UnixMilli())
 		if err != nil {
-			return nil, fmt.Errorf("open store: %w", err)
+			return fmt.Errorf("open store: %w", err)
 		}
-		s.querier = q
-		err = s.visit(ctx, sel)
+		err = s.visit(q.Select(ctx, false, nil, sel.matchers...), i)
 		if closeErr := q.Close(); err == nil {
 			err = closeErr
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read store: %w", err)
+			return fmt.Errorf("read store: %w", err)
 		}
 	}
-	return &s.survey, nil
+	return nil
 }
 
 // visit surveys the series of one selector.
-func (s *surveyor) visit(ctx context.Context, sel selector) error {
-	histories := map[metric.Object]*history{}
-	set := s.querier.Select(ctx, false, nil, sel.matchers...)
+func (s *surveyor) visit(set storage.SeriesSet, selector int) error {
+	sel := s.selectors[selector]
 	for set.Next() {
 		series := set.At()
+		l := series.Labels()
+		if !s.wanted(l) {
+			continue
+		}
 		s.read(series)
 		if len(s.scratch) == 0 {
 			continue
 		}
-		from := metric.Object{Namespace: series.Labels().Get(namespaceLabel), Name: series.Labels().Get(podLabel)}
-		s.note(series.Labels(), from, sel)
-		if sel.events {
-			h := histories[from]
-			if h == nil {
-				h = &history{}
-				histories[from] = h
-			}
-			h.add(s.scratch)
+		p := s.pod(l)
+		newest := s.scratch[len(s.scratch)-1].t
+		p.subject.newest = max(p.subject.newest, newest)
+		if s.rule.External {
+			s.sources = append(s.sources, source{labels: l, newest: newest})
 		}
-	}
-	if len(histories) > 0 {
-		all := make([]history, 0, len(histories))
-		for _, h := range histories {
-			all = append(all, *h)
+		if sel.ranged {
+			s.note(p, sel.name)
 		}
-		s.counters = append(s.counters, all)
+		if sel.events && s.counting {
+			s.count(p, selector)
+		}
 	}
 	return set.Err()
+}
+
+func (s *surveyor) wanted(l labels.Labels) bool {
+	if s.asked == nil {
+		return true
+	}
+	_, ok := s.asked[l.Get(s.rule.ObjectLabel)]
+	return ok
 }
 
 // read puts the samples of a series since its last staleness marker into scratch.
@@ -141,51 +169,52 @@ func (s *surveyor) read(series storage.Series) {
 	}
 }
 
-// note enters the series in scratch into the survey.
-func (s *surveyor) note(l labels.Labels, from metric.Object, sel selector) {
-	newest := s.scratch[len(s.scratch)-1].t
-	object := s.object(l)
+// pod finds or makes the pod that a series is of, and its subject.
+func (s *surveyor) pod(l labels.Labels) *pod {
+	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
+	if s.rule.ObjectLabel == nodeLabel {
+		key.node = l.Get(nodeLabel)
+	}
+	if p := s.pods[key]; p != nil {
+		return p
+	}
+	object := metric.Object{}
+	if !s.rule.External {
+		object = objectOf(s.rule, l)
+	}
 	sub := s.subjects[object]
 	if sub == nil {
-		sub = &subject{pods: map[metric.Object]*pod{}}
+		sub = &subject{group: -1}
 		s.subjects[object] = sub
 	}
-	sub.newest = max(sub.newest, newest)
-	if s.rule.External {
-		s.sources = append(s.sources, source{labels: l, newest: newest})
-	}
-	if !sel.ranged {
-		return
-	}
-	p := sub.pods[from]
-	if p == nil {
-		p = &pod{}
-		sub.pods[from] = p
-	}
-	p.note(sel.name, s.scratch)
+	p := &pod{subject: sub}
+	sub.pods = append(sub.pods, p)
+	s.pods[key] = p
+	return p
 }
 
-// object is the object that a series belongs to.
-func (s *surveyor) object(l labels.Labels) metric.Object {
-	if s.rule.External {
-		return metric.Object{}
-	}
-	return objectOf(s.rule, l)
-}
-
-// note takes the samples as the track of a metric name, if they tell more than the one there: more recent
-// samples, or as recent ones for longer. A series that begins late in a pod that is watched for long, such as
-// the first error's, therefore does not make the pod a young one.
-func (p *pod) note(name string, samples []sample) {
+// note takes the samples in scratch as the track of a metric name, if they tell more than the one there: more
+// recent samples, or as recent ones for longer. A series that begins late in a pod that is watched for long, such
+// as that of the first error, therefore does not make the pod a young one.
+func (s *surveyor) note(p *pod, name string) {
 	for i := range p.tracks {
 		if p.tracks[i].name == name {
-			if t := &p.tracks[i].track; t.lessThan(samples) {
-				*t = appendTimes((*t)[:0], samples)
+			if p.tracks[i].track.lessThan(s.scratch) {
+				p.tracks[i].track = s.track()
 			}
 			return
 		}
 	}
-	p.tracks = append(p.tracks, namedTrack{name: name, track: appendTimes(make(track, 0, len(samples)), samples)})
+	p.tracks = append(p.tracks, namedTrack{name: name, track: s.track()})
+}
+
+// track is the times in scratch.
+func (s *surveyor) track() track {
+	t := s.times.take(len(s.scratch))
+	for _, sm := range s.scratch {
+		t = append(t, sm.t)
+	}
+	return t
 }
 
 func (t track) lessThan(samples []sample) bool {
@@ -196,11 +225,31 @@ func (t track) lessThan(samples []sample) bool {
 	return t[0] > samples[0].t
 }
 
-func appendTimes(t track, samples []sample) track {
-	for _, s := range samples {
-		t = append(t, s.t)
+// count adds the increments in scratch to the history of a selector.
+func (s *surveyor) count(p *pod, selector int) {
+	if p.histories == nil {
+		p.histories = make([]history, len(s.selectors))
 	}
-	return t
+	h := &p.histories[selector]
+	if *h == nil {
+		*h = s.counts.take(len(s.scratch))
+	}
+	h.add(s.scratch)
+}
+
+// counters are the histories of all pods, for each selector whose series count events and that has any.
+func (s *survey) counters() (counters [][]history) {
+	for _, p := range s.pods {
+		for i, h := range p.histories {
+			for len(counters) <= i {
+				counters = append(counters, nil)
+			}
+			if h != nil {
+				counters[i] = append(counters[i], h)
+			}
+		}
+	}
+	return slices.DeleteFunc(counters, func(pods []history) bool { return len(pods) == 0 })
 }
 
 // track is the shortest of the pod's tracks: a range may not reach beyond it, or a family that is demanded
@@ -215,13 +264,25 @@ func (p *pod) track() track {
 	return shortest
 }
 
-// tracks are those of the subject's pods.
-func (s *subject) tracks() []track {
-	var all []track
+// tracks appends those of the subject's pods to dst.
+func (s *subject) tracks(dst []track) []track {
 	for _, p := range s.pods {
 		if t := p.track(); t != nil {
-			all = append(all, t)
+			dst = append(dst, t)
 		}
 	}
-	return all
+	return dst
+}
+
+// arena hands out slices of a few large ones: a survey makes thousands, and drops them together.
+type arena[T any] struct{ free []T }
+
+// take returns an empty slice for n elements.
+func (a *arena[T]) take(n int) []T {
+	if n > len(a.free) {
+		a.free = make([]T, max(n, 1024))
+	}
+	taken := a.free[:0:n]
+	a.free = a.free[n:]
+	return taken
 }

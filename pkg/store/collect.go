@@ -10,7 +10,7 @@ const collectBatch = 1000
 
 // Collect drops the series whose newest sample is older than the retention, and gives their memory back.
 func (s *Store) Collect(now time.Time) {
-	cutoff := now.UnixMilli() - s.retention
+	cutoff := now.UnixMilli() - s.retention.Load()
 	idle := s.idle(cutoff)
 	for len(idle) > 0 {
 		n := min(collectBatch, len(idle))

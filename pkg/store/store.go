@@ -41,8 +41,8 @@ type Stats struct {
 
 // Store holds the newest samples of many series. All methods may be called concurrently.
 type Store struct {
-	retention int64 // milliseconds
-	maxSeries int
+	retention atomic.Int64 // milliseconds
+	maxSeries atomic.Int64
 	metrics   instruments
 	samples   atomic.Int64
 
@@ -61,18 +61,23 @@ var _ storage.Queryable = (*Store)(nil)
 
 // New returns an empty store. It starts nothing: see Run.
 func New(opts Options) *Store {
-	if opts.Retention <= 0 {
-		opts.Retention = 90 * time.Second
-	}
-	if opts.MaxSeries <= 0 {
-		opts.MaxSeries = 200_000
-	}
-	s := &Store{
-		retention: opts.Retention.Milliseconds(), maxSeries: opts.MaxSeries,
-		index: index{}, hashed: map[uint64]*series{},
-	}
+	s := &Store{index: index{}, hashed: map[uint64]*series{}}
+	s.Reconfigure(opts.Retention, opts.MaxSeries)
 	s.metrics = newInstruments(s, opts.Registerer)
 	return s
+}
+
+// Reconfigure changes the bounds, with the same meaning as in Options. What the store holds beyond a lower one
+// stays until its time has come.
+func (s *Store) Reconfigure(retention time.Duration, maxSeries int) {
+	if retention <= 0 {
+		retention = 90 * time.Second
+	}
+	if maxSeries <= 0 {
+		maxSeries = 200_000
+	}
+	s.retention.Store(retention.Milliseconds())
+	s.maxSeries.Store(int64(maxSeries))
 }
 
 // Append adds a sample, t in milliseconds, to the series of reference ref, or of labels lset where ref is 0 or
@@ -104,7 +109,7 @@ func (s *Store) appendTo(target *series, t int64, v float64) (bool, error) {
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.append(t, v, t-s.retention)
+	grown, ok := target.append(t, v, t-s.retention.Load())
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
@@ -141,7 +146,7 @@ func (s *Store) obtain(lset labels.Labels) *series {
 			return found
 		}
 	}
-	if s.count >= s.maxSeries {
+	if int64(s.count) >= s.maxSeries.Load() {
 		return nil
 	}
 	made := &series{labels: lset.Copy(), next: s.hashed[hash]}
@@ -176,14 +181,14 @@ func (s *Store) Stats() Stats {
 
 // Run calls Collect several times per retention until ctx ends, and returns nil then.
 func (s *Store) Run(ctx context.Context) error {
-	// An idle series stays for a quarter of the retention longer than it must.
-	ticker := time.NewTicker(time.Duration(s.retention) * time.Millisecond / 4)
-	defer ticker.Stop()
 	for {
+		// An idle series stays for up to a quarter of the retention longer than it must.
+		pause := time.NewTimer(time.Duration(s.retention.Load()) * time.Millisecond / 4)
 		select {
 		case <-ctx.Done():
+			pause.Stop()
 			return nil
-		case now := <-ticker.C:
+		case now := <-pause.C:
 			s.Collect(now)
 		}
 	}

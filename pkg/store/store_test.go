@@ -162,6 +162,23 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+func TestReconfigure(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Retention: time.Minute, MaxSeries: 1})
+	mustAppend(t, s, 0, counter("a"), 0, 1)
+	s.Reconfigure(2*time.Minute, 2)
+	s.Collect(time.UnixMilli(110_000))
+	mustAppend(t, s, 0, counter("b"), 110_000, 1)
+	if n := s.Stats().Series; n != 2 {
+		t.Errorf("%d series under the wider bounds, want 2", n)
+	}
+	s.Reconfigure(time.Minute, 1)
+	s.Collect(time.UnixMilli(110_000))
+	if n := s.Stats().Series; n != 1 {
+		t.Errorf("%d series under the narrower bounds, want 1", n)
+	}
+}
+
 func TestStaleReference(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute})
