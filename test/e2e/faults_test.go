@@ -213,9 +213,8 @@ func configuration(t *testing.T) string {
 }
 
 // configure puts text into the adapter's ConfigMap and makes the kubelet look at once.
-func configure(t *testing.T, text string) {
+func configure(ctx context.Context, t *testing.T, text string) {
 	t.Helper()
-	ctx := t.Context()
 	maps := s.Client.CoreV1().ConfigMaps(stack.AdapterNamespace)
 	m, err := maps.Get(ctx, "tachometer-adapter-config", metav1.GetOptions{})
 	if err != nil {
@@ -225,14 +224,9 @@ func configure(t *testing.T, text string) {
 	if _, err := maps.Update(ctx, m, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	nudge(t)
-}
-
-// nudge changes an annotation of the adapter pods, upon which the kubelet refreshes their volumes.
-func nudge(t *testing.T) {
-	t.Helper()
+	// A changed annotation makes the kubelet refresh a pod's volumes.
 	stamp := fmt.Sprintf("test/nudge=%d", time.Now().UnixNano())
-	if _, err := s.Kubectl(t.Context(), "-n", stack.AdapterNamespace, "annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=tachometer-adapter", stamp); err != nil {
+	if _, err := s.Kubectl(ctx, "-n", stack.AdapterNamespace, "annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=tachometer-adapter", stamp); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -240,7 +234,7 @@ func nudge(t *testing.T) {
 // goodConfiguration adds a rule, which is served without a restart.
 func goodConfiguration(t *testing.T) {
 	t.Helper()
-	configure(t, configuration(t)+`
+	configure(t.Context(), t, configuration(t)+`
 - metric: added_requests
   resource: pods
   query: sum by (namespace, pod) (rate(http_requests_total[$window]))
@@ -260,20 +254,33 @@ func goodConfiguration(t *testing.T) {
 	}
 }
 
-// badConfiguration breaks the file: the last good one stays in force, and readiness says what is wrong.
+// badConfiguration breaks the file: the last good one stays in force, and log and health say what is wrong.
 func badConfiguration(t *testing.T) {
 	t.Helper()
-	configure(t, configuration(t)+"\n- metrik: typo\n")
-	t.Cleanup(func() { configure(t, configuration(t)) })
-	err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error {
-		out, err := s.Kubectl(ctx, "-n", stack.AdapterNamespace, "logs", "-l", "app.kubernetes.io/name=tachometer-adapter", "--tail=50")
-		if err == nil && !strings.Contains(out, "metrik") {
-			err = fmt.Errorf("no log line names the unknown key: %s", out)
+	configure(t.Context(), t, configuration(t)+"\n- metrik: typo\n")
+	t.Cleanup(func() { configure(context.Background(), t, configuration(t)) })
+	pods, err := adapters(t.Context())
+	if err != nil || len(pods) == 0 {
+		t.Fatalf("%d adapter pods: %v", len(pods), err)
+	}
+	pod := pods[0].Name
+	health := fmt.Sprintf("/api/v1/namespaces/%s/pods/https:%s:6443/proxy/readyz?verbose", stack.AdapterNamespace, pod)
+	for what, read := range map[string]func(context.Context) (string, error){
+		"log": func(ctx context.Context) (string, error) {
+			return s.Kubectl(ctx, "-n", stack.AdapterNamespace, "logs", pod)
+		},
+		"/readyz": func(ctx context.Context) (string, error) { out, err := s.Get(ctx, health); return string(out), err },
+	} {
+		err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error {
+			out, err := read(ctx)
+			if err == nil && !strings.Contains(out, "metrik") {
+				err = fmt.Errorf("%s does not name the unknown key: %s", what, out)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
 	}
 	if _, err := answer(t.Context(), stack.PodsMetric("added_requests")); err != nil {
 		t.Errorf("the rule of the last good configuration: %v", err)

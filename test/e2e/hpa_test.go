@@ -137,7 +137,7 @@ func TestNewHPA(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := s.Kubectl(context.Background(), "delete", "--wait=false", "-k", s.Root+"/"+dir); err != nil {
+		if _, err := s.Kubectl(context.Background(), "delete", "-k", s.Root+"/"+dir); err != nil {
 			t.Error(err)
 		}
 	})

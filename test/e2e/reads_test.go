@@ -87,9 +87,12 @@ func externalValues(data []byte) ([]value, error) {
 // agree with what was sent within 5 %.
 func TestReads(t *testing.T) {
 	needNode(t)
-	const rate = 60
+	const rate = low
 	send(t, rate)
 	ctx := t.Context()
+	if err := stack.Wait(ctx, 90*time.Second, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
+		t.Fatal(err)
+	}
 	const namespaced = "/namespaces/" + stack.SampleNamespace
 	selector := "?labelSelector=app.kubernetes.io%2Fname%3Dsample"
 	pods, err := s.ReadyPods(ctx)

@@ -72,20 +72,24 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// Wait polls done until it returns nil, or returns its last error when the time is over.
+// Wait polls done until it returns nil, or returns the last error from before the time was over.
 func Wait(ctx context.Context, atMost time.Duration, done func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		err := done(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // what ended with the time says nothing of the cause
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %v: %w", atMost, err)
+			return fmt.Errorf("after %v: %w", atMost, last)
 		case <-tick.C:
 		}
 	}
