@@ -35,7 +35,7 @@ func run(m *testing.M) int {
 	}
 	ctx := context.Background()
 	var err error
-	s, err = stack.Up(ctx, stack.Options{Name: "e2e", Log: os.Stderr})
+	s, err = stack.Up(ctx, stack.Options{Name: "e2e", Keep: os.Getenv("KEEP") == "1", Log: os.Stderr})
 	if errors.Is(err, cluster.ErrNoNode) {
 		why = err
 		fmt.Fprintf(os.Stderr, "SKIPPED: the end-to-end suite: %v\n", err)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,11 +44,12 @@ func answer(ctx context.Context, path string) ([]value, error) {
 	if strings.Contains(path, "external.metrics") {
 		return externalValues(data)
 	}
-	// v1beta1 has the same items under other names for the metric.
+	// v1beta1 has the same items, with other names for the metric and the window.
 	var list struct {
 		Items []struct {
 			custom.MetricValue
 			MetricName string `json:"metricName"`
+			Window     *int64 `json:"window"`
 		}
 	}
 	if err := json.Unmarshal(data, &list); err != nil {
@@ -56,8 +58,8 @@ func answer(ctx context.Context, path string) ([]value, error) {
 	var values []value
 	for _, item := range list.Items {
 		v := value{Name: item.DescribedObject.Name, Value: item.Value.AsApproximateFloat64(), Stamp: item.Timestamp.Time}
-		if item.WindowSeconds != nil {
-			v.Window = time.Duration(*item.WindowSeconds) * time.Second
+		if w := cmp.Or(item.WindowSeconds, item.Window); w != nil {
+			v.Window = time.Duration(*w) * time.Second
 		}
 		if item.MetricName == "" && item.Metric.Name == "" {
 			return nil, fmt.Errorf("no metric name in the answer of %s", path)
@@ -180,9 +182,13 @@ func TestRefusals(t *testing.T) {
 			if got := status.Status().Code; got != tc.code {
 				t.Errorf("status %d, want %d: %s", got, tc.code, status.Status().Message)
 			}
+			shown, err := s.Kubectl(t.Context(), "get", "--raw", tc.path)
+			if err == nil {
+				t.Errorf("kubectl get --raw succeeds: %s", shown)
+			}
 			for _, want := range tc.want {
-				if !strings.Contains(status.Status().Message, want) {
-					t.Errorf("message %q lacks %q", status.Status().Message, want)
+				if !strings.Contains(shown, want) {
+					t.Errorf("kubectl shows %q, which lacks %q", shown, want)
 				}
 			}
 		})

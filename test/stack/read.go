@@ -18,7 +18,11 @@ const CustomMetrics = "/apis/custom.metrics.k8s.io/v1beta2"
 
 // Get is `kubectl get --raw`: the API server's answer to one path, which may carry a query.
 func (s *Stack) Get(ctx context.Context, path string) ([]byte, error) {
-	return s.Client.Discovery().RESTClient().Get().RequestURI(path).DoRaw(ctx)
+	result := s.Client.Discovery().RESTClient().Get().RequestURI(path).Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err // unlike that of Raw, it has the server's own words
+	}
+	return result.Raw()
 }
 
 // Custom reads a path of custom.metrics.k8s.io and parses the answer.

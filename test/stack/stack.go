@@ -105,7 +105,7 @@ func on(kubeconfig string, log io.Writer) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = 200, 400 // one observer, many objects
+	config.QPS = -1 // one observer that must not wait: it measures
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)

@@ -1,0 +1,242 @@
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"tachometer/test/stack"
+)
+
+// interval is between two scrapes: shorter than the default, as the tests have no time.
+const interval = 500 * time.Millisecond
+
+// memoryLimit is the GOMEMLIMIT that the manifests set.
+const memoryLimit = "460MiB"
+
+// config has no rules: the built-in ones apply. A value may be as old as it is by default, so that a machine that is
+// busy with other things does not decide the tests.
+const config = `apiVersion: tachometer/v1alpha1
+kind: AdapterConfig
+scrape: {interval: 500ms}
+maxAge: 10s
+`
+
+// adapter is cmd/adapter as a process, with the rights of its shipped ServiceAccount.
+type adapter struct {
+	program, config, kubeconfig, log string
+
+	port    int
+	process *exec.Cmd
+	reader  *http.Client // goes to the adapter itself, as a user that may view everything
+}
+
+// newAdapter builds the program and writes its files.
+func newAdapter(ctx context.Context, dir string, port int) (*adapter, error) {
+	a := &adapter{
+		program: filepath.Join(dir, "adapter"), config: filepath.Join(dir, "config.yaml"),
+		kubeconfig: filepath.Join(dir, "kubeconfig"), log: filepath.Join(dir, "adapter.log"), port: port,
+	}
+	root, err := stack.Root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-o", a.program, "./cmd/adapter")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the adapter: %w: %s", err, out)
+	}
+	if err := os.WriteFile(a.config, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	return a, a.writeKubeconfig(ctx)
+}
+
+// writeKubeconfig writes one with a token of the shipped ServiceAccount, which an hour's tests outlive by far.
+func (a *adapter) writeKubeconfig(ctx context.Context) error {
+	token, err := shared.Kubectl(ctx, "-n", stack.AdapterNamespace, "create", "token", "tachometer-adapter", "--duration=1h")
+	if err != nil {
+		return err
+	}
+	ca, err := os.ReadFile(shared.CA())
+	if err != nil {
+		return err
+	}
+	const format = `apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %s}}]
+users: [{name: u, user: {token: %q}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+`
+	text := fmt.Sprintf(format, shared.Server(), base64.StdEncoding.EncodeToString(ca), strings.TrimSpace(string(token)))
+	return os.WriteFile(a.kubeconfig, []byte(text), 0o600)
+}
+
+// start starts the process; it may not be ready when start returns.
+func (a *adapter) start() error {
+	log, err := os.OpenFile(a.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	a.process = exec.Command(a.program, "--config="+a.config, "--kubeconfig="+a.kubeconfig, "--secure-port="+strconv.Itoa(a.port),
+		"--shutdown-delay-duration=100ms", "--logging-format=text")
+	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+memoryLimit)
+	a.process.Stdout, a.process.Stderr = log, log
+	a.process.SysProcAttr = attributes()
+	if err := a.process.Start(); err != nil {
+		return fmt.Errorf("start the adapter: %w", err)
+	}
+	return nil
+}
+
+// stop tells the process to end and waits until it has, with code 0.
+func (a *adapter) stop() error {
+	if a.process == nil {
+		return nil
+	}
+	process := a.process
+	a.process = nil
+	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop the adapter: %w", err)
+	}
+	kill := time.AfterFunc(20*time.Second, func() { _ = process.Process.Kill() })
+	defer kill.Stop()
+	if err := process.Wait(); err != nil {
+		return fmt.Errorf("the adapter, told to stop: %w", err)
+	}
+	return nil
+}
+
+// await returns when the adapter is ready and its APIServices are available.
+func (a *adapter) await(ctx context.Context) error {
+	if err := poll(ctx, time.Minute, a.connect); err != nil {
+		return err
+	}
+	if err := poll(ctx, time.Minute, a.ready); err != nil {
+		return fmt.Errorf("wait for the adapter to be ready: %w", err)
+	}
+	_, err := shared.Kubectl(ctx, "wait", "--for=condition=Available", "--timeout=60s",
+		"apiservice/v1beta1.custom.metrics.k8s.io", "apiservice/v1beta2.custom.metrics.k8s.io", "apiservice/v1beta1.external.metrics.k8s.io")
+	return err
+}
+
+func (a *adapter) ready(ctx context.Context) error {
+	_, err := a.get(ctx, "/readyz")
+	return err
+}
+
+// connect makes the client for direct reads: it verifies the adapter as kube-apiserver does, by the caBundle that the
+// adapter wrote, and is a user with the shipped rights to view metrics and self-metrics.
+func (a *adapter) connect(ctx context.Context) error {
+	if a.reader != nil {
+		return nil
+	}
+	bundle, err := caBundle(ctx, "v1beta2.custom.metrics.k8s.io")
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(bundle) {
+		return fmt.Errorf("no certificate in the caBundle of %d bytes", len(bundle))
+	}
+	kubeconfig, err := shared.AddUser("viewer")
+	if err != nil {
+		return err
+	}
+	who, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(who.CertData, who.KeyData)
+	if err != nil {
+		return err
+	}
+	for _, role := range []string{"view", "tachometer-self-metrics-reader"} {
+		if _, err := shared.Kubectl(ctx, "create", "clusterrolebinding", "viewer-"+role, "--clusterrole="+role, "--user=viewer"); err != nil {
+			return err
+		}
+	}
+	a.reader = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		RootCAs: pool, ServerName: "tachometer-adapter." + stack.AdapterNamespace + ".svc", Certificates: []tls.Certificate{pair},
+	}}}
+	return nil
+}
+
+// get reads from the adapter itself, not through kube-apiserver.
+func (a *adapter) get(ctx context.Context, path string) ([]byte, error) {
+	url := "https://" + net.JoinHostPort(shared.HostIP(), strconv.Itoa(a.port)) + path
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := a.reader.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", path, response.Status, body)
+	}
+	return body, err
+}
+
+// counted is a counter or gauge of the self-metrics, its labels given as name, value pairs.
+func (a *adapter) counted(ctx context.Context, name string, pairs ...string) (float64, error) {
+	page, err := a.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(string(page)))
+	if err != nil {
+		return 0, fmt.Errorf("parse self-metrics: %w", err)
+	}
+	for _, m := range families[name].GetMetric() {
+		found := 0
+		for _, label := range m.GetLabel() {
+			for i := 0; i < len(pairs); i += 2 {
+				if label.GetName() == pairs[i] && label.GetValue() == pairs[i+1] {
+					found++
+				}
+			}
+		}
+		if 2*found == len(pairs) {
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue(), nil
+		}
+	}
+	return 0, fmt.Errorf("no self-metric %s%v", name, pairs)
+}
+
+// resident is the most memory that the process had resident at one time, in bytes.
+func (a *adapter) resident() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.process.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(string(status), "\nVmHWM:")
+	if !found {
+		return 0, fmt.Errorf("no VmHWM in %s", status)
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	kib, err := strconv.ParseInt(strings.Fields(line)[0], 10, 64)
+	return kib << 10, err
+}

@@ -1,0 +1,231 @@
+// Package integration shows what the adapter does with a real kube-apiserver and a real HPA controller where no node is
+// needed: pods are objects whose status the tests write, and their pages come from this process.
+package integration
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"tachometer/test/cluster"
+	"tachometer/test/stack"
+)
+
+// The cluster and the adapter that all tests share. They are nil where none can run, for the reason why.
+var (
+	shared *cluster.Cluster
+	client kubernetes.Interface
+	tacho  *adapter
+	why    error
+)
+
+// hpaPeriod is the HPA controller's: no time is claimed here, so it need not be the real 15 s.
+const hpaPeriod = time.Second
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m)) //nolint:forbidigo // TestMain has no other way to return the code
+}
+
+func run(m *testing.M) int {
+	if why = possible(); why != nil {
+		fmt.Fprintf(os.Stderr, "SKIPPED: the integration tests: %v\n", why)
+		return m.Run()
+	}
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "tachometer-integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	code := 1
+	if err := up(ctx, dir); err != nil {
+		fmt.Fprintf(os.Stderr, "start: %v\n", err)
+		dump()
+	} else if code = m.Run(); code != 0 {
+		dump()
+	}
+	if err := down(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "end: %v\n", err)
+		return 1
+	}
+	return code
+}
+
+// possible tells what is missing for the tests to run here.
+func possible() error {
+	if testing.Short() {
+		return errors.New("-short")
+	}
+	probe, err := net.Listen("tcp", net.JoinHostPort(podIP(1), "0"))
+	if err != nil {
+		return fmt.Errorf("need loopback addresses besides 127.0.0.1, as Linux has them, for the pods: %w", err)
+	}
+	return probe.Close()
+}
+
+// need skips t where there is no cluster.
+func need(t *testing.T) {
+	t.Helper()
+	if why != nil {
+		t.Skipf("SKIPPED: %v", why)
+	}
+}
+
+// up starts the cluster, installs what is shipped for the adapter, and starts the adapter.
+func up(ctx context.Context, dir string) error {
+	var err error
+	if shared, err = cluster.Start(ctx, cluster.Options{HPASyncPeriod: hpaPeriod, Log: os.Stderr}); err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = 200, 400 // many tests, one client
+	if client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	port, err := freePort(shared.HostIP())
+	if err != nil {
+		return err
+	}
+	if err := install(ctx, port); err != nil {
+		return fmt.Errorf("install the adapter: %w", err)
+	}
+	if tacho, err = newAdapter(ctx, dir, port); err != nil {
+		return err
+	}
+	if err := tacho.start(); err != nil {
+		return err
+	}
+	return tacho.await(ctx)
+}
+
+func down(ctx context.Context) error {
+	var errs []error
+	if tacho != nil {
+		errs = append(errs, tacho.stop())
+	}
+	if shared != nil {
+		errs = append(errs, shared.Down(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// install applies the manifests as shipped, but for the pods of the adapter: its Service leads to a process on port.
+func install(ctx context.Context, port int) error {
+	root, err := stack.Root(ctx)
+	if err != nil {
+		return err
+	}
+	read := func(name string) string {
+		data, readErr := os.ReadFile(filepath.Join(root, "manifests", "adapter", name))
+		err = errors.Join(err, readErr)
+		return string(data)
+	}
+	namespace, rights, secret, services := read("namespace.yaml"), read("rbac.yaml"), read("certificate.yaml"), read("apiservices.yaml")
+	if err != nil {
+		return err
+	}
+	if err := shared.Apply(ctx, strings.Join([]string{namespace, rights, secret}, "\n---\n")); err != nil {
+		return err
+	}
+	seen, err := shared.Expose(ctx, stack.AdapterNamespace, "tachometer-adapter", port)
+	if err != nil {
+		return err
+	}
+	return shared.Apply(ctx, strings.ReplaceAll(services, "port: 443", fmt.Sprintf("port: %d", seen)))
+}
+
+func freePort(host string) (int, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// dump prints what a person would look at first.
+func dump() {
+	if shared == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out, err := shared.Kubectl(ctx, "get", "pods,hpa,apiservices", "-A", "-o", "wide")
+	fmt.Fprintf(os.Stderr, "--- cluster (%v)\n%s\n", err, out)
+	if tacho == nil {
+		return
+	}
+	log, err := os.ReadFile(tacho.log)
+	fmt.Fprintf(os.Stderr, "--- adapter (%v)\n%s\n", err, log[max(0, len(log)-20_000):])
+}
+
+// adminConfig is the administrator's way to the API server.
+func adminConfig(t *testing.T) *rest.Config {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// newNamespace is one for the test alone, that is usable: it has its ServiceAccount.
+func newNamespace(t *testing.T) string {
+	t.Helper()
+	ctx := t.Context()
+	made, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		_, err := client.CoreV1().ServiceAccounts(made.Name).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+	return made.Name
+}
+
+// eventually polls check until it returns nil.
+func eventually(t *testing.T, atMost time.Duration, check func(context.Context) error) {
+	t.Helper()
+	if err := poll(t.Context(), atMost, check); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// poll asks every 50 ms until check returns nil; after atMost it returns what check said last.
+func poll(ctx context.Context, atMost time.Duration, check func(context.Context) error) error {
+	over := time.After(atMost)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over:
+			return fmt.Errorf("after %v: %w", atMost, err)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+)
+
+// caBundle is what the APIService of that name has.
+func caBundle(ctx context.Context, name string) ([]byte, error) {
+	out, err := shared.Kubectl(ctx, "get", "apiservice", name, "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var service struct {
+		Spec struct {
+			CABundle              []byte
+			InsecureSkipTLSVerify bool
+		}
+	}
+	if err := json.Unmarshal(out, &service); err != nil {
+		return nil, fmt.Errorf("parse APIService %s: %w", name, err)
+	}
+	if service.Spec.InsecureSkipTLSVerify {
+		return nil, fmt.Errorf("APIService %s has insecureSkipTLSVerify", name)
+	}
+	if len(service.Spec.CABundle) == 0 {
+		return nil, fmt.Errorf("APIService %s has no caBundle yet", name)
+	}
+	return service.Spec.CABundle, nil
+}
+
+// TestBundleRestored overwrites a caBundle that the adapter wrote.
+func TestBundleRestored(t *testing.T) {
+	need(t)
+	t.Parallel()
+	const name = "v1beta1.external.metrics.k8s.io" // what no other test reads
+	before, err := caBundle(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := `{"spec":{"caBundle":"bm90aGluZw=="}}`
+	if _, err := shared.Kubectl(t.Context(), "patch", "apiservice", name, "--type=merge", "-p", other); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, func(ctx context.Context) error {
+		now, err := caBundle(ctx, name)
+		if err == nil && !bytes.Equal(now, before) {
+			err = fmt.Errorf("the caBundle is %q", now)
+		}
+		return err
+	})
+	eventually(t, 30*time.Second, func(ctx context.Context) error { // kube-apiserver follows
+		_, err := raw(ctx, "/apis/external.metrics.k8s.io/v1beta1")
+		return err
+	})
+}
+
+// TestDiscoveryDocuments reads the lists of what the aggregated APIs have. No other test changes the demand meanwhile,
+// as it does not run in parallel.
+func TestDiscoveryDocuments(t *testing.T) {
+	need(t)
+	for _, version := range []string{"v1beta1", "v1beta2"} {
+		path := "/apis/custom.metrics.k8s.io/" + version
+		first, err := raw(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list metav1.APIResourceList
+		if err := json.Unmarshal(first, &list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list.APIResources) == 0 {
+			t.Errorf("%s is empty", path)
+		}
+		for range 20 {
+			again, err := raw(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(first, again) {
+				t.Fatalf("%s: %s, then %s", path, first, again)
+			}
+		}
+	}
+}
+
+// TestRights reads as users with and without the right that the manifests give to whoever may view a namespace.
+func TestRights(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newPod(t, namespace, "web", nil, newCounter(1000))
+	path := podsPath(namespace, requests, "", "")
+	read := func(kubeconfig string) error {
+		config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			return err
+		}
+		as, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			return err
+		}
+		_, err = as.Discovery().RESTClient().Get().RequestURI(path).DoRaw(t.Context())
+		return err
+	}
+	nobody, err := shared.AddUser("nobody", "nobodies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := refused(read(nobody), http.StatusForbidden, "nobody", "custom.metrics.k8s.io"); err != nil {
+		t.Error(err)
+	}
+	someone, err := shared.AddUser("someone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "create", "rolebinding", "someone", "--clusterrole=view", "--user=someone"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func(context.Context) error { return read(someone) })
+	path = podsPath("default", requests, "", "")
+	if err := refused(read(someone), http.StatusForbidden, "someone"); err != nil {
+		t.Errorf("in another namespace: %v", err)
+	}
+}
