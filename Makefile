@@ -3,10 +3,10 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tachometer/pkg/version.version=$(VERSION)
 GOLANGCI := go tool -modfile=test/tools/go.mod golangci-lint
-CLUSTER := go -C test/cluster run ./cmd/cluster
-# Packages whose tests start a cluster; they run after the others, one at a time, so that neither disturbs the other's timing.
-CLUSTER_TESTS := ./test/image/... ./test/e2e/...
-UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/e2e%,$(shell go list ./...))
+CLUSTER := go run tachometer/test/cluster/cmd/cluster
+# Packages that start a cluster or build images: they run after the others, one at a time, so that none disturbs another's timing.
+CLUSTER_TESTS := ./test/image/... ./test/integration/... ./test/e2e/...
+UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/integration% tachometer/test/e2e%,$(shell go list ./...))
 
 .DEFAULT_GOAL := help
 .PHONY: help build test unit cluster-test e2e lint verify update bench demo demo-down images deps clean
@@ -25,8 +25,8 @@ unit: deps ## tests that need no cluster, with the race detector
 cluster-test: deps ## tests of the local Kubernetes itself
 	go -C test/cluster test -race -timeout 30m ./...
 
-e2e: deps ## image and end-to-end tests on a real Kubernetes
-	go test -race -p 1 -timeout 40m $(CLUSTER_TESTS)
+e2e: deps ## images, integration and end-to-end tests on a real Kubernetes
+	go test -race -p 1 -timeout 30m $(CLUSTER_TESTS)
 
 lint: ## golangci-lint, pinned in test/tools/go.mod
 	$(GOLANGCI) run ./...
@@ -48,8 +48,8 @@ demo-down: ## end what `KEEP=1 make demo` left
 	go run ./test/demo -down
 
 images: deps ## build the container images into out/
-	$(CLUSTER) build-image --context ../.. --target adapter --tag tachometer/adapter:dev --output ../../out/adapter.tar
-	$(CLUSTER) build-image --context ../.. --target sample --tag tachometer/sample:dev --output ../../out/sample.tar
+	$(CLUSTER) build-image --context . --target adapter --tag tachometer/adapter:dev --output out/adapter.tar
+	$(CLUSTER) build-image --context . --target sample --tag tachometer/sample:dev --output out/sample.tar
 
 deps: ## install what the tests run for real (Debian, root), or say what is missing
 	@test/deps.sh

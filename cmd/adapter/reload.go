@@ -46,12 +46,11 @@ func readConfig(path string) (*configuration, error) {
 type reloader struct {
 	path  string
 	start *configuration
-	apply func(ctx context.Context, old, new *configuration)
+	apply func(next *configuration)
 
 	metrics *reloadMetrics
 
 	mu      sync.Mutex // guards what follows
-	current *configuration
 	since   time.Time
 	refused error
 	at      time.Time // when refused was read
@@ -59,7 +58,7 @@ type reloader struct {
 
 // newReloader returns a reloader of the file at path, which may be empty; apply has been given start before.
 func newReloader(path string, start *configuration, r prometheus.Registerer) *reloader {
-	return &reloader{path: path, start: start, current: start, metrics: newReloadMetrics(r)}
+	return &reloader{path: path, start: start, metrics: newReloadMetrics(r)}
 }
 
 // Run follows the file until ctx ends.
@@ -89,8 +88,8 @@ func (r *reloader) take(ctx context.Context, next *configuration, err error, now
 		log.Error(err, "Configuration refused, the last good one stays in force")
 		return
 	}
-	r.apply(ctx, r.current, next)
-	r.current, r.since = next, now
+	r.apply(next)
+	r.since = now
 	r.metrics.inForce(now)
 	log.Info("Configuration in force", "rules", len(next.config.Rules))
 }

@@ -37,7 +37,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	r := newReloader(path, start, registry)
 	applied := make(chan time.Duration, 10)
-	r.apply = func(_ context.Context, _, next *configuration) { applied <- next.config.Scrape.Interval }
+	r.apply = func(next *configuration) { applied <- next.config.Scrape.Interval }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	aggregator "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
 
 	"tachometer/pkg/apiserver"
@@ -140,17 +138,14 @@ func (a *adapter) obey(set *rule.Set) {
 }
 
 // reconfigure puts next in force while the adapter runs.
-func (a *adapter) reconfigure(ctx context.Context, old, next *configuration) {
-	// First the engine and the loops: a rule must not be answered with another interval than its samples have.
-	a.scraper.Reconfigure(scrapeOptions(next.config))
-	a.engine.Reconfigure(next.config.Scrape.Interval, next.config.MaxWindow)
+func (a *adapter) reconfigure(next *configuration) {
+	cfg := next.config
+	// From the samples to those who read them: a rule must not be answered with another interval, or over a longer
+	// window, than there are samples for.
+	a.store.Reconfigure(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), cfg.Scrape.MaxSeries)
+	a.scraper.Reconfigure(scrapeOptions(cfg))
+	a.engine.Reconfigure(cfg.Scrape.Interval, cfg.MaxWindow)
 	a.obey(next.rules)
-	before, after := old.config, next.config
-	if before.Scrape.MaxSeries != after.Scrape.MaxSeries ||
-		query.Retention(before.MaxWindow, before.Scrape.Interval) < query.Retention(after.MaxWindow, after.Scrape.Interval) {
-		klog.FromContext(ctx).Info("Bounds of the store change with the next start",
-			"maxSeries", after.Scrape.MaxSeries, "maxWindow", after.MaxWindow)
-	}
 }
 
 func scrapeOptions(cfg *config.Config) scrape.Options {

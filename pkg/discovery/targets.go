@@ -99,6 +99,9 @@ func (s *snapshot) target(key metric.Object) bool {
 	return ok
 }
 
+// NotDemanded is the detail of an omission for a pod that is scraped as soon as somebody asks for a metric of it.
+const NotDemanded = "not demanded yet"
+
 // explain says why a pod of the table is no target; the zero reason means that it is one.
 func (s *snapshot) explain(p *pod) metric.Omission {
 	o := metric.Omission{Object: p.key(), Reason: metric.ReasonNotScraped}
@@ -112,7 +115,7 @@ func (s *snapshot) explain(p *pod) metric.Omission {
 	case p.inserted > s.inserted:
 		o.Detail = "pod has just changed"
 	case p.annotated || m.behind:
-		o.Detail = "not demanded yet"
+		o.Detail = NotDemanded
 	case s.unresolved[p.Namespace] != "":
 		o.Detail = s.unresolved[p.Namespace]
 	default:

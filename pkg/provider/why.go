@@ -7,9 +7,6 @@ import (
 	"tachometer/pkg/rule"
 )
 
-// notDemanded is discovery's detail for a pod that it would scrape if somebody asked.
-const notDemanded = "not demanded yet"
-
 // firstAsked is the detail for a pod whose scraping this very read sets in motion.
 const firstAsked = "asked for the first time now; first values in about 2 scrape intervals"
 
@@ -54,7 +51,7 @@ func (p *Provider) diagnose(q question, pod discovery.Pod) metric.Omission {
 		o.Reason, o.Detail = metric.ReasonAbsent, "no series of the rule"
 	}
 	o.Object = pod.Object()
-	if (target && o.Reason != metric.ReasonScrapeFailed || o.Detail == notDemanded) && q.first() {
+	if (target && o.Reason != metric.ReasonScrapeFailed || o.Detail == discovery.NotDemanded) && q.first() {
 		o.Reason, o.Detail = metric.ReasonWarmingUp, firstAsked
 	}
 	return o

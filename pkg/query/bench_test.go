@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/teststorage"
@@ -22,7 +23,7 @@ func benchSeries(b *testing.B, pods int) (*store.Store, storage.Queryable, []str
 	for i := range pods {
 		name := fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i)
 		names = append(names, name)
-		l := labels.FromStrings(labels.MetricName, "http_requests_total", "namespace", "shop", "pod", name,
+		l := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "shop", "pod", name,
 			"node", fmt.Sprintf("node-%02d", i%50), "method", "GET", "route", "/orders/{id}", "code", "200")
 		phase := int64(i*37) % 2000
 		for at := epoch - 100_000 + phase; at <= epoch; at += 2000 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -37,9 +38,9 @@ func drawnSeries(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
 		for _, name := range []string{"c_total", "g", "h_bucket:0.1", "h_bucket:0.5", "h_bucket:+Inf"} {
 			b := labels.NewBuilder(labels.FromStrings("namespace", "shop", "pod", fmt.Sprint("p-", pod)))
 			if base, le, ok := cutLast(name); ok {
-				b.Set(labels.MetricName, base).Set("le", le)
+				b.Set(model.MetricNameLabel, base).Set("le", le)
 			} else {
-				b.Set(labels.MetricName, name)
+				b.Set(model.MetricNameLabel, name)
 			}
 			drawSamples(r, func(at int64, v float64) { add(b.Labels(), at, v) }, name == "g")
 		}

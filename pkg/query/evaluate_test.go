@@ -40,8 +40,6 @@ func growing(n int, from, step float64) (values []float64) {
 	return values
 }
 
-func repeat(n int, v float64) []float64 { return growing(n, v, 0) }
-
 var stale = math.Float64frombits(value.StaleNaN)
 
 // say puts values into words: object or labels, value, age, window.

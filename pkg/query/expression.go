@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -51,7 +52,7 @@ func parse(text string) (*expression, error) {
 }
 
 func newSelector(v *parser.VectorSelector, path []parser.Node) selector {
-	s := selector{matchers: v.LabelMatchers, name: fixed(v, labels.MetricName)}
+	s := selector{matchers: v.LabelMatchers, name: fixed(v, model.MetricNameLabel)}
 	counted := false
 	for _, node := range path {
 		switch n := node.(type) {

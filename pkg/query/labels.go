@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"tachometer/pkg/metric"
@@ -25,7 +26,7 @@ func objectOf(r *rule.Rule, l labels.Labels) metric.Object {
 func labelMap(l labels.Labels) map[string]string {
 	m := make(map[string]string, l.Len())
 	l.Range(func(l labels.Label) {
-		if l.Name != labels.MetricName {
+		if l.Name != model.MetricNameLabel {
 			m[l.Name] = l.Value
 		}
 	})
@@ -60,7 +61,7 @@ func (s *survey) newestOf(result labels.Labels) time.Time {
 func agree(result, series labels.Labels) bool {
 	same := true
 	result.Range(func(l labels.Label) {
-		same = same && (l.Name == labels.MetricName || series.Get(l.Name) == l.Value)
+		same = same && (l.Name == model.MetricNameLabel || series.Get(l.Name) == l.Value)
 	})
 	return same
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
@@ -75,7 +76,7 @@ func (w *world) advance(now int64) {
 			at := p.watched + p.nextAfter*w.interval
 			if p.jitter > 0 {
 				// Drawn from the scrape, so that it does not depend on how time advances.
-				at += int64(rand.New(rand.NewPCG(uint64(p.watched), uint64(p.nextAfter))).Int64N(p.jitter + 1))
+				at += rand.New(rand.NewPCG(uint64(p.watched), uint64(p.nextAfter))).Int64N(p.jitter + 1)
 			}
 			if at+p.latency > now || p.gone > 0 && at >= p.gone {
 				break
@@ -103,7 +104,7 @@ func (w *world) scrape(p *simPod, at int64) {
 }
 
 func (w *world) append(p *simPod, route string, at int64, v float64) {
-	l := labels.FromStrings(labels.MetricName, "http_requests_total", "namespace", "shop", "pod", p.name, "route", route)
+	l := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "shop", "pod", p.name, "route", route)
 	ref, err := w.store.Append(p.refs[route], l, at, v)
 	if err != nil && !errors.Is(err, store.ErrOutOfOrder) {
 		w.t.Fatal(err)

@@ -147,7 +147,6 @@ func BenchmarkBytesPerSeries(b *testing.B) {
 						refs[i] = mustAppend(b, s, refs[i], l, round*2000+int64(i%7), value(i, round))
 					}
 				}
-				refs = nil
 				b.ReportMetric(float64(heap()-before)/pods, "bytes/series")
 				b.ReportMetric(float64(s.Stats().Samples)/pods, "samples/series")
 				runtime.KeepAlive(s)

@@ -4,12 +4,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
 // The labels that the index is built on: every other one is compared series by series.
 const (
-	nameLabel      = labels.MetricName
+	nameLabel      = model.MetricNameLabel
 	namespaceLabel = "namespace"
 	podLabel       = "pod"
 )

@@ -236,11 +236,11 @@ func TestRunCollects(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
-		time.Sleep(59 * time.Second)
+		time.Sleep(59 * time.Second) //nolint:forbidigo // time is the bubble's
 		if n := s.Stats().Series; n != 1 {
 			t.Errorf("%d series after 59 s, want 1", n)
 		}
-		time.Sleep(17 * time.Second)
+		time.Sleep(17 * time.Second) //nolint:forbidigo // time is the bubble's
 		if n := s.Stats().Series; n != 0 {
 			t.Errorf("%d series after 76 s, want 0", n)
 		}
