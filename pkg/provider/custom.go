@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
@@ -78,9 +77,7 @@ func (p *Provider) ask(info metricsprovider.CustomMetricInfo, d discovery.Demand
 		return question{}, err
 	}
 	if len(q.matchers) > 0 {
-		if q.identifier.Selector, err = metav1.ParseToLabelSelector(selector.String()); err != nil {
-			return question{}, metric.Errorf(metric.KindInvalid, "metric selector %q: %w", selector.String(), err)
-		}
+		q.identifier.Selector = asLabelSelector(selector)
 	}
 	return q, nil
 }

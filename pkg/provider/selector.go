@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
@@ -60,6 +61,34 @@ func matcher(r k8slabels.Requirement) (*labels.Matcher, error) {
 		return nil, metric.Errorf(metric.KindInvalid, "metric selector %q: operator %q cannot be expressed over "+
 			"the labels of series, which are compared as strings", r.String(), r.Operator())
 	}
+}
+
+// asLabelSelector is a metric selector, which matchers took, as an answer repeats it: no requirement is lost and an operator
+// that the type does not have (!=) becomes one that means the same.
+func asLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
+	out := &metav1.LabelSelector{}
+	requirements, _ := s.Requirements()
+	for _, r := range requirements {
+		e := metav1.LabelSelectorRequirement{Key: r.Key(), Values: slices.Sorted(slices.Values(r.ValuesUnsorted()))}
+		switch r.Operator() {
+		case selection.Equals, selection.DoubleEquals:
+			if _, taken := out.MatchLabels[r.Key()]; !taken {
+				out.MatchLabels = k8slabels.Merge(out.MatchLabels, k8slabels.Set{r.Key(): e.Values[0]})
+				continue
+			}
+			e.Operator = metav1.LabelSelectorOpIn
+		case selection.In:
+			e.Operator = metav1.LabelSelectorOpIn
+		case selection.NotEquals, selection.NotIn:
+			e.Operator = metav1.LabelSelectorOpNotIn
+		case selection.Exists:
+			e.Operator = metav1.LabelSelectorOpExists
+		case selection.DoesNotExist:
+			e.Operator = metav1.LabelSelectorOpDoesNotExist
+		}
+		out.MatchExpressions = append(out.MatchExpressions, e)
+	}
+	return out
 }
 
 // oneOf is the plain matcher for one value, and an alternation of quoted values (which matchers anchor) for more.

@@ -53,6 +53,37 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
+// The selector that an answer repeats selects what the one that was asked with does.
+func TestAsLabelSelector(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"a=1", "a==1", "a!=1", "a in (1,2)", "a notin (2,1)", "a", "!a", "a,a!=1", "a=1,a=2", "a=1,b!=2,!c,d in (3)",
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			asked, err := k8slabels.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := metav1.LabelSelectorAsSelector(asLabelSelector(asked))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range []string{"", "1", "2"} {
+				for _, rest := range []k8slabels.Set{{}, {"d": "3"}, {"b": "2", "d": "3"}, {"c": "", "d": "3"}} {
+					set := k8slabels.Merge(rest, nil)
+					if a != "" {
+						set["a"] = a
+					}
+					if want := asked.Matches(set); got.Matches(set) != want {
+						t.Errorf("%v: %q selects it: %v, not %v", set, got, got.Matches(set), want)
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestMatchersRefused(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
