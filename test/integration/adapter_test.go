@@ -47,11 +47,11 @@ type adapter struct {
 	reader  *http.Client // goes to the adapter itself, as a user that may view everything
 }
 
-// newAdapter builds the program and writes its files.
-func newAdapter(ctx context.Context, dir string, port int) (*adapter, error) {
+// buildAdapter builds the program.
+func buildAdapter(ctx context.Context, dir string) (*adapter, error) {
 	a := &adapter{
 		program: filepath.Join(dir, "adapter"), config: filepath.Join(dir, "config.yaml"),
-		kubeconfig: filepath.Join(dir, "kubeconfig"), log: filepath.Join(dir, "adapter.log"), port: port,
+		kubeconfig: filepath.Join(dir, "kubeconfig"), log: filepath.Join(dir, "adapter.log"),
 	}
 	root, err := stack.Root(ctx)
 	if err != nil {
@@ -62,10 +62,7 @@ func newAdapter(ctx context.Context, dir string, port int) (*adapter, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the adapter: %w: %s", err, out)
 	}
-	if err := os.WriteFile(a.config, []byte(config), 0o600); err != nil {
-		return nil, err
-	}
-	return a, a.writeKubeconfig(ctx)
+	return a, os.WriteFile(a.config, []byte(config), 0o600)
 }
 
 // writeKubeconfig writes one with a token of the shipped ServiceAccount, which an hour's tests outlive by far.

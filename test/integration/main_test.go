@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"tachometer/test/cluster"
@@ -28,6 +28,7 @@ import (
 var (
 	shared *cluster.Cluster
 	client kubernetes.Interface
+	admin  *caller
 	tacho  *adapter
 	why    error
 )
@@ -37,6 +38,10 @@ const hpaPeriod = time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	// They wait for the cluster rather than compute: all at once, however few processors there are.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
 	os.Exit(run(m)) //nolint:forbidigo // TestMain has no other way to return the code
 }
 
@@ -88,6 +93,32 @@ func need(t *testing.T) {
 
 // up starts the cluster, installs what is shipped for the adapter, and starts the adapter.
 func up(ctx context.Context, dir string) error {
+	began := time.Now()
+	var built *adapter
+	building, ctx := errgroup.WithContext(ctx)
+	building.Go(func() (err error) { built, err = buildAdapter(ctx, dir); return err })
+	building.Go(func() error { return startCluster(ctx) })
+	if err := building.Wait(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // which has ended with the group
+	var err error
+	if built.port, err = freePort(shared.HostIP()); err != nil {
+		return err
+	}
+	if err := install(ctx, built.port); err != nil {
+		return fmt.Errorf("install the adapter: %w", err)
+	}
+	tacho = built
+	if err := errors.Join(tacho.writeKubeconfig(ctx), tacho.start()); err != nil {
+		return err
+	}
+	err = tacho.await(ctx)
+	fmt.Fprintf(os.Stderr, "the adapter is up after %.1f s\n", time.Since(began).Seconds())
+	return err
+}
+
+func startCluster(ctx context.Context) error {
 	var err error
 	if shared, err = cluster.Start(ctx, cluster.Options{HPASyncPeriod: hpaPeriod, Log: os.Stderr}); err != nil {
 		return err
@@ -100,20 +131,8 @@ func up(ctx context.Context, dir string) error {
 	if client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("make client: %w", err)
 	}
-	port, err := freePort(shared.HostIP())
-	if err != nil {
-		return err
-	}
-	if err := install(ctx, port); err != nil {
-		return fmt.Errorf("install the adapter: %w", err)
-	}
-	if tacho, err = newAdapter(ctx, dir, port); err != nil {
-		return err
-	}
-	if err := tacho.start(); err != nil {
-		return err
-	}
-	return tacho.await(ctx)
+	admin, err = newCaller(shared.Kubeconfig())
+	return err
 }
 
 func down(ctx context.Context) error {
@@ -175,16 +194,6 @@ func dump() {
 	}
 	log, err := os.ReadFile(tacho.log)
 	fmt.Fprintf(os.Stderr, "--- adapter (%v)\n%s\n", err, log[max(0, len(log)-20_000):])
-}
-
-// adminConfig is the administrator's way to the API server.
-func adminConfig(t *testing.T) *rest.Config {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return config
 }
 
 // newNamespace is one for the test alone, that is usable: it has its ServiceAccount.

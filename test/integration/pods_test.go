@@ -106,6 +106,9 @@ func newPod(t *testing.T, namespace, name string, labels map[string]string, hand
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // what is left of it would be scraped on and on
+		_ = client.CoreV1().Pods(namespace).Delete(context.Background(), name, metav1.DeleteOptions{})
+	})
 	if err := markRunning(t.Context(), made, p.ip); err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
-
 )
 
 // caBundle is what the APIService of that name has.
@@ -60,7 +57,7 @@ func TestBundleRestored(t *testing.T) {
 		return err
 	})
 	eventually(t, 30*time.Second, func(ctx context.Context) error { // kube-apiserver follows
-		_, err := raw(ctx, "/apis/external.metrics.k8s.io/v1beta1")
+		_, err := admin.raw(ctx, "/apis/external.metrics.k8s.io/v1beta1")
 		return err
 	})
 }
@@ -71,7 +68,7 @@ func TestDiscoveryDocuments(t *testing.T) {
 	need(t)
 	for _, version := range []string{"v1beta1", "v1beta2"} {
 		path := "/apis/custom.metrics.k8s.io/" + version
-		first, err := raw(t.Context(), path)
+		first, err := admin.raw(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +80,7 @@ func TestDiscoveryDocuments(t *testing.T) {
 			t.Errorf("%s is empty", path)
 		}
 		for range 20 {
-			again, err := raw(t.Context(), path)
+			again, err := admin.raw(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,36 +97,33 @@ func TestRights(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	newPod(t, namespace, "web", nil, newCounter(1000))
-	path := podsPath(namespace, requests, "", "")
-	read := func(kubeconfig string) error {
-		config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-		if err != nil {
-			return err
-		}
-		as, err := kubernetes.NewForConfig(config)
-		if err != nil {
-			return err
-		}
-		_, err = as.Discovery().RESTClient().Get().RequestURI(path).DoRaw(t.Context())
+	read := func(c *caller, namespace string) error {
+		_, err := c.raw(t.Context(), podsPath(namespace, requests, "", ""))
 		return err
 	}
-	nobody, err := shared.AddUser("nobody", "nobodies")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := refused(read(nobody), http.StatusForbidden, "nobody", "custom.metrics.k8s.io"); err != nil {
+	nobody := newUser(t, "nobody", "nobodies")
+	if err := refused(read(nobody, namespace), http.StatusForbidden, "nobody", "custom.metrics.k8s.io"); err != nil {
 		t.Error(err)
 	}
-	someone, err := shared.AddUser("someone")
-	if err != nil {
-		t.Fatal(err)
-	}
+	someone := newUser(t, "someone")
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "create", "rolebinding", "someone", "--clusterrole=view", "--user=someone"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func(context.Context) error { return read(someone) })
-	path = podsPath("default", requests, "", "")
-	if err := refused(read(someone), http.StatusForbidden, "someone"); err != nil {
+	eventually(t, 20*time.Second, func(context.Context) error { return read(someone, namespace) })
+	if err := refused(read(someone, "default"), http.StatusForbidden, "someone"); err != nil {
 		t.Errorf("in another namespace: %v", err)
 	}
+}
+
+func newUser(t *testing.T, name string, groups ...string) *caller {
+	t.Helper()
+	kubeconfig, err := shared.AddUser(name, groups...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newCaller(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

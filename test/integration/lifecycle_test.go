@@ -1,0 +1,96 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"tachometer/test/stack"
+)
+
+// atOnce is a watch's way from the API server to the adapter on a busy machine; the pages stay, and would be
+// served for maxAge, 10 s, and scraped for longer.
+const atOnce = 3 * time.Second
+
+// TestEndedPods ends pods in every way while their pages go on counting: they are left out at once. It is not parallel,
+// as it counts targets.
+func TestEndedPods(t *testing.T) {
+	need(t)
+	others, err := tacho.counted(t.Context(), "tachometer_scrape_targets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := newNamespace(t)
+	want := map[string]float64{"stays": 1000, "terminates": 2000, "succeeds": 3000, "fails": 4000, "goes": 5000}
+	for name, rate := range want {
+		newPod(t, namespace, name, nil, newCounter(rate))
+	}
+	all := podsPath(namespace, requests, "", "")
+	eventually(t, 20*time.Second, func(ctx context.Context) error { return reach(ctx, t, all, want) })
+
+	pods := client.CoreV1().Pods(namespace)
+	patch := func(name, text string, subresources ...string) {
+		t.Helper()
+		if _, err := pods.Patch(t.Context(), name, types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{}, subresources...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(name string) {
+		t.Helper()
+		if err := pods.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch("terminates", `{"metadata":{"finalizers":["test.example/stay"]}}`)
+	t.Cleanup(func() { // without it the namespace could not be deleted either
+		_, _ = pods.Patch(context.Background(), "terminates", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	})
+	for _, end := range []struct {
+		pod  string
+		how  func()
+		code int32
+		says string
+	}{
+		{"terminates", func() { remove("terminates") }, http.StatusServiceUnavailable, "terminating"},
+		{"succeeds", func() { patch("succeeds", `{"status":{"phase":"Succeeded"}}`, "status") }, http.StatusServiceUnavailable, "pod has succeeded"},
+		{"fails", func() { patch("fails", `{"status":{"phase":"Failed"}}`, "status") }, http.StatusServiceUnavailable, "pod has failed"},
+		{"goes", func() { remove("goes") }, http.StatusNotFound, "goes"},
+	} {
+		end.how()
+		delete(want, end.pod)
+		eventually(t, atOnce, func(ctx context.Context) error {
+			found, err := admin.values(ctx, all)
+			if err != nil {
+				t.Errorf("when %s ends: %v", end.pod, err)
+			}
+			return agree(found, want, never20)
+		})
+		_, err := admin.raw(t.Context(), stack.CustomMetrics+"/namespaces/"+namespace+"/pods/"+end.pod+"/"+requests)
+		if err := refused(err, end.code, end.says); err != nil {
+			t.Errorf("%s: %v", end.pod, err)
+		}
+	}
+
+	// Another pod of the same name, with another load: nothing of the first is in its values. Before it runs, as a
+	// kubelet needs seconds for that, the adapter has noticed that the first is no target any more.
+	eventually(t, atOnce, func(ctx context.Context) error {
+		targets, err := tacho.counted(ctx, "tachometer_scrape_targets")
+		if err == nil && targets != others+1 {
+			err = fmt.Errorf("%v targets, want %v", targets, others+1)
+		}
+		return err
+	})
+	want["goes"] = 500
+	newPod(t, namespace, "goes", nil, newCounter(want["goes"]))
+	eventually(t, 20*time.Second, func(ctx context.Context) error { return reach(ctx, t, all, want) })
+	list, err := pods.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=terminates"})
+	if err != nil || len(list.Items) != 1 || list.Items[0].Status.Phase != corev1.PodRunning {
+		t.Errorf("the terminating pod does not terminate any more, so nothing was shown with it: %v", err)
+	}
+}
