@@ -24,7 +24,7 @@ const name = "demo"
 func main() {
 	down := flag.Bool("down", false, "remove the cluster that an earlier run with KEEP=1 left")
 	picture := flag.String("svg", "out/demo.svg", "`file` for the picture of the run")
-	steps := flag.String("load", "60:20s,400:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
+	steps := flag.String("load", "60:20s,500:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
