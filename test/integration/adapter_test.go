@@ -24,14 +24,11 @@ import (
 	"tachometer/test/stack"
 )
 
-// interval is between two scrapes: shorter than the default, as the tests have no time.
-const interval = 500 * time.Millisecond
-
 // memoryLimit is the GOMEMLIMIT that the manifests set.
 const memoryLimit = "460MiB"
 
-// config has no rules: the built-in ones apply. A value may be as old as it is by default, so that a machine that is
-// busy with other things does not decide the tests.
+// config has no rules: the built-in ones apply. The interval is shorter than the default, as the tests have no time; a
+// value may be as old as it may by default, so that a machine that is busy with other things does not decide them.
 const config = `apiVersion: tachometer/v1alpha1
 kind: AdapterConfig
 scrape: {interval: 500ms}

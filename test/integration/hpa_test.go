@@ -137,7 +137,7 @@ func newScaled(t *testing.T, namespace string) {
 			Metrics: []autoscalingv2.MetricSpec{{
 				Type: autoscalingv2.PodsMetricSourceType,
 				Pods: &autoscalingv2.PodsMetricSource{
-					Metric: autoscalingv2.MetricIdentifier{Name: requests},
+					Metric: autoscalingv2.MetricIdentifier{Name: requests, Selector: counted()},
 					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(perPod, resource.DecimalSI)},
 				},
 			}},
@@ -146,4 +146,14 @@ func newScaled(t *testing.T, namespace string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// counted selects what a kubelet's load is, among what its pages count, with every operator that an HPA has.
+func counted() *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: "code", Operator: metav1.LabelSelectorOpExists},
+		{Key: "code", Operator: metav1.LabelSelectorOpIn, Values: []string{"200", "201", "503"}},
+		{Key: "code", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"500", "503"}},
+		{Key: "canary", Operator: metav1.LabelSelectorOpDoesNotExist},
+	}}
 }

@@ -69,7 +69,7 @@ func TestEndedPods(t *testing.T) {
 			if err != nil {
 				t.Errorf("when %s ends: %v", end.pod, err)
 			}
-			return agree(found, want, never20)
+			return agree(found, want, never)
 		})
 		_, err := admin.raw(t.Context(), stack.CustomMetrics+"/namespaces/"+namespace+"/pods/"+end.pod+"/"+requests)
 		if err := refused(err, end.code, end.says); err != nil {

@@ -36,7 +36,7 @@ func TestOutage(t *testing.T) {
 			return nil
 		}
 		found, err := parse(body)
-		if err := errors.Join(err, agree(found, want, never20)); err != nil {
+		if err := errors.Join(err, agree(found, want, never)); err != nil {
 			t.Errorf("during the outage: %v", err)
 		}
 		if reads++; time.Since(frozen) < outage/2 {

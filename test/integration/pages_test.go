@@ -130,7 +130,7 @@ func TestBadPages(t *testing.T) {
 			_, err := admin.values(ctx, podsPath(namespace, requests, "page="+name, ""))
 			return refused(err, http.StatusServiceUnavailable, "1 pod", b.says)
 		})
-		eventually(t, 20*time.Second, func(ctx context.Context) error { return b.isCounted(ctx) })
+		eventually(t, 20*time.Second, b.isCounted)
 	}
 	failed := fmt.Sprintf("%d pods: %d scrape failed (", len(bad), len(bad)-1)
 	_, err := admin.values(t.Context(), podsPath(namespace, requests, "bad=true", ""))
@@ -172,7 +172,7 @@ func reach(ctx context.Context, t *testing.T, path string, want map[string]float
 		return err
 	}
 	for name, v := range found {
-		if w := want[name]; agree(map[string]float64{name: v}, map[string]float64{name: w}, never20) != nil {
+		if w := want[name]; agree(map[string]float64{name: v}, map[string]float64{name: w}, never) != nil {
 			t.Errorf("%s: served %v, the truth is %v", name, v, w)
 		}
 	}

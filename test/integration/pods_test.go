@@ -128,7 +128,8 @@ func markRunning(ctx context.Context, pod *corev1.Pod, ip string) error {
 	return nil
 }
 
-// kubelet runs the pods of a namespace that others create, and spreads a load evenly over those that run.
+// kubelet runs the pods of a namespace that others create, and spreads a load evenly over those that run: requests with
+// the code 200 that are not the canary's.
 type kubelet struct {
 	namespace string
 	load      atomic.Int64 // requests per second in all
@@ -184,7 +185,7 @@ func (k *kubelet) look(ctx context.Context) {
 			continue
 		}
 		c := newCounter(0)
-		p, err := serve(c)
+		p, err := serve(mixed(c))
 		if err != nil {
 			continue
 		}
@@ -203,6 +204,16 @@ func (k *kubelet) look(ctx context.Context) {
 	}
 	for _, c := range k.count {
 		c.set(float64(k.load.Load()) / float64(len(k.count)))
+	}
+}
+
+// mixed is the page of a service whose requests count, and which counts others that must not.
+func mixed(c *counter) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c.ServeHTTP(w, r)
+		fmt.Fprintf(w, "http_requests_total{code=\"503\"} %d\n", 2*c.read())
+		fmt.Fprintf(w, "http_requests_total{code=\"200\",canary=\"yes\"} %d\n", 3*c.read())
+		fmt.Fprintf(w, "http_requests_total %d\n", 4*c.read())
 	}
 }
 

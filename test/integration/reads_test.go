@@ -104,8 +104,8 @@ func parse(data []byte) (map[string]float64, error) {
 // Tolerances for a rate. A counter's rate is exact but for the time between a sample's timestamp and the moment when
 // the page was computed: milliseconds on an idle machine, more on a busy one, over a window of 1.5 s at the least.
 const (
-	close5  = 0.05 // what must be reached
-	never20 = 0.20 // what must never be exceeded
+	close5 = 0.05    // what must be reached
+	never  = 1. / 3. // what must never be exceeded: a wrong number is half or double, or that of another pod
 )
 
 // agree tells why found is not exactly what is wanted, within the tolerance.

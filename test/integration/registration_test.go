@@ -5,11 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/test/stack"
 )
 
 // caBundle is what the APIService of that name has.
@@ -34,6 +39,39 @@ func caBundle(ctx context.Context, name string) ([]byte, error) {
 		return nil, fmt.Errorf("APIService %s has no caBundle yet", name)
 	}
 	return service.Spec.CABundle, nil
+}
+
+// TestVerified looks for ways around the verification of the adapter's certificate.
+func TestVerified(t *testing.T) {
+	need(t)
+	t.Parallel()
+	out, err := shared.Kubectl(t.Context(), "get", "apiservices", "-o", "yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const around = "insecureSkipTLSVerify"
+	if bytes.Contains(out, []byte(around)) {
+		t.Errorf("an APIService of the cluster has %s", around)
+	}
+	root, err := stack.Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	err = filepath.WalkDir(filepath.Join(root, "manifests"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files++
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(around)) {
+			t.Errorf("%s has %s", path, around)
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d manifests: %v", files, err)
+	}
 }
 
 // TestBundleRestored overwrites a caBundle that the adapter wrote.
