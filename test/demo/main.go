@@ -22,6 +22,13 @@ import (
 const name = "demo"
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
 	down := flag.Bool("down", false, "remove the cluster that an earlier run with KEEP=1 left")
 	picture := flag.String("svg", "out/demo.svg", "`file` for the picture of the run")
 	steps := flag.String("load", "60:20s,500:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
@@ -29,18 +36,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := demo{picture: *picture, keep: os.Getenv("KEEP") == "1", out: os.Stdout}
-	err := d.parse(*steps)
-	switch {
-	case err != nil:
-	case *down:
-		err = d.down(ctx)
-	default:
-		err = d.run(ctx)
+	if err := d.parse(*steps); err != nil {
+		return err
 	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
-		os.Exit(1)
+	if *down {
+		return d.down(ctx)
 	}
+	return d.run(ctx)
 }
 
 type demo struct {
@@ -124,7 +126,8 @@ func (d *demo) abandon(ctx context.Context, s *stack.Stack, err error) error {
 func (d *demo) theirs(ctx context.Context) (*stack.Stack, error) {
 	kubeconfig := os.Getenv("KUBECONFIG")
 	if kubeconfig == "" {
-		return nil, errors.New("set KUBECONFIG to a cluster that has the images " + stack.AdapterImage + " and " + stack.SampleImage)
+		return nil, errors.New("set KUBECONFIG to a cluster that has the images " + stack.AdapterImage + " and " + stack.SampleImage +
+			", and whose pods' addresses this machine can reach")
 	}
 	fmt.Fprintf(d.out, "running against %s\n", kubeconfig)
 	return stack.On(ctx, kubeconfig, d.out)
