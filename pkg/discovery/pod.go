@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,8 @@ type Pod struct {
 	// UID tells a pod from a later one of the same name.
 	UID  string
 	Node string
+	// Created is when the pod was created, to the second below: samples from before it are of an earlier pod.
+	Created time.Time
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
 	// Ready is the pod's Ready condition.
@@ -71,6 +74,7 @@ func newPod(o *corev1.Pod) *pod {
 	p := &pod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName, Ready: ready(o),
+			Created: time.Unix(o.CreationTimestamp.Unix(), 0), // without a location, so that equal is ==
 		},
 		labels: o.Labels,
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -42,7 +43,7 @@ func (p *Provider) group(ctx context.Context, q question, pods []discovery.Pod) 
 		}
 		v, reason := metric.Value{Object: pod.Object()}, metric.ReasonAbsent
 		var n resource.Quantity
-		if computed, ok := found[pod.Object()]; ok {
+		if computed, ok := found[pod.Object()]; ok && !predates(computed, pod) {
 			v = computed
 			n, reason = judge(q.rule, v, q.now)
 		}
@@ -61,6 +62,12 @@ func (p *Provider) group(ctx context.Context, q question, pods []discovery.Pod) 
 	p.instruments.omitted(g.omitted)
 	p.instruments.omitted(g.lifeless)
 	return g, nil
+}
+
+// predates reports whether a value is made of the samples of an earlier pod of the same name, which its backend still
+// has. No pod answers a scrape within the second that Created is short of.
+func predates(v metric.Value, pod discovery.Pod) bool {
+	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
 }
 
 // evaluatePods evaluates the rule for the live pods, one namespace at a time: a rule that sums by pod alone would

@@ -26,6 +26,8 @@ import (
 func TestNeverAWrongNumber(t *testing.T) {
 	t.Parallel()
 	w, a, b := livePod("w"), livePod("a"), livePod("b")
+	again := livePod("b") // after an earlier pod of that name
+	again.Created = noon.Add(-2 * time.Second)
 	nan, inf := math.NaN(), math.Inf(1)
 	for name, tc := range map[string]struct {
 		pods   []labelledPod
@@ -54,6 +56,11 @@ func TestNeverAWrongNumber(t *testing.T) {
 			pods: []labelledPod{a, b}, values: []metric.Value{aged("a", 1, 10*time.Second), aged("b", 2, 10*time.Second+time.Millisecond)},
 			want:    "a=1",
 			omitted: map[metric.Reason]int{metric.ReasonStale: 1},
+		},
+		"pod's samples are of an earlier pod of its name: left out": {
+			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 2, 1500*time.Millisecond)},
+			want:    "a=1",
+			omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
 		},
 		"pod's sample is from the future: left out": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 1), aged("b", 2, -11*time.Second)},
