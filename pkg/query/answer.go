@@ -64,7 +64,7 @@ func (a *answer) prepare(ctx context.Context, e *Engine) error {
 	}
 	a.survey = &s.survey
 	if auto {
-		a.window = chooseWindow(candidates(a.interval, a.maxWindow), a.now.UnixMilli(), a.survey.counters())
+		a.window = chooseWindow(a.now.UnixMilli(), a.maxWindow, a.survey.counters())
 		a.span = a.Rule.Span(a.window)
 	}
 	a.divide()
@@ -89,7 +89,8 @@ func (a *answer) lookback() time.Duration { return lookbackIntervals * a.interva
 func (a *answer) divide() {
 	p := planner{
 		now: a.now.UnixMilli(), interval: a.interval.Milliseconds(), window: a.window.Milliseconds(), fixed: a.fixed,
-		span: func(ms int64) int64 { return a.Rule.Span(milliseconds(ms)).Milliseconds() },
+		anchored: a.Rule.Window.Auto && a.window < a.maxWindow,
+		span:     func(ms int64) int64 { return a.Rule.Span(milliseconds(ms)).Milliseconds() },
 	}
 	bySlot := map[slot]int{}
 	var tracks []track

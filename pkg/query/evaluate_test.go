@@ -40,6 +40,12 @@ func growing(n int, from, step float64) (values []float64) {
 	return values
 }
 
+// stepped are two minutes of values that grew by before, and by after in the last four steps.
+func stepped(before, after float64) []float64 {
+	values := growing(56, 1000, before)
+	return append(values, growing(4, values[55]+after, after)...)
+}
+
 var stale = math.Float64frombits(value.StaleNaN)
 
 // say puts values into words: object or labels, value, age, window.
@@ -168,35 +174,66 @@ func TestEvaluate(t *testing.T) {
 			after:  7 * time.Second,
 			want:   []string{"shop/a = 40, 7s old, over 10s"},
 		},
-		"a busy histogram has a short window": {
+		"a histogram's window begins at the step": {
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: stepped(20, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: stepped(20, 100),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: stepped(20, 100),
+			},
+			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
+			want: []string{"shop/a = 0.15, 0s old, over 9s"},
+		},
+		"buckets are not counted twice": {
+			// Of 31 events instead of 20, four times, one cannot be sure; of three times as many one could.
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: stepped(20, 31), `h_bucket{namespace="shop",pod="a",le="0.2"}`: stepped(20, 31),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: stepped(20, 31),
+			},
+			rule: []string{"query: histogram_quantile(0.5, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
+			want: []string{"shop/a = 0.05, 0s old, over 1m0s"},
+		},
+		"a steady histogram has a long window": {
 			series: map[string][]float64{
 				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growing(60, 0, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: growing(60, 0, 100),
 				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: growing(60, 0, 100),
 			},
 			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
-			want: []string{"shop/a = 0.15, 0s old, over 6s"},
+			want: []string{"shop/a = 0.15, 0s old, over 1m0s"},
 		},
-		"buckets are not counted twice": {
-			series: map[string][]float64{
-				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growing(60, 0, 20), `h_bucket{namespace="shop",pod="a",le="0.2"}`: growing(60, 0, 20),
-				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: growing(60, 0, 20),
-			},
-			rule: []string{"query: histogram_quantile(0.5, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
-			want: []string{"shop/a = 0.05, 0s old, over 30s"},
-		},
-		"the rarer counter of a ratio decides": {
+		"a ratio of steady counters has a long window": {
 			series: map[string][]float64{
 				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growing(60, 0, 1),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))"},
 			want: []string{"shop/a = 0.0125, 0s old, over 1m0s"},
 		},
+		"the counter of a ratio that changed decides": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: stepped(80, 400), `y_total{namespace="shop",pod="a"}`: growing(60, 0, 1),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))"},
+			want: []string{"shop/a = 0.0025, 0s old, over 9s"},
+		},
 		"auto is one decision for the group": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: stepped(80, 400), `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
+			want: []string{"shop/a = 200, 0s old, over 9s", "shop/b = 1, 0s old, over 9s"},
+		},
+		"auto right after a step has the newest increment": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: append(growing(59, 1000, 80), 1000+58*80+800),
+			},
+			rule:  []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
+			after: 1900 * time.Millisecond,
+			want:  []string{"shop/a = 400, 1.9s old, over 4s"},
+		},
+		"auto of a steady group takes the longest": {
 			series: map[string][]float64{
 				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
-			want: []string{"shop/a = 40, 0s old, over 6s", "shop/b = 1, 0s old, over 6s"},
+			want: []string{"shop/a = 40, 0s old, over 1m0s", "shop/b = 1, 0s old, over 1m0s"},
 		},
 		"auto with few events takes the longest": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="b"}`: growing(60, 0, 2)},

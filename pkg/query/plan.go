@@ -53,6 +53,9 @@ type planner struct {
 	// fixed tells that the expression needs its ranges as they are: they are written out, or the value depends on
 	// their length, as an increase does.
 	fixed bool
+	// anchored tells that the window begins at a change, so that it must begin no earlier for an object that is
+	// evaluated at an earlier time.
+	anchored bool
 }
 
 // plan finds the slot of an object with these tracks, none of them empty; false if it has none.
@@ -66,6 +69,9 @@ func (p planner) plan(tracks []track) (slot, bool) {
 		first = min(first, t[0])
 	}
 	at := p.at(freshest)
+	if newest := len(freshest) - 1; p.anchored && newest > 0 {
+		p.window = min(p.window, max(p.window-(p.now-at), align(at-freshest[newest-1]+1)))
+	}
 	start := at - p.span(p.window)
 	if first > start {
 		return p.young(at, first, tracks)

@@ -28,17 +28,21 @@ func TestPlan(t *testing.T) {
 		now    int64
 		window int64
 		fixed  bool
+		change bool // anchored
 		span   func(int64) int64
 		want   slot
 		none   bool
 	}{
-		"covered":                          {tracks: []track{every(0, 100_000)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
-		"the newest sample comes in time":  {tracks: []track{every(0, 100_000)}, now: 102_199, window: 10_000, want: slot{102_199, 10_000}},
-		"the newest sample is late":        {tracks: []track{every(0, 100_000)}, now: 102_200, window: 10_000, want: slot{100_200, 10_000}},
-		"it is very late":                  {tracks: []track{every(0, 100_000)}, now: 108_900, window: 10_000, want: slot{100_900, 10_000}},
-		"one pod of several is late":       {tracks: []track{every(0, 90_000), every(1, 100_001)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
-		"a scrape is missing in the midst": {tracks: []track{every(0, 100_000, 96_000)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
-		"a scrape is missing at the start": {tracks: []track{every(0, 100_000, 92_000)}, now: 101_000, window: 10_000, want: slot{101_000, 11_008}},
+		"covered":                                 {tracks: []track{every(0, 100_000)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
+		"the newest sample comes in time":         {tracks: []track{every(0, 100_000)}, now: 102_199, window: 10_000, want: slot{102_199, 10_000}},
+		"the newest sample is late":               {tracks: []track{every(0, 100_000)}, now: 102_200, window: 10_000, want: slot{100_200, 10_000}},
+		"it is very late":                         {tracks: []track{every(0, 100_000)}, now: 108_900, window: 10_000, want: slot{100_900, 10_000}},
+		"late, and the window begins at a change": {tracks: []track{every(0, 100_000)}, now: 102_200, window: 10_000, change: true, want: slot{100_200, 8000}},
+		"very late, and it begins at a change":    {tracks: []track{every(0, 100_000)}, now: 108_900, window: 10_000, change: true, want: slot{100_900, 2912}},
+		"in time, and it begins at a change":      {tracks: []track{every(0, 100_000)}, now: 101_000, window: 10_000, change: true, want: slot{101_000, 10_000}},
+		"one pod of several is late":              {tracks: []track{every(0, 90_000), every(1, 100_001)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
+		"a scrape is missing in the midst":        {tracks: []track{every(0, 100_000, 96_000)}, now: 101_000, window: 10_000, want: slot{101_000, 10_000}},
+		"a scrape is missing at the start":        {tracks: []track{every(0, 100_000, 92_000)}, now: 101_000, window: 10_000, want: slot{101_000, 11_008}},
 		"several are: start behind them": {
 			tracks: []track{every(0, 100_000, 80_000, 82_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000)},
 			now:    101_000, window: 10_000, want: slot{101_000, 5056},
@@ -69,7 +73,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := planner{now: tc.now, interval: 2000, window: tc.window, fixed: tc.fixed, span: tc.span}
+			p := planner{now: tc.now, interval: 2000, window: tc.window, fixed: tc.fixed, anchored: tc.change, span: tc.span}
 			if p.span == nil {
 				p.span = itself
 			}

@@ -13,6 +13,7 @@ import (
 
 	"tachometer/pkg/metric"
 	"tachometer/pkg/rule"
+	"tachometer/pkg/window"
 )
 
 // The labels that say where a series comes from.
@@ -51,7 +52,7 @@ type pod struct {
 	// tracks has an entry per metric name of the expression's ranged selectors.
 	tracks []namedTrack
 	// histories has an entry per selector of the expression, empty where it counts no events.
-	histories []history
+	histories []window.History
 }
 
 type namedTrack struct {
@@ -69,11 +70,6 @@ type source struct {
 	newest int64
 }
 
-type sample struct {
-	t int64
-	v float64
-}
-
 // surveyor makes a survey.
 type surveyor struct {
 	rule *rule.Rule
@@ -85,9 +81,9 @@ type surveyor struct {
 
 	survey
 	it      chunkenc.Iterator
-	scratch []sample
+	scratch []window.Sample
 	times   arena[int64]
-	counts  arena[increment]
+	counts  arena[window.Increment]
 }
 
 // reach is how far back a survey looks, for ranged selectors and for others.
@@ -132,7 +128,7 @@ func (s *surveyor) visit(set storage.SeriesSet, selector int) error {
 			continue
 		}
 		p := s.pod(l)
-		newest := s.scratch[len(s.scratch)-1].t
+		newest := s.scratch[len(s.scratch)-1].Time
 		p.subject.newest = max(p.subject.newest, newest)
 		if s.rule.External {
 			s.sources = append(s.sources, source{labels: l, newest: newest})
@@ -165,7 +161,7 @@ func (s *surveyor) read(series storage.Series) {
 			s.scratch = s.scratch[:0]
 			continue
 		}
-		s.scratch = append(s.scratch, sample{t, v})
+		s.scratch = append(s.scratch, window.Sample{Time: t, Value: v})
 	}
 }
 
@@ -212,33 +208,33 @@ func (s *surveyor) note(p *pod, name string) {
 func (s *surveyor) track() track {
 	t := s.times.take(len(s.scratch))
 	for _, sm := range s.scratch {
-		t = append(t, sm.t)
+		t = append(t, sm.Time)
 	}
 	return t
 }
 
-func (t track) lessThan(samples []sample) bool {
-	last, other := t[len(t)-1], samples[len(samples)-1].t
+func (t track) lessThan(samples []window.Sample) bool {
+	last, other := t[len(t)-1], samples[len(samples)-1].Time
 	if last != other {
 		return last < other
 	}
-	return t[0] > samples[0].t
+	return t[0] > samples[0].Time
 }
 
 // count adds the increments in scratch to the history of a selector.
 func (s *surveyor) count(p *pod, selector int) {
 	if p.histories == nil {
-		p.histories = make([]history, len(s.selectors))
+		p.histories = make([]window.History, len(s.selectors))
 	}
 	h := &p.histories[selector]
 	if *h == nil {
 		*h = s.counts.take(len(s.scratch))
 	}
-	h.add(s.scratch)
+	h.Add(s.scratch)
 }
 
 // counters are the histories of all pods, for each selector whose series count events and that has any.
-func (s *survey) counters() (counters [][]history) {
+func (s *survey) counters() (counters [][]window.History) {
 	for _, p := range s.pods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
@@ -249,7 +245,7 @@ func (s *survey) counters() (counters [][]history) {
 			}
 		}
 	}
-	return slices.DeleteFunc(counters, func(pods []history) bool { return len(pods) == 0 })
+	return slices.DeleteFunc(counters, func(pods []window.History) bool { return len(pods) == 0 })
 }
 
 // track is the shortest of the pod's tracks: a range may not reach beyond it, or a family that is demanded

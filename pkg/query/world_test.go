@@ -25,6 +25,8 @@ type simPod struct {
 	rate      float64
 	started   int64 // when it counted its first request
 	watched   int64 // its first scrape
+	changes   int64 // when its rate becomes another; 0: never
+	then      float64
 	gone      int64 // when its target goes and its series get a staleness marker; 0: never
 	restarts  int64 // when its container restarts and the counter begins again; 0: never
 	latency   int64 // a sample arrives that much later than its time
@@ -39,6 +41,9 @@ func (p *simPod) count(at int64) float64 {
 	since := p.started
 	if p.restarts > 0 && at >= p.restarts {
 		since = p.restarts
+	}
+	if p.changes > 0 && at >= p.changes {
+		return math.Floor((p.rate*float64(p.changes-since) + p.then*float64(at-p.changes)) / 1000)
 	}
 	return math.Floor(p.rate * float64(at-since) / 1000)
 }

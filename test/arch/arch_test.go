@@ -42,6 +42,8 @@ type rule struct {
 var rules = []rule{
 	{[]string{"pkg/metric"}, []string{"tachometer/", "k8s.io/", "sigs.k8s.io/", "github.com/", "golang.org/", "go.uber.org/"}, true,
 		"everyone shares the vocabulary, so it costs nothing: standard library only"},
+	{[]string{"pkg/window"}, []string{"tachometer/", "k8s.io/", "sigs.k8s.io/", "github.com/", "golang.org/", "go.uber.org/"}, true,
+		"a formula over numbers, to be read and tested by itself: standard library only"},
 	{[]string{"pkg/scrape"}, []string{"tachometer/pkg/store", "tachometer/pkg/query", "tachometer/pkg/prometheus", "tachometer/pkg/rule"}, true,
 		"who writes samples does not know who keeps or reads them: they meet in cmd"},
 	{[]string{"pkg/store"}, []string{"tachometer/pkg/scrape", "tachometer/pkg/query", "tachometer/pkg/prometheus", "tachometer/pkg/rule"}, true,

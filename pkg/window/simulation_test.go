@@ -1,0 +1,133 @@
+package window
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	longest  = time.Minute
+	interval = 2.0 // seconds between scrapes of a pod
+	jitter   = 0.1 // seconds by which a scrape is late, at most
+)
+
+// load is the true rate of a group at a time, in requests per second and seconds.
+type load func(t float64) float64
+
+func steady(rate float64) load { return func(float64) float64 { return rate } }
+
+func step(from, to, at float64) load {
+	return func(t float64) float64 {
+		if t < at {
+			return from
+		}
+		return to
+	}
+}
+
+func ramp(from, to, at, lasting float64) load {
+	return func(t float64) float64 { return from + (to-from)*max(0, min(1, (t-at)/lasting)) }
+}
+
+func bursts(off, on, offFor, onFor float64) load {
+	return func(t float64) float64 {
+		if math.Mod(t, offFor+onFor) < offFor {
+			return off
+		}
+		return on
+	}
+}
+
+// simulation is Poisson traffic spread evenly over pods, and the scrapes of these at phases of their own.
+type simulation struct {
+	pods []History
+	seen []int     // by pod: how many of its increments have been scraped
+	view []History // by pod: what a store would have of it
+}
+
+func simulate(seed uint64, pods int, seconds float64, truth load) *simulation {
+	r := rand.New(rand.NewPCG(seed, 7))
+	expected := integral(truth, seconds)
+	s := &simulation{pods: make([]History, pods), seen: make([]int, pods), view: make([]History, pods)}
+	for p := range s.pods {
+		phase, last := interval*r.Float64(), -1.0
+		for due := phase; ; due += interval {
+			at := due + jitter*r.Float64()
+			if at > seconds {
+				break
+			}
+			if last >= 0 {
+				n := poisson(r, (expected(at)-expected(last))/float64(pods))
+				s.pods[p] = append(s.pods[p], Increment{From: int64(1000 * last), To: int64(1000 * at), Count: n})
+			}
+			last = at
+		}
+	}
+	return s
+}
+
+// integral is how many requests are expected from 0 to a time.
+func integral(truth load, seconds float64) func(float64) float64 {
+	const fine = 0.02
+	sums := make([]float64, int(seconds/fine)+3)
+	for i := 1; i < len(sums); i++ {
+		sums[i] = sums[i-1] + fine*truth((float64(i)-0.5)*fine)
+	}
+	return func(t float64) float64 {
+		i := int(t / fine)
+		return sums[i] + (t/fine-float64(i))*(sums[i+1]-sums[i])
+	}
+}
+
+// poisson draws a number of events (Knuth's product of uniforms, in parts whose exponential does not vanish).
+func poisson(r *rand.Rand, mean float64) (n float64) {
+	for mean > 0 {
+		part := min(mean, 30)
+		mean -= part
+		for limit, p := math.Exp(-part), r.Float64(); p > limit; p *= r.Float64() {
+			n++
+		}
+	}
+	return n
+}
+
+// at lets time pass until now, in milliseconds, which must not go back.
+func (s *simulation) at(now int64) {
+	const kept = 40 // 76 s, as the store keeps
+	for p, h := range s.pods {
+		for s.seen[p] < len(h) && h[s.seen[p]].To <= now {
+			s.seen[p]++
+		}
+		s.view[p] = h[max(0, s.seen[p]-kept):s.seen[p]]
+	}
+}
+
+// auto is the total that is served with the window that Choose chooses.
+func (s *simulation) auto(now int64) (total float64, window time.Duration) {
+	window = Choose(s.view, now, longest)
+	return s.total(now, window), window
+}
+
+// total is the sum of the pods' rates over a window, as rate gives them: that of the increments within it, which is
+// at least the newest.
+func (s *simulation) total(now int64, window time.Duration) (total float64) {
+	for _, h := range s.view {
+		n, span := 0.0, int64(0)
+		for i := len(h) - 1; i >= 0 && (span == 0 || h[i].From > now-window.Milliseconds()); i-- {
+			n += h[i].Count
+			span += h[i].To - h[i].From
+		}
+		if span > 0 {
+			total += 1000 * n / float64(span)
+		}
+	}
+	return total
+}
+
+// informed is the total over a window that begins at the step at that time, in seconds, but has the newest increment
+// of each pod: as good as windows can be.
+func (s *simulation) informed(now int64, at float64) float64 {
+	since := float64(now)/1000 - at
+	return s.total(now, time.Duration(max(since, 2*interval)*float64(time.Second)))
+}

@@ -1,0 +1,67 @@
+package window
+
+import (
+	"fmt"
+	"testing"
+)
+
+// After a step of which something is promised the served total is right in time, 95 times in 100.
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	for _, pods := range []int{4, 100} {
+		for _, c := range changes {
+			if c.deadline == 0 || pods > 4 && max(c.from, c.to) > 400 {
+				continue // nothing is promised, or the report has it
+			}
+			t.Run(fmt.Sprintf("%g to %g on %d pods", c.from, c.to, pods), func(t *testing.T) {
+				t.Parallel()
+				auto, _ := c.measure(pods, 100)
+				if got := auto.within(c.deadline); got < 95 {
+					t.Errorf("%.0f %% in %g s, want 95; the 95th percentile is %.1f s", got, c.deadline, auto.quantile(0.95))
+				}
+			})
+		}
+	}
+}
+
+// At a steady rate the served total varies hardly more than over the longest window.
+func TestSteady(t *testing.T) {
+	t.Parallel()
+	for _, pods := range []int{4, 100} {
+		for _, rate := range []float64{1, 5, 40, 400} {
+			t.Run(fmt.Sprintf("%g on %d pods", rate, pods), func(t *testing.T) {
+				t.Parallel()
+				c := measureCalm(rate, pods, 3600)
+				if c.ratio > 1.15 {
+					t.Errorf("standard deviation %.2f × that of the longest window, want at most 1.15", c.ratio)
+				}
+			})
+		}
+	}
+}
+
+// An HPA asks for no more replicas than with the longest window.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []float64{5, 40, 400} {
+		var auto, plain asked
+		for seed := range uint64(10) {
+			a, p := measureHPA(rate, 4, seed)
+			auto = asked{max(auto.most, a.most), auto.mean + a.mean/10}
+			plain = asked{max(plain.most, p.most), plain.mean + p.mean/10}
+		}
+		if auto.most > plain.most || auto.mean > plain.mean+1e-9 {
+			t.Errorf("at %g requests/s: %+v, with the longest window %+v", rate, auto, plain)
+		}
+	}
+}
+
+// What changes slowly, or now and then, is followed more closely than over the longest window.
+func TestFollows(t *testing.T) {
+	t.Parallel()
+	for _, s := range shapes {
+		if auto, plain := misses(s.load, 4, shapesLast); auto > plain/2 {
+			t.Errorf("%s: off by %.1f requests/s on average, over the longest window by %.1f", s.name, auto, plain)
+		}
+	}
+}

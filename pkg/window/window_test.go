@@ -1,0 +1,143 @@
+package window
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+const now = 120_500
+
+// regular is a pod with increments of 2 s up to 120 s, with rate(t) requests/s since time t in seconds.
+func regular(since int64, rate func(at int64) float64) (h History) {
+	for at := since * 1000; at < 120_000; at += 2000 {
+		h = append(h, Increment{From: at, To: at + 2000, Count: 2 * rate(at/1000)})
+	}
+	return h
+}
+
+func even(rate float64) func(int64) float64 { return func(int64) float64 { return rate } }
+
+// since changes the rate at a time in seconds.
+func since(at int64, before, after float64) func(int64) float64 {
+	return func(t int64) float64 {
+		if t < at {
+			return before
+		}
+		return after
+	}
+}
+
+// without leaves out the scrape at a time in seconds.
+func without(h History, at int64) History {
+	i := slices.IndexFunc(h, func(i Increment) bool { return i.To == at*1000 })
+	h[i] = Increment{From: h[i].From, To: h[i+1].To, Count: h[i].Count + h[i+1].Count}
+	return slices.Delete(h, i+1, i+2)
+}
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	s := time.Second
+	for name, tc := range map[string]struct {
+		pods     []History
+		longest  time.Duration // 0: a minute
+		from, to time.Duration
+	}{
+		"no pods":              {nil, 0, time.Minute, time.Minute},
+		"nothing known of any": {[]History{nil, {}}, 0, time.Minute, time.Minute},
+		"idle":                 {[]History{regular(0, even(0))}, 0, time.Minute, time.Minute},
+		"steady":               {[]History{regular(0, even(40)), regular(0, even(3))}, 0, time.Minute, time.Minute},
+		"longest of two intervals": {
+			[]History{regular(0, since(110, 10, 1000))}, 4 * s, 4 * s, 4 * s,
+		},
+		// The increment from 118 s on is 2.5 s old at its beginning, but windows are no shorter than 4 s.
+		"a step an interval ago":     {[]History{regular(0, since(118, 10, 100))}, 0, 4 * s, 4 * s},
+		"a step two intervals ago":   {[]History{regular(0, since(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
+		"a step 20 s ago":            {[]History{regular(0, since(100, 10, 100))}, 0, 20500 * time.Millisecond, 22 * s},
+		"a step down 20 s ago":       {[]History{regular(0, since(100, 100, 10))}, 0, 20500 * time.Millisecond, 22 * s},
+		"a step a minute ago":        {[]History{regular(0, since(60, 10, 100))}, 0, time.Minute, time.Minute},
+		"to nothing":                 {[]History{regular(0, since(110, 40, 0))}, 0, 10500 * time.Millisecond, 12 * s},
+		"from nothing":               {[]History{regular(0, since(110, 0, 40))}, 0, 10500 * time.Millisecond, 12 * s},
+		"the newest of two steps":    {[]History{regular(0, func(t int64) float64 { return 10 + 90*float64(t/90) + 900*float64(t/110) })}, 0, 10500 * time.Millisecond, 12 * s},
+		"too few events to tell":     {[]History{regular(0, since(116, 1, 2))}, 0, time.Minute, time.Minute},
+		"a pod of many steps alone":  {[]History{regular(0, even(400)), regular(0, since(100, 5, 50))}, 0, 20500 * time.Millisecond, 22 * s},
+		"load moves between pods":    {[]History{regular(0, since(100, 40, 80)), regular(0, since(100, 80, 40))}, 0, time.Minute, time.Minute},
+		"uneven pods miss scrapes":   {[]History{without(without(regular(0, even(400)), 110), 90), regular(0, even(10))}, 0, time.Minute, time.Minute},
+		"the heavy one is late":      {[]History{regular(0, even(400))[:58], regular(0, even(10))}, 0, time.Minute, time.Minute},
+		"a late pod among many":      {[]History{regular(0, since(116, 10, 100))[:59], regular(0, since(116, 10, 100)), regular(0, since(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
+		"one that is gone":           {[]History{regular(0, even(400))[:20], regular(0, even(10))}, 0, time.Minute, time.Minute},
+		"a busy pod starts":          {[]History{regular(110, even(400)), regular(0, even(10))}, 0, time.Minute, time.Minute},
+		"all are young":              {[]History{regular(110, even(400)), regular(112, even(10))}, 0, time.Minute, time.Minute},
+		"young, and a step":          {[]History{regular(104, since(114, 10, 400)), regular(104, since(114, 10, 400))}, 0, 6500 * time.Millisecond, 8 * s},
+		"a new pod takes half":       {[]History{regular(0, since(110, 80, 40)), regular(110, even(40))}, 0, 10500 * time.Millisecond, 12 * s},
+		"a new pod takes half later": {[]History{regular(0, since(110, 80, 40)), regular(104, since(110, 0, 40))}, 0, 10500 * time.Millisecond, 12 * s},
+		"a pod goes, others take on": {[]History{regular(0, since(110, 40, 80))}, 0, 10500 * time.Millisecond, 12 * s},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			longest := tc.longest
+			if longest == 0 {
+				longest = time.Minute
+			}
+			got := Choose(tc.pods, now, longest)
+			if got < tc.from || got > tc.to {
+				t.Errorf("Choose = %s, want %s to %s", got, tc.from, tc.to)
+			}
+		})
+	}
+}
+
+// Whatever the increments: the window is in its bounds, and holds the newest increment of every pod that is on time.
+func FuzzChoose(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		step := 100 + r.Int64N(20_000)
+		longest := time.Duration(1+r.Int64N(1+100*step)) * time.Millisecond
+		pods := make([]History, r.IntN(8))
+		for p := range pods {
+			for at := r.Int64N(now); at < now; {
+				to := at + step*(8+r.Int64N(5))/10
+				if r.IntN(10) == 0 {
+					to += r.Int64N(10 * step)
+				}
+				if to > now {
+					break
+				}
+				pods[p] = append(pods[p], Increment{From: at, To: to, Count: poisson(r, 200*r.Float64()*r.Float64())})
+				at = to
+			}
+		}
+		got := Choose(pods, now, longest)
+		if got <= 0 || got > longest {
+			t.Fatalf("Choose = %s, longest %s", got, longest)
+		}
+		if again := Choose(pods, now, longest); again != got {
+			t.Fatalf("Choose = %s, and the second time %s", got, again)
+		}
+		for _, h := range pods {
+			if len(h) > 0 && got < longest && now-h[len(h)-1].From <= step && got.Milliseconds() <= now-h[len(h)-1].From {
+				t.Fatalf("Choose = %s does not hold %+v", got, h[len(h)-1])
+			}
+		}
+	})
+}
+
+func BenchmarkChoose(b *testing.B) {
+	for _, pods := range []int{4, 50, 5000} {
+		for name, truth := range map[string]load{"steady": steady(40 * float64(pods)), "step": step(10, 400, 80)} {
+			b.Run(fmt.Sprintf("%s/pods=%d", name, pods), func(b *testing.B) {
+				b.ReportAllocs()
+				s := simulate(1, pods, 100, truth)
+				s.at(95_000)
+				for b.Loop() {
+					Choose(s.view, 95_000, longest)
+				}
+			})
+		}
+	}
+}
