@@ -20,6 +20,7 @@ const (
 type counts struct {
 	n, e       [maxCells]float64
 	sumN, sumE [maxCells]float64 // of a cell and all newer ones
+	phi        float64           // how much more events vary than those of a Poisson process
 }
 
 // youth is a pod that is watched for less than the longest window: since a cell.
@@ -78,11 +79,11 @@ func (c *counts) split(g *grid, w int) (at int, found bool) {
 	for s := range w {
 		n1, e1, n2, e2 := c.parts(s, w)
 		// G is at most twice Pearson's χ², which needs no logarithm: of steady traffic hardly a split gets further.
-		if e1 <= 0 || e2 <= 0 || chi2(n1, e1, n2, e2) < threshold/2 {
+		if e1 <= 0 || e2 <= 0 || chi2(n1, e1, n2, e2) < threshold/2*c.phi {
 			continue
 		}
 		newer := g.edges[s]
-		excess := deviance(n1, e1, n2, e2) - threshold - g.margin(newer) - g.margin(g.edges[w]-newer)
+		excess := deviance(n1, e1, n2, e2)/c.phi - threshold - g.margin(newer) - g.margin(g.edges[w]-newer)
 		if excess > most {
 			most, at, found = excess, s, true
 		}
@@ -97,7 +98,7 @@ func (c *counts) trim(s, w int) int {
 	rose := n1*e2 > n2*e1
 	for d := 1; d <= perInterval && d <= s; d++ {
 		n1, e1, n2, e2 := c.parts(s-d, s)
-		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && deviance(n1, e1, n2, e2) > boundary {
+		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && deviance(n1, e1, n2, e2) > boundary*c.phi {
 			s, d = s-d, 0
 		}
 	}

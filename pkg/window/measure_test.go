@@ -102,8 +102,14 @@ type calm struct {
 	most, plainMost float64 // the greatest total, as a multiple of the truth, and that over the longest window
 }
 
-func measureCalm(rate float64, pods int, seconds float64) calm {
-	s := simulate(1, pods, seconds, steady(rate))
+// measureCalm looks at a steady rate of requests that come in batches of that many.
+func measureCalm(rate, batch float64, pods int, seconds float64) calm {
+	s := simulate(1, pods, seconds, steady(rate/batch))
+	for _, h := range s.pods {
+		for i := range h {
+			h[i].Count *= batch
+		}
+	}
 	var c calm
 	var auto, plain float64
 	reads := 0

@@ -88,18 +88,21 @@ func reportSteady(w io.Writer) {
 multiple of that over the longest window (promised: at most 1.15), the share of reads that got a shorter window, and the
 greatest total served, as a multiple of the truth, beside that over the longest window.
 
-| requests/s | pods | standard deviation | shorter windows | greatest | greatest, longest window |
-| --- | --- | --- | --- | --- | --- |
+| requests/s | in batches of | pods | standard deviation | shorter windows | greatest | greatest, longest window |
+| --- | --- | --- | --- | --- | --- | --- |
 `)
+	row := func(rate, batch float64, pods int, seconds float64) {
+		c := measureCalm(rate, batch, pods, seconds)
+		fmt.Fprintf(w, "| %g | %g | %d | %.3f | %.4f %% | %.2f | %.2f |\n", rate, batch, pods, c.ratio, c.short, c.most, c.plainMost)
+	}
 	for _, rate := range []float64{1, 5, 40, 400} {
-		for _, pods := range []int{4, 20, 100} {
-			seconds := 36_000.0
-			if pods == 100 {
-				seconds = 3600
-			}
-			c := measureCalm(rate, pods, seconds)
-			fmt.Fprintf(w, "| %g | %d | %.3f | %.4f %% | %.2f | %.2f |\n", rate, pods, c.ratio, c.short, c.most, c.plainMost)
-		}
+		row(rate, 1, 4, 36_000)
+		row(rate, 1, 20, 36_000)
+		row(rate, 1, 100, 3600)
+	}
+	for _, batch := range []float64{2, 5, 10} { // not promised, but such is traffic
+		row(40, batch, 4, 36_000)
+		row(400, batch, 4, 36_000)
 	}
 }
 

@@ -28,10 +28,10 @@ func TestSteps(t *testing.T) {
 func TestSteady(t *testing.T) {
 	t.Parallel()
 	for _, pods := range []int{4, 100} {
-		for _, rate := range []float64{1, 5, 40, 400} {
-			t.Run(fmt.Sprintf("%g on %d pods", rate, pods), func(t *testing.T) {
+		for _, tc := range []struct{ rate, batch float64 }{{1, 1}, {5, 1}, {40, 1}, {400, 1}, {40, 5}, {400, 10}} {
+			t.Run(fmt.Sprintf("%g in batches of %g on %d pods", tc.rate, tc.batch, pods), func(t *testing.T) {
 				t.Parallel()
-				c := measureCalm(rate, pods, 3600)
+				c := measureCalm(tc.rate, tc.batch, pods, 3600)
 				if c.ratio > 1.15 {
 					t.Errorf("standard deviation %.2f × that of the longest window, want at most 1.15", c.ratio)
 				}
