@@ -46,7 +46,7 @@ func TestChooseWindow(t *testing.T) {
 func TestAutoFollowsAStep(t *testing.T) {
 	t.Parallel()
 	r := compileRule(t, interval, perPod, "window: auto")
-	for phase := int64(0); phase < 2000; phase += 100 {
+	for phase := int64(0); phase < 2000; phase += 190 {
 		const at = epoch + 80_000
 		w := newWorld(t, interval,
 			&simPod{name: "web-0", rate: 30, started: epoch - 1000_000, watched: epoch, changes: at, then: 200},
