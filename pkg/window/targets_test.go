@@ -36,7 +36,7 @@ func TestSteady(t *testing.T) {
 		for _, tc := range []struct{ rate, batch float64 }{{1, 1}, {5, 1}, {40, 1}, {400, 1}, {40, 5}, {400, 10}} {
 			t.Run(fmt.Sprintf("%g in batches of %g on %d pods", tc.rate, tc.batch, pods), func(t *testing.T) {
 				t.Parallel()
-				c := measureCalm(tc.rate, tc.batch, pods, 14_400/math.Sqrt(float64(pods)))
+				c := measureCalm(tc.rate, tc.batch, pods, 7200/math.Sqrt(float64(pods)))
 				if c.ratio > 1.15 {
 					t.Errorf("standard deviation %.2f × that of the longest window, want at most 1.15", c.ratio)
 				}

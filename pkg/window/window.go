@@ -20,9 +20,8 @@
 //	G/φ > 24 + 2 ln(L/ℓ₁) + 2 ln(L/ℓ₂)
 //
 // where L is the longest window, ℓ₁, ℓ₂ are the lengths of the parts, and φ ≥ 1 is how much more the counts vary than
-// Poisson's from one moment to the next. At the first w at which some split differs,
-// the window ends at the one that exceeds its threshold most. Increments that the step fell into lie at that end:
-// what differs there from the rest by more than chance makes likely (G/φ > 1), in the direction of the older rate, is
+// Poisson's from one moment to the next. At the first w at which some split differs, the window ends at the one that
+// exceeds its threshold most. Increments that the step fell into lie at that end: what differs there from the rest by more than chance makes likely (G/φ > 1), in the direction of the older rate, is
 // left out too, so that 40 → 400 requests/s does not read 350 for as long as the window has one of them.
 //
 // Why so:
@@ -44,7 +43,7 @@
 // # How often it is wrong
 //
 // Derived: a standard normal variable exceeds √G with a probability under exp(−G/2)/√(πG/2), to both sides. For the
-// newest 4 s of 60 s that is 6 in a hundred million, for half of them 4 in ten million; dozens of tests at each length,
+// newest 4 s of 60 s that is 6 in a hundred million, for the newest half 2 in ten million; dozens of tests at each length,
 // most of them alike, make some tens of a million reads. Measured: docs/benchmarks.md, which the tests of this package
 // write.
 package window
@@ -56,7 +55,7 @@ import "time"
 // scraped on time, so that each has a value; whoever reads a pod that is late, or that is watched for less than the
 // window, has to see to that. Increments end at now or before.
 //
-// It takes time proportional to the increments, and allocates only if pods are young.
+// It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
 func Choose(pods []History, now int64, longest time.Duration) time.Duration {
 	g, ok := newGrid(pods, now, longest.Milliseconds())
 	if !ok {
