@@ -40,6 +40,7 @@ update: ## rewrite what is generated: golden files, help text, metric list
 
 bench: ## benchmarks of the hot paths, each beside its peer
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
+	go test ./pkg/window -run TestReport -report
 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down
 	go run ./test/demo
