@@ -9,7 +9,7 @@ CLUSTER_TESTS := ./test/image/... ./test/integration/... ./test/e2e/...
 UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/integration% tachometer/test/e2e%,$(shell go list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit cluster-test e2e lint verify update bench demo demo-down images deps clean
+.PHONY: help kubernetes build test unit cluster-test e2e lint verify update bench demo demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,14 @@ test: unit cluster-test e2e ## everything: unit, fuzz seeds, golden, integration
 unit: deps ## tests that need no cluster, with the race detector
 	go test -race -timeout 10m $(UNIT_TESTS)
 
-cluster-test: deps ## tests of the local Kubernetes itself
+kubernetes: deps ## compile Kubernetes for the local clusters: minutes once, then from the cache
+	@$(CLUSTER) build
+
+cluster-test: kubernetes ## tests of the local Kubernetes itself
 	go -C test/cluster test -race -timeout 30m ./...
 
-e2e: deps ## images, integration and end-to-end tests on a real Kubernetes
-	go test -race -p 1 -timeout 30m $(CLUSTER_TESTS)
+e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
+	go test -race -p 1 -timeout 30m -v $(CLUSTER_TESTS)
 
 lint: ## golangci-lint, pinned in test/tools/go.mod
 	$(GOLANGCI) run ./...

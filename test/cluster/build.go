@@ -38,6 +38,16 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "tachometer"), nil
 }
 
+// Build compiles the programs that clusters run, unless they are in the user's cache folder, so that no Start has to. log
+// gets the progress; nil: nothing is told.
+func Build(ctx context.Context, log io.Writer) error {
+	if log == nil {
+		log = io.Discard
+	}
+	_, err := ensurePrograms(ctx, log)
+	return err
+}
+
 // ensurePrograms builds what is not in the cache yet. Two callers at once build once.
 func ensurePrograms(ctx context.Context, log io.Writer) (programs, error) {
 	source, err := sourceDir()

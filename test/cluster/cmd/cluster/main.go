@@ -21,6 +21,7 @@ import (
 
 const usage = `A real Kubernetes on this machine, for tests and demonstrations.
 
+  cluster build                compile what clusters run, once, and say whether a node can run here
   cluster up [--node]          start a cluster; with --node it runs pods (root, Linux)
   cluster down                 remove it with all that belongs to it, also after a crash
   cluster env                  print what to export for kubectl: eval "$(cluster env)"
@@ -29,7 +30,7 @@ const usage = `A real Kubernetes on this machine, for tests and demonstrations.
   cluster status               which processes run
 
 Each takes --help. Several clusters run side by side under different --name.
-The first one compiles Kubernetes, which takes minutes; the programs stay in the user's cache folder.
+The first one compiles Kubernetes, if build has not, which takes minutes; the programs stay in the user's cache folder.
 `
 
 func main() {
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 func commands() map[string]func(context.Context, []string, io.Writer) error {
 	return map[string]func(context.Context, []string, io.Writer) error{
-		"up": up, "down": down, "env": env, "load-image": loadImage, "build-image": buildImage, "status": status,
+		"build": build, "up": up, "down": down, "env": env, "load-image": loadImage, "build-image": buildImage, "status": status,
 	}
 }
 
@@ -81,6 +82,19 @@ func (f *flags) open(args []string) (*cluster.Cluster, error) {
 		return nil, err
 	}
 	return cluster.Open(f.dir, f.name)
+}
+
+func build(ctx context.Context, args []string, out io.Writer) error {
+	if err := flag.NewFlagSet("cluster build", flag.ContinueOnError).Parse(args); err != nil {
+		return err
+	}
+	if err := cluster.Build(ctx, os.Stderr); err != nil {
+		return err
+	}
+	if err := cluster.CheckNode(); err != nil {
+		fmt.Fprintf(out, "SKIPPED: whatever needs a cluster with a node: %v\n", err)
+	}
+	return nil
 }
 
 func up(ctx context.Context, args []string, out io.Writer) error {
