@@ -30,6 +30,7 @@ func (a *adapter) health() apiserver.Health {
 // a few more must follow. A replica that called itself ready before would take half of the reads from one that
 // can answer them, at every rolling update.
 type warmup struct {
+	synced   func() bool   // reports whether the targets are known: before that, that there are none says nothing
 	round    func() bool   // reports whether every target was tried once
 	targets  func() int    // counts them: where there are none, there is nothing to wait for
 	interval time.Duration // between two scrapes of a target
@@ -48,6 +49,8 @@ func (w *warmup) test(now time.Time) error {
 	switch {
 	case w.done:
 		return nil
+	case !w.synced():
+		return errors.New("targets are not known yet")
 	case !w.round():
 		return errors.New("some targets have not been tried yet")
 	case w.since.IsZero():

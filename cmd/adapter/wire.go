@@ -125,6 +125,7 @@ func (a *adapter) measure(cfg *config.Config, metrics registry) {
 	})
 	a.discovery.OnTargets(a.scraper.SetTargets)
 	a.warmup = &warmup{
+		synced:   a.discovery.HasSynced,
 		round:    a.scraper.FirstRoundDone,
 		targets:  func() int { return len(a.discovery.Targets()) },
 		interval: cfg.Scrape.Interval,
