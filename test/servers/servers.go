@@ -1,0 +1,283 @@
+// Package servers starts the real servers that remote backends speak to, as children of a test.
+package servers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+)
+
+// patience bounds a server's start and its end: far above what either takes on a busy machine.
+const patience = 30 * time.Second
+
+// Sample is one value at a time, in milliseconds since the epoch. NaN is told from the staleness marker by its bits.
+type Sample struct {
+	T int64
+	V float64
+}
+
+// Series is a time series, its name among the labels.
+type Series struct {
+	Labels  labels.Labels
+	Samples []Sample // in order of time
+}
+
+// Target is an endpoint that a Prometheus scrapes at /metrics.
+type Target struct {
+	Address string            // host:port
+	Labels  map[string]string // of all its series
+}
+
+// Options say what a server begins with. The zero value is an empty server.
+type Options struct {
+	// Series are written before the server is handed out. Times are kept to the millisecond; values to the bit by
+	// Prometheus, and to some ten digits by VictoriaMetrics.
+	Series []Series
+	// Targets are scraped by a Prometheus; a VictoriaMetrics ignores them.
+	Targets []Target
+	// Interval is the time between two scrapes. 0 means 1 s.
+	Interval time.Duration
+	// Args are further arguments of the server's command line.
+	Args []string
+	// Stopped leaves it to the test to call Start; Series must be empty then.
+	Stopped bool
+}
+
+// Server is a server under test. It ends with the test. Its methods are for the goroutine of the test, and fail it.
+type Server struct {
+	// URL is where it listens on loopback, also while it is stopped.
+	URL string
+
+	t     testing.TB
+	kind  kind
+	bin   string
+	dir   string
+	args  []string
+	child *child // nil while stopped
+}
+
+// kind is what differs between the servers.
+type kind struct {
+	name, program, install string
+	ready                  string // a path that answers 200 once the server can be asked
+	flush                  string // a path that makes what was written readable; empty: it is at once
+	args                   func(address, dir string) []string
+}
+
+// child is a process, and the end of it.
+type child struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// start makes the server and, unless the test wants it otherwise, runs it.
+func start(t testing.TB, k kind, opts Options) *Server {
+	t.Helper()
+	bin, err := exec.LookPath(k.program)
+	if err != nil {
+		t.Skipf("SKIPPED: needs a real %s, and %s is not in PATH; on Debian: %s", k.name, k.program, k.install)
+	}
+	s := &Server{t: t, kind: k, bin: bin, dir: t.TempDir(), args: opts.Args}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			s.dump()
+		}
+	})
+	s.address()
+	if opts.Stopped {
+		return s
+	}
+	// Another process may take the port between its choice and its use.
+	for attempt := 1; ; attempt++ {
+		if err := s.run(); err == nil {
+			break
+		} else if attempt == 3 {
+			t.Fatal(err)
+		}
+		s.Kill()
+		s.address()
+	}
+	s.Write(opts.Series...)
+	return s
+}
+
+// address chooses a free port.
+func (s *Server) address() {
+	s.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer l.Close()
+	s.URL = "http://" + l.Addr().String()
+}
+
+// Start runs a stopped server, with the data that it had, and waits until it can be asked.
+func (s *Server) Start() {
+	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Stop asks the server to end and waits for it. Its data stays.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+// Kill ends the server at once. What it was given in the last seconds may be lost.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Restart is Stop and Start.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.Start()
+}
+
+// Freeze keeps the server from answering, though it takes connections, until Thaw.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw ends what Freeze began.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) run() error {
+	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(s.bin, append(s.kind.args(s.URL[len("http://"):], s.dir), s.args...)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, attributes()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", s.kind.name, err)
+	}
+	s.child = &child{cmd: cmd, done: make(chan struct{})}
+	go func(c *child) {
+		defer close(c.done)
+		_ = c.cmd.Wait() // how it ended is in its log
+	}(s.child)
+	return s.awaitReady()
+}
+
+func (s *Server) awaitReady() error {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := do(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.child.done:
+			return fmt.Errorf("%s ended before it was ready: %v", s.kind.name, s.child.cmd.ProcessState)
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w", s.kind.name, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// end sends a signal and waits for the end; a server that ignores it is killed.
+func (s *Server) end(sig syscall.Signal) {
+	if s.child == nil {
+		return
+	}
+	s.signal(syscall.SIGCONT) // a frozen process would not hear
+	s.signal(sig)
+	late := time.AfterFunc(patience, func() { s.signal(syscall.SIGKILL) })
+	<-s.child.done
+	late.Stop()
+	s.child = nil
+}
+
+// signal reaches the server and whatever it started: they are a process group.
+func (s *Server) signal(sig syscall.Signal) {
+	if s.child != nil {
+		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended by itself
+	}
+}
+
+// Write appends samples through the remote-write protocol and waits until they can be read.
+func (s *Server) Write(series ...Series) {
+	s.t.Helper()
+	if len(series) == 0 {
+		return
+	}
+	var request prompb.WriteRequest
+	for _, one := range series {
+		ts := prompb.TimeSeries{Labels: prompb.FromLabels(one.Labels, nil)}
+		for _, sample := range one.Samples {
+			ts.Samples = append(ts.Samples, prompb.Sample{Timestamp: sample.T, Value: sample.V})
+		}
+		request.Timeseries = append(request.Timeseries, ts)
+	}
+	body, err := request.Marshal()
+	if err == nil {
+		_, err = do(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
+	}
+	if err == nil && s.kind.flush != "" {
+		_, err = do(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
+	}
+	if err != nil {
+		s.t.Fatalf("write %d series to %s: %v", len(series), s.kind.name, err)
+	}
+}
+
+// Get reads a path of the server, which may carry a query.
+func (s *Server) Get(path string) []byte {
+	s.t.Helper()
+	body, err := do(s.t.Context(), http.MethodGet, s.URL+path, nil)
+	if err != nil {
+		s.t.Fatalf("ask %s: %v", s.kind.name, err)
+	}
+	return body
+}
+
+// client keeps no connection, so that no goroutine outlives a test.
+var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Encoding", "snappy")
+		request.Header.Set("Content-Type", "application/x-protobuf")
+		request.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s: %s", method, request.URL.Path, response.Status, bytes.TrimSpace(answer))
+	}
+	return answer, err
+}
+
+func (s *Server) log() string { return filepath.Join(s.dir, "log") }
+
+// dump shows the end of the server's log.
+func (s *Server) dump() {
+	const most = 4 << 10
+	text, err := os.ReadFile(s.log())
+	s.t.Logf("the log of %s (%v):\n%s", s.kind.name, err, text[max(0, len(text)-most):])
+}
