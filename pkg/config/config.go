@@ -2,8 +2,11 @@
 package config
 
 import (
+	"cmp"
 	"strconv"
 	"time"
+
+	promconfig "github.com/prometheus/common/config"
 )
 
 // The apiVersion and kind of the native format.
@@ -57,11 +60,54 @@ type Scrape struct {
 type Backend struct {
 	// Name is what rules call it.
 	Name string
-	// URL is the server's base address; /api/v1/query is appended to its path.
+	// URL is the server's base address; /api/v1/query is appended to its path, and its parameters are kept.
 	URL string
+	// Failover are further base addresses of the same data, asked in this order where those before have no answer.
+	Failover []string
 	// Refresh is the time between two refreshes of what is demanded.
 	Refresh time.Duration
+	// Timeout is the time that one query may take.
+	Timeout time.Duration
+	// MaxAge is the age beyond which a value is not served, for rules that do not give their own.
+	MaxAge time.Duration
+	// Labels are what the server calls the labels that name objects.
+	Labels Labels
+	// AcceptPartial takes an answer that the server calls incomplete for a whole one.
+	AcceptPartial bool
+	// Method is MethodPost or MethodGet.
+	Method string
+	// MaxResponseBytes bounds one answer, after decompression.
+	MaxResponseBytes int64
+	// HTTP is how the server is spoken to: credentials, TLS, proxies, headers.
+	HTTP promconfig.HTTPClientConfig
 }
+
+// The methods of queries.
+const (
+	// MethodPost sends a query in the body, where it may be as long as it must.
+	MethodPost = "POST"
+	// MethodGet sends it in the URL, for servers and proxies that permit nothing else.
+	MethodGet = "GET"
+)
+
+// Labels are the names of the labels that name objects.
+type Labels struct {
+	Namespace, Pod, Node string
+	// Object names the object itself, of a resource whose values are not those of its pods; empty where they are.
+	// Only a rule has it.
+	Object string
+}
+
+// or fills in what l leaves out.
+func (l Labels) or(o Labels) Labels {
+	return Labels{
+		Namespace: cmp.Or(l.Namespace, o.Namespace), Pod: cmp.Or(l.Pod, o.Pod), Node: cmp.Or(l.Node, o.Node),
+		Object: cmp.Or(l.Object, o.Object),
+	}
+}
+
+// DefaultLabels are what the embedded backend calls them, as does Prometheus in most setups.
+func DefaultLabels() Labels { return Labels{Namespace: "namespace", Pod: "pod", Node: "node"} }
 
 // Rule is how one API metric is computed, as written, with defaults filled in.
 type Rule struct {
@@ -79,6 +125,10 @@ type Rule struct {
 	External bool
 	// Namespaced tells that the request's namespace becomes a matcher; nil where the file does not say.
 	Namespaced *bool
+	// Namespace is the one namespace that an external rule reads, whatever the request's; empty for none.
+	Namespace string
+	// Labels are the names of the labels that name objects, with those of the backend filled in.
+	Labels Labels
 	// Window is what $window stands for.
 	Window Window
 	// HasWindow tells that the file gives the window.
@@ -91,8 +141,18 @@ type Rule struct {
 	OnMissing *float64
 	// AllowNegative permits negative values.
 	AllowNegative bool
+	// Fallback is what is served after a time without a value; nil means an error.
+	Fallback *Fallback
 	// MaxAge is the age beyond which a value is not served.
 	MaxAge time.Duration
+}
+
+// Fallback is a value for the time when there is none.
+type Fallback struct {
+	// After is how long there must have been no value.
+	After time.Duration
+	// Value is what is served then.
+	Value float64
 }
 
 // Name is how logs and self-metrics call the rule: its metric, or its pattern.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,6 +171,37 @@ func (d *decoder) text(to *string) field {
 			return
 		}
 		*to = n.Value
+	}
+}
+
+func (d *decoder) texts(path string, n *yaml.Node) []string {
+	var all []string
+	d.sequence(path, n, func(path string, n *yaml.Node) {
+		var one string
+		d.text(&one)(path, n)
+		all = append(all, one)
+	})
+	return all
+}
+
+// word is one of a few.
+func (d *decoder) word(path string, n *yaml.Node, words ...string) string {
+	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
+		d.fault(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), describeNode(n))
+		return words[0]
+	}
+	return n.Value
+}
+
+// labelName is what every server and every dialect takes without quotes.
+var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+func (d *decoder) label(to *string) field {
+	return func(path string, n *yaml.Node) {
+		d.text(to)(path, n)
+		if !d.failed[path] && !labelName.MatchString(*to) {
+			d.fault(path, n.Line, "%s is no label name: use letters, digits and _, not beginning with a digit", describeNode(n))
+		}
 	}
 }
 

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Default is the configuration without a file: every default, with its reason. Those that follow from the
 // scrape interval are computed by complete, so that a file that changes the interval changes them too.
@@ -37,6 +41,12 @@ const (
 	windowIntervals = 5
 	// defaultRefresh: a third of the HPA's period of 15 s, so that it always reads something new.
 	defaultRefresh = 5 * time.Second
+	// defaultQueryTimeout: longer than any query that is fit to be asked every few seconds.
+	defaultQueryTimeout = 5 * time.Second
+	// defaultRemoteAge: Prometheus scrapes every 15 s to 60 s; at the slowest, one scrape may fail.
+	defaultRemoteAge = 2 * time.Minute
+	// defaultResponseBytes: a result is about 150 bytes, so that 200,000 pods fit.
+	defaultResponseBytes = 32 << 20
 )
 
 // complete fills in what follows from other values.
@@ -52,13 +62,30 @@ func (c *Config) complete() {
 		c.MaxWindow = max(minMaxWindow, windowIntervals*c.Scrape.Interval)
 	}
 	for i := range c.Backends {
-		if c.Backends[i].Refresh == 0 {
-			c.Backends[i].Refresh = defaultRefresh
-		}
+		c.Backends[i].Complete()
 	}
 	for i := range c.Rules {
 		c.Rules[i].complete(c)
 	}
+}
+
+// Complete fills in a backend's defaults.
+func (b *Backend) Complete() {
+	b.Refresh = cmp.Or(b.Refresh, defaultRefresh)
+	b.Timeout = cmp.Or(b.Timeout, defaultQueryTimeout)
+	b.MaxAge = cmp.Or(b.MaxAge, defaultRemoteAge)
+	b.Labels = b.Labels.or(DefaultLabels())
+	b.Method = cmp.Or(b.Method, MethodPost)
+	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultResponseBytes)
+}
+
+// backend is the entry of that name, or nil.
+func (c *Config) backend(name string) *Backend {
+	i := slices.IndexFunc(c.Backends, func(b Backend) bool { return b.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.Backends[i]
 }
 
 // complete fills in a rule's defaults.
@@ -78,7 +105,16 @@ func (r *Rule) complete(c *Config) {
 		// Rates and queue lengths add up.
 		r.Aggregate = AggregateSum
 	}
-	if r.MaxAge == 0 {
+	remote := c.backend(r.Backend)
+	switch {
+	case r.MaxAge != 0:
+	case remote != nil:
+		r.MaxAge = remote.MaxAge
+	default:
 		r.MaxAge = c.MaxAge
 	}
+	if remote != nil {
+		r.Labels = r.Labels.or(remote.Labels)
+	}
+	r.Labels = r.Labels.or(DefaultLabels())
 }

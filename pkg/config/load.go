@@ -1,9 +1,13 @@
 package config
 
 import (
+	"errors"
+	"regexp"
 	"slices"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
+	yamlv2 "go.yaml.in/yaml/v2"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -48,6 +52,7 @@ const (
 	maxInterval = 5 * time.Minute        // above, an HPA has decided twenty times on one sample
 	maxSpan     = time.Hour              // of age and window: what is older says nothing about load
 	minRefresh  = time.Second
+	maxFallback = 24 * time.Hour
 )
 
 // prometheusAdapterKeys are keys of prometheus-adapter's configuration, of the file and of a rule.
@@ -119,28 +124,70 @@ func (d *decoder) scrape(path string, n *yaml.Node, s *Scrape) {
 }
 
 func (d *decoder) backend(path string, n *yaml.Node) Backend {
-	var b Backend
+	b := Backend{HTTP: promconfig.DefaultHTTPClientConfig}
 	d.mapping(path, n, map[string]field{
-		"name":    d.text(&b.Name),
-		"url":     d.text(&b.URL),
-		"refresh": d.duration(&b.Refresh, minRefresh, maxInterval),
+		"name":     d.text(&b.Name),
+		"url":      d.text(&b.URL),
+		"failover": func(path string, n *yaml.Node) { b.Failover = d.texts(path, n) },
+		"refresh":  d.duration(&b.Refresh, minRefresh, maxInterval),
+		"timeout":  d.duration(&b.Timeout, minInterval, maxInterval),
+		"maxAge":   d.duration(&b.MaxAge, minRefresh, maxSpan),
+		"labels":   func(path string, n *yaml.Node) { b.Labels = d.labels(path, n, false) },
+		"partialResponse": func(path string, n *yaml.Node) {
+			b.AcceptPartial = d.word(path, n, "reject", "accept") == "accept"
+		},
+		"method":           func(path string, n *yaml.Node) { b.Method = d.word(path, n, MethodPost, MethodGet) },
+		"maxResponseBytes": d.bytes(&b.MaxResponseBytes, 1<<10, 1<<30),
+		"http":             func(path string, n *yaml.Node) { b.HTTP = d.http(path, n) },
 	})
 	return b
 }
 
+// labels are the names of labels; object is the name of one more that is allowed in a rule.
+func (d *decoder) labels(path string, n *yaml.Node, object bool) Labels {
+	var l Labels
+	fields := map[string]field{"namespace": d.label(&l.Namespace), "pod": d.label(&l.Pod), "node": d.label(&l.Node)}
+	if object {
+		fields["object"] = d.label(&l.Object)
+	}
+	d.mapping(path, n, fields)
+	return l
+}
+
+// http reads what Prometheus itself calls the configuration of an HTTP client, with its own decoder and its checks.
+func (d *decoder) http(path string, n *yaml.Node) promconfig.HTTPClientConfig {
+	c := promconfig.DefaultHTTPClientConfig
+	text, err := yaml.Marshal(n)
+	if err == nil {
+		err = yamlv2.UnmarshalStrict(text, &c)
+	}
+	var several *yamlv2.TypeError
+	switch {
+	case errors.As(err, &several):
+		for _, e := range several.Errors {
+			d.fault(path, n.Line, "%s", unknownField.ReplaceAllString(e, "unknown key $1"))
+		}
+	case err != nil:
+		d.fault(path, n.Line, "%v", err)
+	}
+	return c
+}
+
+// unknownField is what Prometheus's decoder says of a key that it does not know.
+var unknownField = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
+
 func (d *decoder) rule(path string, n *yaml.Node) Rule {
 	var r Rule
 	d.mapping(path, n, map[string]field{
-		"metric":   d.text(&r.Metric),
-		"match":    d.text(&r.Match),
-		"except":   d.text(&r.Except),
-		"resource": d.text(&r.Resource),
-		"query":    d.text(&r.Query),
-		"external": d.truth(&r.External),
-		"namespaced": func(path string, n *yaml.Node) {
-			r.Namespaced = new(bool)
-			d.truth(r.Namespaced)(path, n)
-		},
+		"metric":     d.text(&r.Metric),
+		"match":      d.text(&r.Match),
+		"except":     d.text(&r.Except),
+		"resource":   d.text(&r.Resource),
+		"query":      d.text(&r.Query),
+		"external":   d.truth(&r.External),
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.namespaced(path, n) },
+		"labels":     func(path string, n *yaml.Node) { r.Labels = d.labels(path, n, true) },
+		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.fallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
 			r.HasWindow = true
 			r.Window = d.window(path, n)
@@ -160,6 +207,43 @@ func (d *decoder) window(path string, n *yaml.Node) Window {
 	}
 	v, _ := d.span(path, n, "auto or a duration such as 30s")
 	return Window{Duration: v}
+}
+
+// namespaced reads whose namespace becomes a matcher: the request's, none, or one that is named.
+func (d *decoder) namespaced(path string, n *yaml.Node) (request *bool, name string) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
+		request = new(bool)
+		d.truth(request)(path, n)
+		return request, ""
+	}
+	if !d.scalar(path, n, "request (or true), none (or false), or the name of a namespace", "!!str") {
+		return nil, ""
+	}
+	switch n.Value {
+	case "request":
+		return new(true), ""
+	case "none":
+		return new(false), ""
+	}
+	if !namespaceName.MatchString(n.Value) {
+		d.fault(path, n.Line, "must be request (or true), none (or false), or the name of a namespace, not %s", describeNode(n))
+	}
+	return new(false), n.Value
+}
+
+// namespaceName is that of a Kubernetes namespace.
+var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (d *decoder) fallback(path string, n *yaml.Node) *Fallback {
+	var f Fallback
+	before := len(d.faults)
+	d.mapping(path, n, map[string]field{"after": d.duration(&f.After, minRefresh, maxFallback), "value": d.number(&f.Value)})
+	for _, key := range []string{"after", "value"} {
+		if _, ok := d.lines[path+"."+key]; !ok && len(d.faults) == before {
+			d.fault(path, n.Line, "must be {after: DURATION, value: NUMBER}; %s is missing", key)
+		}
+	}
+	return &f
 }
 
 func (d *decoder) onMissing(path string, n *yaml.Node) *float64 {

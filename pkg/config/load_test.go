@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	promconfig "github.com/prometheus/common/config"
 )
 
 func read(t testing.TB, path string) []byte {
@@ -74,7 +75,7 @@ func TestLoadMinimal(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	if diff := cmp.Diff(&want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(&want, got, cmpopts.IgnoreUnexported(Config{}, promconfig.ProxyConfig{})); diff != "" {
 		t.Errorf("a file without settings differs from Default (-Default +Load):\n%s", diff)
 	}
 }
@@ -88,7 +89,7 @@ func TestDefault(t *testing.T) {
 		},
 		MaxAge: 10 * time.Second, MaxWindow: time.Minute,
 	}
-	if diff := cmp.Diff(want, Default(), cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(want, Default(), cmpopts.IgnoreUnexported(Config{}, promconfig.ProxyConfig{})); diff != "" {
 		t.Errorf("Default (-want +got):\n%s", diff)
 	}
 }
@@ -100,6 +101,11 @@ func TestLoadFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	seven, no := 7.5, false
+	plain := promconfig.DefaultHTTPClientConfig
+	withToken := plain
+	withToken.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: "/etc/token"}
+	withToken.FollowRedirects = false
+	usual := Labels{Namespace: "namespace", Pod: "pod", Node: "node"}
 	want := &Config{
 		Scrape: Scrape{
 			Interval: 5 * time.Second, Timeout: 1500 * time.Millisecond, MaxPageBytes: 4 << 20,
@@ -107,31 +113,51 @@ func TestLoadFull(t *testing.T) {
 		},
 		MaxAge: 20 * time.Second, MaxWindow: 2 * time.Minute,
 		Backends: []Backend{
-			{Name: "prometheus", URL: "http://prometheus.monitoring.svc:9090", Refresh: 5 * time.Second},
-			{Name: "thanos", URL: "https://thanos/tenant?x=y", Refresh: 10 * time.Second},
+			{
+				Name: "prometheus", URL: "http://prometheus.monitoring.svc:9090", Refresh: 5 * time.Second, Timeout: 5 * time.Second,
+				MaxAge: 2 * time.Minute, Labels: usual, Method: MethodPost, MaxResponseBytes: 32 << 20, HTTP: plain,
+			},
+			{
+				Name: "thanos", URL: "https://thanos/tenant?x=y", Failover: []string{"https://thanos-2/tenant"}, Refresh: 10 * time.Second,
+				Timeout: 20 * time.Second, MaxAge: 5 * time.Minute, AcceptPartial: true, Method: MethodGet, MaxResponseBytes: 1 << 20,
+				Labels: Labels{Namespace: "kubernetes_namespace", Pod: "kubernetes_pod_name", Node: "node"}, HTTP: withToken,
+			},
 		},
 		HasRules: true,
 		Rules: []Rule{
 			{
 				Metric: "request_per_second", Resource: "pods", Query: "sum by (namespace, pod) (rate(http_requests_total[$window]))",
-				Window: Window{Auto: true}, HasWindow: true, Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second,
+				Window: Window{Auto: true}, HasWindow: true, Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
 			},
 			{
 				Match: "^(.+)_seconds_avg$", Except: "^go_", Resource: "pods", Backend: "scrape", Aggregate: AggregateAvg,
 				Query:  "sum by (namespace, pod) (rate(${1}_seconds_sum[$window]))\n/ sum by (namespace, pod) (rate(${1}_seconds_count[$window]))\n",
 				Window: Window{Duration: 90 * time.Second}, HasWindow: true, OnMissing: new(float64), MaxAge: time.Minute,
+				Labels: usual,
 			},
 			{
 				Metric: "orders_waiting", External: true, Namespaced: &no, Query: "sum(orders_waiting)", Window: Window{Auto: true},
 				Backend: "scrape", Aggregate: AggregateSum, OnMissing: &seven, AllowNegative: true, MaxAge: 20 * time.Second,
+				Labels: usual,
 			},
 			{
 				Metric: "free_bytes", Resource: "nodes", Query: "sum by (node) (node_filesystem_free_bytes)", Window: Window{Auto: true},
-				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second,
+				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
+			},
+			{
+				Metric: "orders_waiting_elsewhere", External: true, Namespaced: &no, Namespace: "shop", Backend: "thanos",
+				Query: "sum by (queue) (orders_waiting)", Aggregate: AggregateSum, MaxAge: 5 * time.Minute,
+				Labels: Labels{Namespace: "team", Pod: "kubernetes_pod_name", Node: "node"}, Fallback: &Fallback{3 * time.Minute, 10},
+			},
+			{
+				Metric: "requests", Resource: "services", Backend: "prometheus", Aggregate: AggregateSum, MaxAge: 2 * time.Minute,
+				Query:  "sum by (namespace, service) (rate(requests_total[$window]))",
+				Window: Window{Duration: 2 * time.Minute}, HasWindow: true,
+				Labels: Labels{Namespace: "namespace", Pod: "pod", Node: "node", Object: "service"},
 			},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, promconfig.ProxyConfig{})); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
 	}
 }
@@ -166,9 +192,9 @@ func TestLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]int{
-		"": 1, "apiVersion": 1, "scrape.interval": 4, "rules[0]": 20, "rules[0].query": 21,
-		"rules[0].backend": 20, // not in the file: the rule's own line
-		"rules[99].query":  19, "nonsense": 1,
+		"": 1, "apiVersion": 1, "scrape.interval": 4, "rules[0]": 30, "rules[0].query": 31,
+		"rules[0].backend": 30, // not in the file: the rule's own line
+		"rules[99].query":  29, "nonsense": 1,
 	} {
 		if got := c.Line(path); got != want {
 			t.Errorf("Line(%q) = %d, want %d", path, got, want)

@@ -78,15 +78,26 @@ func (v *validator) backend(i int) {
 	}
 	if b.URL == "" {
 		v.required(path+".url", "")
-		return
+	} else {
+		v.address(path+".url", b.URL)
 	}
-	switch u, err := url.Parse(b.URL); {
+	for j, address := range b.Failover {
+		v.address(fmt.Sprintf("%s.failover[%d]", path, j), address)
+	}
+	if b.MaxAge < b.Refresh {
+		v.wrong(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
+			formatDuration(b.MaxAge), formatDuration(b.Refresh))
+	}
+}
+
+func (v *validator) address(path, address string) {
+	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		v.wrong(path+".url", "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+		v.wrong(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	case u.User != nil:
-		v.wrong(path+".url", "must not hold credentials: it is shown in logs")
+		v.wrong(path, "must not hold credentials, since it is shown in logs: they belong to http.basic_auth")
 	case u.Fragment != "":
-		v.wrong(path+".url", "must not have a fragment (#)")
+		v.wrong(path, "must not have a fragment (#)")
 	}
 }
 
@@ -111,10 +122,27 @@ func (v *validator) rule(i int) {
 	default:
 		v.wrong(path+".aggregate", "must be sum, avg or max, not %q", shorten(string(r.Aggregate)))
 	}
+	v.missing(r, path)
+	v.ruleBackend(r, path)
+}
+
+// missing checks what stands for a value that there is not.
+func (v *validator) missing(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
 		v.wrong(path+".onMissing", "a negative value needs allowNegative: true")
 	}
-	v.ruleBackend(r, path)
+	if r.Fallback == nil {
+		return
+	}
+	at := path + ".fallback"
+	switch {
+	case !r.External:
+		v.wrong(at, "needs external: true; without a value for its pods the HPA keeps the replicas that there are")
+	case r.OnMissing != nil:
+		v.wrong(at, "onMissing answers at once; leave one of them out")
+	case r.Fallback.Value < 0 && !r.AllowNegative:
+		v.wrong(at+".value", "a negative value needs allowNegative: true")
+	}
 }
 
 // metricName is what a path segment of the API and PromQL-minded people agree on; a slash would end the
@@ -143,15 +171,14 @@ func (v *validator) name(r *Rule, path string) {
 }
 
 func (v *validator) ruleBackend(r *Rule, path string) {
-	known := r.Backend == ScrapeBackend || slices.ContainsFunc(v.c.Backends, func(b Backend) bool { return b.Name == r.Backend })
-	switch {
-	case !known:
-		v.wrong(path+".backend", "no backend is named %q; there are: %s", shorten(r.Backend), strings.Join(v.backendNames(), ", "))
-	case r.Backend != ScrapeBackend:
-		// Goes with the remote backends, which are parsed already so that a file can be prepared.
-		v.wrong(path+".backend", "rules on a Prometheus backend are not supported by this version; use %s", ScrapeBackend)
-	default:
+	switch remote := v.c.backend(r.Backend); {
+	case r.Backend == ScrapeBackend:
 		v.embedded(r, path)
+	case remote == nil:
+		v.wrong(path+".backend", "no backend is named %q; there are: %s", shorten(r.Backend), strings.Join(v.backendNames(), ", "))
+	case v.given(path+".maxAge") && r.MaxAge < remote.Refresh:
+		v.wrong(path+".maxAge", "%s is shorter than the backend's refresh %s: values would come and go",
+			formatDuration(r.MaxAge), formatDuration(remote.Refresh))
 	}
 }
 
@@ -168,6 +195,9 @@ func (v *validator) backendNames() []string {
 // embedded checks what the embedded backend cannot do.
 func (v *validator) embedded(r *Rule, path string) {
 	interval := v.c.Scrape.Interval
+	if v.given(path + ".labels") {
+		v.wrong(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
+	}
 	if v.given(path+".maxAge") && r.MaxAge < interval {
 		v.wrong(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
 			formatDuration(r.MaxAge), formatDuration(interval))
@@ -205,8 +235,15 @@ func (v *validator) resource(r *Rule, path string) {
 		if v.given(path + ".aggregate") {
 			v.wrong(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
 		}
+		if v.given(path + ".labels.object") {
+			v.wrong(path+".labels.object", "an external metric has no object")
+		}
 		return
 	}
+	if r.Namespace != "" {
+		v.wrong(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
+	}
+	v.object(r, path)
 	if meant := wellKnown[strings.ToLower(r.Resource)]; meant != "" {
 		v.wrong(at, "%q is not a resource; write %s", r.Resource, meant)
 	} else if !resourceName.MatchString(r.Resource) {
@@ -214,6 +251,20 @@ func (v *validator) resource(r *Rule, path string) {
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
 		v.wrong(path+".namespaced", "%s are not in a namespace", r.Resource)
+	}
+}
+
+// object checks the label of a rule whose results name the objects themselves.
+func (v *validator) object(r *Rule, path string) {
+	at := path + ".labels.object"
+	switch {
+	case r.Labels.Object == "":
+	case r.Resource == "pods":
+		v.wrong(at, "the label that names pods is labels.pod")
+	case r.Resource == "namespaces":
+		v.wrong(at, "the label that names namespaces is labels.namespace")
+	case v.given(path + ".aggregate"):
+		v.wrong(path+".aggregate", "has no effect: with labels.object the result is the object's value, not that of its pods")
 	}
 }
 

@@ -129,7 +129,15 @@ func (c *compiled) instantiate(metric, query string) (*Rule, []fault) {
 	if faults := c.inspect(r, t); len(faults) > 0 {
 		return nil, faults
 	}
-	if r.expr, err = newExpression(t); err != nil {
+	var apart []string // labels that tell what is asked for together
+	if r.Namespaced {
+		apart = append(apart, r.NamespaceLabel)
+	}
+	if r.ObjectLabel != "" {
+		apart = append(apart, r.ObjectLabel)
+	}
+	r.shared = separable(t.root, apart)
+	if r.expr, r.times, err = newExpressions(t, t.behind(r)); err != nil {
 		return nil, []fault{{"query", err}}
 	}
 	return r, nil
@@ -139,17 +147,19 @@ func newRule(spec config.Rule, metric string) *Rule {
 	r := &Rule{
 		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External,
 		Backend: spec.Backend, Window: spec.Window, Aggregate: spec.Aggregate, OnMissing: spec.OnMissing,
-		AllowNegative: spec.AllowNegative, MaxAge: spec.MaxAge,
+		AllowNegative: spec.AllowNegative, MaxAge: spec.MaxAge, Fallback: spec.Fallback,
+		Namespace: spec.Namespace, NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
 	}
-	switch spec.Resource {
-	case "": // external
-		r.Namespaced = true
-	case "namespaces":
-		r.ObjectLabel = "namespace"
-	case "nodes":
-		r.ObjectLabel = "node"
+	switch {
+	case spec.External:
+	case spec.Resource == "namespaces":
+		r.ObjectLabel, r.direct, r.Namespaced = spec.Labels.Namespace, true, false
+	case spec.Labels.Object != "":
+		r.ObjectLabel, r.direct = spec.Labels.Object, true
+	case spec.Resource == "nodes":
+		r.ObjectLabel, r.direct, r.Namespaced = spec.Labels.Node, true, false
 	default:
-		r.ObjectLabel, r.Namespaced = "pod", true
+		r.ObjectLabel = spec.Labels.Pod
 	}
 	if spec.Namespaced != nil {
 		r.Namespaced = *spec.Namespaced
@@ -184,7 +194,7 @@ func (c *compiled) inspect(r *Rule, t *tree) []fault {
 func checkLabels(r *Rule, t *tree) []fault {
 	var wanted []string
 	if !r.External && r.Namespaced {
-		wanted = append(wanted, "namespace")
+		wanted = append(wanted, r.NamespaceLabel)
 	}
 	if r.ObjectLabel != "" {
 		wanted = append(wanted, r.ObjectLabel)

@@ -1,9 +1,9 @@
 package rule
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,12 +35,19 @@ const (
 	matchers
 )
 
-// newExpression takes the syntax tree over: it is changed and must not be used any more.
-func newExpression(s *tree) (expression, error) {
-	e := expression{families: s.families(), windows: s.windows, reaches: s.reaches}
-	e.bare = cut(s.print(false))
-	e.slotted = cut(s.print(true))
-	return e, e.check(len(s.selectors))
+// newExpressions returns the expression of a tree, and that of the times of its samples. It takes the tree over,
+// which is changed and must not be used any more.
+func newExpressions(t *tree, b behind) (e, times expression, err error) {
+	e = expression{families: t.families(), windows: t.windows, reaches: t.reaches}
+	e.bare, times.bare = cut(t.print(false)), cut(t.timesText(b))
+	e.slotted, times.slotted = cut(t.print(true)), cut(t.timesText(b))
+	if err := e.check(len(t.selectors)); err != nil {
+		return e, times, err
+	}
+	if _, err := parse(times.print(`x="x"`, time.Minute)); err != nil && times.bare[0].text != "" {
+		return e, times, fmt.Errorf("parse what was made of it: %w", err)
+	}
+	return e, times, nil
 }
 
 // check holds the printed text against the tree: it must parse, and have as many holes as the tree.
@@ -130,11 +137,11 @@ func (q Query) matchers(objects []string) string {
 		size += len(name) + 1
 	}
 	b := make([]byte, 0, size)
-	if q.Namespace != "" {
-		b = appendMatcher(b, "namespace", "=", q.Namespace)
+	if namespace := cmp.Or(q.Rule.Namespace, q.Namespace); namespace != "" {
+		b = appendMatcher(b, q.Rule.NamespaceLabel, "=", namespace)
 	}
 	if label := q.Rule.ObjectLabel; label != "" && objects != nil {
-		b = appendObjects(b, label, objects)
+		b = appendNames(b, label, objects)
 	}
 	for _, m := range q.Selector {
 		b = appendComma(b)
@@ -143,18 +150,16 @@ func (q Query) matchers(objects []string) string {
 	return string(b)
 }
 
-func appendObjects(b []byte, label string, objects []string) []byte {
-	switch len(objects) {
+// appendNames appends the matcher of a label that has one of the names.
+func appendNames(b []byte, label string, names []string) []byte {
+	switch len(names) {
 	case 0: // none: no series can satisfy both
 		return appendMatcher(appendMatcher(b, label, "=", ""), label, "!=", "")
 	case 1:
-		return appendMatcher(b, label, "=", objects[0])
-	}
-	if !slices.IsSorted(objects) {
-		objects = slices.Sorted(slices.Values(objects))
+		return appendMatcher(b, label, "=", names[0])
 	}
 	b = append(append(appendComma(b), label...), `=~"`...)
-	for i, name := range objects {
+	for i, name := range sortedNames(names) {
 		if i > 0 {
 			b = append(b, '|')
 		}

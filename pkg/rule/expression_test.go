@@ -78,7 +78,9 @@ func compileQuery(t testing.TB, query string) *Rule {
 	t.Helper()
 	cfg := config.Default()
 	cfg.HasRules = true
-	cfg.Rules = []config.Rule{{Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: Window{Auto: true}}}
+	cfg.Rules = []config.Rule{{
+		Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: Window{Auto: true}, Labels: config.DefaultLabels(),
+	}}
 	s, err := Compile(&cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +146,7 @@ func TestSpan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := newExpression(tr)
+			e, _, err := newExpressions(tr, behind{})
 			if err != nil {
 				t.Fatal(err)
 			}

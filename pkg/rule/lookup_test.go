@@ -107,42 +107,42 @@ func TestLookupFields(t *testing.T) {
 			func() (*Rule, error) { return s.Lookup("pods", "a_per_second") },
 			Rule{
 				Metric: "a_per_second", Resource: "pods", Name: "^(.+)_per_second$", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, ObjectLabel: "pod",
+				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"services": {
 			func() (*Rule, error) { return s.Lookup("services", "request_per_second") },
 			Rule{
 				Metric: "request_per_second", Resource: "services", Name: "request_per_second", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: Avg, MaxAge: 7 * time.Second, ObjectLabel: "pod",
+				Window: auto, Aggregate: Avg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"namespaces": {
 			func() (*Rule, error) { return s.Lookup("namespaces", "a_rate") },
 			Rule{
 				Metric: "a_rate", Resource: "namespaces", Name: "^(?P<name>.+)_rate$", Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, ObjectLabel: "namespace",
+				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", direct: true,
 			},
 		},
 		"nodes": {
 			func() (*Rule, error) { return s.Lookup("nodes", "free_bytes") },
 			Rule{
 				Metric: "free_bytes", Resource: "nodes", Name: "free_bytes", Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, ObjectLabel: "node",
+				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", direct: true,
 			},
 		},
 		"external": {
 			func() (*Rule, error) { return s.External("orders_waiting") },
 			Rule{
 				Metric: "orders_waiting", Name: "orders_waiting", External: true, Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: Sum, OnMissing: &three, MaxAge: 7 * time.Second,
+				Window: auto, Aggregate: Sum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 		"external, not namespaced": {
 			func() (*Rule, error) { return s.External("queue_a") },
 			Rule{
 				Metric: "queue_a", Name: "^queue_(.+)$", External: true, Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second,
+				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 	} {
@@ -153,7 +153,7 @@ func TestLookupFields(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := *r
-			got.expr = expression{}
+			got.expr, got.times, got.shared = expression{}, expression{}, false // other tests are about
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, expression{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -16,6 +16,9 @@ type Window = config.Window
 // Aggregate is how an object's value follows from those of the pods that it selects.
 type Aggregate = config.Aggregate
 
+// Fallback is what is served after a time without a value.
+type Fallback = config.Fallback
+
 // The ways to aggregate.
 const (
 	Sum = config.AggregateSum
@@ -37,6 +40,8 @@ type Rule struct {
 	External bool
 	// Namespaced tells that the request's namespace becomes a matcher, and that the result has that label.
 	Namespaced bool
+	// Namespace is the one namespace that an external rule reads, whatever the request's; empty for none.
+	Namespace string
 	// Backend is what evaluates the expression: config.ScrapeBackend or the name of a configured one.
 	Backend string
 	// Window is what $window stands for.
@@ -49,11 +54,37 @@ type Rule struct {
 	AllowNegative bool
 	// MaxAge is the age beyond which a value is not served.
 	MaxAge time.Duration
-	// ObjectLabel is the label that names the object of a result: pod, namespace or node; empty where
-	// External. Resources other than namespaces and nodes are computed by pod and aggregated.
+	// Fallback is what is served after a time without a value; nil means an error.
+	Fallback *Fallback
+	// NamespaceLabel is what the backend calls the label that names a namespace.
+	NamespaceLabel string
+	// ObjectLabel is what the backend calls the label that names the object of a result; empty where External.
+	// It names a pod where PerPod.
 	ObjectLabel string
 
-	expr expression
+	expr   expression
+	times  expression // see Text.Times; without text where that cannot be told
+	shared bool
+	render func(Query) (string, error) // in place of expr, in a templated rule
+	direct bool                        // results name the objects of Resource, which is not pods
+}
+
+// PerPod tells that a result is of a pod, and that objects of other resources are aggregated from their pods.
+func (r *Rule) PerPod() bool { return !r.External && !r.direct }
+
+// Shared tells that one evaluation for several namespaces and any objects gives each object the value that an
+// evaluation for it alone would give, and that the results can be told apart. It is not so for an expression that
+// relates an object to others, such as its share of a sum, because matchers for namespace and objects decide
+// over which ones.
+func (r *Rule) Shared() bool { return r.shared }
+
+// Templated returns a rule like r whose expression is made by render for each question, as text in whatever dialect
+// the rule's backend speaks: the metricsQuery of prometheus-adapter. Such a rule is never Shared. render must be
+// safe for concurrent use.
+func (r Rule) Templated(render func(Query) (string, error)) *Rule {
+	r.render = render
+	r.direct = !r.External && r.Resource != pods
+	return &r
 }
 
 // Families are the metric families that the expression reads, sorted, for the scraper to ask for. Of
@@ -73,7 +104,7 @@ func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.span(win
 type Query struct {
 	// Rule is the rule asked.
 	Rule *Rule
-	// Namespace is a matcher of every selector, unless empty: objects of the cluster, or namespaced: false.
+	// Namespace is a matcher of every selector, unless empty: objects of the cluster, or a rule that is not Namespaced.
 	Namespace string
 	// Objects are the names asked for under Rule.ObjectLabel; nil means any, none means none.
 	Objects []string

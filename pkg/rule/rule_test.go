@@ -63,6 +63,7 @@ func TestCompileRemote(t *testing.T) {
 			cfg.HasRules = true
 			cfg.Rules = []config.Rule{{
 				Metric: "m", Resource: "pods", Query: tc.query, Backend: "prometheus", Window: tc.window, HasWindow: tc.has,
+				Labels: config.DefaultLabels(),
 			}}
 			_, err := Compile(&cfg)
 			got := ""
