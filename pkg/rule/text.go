@@ -68,6 +68,9 @@ func (q Query) remoteMatchers(namespaces []string) string {
 	if len(namespaces) > 0 && q.Rule.Namespaced {
 		b = appendNames(b, q.Rule.NamespaceLabel, namespaces)
 	}
+	if q.Rule.ObjectLabel != "" {
+		b = appendMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as the names of some would have it
+	}
 	if rest := q.matchers(nil); rest != "" {
 		b = append(appendComma(b), rest...)
 	}
