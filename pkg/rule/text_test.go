@@ -46,6 +46,7 @@ func TestTextGolden(t *testing.T) {
 		{"query: sum by (namespace) (a)", "resource: namespaces"},
 		{"external: true", "query: sum(a)"},
 		{"external: true", "query: sum by (namespace, queue) (a)"},
+		{"external: true", "query: 'histogram_quantile(0.9, sum by (le, queue) (rate(a_bucket[1m])))'"},
 		{"external: true", "query: a", "namespaced: none"},
 		{"external: true", "query: 'max_over_time(rate(a[1m])[10m:])'", "namespaced: shop"},
 		{"external: true", "query: 2 * topk(3, sum by (queue) (a)) + 1", "namespaced: none"},

@@ -2,8 +2,10 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -76,8 +78,8 @@ func outermostOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
 	}
 	switch e.Func.Name {
 	case "histogram_quantile":
-		aggregate, _ := outermost(e.Args[1]) // results lack le, so that they are not the series themselves
-		return aggregate, false
+		aggregate, _ := outermost(e.Args[1])
+		return withoutBounds(aggregate), false // results lack le, so that they are not the series themselves
 	case "absent", "absent_over_time", "vector", "info":
 		return nil, false
 	}
@@ -94,6 +96,16 @@ func outermostOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
 		}
 	}
 	return nil, false
+}
+
+// withoutBounds is an aggregation of buckets as it is of the quantiles made of them, which have no bound.
+func withoutBounds(e *parser.AggregateExpr) *parser.AggregateExpr {
+	if e == nil || e.Without {
+		return e
+	}
+	of := *e
+	of.Grouping = slices.DeleteFunc(slices.Clone(e.Grouping), func(l string) bool { return l == model.BucketLabel })
+	return &of
 }
 
 // makesAny tells whether the expression makes one of the labels itself, so that its series need not have them.
