@@ -21,8 +21,9 @@ type Rules interface {
 	// external one, whose resource is empty. There are none where no rule serves the metric, and where a
 	// remote backend does.
 	Families(resource, metric string, external bool) []string
-	// Namespaced is false for an external metric whose rule reads the series of all namespaces.
-	Namespaced(metric string) bool
+	// Namespace is the one whose series an external metric is computed from when it is asked for in a namespace;
+	// empty for all.
+	Namespace(metric, asked string) string
 }
 
 // Options are optional.

@@ -357,7 +357,7 @@ func TestSetRulesComputesAnew(t *testing.T) {
 type allRules struct{}
 
 func (allRules) Families(string, string, bool) []string { return []string{"everything"} }
-func (allRules) Namespaced(string) bool                 { return true }
+func (allRules) Namespace(_, asked string) string       { return asked }
 
 func TestPodsOf(t *testing.T) {
 	objects := []runtime.Object{

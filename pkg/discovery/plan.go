@@ -134,8 +134,8 @@ func (b *build) object(a *autoscaler, n named) {
 
 func (b *build) external(namespace string, n named) {
 	d := Demand{Metric: n.metric, Namespace: namespace, External: true}
-	if b.rules != nil && !b.rules.Namespaced(n.metric) {
-		d.Namespace = ""
+	if b.rules != nil {
+		d.Namespace = b.rules.Namespace(n.metric, namespace)
 	}
 	// The text is the canonical form of a parsed selector, so it parses.
 	d.Selector, _ = labels.Parse(n.selector)

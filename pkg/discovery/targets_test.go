@@ -31,7 +31,12 @@ func (prefixRules) Families(resource, metric string, external bool) []string {
 	return []string{resource + "_" + metric}
 }
 
-func (prefixRules) Namespaced(metric string) bool { return !strings.HasPrefix(metric, "global") }
+func (prefixRules) Namespace(metric, asked string) string {
+	if strings.HasPrefix(metric, "global") {
+		return ""
+	}
+	return asked
+}
 
 // kinds maps the kinds of these tests.
 func kinds(kind schema.GroupKind) (schema.GroupResource, error) {

@@ -73,9 +73,9 @@ func BenchmarkRead(b *testing.B) {
 			}
 		}
 	}
-	w.Backends["scrape"] = values
+	w.backends["scrape"] = values
 	b.Run("provider", read)
-	w.Backends["scrape"] = query.New(s, query.Options{})
+	w.backends["scrape"] = query.New(s, query.Options{})
 	b.Run("provider+engine", read)
 	handler := newHandler(b, w.Provider)
 	b.Run("provider+engine+http", func(b *testing.B) {

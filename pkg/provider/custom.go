@@ -16,9 +16,6 @@ import (
 	"tachometer/pkg/rule"
 )
 
-// podLabel is the object label of rules that are computed by pod.
-const podLabel = "pod"
-
 // question is one read, understood: what is asked, by which rule, and when.
 type question struct {
 	kind     kind // zero where external
@@ -94,7 +91,7 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info m
 	switch {
 	case q.kind == podKind:
 		v, err = p.onePod(ctx, q, object)
-	case q.rule.ObjectLabel == podLabel:
+	case q.rule.PerPod():
 		v, err = p.aggregated(ctx, q, object)
 	default:
 		v, err = p.labelled(ctx, q, object)
@@ -118,7 +115,7 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, objects k8s
 	if err != nil {
 		return nil, err
 	}
-	if q.kind != podKind && (q.rule.ObjectLabel == podLabel || !objects.Empty()) {
+	if q.kind != podKind && (q.rule.PerPod() || !objects.Empty()) {
 		return nil, metric.Errorf(metric.KindInvalid, "%s cannot be selected here: ask for one by name", q.demand.Resource)
 	}
 	var list *custom_metrics.MetricValueList

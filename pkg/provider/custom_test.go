@@ -10,7 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
+	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"tachometer/pkg/discovery"
 	"tachometer/pkg/metric"
@@ -378,7 +380,7 @@ func TestFirstReadOfOneThatCannotBeScraped(t *testing.T) {
 func TestUnknownBackend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
-	delete(w.Backends, "prometheus")
+	delete(w.backends, "prometheus")
 	_, err := w.GetMetricByName(t.Context(), named("shop", "a"), pods("remote"), nil)
 	checkStatus(t, err, 500, `rule "remote": there is no backend "prometheus"`)
 }
@@ -426,4 +428,28 @@ func orElse(s, other string) string {
 		return other
 	}
 	return s
+}
+
+// TestDirect: where results name the objects themselves, an object has its own value, and no pods are looked at.
+func TestDirect(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	of := func(name string, v float64) metric.Value {
+		return metric.Value{Object: metric.Object{Namespace: "shop", Name: name}, Value: v, Time: noon.Add(-time.Second)}
+	}
+	w.remote.values = []metric.Value{of("cart", 7), of("web", 3)}
+	info := metricsprovider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "services"}, Namespaced: true, Metric: "requests_of_service"}
+	v, err := w.GetMetricByName(t.Context(), named("shop", "cart"), info, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Value.String() != "7" || v.DescribedObject.Kind != "Service" || v.DescribedObject.Name != "cart" {
+		t.Errorf("answer %+v", v)
+	}
+	list, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), info, nil)
+	if err != nil || len(list.Items) != 2 {
+		t.Fatalf("all services: %v, %v", list, err)
+	}
+	_, err = w.GetMetricByName(t.Context(), named("shop", "bank"), info, nil)
+	checkStatus(t, err, 503, "services bank: 1 absent (backend prometheus has no series)")
 }

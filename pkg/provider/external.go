@@ -38,7 +38,10 @@ func (p *Provider) externalSeries(ctx context.Context, namespace string, selecto
 	}
 	list, err := p.series(ctx, q, namespace)
 	p.remember(q, err)
-	return list, err
+	if q.rule.Fallback == nil {
+		return list, err
+	}
+	return p.fallBack(ctx, q, list, err)
 }
 
 // series evaluates an external rule and answers with all that it finds, or not at all.
@@ -76,7 +79,7 @@ func (p *Provider) askExternal(namespace string, selector k8slabels.Selector, na
 	}
 	d := discovery.Demand{Metric: name, Namespace: namespace, Selector: selector, External: true}
 	if !r.Namespaced {
-		d.Namespace = ""
+		d.Namespace = r.Namespace
 	}
 	q := question{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.demanded(d) })}
 	q.matchers, err = matchers(selector)

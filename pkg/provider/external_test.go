@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
@@ -55,6 +56,7 @@ func TestExternal(t *testing.T) {
 		"asked first":         {first: true, values: []metric.Value{queue("a", 1)}, code: 503, want: "warming up: asked for the first time now"},
 		"asked first, zero":   {metric: "orders_or_zero", first: true, code: 503, want: "warming up: asked for the first time now"},
 		"over all namespaces": {metric: "everywhere", values: []metric.Value{queue("a", 1)}, want: `{queue="a"}=1`},
+		"of one namespace":    {metric: "elsewhere", values: []metric.Value{queue("a", 1)}, want: `{queue="a"}=1`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,9 +65,12 @@ func TestExternal(t *testing.T) {
 			for k, v := range tc.causes {
 				w.causes[k] = v
 			}
-			name, namespace := orElse(tc.metric, "orders_waiting"), "shop"
-			if name == "everywhere" {
-				namespace = ""
+			name, namespace, asked := orElse(tc.metric, "orders_waiting"), "shop", "shop"
+			switch name {
+			case "everywhere":
+				namespace, asked = "", ""
+			case "elsewhere": // whose matcher is the rule's
+				namespace, asked = "bank", ""
 			}
 			selector := mustParse(t, tc.selector)
 			if !tc.first {
@@ -89,8 +94,8 @@ func TestExternal(t *testing.T) {
 			if diff := cmp.Diff(tc.want, strings.Join(parts, " ")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if q := w.embedded.queries[0]; q.Namespace != namespace || q.Objects != nil {
-				t.Errorf("query of namespace %q, objects %v; want %q and any", q.Namespace, q.Objects, namespace)
+			if q := w.embedded.queries[0]; q.Namespace != asked || q.Objects != nil {
+				t.Errorf("query of namespace %q, objects %v; want %q and any", q.Namespace, q.Objects, asked)
 			}
 			if d := w.demands.read; len(d) != 1 || d[0].Namespace != namespace || !d[0].External {
 				t.Errorf("demands %+v, want one, external, of namespace %q", d, namespace)
@@ -121,4 +126,53 @@ func TestExternalSelector(t *testing.T) {
 	}
 	_, err := w.GetExternalMetric(t.Context(), "shop", k8slabels.Nothing(), metricsprovider.ExternalMetricInfo{Metric: "orders_waiting"})
 	checkStatus(t, err, 400, "the metric selector selects nothing")
+}
+
+// TestFallback reads an external metric over the minutes in which its backend is down.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	now := noon
+	w.Now = func() time.Time { return now }
+	down := metric.Errorf(metric.KindUnavailable, "connection refused")
+	for _, step := range []struct {
+		at   time.Duration
+		err  error
+		want string // the error's text where it begins with "!"
+	}{
+		{0, nil, `{queue="a"}=3`},
+		{15 * time.Second, down, "!connection refused"},
+		{3 * time.Minute, down, "!connection refused"},
+		{3*time.Minute + 15*time.Second, down, "{}=12500m"},
+		{4 * time.Minute, metric.Errorf(metric.KindNotFound, "no such metric"), "!no such metric"},
+		{5 * time.Minute, nil, `{queue="a"}=3`},
+		{6 * time.Minute, down, "!connection refused"},
+	} {
+		now = noon.Add(step.at)
+		v := queue("a", 3)
+		v.Time = now
+		w.remote.values, w.remote.err = []metric.Value{v}, step.err
+		list, err := w.GetExternalMetric(t.Context(), "shop", nil, metricsprovider.ExternalMetricInfo{Metric: "orders_or_fallback"})
+		got := ""
+		if err != nil {
+			got = "!" + err.Error()
+		} else {
+			got = seriesText(list.Items[0].MetricLabels) + "=" + list.Items[0].Value.String()
+		}
+		if got != step.want {
+			t.Errorf("after %v: %s, want %s", step.at, got, step.want)
+		}
+	}
+	const want = `
+# HELP tachometer_provider_fallbacks_in_force External metrics that were answered with the rule's fallback when they were read last, within ten minutes.
+# TYPE tachometer_provider_fallbacks_in_force gauge
+tachometer_provider_fallbacks_in_force 0
+# HELP tachometer_provider_fallbacks_total Reads of external metrics that were answered with the rule's fallback.
+# TYPE tachometer_provider_fallbacks_total counter
+tachometer_provider_fallbacks_total 1
+`
+	if err := testutil.GatherAndCompare(w.registry, strings.NewReader(want),
+		"tachometer_provider_fallbacks_in_force", "tachometer_provider_fallbacks_total"); err != nil {
+		t.Error(err)
+	}
 }

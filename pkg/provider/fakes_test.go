@@ -25,6 +25,10 @@ const testRules = `
 apiVersion: tachometer/v1alpha1
 kind: AdapterConfig
 maxAge: 10s
+backends:
+- name: prometheus
+  url: http://prometheus
+  maxAge: 10s
 rules:
 - metric: request_per_second
   query: sum by (namespace, pod) (rate(http_requests_total[$window]))
@@ -44,7 +48,8 @@ rules:
 - metric: seven_if_missing
   query: sum by (namespace, pod) (ready_ratio)
   onMissing: {value: 7}
-- metric: remote # on the backend prometheus, see compileRules
+- metric: remote
+  backend: prometheus
   query: sum by (namespace, pod) (remote_gauge)
 - metric: traffic
   resource: namespaces
@@ -67,24 +72,29 @@ rules:
   external: true
   allowNegative: true
   query: sum by (shop) (profit)
+- metric: elsewhere
+  external: true
+  namespaced: bank
+  query: sum by (queue) (orders_waiting)
+- metric: orders_or_fallback
+  external: true
+  backend: prometheus
+  query: sum by (queue) (orders_waiting)
+  fallback: {after: 3m, value: 12.5}
+- metric: requests_of_service
+  resource: services
+  backend: prometheus
+  query: sum by (namespace, service) (requests)
+  labels: {object: service}
 - match: (.+)_per_second
   query: sum by (namespace, pod) (rate({__name__="${1}_total"}[$window]))
 `
 
 func compileRules(t testing.TB, text string) *rule.Set {
 	t.Helper()
-	cfg, _, err := rule.Load([]byte(text))
+	_, set, err := rule.Load([]byte(text))
 	if err != nil {
 		t.Fatalf("load rules: %v", err)
-	}
-	for i := range cfg.Rules {
-		if cfg.Rules[i].Metric == "remote" {
-			cfg.Rules[i].Backend = "prometheus" // by hand: whether a file may name a remote backend is not this package's business
-		}
-	}
-	set, err := rule.Compile(cfg)
-	if err != nil {
-		t.Fatalf("compile rules: %v", err)
 	}
 	return set
 }
@@ -203,6 +213,7 @@ func (l *demandLog) Demanded() []discovery.Demand {
 type world struct {
 	*Provider
 	embedded, remote *scriptedBackend
+	backends         map[string]Backend
 	causes           causeOf
 	demands          *demandLog
 	registry         *prometheus.Registry
@@ -215,14 +226,23 @@ func newWorld(t testing.TB, pods ...labelledPod) *world {
 		embedded: &scriptedBackend{}, remote: &scriptedBackend{}, causes: causeOf{},
 		demands: &demandLog{}, registry: prometheus.NewRegistry(),
 	}
+	w.backends = map[string]Backend{"scrape": w.embedded, "prometheus": w.remote}
 	set := compileRules(t, testRules)
 	w.Provider = New(Deps{
-		Rules:    func() *rule.Set { return set },
-		Backends: map[string]Backend{"scrape": w.embedded, "prometheus": w.remote},
-		Pods:     podList(pods), Targets: w.causes, Demands: w.demands, Scrapes: w.causes,
+		Rules:   func() Rules { return set },
+		Backend: byName(w.backends),
+		Pods:    podList(pods), Targets: w.causes, Demands: w.demands, Scrapes: w.causes,
 		Mapper: newMapper(), Now: func() time.Time { return noon },
 	}, Options{Registerer: w.registry})
 	return w
+}
+
+// byName is Deps.Backend over a fixed few.
+func byName(backends map[string]Backend) func(string) (Backend, bool) {
+	return func(name string) (Backend, bool) {
+		b, ok := backends[name]
+		return b, ok
+	}
 }
 
 func newMapper() meta.RESTMapper {

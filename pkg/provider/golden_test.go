@@ -124,7 +124,7 @@ func goldenProvider(t *testing.T) *Provider {
 	refused := livePod("cold-2")
 	refused.labels = cold.labels
 	w := newWorld(t, livePod("web-1"), livePod("web-2"), deadPod("web-3", metric.ReasonTerminating, ""), cold, refused)
-	w.Backends["scrape"] = byMetric{
+	w.backends["scrape"] = byMetric{
 		"request_per_second": {fresh("web-1", 103.25), aged("web-2", 99, 1500*time.Millisecond)},
 		"traffic":            {{Object: metric.Object{Name: "shop"}, Value: 202.25, Time: noon}},
 		"load":               {{Object: metric.Object{Name: "n1"}, Value: 0.75, Time: noon}, {Object: metric.Object{Name: "n2"}, Time: noon}},

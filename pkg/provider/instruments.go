@@ -22,10 +22,16 @@ type instruments struct {
 	age         prometheus.Histogram
 	omissions   *prometheus.CounterVec
 	substituted prometheus.Counter
+	fallbacks   prometheus.Counter
 }
 
-func newInstruments(reg prometheus.Registerer) *instruments {
+// newInstruments registers them; inForce counts the fallbacks that are served now.
+func newInstruments(reg prometheus.Registerer, inForce func() float64) *instruments {
 	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_provider_fallbacks_in_force",
+		Help: "External metrics that were answered with the rule's fallback when they were read last, within ten minutes.",
+	}, inForce)
 	return &instruments{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
@@ -50,6 +56,10 @@ func newInstruments(reg prometheus.Registerer) *instruments {
 		substituted: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_substituted_total",
 			Help: "Values served in place of missing ones because the rule's onMissing says so.",
+		}),
+		fallbacks: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_provider_fallbacks_total",
+			Help: "Reads of external metrics that were answered with the rule's fallback.",
 		}),
 	}
 }

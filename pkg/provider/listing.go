@@ -9,7 +9,6 @@ import (
 	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"tachometer/pkg/discovery"
-	"tachometer/pkg/rule"
 )
 
 // What the discovery documents say where there is nothing to list. They are never empty, because clients (kubectl
@@ -23,14 +22,14 @@ const (
 // listing is a cached discovery document: made anew when the rules or the demand change.
 type listing[T any] struct {
 	mu       sync.Mutex // guards the rest
-	rules    *rule.Set
+	rules    Rules
 	demanded []discovery.Demand
 	items    []T
 }
 
 // get returns the document for rules and demand, which make computes if they are others than last time. The slice is
 // shared and never changed.
-func (l *listing[T]) get(rules *rule.Set, demanded []discovery.Demand, make func() []T) []T {
+func (l *listing[T]) get(rules Rules, demanded []discovery.Demand, make func() []T) []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.items == nil || l.rules != rules || !slices.EqualFunc(l.demanded, demanded, sameMetric) {

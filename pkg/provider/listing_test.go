@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tachometer/pkg/discovery"
-	"tachometer/pkg/rule"
 )
 
 // custom are the custom metrics of the discovery document, marked * where not namespaced.
@@ -52,7 +51,7 @@ func newListed(t *testing.T, text string) (*Provider, *demandLog, func(string)) 
 	t.Helper()
 	set, demands := compileRules(t, text), &demandLog{}
 	p := New(Deps{
-		Rules: func() *rule.Set { return set }, Demands: demands, Mapper: newMapper(), Now: func() time.Time { return noon },
+		Rules: func() Rules { return set }, Demands: demands, Mapper: newMapper(), Now: func() time.Time { return noon },
 	}, Options{})
 	return p, demands, func(text string) { set = compileRules(t, text) }
 }

@@ -16,7 +16,6 @@ import (
 	"tachometer/pkg/discovery"
 	"tachometer/pkg/metric"
 	"tachometer/pkg/query"
-	"tachometer/pkg/rule"
 	"tachometer/pkg/store"
 )
 
@@ -75,9 +74,9 @@ func (c *chain) restart() {
 		s.scraped = 0
 	}
 	c.provider = New(Deps{
-		Rules:    func() *rule.Set { return set },
-		Backends: map[string]Backend{"scrape": query.New(c.store, query.Options{Interval: interval})},
-		Pods:     c, Targets: c, Scrapes: c, Demands: demands, Mapper: newMapper(),
+		Rules:   func() Rules { return set },
+		Backend: byName(map[string]Backend{"scrape": query.New(c.store, query.Options{Interval: interval})}),
+		Pods:    c, Targets: c, Scrapes: c, Demands: demands, Mapper: newMapper(),
 		Now: func() time.Time { return noon.Add(c.now) },
 	}, Options{})
 }

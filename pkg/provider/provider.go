@@ -55,12 +55,24 @@ type Demands interface {
 	Demanded() []discovery.Demand
 }
 
+// Rules say how metrics are computed. They do not change: others take their place, so that a listing is made anew
+// only then. *rule.Set is one.
+type Rules interface {
+	// Lookup returns the rule for a metric of a resource, given as plural or plural.group. The kind of its error
+	// is that of the answer: metric.KindNotFound where no rule serves the metric.
+	Lookup(resource, metric string) (*rule.Rule, error)
+	// External returns the rule for an external metric.
+	External(metric string) (*rule.Rule, error)
+	// Metrics are the metrics whose names are known without being asked for.
+	Metrics() []rule.Info
+}
+
 // Deps are what a Provider works with. All are needed.
 type Deps struct {
 	// Rules returns the rules in force.
-	Rules func() *rule.Set
-	// Backends are the evaluators by the name that rules call them.
-	Backends map[string]Backend
+	Rules func() Rules
+	// Backend returns the evaluator that rules call by that name.
+	Backend func(name string) (Backend, bool)
 	// Pods, Targets and Demands are discovery, Scrapes the embedded scraper.
 	Pods    Pods
 	Targets Targets
@@ -79,10 +91,12 @@ type Options struct {
 }
 
 // Provider implements both metrics APIs of the custom-metrics-apiserver library. It is safe for concurrent use and
-// keeps no state of its own but the cached discovery documents.
+// keeps no state of its own but the cached discovery documents, and since when external metrics with a fallback have no
+// value.
 type Provider struct {
 	Deps
 	instruments *instruments
+	fallbacks   fallbacks
 	custom      listing[metricsprovider.CustomMetricInfo]
 	external    listing[metricsprovider.ExternalMetricInfo]
 }
@@ -91,12 +105,14 @@ var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 
 // New returns a Provider of deps.
 func New(deps Deps, opts Options) *Provider {
-	return &Provider{Deps: deps, instruments: newInstruments(opts.Registerer)}
+	p := &Provider{Deps: deps}
+	p.instruments = newInstruments(opts.Registerer, func() float64 { return p.fallbacks.inForce(p.Now()) })
+	return p
 }
 
 // backend returns the evaluator of a rule.
 func (p *Provider) backend(r *rule.Rule) (Backend, error) {
-	b, ok := p.Backends[r.Backend]
+	b, ok := p.Backend(r.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", r.Name, r.Backend)
 	}
