@@ -3,6 +3,7 @@ package apiserver
 import (
 	"maps"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	openapi "k8s.io/kube-openapi/pkg/common"
@@ -14,15 +15,24 @@ import (
 	"tachometer/pkg/version"
 )
 
-// openAPI describes both metrics APIs, in both versions of the description.
-func openAPI() (*openapi.Config, *openapi.OpenAPIV3Config) {
+// openAPI describes custom and external metrics, and the groups beside them, in both versions of the description.
+func openAPI(groups []Group) (*openapi.Config, *openapi.OpenAPIV3Config) {
+	schemes := []*runtime.Scheme{metricsapiserver.Scheme}
+	for _, g := range groups {
+		schemes = append(schemes, g.Info.Scheme)
+	}
 	definitions := func(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
-		all := core.GetOpenAPIDefinitions(ref)
+		all := map[string]openapi.OpenAPIDefinition{}
+		for _, g := range groups {
+			maps.Copy(all, g.Definitions(ref))
+		}
+		// Last: of types that several describe, such as a list's metadata, these are of the library in use.
+		maps.Copy(all, core.GetOpenAPIDefinitions(ref))
 		maps.Copy(all, custommetrics.GetOpenAPIDefinitions(ref))
 		maps.Copy(all, externalmetrics.GetOpenAPIDefinitions(ref))
 		return all
 	}
-	namer := openapinamer.NewDefinitionNamer(metricsapiserver.Scheme)
+	namer := openapinamer.NewDefinitionNamer(schemes...)
 	v2 := genericapiserver.DefaultOpenAPIConfig(definitions, namer)
 	v2.Info.Title, v2.Info.Version = "Tachometer", version.String()
 	v3 := genericapiserver.DefaultOpenAPIV3Config(definitions, namer)

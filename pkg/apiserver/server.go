@@ -1,4 +1,4 @@
-// Package apiserver serves the custom and external metrics APIs as an aggregated API server: HTTPS, delegated
+// Package apiserver serves the metrics APIs as an aggregated API server: HTTPS, delegated
 // authentication and authorization, discovery, health and self-metrics.
 package apiserver
 
@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/klog/v2"
+	openapi "k8s.io/kube-openapi/pkg/common"
 	metricsapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 )
@@ -31,6 +32,16 @@ type Dependencies struct {
 	Metrics prometheus.Gatherer
 	// Health is what the health endpoints tell.
 	Health Health
+	// Groups are API groups served beside these two; none as a rule.
+	Groups []Group
+}
+
+// Group is an API group with storage of its own.
+type Group struct {
+	// Info belongs to the Server from now on.
+	Info *genericapiserver.APIGroupInfo
+	// Definitions describe the group's types for OpenAPI.
+	Definitions openapi.GetOpenAPIDefinitions
 }
 
 // Server is the aggregated API server.
@@ -109,7 +120,7 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	if err := s.opts.Features.ApplyTo(config, nil, nil); err != nil {
 		return nil, err
 	}
-	config.OpenAPIConfig, config.OpenAPIV3Config = openAPI()
+	config.OpenAPIConfig, config.OpenAPIV3Config = openAPI(s.deps.Groups)
 	config.EnableMetrics = false // served by serveMetrics, together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
@@ -126,6 +137,11 @@ func (s *Server) build(config *genericapiserver.Config) (*genericapiserver.Gener
 	server, err := complete.New("tachometer", s.deps.Provider, s.deps.Provider)
 	if err != nil {
 		return nil, fmt.Errorf("build API server: %w", err)
+	}
+	for _, g := range s.deps.Groups {
+		if err := server.GenericAPIServer.InstallAPIGroup(g.Info); err != nil {
+			return nil, fmt.Errorf("install API group %s: %w", g.Info.PrioritizedVersions[0].Group, err)
+		}
 	}
 	s.serveMetrics(server.GenericAPIServer)
 	return server.GenericAPIServer, nil
