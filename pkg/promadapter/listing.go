@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -240,31 +241,52 @@ func (f *finder) candidates(ctx context.Context) ([]string, error) {
 	return slices.Compact(labels), nil
 }
 
-// associate turns names and their labels into associations, one for each name and resource.
+// associate turns names and their labels into associations, one for each name and resource. What follows from the labels
+// is worked out once for each set of labels, of which there are few.
 func (f *finder) associate() error {
+	sets := map[string][]association{}
 	for _, name := range f.order {
 		labels := f.labelsOf[name]
-		seen := map[string]bool{}
-		for _, label := range labels {
-			r, ok, err := f.mapping.resourceOf(label)
-			if err != nil {
+		set := strings.Join(labels, "\x00")
+		of, known := sets[set]
+		if !known {
+			var err error
+			if of, err = f.objects(labels); err != nil {
 				return err
 			}
-			if !ok || seen[r.Name] {
-				continue
-			}
-			seen[r.Name] = true
-			own, err := f.mapping.labelOf(r.Name, func(l string) bool { return slices.Contains(labels, l) })
-			if err != nil {
-				return err
-			}
-			if !slices.Contains(labels, own) {
-				own = label // what the template would make is not what the series have
-			}
-			f.associations = append(f.associations, association{name, own, f.namespaceLabel, r})
+			sets[set] = of
+		}
+		for _, a := range of {
+			a.series = name
+			f.associations = append(f.associations, a)
 		}
 	}
 	return nil
+}
+
+// objects are the associations, one for each resource, of a series with the labels.
+func (f *finder) objects(labels []string) ([]association, error) {
+	var out []association
+	seen := map[string]bool{}
+	for _, label := range labels {
+		r, ok, err := f.mapping.resourceOf(label)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || seen[r.Name] {
+			continue
+		}
+		seen[r.Name] = true
+		own, err := f.mapping.labelOf(r.Name, func(l string) bool { return slices.Contains(labels, l) })
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(labels, own) {
+			own = label // what the template would make is not what the series have
+		}
+		out = append(out, association{label: own, namespaceLabel: f.namespaceLabel, resource: r})
+	}
+	return out, nil
 }
 
 // cachedResources asks once for each name, found or not, within one listing.
