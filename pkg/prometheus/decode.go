@@ -37,19 +37,17 @@ type point struct {
 
 // UnmarshalJSON implements json.Unmarshaler. NaN and infinities are spelt as Go's strconv has them.
 func (p *point) UnmarshalJSON(data []byte) error {
-	text, ok := bytes.CutPrefix(data, []byte("["))
-	if text, ok = bytes.CutSuffix(text, []byte("]")); !ok {
-		return fmt.Errorf("%s is no sample", clip(string(data)))
-	}
-	seconds, value, ok := strings.Cut(string(text), ",")
+	text, isArray := strings.CutPrefix(string(data), "[")
+	seconds, value, isPair := strings.Cut(strings.TrimSuffix(text, "]"), ",")
 	value = strings.TrimSpace(value)
-	if !ok || len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
+	if !isArray || !isPair || len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
 		return fmt.Errorf("%s is no sample", clip(string(data)))
 	}
 	at, err := strconv.ParseFloat(strings.TrimSpace(seconds), 64)
 	if err != nil {
 		return fmt.Errorf("%s has no time", clip(string(data)))
 	}
+	ok := false
 	if p.at, ok = seconds2time(at); !ok {
 		return fmt.Errorf("%s has no time", clip(string(data)))
 	}
@@ -182,7 +180,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		err = errTooLarge
 	}
 	b.left -= int64(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader demands io.EOF itself
+	if err != nil && err != io.EOF {
 		b.err = err
 	}
 	return n, err

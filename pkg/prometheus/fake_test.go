@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
 
 	"tachometer/pkg/config"
 	"tachometer/pkg/metric"
@@ -177,6 +179,7 @@ type world struct {
 	t      testing.TB
 	server *fakeServer
 	rules  *rule.Set
+	log    io.Writer // of run; nil: none
 }
 
 func newWorld(t testing.TB, backend, rules string, opts Options) *world {
@@ -191,7 +194,7 @@ func newWorld(t testing.TB, backend, rules string, opts Options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{b, t, s, set}
+	return &world{Backend: b, t: t, server: s, rules: set}
 }
 
 // served is a world whose server is on the network.
@@ -210,7 +213,11 @@ func served(t testing.TB, backend, rules string) *world {
 
 // run runs the backend for the rest of the test.
 func (w *world) run() (stop func()) {
-	ctx, cancel := context.WithCancel(w.t.Context())
+	log := klog.Logger{} // logs nothing
+	if w.log != nil {
+		log = textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(w.log)))
+	}
+	ctx, cancel := context.WithCancel(klog.NewContext(w.t.Context(), log))
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
 	return func() {
@@ -251,7 +258,7 @@ func (w *world) query(name, namespace string, objects ...string) rule.Query {
 // ask reads the metric requests of all pods of a namespace now.
 func (w *world) ask(namespace string) ([]metric.Value, error) {
 	w.t.Helper()
-	return w.Evaluate(w.t.Context(), w.query("requests", namespace), time.Now())
+	return w.Evaluate(klog.NewContext(w.t.Context(), klog.Logger{}), w.query("requests", namespace), time.Now())
 }
 
 // write is an answer as text: objects or labels with their numbers, in their order, or the error.

@@ -235,7 +235,7 @@ type words struct {
 // nothing that fits here.
 func serverWords(resp *http.Response) words {
 	const enough = 16 << 10
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, enough)) //nolint:errcheck // what came before the error is all there is
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, enough)) // what came before an error is all there is
 	var api struct{ Error string }
 	if json.Unmarshal(body, &api) == nil && api.Error != "" {
 		return words{clip(api.Error), true}

@@ -224,7 +224,7 @@ func (b *Backend) judge(ctx context.Context, e *question, r *reply) *fault {
 			return faultf(partial, "partial response: %s", clip(r.warnings[0]))
 		}
 	}
-	if remarks := append(r.warnings, r.infos...); len(remarks) > 0 {
+	if remarks := slices.Concat(r.warnings, r.infos); len(remarks) > 0 {
 		b.remark(ctx, e, remarks[0])
 	}
 	return nil
