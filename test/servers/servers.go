@@ -4,6 +4,7 @@ package servers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -148,7 +149,20 @@ func (s *Server) Restart() {
 }
 
 // Freeze keeps the server from answering, though it takes connections, until Thaw.
-func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Freeze() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	// Its threads stop one by one.
+	for until := time.Now().Add(patience); time.Now().Before(until); {
+		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
+		_, err := do(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+	}
+	s.t.Fatalf("%s answers though it was stopped", s.kind.name)
+}
 
 // Thaw ends what Freeze began.
 func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
