@@ -69,7 +69,11 @@ type Catalog struct {
 	rules     []*ruleState // Run's alone
 	set       atomic.Pointer[Set]
 	tried     atomic.Bool
-	said      map[string]bool // Run's alone: oddities that were logged and still hold
+	usage     atomic.Pointer[Usage]
+
+	usageRules *ResourceRules
+	usageErr   error           // Run's alone
+	said       map[string]bool // Run's alone: oddities that were logged and still hold
 }
 
 // New returns a catalog of cfg that knows no series until Run has listed them.
@@ -83,7 +87,7 @@ func New(cfg *Config, series Series, resources Resources, opts Options) *Catalog
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	c := &Catalog{opts: opts, series: series, resources: resources}
+	c := &Catalog{opts: opts, series: series, resources: resources, usageRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
 		c.rules = append(c.rules, newRuleState(&cfg.Rules[i]))
 	}
@@ -113,12 +117,13 @@ func (c *Catalog) Run(ctx context.Context) error {
 			due = c.rules
 			relist = now.Add(jitter(rng, c.opts.RelistInterval))
 		}
+		c.resolveUsage(ctx)
 		c.list(ctx, now, due)
 		if ctx.Err() != nil {
 			break // a listing that was cut short says nothing
 		}
 		c.tried.Store(true)
-		timer := time.NewTimer(time.Until(c.next(relist)))
+		timer := time.NewTimer(time.Until(c.next(now, relist)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -145,7 +150,10 @@ func (c *Catalog) due(now time.Time) []*ruleState {
 }
 
 // next is when there is something to do.
-func (c *Catalog) next(relist time.Time) time.Time {
+func (c *Catalog) next(now, relist time.Time) time.Time {
+	if retry := now.Add(usageRetry); c.usageErr != nil && retry.Before(relist) {
+		relist = retry
+	}
 	for _, r := range c.rules {
 		if r.err != nil && r.retry.Before(relist) {
 			relist = r.retry
@@ -174,6 +182,9 @@ func (c *Catalog) list(ctx context.Context, now time.Time, rules []*ruleState) {
 		for again := c.publish(); len(again) > 0 && ctx.Err() == nil; again = c.publish() {
 			c.discover(ctx, l, again)
 		}
+	}
+	if len(rules) == 0 {
+		c.publish() // what is said of resourceRules
 	}
 	c.say(ctx)
 }

@@ -2,7 +2,6 @@ package promadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,9 +21,6 @@ type listing struct {
 	mu    sync.Mutex // guards asked
 	asked map[string]func() ([]string, error)
 }
-
-// errFull ends a listing that has given as much as is taken.
-var errFull = errors.New("full")
 
 func newListing(c *Catalog, now time.Time) *listing {
 	return &listing{
@@ -68,12 +64,12 @@ func (l *listing) collect(ctx context.Context, match string,
 	s := Selection{Match: []string{match}, Start: l.now.Add(-l.lookback), End: l.now, Limit: maxNames}
 	err := ask(ctx, s, func(v string) error {
 		if len(all) >= maxNames {
-			return errFull
+			return fmt.Errorf("there are more than %d", maxNames)
 		}
 		all = append(all, v)
 		return nil
 	})
-	if err != nil && !errors.Is(err, errFull) {
+	if err != nil {
 		return nil, fmt.Errorf("list series %s: %w", shorten(match), err)
 	}
 	return all, nil
@@ -138,7 +134,6 @@ func (f *finder) expect(names []string) []string {
 }
 
 func (f *finder) passing(names []string) []string {
-	f.cut = f.cut || len(names) >= maxNames
 	var out []string
 	for _, name := range names {
 		if f.r.compiled.passes(name) {

@@ -74,6 +74,8 @@ func (c *Catalog) publish() []*ruleState {
 	for _, r := range c.rules {
 		b.add(r)
 	}
+	failures, odd := c.usageNotes()
+	b.set.failures, b.set.odd = append(b.set.failures, failures...), append(b.set.odd, odd...)
 	b.finish()
 	if old := c.set.Load(); old == nil || !old.equal(b.set) {
 		c.set.Store(b.set)

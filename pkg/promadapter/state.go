@@ -20,7 +20,7 @@ type ruleState struct {
 	confirm bool
 	// silent tells that a rule with a name of its own has no series to learn its labels from.
 	silent bool
-	// cut tells that the server has more names than are taken.
+	// cut tells that there are more metrics than are kept.
 	cut bool
 	// err is why the last listing failed.
 	err     error
@@ -57,7 +57,7 @@ const (
 type discovered struct {
 	associations []association
 	rank         rank // of all associations
-	silent, cut  bool
+	silent       bool
 	err          error
 }
 
@@ -84,7 +84,7 @@ func (r *Rule) assertsLabels() bool {
 
 // keep takes over what was found.
 func (r *ruleState) keep(d discovered, make func(*ruleState, association) *rule.Rule) {
-	r.listed, r.silent, r.cut = true, d.silent, d.cut
+	r.listed, r.silent, r.cut = true, d.silent, false
 	for _, e := range r.known {
 		e.rank = min(e.rank, idle)
 	}
@@ -140,7 +140,7 @@ func (r *ruleState) oddities() []string {
 		add("no series %s has been seen to tell its labels from", r.compiled.selector.name)
 	}
 	if r.cut {
-		add("more names than are taken (%d of a listing, %d in all)", maxNames, maxKnown)
+		add("has more than %d metrics; the others are left out", maxKnown)
 	}
 	return notes
 }
