@@ -3,6 +3,7 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -47,14 +48,13 @@ func NewOptions() *Options {
 	// Fair queuing would need informers on, and the right to read, the cluster's flow schemas. The number of
 	// requests in flight is bounded without it, and kube-apiserver has queued them already.
 	o.Features.EnablePriorityAndFairness = false
-	// Never a self-signed certificate on the disk: it is given in files, or kept by the adapter.
+	// No self-signed certificate on the disk unless asked for: it is given in files, or kept by the adapter.
 	o.Serving.ServerCert.CertDirectory, o.Serving.ServerCert.PairName = "", ""
 	return o
 }
 
 // unused are the generic flags that would change nothing here, or promise what is not built in.
 var unused = map[string]bool{
-	"cert-dir":                     true,
 	"enable-priority-and-fairness": true,
 }
 
@@ -74,6 +74,9 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 	groups.FlagSet("secure serving").Lookup("tls-cert-file").Usage = "File with the certificate for HTTPS, followed by " +
 		"those of its authorities if any. It is read again when it changes. With this flag the adapter makes no " +
 		"certificate, and the caBundle of its APIServices is somebody else's task (such as cert-manager's)."
+	groups.FlagSet("secure serving").Lookup("cert-dir").Usage = "Folder for a self-signed certificate that is made at the " +
+		"start, as prometheus-adapter does: for APIServices with insecureSkipTLSVerify, which believe anybody. Better " +
+		"leave it out."
 	add("authentication", o.Authentication.AddFlags)
 	add("authorization", o.Authorization.AddFlags)
 	add("auditing", o.Audit.AddFlags)
@@ -93,8 +96,21 @@ func (o *Options) UseKubeconfig(path string) {
 	}
 }
 
-// OwnCertificate reports whether the flags name certificate files.
+// OwnCertificate reports whether the certificate comes from files.
 func (o *Options) OwnCertificate() bool { return o.Serving.ServerCert.CertKey.CertFile != "" }
+
+// SignCertificate makes the self-signed certificate where the flags name a folder for it; afterwards it is an
+// OwnCertificate.
+func (o *Options) SignCertificate() error {
+	if o.Serving.ServerCert.CertDirectory == "" || o.OwnCertificate() {
+		return nil
+	}
+	o.Serving.ServerCert.PairName = "adapter"
+	if err := o.Serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, []net.IP{net.IPv4(127, 0, 0, 1)}); err != nil {
+		return fmt.Errorf("make certificate in --cert-dir: %w", err)
+	}
+	return nil
+}
 
 // Validate returns every fault at once.
 func (o *Options) Validate() error {

@@ -32,6 +32,9 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	"k8s.io/metrics/pkg/apis/external_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"tachometer/pkg/metric"
+	usage "tachometer/pkg/resource"
 )
 
 // constant provides one metric of each API, always 12.5.
@@ -180,7 +183,7 @@ type instance struct {
 	ca   []byte
 }
 
-func serve(t *testing.T, health Health) *instance {
+func serve(t *testing.T, health Health, groups ...Group) *instance {
 	t.Helper()
 	opts := NewOptions()
 	opts.ShutdownDelay = 300 * time.Millisecond
@@ -193,7 +196,9 @@ func serve(t *testing.T, health Health) *instance {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tachometer_test_one"}, func() float64 { return 1 }))
 	r := &instance{cert: &switched{}, addr: opts.Serving.Listener.Addr().String()}
-	server := New(opts, Dependencies{Provider: constant{}, Certificate: r.cert, Metrics: registry, Health: health})
+	server := New(opts, Dependencies{
+		Provider: constant{}, Certificate: r.cert, Metrics: registry, Health: health, Groups: groups,
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
@@ -284,6 +289,62 @@ func TestServes(t *testing.T) {
 		"openapi v3":           {"reader", "/openapi/v3", 200, []string{"custom.metrics.k8s.io/v1beta2"}},
 		"live":                 {"", "/livez", 200, []string{"ok"}},
 		"ready":                {"", "/readyz", 200, []string{"ok"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, body := r.get(t, tc.user, tc.path)
+			if code != tc.code {
+				t.Fatalf("%d, want %d: %s", code, tc.code, body)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(body, want) {
+					t.Errorf("no %q in %s", want, body)
+				}
+			}
+		})
+	}
+}
+
+// nodesOnly are the objects of a cluster with one node and no pods, and their usage.
+type nodesOnly struct{}
+
+func (nodesOnly) SyncError() error { return nil }
+
+func (nodesOnly) List(kind, _ string, _ labels.Selector) []*metav1.PartialObjectMetadata {
+	if kind != usage.Nodes {
+		return nil
+	}
+	return []*metav1.PartialObjectMetadata{{ObjectMeta: metav1.ObjectMeta{Name: "node"}}}
+}
+
+func (nodesOnly) Get(string, metric.Object) *metav1.PartialObjectMetadata { return nil }
+
+func (nodesOnly) Pods(context.Context, []usage.Pod, time.Time) ([]usage.PodUsage, []metric.Omission, error) {
+	return nil, nil, nil
+}
+
+func (nodesOnly) Nodes(_ context.Context, names []string, now time.Time) ([]usage.NodeUsage, []metric.Omission, error) {
+	return []usage.NodeUsage{{Name: names[0], Usage: usage.Usage{CPU: 1.5, Memory: 1 << 30}, Time: now, Window: time.Minute}}, nil, nil
+}
+
+// A group beside the two is served like them, and described; they stay as they were.
+func TestServesGroups(t *testing.T) {
+	t.Parallel()
+	api := usage.New(usage.Deps{Objects: nodesOnly{}, Source: nodesOnly{}, Now: time.Now}, usage.Options{})
+	r := serve(t, Health{}, Group{Info: api.Group(), Definitions: api.Definitions})
+	eventually(t, "serving", r.answers(t))
+	for name, tc := range map[string]struct {
+		user, path string
+		code       int
+		want       []string
+	}{
+		"nodes":     {"reader", "/apis/metrics.k8s.io/v1beta1/nodes", 200, []string{`"usage":{"cpu":"1500m","memory":"1Gi"}`, `"window":"1m0s"`}},
+		"pods":      {"reader", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods", 200, []string{`"kind":"PodMetricsList"`, `"items":[]`}},
+		"forbidden": {"stranger", "/apis/metrics.k8s.io/v1beta1/nodes", 403, []string{"stranger"}},
+		"groups":    {"reader", "/apis", 200, []string{`"name":"metrics.k8s.io"`, `"name":"custom.metrics.k8s.io"`, `"name":"external.metrics.k8s.io"`}},
+		"resources": {"reader", "/apis/metrics.k8s.io/v1beta1", 200, []string{`"kind":"NodeMetrics"`, `"kind":"PodMetrics"`}},
+		"openapi":   {"reader", "/openapi/v2", 200, []string{"io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", "custom.metrics.k8s.io"}},
+		"in v3":     {"reader", "/openapi/v3/apis/metrics.k8s.io/v1beta1", 200, []string{"io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", `"group":"metrics.k8s.io"`}},
+		"custom":    {"reader", "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_per_second", 200, []string{`"value":"12500m"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, body := r.get(t, tc.user, tc.path)

@@ -6,8 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	openapi "k8s.io/kube-openapi/pkg/common"
+	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 	"sigs.k8s.io/metrics-server/pkg/api"
 	generated "sigs.k8s.io/metrics-server/pkg/api/generated/openapi"
 
@@ -63,6 +65,7 @@ func New(deps Deps, opts Options) *API {
 // metrics-server's; its storage is not used, which has no context, and nothing to say of why there is no usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
 	group := api.Build(&podStorage{storage{a, Pods}}, &nodeStorage{storage{a, Nodes}})
+	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme has a v1, which nobody asks for yet
 	return &group
 }
 

@@ -143,7 +143,7 @@ func (c *Cluster) SyncError() error {
 			continue
 		}
 		if err := c.errors[resource]; err != nil {
-			return fmt.Errorf("list %s: %w", resource, err)
+			return fmt.Errorf("%s have not been listed yet: %w", resource, err)
 		}
 		return fmt.Errorf("%s have not been listed yet", resource)
 	}

@@ -271,7 +271,9 @@ func TestPodIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("a", "b")
-		f.on("b", func(*http.Request) (*http.Response, error) { return reply(http.StatusOK, usagePage("a", time.Now())), nil })
+		f.on("b", func(*http.Request) (*http.Response, error) {
+			return reply(http.StatusOK, usagePage("a", time.Now())), nil
+		})
 		k := NewKubelets(f.list, f, KubeletOptions{})
 		start(t, k)
 		after(20 * time.Second)
