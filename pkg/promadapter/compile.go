@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
-	"strings"
 	"text/template"
-
-	"tachometer/pkg/config"
 )
 
 // compiled is what a rule's text means.
@@ -67,29 +63,19 @@ func (d *decoder) compile(c *Config) {
 func (d *decoder) wrong(path, format string, args ...any) {
 	at := path
 	for at != "" && d.lines[at] == 0 {
-		at = at[:max(0, strings.LastIndexAny(at, ".["))]
+		at = parent(at)
 	}
 	d.fault(path, d.lines[at], format, args...)
 }
 
-// isFaulty tells whether the path, or what is in it, is at fault already.
-func (d *decoder) isFaulty(path string) bool {
-	for _, f := range d.faults {
-		if rest, ok := strings.CutPrefix(f.Path, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
-			return true
-		}
-	}
-	return false
-}
-
 func (d *decoder) compileRule(r *Rule) {
-	if slices.ContainsFunc(d.faults, func(f config.Fault) bool { return f.Path == r.path }) {
+	if d.failed[r.path] {
 		return // not even a mapping
 	}
 	c := &r.compiled
 	var err error
 	switch c.selector, err = parseSelector(r.SeriesQuery); {
-	case d.isFaulty(r.path + ".seriesQuery"):
+	case d.failedWithin[r.path+".seriesQuery"]:
 	case r.SeriesQuery == "":
 		d.wrong(r.path+".seriesQuery", "required: a series selector")
 	case err != nil:
@@ -125,7 +111,7 @@ func (d *decoder) compileFilter(path string, f Filter, c *compiled) {
 		key, expr = "isNot", f.IsNot
 	}
 	switch {
-	case d.isFaulty(path):
+	case d.failedWithin[path]:
 		return
 	case f.Is != "" && f.IsNot != "":
 		d.wrong(path, "has both is and isNot; write two filters")
@@ -195,11 +181,11 @@ func (d *decoder) compileMapping(path string, m ResourceMapping) *labelTemplate 
 		switch {
 		case o.Label == "":
 			d.wrong(path+".overrides", "has a label without a name")
-		case o.Resource == "" && !d.isFaulty(at):
+		case o.Resource == "" && !d.failedWithin[at]:
 			d.wrong(at+".resource", "required: the resource that the label names objects of")
 		}
 	}
-	if m.Template == "" || d.isFaulty(path+".template") {
+	if m.Template == "" || d.failedWithin[path+".template"] {
 		return nil
 	}
 	t, err := parseLabelTemplate(m.Template)

@@ -23,7 +23,13 @@ import (
 type decoder struct {
 	faults config.Faults
 	lines  map[string]int
-	pairs  int
+	// failed are the paths of faults, failedWithin also those of all around them.
+	failed, failedWithin map[string]bool
+	pairs                int
+}
+
+func newDecoder() *decoder {
+	return &decoder{lines: map[string]int{}, failed: map[string]bool{}, failedWithin: map[string]bool{}}
 }
 
 const (
@@ -36,8 +42,15 @@ const (
 )
 
 func (d *decoder) fault(path string, line int, format string, args ...any) {
+	d.failed[path] = true
+	for at := path; at != "" && !d.failedWithin[at]; at = parent(at) {
+		d.failedWithin[at] = true
+	}
 	d.faults = append(d.faults, config.Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
+
+// parent is the path without its last element, key or index.
+func parent(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
 
 // field is what to do with the value of a key; the node is no alias and not null.
 type field func(path string, n *yaml.Node)
@@ -61,7 +74,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	case err != nil:
 		d.syntaxFault(err)
 	case len(more.Content) == 1 && !isNull(more.Content[0]):
-		d.fault("", more.Line, "a second document, which prometheus-adapter ignored; a configuration is one")
+		d.fault("", more.Content[0].Line, "a second document, which prometheus-adapter ignored; a configuration is one")
 	}
 	if len(doc.Content) != 1 {
 		return nil

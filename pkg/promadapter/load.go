@@ -50,11 +50,13 @@ func valueOf(n *yaml.Node, name string) *yaml.Node {
 // Load reads a configuration and compiles it. The error is config.Faults with all that is wrong in the file itself.
 // What depends on the cluster or the server makes a single rule fail later, in a Catalog.
 func Load(data []byte) (*Config, error) {
-	d := &decoder{lines: map[string]int{}}
+	d := newDecoder()
 	c := &Config{lines: d.lines}
 	if root := d.document(data); root != nil && !isNull(root) {
 		d.config(c, root)
-		d.compile(c)
+		if d.pairs <= maxPairs {
+			d.compile(c)
+		}
 	}
 	if err := d.faults.Err(); err != nil {
 		return nil, err
