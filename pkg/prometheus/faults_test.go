@@ -69,7 +69,7 @@ func TestLyingServer(t *testing.T) {
 		},
 		"matrix": {
 			reaction{body: `{"status":"success","data":{"resultType":"matrix","result":[]}}`}, metric.KindInternal,
-			`error: rule "requests": backend prometheus: the result is a matrix, not a vector`,
+			`error: rule "requests": backend prometheus: the result is a "matrix", not a vector`,
 		},
 		"scalar": {
 			reaction{body: `{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}`}, metric.KindInternal,
@@ -114,11 +114,11 @@ func TestLyingServer(t *testing.T) {
 		},
 		"no JSON": {
 			reaction{body: "up 1"}, metric.KindUnavailable,
-			"error: backend prometheus: the answer is not JSON of the Prometheus API: invalid character 'u' looking for beginning of value, since",
+			"error: backend prometheus: the answer is not JSON of the Prometheus API: 'u' at byte 0 of 4, since",
 		},
 		"other JSON": {
 			reaction{body: `{"data":[]}`}, metric.KindUnavailable,
-			"error: backend prometheus: the answer is not JSON of the Prometheus API:",
+			"error: backend prometheus: the answer is not JSON of the Prometheus API: '[' at byte 8 of 11, since",
 		},
 		"no status": {
 			reaction{body: `{"hits":1}`}, metric.KindUnavailable,
@@ -126,7 +126,15 @@ func TestLyingServer(t *testing.T) {
 		},
 		"no number": {
 			reaction{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}`}, metric.KindUnavailable,
-			"error: backend prometheus: the answer is not JSON of the Prometheus API:",
+			"error: backend prometheus: the answer is not JSON of the Prometheus API: a sample without a number at byte 87 of 92, since",
+		},
+		"no result": {
+			reaction{body: `{"status":"success","data":{"resultType":"vector"}}`}, metric.KindUnavailable,
+			"error: backend prometheus: the answer has no result, since",
+		},
+		"result before its type": {
+			reaction{body: `{"data":{"result":[{"value":[1,"2"],"metric":{"namespace":"shop","pod":"a"}}],"resultType":"vector"},"status":"success"}`},
+			0, "shop/a=2",
 		},
 		"no value": {
 			reaction{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{}}]}}`}, metric.KindUnavailable,

@@ -3,6 +3,7 @@ package prometheus
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -65,9 +66,7 @@ func find(found, values []metric.Value, objects []string) []metric.Value {
 	}
 	found = slices.Grow(found, min(len(objects), len(values)))
 	for _, name := range objects {
-		at, ok := slices.BinarySearchFunc(values, name, func(v metric.Value, name string) int {
-			return strings.Compare(v.Object.Name, name)
-		})
+		at, ok := sort.Find(len(values), func(i int) int { return strings.Compare(name, values[i].Object.Name) })
 		if ok {
 			found = append(found, values[at])
 		}
