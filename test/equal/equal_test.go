@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"tachometer/pkg/config"
 	"tachometer/pkg/metric"
@@ -120,6 +122,47 @@ func TestEmbeddedEqualsPrometheus(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLabelNames asks a Prometheus that calls namespaces and pods otherwise: the objects and their values are the same.
+func TestLabelNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(0, false)
+	local := w.embedded(t)
+	renamed := slices.Clone(w.series)
+	for i, one := range renamed {
+		b := labels.NewBuilder(one.Labels).Del("namespace", "pod")
+		renamed[i].Labels = b.Set("kubernetes_namespace", one.Labels.Get("namespace")).Set("k8s_pod", one.Labels.Get("pod")).Labels()
+	}
+	remote := remote(t, servers.Prometheus(t, servers.Options{Series: renamed}))
+	found := 0
+	for _, q := range questions(w.rand) {
+		if q.external {
+			continue
+		}
+		theirs := q
+		theirs.lines = append(slices.Clone(q.lines), "labels: {namespace: kubernetes_namespace, pod: k8s_pod}")
+		theirs.lines[0] = strings.NewReplacer("namespace", "kubernetes_namespace", "pod", "k8s_pod").Replace(q.lines[0])
+		now := w.now()
+		want, got := theirs.evaluate(t, remote, "remote", now), q.evaluate(t, local, "scrape", now)
+		if d := cmp.Diff(byObject(want), byObject(got), same); d != "" {
+			t.Errorf("%v, at %d (-remote +embedded)\n%s", theirs, now.UnixMilli(), d)
+		}
+		found += len(want)
+	}
+	if found < 80 {
+		t.Errorf("only %d values compared", found)
+	}
+}
+
+// byObject are values without the labels of their results.
+func byObject(values map[string]metric.Value) map[metric.Object]metric.Value {
+	objects := map[metric.Object]metric.Value{}
+	for _, v := range values {
+		v.Labels = nil
+		objects[v.Object] = v
+	}
+	return objects
 }
 
 // questions are the typical ones, and some that nobody has thought of.
