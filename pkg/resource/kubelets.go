@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/klog/v2"
 
 	"tachometer/pkg/exposition"
@@ -109,6 +110,7 @@ const tick = 500 * time.Millisecond
 
 // Run reads the kubelets until ctx ends; then it waits for the reads in progress and returns nil.
 func (k *Kubelets) Run(ctx context.Context) error {
+	defer utilnet.CloseIdleConnectionsFor(k.transport)
 	var reads sync.WaitGroup
 	defer reads.Wait()
 	slots := make(chan struct{}, k.opts.MaxConcurrent)
