@@ -298,10 +298,10 @@ externalRules:
 	}
 }
 
-// names is a server with so many names, and a few labels that name objects.
-type names int
+// nameCount is a server with so many names, and a few labels that name objects.
+type nameCount int
 
-func (n names) LabelValues(_ context.Context, _ string, _ Selection, each func(string) error) error {
+func (n nameCount) LabelValues(_ context.Context, _ string, _ Selection, each func(string) error) error {
 	for i := range int(n) {
 		if err := each(fmt.Sprintf("app_metric_%d_total", i)); err != nil {
 			return err
@@ -310,7 +310,7 @@ func (n names) LabelValues(_ context.Context, _ string, _ Selection, each func(s
 	return nil
 }
 
-func (names) LabelNames(_ context.Context, _ Selection, each func(string) error) error {
+func (nameCount) LabelNames(_ context.Context, _ Selection, each func(string) error) error {
 	for _, l := range []string{"__name__", "namespace", "pod", "service", "node", "instance", "code", "le"} {
 		if err := each(l); err != nil {
 			return err
@@ -321,7 +321,7 @@ func (names) LabelNames(_ context.Context, _ Selection, each func(string) error)
 
 // What a listing costs depends on the names (2,000 in a setup with 200,000 series), not on the series.
 func TestListingIsCheap(t *testing.T) {
-	c := New(load(t, sample), names(2000), &cluster{}, Options{})
+	c := New(load(t, sample), nameCount(2000), &cluster{}, Options{})
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
