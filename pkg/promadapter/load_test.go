@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ resourceRules: {window: 5m, cpu: {containerLabel: 7}}
 ---
 `)
 	no, yes := false, true
-	got := append(c.Rules[:0:0], c.Rules...)
+	got := slices.Clone(c.Rules)
 	for i := range got {
 		got[i] = Rule{
 			SeriesQuery: got[i].SeriesQuery, Name: got[i].Name, Resources: got[i].Resources, MetricsQuery: got[i].MetricsQuery,

@@ -17,7 +17,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Whether a rule of prometheus-adapter's configuration cannot be served as it should be (1) or can be (0).",
 		}, []string{"rule"}),
 		metrics: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tachometer_promadapter_metrics_count",
+			Name: "tachometer_promadapter_known_metrics",
 			Help: "The number of metrics that the rules of prometheus-adapter's configuration serve.",
 		}),
 		lists: prometheus.NewCounterVec(prometheus.CounterOpts{
