@@ -19,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -131,6 +133,63 @@ func TestNoSecretInErrors(t *testing.T) {
 		t.Error("a URL that is none is taken")
 	} else {
 		noSecrets(t, "error", err.Error())
+	}
+}
+
+// TestTokenServerRefuses has an OAuth 2 server that knows the client no longer.
+func TestTokenServerRefuses(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, "no client me with hunter2")
+	}))
+	defer server.Close()
+	w := newWorld(t, "  url: http://h\n  http: {oauth2: {client_id: me, client_secret: hunter2, token_url: '"+server.URL+"'}}\n", shared, Options{})
+	defer w.client.http.CloseIdleConnections()
+	got := write(w.ask("shop"))
+	if !strings.Contains(got, "credentials: oauth2: cannot fetch token: 401 Unauthorized, since") {
+		t.Error(got)
+	}
+	noSecrets(t, "error", got)
+}
+
+// TestIdleConnectionClosed has a server that hangs up when the second question comes over a connection, as one does whose
+// patience with idle connections ends at that moment.
+func TestIdleConnectionClosed(t *testing.T) {
+	t.Parallel()
+	var conns atomic.Int64
+	perConn := map[string]int{}
+	var mu sync.Mutex
+	s := &fakeServer{script: perNamespace}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		perConn[r.RemoteAddr]++
+		second := perConn[r.RemoteAddr] == 2
+		mu.Unlock()
+		if second {
+			panic(http.ErrAbortHandler)
+		}
+		s.ServeHTTP(w, r)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	w := newWorld(t, "  url: "+server.URL+"\n", shared, Options{})
+	defer w.client.http.CloseIdleConnections()
+	for range 3 {
+		if _, f := w.instant(t.Context(), `{namespace="a"}`, time.Now()); f != nil {
+			t.Error(f.text)
+		}
+	}
+	if n := conns.Load(); n != 3 {
+		t.Errorf("%d connections, want three: each is good for one question", n)
+	}
+	if h, sent := s.requests[0].Header["Idempotency-Key"]; sent {
+		t.Errorf("header Idempotency-Key sent: %q", h)
 	}
 }
 

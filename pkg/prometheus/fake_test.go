@@ -34,6 +34,8 @@ type fakeServer struct {
 	forms    []url.Values
 	requests []*http.Request
 	delay    time.Duration
+	running  int
+	most     int  // that ran at one time
 	down     bool // refuses connections, as a transport
 	script   func(url.Values) reaction
 }
@@ -73,7 +75,10 @@ func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.forms, s.requests = append(s.forms, r.Form), append(s.requests, r)
 	script, delay := s.script, s.delay
+	s.running++
+	s.most = max(s.most, s.running)
 	s.mu.Unlock()
+	defer s.set(func(s *fakeServer) { s.running-- })
 	select {
 	case <-time.After(delay):
 	case <-r.Context().Done():

@@ -115,6 +115,9 @@ func causeOf(err error, patience time.Duration) *fault {
 		return faultf(unauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
 	}
 	text, _, _ := strings.Cut(innermost(err).Error(), "\n")
+	if strings.HasPrefix(text, "oauth2: ") { // what the server of tokens says
+		return faultf(unauthorised, "credentials: %s", clip(text))
+	}
 	return faultf(otherFault, "%s", clip(text))
 }
 

@@ -64,7 +64,7 @@ func (b *Backend) Notes() []string {
 	b.mu.Lock()
 	questions := len(b.questions)
 	b.mu.Unlock()
-	state := fmt.Sprintf("backend %s: %s, %d questions refreshed every %v", b.name, b.health.text(), questions, b.config.Refresh)
+	state := fmt.Sprintf("backend %s: %s; questions refreshed every %v: %d", b.name, b.health.text(), b.config.Refresh, questions)
 	notes := []string{state}
 	for _, s := range b.client.servers {
 		notes = append(notes, fmt.Sprintf("backend %s: %s", b.name, s.note()))

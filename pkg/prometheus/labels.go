@@ -67,6 +67,7 @@ func (b *Backend) list(ctx context.Context, path, method string, s Selection, ea
 			if f != nil {
 				return f
 			}
+			l.envelope = envelope{}
 			err := l.read(json.NewDecoder(body))
 			if body.err != nil {
 				f = readFault(body.err, b.config.MaxResponseBytes, patience)
@@ -83,8 +84,11 @@ func (b *Backend) list(ctx context.Context, path, method string, s Selection, ea
 		return l.refused
 	}
 	b.health.note(ctx, b, f)
-	if f == nil {
+	switch {
+	case f == nil:
 		return nil
+	case f.outcome == cancelled:
+		return metric.Errorf(metric.KindUnavailable, "backend %s: list %s: %w", b.name, path, ctx.Err())
 	}
 	return metric.Errorf(f.kind(), "backend %s: list %s: %s", b.name, path, f.text)
 }

@@ -60,6 +60,8 @@ type Backend struct {
 const (
 	// maxQuestions bounds the questions kept. Each is a query every refresh interval.
 	maxQuestions = 10_000
+	// maxNamespaces bounds those of one question, which names them all. It is as many as a cluster can have.
+	maxNamespaces = 10_000
 	// maxRefreshes bounds the queries under way that Run started, and as well those that reads started. Prometheus
 	// has 20 places for all who ask it.
 	maxRefreshes = 8
@@ -164,6 +166,10 @@ func (b *Backend) question(key string, q rule.Query, now time.Time) (*question, 
 		b.questions[key] = e
 		b.metrics.questions.WithLabelValues(b.name).Inc()
 		b.schedule(e, nextDue(now, now, b.config.Refresh, e.place))
+	}
+	if _, known := e.read[q.Namespace]; !known && len(e.read) >= maxNamespaces {
+		return nil, metric.Errorf(metric.KindUnavailable,
+			"backend %s: rule %q is asked for %d namespaces already, and no more are taken", b.name, q.Rule.Name, maxNamespaces)
 	}
 	e.read[q.Namespace] = now
 	return e, nil

@@ -12,7 +12,7 @@ import (
 // TestOneQueryPerRefresh has 1,000 HPAs on one rule, in as many namespaces, and a server that takes two seconds.
 func TestOneQueryPerRefresh(t *testing.T) {
 	t.Parallel()
-	const hpas, minutes = 1000, 5
+	const hpas, minutes = 1000, 2
 	bubble(t, "", shared, func(w *world) {
 		w.server.set(func(s *fakeServer) { s.delay = 2 * time.Second })
 		for i := range hpas {

@@ -46,10 +46,14 @@ func (s *server) request(ctx context.Context, method, path string, form url.Valu
 		return http.NewRequestWithContext(ctx, method, u.String(), nil)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), strings.NewReader(body))
-	if err == nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err != nil {
+		return nil, err
 	}
-	return req, err
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	// Not sent: it tells net/http that this POST may be repeated when the server has closed an idle connection, which
+	// it may do at any time.
+	req.Header["Idempotency-Key"] = nil
+	return req, nil
 }
 
 // enter asks for permission to ask: a fault says why not. One question at a time probes a server that was down.
