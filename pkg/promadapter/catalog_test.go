@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"tachometer/pkg/metric"
 )
@@ -296,6 +298,118 @@ externalRules:
 			})
 		})
 	}
+}
+
+// A rule that names its series, but not their labels, says so while there are none.
+func TestNoSeriesToLearnLabelsFrom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		series := newSeries(t)
+		c := started(t, load(t, `
+rules:
+- seriesQuery: 'queue{namespace!=""}'
+  resources: {template: "<<.Resource>>"}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+`), series, &cluster{})
+		_, err := c.Rules().Lookup("pods", "queue")
+		if want := `metric "queue" on pods is not known: rules[0] queue: no series has been seen to tell its labels from`; metric.KindOf(err) != metric.KindUnavailable ||
+			err.Error() != want {
+			t.Errorf("Lookup: %v", err)
+		}
+		// What the seriesQuery asserts is known all the same.
+		if diff := cmp.Diff([]string{"namespaces queue (cluster)"}, served(c.Rules())); diff != "" {
+			t.Errorf("served (-want +got):\n%s", diff)
+		}
+		series.set(t, `queue{namespace="default",pod="a",pods="b"}`)
+		<-time.After(2 * defaultRelistInterval)
+		synctest.Wait()
+		r, err := c.Rules().Lookup("pods", "queue")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ObjectLabel != "pod" || r.NamespaceLabel != "namespace" || !r.Namespaced || r.Name != "rules[0] queue" || r.Backend != "prometheus" {
+			t.Errorf("rule %+v", r)
+		}
+		if _, err := c.Rules().Lookup("services", "queue"); metric.KindOf(err) != metric.KindNotFound {
+			t.Errorf("Lookup of what its series do not have: %v", err)
+		}
+	})
+}
+
+// Of several labels for one resource the one is taken that the series have; without any, the first of the file.
+func TestSeveralLabelsOfOneResource(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ series, namespaceLabel, objectLabel string }{
+		"first":  {`up{ns="a",k8s_pod="b"}`, "ns", "k8s_pod"},
+		"second": {`up{ns="a",pod="b"}`, "ns", "pod"},
+		"both":   {`up{ns="a",pod="b",k8s_pod="c"}`, "ns", "k8s_pod"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r, err := started(t, load(t, `
+rules:
+- seriesQuery: '{__name__=~"up|down",ns!=""}'
+  resources: {overrides: {namespace: {resource: namespaces}, ns: {resource: namespaces}, k8s_pod: {resource: pods}, pod: {resource: pods}}}
+  metricsQuery: <<.Series>>
+`), newSeries(t, tc.series), &cluster{}).Rules().Lookup("pods", "up")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.NamespaceLabel != tc.namespaceLabel || r.ObjectLabel != tc.objectLabel {
+					t.Errorf("labels %s and %s", r.NamespaceLabel, r.ObjectLabel)
+				}
+			})
+		})
+	}
+}
+
+// While the cluster cannot be asked, a label is not taken for one of no resource.
+func TestClusterDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var kube cluster
+		kube.set(errors.New("connection refused"))
+		reg := prometheus.NewPedanticRegistry()
+		cfg := load(t, sample)
+		c := New(cfg, newSeries(t, sampleSeries...), &kube, Options{Metrics: NewMetrics(reg)})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		synctest.Wait()
+		_, err := c.Rules().Lookup("pods", "http_requests")
+		if metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("Lookup: %v", err)
+		}
+		if !c.Synced() {
+			t.Error("not synced after the first round, and never ready while the cluster or the server is down")
+		}
+		if n := len(c.Rules().Notes()); n != 3 {
+			t.Errorf("notes: %q", c.Rules().Notes())
+		}
+		want := `
+# HELP tachometer_promadapter_known_metrics The number of metrics that the rules of prometheus-adapter's configuration serve.
+# TYPE tachometer_promadapter_known_metrics gauge
+tachometer_promadapter_known_metrics 1
+# HELP tachometer_promadapter_listings_total The number of times that the series of a rule were listed, by outcome (ok or failed).
+# TYPE tachometer_promadapter_listings_total counter
+tachometer_promadapter_listings_total{outcome="failed"} 3
+tachometer_promadapter_listings_total{outcome="ok"} 1
+# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration cannot be served as it should be (1) or can be (0).
+# TYPE tachometer_promadapter_rule_failing gauge
+tachometer_promadapter_rule_failing{rule="externalRules[0]"} 0
+tachometer_promadapter_rule_failing{rule="rules[0]"} 1
+tachometer_promadapter_rule_failing{rule="rules[1]"} 1
+tachometer_promadapter_rule_failing{rule="rules[2]"} 1
+`
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // nameCount is a server with so many names, and a few labels that name objects.

@@ -2,6 +2,7 @@ package promadapter
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -199,7 +200,11 @@ line 7: resourceRules: must be a mapping of keys to values, not a list`,
 
 func TestAliasesAreBounded(t *testing.T) {
 	t.Parallel()
-	text := "rules:\n- &a {seriesQuery: up, resources: {overrides: {" + strings.Repeat("x: {resource: pod},", 1) + "}}}\n" + strings.Repeat("- *a\n", 100_000)
+	var overrides strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&overrides, "x%d: {resource: pod},", i)
+	}
+	text := "rules:\n- &a {seriesQuery: up, resources: {overrides: {" + overrides.String() + "}}}\n" + strings.Repeat("- *a\n", 300)
 	_, err := Load([]byte(text))
 	if err == nil || !strings.Contains(err.Error(), "aliases multiply") {
 		t.Errorf("Load: %.200v", err)
