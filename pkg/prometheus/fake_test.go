@@ -70,6 +70,13 @@ func (s *fakeServer) queries() []string {
 	return all
 }
 
+// busy is how many questions are at work, and were at most.
+func (s *fakeServer) busy() (now, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running, s.most
+}
+
 func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	s.mu.Lock()

@@ -38,8 +38,8 @@ func TestManyQuestions(t *testing.T) {
 			}()
 		}
 		pass(20 * time.Second)
-		if w.server.most > 2*maxRefreshes {
-			t.Errorf("%d questions at one time", w.server.most)
+		if _, most := w.server.busy(); most > 2*maxRefreshes {
+			t.Errorf("%d questions at one time", most)
 		}
 		w.server.set(func(s *fakeServer) { s.forms, s.most = nil, 0 })
 		pass(50 * time.Second)
@@ -55,8 +55,8 @@ func TestManyQuestions(t *testing.T) {
 				t.Errorf("%d times in ten intervals: %s", n, q)
 			}
 		}
-		if w.server.most > maxRefreshes { // 200 × 0.1 s in 5 s: four on average
-			t.Errorf("%d refreshes at one time, want %d at most", w.server.most, maxRefreshes)
+		if _, most := w.server.busy(); most > maxRefreshes { // 200 × 0.1 s in 5 s: four on average
+			t.Errorf("%d refreshes at one time, want %d at most", most, maxRefreshes)
 		}
 	})
 }
@@ -182,12 +182,12 @@ func TestRunEnds(t *testing.T) {
 			t.Fatal(got)
 		}
 		w.server.set(func(s *fakeServer) { s.delay = 4 * time.Second })
-		for w.server.running == 0 {
+		for running := 0; running == 0; running, _ = w.server.busy() {
 			pass(100 * time.Millisecond)
 		}
 		stop()
-		if w.server.running != 0 || len(w.questions) != 0 || len(w.queue) != 0 {
-			t.Errorf("%d queries under way, %d questions kept, %d in the queue", w.server.running, len(w.questions), len(w.queue))
+		if running, _ := w.server.busy(); running != 0 || len(w.questions) != 0 || len(w.queue) != 0 {
+			t.Errorf("%d queries under way, %d questions kept, %d in the queue", running, len(w.questions), len(w.queue))
 		}
 		w.server.set(func(s *fakeServer) { s.delay = 0 })
 		if got := write(w.ask("shop")); got != "shop/web-1=1" {
