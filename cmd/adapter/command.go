@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -18,7 +19,8 @@ import (
 )
 
 const description = `The adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
-autoscalers ask about, and serves what its rules compute from them as custom.metrics.k8s.io and external.metrics.k8s.io.`
+autoscalers ask about, or asks a Prometheus-compatible server, and serves what its rules compute from them as
+custom.metrics.k8s.io and external.metrics.k8s.io.`
 
 // newCommand returns the command line of the adapter; what it is asked to print goes to out.
 func newCommand(out io.Writer) *cobra.Command {
@@ -26,7 +28,7 @@ func newCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "adapter",
 		Long:          description,
-		Args:          cobra.NoArgs,
+		Args:          ownName,
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,8 +40,19 @@ func newCommand(out io.Writer) *cobra.Command {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
 	}
 	cmd.SetOut(out)
+	cmd.CompletionOptions.DisableDefaultCmd = true
 	cliflag.SetUsageAndHelpFunc(cmd, *groups, width(out))
 	return cmd
+}
+
+// ownName permits the program's own name as an argument, which the chart of prometheus-adapter passes, and no other.
+func ownName(cmd *cobra.Command, args []string) error {
+	for _, arg := range args {
+		if path.Base(arg) != cmd.Name() {
+			return fmt.Errorf("unexpected argument %q", arg)
+		}
+	}
+	return nil
 }
 
 // width is that of the terminal, or 0, for lines as long as they are, where out is none.
@@ -65,7 +78,7 @@ func dispatch(ctx context.Context, opts *options, out io.Writer) error {
 		return err
 	}
 	if opts.checkConfig {
-		if _, err := readConfig(opts.configFile); err != nil {
+		if _, err := readConfig(opts); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "%s: no faults\n", opts.configFile)

@@ -100,15 +100,19 @@ func TestFlagFaults(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"unknown":          {[]string{"--prometheus-url=http://x"}, []string{"prometheus-url"}},
-		"argument":         {[]string{"serve"}, []string{"serve"}},
+		"unknown":        {[]string{"--prometheus=http://x"}, []string{"prometheus"}},
+		"argument":       {[]string{"serve"}, []string{"serve"}},
+		"without a file": {[]string{"--prometheus-url=http://x"}, []string{"--prometheus-url without --config would have no effect"}},
+		"of the server": {
+			[]string{"--prometheus-url=x", "--prometheus-verb=PUT", "--prometheus-header=a", "--metrics-relist-interval=1m", "--metrics-max-age=1s"},
+			[]string{"--prometheus-url must", `--prometheus-verb is "PUT"`, "is not NAME=VALUE", "shorter than --metrics-relist-interval"},
+		},
 		"check of nothing": {[]string{"--check-config"}, []string{"--check-config needs --config"}},
 		"several at once": {
 			[]string{"--discovery-interval=0s", "--namespace=A_b", "--request-timeout=-1s"},
 			[]string{"--discovery-interval", `--namespace "A_b"`, "--request-timeout"},
 		},
-		"half a pair":      {[]string{"--tls-cert-file=a"}, []string{"--tls-private-key-file"}},
-		"unused by design": {[]string{"--cert-dir=/tmp"}, []string{"cert-dir"}},
+		"half a pair": {[]string{"--tls-cert-file=a"}, []string{"--tls-private-key-file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,9 @@ import (
 type fakeCluster struct {
 	t          *testing.T
 	kubeconfig string
+
+	// readsOnly forbids what prometheus-adapter's service account has no right to: autoscalers, Secrets, APIServices.
+	readsOnly atomic.Bool
 
 	mu          sync.Mutex // guards what follows
 	secret      core.Secret
@@ -52,7 +57,16 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	c.serveObjects(mux, c.target())
 	c.serveAuthentication(mux)
 	c.serveCertificates(mux)
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, beyond := range []string{"/horizontalpodautoscalers", "/secrets", "/apiservices"} {
+			if c.readsOnly.Load() && strings.Contains(r.URL.Path, beyond) {
+				t.Errorf("%s %s, which is forbidden", r.Method, r.URL.Path)
+				http.Error(w, "forbidden", http.StatusForbidden)
+				return
+			}
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections) // first: the API server library leaves watches open
 	c.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
@@ -123,7 +137,9 @@ func (c *fakeCluster) serveDiscovery(mux *http.ServeMux) {
 			Groups:   []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")},
 		})
 	})
-	mux.HandleFunc("GET /api/v1", resources("v1", metav1.APIResource{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}))
+	mux.HandleFunc("GET /api/v1", resources("v1",
+		metav1.APIResource{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true},
+		metav1.APIResource{Name: "namespaces", SingularName: "namespace", Kind: "Namespace"}))
 	mux.HandleFunc("GET /apis/autoscaling/v2", resources("autoscaling/v2",
 		metav1.APIResource{Name: "horizontalpodautoscalers", Kind: "HorizontalPodAutoscaler", Namespaced: true}))
 	mux.HandleFunc("GET /apis/apps/v1", resources("apps/v1",

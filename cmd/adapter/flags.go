@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
@@ -21,6 +24,10 @@ type options struct {
 
 	kubeconfig        string
 	discoveryInterval time.Duration
+	clientQPS         float32
+	clientBurst       int
+
+	prometheus prometheusOptions
 
 	namespace, service, certSecret string
 
@@ -35,6 +42,7 @@ func newOptions() *options {
 		namespace:         "tachometer",
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
+		prometheus:        newPrometheusOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logsapi.NewLoggingConfiguration(),
 	}
@@ -58,6 +66,13 @@ func (o *options) groups() *cliflag.NamedFlagSets {
 	fs.DurationVar(&o.discoveryInterval, "discovery-interval", o.discoveryInterval,
 		"Time between two looks at which resources the cluster has. One that is asked for and not known is looked for within seconds.")
 
+	fs.Float32Var(&o.clientQPS, "client-qps", o.clientQPS,
+		"Most requests per second to kube-apiserver, of each client. 0: what the adapter asks bounds itself.")
+	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "Requests by which --client-qps may be exceeded for a moment.")
+	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "The name that prometheus-adapter has for --kubeconfig.")
+
+	o.prometheus.addFlags(groups.FlagSet("prometheus-adapter"))
+
 	fs = groups.FlagSet("serving certificate")
 	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
 		"Name of the Secret in --namespace through which the replicas share the serving certificate that they make and renew.")
@@ -67,12 +82,38 @@ func (o *options) groups() *cliflag.NamedFlagSets {
 
 	o.server.AddFlags(groups)
 	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
+	o.addIgnored(groups)
 	return groups
+}
+
+// addIgnored adds flags that prometheus-adapter has and that would change nothing here, or go by another name, so that
+// its command lines are taken as they are. --help leaves them out.
+func (o *options) addIgnored(groups *cliflag.NamedFlagSets) {
+	fs := groups.FlagSet("logging")
+	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
+		fs.Bool(name, false, "No effect: the log goes to standard error.")
+	}
+	for _, name := range []string{"log_dir", "log_file", "log_file_max_size", "log_backtrace_at", "stderrthreshold"} {
+		fs.String(name, "", "No effect: the log goes to standard error.")
+	}
+	fs.VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || strings.HasPrefix(f.Usage, "No effect") })
+	serving := groups.FlagSet("secure serving")
+	serving.BoolVar(&o.server.Serving.DisableHTTP2Serving, "disable-http2", false, "The name that prometheus-adapter has for --disable-http2-serving.")
+	serving.Lookup("disable-http2").Hidden = true
+	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
+}
+
+// limitRequests has the clients of a cluster wait as the flags say.
+func (o *options) limitRequests(cluster *rest.Config) {
+	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
+	if o.clientQPS == 0 {
+		cluster.QPS = -1
+	}
 }
 
 // validate returns every fault at once.
 func (o *options) validate() error {
-	errs := []error{o.server.Validate()}
+	errs := []error{o.server.Validate(), o.prometheus.validate()}
 	if o.checkConfig && o.configFile == "" {
 		errs = append(errs, errors.New("--check-config needs --config"))
 	}

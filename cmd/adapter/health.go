@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,9 @@ func (a *adapter) health() apiserver.Health {
 			{Name: "resource-mapping", Test: a.mapper.Loaded},
 			{Name: "certificate", Test: a.certificate},
 		},
-		Notes: a.reloader.notes,
+		Notes: func() []string {
+			return slices.Concat(a.reloader.notes(), a.backends.notes(), a.rules.notes())
+		},
 	}
 }
 

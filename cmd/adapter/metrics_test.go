@@ -84,7 +84,7 @@ func kindOf(c prometheus.Collector) string {
 
 func selfMetrics(t *testing.T) []documented {
 	t.Helper()
-	start, err := readConfig("")
+	start, err := readConfig(newOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ bind the ClusterRole ` + "`tachometer-self-metrics-reader`" + ` to the ServiceAc
 	golden(t, "../../docs/metrics.md", b.String())
 }
 
-var wellNamed = regexp.MustCompile(`^tachometer_(certificate|config|discovery|scrape|store|query|provider)_[a-z0-9_]+$`)
+var wellNamed = regexp.MustCompile(`^tachometer_(backend|certificate|config|discovery|promadapter|scrape|store|query|provider)_[a-z0-9_]+$`)
 
 func TestMetricsAreWellNamed(t *testing.T) {
 	t.Parallel()

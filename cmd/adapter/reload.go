@@ -12,41 +12,14 @@ import (
 	"k8s.io/klog/v2"
 
 	"tachometer/pkg/config"
-	"tachometer/pkg/rule"
 )
-
-// configuration is a configuration that can be put in force, and the file's content that it came from.
-type configuration struct {
-	config *config.Config
-	rules  *rule.Set
-	data   []byte // nil without a file
-}
-
-// readConfig returns the configuration in the file at path, or the defaults where path is empty. The error lists
-// every fault of the file, one a line.
-func readConfig(path string) (*configuration, error) {
-	if path == "" {
-		cfg := config.Default()
-		set, err := rule.Compile(&cfg)
-		return &configuration{config: &cfg, rules: set}, err
-	}
-	data, err := config.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	cfg, set, err := rule.Load(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s is refused:\n%w", path, err)
-	}
-	return &configuration{config: cfg, rules: set, data: data}, nil
-}
 
 // reloader follows the configuration file and puts good contents in force. What it says of itself may be asked
 // concurrently.
 type reloader struct {
-	path  string
+	opts  *options
 	start *configuration
-	apply func(next *configuration)
+	apply func(next *configuration) error
 
 	metrics *reloadMetrics
 
@@ -56,9 +29,9 @@ type reloader struct {
 	at      time.Time // when refused was read
 }
 
-// newReloader returns a reloader of the file at path, which may be empty; apply has been given start before.
-func newReloader(path string, start *configuration, r prometheus.Registerer) *reloader {
-	return &reloader{path: path, start: start, metrics: newReloadMetrics(r)}
+// newReloader returns a reloader of the file that the options may name; apply has been given start before.
+func newReloader(opts *options, start *configuration, apply func(*configuration) error, r prometheus.Registerer) *reloader {
+	return &reloader{opts: opts, start: start, apply: apply, metrics: newReloadMetrics(r)}
 }
 
 // Run follows the file until ctx ends.
@@ -68,18 +41,28 @@ func (r *reloader) Run(ctx context.Context) error {
 	r.since = now
 	r.mu.Unlock()
 	r.metrics.inForce(now)
-	if r.path == "" {
+	if r.opts.configFile == "" {
 		<-ctx.Done()
 		return nil
 	}
-	return rule.Watch(ctx, r.path, r.start.data, func(cfg *config.Config, set *rule.Set, err error) {
-		r.take(ctx, &configuration{config: cfg, rules: set}, err, time.Now())
+	return config.Watch(ctx, r.opts.configFile, r.start.data, func(data []byte, err error) {
+		var next *configuration
+		if err == nil {
+			next, err = r.opts.load(data)
+		}
+		if err == nil && (next.legacy == nil) != (r.start.legacy == nil) {
+			err = errors.New("the file has another format than when the adapter started; that needs a restart")
+		}
+		r.take(ctx, next, err, time.Now())
 	})
 }
 
 // take puts next in force, or, when it is faulty, leaves in force what is.
 func (r *reloader) take(ctx context.Context, next *configuration, err error, now time.Time) {
-	log := klog.FromContext(ctx).WithValues("file", r.path)
+	log := klog.FromContext(ctx).WithValues("file", r.opts.configFile)
+	if err == nil {
+		err = r.apply(next)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refused, r.at = err, now
@@ -88,17 +71,16 @@ func (r *reloader) take(ctx context.Context, next *configuration, err error, now
 		log.Error(err, "Configuration refused, the last good one stays in force")
 		return
 	}
-	r.apply(next)
 	r.since = now
 	r.metrics.inForce(now)
-	log.Info("Configuration in force", "rules", len(next.config.Rules))
+	log.Info("Configuration in force", "rules", next.count())
 }
 
 // notes are the lines of /readyz?verbose.
 func (r *reloader) notes() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	source := r.path
+	source := r.opts.configFile
 	if source == "" {
 		source = "built-in rules"
 	}

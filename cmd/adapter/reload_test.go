@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,14 +31,22 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 		}
 	}
 	write(head + "scrape: {interval: 2s}\n")
-	start, err := readConfig(path)
+	opts := newOptions()
+	opts.configFile = path
+	start, err := readConfig(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	r := newReloader(path, start, registry)
 	applied := make(chan time.Duration, 10)
-	r.apply = func(next *configuration) { applied <- next.config.Scrape.Interval }
+	apply := func(next *configuration) error {
+		if len(next.config.Backends) > 0 {
+			return errors.New("the backend's files cannot be read")
+		}
+		applied <- next.config.Scrape.Interval
+		return nil
+	}
+	r := newReloader(opts, start, apply, registry)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
@@ -47,6 +56,10 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 	if notes := strings.Join(r.notes(), "\n"); !strings.Contains(notes, "refused at") || !strings.Contains(notes, "scrape.interval") {
 		t.Errorf("notes do not name the fault: %s", notes)
 	}
+	write(head + "backends: [{name: a, url: http://a}]\n")
+	eventually(t, func() bool { return strings.Contains(strings.Join(r.notes(), "\n"), "cannot be read") })
+	write("rules: []\n")
+	eventually(t, func() bool { return strings.Contains(strings.Join(r.notes(), "\n"), "another format") })
 	if g := testutil.ToFloat64(r.metrics.generation); g != 1 || len(applied) != 0 {
 		t.Errorf("generation %v, %d applied: a refused file was taken into force", g, len(applied))
 	}
@@ -70,7 +83,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 
 func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	t.Parallel()
-	c, err := readConfig("")
+	c, err := readConfig(newOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +94,8 @@ func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	if got := d.Families("", "orders_waiting", true); got != nil {
 		t.Errorf("families of an external metric without a rule: %q", got)
 	}
-	if !d.Namespaced("orders_waiting") {
-		t.Error("a metric without a rule reads all namespaces")
+	if got := d.Namespace("orders_waiting", "shop"); got != "shop" {
+		t.Errorf("a metric without a rule reads namespace %q", got)
 	}
 	if c.config.Scrape.Interval != config.Default().Scrape.Interval {
 		t.Errorf("interval %v", c.config.Scrape.Interval)

@@ -13,14 +13,18 @@ import (
 // run is the adapter from a valid command line to its end, which comes with ctx's or with an error. Several may run
 // in one process, each with options of its own.
 func run(ctx context.Context, opts *options) error {
-	start, err := readConfig(opts.configFile)
+	start, err := readConfig(opts)
 	if err != nil {
+		return err
+	}
+	if err := opts.server.SignCertificate(); err != nil {
 		return err
 	}
 	cluster, err := clusterConfig(opts.kubeconfig)
 	if err != nil {
 		return err
 	}
+	opts.limitRequests(cluster)
 	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -46,6 +50,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	start("scrape", a.scraper.Run)
 	start("store", a.store.Run)
 	start("configuration", a.reloader.Run)
+	start("servers and their series", a.crew.Run)
 	if a.keeper != nil {
 		start("certificate", a.keeper.Run)
 	}

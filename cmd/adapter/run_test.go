@@ -30,7 +30,13 @@ type replica struct {
 func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 	t.Helper()
 	opts := newOptions()
-	opts.kubeconfig, opts.configFile = c.kubeconfig, configFile
+	opts.configFile = configFile
+	return startWith(t, c, opts)
+}
+
+func startWith(t *testing.T, c *fakeCluster, opts *options) *replica {
+	t.Helper()
+	opts.kubeconfig = c.kubeconfig
 	opts.server.ShutdownDelay = 200 * time.Millisecond
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,9 +60,11 @@ func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 func (r *replica) get(ctx context.Context, path string) (string, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(r.cluster.bundle())
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "tachometer-adapter.tachometer.svc"}, DisableKeepAlives: true,
-	}}
+	return r.getWith(ctx, &tls.Config{RootCAs: pool, ServerName: "tachometer-adapter.tachometer.svc"}, path)
+}
+
+func (r *replica) getWith(ctx context.Context, trust *tls.Config, path string) (string, error) {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.addr+path, http.NoBody)
 	if err != nil {
 		return "", err

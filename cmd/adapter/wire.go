@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -16,9 +17,10 @@ import (
 	"tachometer/pkg/certificate"
 	"tachometer/pkg/config"
 	podDiscovery "tachometer/pkg/discovery"
+	"tachometer/pkg/promadapter"
+	prometheusBackend "tachometer/pkg/prometheus"
 	"tachometer/pkg/provider"
 	"tachometer/pkg/query"
-	"tachometer/pkg/rule"
 	"tachometer/pkg/scrape"
 	"tachometer/pkg/store"
 )
@@ -42,8 +44,12 @@ type adapter struct {
 	store     *store.Store
 	scraper   *scrape.Manager
 	engine    *query.Engine
+	backends  *backends
 	server    *apiserver.Server
 
+	opts     *options
+	catalogs *promadapter.Metrics
+	crew     *crew
 	rules    liveRules
 	reloader *reloader
 	warmup   *warmup
@@ -52,22 +58,25 @@ type adapter struct {
 // newAdapter makes the components of a configuration in force; it starts nothing and asks nobody. The adapter owns
 // opts from now on.
 func newAdapter(opts *options, start *configuration, cluster *rest.Config, metrics registry) (*adapter, error) {
-	a := &adapter{reloader: newReloader(opts.configFile, start, metrics)}
-	a.reloader.apply = a.reconfigure
-	if err := a.watchCluster(opts, cluster, metrics); err != nil {
+	a := &adapter{opts: opts, crew: newCrew(), catalogs: promadapter.NewMetrics(metrics)}
+	a.reloader = newReloader(opts, start, a.reconfigure, metrics)
+	if err := a.watchCluster(start, cluster, metrics); err != nil {
 		return nil, err
 	}
 	a.measure(start.config, metrics)
-	a.obey(start.rules)
+	if err := a.reach(start.config, metrics); err != nil {
+		return nil, err
+	}
+	a.obey(start)
 	answers := provider.New(provider.Deps{
-		Rules:    a.rules.get,
-		Backends: map[string]provider.Backend{config.ScrapeBackend: a.engine},
-		Pods:     a.discovery,
-		Targets:  a.discovery,
-		Demands:  a.discovery,
-		Scrapes:  a.scraper,
-		Mapper:   a.mapper,
-		Now:      time.Now,
+		Rules:   a.rules.get,
+		Backend: a.backends.get,
+		Pods:    a.discovery,
+		Targets: a.discovery,
+		Demands: a.discovery,
+		Scrapes: a.scraper,
+		Mapper:  a.mapper,
+		Now:     time.Now,
 	}, provider.Options{Registerer: metrics})
 	deps := apiserver.Dependencies{Provider: answers, Metrics: metrics, Health: a.health()}
 	if a.keeper != nil {
@@ -79,18 +88,22 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 }
 
 // watchCluster makes what talks to kube-apiserver.
-func (a *adapter) watchCluster(opts *options, cluster *rest.Config, metrics registry) error {
+func (a *adapter) watchCluster(start *configuration, cluster *rest.Config, metrics registry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
 	}
-	a.mapper = apiserver.NewMapper(resources, opts.discoveryInterval)
+	a.mapper = apiserver.NewMapper(resources, a.opts.discoveryInterval)
 	clients, err := podDiscovery.NewClients(cluster, a.mapper)
 	if err != nil {
 		return err
 	}
-	a.discovery = podDiscovery.New(clients, podDiscovery.Options{Registerer: metrics})
-	return a.keepCertificate(opts, clients.Kube, cluster, metrics)
+	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
+		Registerer: metrics,
+		// Nothing is scraped for the rules of prometheus-adapter, whose service account has no right to autoscalers.
+		WithoutAutoscalers: start.legacy != nil,
+	})
+	return a.keepCertificate(a.opts, clients.Kube, cluster, metrics)
 }
 
 // keepCertificate keeps one, unless the flags name files.
@@ -132,21 +145,51 @@ func (a *adapter) measure(cfg *config.Config, metrics registry) {
 	}
 }
 
-// obey has reads and targets follow set from now on.
-func (a *adapter) obey(set *rule.Set) {
-	a.rules.set(set)
-	a.discovery.SetRules(demandRules{set})
+// reach makes the way to the servers.
+func (a *adapter) reach(cfg *config.Config, metrics registry) error {
+	transport, err := a.opts.prometheus.transport()
+	if err != nil {
+		return err
+	}
+	a.backends = newBackends(a.engine, a.crew, prometheusBackend.NewMetrics(metrics), transport)
+	return a.backends.set(cfg.Backends)
 }
 
-// reconfigure puts next in force while the adapter runs.
-func (a *adapter) reconfigure(next *configuration) {
+// obey has reads and targets follow the rules of a configuration from now on.
+func (a *adapter) obey(next *configuration) {
+	if next.legacy == nil {
+		a.rules.set(next.rules)
+	} else {
+		catalog := a.catalog(next)
+		a.rules.follow(catalog, a.crew.add("series", func(ctx context.Context) error {
+			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
+			return catalog.Run(ctx)
+		}))
+	}
+	a.discovery.SetRules(demandRules{a.rules.get()})
+}
+
+// catalog is that of a configuration of prometheus-adapter.
+func (a *adapter) catalog(next *configuration) *promadapter.Catalog {
+	return promadapter.New(next.legacy, listedSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
+		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
+		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogs,
+	})
+}
+
+// reconfigure puts next in force while the adapter runs. With an error nothing has changed.
+func (a *adapter) reconfigure(next *configuration) error {
 	cfg := next.config
+	if err := a.backends.set(cfg.Backends); err != nil {
+		return err
+	}
 	// From the samples to those who read them: a rule must not be answered with another interval, or over a longer
 	// window, than there are samples for.
 	a.store.Reconfigure(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), cfg.Scrape.MaxSeries)
 	a.scraper.Reconfigure(scrapeOptions(cfg))
 	a.engine.Reconfigure(cfg.Scrape.Interval, cfg.MaxWindow)
-	a.obey(next.rules)
+	a.obey(next)
+	return nil
 }
 
 func scrapeOptions(cfg *config.Config) scrape.Options {

@@ -22,11 +22,13 @@ type Clients struct {
 }
 
 // NewClients returns the clients for a cluster; cfg stays as it is. Pods come as protobuf, a third of the
-// size and a fraction of the work of JSON. Requests are not limited by the client: discovery bounds what it
-// sends by itself, and a queue in the client would only delay the first answer about a new autoscaler.
+// size and a fraction of the work of JSON. Requests are not limited by the client unless cfg says so: discovery bounds
+// what it sends by itself, and a queue in the client would only delay the first answer about a new autoscaler.
 func NewClients(cfg *rest.Config, mapper meta.RESTMapper) (Clients, error) {
 	plain := rest.CopyConfig(cfg)
-	plain.QPS = -1
+	if plain.QPS == 0 {
+		plain.QPS = -1
+	}
 	typed := rest.CopyConfig(plain)
 	typed.ContentType = runtime.ContentTypeProtobuf
 	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON

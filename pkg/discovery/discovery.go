@@ -28,6 +28,9 @@ type Rules interface {
 
 // Options are optional.
 type Options struct {
+	// WithoutAutoscalers leaves the autoscalers alone: what readers ask for is all the demand there is. It is for rules
+	// that need no targets, and a service account without the right to list autoscalers.
+	WithoutAutoscalers bool
 	// Registerer takes the self-metrics; nil means that they are not registered.
 	Registerer prometheus.Registerer
 }
@@ -45,6 +48,7 @@ type Discovery struct {
 
 	podMirror *mirror[*pod]
 	hpaMirror *mirror[*autoscaler]
+	alone     bool // no autoscalers are watched
 
 	dirty chan struct{}            // holds one token when the targets may have changed
 	stale atomic.Bool              // the plan may have changed too, not only the pods
@@ -74,6 +78,7 @@ func New(clients Clients, opts Options) *Discovery {
 		resource: "horizontalpodautoscalers.autoscaling", strip: stripAutoscaler, sink: d.hpas, changed: d.poke,
 		errored: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
+	d.hpaMirror.synced, d.alone = opts.WithoutAutoscalers, opts.WithoutAutoscalers
 	d.state.Store(&snapshot{})
 	return d
 }
@@ -83,7 +88,9 @@ func (d *Discovery) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { runPods(ctx, d.podMirror, d.clients.Kube) })
-	wg.Go(func() { runAutoscalers(ctx, d.hpaMirror, d.clients.Kube) })
+	if !d.alone {
+		wg.Go(func() { runAutoscalers(ctx, d.hpaMirror, d.clients.Kube) })
+	}
 	wg.Go(func() { d.selectors.run(ctx) })
 	d.follow(ctx)
 	return nil
