@@ -49,8 +49,9 @@ type Options struct {
 
 const (
 	defaultRelistInterval = 10 * time.Minute
-	// firstRetry is how soon a listing that failed is tried again; each further time takes twice as long.
+	// firstRetry is how soon a listing that failed is tried again; each further time takes twice as long, to lastRetry.
 	firstRetry = 5 * time.Second
+	lastRetry  = time.Minute
 	// listingTimeout is for one listing, which a server may well take longer for than for a query.
 	listingTimeout = time.Minute
 	// maxConcurrent bounds the listings under way at one time: the server has others to serve.
@@ -225,7 +226,7 @@ func (c *Catalog) discover(ctx context.Context, l *listing, rules []*ruleState) 
 func (c *Catalog) note(ctx context.Context, r *ruleState, d discovered, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
-		r.backoff = min(max(2*r.backoff, firstRetry), c.opts.RelistInterval)
+		r.backoff = min(max(2*r.backoff, firstRetry), lastRetry)
 		r.retry = now.Add(r.backoff)
 	} else {
 		r.backoff = 0

@@ -93,7 +93,7 @@ func (r *ruleState) keep(d discovered, make func(*ruleState, association) *rule.
 		if e == nil {
 			if len(r.known) >= maxKnown {
 				r.cut = true
-				return
+				continue
 			}
 			e = &entry{association: a, rule: make(r, a)}
 			if e.rule.Metric == "" {
