@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -72,6 +73,19 @@ func find(found, values []metric.Value, objects []string) []metric.Value {
 		}
 	}
 	return found
+}
+
+// with is the answer with another one for further namespaces. It is as old as the older.
+func (a *answer) with(more *answer) *answer {
+	both := &answer{
+		asked:       earlier(a.asked, more.asked),
+		scope:       scope{namespaces: maps.Clone(a.scope.namespaces)},
+		byNamespace: maps.Clone(a.byNamespace),
+	}
+	maps.Copy(both.scope.namespaces, more.scope.namespaces)
+	maps.Copy(both.byNamespace, more.byNamespace)
+	both.namespaces = slices.Sorted(maps.Keys(both.byNamespace))
+	return both
 }
 
 // partitioned tells that one answer holds values of several namespaces, which are told apart by a label.

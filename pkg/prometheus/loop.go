@@ -30,15 +30,23 @@ func (b *Backend) begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.running = true
+	b.count(len(b.questions))
+}
+
+// count adds to the questions that are refreshed. The caller holds b.mu.
+func (b *Backend) count(n int) {
+	if b.running {
+		b.metrics.questions.WithLabelValues(b.name).Add(float64(n))
+	}
 }
 
 // end forgets everything: nothing of it is refreshed any more.
 func (b *Backend) end() {
 	b.mu.Lock()
-	b.running = false
 	for _, e := range b.questions {
 		b.drop(e)
 	}
+	b.running = false
 	b.mu.Unlock()
 	b.client.http.CloseIdleConnections()
 	b.metrics.detach(b.name)
@@ -50,7 +58,7 @@ func (b *Backend) drop(e *question) {
 	if e.index >= 0 {
 		heap.Remove(&b.queue, e.index)
 	}
-	b.metrics.questions.WithLabelValues(b.name).Dec()
+	b.count(-1)
 }
 
 // schedule puts a question into the queue, unless it is forgotten. The caller holds b.mu.
@@ -96,6 +104,8 @@ func (b *Backend) dispatch(ctx context.Context, now time.Time) time.Duration {
 		heap.Fix(&b.queue, 0)
 		if e.flight == nil {
 			b.start(ctx, e, now)
+		} else if e.flight.extends != nil {
+			e.overdue = true
 		}
 	}
 	return heartbeat
@@ -103,7 +113,7 @@ func (b *Backend) dispatch(ctx context.Context, now time.Time) time.Duration {
 
 // start refreshes a question. The caller holds b.mu.
 func (b *Backend) start(ctx context.Context, e *question, now time.Time) {
-	f := e.depart(now)
+	f := e.depart(now, nil)
 	b.refreshing++
 	b.flights.Go(func() {
 		b.fly(ctx, e, f, now)

@@ -164,7 +164,7 @@ func (b *Backend) question(key string, q rule.Query, now time.Time) (*question, 
 		}
 		e = newQuestion(key, q, b.seed)
 		b.questions[key] = e
-		b.metrics.questions.WithLabelValues(b.name).Inc()
+		b.count(1)
 		b.schedule(e, nextDue(now, now, b.config.Refresh, e.place))
 	}
 	if _, known := e.read[q.Namespace]; !known && len(e.read) >= maxNamespaces {

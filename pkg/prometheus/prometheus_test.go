@@ -168,8 +168,47 @@ func TestFirstReadsShareOneQuery(t *testing.T) {
 			synctest.Wait()
 		}
 		pass(2 * time.Second)
-		if got := w.server.queries(); len(got) != 2 || !strings.Contains(got[1], `namespace=~"a|b|c|d"`) {
-			t.Errorf("queries %q, want one for a and one for all who came during that", got)
+		if got := w.server.queries(); len(got) != 2 || !strings.Contains(got[1], `namespace=~"b|c|d"`) {
+			t.Errorf("queries %q, want one for a and one for all others who came during that", got)
+		}
+	})
+}
+
+// TestFirstReadsOneByOne has the few workers of an HPA controller come upon many namespaces: each first read asks for its
+// own, and a refresh for all, on time.
+func TestFirstReadsOneByOne(t *testing.T) {
+	t.Parallel()
+	const namespaces = 40
+	bubble(t, "", shared, func(w *world) {
+		w.server.set(func(s *fakeServer) { s.delay = 500 * time.Millisecond })
+		for i := range namespaces {
+			if got, want := write(w.ask(fmt.Sprintf("ns-%d", i))), fmt.Sprintf("ns-%d/web-1=1", i); got != want {
+				t.Fatalf("%s, want %s", got, want)
+			}
+			v, err := w.ask("ns-0")
+			if err != nil || v[0].Age(time.Now()) > 10*time.Second {
+				t.Errorf("while new ones come: %v, %v", v, err)
+			}
+		}
+		one, all := 0, 0
+		for _, q := range w.server.queries() {
+			if strings.Contains(q, `namespace="`) {
+				one++
+			} else {
+				all++
+			}
+		}
+		if one+all > namespaces+6 || all < 3 || all > 6 { // in 20 s
+			t.Errorf("%d queries for one namespace and %d for all, want about %d and 4", one, all, namespaces)
+		}
+		pass(10 * time.Second)
+		for i := range namespaces {
+			if got, want := write(w.ask(fmt.Sprintf("ns-%d", i))), fmt.Sprintf("ns-%d/web-1=1", i); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		if q := w.server.queries(); !strings.Contains(q[len(q)-1], "ns-0|ns-1|ns-10|") {
+			t.Errorf("the last query does not name all: %s", q[len(q)-1])
 		}
 	})
 }

@@ -24,6 +24,7 @@ type question struct {
 	tries   int                  // failures in a row
 	due     time.Time            // of the next refresh
 	index   int                  // in the queue; -1: in none
+	overdue bool                 // was due during a flight for some namespaces only
 	remarks bool                 // infos of the server were logged
 }
 
@@ -39,6 +40,8 @@ type flight struct {
 	done  chan struct{} // closed at its end
 	began time.Time
 	scope scope
+	// extends is the answer that lacks the namespaces of the scope, which are all that is asked for; nil: all is.
+	extends *answer
 }
 
 // keyOf identifies the question that answers q. What Key leaves out decides how results are joined.
@@ -129,7 +132,7 @@ func (b *Backend) await(ctx context.Context, key string, q rule.Query, now time.
 		f := e.flight
 		mine := f == nil
 		if mine {
-			f = e.depart(clock)
+			f = e.depart(clock, b.gap(e, now))
 		}
 		b.mu.Unlock()
 		if mine {
@@ -145,9 +148,31 @@ func (b *Backend) await(ctx context.Context, key string, q rule.Query, now time.
 	}
 }
 
-// depart begins a flight. The caller holds b.mu and sees to it that the flight ends.
-func (e *question) depart(now time.Time) *flight {
-	e.flight = &flight{done: make(chan struct{}), began: now, scope: e.scope()}
+// gap is what the answer lacks, if only some namespaces are new, and the others need no refresh now: the first reads
+// after a start come one by one, and must not ask for all namespaces each time. The caller holds b.mu.
+func (b *Backend) gap(e *question, now time.Time) *flight {
+	a := e.answer
+	if a == nil || e.failure != nil || e.overdue || !partitioned(e.query.Rule) || e.scope().any ||
+		!b.running && now.Sub(a.asked).Abs() >= b.config.Refresh {
+		return nil
+	}
+	f := &flight{extends: a, scope: scope{namespaces: map[string]bool{}}}
+	for n := range e.read {
+		if !a.covers(n) {
+			f.scope.namespaces[n] = true
+		}
+	}
+	return f
+}
+
+// depart begins a flight, for all that is read or for a gap. The caller holds b.mu and sees to it that it ends.
+func (e *question) depart(now time.Time, gap *flight) *flight {
+	e.flight = gap
+	if gap == nil {
+		e.flight = &flight{scope: e.scope()}
+		e.overdue = false
+	}
+	e.flight.done, e.flight.began = make(chan struct{}), now
 	return e.flight
 }
 
@@ -166,6 +191,9 @@ func (b *Backend) first(ctx context.Context, e *question, f *flight, now time.Ti
 // fly asks the servers and keeps the answer.
 func (b *Backend) fly(ctx context.Context, e *question, f *flight, now time.Time) {
 	a, fault := b.evaluate(ctx, e, f.scope, now)
+	if fault == nil && f.extends != nil {
+		a = f.extends.with(a)
+	}
 	b.land(ctx, e, f, a, fault)
 }
 
@@ -180,7 +208,12 @@ func (b *Backend) land(ctx context.Context, e *question, f *flight, a *answer, f
 	switch {
 	case fault == nil:
 		e.answer, e.failure, e.tries = a, nil, 0
-		b.schedule(e, nextDue(f.began, now, b.config.Refresh, e.place))
+		switch {
+		case f.extends == nil:
+			b.schedule(e, nextDue(f.began, now, b.config.Refresh, e.place))
+		case e.overdue:
+			b.schedule(e, now)
+		}
 	case fault.outcome == cancelled:
 	default:
 		b.schedule(e, b.failed(e, f, fault, now))
