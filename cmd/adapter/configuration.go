@@ -29,9 +29,6 @@ func (c *configuration) count() int {
 // error lists every fault of the file, one a line.
 func readConfig(opts *options) (*configuration, error) {
 	if opts.configFile == "" {
-		if err := opts.prometheus.unwanted("without --config"); err != nil {
-			return nil, err
-		}
 		cfg := config.Default()
 		set, err := rule.Compile(&cfg)
 		return &configuration{config: &cfg, rules: set}, err

@@ -42,6 +42,7 @@ func newOptions() *options {
 		namespace:         "tachometer",
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
+		clientBurst:       rest.DefaultBurst,
 		prometheus:        newPrometheusOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logsapi.NewLoggingConfiguration(),
@@ -114,8 +115,11 @@ func (o *options) limitRequests(cluster *rest.Config) {
 // validate returns every fault at once.
 func (o *options) validate() error {
 	errs := []error{o.server.Validate(), o.prometheus.validate()}
-	if o.checkConfig && o.configFile == "" {
-		errs = append(errs, errors.New("--check-config needs --config"))
+	if o.configFile == "" {
+		errs = append(errs, o.prometheus.unwanted("without --config"))
+		if o.checkConfig {
+			errs = append(errs, errors.New("--check-config needs --config"))
+		}
 	}
 	if o.discoveryInterval <= 0 {
 		errs = append(errs, fmt.Errorf("--discovery-interval is not positive: %s", o.discoveryInterval))

@@ -137,7 +137,7 @@ func TestBackendOfFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, err := parsed(t, tc.args...).prometheus.backend()
+			b, err := parsed(t, append(tc.args, "--config=a")...).prometheus.backend()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -156,7 +156,7 @@ func TestResolveKind(t *testing.T) {
 
 func TestNewClients(t *testing.T) {
 	t.Parallel()
-	cfg := &rest.Config{Host: "https://127.0.0.1:1", QPS: 5}
+	cfg := &rest.Config{Host: "https://127.0.0.1:1", QPS: 5, Burst: 10}
 	clients, err := NewClients(cfg, testMapper())
 	if err != nil || clients.Kube == nil || clients.Dynamic == nil || clients.Scale == nil || clients.Mapper == nil {
 		t.Errorf("NewClients = %+v, %v; want all", clients, err)
