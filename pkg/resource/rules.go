@@ -15,14 +15,14 @@ import (
 
 // RuleSet is how usage is computed by rules. It is not changed once it is given to a Rules.
 type RuleSet struct {
-	CPU, Memory ResourceRules
+	CPU, Memory UsageRules
 	// Window is what CPU usage is said to be an average over; 0: what the values themselves say.
 	Window time.Duration
 }
 
-// ResourceRules are the rules of one resource. Containers is asked with Query.Namespace and the names of pods as
+// UsageRules are the rules of one resource. Containers is asked with Query.Namespace and the names of pods as
 // Query.Objects, Nodes with the names of nodes. The labels name what a result is of; CPU is in cores, memory in bytes.
-type ResourceRules struct {
+type UsageRules struct {
 	Containers, Nodes                                   *rule.Rule
 	NamespaceLabel, PodLabel, ContainerLabel, NodeLabel string
 }
@@ -59,19 +59,18 @@ func (r *Rules) Pods(ctx context.Context, pods []Pod, now time.Time) ([]PodUsage
 	for _, p := range pods {
 		names[p.Namespace] = append(names[p.Namespace], p.Name)
 	}
-	cpu, memory := byNamespace{}, byNamespace{}
+	cpu, memory := map[string]*results{}, map[string]*results{}
 	questions, ctx := errgroup.WithContext(ctx)
 	questions.SetLimit(maxQueries)
 	for namespace, objects := range names {
 		slices.Sort(objects)
 		cpu[namespace], memory[namespace] = &results{}, &results{}
-		for _, ask := range []struct {
-			rules ResourceRules
-			into  *results
-		}{{set.CPU, cpu[namespace]}, {set.Memory, memory[namespace]}} {
-			q := rule.Query{Rule: ask.rules.Containers, Namespace: namespace, Objects: objects}
-			questions.Go(func() error { return r.ask(ctx, q, ask.into, ask.rules.keyOfContainer, now) })
+		ask := func(rules UsageRules, into *results) {
+			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
+			questions.Go(func() error { return r.ask(ctx, q, into, rules.keyOfContainer, now) })
 		}
+		ask(set.CPU, cpu[namespace])
+		ask(set.Memory, memory[namespace])
 	}
 	if err := questions.Wait(); err != nil {
 		return nil, nil, err
@@ -79,7 +78,7 @@ func (r *Rules) Pods(ctx context.Context, pods []Pod, now time.Time) ([]PodUsage
 	var usages []PodUsage
 	var omitted []metric.Omission
 	for _, p := range pods {
-		u, reason := podUsage(cpu[p.Namespace].of[p.Name], memory[p.Namespace].of[p.Name], set.Window)
+		u, reason := join(cpu[p.Namespace].of[p.Name], memory[p.Namespace].of[p.Name], set.Window)
 		if reason == "" && stale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
 		}
@@ -102,19 +101,19 @@ func (r *Rules) Nodes(ctx context.Context, names []string, now time.Time) ([]Nod
 	names = slices.Sorted(slices.Values(names))
 	var cpu, memory results
 	questions, ctx := errgroup.WithContext(ctx)
-	questions.Go(func() error {
-		return r.ask(ctx, rule.Query{Rule: set.CPU.Nodes, Objects: names}, &cpu, set.CPU.keyOfNode, now)
-	})
-	questions.Go(func() error {
-		return r.ask(ctx, rule.Query{Rule: set.Memory.Nodes, Objects: names}, &memory, set.Memory.keyOfNode, now)
-	})
+	ask := func(rules UsageRules, into *results) {
+		q := rule.Query{Rule: rules.Nodes, Objects: names}
+		questions.Go(func() error { return r.ask(ctx, q, into, rules.keyOfNode, now) })
+	}
+	ask(set.CPU, &cpu)
+	ask(set.Memory, &memory)
 	if err := questions.Wait(); err != nil {
 		return nil, nil, err
 	}
 	var usages []NodeUsage
 	var omitted []metric.Omission
 	for _, name := range names {
-		u, reason := podUsage(cpu.of[name], memory.of[name], set.Window)
+		u, reason := join(cpu.of[name], memory.of[name], set.Window)
 		if reason == "" && stale(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
 			reason = metric.ReasonStale
 		}
@@ -132,12 +131,10 @@ type results struct {
 	of map[string]map[string]metric.Value
 }
 
-type byNamespace map[string]*results
-
 // key tells what a value is of. Not ok: of nothing that was asked for.
 type key func(q rule.Query, v metric.Value) (object, container string, ok bool, err error)
 
-func (r ResourceRules) keyOfContainer(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
+func (r UsageRules) keyOfContainer(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
 	if namespace, found := v.Labels[r.NamespaceLabel]; found && namespace != q.Namespace {
 		return "", "", false, nil
 	}
@@ -148,7 +145,7 @@ func (r ResourceRules) keyOfContainer(q rule.Query, v metric.Value) (pod, contai
 	return pod, v.Labels[r.ContainerLabel], true, nil
 }
 
-func (r ResourceRules) keyOfNode(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
+func (r UsageRules) keyOfNode(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
 	node = v.Labels[r.NodeLabel]
 	if node == "" {
 		return "", "", false, missingLabel(q, r.NodeLabel, v)
@@ -190,9 +187,9 @@ func (r *Rules) ask(ctx context.Context, q rule.Query, into *results, of key, no
 	return nil
 }
 
-// podUsage joins a pod's containers. A container without memory has ended, and what CPU it used within the window is of
+// join is the usage of an object's containers, of which a node has one without a name. A container without memory has ended, and what CPU it used within the window is of
 // the past; one without CPU has just started, and the pod has no usage yet.
-func podUsage(cpu, memory map[string]metric.Value, window time.Duration) (PodUsage, metric.Reason) {
+func join(cpu, memory map[string]metric.Value, window time.Duration) (PodUsage, metric.Reason) {
 	if len(memory) == 0 {
 		return PodUsage{}, metric.ReasonAbsent
 	}

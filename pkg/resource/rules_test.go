@@ -34,8 +34,8 @@ func (b *backend) Evaluate(_ context.Context, q rule.Query, _ time.Time) ([]metr
 }
 
 func ruleSet() *RuleSet {
-	of := func(resource, nodeLabel string) ResourceRules {
-		return ResourceRules{
+	of := func(resource, nodeLabel string) UsageRules {
+		return UsageRules{
 			Containers:     &rule.Rule{Name: resource + " of containers", External: true, MaxAge: time.Minute},
 			Nodes:          &rule.Rule{Name: resource + " of nodes", External: true, MaxAge: time.Minute},
 			NamespaceLabel: "k8s_ns", PodLabel: "k8s_pod", ContainerLabel: "k8s_container", NodeLabel: nodeLabel,
