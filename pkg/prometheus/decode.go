@@ -42,13 +42,13 @@ func seconds2time(s float64) (time.Time, bool) {
 
 // envelope is what all answers of the API have in common.
 type envelope struct {
-	Status    string   `json:"status"`
-	ErrorType string   `json:"errorType"`
-	Error     string   `json:"error"`
-	Warnings  []string `json:"warnings"`
-	Infos     []string `json:"infos"`
+	Status    string
+	ErrorType string
+	Error     string
+	Warnings  []string
+	Infos     []string
 	// IsPartial is VictoriaMetrics's way to say that a node of its cluster did not answer.
-	IsPartial bool `json:"isPartial"`
+	IsPartial bool
 }
 
 // fault is what the envelope alone says.
