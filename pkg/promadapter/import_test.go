@@ -59,3 +59,21 @@ func TestImport(t *testing.T) {
 		})
 	}
 }
+
+// FuzzImport: what is translated is a configuration that the native format takes.
+func FuzzImport(f *testing.F) {
+	files(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Load(data)
+		if err != nil {
+			return
+		}
+		native, notes, err := Import(c, "http://a:9090")
+		if err != nil {
+			return
+		}
+		if _, _, err := rule.Load(native); err != nil {
+			t.Errorf("%v\nnotes %q\n%s", err, notes, native)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"tachometer/pkg/config"
 	"tachometer/pkg/prometheus"
@@ -30,7 +31,7 @@ func (r remote) LabelNames(ctx context.Context, s Selection, each func(string) e
 	return r.Backend.LabelNames(ctx, prometheus.Selection(s), each)
 }
 
-func backend(t *testing.T, url string) remote {
+func backend(t testing.TB, url string) remote {
 	t.Helper()
 	b := config.Backend{Name: "prometheus", URL: url}
 	b.Complete()
@@ -234,11 +235,34 @@ func TestRelistOverHTTP(t *testing.T) {
 	}
 }
 
-func cpuTime(t *testing.T) time.Duration {
+func cpuTime(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		t.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkRelist lists 200,000 series of 2,000 names on a real Prometheus; cpu-ms is what that costs this process.
+func BenchmarkRelist(b *testing.B) {
+	now := time.Now()
+	var o servers.Options
+	for i := range 200_000 {
+		o.Series = append(o.Series, servers.Series{
+			Labels: labels.FromStrings("__name__", fmt.Sprintf("app_metric_%d_total", i%2000), "namespace", "default",
+				"pod", fmt.Sprintf("pod-%d", i/2000), "service", "web", "code", "200"),
+			Samples: []servers.Sample{{T: now.UnixMilli(), V: 1}},
+		})
+	}
+	c := New(load(b, sample), backend(b, servers.Prometheus(b, o).URL), &cluster{}, Options{})
+	b.ReportAllocs()
+	cpu := cpuTime(b)
+	for b.Loop() {
+		c.list(b.Context(), now, c.rules)
+	}
+	b.ReportMetric(float64((cpuTime(b)-cpu).Milliseconds())/float64(b.N), "cpu-ms/op")
+	if n := len(c.Rules().Metrics()); n != 6000 {
+		b.Errorf("%d metrics, want 6000: %q", n, c.Rules().Notes())
+	}
 }
