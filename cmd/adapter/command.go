@@ -40,6 +40,8 @@ func newCommand(out io.Writer) *cobra.Command {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
 	}
 	cmd.SetOut(out)
+	cmd.AddCommand(newImportCommand(out))
+	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cliflag.SetUsageAndHelpFunc(cmd, *groups, width(out))
 	return cmd

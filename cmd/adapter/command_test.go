@@ -132,3 +132,34 @@ func TestNoCluster(t *testing.T) {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
+
+// TestImport translates a configuration, and finds the translation without faults.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	out, err := adapterCommand(t, "import", "--from=prometheus-adapter", "--url=http://prometheus:9090", writeFile(t, legacyRules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"kind: AdapterConfig", "url: http://prometheus:9090", "metric: http_requests_per_second"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s\nlacks %s", out, want)
+		}
+	}
+	if out, err := adapterCommand(t, "--check-config", "--config", writeFile(t, out)); err != nil {
+		t.Errorf("%s: %v", out, err)
+	}
+	for name, args := range map[string][]string{
+		"--from is":      {"import", writeFile(t, legacyRules)},
+		"accepts 1 arg":  {"import", "--from=prometheus-adapter"},
+		"is refused":     {"import", "--from=prometheus-adapter", writeFile(t, "rules: 1")},
+		"none.yaml":      {"import", "--from=prometheus-adapter", "none.yaml"},
+		"rules[0].serie": {"import", "--from=prometheus-adapter", writeFile(t, "rules: [{metricsQuery: a}]")},
+	} {
+		if _, err := adapterCommand(t, args...); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("import %q: %v", args[1:], err)
+		}
+	}
+	if help, err := adapterCommand(t, "import", "--help"); err != nil || !strings.Contains(help, "--url string") || strings.Contains(help, "secure-port") {
+		t.Errorf("help: %s, %v", help, err)
+	}
+}

@@ -10,47 +10,67 @@ type crew struct {
 	failed chan error // holds the first that ended by itself
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows, and all members
 	ctx     context.Context
-	waiting []func(context.Context) // added before Run
+	waiting []*member // added before Run
+}
+
+// member is one component.
+type member struct {
+	name    string
+	run     func(context.Context) error
+	cancel  context.CancelFunc // nil: not started
+	dropped bool
 }
 
 func newCrew() *crew { return &crew{failed: make(chan error, 1)} }
 
 // add runs a component from now on, or from Run on, until the returned function is called, which does not wait.
 func (c *crew) add(name string, run func(context.Context) error) (stop func()) {
-	gone, stop := context.WithCancel(context.Background())
-	start := func(ctx context.Context) {
-		ctx, cancel := context.WithCancel(ctx)
-		release := context.AfterFunc(gone, cancel)
-		c.wg.Go(func() {
-			defer release()
-			defer cancel()
-			if err := supervise(ctx, name, run); err != nil {
-				select {
-				case c.failed <- err:
-				default:
-				}
-			}
-		})
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	m := &member{name: name, run: run}
 	if c.ctx == nil {
-		c.waiting = append(c.waiting, start)
-	} else if c.ctx.Err() == nil {
-		start(c.ctx)
+		c.waiting = append(c.waiting, m)
+	} else {
+		c.start(m)
 	}
-	return stop
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		m.dropped = true
+		if m.cancel != nil {
+			m.cancel()
+		}
+	}
+}
+
+// start is called with c.mu held.
+func (c *crew) start(m *member) {
+	if m.dropped || c.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	m.cancel = cancel
+	c.wg.Go(func() {
+		defer cancel()
+		if err := supervise(ctx, m.name, m.run); err != nil {
+			select {
+			case c.failed <- err:
+			default:
+			}
+		}
+	})
 }
 
 // Run runs the components until ctx ends, or one of them does by itself, and returns when all have ended.
 func (c *crew) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	c.mu.Lock()
 	c.ctx = ctx
-	for _, start := range c.waiting {
-		start(ctx)
+	for _, m := range c.waiting {
+		c.start(m)
 	}
 	c.waiting = nil
 	c.mu.Unlock()
@@ -59,7 +79,7 @@ func (c *crew) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-c.failed:
 	}
-	c.mu.Lock() // nothing is added after this
+	c.mu.Lock() // nothing is started after this
 	cancel()
 	c.mu.Unlock()
 	c.wg.Wait()

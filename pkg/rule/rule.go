@@ -82,7 +82,7 @@ func (r *Rule) Shared() bool { return r.shared }
 // the rule's backend speaks: the metricsQuery of prometheus-adapter. Such a rule is never Shared. render must be
 // safe for concurrent use.
 func (r Rule) Templated(render func(Query) (string, error)) *Rule {
-	r.render = render
+	r.render, r.shared = render, false
 	r.direct = !r.External && r.Resource != pods
 	return &r
 }
