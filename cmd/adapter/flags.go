@@ -28,6 +28,7 @@ type options struct {
 	clientBurst       int
 
 	prometheus prometheusOptions
+	resources  resourceOptions
 
 	namespace, service, certSecret string
 
@@ -44,6 +45,7 @@ func newOptions() *options {
 		certSecret:        "tachometer-adapter-cert",
 		clientBurst:       rest.DefaultBurst,
 		prometheus:        newPrometheusOptions(),
+		resources:         newResourceOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logsapi.NewLoggingConfiguration(),
 	}
@@ -72,6 +74,7 @@ func (o *options) groups() *cliflag.NamedFlagSets {
 	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "Requests by which --client-qps may be exceeded for a moment.")
 	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "The name that prometheus-adapter has for --kubeconfig.")
 
+	o.resources.addFlags(groups.FlagSet("resource metrics"))
 	o.prometheus.addFlags(groups.FlagSet("prometheus-adapter"))
 
 	fs = groups.FlagSet("serving certificate")
@@ -114,7 +117,7 @@ func (o *options) limitRequests(cluster *rest.Config) {
 
 // validate returns every fault at once.
 func (o *options) validate() error {
-	errs := []error{o.server.Validate(), o.prometheus.validate()}
+	errs := []error{o.server.Validate(), o.prometheus.validate(), o.resources.validate()}
 	if o.configFile == "" {
 		errs = append(errs, o.prometheus.unwanted("without --config"))
 		if o.checkConfig {

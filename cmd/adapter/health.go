@@ -13,16 +13,14 @@ import (
 // health is what the health endpoints tell. No check depends on a backend or a target being up: a replica that
 // answers with the reason is better than none.
 func (a *adapter) health() apiserver.Health {
+	live, ready := a.usage.checks()
 	return apiserver.Health{
-		Live: []apiserver.Check{
-			{Name: "scrape-loop", Test: func() error { return a.scraper.Live(time.Now()) }},
-		},
-		Ready: []apiserver.Check{
-			{Name: "informers", Test: a.discovery.SyncError},
-			{Name: "first-values", Test: func() error { return a.warmup.test(time.Now()) }},
-			{Name: "resource-mapping", Test: a.mapper.Loaded},
-			{Name: "certificate", Test: a.certificate},
-		},
+		Live: append(live, apiserver.Check{Name: "scrape-loop", Test: func() error { return a.scraper.Live(time.Now()) }}),
+		Ready: append(ready,
+			apiserver.Check{Name: "informers", Test: a.discovery.SyncError},
+			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.test(time.Now()) }},
+			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
+			apiserver.Check{Name: "certificate", Test: a.certificate}),
 		Notes: func() []string {
 			return slices.Concat(a.reloader.notes(), a.backends.notes(), a.rules.notes())
 		},

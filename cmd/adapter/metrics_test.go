@@ -89,7 +89,9 @@ func selfMetrics(t *testing.T) []documented {
 		t.Fatal(err)
 	}
 	r := &recorder{Registry: prometheus.NewRegistry()}
-	if _, err := newAdapter(newOptions(), start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
+	opts := newOptions()
+	opts.resources.kubelets = true
+	if _, err := newAdapter(opts, start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
 		t.Fatal(err)
 	}
 	slices.SortFunc(r.metrics, func(a, b documented) int { return strings.Compare(a.name, b.name) })
@@ -120,7 +122,7 @@ bind the ClusterRole ` + "`tachometer-self-metrics-reader`" + ` to the ServiceAc
 	golden(t, "../../docs/metrics.md", b.String())
 }
 
-var wellNamed = regexp.MustCompile(`^tachometer_(backend|certificate|config|discovery|promadapter|scrape|store|query|provider)_[a-z0-9_]+$`)
+var wellNamed = regexp.MustCompile(`^tachometer_(backend|certificate|config|discovery|promadapter|resource|scrape|store|query|provider)_[a-z0-9_]+$`)
 
 func TestMetricsAreWellNamed(t *testing.T) {
 	t.Parallel()

@@ -51,6 +51,12 @@ func (a *adapter) Run(ctx context.Context) error {
 	start("store", a.store.Run)
 	start("configuration", a.reloader.Run)
 	start("servers and their series", a.crew.Run)
+	if a.usage != nil {
+		start("pods and nodes", a.usage.objects.Run)
+		if a.usage.kubelets != nil {
+			start("kubelets", a.usage.kubelets.Run)
+		}
+	}
 	if a.keeper != nil {
 		start("certificate", a.keeper.Run)
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,11 +23,12 @@ import (
 	prometheusBackend "tachometer/pkg/prometheus"
 	"tachometer/pkg/provider"
 	"tachometer/pkg/query"
+	"tachometer/pkg/resource"
 	"tachometer/pkg/scrape"
 	"tachometer/pkg/store"
 )
 
-// apiServices are those that the adapter can stand behind.
+// apiServices are those that the adapter always stands behind.
 var apiServices = []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"}
 
 // registry is where the self-metrics are and are read from.
@@ -45,6 +48,7 @@ type adapter struct {
 	scraper   *scrape.Manager
 	engine    *query.Engine
 	backends  *backends
+	usage     *resourceMetrics // nil: metrics.k8s.io is not served
 	server    *apiserver.Server
 
 	opts     *options
@@ -67,6 +71,9 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 	if err := a.reach(start.config, metrics); err != nil {
 		return nil, err
 	}
+	if err := a.measureUsage(start, cluster, metrics); err != nil {
+		return nil, err
+	}
 	a.obey(start)
 	answers := provider.New(provider.Deps{
 		Rules:   a.rules.get,
@@ -78,7 +85,7 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 		Mapper:  a.mapper,
 		Now:     time.Now,
 	}, provider.Options{Registerer: metrics})
-	deps := apiserver.Dependencies{Provider: answers, Metrics: metrics, Health: a.health()}
+	deps := apiserver.Dependencies{Provider: answers, Metrics: metrics, Health: a.health(), Groups: a.usage.groups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}
@@ -103,11 +110,16 @@ func (a *adapter) watchCluster(start *configuration, cluster *rest.Config, metri
 		// Nothing is scraped for the rules of prometheus-adapter, whose service account has no right to autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
 	})
-	return a.keepCertificate(a.opts, clients.Kube, cluster, metrics)
+	behind := apiServices
+	if a.opts.servesUsage(start) {
+		behind = append(slices.Clone(behind), resource.APIService)
+	}
+	return a.keepCertificate(behind, clients.Kube, cluster, metrics)
 }
 
-// keepCertificate keeps one, unless the flags name files.
-func (a *adapter) keepCertificate(opts *options, kube kubernetes.Interface, cluster *rest.Config, metrics registry) error {
+// keepCertificate keeps one for the APIServices that the adapter stands behind, unless the flags name files.
+func (a *adapter) keepCertificate(behind []string, kube kubernetes.Interface, cluster *rest.Config, metrics registry) error {
+	opts := a.opts
 	if opts.server.OwnCertificate() {
 		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
 		return nil
@@ -118,7 +130,7 @@ func (a *adapter) keepCertificate(opts *options, kube kubernetes.Interface, clus
 	}
 	a.keeper = certificate.New(kube.CoreV1().Secrets(opts.namespace), registration.ApiregistrationV1().APIServices(), certificate.Options{
 		Secret: opts.certSecret, Namespace: opts.namespace, Service: opts.service,
-		APIServices: apiServices, Registerer: metrics,
+		APIServices: behind, Registerer: metrics,
 	})
 	a.expiry = certificate.NewExpiry(a.keeper, metrics)
 	return nil
@@ -180,6 +192,9 @@ func (a *adapter) catalog(next *configuration) *promadapter.Catalog {
 // reconfigure puts next in force while the adapter runs. With an error nothing has changed.
 func (a *adapter) reconfigure(next *configuration) error {
 	cfg := next.config
+	if a.opts.servesUsage(next) != (a.usage != nil) {
+		return errors.New("resourceRules come and go with a restart of the adapter only")
+	}
 	if err := a.backends.set(cfg.Backends); err != nil {
 		return err
 	}
