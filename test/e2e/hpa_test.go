@@ -33,7 +33,12 @@ func hpa(ctx context.Context, name string) (*autoscalingv2.HorizontalPodAutoscal
 // TestHPAScalesUpAndDown steps the load up and down under the real controller at its real period.
 func TestHPAScalesUpAndDown(t *testing.T) {
 	needNode(t)
-	load := send(t, low)
+	upAndDown(t, send(t, low))
+}
+
+// upAndDown steps a load from low to high and back, and expects the pods that it needs.
+func upAndDown(t *testing.T, load *sending) {
+	t.Helper()
 	ctx := t.Context()
 	if err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
 		t.Fatal(err)
