@@ -130,9 +130,6 @@ var badFiles = map[string][]string{
 		`line 53: rules[14].fallback.value: a negative value needs allowNegative: true`,
 		`line 56: rules[15].labels: the backend scrape calls its labels namespace, pod and node, whatever a page has`,
 	},
-	"prometheus_adapter": {
-		`line 1: this is a configuration of prometheus-adapter, which this version does not read`,
-	},
 	"resources": {
 		`line 5: rules[0].resource: "pod" is not a resource; write pods`,
 		`line 8: rules[1].resource: "Deployment" is not a resource; write deployments.apps`,

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"regexp"
-	"slices"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
@@ -55,27 +54,7 @@ const (
 	maxFallback = 24 * time.Hour
 )
 
-// prometheusAdapterKeys are keys of prometheus-adapter's configuration, of the file and of a rule.
-var prometheusAdapterKeys = []string{"externalRules", "resourceRules", "seriesQuery", "metricsQuery"}
-
-// isPrometheusAdapter recognises the format by its keys. All messages but one would miss the point.
-func isPrometheusAdapter(n *yaml.Node, depth int) bool {
-	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 0 && slices.Contains(prometheusAdapterKeys, child.Value) {
-			return true
-		}
-		if depth > 0 && isPrometheusAdapter(child, depth-1) {
-			return true
-		}
-	}
-	return false
-}
-
 func (d *decoder) config(c *Config, root *yaml.Node) {
-	if isPrometheusAdapter(root, 2) {
-		d.fault("", root.Line, "this is a configuration of prometheus-adapter, which this version does not read")
-		return
-	}
 	var version, kind string
 	d.mapping("", root, map[string]field{
 		"apiVersion": d.text(&version),

@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"context"
 	_ "embed"
 	"fmt"
 
@@ -49,16 +48,4 @@ func merge(faults, more config.Faults) config.Faults {
 		}
 	}
 	return faults
-}
-
-// Watch loads the file at path whenever its content changes from last, and calls apply with what Load says
-// or with the error of reading it, until ctx ends; see config.Watch.
-func Watch(ctx context.Context, path string, last []byte, apply func(*config.Config, *Set, error)) error {
-	return config.Watch(ctx, path, last, func(data []byte, err error) {
-		if err != nil {
-			apply(nil, nil, err)
-			return
-		}
-		apply(Load(data))
-	})
 }

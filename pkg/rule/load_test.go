@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -98,52 +97,6 @@ maxAge: 1
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)
-	}
-}
-
-func TestWatch(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte(head+"rules: [{metric: a, query: up}]\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var calls []string
-	err := Watch(ctx, path, nil, func(_ *config.Config, s *Set, err error) {
-		switch {
-		case err != nil:
-			calls = append(calls, err.Error())
-			cancel()
-		default:
-			calls = append(calls, s.Metrics()[0].Metric)
-			if err := os.WriteFile(path+"~", []byte("kind: x"), 0o600); err != nil {
-				t.Error(err)
-			}
-			if err := os.Rename(path+"~", path); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"a", "line 1: apiVersion: required: tachometer/v1alpha1\nline 1: kind: must be AdapterConfig, not \"x\""}
-	if diff := cmp.Diff(want, calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
-	}
-}
-
-func TestWatchUnreadable(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(context.Background())
-	err := Watch(ctx, filepath.Join(t.TempDir(), "none.yaml"), nil, func(_ *config.Config, _ *Set, err error) {
-		if !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("error %v, want a missing file", err)
-		}
-		cancel()
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

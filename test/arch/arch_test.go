@@ -16,7 +16,7 @@ const module = "tachometer/"
 // kubernetes are the modules that hold Kubernetes's types; klog, the logger, is none of them.
 var kubernetes = []string{
 	"k8s.io/api/", "k8s.io/apimachinery/", "k8s.io/apiserver/", "k8s.io/client-go/", "k8s.io/component-base/",
-	"k8s.io/kube-aggregator/", "k8s.io/metrics/", "sigs.k8s.io/custom-metrics-apiserver/",
+	"k8s.io/kube-aggregator/", "k8s.io/metrics/", "sigs.k8s.io/custom-metrics-apiserver/", "sigs.k8s.io/metrics-server/",
 }
 
 // clouds are the parts of Prometheus that bring the SDKs of three clouds, and a database on the disk.
@@ -56,8 +56,10 @@ var rules = []rule{
 		"the way of the data can be understood, tested and used without Kubernetes"},
 	{[]string{"pkg/promadapter"}, append([]string{"tachometer/pkg/provider", "tachometer/pkg/discovery", "tachometer/pkg/prometheus"}, kubernetes...), false,
 		"another format of rules: what knows the cluster and the server is handed to it"},
-	{[]string{"pkg/resource"}, []string{"tachometer/pkg/scrape", "tachometer/pkg/store", "tachometer/pkg/query", "tachometer/pkg/prometheus", "tachometer/pkg/provider"}, true,
-		"metrics.k8s.io stands on its own, over whatever source"},
+	{[]string{"pkg/resource"}, []string{
+		"tachometer/pkg/scrape", "tachometer/pkg/store", "tachometer/pkg/query", "tachometer/pkg/prometheus", "tachometer/pkg/provider",
+		"tachometer/pkg/apiserver", "tachometer/pkg/discovery",
+	}, true, "usage comes from kubelets or over an interface, whatever stands behind it"},
 	{[]string{"pkg/discovery"}, []string{"tachometer/pkg/scrape", "tachometer/pkg/store", "tachometer/pkg/query", "tachometer/pkg/provider", "tachometer/pkg/apiserver"}, true,
 		"discovery knows the cluster; what is done with targets is not its business"},
 	{[]string{"pkg/provider"}, []string{"tachometer/pkg/scrape", "tachometer/pkg/store", "tachometer/pkg/query", "tachometer/pkg/apiserver"}, true,
