@@ -10,11 +10,12 @@ import (
 
 var fence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```$")
 
-// TestDocumentLoads: every example of the document loads, and every refused one gives the errors that follow it.
+// TestDocumentLoads: every example of the documents loads, and every refused one gives the errors that follow it.
 func TestDocumentLoads(t *testing.T) {
 	t.Parallel()
 	blocks := fence.FindAllStringSubmatch(string(read(t, "../../docs/configuration.md")), -1)
-	if len(blocks) < 6 {
+	blocks = append(blocks, fence.FindAllStringSubmatch(string(read(t, "../../docs/backends.md")), -1)...)
+	if len(blocks) < 7 {
 		t.Fatalf("only %d blocks", len(blocks))
 	}
 	for i, block := range blocks {
