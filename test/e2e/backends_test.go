@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tachometer/test/cluster"
@@ -36,20 +38,69 @@ const (
 func TestBackends(t *testing.T) {
 	needNode(t)
 	installPrometheus(t)
-	for _, c := range []struct {
-		name string
-		use  func(*testing.T)
-	}{
-		{"native rule", func(t *testing.T) { useAdapter(t, "test/e2e/manifests/adapter-prometheus") }},
-		{"prometheus-adapter's configuration", useDropIn},
+	t.Run("native rule", func(t *testing.T) {
+		useAdapter(t, "test/e2e/manifests/adapter-prometheus")
+		load := send(t, low)
+		fromPrometheus(t)
+		upAndDown(t, load)
+		sumsUp(t, low)
+		outage(t, load)
+	})
+	t.Run("prometheus-adapter's configuration", func(t *testing.T) {
+		useDropIn(t)
+		load := send(t, low)
+		fromPrometheus(t)
+		upAndDown(t, load)
+		sumsUp(t, low)
+	})
+}
+
+// outage takes Prometheus away under a high load: the HPA keeps its replicas and tells the cause, and goes on when Prometheus
+// is back.
+func outage(t *testing.T, load *sending) {
+	t.Helper()
+	ctx := t.Context()
+	load.rate.Store(high)
+	if err := stack.Wait(ctx, 90*time.Second, func(ctx context.Context) error { return steady(ctx, 5) }); err != nil {
+		t.Fatal(err)
+	}
+	scalePrometheus(t, 0)
+	gone := time.Now()
+	err := stack.Wait(ctx, 90*time.Second, func(ctx context.Context) error {
+		h, err := hpa(ctx, "sample")
+		if err != nil {
+			return err
+		}
+		c := condition(h, autoscalingv2.ScalingActive)
+		if c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "backend prometheus: ") {
+			t.Logf("after %.1f s without Prometheus: %s", time.Since(gone).Seconds(), c.Message)
+			return nil
+		}
+		return fmt.Errorf("ScalingActive is %s: %s: %s", c.Status, c.Reason, c.Message)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := exactly(ctx, 5); err != nil {
+		t.Errorf("without Prometheus: %v", err)
+	}
+	scalePrometheus(t, 1)
+	back := time.Now()
+	if err := stack.Wait(ctx, 90*time.Second, func(ctx context.Context) error { return steady(ctx, 5) }); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the HPA reads its metric again %.1f s after Prometheus is back", time.Since(back).Seconds())
+}
+
+func scalePrometheus(t *testing.T, replicas int) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"scale", "deployment/prometheus", fmt.Sprintf("--replicas=%d", replicas)},
+		{"rollout", "status", "deployment/prometheus", "--timeout=60s"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			c.use(t)
-			load := send(t, low)
-			fromPrometheus(t)
-			upAndDown(t, load)
-			sumsUp(t, low)
-		})
+		if _, err := s.Kubectl(t.Context(), append([]string{"-n", monitoring}, args...)...); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
