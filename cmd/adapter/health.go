@@ -41,7 +41,8 @@ type warmup struct {
 	done  bool      // once warm, always warm: what happens to targets later is told by answers
 }
 
-// warmupIntervals is how many scrape intervals the shortest window spans.
+// warmupIntervals is how many scrape intervals pass after the first round: a rate needs one more scrape of each target, a
+// scrape may fail, and another be late.
 const warmupIntervals = 3
 
 func (w *warmup) test(now time.Time) error {

@@ -69,7 +69,7 @@ var badFiles = map[string][]string{
 	"intervals": {
 		`line 5: scrape.timeout: 40s is longer than scrape.interval 30s: scrapes of a target do not overlap`,
 		`line 6: maxAge: 10s is shorter than scrape.interval 30s: values would come and go`,
-		`line 7: maxWindow: 1m is shorter than 3 scrape intervals (1m30s), the least that window: auto chooses`,
+		`line 7: maxWindow: 1m is shorter than 3 scrape intervals (1m30s): window: auto would have nothing to choose from`,
 		`line 11: rules[0].window: 45s is shorter than two scrape intervals of 30s: too few samples for a rate`,
 		`line 14: rules[1].window: 2m is longer than maxWindow 1m`,
 		`line 17: rules[2].maxAge: 5s is shorter than scrape.interval 30s: values would come and go`,

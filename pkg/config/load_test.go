@@ -229,7 +229,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		if c.Scrape.Interval < minInterval || c.Scrape.Timeout > c.Scrape.Interval || c.Scrape.Timeout <= 0 ||
-			c.MaxAge < c.Scrape.Interval || c.MaxWindow < shortestAuto*c.Scrape.Interval {
+			c.MaxAge < c.Scrape.Interval || c.MaxWindow < leastChoice*c.Scrape.Interval {
 			t.Errorf("out of bounds: %+v", c)
 		}
 		for i, r := range c.Rules {

@@ -38,9 +38,9 @@ func (v *validator) config() {
 		v.wrong("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
 			formatDuration(v.c.MaxAge), formatDuration(s.Interval))
 	}
-	if least := shortestAuto * s.Interval; v.c.MaxWindow < least {
-		v.wrong("maxWindow", "%s is shorter than %d scrape intervals (%s), the least that window: auto chooses",
-			formatDuration(v.c.MaxWindow), shortestAuto, formatDuration(least))
+	if least := leastChoice * s.Interval; v.c.MaxWindow < least {
+		v.wrong("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
+			formatDuration(v.c.MaxWindow), leastChoice, formatDuration(least))
 	}
 	for i := range v.c.Backends {
 		v.backend(i)
@@ -52,8 +52,8 @@ func (v *validator) config() {
 }
 
 const (
-	// shortestAuto is the shortest window of auto, in scrape intervals.
-	shortestAuto = 3
+	// leastChoice is the least of maxWindow, in scrape intervals: auto's shortest window is about two.
+	leastChoice = 3
 	// rateIntervals: with fewer samples than this gives, there is no rate.
 	rateIntervals = 2
 )

@@ -205,8 +205,8 @@ func TestUnchangedTargetsAreNotHandedOn(t *testing.T) {
 		if after, _ := w.handed(); after != before {
 			t.Errorf("handed on %d times, want never", after-before)
 		}
-		if p, ok := w.Pod("shop", "web-1"); !ok || p.Ready {
-			t.Errorf("Pod = %+v, %v; want the unready pod", p, ok)
+		if p, ok := w.Pod("shop", "web-1"); !ok || !p.Live {
+			t.Errorf("Pod = %+v, %v; want the unready pod, which is as live as others", p, ok)
 		}
 	})
 }

@@ -21,8 +21,6 @@ type Pod struct {
 	Created time.Time
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
-	// Ready is the pod's Ready condition.
-	Ready bool
 	// Why says why the pod is not live; it is zero for a live one.
 	Why metric.Omission
 }
@@ -73,7 +71,7 @@ func stripPod(obj any) (*pod, error) {
 func newPod(o *corev1.Pod) *pod {
 	p := &pod{
 		Pod: Pod{
-			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName, Ready: ready(o),
+			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
 			Created: time.Unix(o.CreationTimestamp.Unix(), 0), // without a location, so that equal is ==
 		},
 		labels: o.Labels,
@@ -111,13 +109,4 @@ func lifeless(o *corev1.Pod) (reason metric.Reason, detail string) {
 	default:
 		return "", ""
 	}
-}
-
-func ready(o *corev1.Pod) bool {
-	for i := range o.Status.Conditions {
-		if c := &o.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

@@ -67,25 +67,24 @@ func TestNewPod(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change    func(*corev1.Pod)
 		live      bool
-		ready     bool
 		why       metric.Omission
 		url       string
 		refused   string
 		annotated bool
 	}{
-		"live":             {change: func(*corev1.Pod) {}, live: true, ready: true, url: url},
+		"live":             {change: func(*corev1.Pod) {}, live: true, url: url},
 		"not ready":        {change: unready, live: true, url: url},
-		"annotated":        {change: annotated(annotationScrape, "true"), live: true, ready: true, url: url, annotated: true},
-		"barred":           {change: annotated(annotationScrape, "false"), live: true, ready: true, refused: `annotation prometheus.io/scrape is "false"`},
-		"bad annotation":   {change: annotated(annotationPort, "x"), live: true, ready: true, refused: `annotation prometheus.io/port is "x", not a port number`},
-		"terminating":      {change: terminating, ready: true, why: why(metric.ReasonTerminating, "")},
-		"succeeded":        {change: inPhase(corev1.PodSucceeded), ready: true, why: why(metric.ReasonTerminating, "pod has succeeded")},
-		"failed":           {change: inPhase(corev1.PodFailed), ready: true, why: why(metric.ReasonTerminating, "pod has failed")},
-		"pending":          {change: inPhase(corev1.PodPending), ready: true, why: why(metric.ReasonNotScraped, "pod is pending")},
-		"no phase":         {change: inPhase(""), ready: true, why: why(metric.ReasonNotScraped, "pod is pending")},
-		"unknown":          {change: inPhase(corev1.PodUnknown), ready: true, why: why(metric.ReasonNotScraped, "pod's phase is unknown")},
-		"no address":       {change: withoutAddress, ready: true, why: why(metric.ReasonNotScraped, "pod has no address yet")},
-		"on host network":  {change: func(p *corev1.Pod) { p.Spec.HostNetwork, p.Status.PodIP = true, "192.168.0.1" }, live: true, ready: true, url: "http://192.168.0.1:8080/metrics"},
+		"annotated":        {change: annotated(annotationScrape, "true"), live: true, url: url, annotated: true},
+		"barred":           {change: annotated(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
+		"bad annotation":   {change: annotated(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
+		"terminating":      {change: terminating, why: why(metric.ReasonTerminating, "")},
+		"succeeded":        {change: inPhase(corev1.PodSucceeded), why: why(metric.ReasonTerminating, "pod has succeeded")},
+		"failed":           {change: inPhase(corev1.PodFailed), why: why(metric.ReasonTerminating, "pod has failed")},
+		"pending":          {change: inPhase(corev1.PodPending), why: why(metric.ReasonNotScraped, "pod is pending")},
+		"no phase":         {change: inPhase(""), why: why(metric.ReasonNotScraped, "pod is pending")},
+		"unknown":          {change: inPhase(corev1.PodUnknown), why: why(metric.ReasonNotScraped, "pod's phase is unknown")},
+		"no address":       {change: withoutAddress, why: why(metric.ReasonNotScraped, "pod has no address yet")},
+		"on host network":  {change: func(p *corev1.Pod) { p.Spec.HostNetwork, p.Status.PodIP = true, "192.168.0.1" }, live: true, url: "http://192.168.0.1:8080/metrics"},
 		"without readines": {change: func(p *corev1.Pod) { p.Status.Conditions = nil }, live: true, url: url},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +92,7 @@ func TestNewPod(t *testing.T) {
 			want := &pod{
 				Pod: Pod{
 					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
-					Live: tc.live, Ready: tc.ready, Why: tc.why,
+					Live: tc.live, Why: tc.why,
 				},
 				labels: map[string]string{"app": "web"}, url: tc.url, refused: tc.refused, annotated: tc.annotated,
 			}

@@ -120,8 +120,9 @@ func TestTableReportsChanges(t *testing.T) {
 	}{
 		{"new pod", table.put(first), true},
 		{"equal pod", table.put(newPod(apiPod("shop", "web-1"))), false},
+		{"pod no longer ready", table.put(newPod(apiPod("shop", "web-1", unready))), false}, // a pod that runs counts, ready or not
 		{"equal list", table.replace([]*pod{newPod(apiPod("shop", "web-1"))}), false},
-		{"changed pod", table.put(newPod(apiPod("shop", "web-1", unready))), true},
+		{"changed pod", table.put(newPod(apiPod("shop", "web-1", terminating))), true},
 		{"other list", table.replace([]*pod{newPod(apiPod("shop", "web-2"))}), true},
 		{"shorter list", table.replace(nil), true},
 		{"removed, not there", table.remove(first), false},

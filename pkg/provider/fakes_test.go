@@ -1,8 +1,15 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -259,7 +266,7 @@ func newMapper() meta.RESTMapper {
 // livePod is a running pod of namespace shop and app web, on node n1.
 func livePod(name string) labelledPod {
 	return labelledPod{
-		Pod:    discovery.Pod{Namespace: "shop", Name: name, Node: "n1", Live: true, Ready: true},
+		Pod:    discovery.Pod{Namespace: "shop", Name: name, Node: "n1", Live: true},
 		labels: k8slabels.Set{"app": "web"},
 	}
 }
@@ -286,4 +293,87 @@ type byMetric map[string][]metric.Value
 func (b byMetric) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	script := scriptedBackend{values: b[q.Rule.Metric]}
 	return script.Evaluate(ctx, q, now)
+}
+
+// prometheusServer is a Prometheus, as an HTTP handler, that gives one answer to every query, and keeps the queries.
+type prometheusServer struct {
+	mu    sync.Mutex // guards all
+	reply reply
+	forms []url.Values
+}
+
+// reply is an HTTP answer.
+type reply struct {
+	code        int    // 0: 200
+	contentType string // empty: application/json
+	body        string
+	never       bool // it does not come
+}
+
+func (s *prometheusServer) set(r reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reply = r
+}
+
+// queries are those asked so far.
+func (s *prometheusServer) queries() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, f := range s.forms {
+		all = append(all, f.Get("query"))
+	}
+	return all
+}
+
+func (s *prometheusServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	s.mu.Lock()
+	s.forms = append(s.forms, r.Form)
+	reply := s.reply
+	s.mu.Unlock()
+	if reply.never {
+		<-r.Context().Done()
+		return
+	}
+	w.Header().Set("Content-Type", cmp.Or(reply.contentType, "application/json"))
+	w.WriteHeader(cmp.Or(reply.code, http.StatusOK))
+	_, _ = io.WriteString(w, reply.body)
+}
+
+// vector is an answer of these results, each "NAME=VALUE,… NUMBER AGE": its labels, the number, and how long before noon
+// its newest sample was taken; without the last the server sees no sample.
+func vector(results ...string) reply {
+	var all []string
+	for _, r := range results {
+		f := strings.Fields(r)
+		all = append(all, result(f[0], f[1]))
+		if len(f) > 2 {
+			age, err := time.ParseDuration(f[2])
+			if err != nil {
+				panic(err)
+			}
+			at := fmt.Sprintf("%.3f", float64(noon.Add(-age).UnixMilli())/1000)
+			all = append(all, result(f[0]+",tachometer_sample_time=1", at))
+		}
+	}
+	return reply{body: `{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(all, ",") + `]}}`}
+}
+
+func result(labels, number string) string {
+	set := map[string]string{}
+	for l := range strings.SplitSeq(labels, ",") {
+		if name, value, ok := strings.Cut(l, "="); ok {
+			set[name] = value
+		}
+	}
+	text, _ := json.Marshal(set) // of strings: it cannot fail
+	return fmt.Sprintf(`{"metric":%s,"value":[%d,%q]}`, text, noon.Unix(), number)
+}
+
+// with is the answer with further fields of the API beside its status.
+func (r reply) with(fields string) reply {
+	r.body = strings.TrimSuffix(r.body, "}") + "," + fields + "}"
+	return r
 }

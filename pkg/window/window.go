@@ -21,8 +21,9 @@
 //
 // where L is the longest window, ℓ₁, ℓ₂ are the lengths of the parts, and φ ≥ 1 is how much more the counts vary than
 // Poisson's from one moment to the next. At the first w at which some split differs, the window ends at the one that
-// exceeds its threshold most. Increments that the step fell into lie at that end: what differs there from the rest by more than chance makes likely (G/φ > 1), in the direction of the older rate, is
-// left out too, so that 40 → 400 requests/s does not read 350 for as long as the window has one of them.
+// exceeds its threshold most. Increments that the step fell into lie at that end: what differs there from the rest by
+// more than chance makes likely (G/φ > 1), in the direction of the older rate, is left out too, so that 40 → 400
+// requests/s does not read 350 for as long as the window has one of them.
 //
 // Why so:
 //
