@@ -105,6 +105,7 @@ func exactly(ctx context.Context, n int) error {
 type sending struct {
 	*load.Generator
 	truth   *truth
+	path    string       // of each pod
 	rate    atomic.Int64 // requests per second
 	targets atomic.Pointer[[]string]
 }
@@ -113,7 +114,13 @@ type sending struct {
 // the test ends. Which pods are ready is looked up every 200 ms.
 func send(t *testing.T, rate int) *sending {
 	t.Helper()
-	l := &sending{truth: &truth{}}
+	return sendTo(t, rate, "")
+}
+
+// sendTo is as send, to a path of the sample's.
+func sendTo(t *testing.T, rate int, path string) *sending {
+	t.Helper()
+	l := &sending{truth: &truth{}, path: path}
 	l.rate.Store(int64(rate))
 	l.targets.Store(&[]string{})
 	l.Generator = load.New(load.Options{
@@ -159,7 +166,7 @@ func (l *sending) retarget(ctx context.Context) {
 	}
 	urls := make([]string, len(pods))
 	for i := range pods {
-		urls[i] = fmt.Sprintf("http://%s:8080/", pods[i].Status.PodIP)
+		urls[i] = fmt.Sprintf("http://%s:8080/%s", pods[i].Status.PodIP, l.path)
 	}
 	l.targets.Store(&urls)
 }

@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
+
+	"tachometer/test/stack"
+)
+
+// workRate requests a second, of workMS milliseconds of CPU each, keep 0.3 CPUs busy: with 70 % of 100m for each pod, the
+// HPA's formula asks for 5 pods.
+const (
+	workRate = 60
+	workMS   = 5
+	busy     = workRate * workMS / 1000.0 // CPUs
+)
+
+// TestCPU scales the sample by the CPU HPA as it is shipped, through the adapter's own metrics.k8s.io, with no metrics-server.
+func TestCPU(t *testing.T) {
+	needNode(t)
+	ctx := t.Context()
+	installResourceMetrics(t)
+	sendTo(t, workRate, fmt.Sprintf("work?ms=%d", workMS))
+	began := time.Now()
+	err := stack.Wait(ctx, 3*time.Minute, func(ctx context.Context) error {
+		h, err := hpa(ctx, "sample")
+		if err != nil {
+			return err
+		}
+		// Requests cost a little more than their work: 5 pods, or 6.
+		if n := h.Status.CurrentReplicas; n < 5 {
+			return fmt.Errorf("%d pods, want 5; %v", n, h.Status.Conditions)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("5 pods %.1f s after the load began", time.Since(began).Seconds())
+	err = stack.Wait(ctx, 90*time.Second, usageIsTrue)
+	if err != nil {
+		t.Error(err)
+	}
+	if h, err := hpa(ctx, "sample"); err != nil || h.Status.DesiredReplicas > 7 {
+		t.Errorf("the HPA asks for %d pods (%v), where 5 or 6 are enough", h.Status.DesiredReplicas, err)
+	}
+	for _, args := range [][]string{{"top", "nodes"}, {"top", "pods", "-n", stack.SampleNamespace}} {
+		out, err := s.Kubectl(ctx, args...)
+		if err != nil || len(strings.Split(out, "\n")) < 2 {
+			t.Errorf("kubectl %v: %v\n%s", args, err, out)
+		}
+		t.Logf("kubectl %s\n%s", strings.Join(args, " "), out)
+	}
+}
+
+// installResourceMetrics turns metrics.k8s.io on, and scales the sample by CPU, until the test ends.
+func installResourceMetrics(t *testing.T) {
+	t.Helper()
+	const name = "v1beta1.metrics.k8s.io"
+	t.Cleanup(func() {
+		ctx := context.Background()
+		_, err := s.Kubectl(ctx, "delete", "apiservice", name)
+		for _, err := range []error{err, s.Apply(ctx, "test/e2e/manifests/sample"), s.InstallAdapter(ctx, "test/e2e/manifests/adapter")} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := s.InstallAdapter(t.Context(), "manifests/adapter-resource-metrics"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Kubectl(t.Context(), "wait", "--for=condition=Available", "--timeout=60s", "apiservice/"+name); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(t.Context(), "manifests/sample/overlays/hpa-cpu"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// usageIsTrue compares what the pods are said to use with what the load costs: its work, and at most as much again for the
+// requests themselves.
+func usageIsTrue(ctx context.Context) error {
+	data, err := s.Get(ctx, "/apis/metrics.k8s.io/v1beta1/namespaces/"+stack.SampleNamespace+"/pods")
+	if err != nil {
+		return err
+	}
+	var list v1beta1.PodMetricsList
+	if err := json.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	var cpu float64
+	for _, pod := range list.Items {
+		for _, c := range pod.Containers {
+			cpu += c.Usage.Cpu().AsApproximateFloat64()
+			if m := c.Usage.Memory().Value(); m < 1<<20 || m > 128<<20 {
+				return fmt.Errorf("%s uses %d bytes of memory", pod.Name, m)
+			}
+		}
+		if age := time.Since(pod.Timestamp.Time); age > time.Minute || pod.Window.Duration < 10*time.Second {
+			return fmt.Errorf("%s: usage is %v old, over %v", pod.Name, age, pod.Window.Duration)
+		}
+	}
+	if len(list.Items) < 5 || cpu < 0.8*busy || cpu > 2*busy {
+		return fmt.Errorf("%d pods use %.3f CPUs, where the work alone is %.3f", len(list.Items), cpu, busy)
+	}
+	return nil
+}
