@@ -49,6 +49,7 @@ type adapter struct {
 	engine    *query.Engine
 	backends  *backends
 	usage     *resourceMetrics // nil: metrics.k8s.io is not served
+	answers   *provider.Provider
 	server    *apiserver.Server
 
 	opts     *options
@@ -75,7 +76,7 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 		return nil, err
 	}
 	a.obey(start)
-	answers := provider.New(provider.Deps{
+	a.answers = provider.New(provider.Deps{
 		Rules:   a.rules.get,
 		Backend: a.backends.get,
 		Pods:    a.discovery,
@@ -85,7 +86,7 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 		Mapper:  a.mapper,
 		Now:     time.Now,
 	}, provider.Options{Registerer: metrics})
-	deps := apiserver.Dependencies{Provider: answers, Metrics: metrics, Health: a.health(), Groups: a.usage.groups()}
+	deps := apiserver.Dependencies{Provider: a.answers, Metrics: metrics, Health: a.health(), Groups: a.usage.groups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}

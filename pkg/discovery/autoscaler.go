@@ -7,6 +7,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"tachometer/pkg/metric"
@@ -26,6 +27,15 @@ type named struct {
 	object reference
 	// selector is the metric selector in the text form of labels.Parse, so that named values compare by ==.
 	selector string
+}
+
+// series is the metric selector; nil for none.
+func (n named) series() labels.Selector {
+	if n.selector == "" {
+		return nil
+	}
+	s, _ := labels.Parse(n.selector) // the canonical form of a parsed selector, so it parses
+	return s
 }
 
 // autoscaler is all that is kept of a HorizontalPodAutoscaler. It is never changed; a changed one is a new

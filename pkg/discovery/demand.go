@@ -36,16 +36,20 @@ type Demand struct {
 	Selector labels.Selector
 	// External tells a metric of external.metrics.k8s.io.
 	External bool
+	// Series is the metric selector of an autoscaler's demand for objects; nil for none.
+	Series labels.Selector
+	// Standing tells that an autoscaler asks, again and again, and not only a reader. It does not tell demands apart.
+	Standing bool
 }
 
 // demandKey tells demands apart.
 type demandKey struct {
-	resource, metric, namespace, object, selector string
-	external                                      bool
+	resource, metric, namespace, object, selector, series string
+	external                                              bool
 }
 
 func (d Demand) key() demandKey {
-	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, selectorText(d.Selector), d.External}
+	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, selectorText(d.Selector), selectorText(d.Series), d.External}
 }
 
 // selectorText is equal for equal selectors, and empty for those that select all.
@@ -68,7 +72,7 @@ func (k demandKey) compare(o demandKey) int {
 	}
 	return cmp.Or(
 		cmp.Compare(k.resource, o.resource), cmp.Compare(k.metric, o.metric), cmp.Compare(k.namespace, o.namespace),
-		cmp.Compare(k.object, o.object), cmp.Compare(k.selector, o.selector),
+		cmp.Compare(k.object, o.object), cmp.Compare(k.selector, o.selector), cmp.Compare(k.series, o.series),
 	)
 }
 

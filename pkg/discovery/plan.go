@@ -97,7 +97,9 @@ func (b *build) autoscaler(a *autoscaler) {
 	for _, n := range a.metrics {
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
-			b.demand(Demand{Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector})
+			b.demand(Demand{
+				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, Series: n.series(), Standing: true,
+			})
 			if group != nil {
 				group.always = b.sets.union(group.always, b.need(resourcePods, n.metric, false))
 			}
@@ -116,7 +118,9 @@ func (b *build) object(a *autoscaler, n named) {
 	if !ok {
 		return
 	}
-	d := Demand{Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name}
+	d := Demand{
+		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, Series: n.series(), Standing: true,
+	}
 	families := b.need(d.Resource, n.metric, false)
 	switch d.Resource {
 	case resourceNamespaces, resourceNodes:
@@ -133,12 +137,10 @@ func (b *build) object(a *autoscaler, n named) {
 }
 
 func (b *build) external(namespace string, n named) {
-	d := Demand{Metric: n.metric, Namespace: namespace, External: true}
+	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.series(), Standing: true}
 	if b.rules != nil {
 		d.Namespace = b.rules.Namespace(n.metric, namespace)
 	}
-	// The text is the canonical form of a parsed selector, so it parses.
-	d.Selector, _ = labels.Parse(n.selector)
 	b.demand(d)
 	b.opted(d, b.need("", n.metric, true))
 }
