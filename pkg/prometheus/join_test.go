@@ -130,6 +130,22 @@ func template(text string, err error) *rule.Rule {
 	return r.Templated(func(rule.Query) (string, error) { return text, err })
 }
 
+// TestObjectsOfExternalTemplate: resourceRules ask for objects by name, and get a result for each container, which names
+// no object that could be looked up.
+func TestObjectsOfExternalTemplate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", shared, Options{})
+	w.server.always(vector(series{"pod=a,container=x", 1, time.Now()}, series{"pod=a,container=y", 2, time.Now()}))
+	r := rule.Rule{Name: "usage", External: true, Namespaced: true, NamespaceLabel: "namespace", MaxAge: time.Minute}
+	q := rule.Query{Namespace: "shop", Objects: []string{"a", "b"}, Rule: r.Templated(func(q rule.Query) (string, error) {
+		return `sum by (pod, container) (usage{pod=~"` + strings.Join(q.Objects, "|") + `"})`, nil
+	})}
+	const want = `{container="x", pod="a"}=1 {container="y", pod="a"}=2`
+	if got := write(w.Evaluate(t.Context(), q, time.Now())); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // TestKeys tells which reads one query answers.
 func TestKeys(t *testing.T) {
 	t.Parallel()

@@ -120,7 +120,11 @@ func (b *Backend) serve(q rule.Query, r reading, now time.Time) ([]metric.Value,
 		if !partitioned(q.Rule) {
 			namespace = ""
 		}
-		values = r.answer.find(namespace, q.Objects)
+		objects := q.Objects
+		if q.Rule.External {
+			objects = nil // its results name none; those asked for were matchers of the query
+		}
+		values = r.answer.find(namespace, objects)
 	}
 	if r.failure != nil {
 		if young(values, now, q.Rule.MaxAge) {
