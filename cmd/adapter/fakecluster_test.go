@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,10 +28,12 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/cert"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+
+	"tachometer/pkg/resource"
 )
 
-// fakeCluster is a kube-apiserver with just what the adapter asks for: one Deployment with one pod, whose counter rises by
-// a hundred a second, and an autoscaler on it. Who may read is everybody.
+// fakeCluster is a kube-apiserver with just what the adapter asks for: one Deployment with one pod on one node, whose counter
+// rises by a hundred a second, and an autoscaler on it. Who may read is everybody.
 type fakeCluster struct {
 	t          *testing.T
 	kubeconfig string
@@ -40,13 +44,14 @@ type fakeCluster struct {
 	mu          sync.Mutex // guards what follows
 	secret      core.Secret
 	apiServices map[string]*apiregistration.APIService
+	node        core.NodeStatus
 }
 
 func newFakeCluster(t *testing.T) *fakeCluster {
 	t.Helper()
 	c := &fakeCluster{t: t, apiServices: map[string]*apiregistration.APIService{}}
 	c.secret.Name, c.secret.Namespace, c.secret.ResourceVersion = "tachometer-adapter-cert", "tachometer", "1"
-	for _, name := range apiServices {
+	for _, name := range append(slices.Clone(apiServices), resource.APIService) {
 		c.apiServices[name] = &apiregistration.APIService{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec:       apiregistration.APIServiceSpec{Service: &apiregistration.ServiceReference{Namespace: "tachometer", Name: "tachometer-adapter"}},
@@ -139,6 +144,7 @@ func (c *fakeCluster) serveDiscovery(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET /api/v1", resources("v1",
 		metav1.APIResource{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true},
+		metav1.APIResource{Name: "nodes", SingularName: "node", Kind: "Node"},
 		metav1.APIResource{Name: "namespaces", SingularName: "namespace", Kind: "Namespace"}))
 	mux.HandleFunc("GET /apis/autoscaling/v2", resources("autoscaling/v2",
 		metav1.APIResource{Name: "horizontalpodautoscalers", Kind: "HorizontalPodAutoscaler", Namespaced: true}))
@@ -168,7 +174,24 @@ func list(v any) http.HandlerFunc {
 
 func (c *fakeCluster) serveObjects(mux *http.ServeMux, pod core.Pod) {
 	version := metav1.ListMeta{ResourceVersion: "1"}
-	mux.HandleFunc("GET /api/v1/pods", list(core.PodList{TypeMeta: typed("v1", "PodList"), ListMeta: version, Items: []core.Pod{pod}}))
+	whole := list(core.PodList{TypeMeta: typed("v1", "PodList"), ListMeta: version, Items: []core.Pod{pod}})
+	metadata := list(metav1.PartialObjectMetadataList{
+		TypeMeta: typed("meta.k8s.io/v1", "PartialObjectMetadataList"), ListMeta: version,
+		Items: []metav1.PartialObjectMetadata{{TypeMeta: typed("meta.k8s.io/v1", "PartialObjectMetadata"), ObjectMeta: pod.ObjectMeta}},
+	})
+	mux.HandleFunc("GET /api/v1/pods", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") {
+			metadata(w, r)
+			return
+		}
+		whole(w, r)
+	})
+	mux.HandleFunc("GET /api/v1/nodes", func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		node := core.Node{ObjectMeta: metav1.ObjectMeta{Name: "node", UID: "3", ResourceVersion: "1"}, Status: c.node}
+		c.mu.Unlock()
+		list(core.NodeList{TypeMeta: typed("v1", "NodeList"), ListMeta: version, Items: []core.Node{node}})(w, r)
+	})
 	hpa := autoscaling.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "2", ResourceVersion: "1"},
 		Spec: autoscaling.HorizontalPodAutoscalerSpec{
@@ -260,9 +283,33 @@ func (c *fakeCluster) serveCertificates(mux *http.ServeMux) {
 	})
 }
 
+// placeKubelet has the node's status name a kubelet's address.
+func (c *fakeCluster) placeKubelet(address string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.node.Addresses = []core.NodeAddress{{Type: core.NodeHostName, Address: "node"}, {Type: core.NodeInternalIP, Address: host}}
+	c.node.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
+}
+
 // bundle is what kube-apiserver would verify the adapter with.
 func (c *fakeCluster) bundle() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.apiServices[apiServices[0]].Spec.CABundle
+}
+
+// trusts tells that an APIService is verified as the others are.
+func (c *fakeCluster) trusts(name string) bool {
+	bundle := c.bundle()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(bundle) > 0 && bytes.Equal(c.apiServices[name].Spec.CABundle, bundle)
 }
