@@ -33,7 +33,7 @@ func (c *crew) add(name string, run func(context.Context) error) (stop func()) {
 	if c.ctx == nil {
 		c.waiting = append(c.waiting, m)
 	} else {
-		c.start(m)
+		c.start(c.ctx, m)
 	}
 	return func() {
 		c.mu.Lock()
@@ -46,11 +46,11 @@ func (c *crew) add(name string, run func(context.Context) error) (stop func()) {
 }
 
 // start is called with c.mu held.
-func (c *crew) start(m *member) {
-	if m.dropped || c.ctx.Err() != nil {
+func (c *crew) start(ctx context.Context, m *member) {
+	if m.dropped || ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(c.ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	m.cancel = cancel
 	c.wg.Go(func() {
 		defer cancel()
@@ -70,7 +70,7 @@ func (c *crew) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.ctx = ctx
 	for _, m := range c.waiting {
-		c.start(m)
+		c.start(ctx, m)
 	}
 	c.waiting = nil
 	c.mu.Unlock()

@@ -90,7 +90,7 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 }
 
 // Evaluate answers q as of now: from memory, or, if it is new or Run does not run, from the server. The values are
-// those of q.Namespace and q.Objects, in no particular order; their time is that of the newest sample behind them, or
+// those of q.Namespace and q.Objects (of an external metric all that it found), in no particular order; their time is that of the newest sample behind them, or
 // the zero time where the server has none, or the time of the evaluation where that cannot be asked for. The caller
 // owns the slice, and must not change the labels. While the backend fails, values are served as long as one of them is
 // younger than the rule's MaxAge; errors are of metric's kinds.
@@ -127,7 +127,7 @@ func (b *Backend) serve(q rule.Query, r reading, now time.Time) ([]metric.Value,
 		values = r.answer.find(namespace, objects)
 	}
 	if r.failure != nil {
-		if young(values, now, q.Rule.MaxAge) {
+		if worthServing(q.Rule, values, now) {
 			return values, nil
 		}
 		return nil, b.failure(q, r, now)
@@ -139,9 +139,14 @@ func (b *Backend) serve(q rule.Query, r reading, now time.Time) ([]metric.Value,
 	return values, nil
 }
 
-// young tells that one of the values is not older than maxAge.
-func young(values []metric.Value, now time.Time, maxAge time.Duration) bool {
-	return slices.ContainsFunc(values, func(v metric.Value) bool { return v.Age(now).Abs() <= maxAge })
+// worthServing tells whether the last values stand for those that the backend fails to give: one that is not older than
+// maxAge, or of an external metric, whose series are added up, all of them.
+func worthServing(r *rule.Rule, values []metric.Value, now time.Time) bool {
+	old := func(v metric.Value) bool { return v.Age(now).Abs() > r.MaxAge }
+	if r.External {
+		return len(values) > 0 && !slices.ContainsFunc(values, old)
+	}
+	return slices.ContainsFunc(values, func(v metric.Value) bool { return !old(v) })
 }
 
 // failure is the error of a read for which there is nothing else.
