@@ -41,9 +41,10 @@ verify: ## generated files, module files and formatting are up to date
 update: ## rewrite what is generated: golden files, help text, metric list
 	go test $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
-bench: ## benchmarks of the hot paths, each beside its peer
+bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
 	go test ./pkg/window -run TestReport -report
+	go run ./test/bench $(if $(PROMETHEUS),-prometheus $(PROMETHEUS)) -report docs/benchmarks.md
 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down
 	go run ./test/demo

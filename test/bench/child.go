@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// patience bounds the start and the end of a process.
+const patience = 60 * time.Second
+
+// process is a child of this one.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	log  *os.File
+	line string // the first that it printed; empty for foreign programs
+}
+
+// start runs a program, on the processor of what is measured or on the others, with its log in dir.
+func start(dir string, measured bool, program string, args ...string) (*process, error) {
+	log, err := os.CreateTemp(dir, filepath.Base(program)+"-*.log")
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{}), log: log}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
+	if err := p.launch(measured); err != nil {
+		return nil, err
+	}
+	go p.wait()
+	return p, nil
+}
+
+// startRole runs this program in another role, and waits for the line that says where it listens.
+func startRole(dir string, measured bool, role string, args ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(self, append([]string{"-role", role}, args...)...), done: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stderr = dir, os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.launch(measured); err != nil {
+		return nil, err
+	}
+	if p.line, err = bufio.NewReader(out).ReadString('\n'); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", role, err), p.cmd.Wait())
+	}
+	p.line = strings.TrimSpace(p.line)
+	go p.wait()
+	return p, nil
+}
+
+func (p *process) launch(measured bool) error {
+	alone, others, err := split()
+	if err != nil {
+		return err
+	}
+	cpus := &others
+	if measured {
+		cpus = &alone
+	}
+	if err := launch(p.cmd, cpus); err != nil {
+		return fmt.Errorf("start %s: %w", filepath.Base(p.cmd.Path), err)
+	}
+	return nil
+}
+
+func (p *process) wait() {
+	defer close(p.done)
+	_ = p.cmd.Wait() // it was told to end, or its log says why it did
+}
+
+// end stops the process and waits until it is gone.
+func (p *process) end() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	<-p.done
+	if p.log != nil {
+		p.log.Close()
+	}
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// resident is the memory that the process holds now, in bytes.
+func (p *process) resident() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no VmRSS", p.pid())
+}
+
+// awaitOK asks an address until it answers 200.
+func (p *process) awaitOK(ctx context.Context, client *http.Client, url string) error {
+	return poll(ctx, func() error {
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s ended: %v", filepath.Base(p.cmd.Path), p.cmd.ProcessState)
+		default:
+		}
+		_, err := fetch(ctx, client, url)
+		return err
+	})
+}
+
+// poll tries until it works, or patience ends.
+func poll(ctx context.Context, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, 200*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or returns ctx's error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// fetch reads a page that must be answered with 200.
+func fetch(ctx context.Context, client *http.Client, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, response.Status, body)
+	}
+	return body, err
+}

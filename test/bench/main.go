@@ -1,0 +1,182 @@
+// Command bench measures the programs of this repository beside their peers, on this machine, in one run, and writes what
+// it saw into docs/benchmarks.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// settings are what the command line says.
+type settings struct {
+	role string
+	task task
+
+	parts      string
+	sizes      string
+	peerLimit  int
+	interval   time.Duration
+	steady     time.Duration
+	prometheus string
+	adapter    string
+	profiles   string
+
+	report   string
+	load     float64
+	patience time.Duration
+}
+
+func (s *settings) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.StringVar(&s.parts, "parts", "scraping,answering", "what to measure, a `list`")
+	fs.StringVar(&s.sizes, "sizes", "100,1000", "numbers of targets to scrape, a `list`; 3000 and 10000 take a quiet machine")
+	fs.IntVar(&s.peerLimit, "peer-limit", 1000, "most targets that the peers are given")
+	fs.DurationVar(&s.interval, "interval", 5*time.Second, "time between two scrapes of a target")
+	fs.DurationVar(&s.steady, "steady", 30*time.Second, "how long each is measured")
+	fs.StringVar(&s.prometheus, "prometheus", "prometheus", "the Prometheus to compare with, a `program`; Debian's is 2.42")
+	fs.StringVar(&s.adapter, "adapter", "", "the adapter, a `program`; empty: built from this repository, as make build does")
+	fs.StringVar(&s.profiles, "profiles", "", "`folder` to put CPU profiles in, taken after each measurement")
+	fs.StringVar(&s.report, "report", "", "`file` whose sections are written anew; empty: figures are only shown")
+	fs.Float64Var(&s.load, "load", 1, "greatest load average at which measuring begins")
+	fs.DurationVar(&s.patience, "patience", 10*time.Minute, "how long to wait for that load")
+
+	fs.StringVar(&s.role, "role", "", "internal: be one of the processes of a benchmark")
+	fs.StringVar(&s.task.mode, "mode", wholePages, "internal: how targets answer")
+	fs.StringVar(&s.task.port, "port", "", "internal: port of the targets")
+	fs.IntVar(&s.task.targets, "targets", 0, "internal: number of targets")
+	return fs
+}
+
+func run(args []string, out io.Writer) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var s settings
+	if err := s.flags().Parse(args); err != nil {
+		return err
+	}
+	if s.role != "" {
+		s.task.interval = s.interval
+		return s.task.play(ctx, s.role)
+	}
+	dir, err := os.MkdirTemp("", "tachometer-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := s.prepare(ctx, dir); err != nil {
+		return err
+	}
+	return s.measure(ctx, dir, out)
+}
+
+// prepare does what would disturb a measurement.
+func (s *settings) prepare(ctx context.Context, dir string) (err error) {
+	if s.profiles != "" {
+		if s.profiles, err = filepath.Abs(s.profiles); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(s.profiles, 0o755); err != nil {
+			return err
+		}
+	}
+	if s.adapter == "" && strings.Contains(s.parts, "answering") {
+		s.adapter = filepath.Join(dir, "adapter")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "tachometer/cmd/adapter")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the adapter: %w: %s", err, out)
+		}
+	}
+	return stepAside()
+}
+
+// measure runs the parts asked for, each when the machine is quiet.
+func (s *settings) measure(ctx context.Context, dir string, out io.Writer) error {
+	parts := map[string]func(context.Context, string, float64, io.Writer) (string, error){
+		"scraping": s.scraping, "answering": s.answering,
+	}
+	for _, name := range strings.Split(s.parts, ",") {
+		part := parts[name]
+		if part == nil {
+			return fmt.Errorf("no part %q", name)
+		}
+		load, err := quiet(ctx, s.load, s.patience)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s, load average %.2f\n", name, load)
+		text, err := part(ctx, dir, load, out)
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(out, "\n", text)
+		if s.report == "" {
+			continue
+		}
+		if err := section(s.report, name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *settings) scraping(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
+	version, err := prometheusVersion(ctx, s.prometheus)
+	if err != nil {
+		return "", err
+	}
+	part := &scraping{
+		dir: dir, prometheus: s.prometheus, peerLimit: s.peerLimit, interval: s.interval, steady: s.steady,
+		profiles: s.profiles, log: out, client: newClient(),
+	}
+	for _, size := range strings.Split(s.sizes, ",") {
+		n, err := strconv.Atoi(size)
+		if err != nil || n <= 0 {
+			return "", fmt.Errorf("-sizes: %q is no number of targets", size)
+		}
+		part.sizes = append(part.sizes, n)
+	}
+	slices.Sort(part.sizes)
+	head := machine(time.Now(), load, version)
+	results, err := part.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	return head + "\n" + part.report(results), nil
+}
+
+// newClient is for looks from outside: it keeps no connection.
+func newClient() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+// freeAddress is one of loopback that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

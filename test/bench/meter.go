@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+)
+
+// meter measures a process, and what serves it, over a time.
+type meter struct {
+	measured, serving *process // serving may be nil
+
+	begin                time.Time
+	cpu, served, machine time.Duration
+	own                  time.Duration // of this process
+}
+
+// usage is what a meter saw.
+type usage struct {
+	elapsed  time.Duration
+	cpu      time.Duration // of the measured process
+	served   time.Duration // CPU of the process that serves it
+	resident int64         // the most that was seen, bytes
+	foreign  float64       // processors that were busy with something else, on average
+}
+
+// over lets work run, or just waits for as long where work is nil, and returns what it took.
+func (m *meter) over(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
+	if err := m.start(); err != nil {
+		return usage{}, err
+	}
+	done := make(chan error, 1)
+	if work != nil {
+		go func() { done <- work(ctx) }()
+	}
+	var most int64
+	for {
+		resident, err := m.measured.resident()
+		if err != nil {
+			return usage{}, err
+		}
+		most = max(most, resident)
+		select {
+		case <-ctx.Done():
+			return usage{}, ctx.Err()
+		case err := <-done:
+			if err != nil {
+				return usage{}, err
+			}
+			return m.stop(most)
+		case <-time.After(min(time.Second, time.Until(m.begin.Add(d)))):
+			if work == nil && time.Since(m.begin) >= d {
+				return m.stop(most)
+			}
+		}
+	}
+}
+
+// clocks reads all clocks.
+func (m *meter) clocks() (cpu, served, own, machine time.Duration, err error) {
+	if cpu, err = cpuTime(m.measured.pid()); err != nil {
+		return
+	}
+	if m.serving != nil {
+		if served, err = cpuTime(m.serving.pid()); err != nil {
+			return
+		}
+	}
+	if own, err = cpuTime(os.Getpid()); err != nil {
+		return
+	}
+	machine, err = busy()
+	return
+}
+
+func (m *meter) start() (err error) {
+	m.begin = time.Now()
+	m.cpu, m.served, m.own, m.machine, err = m.clocks()
+	return err
+}
+
+func (m *meter) stop(resident int64) (usage, error) {
+	cpu, served, own, machine, err := m.clocks()
+	u := usage{
+		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, resident: resident,
+	}
+	foreign := machine - m.machine - u.cpu - u.served - (own - m.own)
+	u.foreign = max(0, foreign.Seconds()/u.elapsed.Seconds())
+	return u, err
+}

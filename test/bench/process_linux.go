@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+type cpuSet = unix.CPUSet
+
+// split divides the processors of this machine: the last is for what is measured, the others for what serves and asks it.
+// A machine with one gives it to both.
+func split() (measured, others cpuSet, err error) {
+	if err := unix.SchedGetaffinity(0, &others); err != nil {
+		return measured, others, fmt.Errorf("list processors: %w", err)
+	}
+	last := -1
+	for cpu := range len(others) * 64 {
+		if others.IsSet(cpu) {
+			last = cpu
+		}
+	}
+	measured.Set(last)
+	if others.Count() > 1 {
+		others.Clear(last)
+	}
+	return measured, others, nil
+}
+
+// stepAside keeps this process off the processor of what is measured, for good.
+func stepAside() error {
+	_, others, err := split()
+	if err != nil {
+		return err
+	}
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("list threads: %w", err)
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err == nil {
+			err = unix.SchedSetaffinity(id, &others) // threads made later inherit it
+		}
+		if err != nil {
+			return fmt.Errorf("pin thread %s: %w", thread.Name(), err)
+		}
+	}
+	runtime.GOMAXPROCS(others.Count())
+	return nil
+}
+
+// launch starts a process that ends with this one. What is measured has one processor, which its Go runtime knows.
+func launch(cmd *exec.Cmd, cpus *cpuSet) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	var own cpuSet
+	runtime.LockOSThread() // a child inherits the processors of the thread that makes it
+	defer runtime.UnlockOSThread()
+	if err := unix.SchedGetaffinity(0, &own); err != nil {
+		return err
+	}
+	if err := unix.SchedSetaffinity(0, cpus); err != nil {
+		return err
+	}
+	err := cmd.Start()
+	if restore := unix.SchedSetaffinity(0, &own); err == nil {
+		err = restore
+	}
+	return err
+}
+
+// cpuTime is what a process has used so far, in user and kernel mode, all its threads, to the nanosecond: the ticks of
+// /proc/PID/stat are too coarse for a hundred scrapes.
+func cpuTime(pid int) (time.Duration, error) {
+	var used unix.Timespec
+	const scheduler = 2 // CPUCLOCK_SCHED of the kernel's posix-timers.h
+	if err := unix.ClockGettime(int32(^pid<<3|scheduler), &used); err != nil {
+		return 0, fmt.Errorf("read CPU clock of process %d: %w", pid, err)
+	}
+	return time.Duration(used.Nano()), nil
+}
+
+func kernel() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "unknown"
+	}
+	return "Linux " + unix.ByteSliceToString(name.Release[:])
+}

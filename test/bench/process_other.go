@@ -1,0 +1,21 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"time"
+)
+
+// Elsewhere there is no /proc to measure with.
+
+var errNotLinux = errors.New("the benchmarks measure with Linux's /proc")
+
+type cpuSet struct{}
+
+func split() (measured, others cpuSet, err error) { return cpuSet{}, cpuSet{}, errNotLinux }
+func stepAside() error                            { return errNotLinux }
+func launch(*exec.Cmd, *cpuSet) error             { return errNotLinux }
+func cpuTime(int) (time.Duration, error)          { return 0, errNotLinux }
+func kernel() string                              { return "unknown" }

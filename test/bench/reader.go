@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// connections is over how many the adapter is read.
+const connections = 5
+
+// reader reads as a kube-apiserver does on behalf of the HPA controller.
+type reader struct {
+	base    string
+	clients []*http.Client // each has one connection
+	next    atomic.Int64   // which group is read next
+}
+
+func newReader(base string, trust *tls.Config, protocol string) *reader {
+	r := &reader{base: base}
+	for range connections {
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(protocol == http1)
+		protocols.SetHTTP2(protocol == http2)
+		r.clients = append(r.clients, &http.Client{Timeout: patience, Transport: &http.Transport{
+			TLSClientConfig: trust.Clone(), Protocols: protocols, MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1,
+		}})
+	}
+	return r
+}
+
+func (r *reader) close() {
+	for _, c := range r.clients {
+		c.CloseIdleConnections()
+	}
+}
+
+// question is what is read, and what is to come.
+type question struct {
+	path   func(n int) string
+	status int
+	values int // how many
+}
+
+// ask reads once.
+func (r *reader) ask(ctx context.Context, client *http.Client, q question) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+q.path(int(r.next.Add(1))), http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("X-Remote-User", "system:serviceaccount:kube-system:horizontal-pod-autoscaler")
+	request.Header["X-Remote-Group"] = []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}
+	request.Header.Set("Accept", "application/json, */*")
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if values := bytes.Count(body, []byte(`"describedObject"`)); response.StatusCode != q.status || values != q.values {
+		return fmt.Errorf("read %s: %s with %d values, want %d with %d: %.300s", request.URL, response.Status, values, q.status, q.values, body)
+	}
+	return nil
+}
+
+// latencies are in order.
+type latencies []time.Duration
+
+func (l latencies) quantile(q float64) time.Duration {
+	if len(l) == 0 {
+		return 0
+	}
+	return l[min(len(l)-1, int(q*float64(len(l))))]
+}
+
+// read reads for a time, so many times a second over all connections together; with a rate of 0, each connection as fast as
+// answers come. At a rate, latency counts from when a read was due: one that is held up by the one before has waited.
+func (r *reader) read(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
+	all := make([]latencies, len(r.clients))
+	begin := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for i, client := range r.clients {
+		group.Go(func() error {
+			due := begin
+			var gap time.Duration
+			if rate > 0 {
+				gap = time.Second * time.Duration(len(r.clients)) / time.Duration(rate)
+				due = due.Add(gap * time.Duration(i) / time.Duration(len(r.clients)))
+			}
+			for ; due.Sub(begin) < d && time.Since(begin) < d; due = due.Add(gap) {
+				if rate == 0 {
+					due = time.Now()
+				} else if err := pause(ctx, time.Until(due)); err != nil {
+					return err
+				}
+				if err := r.ask(ctx, client, q); err != nil {
+					return err
+				}
+				all[i] = append(all[i], time.Since(due))
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	together := slices.Concat(all...)
+	slices.Sort(together)
+	return together, err
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"crypto/tls"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Each connection keeps its share of the rate, and none answers for another.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	from := map[string]int{}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		from[r.RemoteAddr]++
+		mu.Unlock()
+		_, _ = w.Write([]byte(`{"describedObject"}`))
+	}))
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a reader that saw a fault hangs up on the others
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	trust := server.Client().Transport.(*http.Transport).TLSClientConfig
+	for _, protocol := range []string{http1, http2} {
+		clear(from)
+		r := newReader(server.URL, &tls.Config{RootCAs: trust.RootCAs}, protocol)
+		q := question{path: func(int) string { return "/" }, status: http.StatusOK, values: 1}
+		answers, err := r.read(t.Context(), q, 500, 100*time.Millisecond)
+		r.close()
+		if err != nil || len(answers) == 0 || len(answers) > 50 || len(from) != connections {
+			t.Errorf("%s: %d answers over %d connections, %v; want up to 50 over %d", protocol, len(answers), len(from), err, connections)
+		}
+		q.values = 2
+		if _, err := r.read(t.Context(), q, 0, time.Second); err == nil {
+			t.Errorf("%s: an answer with too few values is taken", protocol)
+		}
+		r.close()
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	t.Parallel()
+	var l latencies
+	if got := l.quantile(0.99); got != 0 {
+		t.Errorf("quantile of nothing = %v", got)
+	}
+	for i := range 100 {
+		l = append(l, time.Duration(i))
+	}
+	if p50, p99 := l.quantile(0.5), l.quantile(0.99); p50 != 50 || p99 != 99 {
+		t.Errorf("quantiles %d, %d, want 50, 99", p50, p99)
+	}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"tachometer/pkg/metric"
+	"tachometer/pkg/query"
+	"tachometer/pkg/scrape"
+	"tachometer/pkg/store"
+)
+
+// The roles of a child.
+const (
+	rolePages      = "pages"
+	roleTachometer = "tachometer"
+	roleBare       = "bare"
+)
+
+// task is what a child is told by its flags.
+type task struct {
+	mode     string
+	port     string
+	targets  int
+	interval time.Duration
+}
+
+func (t task) play(ctx context.Context, role string) error {
+	switch role {
+	case rolePages:
+		return t.servePages(ctx)
+	case roleTachometer:
+		return t.scrape(ctx)
+	case roleBare:
+		return t.readBare(ctx)
+	}
+	return fmt.Errorf("no role %q", role)
+}
+
+// address is that of a target: one of loopback's sixteen million, all of which lead to the one page server.
+func address(target int, port string) string {
+	return fmt.Sprintf("127.1.%d.%d:%s", target/250, 1+target%250, port)
+}
+
+// loopback takes connections that come from this machine alone, though it listens on all addresses.
+type loopback struct{ net.Listener }
+
+func (l loopback) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if at, ok := c.LocalAddr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// serve answers until ctx ends, and tells the parent the port.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: patience}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	fmt.Println(port)
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (t task) servePages(ctx context.Context) error {
+	listener, err := net.Listen("tcp4", ":0")
+	if err != nil {
+		return err
+	}
+	p := newPages(t.mode)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", p)
+	mux.HandleFunc("GET /served", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, p.served.Load()) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(ctx, loopback{listener}, mux) })
+	group.Go(func() error {
+		for pause(ctx, time.Second) == nil {
+			p.refresh()
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// watched shows self-metrics and profiles of a measured child.
+func watched(ctx context.Context, metrics prometheus.Gatherer) error {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	return serve(ctx, listener, mux)
+}
+
+// scrape is the write side of the adapter, wired as the adapter wires it.
+func (t task) scrape(ctx context.Context) error {
+	metrics := prometheus.NewRegistry()
+	kept := store.New(store.Options{Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, Registerer: metrics})
+	scraper := scrape.New(kept, scrape.Options{Interval: t.interval, Registerer: metrics})
+	targets := make([]metric.Target, t.targets)
+	for i := range targets {
+		name := fmt.Sprintf("web-%05d", i)
+		targets[i] = metric.Target{
+			Namespace: "shop", Pod: name, Node: fmt.Sprintf("node-%03d", i/100), UID: name,
+			URL: "http://" + address(i, t.port) + "/metrics", Families: []string{family},
+		}
+	}
+	scraper.SetTargets(targets)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return scraper.Run(ctx) })
+	group.Go(func() error { return kept.Run(ctx) })
+	group.Go(func() error { return watched(ctx, metrics) })
+	return group.Wait()
+}
+
+// readBare reads the pages with net/http and walks their lines, and does nothing else: what any scraper in Go pays.
+func (t task) readBare(ctx context.Context) error {
+	transport := &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: t.interval}
+	buffers := sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range t.targets {
+		group.Go(func() error {
+			wait := t.interval * time.Duration(i) / time.Duration(t.targets)
+			for pause(ctx, wait) == nil {
+				begin := time.Now()
+				buffer := buffers.Get().(*bytes.Buffer)
+				readPage(ctx, client, "http://"+address(i, t.port)+"/metrics", buffer)
+				buffers.Put(buffer)
+				wait = t.interval - time.Since(begin)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error { return watched(ctx, prometheus.NewRegistry()) })
+	return group.Wait()
+}
+
+// readPage returns the demanded lines of a page. One that cannot be read has none; the number of pages served shows that.
+func readPage(ctx context.Context, client *http.Client, url string, buffer *bytes.Buffer) (lines int) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	buffer.Reset()
+	if _, err := io.Copy(buffer, response.Body); err != nil {
+		return 0
+	}
+	for page := buffer.Bytes(); len(page) > 0; {
+		end := bytes.IndexByte(page, '\n')
+		if end < 0 {
+			break
+		}
+		if bytes.HasPrefix(page, []byte(family)) {
+			lines++
+		}
+		page = page[end+1:]
+	}
+	return lines
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// scraping is the part that compares scrapers.
+type scraping struct {
+	dir        string // for files that go when the benchmark ends
+	prometheus string // the program
+	sizes      []int
+	peerLimit  int // targets up to which the peers run
+	interval   time.Duration
+	steady     time.Duration // how long is measured
+	profiles   string        // folder for CPU profiles; empty: none
+	log        io.Writer
+	client     *http.Client
+
+	empty map[string]int64 // resident memory of each system without targets
+}
+
+// system is one of those compared, and how targets answer it.
+type system struct {
+	name string
+	mode string
+}
+
+// The systems.
+const (
+	tachometer  = "Tachometer"
+	peer        = "Prometheus"
+	askingPeer  = "Prometheus, `params: name[]`"
+	bareReading = "net/http alone"
+)
+
+// result is one row of the report.
+type result struct {
+	system
+	usage
+	targets    int
+	scrapes    int64
+	due        float64
+	growth     float64 // bytes of memory a target, above that without targets
+	late       float64 // p99 of lateness, seconds; 0 unless the system tells
+	percentile bool
+}
+
+func (r *result) perScrape() time.Duration { return r.cpu / time.Duration(max(1, r.scrapes)) }
+func (r *result) servePerScrape() time.Duration {
+	return r.served / time.Duration(max(1, r.scrapes))
+}
+
+// run measures all systems at all sizes.
+func (s *scraping) run(ctx context.Context) ([]*result, error) {
+	s.empty = map[string]int64{}
+	var all []*result
+	for _, size := range s.sizes {
+		for _, one := range s.systems(size) {
+			r, err := s.measure(ctx, one, size)
+			if err != nil {
+				return nil, fmt.Errorf("measure %s with %d targets: %w", one.name, size, err)
+			}
+			fmt.Fprintf(s.log, "%5d targets, %s pages, %s: %v CPU a scrape, %.1f KB a target, late p99 %.1f ms, target %v, %d scrapes of %.0f, others %.2f\n",
+				size, one.mode, one.name, r.perScrape(), r.growth/1000, 1000*r.late, r.servePerScrape(), r.scrapes, r.due, r.foreign)
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+// systems are those that are measured at a size, peers side by side with what they are peers of. The targets' own cost is
+// looked at with the fewest targets: it is the same for each.
+func (s *scraping) systems(size int) []system {
+	if size > s.peerLimit {
+		return []system{{tachometer, wholePages}, {tachometer, namedPages}}
+	}
+	all := []system{
+		{peer, wholePages}, {tachometer, wholePages}, {bareReading, wholePages}, {tachometer, namedPages}, {askingPeer, namedPages},
+	}
+	if size == s.sizes[0] {
+		all = append(all, system{peer, livePages}, system{tachometer, livePages})
+	}
+	return all
+}
+
+func (s *scraping) measure(ctx context.Context, one system, size int) (*result, error) {
+	base, known := s.empty[one.name]
+	if !known {
+		none, err := s.observe(ctx, one, 0)
+		if err != nil {
+			return nil, err
+		}
+		base = none.resident
+		s.empty[one.name] = base
+	}
+	r, err := s.observe(ctx, one, size)
+	if err != nil {
+		return nil, err
+	}
+	r.growth = float64(r.resident-base) / float64(size)
+	return r, nil
+}
+
+// warmUp is for how many intervals a scraper runs before it is measured: every target was scraped at its own time, and
+// what a first scrape alone costs is over.
+const warmUp = 4
+
+// observe runs one system with so many targets.
+func (s *scraping) observe(ctx context.Context, one system, size int) (*result, error) {
+	dir, err := os.MkdirTemp(s.dir, "run-")
+	if err != nil {
+		return nil, err
+	}
+	pages, err := startRole(dir, false, rolePages, "-mode", one.mode)
+	if err != nil {
+		return nil, err
+	}
+	defer pages.end()
+	scraper, control, err := s.startSystem(ctx, one, size, dir, pages.line)
+	if err != nil {
+		return nil, err
+	}
+	defer scraper.end()
+	steady := s.steady
+	if size == 0 {
+		steady = s.interval
+	}
+	if err := pause(ctx, warmUp*s.interval); err != nil {
+		return nil, err
+	}
+	r := &result{system: one, targets: size}
+	return r, s.watch(ctx, r, steady, scraper, pages, control)
+}
+
+// watch fills in what is measured.
+func (s *scraping) watch(ctx context.Context, r *result, steady time.Duration, scraper, pages *process, control string) error {
+	before, err := s.look(ctx, r.name, pages.line, control)
+	if err != nil {
+		return err
+	}
+	m := meter{measured: scraper, serving: pages}
+	if r.usage, err = m.over(ctx, steady, nil); err != nil {
+		return err
+	}
+	after, err := s.look(ctx, r.name, pages.line, control)
+	if err != nil {
+		return err
+	}
+	r.scrapes = after.served - before.served
+	r.due = float64(r.targets) * r.elapsed.Seconds() / s.interval.Seconds()
+	r.late, r.percentile = after.lateness.since(before.lateness).quantile(0.99)
+	if s.profiles == "" || r.targets == 0 || r.name == bareReading {
+		return nil
+	}
+	return s.profile(ctx, control, filepath.Join(s.profiles, fmt.Sprintf("scrape-%.4s-%s-%d.pprof", r.name, r.mode, r.targets)))
+}
+
+// profile keeps a CPU profile, taken after the measurement, which it would disturb.
+func (s *scraping) profile(ctx context.Context, control, file string) error {
+	patient := &http.Client{Timeout: patience}
+	profile, err := fetch(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, profile, 0o600)
+}
+
+// sight is what can be read from outside at a moment.
+type sight struct {
+	served   int64
+	lateness histogram
+}
+
+func (s *scraping) look(ctx context.Context, name, pages, control string) (sight, error) {
+	var now sight
+	served, err := fetch(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
+	if err == nil {
+		now.served, err = strconv.ParseInt(string(served), 10, 64)
+	}
+	if err != nil || name != tachometer {
+		return now, err
+	}
+	metrics, err := fetch(ctx, s.client, "http://"+control+"/metrics")
+	if err != nil {
+		return now, err
+	}
+	now.lateness, err = histogramOf(metrics, "tachometer_scrape_lateness_seconds")
+	return now, err
+}
+
+// startSystem returns the process and the address where it tells about itself.
+func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, port string) (*process, string, error) {
+	roles := map[string]string{tachometer: roleTachometer, bareReading: roleBare}
+	if role := roles[one.name]; role != "" {
+		p, err := startRole(dir, true, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
+		if err != nil {
+			return nil, "", err
+		}
+		return p, "127.0.0.1:" + p.line, nil
+	}
+	config, err := s.configure(dir, port, size, one.name == askingPeer)
+	if err != nil {
+		return nil, "", err
+	}
+	control, err := freeAddress()
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := start(dir, true, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+control, "--log.level=warn")
+	if err != nil {
+		return nil, "", err
+	}
+	if err := p.awaitOK(ctx, s.client, "http://"+control+"/-/ready"); err != nil {
+		p.end()
+		return nil, "", err
+	}
+	return p, control, nil
+}
+
+// configure writes the configuration of a Prometheus that keeps the demanded family of the targets, and asks for it alone
+// if asking says so. JSON is YAML.
+func (s *scraping) configure(dir, port string, size int, asking bool) (string, error) {
+	type object map[string]any
+	addresses := make([]string, size)
+	for i := range addresses {
+		addresses[i] = address(i, port)
+	}
+	job := object{
+		"job_name":        "bench",
+		"file_sd_configs": []object{{"files": []string{filepath.Join(dir, "targets.json")}}},
+		"metric_relabel_configs": []object{
+			{"source_labels": []string{"__name__"}, "regex": family, "action": "keep"},
+		},
+	}
+	if asking {
+		job["params"] = object{"name[]": []string{family}}
+	}
+	file := filepath.Join(dir, "prometheus.yml")
+	err := writeJSON(file, object{
+		"global":         object{"scrape_interval": model.Duration(s.interval).String(), "scrape_timeout": model.Duration(s.interval).String()},
+		"scrape_configs": []object{job},
+	})
+	if err == nil {
+		err = writeJSON(filepath.Join(dir, "targets.json"), []object{{"targets": addresses}})
+	}
+	return file, err
+}
+
+func writeJSON(path string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+// histogramOf reads a histogram without labels from a page.
+func histogramOf(page []byte, name string) (histogram, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
+	if err != nil {
+		return nil, fmt.Errorf("read metrics: %w", err)
+	}
+	if families[name] == nil {
+		return nil, fmt.Errorf("read metrics: no %s", name)
+	}
+	h := histogram{}
+	for _, b := range families[name].GetMetric()[0].GetHistogram().GetBucket() {
+		h = append(h, bucket{b.GetUpperBound(), float64(b.GetCumulativeCount())})
+	}
+	return h, nil
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// report is the section on scraping.
+func (s *scraping) report(results []*result) string {
+	var w bytes.Buffer
+	service := newService()
+	service.work()
+	whole, named := service.page(""), service.page("name[]="+family)
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts scraping -report docs/benchmarks.md`"+`.
+
+Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
+in %.1f KB, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Pages are not compressed. Each scraper
+has one processor to itself and is measured for %v after %v, one after the other. *CPU* is user and kernel time of the scraper by
+scrape, and *× Prometheus* the same as a multiple of that of Prometheus with whole pages and as many targets; *memory* is its greatest
+resident set less that without targets (%s), by target; *late* is the 99th percentile of Tachometer's own
+`+"`tachometer_scrape_lateness_seconds`"+`; *scrapes* are those that were made, of those due; *others* is how many processors were busy with
+something else meanwhile, which is what these figures can be wrong by.
+
+| targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+`, s.interval, seriesOf(whole), kilo(len(whole)), family, seriesOf(named), kilo(len(named)), s.steady, warmUp*s.interval, s.emptyText(results))
+	for _, r := range results {
+		if r.mode != livePages {
+			s.row(&w, r, results)
+		}
+	}
+	s.reportTargets(&w, results)
+	return w.String()
+}
+
+func kilo(bytes int) float64 { return float64(bytes) / 1000 }
+
+// emptyText names the systems' memory without targets.
+func (s *scraping) emptyText(results []*result) string {
+	text, told := "", map[string]bool{}
+	for _, r := range results {
+		if told[r.name] {
+			continue
+		}
+		told[r.name] = true
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s %.1f MB", r.name, float64(s.empty[r.name])/1e6)
+	}
+	return text
+}
+
+// beside is the peer's result with as many targets.
+func beside(results []*result, r *result, mode string) *result {
+	for _, other := range results {
+		if other.name == peer && other.mode == mode && other.targets == r.targets {
+			return other
+		}
+	}
+	return nil
+}
+
+func (s *scraping) row(w io.Writer, r *result, results []*result) {
+	ratio, late := "", ""
+	if other := beside(results, r, wholePages); other != nil && other != r {
+		ratio = fmt.Sprintf("%.2f", r.perScrape().Seconds()/other.perScrape().Seconds())
+	}
+	if r.percentile {
+		late = fmt.Sprintf("%.1f", 1000*r.late)
+	}
+	fmt.Fprintf(w, "| %d | %s | %s | %.3f | %s | %.1f | %s | %d of %.0f | %.2f |\n", r.targets, r.mode, r.name,
+		1000*r.perScrape().Seconds(), ratio, r.growth/1000, late, r.scrapes, r.due, r.foreign)
+}
+
+// reportTargets is about what being scraped costs a target that gathers and renders each page.
+func (s *scraping) reportTargets(w io.Writer, results []*result) {
+	fmt.Fprint(w, `
+**What a scrape costs the target**: CPU of the targets' process by scrape, where each page is gathered and rendered by promhttp when it
+is asked for; Prometheus asks for a compressed page.
+
+| asked by | CPU, ms | × asked by Prometheus |
+| --- | --- | --- |
+`)
+	for _, r := range results {
+		if r.mode != livePages {
+			continue
+		}
+		ratio := ""
+		if other := beside(results, r, livePages); other != nil && other != r {
+			ratio = fmt.Sprintf("%.2f", r.servePerScrape().Seconds()/other.servePerScrape().Seconds())
+		}
+		fmt.Fprintf(w, "| %s | %.3f | %s |\n", r.name, 1000*r.servePerScrape().Seconds(), ratio)
+	}
+}
