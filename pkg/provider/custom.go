@@ -11,6 +11,7 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
+	"tachometer/pkg/apistatus"
 	"tachometer/pkg/discovery"
 	"tachometer/pkg/metric"
 	"tachometer/pkg/rule"
@@ -103,7 +104,7 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info m
 // remember notes the demand of a read, after it was answered: until then the first read can be told from a later one.
 // What does not exist is not remembered.
 func (p *Provider) remember(q question, err error) {
-	if err == nil || kindOf(err) != metric.KindNotFound {
+	if err == nil || apistatus.KindOf(err) != metric.KindNotFound {
 		p.Demands.Demand(q.demand)
 	}
 }

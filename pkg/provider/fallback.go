@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/metrics/pkg/apis/external_metrics"
 
+	"tachometer/pkg/apistatus"
 	"tachometer/pkg/metric"
 )
 
@@ -98,7 +99,7 @@ func (p *Provider) fallBack(ctx context.Context, q question, list *external_metr
 		}
 		return list, nil
 	}
-	if kind := kindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
+	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
 		return nil, err
 	}
 	since, serve, began := p.fallbacks.without(key, q.rule.Fallback.After, q.now)

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"tachometer/pkg/apistatus"
 	"tachometer/pkg/metric"
 )
 
@@ -81,7 +82,7 @@ func outcome(err error) string {
 	if err == nil {
 		return "ok"
 	}
-	switch kindOf(err) {
+	switch apistatus.KindOf(err) {
 	case metric.KindNotFound:
 		return "not_found"
 	case metric.KindUnavailable:

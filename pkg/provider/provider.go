@@ -1,5 +1,5 @@
-// Package provider answers the custom and external metrics APIs from rules, and is the one place where an error
-// becomes an API status and where a number that cannot be trusted is kept from the autoscaler.
+// Package provider answers the custom and external metrics APIs from rules, and is the one place where a number that
+// cannot be trusted is kept from the autoscaler.
 package provider
 
 import (

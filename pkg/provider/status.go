@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/klog/v2"
 
+	"tachometer/pkg/apistatus"
 	"tachometer/pkg/metric"
 )
 
@@ -33,54 +31,14 @@ func missing(what string, omissions []metric.Omission) error {
 	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: what, omissions: omissions}}
 }
 
-// kindOf is metric.KindOf, but for a request that ended before its answer: that is no fault of the program.
-func kindOf(err error) metric.Kind {
-	var e *metric.Error
-	if !errors.As(err, &e) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		return metric.KindUnavailable
-	}
-	return metric.KindOf(err)
-}
-
-// status is err as the API says it. The text of a metric.Error is meant for people and becomes the message, which
-// `kubectl describe hpa` shows; any other error is logged here and its text kept from the reader, who may have no
-// right to what it tells. There is never a retry-after: clients of the library would wait and ask again within
-// the autoscaler's own few workers, which delays every other autoscaler.
+// status is err as the API says it.
 func status(ctx context.Context, s subject, err error) error {
 	if err == nil {
 		return nil
 	}
-	code, reason := http.StatusInternalServerError, metav1.StatusReasonInternalError
-	switch kindOf(err) {
-	case metric.KindNotFound:
-		code, reason = http.StatusNotFound, metav1.StatusReasonNotFound
-	case metric.KindUnavailable:
-		code, reason = http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
-	case metric.KindInvalid:
-		code, reason = http.StatusBadRequest, metav1.StatusReasonBadRequest
-	}
-	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status:  metav1.StatusFailure,
-		Code:    int32(code),
-		Reason:  reason,
-		Message: message(ctx, s, err),
-		Details: &metav1.StatusDetails{
-			Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: causes(err),
-		},
-	}}
-}
-
-func message(ctx context.Context, s subject, err error) string {
-	var e *metric.Error
-	switch {
-	case errors.As(err, &e):
-		return err.Error()
-	case kindOf(err) == metric.KindUnavailable:
-		return fmt.Sprintf("metric %q: the request ended before the answer was ready", s.metric)
-	}
-	klog.FromContext(ctx).Error(err, "Answer metric", "metric", s.metric, "resource", s.resource.String(),
-		"namespace", s.namespace, "name", s.name)
-	return fmt.Sprintf("metric %q: internal error; the adapter's log has the cause", s.metric)
+	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: causes(err)}
+	return apistatus.Answer(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
+		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
 }
 
 // causes are the reasons behind a missingError, one for each.

@@ -68,7 +68,7 @@ const far = 1 << 30
 // nearest is the name nearest to the given one that the rule serves, and how far away it is.
 func (c *compiled) nearest(name string) (string, int) {
 	if c.rule != nil {
-		return c.rule.Metric, distance(name, c.rule.Metric)
+		return c.rule.Metric, Distance(name, c.rule.Metric)
 	}
 	return c.pattern.nearest(c.spec.Match, name)
 }
@@ -94,7 +94,7 @@ func (p *pattern) nearest(expr, name string) (best string, bestDistance int) {
 	for _, end := range ends {
 		for n := max(0, len(end)-slack); n <= min(len(name), len(end)+slack); n++ {
 			candidate := name[:len(name)-n] + end
-			d := distance(name, candidate)
+			d := Distance(name, candidate)
 			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.serves(candidate) {
 				best, bestDistance = candidate, d
 			}
@@ -163,8 +163,9 @@ func join(heads, ends []string) []string {
 	return all
 }
 
-// distance is Levenshtein's: the characters to insert, delete or replace.
-func distance(a, b string) int {
+// Distance is Levenshtein's, of bytes: how many to insert, delete or replace to make b of a. It takes time proportional
+// to both lengths.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

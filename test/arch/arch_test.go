@@ -66,6 +66,8 @@ var rules = []rule{
 		"answers are decided over interfaces, so that every backend is judged alike"},
 	{[]string{"pkg/apiserver"}, []string{"tachometer/pkg/scrape", "tachometer/pkg/store", "tachometer/pkg/query", "tachometer/pkg/discovery"}, true,
 		"the server serves a provider and knows nothing of where numbers come from"},
+	{[]string{"pkg/apistatus"}, []string{"tachometer/pkg/provider", "tachometer/pkg/resource", "tachometer/pkg/apiserver"}, true,
+		"every API of the adapter says errors in the same way"},
 	{[]string{"pkg/certificate"}, []string{"tachometer/"}, true,
 		"certificates have nothing to do with metrics"},
 	{[]string{"pkg/sample", "cmd/sample"}, append([]string{"tachometer/pkg/config", "tachometer/pkg/provider", "k8s.io/"}, kubernetes...), true,
