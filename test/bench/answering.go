@@ -16,6 +16,7 @@ import (
 
 // answering is the part that measures reads of the adapter: the program, beside a kube-apiserver that has just what it needs.
 type answering struct {
+	cpus     processors
 	dir      string
 	program  string // the adapter
 	groups   int
@@ -25,6 +26,7 @@ type answering struct {
 
 	kube    *kubeAPIServer
 	adapter *process
+	pages   *process
 	base    string
 	trust   *tls.Config
 
@@ -81,17 +83,16 @@ func (a *answering) question(name string) question {
 }
 
 // run starts everything, measures and ends everything.
-func (a *answering) run(ctx context.Context) ([]*answer, error) {
-	pages, err := startRole(a.dir, false, rolePages, "-mode", namedPages)
-	if err != nil {
+func (a *answering) run(ctx context.Context) (_ []*answer, err error) {
+	if a.pages, err = startRole(&a.cpus.others, a.dir, rolePages, "-mode", namedPages); err != nil {
 		return nil, err
 	}
-	defer pages.end()
+	defer a.pages.end()
 	proxy, err := newFrontProxy(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	a.kube = newKubeAPIServer(a.groups, pages.line, proxy)
+	a.kube = newKubeAPIServer(a.groups, a.pages.line, proxy)
 	defer a.kube.end()
 	if err := a.startAdapter(ctx, proxy); err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func (a *answering) run(ctx context.Context) ([]*answer, error) {
 		log, _ := os.ReadFile(a.adapter.log.Name())
 		return nil, fmt.Errorf("wait for values: %w; log of the adapter: %s", err, log[max(0, len(log)-2000):])
 	}
-	m := meter{measured: a.adapter}
+	m := meter{measured: a.adapter, serving: a.pages}
 	if a.idle, err = m.over(ctx, a.steady, nil); err != nil {
 		return nil, err
 	}
@@ -119,8 +120,9 @@ func (a *answering) measureAll(ctx context.Context) ([]*answer, error) {
 		if err := a.measure(ctx, &one); err != nil {
 			return nil, fmt.Errorf("measure reads of %s: %w", one.name, err)
 		}
-		fmt.Fprintf(a.log, "%s, %s, %d reads/s: %.0f a second, p50 %v, p99 %v, CPU %v a read, %d reviews and %d others at kube-apiserver, others %.2f\n",
-			one.name, one.protocol, one.rate, one.perSecond(), one.quantile(0.5), one.quantile(0.99), one.perRead(a.idle), one.reviews, one.others, one.foreign)
+		fmt.Fprintf(a.log, "%s, %s, %d reads/s: %.0f a second, p50 %v, p99 %v, CPU %v a read, %d reviews and %d others at kube-apiserver, others %.2f, adapter %.2f, reader %.2f processors\n",
+			one.name, one.protocol, one.rate, one.perSecond(), one.quantile(0.5), one.quantile(0.99), one.perRead(a.idle), one.reviews, one.others, one.foreign,
+			one.cpu.Seconds()/one.elapsed.Seconds(), one.own.Seconds()/one.elapsed.Seconds())
 		all = append(all, &one)
 	}
 	return all, nil
@@ -134,7 +136,7 @@ func (a *answering) measure(ctx context.Context, one *answer) error {
 		return err
 	}
 	reviews, others := a.kube.requests()
-	m := meter{measured: a.adapter}
+	m := meter{measured: a.adapter, serving: a.pages}
 	var err error
 	one.usage, err = m.over(ctx, a.steady, func(ctx context.Context) (err error) {
 		one.latencies, err = r.read(ctx, q, one.rate, a.steady)
@@ -183,7 +185,7 @@ func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
 	}
 	_, port, _ := strings.Cut(listen, ":")
 	certificates := filepath.Join(a.dir, "certificates")
-	a.adapter, err = start(a.dir, true, a.program, "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+	a.adapter, err = start(&a.cpus.measured, a.dir, a.program, "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
 		"--cert-dir", certificates, "--shutdown-delay-duration", "0s")
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 const groups = 50
 
 func (s *settings) answering(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
-	a := &answering{dir: dir, program: s.adapter, groups: groups, steady: s.steady / 2, profiles: s.profiles, log: out}
+	a := &answering{cpus: s.cpus, dir: dir, program: s.adapter, groups: groups, steady: s.steady / 2, profiles: s.profiles, log: out}
 	head := machine(time.Now(), load)
 	answers, err := a.run(ctx)
 	if err != nil {
@@ -23,7 +23,7 @@ func (s *settings) answering(ctx context.Context, dir string, load float64, out 
 
 func (a *answering) report(answers []*answer) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts answering -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts answering -steady %v -report docs/benchmarks.md`"+`.
 
 The adapter, as it is built and with its defaults, beside a kube-apiserver that knows %d pods in groups of %d, an autoscaler on each
 group, and allows everything. It has one processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the
@@ -36,7 +36,7 @@ access reviews, and others. *Others* is how many processors were busy with somet
 
 | read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms | × nothing found | kube-apiserver | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
+`, 2*a.steady, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
 	for _, one := range answers {
 		a.row(&w, one, answers)
 	}

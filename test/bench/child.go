@@ -27,15 +27,15 @@ type process struct {
 	line string // the first that it printed; empty for foreign programs
 }
 
-// start runs a program, on the processor of what is measured or on the others, with its log in dir.
-func start(dir string, measured bool, program string, args ...string) (*process, error) {
+// start runs a program on some processors, with its log in dir.
+func start(on *cpuSet, dir, program string, args ...string) (*process, error) {
 	log, err := os.CreateTemp(dir, filepath.Base(program)+"-*.log")
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{}), log: log}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
-	if err := p.launch(measured); err != nil {
+	if err := p.launch(on); err != nil {
 		return nil, err
 	}
 	go p.wait()
@@ -43,7 +43,7 @@ func start(dir string, measured bool, program string, args ...string) (*process,
 }
 
 // startRole runs this program in another role, and waits for the line that says where it listens.
-func startRole(dir string, measured bool, role string, args ...string) (*process, error) {
+func startRole(on *cpuSet, dir, role string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func startRole(dir string, measured bool, role string, args ...string) (*process
 	if err != nil {
 		return nil, err
 	}
-	if err := p.launch(measured); err != nil {
+	if err := p.launch(on); err != nil {
 		return nil, err
 	}
 	if p.line, err = bufio.NewReader(out).ReadString('\n'); err != nil {
@@ -65,16 +65,8 @@ func startRole(dir string, measured bool, role string, args ...string) (*process
 	return p, nil
 }
 
-func (p *process) launch(measured bool) error {
-	alone, others, err := split()
-	if err != nil {
-		return err
-	}
-	cpus := &others
-	if measured {
-		cpus = &alone
-	}
-	if err := launch(p.cmd, cpus); err != nil {
+func (p *process) launch(on *cpuSet) error {
+	if err := launch(p.cmd, on); err != nil {
 		return fmt.Errorf("start %s: %w", filepath.Base(p.cmd.Path), err)
 	}
 	return nil

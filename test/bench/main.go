@@ -32,6 +32,7 @@ func main() {
 type settings struct {
 	role string
 	task task
+	cpus processors
 
 	parts      string
 	sizes      string
@@ -108,7 +109,10 @@ func (s *settings) prepare(ctx context.Context, dir string) (err error) {
 			return fmt.Errorf("build the adapter: %w: %s", err, out)
 		}
 	}
-	return stepAside()
+	if s.cpus, err = divide(); err != nil {
+		return err
+	}
+	return s.cpus.stepAside()
 }
 
 // measure runs the parts asked for, each when the machine is quiet.
@@ -147,7 +151,7 @@ func (s *settings) scraping(ctx context.Context, dir string, load float64, out i
 		return "", err
 	}
 	part := &scraping{
-		dir: dir, prometheus: s.prometheus, peerLimit: s.peerLimit, interval: s.interval, steady: s.steady,
+		cpus: s.cpus, dir: dir, prometheus: s.prometheus, peerLimit: s.peerLimit, interval: s.interval, steady: s.steady,
 		profiles: s.profiles, log: out, client: newClient(),
 	}
 	for _, size := range strings.Split(s.sizes, ",") {

@@ -20,6 +20,7 @@ type usage struct {
 	elapsed  time.Duration
 	cpu      time.Duration // of the measured process
 	served   time.Duration // CPU of the process that serves it
+	own      time.Duration // CPU of this process
 	resident int64         // the most that was seen, bytes
 	foreign  float64       // processors that were busy with something else, on average
 }
@@ -82,9 +83,9 @@ func (m *meter) start() (err error) {
 func (m *meter) stop(resident int64) (usage, error) {
 	cpu, served, own, machine, err := m.clocks()
 	u := usage{
-		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, resident: resident,
+		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, own: own - m.own, resident: resident,
 	}
-	foreign := machine - m.machine - u.cpu - u.served - (own - m.own)
+	foreign := machine - m.machine - u.cpu - u.served - u.own
 	u.foreign = max(0, foreign.Seconds()/u.elapsed.Seconds())
 	return u, err
 }

@@ -14,31 +14,30 @@ import (
 
 type cpuSet = unix.CPUSet
 
-// split divides the processors of this machine: the last is for what is measured, the others for what serves and asks it.
-// A machine with one gives it to both.
-func split() (measured, others cpuSet, err error) {
-	if err := unix.SchedGetaffinity(0, &others); err != nil {
-		return measured, others, fmt.Errorf("list processors: %w", err)
+// processors are this machine's, divided: the last is for what is measured, the others for what serves and asks it. A machine
+// with one gives it to both.
+type processors struct{ measured, others cpuSet }
+
+// divide must be asked before stepAside.
+func divide() (p processors, err error) {
+	if err := unix.SchedGetaffinity(0, &p.others); err != nil {
+		return p, fmt.Errorf("list processors: %w", err)
 	}
 	last := -1
-	for cpu := range len(others) * 64 {
-		if others.IsSet(cpu) {
+	for cpu := range len(p.others) * 64 {
+		if p.others.IsSet(cpu) {
 			last = cpu
 		}
 	}
-	measured.Set(last)
-	if others.Count() > 1 {
-		others.Clear(last)
+	p.measured.Set(last)
+	if p.others.Count() > 1 {
+		p.others.Clear(last)
 	}
-	return measured, others, nil
+	return p, nil
 }
 
 // stepAside keeps this process off the processor of what is measured, for good.
-func stepAside() error {
-	_, others, err := split()
-	if err != nil {
-		return err
-	}
+func (p *processors) stepAside() error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return fmt.Errorf("list threads: %w", err)
@@ -46,13 +45,13 @@ func stepAside() error {
 	for _, thread := range threads {
 		id, err := strconv.Atoi(thread.Name())
 		if err == nil {
-			err = unix.SchedSetaffinity(id, &others) // threads made later inherit it
+			err = unix.SchedSetaffinity(id, &p.others) // threads made later inherit it
 		}
 		if err != nil {
 			return fmt.Errorf("pin thread %s: %w", thread.Name(), err)
 		}
 	}
-	runtime.GOMAXPROCS(others.Count())
+	runtime.GOMAXPROCS(p.others.Count())
 	return nil
 }
 

@@ -14,8 +14,10 @@ var errNotLinux = errors.New("the benchmarks measure with Linux's /proc")
 
 type cpuSet struct{}
 
-func split() (measured, others cpuSet, err error) { return cpuSet{}, cpuSet{}, errNotLinux }
-func stepAside() error                            { return errNotLinux }
-func launch(*exec.Cmd, *cpuSet) error             { return errNotLinux }
-func cpuTime(int) (time.Duration, error)          { return 0, errNotLinux }
-func kernel() string                              { return "unknown" }
+type processors struct{ measured, others cpuSet }
+
+func divide() (processors, error)        { return processors{}, errNotLinux }
+func (*processors) stepAside() error     { return errNotLinux }
+func launch(*exec.Cmd, *cpuSet) error    { return errNotLinux }
+func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }
+func kernel() string                     { return "unknown" }

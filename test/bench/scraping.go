@@ -18,6 +18,7 @@ import (
 
 // scraping is the part that compares scrapers.
 type scraping struct {
+	cpus       processors
 	dir        string // for files that go when the benchmark ends
 	prometheus string // the program
 	sizes      []int
@@ -113,9 +114,15 @@ func (s *scraping) measure(ctx context.Context, one system, size int) (*result, 
 	return r, nil
 }
 
-// warmUp is for how many intervals a scraper runs before it is measured: every target was scraped at its own time, and
-// what a first scrape alone costs is over.
-const warmUp = 4
+// warmUp is for how many intervals a scraper runs before it is measured: what a first scrape alone costs is over, and each
+// target is scraped at its own place in the interval. Tachometer scrapes new targets at once, and moves them there by a
+// 32nd of an interval each time.
+func (o system) warmUp(targets int) int {
+	if o.name == tachometer && o.mode != livePages && targets > 0 {
+		return 17
+	}
+	return 4
+}
 
 // observe runs one system with so many targets.
 func (s *scraping) observe(ctx context.Context, one system, size int) (*result, error) {
@@ -123,7 +130,7 @@ func (s *scraping) observe(ctx context.Context, one system, size int) (*result, 
 	if err != nil {
 		return nil, err
 	}
-	pages, err := startRole(dir, false, rolePages, "-mode", one.mode)
+	pages, err := startRole(&s.cpus.others, dir, rolePages, "-mode", one.mode)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +144,7 @@ func (s *scraping) observe(ctx context.Context, one system, size int) (*result, 
 	if size == 0 {
 		steady = s.interval
 	}
-	if err := pause(ctx, warmUp*s.interval); err != nil {
+	if err := pause(ctx, time.Duration(one.warmUp(size))*s.interval); err != nil {
 		return nil, err
 	}
 	r := &result{system: one, targets: size}
@@ -204,7 +211,7 @@ func (s *scraping) look(ctx context.Context, name, pages, control string) (sight
 func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, port string) (*process, string, error) {
 	roles := map[string]string{tachometer: roleTachometer, bareReading: roleBare}
 	if role := roles[one.name]; role != "" {
-		p, err := startRole(dir, true, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
+		p, err := startRole(&s.cpus.measured, dir, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
 		if err != nil {
 			return nil, "", err
 		}
@@ -218,7 +225,7 @@ func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, p
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := start(dir, true, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	p, err := start(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+control, "--log.level=warn")
 	if err != nil {
 		return nil, "", err

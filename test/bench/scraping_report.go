@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 )
 
 // report is the section on scraping.
@@ -12,11 +14,12 @@ func (s *scraping) report(results []*result) string {
 	service := newService()
 	service.work()
 	whole, named := service.page(""), service.page("name[]="+family)
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts scraping -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts scraping -sizes %s -steady %v -report docs/benchmarks.md`"+`.
 
 Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
 in %.1f KB, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Pages are not compressed. Each scraper
-has one processor to itself and is measured for %v after %v, one after the other. *CPU* is user and kernel time of the scraper by
+has one processor to itself and is measured for %v, one after the other, when it has settled (the peers: %v; Tachometer, which scrapes new
+targets at once and then spreads them: %v). *CPU* is user and kernel time of the scraper by
 scrape, and *× Prometheus* the same as a multiple of that of Prometheus with whole pages and as many targets; *memory* is its greatest
 resident set less that without targets (%s), by target; *late* is the 99th percentile of Tachometer's own
 `+"`tachometer_scrape_lateness_seconds`"+`; *scrapes* are those that were made, of those due; *others* is how many processors were busy with
@@ -24,7 +27,8 @@ something else meanwhile, which is what these figures can be wrong by.
 
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, s.interval, seriesOf(whole), kilo(len(whole)), family, seriesOf(named), kilo(len(named)), s.steady, warmUp*s.interval, s.emptyText(results))
+`, sizesText(s.sizes), s.steady, s.interval, seriesOf(whole), kilo(len(whole)), family, seriesOf(named), kilo(len(named)), s.steady,
+		s.settled(peer), s.settled(tachometer), s.emptyText(results))
 	for _, r := range results {
 		if r.mode != livePages {
 			s.row(&w, r, results)
@@ -32,6 +36,14 @@ something else meanwhile, which is what these figures can be wrong by.
 	}
 	s.reportTargets(&w, results)
 	return w.String()
+}
+
+func sizesText(sizes []int) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(sizes), "[]"), " ", ",")
+}
+
+func (s *scraping) settled(name string) time.Duration {
+	return time.Duration(system{name: name}.warmUp(1)) * s.interval
 }
 
 func kilo(bytes int) float64 { return float64(bytes) / 1000 }
