@@ -14,40 +14,37 @@ import (
 // Each connection keeps its share of the rate, and none answers for another.
 func TestRead(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	from := map[string]int{} // guarded by mu: a handler may outlive the reader that hung up on it
-	seen := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		n := len(from)
-		clear(from)
-		return n
-	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		from[r.RemoteAddr]++
-		mu.Unlock()
-		_, _ = w.Write([]byte(`{"describedObject"}`))
-	}))
-	server.EnableHTTP2 = true
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a reader that saw a fault hangs up on the others
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	trust := server.Client().Transport.(*http.Transport).TLSClientConfig
 	for _, protocol := range []string{http1, http2} {
-		seen()
-		r := newReader(server.URL, &tls.Config{RootCAs: trust.RootCAs}, protocol)
-		q := question{path: func(int) string { return "/" }, status: http.StatusOK, values: 1}
-		answers, err := r.read(t.Context(), q, 500, 100*time.Millisecond)
-		r.close()
-		if n := seen(); err != nil || len(answers) == 0 || len(answers) > 50 || n != connections {
-			t.Errorf("%s: %d answers over %d connections, %v; want up to 50 over %d", protocol, len(answers), n, err, connections)
-		}
-		q.values = 2
-		if _, err := r.read(t.Context(), q, 0, time.Second); err == nil {
-			t.Errorf("%s: an answer with too few values is taken", protocol)
-		}
-		r.close()
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			from := map[string]int{} // guarded by mu
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				from[r.RemoteAddr]++
+				mu.Unlock()
+				_, _ = w.Write([]byte(`{"describedObject"}`))
+			}))
+			server.EnableHTTP2 = true
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // a reader that saw a fault hangs up on the others
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			trust := server.Client().Transport.(*http.Transport).TLSClientConfig
+			r := newReader(server.URL, &tls.Config{RootCAs: trust.RootCAs}, protocol)
+			defer r.close()
+			q := question{path: func(int) string { return "/" }, status: http.StatusOK, values: 1}
+			answers, err := r.read(t.Context(), q, 500, 100*time.Millisecond)
+			mu.Lock()
+			over := len(from)
+			mu.Unlock()
+			if err != nil || len(answers) == 0 || len(answers) > 50 || over != connections {
+				t.Errorf("%d answers over %d connections, %v; want up to 50 over %d", len(answers), over, err, connections)
+			}
+			q.values = 2
+			if _, err := r.read(t.Context(), q, 0, time.Second); err == nil {
+				t.Error("an answer with too few values is taken")
+			}
+		})
 	}
 }
 
