@@ -7,16 +7,24 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
+
+	"tachometer/pkg/strict"
 )
 
 // The apiVersion and kind of the native format.
 const (
-	APIVersion = "tachometer/v1alpha1"
+	APIVersion = strict.APIVersion
 	Kind       = "AdapterConfig"
 )
 
 // ScrapeBackend is the name of the embedded backend, which scrapes by itself. No entry of backends may take it.
 const ScrapeBackend = "scrape"
+
+// Fault and Faults are what is wrong with a configuration.
+type (
+	Fault  = strict.Fault
+	Faults = strict.Faults
+)
 
 // Config is one whole configuration. Load and Default return it complete: every field that the file leaves
 // out has its default. It is not changed after that, so it may be read concurrently.
@@ -176,7 +184,7 @@ func (w Window) String() string {
 	if w.Auto {
 		return "auto"
 	}
-	return formatDuration(w.Duration)
+	return strict.FormatDuration(w.Duration)
 }
 
 // Aggregate is how an object's value follows from those of the pods that it selects.
@@ -192,13 +200,7 @@ const (
 // Line is the line of the file on which the value at path, such as rules[2].query, stands. For a value that
 // the file leaves out it is the line of the nearest enclosing one; for a configuration without file it is 0.
 func (c *Config) Line(path string) int {
-	for path != "" {
-		if n, ok := c.lines[path]; ok {
-			return n
-		}
-		path = parentPath(path)
-	}
-	return c.lines[""]
+	return strict.NearestLine(c.lines, path)
 }
 
 // RulePath is the path of rule i in messages.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tachometer/pkg/strict"
 )
 
 const document = "../../docs/configuration.md"
@@ -78,13 +80,13 @@ func TestDocumentedDefaults(t *testing.T) {
 	c.complete()
 	s, r := c.Scrape, c.Rules[0]
 	for heading, defaults := range map[string]map[string]string{
-		"The file": {"maxAge": formatDuration(c.MaxAge), "maxWindow": formatDuration(c.MaxWindow)},
+		"The file": {"maxAge": strict.FormatDuration(c.MaxAge), "maxWindow": strict.FormatDuration(c.MaxWindow)},
 		"scrape": {
-			"interval": formatDuration(s.Interval), "timeout": formatDuration(maxTimeout), "maxPageBytes": formatBytes(s.MaxPageBytes),
+			"interval": strict.FormatDuration(s.Interval), "timeout": strict.FormatDuration(maxTimeout), "maxPageBytes": strict.FormatBytes(s.MaxPageBytes),
 			"maxSamples": strconv.Itoa(s.MaxSamples), "maxLabels": strconv.Itoa(s.MaxLabels), "maxSeries": strconv.Itoa(s.MaxSeries),
 			"maxConcurrent": strconv.Itoa(s.MaxConcurrent),
 		},
-		"backends": {"refresh": formatDuration(c.Backends[0].Refresh)},
+		"backends": {"refresh": strict.FormatDuration(c.Backends[0].Refresh)},
 		"rules": {
 			"resource": r.Resource, "external": fmt.Sprint(r.External), "window": r.Window.String(), "backend": r.Backend,
 			"aggregate": string(r.Aggregate), "allowNegative": fmt.Sprint(r.AllowNegative), "onMissing": "error",

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	promconfig "github.com/prometheus/common/config"
+
+	"tachometer/pkg/strict"
 )
 
 func read(t testing.TB, path string) []byte {
@@ -61,7 +63,7 @@ func TestLoadBad(t *testing.T) {
 
 func TestLoadTooLarge(t *testing.T) {
 	t.Parallel()
-	_, err := Load(make([]byte, maxBytes+1))
+	_, err := Load(make([]byte, strict.MaxBytes+1))
 	want := "the file has 1048577 bytes; more than 1048576 are refused"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)

@@ -2,11 +2,12 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"tachometer/pkg/strict"
 )
 
 // validator checks what no single value shows. It says nothing about values that were at fault already.
@@ -15,32 +16,19 @@ type validator struct {
 	c *Config
 }
 
-// wrong reports a fault at a path, unless there is one already.
-func (v *validator) wrong(path, format string, args ...any) {
-	if !v.failed[path] {
-		v.fault(path, v.c.Line(path), format, args...)
-	}
-}
-
-// given tells whether the file has the key.
-func (v *validator) given(path string) bool {
-	_, ok := v.lines[path]
-	return ok
-}
-
 func (v *validator) config() {
 	s := v.c.Scrape
 	if s.Timeout > s.Interval {
-		v.wrong("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
-			formatDuration(s.Timeout), formatDuration(s.Interval))
+		v.Wrong("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
+			strict.FormatDuration(s.Timeout), strict.FormatDuration(s.Interval))
 	}
 	if v.c.MaxAge < s.Interval {
-		v.wrong("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
-			formatDuration(v.c.MaxAge), formatDuration(s.Interval))
+		v.Wrong("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+			strict.FormatDuration(v.c.MaxAge), strict.FormatDuration(s.Interval))
 	}
 	if least := leastChoice * s.Interval; v.c.MaxWindow < least {
-		v.wrong("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
-			formatDuration(v.c.MaxWindow), leastChoice, formatDuration(least))
+		v.Wrong("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
+			strict.FormatDuration(v.c.MaxWindow), leastChoice, strict.FormatDuration(least))
 	}
 	for i := range v.c.Backends {
 		v.backend(i)
@@ -66,13 +54,13 @@ func (v *validator) backend(i int) {
 	case b.Name == "":
 		v.required(path+".name", "")
 	case b.Name == ScrapeBackend:
-		v.wrong(path+".name", "%s is the embedded backend's name", ScrapeBackend)
+		v.Wrong(path+".name", "%s is the embedded backend's name", ScrapeBackend)
 	case !backendName.MatchString(b.Name):
-		v.wrong(path+".name", "%q: use lower-case letters, digits and -, at most 63", shorten(b.Name))
+		v.Wrong(path+".name", "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(b.Name))
 	}
 	for j, other := range v.c.Backends[:i] {
 		if b.Name != "" && other.Name == b.Name {
-			v.wrong(path+".name", "%s is already the name of backends[%d]", b.Name, j)
+			v.Wrong(path+".name", "%s is already the name of backends[%d]", b.Name, j)
 			break
 		}
 	}
@@ -85,31 +73,31 @@ func (v *validator) backend(i int) {
 		v.address(fmt.Sprintf("%s.failover[%d]", path, j), address)
 	}
 	if b.MaxAge < b.Refresh {
-		v.wrong(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
-			formatDuration(b.MaxAge), formatDuration(b.Refresh))
+		v.Wrong(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
+			strict.FormatDuration(b.MaxAge), strict.FormatDuration(b.Refresh))
 	}
 }
 
 func (v *validator) address(path, address string) {
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		v.wrong(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+		v.Wrong(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	case u.User != nil:
-		v.wrong(path, "must not hold credentials, since it is shown in logs: they belong to http.basic_auth")
+		v.Wrong(path, "must not hold credentials, since it is shown in logs: they belong to http.basic_auth")
 	case u.Fragment != "":
-		v.wrong(path, "must not have a fragment (#)")
+		v.Wrong(path, "must not have a fragment (#)")
 	}
 }
 
 func (v *validator) required(path, hint string) {
-	if !v.failed[path] && !v.failed[parentPath(path)] {
-		v.wrong(path, "required%s", hint)
+	if !v.Failed(path) && !v.Failed(strict.ParentPath(path)) {
+		v.Wrong(path, "required%s", hint)
 	}
 }
 
 func (v *validator) rule(i int) {
 	r, path := &v.c.Rules[i], RulePath(i)
-	if v.failed[path] {
+	if v.Failed(path) {
 		return // not even a mapping
 	}
 	v.name(r, path)
@@ -120,7 +108,7 @@ func (v *validator) rule(i int) {
 	switch r.Aggregate {
 	case AggregateSum, AggregateAvg, AggregateMax:
 	default:
-		v.wrong(path+".aggregate", "must be sum, avg or max, not %q", shorten(string(r.Aggregate)))
+		v.Wrong(path+".aggregate", "must be sum, avg or max, not %q", strict.Shorten(string(r.Aggregate)))
 	}
 	v.missing(r, path)
 	v.ruleBackend(r, path)
@@ -129,7 +117,7 @@ func (v *validator) rule(i int) {
 // missing checks what stands for a value that there is not.
 func (v *validator) missing(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
-		v.wrong(path+".onMissing", "a negative value needs allowNegative: true")
+		v.Wrong(path+".onMissing", "a negative value needs allowNegative: true")
 	}
 	if r.Fallback == nil {
 		return
@@ -137,11 +125,11 @@ func (v *validator) missing(r *Rule, path string) {
 	at := path + ".fallback"
 	switch {
 	case !r.External:
-		v.wrong(at, "needs external: true; without a value for its pods the HPA keeps the replicas that there are")
+		v.Wrong(at, "needs external: true; without a value for its pods the HPA keeps the replicas that there are")
 	case r.OnMissing != nil:
-		v.wrong(at, "onMissing answers at once; leave one of them out")
+		v.Wrong(at, "onMissing answers at once; leave one of them out")
 	case r.Fallback.Value < 0 && !r.AllowNegative:
-		v.wrong(at+".value", "a negative value needs allowNegative: true")
+		v.Wrong(at+".value", "a negative value needs allowNegative: true")
 	}
 }
 
@@ -153,20 +141,20 @@ const maxMetricName = 253
 
 func (v *validator) name(r *Rule, path string) {
 	switch {
-	case v.failed[path+".metric"] || v.failed[path+".match"]:
+	case v.Failed(path+".metric") || v.Failed(path+".match"):
 	case r.Metric == "" && r.Match == "":
 		v.required(path+".metric", ": the name that an HPA asks for (or match, a pattern of names)")
 	case r.Metric != "" && r.Match != "":
-		v.wrong(path+".match", "a rule has either metric or match")
+		v.Wrong(path+".match", "a rule has either metric or match")
 	case r.Match != "":
 	case !metricName.MatchString(r.Metric):
-		v.wrong(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
-			shorten(r.Metric))
+		v.Wrong(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
+			strict.Shorten(r.Metric))
 	case len(r.Metric) > maxMetricName:
-		v.wrong(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricName)
+		v.Wrong(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricName)
 	}
 	if r.Except != "" && r.Match == "" {
-		v.wrong(path+".except", "needs match: it excludes names from it")
+		v.Wrong(path+".except", "needs match: it excludes names from it")
 	}
 }
 
@@ -175,10 +163,10 @@ func (v *validator) ruleBackend(r *Rule, path string) {
 	case r.Backend == ScrapeBackend:
 		v.embedded(r, path)
 	case remote == nil:
-		v.wrong(path+".backend", "no backend is named %q; there are: %s", shorten(r.Backend), strings.Join(v.backendNames(), ", "))
-	case v.given(path+".maxAge") && r.MaxAge < remote.Refresh:
-		v.wrong(path+".maxAge", "%s is shorter than the backend's refresh %s: values would come and go",
-			formatDuration(r.MaxAge), formatDuration(remote.Refresh))
+		v.Wrong(path+".backend", "no backend is named %q; there are: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
+	case v.Given(path+".maxAge") && r.MaxAge < remote.Refresh:
+		v.Wrong(path+".maxAge", "%s is shorter than the backend's refresh %s: values would come and go",
+			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
 	}
 }
 
@@ -195,21 +183,21 @@ func (v *validator) backendNames() []string {
 // embedded checks what the embedded backend cannot do.
 func (v *validator) embedded(r *Rule, path string) {
 	interval := v.c.Scrape.Interval
-	if v.given(path + ".labels") {
-		v.wrong(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
+	if v.Given(path + ".labels") {
+		v.Wrong(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
 	}
-	if v.given(path+".maxAge") && r.MaxAge < interval {
-		v.wrong(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
-			formatDuration(r.MaxAge), formatDuration(interval))
+	if v.Given(path+".maxAge") && r.MaxAge < interval {
+		v.Wrong(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+			strict.FormatDuration(r.MaxAge), strict.FormatDuration(interval))
 	}
 	if r.Window.Auto {
 		return
 	}
 	if w := r.Window.Duration; w < rateIntervals*interval {
-		v.wrong(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
-			formatDuration(w), formatDuration(interval))
+		v.Wrong(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
+			strict.FormatDuration(w), strict.FormatDuration(interval))
 	} else if w > v.c.MaxWindow {
-		v.wrong(path+".window", "%s is longer than maxWindow %s", formatDuration(w), formatDuration(v.c.MaxWindow))
+		v.Wrong(path+".window", "%s is longer than maxWindow %s", strict.FormatDuration(w), strict.FormatDuration(v.c.MaxWindow))
 	}
 }
 
@@ -229,28 +217,28 @@ var wellKnown = map[string]string{
 func (v *validator) resource(r *Rule, path string) {
 	at := path + ".resource"
 	if r.External {
-		if v.given(at) {
-			v.wrong(at, "an external metric has no resource")
+		if v.Given(at) {
+			v.Wrong(at, "an external metric has no resource")
 		}
-		if v.given(path + ".aggregate") {
-			v.wrong(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
+		if v.Given(path + ".aggregate") {
+			v.Wrong(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
 		}
-		if v.given(path + ".labels.object") {
-			v.wrong(path+".labels.object", "an external metric has no object")
+		if v.Given(path + ".labels.object") {
+			v.Wrong(path+".labels.object", "an external metric has no object")
 		}
 		return
 	}
 	if r.Namespace != "" {
-		v.wrong(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
+		v.Wrong(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
 	}
 	v.object(r, path)
 	if meant := wellKnown[strings.ToLower(r.Resource)]; meant != "" {
-		v.wrong(at, "%q is not a resource; write %s", r.Resource, meant)
+		v.Wrong(at, "%q is not a resource; write %s", r.Resource, meant)
 	} else if !resourceName.MatchString(r.Resource) {
-		v.wrong(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", shorten(r.Resource))
+		v.Wrong(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
-		v.wrong(path+".namespaced", "%s are not in a namespace", r.Resource)
+		v.Wrong(path+".namespaced", "%s are not in a namespace", r.Resource)
 	}
 }
 
@@ -260,11 +248,11 @@ func (v *validator) object(r *Rule, path string) {
 	switch {
 	case r.Labels.Object == "":
 	case r.Resource == "pods":
-		v.wrong(at, "the label that names pods is labels.pod")
+		v.Wrong(at, "the label that names pods is labels.pod")
 	case r.Resource == "namespaces":
-		v.wrong(at, "the label that names namespaces is labels.namespace")
-	case v.given(path + ".aggregate"):
-		v.wrong(path+".aggregate", "has no effect: with labels.object the result is the object's value, not that of its pods")
+		v.Wrong(at, "the label that names namespaces is labels.namespace")
+	case v.Given(path + ".aggregate"):
+		v.Wrong(path+".aggregate", "has no effect: with labels.object the result is the object's value, not that of its pods")
 	}
 }
 
@@ -289,7 +277,7 @@ func (v *validator) duplicates() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.wrong(at, "%s already serves %s of %s", RulePath(j), r.Name(), kindOf(&r))
+		v.Wrong(at, "%s already serves %s of %s", RulePath(j), r.Name(), kindOf(&r))
 	}
 }
 
@@ -298,14 +286,4 @@ func kindOf(r *Rule) string {
 		return "external metrics"
 	}
 	return r.Resource
-}
-
-// suggestKey is a hint at the known key that is meant, if there is one.
-func suggestKey(got string, fields map[string]field) string {
-	for _, known := range slices.Sorted(maps.Keys(fields)) {
-		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
-			return "; did you mean " + known + "?"
-		}
-	}
-	return "; known: " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
 }

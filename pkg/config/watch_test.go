@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tachometer/pkg/strict"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -158,10 +160,10 @@ func TestWatchUnchanged(t *testing.T) {
 func TestReadFileBounded(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	write(t, path, strings.Repeat("#", 3*maxBytes))
+	write(t, path, strings.Repeat("#", 3*strict.MaxBytes))
 	data, err := ReadFile(path)
-	if err != nil || len(data) != maxBytes+1 {
-		t.Errorf("read %d bytes, %v; want %d", len(data), err, maxBytes+1)
+	if err != nil || len(data) != strict.MaxBytes+1 {
+		t.Errorf("read %d bytes, %v; want %d", len(data), err, strict.MaxBytes+1)
 	}
 }
 

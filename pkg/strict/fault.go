@@ -1,4 +1,4 @@
-package config
+package strict
 
 import (
 	"cmp"
@@ -53,7 +53,7 @@ func (f Faults) Err() error {
 	return slices.Compact(sorted)
 }
 
-// parentPath is the path without its last element, key or index.
-func parentPath(path string) string {
+// ParentPath is the path without its last element, key or index.
+func ParentPath(path string) string {
 	return path[:max(0, strings.LastIndexAny(path, ".["))]
 }
