@@ -1,0 +1,20 @@
+// Package gate lets traffic in, and shuts it out again: patches of named objects, and webhooks.
+package gate
+
+import "encoding/json"
+
+// Action is one thing to do; exactly one field is set.
+type Action struct {
+	Patch *Patch `json:"patch,omitempty"`
+	// Webhook is the name of a webhook of the configuration, or the file its URL stands in.
+	Webhook string `json:"webhook,omitempty"`
+}
+
+// Patch is a JSON merge patch (RFC 7386) of one object.
+type Patch struct {
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Namespace  string          `json:"namespace,omitempty"` // empty: that of the target
+	Name       string          `json:"name"`
+	Merge      json.RawMessage `json:"merge"`
+}
