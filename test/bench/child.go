@@ -10,10 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"tachometer/test/bench/internal/host"
 )
 
 // patience bounds the start and the end of a process.
@@ -91,19 +92,7 @@ func (p *process) end() {
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // resident is the memory that the process holds now, in bytes.
-func (p *process) resident() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid()))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d has no VmRSS", p.pid())
-}
+func (p *process) resident() (int64, error) { return host.Resident(p.pid()) }
 
 // awaitOK asks an address until it answers 200.
 func (p *process) awaitOK(ctx context.Context, client *http.Client, url string) error {

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tachometer/test/bench/internal/host"
 )
 
 func main() {
@@ -125,7 +127,7 @@ func (s *settings) measure(ctx context.Context, dir string, out io.Writer) error
 		if part == nil {
 			return fmt.Errorf("no part %q", name)
 		}
-		load, err := quiet(ctx, s.load, s.patience)
+		load, err := host.Quiet(ctx, s.load, s.patience)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"time"
+
+	"tachometer/test/bench/internal/host"
 )
 
 // meter measures a process, and what serves it, over a time.
@@ -59,18 +61,18 @@ func (m *meter) over(ctx context.Context, d time.Duration, work func(context.Con
 
 // clocks reads all clocks.
 func (m *meter) clocks() (cpu, served, own, machine time.Duration, err error) {
-	if cpu, err = cpuTime(m.measured.pid()); err != nil {
+	if cpu, err = host.CPUTime(m.measured.pid()); err != nil {
 		return
 	}
 	if m.serving != nil {
-		if served, err = cpuTime(m.serving.pid()); err != nil {
+		if served, err = host.CPUTime(m.serving.pid()); err != nil {
 			return
 		}
 	}
-	if own, err = cpuTime(os.Getpid()); err != nil {
+	if own, err = host.CPUTime(os.Getpid()); err != nil {
 		return
 	}
-	machine, err = busy()
+	machine, err = host.Busy()
 	return
 }
 

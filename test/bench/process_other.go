@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"os/exec"
-	"time"
 )
 
 // Elsewhere there is no /proc to measure with.
@@ -16,8 +15,6 @@ type cpuSet struct{}
 
 type processors struct{ measured, others cpuSet }
 
-func divide() (processors, error)        { return processors{}, errNotLinux }
-func (*processors) stepAside() error     { return errNotLinux }
-func launch(*exec.Cmd, *cpuSet) error    { return errNotLinux }
-func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }
-func kernel() string                     { return "unknown" }
+func divide() (processors, error)     { return processors{}, errNotLinux }
+func (*processors) stepAside() error  { return errNotLinux }
+func launch(*exec.Cmd, *cpuSet) error { return errNotLinux }

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"strings"
@@ -7,16 +7,17 @@ import (
 
 func TestReplace(t *testing.T) {
 	t.Parallel()
+	s := Section{Command: "test/bench", Part: "scraping", Title: "Scraping"}
 	const report = "head\n<!-- test/bench scraping: begin -->\n\nold\n<!-- test/bench scraping: end -->\ntail\n"
-	got, err := replace(report, "scraping", "new\n")
+	got, err := s.replace(report, "new\n")
 	if want := strings.Replace(report, "old", "new", 1); err != nil || got != want {
 		t.Errorf("replace = %q, %v, want %q", got, err, want)
 	}
-	got, err = replace("head\n", "scraping", "new\n") // one that was not there yet
-	if err != nil || got != "head\n\n"+titles["scraping"]+"\n\n<!-- test/bench scraping: begin -->\n\nnew\n<!-- test/bench scraping: end -->\n" {
+	got, err = s.replace("head\n", "new\n") // one that was not there yet
+	if err != nil || got != "head\n\n## Scraping\n\n<!-- test/bench scraping: begin -->\n\nnew\n<!-- test/bench scraping: end -->\n" {
 		t.Errorf("replace = %q, %v", got, err)
 	}
-	if _, err := replace("<!-- test/bench scraping: begin -->\n", "scraping", "new\n"); err == nil {
+	if _, err := s.replace("<!-- test/bench scraping: begin -->\n", "new\n"); err == nil {
 		t.Error("a section without an end was written over")
 	}
 }

@@ -1,0 +1,105 @@
+// Package host tells what the machine is that figures come from, and what its processes use.
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Describe says where figures come from, in one paragraph: this machine, the load that it had when measuring began, and
+// the versions of what was measured besides Go's.
+func Describe(now time.Time, load float64, versions ...string) string {
+	var memory string
+	for line := range strings.Lines(read("/proc/meminfo")) {
+		if total, ok := strings.CutPrefix(line, "MemTotal:"); ok {
+			kib, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(total), " kB"), 64)
+			memory = fmt.Sprintf("%.0f GiB", kib/(1<<20))
+		}
+	}
+	model := "unknown processor"
+	for line := range strings.Lines(read("/proc/cpuinfo")) {
+		if strings.HasPrefix(line, "model name") {
+			_, name, _ := strings.Cut(line, ":")
+			model = strings.TrimSpace(name)
+			break
+		}
+	}
+	all := append([]string{kernel(), runtime.Version()}, versions...)
+	return fmt.Sprintf("Measured on %s: %d × %s, %s; %s. Load average at the start: %.2f.",
+		now.Format("2006-01-02"), runtime.NumCPU(), model, memory, strings.Join(all, ", "), load)
+}
+
+// read returns a file of /proc, or nothing: figures without a description are still figures.
+func read(path string) string {
+	text, _ := os.ReadFile(path)
+	return string(text)
+}
+
+// loadAverage is that of the last minute.
+func loadAverage() (float64, error) {
+	first, _, _ := strings.Cut(read("/proc/loadavg"), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read load average: %w", err)
+	}
+	return load, nil
+}
+
+// Quiet waits until the load average is no more than most, and returns it. It gives up after patience.
+func Quiet(ctx context.Context, most float64, patience time.Duration) (float64, error) {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; {
+		load, err := loadAverage()
+		if err != nil || load <= most {
+			return load, err
+		}
+		if time.Now().After(deadline) {
+			return load, fmt.Errorf("load average %.2f: this machine is too busy for figures; a load up to %.2f is accepted (-load)", load, most)
+		}
+		select {
+		case <-ctx.Done():
+			return load, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Busy is the time that all processors of the machine have worked so far, for whomever.
+func Busy() (time.Duration, error) {
+	const tick = 10 * time.Millisecond // USER_HZ, on every architecture that Go runs on
+	first, _, _ := strings.Cut(read("/proc/stat"), "\n")
+	fields := strings.Fields(first) // cpu user nice system idle iowait irq softirq steal …
+	if len(fields) < 9 {
+		return 0, fmt.Errorf("read /proc/stat: %q", first)
+	}
+	var ticks int64
+	for _, i := range []int{1, 2, 3, 6, 7, 8} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read /proc/stat: %w", err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * tick, nil
+}
+
+// Resident is the memory that a process holds now, in bytes.
+func Resident(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+}
