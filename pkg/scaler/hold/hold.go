@@ -40,13 +40,80 @@ type Hold struct {
 	// State is how far it has come, and Why the last thing worth saying about it.
 	State State  `json:"state"`
 	Why   string `json:"why,omitempty"`
+	// Entered is when it came to State.
+	Entered time.Time `json:"entered"`
 	// Before is how many replicas the target had when Since was set: what a rollback goes back to.
 	Before int32 `json:"before"`
+	// Previous is the hold that this one replaced, and what a rollback goes back to; nil: none.
+	Previous *Hold `json:"previous,omitempty"`
+	// Asked tells that its replicas were asked for because there were fewer.
+	Asked bool `json:"asked,omitempty"`
+	// Undo is set from the decision to roll back until all of it is undone and those who are to know are told.
+	Undo bool `json:"undo,omitempty"`
 }
 
 // DefaultWithin is how long new pods may take until they are ready, where nothing else is said: a slow image and a start-up
 // probe fit in, a person who waits does not lose faith.
 const DefaultWithin = 5 * time.Minute
 
+// Enter moves the hold to a state, for the reason given. It panics where the state machine has no such step: that is a bug here.
+func (h *Hold) Enter(s State, why string, now time.Time) {
+	if !h.State.May(s) {
+		panic("hold " + h.ID + ": no step from " + string(h.State) + " to " + string(s))
+	}
+	h.State, h.Why, h.Entered = s, why, now
+	h.Undo = s == RolledBack
+}
+
+// Deadline is when the pods of a hold that is scaled must be ready.
+func (h *Hold) Deadline() time.Time {
+	if h.Within > 0 {
+		return h.Entered.Add(h.Within)
+	}
+	return h.Entered.Add(DefaultWithin)
+}
+
 // Ended tells whether the hold's time is over.
 func (h *Hold) Ended(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
+
+// Replace is the hold in the place of an earlier one with its ID, nil if there is none, on a target with replicas. One that
+// asks for no more than the earlier keeps its state; otherwise it begins anew, and a rollback goes back to the earlier.
+func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
+	if earlier != nil && earlier.State.Holds() && h.Replicas <= earlier.Replicas && h.floor() <= earlier.floor() && h.Ceiling <= earlier.Ceiling {
+		h.State, h.Why, h.Since, h.Entered = earlier.State, earlier.Why, earlier.Since, earlier.Entered
+		h.Before, h.Asked, h.Previous = earlier.Before, earlier.Asked, earlier.Previous
+		return h
+	}
+	h.State, h.Why, h.Since, h.Entered = Received, "", now, now
+	h.Before, h.Asked, h.Undo, h.Previous = replicas, false, false, nil
+	if earlier != nil && earlier.State == Open && !earlier.Ended(now) {
+		previous := *earlier
+		previous.Previous = nil
+		h.Previous = &previous
+	}
+	return h
+}
+
+// standing is the hold whose numbers count: itself, after a rollback the one it replaced, or nil.
+func (h *Hold) standing(now time.Time) *Hold {
+	switch {
+	case h.Ended(now):
+		return nil
+	case h.State.Holds():
+		return h
+	case h.Previous != nil && !h.Previous.Ended(now):
+		return h.Previous
+	}
+	return nil
+}
+
+// Closing is what is to be done before the hold ends: nothing where the gate was never opened.
+func (h *Hold) Closing() []gate.Action {
+	switch {
+	case h.State == Open:
+		return h.OnRelease
+	case h.Previous != nil: // which was open, and stays so while this one is on its way
+		return h.Previous.OnRelease
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package hold
+
+import "time"
+
+// Limits are an autoscaler's minimum and maximum.
+type Limits struct{ Min, Max int32 }
+
+// Yield marks as somebody else's what differs from what was set, and tells whether anything is newly so.
+func (b Bounds) Yield(now Limits) (Bounds, bool) {
+	lower, first := b.Min.yield(now.Min)
+	upper, second := b.Max.yield(now.Max)
+	return Bounds{Min: lower, Max: upper}, first || second
+}
+
+func (c *Change) yield(now int32) (*Change, bool) {
+	if c == nil || c.Yielded || c.Set == nil || *c.Set == now {
+		return c, false
+	}
+	y := *c
+	y.Yielded = true
+	return &y, true
+}
+
+// Apply is what the autoscaler's limits should be for what is wanted, and the bounds that say so. Numbers that were
+// yielded stay as they are; so do those that nothing is wanted of.
+func (b Bounds) Apply(w Want, now Limits) (Bounds, Limits) {
+	was := Limits{Min: b.Min.was(now.Min), Max: b.Max.was(now.Max)}
+	to := was
+	if w.Any {
+		to.Max = max(was.Max, w.Ceiling)
+		to.Min = w.Floor
+		if !w.Lower {
+			to.Min = max(w.Floor, was.Min)
+		}
+	}
+	if b.Max.yielded() {
+		to.Max = now.Max
+	}
+	to.Min = min(to.Min, to.Max) // the API takes nothing else: a lowered maximum is somebody's decision
+	if b.Min.yielded() {
+		to.Min = now.Min
+	}
+	if !w.Any {
+		return Bounds{}, to
+	}
+	return Bounds{Min: b.Min.to(was.Min, to.Min), Max: b.Max.to(was.Max, to.Max)}, to
+}
+
+func (c *Change) was(now int32) int32 {
+	if c == nil {
+		return now
+	}
+	return c.Was
+}
+
+func (c *Change) yielded() bool { return c != nil && c.Yielded }
+
+// to is the note of a change to a number; none where it is what it was.
+func (c *Change) to(was, set int32) *Change {
+	switch {
+	case c.yielded():
+		return c
+	case set == was:
+		return nil
+	}
+	return &Change{Was: was, Set: &set}
+}
+
+// Earliest is the next end of a hold after now; zero if none ends.
+func (r *Record) Earliest(now time.Time) time.Time {
+	var first time.Time
+	for i := range r.Holds {
+		if u := r.Holds[i].Until; u.After(now) && (first.IsZero() || u.Before(first)) {
+			first = u
+		}
+	}
+	return first
+}
