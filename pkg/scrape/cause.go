@@ -7,8 +7,8 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,9 +25,9 @@ type statusError struct {
 	to   string // where a redirect points, without what may be secret
 }
 
-func newStatusError(resp *http.Response) *statusError {
-	e := &statusError{code: resp.StatusCode}
-	if u, err := url.Parse(resp.Header.Get("Location")); e.code/100 == 3 && err == nil {
+func newStatusError(code int, location string) *statusError {
+	e := &statusError{code: code}
+	if u, err := url.Parse(location); code/100 == 3 && err == nil {
 		e.to = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.Path, "://")
 	}
 	return e
@@ -85,7 +85,7 @@ func causeOf(err error, timeout time.Duration) cause {
 		return cause{outPage, page.Detail}
 	case errors.As(err, &status):
 		return cause{outStatus, status.Error()}
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return cause{outTimeout, "timeout after " + timeout.String()}
 	}
 	if text := tlsCause(err); text != "" {

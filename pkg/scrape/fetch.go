@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,144 +20,79 @@ const (
 	// wholeRetry is how long a target that refused both is asked for families only: it is ill, and asking
 	// twice does not help.
 	wholeRetry = time.Minute
-	// readSize is the size of the pieces in which a page is read; pages by family fit into one.
-	readSize = 8 << 10
+	// mostDrained bounds what is read of an answer that is no page: one that is read to its end leaves the
+	// connection usable.
+	mostDrained = 8 << 10
+	// mostHead bounds the status line and the headers of a response.
+	mostHead = 64 << 10
+	// mostIdle is how long a connection may wait for its next request.
+	mostIdle = 90 * time.Second
 )
 
-// fetcher gets pages over HTTP. It follows no redirect and uses no proxy.
+// fetcher gets pages over HTTP: of plain HTTP by a reader of its own, the rest by net/http. It follows no redirect and
+// uses no proxy.
 type fetcher struct {
 	transport *http.Transport
-	buffers   sync.Pool
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	replies   sync.Pool // of *reply: readers of plain HTTP with a buffer each
+	pieces    sync.Pool // of *[]byte: what else is read in
 }
 
 func newFetcher(opts Options) *fetcher {
-	dial := opts.DialContext
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
+	f := &fetcher{dial: opts.DialContext}
+	if f.dial == nil {
+		f.dial = (&net.Dialer{}).DialContext
 	}
-	return &fetcher{
-		transport: &http.Transport{
-			DialContext:     dial,
-			TLSClientConfig: opts.TLS,
-			// One connection a target, kept between scrapes, with buffers that fit a request and a page by
-			// family: with the default of 4 KiB each, 10,000 targets would hold 80 MB in them.
-			MaxIdleConnsPerHost: 1,
-			IdleConnTimeout:     90 * time.Second,
-			ReadBufferSize:      2 << 10,
-			WriteBufferSize:     1 << 10,
-			// Compression saves little of a small page, costs both sides CPU, and is a way to make a
-			// scraper inflate 16 MiB out of 16 KiB. It is not asked for; who sends it is refused.
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-		buffers: sync.Pool{New: func() any { b := make([]byte, readSize); return &b }},
+	pages := &sync.Pool{New: func() any { return newBuffer(largeBuffer) }}
+	f.replies.New = func() any { return &reply{small: *newBuffer(smallBuffer), pages: pages} }
+	f.pieces.New = func() any { return newBuffer(smallBuffer) }
+	f.transport = &http.Transport{
+		DialContext:         f.dial,
+		TLSClientConfig:     opts.TLS,
+		MaxIdleConnsPerHost: 1, // one connection a target, kept between scrapes
+		IdleConnTimeout:     mostIdle,
+		// Buffers that fit a request and a page by family: with the default of 4 KiB each, 10,000 targets
+		// would hold 80 MB in them.
+		ReadBufferSize:  2 << 10,
+		WriteBufferSize: 1 << 10,
+		// Compression saves little of a small page, costs both sides CPU, and is a way to make a
+		// scraper inflate 16 MiB out of 16 KiB. It is not asked for; who sends it is refused.
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: mostHead,
 	}
+	return f
+}
+
+func newBuffer(size int) *[]byte {
+	b := make([]byte, size)
+	return &b
 }
 
 func (f *fetcher) close() { f.transport.CloseIdleConnections() }
 
-// endpoint is where and how to ask one target for some families. It is used by one scrape at a time.
-type endpoint struct {
-	url      string
-	shown    string // the URL for logs: without user and query, which may hold secrets
-	families *exposition.Families
-	err      error // the URL is no URL
-
-	named, whole *http.Request // templates: the page of the families; the whole page, made when needed
-	wholeUntil   time.Time     // asked for whole pages until then
-	namedUntil   time.Time     // not asked for whole pages until then
-}
-
-var header = http.Header{
-	"Accept":     {exposition.Accept},
-	"User-Agent": {"tachometer"},
-}
-
-func newEndpoint(address string, families *exposition.Families) *endpoint {
-	e := &endpoint{url: address, families: families, shown: "invalid"}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		e.err = errInvalidURL
-		return e
-	}
-	e.shown = u.Scheme + "://" + u.Host + u.Path
-	named := *u
-	named.RawQuery = withNames(u.RawQuery, families.Names())
-	e.named = request(&named)
-	return e
-}
-
-// with returns an endpoint for another URL or other families that remembers how the target likes to be asked.
-func (e *endpoint) with(address string, families *exposition.Families) *endpoint {
-	n := newEndpoint(address, families)
-	n.wholeUntil, n.namedUntil = e.wholeUntil, e.namedUntil
-	return n
-}
-
-func request(u *url.URL) *http.Request {
-	return &http.Request{
-		Method: http.MethodGet, URL: u, Host: u.Host, Header: header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
-}
-
-// wholePage returns the request without names.
-func (e *endpoint) wholePage() *http.Request {
-	if e.whole == nil {
-		u, _ := url.Parse(e.url) // newEndpoint parsed it
-		e.whole = request(u)
-	}
-	return e.whole
-}
-
-// withNames adds to a query the names that a target may know the families' samples under. client_golang wants the
-// family's name, Python's client those of the samples; names that do not exist are ignored by both. The
-// samples of FAMILY_sum and FAMILY_count may be those of a histogram or summary FAMILY.
-func withNames(query string, families []string) string {
-	var b strings.Builder
-	b.WriteString(query)
-	name := func(s string) {
-		if b.Len() > 0 {
-			b.WriteByte('&')
-		}
-		b.WriteString("name%5B%5D=")
-		b.WriteString(url.QueryEscape(s))
-	}
-	for _, f := range families {
-		name(f)
-		if strings.HasSuffix(f, "_total") {
-			continue // a counter, beyond doubt
-		}
-		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-			if base, ok := strings.CutSuffix(f, suffix); ok {
-				name(base)
-			} else {
-				name(f + suffix)
-			}
-		}
-	}
-	return b.String()
-}
-
-// fetch gets one page of a target and has it read by p. Where the target refuses to be asked for families, it
-// is asked for the whole page at once, and from then on.
-func (f *fetcher) fetch(ctx context.Context, e *endpoint, p *exposition.Parser, page exposition.Page) (exposition.Result, int64, error) {
+// fetch gets one page of a target and has it read by the target's parser. Where the target refuses to be asked
+// for families, it is asked for the whole page at once, and from then on. The number is that of bytes read of
+// the body.
+func (f *fetcher) fetch(ctx context.Context, l *loop, e *endpoint, page exposition.Page) (exposition.Result, int64, error) {
 	if e.err != nil {
 		return exposition.Result{}, 0, e.err
 	}
 	if len(e.families.Names()) == 0 { // nothing is wanted: no need to ask, and what it had has gone
-		r, err := p.Parse(page, nil)
+		r, err := l.parser.Parse(page, nil)
 		return r, 0, err
 	}
 	if page.Now.Before(e.wholeUntil) {
-		return f.get(ctx, e.wholePage(), p, page)
+		return f.get(ctx, l, e, e.wholePage(), page)
 	}
-	r, n, err := f.get(ctx, e.named, p, page)
-	var refused *statusError
-	if !errors.As(err, &refused) || refused.code < 400 || page.Now.Before(e.namedUntil) {
+	r, n, err := f.get(ctx, l, e, e.named, page)
+	if err == nil || page.Now.Before(e.namedUntil) {
 		return r, n, err
 	}
-	r, n, err = f.get(ctx, e.wholePage(), p, page)
+	var refused *statusError
+	if !errors.As(err, &refused) || refused.code < 400 {
+		return r, n, err
+	}
+	r, n, err = f.get(ctx, l, e, e.wholePage(), page)
 	var unfit *exposition.Error
 	if err == nil || errors.As(err, &unfit) {
 		e.wholeUntil = page.Now.Add(namesRetry)
@@ -169,54 +102,133 @@ func (f *fetcher) fetch(ctx context.Context, e *endpoint, p *exposition.Parser, 
 	return r, n, err
 }
 
-// get makes one request. The number is that of bytes read of the body.
-func (f *fetcher) get(ctx context.Context, template *http.Request, p *exposition.Parser, page exposition.Page) (exposition.Result, int64, error) {
+func (f *fetcher) get(ctx context.Context, l *loop, e *endpoint, q question, page exposition.Page) (exposition.Result, int64, error) {
+	if q.bytes == nil {
+		return f.getOther(ctx, l, q.request, page)
+	}
+	for {
+		kept, err := f.connect(ctx, l, e.address, page.Now)
+		if err != nil {
+			return exposition.Result{}, 0, err
+		}
+		r, n, err := f.exchange(l, q.bytes, page)
+		// A server may close a connection at any time. Where one that was kept turns out to be closed, the
+		// request is made once more, over a new one.
+		var unanswered *unansweredError
+		if err == nil || !kept || !errors.As(err, &unanswered) {
+			return r, n, err
+		}
+	}
+}
+
+// getOther makes one request by net/http.
+func (f *fetcher) getOther(ctx context.Context, l *loop, template *http.Request, page exposition.Page) (exposition.Result, int64, error) {
+	ctx, release := l.call.context(ctx)
+	defer release()
 	// The transport alone, without a Client around it: no redirects, no cookies, fewer allocations.
 	resp, err := f.transport.RoundTrip(template.WithContext(ctx))
 	if err != nil {
 		return exposition.Result{}, 0, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		_, _ = io.CopyN(io.Discard, resp.Body, readSize) // a short answer read to its end leaves the connection usable
-		return exposition.Result{}, 0, newStatusError(resp)
+	buffer := f.pieces.Get().(*[]byte)
+	defer f.pieces.Put(buffer)
+	a := answerOf(resp, *buffer)
+	return take(&a, l.parser, page)
+}
+
+// answer is a response, by whichever way it came.
+type answer struct {
+	status                                 int
+	contentType, contentEncoding, location string
+	length                                 int64 // of the body; -1: not known
+	body                                   body
+}
+
+// body is read piece by piece: whatever the size of a page, it costs a buffer or two.
+type body interface {
+	// next returns what follows, which is valid until the next call, and io.EOF where nothing does. Where less
+	// came than the response's own framing says the error is io.ErrUnexpectedEOF.
+	next() ([]byte, error)
+}
+
+// streamed is a body that net/http reads.
+type streamed struct {
+	from   io.Reader
+	buffer []byte
+	ended  bool
+}
+
+func (s *streamed) next() ([]byte, error) {
+	for range 100 {
+		n, err := s.from.Read(s.buffer)
+		s.ended = errors.Is(err, io.EOF)
+		if n > 0 {
+			return s.buffer[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if page.Format, err = exposition.FormatOf(resp.Header.Get("Content-Type"), resp.Header.Get("Content-Encoding")); err != nil {
-		return exposition.Result{}, 0, err
+	return nil, io.ErrNoProgress
+}
+
+func answerOf(resp *http.Response, buffer []byte) answer {
+	return answer{
+		status:      resp.StatusCode,
+		contentType: resp.Header.Get("Content-Type"), contentEncoding: resp.Header.Get("Content-Encoding"),
+		location: resp.Header.Get("Location"),
+		length:   resp.ContentLength,
+		body:     &streamed{from: resp.Body, buffer: buffer},
 	}
-	if err := page.CheckSize(resp.ContentLength); err != nil {
-		return exposition.Result{}, 0, err
+}
+
+// take has p read the page that is in an answer.
+func take(a *answer, p *exposition.Parser, page exposition.Page) (r exposition.Result, n int64, err error) {
+	if a.status != http.StatusOK {
+		drain(a.body)
+		return r, 0, newStatusError(a.status, a.location)
+	}
+	if page.Format, err = exposition.FormatOf(a.contentType, a.contentEncoding); err != nil {
+		return r, 0, err
+	}
+	if err := page.CheckSize(a.length); err != nil {
+		return r, 0, err
 	}
 	p.Begin(page)
-	n, err := f.copy(p, resp.Body)
-	if err != nil {
+	if n, err = copyTo(p, a.body); err != nil {
 		p.Abandon()
-		return exposition.Result{}, n, err
+		return r, n, err
 	}
-	r, err := p.End()
+	r, err = p.End()
 	return r, n, err
 }
 
-// copy has p read a body, piece by piece: whatever the size of a page, it costs one small buffer.
-func (f *fetcher) copy(p *exposition.Parser, body io.Reader) (n int64, err error) {
-	buffer := f.buffers.Get().(*[]byte)
-	defer f.buffers.Put(buffer)
-	for {
-		read, err := body.Read(*buffer)
-		n += int64(read)
-		if read > 0 {
-			if _, err := p.Write((*buffer)[:read]); err != nil {
-				return n, err
-			}
+func drain(from body) {
+	for n := 0; n < mostDrained; {
+		piece, err := from.next()
+		if err != nil {
+			return
 		}
+		n += len(piece)
+	}
+}
+
+func copyTo(p *exposition.Parser, from body) (n int64, err error) {
+	for {
+		piece, err := from.next()
 		if errors.Is(err, io.EOF) {
 			return n, nil
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) { // fewer bytes than the response's own framing says
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return n, &exposition.Error{Kind: exposition.KindTruncated, Detail: "truncated page"}
 		}
 		if err != nil {
 			return n, fmt.Errorf("read page: %w", err)
+		}
+		n += int64(len(piece))
+		if _, err := p.Write(piece); err != nil {
+			return n, err
 		}
 	}
 }

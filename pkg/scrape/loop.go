@@ -29,13 +29,15 @@ type loop struct {
 	endpoint   *endpoint
 	due        time.Time
 	lane       lane
-	cancel     context.CancelFunc // ends the scrape under way; nil: none is
-	gone       bool               // no longer a target
+	scraping   bool // a scrape is under way
+	gone       bool // no longer a target
 	firstRound bool
 	status     status
 
-	parser *exposition.Parser // owned by the scrape under way
-	newest int64              // time of the newest sample handed on, ms; owned by the scrape under way
+	call   call               // the scrape under way
+	wire   wire               // owned by the scrape under way
+	parser *exposition.Parser // likewise
+	newest int64              // time of the newest sample handed on, ms; likewise
 }
 
 func newLoop(t metric.Target, families *exposition.Families, p place) *loop {
@@ -64,7 +66,7 @@ type job struct {
 	loop         *loop
 	endpoint     *endpoint
 	due, started time.Time
-	opts         Options
+	opts         *Options
 
 	lane  lane
 	ended bool
@@ -80,35 +82,32 @@ type outcome struct {
 	cancelled  bool  // by the end of Run or of the target: says nothing about the target
 }
 
-// start begins a scrape of l. The caller holds m.mu.
-func (m *Manager) start(ctx context.Context, l *loop, now time.Time) {
-	ctx, l.cancel = context.WithCancel(ctx)
+// begin makes the scrape of l that starts now. The caller holds m.mu.
+func (m *Manager) begin(l *loop, now time.Time) *job {
+	l.scraping = true
+	l.call.begin(now.Add(m.opts.Timeout))
 	j := &job{loop: l, endpoint: l.endpoint, due: l.due, started: now, opts: m.opts, lane: l.lane}
 	if m.running[j.lane]++; j.lane == fast {
 		m.quick.push(j)
 	}
-	m.scrapes.Go(func() {
-		m.finish(ctx, j, m.scrape(ctx, j))
-	})
+	return j
 }
 
 // scrape fetches one page and hands its samples on, or none of them.
 func (m *Manager) scrape(ctx context.Context, j *job) outcome {
 	o := outcome{start: time.Now()}
-	timed, cancel := context.WithTimeout(ctx, j.opts.Timeout)
-	defer cancel()
 	page := exposition.Page{
 		Families: j.endpoint.families, Now: o.start,
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 	}
 	var r exposition.Result
-	r, o.bytes, o.err = m.fetcher.fetch(timed, j.endpoint, j.loop.parser, page)
+	r, o.bytes, o.err = m.fetcher.fetch(ctx, j.loop, j.endpoint, page)
 	if o.err == nil {
 		o.counts = r.Counts
 		o.refused = m.handOn(j.loop, r, o.start)
 	}
 	o.end = time.Now()
-	o.cancelled = o.err != nil && ctx.Err() != nil
+	o.cancelled = o.err != nil && (j.loop.call.wasCut() || ctx.Err() != nil)
 	return o
 }
 
@@ -145,14 +144,17 @@ func (m *Manager) finish(ctx context.Context, j *job, o outcome) {
 	}
 	m.metrics.observe(j, o)
 	before, after := m.settle(j, o)
+	if before == after {
+		return
+	}
 	log := klog.FromContext(ctx).WithValues(
 		"namespace", j.loop.key.Namespace, "pod", j.loop.key.Name, "url", j.endpoint.shown)
 	switch { // failing every two seconds is one event
-	case before == "" && after != "":
+	case before == "":
 		log.Info("Scrape fails", "err", after)
-	case before != "" && after == "":
+	case after == "":
 		log.Info("Scrape works again", "lastErr", before)
-	case before != after:
+	default:
 		log.V(2).Info("Scrape fails otherwise", "err", after, "lastErr", before)
 	}
 }
@@ -163,13 +165,8 @@ func (m *Manager) settle(j *job, o outcome) (before, after string) {
 	l := j.loop
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l.cancel()
-	l.cancel = nil
-	j.ended = true
+	l.scraping, j.ended = false, true
 	m.running[j.lane]--
-	if m.ready[fast].len()+m.ready[slow].len() > 0 {
-		m.signal()
-	}
 	if l.gone {
 		m.left(l, o.end)
 		return "", ""

@@ -199,7 +199,7 @@ func scrapesBegun(m *Manager, pod string) int {
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: "shop", Name: pod}]
 	n := l.status.pages["http_requests_total"]
-	if l.cancel != nil {
+	if l.scraping {
 		n++
 	}
 	return n

@@ -3,7 +3,6 @@ package scrape
 import (
 	"container/heap"
 	"hash/fnv"
-	"math"
 	"time"
 
 	"tachometer/pkg/metric"
@@ -12,25 +11,42 @@ import (
 // place is where in the interval a target is scraped, as a fraction of it in [0, 1).
 type place float64
 
+// slots is the number of places in an interval. Scrapes that are due at one moment share what is dear about a single one:
+// waking up, and caches that have grown cold.
+const slots = 64
+
+// placeOf puts a target into a slot, by a hash of its name. Processes with different seeds have other slots, and their
+// moments are not the same either.
 func placeOf(key metric.Object, seed uint64) place {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key.Namespace + "/" + key.Name))
-	// FNV's high bits hardly differ between names that differ at their end; mix them (splitmix64).
-	x := h.Sum64() ^ seed
+	// FNV's high bits hardly differ between names that differ at their end; mix them.
+	slot := mix(h.Sum64()^seed) % slots
+	return place((float64(slot) + float64(mix(seed)>>11)/(1<<53)) / slots)
+}
+
+// mix is the last step of splitmix64.
+func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return place(float64((x^x>>31)>>11) / (1 << 53))
+	return x ^ x>>31
+}
+
+// at is the place's time from the beginning of an interval.
+func (p place) at(interval time.Duration) time.Duration {
+	return time.Duration(float64(p) * float64(interval))
 }
 
 // firstDue is when a new target is scraped first: at once, but many new ones not all in one moment.
 func firstDue(now time.Time, interval time.Duration, p place) time.Time {
-	return now.Add(time.Duration(float64(p) * float64(interval) / 8))
+	const moments = slots / 8
+	return now.Add(time.Duration(p*moments) * interval / slots)
 }
 
 // slew is the part of the interval by which one gap between scrapes may differ from the next. A rate over
 // unevenly spaced samples is extrapolated wrongly where a gap is a tenth shorter than the others; half that
 // much is never reached.
-const slew = 1.0 / 32
+const slew = slots / 32 // of so many slots
 
 // nextDue is when a target is due again that was due at due, and how many intervals it missed because its
 // scrape took that long. It is one interval later, moved by at most slew of an interval towards the target's
@@ -41,10 +57,16 @@ func nextDue(due, now time.Time, interval time.Duration, p place) (next time.Tim
 		missed = int(late/interval) + 1
 		next = next.Add(time.Duration(missed) * interval)
 	}
-	phase := math.Mod(float64(next.UnixNano()%int64(interval))/float64(interval)+1, 1)
-	off := math.Mod(float64(p)-phase+1.5, 1) - 0.5 // in [-0.5, 0.5)
-	off = max(-slew, min(slew, off))
-	return next.Add(time.Duration(off * float64(interval))), missed
+	// In whole nanoseconds, so that targets that are due together stay together.
+	off := (p.at(interval) - time.Duration(next.UnixNano())%interval) % interval
+	switch {
+	case off >= interval/2:
+		off -= interval
+	case off < -interval/2:
+		off += interval
+	}
+	most := interval / slots * slew
+	return next.Add(max(-most, min(most, off))), missed
 }
 
 // queue is a heap of loops by the time they are due.
@@ -77,7 +99,7 @@ func (q *queue) take() *loop { return heap.Pop(q).(*loop) }
 // hasten lets no loop wait for longer than a new interval.
 func (q queue) hasten(now time.Time, interval time.Duration) {
 	for _, l := range q {
-		if latest := now.Add(time.Duration(float64(l.place) * float64(interval))); l.due.After(latest) {
+		if latest := now.Add(l.place.at(interval)); l.due.After(latest) {
 			l.due = latest
 		}
 	}

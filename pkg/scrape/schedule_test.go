@@ -28,7 +28,7 @@ func TestNextDue(t *testing.T) {
 					t.Fatalf("missed %d intervals of %v after %v", missed, interval, took)
 				}
 				gap := float64(next.Sub(due)) / float64(interval)
-				if math.Abs(gap-1) > slew+1e-6 {
+				if math.Abs(gap-1) > 1.0/32+1e-6 {
 					t.Fatalf("gap of %v intervals", gap)
 				}
 				if n > 20 && math.Abs(gap-1) > 1e-6 {

@@ -88,14 +88,16 @@ type Manager struct {
 	wake    chan struct{}  // the scheduler has something to look at
 	scrapes sync.WaitGroup // scrapes under way
 
-	mu       sync.Mutex // guards all below, and the parts of a loop that say so
-	opts     Options
+	mu       sync.Mutex              // guards all below, and the parts of a loop that say so
+	opts     *Options                // never changed, but replaced
 	loops    map[metric.Object]*loop // by target, as set last
 	leaving  map[metric.Object]*loop // no longer a target, but still in a scrape
 	families map[string]*exposition.Families
 	queue    queue          // loops that wait for their time
 	ready    [2]fifo[*loop] // loops that wait for a free place, by lane
 	running  [2]int         // scrapes under way, by lane
+	idle     []worker       // those that wait for a job, the last one to begin first
+	stopped  bool           // Run ends
 	quick    fifo[*job]     // scrapes in the fast lane, by their start; some have ended
 	first    int            // targets of the first SetTargets that were not tried yet
 	started  bool           // SetTargets was called
@@ -110,7 +112,7 @@ func New(sink Appender, opts Options) *Manager {
 		fetcher:  newFetcher(opts),
 		metrics:  newInstruments(opts.Registerer),
 		wake:     make(chan struct{}, 1),
-		opts:     opts,
+		opts:     &opts,
 		loops:    map[metric.Object]*loop{},
 		leaving:  map[metric.Object]*loop{},
 		families: map[string]*exposition.Families{},
@@ -122,8 +124,7 @@ const heartbeat = time.Second
 
 // Run scrapes until ctx ends. It returns nil after every scrape that it started has ended.
 func (m *Manager) Run(ctx context.Context) error {
-	defer m.fetcher.close()
-	defer m.scrapes.Wait()
+	defer m.stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -157,17 +158,26 @@ func (m *Manager) dispatch(ctx context.Context, now time.Time) time.Duration {
 		}
 	}
 	wait := m.changeLanes(now)
-	for _, lane := range []lane{fast, slow} {
-		for m.ready[lane].len() > 0 && m.running[lane] < m.places(lane) {
-			if l := m.ready[lane].pop(); !l.gone {
-				m.start(ctx, l, now)
-			}
-		}
+	for j := m.nextJob(now); j != nil; j = m.nextJob(now) {
+		m.assign(ctx, j)
 	}
 	if m.queue.Len() > 0 {
 		wait = min(wait, m.queue[0].due.Sub(now))
 	}
 	return max(0, wait)
+}
+
+// nextJob begins the scrape that has waited longest for a place that is free now, or returns nil. The caller holds
+// m.mu.
+func (m *Manager) nextJob(now time.Time) *job {
+	for _, lane := range [...]lane{fast, slow} {
+		for m.ready[lane].len() > 0 && m.running[lane] < m.places(lane) {
+			if l := m.ready[lane].pop(); !l.gone {
+				return m.begin(l, now)
+			}
+		}
+	}
+	return nil
 }
 
 // waitersPerPlace is how many scrapes of slow or silent targets may wait for each that may be at work. A node
@@ -234,10 +244,11 @@ func (m *Manager) Reconfigure(opts Options) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := &m.opts
+	o := *m.opts
 	o.Interval, o.Timeout = opts.Interval, opts.Timeout
 	o.MaxPageBytes, o.MaxSamples, o.MaxLabels = opts.MaxPageBytes, opts.MaxSamples, opts.MaxLabels
 	o.MaxConcurrent = opts.MaxConcurrent
+	m.opts = &o
 	m.queue.hasten(now, o.Interval)
 	m.signal()
 }

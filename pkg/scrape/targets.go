@@ -89,8 +89,8 @@ func (m *Manager) schedule(l *loop, due time.Time) {
 func (m *Manager) retire(l *loop, now time.Time) {
 	l.gone = true
 	m.tried(l)
-	if l.cancel != nil {
-		l.cancel()
+	if l.scraping {
+		l.call.cut()
 		m.leaving[l.key] = l
 		return
 	}
@@ -114,8 +114,10 @@ func (m *Manager) tried(l *loop) {
 	}
 }
 
-// endSeries writes a staleness marker to every series of a loop that will not be scraped again.
+// endSeries writes a staleness marker to every series of a loop that will not be scraped again, and closes its
+// connection.
 func (m *Manager) endSeries(l *loop, now time.Time) {
+	l.wire.close()
 	t := max(now.UnixMilli(), l.newest+1)
 	for _, s := range l.parser.Alive() {
 		m.mark(s, t)

@@ -1,0 +1,106 @@
+package scrape
+
+import (
+	"bytes"
+	"errors"
+	"math"
+)
+
+// mostChunkLine bounds a line between chunks, as net/http does.
+const mostChunkLine = 4 << 10
+
+var errChunks = errors.New("malformed chunked encoding")
+
+// nextChunk reads the line that says how long the next chunk is; the last has a length of 0.
+func (r *reply) nextChunk() error {
+	if r.ended {
+		return nil
+	}
+	if r.within {
+		line, err := r.chunkLine()
+		if err != nil {
+			return err
+		}
+		if len(line) > 0 {
+			return errChunks
+		}
+	}
+	line, err := r.chunkLine()
+	if err != nil {
+		return err
+	}
+	if r.left, err = r.chunkSize(line); err != nil {
+		return err
+	}
+	r.within = true
+	if r.left > 0 {
+		return nil
+	}
+	// What may follow are headers again; nobody needs those, nor a connection on which they are.
+	if line, err = r.chunkLine(); err != nil {
+		return err
+	}
+	r.ended, r.close = true, r.close || len(line) > 0
+	return nil
+}
+
+// chunkLine reads a line, and returns it without its line break.
+func (r *reply) chunkLine() ([]byte, error) {
+	for {
+		at := r.buf[r.lo:r.hi]
+		if end := bytes.IndexByte(at, '\n'); end >= 0 {
+			r.lo += end + 1
+			// No lone line feeds or carriage returns: what one program takes for the end of a chunk
+			// another must not take for its contents.
+			if end > mostChunkLine || end == 0 || bytes.IndexByte(at, '\r') != end-1 {
+				return nil, errChunks
+			}
+			return at[:end-1], nil
+		}
+		if len(at) > mostChunkLine {
+			return nil, errChunks
+		}
+		if err := r.more(math.MaxInt64); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// chunkSize reads the length of a chunk, which extensions may follow. They may not be much more than what they are
+// attached to: a page is bounded, and what is around it must be as well.
+func (r *reply) chunkSize(line []byte) (int64, error) {
+	size, _, _ := bytes.Cut(line, []byte{';'})
+	n, ok := hexadecimal(bytes.TrimRight(size, " \t"))
+	if !ok {
+		return 0, errChunks
+	}
+	const allowance = 16 // bytes a chunk, and twice its contents
+	if n < math.MaxInt64/4 {
+		r.excess = max(0, r.excess+int64(len(line))-allowance-2*n)
+	}
+	if r.excess > 16<<10 {
+		return 0, errors.New("chunked encoding contains too much non-data")
+	}
+	return n, nil
+}
+
+func hexadecimal(b []byte) (n int64, ok bool) {
+	if len(b) == 0 || len(b) > 15 {
+		return 0, false
+	}
+	for _, c := range b {
+		var digit byte
+		switch c = lower(c); {
+		case '0' <= c && c <= '9':
+			digit = c - '0'
+		case 'a' <= c && c <= 'f':
+			digit = c - 'a' + 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | int64(digit)
+	}
+	return n, true
+}
+
+var _ body = (*reply)(nil)
