@@ -1,0 +1,227 @@
+package event
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"tachometer/pkg/scaler/gate"
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/strict"
+)
+
+// The bounds of what a rule may say.
+const (
+	maxReplicas = 10_000              // above, it is a slip of the finger
+	minFor      = time.Second         // a demonstration is over in seconds
+	maxFor      = 31 * 24 * time.Hour // longer is no event but how things are
+	maxWithin   = 24 * time.Hour
+	maxRules    = 1000
+)
+
+func (d *decoder) rules(path string, n *yaml.Node) []Rule {
+	var all []Rule
+	first := map[string]string{}
+	d.Sequence(path, n, func(path string, n *yaml.Node) {
+		r := d.rule(path, n)
+		all = append(all, r)
+		if at, again := first[r.Name]; again && r.Name != "" {
+			d.Wrong(path+".name", "%s is already the name of %s", r.Name, at)
+			return
+		}
+		first[r.Name] = path
+	})
+	switch {
+	case n.Kind == yaml.SequenceNode && len(all) == 0:
+		d.Fault(path, n.Line, "is empty")
+	case len(all) > maxRules:
+		d.Fault(path, n.Line, "has %d elements; up to %d are taken", len(all), maxRules)
+	}
+	return all
+}
+
+// name is that of a Kubernetes namespace, and of a rule: it becomes part of a hold's ID.
+var name = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+const nameForm = "lower-case letters, digits and -, at most 63"
+
+func (d *decoder) rule(path string, n *yaml.Node) Rule {
+	r := Rule{MaxFor: DefaultMaxFor}
+	var namespace string
+	var targets func(namespace string) []Want
+	d.Mapping(path, n, map[string]strict.Field{
+		"name":      d.matching(&r.Name, name, nameForm),
+		"namespace": d.matching(&namespace, name, nameForm),
+		"type":      d.kind(&r.Type),
+		"releaseOn": d.kind(&r.ReleaseOn),
+		"match":     func(path string, n *yaml.Node) { r.Match = d.match(path, n) },
+		"key":       d.field(&r.Key),
+		"targets": func(path string, n *yaml.Node) { // read last: their namespace may come after them
+			targets = func(namespace string) []Want { return d.wants(path, n, namespace) }
+		},
+		"for":       d.Duration(&r.For, minFor, maxFor),
+		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
+		"within":    d.Duration(&r.Within, time.Second, maxWithin),
+		"verify":    d.Text(&r.Verify),
+		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = d.actions(path, n) },
+		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = d.actions(path, n) },
+		"notify":    func(path string, n *yaml.Node) { r.Notify = d.Texts(path, n) },
+	})
+	if d.Failed(path) {
+		return r
+	}
+	d.required(path, "name", "namespace", "type", "targets")
+	if targets != nil {
+		r.Targets = targets(namespace)
+	}
+	d.consistent(path, &r)
+	return r
+}
+
+// consistent are the faults of keys that go together.
+func (d *decoder) consistent(path string, r *Rule) {
+	if r.Type != "" && r.ReleaseOn == r.Type {
+		d.Wrong(path+".releaseOn", "is the type that raises")
+	}
+	if r.For > r.MaxFor {
+		if !d.Given(path + ".maxFor") {
+			r.MaxFor = r.For
+			return
+		}
+		d.Wrong(path+".for", "is longer than maxFor, %s", strict.FormatDuration(r.MaxFor))
+	}
+}
+
+// kind reads the type of an event.
+func (d *decoder) kind(to *string) strict.Field {
+	return d.matching(to, typeText, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
+}
+
+// field reads the name of a field of events; the four that all events have are none.
+func (d *decoder) field(to *string) strict.Field {
+	return func(path string, n *yaml.Node) {
+		d.Text(to)(path, n)
+		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
+			d.Wrong(path, "%s is no field of its own; use another field", *to)
+		}
+	}
+}
+
+func (d *decoder) match(path string, n *yaml.Node) map[string]string {
+	all := map[string]string{}
+	if n.Kind != yaml.MappingNode {
+		d.Fault(path, n.Line, "must be a mapping of fields to texts, not %s", strict.Describe(n))
+		return all
+	}
+	fields := map[string]strict.Field{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		fields[key.Value] = func(path string, n *yaml.Node) {
+			var name, value string
+			d.field(&name)(path, key)
+			if d.Text(&value)(path, n); !d.Failed(path) {
+				all[key.Value] = value
+			}
+		}
+	}
+	d.Mapping(path, n, fields)
+	return all
+}
+
+// objectName is that of any object that has replicas.
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+
+func (d *decoder) wants(path string, n *yaml.Node, namespace string) []Want {
+	var all []Want
+	d.Sequence(path, n, func(path string, n *yaml.Node) {
+		w := d.want(path, n, namespace)
+		if slices.ContainsFunc(all, func(other Want) bool { return other.Target == w.Target && w.Target.Name != "" }) {
+			d.Wrong(path+".target", "%s is in the list already", w.Target)
+		}
+		all = append(all, w)
+	})
+	if n.Kind == yaml.SequenceNode && len(all) == 0 {
+		d.Fault(path, n.Line, "is empty")
+	}
+	return all
+}
+
+func (d *decoder) want(path string, n *yaml.Node, namespace string) Want {
+	var w Want
+	d.Mapping(path, n, map[string]strict.Field{
+		"target":   func(path string, n *yaml.Node) { w.Target = d.target(path, n, namespace) },
+		"replicas": d.number(&w.Replicas),
+		"floor":    d.number(&w.Floor),
+		"ceiling":  d.number(&w.Ceiling),
+	})
+	if d.Failed(path) {
+		return w
+	}
+	d.required(path, "target", "replicas")
+	for _, f := range []struct{ key, fault string }{{"floor", w.floorFault()}, {"ceiling", w.ceilingFault()}} {
+		if f.fault != "" && d.Given(path+".replicas") {
+			d.Wrong(path+"."+f.key, "%s", f.fault)
+		}
+	}
+	return w
+}
+
+func (w *Want) floorFault() string {
+	if fixed(w.Floor, w.Replicas) && w.Floor.Value > w.Replicas.Value {
+		return fmt.Sprintf("%d is above replicas, %d", w.Floor.Value, w.Replicas.Value)
+	}
+	return ""
+}
+
+func (w *Want) ceilingFault() string {
+	if fixed(w.Ceiling, w.Replicas) && w.Ceiling.Value != 0 && w.Ceiling.Value < w.Replicas.Value {
+		return fmt.Sprintf("%d is below replicas, %d", w.Ceiling.Value, w.Replicas.Value)
+	}
+	return ""
+}
+
+// fixed tells whether the file itself says both numbers.
+func fixed(a, b Number) bool { return a.Field == "" && b.Field == "" }
+
+func (d *decoder) target(path string, n *yaml.Node, namespace string) hold.Target {
+	var text string
+	d.Text(&text)(path, n)
+	if d.Failed(path) {
+		return hold.Target{}
+	}
+	t, err := hold.ParseTarget(text, namespace)
+	switch {
+	case err != nil:
+		d.Fault(path, n.Line, "%s", strict.Shorten(err.Error()))
+	case !objectName.MatchString(t.Name):
+		d.Fault(path, n.Line, "%q is no name of an object", strict.Shorten(t.Name))
+	}
+	return t
+}
+
+// number reads a number, or the field that holds it and the most that is taken from there.
+func (d *decoder) number(to *Number) strict.Field {
+	return func(path string, n *yaml.Node) {
+		var value, most int
+		if n.Kind != yaml.MappingNode {
+			d.Integer(&value, 0, maxReplicas)(path, n)
+			to.Value = narrow(value)
+			return
+		}
+		d.Mapping(path, n, map[string]strict.Field{"field": d.field(&to.Field), "max": d.Integer(&most, 1, maxReplicas)})
+		d.required(path, "field", "max")
+		to.Max = narrow(most)
+	}
+}
+
+// narrow is a number that was checked to be at most maxReplicas.
+func narrow(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+
+func (d *decoder) actions(path string, n *yaml.Node) []gate.Action {
+	d.Wrong(path, "not taken yet")
+	return nil
+}
