@@ -1,0 +1,113 @@
+// Package kafka reads events from a topic.
+//
+// All partitions are read, without a consumer group: the scaler that leads reads everything, and what another one read is
+// known by the ids of events. Reading begins Rewind before the start; nothing is committed. A partition that is added later is
+// found within seconds and read from the same time on. Where a broker lost records that were read already (an unclean
+// election, a restored disk), reading goes on Rewind before the last record read; where records were deleted before they
+// were read, with the first that is left.
+//
+// Records of one partition are handled in their order; of several partitions, in any. Events that belong together (the start and
+// the end of one sale) therefore go to one partition: give them the same record key.
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"k8s.io/klog/v2"
+
+	"tachometer/pkg/scaler/event"
+)
+
+// Handle takes the value of a record, which it must not keep. It may wait, and nothing more is read until it returns: that
+// bounds what is in memory. Its error ends the consumer where it is ctx's, and is otherwise the event's own affair.
+type Handle func(ctx context.Context, value []byte) error
+
+// Options are what a Consumer does without.
+type Options struct {
+	// Registerer takes the metrics; nil: none.
+	Registerer prometheus.Registerer
+	// Extra goes to the client last, for tests.
+	Extra []kgo.Opt
+}
+
+// The limits of the client.
+const (
+	dialTimeout = 5 * time.Second
+	// maxWait is how long a broker holds a request that it has no records for. One that has some answers at once.
+	maxWait = 500 * time.Millisecond
+	// maxBytes of one answer, maxPartitionBytes of one partition in it: hundreds of the largest events.
+	maxBytes, maxPartitionBytes = 8 << 20, 1 << 20
+	// fetches at the same time, each of up to maxBytes; readBytes is more than a sane broker answers with.
+	fetches, readBytes = 2, 16 << 20
+	// metadataAge is how soon a new partition, or the topic itself, is found; metadataMin, after a leader moved.
+	metadataAge, metadataMin = 5 * time.Second, 250 * time.Millisecond
+	// firstPause doubles up to maxPause between attempts to reach a broker.
+	firstPause, maxPause = 100 * time.Millisecond, 2 * time.Second
+	// perPoll records are handled before the next are asked for.
+	perPoll = 500
+)
+
+// Consumer reads one topic.
+type Consumer struct {
+	cfg    event.KafkaConfig
+	handle Handle
+	opts   Options
+	m      *instruments
+}
+
+// New returns a consumer. It connects to nothing before Run.
+func New(cfg event.KafkaConfig, handle Handle, opts Options) *Consumer {
+	return &Consumer{cfg: cfg, handle: handle, opts: opts, m: newInstruments(opts.Registerer)}
+}
+
+// Run reads until ctx ends, and returns nil then. Brokers that are away, refuse, or do not know the topic are asked again and
+// again; an error is for a configuration that no client can be made of.
+func (c *Consumer) Run(ctx context.Context) error {
+	t := &trouble{ctx: ctx, m: c.m, said: map[string]time.Time{}}
+	client, err := kgo.NewClient(append(c.options(time.Now()), kgo.WithHooks(t))...)
+	if err != nil {
+		return fmt.Errorf("make Kafka client: %w", err)
+	}
+	defer client.Close()
+	klog.FromContext(ctx).Info("reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
+	for ctx.Err() == nil {
+		polled := client.PollRecords(ctx, perPoll)
+		polled.EachError(func(_ string, partition int32, err error) { t.read(partition, err) })
+		now := time.Now()
+		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
+			r := records.Next()
+			c.m.records.Inc()
+			c.m.lag.Observe(now.Sub(r.Timestamp).Seconds())
+			_ = c.handle(ctx, r.Value) // what became of the event is noted by who handles it
+		}
+	}
+	return nil
+}
+
+// options are those of the client.
+func (c *Consumer) options(now time.Time) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
+		kgo.SeedBrokers(c.cfg.Brokers...),
+		kgo.ConsumeTopics(c.cfg.Topic),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(now.Add(-c.cfg.Rewind).UnixMilli())),
+		kgo.ConsumeResetOffset(kgo.RewindOffset(c.cfg.Rewind)),
+		kgo.FetchMinBytes(1), kgo.FetchMaxWait(maxWait), kgo.FetchMaxBytes(maxBytes), kgo.FetchMaxPartitionBytes(maxPartitionBytes),
+		kgo.MaxConcurrentFetches(fetches), kgo.BrokerMaxReadBytes(readBytes),
+		kgo.MetadataMaxAge(metadataAge), kgo.MetadataMinAge(metadataMin),
+		kgo.RetryBackoffFn(backoff),
+		kgo.Dialer(c.dial),
+	}
+	if c.cfg.SASL != nil {
+		opts = append(opts, kgo.SASL(mechanism(c.cfg.SASL)))
+	}
+	return append(opts, c.opts.Extra...)
+}
+
+func backoff(failures int) time.Duration {
+	return min(firstPause<<min(failures, 10), maxPause)
+}
