@@ -9,7 +9,7 @@ CLUSTER_TESTS := ./test/image/... ./test/integration/... ./test/e2e/...
 UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/integration% tachometer/test/e2e%,$(shell go list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help kubernetes build test unit cluster-test e2e lint verify update bench demo demo-down images deps clean
+.PHONY: help kubernetes build test unit cluster-test e2e lint verify update bench bench-cluster demo demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to 
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
 	go test ./pkg/window -run TestReport -report
 	go run ./test/bench $(if $(PROMETHEUS),-prometheus $(PROMETHEUS)) -report docs/benchmarks.md
+
+# Figures of another adapter are shown, not written into the report of ours.
+bench-cluster: kubernetes ## benchmarks on a real Kubernetes (ADAPTER=folder of another adapter, METRIC=, IMAGES=)
+	go run ./test/bench/cluster $(if $(ADAPTER),-adapter $(ADAPTER),-report docs/benchmarks.md -svg docs/chain.svg) \
+		$(if $(METRIC),-metric $(METRIC)) $(if $(IMAGES),-images $(IMAGES))
 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down
 	go run ./test/demo

@@ -155,22 +155,3 @@ func (s *Stack) Kubectl(ctx context.Context, args ...string) (string, error) {
 	}
 	return string(out), nil
 }
-
-// Apply applies a kustomize folder, named from the repository's root.
-func (s *Stack) Apply(ctx context.Context, dir string) error {
-	_, err := s.Kubectl(ctx, "apply", "-k", filepath.Join(s.Root, dir))
-	return err
-}
-
-// InstallAdapter applies the adapter's manifests and waits until its APIServices are available.
-func (s *Stack) InstallAdapter(ctx context.Context, dir string) error {
-	if err := s.Apply(ctx, dir); err != nil {
-		return err
-	}
-	if _, err := s.Kubectl(ctx, "-n", AdapterNamespace, "rollout", "status", "deployment/tachometer-adapter", "--timeout=120s"); err != nil {
-		return err
-	}
-	_, err := s.Kubectl(ctx, "wait", "--for=condition=Available", "--timeout=60s",
-		"apiservice/v1beta1.custom.metrics.k8s.io", "apiservice/v1beta2.custom.metrics.k8s.io", "apiservice/v1beta1.external.metrics.k8s.io")
-	return err
-}

@@ -8,51 +8,95 @@ import (
 	"strings"
 )
 
-// The drawing's measures, in pixels. Two panels share the time axis: rates above, pods below.
+// The drawing's measures, in pixels. Each run has two panels, rates above and pods below; all share the time axis.
 const (
 	width       = 960
 	left, right = 64.0, 24.0
-	ratesTop    = 64.0
+	runsTop     = 40.0
+	ratesTop    = 24.0 // within the run, as what follows
 	ratesHeight = 240.0
 	podsTop     = ratesTop + ratesHeight + 48
 	podsHeight  = 140.0
-	height      = podsTop + podsHeight + 48
+	runHeight   = podsTop + podsHeight + 48
 )
 
-const style = `text{font:13px system-ui,sans-serif;fill:#334155}.title{font-size:16px;font-weight:600;fill:#0f172a}
+const style = `text{font:13px system-ui,sans-serif;fill:#334155}.title{font-size:16px;font-weight:600;fill:#0f172a}.name{font-weight:600}
 .grid{stroke:#e2e8f0}.line{fill:none;stroke-width:2;stroke-linejoin:round}
 .offered{stroke:#94a3b8}.served{stroke:#2563eb}.desired{stroke:#f59e0b}.ready{stroke:#059669}`
+
+// Run is the points of one run under a name, which may be empty.
+type Run struct {
+	Name   string
+	Points []Point
+}
 
 // WriteSVG draws the points: offered and served rate over time, and below them desired and ready pods.
 // A gap in the served line is a time at which the API had no value.
 func WriteSVG(w io.Writer, title string, points []Point) error {
-	if len(points) == 0 {
-		return fmt.Errorf("draw %q: no points", title)
-	}
-	end := points[len(points)-1].At.Seconds()
-	top := series(points, func(p Point) float64 { return p.Offered })
-	served := series(points, func(p Point) float64 { return p.Served })
-	desired := series(points, func(p Point) float64 { return float64(p.Desired) })
-	ready := series(points, func(p Point) float64 { return float64(p.Ready) })
-	rates := newPanel(ratesTop, ratesHeight, end, "requests/s", top, served)
-	pods := newPanel(podsTop, podsHeight, end, "pods", desired, ready)
+	return WriteRuns(w, title, []Run{{Points: points}})
+}
 
+// WriteRuns draws runs below each other, each as WriteSVG does, on the same axes.
+func WriteRuns(w io.Writer, title string, runs []Run) error {
+	all := Run{}
+	for _, r := range runs {
+		if len(r.Points) == 0 {
+			return fmt.Errorf("draw %q: no points", title)
+		}
+		all.Points = append(all.Points, r.Points...)
+	}
+	if len(runs) == 0 {
+		return fmt.Errorf("draw %q: no runs", title)
+	}
+	height := runsTop + runHeight*float64(len(runs))
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" viewBox="0 0 %d %.0f" role="img">`,
 		width, height, width, height)
 	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", style)
 	fmt.Fprintf(&b, `<text class="title" x="%.0f" y="28">%s</text>`+"\n", left, html.EscapeString(title))
-	rates.frame(&b)
-	pods.frame(&b)
-	rates.steps(&b, "offered", top)
-	rates.line(&b, "served", served)
-	pods.steps(&b, "desired", desired)
-	pods.steps(&b, "ready", ready)
-	legend(&b, ratesTop-12, "offered", "served")
-	legend(&b, podsTop-12, "desired", "ready")
+	for i, r := range runs {
+		r.draw(&b, runsTop+runHeight*float64(i), all.lines())
+	}
 	b.WriteString("</svg>\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// lines are what is drawn of a run.
+type lines struct {
+	end                             float64 // seconds
+	offered, served, desired, ready []xy
+}
+
+func (r Run) lines() lines {
+	l := lines{
+		offered: series(r.Points, func(p Point) float64 { return p.Offered }),
+		served:  series(r.Points, func(p Point) float64 { return p.Served }),
+		desired: series(r.Points, func(p Point) float64 { return float64(p.Desired) }),
+		ready:   series(r.Points, func(p Point) float64 { return float64(p.Ready) }),
+	}
+	for _, p := range r.Points {
+		l.end = max(l.end, p.At.Seconds())
+	}
+	return l
+}
+
+// draw draws the run below y, on axes that hold all.
+func (r Run) draw(b *strings.Builder, y float64, all lines) {
+	rates := newPanel(y+ratesTop, ratesHeight, all.end, "requests/s", all.offered, all.served)
+	pods := newPanel(y+podsTop, podsHeight, all.end, "pods", all.desired, all.ready)
+	l := r.lines()
+	rates.frame(b)
+	pods.frame(b)
+	rates.steps(b, "offered", l.offered)
+	rates.line(b, "served", l.served)
+	pods.steps(b, "desired", l.desired)
+	pods.steps(b, "ready", l.ready)
+	if r.Name != "" {
+		fmt.Fprintf(b, `<text class="name" x="%.0f" y="%.0f">%s</text>`+"\n", left+96, rates.top-12, html.EscapeString(r.Name))
+	}
+	legend(b, rates.top-12, "offered", "served")
+	legend(b, pods.top-12, "desired", "ready")
 }
 
 type xy struct{ x, y float64 }

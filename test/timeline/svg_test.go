@@ -43,6 +43,19 @@ func TestWriteSVG(t *testing.T) {
 	if strings.Contains(b.String(), "NaN") {
 		t.Error("NaN in the drawing")
 	}
+	var two strings.Builder
+	if err := WriteRuns(&two, "two", []Run{{"slow & <steady>", points}, {"fast", points[:2]}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Count(two.String(), `class="line served"`), 2*strings.Count(b.String(), `class="line served"`); got != want {
+		t.Errorf("two runs have %d served lines and legends, want %d", got, want)
+	}
+	if err := xml.Unmarshal([]byte(two.String()), new(struct{ XMLName xml.Name })); err != nil {
+		t.Errorf("two runs: not well-formed: %v", err)
+	}
+	if err := WriteRuns(io.Discard, "none", nil); err == nil {
+		t.Error("no error for a drawing of no run")
+	}
 	if err := WriteSVG(io.Discard, "empty", nil); err == nil {
 		t.Error("no error for a drawing of nothing")
 	}

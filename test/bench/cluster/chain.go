@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/test/bench/internal/host"
+	"tachometer/test/stack"
+	"tachometer/test/timeline"
+)
+
+// The load of the chain: with so many requests/s a pod, low is for two pods and high for twenty. It is light, so that one
+// small machine carries twenty pods, the cluster and the load.
+const (
+	perPod   = 20
+	fewPods  = low / perPod
+	manyPods = high / perPod
+	enough   = 18 // pods, of twenty: the tolerance of the HPA is a tenth
+)
+
+const (
+	// hpaPeriod is the HPA controller's own, at which the load steps at any phase.
+	hpaPeriod = 15 * time.Second
+	lookEvery = 250 * time.Millisecond
+	// lead and tail are drawn before the step and after the end.
+	lead, tail = 5 * time.Second, 5 * time.Second
+	// chainPatience bounds one run, whatever adapter it is.
+	chainPatience = 5 * time.Minute
+)
+
+// The behaviors that are compared.
+const (
+	shippedBehavior = "shipped behavior"
+	defaultBehavior = "Kubernetes' default behavior"
+)
+
+// chainRun is what one run showed; times count from the step.
+type chainRun struct {
+	behavior              string
+	right, desired, ready time.Duration
+	points                []timeline.Point
+	failed                int // requests without a good answer, of
+	sent                  int
+}
+
+// chain measures how soon there are pods for a step of the load.
+func (b *bench) chain(ctx context.Context, load float64) (string, error) {
+	head := host.Describe(time.Now(), load, b.node.version)
+	c := &chain{node: b.node}
+	if err := c.run(ctx, b.runs); err != nil {
+		b.node.dump(ctx)
+		return "", err
+	}
+	if err := c.draw(b.picture); err != nil {
+		return "", err
+	}
+	return head + "\n" + c.report(b.settings), nil
+}
+
+type chain struct {
+	*node
+	traffic *traffic
+	runs    []*chainRun
+}
+
+// run makes so many runs with each behavior, by turns.
+func (c *chain) run(ctx context.Context, runs int) error {
+	if err := c.makeRoom(ctx); err != nil {
+		return err
+	}
+	if err := c.scale(ctx, fewPods); err != nil {
+		return err
+	}
+	urls, err := c.urls(ctx)
+	if err != nil {
+		return err
+	}
+	sending, stop := context.WithCancel(ctx)
+	c.traffic = startTraffic(sending, urls)
+	defer c.traffic.wait()
+	defer stop()
+	for i := range runs {
+		for _, behavior := range []string{shippedBehavior, defaultBehavior} {
+			r := &chainRun{behavior: behavior}
+			if err := c.one(ctx, r, fmt.Sprintf("chain-%d-%d", i, len(c.runs))); err != nil {
+				return fmt.Errorf("run %d with %s: %w", i+1, behavior, err)
+			}
+			fmt.Fprintf(c.out, "run %d of %d, %s: metric right after %.1f s, %d desired after %.1f s, ready after %.1f s, %d of %d requests failed\n",
+				i+1, runs, behavior, r.right.Seconds(), enough, r.desired.Seconds(), r.ready.Seconds(), r.failed, r.sent)
+			c.runs = append(c.runs, r)
+		}
+	}
+	return c.removeAutoscalers(ctx)
+}
+
+// makeRoom lets twenty pods request less of the processor than a node of two has: they do not need what they are shipped with.
+func (c *chain) makeRoom(ctx context.Context) error {
+	deployments := c.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
+	d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read the sample's Deployment: %w", err)
+	}
+	d.Spec.Template.Spec.Containers[0].Resources.Requests[core.ResourceCPU] = resource.MustParse("20m")
+	if _, err = deployments.Update(ctx, d, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("lower the sample's requests: %w", err)
+	}
+	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
+		d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
+		if err == nil && !rolledOut(d) {
+			err = errors.New("the sample's Deployment is not rolled out")
+		}
+		return err
+	})
+}
+
+func rolledOut(d *apps.Deployment) bool {
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas
+}
+
+// one run: calm at the low load, then the step.
+func (c *chain) one(ctx context.Context, r *chainRun, name string) error {
+	if err := c.calm(ctx, r.behavior, name); err != nil {
+		return fmt.Errorf("calm down: %w", err)
+	}
+	began := time.Now()
+	seen := func() bool { return time.Since(began) > lead }
+	if err := c.observe(ctx, r, began, low, seen); err != nil {
+		return err
+	}
+	before := c.traffic.generator.Result().Total()
+	stepped, err := c.traffic.step(ctx, high)
+	if err != nil {
+		return err
+	}
+	var last time.Time // when all was there
+	err = c.observe(ctx, r, began, high, func() bool {
+		r.note(time.Since(stepped), r.points[len(r.points)-1])
+		if last.IsZero() && r.right > 0 && r.desired > 0 && r.ready > 0 {
+			last = time.Now()
+		}
+		return !last.IsZero() && time.Since(last) > tail
+	})
+	after := c.traffic.generator.Result().Total()
+	r.sent, r.failed = after.Sent-before.Sent, after.Failed-before.Failed
+	return err
+}
+
+// calm has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
+// controller's period.
+func (c *chain) calm(ctx context.Context, behavior, name string) error {
+	if err := c.removeAutoscalers(ctx); err != nil {
+		return err
+	}
+	if _, err := c.traffic.step(ctx, low); err != nil {
+		return err
+	}
+	stop := c.follow(ctx)
+	err := c.scale(ctx, fewPods)
+	stop()
+	if err != nil {
+		return err
+	}
+	err = c.addAutoscaler(ctx, name, func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
+		spec.MinReplicas, spec.MaxReplicas = new(int32(fewPods)), manyPods
+		spec.Metrics[0].Pods.Target.AverageValue = resource.NewQuantity(perPod, resource.DecimalSI)
+		if behavior == defaultBehavior {
+			spec.Behavior = nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	err = stack.Wait(ctx, chainPatience, func(ctx context.Context) error {
+		p, _, err := c.look(ctx)
+		if err == nil && (p.Desired != fewPods || !near(p.Served, low)) {
+			err = fmt.Errorf("%d pods are desired and the metric is %.1f (%s)", p.Desired, p.Served, p.Reason)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return pause(ctx, time.Now().Add(rand.N(hpaPeriod)))
+}
+
+// near tells whether a total is within a tenth of the truth.
+func near(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
+
+// follow sends requests to the pods that are ready, until it is stopped.
+func (c *chain) follow(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if urls, err := c.urls(ctx); err == nil && len(urls) > 0 {
+				c.traffic.aim(urls)
+			}
+			_ = pause(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// observe looks again and again, and has the load follow the pods, until done says so after a look.
+func (c *chain) observe(ctx context.Context, r *chainRun, began time.Time, offered float64, done func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, chainPatience)
+	defer cancel()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		p, urls, err := c.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.state())
+		case err != nil:
+			return fmt.Errorf("observe: %w", err)
+		}
+		c.traffic.aim(urls)
+		p.At, p.Offered = time.Since(began), offered
+		r.points = append(r.points, p)
+		if done() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// look is one look at the metric, the autoscaler and the pods.
+func (c *chain) look(ctx context.Context) (timeline.Point, []string, error) {
+	var p timeline.Point
+	urls, err := c.urls(ctx)
+	if err != nil {
+		return p, nil, err
+	}
+	hpas, err := c.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return p, nil, fmt.Errorf("list autoscalers: %w", err)
+	}
+	if len(hpas.Items) != 1 {
+		return p, nil, fmt.Errorf("%d autoscalers target the sample, want 1", len(hpas.Items))
+	}
+	p.Ready, p.Desired = len(urls), int(hpas.Items[0].Status.DesiredReplicas)
+	if p.Served, _, err = c.total(ctx); err != nil {
+		p.Served, p.Reason = math.NaN(), stack.Reason(err)
+	}
+	return p, urls, nil
+}
+
+// note keeps when something was first seen.
+func (r *chainRun) note(since time.Duration, p timeline.Point) {
+	first := func(d *time.Duration, seen bool) {
+		if *d == 0 && seen {
+			*d = since
+		}
+	}
+	first(&r.right, near(p.Served, high))
+	first(&r.desired, p.Desired >= enough)
+	first(&r.ready, p.Ready >= enough)
+}
+
+func (r *chainRun) state() string {
+	if len(r.points) == 0 {
+		return "nothing was seen"
+	}
+	p := r.points[len(r.points)-1]
+	return fmt.Sprintf("the metric is %.1f (%s), %d pods are desired, %d ready", p.Served, p.Reason, p.Desired, p.Ready)
+}
+
+// of are the runs with a behavior, in order.
+func (c *chain) of(behavior string) []*chainRun {
+	return slices.DeleteFunc(slices.Clone(c.runs), func(r *chainRun) bool { return r.behavior != behavior })
+}
+
+// draw writes the picture of the run with each behavior that took the median time.
+func (c *chain) draw(path string) error {
+	var runs []timeline.Run
+	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
+		of := c.of(behavior)
+		slices.SortFunc(of, func(a, b *chainRun) int { return int(a.ready - b.ready) })
+		runs = append(runs, timeline.Run{Name: behavior, Points: of[(len(of)-1)/2].points})
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("draw the runs: %w", err)
+	}
+	title := fmt.Sprintf("%d → %d requests/s, %d a pod, the HPA at its real period", low, high, perPod)
+	if err := errors.Join(timeline.WriteRuns(f, title, runs), f.Close()); err != nil {
+		return fmt.Errorf("draw the runs: %w", err)
+	}
+	fmt.Fprintf(c.out, "picture: %s\n", path)
+	return nil
+}

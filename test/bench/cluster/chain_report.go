@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func (c *chain) report(set settings) string {
+	var w strings.Builder
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench/cluster -parts chain -runs %d -svg %s -report docs/benchmarks.md`"+`.
+
+The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod); then the load
+steps to %d, for which %d are wanted. The HPA controller is Kubernetes' own at its real period of %v; the step comes at any phase of
+it. *Right* is the time from the step until the metric of all pods together is within 10 %% of the load, *desired* until the autoscaler
+asks for %d pods, *ready* until so many are ready, looked at every %v. The sample waits up to 4 s at its start and is first probed after
+5 s, as shipped; its pods request 20m of a processor instead of 100m, as the node has two. Load follows the pods that are ready. The
+*shipped behavior* is that of `+"`manifests/sample/overlays/hpa-requests`"+`; *default* is no behavior in the manifest.
+
+| behavior | run | right, s | ≥ %d desired, s | ≥ %d ready, s | requests failed |
+| --- | --- | --- | --- | --- | --- |
+`, set.runs, set.picture, low, fewPods, perPod, high, manyPods, hpaPeriod, enough, lookEvery, enough, enough)
+	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
+		var right, desired, ready figures
+		for i, r := range c.of(behavior) {
+			fmt.Fprintf(&w, "| %s | %d | %.1f | %.1f | %.1f | %d of %d |\n", behavior, i+1, r.right.Seconds(), r.desired.Seconds(), r.ready.Seconds(), r.failed, r.sent)
+			right, desired, ready = append(right, r.right), append(desired, r.desired), append(ready, r.ready)
+		}
+		median := func(f figures) time.Duration { return f.quantile(0.5) }
+		fmt.Fprintf(&w, "| %s | median | %.1f | %.1f | %.1f |  |\n", behavior, median(right).Seconds(), median(desired).Seconds(), median(ready).Seconds())
+	}
+	fmt.Fprintf(&w, "\nThe run with the median time of each:\n\n![load, metric, desired and ready pods over time](%s)\n", filepath.Base(set.picture))
+	w.WriteString(set.peer())
+	return w.String()
+}
+
+// peer says whose figures these are, if not those of the adapter of this repository.
+func (s settings) peer() string {
+	if strings.HasSuffix(s.adapter, "/"+shipped) {
+		return ""
+	}
+	return fmt.Sprintf("\nThe adapter is not ours but that of %s, and the metric %s.\n", s.adapter, s.metric)
+}

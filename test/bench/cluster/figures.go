@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// figures are durations as they were measured, in their order.
+type figures []time.Duration
+
+// quantile is the smallest that so many of them do not exceed (nearest rank).
+func (f figures) quantile(q float64) time.Duration {
+	if len(f) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(f))
+	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
+
+// summary is the median, the 95th percentile and the greatest, as columns of a table.
+func (f figures) summary() string {
+	return fmt.Sprintf("%.1f | %.1f | %.1f", f.quantile(0.5).Seconds(), f.quantile(0.95).Seconds(), f.quantile(1).Seconds())
+}
+
+// raw are all of them, in seconds.
+func (f figures) raw() string {
+	all := make([]string, len(f))
+	for i, d := range f {
+		all[i] = fmt.Sprintf("%.1f", d.Seconds())
+	}
+	return strings.Join(all, ", ")
+}
+
+// pause waits until a time, or returns ctx's error.
+func pause(ctx context.Context, until time.Time) error {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

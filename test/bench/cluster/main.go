@@ -1,0 +1,149 @@
+// Command cluster measures what the adapter is for on a real local Kubernetes: how soon a change of the load shows, how soon
+// there are pods for it. It writes what it saw into docs/benchmarks.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"tachometer/test/bench/internal/host"
+	"tachometer/test/bench/internal/report"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "bench-cluster: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// settings are what the command line says.
+type settings struct {
+	parts    string
+	report   string
+	load     float64
+	patience time.Duration
+
+	adapter string
+	images  string
+	metric  string
+
+	steps   int
+	runs    int
+	picture string
+}
+
+func (s *settings) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("bench-cluster", flag.ContinueOnError)
+	fs.StringVar(&s.parts, "parts", "step,chain", "what to measure, a `list`")
+	fs.StringVar(&s.report, "report", "", "`file` whose sections are written anew; empty: figures are only shown")
+	fs.Float64Var(&s.load, "load", 1, "greatest load average at which measuring begins")
+	fs.DurationVar(&s.patience, "patience", 10*time.Minute, "how long to wait for that load")
+	fs.StringVar(&s.adapter, "adapter", shipped, "kustomize `folder` of the adapter, for step and chain; another adapter can be put in the place of ours")
+	fs.StringVar(&s.images, "images", "", "archives of images that such an adapter needs on the node, a `list`")
+	fs.StringVar(&s.metric, "metric", "request_per_second", "what the adapter calls the pods' requests per second")
+	fs.IntVar(&s.steps, "steps", 20, "steps of the load, for step")
+	fs.IntVar(&s.runs, "runs", 5, "runs with each behavior, for chain")
+	fs.StringVar(&s.picture, "svg", "out/chain.svg", "`file` for the picture of chain")
+	return fs
+}
+
+func run(args []string, out io.Writer) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var s settings
+	if err := s.flags().Parse(args); err != nil {
+		return err
+	}
+	if s.adapter, err = filepath.Abs(s.adapter); err != nil {
+		return err
+	}
+	b := &bench{settings: s, out: out}
+	defer func() { err = errors.Join(err, b.down(ctx)) }()
+	return b.measure(ctx)
+}
+
+// bench is the run of all parts.
+type bench struct {
+	settings
+	out  io.Writer
+	node *node // nil while there is none
+}
+
+// part is one section of the report.
+type part struct {
+	name, title string
+	node        bool // it needs one; otherwise no other cluster may be there
+	measure     func(ctx context.Context, load float64) (string, error)
+}
+
+func (b *bench) all() []part {
+	return []part{
+		{"step", "On a real node: seconds until a step of the load shows", true, b.step},
+		{"chain", "On a real node: seconds until there are pods for the load", true, b.chain},
+	}
+}
+
+// measure runs the parts asked for, each when the machine is quiet.
+func (b *bench) measure(ctx context.Context) error {
+	all := b.all()
+	for _, name := range strings.Split(b.parts, ",") {
+		i := slices.IndexFunc(all, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return fmt.Errorf("no part %q", name)
+		}
+		if err := b.one(ctx, all[i]); err != nil {
+			return fmt.Errorf("measure %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) one(ctx context.Context, p part) error {
+	if !p.node {
+		if err := b.down(ctx); err != nil {
+			return err
+		}
+	}
+	load, err := host.Quiet(ctx, b.load, b.patience)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "%s, load average %.2f\n", p.name, load)
+	if p.node && b.node == nil {
+		if b.node, err = newNode(ctx, b.settings, b.out); err != nil {
+			return err
+		}
+	}
+	text, err := p.measure(ctx, load)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(b.out, "\n", text)
+	if b.report == "" {
+		return nil
+	}
+	return report.Section{Command: "test/bench/cluster", Part: p.name, Title: p.title}.Write(b.report, text)
+}
+
+// down ends the cluster with a node, if there is one.
+func (b *bench) down(ctx context.Context) error {
+	if b.node == nil {
+		return nil
+	}
+	n := b.node
+	b.node = nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return n.stack.Down(ctx)
+}

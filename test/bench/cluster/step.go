@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	autoscaling "k8s.io/api/autoscaling/v2"
+
+	"tachometer/test/bench/internal/host"
+)
+
+// The loads of the steps, in requests per second, and the pods that they go to.
+const (
+	low       = 40
+	high      = 400
+	fixedPods = 4
+)
+
+const (
+	// pollEvery is how often the metric is read, as DESIGN's figure for prometheus-adapter was.
+	pollEvery = 100 * time.Millisecond
+	// lowFor is how long the low load holds at least; it is longer by up to lowMore, so that steps come at all
+	// phases of the scrapes.
+	lowFor  = 18 * time.Second
+	lowMore = 4 * time.Second
+	// highFor is how long the high load goes on after it has shown.
+	highFor = 2 * time.Second
+	// stepPatience is for adapters over which a step takes minutes to show.
+	stepPatience = 5 * time.Minute
+)
+
+// steps is what the steps showed.
+type steps struct {
+	up, down figures
+	refused  int // reads without an answer, and
+	reason   error
+}
+
+// step measures how soon a step of the load shows.
+func (b *bench) step(ctx context.Context, load float64) (string, error) {
+	head := host.Describe(time.Now(), load, b.node.version)
+	s, err := b.node.step(ctx, b.steps)
+	if err != nil {
+		b.node.dump(ctx)
+		return "", err
+	}
+	return head + "\n" + s.report(b.settings), nil
+}
+
+func (n *node) step(ctx context.Context, count int) (*steps, error) {
+	err := n.addAutoscaler(ctx, "fixed", func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
+		spec.MinReplicas, spec.MaxReplicas = new(int32(fixedPods)), fixedPods
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := n.scale(ctx, fixedPods); err != nil {
+		return nil, err
+	}
+	urls, err := n.urls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sending, stop := context.WithCancel(ctx)
+	t := startTraffic(sending, urls)
+	s := &steps{}
+	err = n.takeSteps(ctx, t, s, count)
+	stop()
+	if sent := t.wait(); err == nil && (sent.Unsent > 0 || sent.Total().Failed > 0) {
+		err = fmt.Errorf("the load was not the one meant: %d requests were not sent, %d failed: %v", sent.Unsent, sent.Total().Failed, sent.Total().Causes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, n.removeAutoscalers(ctx)
+}
+
+func (n *node) takeSteps(ctx context.Context, t *traffic, s *steps, count int) error {
+	if _, err := t.step(ctx, low); err != nil {
+		return err
+	}
+	const near = low + (high-low)/10
+	if _, err := n.shows(ctx, s, func(sum float64) bool { return sum > 0.9*low && sum < near }); err != nil {
+		return err
+	}
+	for i := range count {
+		if err := pause(ctx, time.Now().Add(lowFor+rand.N(lowMore))); err != nil {
+			return err
+		}
+		up, err := n.stepTo(ctx, t, s, high, func(sum float64) bool { return sum >= 0.9*high })
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, time.Now().Add(highFor)); err != nil {
+			return err
+		}
+		down, err := n.stepTo(ctx, t, s, low, func(sum float64) bool { return sum <= near })
+		if err != nil {
+			return err
+		}
+		s.up, s.down = append(s.up, up), append(s.down, down)
+		fmt.Fprintf(n.out, "step %d of %d: %.1f s up, %.1f s down\n", i+1, count, up.Seconds(), down.Seconds())
+	}
+	return nil
+}
+
+// stepTo changes the load and returns how long it took to show.
+func (n *node) stepTo(ctx context.Context, t *traffic, s *steps, rate float64, right func(float64) bool) (time.Duration, error) {
+	began, err := t.step(ctx, rate)
+	if err != nil {
+		return 0, err
+	}
+	seen, err := n.shows(ctx, s, right)
+	if err != nil {
+		return 0, fmt.Errorf("step to %.0f requests/s: %w", rate, err)
+	}
+	return seen.Sub(began), nil
+}
+
+// shows returns when the metric of all pods was first seen to be right.
+func (n *node) shows(ctx context.Context, s *steps, right func(sum float64) bool) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		sum, pods, err := n.total(ctx)
+		switch {
+		case err == nil && pods == fixedPods && right(sum):
+			return time.Now(), nil
+		case err != nil && ctx.Err() == nil:
+			s.refused, s.reason = s.refused+1, err
+		}
+		select {
+		case <-ctx.Done():
+			return time.Time{}, errors.Join(fmt.Errorf("wait for the metric: %w: it is %.1f over %d pods", context.Cause(ctx), sum, pods), s.reason)
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *steps) report(set settings) string {
+	var w strings.Builder
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench/cluster -parts step -steps %d -report docs/benchmarks.md`"+`.
+
+Pods of the sample service on a real node, %d of them, and the adapter as shipped (two replicas, an interval of 2 s). The load
+steps from %d to %d requests/s, evenly spread, and back; after each step the pods' metric is read every %v as `+"`kubectl get --raw`"+`
+does, through kube-apiserver. *Up* is the time from the step until the sum over all pods shows 90 %% of the new load, *down* until
+it has come nine tenths of the way back; the low load holds for %v to %v in between.
+
+| step | steps | median, s | p95, s | greatest, s |
+| --- | --- | --- | --- | --- |
+| %d → %d | %d | %s |
+| %d → %d | %d | %s |
+
+Up, in order: %s.
+Down, in order: %s.
+`, len(s.up), fixedPods, low, high, pollEvery, lowFor, lowFor+lowMore,
+		low, high, len(s.up), s.up.summary(), high, low, len(s.down), s.down.summary(), s.up.raw(), s.down.raw())
+	w.WriteString(set.peer())
+	if s.refused > 0 {
+		fmt.Fprintf(&w, "\n%d reads were answered with an error, the last: %v.\n", s.refused, s.reason)
+	}
+	return w.String()
+}
