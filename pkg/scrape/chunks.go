@@ -84,10 +84,12 @@ func (r *reply) chunkSize(line []byte) (int64, error) {
 	return n, nil
 }
 
+// hexadecimal reads a number; one that is larger than any body is cut down.
 func hexadecimal(b []byte) (n int64, ok bool) {
-	if len(b) == 0 || len(b) > 15 {
+	if len(b) == 0 || len(b) > 16 {
 		return 0, false
 	}
+	var sum uint64
 	for _, c := range b {
 		var digit byte
 		switch c = lower(c); {
@@ -98,9 +100,9 @@ func hexadecimal(b []byte) (n int64, ok bool) {
 		default:
 			return 0, false
 		}
-		n = n<<4 | int64(digit)
+		sum = sum<<4 | uint64(digit)
 	}
-	return n, true
+	return int64(min(sum, math.MaxInt64)), true
 }
 
 var _ body = (*reply)(nil)

@@ -2,32 +2,60 @@ package scrape
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"math"
 	"net/http"
 )
 
-// parseHead reads status line and headers, each of which ends with a line break, and reports whether the response is one
-// of the usual kind. What it says of such a one is what net/http would say.
-func (r *reply) parseHead(head []byte) (usual bool) {
-	status, head, _ := bytes.Cut(head, []byte("\r\n"))
-	if reason, ok := bytes.CutPrefix(status, []byte("HTTP/1.1 200")); !ok || len(reason) > 0 && reason[0] != ' ' {
-		return false
-	}
-	r.answer = answer{status: http.StatusOK, length: -1, body: r}
-	var seen headerSet
-	for len(head) > 0 {
-		var line []byte
-		line, head, _ = bytes.Cut(head, []byte("\r\n"))
-		name, value, ok := bytes.Cut(line, []byte{':'})
-		if !ok || !isToken(name) || !isText(value) {
-			return false
+// readHead reads up to the body. The error is io.EOF where nothing came at all.
+func (r *reply) readHead() error {
+	begin := 0 // of the line that is to come
+	for {
+		end := bytes.IndexByte(r.buf[begin:r.hi], '\n')
+		switch {
+		case end < 0 && r.hi == len(r.buf):
+			return r.readUnusual()
+		case end < 0:
+			err := r.fill(math.MaxInt64)
+			if errors.Is(err, io.EOF) && r.hi > 0 {
+				return io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return err
+			}
+		default:
+			line, next := r.buf[begin:begin+end], begin+end+1
+			if len(line) == 1 && line[0] == '\r' && begin > 0 && r.framed() {
+				r.lo = next
+				return nil
+			}
+			if !r.headLine(line, begin == 0) {
+				return r.readUnusual()
+			}
+			begin = next
 		}
-		if !r.header(&seen, name, bytes.Trim(value, " \t")) {
-			return false
-		}
 	}
+}
+
+// framed reports, after the last header, whether it is known by length or by chunks how long the body is.
+func (r *reply) framed() bool {
 	r.left = max(0, r.answer.length)
 	r.ended = r.answer.length == 0
-	return r.chunked != (r.answer.length >= 0)
+	return r.chunked != r.seen.length
+}
+
+// headLine reads the status line or a header, and reports whether it can be part of a response of the usual kind. What it
+// makes of such a one is what net/http would.
+func (r *reply) headLine(line []byte, first bool) (usual bool) {
+	line, ok := bytes.CutSuffix(line, []byte{'\r'})
+	if first {
+		r.answer = answer{status: http.StatusOK, length: -1, body: r}
+		reason, is200 := bytes.CutPrefix(line, []byte("HTTP/1.1 200"))
+		return ok && is200 && (len(reason) == 0 || reason[0] == ' ')
+	}
+	name, value, colon := bytes.Cut(line, []byte{':'})
+	return ok && colon && isToken(name) && isText(value) && r.header(name, bytes.Trim(value, " \t"))
 }
 
 // headerSet notes the headers that may appear but once.
@@ -40,7 +68,8 @@ func once(seen *bool) bool {
 }
 
 // header takes a header into account, or reports that it is not of the usual kind.
-func (r *reply) header(seen *headerSet, name, value []byte) (usual bool) {
+func (r *reply) header(name, value []byte) (usual bool) {
+	seen := &r.seen
 	switch {
 	case is(name, "Content-Length"):
 		n, ok := decimal(value)

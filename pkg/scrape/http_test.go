@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -56,11 +58,22 @@ func overTCP(t *testing.T, opts Options, targets []metric.Target, done func(*Man
 	return m, r
 }
 
-func serve(t *testing.T, h http.HandlerFunc) string {
+// schemes are the ways to a target: plain HTTP is read by the scraper, the rest by net/http.
+var schemes = map[string]func(http.Handler) *httptest.Server{
+	"http": httptest.NewServer, "https": httptest.NewTLSServer,
+}
+
+// serve returns the address of a server, and how to trust it.
+func serve(t *testing.T, scheme string, h http.HandlerFunc) (string, *tls.Config) {
 	t.Helper()
-	s := httptest.NewServer(h)
+	s := schemes[scheme](h)
 	t.Cleanup(s.Close)
-	return s.URL + "/metrics"
+	if scheme == "http" {
+		return s.URL + "/metrics", nil
+	}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(s.Certificate())
+	return s.URL + "/metrics", &tls.Config{RootCAs: trusted}
 }
 
 func text(body string) http.HandlerFunc {
@@ -114,6 +127,13 @@ func cutOff(w http.ResponseWriter, _ *http.Request) {
 // TestBadTargets has one target of each bad kind, many times over, beside good ones. Each is told from the
 // others by its reason; no sample of it is taken; the good ones are not disturbed; memory stays bounded.
 func TestBadTargets(t *testing.T) {
+	for scheme := range schemes {
+		t.Run(scheme, func(t *testing.T) { testBadTargets(t, scheme) })
+	}
+}
+
+func testBadTargets(t *testing.T, scheme string) {
+	var trust *tls.Config
 	million := millionLabels()
 	bad := map[string]struct {
 		h     http.HandlerFunc
@@ -141,7 +161,8 @@ func TestBadTargets(t *testing.T) {
 	}
 	var targets []metric.Target
 	for name, b := range bad {
-		url := serve(t, b.h)
+		var url string
+		url, trust = serve(t, scheme, b.h) // all with the same certificate
 		for i := range 4 {
 			tg := target(name, "a")
 			tg.URL = url
@@ -152,17 +173,17 @@ func TestBadTargets(t *testing.T) {
 		}
 	}
 	nan := target("nan", "a")
-	nan.URL = serve(t, text("a NaN\n"))
+	nan.URL, _ = serve(t, scheme, text("a NaN\n"))
 	for i := range 5 {
 		tg := target(fmt.Sprintf("good-%d", i), "a")
-		tg.URL = serve(t, text("a 7\n"))
+		tg.URL, _ = serve(t, scheme, text("a 7\n"))
 		targets = append(targets, tg)
 	}
 	targets = append(targets, nan)
 
 	reg := prometheus.NewRegistry()
 	opts := Options{
-		Interval: 2 * time.Second, MaxPageBytes: 1 << 20, MaxSamples: 100, Registerer: reg, MaxConcurrent: 16,
+		Interval: 2 * time.Second, MaxPageBytes: 1 << 20, MaxSamples: 100, Registerer: reg, MaxConcurrent: 16, TLS: trust,
 	}
 	told := map[string]bool{}
 	before := heapBytes(true)
@@ -244,7 +265,7 @@ func TestAgainstClientGolang(t *testing.T) {
 			t.Parallel()
 			var size atomic.Int64
 			h := promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: format})
-			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			url, _ := serve(t, "http", func(w http.ResponseWriter, r *http.Request) {
 				if format { // a server that has OpenMetrics only
 					r.Header.Set("Accept", "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8")
 				}

@@ -63,7 +63,7 @@ func (f *fetcher) exchange(l *loop, request []byte, page exposition.Page) (expos
 	}()
 	r.read(l.wire.conn)
 	if err := l.call.use(l.wire.conn); err != nil {
-		return exposition.Result{}, 0, err
+		return exposition.Result{}, 0, &unansweredError{err}
 	}
 	if err := r.ask(l.wire.conn, request); err != nil {
 		return exposition.Result{}, 0, err

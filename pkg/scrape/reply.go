@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"math"
@@ -21,6 +20,7 @@ type reply struct {
 	lo, hi int    // buf[lo:hi] came and was not used yet
 
 	answer  answer
+	seen    headerSet
 	close   bool  // the connection must not be used again
 	chunked bool  // the body comes in chunks
 	left    int64 // bytes that are to come of the body, or of the chunk
@@ -60,15 +60,17 @@ func (r *reply) reusable() bool {
 // fill reads at most so many bytes behind those that are in the buffer, which has room.
 func (r *reply) fill(most int64) error {
 	room := r.buf[r.hi:]
-	n, err := r.src.Read(room[:min(int64(len(room)), most)])
-	r.hi += n
-	switch {
-	case n > 0:
-		return nil // an error comes again with the next read
-	case err == nil:
-		return io.ErrNoProgress
+	room = room[:min(int64(len(room)), most)]
+	for range 100 { // as often as bufio tries
+		n, err := r.src.Read(room)
+		if r.hi += n; n > 0 {
+			return nil // an error comes again with the next read
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return io.ErrNoProgress
 }
 
 // more makes room and reads at most so many bytes of the body. A body that fills the small buffer gets a large one: a page
@@ -85,40 +87,6 @@ func (r *reply) more(most int64) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// readHead reads up to the body. The error is io.EOF where nothing came at all.
-func (r *reply) readHead() error {
-	line := 0 // where the line begins that is not known to be complete
-	for {
-		for {
-			end := bytes.IndexByte(r.buf[line:r.hi], '\n')
-			if end < 0 {
-				break
-			}
-			if end == 0 || r.buf[line+end-1] != '\r' {
-				return r.readUnusual()
-			}
-			if end == 1 {
-				if !r.parseHead(r.buf[:line]) {
-					return r.readUnusual()
-				}
-				r.lo = line + len("\r\n")
-				return nil
-			}
-			line += end + 1
-		}
-		if r.hi == len(r.buf) {
-			return r.readUnusual()
-		}
-		err := r.fill(math.MaxInt64)
-		if errors.Is(err, io.EOF) && r.hi > 0 {
-			return io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // next returns the next piece of the body, which is valid until the next call.
@@ -140,7 +108,7 @@ func (r *reply) next() ([]byte, error) {
 			return nil, err
 		}
 	}
-	piece := r.buf[r.lo:min(int64(r.hi), int64(r.lo)+r.left)]
+	piece := r.buf[r.lo:][:min(int64(r.hi-r.lo), r.left)]
 	r.lo += len(piece)
 	r.left -= int64(len(piece))
 	r.ended = !r.chunked && r.left == 0
