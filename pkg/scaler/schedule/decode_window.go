@@ -1,0 +1,229 @@
+package schedule
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/netresearch/go-cron"
+	"go.yaml.in/yaml/v3"
+
+	"tachometer/pkg/strict"
+)
+
+func (d *decoder) windows(path string, n *yaml.Node, s *Schedule) []Window {
+	var all []Window
+	d.list(path, n, func(path string, n *yaml.Node) { all = append(all, d.window(path, n, s)) })
+	return all
+}
+
+func (d *decoder) window(path string, n *yaml.Node, s *Schedule) Window {
+	var w Window
+	var floor, ceiling int
+	before := len(d.Faults)
+	d.Mapping(path, n, map[string]strict.Field{
+		"name":    d.Text(&w.Name),
+		"cron":    d.Text(&w.Cron),
+		"for":     d.Duration(&w.For, minFor, maxFor),
+		"start":   func(path string, n *yaml.Node) { w.Start = d.timeOfDay(path, n, false) },
+		"end":     func(path string, n *yaml.Node) { w.End = d.timeOfDay(path, n, true) },
+		"days":    func(path string, n *yaml.Node) { w.Days = d.days(path, n) },
+		"from":    func(path string, n *yaml.Node) { w.From = d.moment(path, n, s.Zone) },
+		"to":      func(path string, n *yaml.Node) { w.To = d.moment(path, n, s.Zone) },
+		"floor":   d.Integer(&floor, 0, maxReplicas),
+		"ceiling": d.Integer(&ceiling, 1, maxReplicas),
+		"ramp":    func(path string, n *yaml.Node) { w.Ramp = d.ramp(path, n) },
+	})
+	w.Floor, w.Ceiling = int32(floor), int32(ceiling) //nolint:gosec // at most maxReplicas
+	if d.Failed(path) {
+		return Window{}
+	}
+	d.required(path, "floor")
+	d.kind(path)
+	if len(d.Faults) > before { // what follows would speak of consequences
+		return Window{}
+	}
+	d.complete(path, &w, s)
+	return w
+}
+
+// kinds are the three ways to say when, each with the keys it needs and those it may have.
+var kinds = []struct{ needs, may []string }{
+	{needs: []string{"cron", "for"}}, {needs: []string{"start", "end"}, may: []string{"days"}}, {needs: []string{"from", "to"}},
+}
+
+// kind checks that a window says when in one way.
+func (d *decoder) kind(path string) {
+	chosen := -1
+	for i, kind := range kinds {
+		for _, key := range append(slices.Clone(kind.needs), kind.may...) {
+			switch at := path + "." + key; {
+			case !d.Given(at):
+			case chosen >= 0 && chosen != i:
+				d.Wrong(at, "does not go with %s: a window has cron and for, start and end, or from and to", kinds[chosen].needs[0])
+			default:
+				chosen = i
+			}
+		}
+	}
+	if chosen < 0 {
+		d.Wrong(path, "when? a window has cron and for, start and end, or from and to")
+		return
+	}
+	d.required(path, kinds[chosen].needs...)
+}
+
+// complete checks what keys say together, and finds how to look for begins.
+func (d *decoder) complete(path string, w *Window, s *Schedule) {
+	w.Name = strings.Join(strings.Fields(w.Name), " ")
+	if w.Name != printable(w.Name) {
+		d.Wrong(path+".name", "has control characters or more than 80 characters")
+	}
+	if w.Ceiling > 0 && w.Ceiling < w.Floor {
+		d.Wrong(path+".ceiling", "%d is below floor %d", w.Ceiling, w.Floor)
+	}
+	var shortest time.Duration
+	switch {
+	case w.Cron != "":
+		shortest = w.For
+		d.cron(path, w)
+	case !w.From.IsZero():
+		shortest = w.To.Sub(w.From)
+		d.once(path, w, s)
+	default:
+		shortest = w.shown()
+		if w.Start == w.End {
+			d.Wrong(path+".end", "is the start; for whole days write 00:00 and 24:00, or cron and for: 24h")
+		}
+		w.starts = daily{w.Start, w.Days}
+	}
+	if w.Ramp.Over > shortest {
+		d.Wrong(path+".ramp.over", "%s is longer than the window's %s", strict.FormatDuration(w.Ramp.Over), strict.FormatDuration(shortest))
+	}
+}
+
+// shown is how long clocks show a window of times of day to last.
+func (w *Window) shown() time.Duration {
+	minutes := w.End - w.Start
+	if minutes <= 0 {
+		minutes += 24 * 60
+	}
+	return time.Duration(minutes) * time.Minute
+}
+
+func (d *decoder) once(path string, w *Window, s *Schedule) {
+	switch length := w.To.Sub(w.From); {
+	case length <= 0:
+		d.Wrong(path+".to", "is not after from")
+	case length > maxOnce:
+		d.Wrong(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
+	case s.excepted(w.From.In(s.Zone)):
+		d.Wrong(path+".from", "is on %s, which except has: it would never happen", dateOf(w.From.In(s.Zone)))
+	}
+}
+
+// searchYears reach from one 29 February on a given day of the week to the next, over a century without a leap year too.
+const searchYears = 41
+
+// cron reads the pattern of a window.
+func (d *decoder) cron(path string, w *Window) {
+	at := path + ".cron"
+	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library takes the H of THU for one of its own
+	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
+		d.Wrong(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
+		return
+	}
+	starts, err := pattern(w.Cron)
+	if err != nil {
+		d.Wrong(at, "%s", printable(err.Error()))
+		return
+	}
+	// From a fixed day, so that a file is right or wrong whenever it is read.
+	last := starts.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second))
+	if last.IsZero() {
+		d.Wrong(at, "never happens")
+		return
+	}
+	w.starts = starts
+	for range 400 {
+		t := starts.Next(last)
+		if gap := t.Sub(last); gap < w.For && !t.IsZero() {
+			d.Wrong(path+".for", "%s is longer than the %s from one start to the next", strict.FormatDuration(w.For), strict.FormatDuration(gap))
+			return
+		}
+		if last = t; t.IsZero() || t.Year() > 2032 {
+			return
+		}
+	}
+}
+
+// pattern reads a cron pattern as crontab(5) means it: a day that is right by month or by week is right if both are given.
+func pattern(text string) (*cron.SpecSchedule, error) {
+	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
+	s, err := parser.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	spec := s.(*cron.SpecSchedule) // everything else begins with @
+	spec.Location = time.UTC
+	return spec, nil
+}
+
+var clock = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
+
+func (d *decoder) timeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
+	const want = "a time of day such as 08:00"
+	if !d.Scalar(path, n, want, "!!str") {
+		return 0
+	}
+	if end && n.Value == "24:00" {
+		return 24 * 60
+	}
+	m := clock.FindStringSubmatch(n.Value)
+	if m == nil {
+		d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))
+		return 0
+	}
+	hours, _ := strconv.Atoi(m[1])
+	minutes, _ := strconv.Atoi(m[2])
+	return TimeOfDay(60*hours + minutes)
+}
+
+// days reads days of the week and ranges of them, such as mon-fri.
+func (d *decoder) days(path string, n *yaml.Node) []time.Weekday {
+	var all []time.Weekday
+	d.list(path, n, func(path string, n *yaml.Node) {
+		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
+		if !ranged {
+			last = first
+		}
+		from, to := slices.Index(dayWords[:], first), slices.Index(dayWords[:], last)
+		if n.Kind != yaml.ScalarNode || from < 0 || to < 0 {
+			d.Fault(path, n.Line, "must be %s, or two such as mon-fri, not %s", strings.Join(dayWords[:], ", "), strict.Describe(n))
+			return
+		}
+		for day := from; ; day = (day + 1) % len(dayWords) {
+			all = append(all, time.Weekday(day))
+			if day == to {
+				return
+			}
+		}
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (d *decoder) ramp(path string, n *yaml.Node) Ramp {
+	var r Ramp
+	d.Mapping(path, n, map[string]strict.Field{"over": d.Duration(&r.Over, minStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxSteps)})
+	if d.Failed(path) {
+		return Ramp{}
+	}
+	d.required(path, "over", "steps")
+	if r.Steps > 0 && r.Over > 0 && r.Over/time.Duration(r.Steps) < minStep {
+		d.Wrong(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minStep))
+	}
+	return r
+}

@@ -1,0 +1,279 @@
+package schedule
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"tachometer/pkg/strict"
+)
+
+// load reads a file of schedules as the scaler's configuration does.
+func load(data []byte) ([]Schedule, error) {
+	d := strict.NewDecoder()
+	var all []Schedule
+	d.File(data, "ScalerConfig", map[string]strict.Field{
+		"schedules": func(path string, n *yaml.Node) { all = DecodeAll(d, path, n) },
+	})
+	return all, d.Faults.Err()
+}
+
+const header = "apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\nschedules:\n"
+
+// one is a schedule in a zone with these windows, one a line.
+func one(t *testing.T, zone, more string, windows ...string) *Schedule {
+	t.Helper()
+	text := header + "- {name: one, namespace: shop, targets: [deploy/web], zone: " + zone + more + ", windows: [\n  " + strings.Join(windows, ",\n  ") + "]}\n"
+	all, err := load([]byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return &all[0]
+}
+
+func at(t *testing.T, text string) time.Time {
+	t.Helper()
+	when, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return when
+}
+
+// changes are what At is after each Next within a span, as text.
+func changes(s *Schedule, from, to time.Time) []string {
+	var all []string
+	for t, ok := s.Next(from); ok && t.Before(to); t, ok = s.Next(t) {
+		line := t.In(s.Zone).Format(time.RFC3339)
+		if w, any := s.At(t); any {
+			line += fmt.Sprintf(" %d", w.Floor)
+			if w.Ramping {
+				line += " ramp"
+			}
+		} else {
+			line += " -"
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+const seed = `{start: "08:00", end: "22:00", floor: 8}`
+const night = `{start: "22:00", end: "08:00", floor: 2}`
+
+// zones have changes of clocks by an hour on different days, and by half an hour in the south.
+var zones = []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe"}
+
+// TestSeed: by day 8, by night 2, over ten years: each change is at one of the two times, none is left out, and there is no
+// minute of a day when clocks change, nor of the days around it, with anything else.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	for _, zone := range zones {
+		t.Run(zone, func(t *testing.T) {
+			t.Parallel()
+			s := one(t, zone, "", seed, night)
+			start := time.Date(2026, 1, 1, 8, 0, 0, 0, s.Zone)
+			right := func(now time.Time) {
+				t.Helper()
+				want, hour := int32(2), now.In(s.Zone).Hour()
+				if hour >= 8 && hour < 22 {
+					want = 8
+				}
+				if w, ok := s.At(now); !ok || w.Floor != want || w.Replicas != want {
+					t.Fatalf("%s: %+v %v, want %d", now.In(s.Zone), w, ok, want)
+				}
+			}
+			now := start
+			for i := range 10 * 365 {
+				morning, evening := start.AddDate(0, 0, i), time.Date(2026, 1, 1+i, 22, 0, 0, 0, s.Zone)
+				if next, ok := s.Next(morning); !now.Equal(morning) || !ok || !next.Equal(evening) {
+					t.Fatalf("%s, then %s %v", now, next, ok)
+				}
+				now, _ = s.Next(evening)
+				right(morning)
+				right(evening.Add(-1))
+				right(evening)
+				right(now.Add(-1))
+			}
+			_, change := start.ZoneBounds()
+			for range 4 {
+				for m := range 2 * 24 * 60 {
+					right(change.Add(time.Duration(m-24*60) * time.Minute))
+				}
+				_, change = change.ZoneBounds()
+			}
+		})
+	}
+}
+
+// TestClocksChange: begins and ends on both days of each zone.
+func TestClocksChange(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, zone, window string
+		from, to           string
+		want               []string
+	}{
+		{
+			"begins in the gap", "Europe/Berlin", `{cron: 30 2 * * *, for: 2h, floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T12:00:00Z",
+			[]string{"2027-03-28T03:00:00+02:00 3", "2027-03-28T05:00:00+02:00 -", "2027-03-29T02:30:00+02:00 3", "2027-03-29T04:30:00+02:00 -"},
+		},
+		{
+			"begins twice", "Europe/Berlin", `{cron: 30 2 * * *, for: 20m, floor: 3}`, "2027-10-30T12:00:00Z", "2027-11-01T12:00:00Z",
+			[]string{"2027-10-31T02:30:00+02:00 3", "2027-10-31T02:50:00+02:00 -", "2027-11-01T02:30:00+01:00 3", "2027-11-01T02:50:00+01:00 -"},
+		},
+		{
+			"elapsed over the hour lost", "Europe/Berlin", `{cron: 0 22 * * *, for: 10h, floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			[]string{"2027-03-27T22:00:00+01:00 3", "2027-03-28T09:00:00+02:00 -"},
+		},
+		{
+			"wall clock over the hour lost", "Europe/Berlin", `{start: "22:00", end: "08:00", floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			[]string{"2027-03-27T22:00:00+01:00 3", "2027-03-28T08:00:00+02:00 -"},
+		},
+		{
+			"wall clock over the hour won", "Europe/Berlin", `{start: "22:00", end: "08:00", floor: 3}`, "2027-10-30T12:00:00Z", "2027-10-31T12:00:00Z",
+			[]string{"2027-10-30T22:00:00+02:00 3", "2027-10-31T08:00:00+01:00 -"},
+		},
+		{
+			"ends in the gap", "Europe/Berlin", `{start: "01:00", end: "02:30", floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			[]string{"2027-03-28T01:00:00+01:00 3", "2027-03-28T03:00:00+02:00 -"},
+		},
+		{
+			"lies in the gap", "Europe/Berlin", `{start: "02:10", end: "02:50", floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T02:00:00Z",
+			[]string{"2027-03-29T02:10:00+02:00 3", "2027-03-29T02:50:00+02:00 -"},
+		},
+		{
+			"begins in the gap", "America/New_York", `{cron: 30 2 * * *, for: 2h, floor: 3}`, "2027-03-13T12:00:00Z", "2027-03-14T12:00:00Z",
+			[]string{"2027-03-14T03:00:00-04:00 3", "2027-03-14T05:00:00-04:00 -"},
+		},
+		{
+			"begins and ends twice", "America/New_York", `{start: "01:10", end: "01:40", floor: 3}`, "2027-11-06T12:00:00Z", "2027-11-07T12:00:00Z",
+			[]string{"2027-11-07T01:10:00-04:00 3", "2027-11-07T01:40:00-04:00 -"},
+		},
+		{
+			"every half hour", "America/New_York", `{cron: "*/30 * * * *", for: 10m, floor: 3}`, "2027-11-07T04:59:00Z", "2027-11-07T07:00:00Z",
+			[]string{"2027-11-07T01:00:00-04:00 3", "2027-11-07T01:10:00-04:00 -", "2027-11-07T01:30:00-04:00 3", "2027-11-07T01:40:00-04:00 -"},
+		},
+		{
+			"begins in the gap", "Australia/Lord_Howe", `{cron: 15 2 * * *, for: 1h, floor: 3}`, "2027-10-02T00:00:00Z", "2027-10-03T00:00:00Z",
+			[]string{"2027-10-03T02:30:00+11:00 3", "2027-10-03T03:30:00+11:00 -"},
+		},
+		{
+			"begins twice", "Australia/Lord_Howe", `{cron: 45 1 * * *, for: 10m, floor: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
+			[]string{"2027-04-04T01:45:00+11:00 3", "2027-04-04T01:55:00+11:00 -"},
+		},
+		{
+			"wall clock over the half hour won", "Australia/Lord_Howe", `{start: "00:00", end: "03:00", floor: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
+			[]string{"2027-04-04T00:00:00+11:00 3", "2027-04-04T03:00:00+10:30 -"},
+		},
+		{
+			"midnight is in the gap", "Africa/Cairo", `{start: "00:00", end: "24:00", days: [fri], floor: 3}`, "2027-04-29T12:00:00Z", "2027-05-01T12:00:00Z",
+			[]string{"2027-04-30T01:00:00+03:00 3", "2027-05-01T00:00:00+03:00 -"},
+		},
+	} {
+		t.Run(tc.zone+"/"+tc.name, func(t *testing.T) {
+			t.Parallel()
+			diff(t, tc.want, changes(one(t, tc.zone, "", tc.window), at(t, tc.from), at(t, tc.to)))
+		})
+	}
+}
+
+// TestWindows: what is not of clocks.
+func TestWindows(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, more string
+		windows    []string
+		from, to   string
+		want       []string
+	}{
+		{
+			"the highest floor wins", "", []string{seed, night, `{cron: 0 12 * * *, for: 2h, floor: 20}`, `{cron: 0 13 * * *, for: 30m, floor: 5}`},
+			"2027-06-01T00:00:00Z", "2027-06-02T00:00:00Z",
+			[]string{"2027-06-01T08:00:00Z 8", "2027-06-01T12:00:00Z 20", "2027-06-01T14:00:00Z 8", "2027-06-01T22:00:00Z 2"},
+		},
+		{
+			"days, over midnight", "", []string{`{start: "22:00", end: "02:00", days: [fri-sat], floor: 4}`},
+			"2027-06-01T00:00:00Z", "2027-06-08T00:00:00Z",
+			[]string{"2027-06-04T22:00:00Z 4", "2027-06-05T02:00:00Z -", "2027-06-05T22:00:00Z 4", "2027-06-06T02:00:00Z -"},
+		},
+		{
+			"days over the end of the week", "", []string{`{start: "08:00", end: "09:00", days: [sat-mon], floor: 4}`},
+			"2027-06-04T00:00:00Z", "2027-06-08T00:00:00Z",
+			[]string{
+				"2027-06-05T08:00:00Z 4", "2027-06-05T09:00:00Z -", "2027-06-06T08:00:00Z 4", "2027-06-06T09:00:00Z -",
+				"2027-06-07T08:00:00Z 4", "2027-06-07T09:00:00Z -",
+			},
+		},
+		{
+			"exceptions are of begins", ", except: [2027-06-02, 2027-06-05]",
+			[]string{`{start: "22:00", end: "02:00", floor: 4}`, `{from: "2027-06-02T23:00:00Z", to: "2027-06-03 01:00", floor: 9}`}[:1],
+			"2027-06-01T12:00:00Z", "2027-06-04T12:00:00Z",
+			[]string{"2027-06-01T22:00:00Z 4", "2027-06-02T02:00:00Z -", "2027-06-03T22:00:00Z 4", "2027-06-04T02:00:00Z -"},
+		},
+		{
+			"once", "", []string{`{from: 2027-11-26 08:00, to: "2027-11-28T00:00:00+01:00", floor: 40, ceiling: 60}`},
+			"2026-01-01T00:00:00Z", "2030-01-01T00:00:00Z",
+			[]string{"2027-11-26T08:00:00Z 40", "2027-11-27T23:00:00Z -"},
+		},
+		{
+			"a ramp from nothing", "", []string{`{cron: 0 8 * * *, for: 1h, floor: 10, ramp: {over: 12m, steps: 4}}`},
+			"2027-06-01T00:00:00Z", "2027-06-02T00:00:00Z",
+			[]string{
+				"2027-06-01T08:03:00Z 3 ramp", "2027-06-01T08:06:00Z 5 ramp", "2027-06-01T08:09:00Z 8 ramp", "2027-06-01T08:12:00Z 10",
+				"2027-06-01T09:00:00Z -",
+			},
+		},
+		{
+			"ramps up and down", "",
+			[]string{
+				`{start: "08:00", end: "22:00", floor: 8, ramp: {over: 10m, steps: 2}}`,
+				`{start: "22:00", end: "08:00", floor: 2, ceiling: 3, ramp: {over: 30m, steps: 3}}`,
+			},
+			"2027-06-01T07:00:00Z", "2027-06-02T00:00:00Z",
+			[]string{
+				"2027-06-01T08:00:00Z 2 ramp", "2027-06-01T08:05:00Z 5 ramp", "2027-06-01T08:10:00Z 8",
+				"2027-06-01T22:00:00Z 8 ramp", "2027-06-01T22:10:00Z 6 ramp", "2027-06-01T22:20:00Z 4 ramp", "2027-06-01T22:30:00Z 2",
+			},
+		},
+		{
+			"a rare day", "", []string{`{cron: 0 0 29 2 *, for: 1d, floor: 1}`}, "2093-01-01T00:00:00Z", "2107-01-01T00:00:00Z",
+			[]string{"2096-02-29T00:00:00Z 1", "2096-03-01T00:00:00Z -", "2104-02-29T00:00:00Z 1", "2104-03-01T00:00:00Z -"},
+		},
+		{
+			"by month or by week, as crontab has it", "", []string{`{cron: 0 0 1 * THU, for: 1d, floor: 1}`}, "2027-05-30T00:00:00Z", "2027-06-05T00:00:00Z",
+			[]string{"2027-06-01T00:00:00Z 1", "2027-06-02T00:00:00Z -", "2027-06-03T00:00:00Z 1", "2027-06-04T00:00:00Z -"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			diff(t, tc.want, changes(one(t, "UTC", tc.more, tc.windows...), at(t, tc.from), at(t, tc.to)))
+		})
+	}
+}
+
+// TestWant: the fields of a want.
+func TestWant(t *testing.T) {
+	t.Parallel()
+	s := one(t, "Europe/Berlin", "", `{name: night, start: "22:00", end: "08:00", floor: 2, ceiling: 4}`, seed)
+	got, _ := s.At(at(t, "2027-06-01T21:00:00Z"))
+	want := Want{Floor: 2, Ceiling: 4, Replicas: 2, Window: "night", Since: at(t, "2027-06-01T20:00:00Z").In(s.Zone), Until: at(t, "2027-06-02T06:00:00Z").In(s.Zone)}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got, _ := s.At(at(t, "2027-06-01T10:00:00Z")); got.Window != "08:00-22:00" || got.Ceiling != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNever: after the last window there is no next.
+func TestNever(t *testing.T) {
+	t.Parallel()
+	s := one(t, "UTC", "", `{from: 2027-11-26 08:00, to: 2027-11-28 08:00, floor: 4}`)
+	if next, ok := s.Next(at(t, "2027-11-28T08:00:00Z")); ok {
+		t.Errorf("next %s", next)
+	}
+}
