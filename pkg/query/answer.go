@@ -25,6 +25,8 @@ type answer struct {
 	window time.Duration // in place of $window, for objects that are covered
 	span   time.Duration // how far back the expression looks with it; 0 if only at the newest samples
 	fixed  bool          // see planner
+	direct *direct       // computes it; nil where the engine has to
+	memory *memory
 	survey *survey
 	groups []group
 	values []metric.Value
@@ -46,23 +48,25 @@ func (a *answer) prepare(ctx context.Context, e *Engine) error {
 	if a.span > a.maxWindow {
 		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", a.span, a.maxWindow)
 	}
-	named := a.Objects
-	if len(named) > maxNamed {
-		named = nil
-	}
-	text := a.Expr(a.window, named)
-	parsed, err := e.parsed.get(text)
+	parsed, err := e.parsed.get(a.Expr(placeholder*time.Millisecond, nil))
 	if err != nil {
-		return failedExpression(text, err)
+		return failedExpression(a.Expr(a.window, nil), err)
 	}
 	a.fixed = !a.Rule.HasWindow() || parsed.extensive
+	if !e.indirect && (a.Rule.External || knownBy(a.Rule.ObjectLabel)) {
+		a.direct = parsed.direct
+	}
 	auto := a.Rule.Window.Auto && !a.fixed
-	s := surveyor{rule: a.Rule, selectors: parsed.selectors, counting: auto, asked: a.asked()}
+	s := surveyor{rule: a.Rule, selectors: parsed.selectors, counting: auto, objects: a.asked(), memory: a.memory}
+	s.keeping, s.room = a.direct != nil, e.opts.MaxSamples
 	back := reach{ranged: a.span + slackIntervals*a.interval, instant: a.lookback()}
 	if err := s.look(ctx, e.data, a.now, back); err != nil {
 		return err
 	}
 	a.survey = &s.survey
+	if !s.keeping {
+		a.direct = nil
+	}
 	if auto {
 		a.window = chooseWindow(a.now.UnixMilli(), a.maxWindow, a.survey.counters())
 		a.span = a.Rule.Span(a.window)
@@ -71,16 +75,22 @@ func (a *answer) prepare(ctx context.Context, e *Engine) error {
 	return nil
 }
 
-// asked are the names that are not in the expression, as there are too many; nil if they are.
-func (a *answer) asked() map[string]struct{} {
-	if len(a.Objects) <= maxNamed {
+// knownBy tells whether all series of a pod are of one object, named by that label.
+func knownBy(label string) bool {
+	return label == podLabel || label == nodeLabel || label == namespaceLabel
+}
+
+// asked are the names of the objects, ascending; nil means all.
+func (a *answer) asked() []string {
+	if a.Objects == nil || a.Rule.ObjectLabel == "" {
 		return nil
 	}
-	asked := make(map[string]struct{}, len(a.Objects))
-	for _, name := range a.Objects {
-		asked[name] = struct{}{}
+	for i := 1; i < len(a.Objects); i++ {
+		if a.Objects[i-1] >= a.Objects[i] {
+			return slices.Compact(slices.Sorted(slices.Values(a.Objects)))
+		}
 	}
-	return asked
+	return a.Objects
 }
 
 func (a *answer) lookback() time.Duration { return lookbackIntervals * a.interval }
@@ -120,15 +130,13 @@ func (a *answer) divide() {
 // ask evaluates the expression for one group and keeps the values.
 func (a *answer) ask(ctx context.Context, e *Engine, i int) error {
 	g := a.groups[i]
-	window := milliseconds(g.window)
-	text := a.Expr(window, a.names(g))
-	results, err := e.engine.instant(ctx, text, time.UnixMilli(g.at), a.lookback())
+	results, err := a.results(ctx, e, i)
 	if err != nil {
-		return failedExpression(text, err)
+		return err
 	}
 	var span time.Duration
 	if a.span > 0 {
-		span = a.Rule.Span(window)
+		span = a.Rule.Span(milliseconds(g.window))
 	}
 	a.values = slices.Grow(a.values, len(g.objects))
 	for _, r := range results {
@@ -137,6 +145,26 @@ func (a *answer) ask(ctx context.Context, e *Engine, i int) error {
 		}
 	}
 	return nil
+}
+
+// results are what the expression gives for a group.
+func (a *answer) results(ctx context.Context, e *Engine, i int) ([]result, error) {
+	g := a.groups[i]
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if a.direct != nil {
+		m := moment{survey: a.survey, memory: a.memory, group: i, at: g.at, window: g.window, lookback: a.lookback().Milliseconds()}
+		if results, ok := a.direct.results(&m, a.now.UnixMilli()); ok {
+			return results, nil
+		}
+	}
+	text := a.Expr(milliseconds(g.window), a.names(g))
+	results, err := e.engine.instant(ctx, text, time.UnixMilli(g.at), a.lookback())
+	if err != nil {
+		return nil, failedExpression(text, err)
+	}
+	return results, nil
 }
 
 // names are the objects of a group as matchers name them; nil if nothing is to be said about them.

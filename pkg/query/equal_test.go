@@ -26,14 +26,22 @@ func drawnSeries(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
 	t.Helper()
 	mine, theirs := store.New(store.Options{Retention: time.Hour}), teststorage.New(t)
 	app := theirs.Appender(context.Background())
-	add := func(l labels.Labels, at int64, v float64) {
+	drawAll(r, func(l labels.Labels, at int64, v float64) {
 		if _, err := mine.Append(0, l, at, v); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := app.Append(0, l, at, v); err != nil {
 			t.Fatal(err)
 		}
+	})
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
 	}
+	return mine, theirs
+}
+
+// drawAll draws the samples of all series.
+func drawAll(r *rand.Rand, add func(l labels.Labels, at int64, v float64)) {
 	for pod := range 6 {
 		for _, name := range []string{"c_total", "g", "h_bucket:0.1", "h_bucket:0.5", "h_bucket:+Inf"} {
 			b := labels.NewBuilder(labels.FromStrings("namespace", "shop", "pod", fmt.Sprint("p-", pod)))
@@ -42,13 +50,12 @@ func drawnSeries(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
 			} else {
 				b.Set(model.MetricNameLabel, name)
 			}
-			drawSamples(r, func(at int64, v float64) { add(b.Labels(), at, v) }, name == "g")
+			for route := range 2 {
+				l := b.Set("route", fmt.Sprint(route)).Labels()
+				drawSamples(r, func(at int64, v float64) { add(l, at, v) }, name == "g")
+			}
 		}
 	}
-	if err := app.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	return mine, theirs
 }
 
 func cutLast(name string) (base, le string, ok bool) {
@@ -97,7 +104,7 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 		"sum by (pod) (rate(c_total[30s]))", "sum(rate(c_total[1m]))", "avg_over_time(g[30s])", "max_over_time(g[10s])",
 		"histogram_quantile(0.9, sum by (le) (rate(h_bucket[30s])))", "histogram_quantile(0.5, rate(h_bucket[1m]))",
 		"sum by (namespace) (g)", "topk(2, g)", "count(c_total)", `g{pod=~"p-1|p-2"}`, `g{pod!~"p-1|p-2"}`, `g{pod=""}`,
-		"max_over_time(rate(c_total[10s])[30s:5s])", "rate(c_total[10s]) / on (pod) g", "changes(g[1m])", "deriv(g[30s])",
+		"max_over_time(rate(c_total[10s])[30s:5s])", "rate(c_total[10s]) / on (pod, route) g", "changes(g[1m])", "deriv(g[30s])",
 		"resets(c_total[1m])", "c_total offset 20s", "quantile_over_time(0.5, g[1m])", "absent(nothing)", "timestamp(g)",
 		"stddev by (namespace) (g)", "delta(g[30s])", "present_over_time(c_total[10s])", `{__name__=~"c.*|g"}`,
 	}

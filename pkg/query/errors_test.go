@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"tachometer/pkg/metric"
 	"tachometer/pkg/rule"
@@ -96,14 +96,16 @@ func TestEvaluateErrors(t *testing.T) {
 
 // blockedStore answers when it is released.
 type blockedStore struct {
-	storage.Queryable
+	Data
 	entered, release chan struct{}
 }
 
-func (b blockedStore) Querier(mint, maxt int64) (storage.Querier, error) {
+func (b blockedStore) Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
+	visit func(labels.Labels, []int64, []float64),
+) {
 	b.entered <- struct{}{}
 	<-b.release
-	return b.Queryable.Querier(mint, maxt)
+	b.Data.Visit(mint, maxt, matchers, label, values, visit)
 }
 
 func TestConcurrencyIsBounded(t *testing.T) {

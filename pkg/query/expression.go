@@ -14,15 +14,20 @@ type expression struct {
 	selectors []selector
 	// extensive tells that the value grows with the width of a range.
 	extensive bool
+	// direct computes it without the engine; nil where that is not known how.
+	direct *direct
 }
 
 // selector is one vector selector of an expression.
 type selector struct {
 	// name is the fixed metric name.
 	name string
-	// matchers are those of the selector; of the buckets of a histogram only the last is selected, which has
-	// the same sample times.
+	// matchers are those of the selector.
 	matchers []*labels.Matcher
+	// telling are matchers for the series that tell what there is to know beside the values: of the buckets of a
+	// histogram only the last, which has the same sample times. buckets tells that it is so.
+	telling []*labels.Matcher
+	buckets bool
 	// ranged tells that it, or a subquery around it, has a range.
 	ranged bool
 	// events tells that the increments of its series count what happened, so that they show how significant
@@ -39,8 +44,10 @@ func parse(text string) (*expression, error) {
 		return nil, err
 	}
 	e := &expression{}
+	order := map[*parser.VectorSelector]int{}
 	parser.Inspect(root, func(node parser.Node, path []parser.Node) error {
 		if v, ok := node.(*parser.VectorSelector); ok {
+			order[v] = len(e.selectors)
 			e.selectors = append(e.selectors, newSelector(v, path))
 		}
 		if c, ok := node.(*parser.Call); ok && isExtensive(c.Func.Name) {
@@ -48,11 +55,15 @@ func parse(text string) (*expression, error) {
 		}
 		return nil
 	})
+	e.direct = newDirect(root, order)
 	return e, nil
 }
 
+// lastBucket is that of a histogram which counts all events.
+const lastBucket = "+Inf"
+
 func newSelector(v *parser.VectorSelector, path []parser.Node) selector {
-	s := selector{matchers: v.LabelMatchers, name: fixed(v, model.MetricNameLabel)}
+	s := selector{matchers: v.LabelMatchers, telling: v.LabelMatchers, name: fixed(v, model.MetricNameLabel)}
 	counted := false
 	for _, node := range path {
 		switch n := node.(type) {
@@ -69,8 +80,8 @@ func newSelector(v *parser.VectorSelector, path []parser.Node) selector {
 	s.events = counted && !strings.HasSuffix(s.name, "_sum")
 	if strings.HasSuffix(s.name, "_bucket") && fixed(v, labels.BucketLabel) == "" {
 		// Each event is in every bucket above it; the last bucket has them all.
-		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, "+Inf")
-		s.matchers = append(s.matchers[:len(s.matchers):len(s.matchers)], inf)
+		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucket)
+		s.telling, s.buckets = append(s.matchers[:len(s.matchers):len(s.matchers)], inf), true
 	}
 	return s
 }
@@ -95,11 +106,11 @@ func fixed(v *parser.VectorSelector, label string) string {
 	return ""
 }
 
-// maxParsed bounds the expressions remembered: one per metric, namespace and group of pods that is read, of a
+// maxParsed bounds the expressions remembered: one per metric, namespace and metric selector that is read, of a
 // kilobyte or a few.
 const maxParsed = 1000
 
-// parsed remembers expressions by their text: parsing one that names 50 pods takes as long as reading their samples.
+// parsed remembers expressions by their text: parsing one takes as long as reading the samples of 50 pods.
 type parsed struct {
 	mu     sync.Mutex // guards byText
 	byText map[string]*expression

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 
@@ -67,20 +69,32 @@ func (o *Options) complete() {
 	}
 }
 
+// Data is what an Engine evaluates over; *store.Store is one. It is safe for concurrent use.
+type Data interface {
+	storage.Queryable
+	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend,
+	// with its samples in [mint, maxt], milliseconds, oldest first and with staleness markers. An empty label leaves out
+	// what it says of values. The slices are not visit's to keep. The order within a pod is that of Select.
+	Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
+		visit func(l labels.Labels, times []int64, values []float64))
+}
+
 // Engine evaluates rules over a store. All methods may be called concurrently.
 type Engine struct {
-	data      storage.Queryable
+	data      Data
 	engine    *engine
 	opts      Options
 	interval  atomic.Int64 // nanoseconds
 	maxWindow atomic.Int64 // nanoseconds
 	slots     chan struct{}
 	parsed    parsed
+	memories  sync.Pool // of *memory
+	indirect  bool      // nothing is computed without Prometheus's engine; for tests
 	metrics   instruments
 }
 
-// New returns an engine over data, of which *store.Store is one; see Retention for how long it must keep samples.
-func New(data storage.Queryable, opts Options) *Engine {
+// New returns an engine over data; see Retention for how long it must keep samples.
+func New(data Data, opts Options) *Engine {
 	opts.complete()
 	e := &Engine{
 		data:    data,
@@ -89,6 +103,7 @@ func New(data storage.Queryable, opts Options) *Engine {
 		slots:   make(chan struct{}, opts.MaxConcurrent),
 		metrics: newInstruments(opts.Registerer),
 	}
+	e.memories.New = func() any { return &memory{} }
 	e.Reconfigure(opts.Interval, opts.MaxWindow)
 	return e
 }
@@ -123,8 +138,10 @@ func (e *Engine) evaluate(ctx context.Context, q rule.Query, now time.Time) ([]m
 		return nil, metric.Errorf(metric.KindUnavailable, "evaluate rule %q: wait for %d other evaluations: %w",
 			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
 	}
+	m := e.memories.Get().(*memory)
+	defer func() { m.reset(); e.memories.Put(m) }()
 	a := answer{
-		Query: q, now: now, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
+		Query: q, now: now, memory: m, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
 	}
 	if err := a.prepare(ctx, e); err != nil {
 		return nil, fail(q, err)

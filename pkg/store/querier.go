@@ -70,7 +70,7 @@ func (q *querier) Close() error { return nil }
 func (q *querier) find(matchers []*labels.Matcher, visit func(*series)) {
 	q.store.mu.RLock()
 	defer q.store.mu.RUnlock()
-	q.store.index.find(matchers, visit)
+	q.store.index.find(split(matchers), visit)
 }
 
 func limited(set map[string]struct{}, hints *storage.LabelHints) []string {

@@ -6,11 +6,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
 // drawLabels draws the labels of a series: few values, so that matchers hit, and every label may be missing.
@@ -160,9 +163,61 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 		labels.MustNewMatcher(labels.MatchRegexp, podLabel, `p-1|p\.2`),
 	} {
 		visited := 0
-		walk(s.index["http_requests_total"]["shop"], filter{m}, func([]*series) { visited++ })
-		if fixed := (filter{m}).fixed(); len(fixed) == 0 || visited > len(fixed) {
+		walk(s.index["http_requests_total"]["shop"], split([]*labels.Matcher{m}).pod, func([]*series) { visited++ })
+		if fixed, _ := split([]*labels.Matcher{m}).pod.fixed(); len(fixed) == 0 || visited > len(fixed) {
 			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
 		}
+	}
+}
+
+// Visit finds what a Select with a matcher that names the pods finds, with the same samples.
+func TestVisitIsSelect(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Retention: time.Hour})
+	for i := range 40 {
+		l := labels.NewBuilder(counter(fmt.Sprint("p-", i%20))).Set("route", fmt.Sprint(i/20)).Labels()
+		for at := range int64(100) {
+			mustAppend(t, s, 0, l, at*1000, math.Sqrt(float64(at)))
+		}
+	}
+	for name, tc := range map[string]struct {
+		mint, maxt int64
+		label      string
+		values     []string
+		pattern    string
+	}{
+		"all":                    {0, 200_000, "", nil, ".+"},
+		"by pod":                 {0, 200_000, podLabel, []string{"p-1", "p-3", "q-1"}, "p-1|p-3"},
+		"of a time":              {20_500, 60_000, podLabel, []string{"p-1", "p-3"}, "p-1|p-3"},
+		"before all":             {-5, -1, podLabel, []string{"p-1"}, "p-1"},
+		"none":                   {0, 200_000, podLabel, []string{}, "none"},
+		"by more than there are": {0, 200_000, podLabel, strings.Split("p-1 p-10 p-11 p-12 p-13 p-14 p-15 p-16 p-17 p-18 p-19 p-2 p-20 p-21 p-22 p-23 p-24 p-25", " "), "p-[12].?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want, got := map[string][]float64{}, map[string][]float64{}
+			set := querierOf(t, s, tc.mint, tc.maxt).Select(t.Context(), false, nil, named, labels.MustNewMatcher(labels.MatchRegexp, podLabel, tc.pattern))
+			for set.Next() {
+				key := set.At().Labels().String()
+				want[key] = []float64{}
+				for it := set.At().Iterator(nil); it.Next() != chunkenc.ValNone; {
+					at, v := it.At()
+					want[key] = append(want[key], float64(at), v)
+				}
+			}
+			s.Visit(tc.mint, tc.maxt, []*labels.Matcher{named}, tc.label, tc.values, func(l labels.Labels, times []int64, values []float64) {
+				key := l.String()
+				if got[key] != nil {
+					t.Errorf("%s was visited twice", key)
+				}
+				got[key] = []float64{}
+				for i, at := range times {
+					got[key] = append(got[key], float64(at), values[i])
+				}
+			})
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("(-select +visit):\n%s", d)
+			}
+		})
 	}
 }

@@ -1,11 +1,5 @@
 package window
 
-// Sample is a counter at a time, in milliseconds.
-type Sample struct {
-	Time  int64
-	Value float64
-}
-
 // Increment is by how much the counters of a pod grew between two scrapes, at From and To, in milliseconds.
 type Increment struct {
 	From, To int64
@@ -15,27 +9,27 @@ type Increment struct {
 // History is the increments of one pod, ascending by To.
 type History []Increment
 
-// Add adds the increments of one series, whose samples ascend. The series of a pod are scraped together, so that their
-// times agree; where they do not, the history has an entry for each. What was counted while a counter began
-// again is not known, and a restart is no change of load: there is no increment then.
-func (h *History) Add(samples []Sample) {
-	at := 0
-	for i := 1; i < len(samples); i++ {
-		before, s := samples[i-1], samples[i]
-		n := s.Value - before.Value
+// Add adds the increments of one series, whose values are those of a counter at times, which ascend. The series of a pod
+// are scraped together, so that their times agree; where they do not, the history has an entry for each. What was counted
+// while a counter began again is not known, and a restart is no change of load: there is no increment then.
+func (h *History) Add(times []int64, values []float64) {
+	all, at := *h, 0
+	for i := 1; i < len(times); i++ {
+		n := values[i] - values[i-1]
 		if !(n >= 0) {
 			continue // a reset, or NaN
 		}
-		for at < len(*h) && (*h)[at].To < s.Time {
+		for at < len(all) && all[at].To < times[i] {
 			at++
 		}
-		if at < len(*h) && (*h)[at].To == s.Time {
-			(*h)[at].Count += n
-			(*h)[at].From = min((*h)[at].From, before.Time)
+		if at < len(all) && all[at].To == times[i] {
+			all[at].Count += n
+			all[at].From = min(all[at].From, times[i-1])
 			continue
 		}
-		*h = append(*h, Increment{})
-		copy((*h)[at+1:], (*h)[at:])
-		(*h)[at] = Increment{From: before.Time, To: s.Time, Count: n}
+		all = append(all, Increment{})
+		copy(all[at+1:], all[at:])
+		all[at] = Increment{From: times[i-1], To: times[i], Count: n}
 	}
+	*h = all
 }

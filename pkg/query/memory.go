@@ -1,0 +1,67 @@
+package query
+
+import (
+	"github.com/prometheus/prometheus/promql"
+
+	"tachometer/pkg/window"
+)
+
+// memory is what an evaluation is made of, to be used again by a later one: it grows to what evaluations need, and
+// stays. Nothing that an evaluation returns is in it.
+type memory struct {
+	times    arena[int64]
+	values   arena[float64]
+	counts   arena[window.Increment]
+	pods     arena[pod]
+	subjects arena[subject]
+	elements arena[element]
+	points   []promql.FPoint
+	groups   map[uint64]int
+	buffer   []byte
+}
+
+// maxRemembered is how many groups the map is kept for: clearing a large one takes as long as filling it did.
+const maxRemembered = 1000
+
+// reset takes back everything that was handed out.
+func (m *memory) reset() {
+	m.times.used, m.values.used, m.counts.used = 0, 0, 0
+	m.pods.clear()
+	m.subjects.clear()
+	m.elements.clear()
+}
+
+// fresh is the map of groups, empty.
+func (m *memory) fresh() map[uint64]int {
+	if m.groups == nil || len(m.groups) > maxRemembered {
+		m.groups = map[uint64]int{}
+	}
+	clear(m.groups)
+	return m.groups
+}
+
+// arena hands out slices of a few large ones: a survey makes thousands, and drops them together.
+type arena[T any] struct {
+	block []T
+	used  int
+}
+
+// take returns an empty slice for n elements.
+func (a *arena[T]) take(n int) []T {
+	if a.used+n > len(a.block) {
+		// What was handed out of the old block keeps it until the survey is over.
+		a.block, a.used = make([]T, max(n, 1024, 2*len(a.block))), 0
+	}
+	taken := a.block[a.used : a.used : a.used+n]
+	a.used += n
+	return taken
+}
+
+// one returns an element, in an arena that is cleared before it is used again.
+func (a *arena[T]) one() *T { return &a.take(1)[:1][0] }
+
+// clear gives back everything that was handed out.
+func (a *arena[T]) clear() {
+	clear(a.block[:a.used])
+	a.used = 0
+}
