@@ -137,7 +137,7 @@ func (d *decoder) cron(path string, w *Window) {
 	}
 	starts, err := pattern(w.Cron)
 	if err != nil {
-		d.Wrong(at, "%s", printable(err.Error()))
+		d.Wrong(at, "no cron pattern: %s", printable(err.Error()))
 		return
 	}
 	// From a fixed day, so that a file is right or wrong whenever it is read.

@@ -1,0 +1,56 @@
+package schedule
+
+import (
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestBadFiles: every file that must be refused, with the whole text of the error.
+func TestBadFiles(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.bad.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".bad.yaml")
+		names[name] = true
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := load(read(t, file))
+			if err == nil {
+				t.Fatal("taken")
+			}
+			diff(t, badFiles[name], strings.Split(err.Error(), "\n"))
+		})
+	}
+	diff(t, slices.Sorted(maps.Keys(badFiles)), slices.Sorted(maps.Keys(names)))
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares text with a file.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	diff(t, string(read(t, file)), got)
+}
