@@ -161,7 +161,7 @@ func (d *decoder) cron(path string, w *Window) {
 
 // pattern reads a cron pattern as crontab(5) means it: a day that is right by month or by week is right if both are given.
 func pattern(text string) (*cron.SpecSchedule, error) {
-	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
+	parser := cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
 	s, err := parser.Parse(text)
 	if err != nil {
 		return nil, err
