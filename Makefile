@@ -12,7 +12,7 @@ UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/integration% ta
 .PHONY: help kubernetes build test unit cluster-test e2e lint verify update bench bench-cluster demo demo-down images deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...

@@ -1,5 +1,5 @@
 // Command cluster measures what the adapter is for on a real local Kubernetes: how soon a change of the load shows, how soon
-// there are pods for it. It writes what it saw into docs/benchmarks.md.
+// there are pods for it, and what a thousand autoscalers cost. It writes what it saw into docs/benchmarks.md.
 package main
 
 import (
@@ -38,14 +38,17 @@ type settings struct {
 	images  string
 	metric  string
 
-	steps   int
-	runs    int
-	picture string
+	steps       int
+	runs        int
+	picture     string
+	autoscalers autoscalersOptions
+
+	role string
 }
 
 func (s *settings) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("bench-cluster", flag.ContinueOnError)
-	fs.StringVar(&s.parts, "parts", "step,chain", "what to measure, a `list`")
+	fs.StringVar(&s.parts, "parts", "step,chain,autoscalers", "what to measure, a `list`")
 	fs.StringVar(&s.report, "report", "", "`file` whose sections are written anew; empty: figures are only shown")
 	fs.Float64Var(&s.load, "load", 1, "greatest load average at which measuring begins")
 	fs.DurationVar(&s.patience, "patience", 10*time.Minute, "how long to wait for that load")
@@ -55,6 +58,8 @@ func (s *settings) flags() *flag.FlagSet {
 	fs.IntVar(&s.steps, "steps", 20, "steps of the load, for step")
 	fs.IntVar(&s.runs, "runs", 5, "runs with each behavior, for chain")
 	fs.StringVar(&s.picture, "svg", "out/chain.svg", "`file` for the picture of chain")
+	s.autoscalers.flags(fs)
+	fs.StringVar(&s.role, "role", "", "internal: be one of the processes of a benchmark")
 	return fs
 }
 
@@ -64,6 +69,9 @@ func run(args []string, out io.Writer) (err error) {
 	var s settings
 	if err := s.flags().Parse(args); err != nil {
 		return err
+	}
+	if s.role == rolePages {
+		return servePages(ctx)
 	}
 	if s.adapter, err = filepath.Abs(s.adapter); err != nil {
 		return err
@@ -91,6 +99,7 @@ func (b *bench) all() []part {
 	return []part{
 		{"step", "On a real node: seconds until a step of the load shows", true, b.step},
 		{"chain", "On a real node: seconds until there are pods for the load", true, b.chain},
+		{"autoscalers", "A thousand autoscalers on five thousand pods", false, b.manyAutoscalers},
 	}
 }
 

@@ -25,7 +25,7 @@ type change struct {
 
 // startTraffic sends nothing before the first step. It ends with ctx; wait returns when it has.
 func startTraffic(ctx context.Context, urls []string) *traffic {
-	t := &traffic{next: make(chan change, 1), ended: make(chan struct{})}
+	t := &traffic{next: make(chan change), ended: make(chan struct{})}
 	t.aim(urls)
 	t.generator = load.New(load.Options{
 		Targets: func() []string { return *t.targets.Load() },
@@ -53,7 +53,11 @@ func (t *traffic) aim(urls []string) { t.targets.Store(&urls) }
 // step changes the rate and returns when that was. Only one goroutine may step.
 func (t *traffic) step(ctx context.Context, rate float64) (time.Time, error) {
 	c := change{rate, make(chan time.Time, 1)}
-	t.next <- c
+	select {
+	case t.next <- c:
+	case <-ctx.Done():
+		return time.Time{}, ctx.Err()
+	}
 	select {
 	case at := <-c.at:
 		return at, nil

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"tachometer/test/cluster"
+	"tachometer/test/stack"
+)
+
+// memoryLimit is the GOMEMLIMIT that the manifests set.
+const memoryLimit = "460MiB"
+
+// adapter is our adapter as a process, with the rights of its shipped ServiceAccount.
+type adapter struct {
+	*process // nil before install
+	program  string
+	dir      string
+	url      string
+	client   *http.Client // an administrator, who reads the self-metrics
+}
+
+func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
+	a := &adapter{program: filepath.Join(dir, "adapter"), dir: dir}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", a.program, "./cmd/adapter")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the adapter: %w: %s", err, out)
+	}
+	return a, nil
+}
+
+// install starts it in a cluster, and returns when the API server reaches it.
+func (a *adapter) install(ctx context.Context, c *cluster.Cluster, root string, interval time.Duration) error {
+	port, err := freePort(c.HostIP())
+	if err != nil {
+		return err
+	}
+	a.url = "https://" + net.JoinHostPort(c.HostIP(), strconv.Itoa(port))
+	if err := stack.InstallProcess(ctx, c, root, port); err != nil {
+		return fmt.Errorf("install the adapter: %w", err)
+	}
+	kubeconfig, config := filepath.Join(a.dir, "kubeconfig"), filepath.Join(a.dir, "config.yaml")
+	if err := stack.WriteAdapterKubeconfig(ctx, c, kubeconfig); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("apiVersion: tachometer/v1alpha1\nkind: AdapterConfig\nscrape: {interval: %v}\n", interval)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	log, err := os.Create(a.log())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	a.process, err = startProcess(log, []string{"GOMEMLIMIT=" + memoryLimit}, a.program,
+		"--config="+config, "--kubeconfig="+kubeconfig, "--secure-port="+strconv.Itoa(port), "--shutdown-delay-duration=0s")
+	if err != nil {
+		return err
+	}
+	if err := a.await(ctx, c); err != nil {
+		return errors.Join(err, a.running())
+	}
+	return nil
+}
+
+func (a *adapter) log() string { return filepath.Join(a.dir, "adapter.log") }
+
+// running says why the process has ended, or nothing while it runs.
+func (a *adapter) running() error {
+	select {
+	case <-a.done:
+		log, _ := os.ReadFile(a.log())
+		return fmt.Errorf("the adapter ended: %v; its log: %s", a.cmd.ProcessState, log[max(0, len(log)-2000):])
+	default:
+		return nil
+	}
+}
+
+func (a *adapter) end() {
+	if a.process != nil {
+		a.process.end()
+	}
+}
+
+func freePort(host string) (int, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// await returns when the adapter is ready and its APIService is available.
+func (a *adapter) await(ctx context.Context, c *cluster.Cluster) error {
+	if err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error { return a.connect(ctx, c) }); err != nil {
+		return err
+	}
+	err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
+		_, err := a.get(ctx, "/readyz")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the adapter to be ready: %w", err)
+	}
+	_, err = c.Kubectl(ctx, "wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta2.custom.metrics.k8s.io")
+	return err
+}
+
+// connect makes the client, which trusts the certificate that the adapter wrote into its APIService.
+func (a *adapter) connect(ctx context.Context, c *cluster.Cluster) error {
+	out, err := c.Kubectl(ctx, "get", "apiservice", "v1beta2.custom.metrics.k8s.io", "-o", "json")
+	if err != nil {
+		return err
+	}
+	var service struct{ Spec struct{ CABundle []byte } }
+	if err := json.Unmarshal(out, &service); err != nil {
+		return fmt.Errorf("parse APIService: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(service.Spec.CABundle) {
+		return errors.New("the adapter has written no caBundle yet")
+	}
+	pair, err := tls.LoadX509KeyPair(c.AdminCert(), c.AdminKey())
+	if err != nil {
+		return err
+	}
+	a.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
+		RootCAs: pool, ServerName: "tachometer-adapter." + stack.AdapterNamespace + ".svc", Certificates: []tls.Certificate{pair},
+	}}}
+	return nil
+}
+
+// get reads from the adapter itself, not through kube-apiserver.
+func (a *adapter) get(ctx context.Context, path string) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := a.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		return nil, fmt.Errorf("GET %s: %s: %s", path, response.Status, body)
+	}
+	return response.Body, nil
+}
+
+// scrapes are how many it has made, and how many were due and not made.
+func (a *adapter) scrapes(ctx context.Context) (made, missed float64, err error) {
+	page, err := a.get(ctx, "/metrics")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer page.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(page)
+	if err != nil {
+		return 0, 0, fmt.Errorf("parse self-metrics: %w", err)
+	}
+	total := func(name string) (sum float64) {
+		for _, m := range families[name].GetMetric() {
+			sum += m.GetCounter().GetValue()
+		}
+		return sum
+	}
+	return total("tachometer_scrape_requests_total"), total("tachometer_scrape_missed_total"), nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"tachometer/test/stack"
+)
+
+// adapterUser is whom the API server knows the adapter as.
+const adapterUser = "system:serviceaccount:" + stack.AdapterNamespace + ":tachometer-adapter"
+
+// auditPolicy has the API server log who reads custom metrics, and all that the adapter asks for.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users: ["` + adapterUser + `"]
+- level: Metadata
+  users: ["system:serviceaccount:kube-system:horizontal-pod-autoscaler"]
+  resources: [{group: custom.metrics.k8s.io}]
+- level: None
+`
+
+// audit is what the API server logged over a time.
+type audit struct {
+	reads    int            // of autoscalers' metrics
+	read     map[string]int // how often each
+	refused  int            // of the reads, those answered with an error
+	reason   string
+	periods  figures // from one read of an autoscaler's metric to the next
+	latency  figures // of a read, as the API server sees it
+	adapter  map[string]int
+	requests int // of the adapter in all
+}
+
+// event is what counts of a line of the log.
+type event struct {
+	Stage, Verb, RequestURI string
+	User                    struct{ Username string }
+	ObjectRef               struct{ Resource, Subresource string }
+	ResponseStatus          struct {
+		Code    int
+		Message string
+	}
+	RequestReceivedTimestamp, StageTimestamp time.Time
+}
+
+func readAudit(path string, from, to time.Time) (*audit, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	a, err := parseAudit(file, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return a, nil
+}
+
+// parseAudit reads the lines of requests that came between two times.
+func parseAudit(log io.Reader, from, to time.Time) (*audit, error) {
+	a := &audit{read: map[string]int{}, adapter: map[string]int{}}
+	last := map[string]time.Time{}
+	lines := bufio.NewReader(log)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return a, nil // what follows the last newline is a line under way
+		}
+		if err != nil {
+			return nil, err
+		}
+		var e event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, err
+		}
+		if at := e.RequestReceivedTimestamp; at.Before(from) || at.After(to) {
+			continue
+		}
+		if e.User.Username == adapterUser {
+			a.asked(&e)
+		} else {
+			a.hpaRead(&e, last)
+		}
+	}
+}
+
+// asked counts a request of the adapter: once, though a watch is logged when it begins and when it ends.
+func (a *audit) asked(e *event) {
+	if (e.Verb == "watch") != (e.Stage == "ResponseStarted") {
+		return
+	}
+	what := e.ObjectRef.Resource
+	if what == "" {
+		what, _, _ = strings.Cut(e.RequestURI, "?")
+	}
+	if e.ObjectRef.Subresource != "" {
+		what += "/" + e.ObjectRef.Subresource
+	}
+	a.adapter[e.Verb+" "+what]++
+	a.requests++
+}
+
+func (a *audit) hpaRead(e *event, last map[string]time.Time) {
+	if e.Stage != "ResponseComplete" {
+		return
+	}
+	a.reads++
+	a.read[e.RequestURI]++
+	a.latency = append(a.latency, e.StageTimestamp.Sub(e.RequestReceivedTimestamp))
+	if e.ResponseStatus.Code != 200 {
+		a.refused++
+		a.reason = fmt.Sprintf("%d %s", e.ResponseStatus.Code, e.ResponseStatus.Message)
+	}
+	if before, ok := last[e.RequestURI]; ok {
+		a.periods = append(a.periods, e.RequestReceivedTimestamp.Sub(before))
+	}
+	last[e.RequestURI] = e.RequestReceivedTimestamp
+}
+
+// kinds lists what the adapter asked for, the most frequent first.
+func (a *audit) kinds() string {
+	names := slices.SortedFunc(maps.Keys(a.adapter), func(x, y string) int {
+		if a.adapter[x] != a.adapter[y] {
+			return a.adapter[y] - a.adapter[x]
+		}
+		return strings.Compare(x, y)
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", name, a.adapter[name])
+	}
+	return strings.Join(names, ", ")
+}

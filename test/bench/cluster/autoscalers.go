@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	autoscaling "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"tachometer/test/bench/internal/host"
+	"tachometer/test/cluster"
+	"tachometer/test/stack"
+)
+
+// autoscalersOptions are what the command line says of this part.
+type autoscalersOptions struct {
+	count    int
+	measure  time.Duration
+	interval time.Duration
+	qps      int
+}
+
+func (o *autoscalersOptions) flags(fs *flag.FlagSet) {
+	fs.IntVar(&o.count, "hpas", 1000, "number of autoscalers, each on 5 pods, for autoscalers")
+	fs.DurationVar(&o.measure, "measure", 4*time.Minute, "how long they are watched")
+	fs.DurationVar(&o.interval, "interval", 2*time.Second, "time between two scrapes of a pod there")
+	fs.IntVar(&o.qps, "controller-qps", 500, "--kube-api-qps of kube-controller-manager there; 20, its default, is 20 autoscalers a second")
+}
+
+// setting is a control plane with the population, and the adapter as a process.
+type setting struct {
+	autoscalersOptions
+	dir     string
+	out     io.Writer
+	root    string
+	cluster *cluster.Cluster
+	client  kubernetes.Interface
+	pages   *process
+	adapter *adapter
+	version string
+}
+
+// manyAutoscalers measures what it takes to serve them.
+func (b *bench) manyAutoscalers(ctx context.Context, load float64) (_ string, err error) {
+	dir, err := os.MkdirTemp("", "tachometer-bench-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s := &setting{autoscalersOptions: b.autoscalers, dir: dir, out: b.out}
+	defer func() { err = errors.Join(err, s.down(ctx)) }()
+	if err := s.up(ctx); err != nil {
+		return "", err
+	}
+	seen, err := s.watch(ctx)
+	if err != nil {
+		return "", err
+	}
+	return host.Describe(time.Now(), load, s.version) + "\n" + s.report(seen), nil
+}
+
+func (s *setting) up(ctx context.Context) (err error) {
+	if s.root, err = stack.Root(ctx); err != nil {
+		return err
+	}
+	if s.adapter, err = buildAdapter(ctx, s.root, s.dir); err != nil {
+		return err
+	}
+	if err := s.startCluster(ctx); err != nil {
+		return err
+	}
+	if s.pages, err = startPages(s.dir); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.populate(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d pods are there after %.0f s\n", s.count*podsEach, time.Since(began).Seconds())
+	if err := s.adapter.install(ctx, s.cluster, s.root, s.interval); err != nil {
+		return err
+	}
+	if err := s.scaleAll(ctx); err != nil {
+		return err
+	}
+	return stack.Wait(ctx, 5*time.Minute, s.allActive)
+}
+
+func (s *setting) startCluster(ctx context.Context) (err error) {
+	policy := filepath.Join(s.dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
+	s.cluster, err = cluster.Start(ctx, cluster.Options{
+		Name: "bench-autoscalers", Log: s.out,
+		APIServerArgs: []string{"--audit-policy-file=" + policy, "--audit-log-path=" + s.auditLog()},
+		// Deployments are what autoscalers point at, and nothing else: their pods are there already.
+		ControllerManagerArgs: []string{
+			"--controllers=*,-deployment-controller",
+			fmt.Sprintf("--kube-api-qps=%d", s.qps), fmt.Sprintf("--kube-api-burst=%d", 3*s.qps/2),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", s.cluster.Kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read kubeconfig: %w", err)
+	}
+	config.QPS = -1 // bounded by how many ask at a time
+	if s.client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	version, err := s.client.Discovery().ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask for the version of Kubernetes: %w", err)
+	}
+	s.version = "Kubernetes " + version.GitVersion
+	return nil
+}
+
+func (s *setting) auditLog() string { return filepath.Join(s.dir, "audit.log") }
+
+func (s *setting) down(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if s.adapter != nil {
+		s.adapter.end()
+	}
+	if s.pages != nil {
+		s.pages.end()
+	}
+	if s.cluster == nil {
+		return nil
+	}
+	return s.cluster.Down(ctx)
+}
+
+// allActive tells why not every autoscaler reads its metric.
+func (s *setting) allActive(ctx context.Context) error {
+	active, steady, reason, err := s.states(ctx)
+	if err == nil && (active < s.count || steady < s.count) {
+		err = fmt.Errorf("%d of %d autoscalers are active, %d ask for %d pods: %s", active, s.count, steady, podsEach, reason)
+	}
+	if err != nil {
+		return errors.Join(err, s.adapter.running())
+	}
+	return nil
+}
+
+// states counts the autoscalers that read their metric, and those that ask for the pods that their load needs.
+func (s *setting) states(ctx context.Context) (active, steady int, reason string, err error) {
+	list, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return 0, 0, "", fmt.Errorf("list autoscalers: %w", err)
+	}
+	for i := range list.Items {
+		hpa := &list.Items[i]
+		if hpa.Status.DesiredReplicas == podsEach {
+			steady++
+		}
+		for _, c := range hpa.Status.Conditions {
+			switch {
+			case c.Type != autoscaling.ScalingActive:
+			case c.Status == "True":
+				active++
+			default:
+				reason = c.Reason + ": " + c.Message
+			}
+		}
+	}
+	return active, steady, reason, nil
+}
+
+// sight is what was seen while the autoscalers were watched.
+type sight struct {
+	elapsed        time.Duration
+	cpu            time.Duration // of the adapter
+	busy           float64       // processors, of the whole machine
+	resident       int64         // bytes, the most
+	scrapes        float64
+	missed         float64
+	active, steady int
+	audit          *audit
+}
+
+// watch measures for as long as told.
+func (s *setting) watch(ctx context.Context) (*sight, error) {
+	if err := pause(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start goes
+		return nil, err
+	}
+	began := time.Now()
+	seen, err := s.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ended := time.Now()
+	if seen.active, seen.steady, _, err = s.states(ctx); err != nil {
+		return nil, err
+	}
+	seen.elapsed = ended.Sub(began)
+	seen.audit, err = readAudit(s.auditLog(), began, ended)
+	return seen, err
+}
+
+// usage is what the adapter and the machine used meanwhile.
+func (s *setting) usage(ctx context.Context) (*sight, error) {
+	before, err := s.clocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	most := int64(0)
+	for end := before.at.Add(s.measure); time.Now().Before(end); {
+		resident, err := host.Resident(s.adapter.pid())
+		if err != nil {
+			return nil, errors.Join(err, s.adapter.running())
+		}
+		most = max(most, resident)
+		if err := pause(ctx, time.Now().Add(time.Second)); err != nil {
+			return nil, err
+		}
+	}
+	after, err := s.clocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &sight{
+		cpu: after.cpu - before.cpu, busy: (after.busy - before.busy).Seconds() / after.at.Sub(before.at).Seconds(), resident: most,
+		scrapes: after.scrapes - before.scrapes, missed: after.missed - before.missed,
+	}, nil
+}
+
+// clocks are what only ever rises.
+type clocks struct {
+	at              time.Time
+	cpu, busy       time.Duration
+	scrapes, missed float64
+}
+
+func (s *setting) clocks(ctx context.Context) (c clocks, err error) {
+	c.at = time.Now()
+	if c.cpu, err = host.CPUTime(s.adapter.pid()); err != nil {
+		return c, err
+	}
+	if c.busy, err = host.Busy(); err != nil {
+		return c, err
+	}
+	c.scrapes, c.missed, err = s.adapter.scrapes(ctx)
+	return c, err
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+func (s *setting) report(seen *sight) string {
+	var w strings.Builder
+	a := seen.audit
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench/cluster -parts autoscalers -hpas %d -measure %v -interval %v -controller-qps %d -report docs/benchmarks.md`"+`.
+
+The real API server and the real HPA controller with its defaults: a period of %v, five at a time
+(`+"`--concurrent-horizontal-pod-autoscaler-syncs`"+`); but `+"`--kube-api-qps=%d`"+` instead of 20, as 20 requests a second are 20 autoscalers a
+second, whatever adapter answers. %d autoscalers on %d Deployments of %d pods each in namespaces of %d; pods are objects that no node
+runs, with addresses of loopback, where one process serves the pages of all of them, each of one family with one series. The adapter is a
+process with `+"`GOMEMLIMIT=%s`"+` as shipped, and scrapes each pod every %v. All of this shares the processors of this machine, of
+which %.2f were busy. Watched for %.0f s, by the API server's audit log.
+
+| | |
+| --- | --- |
+| reads of autoscalers' metrics | %d, %.1f a second; %d were answered with an error |
+| autoscalers that were read | %d of %d |
+| time between two reads of one autoscaler's metric, s | median %.2f, p95 %.2f, greatest %.2f |
+| a read, as the API server saw it, ms | median %.1f, p99 %.1f |
+| autoscalers that read their metric at the end, and that ask for the right number of pods | %d, %d |
+| adapter: processors | %.2f |
+| adapter: most memory resident | %.0f MB |
+| adapter: scrapes | %.0f, of which %.0f were due and left out |
+| adapter: requests to the API server | %d, %.2f a second: %s |
+`, s.count, s.measure, s.interval, s.qps, hpaPeriod, s.qps, s.count, s.count, podsEach, groupsEach, memoryLimit, s.interval, seen.busy, seen.elapsed.Seconds(),
+		a.reads, float64(a.reads)/seen.elapsed.Seconds(), a.refused, len(a.read), s.count,
+		a.periods.quantile(0.5).Seconds(), a.periods.quantile(0.95).Seconds(), a.periods.quantile(1).Seconds(),
+		1000*a.latency.quantile(0.5).Seconds(), 1000*a.latency.quantile(0.99).Seconds(),
+		seen.active, seen.steady, seen.cpu.Seconds()/seen.elapsed.Seconds(), float64(seen.resident)/1e6,
+		seen.scrapes+seen.missed, seen.missed, a.requests, float64(a.requests)/seen.elapsed.Seconds(), a.kinds())
+	if a.reason != "" {
+		fmt.Fprintf(&w, "\nThe last error: %s.\n", a.reason)
+	}
+	return w.String()
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// rolePages is that of the process that serves the pages of all pods.
+const rolePages = "pages"
+
+// pageRate is what each pod counts, in requests per second.
+const pageRate = 50
+
+// address is that of a pod: one of loopback's sixteen million, all of which lead to the one server.
+func address(pod int) string { return fmt.Sprintf("127.1.%d.%d", pod/250, 1+pod%250) }
+
+// loopback takes connections that come from this machine alone, though it listens on all addresses.
+type loopback struct{ net.Listener }
+
+func (l loopback) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if at, ok := c.LocalAddr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// servePages answers until ctx ends, and prints the port.
+func servePages(ctx context.Context) error {
+	listener, err := net.Listen("tcp4", ":0")
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		fmt.Fprintf(w, "# HELP http_requests_total Requests served, by status code.\n# TYPE http_requests_total counter\n"+
+			"http_requests_total{code=\"200\"} %d\n", int64(pageRate*time.Since(began).Seconds()))
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	if err := server.Serve(loopback{listener}); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

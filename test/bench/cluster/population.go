@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/test/stack"
+)
+
+const (
+	// podsEach is how many pods an autoscaler has, and needs under the load of the pages.
+	podsEach = 5
+	// groupsEach is how many autoscalers a namespace has.
+	groupsEach = 50
+	// creators is how many objects are made at a time.
+	creators = 16
+)
+
+// group is a Deployment with its pods and its autoscaler.
+type group int
+
+func (g group) namespace() string         { return fmt.Sprintf("shop-%02d", g/groupsEach) }
+func (g group) name() string              { return fmt.Sprintf("web-%04d", int(g)) }
+func (g group) labels() map[string]string { return map[string]string{"app": g.name()} }
+
+// each does something for all groups, several at a time.
+func (s *setting) each(ctx context.Context, do func(context.Context, group) error) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(creators)
+	for i := range s.count {
+		all.Go(func() error { return do(ctx, group(i)) })
+	}
+	return all.Wait()
+}
+
+// populate makes everything but the autoscalers.
+func (s *setting) populate(ctx context.Context) error {
+	for first := 0; first < s.count; first += groupsEach {
+		if err := s.makeNamespace(ctx, group(first).namespace()); err != nil {
+			return err
+		}
+	}
+	return s.each(ctx, func(ctx context.Context, g group) error {
+		if err := s.makeDeployment(ctx, g); err != nil {
+			return err
+		}
+		for i := range podsEach {
+			if err := s.makePod(ctx, g, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// makeNamespace makes one that is usable: it has its ServiceAccount.
+func (s *setting) makeNamespace(ctx context.Context, name string) error {
+	_, err := s.client.CoreV1().Namespaces().Create(ctx, &core.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create namespace %s: %w", name, err)
+	}
+	return stack.Wait(ctx, 30*time.Second, func(ctx context.Context) error {
+		_, err := s.client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+}
+
+func (s *setting) makeDeployment(ctx context.Context, g group) error {
+	_, err := s.client.AppsV1().Deployments(g.namespace()).Create(ctx, &apps.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: g.name()},
+		Spec: apps.DeploymentSpec{
+			Replicas: new(int32(podsEach)), Selector: &metav1.LabelSelector{MatchLabels: g.labels()},
+			Template: core.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: g.labels()}, Spec: podSpec()},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create Deployment %s: %w", g.name(), err)
+	}
+	return nil
+}
+
+func podSpec() core.PodSpec {
+	return core.PodSpec{
+		Containers:                   []core.Container{{Name: "service", Image: "none"}},
+		AutomountServiceAccountToken: new(false), TerminationGracePeriodSeconds: new(int64(0)),
+	}
+}
+
+// makePod makes a pod that no node runs, and writes the status that a kubelet would.
+func (s *setting) makePod(ctx context.Context, g group, i int) error {
+	pods := s.client.CoreV1().Pods(g.namespace())
+	name := fmt.Sprintf("%s-7d4b9c6f58-%d", g.name(), i)
+	made, err := pods.Create(ctx, &core.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: g.labels(), Annotations: map[string]string{"prometheus.io/port": s.pages.line}},
+		Spec:       podSpec(),
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create pod %s: %w", name, err)
+	}
+	now, ip := metav1.Now(), address(int(g)*podsEach+i)
+	made.Status = core.PodStatus{
+		Phase: core.PodRunning, PodIP: ip, PodIPs: []core.PodIP{{IP: ip}}, StartTime: &now,
+		Conditions: []core.PodCondition{{Type: core.PodReady, Status: core.ConditionTrue, LastTransitionTime: now}},
+	}
+	if _, err := pods.UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("write the status of pod %s: %w", name, err)
+	}
+	return nil
+}
+
+// scaleAll makes the autoscalers, evenly over a period of their controller, which keeps the distances.
+func (s *setting) scaleAll(ctx context.Context) error {
+	began := time.Now()
+	return s.each(ctx, func(ctx context.Context, g group) error {
+		if err := pause(ctx, began.Add(hpaPeriod*time.Duration(g)/time.Duration(s.count))); err != nil {
+			return err
+		}
+		_, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(g.namespace()).Create(ctx, autoscaler(g), metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("create autoscaler %s: %w", g.name(), err)
+		}
+		return nil
+	})
+}
+
+func autoscaler(g group) *autoscaling.HorizontalPodAutoscaler {
+	return &autoscaling.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Name: g.name()},
+		Spec: autoscaling.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscaling.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: g.name()},
+			MinReplicas:    new(int32(1)), MaxReplicas: 2 * podsEach,
+			Metrics: []autoscaling.MetricSpec{{
+				Type: autoscaling.PodsMetricSourceType,
+				Pods: &autoscaling.PodsMetricSource{
+					Metric: autoscaling.MetricIdentifier{Name: "request_per_second"},
+					Target: autoscaling.MetricTarget{Type: autoscaling.AverageValueMetricType, AverageValue: resource.NewQuantity(pageRate, resource.DecimalSI)},
+				},
+			}},
+		},
+	}
+}
