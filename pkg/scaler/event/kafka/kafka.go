@@ -4,7 +4,7 @@
 // known by the ids of events. Reading begins Rewind before the start; nothing is committed. A partition that is added later is
 // found within seconds and read from the same time on. Where a broker lost records that were read already (an unclean
 // election, a restored disk), reading goes on Rewind before the last record read; where records were deleted before they
-// were read, with the first that is left.
+// were read, with the first that is left; where the topic was deleted and made anew, with what the new one has.
 //
 // Records of one partition are handled in their order; of several partitions, in any. Events that belong together (the start and
 // the end of one sale) therefore go to one partition: give them the same record key.
@@ -12,11 +12,14 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"k8s.io/klog/v2"
 
 	"tachometer/pkg/scaler/event"
@@ -47,6 +50,10 @@ const (
 	metadataAge, metadataMin = 5 * time.Second, 250 * time.Millisecond
 	// firstPause doubles up to maxPause between attempts to reach a broker.
 	firstPause, maxPause = 100 * time.Millisecond, 2 * time.Second
+	// idle is how long nothing comes until it is looked whether there is such a topic.
+	idle = 5 * time.Second
+	// anew is the time between two clients, where the topic was deleted and made anew.
+	anew = time.Second
 	// perPoll records are handled before the next are asked for.
 	perPoll = 500
 )
@@ -68,33 +75,94 @@ func New(cfg event.KafkaConfig, handle Handle, opts Options) *Consumer {
 // again; an error is for a configuration that no client can be made of.
 func (c *Consumer) Run(ctx context.Context) error {
 	t := &trouble{ctx: ctx, m: c.m, said: map[string]time.Time{}}
-	client, err := kgo.NewClient(append(c.options(time.Now()), kgo.WithHooks(t))...)
-	if err != nil {
-		return fmt.Errorf("make Kafka client: %w", err)
-	}
-	defer client.Close()
 	klog.FromContext(ctx).Info("reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
+	for last := time.Now(); ; {
+		client, err := kgo.NewClient(append(c.options(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
+		if err != nil {
+			return fmt.Errorf("make Kafka client: %w", err)
+		}
+		last = c.session(ctx, client, t, last)
+		client.Close()
+		if !pause(ctx, anew) {
+			return nil
+		}
+	}
+}
+
+// session reads until ctx ends or the topic is another than it was, which a client does not get over. It returns when
+// records were read last, or last.
+func (c *Consumer) session(ctx context.Context, client *kgo.Client, t *trouble, last time.Time) time.Time {
 	for ctx.Err() == nil {
-		polled := client.PollRecords(ctx, perPoll)
-		polled.EachError(func(_ string, partition int32, err error) { t.read(partition, err) })
+		polled := c.poll(ctx, client, t)
+		another := false
+		polled.EachError(func(_ string, partition int32, err error) {
+			t.read(partition, err)
+			another = another || errors.Is(err, kerr.UnknownTopicID)
+		})
 		now := time.Now()
 		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
 			r := records.Next()
+			last = now
 			c.m.records.Inc()
 			c.m.lag.Observe(now.Sub(r.Timestamp).Seconds())
 			_ = c.handle(ctx, r.Value) // what became of the event is noted by who handles it
 		}
+		if another {
+			break
+		}
 	}
-	return nil
+	return last
+}
+
+// poll waits for records or errors. While there are none it looks now and then whether there is such a topic: the client
+// waits for it without a word.
+func (c *Consumer) poll(ctx context.Context, client *kgo.Client, t *trouble) kgo.Fetches {
+	for {
+		waiting, cancel := context.WithTimeout(ctx, idle)
+		polled := client.PollRecords(waiting, perPoll)
+		cancel()
+		if ctx.Err() != nil || polled.NumRecords() > 0 || !errors.Is(polled.Err0(), context.DeadlineExceeded) {
+			return polled
+		}
+		if err := c.missing(ctx, client); err != nil {
+			t.absent(err)
+		}
+	}
+}
+
+// missing is the error that brokers have for the topic. That they do not answer is known elsewhere.
+func (c *Consumer) missing(ctx context.Context, client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	of := kmsg.NewMetadataRequestTopic()
+	of.Topic = kmsg.StringPtr(c.cfg.Topic)
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = append(req.Topics, of)
+	res, err := req.RequestWith(ctx, client)
+	if err != nil || len(res.Topics) != 1 {
+		return nil
+	}
+	return kerr.ErrorForCode(res.Topics[0].ErrorCode)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // options are those of the client.
-func (c *Consumer) options(now time.Time) []kgo.Opt {
+func (c *Consumer) options(from time.Time) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
 		kgo.SeedBrokers(c.cfg.Brokers...),
 		kgo.ConsumeTopics(c.cfg.Topic),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(now.Add(-c.cfg.Rewind).UnixMilli())),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(from.UnixMilli())),
 		kgo.ConsumeResetOffset(kgo.RewindOffset(c.cfg.Rewind)),
 		kgo.FetchMinBytes(1), kgo.FetchMaxWait(maxWait), kgo.FetchMaxBytes(maxBytes), kgo.FetchMaxPartitionBytes(maxPartitionBytes),
 		kgo.MaxConcurrentFetches(fetches), kgo.BrokerMaxReadBytes(readBytes),

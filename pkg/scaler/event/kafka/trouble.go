@@ -79,6 +79,12 @@ func (t *trouble) read(partition int32, err error) {
 	}
 }
 
+// absent takes the brokers' error for the topic itself.
+func (t *trouble) absent(err error) {
+	t.m.failures.Inc()
+	t.say("topic not there, waiting for it", err)
+}
+
 func (t *trouble) say(message string, err error, keys ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
