@@ -46,7 +46,18 @@ type Config struct {
 	MaxInFlight int
 	// RateLimit is the most requests per second that one client address may send; 0 is no limit.
 	RateLimit float64
+	// Fault is what is wrong with the service, for drills; empty: nothing.
+	Fault Fault
 }
+
+// Fault is a way to be a bad release.
+type Fault string
+
+// The faults.
+const (
+	FaultSlow  Fault = "slow"  // every user request takes half a second longer
+	FaultError Fault = "error" // every user request is answered 500
+)
 
 // variable is one environment variable: what it means, its default with the reason, and how it is read.
 type variable struct {
@@ -85,6 +96,8 @@ func variables() []variable {
 			integer(func(c *Config) *int { return &c.MaxInFlight })},
 		{"RATE_LIMIT", "1000", "most requests per second of one client address, 429 beyond; 0: no limit",
 			rate(func(c *Config) *float64 { return &c.RateLimit })},
+		{"FAULT", "", "for drills, a bad release: slow (half a second more for each user request) or error (500); empty: none",
+			optional(fault)},
 	}
 }
 
@@ -201,6 +214,13 @@ func positive(v string) (int, error) {
 		return 0, fmt.Errorf("%q is not a whole number from 1 to 1000000", v)
 	}
 	return n, nil
+}
+
+func fault(c *Config, v string) error {
+	if c.Fault = Fault(v); c.Fault != FaultSlow && c.Fault != FaultError {
+		return fmt.Errorf("%q is neither slow nor error", v)
+	}
+	return nil
 }
 
 func rate(field func(*Config) *float64) func(*Config, string) error {

@@ -81,6 +81,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"rate", map[string]string{"RATE_LIMIT": "NaN"}, []string{
 			`RATE_LIMIT: "NaN" is not a number of requests per second, 0 or more`,
 		}},
+		{"fault", map[string]string{"FAULT": "loud"}, []string{`FAULT: "loud" is neither slow nor error`}},
 		{"conflicts", map[string]string{"GRACE_PERIOD": "14s", "WORK_MAX_MS": "20000", "PPROF_ADDR": ":8080"}, []string{
 			`GRACE_PERIOD: 14s is less than DRAIN_DELAY 5s + REQUEST_TIMEOUT 10s: a request taken last would be cut off`,
 			`WORK_MAX_MS: 20000 is more than REQUEST_TIMEOUT 10s allows`,

@@ -45,7 +45,7 @@ func (s *Service) handler(gatherer prometheus.Gatherer) http.Handler {
 		if path == "/" {
 			path = "/{$}" // the root alone; "/" would take every path
 		}
-		users.Handle(r.method+" "+path, s.guard(r.handler))
+		users.Handle(r.method+" "+path, s.guard(s.drill(r.handler)))
 		s.metrics.expect(r.method, r.template, r.codes...)
 	}
 	s.metrics.expect(http.MethodGet, unmatched, http.StatusNotFound)
@@ -58,6 +58,29 @@ func (s *Service) handler(gatherer prometheus.Gatherer) http.Handler {
 	}))
 	all.Handle("/", s.trace(s.observe(s.recoverPanic(users))))
 	return all
+}
+
+// faultDelay is far above what any request takes otherwise, and far below REQUEST_TIMEOUT.
+const faultDelay = 500 * time.Millisecond
+
+// drill is next as a bad release would serve it, if one is wanted: its probes are fine, and its users are not.
+func (s *Service) drill(next http.HandlerFunc) http.HandlerFunc {
+	switch s.cfg.Fault {
+	case FaultSlow:
+		return func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(faultDelay):
+				next(w, r)
+			case <-r.Context().Done():
+				unfinished(w, r, r.Context().Err(), "the drill's delay took too long")
+			}
+		}
+	case FaultError:
+		return func(w http.ResponseWriter, r *http.Request) {
+			writeError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
+		}
+	}
+	return next
 }
 
 // pprofHandler serves the profiles on a tree of its own.

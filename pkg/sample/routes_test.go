@@ -124,6 +124,26 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestDrills: a bad release is bad for users alone; its probes say that it is fine.
+func TestDrills(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[Fault]struct {
+		code  int
+		least time.Duration
+	}{FaultSlow: {200, faultDelay}, FaultError: {500, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			_, h := newTest(t, func(c *Config) { c.Fault = fault })
+			began := time.Now()
+			if got := do(h, request(t, "GET", "/work?ms=0", "")); got.Code != want.code || time.Since(began) < want.least {
+				t.Errorf("%s: %d after %v", fault, got.Code, time.Since(began))
+			}
+			if got := do(h, request(t, "GET", "/readyz", "")); got.Code != 200 {
+				t.Errorf("%s: readyz %d", fault, got.Code)
+			}
+		})
+	}
+}
+
 func TestOrderCanBeReadBack(t *testing.T) {
 	t.Parallel()
 	s, h := newTest(t, nil)
