@@ -37,7 +37,7 @@ func (s ids) text() string {
 	for _, k := range s.sorted() {
 		b.WriteString(base64.RawURLEncoding.EncodeToString(k[:]))
 		b.WriteByte(' ')
-		b.WriteString(strconv.FormatInt(s[k].Unix()+1, 10)) // rounded up: forgotten late rather than early
+		b.WriteString(strconv.FormatInt(s[k].Unix(), 10))
 		b.WriteByte('\n')
 	}
 	return b.String()

@@ -94,7 +94,7 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 func (s *Set) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids[hash(id)] = until
+	s.ids[hash(id)] = until.Truncate(time.Second).Add(time.Second) // as it is written: forgotten late rather than early
 	s.dirty = true
 	if len(s.ids) > s.opts.Most+s.opts.Most/10 { // a tenth over, so that not every id sorts all of them
 		s.prune(time.Now())
@@ -185,7 +185,6 @@ func (s *Set) read(ctx context.Context) (m *corev1.ConfigMap, exists bool, err e
 	if bad := s.ids.read(m.Data[dataKey]); bad > 0 {
 		klog.FromContext(ctx).Info("lines of the ConfigMap are no ids, leaving them out", "configMap", s.name, "lines", bad)
 	}
-	s.prune(time.Now())
 	return m, true, nil
 }
 
@@ -248,5 +247,6 @@ func (s *Set) write(ctx context.Context) error {
 func (s *Set) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.prune(time.Now())
 	return s.ids.text()
 }
