@@ -111,6 +111,9 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	if err := s.opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
 		return nil, err
 	}
+	if front := config.Authentication.RequestHeaderConfig; front != nil {
+		config.Authentication.Authenticator = newFrontProxies(front, config.Authentication.Authenticator, time.Now)
+	}
 	if err := s.opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	config.AddLivezChecks(checkers(s.deps.Health.Live)...)
 	config.AddReadyzChecks(checkers(s.deps.Health.Ready)...)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(s.deps.Health.explain(plainDiscovery(api)), c)
+		return chain(s.deps.Health.explain(plainDiscovery(api)), c)
 	}
 	return config, nil
 }
