@@ -44,6 +44,7 @@ update: ## rewrite what is generated: golden files, help text, metric list
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
 	go test ./pkg/window -run TestReport -report
+	go test ./test/bench -run TestChurn -churn-pods 100000 -churn-report "$(CURDIR)/docs/benchmarks.md"
 	go run ./test/bench $(if $(PROMETHEUS),-prometheus $(PROMETHEUS)) -report docs/benchmarks.md
 
 # Figures of another adapter are shown, not written into the report of ours.
@@ -60,6 +61,7 @@ demo-down: ## end what `KEEP=1 make demo` left
 images: deps ## build the container images into out/
 	$(CLUSTER) build-image --context . --target adapter --tag tachometer/adapter:dev --output out/adapter.tar
 	$(CLUSTER) build-image --context . --target sample --tag tachometer/sample:dev --output out/sample.tar
+	$(CLUSTER) build-image --context . --target scaler --tag tachometer/scaler:dev --output out/scaler.tar
 
 deps: ## install what the tests run for real (Debian, root), or say what is missing
 	@test/deps.sh

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	core "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"tachometer/pkg/discovery"
+	"tachometer/pkg/query"
+	"tachometer/pkg/scrape"
+	"tachometer/pkg/store"
+	"tachometer/test/bench/internal/host"
+	"tachometer/test/bench/internal/report"
+)
+
+// A hundred thousand take ten seconds, some minutes with the race detector: `make bench` has as many.
+var (
+	churnPods   = flag.Int("churn-pods", 4000, "pods that come and go in TestChurn")
+	churnReport = flag.String("churn-report", "", "file whose section about churn is written anew")
+)
+
+const (
+	generation  = 500              // pods that are there at a time
+	lifetime    = 5 * time.Second  // of each: two or three scrapes
+	churnBounds = 500_000          // bytes of heap that may be left: a pod among 4,000 that left 125 would be found
+	forgotten   = 11 * time.Minute // after so long nothing of a pod or a demand is left
+)
+
+// footprint is what is left when all pods have gone.
+type footprint struct {
+	heap       uint64 // bytes in use after the garbage collector
+	goroutines int
+	series     int
+	labelSets  int // of the self-metrics
+}
+
+// churn is the way from pods to samples, wired as the adapter wires it, in a world without a network and with its own clock.
+type churn struct {
+	t         *testing.T
+	pods      *watch.FakeWatcher
+	discovery *discovery.Discovery
+	store     *store.Store
+	metrics   *prometheus.Registry
+	made      int
+}
+
+// TestChurn has pods come and go, generation after generation. It is not parallel: it looks at the heap of the process.
+func TestChurn(t *testing.T) {
+	var before, after footprint
+	gone := 0
+	synctest.Test(t, func(t *testing.T) {
+		c, end := newChurn(t)
+		defer end()
+		c.live(2 * generation) // what is allocated once
+		before = c.leave()
+		gone = -c.made
+		c.live(*churnPods)
+		after = c.leave()
+		gone += c.made
+	})
+	t.Logf("%d pods came and went: heap %d → %d bytes, %d → %d goroutines, %d → %d label sets", gone,
+		before.heap, after.heap, before.goroutines, after.goroutines, before.labelSets, after.labelSets)
+	if after.heap > before.heap+churnBounds {
+		t.Errorf("heap grew from %d to %d bytes, %d a pod", before.heap, after.heap, (after.heap-before.heap)/uint64(gone))
+	}
+	if after.goroutines > before.goroutines || after.labelSets > before.labelSets || after.series > 0 {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	if *churnReport == "" || t.Failed() {
+		return
+	}
+	if err := writeChurn(*churnReport, gone, before, after); err != nil {
+		t.Error(err)
+	}
+}
+
+func writeChurn(file string, gone int, before, after footprint) error {
+	load, err := host.Quiet(context.Background(), 1e6, 0)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf(`%s
+Regenerate: `+"`go test ./test/bench -run TestChurn -churn-pods %d -churn-report $PWD/docs/benchmarks.md`"+`.
+
+Pods come and go, %d in all, %d at a time, each scraped two or three times: discovery, scraper and store wired as in the adapter, under a
+clock of their own. When all have gone and have been forgotten, before and after:
+
+| | heap in use, KB | goroutines | series | label sets of the self-metrics |
+| --- | --- | --- | --- | --- |
+| before | %.0f | %d | %d | %d |
+| after | %.0f | %d | %d | %d |
+`, host.Describe(time.Now(), load), gone, gone, generation,
+		float64(before.heap)/1e3, before.goroutines, before.series, before.labelSets,
+		float64(after.heap)/1e3, after.goroutines, after.series, after.labelSets)
+	return report.Section{Command: "test/bench", Part: "churn", Title: "Pods that come and go"}.Write(file, text)
+}
+
+// newChurn starts everything; end ends it.
+func newChurn(t *testing.T) (c *churn, end func()) {
+	c = &churn{t: t, pods: watch.NewFakeWithChanSize(generation, false), metrics: prometheus.NewRegistry()}
+	client := fake.NewClientset()
+	client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, kube.Object, error) {
+		return true, &core.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
+	})
+	client.PrependWatchReactor("pods", func(clienttesting.Action) (bool, watch.Interface, error) { return true, c.pods, nil })
+
+	c.discovery = discovery.New(discovery.Clients{Kube: client}, discovery.Options{WithoutAutoscalers: true, Registerer: c.metrics})
+	c.discovery.SetRules(everything{})
+	const interval = 2 * time.Second
+	c.store = store.New(store.Options{Retention: query.Retention(time.Minute, interval), Registerer: c.metrics})
+	scraper := scrape.New(c.store, scrape.Options{Interval: interval, DialContext: dialPage, Registerer: c.metrics})
+	c.discovery.OnTargets(scraper.SetTargets)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 3)
+	for _, run := range []func(context.Context) error{c.discovery.Run, scraper.Run, c.store.Run} {
+		go func() { ended <- run(ctx) }()
+	}
+	return c, func() {
+		cancel()
+		for range 3 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// everything is the rules under which a metric needs the family of its own name.
+type everything struct{}
+
+func (everything) Families(_, metric string, _ bool) []string { return []string{metric} }
+func (everything) Namespace(_, asked string) string           { return asked }
+
+// dialPage connects to a pod with a page of two series.
+func dialPage(context.Context, string, string) (net.Conn, error) {
+	const body = "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} 7\nhttp_requests_total{code=\"500\"} 1\n"
+	const answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n%s"
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		requests := bufio.NewReader(far)
+		for {
+			request, err := http.ReadRequest(requests)
+			if err != nil {
+				return // the scraper has gone
+			}
+			_, _ = io.Copy(io.Discard, request.Body)
+			if _, err := fmt.Fprintf(far, answer, len(body), body); err != nil {
+				return
+			}
+		}
+	}()
+	return near, nil
+}
+
+// live has so many pods come and go.
+func (c *churn) live(pods int) {
+	for end := c.made + pods; c.made < end; {
+		c.discovery.Demand(discovery.Demand{Resource: "pods", Metric: family, Namespace: namespace})
+		var there []*core.Pod
+		for range generation {
+			p := c.newPod()
+			there = append(there, p)
+			c.pods.Add(p)
+		}
+		c.pass(lifetime)
+		if series := c.store.Stats().Series; series < 2*generation {
+			c.t.Fatalf("%d series of %d pods", series, generation)
+		}
+		for _, p := range there {
+			c.pods.Delete(p)
+		}
+	}
+}
+
+func (c *churn) newPod() *core.Pod {
+	c.made++
+	name := fmt.Sprintf("web-%d-%d", c.made/generation, c.made)
+	ip := fmt.Sprintf("10.%d.%d.%d", c.made>>16&255, c.made>>8&255, c.made&255)
+	return &core.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, UID: types.UID("uid-" + name), ResourceVersion: fmt.Sprint(c.made),
+			Labels:      map[string]string{"app": "web", "pod-template-hash": fmt.Sprint(c.made / generation), "pod": name},
+			Annotations: map[string]string{"prometheus.io/scrape": "true", "prometheus.io/port": "9102"},
+		},
+		Spec: core.PodSpec{NodeName: fmt.Sprintf("node-%d", c.made/100)},
+		Status: core.PodStatus{
+			Phase: core.PodRunning, PodIP: ip, PodIPs: []core.PodIP{{IP: ip}},
+			Conditions: []core.PodCondition{{Type: core.PodReady, Status: core.ConditionTrue}},
+		},
+	}
+}
+
+// pass lets time pass, of the bubble's own clock.
+func (c *churn) pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// leave returns what is left of the pods after the last of them has been forgotten.
+func (c *churn) leave() footprint {
+	c.pass(forgotten)
+	if targets := len(c.discovery.Targets()); targets != 0 {
+		c.t.Fatalf("%d targets are left", targets)
+	}
+	families, err := c.metrics.Gather()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	sets := 0
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "tachometer_") {
+			sets += len(f.GetMetric())
+		}
+	}
+	runtime.GC()
+	runtime.GC() // what has a finalizer or is in a pool goes with the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return footprint{m.HeapAlloc, runtime.NumGoroutine(), c.store.Stats().Series, sets}
+}
