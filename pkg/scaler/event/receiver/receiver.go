@@ -23,6 +23,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,6 +79,9 @@ type Receiver struct {
 	opts     Options
 	slots    chan struct{}
 	requests *prometheus.CounterVec
+
+	mu   sync.Mutex // guards said
+	said time.Time  // when it was last said that there is no secret
 }
 
 // New returns an endpoint. It listens to nothing before Run.

@@ -25,6 +25,8 @@ const (
 	// minSecret and maxSecret bytes: a shorter one could be guessed.
 	minSecret, maxSecret = 16, 4096
 	prefix               = "sha256="
+	// quietFor is the time between two lines about secrets.
+	quietFor = 30 * time.Second
 )
 
 // Sign returns the values of TimestampHeader and SignatureHeader for a body that is sent now.
@@ -84,7 +86,12 @@ func (r *Receiver) secrets(ctx context.Context) ([][]byte, error) {
 		return all, nil
 	}
 	err := errors.Join(problems...)
-	klog.FromContext(ctx).Error(err, "events over HTTP refused: no secret")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.said) >= quietFor { // anybody can make this happen as often as they like
+		r.said = now
+		klog.FromContext(ctx).Error(err, "events over HTTP refused: no secret")
+	}
 	return nil, err
 }
 
