@@ -130,6 +130,7 @@ func (p *Parser) putAside(line []byte) {
 		p.fail(refuse(KindTooManyLabels, "series with more than %d labels at line %d", p.page.MaxLabels, p.lines))
 		return
 	}
+	p.pendingUsed[0] = true
 	if len(p.typeLine) > 0 && !p.typeSent {
 		p.typeSent = true
 		p.appendPending(p.typeLine)

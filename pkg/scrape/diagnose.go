@@ -10,8 +10,10 @@ import (
 type status struct {
 	tried bool
 	cause string // why the last scrape failed; "" if it did not
-	// pages is, by family, how many pages in a row had samples of it; a page that was not had leaves it.
-	pages map[string]int
+	// pages is how many pages in a row had samples of each of the families, which are sorted; a page that was not
+	// had leaves it.
+	families []string
+	pages    []int32
 }
 
 // set notes a scrape: why it failed, or the number of samples it had of each family.
@@ -20,27 +22,32 @@ func (s *status) set(cause string, families []string, counts []int) {
 	if counts == nil {
 		return
 	}
-	if len(s.pages) != len(families) {
-		s.dropOthers(families)
+	if !slices.Equal(s.families, families) {
+		s.ask(families)
 	}
-	for i, f := range families {
-		if counts[i] == 0 {
-			s.pages[f] = 0
-		} else {
-			s.pages[f]++
+	for i, n := range counts {
+		if s.pages[i]++; n == 0 {
+			s.pages[i] = 0
 		}
 	}
 }
 
-// dropOthers forgets families that are not wanted any more.
-func (s *status) dropOthers(families []string) {
-	kept := make(map[string]int, len(families))
-	for _, f := range families {
-		if n, ok := s.pages[f]; ok {
-			kept[f] = n
-		}
+// ask forgets families that are not wanted any more.
+func (s *status) ask(families []string) {
+	pages := make([]int32, len(families))
+	for i, f := range families {
+		pages[i], _ = s.of(f)
 	}
-	s.pages = kept
+	s.families, s.pages = families, pages
+}
+
+// of returns how many pages in a row had a family, if a page was looked at for it.
+func (s *status) of(family string) (pages int32, known bool) {
+	i, known := slices.BinarySearch(s.families, family)
+	if !known {
+		return 0, false
+	}
+	return s.pages[i], true
 }
 
 // enough is how many pages must have had a family before a missing value cannot be for want of samples: two
@@ -73,7 +80,7 @@ func (s *status) explain(families, asked []string) (metric.Reason, string) {
 		if _, ok := slices.BinarySearch(asked, f); !ok {
 			return metric.ReasonWarmingUp, f + " not scraped yet"
 		}
-		n, known := s.pages[f]
+		n, known := s.of(f)
 		switch {
 		case known && n == 0:
 			return metric.ReasonAbsent, "no " + f + " on its page"

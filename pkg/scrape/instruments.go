@@ -11,7 +11,7 @@ import (
 
 // instruments are the self-metrics of a Manager.
 type instruments struct {
-	requests *prometheus.CounterVec
+	requests map[string]prometheus.Counter // by outcome
 	pages    *prometheus.CounterVec
 	duration prometheus.Histogram
 	lateness prometheus.Histogram
@@ -29,11 +29,12 @@ func newInstruments(r prometheus.Registerer) *instruments {
 		Name: "tachometer_scrape_samples_total",
 		Help: "Samples of demanded families that were read from targets, by whether the store took them.",
 	}, []string{"outcome"})
+	requests := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "tachometer_scrape_requests_total",
+		Help: "Scrapes of targets that ended, by outcome.",
+	}, []string{"outcome"})
 	i := &instruments{
-		requests: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "tachometer_scrape_requests_total",
-			Help: "Scrapes of targets that ended, by outcome.",
-		}, []string{"outcome"}),
+		requests: map[string]prometheus.Counter{},
 		pages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scrape_pages_refused_total",
 			Help: "Pages of targets that were refused as a whole, by reason.",
@@ -69,7 +70,7 @@ func newInstruments(r prometheus.Registerer) *instruments {
 		}),
 	}
 	for _, o := range outcomes() {
-		i.requests.WithLabelValues(o)
+		i.requests[o] = requests.WithLabelValues(o)
 	}
 	for _, k := range exposition.Kinds() {
 		i.pages.WithLabelValues(string(k))
@@ -79,7 +80,7 @@ func newInstruments(r prometheus.Registerer) *instruments {
 
 // observe counts a scrape that ended.
 func (i *instruments) observe(j *job, o outcome) {
-	i.requests.WithLabelValues(o.cause(j.opts.Timeout).outcome).Inc()
+	i.requests[o.cause(j.opts.Timeout).outcome].Inc()
 	i.duration.Observe(o.end.Sub(o.start).Seconds())
 	i.lateness.Observe(o.start.Sub(j.due).Seconds())
 	if o.err == nil {

@@ -198,7 +198,8 @@ func scrapesBegun(m *Manager, pod string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: "shop", Name: pod}]
-	n := l.status.pages["http_requests_total"]
+	pages, _ := l.status.of("http_requests_total")
+	n := int(pages)
 	if l.scraping {
 		n++
 	}
