@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/value"
@@ -41,10 +42,24 @@ func read(chunks []chunk) (points []point) {
 	return points
 }
 
+// readAtOnce is read, by the decoder of whole chunks.
+func readAtOnce(chunks []chunk) (points []point) {
+	for _, ch := range chunks {
+		times, values := ch.appendTo(nil, nil, math.MinInt64, math.MaxInt64)
+		for i, at := range times {
+			points = append(points, newPoint(at, values[i]))
+		}
+	}
+	return points
+}
+
 func checkRoundTrip(t *testing.T, points []point) {
 	t.Helper()
 	chunks := write(points)
 	got := read(chunks)
+	if !slices.Equal(got, readAtOnce(chunks)) {
+		t.Fatalf("read at once: %v, want %v", readAtOnce(chunks), got)
+	}
 	if len(got) != len(points) {
 		t.Fatalf("read %d of %d points", len(got), len(points))
 	}

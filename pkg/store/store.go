@@ -45,6 +45,7 @@ type Store struct {
 	maxSeries atomic.Int64
 	metrics   instruments
 	samples   atomic.Int64
+	readings  sync.Pool // of *reading
 
 	// mu guards what follows, and ref and next of every series. It is never taken under a series' own lock.
 	mu     sync.RWMutex
@@ -62,6 +63,7 @@ var _ storage.Queryable = (*Store)(nil)
 // New returns an empty store. It starts nothing: see Run.
 func New(opts Options) *Store {
 	s := &Store{index: index{}, hashed: map[uint64]*series{}}
+	s.readings.New = func() any { return &reading{} }
 	s.Reconfigure(opts.Retention, opts.MaxSeries)
 	s.metrics = newInstruments(s, opts.Registerer)
 	return s

@@ -16,53 +16,41 @@ func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string
 	if label != "" {
 		f.of(label).among = among{label, values}
 	}
-	var found []*series
+	r := s.readings.Get().(*reading)
+	defer func() {
+		clear(r.found) // what is dropped meanwhile must not be kept
+		s.readings.Put(r)
+	}()
+	r.found = r.found[:0]
 	s.mu.RLock()
-	s.index.find(f, func(of *series) { found = append(found, of) })
+	s.index.find(f, func(of *series) { r.found = append(r.found, of) })
 	s.mu.RUnlock()
-	const enough = 64 // for a minute at 2 s and what is kept beyond it
-	r := reading{mint: mint, maxt: maxt, times: make([]int64, 0, enough), values: make([]float64, 0, enough)}
-	for _, of := range found {
-		r.read(of)
+	for _, of := range r.found {
+		r.read(of, mint, maxt)
 		visit(of.labels, r.times, r.values)
 	}
 }
 
-// reading is the samples of one series between two times.
+// reading is the memory of one Visit, used again by others.
 type reading struct {
-	mint, maxt int64
-	times      []int64
-	values     []float64
+	found []*series
+	// times and values are the samples of one series.
+	times  []int64
+	values []float64
 }
 
 // read takes the samples of a series. It holds the series' lock for as long: less than a microsecond.
-func (r *reading) read(of *series) {
+func (r *reading) read(of *series, mint, maxt int64) {
 	r.times, r.values = r.times[:0], r.values[:0]
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	for i, ch := range of.chunks {
-		if i+1 < len(of.chunks) && of.chunks[i+1].start() <= r.mint {
+		if i+1 < len(of.chunks) && of.chunks[i+1].start() <= mint {
 			continue
 		}
-		if ch.start() > r.maxt {
+		if ch.start() > maxt {
 			return
 		}
-		r.add(ch)
-	}
-}
-
-// add appends the samples of a chunk.
-func (r *reading) add(ch chunk) {
-	var c cursor
-	for pos := ch.first(&c); ; pos = ch.next(&c, pos) {
-		if c.t > r.maxt {
-			return
-		}
-		if c.t >= r.mint {
-			r.times, r.values = append(r.times, c.t), append(r.values, c.v)
-		}
-		if pos >= len(ch) {
-			return
-		}
+		r.times, r.values = ch.appendTo(r.times, r.values, mint, maxt)
 	}
 }

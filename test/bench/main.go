@@ -52,9 +52,9 @@ type settings struct {
 
 func (s *settings) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.StringVar(&s.parts, "parts", "scraping,answering", "what to measure, a `list`")
-	fs.StringVar(&s.sizes, "sizes", "100,1000", "numbers of targets to scrape, a `list`; 3000 and 10000 take a quiet machine")
-	fs.IntVar(&s.peerLimit, "peer-limit", 1000, "most targets that the peers are given")
+	fs.StringVar(&s.parts, "parts", "scraping,answering,evaluating", "what to measure, a `list`")
+	fs.StringVar(&s.sizes, "sizes", "100,1000,3000,10000", "numbers of targets to scrape, a `list`; all of these take 20 minutes")
+	fs.IntVar(&s.peerLimit, "peer-limit", 3000, "most targets that the peers are given; with 10000, Prometheus needs two processors")
 	fs.DurationVar(&s.interval, "interval", 5*time.Second, "time between two scrapes of a target")
 	fs.DurationVar(&s.steady, "steady", 30*time.Second, "how long each is measured")
 	fs.StringVar(&s.prometheus, "prometheus", "prometheus", "the Prometheus to compare with, a `program`; Debian's is 2.42")
@@ -77,6 +77,9 @@ func run(args []string, out io.Writer) (err error) {
 	var s settings
 	if err := s.flags().Parse(args); err != nil {
 		return err
+	}
+	if s.role == roleFamilies {
+		return serveFamilies(ctx, s.task.targets)
 	}
 	if s.role != "" {
 		s.task.interval = s.interval
@@ -103,7 +106,7 @@ func (s *settings) prepare(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	if s.adapter == "" && strings.Contains(s.parts, "answering") {
+	if s.adapter == "" && (strings.Contains(s.parts, "answering") || strings.Contains(s.parts, "memory")) {
 		s.adapter = filepath.Join(dir, "adapter")
 		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "tachometer/cmd/adapter")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -120,7 +123,7 @@ func (s *settings) prepare(ctx context.Context, dir string) (err error) {
 // measure runs the parts asked for, each when the machine is quiet.
 func (s *settings) measure(ctx context.Context, dir string, out io.Writer) error {
 	parts := map[string]func(context.Context, string, float64, io.Writer) (string, error){
-		"scraping": s.scraping, "answering": s.answering,
+		"scraping": s.scraping, "answering": s.answering, "memory": s.memory, "evaluating": s.evaluating,
 	}
 	for _, name := range strings.Split(s.parts, ",") {
 		part := parts[name]

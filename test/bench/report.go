@@ -4,9 +4,10 @@ import "tachometer/test/bench/internal/report"
 
 // titles are the headings of the parts.
 var titles = map[string]string{
-	"scraping":  "Scraping: beside Prometheus",
-	"answering": "Answering: a read of twenty pods out of a thousand",
-	"memory":    "Memory: five thousand pods",
+	"scraping":   "Scraping: beside Prometheus",
+	"answering":  "Answering: a read of twenty pods out of a thousand",
+	"evaluating": "Evaluating: an expression over the store",
+	"memory":     "Memory: five thousand pods",
 }
 
 // section replaces what stands between the marks of a part in a report, or adds the part at the end.

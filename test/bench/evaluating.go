@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/teststorage"
+
+	"tachometer/pkg/query"
+	"tachometer/pkg/rule"
+	"tachometer/pkg/store"
+	"tachometer/test/bench/internal/host"
+)
+
+// evaluating is the part that measures how long an expression takes, without anything around it: Tachometer over its
+// store, beside Prometheus's engine over Prometheus's storage.
+type evaluating struct {
+	series  []int
+	samples int // of a series
+	steady  time.Duration
+	log     io.Writer
+	now     time.Time
+}
+
+// evaluation is one row of the report.
+type evaluation struct {
+	series     int
+	who        string
+	cpu        time.Duration
+	of         int  // so many evaluations
+	prometheus bool // the peer
+}
+
+func (e *evaluation) each() float64 { return e.cpu.Seconds() / float64(e.of) }
+
+const evaluated = "sum by (namespace, pod) (rate(http_requests_total[$window]))"
+
+func (s *settings) evaluating(ctx context.Context, _ string, load float64, out io.Writer) (string, error) {
+	e := &evaluating{series: []int{50, 5000}, samples: 45, steady: s.steady / 10, log: out, now: time.Now()}
+	head := machine(e.now, load)
+	all, err := e.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	return head + "\n" + e.report(all), nil
+}
+
+func (e *evaluating) run(ctx context.Context) (all []*evaluation, err error) {
+	for _, series := range e.series {
+		rows, err := e.compare(ctx, series)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// compare measures all evaluators over the same samples.
+func (e *evaluating) compare(ctx context.Context, series int) (rows []*evaluation, err error) {
+	theirs, err := teststorage.NewWithError()
+	if err != nil {
+		return nil, fmt.Errorf("make Prometheus's storage: %w", err)
+	}
+	defer func() { err = errors.Join(err, theirs.Close()) }()
+	mine := store.New(store.Options{})
+	pods, err := e.fill(ctx, series, mine, theirs)
+	if err != nil {
+		return nil, err
+	}
+	for _, window := range []string{"60s", "auto"} {
+		ask, err := e.tachometer(mine, window, pods)
+		if err != nil {
+			return nil, err
+		}
+		row, err := e.measure(ctx, evaluation{series: series, who: "Tachometer, window " + window}, ask)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	row, err := e.measure(ctx, evaluation{series: series, who: "Prometheus's engine and storage", prometheus: true}, e.peer(theirs, series))
+	return append(rows, row), err
+}
+
+// fill puts a counter a pod, with a sample every 2 s, into both.
+func (e *evaluating) fill(ctx context.Context, series int, mine *store.Store, theirs storage.Appendable) (pods []string, err error) {
+	app := theirs.Appender(ctx)
+	for i := range series {
+		pod := fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i)
+		pods = append(pods, pod)
+		l := labels.FromStrings("__name__", "http_requests_total", "namespace", namespace, "pod", pod,
+			"node", fmt.Sprintf("node-%02d", i%50), "method", "GET", "route", "/orders/{id}", "code", "200")
+		for j := range e.samples {
+			at := e.now.Add(time.Duration(j-e.samples) * 2 * time.Second).Add(time.Duration(i*37%2000) * time.Millisecond).UnixMilli()
+			v := float64(j * (80 + i%20))
+			if _, err := mine.Append(0, l, at, v); err != nil {
+				return nil, fmt.Errorf("fill the store: %w", err)
+			}
+			if _, err := app.Append(0, l, at, v); err != nil {
+				return nil, fmt.Errorf("fill Prometheus's storage: %w", err)
+			}
+		}
+	}
+	return pods, app.Commit()
+}
+
+// tachometer returns what evaluates a rule, as a read does, and says how many values there are.
+func (e *evaluating) tachometer(mine *store.Store, window string, pods []string) (func(context.Context) (int, error), error) {
+	_, set, err := rule.Load([]byte("apiVersion: tachometer/v1alpha1\nkind: AdapterConfig\nrules:\n- metric: m\n  query: " + evaluated + "\n  window: " + window + "\n"))
+	if err != nil {
+		return nil, err
+	}
+	r, err := set.Lookup("pods", "m")
+	if err != nil {
+		return nil, err
+	}
+	engine := query.New(mine, query.Options{})
+	return func(ctx context.Context) (int, error) {
+		values, err := engine.Evaluate(ctx, rule.Query{Rule: r, Namespace: namespace, Objects: pods}, e.now)
+		return len(values), err
+	}, nil
+}
+
+// peer returns what evaluates the same expression for all pods, which costs Prometheus least.
+func (e *evaluating) peer(theirs storage.Queryable, series int) func(context.Context) (int, error) {
+	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1000 * series, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
+	text := `sum by (namespace, pod) (rate(http_requests_total{namespace="` + namespace + `"}[60s]))`
+	return func(ctx context.Context) (int, error) {
+		q, err := engine.NewInstantQuery(ctx, theirs, nil, text, e.now)
+		if err != nil {
+			return 0, err
+		}
+		defer q.Close()
+		vector, err := q.Exec(ctx).Vector()
+		return len(vector), err
+	}
+}
+
+// measure evaluates for a time, and again before it until everything is warm.
+func (e *evaluating) measure(ctx context.Context, row evaluation, ask func(context.Context) (int, error)) (*evaluation, error) {
+	for _, d := range []time.Duration{e.steady / 5, e.steady} {
+		before, err := host.CPUTime(os.Getpid())
+		if err != nil {
+			return nil, err
+		}
+		row.of = 0
+		for begin := time.Now(); time.Since(begin) < d || row.of == 0; row.of++ {
+			if n, err := ask(ctx); err != nil || n != row.series {
+				return nil, fmt.Errorf("evaluate %s of %d series: %d values, %w", row.who, row.series, n, err)
+			}
+		}
+		after, err := host.CPUTime(os.Getpid())
+		if err != nil {
+			return nil, err
+		}
+		row.cpu = after - before
+	}
+	fmt.Fprintf(e.log, "%d series, %s: %.4f ms of %d evaluations\n", row.series, row.who, 1000*row.each(), row.of)
+	return &row, nil
+}
+
+func (e *evaluating) report(all []*evaluation) string {
+	var w bytes.Buffer
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts evaluating -steady %v -report docs/benchmarks.md`"+`.
+
+One evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process and without anything around it: CPU,
+collection of garbage included. Tachometer is asked for all pods by name, looks at how old what it has is, and chooses the window
+where that is `+"`auto`"+`; Prometheus's engine, of the same release as the module that is built in, gets 60s, and reads Prometheus's own storage.
+
+| series | evaluated by | CPU, ms | × Prometheus |
+| --- | --- | --- | --- |
+`, 10*e.steady, evaluated, e.samples)
+	for _, row := range all {
+		ratio := ""
+		for _, peer := range all {
+			if peer.prometheus && !row.prometheus && peer.series == row.series {
+				ratio = fmt.Sprintf("%.2f", row.each()/peer.each())
+			}
+		}
+		fmt.Fprintf(&w, "| %d | %s | %.3f | %s |\n", row.series, row.who, 1000*row.each(), ratio)
+	}
+	return w.String()
+}

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Everybody finds all values, and the report has a row for each.
+func TestEvaluating(t *testing.T) {
+	t.Parallel()
+	e := &evaluating{series: []int{3, 10}, samples: 45, steady: time.Millisecond, log: io.Discard, now: time.Now()}
+	all, err := e.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := e.report(all); strings.Count(text, "\n| 3 |") != 3 || strings.Count(text, "\n| 10 |") != 3 {
+		t.Error(text)
+	}
+}
