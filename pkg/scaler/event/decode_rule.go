@@ -9,7 +9,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/scaler/gate"
 	"tachometer/pkg/scaler/hold"
 	"tachometer/pkg/strict"
 )
@@ -220,8 +219,3 @@ func (d *decoder) number(to *Number) strict.Field {
 
 // narrow is a number that was checked to be at most maxReplicas.
 func narrow(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
-
-func (d *decoder) actions(path string, n *yaml.Node) []gate.Action {
-	d.Wrong(path, "not taken yet")
-	return nil
-}

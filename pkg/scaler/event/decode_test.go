@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"tachometer/pkg/scaler/gate"
 	"tachometer/pkg/strict"
 )
 
@@ -47,6 +49,10 @@ const whole = `events:
     maxFor: 2h
     within: 2m
     verify: quick
+    onSuccess:
+    - patch: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, name: shop, merge: {spec: {open: true, weight: 100, was: null}}}
+    - webhook: opened
+    onRelease: [{webhook: shut}]
     notify: [slack]
 `
 
@@ -72,6 +78,11 @@ func TestDecode(t *testing.T) {
 				{Target: cart, Replicas: Number{Value: 5}},
 			},
 			For: 30 * time.Minute, MaxFor: 2 * time.Hour, Within: 2 * time.Minute, Verify: "quick", Notify: []string{"slack"},
+			OnSuccess: []gate.Action{
+				{Patch: &gate.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(`{"spec":{"open":true,"was":null,"weight":100}}`)}},
+				{Webhook: "opened"},
+			},
+			OnRelease: []gate.Action{{Webhook: "shut"}},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -121,6 +132,10 @@ func TestFaults(t *testing.T) {
 		"a floor above":                   {"replicas: 5", "replicas: 5, floor: 6", "events.rules[0].targets[1].floor", "above"},
 		"a ceiling below":                 {"replicas: 5", "replicas: 5, ceiling: 4", "events.rules[0].targets[1].ceiling", "below"},
 		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].targets[0].replicas.max", "required"},
+		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "one of"},
+		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
+		"a patch that is none":            {"{spec: {open: true, weight: 100, was: null}}", "7", "events.rules[0].onSuccess[0].patch.merge", "mapping"},
+		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "no JSON"},
 		"longer than the longest":         {"for: 30m", "for: 3h", "events.rules[0].for", "maxFor"},
 	} {
 		t.Run(name, func(t *testing.T) {

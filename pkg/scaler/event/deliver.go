@@ -163,12 +163,20 @@ func (h *Handler) persist(ctx context.Context, t hold.Target, q *queue, e *entry
 		why = err.Error()
 		h.m.retries.Inc()
 		if pause == firstPause {
-			klog.FromContext(ctx).Info("event not taken, trying again until it expires", "target", t, "id", e.delivery.event.ID, "err", err, "expires", e.order.expiry)
+			h.retrying(ctx, t, e, err)
 		}
 		if !wait(ctx, min(pause/2+rand.N(pause/2), left)) {
 			return "", "", false
 		}
 		pause = min(2*pause, maxPause)
+	}
+}
+
+// retrying says that an order was not taken at its first attempt.
+func (h *Handler) retrying(ctx context.Context, t hold.Target, e *entry, err error) {
+	if hidden, ok := h.quiet.may("retried", time.Now()); ok {
+		klog.FromContext(ctx).Info("event not taken, trying again until it expires",
+			"target", t, "id", e.delivery.event.ID, "err", err, "expires", e.order.expiry, "hidden", hidden)
 	}
 }
 
