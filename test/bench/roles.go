@@ -118,11 +118,15 @@ func watched(ctx context.Context, metrics prometheus.Gatherer) error {
 	return serve(ctx, listener, mux)
 }
 
+// settle is how many times the interval is longer at first. New targets are all scraped within an eighth of the interval, and
+// then move to their own places in it by a 32nd each time; when the interval becomes shorter each goes there at once.
+const settle = 8
+
 // scrape is the write side of the adapter, wired as the adapter wires it.
 func (t task) scrape(ctx context.Context) error {
 	metrics := prometheus.NewRegistry()
 	kept := store.New(store.Options{Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, Registerer: metrics})
-	scraper := scrape.New(kept, scrape.Options{Interval: t.interval, Registerer: metrics})
+	scraper := scrape.New(kept, scrape.Options{Interval: settle * t.interval, Registerer: metrics})
 	targets := make([]metric.Target, t.targets)
 	for i := range targets {
 		name := fmt.Sprintf("web-%05d", i)
@@ -134,6 +138,12 @@ func (t task) scrape(ctx context.Context) error {
 	scraper.SetTargets(targets)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return scraper.Run(ctx) })
+	group.Go(func() error {
+		if pause(ctx, t.interval) == nil {
+			scraper.Reconfigure(scrape.Options{Interval: t.interval})
+		}
+		return nil
+	})
 	group.Go(func() error { return kept.Run(ctx) })
 	group.Go(func() error { return watched(ctx, metrics) })
 	return group.Wait()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,6 +66,9 @@ func (r *result) servePerScrape() time.Duration {
 
 // run measures all systems at all sizes.
 func (s *scraping) run(ctx context.Context) ([]*result, error) {
+	if err := filesFor(slices.Max(s.sizes)); err != nil {
+		return nil, err
+	}
 	s.empty = map[string]int64{}
 	var all []*result
 	for _, size := range s.sizes {
@@ -115,14 +119,8 @@ func (s *scraping) measure(ctx context.Context, one system, size int) (*result, 
 }
 
 // warmUp is for how many intervals a scraper runs before it is measured: what a first scrape alone costs is over, and each
-// target is scraped at its own place in the interval. Tachometer scrapes new targets at once, and moves them there by a
-// 32nd of an interval each time.
-func (o system) warmUp(targets int) int {
-	if o.name == tachometer && o.mode != livePages && targets > 0 {
-		return 17
-	}
-	return 4
-}
+// target is scraped at its own place in the interval.
+const warmUp = 5
 
 // observe runs one system with so many targets.
 func (s *scraping) observe(ctx context.Context, one system, size int) (*result, error) {
@@ -144,7 +142,7 @@ func (s *scraping) observe(ctx context.Context, one system, size int) (*result, 
 	if size == 0 {
 		steady = s.interval
 	}
-	if err := pause(ctx, time.Duration(one.warmUp(size))*s.interval); err != nil {
+	if err := pause(ctx, warmUp*s.interval); err != nil {
 		return nil, err
 	}
 	r := &result{system: one, targets: size}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 )
 
 // report is the section on scraping.
@@ -18,9 +17,9 @@ func (s *scraping) report(results []*result) string {
 
 Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
 in %.1f KB, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Pages are not compressed. Each scraper
-has one processor to itself and is measured for %v, one after the other, when it has settled (the peers: %v; Tachometer, which scrapes new
-targets at once and then spreads them: %v). *CPU* is user and kernel time of the scraper by
-scrape, and *× Prometheus* the same as a multiple of that of Prometheus with whole pages and as many targets; *memory* is its greatest
+has one processor to itself and is measured for %v, one after the other, when it has run for %v. *CPU* is user and kernel time of the scraper by
+scrape, and *× Prometheus* the same as a multiple of that of Prometheus with whole pages and as many targets, at most %d, which is what
+its processor can bear; *memory* is its greatest
 resident set less that without targets (%s), by target; *late* is the 99th percentile of Tachometer's own
 `+"`tachometer_scrape_lateness_seconds`"+`; *scrapes* are those that were made, of those due; *others* is how many processors were busy with
 something else meanwhile, which is what these figures can be wrong by.
@@ -28,7 +27,7 @@ something else meanwhile, which is what these figures can be wrong by.
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 `, sizesText(s.sizes), s.steady, s.interval, seriesOf(whole), kilo(len(whole)), family, seriesOf(named), kilo(len(named)), s.steady,
-		s.settled(peer), s.settled(tachometer), s.emptyText(results))
+		warmUp*s.interval, s.peerLimit, s.emptyText(results))
 	for _, r := range results {
 		if r.mode != livePages {
 			s.row(&w, r, results)
@@ -40,10 +39,6 @@ something else meanwhile, which is what these figures can be wrong by.
 
 func sizesText(sizes []int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(sizes), "[]"), " ", ",")
-}
-
-func (s *scraping) settled(name string) time.Duration {
-	return time.Duration(system{name: name}.warmUp(1)) * s.interval
 }
 
 func kilo(bytes int) float64 { return float64(bytes) / 1000 }
@@ -64,14 +59,15 @@ func (s *scraping) emptyText(results []*result) string {
 	return text
 }
 
-// beside is the peer's result with as many targets.
+// beside is the peer's result with as many targets, or else with the most that it was given.
 func beside(results []*result, r *result, mode string) *result {
+	var found *result
 	for _, other := range results {
-		if other.name == peer && other.mode == mode && other.targets == r.targets {
-			return other
+		if other.name == peer && other.mode == mode && other.targets <= r.targets && (found == nil || found.targets < other.targets) {
+			found = other
 		}
 	}
-	return nil
+	return found
 }
 
 func (s *scraping) row(w io.Writer, r *result, results []*result) {

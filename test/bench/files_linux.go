@@ -1,0 +1,21 @@
+package main
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// filesFor reports whether a process may hold a connection to each of so many targets. Go's own programs use all that the hard
+// limit allows.
+func filesFor(targets int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read limit of open files: %w", err)
+	}
+	const others = 200
+	if need := uint64(targets + others); limit.Max < need {
+		return fmt.Errorf("%d targets need %d open files; the hard limit is %d (ulimit -Hn)", targets, need, limit.Max)
+	}
+	return nil
+}
