@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// memory is the part that measures what the adapter holds: the program, beside a kube-apiserver that has just what it needs.
+type memory struct {
+	cpus     processors
+	dir      string
+	program  string // the adapter
+	steady   time.Duration
+	profiles string
+	log      io.Writer
+}
+
+// population is what the adapter is given: groups of pods, each of which has two families of so many series.
+type population struct {
+	groups, series int
+}
+
+func (p population) pods() int  { return p.groups * podsPerGroup }
+func (p population) total() int { return 2 * p.series * p.pods() }
+
+// The populations. The first is what the adapter holds without pods; differences of the others are what a target and a series
+// cost.
+var (
+	nobody     = population{0, 1}
+	someFlat   = population{50, 1}
+	manyFlat   = population{250, 1}
+	someDeep   = population{50, 12}
+	measurable = []population{nobody, someFlat, someDeep, manyFlat}
+)
+
+// holding is what the adapter held with a population.
+type holding struct {
+	population
+	usage
+	samples float64
+	heap    float64 // bytes that the Go runtime has in use, at the end
+	stacks  float64 // and of stacks
+	scrapes float64 // that were due and left out
+}
+
+// longestWindow is that of the adapter's defaults.
+const longestWindow = time.Minute
+
+func (m *memory) run(ctx context.Context) ([]*holding, error) {
+	var all []*holding
+	for _, p := range measurable {
+		h := &holding{population: p}
+		if err := m.measure(ctx, h); err != nil {
+			return nil, fmt.Errorf("measure %d pods with %d series a family: %w", p.pods(), p.series, err)
+		}
+		fmt.Fprintf(m.log, "%d pods, %d series, %.0f samples: resident %.1f MB, heap %.1f MB, stacks %.1f MB, %.2f processors, %.0f scrapes left out\n",
+			p.pods(), p.total(), h.samples, float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
+		all = append(all, h)
+	}
+	return all, nil
+}
+
+// measure runs the adapter with a population until its store is full, and then watches it.
+func (m *memory) measure(ctx context.Context, h *holding) (err error) {
+	pages, err := startRole(&m.cpus.others, m.dir, roleFamilies, "-targets", fmt.Sprint(h.series))
+	if err != nil {
+		return err
+	}
+	defer pages.end()
+	proxy, err := newFrontProxy(time.Now())
+	if err != nil {
+		return err
+	}
+	// It may use all processors: what is late here would be held no longer, but the pages would.
+	a := &answering{cpus: processors{measured: m.cpus.both(), others: m.cpus.others}, dir: m.dir, program: m.program, groups: h.groups, log: m.log}
+	a.kube = newKubeAPIServer(h.groups, pages.line, proxy)
+	defer a.kube.end()
+	if err := a.startAdapter(ctx, proxy); err != nil {
+		return err
+	}
+	defer a.adapter.end()
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: a.trust, DisableKeepAlives: true}}
+	if err := m.fill(ctx, client, a.base, h); err != nil {
+		log, _ := os.ReadFile(a.adapter.log.Name())
+		return fmt.Errorf("wait for samples: %w; log of the adapter: %s", err, log[max(0, len(log)-2000):])
+	}
+	watch := meter{measured: a.adapter, serving: pages}
+	if h.usage, err = watch.over(ctx, m.steady, nil); err != nil {
+		return err
+	}
+	if err := h.look(ctx, client, a.base); err != nil {
+		return err
+	}
+	return m.profile(ctx, client, a.base, h)
+}
+
+// fill returns when the store has every series over the longest window, and some time more, in which the garbage of the start
+// goes.
+func (m *memory) fill(ctx context.Context, client *http.Client, base string, h *holding) error {
+	err := poll(ctx, func() error {
+		page, err := selfMetrics(ctx, client, base)
+		if err == nil && int(page["tachometer_store_series"]) < h.total() {
+			err = fmt.Errorf("%.0f series of %d are there", page["tachometer_store_series"], h.total())
+		}
+		return err
+	})
+	if err != nil || h.groups == 0 {
+		return err
+	}
+	return pause(ctx, longestWindow+longestWindow/2)
+}
+
+func (h *holding) look(ctx context.Context, client *http.Client, base string) error {
+	page, err := selfMetrics(ctx, client, base)
+	h.samples, h.heap, h.stacks = page["tachometer_store_samples"], page["go_memstats_heap_inuse_bytes"], page["go_memstats_stack_inuse_bytes"]
+	h.scrapes = page["tachometer_scrape_missed_total"]
+	return err
+}
+
+// profile keeps a profile of the heap.
+func (m *memory) profile(ctx context.Context, client *http.Client, base string, h *holding) error {
+	if m.profiles == "" {
+		return nil
+	}
+	profile, err := fetch(ctx, client, base+"/debug/pprof/heap?gc=1")
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("heap-%d-pods-%d-series.pprof", h.pods(), h.total())
+	return os.WriteFile(filepath.Join(m.profiles, name), profile, 0o600)
+}
+
+// selfMetrics are the counters and gauges of the adapter, summed up over their labels.
+func selfMetrics(ctx context.Context, client *http.Client, base string) (map[string]float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("read self-metrics: %s", response.Status)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("parse self-metrics: %w", err)
+	}
+	sums := map[string]float64{}
+	for name, f := range families {
+		for _, m := range f.GetMetric() {
+			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sums, nil
+}

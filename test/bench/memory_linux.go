@@ -1,0 +1,12 @@
+package main
+
+// both are all processors.
+func (p *processors) both() cpuSet {
+	all := p.others
+	for cpu := range len(all) * 64 {
+		if p.measured.IsSet(cpu) {
+			all.Set(cpu)
+		}
+	}
+	return all
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+func (s *settings) memory(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
+	m := &memory{cpus: s.cpus, dir: dir, program: s.adapter, steady: s.steady, profiles: s.profiles, log: out}
+	head := machine(time.Now(), load)
+	all, err := m.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	return head + "\n" + m.report(all), nil
+}
+
+func (m *memory) report(all []*holding) string {
+	var w bytes.Buffer
+	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts memory -steady %v -report docs/benchmarks.md`"+`.
+
+The adapter, as it is built and with its defaults (scrapes every 2 s, a longest window of %v), beside a kube-apiserver that knows so
+many pods in groups of %d, an autoscaler on each group that asks for two families. *Resident* is the most that the process held
+while it was watched for %v, after all series were there for a minute and a half; *heap* and *stacks* are what the Go runtime had in use at the
+end, garbage included; *left out* are scrapes that were due and not made.
+
+| pods | series | samples | resident, MB | heap, MB | stacks, MB | processors | left out |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+`, m.steady, longestWindow, podsPerGroup, m.steady)
+	by := map[population]*holding{}
+	for _, h := range all {
+		by[h.population] = h
+		fmt.Fprintf(&w, "| %d | %d | %.0f | %.1f | %.1f | %.1f | %.2f | %.0f |\n", h.pods(), h.pods()*2*h.series, h.samples,
+			float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
+	}
+	fmt.Fprintf(&w, "\nBy difference of *resident*: %.1f KB a target with its two series and its pod; %.2f KB a series with a minute of samples.\n",
+		difference(by[someFlat], by[manyFlat], population.pods)/1e3, difference(by[someFlat], by[someDeep], population.total)/1e3)
+	return w.String()
+}
+
+// difference is the bytes that each thing costs of which b has more than a.
+func difference(a, b *holding, count func(population) int) float64 {
+	return float64(b.resident-a.resident) / float64(count(b.population)-count(a.population))
+}
