@@ -22,7 +22,9 @@ func TestServeAndSend(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		r, w := io.Pipe()
 		served := make(chan error, 1)
-		go func() { served <- run(ctx, []string{"serve", "--address", address, "--topic", "t", "--data", folder}, w) }()
+		go func() {
+			served <- run(ctx, []string{"serve", "--address", address, "--topic", "t", "--data", folder}, w)
+		}()
 		line, err := bufio.NewReader(r).ReadString('\n')
 		if err != nil {
 			t.Fatal(err)

@@ -8,7 +8,8 @@
 //
 // Per target, events are delivered in the order in which Handle was called: a target whose sink fails holds up its own
 // events, and no other target's. Of several waiting events for one hold of one target the last is delivered, and those
-// before it are superseded; a raise supersedes one that expires later only when it is delivered.
+// before it are superseded, also where the sink then refuses the last; a raise does not supersede one that expires later
+// than itself.
 //
 // The promise begins when an event is read. A record of Kafka can be read again for as long as the consumer rewinds
 // (a minute, if nothing else is set); a sender over HTTP has its promise with status 202, and none before.

@@ -16,8 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
-	"k8s.io/klog/v2"
-	"k8s.io/klog/v2/textlogger"
 
 	"tachometer/pkg/scaler/hold"
 	"tachometer/pkg/scaler/verify"
@@ -544,66 +542,6 @@ func TestHandleEndsWithTheHandler(t *testing.T) {
 		b.stop()
 		if err := b.Wait(t.Context(), d); !errors.Is(err, ErrStopped) {
 			t.Errorf("%v; want %v", err, ErrStopped)
-		}
-	})
-}
-
-// While as many holds wait as may, Handle waits too: what is in memory is bounded, and nothing is dropped.
-func TestFullQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := sale()
-		r.Key, r.Targets = "sale", wants(20, "shop")
-		b := newBench(t, nil, Options{Waiting: 2}, r)
-		b.sink.failing(func(hold.Target, string) error { return errors.New("down") })
-		for i := range 3 { // one is with the worker
-			b.accept(t, raw(fmt.Sprint(i), "START", "10m", fmt.Sprintf(`,"sale":"%d"`, i)))
-			synctest.Wait()
-		}
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := b.Accept(short, raw("3", "START", "10m", `,"sale":"3"`), HTTP); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a fourth: %v; want it to wait", err)
-		}
-		last := b.accept(t, raw("4", "END", "10m", `,"sale":"2"`)) // takes the place of an order
-		b.sink.failing(nil)
-		if err := errors.Join(b.Wait(t.Context(), last), b.Handle(t.Context(), raw("3", "START", "10m", `,"sale":"3"`), HTTP)); err != nil {
-			t.Fatal(err)
-		}
-		want := []string{"raise shop event/sale/0 20", "raise shop event/sale/1 20", "release shop event/sale/2", "raise shop event/sale/3 20"}
-		if diff := cmp.Diff(want, b.sink.took()); diff != "" {
-			t.Errorf("calls (-want +got):\n%s", diff)
-		}
-		if got := testutil.ToFloat64(b.m.waiting); got != 0 {
-			t.Errorf("%v holds wait in the end", got)
-		}
-	})
-}
-
-// 10,000 bad events leave a few lines, and are counted every one.
-func TestBadEventsDoNotFloodTheLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, Options{}, sale())
-		var log bytes.Buffer
-		ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
-		const burst = 10_000
-		send := func(n int) {
-			for range n {
-				if got := outcome(t, b.Handle(ctx, []byte("not an event"), Kafka)); got != Malformed {
-					t.Fatal(got)
-				}
-			}
-		}
-		send(burst)
-		if got := strings.Count(log.String(), "\n"); got != linesPer {
-			t.Errorf("%d lines; want %d", got, linesPer)
-		}
-		time.Sleep(linesSpan) //nolint:forbidigo // the clock of the bubble
-		send(1)
-		if want := fmt.Sprintf("hidden=%d", burst-linesPer); !strings.Contains(log.String(), want) {
-			t.Errorf("the next line does not say %s:\n%s", want, log.String())
-		}
-		if got := b.counted(Malformed); got != burst+1 {
-			t.Errorf("%d counted; want %d", got, burst+1)
 		}
 	})
 }

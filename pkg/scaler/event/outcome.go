@@ -14,7 +14,8 @@ import (
 // Outcome is what became of an event.
 type Outcome string
 
-// The outcomes. Every event that Handle is called with has exactly one, unless the handler ends before.
+// The outcomes. Every event that Handle is called with has exactly one, unless the handler ends before, or the caller gives up
+// before it is known whether the id was seen.
 const (
 	Delivered   Outcome = "delivered"   // the sink took it for every target
 	Superseded  Outcome = "superseded"  // a later event of the same hold was delivered in its place

@@ -125,7 +125,9 @@ func (r *Receiver) Run(ctx context.Context) error {
 	if s.Shutdown(last) != nil {
 		_ = s.Close() // their senders have no answer, and send again
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve events: %w", err)
+	}
 	return nil
 }
 
