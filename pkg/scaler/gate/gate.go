@@ -24,8 +24,10 @@ const FieldManager = "tachometer-scaler"
 
 // Options are a Gate's; the zero value is right.
 type Options struct {
-	// Webhooks are the files that URLs stand in, by name; a name that is missing is itself the file.
-	Webhooks map[string]string
+	// Webhooks read URLs, by name; a name that is missing is the file that the URL stands in.
+	Webhooks map[string]func() (string, error)
+	// Client calls webhooks; nil: one that follows no redirects.
+	Client *http.Client
 	// Timeout is for each action; 0: 10s, far longer than a patch takes.
 	Timeout time.Duration
 }
@@ -42,6 +44,9 @@ type Gate struct {
 func New(client dynamic.Interface, mapper meta.RESTMapper, opts Options) *Gate {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
+	}
+	if opts.Client != nil {
+		return &Gate{client: client, mapper: mapper, http: opts.Client, opts: opts}
 	}
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Gate{client: client, mapper: mapper, http: &http.Client{CheckRedirect: noRedirect}, opts: opts}
@@ -87,15 +92,18 @@ func (g *Gate) patch(ctx context.Context, namespace string, p *Patch) error {
 
 // call posts to a webhook; its URL is a secret and stands in no error.
 func (g *Gate) call(ctx context.Context, name string) error {
-	file, ok := g.opts.Webhooks[name]
+	read, ok := g.opts.Webhooks[name]
 	if !ok {
-		file = name
+		read = func() (string, error) {
+			text, err := os.ReadFile(name) //nolint:gosec // the file is the configuration's to name
+			return string(text), err
+		}
 	}
-	text, err := os.ReadFile(file) //nolint:gosec // the file is the configuration's to name
+	text, err := read()
 	if err != nil {
 		return fmt.Errorf("call webhook %s: read its URL: %w", name, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSpace(string(text)), bytes.NewReader([]byte("{}")))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSpace(text), bytes.NewReader([]byte("{}")))
 	if err != nil {
 		return fmt.Errorf("call webhook %s: its file holds no URL", name)
 	}
