@@ -43,8 +43,8 @@ func (p *Provider) group(ctx context.Context, q question, pods []discovery.Pod) 
 		}
 		v, reason := metric.Value{Object: pod.Object()}, metric.ReasonAbsent
 		var n resource.Quantity
-		if computed, ok := found[pod.Object()]; ok && !predates(computed, pod) {
-			v = computed
+		if computed, ok := found[pod.Object()]; ok && !predates(*computed, pod) {
+			v = *computed
 			n, reason = judge(q.rule, v, q.now)
 		}
 		if reason == metric.ReasonNegative {
@@ -72,8 +72,8 @@ func predates(v metric.Value, pod discovery.Pod) bool {
 
 // evaluatePods evaluates the rule for the live pods, one namespace at a time: a rule that sums by pod alone would
 // otherwise add up pods of the same name.
-func (p *Provider) evaluatePods(ctx context.Context, q question, pods []discovery.Pod) (map[metric.Object]metric.Value, error) {
-	found := make(map[metric.Object]metric.Value, len(pods))
+func (p *Provider) evaluatePods(ctx context.Context, q question, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
+	found := make(map[metric.Object]*metric.Value, len(pods))
 	for len(pods) > 0 {
 		namespace := pods[0].Namespace
 		n := slices.IndexFunc(pods, func(pod discovery.Pod) bool { return pod.Namespace != namespace })
@@ -84,7 +84,8 @@ func (p *Provider) evaluatePods(ctx context.Context, q question, pods []discover
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range values {
+		for i := range values {
+			v := &values[i]
 			if v.Object.Namespace == "" && !q.rule.Namespaced {
 				v.Object.Namespace = namespace
 			}

@@ -122,14 +122,24 @@ func (ch chunk) appendTo(times []int64, values []float64, mint, maxt int64) ([]i
 		change := uint64(ch[pos])
 		pos++
 		if change >= 0x80 {
-			change, pos = ch.uvarint(pos - 1)
+			if second := uint64(ch[pos]); second < 0x80 {
+				change = change&0x7f | second<<7
+				pos++
+			} else {
+				change, pos = ch.uvarint(pos - 1)
+			}
 		}
 		step += unzigzag(change)
 		t += step
 		code := uint64(ch[pos])
 		pos++
 		if code >= 0x80 {
-			code, pos = ch.uvarint(pos - 1)
+			if second := uint64(ch[pos]); second < 0x80 {
+				code = code&0x7f | second<<7
+				pos++
+			} else {
+				code, pos = ch.uvarint(pos - 1)
+			}
 		}
 		if code == rawValue {
 			v = math.Float64frombits(binary.LittleEndian.Uint64(ch[pos:]))
