@@ -85,11 +85,7 @@ func (f *fetcher) fetch(ctx context.Context, l *loop, e *endpoint, page expositi
 		return f.get(ctx, l, e, e.wholePage(), page)
 	}
 	r, n, err := f.get(ctx, l, e, e.named, page)
-	if err == nil || page.Now.Before(e.namedUntil) {
-		return r, n, err
-	}
-	var refused *statusError
-	if !errors.As(err, &refused) || refused.code < 400 {
+	if err == nil || page.Now.Before(e.namedUntil) || !isRefusal(err) {
 		return r, n, err
 	}
 	r, n, err = f.get(ctx, l, e, e.wholePage(), page)
@@ -100,6 +96,12 @@ func (f *fetcher) fetch(ctx context.Context, l *loop, e *endpoint, page expositi
 		e.namedUntil = page.Now.Add(wholeRetry)
 	}
 	return r, n, err
+}
+
+// isRefusal reports whether a target answered with an error.
+func isRefusal(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.code >= 400
 }
 
 func (f *fetcher) get(ctx context.Context, l *loop, e *endpoint, q question, page exposition.Page) (exposition.Result, int64, error) {
@@ -114,8 +116,7 @@ func (f *fetcher) get(ctx context.Context, l *loop, e *endpoint, q question, pag
 		r, n, err := f.exchange(l, q.bytes, page)
 		// A server may close a connection at any time. Where one that was kept turns out to be closed, the
 		// request is made once more, over a new one.
-		var unanswered *unansweredError
-		if err == nil || !kept || !errors.As(err, &unanswered) {
+		if err == nil || !kept || !isUnanswered(err) {
 			return r, n, err
 		}
 	}

@@ -221,8 +221,10 @@ func testBadTargets(t *testing.T, scheme string) {
 			t.Errorf("%s has samples %q", pod, got)
 		}
 	}
-	// The servers of this test share the heap: the 200 MB of one are in before.
-	if grown := int64(peak) - int64(before); grown > 64<<20 {
+	// The servers of this test share the heap: the 200 MB of one are in before. What TLS servers throw away while they
+	// write them is not collected until it is as much again.
+	bound := map[string]int64{"http": 64 << 20, "https": 320 << 20}[scheme]
+	if grown := int64(peak) - int64(before); grown > bound {
 		t.Errorf("heap grew by %d MiB at 64 bad targets", grown>>20)
 	}
 }
@@ -461,9 +463,11 @@ func BenchmarkScrape(b *testing.B) {
 			tg := target("cart-1", "f00_operations_total")
 			tg.URL = server.URL + path
 			l := newLoop(tg, exposition.NewFamilies(tg.Families), 0)
+			defer l.wire.close()
 			j := &job{loop: l, endpoint: l.endpoint, opts: m.opts}
 			b.ReportAllocs()
 			for b.Loop() {
+				l.call.begin(time.Now().Add(time.Minute))
 				if o := m.scrape(b.Context(), j); o.err != nil {
 					b.Fatal(o.err)
 				}

@@ -31,6 +31,11 @@ type unansweredError struct{ error }
 
 func (e *unansweredError) Unwrap() error { return e.error }
 
+func isUnanswered(err error) bool {
+	var unanswered *unansweredError
+	return errors.As(err, &unanswered)
+}
+
 // connect makes sure that the target's connection is there. It reports whether that was used before.
 func (f *fetcher) connect(ctx context.Context, l *loop, address string, now time.Time) (kept bool, err error) {
 	w := &l.wire

@@ -1,9 +1,10 @@
 // Package scrape runs the loops that fetch targets on time and hand their samples on.
 //
-// One goroutine holds all targets in a heap by the time they are due; each scrape runs in a goroutine of its
-// own, and their number is bounded. A target is scraped at a fixed place in the
-// interval, which a hash of its name decides, so that neither targets nor scrapes bunch up; it goes back into
-// the heap when its scrape has ended, so that two scrapes of it cannot overlap.
+// One goroutine holds all targets in a heap by the time they are due, and hands them to a bounded number of workers.
+// A target is scraped at a fixed place in the interval, one of 64, which a hash of its name decides, so that
+// targets do not bunch up; it goes back into the heap when its scrape has ended, so that two scrapes of it cannot
+// overlap. Plain HTTP is read by the worker itself, over one connection a target, which costs nothing but memory
+// in the kernel while it waits; https and whatever is unusual is left to net/http.
 package scrape
 
 import (
