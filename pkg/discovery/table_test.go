@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -131,5 +132,29 @@ func TestTableReportsChanges(t *testing.T) {
 		if s.got != s.want {
 			t.Errorf("%s: changed = %v, want %v", s.what, s.got, s.want)
 		}
+	}
+}
+
+// Pods of one group hold their labels once, and keep them when the others go.
+func TestTableShares(t *testing.T) {
+	t.Parallel()
+	pods := newTable()
+	of := func(name, hash string) *pod {
+		return newPod(apiPod("shop", name, labelled(map[string]string{"app": "web", "pod-template-hash": hash})))
+	}
+	first, second, other := of("web-1", "aa"), of("web-2", "aa"), of("web-3", "bb")
+	for _, p := range []*pod{first, second, other} {
+		pods.put(p)
+	}
+	same := func(a, b *pod) bool {
+		return reflect.ValueOf(a.labels).Pointer() == reflect.ValueOf(b.labels).Pointer()
+	}
+	if !same(first, second) || same(first, other) {
+		t.Errorf("labels shared by the same group: %v, by another: %v", same(first, second), same(first, other))
+	}
+	pods.remove(first)
+	found := pods.list(scope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})})
+	if len(found) != 1 || found[0].Name != "web-2" {
+		t.Errorf("found %v, want web-2", found)
 	}
 }
