@@ -472,6 +472,9 @@ func TestChurn(t *testing.T) {
 		if len(m.leaving)+len(m.loops)+m.running[fast]+m.running[slow] != 0 {
 			t.Errorf("left behind: %d leaving, %d loops, %v running", len(m.leaving), len(m.loops), m.running)
 		}
+		if len(m.idle) > 4 {
+			t.Errorf("%d workers wait, of 4 that may be at work", len(m.idle))
+		}
 		m.mu.Unlock()
 		for i := range 20 {
 			if ps := r.of(t, fmt.Sprintf(`pod="cart-%d"`, i)); len(ps) > 0 && !ended(ps) {

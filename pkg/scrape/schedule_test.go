@@ -79,3 +79,30 @@ func TestPlacesSpread(t *testing.T) {
 		}
 	}
 }
+
+// TestSlots follows targets that come at different times: in the end they are due in few moments, to the nanosecond, and at
+// others than those of another process.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	const interval = 5 * time.Second
+	moments := map[uint64]map[time.Duration]bool{}
+	for seed := range uint64(2) {
+		moments[seed] = map[time.Duration]bool{}
+		for i := range 1000 {
+			p := placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, seed+7)
+			due := firstDue(time.Date(2026, 1, 2, 3, 4, 5, i*1_234_567, time.UTC), interval, p)
+			for range 20 {
+				due, _ = nextDue(due, due, interval, p)
+			}
+			moments[seed][time.Duration(due.UnixNano())%interval] = true
+		}
+		if n := len(moments[seed]); n > slots || n < slots/2 {
+			t.Errorf("due at %d moments, want %d", n, slots)
+		}
+	}
+	for at := range moments[0] {
+		if moments[1][at] {
+			t.Errorf("two processes scrape at %v", at)
+		}
+	}
+}
