@@ -1,8 +1,11 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -11,7 +14,7 @@ import (
 
 // Report is what new and old pods answered, and what it is worth.
 type Report struct {
-	Pods     []PodReport `json:"pods"`
+	Pods     []PodReport `json:"pods"` // the new ones in the order they were given, then the old ones
 	New      Summary     `json:"new"`
 	Old      Summary     `json:"old"`
 	Verdicts []Verdict   `json:"verdicts"`
@@ -22,12 +25,13 @@ type Report struct {
 type PodReport struct {
 	Name string `json:"name"`
 	Old  bool   `json:"old,omitempty"`
-	// Readiness is what the readiness address answered: ok, skipped and why, or what went wrong.
+	// Readiness is what the readiness address answered: ok, skipped and why, or what went wrong. Old pods are not asked.
 	Readiness string `json:"readiness,omitempty"`
 	Summary
 }
 
-// Summary counts requests, and gives the latencies of those that were answered well.
+// Summary counts requests, and gives the latencies, from the start of a request to the end of its answer, of those that were
+// answered well or timed out; 0: there were none.
 type Summary struct {
 	Requests int             `json:"requests"`
 	Failed   int             `json:"failed"`
@@ -41,42 +45,108 @@ type Summary struct {
 
 // Verdict is one threshold, and whether it was kept.
 type Verdict struct {
-	What   string `json:"what"`
-	Got    string `json:"got"`
-	Limit  string `json:"limit"`
+	What   string `json:"what"`  // such as p95
+	Got    string `json:"got"`   // such as 312ms
+	Limit  string `json:"limit"` // such as at most 200ms
 	Passed bool   `json:"passed"`
 }
 
-// Why is one line: which thresholds were broken, with figures and limits, or that none was.
+// Why is one line: which thresholds were broken, with figures and limits, or what was found where none was.
 func (r Report) Why() string {
 	var broken []string
 	for _, v := range r.Verdicts {
 		if !v.Passed {
-			broken = append(broken, fmt.Sprintf("%s %s, wanted %s", v.What, v.Got, v.Limit))
+			broken = append(broken, fmt.Sprintf("%s: %s, wanted %s", v.What, v.Got, v.Limit))
 		}
 	}
-	if len(broken) == 0 && r.Passed {
-		return fmt.Sprintf("passed: %d requests, %d failed, p95 %s", r.New.Requests, r.New.Failed, r.New.P95.Duration)
+	switch {
+	case len(broken) > 0:
+		return strings.Join(broken, "; ")
+	case !r.Passed:
+		return "not verified"
 	}
-	return strings.Join(broken, "; ")
+	return r.praise()
+}
+
+// praise is the line of a report that passed.
+func (r Report) praise() string {
+	skipped, fresh := 0, 0
+	for i := range r.Pods {
+		if r.Pods[i].Old {
+			continue
+		}
+		fresh++
+		if strings.HasPrefix(r.Pods[i].Readiness, "skipped") {
+			skipped++
+		}
+	}
+	line := fmt.Sprintf("passed: %d of %d pods answered their readiness address", fresh-skipped, fresh)
+	if skipped > 0 {
+		line += fmt.Sprintf(" (%d have none)", skipped)
+	}
+	if r.New.Requests == 0 {
+		return line
+	}
+	return line + fmt.Sprintf("; %d requests, %d failed, p50 %s, p95 %s, p99 %s",
+		r.New.Requests, r.New.Failed, short(r.New.P50.Duration), short(r.New.P95.Duration), short(r.New.P99.Duration))
 }
 
 // Table writes the report for people: pods, totals, verdicts.
 func (r Report) Table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush() //nolint:errcheck // a terminal that went away
-	row := func(name, ready string, s Summary) {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", name, ready, s.Requests, s.Failed, s.P50.Duration, s.P95.Duration, s.P99.Duration, s.Max.Duration)
+	line := func(cells ...string) { fmt.Fprintln(t, strings.Join(cells, "\t")) }
+	line("POD", "READINESS", "REQUESTS", "FAILED", "P50", "P95", "P99", "MAX", "CAUSES")
+	for i := range r.Pods {
+		p := &r.Pods[i]
+		name := p.Name
+		if p.Old {
+			name += " (old)"
+		}
+		line(p.row(name, cmp.Or(p.Readiness, "-"))...)
 	}
-	fmt.Fprintln(t, "POD\tREADINESS\tREQUESTS\tFAILED\tP50\tP95\tP99\tMAX")
-	for _, p := range r.Pods {
-		row(p.Name, p.Readiness, p.Summary)
+	if r.New.Requests > 0 {
+		line(r.New.row("all new", "-")...)
 	}
-	row("all new", "", r.New)
 	if r.Old.Requests > 0 {
-		row("all old", "", r.Old)
+		line(r.Old.row("all old", "-")...)
 	}
+	fmt.Fprintln(t)
+	line("THRESHOLD", "GOT", "WANTED", "VERDICT")
 	for _, v := range r.Verdicts {
-		fmt.Fprintf(t, "%s\tpassed=%t\tgot %s\twanted %s\n", v.What, v.Passed, v.Got, v.Limit)
+		verdict := "kept"
+		if !v.Passed {
+			verdict = "BROKEN"
+		}
+		line(v.What, v.Got, v.Limit, verdict)
 	}
+}
+
+// row are the cells of a summary; what was not measured is a dash, for 0 is a figure.
+func (s *Summary) row(name, readiness string) []string {
+	cells := []string{name, readiness, "-", "-", "-", "-", "-", "-", "-"}
+	if s.Requests > 0 {
+		cells[2], cells[3] = fmt.Sprint(s.Requests), fmt.Sprint(s.Failed)
+	}
+	if s.timed() {
+		for i, d := range []metav1.Duration{s.P50, s.P95, s.P99, s.Max} {
+			cells[4+i] = short(d.Duration)
+		}
+	}
+	if len(s.Causes) > 0 {
+		cells[8] = countsOf(s.Causes)
+	}
+	return cells
+}
+
+// countsOf lists causes, the most frequent first.
+func countsOf(causes map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(causes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(causes[b], causes[a]), cmp.Compare(a, b))
+	})
+	parts := make([]string, len(names))
+	for i, name := range names {
+		parts[i] = fmt.Sprintf("%d %s", causes[name], name)
+	}
+	return strings.Join(parts, ", ")
 }

@@ -19,6 +19,7 @@ type Spec struct {
 	P50 metav1.Duration `json:"p50,omitzero"`
 	P95 metav1.Duration `json:"p95,omitzero"`
 	P99 metav1.Duration `json:"p99,omitzero"`
-	// Slower is how many times the old pods' own p50 and p95, asked in the same way at the same time, the new pods' may be; 0: not compared.
+	// Slower is how many times the old pods' own p50 and p95, asked in the same way at the same time, the new pods' may be; 0: not
+	// compared. Up to 5 ms more than the old pods is never too slow: at such latencies a factor judges the network.
 	Slower float64 `json:"slower,omitempty"`
 }

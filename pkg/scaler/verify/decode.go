@@ -1,0 +1,43 @@
+package verify
+
+import (
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"tachometer/pkg/strict"
+)
+
+// Decode reads a verification and completes it. Everything wrong with it becomes a fault of d; then it is of use for nothing
+// but finding more.
+func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
+	var s Spec
+	d.Mapping(path, n, map[string]strict.Field{
+		"url":         d.Text(&s.URL),
+		"requests":    d.Integer(&s.Requests, 1, maxRequests),
+		"concurrency": d.Integer(&s.Concurrency, 1, maxConcurrency),
+		"timeout":     d.Duration(&s.Timeout.Duration, minTimeout, maxTimeout),
+		"success":     share(d, &s.Success),
+		"p50":         d.Duration(&s.P50.Duration, time.Millisecond, maxTimeout),
+		"p95":         d.Duration(&s.P95.Duration, time.Millisecond, maxTimeout),
+		"p99":         d.Duration(&s.P99.Duration, time.Millisecond, maxTimeout),
+		"slower":      d.Number(&s.Slower),
+	})
+	s = s.Complete()
+	if d.Failed(path) {
+		return s
+	}
+	for _, f := range s.faults() {
+		d.Wrong(strict.JoinPath(path, f.key), "%s", f.text)
+	}
+	return s
+}
+
+// share reads a share of which 0 would mean the default.
+func share(d *strict.Decoder, to *float64) strict.Field {
+	return func(path string, n *yaml.Node) {
+		if d.Number(to)(path, n); *to == 0 {
+			d.Wrong(path, "must be above 0 and at most 1, a share, not 0")
+		}
+	}
+}

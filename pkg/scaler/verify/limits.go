@@ -1,0 +1,136 @@
+package verify
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/pkg/strict"
+)
+
+// The defaults of what is asked.
+const (
+	// DefaultRequests are the fewest of which one in a hundred, and so a p99 of a single pod, can be told.
+	DefaultRequests = 100
+	// DefaultConcurrency keeps a pod busy without being a load test: a pod that just became ready is still warming up.
+	DefaultConcurrency = 5
+	// DefaultTimeout is what people wait for before they try again.
+	DefaultTimeout = 2 * time.Second
+	// DefaultSuccess forgives one request in a hundred: one connection lost must not undo a rollout.
+	DefaultSuccess = 0.99
+)
+
+// The bounds of what may be asked: a verification is no attack on one's own pods.
+const (
+	maxRequests    = 10_000
+	maxConcurrency = 100
+	minTimeout     = 10 * time.Millisecond
+	maxTimeout     = time.Minute
+	maxSlower      = 1000
+	maxURL         = 2048
+)
+
+// Complete returns the spec with the defaults in place of what it leaves out.
+func (s Spec) Complete() Spec {
+	s.Requests = cmp.Or(s.Requests, DefaultRequests)
+	s.Concurrency = cmp.Or(s.Concurrency, min(DefaultConcurrency, max(s.Requests, 1)))
+	s.Timeout.Duration = cmp.Or(s.Timeout.Duration, DefaultTimeout)
+	s.Success = cmp.Or(s.Success, DefaultSuccess)
+	return s
+}
+
+// Validate says everything that is wrong with a completed spec, in the words of the file.
+func (s Spec) Validate() error {
+	var all []error
+	for _, f := range s.faults() {
+		all = append(all, fmt.Errorf("%s: %s", f.key, f.text))
+	}
+	return errors.Join(all...)
+}
+
+// fault is what is wrong with the value of a key.
+type fault struct{ key, text string }
+
+// faults are those of a completed spec; at most one of each key.
+func (s Spec) faults() []fault {
+	var all []fault
+	check := func(right bool, key, format string, args ...any) {
+		if !right {
+			all = append(all, fault{key, fmt.Sprintf(format, args...)})
+		}
+	}
+	text := urlFault(s.URL)
+	check(text == "", "url", "%s", text)
+	check(s.Requests >= 1 && s.Requests <= maxRequests, "requests", "must be from 1 to %d, not %d", maxRequests, s.Requests)
+	check(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "must be from 1 to %d, not %d", maxConcurrency, s.Concurrency)
+	check(s.Timeout.Duration >= minTimeout && s.Timeout.Duration <= maxTimeout, "timeout",
+		"must be from %s to %s, not %s", strict.FormatDuration(minTimeout), strict.FormatDuration(maxTimeout), s.Timeout.Duration)
+	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
+	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
+	check(s.Slower == 0 || s.URL != "", "slower", "says how slow the answers of url may be, which is not given")
+	return append(all, s.latencyFaults()...)
+}
+
+// latencyFaults are those of the thresholds of latencies.
+func (s Spec) latencyFaults() []fault {
+	var all []fault
+	var before time.Duration
+	var above string
+	for _, l := range s.latencies() {
+		switch d := l.most.Duration; {
+		case d < 0:
+			all = append(all, fault{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
+		case d > 0 && s.URL == "":
+			all = append(all, fault{l.name, "says how slow the answers of url may be, which is not given"})
+		case d > 0 && d < before:
+			all = append(all, fault{l.name, fmt.Sprintf("%s is below %s, %s", d, above, before)})
+		case d > 0:
+			before, above = d, l.name
+		}
+	}
+	return all
+}
+
+// latency is a threshold: a share of all requests, of 100, may take so long at most.
+type latency struct {
+	name string
+	most metav1.Duration
+	of   func(*Summary) time.Duration
+}
+
+func (s Spec) latencies() []latency {
+	return []latency{
+		{"p50", s.P50, func(s *Summary) time.Duration { return s.P50.Duration }},
+		{"p95", s.P95, func(s *Summary) time.Duration { return s.P95.Duration }},
+		{"p99", s.P99, func(s *Summary) time.Duration { return s.P99.Duration }},
+	}
+}
+
+// urlFault is what is wrong with a URL; empty: nothing. What it quotes has no password in it: those are refused unquoted.
+func urlFault(text string) string {
+	if text == "" {
+		return ""
+	}
+	if len(text) > maxURL {
+		return fmt.Sprintf("has %d bytes; up to %d are taken", len(text), maxURL)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "is no URL"
+	case u.User != nil:
+		return "must not hold a user or a password: it is kept in annotations and shown in reports"
+	case u.Fragment != "":
+		return "must not have a fragment, which is never sent"
+	case u.IsAbs() && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "":
+		return ""
+	case !u.IsAbs() && u.Host == "" && strings.HasPrefix(text, "/"):
+		return ""
+	}
+	return fmt.Sprintf("must be a path that begins with /, or an http or https URL, not %q", strict.Shorten(text))
+}

@@ -1,0 +1,92 @@
+package verify
+
+import (
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// tally counts answers. Its methods may be called concurrently.
+type tally struct {
+	mu        sync.Mutex // guards all below
+	requests  int
+	failed    int
+	causes    map[string]int
+	latencies *hdrhistogram.Histogram // in microseconds
+	max       time.Duration
+}
+
+const (
+	// maxTracked is beyond every timeout, which is not exact to the microsecond.
+	maxTracked = 2 * maxTimeout
+	// maxCauses bounds a report; pods that answer nonsense have a new cause every time.
+	maxCauses  = 10
+	otherCause = "other"
+)
+
+func newTally() *tally {
+	return &tally{causes: map[string]int{}, latencies: hdrhistogram.New(1, maxTracked.Microseconds(), 3)}
+}
+
+// add counts one request. Requests that timed out count among the latencies too, or dropping the slowest would make the rest
+// look fast; other failures do not, for they may be faster than any answer.
+func (t *tally) add(took time.Duration, cause string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requests++
+	if cause != "" {
+		t.failed++
+		t.blame(cause, 1)
+	}
+	if cause == "" || cause == timedOut {
+		took = min(max(took, time.Microsecond), maxTracked)
+		t.max = max(t.max, took)
+		_ = t.latencies.RecordValue(took.Microseconds()) // within its bounds, by the line above
+	}
+}
+
+func (t *tally) blame(cause string, n int) {
+	if _, known := t.causes[cause]; !known && len(t.causes) >= maxCauses {
+		cause = otherCause
+	}
+	t.causes[cause] += n
+}
+
+// merge adds the counts of a tally that nobody adds to any more.
+func (t *tally) merge(from *tally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requests += from.requests
+	t.failed += from.failed
+	for cause, n := range from.causes {
+		t.blame(cause, n)
+	}
+	t.latencies.Merge(from.latencies)
+	t.max = max(t.max, from.max)
+}
+
+// summary is what was counted.
+func (t *tally) summary() Summary {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Summary{Requests: t.requests, Failed: t.failed, Max: metav1.Duration{Duration: t.max.Truncate(time.Microsecond)}}
+	if t.requests > 0 {
+		s.Success = float64(t.requests-t.failed) / float64(t.requests)
+	}
+	if len(t.causes) > 0 {
+		s.Causes = make(map[string]int, len(t.causes))
+		for cause, n := range t.causes {
+			s.Causes[cause] = n
+		}
+	}
+	s.P50, s.P95, s.P99 = t.at(50), t.at(95), t.at(99)
+	return s
+}
+
+// at is a percentile, which the histogram rounds up by at most a thousandth, though never beyond the greatest.
+func (t *tally) at(percentile float64) metav1.Duration {
+	us := t.latencies.ValueAtPercentile(percentile)
+	return metav1.Duration{Duration: min(time.Duration(us)*time.Microsecond, t.max.Truncate(time.Microsecond))}
+}
