@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -86,7 +87,7 @@ func (c *compiler) vector(expr parser.Expr) (formula, shape, bool) {
 // isPlain tells a selector of one metric, as of the time of the evaluation. Series of one metric differ in other labels,
 // so that they do without its name.
 func isPlain(v *parser.VectorSelector) bool {
-	return fixed(v, labels.MetricName) != "" && v.OriginalOffset == 0 && v.OriginalOffsetExpr == nil && v.Offset == 0 &&
+	return fixed(v, model.MetricNameLabel) != "" && v.OriginalOffset == 0 && v.OriginalOffsetExpr == nil && v.Offset == 0 &&
 		v.Timestamp == nil && v.StartOrEnd == 0 && !v.Anchored && !v.Smoothed
 }
 

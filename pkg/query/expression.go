@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -81,7 +82,7 @@ func newSelector(v *parser.VectorSelector, path []parser.Node) selector {
 	if strings.HasSuffix(s.name, "_bucket") && fixed(v, labels.BucketLabel) == "" {
 		// Each event is in every bucket above it; the last bucket has them all.
 		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucket)
-		s.telling, s.buckets = append(s.matchers[:len(s.matchers):len(s.matchers)], inf), true
+		s.telling, s.buckets = append(slices.Clone(s.matchers), inf), true
 	}
 	return s
 }

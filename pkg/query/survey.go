@@ -153,13 +153,13 @@ func (s *surveyor) look(ctx context.Context, data Data, now time.Time, back reac
 func (s *surveyor) visit(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
 	p := s.pod(l)
-	times = append(s.memory.times.take(len(times)), times...)
+	times = append(s.times.take(len(times)), times...)
 	goesOn := lastMarker(values) + 1 // samples behind it are of what is there now
 	if s.room -= len(times); s.room < 0 {
 		s.keeping = false
 	}
 	if s.keeping {
-		values = append(s.memory.values.take(len(values)), values...)
+		values = append(s.values.take(len(values)), values...)
 		if s.sampled[selector] == nil {
 			s.sampled[selector] = make([]sampled, 0, max(16, len(s.objects)))
 		}
