@@ -1,15 +1,12 @@
 package gate
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,42 +14,39 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+
+	"tachometer/pkg/scaler/gate/hook"
 )
 
-// FieldManager is whose the patched fields are.
+// FieldManager is who the patched fields belong to.
 const FieldManager = "tachometer-scaler"
 
-// Options are a Gate's; the zero value is right.
+// within bounds one action: whoever waits for it has a target to look after, and does it again.
+const within = 10 * time.Second
+
+// Options are what a Gate does without.
 type Options struct {
-	// Webhooks read URLs, by name; a name that is missing is the file that the URL stands in.
+	// Webhooks return the URL of each webhook, by name, whenever it is called.
 	Webhooks map[string]func() (string, error)
-	// Client calls webhooks; nil: one that follows no redirects.
+	// Client calls webhooks, without following redirects; nil: one with a timeout of 5 s.
 	Client *http.Client
-	// Timeout is for each action; 0: 10s, far longer than a patch takes.
-	Timeout time.Duration
 }
 
-// Gate does actions. It may be used concurrently.
+// Gate does actions. It keeps nothing, and its methods may be called concurrently.
 type Gate struct {
-	client dynamic.Interface
-	mapper meta.RESTMapper
-	http   *http.Client
-	opts   Options
+	client   dynamic.Interface
+	mapper   meta.RESTMapper
+	webhooks map[string]func() (string, error)
+	http     *http.Client
 }
 
-// New returns a gate.
+// New returns a gate that patches with client, and finds the APIs of kinds with mapper.
 func New(client dynamic.Interface, mapper meta.RESTMapper, opts Options) *Gate {
-	if opts.Timeout <= 0 {
-		opts.Timeout = 10 * time.Second
-	}
-	if opts.Client != nil {
-		return &Gate{client: client, mapper: mapper, http: opts.Client, opts: opts}
-	}
-	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Gate{client: client, mapper: mapper, http: &http.Client{CheckRedirect: noRedirect}, opts: opts}
+	return &Gate{client: client, mapper: mapper, webhooks: opts.Webhooks, http: hook.Client(opts.Client)}
 }
 
-// Do does the actions in order, up to the first that cannot be done. Doing them again changes nothing.
+// Do does the actions in their order, up to the first that fails; the error names it. Objects without a namespace of their own
+// are looked for in the one given. Doing it again is harmless.
 func (g *Gate) Do(ctx context.Context, namespace string, actions []Action) error {
 	for _, a := range actions {
 		if err := g.one(ctx, namespace, a); err != nil {
@@ -63,62 +57,78 @@ func (g *Gate) Do(ctx context.Context, namespace string, actions []Action) error
 }
 
 func (g *Gate) one(ctx context.Context, namespace string, a Action) error {
-	ctx, cancel := context.WithTimeout(ctx, g.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if a.Patch != nil {
+	switch {
+	case (a.Patch == nil) == (a.Webhook == ""):
+		return errors.New("an action is a patch or a webhook")
+	case a.Patch != nil:
 		return g.patch(ctx, namespace, a.Patch)
 	}
-	return g.call(ctx, a.Webhook)
+	if err := g.call(ctx, namespace, a.Webhook); err != nil {
+		return fmt.Errorf("call webhook %s: %w", a.Webhook, err)
+	}
+	return nil
 }
 
 func (g *Gate) patch(ctx context.Context, namespace string, p *Patch) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
-	gvk := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
-	m, err := g.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	objects, err := g.objects(p, namespace)
+	if err == nil {
+		err = mergeable(p.Merge)
+	}
+	if err == nil {
+		_, err = objects.Patch(ctx, p.Name, types.MergePatchType, p.Merge, metav1.PatchOptions{FieldManager: FieldManager})
+	}
 	if err != nil {
-		return fmt.Errorf("patch %s %s: find its resource: %w", p.Kind, p.Name, err)
-	}
-	var on dynamic.ResourceInterface = g.client.Resource(m.Resource)
-	if m.Scope.Name() == meta.RESTScopeNameNamespace {
-		on = g.client.Resource(m.Resource).Namespace(namespace)
-	}
-	if _, err = on.Patch(ctx, p.Name, types.MergePatchType, p.Merge, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
 		return fmt.Errorf("patch %s %s in namespace %s: %w", p.Kind, p.Name, namespace, err)
 	}
 	return nil
 }
 
-// call posts to a webhook; its URL is a secret and stands in no error.
-func (g *Gate) call(ctx context.Context, name string) error {
-	read, ok := g.opts.Webhooks[name]
-	if !ok {
-		read = func() (string, error) {
-			text, err := os.ReadFile(name) //nolint:gosec // the file is the configuration's to name
-			return string(text), err
-		}
+// objects are those of the patch's kind.
+func (g *Gate) objects(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
+	kind := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
+	mapping, err := g.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	switch {
+	case meta.IsNoMatchError(err):
+		return nil, fmt.Errorf("the API server knows no %s of %s: %w", p.Kind, p.APIVersion, err)
+	case err != nil:
+		return nil, fmt.Errorf("find the API of %s: %w", p.Kind, err)
+	case mapping.Scope.Name() == meta.RESTScopeNameNamespace:
+		return g.client.Resource(mapping.Resource).Namespace(namespace), nil
+	case p.Namespace != "":
+		return nil, fmt.Errorf("%s is of no namespace, yet the patch names one", p.Kind)
 	}
-	text, err := read()
-	if err != nil {
-		return fmt.Errorf("call webhook %s: read its URL: %w", name, err)
+	return g.client.Resource(mapping.Resource), nil
+}
+
+// mergeable tells a patch from what would replace the whole object.
+func mergeable(merge json.RawMessage) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(merge, &object); err != nil {
+		return fmt.Errorf("read the merge patch: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSpace(text), bytes.NewReader([]byte("{}")))
-	if err != nil {
-		return fmt.Errorf("call webhook %s: its file holds no URL", name)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := g.http.Do(req)
-	if err != nil {
-		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err
-		}
-		return fmt.Errorf("call webhook %s: %w", name, err)
-	}
-	defer resp.Body.Close()                       //nolint:errcheck // read only
-	_, _ = io.CopyN(io.Discard, resp.Body, 1<<16) // bounded
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("call webhook %s: status %d", name, resp.StatusCode)
+	if len(object) == 0 {
+		return errors.New("the merge patch is empty")
 	}
 	return nil
+}
+
+// call posts the namespace and the webhook's name, so that one receiver can serve several.
+func (g *Gate) call(ctx context.Context, namespace, name string) error {
+	address, ok := g.webhooks[name]
+	if !ok {
+		if info, err := os.Stat(name); err != nil || info.IsDir() {
+			return errors.New("there is none of this name, and no such file")
+		}
+		address = hook.File(name)
+	}
+	body, err := json.Marshal(map[string]string{"namespace": namespace, "webhook": name})
+	if err != nil {
+		return fmt.Errorf("write the body: %w", err)
+	}
+	return hook.Post(ctx, g.http, address, nil, body)
 }

@@ -1,4 +1,4 @@
-// Package notify tells people what became of a change.
+// Package notify tells people how a target fares, without anybody waiting for it.
 package notify
 
 import (
@@ -12,16 +12,16 @@ import (
 // Message is what became of a hold.
 type Message struct {
 	Time    time.Time      `json:"time"`
-	Outcome string         `json:"outcome"`
+	Outcome string         `json:"outcome"` // in a few words, such as failed and rolled back to 2 replicas
 	Target  hold.Target    `json:"target"`
-	Hold    string         `json:"hold"`
+	Hold    string         `json:"hold"` // its ID
 	Reason  string         `json:"reason,omitempty"`
 	By      string         `json:"by,omitempty"`
-	Why     string         `json:"why,omitempty"`
-	Report  *verify.Report `json:"report,omitempty"`
+	Why     string         `json:"why,omitempty"`    // it came to this outcome
+	Report  *verify.Report `json:"report,omitempty"` // nil: nothing was verified
 }
 
-// Sender tells one receiver, once. It may be called concurrently; its errors never hold the receiver's URL.
+// Sender tells one receiver, once. It may be called concurrently; no part of the receiver's URL stands in its errors.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }

@@ -1,0 +1,45 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"tachometer/pkg/scaler/gate/hook"
+)
+
+// SenderOptions are what a sender does without.
+type SenderOptions struct {
+	// Client sends, without following redirects; nil: one with a timeout of 5 s.
+	Client *http.Client
+	// Headers are sent along by a Webhook.
+	Headers map[string]string
+}
+
+// Webhook posts messages as JSON.
+type Webhook struct {
+	url    func() (string, error)
+	client *http.Client
+	header http.Header
+}
+
+var _ Sender = (*Webhook)(nil)
+
+// NewWebhook returns a sender to the URL that the function returns before each attempt.
+func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
+	header := http.Header{}
+	for name, value := range opts.Headers {
+		header.Set(name, value)
+	}
+	return &Webhook{url: url, client: hook.Client(opts.Client), header: header}
+}
+
+// Send posts a message.
+func (w *Webhook) Send(ctx context.Context, m Message) error {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("write message: %w", err)
+	}
+	return hook.Post(ctx, w.client, w.url, w.header, body)
+}
