@@ -2,7 +2,7 @@
 # BUILDER is any image with Go 1.26, a shell and CA certificates; VERSION is stamped into the program.
 ARG BUILDER=golang:1.26-alpine
 
-# What both programs are built from. The go.mod of test/cluster is there because the main one refers to it by path.
+# What all programs are built from. The go.mod of test/cluster is there because the main one refers to it by path.
 FROM ${BUILDER} AS source
 WORKDIR /src
 ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false
@@ -22,6 +22,11 @@ FROM source AS build-adapter
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     go build -trimpath -ldflags "-s -w -X tachometer/pkg/version.version=${VERSION}" -o /out/adapter ./cmd/adapter
+
+FROM source AS build-scaler
+ARG VERSION=dev
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    go build -trimpath -ldflags "-s -w -X tachometer/pkg/version.version=${VERSION}" -o /out/scaler ./cmd/scaler
 
 # Nothing but the program and the CA certificates: no shell, no package manager, no root. The user is a number, so that
 # Kubernetes can check runAsNonRoot without a passwd file.
@@ -48,3 +53,15 @@ COPY --from=build-adapter /out/adapter /adapter
 USER 65532:65532
 EXPOSE 6443
 ENTRYPOINT ["/adapter"]
+
+FROM scratch AS scaler
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="tachometer-scaler" \
+      org.opencontainers.image.description="Schedules, events and verified rollouts beside the HorizontalPodAutoscaler" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build-scaler /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-scaler /out/scaler /scaler
+USER 65532:65532
+EXPOSE 8080 8443
+ENTRYPOINT ["/scaler"]

@@ -183,11 +183,14 @@ func (d *Decoder) Sequence(path string, n *yaml.Node, item Field) {
 		return
 	}
 	for i, e := range n.Content {
-		at := path + "[" + strconv.Itoa(i) + "]"
+		at := IndexPath(path, i)
 		d.Lines[at] = e.Line
 		item(at, resolve(e))
 	}
 }
+
+// IndexPath is the path of an element of the list at path.
+func IndexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // JoinPath is the path of a key below path.
 func JoinPath(path, key string) string {

@@ -21,6 +21,7 @@ import (
 const (
 	AdapterImage = "tachometer/adapter:dev"
 	SampleImage  = "tachometer/sample:dev"
+	ScalerImage  = "tachometer/scaler:dev"
 )
 
 // The namespaces of the manifests.
@@ -54,7 +55,7 @@ type Stack struct {
 	log     io.Writer
 }
 
-// Up starts a cluster with a node, builds both images with the repository's Dockerfile and loads them. What
+// Up starts a cluster with a node, builds the images with the repository's Dockerfile and loads them. What
 // was started is ended again if it fails.
 func Up(ctx context.Context, opts Options) (*Stack, error) {
 	root, err := Root(ctx)
@@ -131,7 +132,7 @@ func (s *Stack) Down(ctx context.Context) error {
 }
 
 func (s *Stack) loadImages(ctx context.Context) error {
-	for target, image := range map[string]string{"adapter": AdapterImage, "sample": SampleImage} {
+	for target, image := range map[string]string{"adapter": AdapterImage, "sample": SampleImage, "scaler": ScalerImage} {
 		archive := filepath.Join(s.Root, "out", target+".tar")
 		began := time.Now()
 		fmt.Fprintf(s.log, "building image %s from the Dockerfile\n", image)

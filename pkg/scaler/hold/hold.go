@@ -46,7 +46,7 @@ type Hold struct {
 	Before int32 `json:"before"`
 	// Previous is the hold that this one replaced, and what a rollback goes back to; nil: none.
 	Previous *Hold `json:"previous,omitempty"`
-	// Asked tells that its replicas were asked for because there were fewer.
+	// Asked tells that it raised the replicas, or let the autoscaler raise them: they are to be taken back.
 	Asked bool `json:"asked,omitempty"`
 	// Undo is set from the decision to roll back until all of it is undone and those who are to know are told.
 	Undo bool `json:"undo,omitempty"`
@@ -86,10 +86,14 @@ func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
 	}
 	h.State, h.Why, h.Since, h.Entered = Received, "", now, now
 	h.Before, h.Asked, h.Undo, h.Previous = replicas, false, false, nil
-	if earlier != nil && earlier.State == Open && !earlier.Ended(now) {
+	switch {
+	case earlier == nil || earlier.Ended(now):
+	case earlier.State == Open:
 		previous := *earlier
 		previous.Previous = nil
 		h.Previous = &previous
+	case earlier.State.Holds() || earlier.Undo: // it never came to its end: its pods are new to this one, too
+		h.Since, h.Before, h.Previous = earlier.Since, earlier.Before, earlier.Previous
 	}
 	return h
 }

@@ -137,9 +137,13 @@ func TestReplace(t *testing.T) {
 	if again := (Hold{ID: "a", Replicas: 20}.Replace(&failed, 2, now)); again.State != Received || again.Previous != nil {
 		t.Errorf("after a failure it is %+v", again)
 	}
-	twice := Hold{ID: "a", Replicas: 30}.Replace(&more, 11, now)
-	if twice.Previous != nil {
-		t.Errorf("one that never opened is gone back to: %+v", twice.Previous)
+	twice := Hold{ID: "a", Replicas: 30}.Replace(&more, 20, now.Add(time.Minute))
+	if twice.Previous == nil || twice.Previous.Replicas != 10 || twice.Before != 11 || !twice.Since.Equal(now) {
+		t.Errorf("one that never opened is gone back to: %+v", twice)
+	}
+	undoing := Hold{ID: "a", Replicas: 20, State: RolledBack, Since: start, Before: 2, Undo: true}
+	if again := (Hold{ID: "a", Replicas: 20}.Replace(&undoing, 20, now)); again.Before != 2 || !again.Since.Equal(start) {
+		t.Errorf("in the place of one that is being undone it is %+v", again)
 	}
 }
 

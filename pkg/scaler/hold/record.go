@@ -118,6 +118,11 @@ func (r Record) Clone() Record {
 	return r
 }
 
+// AtRest tells that nothing of the target is held, nor still to be given back.
+func (r *Record) AtRest() bool {
+	return r.Replicas.Set == nil && !slices.ContainsFunc(r.Holds, func(h Hold) bool { return h.State != RolledBack || h.Undo || h.Previous != nil })
+}
+
 // ErrRefused is for a hold that cannot be: nothing was changed for it.
 var ErrRefused = errors.New("refused")
 

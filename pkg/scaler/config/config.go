@@ -1,0 +1,150 @@
+// Package config is the scaler's configuration: a strict load that reports every fault at once.
+package config
+
+import (
+	"maps"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"tachometer/pkg/scaler/event"
+	"tachometer/pkg/scaler/gate"
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/scaler/notify"
+	"tachometer/pkg/scaler/rollout"
+	"tachometer/pkg/scaler/schedule"
+	"tachometer/pkg/scaler/verify"
+	"tachometer/pkg/strict"
+)
+
+// Kind is that of the file.
+const Kind = "ScalerConfig"
+
+// Config is one whole configuration. Load returns it complete; it is not changed after that.
+type Config struct {
+	// Namespaces are where holds are taken on: those of the file, and those of all targets that it names.
+	Namespaces []string
+	// Notify are whom to tell, by name.
+	Notify map[string]notify.Config
+	// Verifications are what new pods are asked, by name.
+	Verifications map[string]verify.Spec
+	Schedules     []schedule.Schedule
+	Events        event.Config
+}
+
+// Load reads a configuration. The error is strict.Faults with all that is wrong.
+func Load(data []byte) (*Config, error) {
+	d := &decoder{strict.NewDecoder()}
+	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
+	d.File(data, Kind, map[string]strict.Field{
+		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.Texts(path, n) },
+		"notify": func(path string, n *yaml.Node) {
+			d.entries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
+		},
+		"verifications": func(path string, n *yaml.Node) {
+			d.entries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
+		},
+		"schedules": func(path string, n *yaml.Node) { c.Schedules = schedule.DecodeAll(d.Decoder, path, n) },
+		"events":    func(path string, n *yaml.Node) { c.Events = event.Decode(d.Decoder, path, n) },
+	})
+	d.names(c)
+	if err := d.Faults.Err(); err != nil {
+		return nil, err
+	}
+	c.complete()
+	return c, nil
+}
+
+// decoder reads the sections.
+type decoder struct{ *strict.Decoder }
+
+// entries calls each for each key of a mapping whose keys are names of the user's own.
+func (d *decoder) entries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
+	fields := map[string]strict.Field{}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name := n.Content[i].Value
+			fields[name] = func(path string, n *yaml.Node) { each(name, path, n) }
+		}
+	}
+	d.Mapping(path, n, fields)
+}
+
+// names checks that what is named is there.
+func (d *decoder) names(c *Config) {
+	for i := range c.Schedules {
+		s := &c.Schedules[i]
+		d.known(strict.IndexPath("schedules", i), c, s.Verify, s.Notify, nil)
+	}
+	for i := range c.Events.Rules {
+		r := &c.Events.Rules[i]
+		d.known(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
+	}
+}
+
+func (d *decoder) known(path string, c *Config, verification string, told []string, actions []gate.Action) {
+	if _, ok := c.Verifications[verification]; !ok && verification != "" {
+		d.Wrong(path+".verify", "no verification %q; there are %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
+	}
+	for _, name := range told {
+		if _, ok := c.Notify[name]; !ok {
+			d.Wrong(path+".notify", "nobody is called %q in notify; there are %v", name, slices.Sorted(maps.Keys(c.Notify)))
+		}
+	}
+	for _, a := range actions {
+		if _, ok := c.Notify[a.Webhook]; a.Webhook != "" && !ok {
+			d.Wrong(path, "webhook %q is not in notify; there are %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
+		}
+	}
+}
+
+// complete adds the namespaces of all targets that are named.
+func (c *Config) complete() {
+	for _, t := range c.targets() {
+		c.Namespaces = append(c.Namespaces, t.Namespace)
+	}
+	slices.Sort(c.Namespaces)
+	c.Namespaces = slices.Compact(c.Namespaces)
+}
+
+func (c *Config) targets() (all []hold.Target) {
+	for i := range c.Schedules {
+		all = append(all, c.Schedules[i].Targets...)
+	}
+	for i := range c.Events.Rules {
+		for _, w := range c.Events.Rules[i].Targets {
+			all = append(all, w.Target)
+		}
+	}
+	return all
+}
+
+// Kinds are those of targets to look for: the usual ones, and those of all that are named.
+func (c *Config) Kinds() []schema.GroupVersionKind {
+	kinds := rollout.Kinds()
+	for _, t := range c.targets() {
+		if kind := t.GroupVersionKind(); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// Senders are whom to tell, by name.
+func (c *Config) Senders() map[string]notify.Sender {
+	senders := map[string]notify.Sender{}
+	for name, n := range c.Notify {
+		senders[name] = n.Sender(notify.SenderOptions{})
+	}
+	return senders
+}
+
+// Webhooks are the URLs of those that a gate may call, by name.
+func (c *Config) Webhooks() map[string]func() (string, error) {
+	urls := map[string]func() (string, error){}
+	for name, n := range c.Notify {
+		urls[name] = n.URL
+	}
+	return urls
+}

@@ -1,0 +1,158 @@
+// Package controller keeps schedules true and takes every held target on, whoever held it.
+package controller
+
+import (
+	"context"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/klog/v2"
+
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/scaler/rollout"
+	"tachometer/pkg/scaler/schedule"
+	"tachometer/pkg/scaler/verify"
+)
+
+// Options are what a Controller works with.
+type Options struct {
+	Engine        *rollout.Engine
+	Namespaces    []string // where targets are looked for
+	Kinds         []schema.GroupVersionKind
+	Schedules     []schedule.Schedule
+	Verifications map[string]verify.Spec // by name, for schedules
+	By            string                 // whose holds those of schedules are; others of them, made by the same, are ended
+	Metrics       *Metrics               // nil: none
+}
+
+// Controller is what the leader does. It starts nothing before Run.
+type Controller struct {
+	Options
+
+	mu      sync.Mutex      // guards what follows
+	ctx     context.Context //nolint:containedctx // that of Run, while it runs: workers come and go with what is held
+	workers map[hold.Target]*worker
+	running sync.WaitGroup
+}
+
+// worker drives one target.
+type worker struct {
+	wake  chan struct{} // of one element: more wakes are the same
+	again bool          // woken after its drive was done
+}
+
+// New returns a controller.
+func New(opts Options) *Controller {
+	if opts.Metrics == nil {
+		opts.Metrics = NewMetrics(nil)
+	}
+	return &Controller{Options: opts, workers: map[hold.Target]*worker{}}
+}
+
+// Metrics are those of a controller.
+type Metrics struct{ held prometheus.Gauge }
+
+// NewMetrics returns metrics that are registered with reg; nil: with none.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{held: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tachometer_scaler_targets_held", Help: "Targets that are held, or are being given back what they were.",
+	})}
+	if reg != nil {
+		reg.MustRegister(m.held)
+	}
+	return m
+}
+
+// Run keeps schedules true and drives what is held, until ctx ends. It returns when all that it started has ended; what is on
+// its way then is noted on the targets, and goes on where the next controller runs.
+func (c *Controller) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.ctx = ctx
+	c.mu.Unlock()
+	defer c.running.Wait()
+	defer func() { // no worker is started any more
+		c.mu.Lock()
+		c.ctx = nil
+		c.mu.Unlock()
+		cancel()
+	}()
+	stop, err := c.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return c.keepSchedules(ctx)
+}
+
+// Raise notes a hold on a target and, where this controller runs, takes it on at once.
+func (c *Controller) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
+	_, err := c.Engine.Put(ctx, t, h, now())
+	if err == nil {
+		c.wake(t)
+	}
+	return err
+}
+
+// Release ends a hold of a target; there being none is no error.
+func (c *Controller) Release(ctx context.Context, t hold.Target, id, why string) error {
+	_, err := c.Engine.End(ctx, t, []string{id}, why, now())
+	if err == nil {
+		c.wake(t)
+	}
+	return err
+}
+
+// wake makes the target's worker look at once, and starts one if there is none.
+func (c *Controller) wake(t hold.Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx == nil || c.ctx.Err() != nil {
+		return
+	}
+	w := c.workers[t]
+	if w == nil {
+		w = &worker{wake: make(chan struct{}, 1)}
+		c.workers[t] = w
+		c.Metrics.held.Set(float64(len(c.workers)))
+		c.running.Go(func() { c.work(c.ctx, t, w) })
+		return
+	}
+	w.again = true
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// work drives a target until nothing of ours is left on it.
+func (c *Controller) work(ctx context.Context, t hold.Target, w *worker) {
+	log := klog.FromContext(ctx).WithValues("target", t.String())
+	follower := rollout.Logged(log)
+	follower.Wake = w.wake
+	for {
+		_, err := c.Engine.Drive(ctx, t, func(r rollout.Result) bool { return !r.Held }, follower)
+		if ctx.Err() == nil && err != nil {
+			log.Error(err, "Target cannot be scaled", "again in", hopeless)
+			c.pause(ctx, w)
+		}
+		if c.over(ctx, t, w, err) {
+			return
+		}
+	}
+}
+
+// over removes the worker, unless it was woken since its drive began or has not done its work.
+func (c *Controller) over(ctx context.Context, t hold.Target, w *worker, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx.Err() == nil && (w.again || err != nil) {
+		w.again = false
+		return false
+	}
+	delete(c.workers, t)
+	c.Metrics.held.Set(float64(len(c.workers)))
+	return true
+}

@@ -1,0 +1,105 @@
+package controller
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/scaler/schedule"
+)
+
+const (
+	// schedulePrefix begins the IDs of the holds of schedules.
+	schedulePrefix = "schedule/"
+	// restate is how often schedules are stated again, for targets that were made, or released by hand, since.
+	restate = time.Minute
+	// retry is how soon after the API server refused.
+	retry = 5 * time.Second
+)
+
+// keepSchedules states what schedules say, whenever one changes, until ctx ends.
+func (c *Controller) keepSchedules(ctx context.Context) error {
+	for {
+		at := now()
+		next := at.Add(restate)
+		if !c.state(ctx, at) {
+			next = at.Add(retry)
+		}
+		for i := range c.Schedules {
+			if change, ok := c.Schedules[i].Next(at); ok && change.Before(next) {
+				next = change
+			}
+		}
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// state makes the holds of schedules what they say at a time. It tells whether all could be.
+func (c *Controller) state(ctx context.Context, at time.Time) bool {
+	done := true
+	stated := map[hold.Target]map[string]bool{}
+	for i := range c.Schedules {
+		s := &c.Schedules[i]
+		want, on := s.At(at)
+		for _, t := range s.Targets {
+			if !on {
+				continue
+			}
+			if stated[t] == nil {
+				stated[t] = map[string]bool{}
+			}
+			stated[t][schedulePrefix+s.Name] = true
+			if err := c.Raise(ctx, t, c.holdOf(s, want)); err != nil && ctx.Err() == nil {
+				klog.FromContext(ctx).Error(err, "Schedule cannot be kept", "schedule", s.Name, "target", t.String(), "again in", retry)
+				done = false
+			}
+		}
+	}
+	return c.endOthers(ctx, stated) && done
+}
+
+// holdOf is what a schedule wants as a hold. It may lower what it finds, since nights are schedules too, but for the small
+// first steps of a ramp.
+func (c *Controller) holdOf(s *schedule.Schedule, w schedule.Want) hold.Hold {
+	h := hold.Hold{
+		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.By,
+		Replicas: w.Replicas, Floor: w.Floor, Ceiling: w.Ceiling, Lower: !w.Ramping, Until: w.Until, Notify: s.Notify,
+	}
+	if spec, ok := c.Verifications[s.Verify]; ok {
+		h.Verify = &spec
+	}
+	return h
+}
+
+// endOthers ends our holds of schedules that say so no more: whose window was taken out of the configuration.
+func (c *Controller) endOthers(ctx context.Context, stated map[hold.Target]map[string]bool) bool {
+	done := true
+	for _, namespace := range c.Namespaces {
+		standing, err := c.Engine.Held(ctx, namespace, c.Kinds)
+		if err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Held targets cannot be listed", "namespace", namespace, "again in", retry)
+			done = false
+		}
+		for _, s := range standing {
+			for _, h := range s.Record.Holds {
+				if h.By != c.By || !strings.HasPrefix(h.ID, schedulePrefix) || stated[s.Target][h.ID] {
+					continue
+				}
+				if err := c.Release(ctx, s.Target, h.ID, "no schedule says so any more"); err != nil && ctx.Err() == nil {
+					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "target", s.Target.String())
+					done = false
+				}
+			}
+		}
+	}
+	return done
+}

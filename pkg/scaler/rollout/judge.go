@@ -1,0 +1,97 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/scaler/verify"
+)
+
+// Judge verifies the new pods of a hold that is ready, and notes the verdict on the target; the next pass acts on it. It
+// takes as long as asking the pods does. The error is for what could not be noted; that the pods could not be asked is a
+// verdict against them. Two judges of one hold do no harm: the first verdict counts.
+func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func() time.Time) (verify.Report, error) {
+	p, h, err := e.judged(ctx, t, id, now())
+	if err != nil || h == nil {
+		return verify.Report{}, err
+	}
+	if err := p.readPods(ctx); err != nil {
+		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
+	}
+	since := h.Since
+	report, passed, why := p.check(ctx, h)
+	if ctx.Err() != nil {
+		return report, context.Cause(ctx)
+	}
+	err = e.persist(ctx, func() error {
+		p, h, err := e.judged(ctx, t, id, now())
+		if err != nil || h == nil || !h.Since.Equal(since) {
+			return err // released, replaced or judged by another meanwhile
+		}
+		defer p.tell(ctx)
+		if !passed {
+			return p.fail(ctx, why, func(f *hold.Hold) bool { return f.ID == id })
+		}
+		p.move(h, hold.Verified, why)
+		p.say("Verified", "hold %s: %s", id, why)
+		return p.save(ctx)
+	})
+	if err != nil {
+		return report, fmt.Errorf("note the verdict on %s: %w", t, err)
+	}
+	return report, nil
+}
+
+// judged looks at the target, and returns the hold if it is to be judged.
+func (e *Engine) judged(ctx context.Context, t hold.Target, id string, now time.Time) (*pass, *hold.Hold, error) {
+	p, err := e.look(ctx, t, now)
+	if err != nil {
+		return nil, nil, fmt.Errorf("verify %s: %w", t, err)
+	}
+	h := p.record.Find(id)
+	if h == nil || h.State != hold.Ready || h.Verify == nil {
+		return p, nil, nil
+	}
+	return p, h, nil
+}
+
+// check asks the pods that were made since the hold was asked for, beside those that were there before.
+func (p *pass) check(ctx context.Context, h *hold.Hold) (report verify.Report, passed bool, why string) {
+	pods, old := split(p.pods, h)
+	if len(pods) == 0 {
+		return verify.Report{}, true, "no new pods to verify"
+	}
+	report, err := p.Checker.Run(ctx, *h.Verify, pods, old)
+	if err != nil {
+		return report, false, "verify the new pods: " + err.Error()
+	}
+	return report, report.Passed, report.Why()
+}
+
+// Check asks all ready pods of a target, and changes nothing.
+func (e *Engine) Check(ctx context.Context, t hold.Target, spec verify.Spec) (verify.Report, error) {
+	p, err := e.look(ctx, t, time.Time{})
+	if err == nil && p.object == nil {
+		err = ErrGone
+	}
+	if err == nil {
+		err = p.readPods(ctx)
+	}
+	if err != nil {
+		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
+	}
+	pods := slices.DeleteFunc(p.pods, func(pod corev1.Pod) bool { return !ready(&pod) })
+	if len(pods) == 0 {
+		return verify.Report{}, fmt.Errorf("verify %s: none of its %d pods is ready", t, p.replicas())
+	}
+	report, err := e.Checker.Run(ctx, spec, pods, nil)
+	if err != nil {
+		return report, fmt.Errorf("verify %s: %w", t, err)
+	}
+	return report, nil
+}

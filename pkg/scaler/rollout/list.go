@@ -1,0 +1,81 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"tachometer/pkg/scaler/hold"
+)
+
+// Kinds are those whose targets are found without being named.
+func Kinds() []schema.GroupVersionKind {
+	return []schema.GroupVersionKind{{Group: "apps", Version: "v1", Kind: "Deployment"}, {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
+}
+
+// HeldSelector finds what is held.
+const HeldSelector = hold.HeldLabel + "=true"
+
+// Standing is a target that is held, as a list shows it.
+type Standing struct {
+	Target     hold.Target `json:"target"`
+	Record     hold.Record `json:"record"`               // empty where only the autoscaler is still held
+	Autoscaler string      `json:"autoscaler,omitempty"` // that is held with it
+	Bounds     hold.Bounds `json:"bounds,omitzero"`
+	Err        error       `json:"-"` // why something of it cannot be read
+}
+
+// Held lists the targets of the kinds that are held in a namespace, and those whose autoscaler still is. An empty namespace is all.
+func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]Standing, error) {
+	var all []Standing
+	for _, kind := range kinds {
+		some, err := e.heldOf(ctx, namespace, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	hpas, err := e.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{LabelSelector: HeldSelector})
+	if err != nil {
+		return nil, fmt.Errorf("list autoscalers that are held: %w", err)
+	}
+	for i := range hpas.Items {
+		hpa := &hpas.Items[i]
+		ref := hpa.Spec.ScaleTargetRef
+		t := hold.Target{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name}
+		s := slices.IndexFunc(all, func(s Standing) bool { return s.Target == t })
+		if s < 0 {
+			s, all = len(all), append(all, Standing{Target: t})
+		}
+		all[s].Autoscaler = hpa.Name
+		var unreadable error
+		all[s].Bounds, unreadable = hold.ParseBounds(hpa.Annotations[hold.BoundsAnnotation])
+		all[s].Err = errors.Join(all[s].Err, unreadable)
+	}
+	return all, nil
+}
+
+func (e *Engine) heldOf(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]Standing, error) {
+	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return nil, fmt.Errorf("find the API of %s: %w", kind.Kind, err)
+	}
+	list, err := e.Dynamic.Resource(mapping.Resource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: HeldSelector})
+	if err != nil {
+		return nil, fmt.Errorf("list %s that are held: %w", mapping.Resource.Resource, err)
+	}
+	all := make([]Standing, 0, len(list.Items))
+	for i := range list.Items {
+		object := &list.Items[i]
+		s := Standing{Target: hold.Target{
+			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
+		}}
+		s.Record, s.Err = hold.ParseRecord(object.GetAnnotations()[hold.HoldsAnnotation])
+		all = append(all, s)
+	}
+	return all, nil
+}

@@ -1,0 +1,45 @@
+package rollout
+
+import (
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tachometer/pkg/scaler/hold"
+)
+
+// Metrics are those of rollouts.
+type Metrics struct {
+	states    *prometheus.CounterVec
+	took      *prometheus.HistogramVec
+	conflicts prometheus.Counter
+}
+
+// NewMetrics returns metrics that are registered with reg; nil: with none.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		states: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_scaler_holds_entered_total", Help: "Holds that came to a state.",
+		}, []string{"state"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tachometer_scaler_hold_step_seconds", Help: "Time from when a hold was asked for until it came to a state.",
+			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600},
+		}, []string{"state"}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_conflicts_total", Help: "Writes that others' writes had overtaken, and that were made again.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.states, m.took, m.conflicts)
+	}
+	return m
+}
+
+func (m *Metrics) moved(to hold.State, after time.Duration) {
+	state := strings.ReplaceAll(string(to), " ", "_")
+	m.states.WithLabelValues(state).Inc()
+	if to != hold.Released {
+		m.took.WithLabelValues(state).Observe(after.Seconds())
+	}
+}

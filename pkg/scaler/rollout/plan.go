@@ -1,0 +1,48 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tachometer/pkg/scaler/hold"
+)
+
+// Plan is what a hold would do to a target.
+type Plan struct {
+	Autoscaler   string      `json:"autoscaler,omitempty"` // empty: none points at the target
+	Limits, To   hold.Limits // of the autoscaler: now, and with the hold
+	Replicas     int32       `json:"replicas"` // now
+	ToReplicas   int32       `json:"toReplicas"`
+	Refused      string      `json:"refused,omitempty"` // why it would not be done
+	AlreadyThere bool        `json:"alreadyThere,omitempty"`
+}
+
+// Plan tells what Put and the passes after it would do, and changes nothing.
+func (e *Engine) Plan(ctx context.Context, t hold.Target, h hold.Hold, now time.Time) (Plan, error) {
+	if err := h.Validate(); err != nil {
+		return Plan{}, err
+	}
+	p, err := e.look(ctx, t, now)
+	if err == nil && p.object == nil {
+		err = ErrGone
+	}
+	if err != nil {
+		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
+	}
+	plan := Plan{Replicas: p.replicas(), AlreadyThere: !p.change(h)}
+	p.want = p.record.Wanted(now)
+	plan.ToReplicas = p.want.ReplicasOver(p.record.Replicas.Was)
+	if p.hpa == nil {
+		return plan, nil
+	}
+	plan.Autoscaler, plan.Limits = p.hpa.Name, limits(p.hpa)
+	plan.ToReplicas = max(plan.Replicas, h.Replicas)
+	if most := p.most(); h.Replicas > most {
+		plan.Refused, plan.To, plan.ToReplicas = p.tooMany(most), plan.Limits, plan.Replicas
+		return plan, nil
+	}
+	bounds, _ := p.bounds.Yield(plan.Limits)
+	_, plan.To = bounds.Apply(p.want, plan.Limits)
+	return plan, nil
+}

@@ -1,0 +1,265 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"tachometer/pkg/scaler/hold"
+)
+
+var patchOptions = metav1.PatchOptions{FieldManager: hold.FieldManager}
+
+// save writes the record to the target, if the record there is still the one that was read. What else changes on the target
+// meanwhile, such as its status with every pod that becomes ready, does not matter.
+func (p *pass) save(ctx context.Context) error {
+	text, err := p.record.Text()
+	if err != nil {
+		return err
+	}
+	read := note(p.object)
+	err = p.persist(ctx, func() error {
+		patch, err := marked(p.object.GetResourceVersion(), hold.HoldsAnnotation, text, nil)
+		if err != nil {
+			return err
+		}
+		object, err := p.api.Patch(ctx, p.target.Name, types.MergePatchType, patch, patchOptions)
+		if err == nil {
+			p.object = object
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		return p.reread(ctx, read, err)
+	})
+	if overtaken := (overtakenError{}); errors.As(err, &overtaken) {
+		return conflict(p.target, overtaken)
+	}
+	if err != nil {
+		return fmt.Errorf("note the holds: %w", err)
+	}
+	return nil
+}
+
+// overtakenError is for a record that somebody else wrote since it was read.
+type overtakenError struct{ error }
+
+// reread takes the target as it is now for the next try to write what was decided, unless its record was written too.
+func (p *pass) reread(ctx context.Context, read string, conflicted error) error {
+	object, err := p.api.Get(ctx, p.target.Name, metav1.GetOptions{})
+	switch {
+	case err != nil:
+		return err
+	case note(object) != read:
+		return overtakenError{errors.New("its holds changed meanwhile")}
+	}
+	p.object = object
+	return conflicted
+}
+
+// note is the record's text on a target.
+func note(object *unstructured.Unstructured) string {
+	return object.GetAnnotations()[hold.HoldsAnnotation]
+}
+
+// marked is a patch of an object that carries one of our annotations and, with it, our label; empty text removes both.
+func marked(version, annotation, text string, spec map[string]any) ([]byte, error) {
+	var value, label any
+	if text != "" {
+		value, label = text, "true"
+	}
+	patch := map[string]any{"metadata": map[string]any{
+		"resourceVersion": version,
+		"annotations":     map[string]any{annotation: value},
+		"labels":          map[string]any{hold.HeldLabel: label},
+	}}
+	if spec != nil {
+		patch["spec"] = spec
+	}
+	return json.Marshal(patch)
+}
+
+// bound makes the autoscaler's bounds what is wanted; the numbers and the note of what they were are one write.
+func (p *pass) bound(ctx context.Context) error {
+	if p.hpa == nil {
+		return nil
+	}
+	now := limits(p.hpa)
+	before := p.bounds
+	bounds, yielded := before.Yield(now)
+	if yielded {
+		p.say("Yielded", "somebody set %s to %d to %d replicas; it is left so, also when the holds end", p.autoscaler(), now.Min, now.Max)
+	}
+	bounds, to := bounds.Apply(p.want, now)
+	if to == now && same(bounds, before) {
+		return nil
+	}
+	if err := p.patchBounds(ctx, bounds, to); err != nil {
+		return err
+	}
+	if to != now {
+		p.say("Bounds", "%s from %d..%d to %d..%d replicas", p.autoscaler(), now.Min, now.Max, to.Min, to.Max)
+	}
+	return nil
+}
+
+func (p *pass) autoscaler() string { return "autoscaler " + p.hpa.Name }
+
+func same(a, b hold.Bounds) bool {
+	x, errX := a.Text()
+	y, errY := b.Text()
+	return errX == nil && errY == nil && x == y
+}
+
+func (p *pass) patchBounds(ctx context.Context, b hold.Bounds, to hold.Limits) error {
+	text, err := b.Text()
+	if err != nil {
+		return err
+	}
+	patch, err := marked(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.Min, "maxReplicas": to.Max})
+	if err != nil {
+		return err
+	}
+	hpa, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.target.Namespace).Patch(ctx, p.hpa.Name, types.MergePatchType, patch, patchOptions)
+	if err != nil {
+		return fmt.Errorf("set the bounds of %s: %w", p.autoscaler(), err)
+	}
+	p.hpa, p.bounds = hpa, b
+	return nil
+}
+
+// orphan gives an autoscaler back what it was, whose target is gone, and with it every hold.
+func (p *pass) orphan(ctx context.Context) error {
+	if p.hpa == nil || p.bounds == (hold.Bounds{}) {
+		return nil
+	}
+	p.log(ctx).Info("Target is gone; its autoscaler gets its own bounds back", "autoscaler", p.hpa.Name)
+	return p.bound(ctx)
+}
+
+// patchScale asks for n replicas, if the scale is still as it was read.
+func (p *pass) patchScale(ctx context.Context, n int32) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": p.scale.GetResourceVersion()}, "spec": map[string]any{"replicas": n},
+	})
+	if err != nil {
+		return err
+	}
+	before := p.replicas()
+	scale, err := p.api.Patch(ctx, p.target.Name, types.MergePatchType, patch, patchOptions, "scale")
+	if err != nil {
+		return fmt.Errorf("set the scale: %w", err)
+	}
+	p.scale = scale
+	p.object.SetResourceVersion(scale.GetResourceVersion())
+	p.say("Scaled", "from %d to %d replicas", before, n)
+	return nil
+}
+
+// scaleTo asks for the wanted replicas where no autoscaler decides. With one, replicas are only ever raised, once for each
+// hold (see raise), and it is the autoscaler's business when they go.
+func (p *pass) scaleTo(ctx context.Context) error {
+	if p.hpa != nil || len(p.record.Holds) == 0 {
+		return p.idle(ctx)
+	}
+	c, now := p.record.Replicas, p.replicas()
+	if c.Yielded || !p.want.Any && c.Set == nil {
+		return nil
+	}
+	to := p.want.ReplicasOver(c.Was)
+	if c.Set == nil && p.want.Any && !p.want.Lower {
+		to = max(to, now) // what an autoscaler left that is there no more
+	}
+	switch {
+	case c.From != nil && now != *c.From && now != *c.Set, c.From == nil && c.Set != nil && now != *c.Set:
+		p.say("Yielded", "somebody set %d replicas; it is left so, also when the holds end", now)
+		p.record.Replicas.Yielded, p.record.Replicas.From = true, nil
+		return p.save(ctx)
+	case now == to && c.From == nil && (c.Set != nil || to == c.Was):
+		return nil
+	}
+	return p.noteAndScale(ctx, now, to)
+}
+
+// noteAndScale writes the intent before the scale, so that a crash between them is not taken for somebody's change.
+func (p *pass) noteAndScale(ctx context.Context, now, to int32) error {
+	p.record.Replicas.Set, p.record.Replicas.From = &to, &now
+	if err := p.save(ctx); err != nil {
+		return err
+	}
+	if now != to {
+		if err := p.rescale(ctx, to); err != nil {
+			return err
+		}
+	}
+	p.record.Replicas.From = nil
+	if !p.want.Any { // given back: from now on it is nobody's business here
+		p.record.Replicas.Set = nil
+	}
+	return p.save(ctx)
+}
+
+// rescale is patchScale after a write of our own to the object that the scale belongs to.
+func (p *pass) rescale(ctx context.Context, to int32) error {
+	scale, err := p.api.Get(ctx, p.target.Name, metav1.GetOptions{}, "scale")
+	if err != nil {
+		return fmt.Errorf("get scale: %w", err)
+	}
+	before := p.replicas()
+	if p.scale = scale; p.replicas() != before {
+		return conflict(p.target, errors.New("replicas changed meanwhile"))
+	}
+	return p.patchScale(ctx, to)
+}
+
+// conflict makes the pass look again.
+func conflict(t hold.Target, err error) error {
+	return apierrors.NewConflict(autoscalingv2.Resource("scale"), t.Name, err)
+}
+
+// idle is scaleTo where an autoscaler decides. One that cannot, for want of metrics, keeps what it finds for ever: it is given
+// the replicas back that were there.
+func (p *pass) idle(ctx context.Context) error {
+	if p.hpa == nil {
+		return nil
+	}
+	if p.record.Replicas.Set != nil {
+		p.record.Replicas.Set, p.record.Replicas.From = nil, nil
+		if err := p.save(ctx); err != nil {
+			return err
+		}
+	}
+	to := max(p.record.Replicas.Was, limits(p.hpa).Min)
+	if p.want.Any || active(p.hpa) || !p.lowering() || p.replicas() <= to {
+		return nil
+	}
+	return p.rescale(ctx, to)
+}
+
+// lowering tells whether a hold has ended that had asked for replicas.
+func (p *pass) lowering() bool {
+	for i := range p.record.Holds {
+		if h := &p.record.Holds[i]; h.State.Holds() && h.Asked && h.Ended(p.now) {
+			return true
+		}
+	}
+	return false
+}
+
+// active tells whether the autoscaler computes replicas; one that was never judged may begin to.
+func active(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
+	for _, c := range hpa.Status.Conditions {
+		if c.Type == autoscalingv2.ScalingActive {
+			return c.Status != "False"
+		}
+	}
+	return true
+}
