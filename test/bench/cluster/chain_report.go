@@ -9,9 +9,8 @@ import (
 
 func (c *chain) report(set settings) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench/cluster -parts chain -runs %d -svg %s -report docs/benchmarks.md`"+`.
-
-The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod); then the load
+	fmt.Fprintf(&w, "%s\n\n", set.regenerate(fmt.Sprintf("-parts chain -runs %d -svg %s", set.runs, set.picture)))
+	fmt.Fprintf(&w, `The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod); then the load
 steps to %d, for which %d are wanted. The HPA controller is Kubernetes' own at its real period of %v; the step comes at any phase of
 it. *Right* is the time from the step until the metric of all pods together is within 10 %% of the load, *desired* until the autoscaler
 asks for %d pods, *ready* until so many are ready, looked at every %v. The sample waits up to 4 s at its start and is first probed after
@@ -20,7 +19,7 @@ asks for %d pods, *ready* until so many are ready, looked at every %v. The sampl
 
 | behavior | run | right, s | ≥ %d desired, s | ≥ %d ready, s | requests failed |
 | --- | --- | --- | --- | --- | --- |
-`, set.runs, set.picture, low, fewPods, perPod, high, manyPods, hpaPeriod, enough, lookEvery, enough, enough)
+`, low, fewPods, perPod, high, manyPods, hpaPeriod, enough, lookEvery, enough, enough)
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
 		var right, desired, ready figures
 		for i, r := range c.of(behavior) {
@@ -31,14 +30,14 @@ asks for %d pods, *ready* until so many are ready, looked at every %v. The sampl
 		fmt.Fprintf(&w, "| %s | median | %.1f | %.1f | %.1f |  |\n", behavior, median(right).Seconds(), median(desired).Seconds(), median(ready).Seconds())
 	}
 	fmt.Fprintf(&w, "\nThe run with the median time of each:\n\n![load, metric, desired and ready pods over time](%s)\n", filepath.Base(set.picture))
-	w.WriteString(set.peer())
 	return w.String()
 }
 
-// peer says whose figures these are, if not those of the adapter of this repository.
-func (s settings) peer() string {
+// regenerate is the sentence that says how to measure this again, and with which adapter if not with that of this repository.
+func (s settings) regenerate(args string) string {
 	if strings.HasSuffix(s.adapter, "/"+shipped) {
-		return ""
+		return "Regenerate: `go run ./test/bench/cluster " + args + " -report docs/benchmarks.md`."
 	}
-	return fmt.Sprintf("\nThe adapter is not ours but that of %s, and the metric %s.\n", s.adapter, s.metric)
+	return fmt.Sprintf("Regenerate: `go run ./test/bench/cluster %s -adapter %s -metric %s`. **The adapter is not ours** but that of these manifests.",
+		args, s.adapter, s.metric)
 }

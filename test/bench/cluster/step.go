@@ -25,7 +25,7 @@ const (
 	pollEvery = 100 * time.Millisecond
 	// lowFor is how long the low load holds at least; it is longer by up to lowMore, so that steps come at all
 	// phases of the scrapes.
-	lowFor  = 18 * time.Second
+	lowFor  = 16 * time.Second
 	lowMore = 4 * time.Second
 	// highFor is how long the high load goes on after it has shown.
 	highFor = 2 * time.Second
@@ -145,9 +145,8 @@ func (n *node) shows(ctx context.Context, s *steps, right func(sum float64) bool
 
 func (s *steps) report(set settings) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench/cluster -parts step -steps %d -report docs/benchmarks.md`"+`.
-
-Pods of the sample service on a real node, %d of them, and the adapter as shipped (two replicas, an interval of 2 s). The load
+	fmt.Fprintf(&w, "%s\n\n", set.regenerate(fmt.Sprintf("-parts step -steps %d", len(s.up))))
+	fmt.Fprintf(&w, `Pods of the sample service on a real node, %d of them, and the adapter with its manifests as shipped. The load
 steps from %d to %d requests/s, evenly spread, and back; after each step the pods' metric is read every %v as `+"`kubectl get --raw`"+`
 does, through kube-apiserver. *Up* is the time from the step until the sum over all pods shows 90 %% of the new load, *down* until
 it has come nine tenths of the way back; the low load holds for %v to %v in between.
@@ -159,9 +158,8 @@ it has come nine tenths of the way back; the low load holds for %v to %v in betw
 
 Up, in order: %s.
 Down, in order: %s.
-`, len(s.up), fixedPods, low, high, pollEvery, lowFor, lowFor+lowMore,
+`, fixedPods, low, high, pollEvery, lowFor, lowFor+lowMore,
 		low, high, len(s.up), s.up.summary(), high, low, len(s.down), s.down.summary(), s.up.raw(), s.down.raw())
-	w.WriteString(set.peer())
 	if s.refused > 0 {
 		fmt.Fprintf(&w, "\n%d reads were answered with an error, the last: %v.\n", s.refused, s.reason)
 	}
