@@ -93,7 +93,7 @@ func (r *run) judgeWorst(pods []PodReport) Verdict {
 
 // atMost judges a latency. Of no answers there is none, and what is not known does not pass.
 func atMost(what string, s *Summary, got, most time.Duration, of string) Verdict {
-	v := Verdict{What: what, Got: short(got), Limit: "at most " + short(most) + of, Passed: got <= most}
+	v := Verdict{What: what, Got: short(got), Limit: "at most " + most.String() + of, Passed: got <= most}
 	if !s.timed() {
 		v.Got, v.Passed = "no answers", false
 	}
@@ -113,7 +113,7 @@ func (r *run) compare(report *Report) []Verdict {
 	var all []Verdict
 	for _, l := range r.spec.latencies()[:2] {
 		theirs := l.of(&report.Old)
-		most := max(time.Duration(float64(theirs)*r.spec.Slower), theirs+leastDifference)
+		most := digits(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+leastDifference))
 		all = append(all, atMost(l.name+" beside old pods", &report.New, l.of(&report.New), most, ", theirs "+short(theirs)))
 	}
 	return all
@@ -128,11 +128,5 @@ func percent(share float64) string {
 	return strconv.FormatFloat(math.Floor(share*1e4+slack)/100, 'f', -1, 64) + "%"
 }
 
-// short is a latency with three digits or so, which is what is measured.
-func short(d time.Duration) string {
-	step := time.Microsecond
-	for d >= 1000*step {
-		step *= 10
-	}
-	return d.Round(step).String()
-}
+// short is a latency in the digits that are measured.
+func short(d time.Duration) string { return digits(d).String() }

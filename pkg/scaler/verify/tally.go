@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +50,8 @@ func (t *tally) add(took time.Duration, cause string) {
 }
 
 func (t *tally) blame(cause string, n int) {
-	if _, known := t.causes[cause]; !known && len(t.causes) >= maxCauses {
+	_, known := t.causes[cause]
+	if others := min(t.causes[otherCause], 1); !known && len(t.causes)-others >= maxCauses {
 		cause = otherCause
 	}
 	t.causes[cause] += n
@@ -60,8 +63,8 @@ func (t *tally) merge(from *tally) {
 	defer t.mu.Unlock()
 	t.requests += from.requests
 	t.failed += from.failed
-	for cause, n := range from.causes {
-		t.blame(cause, n)
+	for _, cause := range slices.Sorted(maps.Keys(from.causes)) { // in an order, so that equal answers make equal reports
+		t.blame(cause, from.causes[cause])
 	}
 	t.latencies.Merge(from.latencies)
 	t.max = max(t.max, from.max)
@@ -75,18 +78,25 @@ func (t *tally) summary() Summary {
 	if t.requests > 0 {
 		s.Success = float64(t.requests-t.failed) / float64(t.requests)
 	}
-	if len(t.causes) > 0 {
-		s.Causes = make(map[string]int, len(t.causes))
-		for cause, n := range t.causes {
-			s.Causes[cause] = n
-		}
+	if t.failed > 0 {
+		s.Causes = maps.Clone(t.causes)
 	}
 	s.P50, s.P95, s.P99 = t.at(50), t.at(95), t.at(99)
 	return s
 }
 
-// at is a percentile, which the histogram rounds up by at most a thousandth, though never beyond the greatest.
+// at is a percentile, in the three digits that the histogram is good for: it rounds up by as much as a thousandth, and a latency
+// that is as shown must not break a threshold that is the same. It is never beyond the greatest.
 func (t *tally) at(percentile float64) metav1.Duration {
 	us := t.latencies.ValueAtPercentile(percentile)
-	return metav1.Duration{Duration: min(time.Duration(us)*time.Microsecond, t.max.Truncate(time.Microsecond))}
+	return metav1.Duration{Duration: min(digits(time.Duration(us)*time.Microsecond), t.max.Truncate(time.Microsecond))}
+}
+
+// digits rounds to three digits, and to microseconds.
+func digits(d time.Duration) time.Duration {
+	step := time.Microsecond
+	for d >= 1000*step {
+		step *= 10
+	}
+	return d.Round(step)
 }

@@ -1,0 +1,200 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// answers are a transport whose pods take a stated time, by the clock of the bubble.
+type answers struct {
+	// reply says how long the nth request to an address takes, from 1, and its status.
+	reply       func(host string, n int64) (time.Duration, int)
+	counts      map[string]*atomic.Int64
+	now, atOnce atomic.Int64
+}
+
+// replies are answers of these addresses.
+func replies(reply func(host string, n int64) (time.Duration, int), hosts ...string) *answers {
+	a := &answers{reply: reply, counts: map[string]*atomic.Int64{}}
+	for _, h := range hosts {
+		a.counts[h] = new(atomic.Int64)
+	}
+	return a
+}
+
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := a.now.Add(1)
+	defer a.now.Add(-1)
+	for seen := a.atOnce.Load(); n > seen && !a.atOnce.CompareAndSwap(seen, n); seen = a.atOnce.Load() {
+	}
+	took, status := time.Millisecond, http.StatusOK
+	if r.URL.Path != "/healthz" {
+		took, status = a.reply(r.URL.Hostname(), a.counts[r.URL.Hostname()].Add(1))
+	}
+	select {
+	case <-time.After(took):
+		return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("ok")), Request: r}, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+// fleet are pods of addresses prefix1, prefix2 and so on.
+func fleet(name, prefix string, n int) (pods []corev1.Pod, hosts []string) {
+	for i := range n {
+		host := fmt.Sprint(prefix, i+1)
+		pods, hosts = append(pods, pod(fmt.Sprint(name, "-", i), host, 80)), append(hosts, host)
+	}
+	return pods, hosts
+}
+
+// linear answers the nth request of an address within n milliseconds.
+func linear(_ string, n int64) (time.Duration, int) {
+	return time.Duration(n) * time.Millisecond, http.StatusOK
+}
+
+func TestReports(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		spec   Spec
+		reply  func(host string, n int64) (time.Duration, int)
+		old    int
+		passed bool
+	}{
+		{"passed", Spec{P50: span(50 * time.Millisecond), P95: span(95 * time.Millisecond), P99: span(99 * time.Millisecond)}, linear, 0, true},
+		{"slow", Spec{P50: span(49 * time.Millisecond), P95: span(94 * time.Millisecond), P99: span(98 * time.Millisecond)}, linear, 0, false},
+		{"one-bad-pod", Spec{Success: 0.9}, func(host string, n int64) (time.Duration, int) {
+			if host == "10.0.0.2" && n%5 == 0 {
+				return time.Millisecond, http.StatusServiceUnavailable
+			}
+			return linear(host, n)
+		}, 0, false},
+		{"timeouts", Spec{Timeout: span(200 * time.Millisecond), P99: span(150 * time.Millisecond), Success: 0.5}, func(host string, n int64) (time.Duration, int) {
+			if n%20 == 0 {
+				return time.Hour, http.StatusOK
+			}
+			return linear(host, n)
+		}, 0, false},
+		{"slower-than-old", Spec{Slower: 2}, func(host string, _ int64) (time.Duration, int) {
+			if strings.HasPrefix(host, "10.9.") {
+				return 20 * time.Millisecond, http.StatusOK
+			}
+			return 41 * time.Millisecond, http.StatusOK
+		}, 5, false},
+		{"as-fast-as-old", Spec{Slower: 2}, linear, 2, true},
+		{"within-noise-of-old", Spec{Slower: 2}, func(host string, _ int64) (time.Duration, int) {
+			if strings.HasPrefix(host, "10.9.") {
+				return time.Millisecond, http.StatusOK
+			}
+			return 6 * time.Millisecond, http.StatusOK
+		}, 1, true},
+		{"no-old", Spec{Slower: 2}, linear, 0, true},
+		{"old-do-not-answer", Spec{Slower: 2}, func(host string, n int64) (time.Duration, int) {
+			if strings.HasPrefix(host, "10.9.") {
+				return time.Millisecond, http.StatusBadGateway
+			}
+			return linear(host, n)
+		}, 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				now, hosts := fleet("new", "10.0.0.", 3)
+				old, oldHosts := fleet("old", "10.9.0.", c.old)
+				c.spec.URL = "/work"
+				r, err := New(Options{Transport: replies(c.reply, append(hosts, oldHosts...)...)}).Run(t.Context(), c.spec, now, old)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Passed != c.passed {
+					t.Errorf("passed=%t, want %t", r.Passed, c.passed)
+				}
+				var text strings.Builder
+				r.Table(&text)
+				golden(t, c.name, r.Why()+"\n\n"+text.String())
+			})
+		})
+	}
+}
+
+func TestOldPodsAreASampleOfTheReady(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now, hosts := fleet("new", "10.0.0.", 2)
+		old, oldHosts := fleet("old", "10.9.0.", 7)
+		old[0].Status.Conditions[0].Status = corev1.ConditionFalse
+		old[1].Status.PodIP = ""
+		old[2].Spec.Containers[0].ReadinessProbe = nil // no port to ask on
+		a := replies(linear, append(hosts, oldHosts...)...)
+		r, err := New(Options{Transport: a}).Run(t.Context(), Spec{URL: "/", Requests: 10, Slower: 3}, now, old)
+		if err != nil || r.Old.Requests != 20 || len(r.Pods) != 4 || r.Pods[2].Name != "old-3" || r.Pods[3].Name != "old-5" || !r.Pods[3].Old {
+			t.Errorf("report %+v, %v", r, err)
+		}
+	})
+}
+
+func TestOldPodsAreLeftAloneUnlessCompared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now, hosts := fleet("new", "10.0.0.", 2)
+		old, oldHosts := fleet("old", "10.9.0.", 2)
+		a := replies(linear, append(hosts, oldHosts...)...)
+		r, err := New(Options{Transport: a}).Run(t.Context(), Spec{URL: "/"}, now, old)
+		if err != nil || a.counts["10.9.0.1"].Load() != 0 || len(r.Pods) != 2 {
+			t.Errorf("old pod was asked %d times; report %+v, %v", a.counts["10.9.0.1"].Load(), r, err)
+		}
+	})
+}
+
+func TestPodsInParallelAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now, hosts := fleet("new", "10.0.0.", 30)
+		a := replies(linear, hosts...)
+		r, err := New(Options{Transport: a, Parallel: 4}).Run(t.Context(), Spec{URL: "/", Requests: 10, Concurrency: 3}, now, nil)
+		if err != nil || !r.Passed || r.New.Requests != 300 {
+			t.Errorf("report %+v, %v", r, err)
+		}
+		if got := a.atOnce.Load(); got != 12 {
+			t.Errorf("%d requests at a time, want 12: 4 pods with 3 each", got)
+		}
+	})
+}
+
+func TestCausesAreBounded(t *testing.T) {
+	t.Parallel()
+	a, b := newTally(), newTally()
+	for i := range 100 {
+		a.add(time.Millisecond, fmt.Sprint("nonsense ", i))
+	}
+	b.merge(a)
+	s := b.summary()
+	if len(s.Causes) != maxCauses+1 || s.Causes["nonsense 9"] != 1 || s.Causes[otherCause] != 100-maxCauses || s.Failed != 100 || s.timed() {
+		t.Errorf("summary %+v", s)
+	}
+}
+
+func TestPercentIsNeverMoreThanIs(t *testing.T) {
+	t.Parallel()
+	for share, want := range map[float64]string{1: "100%", 0.99: "99%", 0.57: "57%", 0.99999: "99.99%", 0.9949: "99.49%", 0: "0%"} {
+		if got := percent(share); got != want {
+			t.Errorf("percent(%v) = %s, want %s", share, got, want)
+		}
+	}
+}
+
+func TestWhyOfNothing(t *testing.T) {
+	t.Parallel()
+	if got := (Report{}).Why(); got != "not verified" {
+		t.Errorf("why %q", got)
+	}
+}

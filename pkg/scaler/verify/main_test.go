@@ -1,0 +1,118 @@
+package verify
+
+import (
+	"flag"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// golden compares with a file of testdata, or rewrites it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+// span is a duration as a spec has it.
+func span(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+
+// pod is a ready pod with a probe of /healthz on its port "web".
+func pod(name, ip string, port int) corev1.Pod {
+	return corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name:  "app",
+			Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: int32(port)}},
+			ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+				HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromString("web")},
+			}},
+		}}},
+		Status: corev1.PodStatus{PodIP: ip, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+	}
+}
+
+// probe is the probe of a pod's only container.
+func probe(p *corev1.Pod) *corev1.HTTPGetAction { return p.Spec.Containers[0].ReadinessProbe.HTTPGet }
+
+// serve starts a server on a loopback address, as a pod of that address.
+func serve(t *testing.T, name, ip string, h http.HandlerFunc) corev1.Pod {
+	t.Helper()
+	s := unstarted(t, ip, h)
+	s.Start()
+	return podOf(t, name, s)
+}
+
+func unstarted(t *testing.T, ip string, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(ip, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(h)
+	s.Listener.Close()
+	s.Listener = l
+	t.Cleanup(s.Close)
+	return s
+}
+
+func podOf(t *testing.T, name string, s *httptest.Server) corev1.Pod {
+	t.Helper()
+	ip, text, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod(name, ip, port)
+}
+
+// verified is the report of a verification that must be carried out.
+func verified(t *testing.T, spec Spec, now, old []corev1.Pod) Report {
+	t.Helper()
+	r, err := New(Options{}).Run(t.Context(), spec, now, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// verdict is the one of that name.
+func verdict(t *testing.T, r Report, what string) Verdict {
+	t.Helper()
+	for _, v := range r.Verdicts {
+		if v.What == what {
+			return v
+		}
+	}
+	t.Fatalf("no verdict %q in %v", what, r.Verdicts)
+	return Verdict{}
+}
