@@ -60,7 +60,7 @@ type pod struct {
 	// histories has an entry per selector of the expression, empty where it counts no events.
 	histories []window.History
 
-	// room is for these, as long as there is one of each: 3 allocations less for a pod, a fifth of the time.
+	// room is for these, as long as there is one of each: two allocations less for each pod.
 	room struct {
 		tracks    [1]namedTrack
 		histories [1]window.History
@@ -201,7 +201,7 @@ func (s *surveyor) pod(l labels.Labels) *pod {
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
 	}
-	if s.latest != nil && key == s.last { // seven times faster than the map
+	if s.latest != nil && key == s.last { // spares a look into a map by three strings
 		return s.latest
 	}
 	p := s.survey.pods[key]

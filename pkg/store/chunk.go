@@ -104,7 +104,7 @@ func (ch chunk) next(c *cursor, pos int) int {
 }
 
 // appendTo appends the samples in [mint, maxt] to times and values. It decodes as first and next do, with what they keep in
-// a cursor in registers instead, which takes half the time.
+// a cursor in registers instead.
 func (ch chunk) appendTo(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c cursor
 	pos := ch.first(&c)
