@@ -32,6 +32,9 @@ func decodeAction(d *strict.Decoder, path string, n *yaml.Node) Action {
 	if d.Given(path+".patch") == d.Given(path+".webhook") {
 		d.Wrong(path, "say one of patch and webhook")
 	}
+	if isURL(a.Webhook) {
+		d.Wrong(path+".webhook", "%s", secret)
+	}
 	return a
 }
 

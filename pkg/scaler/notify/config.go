@@ -49,12 +49,12 @@ func (c Config) URL() (string, error) { return hook.File(c.file)() }
 
 // ParseSender reads slack:FILE or webhook:FILE, where the file holds the URL. It must be there.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {
+	if strings.Contains(text, "://") { // which is not to show in an error, too
+		return nil, errors.New("notify: want slack:FILE or webhook:FILE, where the file holds the URL; the URL itself is a secret")
+	}
 	kind, file, _ := strings.Cut(text, ":")
 	if kind != kindSlack && kind != kindWebhook || file == "" {
 		return nil, fmt.Errorf("notify %q: want slack:FILE or webhook:FILE, where the file holds the URL", strict.Shorten(text))
-	}
-	if strings.Contains(file, "://") { // and it shows in the list of processes already, but not in a log
-		return nil, errors.New("notify: want the file that holds the URL, not the URL, which is a secret")
 	}
 	info, err := os.Stat(file)
 	switch {
