@@ -30,7 +30,6 @@ func newCommand(g *global) *cobra.Command {
 		Use: "scaler", Long: description, Version: version.String(),
 		SilenceUsage:     true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors:    true, // main prints it
-		PersistentPreRun: func(*cobra.Command, []string) { g.began = true },
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: KUBECONFIG, then ~/.kube/config, then the pod's own service account")
@@ -42,24 +41,24 @@ func newCommand(g *global) *cobra.Command {
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetOut(g.out)
 	for _, sub := range cmd.Commands() {
-		quiet(sub)
+		g.wrap(sub)
 	}
 	return cmd
 }
 
-// quiet keeps the log of the packages below out of a person's way: a command says itself what it does. The controller logs.
-func quiet(cmd *cobra.Command) {
-	if cmd.Name() == "run" {
-		return
-	}
+// wrap notes that a command began, and keeps the log of the packages below out of a person's way: a command says itself what
+// it does. The controller logs.
+func (g *global) wrap(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		quiet(sub)
+		g.wrap(sub)
 	}
-	if do := cmd.RunE; do != nil {
-		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	do := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		g.began = true
+		if cmd.Name() != "run" {
 			cmd.SetContext(klog.NewContext(cmd.Context(), logr.Discard()))
-			return do(cmd, args)
 		}
+		return do(cmd, args)
 	}
 }
 
