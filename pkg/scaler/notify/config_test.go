@@ -1,0 +1,138 @@
+package notify
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tachometer/pkg/strict"
+)
+
+func decode(data string) (Config, error) {
+	d := strict.NewDecoder()
+	root := d.Document([]byte(data))
+	if root == nil {
+		return Config{}, d.Faults.Err()
+	}
+	c := Decode(d, "notify.oncall", root)
+	return c, d.Faults.Err()
+}
+
+// kept is a file that holds the URL of a receiver.
+func kept(t *testing.T, url func() (string, error)) string {
+	t.Helper()
+	text, err := url()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestDecodedSenderSends(t *testing.T) {
+	t.Parallel()
+	var body []byte
+	var header http.Header
+	url := receiver(t, &body, &header)
+	file := kept(t, url)
+	for data, want := range map[string]string{
+		"slack: {urlFile: " + file + "}":                            `"blocks":`,
+		"webhook: {urlFile: " + file + ", headers: {x-team: shop}}": `"hold":`,
+	} {
+		c, err := decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.URL(); err != nil || !strings.HasSuffix(got, "/hush") {
+			t.Errorf("URL: %q, %v", got, err)
+		}
+		if err := c.Sender(SenderOptions{}).Send(t.Context(), message()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(body), want) || strings.Contains(data, "x-team") != (header.Get("X-Team") == "shop") {
+			t.Errorf("%s: sent %s with %v", data, body, header)
+		}
+	}
+}
+
+func TestDecodeFaults(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]string{
+		"[]": "notify.oncall: must be a mapping",
+		"{}": "notify.oncall: say one of slack and webhook",
+		"{slack: {urlFile: /a}, webhook: {urlFile: /b}}": "notify.oncall: say one of slack and webhook",
+		"slack: {}":                                              "notify.oncall.slack.urlFile: required",
+		"slack: {urlFile: a}":                                    "must be an absolute path",
+		"slack: {urlFile: 'https://a/hush'}":                     "must be the file that holds the URL",
+		"slack: {url: 'https://a/hush', urlFile: /a}":            "notify.oncall.slack.url: unknown key",
+		"slack: {urlFile: /a, headers: {a: b}}":                  "unknown key",
+		"webhook: {urlFile: /a, headers: {Authorization: hush}}": "is a secret",
+		"webhook: {urlFile: /a, headers: {content-type: a}}":     "is not to be set",
+		"webhook: {urlFile: /a, headers: {'a b': c}}":            "is no name of a header",
+		"webhook: {urlFile: /a, headers: {a: \"b\\nX: y\"}}":     "printable characters",
+		"webhook: {urlFile: /a, headers: []}":                    "must be a mapping",
+		"email: {}":                                              "unknown key",
+	} {
+		if _, err := decode(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: got %v, want %s", data, err, want)
+		}
+	}
+}
+
+func TestParseSender(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte("https://a/hush"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := ParseSender("slack:"+file, SenderOptions{}); err != nil {
+		t.Error(err)
+	} else if _, ok := s.(*Slack); !ok {
+		t.Errorf("got %T", s)
+	}
+	if s, err := ParseSender("webhook:"+file, SenderOptions{}); err != nil {
+		t.Error(err)
+	} else if _, ok := s.(*Webhook); !ok {
+		t.Errorf("got %T", s)
+	}
+	for text, want := range map[string]string{
+		"":                        "want slack:FILE or webhook:FILE",
+		"oncall":                  "want slack:FILE or webhook:FILE",
+		"slack:":                  "want slack:FILE or webhook:FILE",
+		"teams:" + file:           "want slack:FILE or webhook:FILE",
+		"https://a/hush":          "the URL itself is a secret",
+		"slack:https://a/hush":    "the URL itself is a secret",
+		"slack:" + file + "-none": "find the file with the URL",
+		"webhook:" + os.TempDir(): "is a directory",
+	} {
+		if _, err := ParseSender(text, SenderOptions{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add("slack: {urlFile: /a}")
+	f.Add("webhook: {urlFile: /a, headers: {x-team: shop}}")
+	f.Fuzz(func(t *testing.T, data string) {
+		if c, err := decode(data); err == nil && (c.kind == "" || !filepath.IsAbs(c.file)) {
+			t.Errorf("took %+v", c)
+		}
+	})
+}
+
+func FuzzParseSender(f *testing.F) {
+	f.Add("slack:/dev/null")
+	f.Add("webhook:")
+	f.Add("https://a/b")
+	f.Fuzz(func(t *testing.T, text string) {
+		if s, err := ParseSender(text, SenderOptions{}); (s == nil) == (err == nil) {
+			t.Errorf("%q: %v, %v", text, s, err)
+		}
+	})
+}

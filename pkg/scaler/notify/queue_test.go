@@ -1,0 +1,329 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+	"k8s.io/klog/v2"
+
+	"tachometer/pkg/scaler/gate/hook"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder notes when it is asked to send what, and answers with its errors in turn, then with none.
+type recorder struct {
+	mu     sync.Mutex // guards what follows
+	errs   []error
+	always error
+	times  []time.Time
+	holds  []string
+}
+
+func (r *recorder) Send(_ context.Context, m Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.times = append(r.times, time.Now())
+	if r.always != nil {
+		return r.always
+	}
+	if len(r.errs) > 0 {
+		err := r.errs[0]
+		r.errs = r.errs[1:]
+		return err
+	}
+	r.holds = append(r.holds, m.Hold)
+	return nil
+}
+
+// seen are the pauses between attempts, and the holds that were sent.
+func (r *recorder) seen() (pauses []time.Duration, holds []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := 1; i < len(r.times); i++ {
+		pauses = append(pauses, r.times[i].Sub(r.times[i-1]))
+	}
+	return pauses, r.holds
+}
+
+func (r *recorder) attempts() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.times)
+}
+
+// hung answers only when it is given up.
+type hung struct{}
+
+func (hung) Send(ctx context.Context, _ Message) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// running runs a queue; stop ends it and returns how long that took.
+func running(t *testing.T, q *Queue) (stop func() time.Duration) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- q.Run(ctx) }()
+	return func() time.Duration {
+		begin := time.Now()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		return time.Since(begin)
+	}
+}
+
+func post(t *testing.T, q *Queue, name, hold string) {
+	t.Helper()
+	if err := q.Post([]string{name}, Message{Hold: hold}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (q *Queue) count(name, outcome string) float64 {
+	return testutil.ToFloat64(q.total.WithLabelValues(name, outcome))
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("down")
+		r := &recorder{errs: []error{down, down, down, down}}
+		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		stop := running(t, q)
+		post(t, q, "slack", "a")
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
+		pauses, holds := r.seen()
+		if diff := cmp.Diff([]string{"a"}, holds); diff != "" {
+			t.Error(diff)
+		}
+		least := time.Second
+		for i, p := range pauses {
+			if p < least || p > least*3/2 {
+				t.Errorf("pause %d is %s, want from %s to half more", i, p, least)
+			}
+			least *= 2
+		}
+		if len(pauses) != 4 || q.count("slack", retried) != 4 || q.count("slack", sent) != 1 || q.count("slack", failed) != 0 {
+			t.Errorf("%d pauses, %v retried, %v sent", len(pauses), q.count("slack", retried), q.count("slack", sent))
+		}
+		stop()
+	})
+}
+
+func TestPauseIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, i := range []int{7, 8, 63, 64, 1000} {
+		if p := pause(i); p < lastPause || p > lastPause*3/2 {
+			t.Errorf("pause %d is %s", i, p)
+		}
+	}
+}
+
+func TestRetryAfterIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{errs: []error{&hook.Error{Status: http.StatusTooManyRequests, After: 90 * time.Second}}}
+		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		stop := running(t, q)
+		post(t, q, "slack", "a")
+		post(t, q, "slack", "b")
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
+		pauses, holds := r.seen()
+		if diff := cmp.Diff([]time.Duration{90 * time.Second, 0}, pauses); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"a", "b"}, holds); diff != "" {
+			t.Error(diff)
+		}
+		stop()
+	})
+}
+
+func TestGivesUp(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		want int
+	}{
+		"after so many attempts":              {errors.New("down"), DefaultAttempts},
+		"at once, where there is no hope":     {&hook.Error{Status: http.StatusBadRequest}, 1},
+		"at once, where it would be too late": {&hook.Error{Status: http.StatusServiceUnavailable, After: time.Hour}, 1},
+		"when its patience is over":           {&hook.Error{Status: http.StatusServiceUnavailable, After: 6 * time.Minute}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := &recorder{always: c.err}
+				q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+				stop := running(t, q)
+				post(t, q, "slack", "a")
+				time.Sleep(time.Hour) //nolint:forbidigo // in a bubble, where it takes no time
+				if got := r.attempts(); got != c.want || q.count("slack", failed) != 1 || q.count("slack", sent) != 0 {
+					t.Errorf("%d attempts, want %d; %v failed", got, c.want, q.count("slack", failed))
+				}
+				stop()
+			})
+		})
+	}
+}
+
+func TestOneHangsOthersAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{}
+		q := NewQueue(map[string]Sender{"dead": hung{}, "webhook": r}, QueueOptions{})
+		stop := running(t, q)
+		begin := time.Now()
+		if err := q.Post([]string{"dead", "webhook"}, Message{Hold: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		if _, holds := r.seen(); len(holds) != 1 {
+			t.Errorf("the other was told %v", holds)
+		}
+		if took := stop(); took > DefaultDrain {
+			t.Errorf("the end took %s", took)
+		}
+	})
+}
+
+func TestPostNeverBlocks(t *testing.T) {
+	t.Parallel()
+	q := NewQueue(map[string]Sender{"slack": hung{}}, QueueOptions{Length: 3}) // nothing runs: a line is as good as stuck
+	for range 3 {
+		post(t, q, "slack", "a")
+	}
+	err := q.Post([]string{"slack"}, Message{})
+	if err == nil || err.Error() != "notify slack: 3 messages wait already" {
+		t.Errorf("got %v", err)
+	}
+	if got := q.count("slack", dropped); got != 1 {
+		t.Errorf("%v dropped", got)
+	}
+}
+
+func TestPostToNobodyKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{}
+		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		stop := running(t, q)
+		err := q.Post([]string{"oncal", "slack"}, Message{Hold: "a"})
+		if err == nil || err.Error() != "notify oncal: nobody of this name is configured" {
+			t.Errorf("got %v", err)
+		}
+		stop()
+		if _, holds := r.seen(); len(holds) != 1 {
+			t.Errorf("those who are known were told %v", holds)
+		}
+		if err := q.Post([]string{"slack"}, Message{}); err == nil {
+			t.Error("a message was taken that nobody sends")
+		}
+	})
+}
+
+func TestDrainSendsWhatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{errs: []error{errors.New("down")}} // one pause of at most 1.5 s
+		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		for _, hold := range []string{"a", "b", "c"} {
+			post(t, q, "slack", hold)
+		}
+		if took := running(t, q)(); took > 2*time.Second {
+			t.Errorf("the end took %s", took)
+		}
+		if _, holds := r.seen(); len(holds) != 3 {
+			t.Errorf("sent %v", holds)
+		}
+	})
+}
+
+func TestDrainIsBounded(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]Sender{
+		"hangs":   hung{},
+		"refuses": &recorder{always: errors.New("down")},
+		"pauses":  &recorder{always: &hook.Error{Status: http.StatusTooManyRequests, After: time.Minute}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				q := NewQueue(map[string]Sender{"slack": s}, QueueOptions{})
+				for range 20 {
+					post(t, q, "slack", "a")
+				}
+				if took := running(t, q)(); took > DefaultDrain {
+					t.Errorf("the end took %s", took)
+				}
+				if got := q.count("slack", failed); got != 20 {
+					t.Errorf("%v failed", got)
+				}
+			})
+		})
+	}
+}
+
+func TestNobodyToTell(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stop := running(t, NewQueue(nil, QueueOptions{}))
+		synctest.Wait()
+		if took := stop(); took != 0 {
+			t.Errorf("the end took %s", took)
+		}
+	})
+}
+
+// TestSecretStaysSecret sends to a dead port until it is given up, and looks at all that is shown of it.
+func TestSecretStaysSecret(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	var mu sync.Mutex // guards log
+	logger := funcr.New(func(_, line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		log.WriteString(line + "\n")
+	}, funcr.Options{Verbosity: 10})
+	reg := prometheus.NewRegistry()
+	url := func() (string, error) { return "http://127.0.0.1:1/services/hush", nil }
+	q := NewQueue(map[string]Sender{"slack": NewSlack(url, SenderOptions{})}, QueueOptions{Registerer: reg, Attempts: 2})
+	post(t, q, "slack", "a")
+	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
+	cancel()
+	if err := q.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); !strings.Contains(text, "connection refused") || strings.Contains(text, "hush") || strings.Contains(text, "127.0.0.1") {
+		t.Errorf("logged:\n%s", text)
+	}
+	want := `
+# HELP tachometer_scaler_notifications_total Notifications by what came of them: sent, failed, or dropped since too many waited; retried counts the attempts that were followed by another.
+# TYPE tachometer_scaler_notifications_total counter
+tachometer_scaler_notifications_total{outcome="dropped",sender="slack"} 0
+tachometer_scaler_notifications_total{outcome="failed",sender="slack"} 1
+tachometer_scaler_notifications_total{outcome="retried",sender="slack"} 1
+tachometer_scaler_notifications_total{outcome="sent",sender="slack"} 0
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
