@@ -77,7 +77,7 @@ func TestFailuresByCause(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := serve(t, "web-0", fmt.Sprintf("127.2.0.%d", i+1), only(c.handler))
-			r := verified(t, Spec{URL: "/work", Requests: 4, Concurrency: 2, Timeout: span(100 * time.Millisecond)}, []corev1.Pod{p}, nil)
+			r := verified(t, Spec{URL: "/work", Requests: 4, Concurrency: 4, Timeout: span(100 * time.Millisecond)}, []corev1.Pod{p}, nil)
 			if r.Passed || r.New.Failed != 4 {
 				t.Errorf("report %+v", r)
 			}

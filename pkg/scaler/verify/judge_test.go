@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -168,6 +170,46 @@ func TestPodsInParallelAreBounded(t *testing.T) {
 			t.Errorf("%d requests at a time, want 12: 4 pods with 3 each", got)
 		}
 	})
+}
+
+func TestHangingPodIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now, hosts := fleet("new", "10.0.0.", 10)
+		a := replies(func(string, int64) (time.Duration, int) { return time.Hour, http.StatusOK }, hosts...)
+		begin := time.Now()
+		r, err := New(Options{Transport: a}).Run(t.Context(), Spec{URL: "/", Success: 1}, now, nil) // the first timeout of each is one too many
+		if err != nil || r.Passed || r.New.Requests != 50 || r.New.Causes[timedOut] != 50 {
+			t.Errorf("report %+v, %v", r, err)
+		}
+		if took := time.Since(begin); took > DefaultTimeout+time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestReportAsJSON(t *testing.T) {
+	t.Parallel()
+	s := Summary{
+		Requests: 4, Failed: 1, Success: 0.75, Causes: map[string]int{"status 503": 1},
+		P50: span(12 * time.Millisecond), P95: span(20 * time.Millisecond), P99: span(20 * time.Millisecond), Max: span(20100 * time.Microsecond),
+	}
+	want := Report{
+		Pods: []PodReport{{Name: "web-0", Readiness: readyOK, Summary: s}, {Name: "web-1", Old: true, Summary: Summary{Requests: 4, Success: 1}}},
+		New:  s, Old: Summary{Requests: 4, Success: 1}, Verdicts: []Verdict{{What: "p95", Got: "20ms", Limit: "at most 10ms"}},
+	}
+	data, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report-json", string(data)+"\n")
+	var back Report
+	if err := json.Unmarshal(data, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, back); diff != "" {
+		t.Errorf("report is another after JSON (-want +got):\n%s", diff)
+	}
 }
 
 func TestCausesAreBounded(t *testing.T) {

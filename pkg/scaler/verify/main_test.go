@@ -104,15 +104,3 @@ func verified(t *testing.T, spec Spec, now, old []corev1.Pod) Report {
 	}
 	return r
 }
-
-// verdict is the one of that name.
-func verdict(t *testing.T, r Report, what string) Verdict {
-	t.Helper()
-	for _, v := range r.Verdicts {
-		if v.What == what {
-			return v
-		}
-	}
-	t.Fatalf("no verdict %q in %v", what, r.Verdicts)
-	return Verdict{}
-}

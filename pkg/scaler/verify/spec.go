@@ -9,7 +9,8 @@ type Spec struct {
 	// URL is what is asked: a path such as /work?ms=1, on the port of the pod's readiness probe, or a whole URL whose host is
 	// replaced by the pod's address and sent as the Host header. Empty: the readiness address alone.
 	URL string `json:"url,omitempty"`
-	// Requests to each pod, Concurrency of them at a time, each within Timeout.
+	// Requests to each pod, Concurrency of them at a time, each within Timeout; fewer to a pod of which so many have timed out that
+	// it cannot pass any more.
 	Requests    int             `json:"requests,omitempty"`
 	Concurrency int             `json:"concurrency,omitempty"`
 	Timeout     metav1.Duration `json:"timeout,omitzero"`

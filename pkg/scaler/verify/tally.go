@@ -57,6 +57,13 @@ func (t *tally) blame(cause string, n int) {
 	t.causes[cause] += n
 }
 
+// hopeless tells whether a pod cannot pass any more, were all its other requests answered well.
+func (t *tally) hopeless(spec Spec) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return float64(spec.Requests-t.causes[timedOut])/float64(spec.Requests) < spec.Success
+}
+
 // merge adds the counts of a tally that nobody adds to any more.
 func (t *tally) merge(from *tally) {
 	t.mu.Lock()

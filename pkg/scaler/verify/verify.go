@@ -33,7 +33,7 @@ func New(opts Options) *Checker {
 
 // Run asks the new pods for their readiness and then, if all are, what the spec says, the old ones beside them if it compares; a
 // sample of at most as many, of those that are ready. The error is for what could not be asked at all, such as a pod without a port;
-// whatever the pods answer or fail to is in the report. When ctx ends, so does Run, with its cause.
+// whatever the pods answer or fail to is in the report, which is empty beside an error. When ctx ends, so does Run, with its cause.
 func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Report, error) {
 	spec = spec.Complete()
 	if err := spec.Validate(); err != nil {
@@ -94,13 +94,13 @@ func (r *run) do(ctx context.Context) (Report, error) {
 	r.each(ctx, func(i int) { pods[i] = r.readiness(ctx, &r.now[i]) })
 	report := Report{Pods: pods}
 	if ctx.Err() != nil {
-		return report, fmt.Errorf("ask the pods: %w", context.Cause(ctx))
+		return Report{}, fmt.Errorf("ask the pods: %w", context.Cause(ctx))
 	}
 	report.Verdicts = append(report.Verdicts, judgeReadiness(pods))
 	if r.spec.URL != "" && report.Verdicts[0].Passed {
 		report.Pods = r.load(ctx, pods)
 		if ctx.Err() != nil {
-			return report, fmt.Errorf("ask the pods: %w", context.Cause(ctx))
+			return Report{}, fmt.Errorf("ask the pods: %w", context.Cause(ctx))
 		}
 		report.New, report.Old = r.all.summary(), r.allOld.summary()
 		report.Verdicts = append(report.Verdicts, r.judge(&report)...)
@@ -163,7 +163,7 @@ func (r *run) load(ctx context.Context, pods []PodReport) []PodReport {
 func (r *run) ask(ctx context.Context, a *addresses, total *tally) Summary {
 	c := newClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
 	defer c.close()
-	t := c.load(ctx, a.load, r.spec.Requests, r.spec.Concurrency)
+	t := c.load(ctx, a.load, r.spec)
 	total.merge(t)
 	return t.summary()
 }
