@@ -16,6 +16,7 @@ type memory struct {
 	subjects arena[subject]
 	elements arena[element]
 	points   []promql.FPoint
+	series   [][]sampled
 	groups   map[uint64]int
 	buffer   []byte
 }
@@ -29,6 +30,20 @@ func (m *memory) reset() {
 	m.pods.clear()
 	m.subjects.clear()
 	m.elements.clear()
+	for i := range m.series {
+		clear(m.series[i]) // the labels of series that may be dropped
+	}
+}
+
+// lists are n empty lists of series.
+func (m *memory) lists(n int) [][]sampled {
+	for len(m.series) < n {
+		m.series = append(m.series, nil)
+	}
+	for i := range m.series {
+		m.series[i] = m.series[i][:0]
+	}
+	return m.series[:n]
 }
 
 // fresh is the map of groups, empty.

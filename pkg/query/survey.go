@@ -117,7 +117,7 @@ type reach struct {
 // look surveys the series of the selectors as of now.
 func (s *surveyor) look(ctx context.Context, data Data, now time.Time, back reach) error {
 	s.survey = survey{
-		subjects: make(map[metric.Object]*subject, len(s.objects)), pods: make(map[podKey]*pod, len(s.objects)), sampled: make([][]sampled, len(s.selectors)),
+		subjects: make(map[metric.Object]*subject, len(s.objects)), pods: make(map[podKey]*pod, len(s.objects)), sampled: s.lists(len(s.selectors)),
 		since: now.Add(-back.ranged).UnixMilli() + 1,
 	}
 	label := s.rule.ObjectLabel
@@ -160,9 +160,6 @@ func (s *surveyor) visit(selector int, l labels.Labels, times []int64, values []
 	}
 	if s.keeping {
 		values = append(s.values.take(len(values)), values...)
-		if s.sampled[selector] == nil {
-			s.sampled[selector] = make([]sampled, 0, max(16, len(s.objects)))
-		}
 		s.sampled[selector] = append(s.sampled[selector], sampled{labels: l, pod: p, times: times, values: values, broken: goesOn > 0})
 	}
 	times, values = times[goesOn:], values[goesOn:]
