@@ -205,6 +205,9 @@ func sale() hold.Hold {
 	}
 }
 
+// unheld tells that nothing of the scaler's is left.
+func unheld(r rollout.Result) bool { return !r.Held }
+
 // settled tells that the hold waits for nothing but its end, or is there no more.
 func settled(r rollout.Result) bool {
 	h := r.Record.Find("event/sale")
@@ -253,7 +256,7 @@ func TestRaiseAndRelease(t *testing.T) {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
 			end(t, e, target, "event/sale")
-			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return !r.Held })
+			drive(t.Context(), t, e, target, unheld)
 			if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
 				t.Errorf("not what was there (-want +got):\n%s", diff)
 			}
@@ -352,7 +355,7 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 			t.Fatal("more writes than there are steps")
 		}
 		killedReleasing(t, target, h, passed, after, n)
-		drive(t.Context(), t, whole, target, func(r rollout.Result) bool { return !r.Held })
+		drive(t.Context(), t, whole, target, unheld)
 		if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
 			t.Fatalf("killed at write %d, not what was there (-want +got):\n%s", n, diff)
 		}
@@ -386,7 +389,7 @@ func killedReleasing(t *testing.T, target hold.Target, h *heard, passed, after b
 	k.left.Store(n)
 	e := newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
 	if _, err := e.End(ctx, target, nil, "over", time.Now()); err == nil {
-		_, _ = e.Drive(ctx, target, func(r rollout.Result) bool { return !r.Held }, rollout.Follower{})
+		_, _ = e.Drive(ctx, target, unheld, rollout.Follower{})
 	}
 	if k.dead.Load() { // the release is asked for again, as whoever asked for it would
 		if _, err := newEngine(t, h, passed, nil).End(t.Context(), target, nil, "over", time.Now()); err != nil {
@@ -425,7 +428,7 @@ func TestPersons(t *testing.T) {
 		t.Errorf("held: %+v", w)
 	}
 	end(t, e, target, "event/sale")
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return !r.Held })
+	drive(t.Context(), t, e, target, unheld)
 	if w := mustLook(t, namespace); w.Min != 7 || w.Annotations != "" {
 		t.Errorf("released: %+v", w)
 	}
@@ -467,7 +470,7 @@ func TestQuota(t *testing.T) {
 	wanted := sale()
 	wanted.Within = 25 * time.Second // long enough for the Deployment to say why
 	put(t, e, target, wanted)
-	r := drive(t.Context(), t, e, target, func(r rollout.Result) bool { return !r.Held })
+	r := drive(t.Context(), t, e, target, unheld)
 	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "not created") || !strings.Contains(r.Ended[0].Why, "quota") {
 		t.Errorf("ended: %+v", r.Ended)
 	}
@@ -490,7 +493,7 @@ func TestTooMany(t *testing.T) {
 	wanted := sale()
 	wanted.Replicas = 31
 	put(t, e, target, wanted)
-	r := drive(t.Context(), t, e, target, func(r rollout.Result) bool { return !r.Held })
+	r := drive(t.Context(), t, e, target, unheld)
 	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "at most 30 replicas") {
 		t.Errorf("ended: %+v", r.Ended)
 	}
@@ -504,7 +507,7 @@ func TestTooMany(t *testing.T) {
 		t.Errorf("with a ceiling: %+v", w)
 	}
 	end(t, e, target, "event/sale")
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return !r.Held })
+	drive(t.Context(), t, e, target, unheld)
 	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
 		t.Errorf("not what was there (-want +got):\n%s", diff)
 	}
@@ -532,7 +535,7 @@ func TestAutoscalerComesAndGoes(t *testing.T) {
 	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := drive(t.Context(), t, e, target, func(r rollout.Result) bool { return !r.Held }); !r.Gone || r.Limits != (hold.Limits{Min: 2, Max: 30}) {
+	if r := drive(t.Context(), t, e, target, unheld); !r.Gone || r.Limits != (hold.Limits{Min: 2, Max: 30}) {
 		t.Errorf("without target: %+v", r)
 	}
 }
@@ -570,7 +573,7 @@ func TestConflicts(t *testing.T) {
 	}
 	e := newEngine(t, h, true, nil)
 	end(t, e, target, "event/sale")
-	drive(ctx, t, e, target, func(r rollout.Result) bool { return !r.Held })
+	drive(ctx, t, e, target, unheld)
 	calm()
 	storm.Wait()
 	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {

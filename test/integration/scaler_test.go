@@ -1,0 +1,243 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tachometer/pkg/scaler/event/receiver"
+	"tachometer/test/stack"
+)
+
+// scaler is `scaler run` as a process.
+type scaler struct {
+	process        *exec.Cmd
+	health, events string // addresses
+	log            string
+}
+
+const (
+	saleSecret = "only-for-these-tests"
+	saleConfig = `apiVersion: tachometer/v1alpha1
+kind: ScalerConfig
+schedules:
+- name: always
+  namespace: NAMESPACE
+  targets: [deploy/shop]
+  windows: [{start: "00:00", end: "24:00", floor: 4}]
+events:
+  http: {address: EVENTS, secretFiles: [SECRET]}
+  rules:
+  - name: sale
+    namespace: NAMESPACE
+    type: START
+    releaseOn: END
+    targets: [{target: deploy/shop, replicas: 9}]
+    within: 1m
+`
+)
+
+// buildScaler builds the program.
+func buildScaler(t *testing.T) string {
+	t.Helper()
+	root, err := stack.Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "scaler")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/scaler")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the scaler: %v: %s", err, out)
+	}
+	return program
+}
+
+// loopback is an address that nobody listens on.
+func loopback(t *testing.T) string {
+	t.Helper()
+	port, err := freePort("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// startScaler starts one of several that share a Lease in the namespace.
+func startScaler(t *testing.T, program, namespace string) *scaler {
+	t.Helper()
+	dir := t.TempDir()
+	s := &scaler{health: loopback(t), events: loopback(t), log: filepath.Join(dir, "log")}
+	secret, config := filepath.Join(dir, "secret"), filepath.Join(dir, "config.yaml")
+	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(saleConfig)
+	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(config, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s.process = exec.Command(program, "run", "--config="+config, "--kubeconfig="+shared.Kubeconfig(), "--lease-namespace="+namespace,
+		"--health-address="+s.health)
+	s.process.Env = append(os.Environ(), "HOSTNAME="+filepath.Base(dir))
+	s.process.Stdout, s.process.Stderr = log, log
+	s.process.SysProcAttr = attributes()
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.kill()
+		if t.Failed() {
+			text, err := os.ReadFile(s.log)
+			t.Logf("scaler (%v):\n%s", err, text)
+		}
+	})
+	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
+	return s
+}
+
+// kill ends the process as a power cut would.
+func (s *scaler) kill() {
+	_ = s.process.Process.Signal(syscall.SIGKILL)
+	_, _ = s.process.Process.Wait()
+}
+
+func (s *scaler) get(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.health+path, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d: %s", answer.StatusCode, text)
+	}
+	return string(text), err
+}
+
+func (s *scaler) leads(ctx context.Context) bool {
+	text, err := s.get(ctx, "/metrics")
+	return err == nil && strings.Contains(text, "tachometer_scaler_leader 1")
+}
+
+// post sends an event, signed.
+func (s *scaler) post(ctx context.Context, id, kind string) error {
+	event, err := json.Marshal(map[string]any{"id": id, "type": kind, "at": time.Now().UTC(), "ttl": "10m"})
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.events+receiver.Path, bytes.NewReader(event))
+	if err != nil {
+		return err
+	}
+	stamp, signature := receiver.Sign([]byte(saleSecret), event, time.Now())
+	request.Header.Set(receiver.TimestampHeader, stamp)
+	request.Header.Set(receiver.SignatureHeader, signature)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("status %d: %s, %w", answer.StatusCode, text, err)
+	}
+	return nil
+}
+
+// stands waits until the target's autoscaler has the floor, and the replicas are at least as many.
+func stands(t *testing.T, namespace string, floor int32) {
+	t.Helper()
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		w, err := look(ctx, namespace)
+		if err == nil && (w.Min != floor || w.Replicas < floor) {
+			err = fmt.Errorf("%+v; want a floor of %d", w, floor)
+		}
+		return err
+	})
+}
+
+// TestTwoScalers: a schedule holds the floor; an event that the standby takes is acted on by the leader; the leader is killed in the
+// middle and the other one finishes; the end of the event gives back the schedule's floor.
+func TestTwoScalers(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newTarget(t, namespace, true)
+	program := buildScaler(t)
+	both := []*scaler{startScaler(t, program, namespace), startScaler(t, program, namespace)}
+	stands(t, namespace, 4)
+	leader, standby := both[0], both[1]
+	if !leader.leads(t.Context()) {
+		leader, standby = standby, leader
+	}
+	if standby.leads(t.Context()) {
+		t.Fatal("both lead")
+	}
+	if err := standby.post(t.Context(), "one", "START"); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 9)
+	if err := leader.post(t.Context(), "one-end", "END"); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 4)
+	if err := leader.post(t.Context(), "two", "START"); err != nil {
+		t.Fatal(err)
+	}
+	leader.kill() // with the hold noted, and not much more
+	stands(t, namespace, 9)
+	if err := standby.post(t.Context(), "two-end", "END"); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 4)
+}
+
+// TestScalerOutage: kube-apiserver hangs for half a minute while a hold is on its way; afterwards it is taken on and released.
+// Nothing runs beside it: everybody else needs kube-apiserver too.
+func TestScalerOutage(t *testing.T) {
+	need(t)
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	e := newEngine(t, &heard{}, true, nil)
+	put(t, e, target, sale())
+	program := buildScaler(t)
+	s := startScaler(t, program, namespace)
+	resume := freeze(t)
+	<-time.After(30 * time.Second)
+	resume()
+	stands(t, namespace, 20)
+	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
+	if _, err := e.End(t.Context(), target, []string{"event/sale"}, "over", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 4) // the schedule's
+	s.kill()
+	drive(t.Context(), t, e, target, settled)
+	if _, err := e.End(t.Context(), target, nil, "over", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	drive(t.Context(), t, e, target, unheld)
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+}
+
