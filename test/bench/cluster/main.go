@@ -111,7 +111,11 @@ func (b *bench) measure(ctx context.Context) error {
 		if i < 0 {
 			return fmt.Errorf("no part %q", name)
 		}
-		if err := b.one(ctx, all[i]); err != nil {
+		err := b.one(ctx, all[i])
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // what failed for that says less
+		}
+		if err != nil {
 			return fmt.Errorf("measure %s: %w", name, err)
 		}
 	}

@@ -168,8 +168,11 @@ func (n *node) total(ctx context.Context) (sum float64, pods int, err error) {
 	return sum, len(values), err
 }
 
-// dump shows what a person would look at first.
+// dump shows what a person would look at first, unless that person has ended the run.
 func (n *node) dump(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	for _, args := range [][]string{
