@@ -36,11 +36,13 @@ func (r *reply) nextChunk() error {
 	if r.left > 0 {
 		return nil
 	}
-	// What may follow are headers again; nobody needs those, nor a connection on which they are.
-	if line, err = r.chunkLine(); err != nil {
+	// The body is complete. What may follow are headers again, in whatever form; nobody needs those, nor a connection
+	// on which they are.
+	line, err = r.chunkLine()
+	if err != nil && !errors.Is(err, errChunks) {
 		return err
 	}
-	r.ended, r.close = true, r.close || len(line) > 0
+	r.ended, r.trailer = true, err != nil || len(line) > 0
 	return nil
 }
 

@@ -26,6 +26,7 @@ type reply struct {
 	left    int64 // bytes that are to come of the body, or of the chunk
 	within  bool  // a chunk has begun, and the line break behind it is to come
 	ended   bool  // the whole body was returned
+	trailer bool  // there is something behind the last chunk
 	excess  int64 // see chunkSize
 	other   *unusual
 }
@@ -54,7 +55,7 @@ func (r *reply) reusable() bool {
 	if r.other != nil {
 		return r.other.reusable()
 	}
-	return r.ended && !r.close && r.lo == r.hi
+	return r.ended && !r.close && !r.trailer && r.lo == r.hi
 }
 
 // fill reads at most so many bytes behind those that are in the buffer, which has room.
