@@ -48,8 +48,9 @@ bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to 
 	go run ./test/bench $(if $(PROMETHEUS),-prometheus $(PROMETHEUS)) -report docs/benchmarks.md
 
 # Figures of another adapter are shown, not written into the report of ours.
+PEER_PARTS ?= step,chain
 bench-cluster: kubernetes ## benchmarks on a real Kubernetes (ADAPTER=folder of another adapter, METRIC=, IMAGES=)
-	go run ./test/bench/cluster $(if $(ADAPTER),-adapter $(ADAPTER),-report docs/benchmarks.md -svg docs/chain.svg) \
+	go run ./test/bench/cluster $(if $(ADAPTER),-parts $(PEER_PARTS) -adapter $(ADAPTER),-report docs/benchmarks.md -svg docs/chain.svg) \
 		$(if $(METRIC),-metric $(METRIC)) $(if $(IMAGES),-images $(IMAGES))
 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down
