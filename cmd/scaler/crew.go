@@ -77,8 +77,12 @@ func (s *crews) crew(ctx context.Context, cfg *scalerconfig.Config) error {
 	ids := seen.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.lease+"-events", seen.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{Verify: cfg.Verifications, Registerer: registry})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return queue.Run(ctx) })
-	group.Go(func() error { return s.lead.whileLeading(ctx, control.Run) })
+	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // alerts go out after the last that is posted
+	group.Go(func() error { return queue.Run(posting) })
+	group.Go(func() error {
+		defer posted()
+		return s.lead.whileLeading(ctx, control.Run)
+	})
 	if len(cfg.Events.Rules) > 0 {
 		s.takeEvents(ctx, group, cfg.Events, events, ids, registry)
 	}
@@ -103,7 +107,14 @@ func (s *crews) takeEvents(ctx context.Context, group *errgroup.Group, cfg event
 			_, err := events.Accept(ctx, value, event.Kafka)
 			return err
 		}, kafka.Options{Registerer: reg})
-		group.Go(func() error { return s.lead.whileLeading(ctx, topic.Run) })
+		group.Go(func() error {
+			return s.lead.whileLeading(ctx, func(ctx context.Context) error {
+				if !ids.Reload(ctx) { // what the leader before this one saw
+					return nil
+				}
+				return topic.Run(ctx)
+			})
+		})
 	}
 	klog.FromContext(ctx).Info("Events are taken", "rules", len(cfg.Rules), "http", cfg.HTTP != nil, "kafka", cfg.Kafka != nil)
 }

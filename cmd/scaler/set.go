@@ -51,7 +51,7 @@ func (s *setting) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.reason, "reason", "set", "`name` of the hold; setting it again changes it, others of the target stay")
 	f.BoolVar(&s.wait, "wait", false, "stay until all new pods are ready and verified, and undo everything if one is not")
 	f.BoolVar(&s.dryRun, "dry-run", false, "say what would be done, and do nothing")
-	f.StringArrayVar(&s.notify, "notify", nil, "whom to tell of the outcome: slack:FILE or webhook:FILE, where the file holds the URL, or a `name` of the controller's configuration")
+	f.StringArrayVar(&s.notify, "notify", nil, "whom to tell of the outcome: slack:FILE or webhook:FILE, where the `file` holds the URL")
 	s.check.flags(f)
 }
 

@@ -72,7 +72,7 @@ func (c *checking) spec() (*verify.Spec, error) {
 
 func span(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 
-// readSpec reads a file of kind Verification.
+// readSpec reads a file with the keys that a verification has in the controller's configuration.
 func readSpec(file string) (*verify.Spec, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -58,7 +58,7 @@ func (r *reader) ask(ctx context.Context, client *http.Client, q question) error
 	}
 	request.Header.Set("X-Remote-User", "system:serviceaccount:kube-system:horizontal-pod-autoscaler")
 	request.Header["X-Remote-Group"] = []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}
-	request.Header.Set("Accept", "application/json, */*")
+	request.Header.Set("Accept", "application/vnd.kubernetes.protobuf") // as kube-controller-manager's clients do
 	response, err := client.Do(request)
 	if err != nil {
 		return err
@@ -68,7 +68,8 @@ func (r *reader) ask(ctx context.Context, client *http.Client, q question) error
 	if err != nil {
 		return err
 	}
-	if values := bytes.Count(body, []byte(`"describedObject"`)); response.StatusCode != q.status || values != q.values {
+	// Of an ObjectReference the first field, kind: one for each value.
+	if values := bytes.Count(body, []byte("\n\x03Pod")); response.StatusCode != q.status || values != q.values {
 		return fmt.Errorf("read %s: %s with %d values, want %d with %d: %.300s", request.URL, response.Status, values, q.status, q.values, body)
 	}
 	return nil

@@ -23,7 +23,7 @@ func TestRead(t *testing.T) {
 				mu.Lock()
 				from[r.RemoteAddr]++
 				mu.Unlock()
-				_, _ = w.Write([]byte(`{"describedObject"}`))
+				_, _ = w.Write([]byte("\n\x03Pod"))
 			}))
 			server.EnableHTTP2 = true
 			server.Config.ErrorLog = log.New(io.Discard, "", 0) // a reader that saw a fault hangs up on the others

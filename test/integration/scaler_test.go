@@ -240,4 +240,3 @@ func TestScalerOutage(t *testing.T) {
 		t.Errorf("not what was there (-want +got):\n%s", diff)
 	}
 }
-

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tachometer/pkg/scaler/gate"
 	"tachometer/pkg/scaler/hold"
 	"tachometer/pkg/strict"
 )
@@ -66,8 +67,8 @@ func (d *decoder) rule(path string, n *yaml.Node) Rule {
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
 		"within":    d.Duration(&r.Within, time.Second, maxWithin),
 		"verify":    d.Text(&r.Verify),
-		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = d.actions(path, n) },
-		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = d.actions(path, n) },
+		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = gate.Decode(d.Decoder, path, n) },
+		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = gate.Decode(d.Decoder, path, n) },
 		"notify":    func(path string, n *yaml.Node) { r.Notify = d.Texts(path, n) },
 	})
 	if d.Failed(path) {

@@ -164,6 +164,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Reload adds what others have written since Run began, before the first event is read in their place. It tries until it can, and
+// returns false if ctx ends before.
+func (s *Set) Reload(ctx context.Context) bool {
+	return s.retry(ctx, "remembered events not read, trying again", s.load)
+}
+
 func (s *Set) load(ctx context.Context) error {
 	_, _, err := s.read(ctx)
 	return err
