@@ -28,8 +28,8 @@ type global struct {
 func newCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "scaler", Long: description, Version: version.String(),
-		SilenceUsage:     true, // a fault is easier to see without two screens of flags below it
-		SilenceErrors:    true, // main prints it
+		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
+		SilenceErrors: true, // main prints it
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: KUBECONFIG, then ~/.kube/config, then the pod's own service account")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,8 +60,7 @@ func telling(ctx context.Context, c *connection, names []string, do func(context
 	go func() { told <- queue.Run(ctx) }()
 	err := do(ctx, newEngine(c, queue))
 	cancel()
-	<-told
-	return err
+	return errors.Join(err, <-told)
 }
 
 // crew works by one configuration until ctx ends: the standby takes events over HTTP and notes them on the targets, the leader

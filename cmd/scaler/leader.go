@@ -44,7 +44,7 @@ func (l *leadership) run(ctx context.Context, c *connection, namespace, name str
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(leading context.Context) { l.set(leading) },
-			OnStoppedLeading: func() { l.set(nil) }, //nolint:staticcheck // no context: no leadership
+			OnStoppedLeading: func() { l.set(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
 			OnNewLeader: func(identity string) {
 				klog.FromContext(ctx).Info("Leader elected", "lease", l.name, "leader", identity)
 				l.mu.Lock()

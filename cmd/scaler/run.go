@@ -174,7 +174,9 @@ func (s *crews) work(ctx context.Context, cfg *scalerconfig.Config, changes <-ch
 		select {
 		case cfg = <-changes:
 			dismiss()
-			<-done
+			if err := <-done; err != nil {
+				klog.FromContext(ctx).Error(err, "Not everything ended well before the new configuration")
+			}
 		case err := <-done:
 			dismiss()
 			return err

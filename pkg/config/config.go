@@ -20,9 +20,10 @@ const (
 // ScrapeBackend is the name of the embedded backend, which scrapes by itself. No entry of backends may take it.
 const ScrapeBackend = "scrape"
 
-// Fault and Faults are what is wrong with a configuration.
 type (
-	Fault  = strict.Fault
+	// Fault is one thing wrong with a configuration.
+	Fault = strict.Fault
+	// Faults are all that is wrong with a configuration.
 	Faults = strict.Faults
 )
 
