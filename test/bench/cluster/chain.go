@@ -107,8 +107,8 @@ func (c *chain) run(ctx context.Context, runs int) error {
 }
 
 // makeRoom lets twenty pods request less of the processor than a node of two has: they do not need what they are shipped with.
-func (c *chain) makeRoom(ctx context.Context) error {
-	deployments := c.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
+func (n *node) makeRoom(ctx context.Context) error {
+	deployments := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
 	d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read the sample's Deployment: %w", err)

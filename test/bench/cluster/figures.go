@@ -27,10 +27,15 @@ func (f figures) summary() string {
 }
 
 // raw are all of them, in seconds.
-func (f figures) raw() string {
+func (f figures) raw() string { return f.with("%.1f") }
+
+// fine is raw, for what is over in a part of a second.
+func (f figures) fine() string { return f.with("%.2f") }
+
+func (f figures) with(format string) string {
 	all := make([]string, len(f))
 	for i, d := range f {
-		all[i] = fmt.Sprintf("%.1f", d.Seconds())
+		all[i] = fmt.Sprintf(format, d.Seconds())
 	}
 	return strings.Join(all, ", ")
 }

@@ -40,6 +40,7 @@ type settings struct {
 
 	steps       int
 	runs        int
+	sales       int
 	picture     string
 	autoscalers autoscalersOptions
 
@@ -48,7 +49,7 @@ type settings struct {
 
 func (s *settings) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("bench-cluster", flag.ContinueOnError)
-	fs.StringVar(&s.parts, "parts", "step,chain,autoscalers", "what to measure, a `list`")
+	fs.StringVar(&s.parts, "parts", "step,chain,sale,autoscalers", "what to measure, a `list`")
 	fs.StringVar(&s.report, "report", "", "`file` whose sections are written anew; empty: figures are only shown")
 	fs.Float64Var(&s.load, "load", 1, "greatest load average at which measuring begins")
 	fs.DurationVar(&s.patience, "patience", 10*time.Minute, "how long to wait for that load")
@@ -57,6 +58,7 @@ func (s *settings) flags() *flag.FlagSet {
 	fs.StringVar(&s.metric, "metric", "request_per_second", "what the adapter calls the pods' requests per second")
 	fs.IntVar(&s.steps, "steps", 20, "steps of the load, for step")
 	fs.IntVar(&s.runs, "runs", 5, "runs with each behavior, for chain")
+	fs.IntVar(&s.sales, "sales", 10, "events, for sale")
 	fs.StringVar(&s.picture, "svg", "out/chain.svg", "`file` for the picture of chain")
 	s.autoscalers.flags(fs)
 	fs.StringVar(&s.role, "role", "", "internal: be one of the processes of a benchmark")
@@ -99,6 +101,7 @@ func (b *bench) all() []part {
 	return []part{
 		{"step", "On a real node: seconds until a step of the load shows", true, b.step},
 		{"chain", "On a real node: seconds until there are pods for the load", true, b.chain},
+		{"sale", "On a real node: seconds from an event to twenty pods", true, b.sale},
 		{"autoscalers", "A thousand autoscalers on five thousand pods", false, b.manyAutoscalers},
 	}
 }

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
+	core "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"tachometer/test/bench/internal/host"
+	"tachometer/test/sale"
+	"tachometer/test/stack"
+)
+
+// saleRest is the time between two sales: what the one before left on the node is gone.
+const saleRest = 5 * time.Second
+
+// saleTimes are the parts of one sale, from when its event was published.
+type saleTimes struct{ floor, scale, created, running, ready, open time.Duration }
+
+// sale measures how soon an event on Kafka has twenty new containers running, and its gate open.
+func (b *bench) sale(ctx context.Context, load float64) (string, error) {
+	head := host.Describe(time.Now(), load, b.node.version)
+	all, err := b.node.sales(ctx, b.sales)
+	if err != nil {
+		b.node.dump(ctx)
+		return "", err
+	}
+	return head + "\n" + saleReport(all), nil
+}
+
+func (n *node) sales(ctx context.Context, runs int) (all []saleTimes, err error) {
+	if err := n.makeRoom(ctx); err != nil {
+		return nil, err
+	}
+	err = n.addAutoscaler(ctx, "sales", func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
+		spec.Behavior = &autoscaling.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscaling.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	market, err := sale.Up(ctx, n.stack)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, market.Down(context.WithoutCancel(ctx)), n.removeAutoscalers(context.WithoutCancel(ctx)))
+	}()
+	for i := range runs {
+		if err := n.scale(ctx, 2); err != nil {
+			return nil, err
+		}
+		if err := pause(ctx, time.Now().Add(saleRest)); err != nil {
+			return nil, err
+		}
+		times, err := n.oneSale(ctx, market, fmt.Sprintf("sale-%d", i))
+		if err != nil {
+			return nil, fmt.Errorf("sale %d: %w", i+1, err)
+		}
+		all = append(all, times)
+		fmt.Fprintf(n.out, "sale %d of %d: %d containers run after %.1f s, open after %.1f s\n", i+1, runs, sale.Pods, times.running.Seconds(), times.open.Seconds())
+	}
+	return all, nil
+}
+
+// oneSale publishes the start, watches until the gate is open, and ends the sale.
+func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleTimes, error) {
+	watching, stop := context.WithTimeout(ctx, 2*time.Minute)
+	defer stop()
+	seen := &saleSeen{times: map[string]time.Time{}}
+	watchers, err := n.watchSale(watching, seen)
+	if err != nil {
+		return saleTimes{}, err
+	}
+	began := time.Now()
+	if err := market.Publish(ctx, sale.Event(id, sale.Start, 10*time.Minute)); err != nil {
+		return saleTimes{}, err
+	}
+	err = stack.Wait(watching, 2*time.Minute, func(context.Context) error {
+		return seen.missing("floor", "scale", "created", "running", "ready", "open")
+	})
+	stop()
+	watchers.Wait()
+	if err != nil {
+		return saleTimes{}, err
+	}
+	if err := market.Publish(ctx, sale.Event(id+"-end", sale.End, 10*time.Minute)); err != nil {
+		return saleTimes{}, err
+	}
+	err = stack.Wait(ctx, time.Minute, func(ctx context.Context) error {
+		if gate, err := market.Gate(ctx); err != nil || gate == "true" {
+			return fmt.Errorf("the gate's open is %q, %w", gate, err)
+		}
+		return nil
+	})
+	after := func(what string) time.Duration { return seen.times[what].Sub(began) }
+	return saleTimes{after("floor"), after("scale"), after("created"), after("running"), after("ready"), after("open")}, err
+}
+
+// saleSeen is when things were first seen.
+type saleSeen struct {
+	mu    sync.Mutex // guards times
+	times map[string]time.Time
+}
+
+func (s *saleSeen) note(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.times[what].IsZero() {
+		s.times[what] = time.Now()
+	}
+}
+
+func (s *saleSeen) missing(all ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, what := range all {
+		if s.times[what].IsZero() {
+			return fmt.Errorf("not seen yet: %s", what)
+		}
+	}
+	return nil
+}
+
+// watchSale notes what the API server tells of the sample, its autoscaler, its pods and the gate, until ctx ends.
+func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, error) {
+	var all sync.WaitGroup
+	follow := func(w watch.Interface, err error, see func(watch.Event)) error {
+		if err != nil {
+			return fmt.Errorf("watch the sale: %w", err)
+		}
+		all.Go(func() {
+			for e := range w.ResultChan() {
+				see(e)
+			}
+		})
+		context.AfterFunc(ctx, w.Stop)
+		return nil
+	}
+	client, in := n.stack.Client, stack.SampleNamespace
+	hpas, err := client.AutoscalingV2().HorizontalPodAutoscalers(in).Watch(ctx, metav1.ListOptions{})
+	err = follow(hpas, err, func(e watch.Event) {
+		if h, ok := e.Object.(*autoscaling.HorizontalPodAutoscaler); ok && *h.Spec.MinReplicas == sale.Pods {
+			seen.note("floor")
+		}
+	})
+	if err != nil {
+		return &all, err
+	}
+	scales, err := client.AppsV1().Deployments(in).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + sample})
+	if err := follow(scales, err, scaled(seen)); err != nil {
+		return &all, err
+	}
+	pods, err := client.CoreV1().Pods(in).Watch(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + sample})
+	if err := follow(pods, err, counted(seen)); err != nil {
+		return &all, err
+	}
+	gates, err := client.CoreV1().ConfigMaps(in).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=gate"})
+	return &all, follow(gates, err, func(e watch.Event) {
+		if m, ok := e.Object.(*core.ConfigMap); ok && m.Data["open"] == "true" {
+			seen.note("open")
+		}
+	})
+}
+
+// scaled notes when the replicas are asked for.
+func scaled(seen *saleSeen) func(watch.Event) {
+	return func(e watch.Event) {
+		if d, ok := e.Object.(*apps.Deployment); ok && *d.Spec.Replicas == sale.Pods {
+			seen.note("scale")
+		}
+	}
+}
+
+// counted notes when so many pods are there, run and are ready.
+func counted(seen *saleSeen) func(watch.Event) {
+	pods := map[string]*core.Pod{}
+	return func(e watch.Event) {
+		pod, ok := e.Object.(*core.Pod)
+		if !ok {
+			return
+		}
+		pods[pod.Name] = pod
+		if e.Type == watch.Deleted || pod.DeletionTimestamp != nil {
+			delete(pods, pod.Name)
+		}
+		running, ready := 0, 0
+		for _, p := range pods {
+			for _, c := range p.Status.ContainerStatuses {
+				if c.State.Running != nil {
+					running++
+				}
+				if c.Ready {
+					ready++
+				}
+			}
+		}
+		for what, count := range map[string]int{"created": len(pods), "running": running, "ready": ready} {
+			if count >= sale.Pods {
+				seen.note(what)
+			}
+		}
+	}
+}
+
+func saleReport(all []saleTimes) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `The sample with two pods, its autoscaler, and the scaler as shipped (two replicas in the cluster, events from a Kafka broker in this
+process) on a real node, whose images are present; the pods' CPU request is lowered so that %d fit. An event asks for %d pods. Seconds from when
+it is published until a watch shows each part; %d runs.
+
+| until | median | p95 | greatest | each run |
+| --- | --- | --- | --- | --- |
+`, sale.Pods, sale.Pods, len(all))
+	for _, part := range []struct {
+		name string
+		of   func(saleTimes) time.Duration
+	}{
+		{"the autoscaler's floor is raised", func(t saleTimes) time.Duration { return t.floor }},
+		{"the replicas are asked for", func(t saleTimes) time.Duration { return t.scale }},
+		{"all pods are created", func(t saleTimes) time.Duration { return t.created }},
+		{"all containers run", func(t saleTimes) time.Duration { return t.running }},
+		{"all pods are ready", func(t saleTimes) time.Duration { return t.ready }},
+		{"all new pods are verified, and the gate is open", func(t saleTimes) time.Duration { return t.open }},
+	} {
+		var f figures
+		for _, t := range all {
+			f = append(f, part.of(t))
+		}
+		fmt.Fprintf(&b, "| %s | %.2f | %.2f | %.2f | %s |\n", part.name,
+			f.quantile(0.5).Seconds(), f.quantile(0.95).Seconds(), f.quantile(1).Seconds(), f.fine())
+	}
+	return b.String()
+}
