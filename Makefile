@@ -9,7 +9,7 @@ CLUSTER_TESTS := ./test/image/... ./test/integration/... ./test/e2e/...
 UNIT_TESTS = $(filter-out tachometer/test/image% tachometer/test/integration% tachometer/test/e2e%,$(shell go list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help kubernetes build test unit cluster-test e2e lint verify update bench bench-cluster demo demo-down images deps clean
+.PHONY: help kubernetes build test unit cluster-test e2e lint verify update bench bench-cluster demo demo-sale demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-cluster: kubernetes ## benchmarks on a real Kubernetes (ADAPTER=folder of 
 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down
 	go run ./test/demo
+
+demo-sale: deps ## a flash sale: an event, twenty pods, verified, the gate opened, all undone; then a bad release, rolled back
+	go run ./test/demo/sale
 
 demo-down: ## end what `KEEP=1 make demo` left
 	go run ./test/demo -down

@@ -307,6 +307,31 @@ func TestScalerCommands(t *testing.T) {
 	givenBack(t, before)
 }
 
+// TestImageMissing: pods that cannot start are a failure with Kubernetes' own word for it, and all is undone.
+func TestImageMissing(t *testing.T) {
+	needNode(t)
+	light(t)
+	before, err := sampleStands(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Kubectl(t.Context(), "-n", stack.SampleNamespace, "set", "image", "deploy/sample", "sample=tachometer/nothing:none"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, args := range [][]string{{"rollout", "undo", "deploy/sample"}, {"rollout", "status", "deploy/sample", "--timeout=120s"}} {
+			if _, err := s.Kubectl(context.WithoutCancel(t.Context()), append([]string{"-n", stack.SampleNamespace}, args...)...); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	out, code := newScaler(t).run(t, "set", "deploy/sample", "--replicas", "6", "--wait", "--within", "15s", "-o", "text")
+	if code != 1 || !strings.Contains(out, "rolled back") || !strings.Contains(out, "Image") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	givenBack(t, before)
+}
+
 // TestCronJobs: what is shipped for who wants no controller does what it says, with the rights that it ships.
 func TestCronJobs(t *testing.T) {
 	needNode(t)

@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tachometer/pkg/scaler/event/receiver"
 	"tachometer/test/stack"
@@ -236,6 +239,48 @@ func TestScalerOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, target, unheld)
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+}
+
+// TestInterrupted: who stops a command while it waits is told that nothing is rolled back, by exit code 3 too, and can release.
+func TestInterrupted(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	_, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{ // so that the new pods never come
+		ObjectMeta: metav1.ObjectMeta{Name: "few"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := buildScaler(t)
+	command := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
+		cmd := exec.CommandContext(t.Context(), program, append([]string{"--kubeconfig", shared.Kubeconfig(), "-n", namespace}, args...)...)
+		out := &bytes.Buffer{}
+		cmd.Stdout, cmd.Stderr = out, out
+		return cmd, out
+	}
+	set, out := command("set", "deploy/shop", "--replicas", "6", "--wait")
+	if err := set.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 6)
+	if err := set.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = set.Wait()
+	if set.ProcessState.ExitCode() != 3 || !strings.Contains(out.String(), "NOT rolled back") {
+		t.Errorf("exit code %d: %s", set.ProcessState.ExitCode(), out)
+	}
+	release, out := command("release", "deploy/shop")
+	if err := release.Run(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
 		t.Errorf("not what was there (-want +got):\n%s", diff)
 	}

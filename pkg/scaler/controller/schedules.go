@@ -16,6 +16,9 @@ const (
 	schedulePrefix = "schedule/"
 	// restate is how often schedules are stated again, for targets that were made, or released by hand, since.
 	restate = time.Minute
+	// linger is how much longer than its window a hold would last if nobody ended it: the next window takes its place, or it is
+	// ended, the moment the window is over. Without it, a target between two windows would be given back and taken again.
+	linger = 2 * time.Minute
 	// retry is how soon after the API server refused.
 	retry = 5 * time.Second
 )
@@ -72,7 +75,7 @@ func (c *Controller) state(ctx context.Context, at time.Time) bool {
 func (c *Controller) holdOf(s *schedule.Schedule, w schedule.Want) hold.Hold {
 	h := hold.Hold{
 		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.By,
-		Replicas: w.Replicas, Floor: w.Floor, Ceiling: w.Ceiling, Lower: !w.Ramping, Until: w.Until, Notify: s.Notify,
+		Replicas: w.Replicas, Floor: w.Floor, Ceiling: w.Ceiling, Lower: !w.Ramping, Until: w.Until.Add(linger), Notify: s.Notify,
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec

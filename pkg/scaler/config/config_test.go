@@ -1,0 +1,113 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const header = "apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\n"
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestShipped: what is shipped is right, and finds the namespaces of its targets.
+func TestShipped(t *testing.T) {
+	t.Parallel()
+	c, err := Load([]byte(read(t, "../../../manifests/scaler/config.yaml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"tachometer-sample"}, c.Namespaces); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+	if len(c.Schedules) != 1 || c.Schedules[0].Verify != "work" || c.Verifications["work"].Requests != 20 {
+		t.Errorf("%+v", c)
+	}
+}
+
+var fence = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// TestDocumented: the examples of the document are one configuration without a fault, and so is what is commented out in the one
+// that is shipped.
+func TestDocumented(t *testing.T) {
+	t.Parallel()
+	text := header
+	for _, m := range fence.FindAllStringSubmatch(read(t, "../../../docs/scaler.md"), -1) {
+		text += m[1]
+	}
+	c, err := Load([]byte(text))
+	if err != nil {
+		t.Fatalf("docs/scaler.md: %v", err)
+	}
+	if len(c.Events.Rules) != 1 || len(c.Schedules) != 1 || len(c.Notify) != 2 || len(c.Senders()) != 2 || len(c.Webhooks()) != 2 {
+		t.Errorf("docs/scaler.md: %+v", c)
+	}
+	kinds := c.Kinds()
+	if len(kinds) != len(slices.Compact(kinds)) || len(kinds) < 2 {
+		t.Errorf("kinds %v", kinds)
+	}
+	shipped := read(t, "../../../manifests/scaler/config.yaml")
+	at := strings.Index(shipped, "# events:")
+	if at < 0 {
+		t.Fatal("no events that are commented out")
+	}
+	if _, err := Load([]byte(shipped[:at] + strings.ReplaceAll(shipped[at:], "# ", ""))); err != nil {
+		t.Errorf("manifests/scaler/config.yaml with its events: %v", err)
+	}
+}
+
+// TestFaults: all that is wrong is said at once, each with its place.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	_, err := Load([]byte(header + `notify:
+  oncall: {slack: {urlFile: relative}}
+schedules:
+- name: day
+  namespace: shop
+  targets: [deploy/web]
+  verify: nothing
+  notify: [nobody]
+  windows: [{start: "08:00", end: "22:00", floor: 8}]
+events:
+  http: {address: ":8443", secretFiles: [/hmac]}
+  rules:
+  - name: sale
+    namespace: shop
+    type: START
+    targets: [{target: deploy/web, replicas: 20}]
+    verify: nothing
+    onSuccess: [{webhook: nobody}]
+surprise: 1
+`))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"line 4: notify.oncall.slack.urlFile", "schedules[0].verify", "schedules[0].notify", "events.rules[0].verify", `webhook "nobody"`, "surprise: unknown key",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(header))
+	f.Add([]byte(header + "verifications:\n  a: {url: /work}\nschedules: []\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if c, err := Load(data); (c == nil) == (err == nil) {
+			t.Errorf("%v, %v", c, err)
+		}
+	})
+}
