@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
@@ -39,7 +40,7 @@ func (l *leadership) run(ctx context.Context, c *connection, namespace, name str
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: who()},
+			LockConfig: resourcelock.ResourceLockConfig{Identity: who() + "_" + rand.Text()[:8]}, // two on one machine are two,
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{

@@ -46,8 +46,10 @@ func (p *pass) put(h hold.Hold) bool {
 		return false
 	}
 	if p.record.Find(h.ID).State == hold.Received {
-		p.Metrics.moved(hold.Received, 0)
-		p.say("Received", "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, until(&h))
+		p.whenSaved(func() {
+			p.Metrics.moved(hold.Received, 0)
+			p.say("Received", "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, until(&h))
+		})
 	}
 	return true
 }

@@ -38,7 +38,7 @@ func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func()
 			return p.fail(ctx, why, func(f *hold.Hold) bool { return f.ID == id })
 		}
 		p.move(h, hold.Verified, why)
-		p.say("Verified", "hold %s: %s", id, why)
+		p.whenSaved(func() { p.say("Verified", "hold %s: %s", id, why) })
 		return p.save(ctx)
 	})
 	if err != nil {

@@ -37,6 +37,7 @@ type pass struct {
 	again   time.Time
 	ended   []hold.Hold
 	said    []remark
+	saved   []func() // what is said and counted when the record that it is about was written
 }
 
 // look reads what a pass needs to know. It returns a pass without object where the target is not there.

@@ -109,10 +109,11 @@ func (p *pass) enter(ctx context.Context, from, to hold.State) error {
 	return p.save(ctx)
 }
 
-// move is Enter, counted.
+// move is Enter, counted when it is noted.
 func (p *pass) move(h *hold.Hold, to hold.State, why string) {
 	h.Enter(to, why, p.now)
-	p.Metrics.moved(to, p.now.Sub(h.Since))
+	took := p.now.Sub(h.Since)
+	p.whenSaved(func() { p.Metrics.moved(to, took) })
 }
 
 // fail decides that holds are rolled back, and notes it. What they raised is undone from the next step on.
@@ -121,7 +122,8 @@ func (p *pass) fail(ctx context.Context, why string, which func(*hold.Hold) bool
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; which(h) {
 			p.move(h, hold.RolledBack, why)
-			p.warn("Failed", "hold %s: %s", h.ID, why)
+			id := h.ID
+			p.whenSaved(func() { p.warn("Failed", "hold %s: %s", id, why) })
 			failed = true
 		}
 	}
@@ -264,14 +266,14 @@ func (p *pass) finish(ctx context.Context) error {
 	for i := range ended {
 		p.forget(&ended[i])
 	}
-	if err := p.save(ctx); err != nil {
-		return err
-	}
 	for i := range ended {
 		if h := &ended[i]; h.State != hold.RolledBack {
 			p.move(h, hold.Released, h.Why)
-			p.say("Released", "hold %s ended; %d replicas", h.ID, p.replicas())
+			p.whenSaved(func() { p.say("Released", "hold %s ended; %d replicas", h.ID, p.replicas()) })
 		}
+	}
+	if err := p.save(ctx); err != nil {
+		return err
 	}
 	p.ended = ended
 	return nil

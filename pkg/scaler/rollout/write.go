@@ -46,8 +46,15 @@ func (p *pass) save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("note the holds: %w", err)
 	}
+	for _, do := range p.saved {
+		do()
+	}
+	p.saved = nil
 	return nil
 }
+
+// whenSaved does something when the record is written as it is now, and not before: a write may be overtaken.
+func (p *pass) whenSaved(do func()) { p.saved = append(p.saved, do) }
 
 // overtakenError is for a record that somebody else wrote since it was read.
 type overtakenError struct{ error }
@@ -95,15 +102,15 @@ func (p *pass) bound(ctx context.Context) error {
 	now := limits(p.hpa)
 	before := p.bounds
 	bounds, yielded := before.Yield(now)
-	if yielded {
-		p.say("Yielded", "somebody set %s to %d to %d replicas; it is left so, also when the holds end", p.autoscaler(), now.Min, now.Max)
-	}
 	bounds, to := bounds.Apply(p.want, now)
 	if to == now && same(bounds, before) {
 		return nil
 	}
 	if err := p.patchBounds(ctx, bounds, to); err != nil {
 		return err
+	}
+	if yielded {
+		p.say("Yielded", "somebody set %s to %d to %d replicas; it is left so, also when the holds end", p.autoscaler(), now.Min, now.Max)
 	}
 	if to != now {
 		p.say("Bounds", "%s from %d..%d to %d..%d replicas", p.autoscaler(), now.Min, now.Max, to.Min, to.Max)
@@ -180,7 +187,7 @@ func (p *pass) scaleTo(ctx context.Context) error {
 	}
 	switch {
 	case c.From != nil && now != *c.From && now != *c.Set, c.From == nil && c.Set != nil && now != *c.Set:
-		p.say("Yielded", "somebody set %d replicas; it is left so, also when the holds end", now)
+		p.whenSaved(func() { p.say("Yielded", "somebody set %d replicas; it is left so, also when the holds end", now) })
 		p.record.Replicas.Yielded, p.record.Replicas.From = true, nil
 		return p.save(ctx)
 	case now == to && c.From == nil && (c.Set != nil || to == c.Was):
