@@ -138,7 +138,7 @@ func (s *scaler) get(ctx context.Context, path string) (string, error) {
 
 func (s *scaler) leads(ctx context.Context) bool {
 	text, err := s.get(ctx, "/metrics")
-	return err == nil && strings.Contains(text, "tachometer_scaler_leader 1")
+	return err == nil && strings.Contains(text, "\ntachometer_scaler_leader 1\n")
 }
 
 // post sends an event, signed.
