@@ -36,6 +36,12 @@ func TestAdapterImage(t *testing.T) {
 	build(t, "adapter").check(t, "adapter", "6443/tcp")
 }
 
+func TestScalerImage(t *testing.T) {
+	img := build(t, "scaler")
+	img.check(t, "scaler", "8443/tcp")
+	runsStatically(t, img.files["scaler"])
+}
+
 // check holds what every image of the Dockerfile promises.
 func (i image) check(t *testing.T, program, port string) {
 	t.Helper()
