@@ -106,14 +106,16 @@ func (f *following) over(r rollout.Result, enough func(hold.State) bool) bool {
 	return enough(h.State)
 }
 
-// outcome is the error, with its exit code, that a command ends with.
-func (f *following) outcome(err error) error {
+// outcome is the error, with its exit code, that a command ends with after the hold was noted. err is of what came then.
+func (f *following) outcome(ctx context.Context, err error) error {
 	f.end()
 	switch {
-	case err != nil && f.last.ID == "":
-		return err // nothing was begun
-	case errors.Is(err, context.Canceled):
-		return coded{fmt.Errorf("interrupted while it was %s; it is NOT rolled back: scaler release takes it back", f.last.State), exitUnfinished}
+	case err != nil && ctx.Err() != nil:
+		state := f.last.State
+		if state == "" {
+			state = hold.Received
+		}
+		return coded{fmt.Errorf("interrupted while it was %s; it is NOT rolled back: scaler release takes it back", state), exitUnfinished}
 	case err != nil:
 		return coded{fmt.Errorf("%w; it is NOT rolled back: scaler release takes it back when that is mended", err), exitUnfinished}
 	case f.gone:

@@ -131,5 +131,5 @@ func (s *setting) put(ctx context.Context, e *rollout.Engine, t hold.Target, h h
 		return at == hold.Open || !s.wait && at != hold.Received && at != hold.Raised
 	}
 	_, err = e.Drive(ctx, t, func(r rollout.Result) bool { return f.over(r, enough) }, f.follower())
-	return f.outcome(err)
+	return f.outcome(ctx, err)
 }
