@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tachometer/pkg/config"
+	"tachometer/pkg/strict"
 )
 
 // decoder turns YAML nodes into values and what does not fit into faults. It takes what prometheus-adapter's own decoder
@@ -129,7 +130,7 @@ func sortedKeys(fields map[string]field) []string {
 // keys calls each for all keys of a mapping, those of merged mappings last, and as far as they are not there already.
 func (d *decoder) keys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
 	if n = resolve(n); n.Kind != yaml.MappingNode {
-		d.fault(path, n.Line, "must be a mapping of keys to values, not %s", describeNode(n))
+		d.fault(path, n.Line, "must be a mapping of keys to values, not %s", strict.Describe(n))
 		return
 	}
 	seen := map[string]int{}
@@ -147,11 +148,11 @@ func (d *decoder) pairsOf(path string, n *yaml.Node, seen map[string]int, depth 
 			}
 			return
 		}
-		at := joinPath(path, key.Value)
+		at := strict.JoinPath(path, key.Value)
 		first, again := seen[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.fault(path, key.Line, "a key must be a word, not %s", describeNode(key))
+			d.fault(path, key.Line, "a key must be a word, not %s", strict.Describe(key))
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case own[key.Value]:
@@ -178,14 +179,14 @@ func (d *decoder) merge(path string, m *yaml.Node, seen map[string]int, depth in
 			d.merge(path, resolve(e), seen, depth+1, each)
 		}
 	default:
-		d.fault(path, m.Line, "a merge key takes a mapping, not %s", describeNode(m))
+		d.fault(path, m.Line, "a merge key takes a mapping, not %s", strict.Describe(m))
 	}
 }
 
 // sequence calls item for each element.
 func (d *decoder) sequence(path string, n *yaml.Node, item field) {
 	if n.Kind != yaml.SequenceNode {
-		d.fault(path, n.Line, "must be a list, not %s", describeNode(n))
+		d.fault(path, n.Line, "must be a list, not %s", strict.Describe(n))
 		return
 	}
 	for i, e := range n.Content {
@@ -195,38 +196,10 @@ func (d *decoder) sequence(path string, n *yaml.Node, item field) {
 	}
 }
 
-func joinPath(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-func describeNode(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case isNull(n):
-		return "nothing"
-	}
-	return strconv.Quote(shorten(n.Value))
-}
-
-// shorten keeps a message readable, whatever it quotes.
-func shorten(s string) string {
-	const most = 80
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
-}
-
 func (d *decoder) text(to *string) field {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.fault(path, n.Line, "must be text, not %s", describeNode(n))
+			d.fault(path, n.Line, "must be text, not %s", strict.Describe(n))
 			return
 		}
 		*to = n.Value
@@ -242,7 +215,7 @@ func (d *decoder) truth(to **bool) field {
 	return func(path string, n *yaml.Node) {
 		v, ok := truths[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-			d.fault(path, n.Line, "must be true or false, not %s", describeNode(n))
+			d.fault(path, n.Line, "must be true or false, not %s", strict.Describe(n))
 			return
 		}
 		*to = &v
@@ -253,7 +226,7 @@ func (d *decoder) duration(to *time.Duration) field {
 	return func(path string, n *yaml.Node) {
 		v, err := model.ParseDuration(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode {
-			d.fault(path, n.Line, "must be a duration such as 5m, not %s", describeNode(n))
+			d.fault(path, n.Line, "must be a duration such as 5m, not %s", strict.Describe(n))
 			return
 		}
 		*to = time.Duration(v)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"tachometer/pkg/strict"
 )
 
 // listing finds the series of rules at one time. Equal questions of several rules are asked once.
@@ -70,7 +72,7 @@ func (l *listing) collect(ctx context.Context, match string,
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list series %s: %w", shorten(match), err)
+		return nil, fmt.Errorf("list series %s: %w", strict.Shorten(match), err)
 	}
 	return all, nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"tachometer/pkg/strict"
 )
 
 // What stands for the parts of a request while a template's text is parsed as PromQL.
@@ -80,7 +82,7 @@ func plainTemplate(root *parse.ListNode) error {
 			}
 		}
 		text := strings.NewReplacer("{{", "<<", "}}", ">>").Replace(n.String())
-		return fmt.Errorf("%s depends on the request in a way that the native format does not have", oneLine(shorten(text)))
+		return fmt.Errorf("%s depends on the request in a way that the native format does not have", oneLine(strict.Shorten(text)))
 	}
 	return nil
 }

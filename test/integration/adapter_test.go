@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -60,27 +59,6 @@ func buildAdapter(ctx context.Context, dir string) (*adapter, error) {
 		return nil, fmt.Errorf("build the adapter: %w: %s", err, out)
 	}
 	return a, os.WriteFile(a.config, []byte(config), 0o600)
-}
-
-// writeKubeconfig writes one with a token of the shipped ServiceAccount, which an hour's tests outlive by far.
-func (a *adapter) writeKubeconfig(ctx context.Context) error {
-	token, err := shared.Kubectl(ctx, "-n", stack.AdapterNamespace, "create", "token", "tachometer-adapter", "--duration=1h")
-	if err != nil {
-		return err
-	}
-	ca, err := os.ReadFile(shared.CA())
-	if err != nil {
-		return err
-	}
-	const format = `apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %s}}]
-users: [{name: u, user: {token: %q}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-`
-	text := fmt.Sprintf(format, shared.Server(), base64.StdEncoding.EncodeToString(ca), strings.TrimSpace(string(token)))
-	return os.WriteFile(a.kubeconfig, []byte(text), 0o600)
 }
 
 // start starts the process; it may not be ready when start returns.

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -106,11 +104,15 @@ func up(ctx context.Context, dir string) error {
 	if built.port, err = freePort(shared.HostIP()); err != nil {
 		return err
 	}
-	if err := install(ctx, built.port); err != nil {
+	root, err := stack.Root(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stack.InstallProcess(ctx, shared, root, built.port); err != nil {
 		return fmt.Errorf("install the adapter: %w", err)
 	}
 	tacho = built
-	if err := errors.Join(tacho.writeKubeconfig(ctx), tacho.start()); err != nil {
+	if err := errors.Join(stack.WriteAdapterKubeconfig(ctx, shared, tacho.kubeconfig), tacho.start()); err != nil {
 		return err
 	}
 	err = tacho.await(ctx)
@@ -144,31 +146,6 @@ func down(ctx context.Context) error {
 		errs = append(errs, shared.Down(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-// install applies the manifests as shipped, but for the pods of the adapter: its Service leads to a process on port.
-func install(ctx context.Context, port int) error {
-	root, err := stack.Root(ctx)
-	if err != nil {
-		return err
-	}
-	read := func(name string) string {
-		data, readErr := os.ReadFile(filepath.Join(root, "manifests", "adapter", name))
-		err = errors.Join(err, readErr)
-		return string(data)
-	}
-	namespace, rights, secret, services := read("namespace.yaml"), read("rbac.yaml"), read("certificate.yaml"), read("apiservices.yaml")
-	if err != nil {
-		return err
-	}
-	if err := shared.Apply(ctx, strings.Join([]string{namespace, rights, secret}, "\n---\n")); err != nil {
-		return err
-	}
-	seen, err := shared.Expose(ctx, stack.AdapterNamespace, "tachometer-adapter", port)
-	if err != nil {
-		return err
-	}
-	return shared.Apply(ctx, strings.ReplaceAll(services, "port: 443", fmt.Sprintf("port: %d", seen)))
 }
 
 func freePort(host string) (int, error) {
