@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"tachometer/pkg/scaler/hold"
 	"tachometer/test/sale"
 	"tachometer/test/stack"
 )
@@ -319,7 +320,7 @@ func TestImageMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		for _, args := range [][]string{{"rollout", "undo", "deploy/sample"}, {"rollout", "status", "deploy/sample", "--timeout=120s"}} {
+		for _, args := range [][]string{{"set", "image", "deploy/sample", "sample=" + stack.SampleImage}, {"rollout", "status", "deploy/sample", "--timeout=120s"}} {
 			if _, err := s.Kubectl(context.WithoutCancel(t.Context()), append([]string{"-n", stack.SampleNamespace}, args...)...); err != nil {
 				t.Error(err)
 			}
@@ -330,6 +331,70 @@ func TestImageMissing(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	givenBack(t, before)
+}
+
+// TestShippedSchedule: the manifests as they are, with their office hours, hold what the clock says; without the controller,
+// scaler release gives back what was there.
+func TestShippedSchedule(t *testing.T) {
+	needNode(t)
+	light(t)
+	ctx := t.Context()
+	before, err := sampleStands(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			dumpScaler()
+		}
+		for _, args := range [][]string{
+			{"delete", "--ignore-not-found", "-n", stack.AdapterNamespace, "deploy/tachometer-scaler", "configmap/tachometer-scaler-config", "lease/tachometer-scaler"},
+			{"wait", "--for=delete", "--timeout=60s", "-n", stack.AdapterNamespace, "pod", "-l", "app.kubernetes.io/name=tachometer-scaler"},
+		} {
+			if _, err := s.Kubectl(context.Background(), args...); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, code := newScaler(t).run(t, "release", "deploy/sample"); code != 0 {
+			t.Errorf("release: exit code %d", code)
+		}
+		givenBack(t, before)
+	})
+	if err := s.Apply(ctx, "manifests/scaler"); err != nil {
+		t.Fatal(err)
+	}
+	if err := stack.Wait(ctx, 2*time.Minute, officeHours); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// officeHours tells why the sample does not stand as the shipped schedule says.
+func officeHours(ctx context.Context) error {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		return err
+	}
+	floor := int32(2)
+	if hour := time.Now().In(zone).Hour(); hour >= 8 && hour < 22 {
+		floor = 8
+	}
+	d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	record, err := hold.ParseRecord(d.Annotations[hold.HoldsAnnotation])
+	if err != nil {
+		return err
+	}
+	h := record.Find("schedule/office-hours")
+	if h == nil || h.State != hold.Open || h.Replicas != floor || *d.Spec.Replicas < floor {
+		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", floor, *d.Spec.Replicas, h)
+	}
+	autoscaler, err := hpa(ctx, "sample")
+	if err == nil && *autoscaler.Spec.MinReplicas != floor {
+		err = fmt.Errorf("the schedule wants %d; the autoscaler's floor is %d", floor, *autoscaler.Spec.MinReplicas)
+	}
+	return err
 }
 
 // TestCronJobs: what is shipped for who wants no controller does what it says, with the rights that it ships.

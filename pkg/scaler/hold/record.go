@@ -1,6 +1,8 @@
 package hold
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +16,7 @@ const (
 	HoldsAnnotation = "scaler.tachometer/holds"
 	// BoundsAnnotation is on an autoscaler: its Bounds.
 	BoundsAnnotation = "scaler.tachometer/bounds"
-	// HeldLabel is on both, so that they are found without reading every object.
+	// HeldLabel is on both, so that they are found without reading every object. Its value is the annotation's Mark.
 	HeldLabel = "scaler.tachometer/held"
 	// FieldManager is whose changes the scaler's are.
 	FieldManager = "tachometer-scaler"
@@ -45,6 +47,16 @@ type Change struct {
 type Bounds struct {
 	Min *Change `json:"min,omitempty"`
 	Max *Change `json:"max,omitempty"`
+}
+
+// Mark is the value of the label beside an annotation with a text; empty for none. It tells whether an annotation is still the one
+// that was written with the label.
+func Mark(text string) string {
+	if text == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
 }
 
 // ParseRecord reads the annotation; empty text is an empty record. Who edits it by hand is told what is wrong with it.

@@ -34,6 +34,9 @@ func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func()
 			return err // released, replaced or judged by another meanwhile
 		}
 		defer p.tell(ctx)
+		if len(report.Pods) > 0 {
+			p.reports.keep(t, id, report)
+		}
 		if !passed {
 			return p.fail(ctx, why, func(f *hold.Hold) bool { return f.ID == id })
 		}

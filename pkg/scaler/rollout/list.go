@@ -14,11 +14,13 @@ import (
 
 // Kinds are those whose targets are found without being named.
 func Kinds() []schema.GroupVersionKind {
-	return []schema.GroupVersionKind{{Group: "apps", Version: "v1", Kind: "Deployment"}, {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
+	return []schema.GroupVersionKind{deployments.WithVersion("v1"), {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
 }
 
+var deployments = schema.GroupKind{Group: "apps", Kind: "Deployment"}
+
 // HeldSelector finds what is held.
-const HeldSelector = hold.HeldLabel + "=true"
+const HeldSelector = hold.HeldLabel
 
 // Standing is a target that is held, as a list shows it.
 type Standing struct {
@@ -74,7 +76,7 @@ func (e *Engine) heldOf(ctx context.Context, namespace string, kind schema.Group
 		s := Standing{Target: hold.Target{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
 		}}
-		s.Record, s.Err = hold.ParseRecord(object.GetAnnotations()[hold.HoldsAnnotation])
+		s.Record, _, s.Err = e.recall(ctx, object)
 		all = append(all, s)
 	}
 	return all, nil

@@ -26,10 +26,12 @@ type pass struct {
 
 	object *unstructured.Unstructured // the target; nil: not there
 	record hold.Record
-	scale  *unstructured.Unstructured
-	hpa    *autoscalingv2.HorizontalPodAutoscaler // nil: none points at the target
-	bounds hold.Bounds
-	pods   []corev1.Pod // read when a hold waits for them
+	// replaced tells that the record is not what the target's annotation says, and why; see recall.
+	replaced string
+	scale    *unstructured.Unstructured
+	hpa      *autoscalingv2.HorizontalPodAutoscaler // nil: none points at the target
+	bounds   hold.Bounds
+	pods     []corev1.Pod // read when a hold waits for them
 
 	want    hold.Want
 	closing []string // holds that have ended, but whose gate cannot be shut
@@ -59,7 +61,7 @@ func (e *Engine) look(ctx context.Context, t hold.Target, now time.Time) (*pass,
 	if err != nil {
 		return nil, fmt.Errorf("get target: %w", err)
 	}
-	if p.record, err = hold.ParseRecord(note(p.object)); err != nil {
+	if p.record, p.replaced, err = e.recall(ctx, p.object); err != nil {
 		return nil, err
 	}
 	if p.scale, err = api.Get(ctx, t.Name, metav1.GetOptions{}, "scale"); err != nil {

@@ -51,16 +51,19 @@ type Options struct {
 	Identity string   // who reports the Events: a pod's or a user's name
 }
 
-// Engine takes targets through their holds. It keeps nothing between passes and starts nothing; its methods may be called
-// concurrently, for one target too.
-type Engine struct{ Options }
+// Engine takes targets through their holds. It starts nothing, and keeps nothing between passes that another would need; its
+// methods may be called concurrently, for one target too.
+type Engine struct {
+	Options
+	reports reports
+}
 
 // New returns an engine.
 func New(opts Options) *Engine {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	return &Engine{Options: opts}
+	return &Engine{Options: opts, reports: reports{all: map[reported]verify.Report{}}}
 }
 
 // Result is how a target stands after a pass.
@@ -142,7 +145,7 @@ func (p *pass) run(ctx context.Context) error {
 	if p.object == nil {
 		return p.orphan(ctx)
 	}
-	steps := []func(context.Context) error{p.shut, p.admit, p.raise, p.ask, p.undo, p.await, p.open, p.finish}
+	steps := []func(context.Context) error{p.rewrite, p.shut, p.admit, p.raise, p.ask, p.undo, p.await, p.open, p.finish}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err

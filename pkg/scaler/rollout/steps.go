@@ -265,6 +265,7 @@ func (p *pass) finish(ctx context.Context) error {
 	}
 	for i := range ended {
 		p.forget(&ended[i])
+		p.reports.take(p.target, ended[i].ID) // ended before anybody was told
 	}
 	for i := range ended {
 		if h := &ended[i]; h.State != hold.RolledBack {

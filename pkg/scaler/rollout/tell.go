@@ -27,11 +27,12 @@ func (p *pass) warn(reason, format string, args ...any) {
 // announce tells those whom the hold names, and shows it on the target.
 func (p *pass) announce(ctx context.Context, h *hold.Hold, outcome string) {
 	p.say("Outcome", "hold %s: %s", h.ID, outcome)
+	report := p.reports.take(p.target, h.ID)
 	if len(h.Notify) == 0 {
 		return
 	}
 	m := notify.Message{
-		Time: p.now, Outcome: outcome, Target: p.target, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.Why,
+		Time: p.now, Outcome: outcome, Target: p.target, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.Why, Report: report,
 	}
 	if err := p.Notifier.Post(h.Notify, m); err != nil {
 		p.log(ctx).Error(err, "Nobody can be told", "hold", h.ID, "outcome", outcome)

@@ -49,7 +49,10 @@ func (p *pass) save(ctx context.Context) error {
 	for _, do := range p.saved {
 		do()
 	}
-	p.saved = nil
+	if p.replaced != "" {
+		p.warn("Replaced", "%s", p.replaced)
+	}
+	p.saved, p.replaced = nil, ""
 	return nil
 }
 
@@ -81,7 +84,7 @@ func note(object *unstructured.Unstructured) string {
 func marked(version, annotation, text string, spec map[string]any) ([]byte, error) {
 	var value, label any
 	if text != "" {
-		value, label = text, "true"
+		value, label = text, hold.Mark(text)
 	}
 	patch := map[string]any{"metadata": map[string]any{
 		"resourceVersion": version,

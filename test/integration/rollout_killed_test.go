@@ -1,0 +1,147 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/scaler/rollout"
+)
+
+// errKilled is what a process sees of its own end: nothing that it does afterwards counts.
+var errKilled = errors.New("killed")
+
+// killer lets a number of writes through, and then nothing: the process is dead. after: the last write still reaches the server.
+type killer struct {
+	http.RoundTripper
+	left  atomic.Int64
+	after bool
+	dead  atomic.Bool
+	kill  context.CancelCauseFunc
+}
+
+func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if k.dead.Load() {
+		return nil, errKilled
+	}
+	if r.Method == http.MethodGet || strings.HasSuffix(r.URL.Path, "/events") || k.left.Add(-1) >= 0 {
+		return k.RoundTripper.RoundTrip(r)
+	}
+	k.dead.Store(true)
+	if k.after {
+		if answer, err := k.RoundTripper.RoundTrip(r); err == nil {
+			answer.Body.Close()
+		}
+	}
+	k.kill(errKilled)
+	return nil, errKilled
+}
+
+// TestKilledAtEveryStep: a process is killed before, or right after, its n-th write, and another finishes what it began. The way up,
+// the way back after bad pods, and the way down, each with an autoscaler and without.
+func TestKilledAtEveryStep(t *testing.T) {
+	need(t)
+	t.Parallel()
+	for _, autoscaled := range []bool{true, false} {
+		for way, passed := range map[string]bool{"up": true, "rolled back": false} {
+			for _, after := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, autoscaled %v, after the write %v", way, autoscaled, after), func(t *testing.T) {
+					t.Parallel()
+					killedAtEach(t, autoscaled, passed, after)
+				})
+			}
+		}
+	}
+}
+
+// killedAtEach goes through the writes of one way, one killed process for each.
+func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
+	t.Helper()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, autoscaled)
+	before := mustLook(t, namespace)
+	const top = 5 // few pods: it is the steps that matter
+	few := sale()
+	few.Replicas = top
+	for n, died := int64(0), true; died; n++ {
+		h := &heard{}
+		died = killed(t, target, few, h, passed, after, n)
+		whole := newEngine(t, h, passed, nil)
+		if _, err := whole.Put(t.Context(), target, few, time.Now()); err != nil { // the event comes again
+			t.Fatal(err)
+		}
+		r := drive(t.Context(), t, whole, target, settled)
+		now := mustLook(t, namespace)
+		switch {
+		case passed && (now.Replicas != top || autoscaled && now.Min != top || r.Record.Find("event/sale").State != hold.Open || h.count("open") == 0):
+			t.Fatalf("killed at write %d, another came to %+v, gate %v, %+v", n, now, h.actions, r.Record)
+		case !passed && (now.Replicas != 2 || h.count("open") != 0):
+			t.Fatalf("killed at write %d, another left %+v, gate %v", n, now, h.actions)
+		}
+		if n > 30 {
+			t.Fatal("more writes than there are steps")
+		}
+		killedReleasing(t, target, h, passed, after, n)
+		drive(t.Context(), t, whole, target, unheld)
+		if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+			t.Fatalf("killed at write %d, not what was there (-want +got):\n%s", n, diff)
+		}
+		fewer(t, namespace)
+	}
+}
+
+// killed runs a process that dies at its n-th write; it tells whether it came to that.
+func killed(t *testing.T, target hold.Target, few hold.Hold, h *heard, passed, after bool, n int64) bool {
+	t.Helper()
+	ctx, kill := context.WithCancelCause(t.Context())
+	defer kill(nil)
+	k := &killer{after: after, kill: kill}
+	k.left.Store(n)
+	e := newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
+	if _, err := e.Put(ctx, target, few, time.Now()); err == nil {
+		_, err = e.Drive(ctx, target, settled, rollout.Follower{})
+		if err != nil && !k.dead.Load() {
+			t.Fatal(err)
+		}
+	}
+	return k.dead.Load()
+}
+
+// killedReleasing is killed for the way down.
+func killedReleasing(t *testing.T, target hold.Target, h *heard, passed, after bool, n int64) {
+	t.Helper()
+	ctx, kill := context.WithCancelCause(t.Context())
+	defer kill(nil)
+	k := &killer{after: after, kill: kill}
+	k.left.Store(n)
+	e := newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
+	if _, err := e.End(ctx, target, nil, "over", time.Now()); err == nil {
+		_, _ = e.Drive(ctx, target, unheld, rollout.Follower{})
+	}
+	if k.dead.Load() { // the release is asked for again, as whoever asked for it would
+		if _, err := newEngine(t, h, passed, nil).End(t.Context(), target, nil, "over", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fewer waits until the pods of the round before are gone, so that those of the next are the new ones.
+func fewer(t *testing.T, namespace string) {
+	t.Helper()
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err == nil && len(pods.Items) > 2 {
+			err = fmt.Errorf("%d pods are left", len(pods.Items))
+		}
+		return err
+	})
+}

@@ -1,0 +1,304 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"tachometer/pkg/scaler/hold"
+	"tachometer/pkg/scaler/rollout"
+)
+
+// TestPersons: what somebody changes while a target is held stays, then and after.
+func TestPersons(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	e := newEngine(t, &heard{}, true, nil)
+	put(t, e, target, sale())
+	drive(t.Context(), t, e, target, settled)
+	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
+	if _, err := hpas.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"minReplicas":7}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	drive(t.Context(), t, e, target, settled)
+	if w := mustLook(t, namespace); w.Min != 7 {
+		t.Errorf("held: %+v", w)
+	}
+	end(t, e, target, "event/sale")
+	drive(t.Context(), t, e, target, unheld)
+	if w := mustLook(t, namespace); w.Min != 7 || w.Annotations != "" {
+		t.Errorf("released: %+v", w)
+	}
+	eventEventually(t, namespace, "Yielded", "autoscaler shop")
+}
+
+func eventEventually(t *testing.T, namespace, reason, text string) {
+	t.Helper()
+	eventually(t, 10*time.Second, func(ctx context.Context) error {
+		list, err := client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason})
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			if strings.Contains(list.Items[i].Message, text) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no Event %s with %q among %d", reason, text, len(list.Items))
+	})
+}
+
+// TestQuota: pods that a quota refuses are a failure with its reason, and all is undone.
+func TestQuota(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	_, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "few"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("5")}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &heard{}
+	e := newEngine(t, h, true, nil)
+	wanted := sale()
+	wanted.Within = 25 * time.Second // long enough for the Deployment to say why
+	put(t, e, target, wanted)
+	r := drive(t.Context(), t, e, target, unheld)
+	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "not created") || !strings.Contains(r.Ended[0].Why, "quota") {
+		t.Errorf("ended: %+v", r.Ended)
+	}
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+	if h.count("open") != 0 {
+		t.Errorf("gate %v", h.actions)
+	}
+	h.tells(t, "rolled back", "not created", 0)
+}
+
+// TestTooMany: what the autoscaler does not allow is refused before anything is changed, and allowed with a ceiling.
+func TestTooMany(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	e := newEngine(t, &heard{}, true, nil)
+	wanted := sale()
+	wanted.Replicas = 31
+	put(t, e, target, wanted)
+	r := drive(t.Context(), t, e, target, unheld)
+	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "at most 30 replicas") {
+		t.Errorf("ended: %+v", r.Ended)
+	}
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+	wanted.Ceiling = 40
+	put(t, e, target, wanted)
+	drive(t.Context(), t, e, target, settled)
+	if w := mustLook(t, namespace); w.Replicas != 31 || w.Min != 31 || w.Max != 40 {
+		t.Errorf("with a ceiling: %+v", w)
+	}
+	end(t, e, target, "event/sale")
+	drive(t.Context(), t, e, target, unheld)
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+}
+
+// TestAutoscalerComesAndGoes: an autoscaler that is deleted in the middle, one that is made in the middle, and a target that is.
+func TestAutoscalerComesAndGoes(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	e := newEngine(t, &heard{}, true, nil)
+	put(t, e, target, sale())
+	drive(t.Context(), t, e, target, settled)
+	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
+	if err := hpas.Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	drive(t.Context(), t, e, target, settled)
+	if w := mustLook(t, namespace); w.Replicas != 20 {
+		t.Errorf("without autoscaler: %+v", w)
+	}
+	newAutoscaler(t, namespace)
+	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Limits.Min == 20 })
+	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := drive(t.Context(), t, e, target, unheld); !r.Gone || r.Limits != (hold.Limits{Min: 2, Max: 30}) {
+		t.Errorf("without target: %+v", r)
+	}
+}
+
+// TestConflicts: two scalers and somebody who writes all the time come to one end.
+func TestConflicts(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	ctx, calm := context.WithCancel(t.Context())
+	var storm sync.WaitGroup
+	storm.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			// A label: the Deployment controller copies annotations to the ReplicaSet, over and over, before it makes a pod.
+			patch := fmt.Appendf(nil, `{"metadata":{"labels":{"weather":"%d"}}}`, i)
+			_, _ = client.AppsV1().Deployments(namespace).Patch(ctx, "shop", types.MergePatchType, patch, metav1.PatchOptions{})
+			_, _ = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(ctx, "shop", types.MergePatchType, patch, metav1.PatchOptions{})
+		}
+	})
+	h := &heard{}
+	put(t, newEngine(t, h, true, nil), target, sale())
+	var both sync.WaitGroup
+	for range 2 {
+		e := newEngine(t, h, true, nil)
+		both.Go(func() {
+			if _, err := e.Drive(ctx, target, settled, rollout.Follower{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	if w := mustLook(t, namespace); w.Replicas != 20 || w.Min != 20 {
+		t.Errorf("held: %+v", w)
+	}
+	e := newEngine(t, h, true, nil)
+	end(t, e, target, "event/sale")
+	drive(ctx, t, e, target, unheld)
+	calm()
+	storm.Wait()
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+}
+
+// TestUnreadableRecord: somebody's edit of the annotation is named, and nothing is overwritten.
+func TestUnreadableRecord(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, false)
+	e := newEngine(t, &heard{}, true, nil)
+	put(t, e, target, sale())
+	drive(t.Context(), t, e, target, settled)
+	annotate(t, namespace, "mine")
+	_, err := e.Put(t.Context(), target, sale(), time.Now())
+	if err == nil || !strings.Contains(err.Error(), hold.HoldsAnnotation) || !strings.Contains(holds(t, namespace), "mine") {
+		t.Errorf("error: %v, annotation %q", err, holds(t, namespace))
+	}
+	annotate(t, namespace, "") // taken away: nothing is held any more, and that is said
+	drive(t.Context(), t, e, target, unheld)
+	eventEventually(t, namespace, "Replaced", "nothing is held any more")
+}
+
+// annotate is a person who edits the record.
+func annotate(t *testing.T, namespace, text string) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, hold.HoldsAnnotation, text)
+	if _, err := client.AppsV1().Deployments(namespace).Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holds is the record on the target as it stands there.
+func holds(t *testing.T, namespace string) string {
+	t.Helper()
+	d, err := client.AppsV1().Deployments(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Annotations[hold.HoldsAnnotation]
+}
+
+// TestUndo: kubectl rollout undo replaces the annotations of a Deployment, and with them the record. What is held stays held, and
+// what was held long ago does not come back.
+func TestUndo(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	target := newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	e := newEngine(t, &heard{}, true, nil)
+	release(t, namespace, "good")
+	put(t, e, target, sale())
+	drive(t.Context(), t, e, target, settled)
+	release(t, namespace, "bad")
+	more := sale()
+	more.ID, more.Replicas = "set", 25
+	put(t, e, target, more)
+	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
+	held := holds(t, namespace)
+	undo(t, namespace, held)
+	r := drive(t.Context(), t, e, target, settled)
+	if w := mustLook(t, namespace); w.Min != 25 || w.Replicas != 25 || holds(t, namespace) != held || len(r.Record.Holds) != 2 {
+		t.Errorf("after kubectl rollout undo: %+v", w)
+	}
+	eventEventually(t, namespace, "Replaced", "kubectl rollout undo")
+
+	if _, err := e.End(t.Context(), target, nil, "over", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	drive(t.Context(), t, e, target, unheld)
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+	undo(t, namespace, "") // to the bad release, with what was held then
+	if all, err := e.Held(t.Context(), namespace, rollout.Kinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
+		t.Errorf("held: %+v, %v; the annotation is %q", all, err, holds(t, namespace))
+	}
+	put(t, e, target, more)
+	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
+	end(t, e, target, "set")
+	drive(t.Context(), t, e, target, unheld)
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+}
+
+// release rolls another template out, and waits until its ReplicaSet is the Deployment's own.
+func release(t *testing.T, namespace, name string) {
+	t.Helper()
+	deployments := client.AppsV1().Deployments(namespace)
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"release":%q}}}}}`, name)
+	d, err := deployments.Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, func(ctx context.Context) error {
+		now, err := deployments.Get(ctx, "shop", metav1.GetOptions{})
+		if err == nil && (now.Status.ObservedGeneration < d.Generation || now.Status.UpdatedReplicas < *now.Spec.Replicas || now.Status.Replicas > now.Status.UpdatedReplicas) {
+			err = fmt.Errorf("release %s is not there yet: %+v", name, now.Status)
+		}
+		return err
+	})
+}
+
+// undo goes back to the release before, as a person does, and sees that the record is not what it was.
+func undo(t *testing.T, namespace, held string) {
+	t.Helper()
+	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "rollout", "undo", "deploy/shop"); err != nil {
+		t.Fatal(err)
+	}
+	if holds(t, namespace) == held {
+		t.Fatal("kubectl rollout undo left the annotation alone: nothing is tried here")
+	}
+}
