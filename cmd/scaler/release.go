@@ -65,7 +65,7 @@ func (r *releasing) run(ctx context.Context, args []string) error {
 func (r *releasing) release(ctx context.Context, e *rollout.Engine, t hold.Target, out *printer) error {
 	ids, err := e.End(ctx, t, r.reasons, "released by "+who(), time.Now())
 	if err != nil && !errors.Is(err, rollout.ErrGone) { // an autoscaler may still be held whose target is gone
-		return err
+		return coded{err, exitUnfinished}
 	}
 	if len(ids) == 0 && len(r.reasons) > 0 {
 		return fmt.Errorf("no hold %s on %s", strings.Join(r.reasons, ", "), t)
@@ -91,6 +91,7 @@ func seeOff(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string,
 			out.say("released", r.Ended[i].ID, sentence(&r.Ended[i], r), nil)
 		}
 	}
+	ctx, shown = patient(ctx, hold.DefaultWithin, shown)
 	r, err := e.Drive(ctx, t, done, shown)
 	if err != nil {
 		return coded{fmt.Errorf("not everything is given back yet: %w", err), exitUnfinished}
@@ -109,7 +110,7 @@ func seeOff(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string,
 func (r *releasing) sweep(ctx context.Context, e *rollout.Engine, namespace string) error {
 	all, err := e.Held(ctx, namespace, rollout.Kinds())
 	if err != nil {
-		return err
+		return coded{err, exitUnfinished}
 	}
 	var failed []error
 	for _, s := range all {
@@ -118,7 +119,7 @@ func (r *releasing) sweep(ctx context.Context, e *rollout.Engine, namespace stri
 			return err
 		}
 		if s.Err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", s.Target, s.Err))
+			failed = append(failed, coded{fmt.Errorf("%s: %w", s.Target, s.Err), exitUnfinished})
 			continue
 		}
 		if ids := over(s.Record, time.Now()); len(ids) > 0 || len(s.Record.Holds) == 0 {

@@ -172,7 +172,9 @@ func (s *crews) work(ctx context.Context, cfg *scalerconfig.Config, changes <-ch
 		done := make(chan error, 1)
 		go func() { done <- s.crew(working, cfg) }()
 		select {
-		case cfg = <-changes:
+		case next := <-changes:
+			next.Succeed(cfg)
+			cfg = next
 			dismiss()
 			if err := <-done; err != nil {
 				klog.FromContext(ctx).Error(err, "Not everything ended well before the new configuration")

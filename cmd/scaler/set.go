@@ -121,7 +121,7 @@ func (s *setting) plan(ctx context.Context, e *rollout.Engine, t hold.Target, h 
 func (s *setting) put(ctx context.Context, e *rollout.Engine, t hold.Target, h hold.Hold, out *printer) error {
 	changed, err := e.Put(ctx, t, h, time.Now())
 	if err != nil {
-		return err
+		return unnoted(err)
 	}
 	if !changed {
 		out.say("unchanged", h.ID, "it is held like that already", nil)
@@ -130,6 +130,7 @@ func (s *setting) put(ctx context.Context, e *rollout.Engine, t hold.Target, h h
 	enough := func(at hold.State) bool {
 		return at == hold.Open || !s.wait && at != hold.Received && at != hold.Raised
 	}
-	_, err = e.Drive(ctx, t, func(r rollout.Result) bool { return f.over(r, enough) }, f.follower())
+	waiting, follower := patient(ctx, s.within, f.follower())
+	_, err = e.Drive(waiting, t, func(r rollout.Result) bool { return f.over(r, enough) }, follower)
 	return f.outcome(ctx, err)
 }

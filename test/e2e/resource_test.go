@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,13 @@ const (
 	workRate = 60
 	workMS   = 5
 	busy     = workRate * workMS / 1000.0 // CPUs
+	// most is how often the work requests may cost in all: reading and answering one is more than its work, on a slow machine
+	// as much again.
+	most = 2
 )
+
+// share is how much of a CPU the HPA wants a pod to use: 70 % of 100m.
+const share = 0.07
 
 // TestCPU scales the sample by the CPU HPA as it is shipped, through the adapter's own metrics.k8s.io, with no metrics-server.
 func TestCPU(t *testing.T) {
@@ -33,7 +40,6 @@ func TestCPU(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		// Requests cost a little more than their work: 5 pods, or 6.
 		if n := h.Status.CurrentReplicas; n < 5 {
 			return fmt.Errorf("%d pods, want 5; %v", n, h.Status.Conditions)
 		}
@@ -47,8 +53,9 @@ func TestCPU(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if h, err := hpa(ctx, "sample"); err != nil || h.Status.DesiredReplicas > 7 {
-		t.Errorf("the HPA asks for %d pods (%v), where 5 or 6 are enough", h.Status.DesiredReplicas, err)
+	enough := int32(math.Ceil(most * busy / share))
+	if h, err := hpa(ctx, "sample"); err != nil || h.Status.DesiredReplicas > enough {
+		t.Errorf("the HPA asks for %d pods (%v), where %d are enough", h.Status.DesiredReplicas, err, enough)
 	}
 	for _, args := range [][]string{{"top", "nodes"}, {"top", "pods", "-n", stack.SampleNamespace}} {
 		out, err := s.Kubectl(ctx, args...)
@@ -106,7 +113,7 @@ func usageIsTrue(ctx context.Context) error {
 			return fmt.Errorf("%s: usage is %v old, over %v", pod.Name, age, pod.Window.Duration)
 		}
 	}
-	if len(list.Items) < 5 || cpu < 0.8*busy || cpu > 2*busy {
+	if len(list.Items) < 5 || cpu < 0.8*busy || cpu > most*busy {
 		return fmt.Errorf("%d pods use %.3f CPUs, where the work alone is %.3f", len(list.Items), cpu, busy)
 	}
 	return nil

@@ -29,7 +29,7 @@ import (
 type scaler struct {
 	process        *exec.Cmd
 	health, events string // addresses
-	log            string
+	config, log    string // files
 }
 
 const (
@@ -83,10 +83,10 @@ func loopback(t *testing.T) string {
 func startScaler(t *testing.T, program, namespace string) *scaler {
 	t.Helper()
 	dir := t.TempDir()
-	s := &scaler{health: loopback(t), events: loopback(t), log: filepath.Join(dir, "log")}
-	secret, config := filepath.Join(dir, "secret"), filepath.Join(dir, "config.yaml")
+	s := &scaler{health: loopback(t), events: loopback(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
+	secret := filepath.Join(dir, "secret")
 	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(saleConfig)
-	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(config, []byte(text), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(s.config, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.Create(s.log)
@@ -94,7 +94,7 @@ func startScaler(t *testing.T, program, namespace string) *scaler {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.process = exec.Command(program, "run", "--config="+config, "--kubeconfig="+shared.Kubeconfig(), "--lease-namespace="+namespace,
+	s.process = exec.Command(program, "run", "--config="+s.config, "--kubeconfig="+shared.Kubeconfig(), "--lease-namespace="+namespace,
 		"--health-address="+s.health)
 	s.process.Env = append(os.Environ(), "HOSTNAME="+filepath.Base(dir))
 	s.process.Stdout, s.process.Stderr = log, log
@@ -211,6 +211,51 @@ func TestTwoScalers(t *testing.T) {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 4)
+}
+
+// TestReload: a configuration that is bad changes nothing and shows; one that is good is followed, also away from a target that it
+// does not name any more.
+func TestReload(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newTarget(t, namespace, true)
+	before := mustLook(t, namespace)
+	s := startScaler(t, buildScaler(t), namespace)
+	stands(t, namespace, 4)
+	const head = "apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\n"
+	six := head + "schedules: [{name: always, namespace: " + namespace + ", targets: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", floor: 6}]}]\n"
+	for _, step := range []struct {
+		config string
+		bad    int
+		floor  int32
+	}{{head + "schedules: [{name: always}]\n", 1, 4}, {six, 0, 6}} {
+		s.configure(t, step.config)
+		eventually(t, 30*time.Second, func(ctx context.Context) error {
+			text, err := s.get(ctx, "/metrics")
+			if want := fmt.Sprintf("\ntachometer_scaler_config_bad %d\n", step.bad); err == nil && !strings.Contains(text, want) {
+				err = fmt.Errorf("no %q", want)
+			}
+			return err
+		})
+		stands(t, namespace, step.floor)
+	}
+	s.configure(t, head)
+	eventually(t, 30*time.Second, func(ctx context.Context) error {
+		now, err := look(ctx, namespace)
+		if diff := cmp.Diff(before, now); err == nil && diff != "" {
+			err = errors.New("not what was there (-want +got):\n" + diff)
+		}
+		return err
+	})
+}
+
+// configure gives a running scaler another configuration, as a mounted ConfigMap would: in one move.
+func (s *scaler) configure(t *testing.T, text string) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(s.config+".new", []byte(text), 0o600), os.Rename(s.config+".new", s.config)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestScalerOutage: kube-apiserver hangs for half a minute while a hold is on its way; afterwards it is taken on and released.

@@ -31,6 +31,8 @@ type Config struct {
 	Verifications map[string]verify.Spec
 	Schedules     []schedule.Schedule
 	Events        event.Config
+
+	former []schema.GroupVersionKind // kinds of the targets of the configurations before this one
 }
 
 // Load reads a configuration. The error is strict.Faults with all that is wrong.
@@ -108,6 +110,15 @@ func (c *Config) complete() {
 	c.Namespaces = slices.Compact(c.Namespaces)
 }
 
+// Succeed makes the configuration look for holds where the one before it did, too: what that one's schedules and events left on
+// targets that this one does not name is finished, and given back.
+func (c *Config) Succeed(before *Config) {
+	c.Namespaces = append(c.Namespaces, before.Namespaces...)
+	slices.Sort(c.Namespaces)
+	c.Namespaces = slices.Compact(c.Namespaces)
+	c.former = before.Kinds()
+}
+
 func (c *Config) targets() (all []hold.Target) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Targets...)
@@ -123,8 +134,12 @@ func (c *Config) targets() (all []hold.Target) {
 // Kinds are those of targets to look for: the usual ones, and those of all that are named.
 func (c *Config) Kinds() []schema.GroupVersionKind {
 	kinds := rollout.Kinds()
+	named := c.former
 	for _, t := range c.targets() {
-		if kind := t.GroupVersionKind(); !slices.Contains(kinds, kind) {
+		named = append(named, t.GroupVersionKind())
+	}
+	for _, kind := range named {
+		if !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}
