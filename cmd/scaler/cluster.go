@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"tachometer/pkg/kubeclient"
 	"tachometer/pkg/scaler/hold"
 	"tachometer/pkg/scaler/rollout"
 	"tachometer/pkg/version"
@@ -54,9 +55,9 @@ func (g *global) connect() (*connection, error) {
 }
 
 func newConnection(config *rest.Config, namespace string) (*connection, error) {
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubeclient.New(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client: %w", err)
+		return nil, err
 	}
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {

@@ -4,11 +4,12 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/scale"
+
+	"tachometer/pkg/kubeclient"
 )
 
 // Clients are how discovery reads the cluster. All are required.
@@ -21,20 +22,16 @@ type Clients struct {
 	Mapper meta.RESTMapper
 }
 
-// NewClients returns the clients for a cluster; cfg stays as it is. Pods come as protobuf, a third of the
-// size and a fraction of the work of JSON. Requests are not limited by the client unless cfg says so: discovery bounds
-// what it sends by itself, and a queue in the client would only delay the first answer about a new autoscaler.
+// NewClients returns the clients for a cluster; cfg stays as it is. Requests are not limited by the client unless cfg says so:
+// discovery bounds what it sends by itself, and a queue in the client would only delay the first answer about a new autoscaler.
 func NewClients(cfg *rest.Config, mapper meta.RESTMapper) (Clients, error) {
 	plain := rest.CopyConfig(cfg)
 	if plain.QPS == 0 {
 		plain.QPS = -1
 	}
-	typed := rest.CopyConfig(plain)
-	typed.ContentType = runtime.ContentTypeProtobuf
-	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	kube, err := kubernetes.NewForConfig(typed)
+	kube, err := kubeclient.New(plain)
 	if err != nil {
-		return Clients{}, fmt.Errorf("make client: %w", err)
+		return Clients{}, err
 	}
 	objects, err := dynamic.NewForConfig(plain)
 	if err != nil {

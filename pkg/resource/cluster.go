@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"tachometer/pkg/kubeclient"
 	"tachometer/pkg/metric"
 )
 
@@ -41,12 +41,9 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("make metadata client: %w", err)
 	}
-	typed := rest.CopyConfig(cfg)
-	typed.ContentType = runtime.ContentTypeProtobuf
-	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	kube, err := kubernetes.NewForConfig(typed)
+	kube, err := kubeclient.New(cfg)
 	if err != nil {
-		return Clients{}, fmt.Errorf("make client: %w", err)
+		return Clients{}, err
 	}
 	return Clients{Metadata: pods, Kube: kube}, nil
 }
