@@ -50,7 +50,7 @@ func (o Object) String() string {
 type Value struct {
 	// Object is the object valued; zero for an external metric.
 	Object Object
-	// Labels are the labels of the result, without __name__.
+	// Labels are the labels of the result, without __name__. Where an object is valued they may be nil: it says all that they do.
 	Labels map[string]string
 	// Value is the number as computed: it may be NaN, infinite or negative; the provider judges it.
 	Value float64

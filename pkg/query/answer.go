@@ -30,12 +30,14 @@ type answer struct {
 	survey *survey
 	groups []group
 	values []metric.Value
+	// objects is how many there are, with a slot or without.
+	objects int
 }
 
 // group is objects that are evaluated together.
 type group struct {
 	slot
-	objects []metric.Object
+	objects int
 }
 
 // prepare surveys the series, chooses the window, and puts the objects into groups.
@@ -104,7 +106,8 @@ func (a *answer) divide() {
 	}
 	bySlot := map[slot]int{}
 	var tracks []track
-	for object, s := range a.survey.subjects {
+	a.survey.all(func(_ metric.Object, s *subject) {
+		a.objects++
 		at := slot{at: p.now}
 		if a.span > 0 {
 			tracks = s.tracks(tracks[:0])
@@ -113,7 +116,7 @@ func (a *answer) divide() {
 				at, ok = p.plan(tracks)
 			}
 			if !ok {
-				continue
+				return
 			}
 		}
 		i, known := bySlot[at]
@@ -123,8 +126,8 @@ func (a *answer) divide() {
 			a.groups = append(a.groups, group{slot: at})
 		}
 		s.group = i
-		a.groups[i].objects = append(a.groups[i].objects, object)
-	}
+		a.groups[i].objects++
+	})
 }
 
 // ask evaluates the expression for one group and keeps the values.
@@ -138,7 +141,7 @@ func (a *answer) ask(ctx context.Context, e *Engine, i int) error {
 	if a.span > 0 {
 		span = a.Rule.Span(milliseconds(g.window))
 	}
-	a.values = slices.Grow(a.values, len(g.objects))
+	a.values = slices.Grow(a.values, g.objects)
 	for _, r := range results {
 		if err := a.take(r, i, span); err != nil {
 			return err
@@ -155,11 +158,11 @@ func (a *answer) results(ctx context.Context, e *Engine, i int) ([]result, error
 	}
 	if a.direct != nil {
 		m := moment{survey: a.survey, memory: a.memory, group: i, at: g.at, window: g.window, lookback: a.lookback().Milliseconds()}
-		if results, ok := a.direct.results(&m, a.now.UnixMilli()); ok {
+		if results, ok := a.direct.results(&m, a.Rule, a.now.UnixMilli()); ok {
 			return results, nil
 		}
 	}
-	text := a.Expr(milliseconds(g.window), a.names(g))
+	text := a.Expr(milliseconds(g.window), a.names(i))
 	results, err := e.engine.instant(ctx, text, time.UnixMilli(g.at), a.lookback())
 	if err != nil {
 		return nil, failedExpression(text, err)
@@ -168,32 +171,39 @@ func (a *answer) results(ctx context.Context, e *Engine, i int) ([]result, error
 }
 
 // names are the objects of a group as matchers name them; nil if nothing is to be said about them.
-func (a *answer) names(g group) []string {
-	all := a.Objects == nil && len(g.objects) == len(a.survey.subjects)
-	if a.Rule.External || all || len(g.objects) > maxNamed {
+func (a *answer) names(group int) []string {
+	n := a.groups[group].objects
+	if a.Rule.External || a.Objects == nil && n == a.objects || n > maxNamed {
 		return nil
 	}
-	names := make([]string, 0, len(g.objects))
-	for _, o := range g.objects {
-		names = append(names, o.Name)
-	}
+	names := make([]string, 0, n)
+	a.survey.all(func(of metric.Object, is *subject) {
+		if is.group == group {
+			names = append(names, of.Name)
+		}
+	})
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
 // take makes a value of one result of a group.
 func (a *answer) take(r result, group int, span time.Duration) error {
-	v := metric.Value{Value: r.value, Window: span, Labels: labelMap(r.labels)}
+	v := metric.Value{Value: r.value, Window: span}
 	if a.Rule.External {
-		v.Time = a.survey.newestOf(r.labels)
+		v.Time, v.Labels = a.survey.newestOf(r.labels), labelMap(r.labels)
 		a.values = append(a.values, v)
 		return nil
 	}
-	if label := a.missingLabel(r); label != "" {
-		return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, a.Rule.ObjectLabel)
+	var s *subject
+	if r.pod != nil {
+		v.Object, s = r.pod.object, r.pod.subject
+	} else {
+		if label := a.missingLabel(r); label != "" {
+			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, a.Rule.ObjectLabel)
+		}
+		v.Object = objectOf(a.Rule, r.labels)
+		s = a.survey.find(v.Object)
 	}
-	v.Object = objectOf(a.Rule, r.labels)
-	s := a.survey.subjects[v.Object]
 	switch {
 	case s == nil && len(a.Objects) > maxNamed:
 		return nil // not asked for

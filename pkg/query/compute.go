@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/kahansum"
+
+	"tachometer/pkg/rule"
 )
 
 // moment is what a formula is computed for: the objects of a group, at a time, over a window.
@@ -24,8 +26,9 @@ type moment struct {
 }
 
 // results computes the expression; false if only the engine can: where a sample that it reads may be older than those
-// that the survey has read, or newer than the newest that it looks for.
-func (d *direct) results(m *moment, now int64) ([]result, bool) {
+// that the survey has read, or newer than the newest that it looks for. Where elements have the labels that name the rule's
+// objects, their pods say what they are for: then nobody needs labels. The slice is good until the next call.
+func (d *direct) results(m *moment, r *rule.Rule, now int64) ([]result, bool) {
 	if d.instant && m.at != now {
 		return nil, false
 	}
@@ -38,12 +41,23 @@ func (d *direct) results(m *moment, now int64) ([]result, bool) {
 	if m.overflow {
 		return nil, false
 	}
-	results := make([]result, len(elements))
+	results := slices.Grow(m.results[:0], len(elements))
 	b := labels.NewScratchBuilder(len(d.by))
-	for i, e := range elements {
-		results[i] = result{labels: d.labelsOf(e, &b), value: e.value}
+	tell := d.tell(r)
+	for _, e := range elements {
+		if tell && named(r, e.pod.object) {
+			results = append(results, result{labels: e.labels, value: e.value, pod: e.pod})
+		} else {
+			results = append(results, result{labels: d.labelsOf(e, &b), value: e.value})
+		}
 	}
+	m.results = results
 	return results, true
+}
+
+// tell reports whether elements have the labels that name a rule's objects.
+func (s shape) tell(r *rule.Rule) bool {
+	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
 // labelsOf are the labels of an element.
@@ -176,19 +190,19 @@ type total struct {
 
 func (f aggregation) compute(m *moment) []element {
 	of := f.of.compute(m)
-	groups := m.fresh()
-	var totals []total
+	places := m.places(f.grouping)
+	totals := m.totals[:0]
 	out := of[:0] // the elements of it that are still to be read are never fewer
 	for _, e := range of {
 		e.key = f.key(m, &e)
-		i, known := groups[e.key]
+		i, known := places.of(e.key, len(out))
 		if !known {
-			groups[e.key] = len(out)
 			out, totals = append(out, e), append(totals, total{sum: e.value, count: 1})
 			continue
 		}
 		totals[i].add(f.op, e.value, m)
 	}
+	m.totals = totals
 	for i := range out {
 		out[i].value = totals[i].value(f.op)
 	}
@@ -236,7 +250,7 @@ type quantile struct {
 
 func (f quantile) compute(m *moment) []element {
 	of := f.of.compute(m)
-	groups := m.fresh()
+	places := m.places(f.grouping)
 	var buckets []promql.Buckets
 	out := of[:0]
 	for _, e := range of {
@@ -245,10 +259,8 @@ func (f quantile) compute(m *moment) []element {
 			continue // as the engine does, with a warning
 		}
 		e.key = f.key(m, &e)
-		i, known := groups[e.key]
+		i, known := places.of(e.key, len(out))
 		if !known {
-			i = len(out)
-			groups[e.key] = i
 			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // of a histogram with defaults: 12
 		}
 		buckets[i] = append(buckets[i], promql.Bucket{UpperBound: bound, Count: e.value})
@@ -277,17 +289,18 @@ func (f scaled) compute(m *moment) []element {
 type combination struct {
 	left, right formula
 	by          func(a, b float64) float64
+	grouping
 }
 
 func (f combination) compute(m *moment) []element {
 	left, right := f.left.compute(m), f.right.compute(m)
-	keys := m.fresh()
+	keys := m.places(f.grouping)
 	for i := range right {
-		keys[right[i].key] = i
+		keys.of(right[i].key, i)
 	}
 	out := left[:0]
 	for _, e := range left {
-		if i, ok := keys[e.key]; ok {
+		if i, ok := keys.of(e.key, 0); ok { // left has each key once, so that what is not there stays so
 			e.value = f.by(e.value, right[i].value)
 			out = append(out, e)
 		}

@@ -176,7 +176,7 @@ func (c *compiler) binary(e *parser.BinaryExpr) (formula, shape, bool) {
 	}
 	right, rs, ok := c.vector(e.RHS)
 	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && matchesAll(e.VectorMatching, ls.by)
-	return combination{left, right, f}, ls, ok && same
+	return combination{left, right, f, newGrouping(ls.by)}, ls, ok && same
 }
 
 // matchesAll tells that elements match whose labels are the same, which are those of by.

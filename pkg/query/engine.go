@@ -23,6 +23,9 @@ type engine struct {
 type result struct {
 	labels labels.Labels
 	value  float64
+	// pod is whose object the result is for, where that is known without its labels; nil where it is not. Then the labels are
+	// those of a series behind the result.
+	pod *pod
 }
 
 func newEngine(data storage.Queryable, maxSamples int, timeout time.Duration) *engine {

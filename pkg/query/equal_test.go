@@ -187,7 +187,7 @@ func compareFixed(t *testing.T, r *rule.Rule, window time.Duration) {
 		}
 		got, want := map[string]float64{}, map[string]float64{}
 		for _, v := range values {
-			got[v.Labels["pod"]] = v.Value
+			got[v.Object.Name] = v.Value
 			if v.Window != r.Span(window) {
 				t.Errorf("%s has window %s, want %s", v.Object, v.Window, r.Span(window))
 			}

@@ -22,6 +22,11 @@ func objectOf(r *rule.Rule, l labels.Labels) metric.Object {
 	return o
 }
 
+// named tells that an object has all that it is named by.
+func named(r *rule.Rule, o metric.Object) bool {
+	return o.Name != "" && (o.Namespace != "" || !r.Namespaced || r.ObjectLabel == namespaceLabel)
+}
+
 // labelMap is a result's labels, without the metric name.
 func labelMap(l labels.Labels) map[string]string {
 	m := make(map[string]string, l.Len())

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"slices"
+
 	"github.com/prometheus/prometheus/promql"
 
 	"tachometer/pkg/window"
@@ -17,7 +19,10 @@ type memory struct {
 	elements arena[element]
 	points   []promql.FPoint
 	series   [][]sampled
-	groups   map[uint64]int
+	totals   []total
+	results  []result
+	byKey    map[uint64]int
+	byPod    []int32
 	buffer   []byte
 }
 
@@ -30,6 +35,7 @@ func (m *memory) reset() {
 	m.pods.clear()
 	m.subjects.clear()
 	m.elements.clear()
+	clear(m.results)
 	for i := range m.series {
 		clear(m.series[i]) // the labels of series that may be dropped
 	}
@@ -46,13 +52,39 @@ func (m *memory) lists(n int) [][]sampled {
 	return m.series[:n]
 }
 
-// fresh is the map of groups, empty.
-func (m *memory) fresh() map[uint64]int {
-	if m.groups == nil || len(m.groups) > maxRemembered {
-		m.groups = map[uint64]int{}
+// places are where in a list something with a key is. They are good until the next ones are asked for.
+type places struct {
+	byKey map[uint64]int
+	byPod []int32 // the place and one; in place of byKey, where keys are the ids of pods, which begin at 0
+}
+
+// places are empty ones for the keys of a grouping.
+func (m *moment) places(g grouping) places {
+	if g.pods {
+		m.byPod = slices.Grow(m.byPod[:0], len(m.order))[:len(m.order)]
+		clear(m.byPod)
+		return places{byPod: m.byPod}
 	}
-	clear(m.groups)
-	return m.groups
+	if m.byKey == nil || len(m.byKey) > maxRemembered {
+		m.byKey = map[uint64]int{}
+	}
+	clear(m.byKey)
+	return places{byKey: m.byKey}
+}
+
+// of is the place of a key, which is next if none is known yet.
+func (p places) of(key uint64, next int) (place int, known bool) {
+	if p.byPod == nil {
+		if place, known = p.byKey[key]; !known {
+			p.byKey[key], place = next, next
+		}
+		return place, known
+	}
+	if at := p.byPod[key]; at > 0 {
+		return int(at) - 1, true
+	}
+	p.byPod[key] = int32(next) + 1 //nolint:gosec // there are fewer than 2³¹ pods
+	return next, false
 }
 
 // arena hands out slices of a few large ones: a survey makes thousands, and drops them together.

@@ -74,7 +74,8 @@ type Data interface {
 	storage.Queryable
 	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend,
 	// with its samples in [mint, maxt], milliseconds, oldest first and with staleness markers. An empty label leaves out
-	// what it says of values. The slices are not visit's to keep. The order within a pod is that of Select.
+	// what it says of values. The slices are not visit's to keep. Series of one metric name and one pod come one after the
+	// other, in the order of Select.
 	Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 		visit func(l labels.Labels, times []int64, values []float64))
 }

@@ -24,9 +24,10 @@ const (
 // happened between them. Windows are chosen from it, values get their time from it, and where an expression is computed
 // directly, also their number.
 type survey struct {
+	order []*pod // in the order in which they were found
+	// subjects and pods are nil where series come pod by pod, each with a subject of its own: nobody needs to look for them.
 	subjects map[metric.Object]*subject
 	pods     map[podKey]*pod
-	order    []*pod // in the order in which they were found
 	// sources are all series, for external metrics, whose results have any labels.
 	sources []source
 	// sampled has the series of each selector, if they were to be kept.
@@ -116,9 +117,9 @@ type reach struct {
 
 // look surveys the series of the selectors as of now.
 func (s *surveyor) look(ctx context.Context, data Data, now time.Time, back reach) error {
-	s.survey = survey{
-		subjects: make(map[metric.Object]*subject, len(s.objects)), pods: make(map[podKey]*pod, len(s.objects)), sampled: s.lists(len(s.selectors)),
-		since: now.Add(-back.ranged).UnixMilli() + 1,
+	s.survey = survey{sampled: s.lists(len(s.selectors)), since: now.Add(-back.ranged).UnixMilli() + 1}
+	if !s.podByPod() {
+		s.survey.subjects, s.survey.pods = make(map[metric.Object]*subject, len(s.objects)), make(map[podKey]*pod, len(s.objects))
 	}
 	label := s.rule.ObjectLabel
 	if s.objects == nil {
@@ -147,6 +148,12 @@ func (s *surveyor) look(ctx context.Context, data Data, now time.Time, back reac
 		}
 	}
 	return nil
+}
+
+// podByPod tells that each pod is seen once, with all its series, and is an object of its own: that spares two maps of all pods,
+// a tenth of the time of an evaluation and half of its memory.
+func (s *surveyor) podByPod() bool {
+	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
 // visit surveys one series of a selector.
@@ -208,7 +215,9 @@ func (s *surveyor) pod(l labels.Labels) *pod {
 		if !s.rule.External {
 			p.object = objectOf(s.rule, l)
 		}
-		s.survey.pods[key] = p
+		if s.survey.pods != nil {
+			s.survey.pods[key] = p
+		}
 		s.order = append(s.order, p)
 	}
 	s.last, s.latest = key, p
@@ -221,9 +230,29 @@ func (s *surveyor) introduce(p *pod) {
 	if p.subject == nil {
 		p.subject = s.memory.subjects.one()
 		p.subject.group, p.subject.pods = -1, p.subject.room[:0]
-		s.survey.subjects[p.object] = p.subject
+		if s.survey.subjects != nil {
+			s.survey.subjects[p.object] = p.subject
+		}
 	}
 	p.subject.pods = append(p.subject.pods, p)
+}
+
+// all calls each for every subject, in the order in which they were found.
+func (s *survey) all(each func(of metric.Object, is *subject)) {
+	for _, p := range s.order {
+		if p.subject != nil && p.subject.pods[0] == p {
+			each(p.object, p.subject)
+		}
+	}
+}
+
+// find is the subject that an object is, or nil.
+func (s *survey) find(o metric.Object) *subject {
+	if s.subjects == nil {
+		s.subjects = make(map[metric.Object]*subject, len(s.order))
+		s.all(func(of metric.Object, is *subject) { s.subjects[of] = is })
+	}
+	return s.subjects[o]
 }
 
 // note takes times as the track of a metric name, if they tell more than the one there: more

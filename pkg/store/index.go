@@ -94,7 +94,7 @@ func walk[V any](level map[string]V, matchers filter, visit func(V)) {
 		return
 	}
 	for _, key := range fixed {
-		if v, ok := level[key]; ok && matchers.matchValue(key) {
+		if v, ok := level[key]; ok && matchers.matchFixed(key) {
 			visit(v)
 		}
 	}
@@ -164,12 +164,17 @@ func (f filter) fixed() (values []string, known bool) {
 }
 
 func (f filter) matchValue(v string) bool {
+	return f.matchFixed(v) && (f.among.label == "" || f.among.has(v))
+}
+
+// matchFixed is matchValue for a value that fixed returned.
+func (f filter) matchFixed(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
 			return false
 		}
 	}
-	return f.among.label == "" || f.among.has(v)
+	return true
 }
 
 func (f filter) match(l labels.Labels) bool {

@@ -5,7 +5,7 @@ import "github.com/prometheus/prometheus/model/labels"
 // Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend, with its
 // samples in [mint, maxt], milliseconds, oldest first; staleness markers are among them. An empty label leaves out what
 // it says of values. The slices are Visit's own again when visit returns. Each series is seen at one moment, and those of
-// one pod in the order in which Select has them.
+// one metric name and one pod one after the other, in the order in which Select has them.
 //
 // It is Select, the iterators and the reading of samples in one, without a call through an interface for a sample, and
 // without an allocation for a series.
