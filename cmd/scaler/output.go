@@ -79,3 +79,11 @@ func (p *printer) end() {
 		p.pending = false
 	}
 }
+
+// count is a number of things in words: 1 hold, 2 holds.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

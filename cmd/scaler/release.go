@@ -101,7 +101,7 @@ func seeOff(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string,
 		return nil
 	}
 	if len(r.Record.Holds) > 0 {
-		out.say("held", "", fmt.Sprintf("%d other holds stay", len(r.Record.Holds)), nil)
+		out.say("held", "", "still held by "+count(len(r.Record.Holds), "other hold"), nil)
 	}
 	return nil
 }

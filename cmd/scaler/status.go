@@ -67,7 +67,7 @@ func (g *global) show(all []rollout.Standing, now time.Time) error {
 	if out.json {
 		for _, s := range all {
 			out.target = s.Target.String()
-			out.say("status", "", fmt.Sprintf("%d holds", len(s.Record.Holds)), s)
+			out.say("status", "", count(len(s.Record.Holds), "hold"), s)
 		}
 		return nil
 	}

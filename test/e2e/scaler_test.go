@@ -288,7 +288,7 @@ func TestScalerCommands(t *testing.T) {
 		{[]string{"status"}, 0, []string{`"event":"status"`}},
 		{[]string{"set", "deploy/sample", "--replicas", "7", "--reason", "bad", "--wait", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"rolled back", "p50"}},
 		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"open"`}},
-		{[]string{"release", "deploy/sample", "--reason", "low", "-o", "text"}, 0, []string{"1 other holds stay"}},
+		{[]string{"release", "deploy/sample", "--reason", "low", "-o", "text"}, 0, []string{"still held by 1 other hold"}},
 		{[]string{"release", "deploy/sample", "--reason", "low"}, 1, []string{"no hold low"}},
 		{[]string{"release", "deploy/sample", "-o", "text"}, 0, []string{"released"}},
 		{[]string{"release", "--expired"}, 0, nil},

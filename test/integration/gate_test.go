@@ -1,0 +1,105 @@
+package integration
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"tachometer/pkg/scaler/gate"
+)
+
+// httpRoutes has of Gateway API's HTTPRoute what it takes to be patched: its name, and a spec of any form.
+const httpRoutes = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: httproutes.gateway.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: "https://github.com/kubernetes-sigs/gateway-api/pull/2997"}
+spec:
+  group: gateway.networking.k8s.io
+  scope: Namespaced
+  names: {kind: HTTPRoute, plural: httproutes, singular: httproute}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+`
+
+// TestGates: a route's weights and a Service's selector let traffic in and shut it out again, a kind that came after the scaler
+// began among them.
+func TestGates(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gates := gate.New(objects, restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())), gate.Options{})
+	_, err = client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "waiting-room"}, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := func(app string) gate.Action {
+		return gate.Action{Patch: &gate.Patch{APIVersion: "v1", Kind: "Service", Name: "shop", Merge: []byte(`{"spec":{"selector":{"app":"` + app + `"}}}`)}}
+	}
+	if err := gates.Do(t.Context(), namespace, []gate.Action{service("shop")}); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := shared.Apply(t.Context(), httpRoutes); err != nil {
+		t.Fatal(err)
+	}
+	routes := objects.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}).Namespace(namespace)
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		_, err := routes.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": map[string]any{"name": "shop"},
+			"spec": map[string]any{"hostnames": []any{"shop.example"}, "rules": rules(1, 0)},
+		}}, metav1.CreateOptions{})
+		return err
+	})
+	const weights = `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":0},{"name":"shop","port":80,"weight":1}]}]}}`
+	route := gate.Action{Patch: &gate.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
+	for range 2 { // twice is harmless
+		if err := gates.Do(t.Context(), namespace, []gate.Action{route, service("shop")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := routes.Get(t.Context(), "shop", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"hostnames": []any{"shop.example"}, "rules": rules(0, 1)}
+	if diff := cmp.Diff(want, got.Object["spec"]); diff != "" {
+		t.Errorf("the route (-want +got):\n%s", diff)
+	}
+	svc, err := client.CoreV1().Services(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
+	if err != nil || svc.Spec.Selector["app"] != "shop" {
+		t.Errorf("the Service selects %v, %v", svc.Spec.Selector, err)
+	}
+}
+
+// rules are those of a route to a waiting room and a shop.
+func rules(room, shop int64) []any {
+	backend := func(name string, weight int64) any {
+		return map[string]any{"name": name, "port": int64(80), "weight": weight}
+	}
+	return []any{map[string]any{"backendRefs": []any{backend("waiting-room", room), backend("shop", shop)}}}
+}
