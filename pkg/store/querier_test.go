@@ -221,3 +221,32 @@ func TestVisitIsSelect(t *testing.T) {
 		})
 	}
 }
+
+// Visit brings the series of one metric name and one pod together, however they came and whatever the matchers are.
+func TestVisitPodByPod(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 7))
+	s := New(Options{})
+	for _, i := range r.Perm(300) {
+		l := labels.NewBuilder(counter(fmt.Sprint("p-", i%30))).Set("namespace", fmt.Sprint("n-", i%2)).Set("route", fmt.Sprint(i)).Labels()
+		mustAppend(t, s, 0, l, 1, 1)
+	}
+	name := labels.MustNewMatcher(labels.MatchEqual, nameLabel, "http_requests_total")
+	for text, matchers := range map[string][]*labels.Matcher{
+		"all":     {name},
+		"some":    {name, labels.MustNewMatcher(labels.MatchRegexp, podLabel, "p-1.*")},
+		"a route": {name, labels.MustNewMatcher(labels.MatchNotEqual, "route", "17")},
+	} {
+		done, last := map[[2]string]bool{}, [2]string{}
+		s.Visit(0, 1, matchers, "", nil, func(l labels.Labels, _ []int64, _ []float64) {
+			pod := [2]string{l.Get(namespaceLabel), l.Get(podLabel)}
+			if pod != last && done[pod] {
+				t.Errorf("%s: %v again", text, pod)
+			}
+			done[pod], last = true, pod
+		})
+		if len(done) < 10 {
+			t.Errorf("%s: %d pods", text, len(done))
+		}
+	}
+}

@@ -134,7 +134,7 @@ func (c *Config) targets() (all []hold.Target) {
 // Kinds are those of targets to look for: the usual ones, and those of all that are named.
 func (c *Config) Kinds() []schema.GroupVersionKind {
 	kinds := rollout.Kinds()
-	named := c.former
+	named := slices.Clone(c.former)
 	for _, t := range c.targets() {
 		named = append(named, t.GroupVersionKind())
 	}

@@ -36,6 +36,28 @@ func TestShipped(t *testing.T) {
 	}
 }
 
+// TestSucceed: a configuration looks where the one before it did, for what that one left.
+func TestSucceed(t *testing.T) {
+	t.Parallel()
+	load := func(namespace, target string) *Config {
+		c, err := Load([]byte(header + "schedules: [{name: a, namespace: " + namespace + ", targets: [" + target +
+			"], windows: [{start: \"08:00\", end: \"22:00\", floor: 2}]}]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first, second, third := load("shop", "argoproj.io/v1alpha1/Rollout/web"), load("bank", "deploy/web"), load("bank", "deploy/web")
+	second.Succeed(first)
+	third.Succeed(second)
+	if diff := cmp.Diff([]string{"bank", "shop"}, third.Namespaces); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(first.Kinds(), third.Kinds()); diff != "" {
+		t.Errorf("kinds (-want +got):\n%s", diff)
+	}
+}
+
 var fence = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
 // TestDocumented: the examples of the document are one configuration without a fault, and so is what is commented out in the one
