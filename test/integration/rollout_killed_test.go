@@ -99,14 +99,20 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 	}
 }
 
+// mortal is a process that dies at its n-th write, and the context that ends with it.
+func mortal(t *testing.T, h *heard, passed, after bool, n int64) (context.Context, *killer, *rollout.Engine) {
+	t.Helper()
+	ctx, kill := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { kill(nil) })
+	k := &killer{after: after, kill: kill}
+	k.left.Store(n)
+	return ctx, k, newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
+}
+
 // killed runs a process that dies at its n-th write; it tells whether it came to that.
 func killed(t *testing.T, target hold.Target, few hold.Hold, h *heard, passed, after bool, n int64) bool {
 	t.Helper()
-	ctx, kill := context.WithCancelCause(t.Context())
-	defer kill(nil)
-	k := &killer{after: after, kill: kill}
-	k.left.Store(n)
-	e := newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
+	ctx, k, e := mortal(t, h, passed, after, n)
 	if _, err := e.Put(ctx, target, few, time.Now()); err == nil {
 		_, err = e.Drive(ctx, target, settled, rollout.Follower{})
 		if err != nil && !k.dead.Load() {
@@ -119,11 +125,7 @@ func killed(t *testing.T, target hold.Target, few hold.Hold, h *heard, passed, a
 // killedReleasing is killed for the way down.
 func killedReleasing(t *testing.T, target hold.Target, h *heard, passed, after bool, n int64) {
 	t.Helper()
-	ctx, kill := context.WithCancelCause(t.Context())
-	defer kill(nil)
-	k := &killer{after: after, kill: kill}
-	k.left.Store(n)
-	e := newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
+	ctx, k, e := mortal(t, h, passed, after, n)
 	if _, err := e.End(ctx, target, nil, "over", time.Now()); err == nil {
 		_, _ = e.Drive(ctx, target, unheld, rollout.Follower{})
 	}

@@ -211,6 +211,14 @@ func mustLook(t *testing.T, namespace string) world {
 	return w
 }
 
+// isBack fails t where what stands in a namespace is not what stood there before.
+func isBack(t *testing.T, namespace string, before world) {
+	t.Helper()
+	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		t.Errorf("not what was there (-want +got):\n%s", diff)
+	}
+}
+
 // sale is the hold of these tests: twenty pods, verified, with a gate.
 func sale() hold.Hold {
 	return hold.Hold{
@@ -272,9 +280,7 @@ func TestRaiseAndRelease(t *testing.T) {
 			}
 			end(t, e, target, "event/sale")
 			drive(t.Context(), t, e, target, unheld)
-			if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-				t.Errorf("not what was there (-want +got):\n%s", diff)
-			}
+			isBack(t, namespace, before)
 			if h.count("shut") != 1 {
 				t.Errorf("gate %v", h.actions)
 			}
@@ -308,9 +314,7 @@ func TestJudgedBad(t *testing.T) {
 	e := newEngine(t, h, false, nil)
 	put(t, e, target, sale())
 	drive(t.Context(), t, e, target, unheld)
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)
 	}

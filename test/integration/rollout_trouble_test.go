@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,9 +81,7 @@ func TestQuota(t *testing.T) {
 	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "not created") || !strings.Contains(r.Ended[0].Why, "quota") {
 		t.Errorf("ended: %+v", r.Ended)
 	}
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)
 	}
@@ -106,9 +103,7 @@ func TestTooMany(t *testing.T) {
 	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "at most 30 replicas") {
 		t.Errorf("ended: %+v", r.Ended)
 	}
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 	wanted.Ceiling = 40
 	put(t, e, target, wanted)
 	drive(t.Context(), t, e, target, settled)
@@ -117,9 +112,7 @@ func TestTooMany(t *testing.T) {
 	}
 	end(t, e, target, "event/sale")
 	drive(t.Context(), t, e, target, unheld)
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 }
 
 // TestAutoscalerComesAndGoes: an autoscaler that is deleted in the middle, one that is made in the middle, and a target that is.
@@ -186,9 +179,7 @@ func TestConflicts(t *testing.T) {
 	drive(ctx, t, e, target, unheld)
 	calm()
 	storm.Wait()
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 }
 
 // TestUnreadableRecord: somebody's edit of the annotation is named, and nothing is overwritten.
@@ -258,9 +249,7 @@ func TestUndo(t *testing.T) {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, target, unheld)
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 	undo(t, namespace, "") // to the bad release, with what was held then
 	if all, err := e.Held(t.Context(), namespace, rollout.Kinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
 		t.Errorf("held: %+v, %v; the annotation is %q", all, err, holds(t, namespace))
@@ -269,9 +258,7 @@ func TestUndo(t *testing.T) {
 	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
 	end(t, e, target, "set")
 	drive(t.Context(), t, e, target, unheld)
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 }
 
 // release rolls another template out, and waits until its ReplicaSet is the Deployment's own.

@@ -284,9 +284,7 @@ func TestScalerOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, target, unheld)
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 }
 
 // TestInterrupted: who stops a command while it waits is told that nothing is rolled back, by exit code 3 too, and can release.
@@ -326,7 +324,5 @@ func TestInterrupted(t *testing.T) {
 	if err := release.Run(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
-		t.Errorf("not what was there (-want +got):\n%s", diff)
-	}
+	isBack(t, namespace, before)
 }
