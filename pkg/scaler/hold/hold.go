@@ -111,8 +111,8 @@ func (h *Hold) standing(now time.Time) *Hold {
 	return nil
 }
 
-// Closing is what is to be done before the hold ends: nothing where the gate was never opened.
-func (h *Hold) Closing() []gate.Action {
+// closing is what is to be done before the hold ends: nothing where the gate was never opened.
+func (h *Hold) closing() []gate.Action {
 	switch {
 	case h.State == Open:
 		return h.OnRelease

@@ -157,8 +157,32 @@ func TestClosing(t *testing.T) {
 	}{
 		"open": {open, 1}, "on its way": {Hold{State: Scaled, OnRelease: shut}, 0}, "higher, on its way": {Hold{State: Scaled, Previous: &open}, 1},
 	} {
-		if got := len(c.hold.Closing()); got != c.want {
+		if got := len((&Record{}).Closing(&c.hold, start)); got != c.want {
 			t.Errorf("%s: %d actions, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestSharedGate: of holds with the same gate the last shuts it; what is only one's is done when that ends.
+func TestSharedGate(t *testing.T) {
+	t.Parallel()
+	gateway := func(open string) gate.Action {
+		return gate.Action{Patch: &gate.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(`{"data":{"open":"` + open + `"}}`)}}
+	}
+	over, later := start.Add(-time.Minute), start.Add(time.Hour)
+	ended := Hold{ID: "a", State: Open, Until: over, OnRelease: []gate.Action{gateway("false"), {Webhook: "mine"}}}
+	for name, c := range map[string]struct {
+		other Hold
+		want  []gate.Action
+	}{
+		"another is open":         {Hold{ID: "b", State: Open, Until: later, OnRelease: []gate.Action{gateway("false")}}, []gate.Action{{Webhook: "mine"}}},
+		"another is not yet open": {Hold{ID: "b", State: Ready, Until: later, OnRelease: []gate.Action{gateway("false")}}, ended.OnRelease},
+		"another has ended too":   {Hold{ID: "b", State: Open, Until: over, OnRelease: []gate.Action{gateway("false")}}, ended.OnRelease},
+		"another gate":            {Hold{ID: "b", State: Open, Until: later, OnRelease: []gate.Action{gateway("no")}}, ended.OnRelease},
+	} {
+		r := Record{Holds: []Hold{ended, c.other}}
+		if diff := cmp.Diff(c.want, r.Closing(&r.Holds[0], start)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

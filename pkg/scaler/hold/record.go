@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"tachometer/pkg/scaler/gate"
 )
 
 // What the scaler leaves on objects while it holds them, and nothing after.
@@ -128,6 +130,16 @@ func (r *Record) Drop(id string) {
 func (r Record) Clone() Record {
 	r.Holds = slices.Clone(r.Holds)
 	return r
+}
+
+// Closing is what is to be done before a hold ends: nothing where its gate was never opened, and nothing that another will do
+// whose gate is open still. Of holds that share a gate the last shuts it.
+func (r *Record) Closing(h *Hold, now time.Time) []gate.Action {
+	return slices.DeleteFunc(slices.Clone(h.closing()), func(a gate.Action) bool {
+		return slices.ContainsFunc(r.Holds, func(other Hold) bool {
+			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.closing(), a.Same)
+		})
+	})
 }
 
 // AtRest tells that nothing of the target is held, nor still to be given back.

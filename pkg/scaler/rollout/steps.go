@@ -20,7 +20,7 @@ const gateWithin = time.Minute
 func (p *pass) shut(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
-		actions := h.Closing()
+		actions := p.record.Closing(h, p.now)
 		if !h.Ended(p.now) || len(actions) == 0 {
 			continue
 		}
