@@ -229,7 +229,7 @@ func traces(t *testing.T) map[string][]string {
 		"routes":          "ip route",
 		"nftables tables": "nft list tables",
 		"cgroups":         "find /sys/fs/cgroup -type d -name 'tach*'",
-		"shims":           "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -a shim-runc || true",
+		"shims":           "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -a '[s]him-runc' || true",
 		"settings":        "cd /proc/sys && head -n1 kernel/panic kernel/panic_on_oops vm/overcommit_memory net/ipv4/ip_forward",
 		"folders":         "ls -d /run/containerd /run/runc /run/netns/* /var/lib/cni /var/lib/kubelet /var/log/pods /var/log/containers 2>/dev/null || true",
 	} {
