@@ -5,11 +5,9 @@ import (
 	"os"
 	"os/user"
 
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"tachometer/pkg/kubeclient"
@@ -30,7 +28,7 @@ type connection struct {
 	config    *rest.Config
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
-	mapper    *restmapper.DeferredDiscoveryRESTMapper
+	mapper    *kubeclient.Mapper
 	namespace string
 }
 
@@ -63,7 +61,7 @@ func newConnection(config *rest.Config, namespace string) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
+	mapper := kubeclient.NewMapper(client.Discovery())
 	return &connection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
 }
 

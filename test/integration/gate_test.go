@@ -10,11 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"tachometer/pkg/kubeclient"
 	"tachometer/pkg/scaler/gate"
 )
 
@@ -49,7 +48,7 @@ func TestGates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gates := gate.New(objects, restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())), gate.Options{})
+	gates := gate.New(objects, kubeclient.NewMapper(client.Discovery()), gate.Options{})
 	_, err = client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "waiting-room"}, Ports: []corev1.ServicePort{{Port: 80}}},

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"tachometer/pkg/kubeclient"
 	"tachometer/test/cluster"
 	"tachometer/test/stack"
 )
@@ -36,8 +37,8 @@ const hpaPeriod = time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// They wait for the cluster rather than compute: all at once, however few processors there are.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	// They wait for the cluster rather than compute: many at once, however few processors there are.
+	if err := flag.Set("test.parallel", "10"); err != nil {
 		panic(err)
 	}
 	os.Exit(run(m)) //nolint:forbidigo // TestMain has no other way to return the code
@@ -129,10 +130,12 @@ func startCluster(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = 200, 400 // many tests, one client
-	if client, err = kubernetes.NewForConfig(config); err != nil {
-		return fmt.Errorf("make client: %w", err)
+	config.QPS, config.Burst = 1000, 1000 // many tests, one client: a pod's end that waits in it would be a load that nobody has
+	made, err := kubeclient.New(config)
+	if err != nil {
+		return err
 	}
+	client = made
 	admin, err = newCaller(shared.Kubeconfig())
 	return err
 }

@@ -15,13 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"tachometer/pkg/kubeclient"
 	"tachometer/pkg/scaler/gate"
 	"tachometer/pkg/scaler/hold"
 	"tachometer/pkg/scaler/notify"
@@ -95,10 +93,10 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 		t.Fatal(err)
 	}
 	config.QPS, config.Burst = 200, 400
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
+	mapper := kubeclient.NewMapper(client.Discovery())
 	wrapped := rest.CopyConfig(config)
 	wrapped.WrapTransport = wrap
-	typed, err := kubernetes.NewForConfig(wrapped)
+	typed, err := kubeclient.New(wrapped)
 	if err != nil {
 		t.Fatal(err)
 	}
