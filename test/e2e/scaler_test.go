@@ -343,7 +343,7 @@ func TestShippedSchedule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	defer func() { // while there is still a context to run the scaler in
 		if t.Failed() {
 			dumpScaler()
 		}
@@ -359,7 +359,7 @@ func TestShippedSchedule(t *testing.T) {
 			t.Errorf("release: exit code %d", code)
 		}
 		givenBack(t, before)
-	})
+	}()
 	if err := s.Apply(ctx, "manifests/scaler"); err != nil {
 		t.Fatal(err)
 	}
