@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -238,6 +239,7 @@ func TestUndo(t *testing.T) {
 	put(t, e, target, more)
 	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
 	held := holds(t, namespace)
+	copied(t, namespace, held)
 	undo(t, namespace, held)
 	r := drive(t.Context(), t, e, target, settled)
 	if w := mustLook(t, namespace); w.Min != 25 || w.Replicas != 25 || holds(t, namespace) != held || len(r.Record.Holds) != 2 {
@@ -276,6 +278,23 @@ func release(t *testing.T, namespace, name string) {
 			err = fmt.Errorf("release %s is not there yet: %+v", name, now.Status)
 		}
 		return err
+	})
+}
+
+// copied waits until the Deployment controller, which many tests keep busy, has copied the record to a ReplicaSet.
+func copied(t *testing.T, namespace, held string) {
+	t.Helper()
+	eventually(t, 30*time.Second, func(ctx context.Context) error {
+		list, err := client.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			if list.Items[i].Annotations[hold.HoldsAnnotation] == held {
+				return nil
+			}
+		}
+		return errors.New("no ReplicaSet has the record")
 	})
 }
 
