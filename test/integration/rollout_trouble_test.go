@@ -154,6 +154,7 @@ func TestConflicts(t *testing.T) {
 	var storm sync.WaitGroup
 	storm.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
+			<-time.After(20 * time.Millisecond) // fifty times a second: more is not somebody but an outage
 			// A label: the Deployment controller copies annotations to the ReplicaSet, over and over, before it makes a pod.
 			patch := fmt.Appendf(nil, `{"metadata":{"labels":{"weather":"%d"}}}`, i)
 			_, _ = client.AppsV1().Deployments(namespace).Patch(ctx, "shop", types.MergePatchType, patch, metav1.PatchOptions{})
