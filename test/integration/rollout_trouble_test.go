@@ -66,13 +66,7 @@ func TestQuota(t *testing.T) {
 	namespace := newNamespace(t)
 	target := newTarget(t, namespace, true)
 	before := mustLook(t, namespace)
-	_, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Name: "few"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("5")}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	limitPods(t, namespace, "5")
 	h := &heard{}
 	e := newEngine(t, h, true, nil)
 	wanted := sale()
@@ -87,6 +81,18 @@ func TestQuota(t *testing.T) {
 		t.Errorf("gate %v", h.actions)
 	}
 	h.tells(t, "rolled back", "not created", 0)
+}
+
+// limitPods lets a namespace have no more than so many pods.
+func limitPods(t *testing.T, namespace, most string) {
+	t.Helper()
+	_, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "few"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse(most)}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestTooMany: what the autoscaler does not allow is refused before anything is changed, and allowed with a ceiling.

@@ -17,9 +17,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tachometer/pkg/scaler/event/receiver"
 	"tachometer/test/stack"
@@ -294,13 +291,7 @@ func TestInterrupted(t *testing.T) {
 	namespace := newNamespace(t)
 	newTarget(t, namespace, true)
 	before := mustLook(t, namespace)
-	_, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{ // so that the new pods never come
-		ObjectMeta: metav1.ObjectMeta{Name: "few"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	limitPods(t, namespace, "2") // so that the new pods never come
 	program := buildScaler(t)
 	command := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
 		cmd := exec.CommandContext(t.Context(), program, append([]string{"--kubeconfig", shared.Kubeconfig(), "-n", namespace}, args...)...)

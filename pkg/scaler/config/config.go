@@ -114,9 +114,8 @@ func (c *Config) complete() {
 // targets that this one does not name is finished, and given back.
 func (c *Config) Succeed(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
-	slices.Sort(c.Namespaces)
-	c.Namespaces = slices.Compact(c.Namespaces)
 	c.former = before.Kinds()
+	c.complete()
 }
 
 func (c *Config) targets() (all []hold.Target) {
