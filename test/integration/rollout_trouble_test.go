@@ -273,16 +273,21 @@ func TestUndo(t *testing.T) {
 // release rolls another template out, and waits until its ReplicaSet is the Deployment's own.
 func release(t *testing.T, namespace, name string) {
 	t.Helper()
-	deployments := client.AppsV1().Deployments(namespace)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"release":%q}}}}}`, name)
-	d, err := deployments.Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{})
-	if err != nil {
+	if _, err := client.AppsV1().Deployments(namespace).Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	awaitRollout(t, namespace)
+}
+
+// awaitRollout waits until the Deployment controller has seen the template and all replicas are of it. Only then does the
+// ReplicaSet of the template have the highest revision, from which kubectl rollout undo counts back.
+func awaitRollout(t *testing.T, namespace string) {
+	t.Helper()
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		now, err := deployments.Get(ctx, "shop", metav1.GetOptions{})
-		if err == nil && (now.Status.ObservedGeneration < d.Generation || now.Status.UpdatedReplicas < *now.Spec.Replicas || now.Status.Replicas > now.Status.UpdatedReplicas) {
-			err = fmt.Errorf("release %s is not there yet: %+v", name, now.Status)
+		d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
+		if err == nil && (d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < *d.Spec.Replicas || d.Status.Replicas > d.Status.UpdatedReplicas) {
+			err = fmt.Errorf("the rollout of generation %d is not complete: %+v", d.Generation, d.Status)
 		}
 		return err
 	})
@@ -305,13 +310,16 @@ func copied(t *testing.T, namespace, held string) {
 	})
 }
 
-// undo goes back to the release before, as a person does, and sees that the record is not what it was.
+// undo goes back to the release before, as a person does, and waits until the Deployment controller has done so. It fails where
+// kubectl left the annotation as it was: then the test would try nothing.
 func undo(t *testing.T, namespace, held string) {
 	t.Helper()
-	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "rollout", "undo", "deploy/shop"); err != nil {
+	out, err := shared.Kubectl(t.Context(), "-n", namespace, "rollout", "undo", "deploy/shop")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if holds(t, namespace) == held {
-		t.Fatal("kubectl rollout undo left the annotation alone: nothing is tried here")
+		t.Fatalf("kubectl rollout undo left the annotation alone: %s", out)
 	}
+	awaitRollout(t, namespace)
 }
