@@ -1,13 +1,12 @@
-# The images of Tachometer, one target each: docker build --target sample -t tachometer/sample:dev .
+# The images of Tachometer, one target each: docker build --target sample -t sample:dev .
 # BUILDER is any image with Go 1.26, a shell and CA certificates; VERSION is stamped into the program.
 ARG BUILDER=golang:1.26-alpine
 
-# What all programs are built from. The go.mod of test/cluster is there because the main one refers to it by path.
+# What all programs are built from.
 FROM ${BUILDER} AS source
 WORKDIR /src
 ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 COPY go.mod go.sum ./
-COPY test/cluster/go.mod test/cluster/go.mod
 COPY cmd cmd
 COPY pkg pkg
 
@@ -16,23 +15,23 @@ COPY pkg pkg
 FROM source AS build-sample
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X tachometer/pkg/version.version=${VERSION}" -o /out/sample ./cmd/sample
+    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.version=${VERSION}" -o /out/sample ./cmd/sample
 
-FROM source AS build-adapter
+FROM source AS build-tachometer-adapter
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X tachometer/pkg/version.version=${VERSION}" -o /out/adapter ./cmd/adapter
+    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.version=${VERSION}" -o /out/tachometer-adapter ./cmd/tachometer-adapter
 
-FROM source AS build-scaler
+FROM source AS build-tachometer-scaler
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X tachometer/pkg/version.version=${VERSION}" -o /out/scaler ./cmd/scaler
+    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.version=${VERSION}" -o /out/tachometer-scaler ./cmd/tachometer-scaler
 
 # Nothing but the program and the CA certificates: no shell, no package manager, no root. The user is a number, so that
 # Kubernetes can check runAsNonRoot without a passwd file.
 FROM scratch AS sample
 ARG VERSION=dev
-LABEL org.opencontainers.image.title="tachometer-sample" \
+LABEL org.opencontainers.image.title="sample" \
       org.opencontainers.image.description="A sample Go service that keeps the contract of an autoscaled service" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -42,26 +41,26 @@ USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/sample"]
 
-FROM scratch AS adapter
+FROM scratch AS tachometer-adapter
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="tachometer-adapter" \
       org.opencontainers.image.description="Custom and external metrics for the HorizontalPodAutoscaler, scraped without a Prometheus" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build-adapter /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build-adapter /out/adapter /adapter
+COPY --from=build-tachometer-adapter /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-tachometer-adapter /out/tachometer-adapter /tachometer-adapter
 USER 65532:65532
 EXPOSE 6443
-ENTRYPOINT ["/adapter"]
+ENTRYPOINT ["/tachometer-adapter"]
 
-FROM scratch AS scaler
+FROM scratch AS tachometer-scaler
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="tachometer-scaler" \
       org.opencontainers.image.description="Schedules, events and verified rollouts beside the HorizontalPodAutoscaler" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build-scaler /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build-scaler /out/scaler /scaler
+COPY --from=build-tachometer-scaler /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-tachometer-scaler /out/tachometer-scaler /tachometer-scaler
 USER 65532:65532
 EXPOSE 8080 8443
-ENTRYPOINT ["/scaler"]
+ENTRYPOINT ["/tachometer-scaler"]

@@ -11,8 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"tachometer/pkg/sample"
-	"tachometer/pkg/version"
+	"github.com/tachometer-metrics/tachometer/pkg/sample"
+	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
 func main() {

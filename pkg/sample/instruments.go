@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"tachometer/pkg/version"
+	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
 // unmatched is the route of every request that no route template matches: the label stays bounded whatever

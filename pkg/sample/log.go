@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"tachometer/pkg/version"
+	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
 // NewLogger returns a logger that writes JSON lines with ts, level, msg, service and version to w. Of lines with

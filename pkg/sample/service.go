@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
-	"tachometer/pkg/version"
+	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
 // service is the value of the log's service key.

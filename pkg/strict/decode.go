@@ -16,10 +16,9 @@ import (
 
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
-)
 
-// APIVersion is that of every file of Tachometer's own.
-const APIVersion = "tachometer/v1alpha1"
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+)
 
 // MaxBytes bounds a file: a ConfigMap holds no more.
 const MaxBytes = 1 << 20
@@ -80,7 +79,7 @@ func (d *Decoder) File(data []byte, kind string, fields map[string]Field) {
 	all["apiVersion"] = d.Text(&gotVersion)
 	all["kind"] = d.Text(&gotKind)
 	d.Mapping("", root, all)
-	d.constant("apiVersion", gotVersion, APIVersion)
+	d.constant("apiVersion", gotVersion, domain.ConfigAPIVersion)
 	d.constant("kind", gotKind, kind)
 }
 
@@ -112,7 +111,7 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			d.Fault("", 0, "the file is empty; it begins with apiVersion: %s", APIVersion)
+			d.Fault("", 0, "the file is empty; it begins with apiVersion: %s", domain.ConfigAPIVersion)
 			return nil
 		}
 		d.syntaxFault(err)

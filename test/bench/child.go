@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
 // patience bounds the start and the end of a process.

@@ -23,12 +23,12 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"tachometer/pkg/discovery"
-	"tachometer/pkg/query"
-	"tachometer/pkg/scrape"
-	"tachometer/pkg/store"
-	"tachometer/test/bench/internal/host"
-	"tachometer/test/bench/internal/report"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/report"
 )
 
 // A hundred thousand take ten seconds, some minutes with the race detector: `make bench` has as many.

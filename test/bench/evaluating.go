@@ -15,10 +15,10 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/teststorage"
 
-	"tachometer/pkg/query"
-	"tachometer/pkg/rule"
-	"tachometer/pkg/store"
-	"tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
 // evaluating is the part that measures how long an expression takes, without anything around it: Tachometer over its
@@ -116,7 +116,7 @@ func (e *evaluating) fill(ctx context.Context, series int, mine *store.Store, th
 
 // tachometer returns what evaluates a rule, as a read does, and says how many values there are.
 func (e *evaluating) tachometer(mine *store.Store, window string, pods []string) (func(context.Context) (int, error), error) {
-	_, set, err := rule.Load([]byte("apiVersion: tachometer/v1alpha1\nkind: AdapterConfig\nrules:\n- metric: m\n  query: " + evaluated + "\n  window: " + window + "\n"))
+	_, set, err := rule.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n- metric: m\n  query: " + evaluated + "\n  window: " + window + "\n"))
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
 // machine says where figures come from, in one paragraph.

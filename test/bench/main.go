@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
 func main() {
@@ -108,7 +108,7 @@ func (s *settings) prepare(ctx context.Context, dir string) (err error) {
 	}
 	if s.adapter == "" && (strings.Contains(s.parts, "answering") || strings.Contains(s.parts, "memory")) {
 		s.adapter = filepath.Join(dir, "adapter")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "tachometer/cmd/adapter")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "github.com/tachometer-metrics/tachometer/cmd/tachometer-adapter")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the adapter: %w: %s", err, out)

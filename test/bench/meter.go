@@ -5,7 +5,7 @@ import (
 	"os"
 	"time"
 
-	"tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
 // meter measures a process, and what serves it, over a time.

@@ -1,6 +1,6 @@
 package main
 
-import "tachometer/test/bench/internal/report"
+import "github.com/tachometer-metrics/tachometer/test/bench/internal/report"
 
 // titles are the headings of the parts.
 var titles = map[string]string{

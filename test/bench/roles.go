@@ -16,10 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
-	"tachometer/pkg/metric"
-	"tachometer/pkg/query"
-	"tachometer/pkg/scrape"
-	"tachometer/pkg/store"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
 // The roles of a child.

@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"tachometer/test/cluster"
-	"tachometer/test/load"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/load"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 const name = "demo"

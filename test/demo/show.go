@@ -11,9 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/test/load"
-	"tachometer/test/stack"
-	"tachometer/test/timeline"
+	"github.com/tachometer-metrics/tachometer/test/harness/load"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
 const metricName = "request_per_second"

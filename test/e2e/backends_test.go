@@ -19,8 +19,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/test/cluster"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 const (

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"tachometer/test/cluster"
-	"tachometer/test/load"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/load"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // s is the cluster that all tests share; nil where no node can run.

@@ -17,7 +17,7 @@ import (
 	custom "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	external "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // fixed is the e2e configuration's metric with a fixed window of fixedWindow.

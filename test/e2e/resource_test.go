@@ -11,7 +11,7 @@ import (
 
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // workRate requests a second, of workMS milliseconds of CPU each, keep 0.3 CPUs busy: with 70 % of 100m for each pod, the

@@ -15,9 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/test/sale"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/test/harness/sale"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // standing is what the scaler could have changed of the sample, and did not give back.
@@ -38,7 +38,7 @@ func sampleStands(ctx context.Context) (standing, error) {
 	st := standing{Min: *h.Spec.MinReplicas, Max: h.Spec.MaxReplicas}
 	for _, from := range []map[string]string{h.Annotations, h.Labels, d.Annotations, d.Labels} {
 		for k, v := range from {
-			if strings.HasPrefix(k, "scaler.tachometer") {
+			if strings.HasPrefix(k, "scaler.tachometer.dev/") {
 				st.Notes += k + "=" + v + " "
 			}
 		}
@@ -238,7 +238,7 @@ type scaler struct{ path string }
 func newScaler(t *testing.T) scaler {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "scaler")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "tachometer/cmd/scaler")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/tachometer-metrics/tachometer/cmd/tachometer-scaler")
 	build.Dir = s.Root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the scaler: %v: %s", err, out)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"tachometer/test/load"
+	"github.com/tachometer-metrics/tachometer/test/harness/load"
 )
 
 // truth is what was really sent to each pod, sampled from a load generator while it runs: what an answer of

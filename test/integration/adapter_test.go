@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // memoryLimit is the GOMEMLIMIT that the manifests set.
@@ -28,7 +28,7 @@ const memoryLimit = "460MiB"
 
 // config has no rules: the built-in ones apply. The interval is shorter than the default, as the tests have no time; a
 // value may be as old as it may by default, so that a machine that is busy with other things does not decide them.
-const config = `apiVersion: tachometer/v1alpha1
+const config = `apiVersion: config.tachometer.dev/v1alpha1
 kind: AdapterConfig
 scrape: {interval: 500ms}
 maxAge: 10s
@@ -53,7 +53,7 @@ func buildAdapter(ctx context.Context, dir string) (*adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", a.program, "./cmd/adapter")
+	build := exec.CommandContext(ctx, "go", "build", "-o", a.program, "./cmd/tachometer-adapter")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the adapter: %w: %s", err, out)

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"tachometer/pkg/kubeclient"
-	"tachometer/pkg/scaler/gate"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
 // httpRoutes has of Gateway API's HTTPRoute what it takes to be patched: its name, and a spec of any form.
@@ -48,7 +48,7 @@ func TestGates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gates := gate.New(objects, kubeclient.NewMapper(client.Discovery()), gate.Options{})
+	gates := action.New(objects, kube.NewMapper(client.Discovery()), action.Options{})
 	_, err = client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "waiting-room"}, Ports: []corev1.ServicePort{{Port: 80}}},
@@ -56,10 +56,10 @@ func TestGates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := func(app string) gate.Action {
-		return gate.Action{Patch: &gate.Patch{APIVersion: "v1", Kind: "Service", Name: "shop", Merge: []byte(`{"spec":{"selector":{"app":"` + app + `"}}}`)}}
+	service := func(app string) action.Action {
+		return action.Action{Patch: &action.Patch{APIVersion: "v1", Kind: "Service", Name: "shop", Merge: []byte(`{"spec":{"selector":{"app":"` + app + `"}}}`)}}
 	}
-	if err := gates.Do(t.Context(), namespace, []gate.Action{service("shop")}); err != nil {
+	if err := gates.Do(t.Context(), namespace, []action.Action{service("shop")}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -75,9 +75,9 @@ func TestGates(t *testing.T) {
 		return err
 	})
 	const weights = `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":0},{"name":"shop","port":80,"weight":1}]}]}}`
-	route := gate.Action{Patch: &gate.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
+	route := action.Action{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
 	for range 2 { // twice is harmless
-		if err := gates.Do(t.Context(), namespace, []gate.Action{route, service("shop")}); err != nil {
+		if err := gates.Do(t.Context(), namespace, []action.Action{route, service("shop")}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // atOnce is a watch's way from the API server to the adapter on a busy machine; the pages stay, and would be

@@ -18,9 +18,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"tachometer/pkg/kubeclient"
-	"tachometer/test/cluster"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // The cluster and the adapter that all tests share. They are nil where none can run, for the reason why.
@@ -131,7 +131,7 @@ func startCluster(ctx context.Context) error {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = 1000, 1000 // many tests, one client: a pod's end that waits in it would be a load that nobody has
-	made, err := kubeclient.New(config)
+	made, err := kube.New(config)
 	if err != nil {
 		return err
 	}

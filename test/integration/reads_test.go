@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	custom "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 const requests = "request_per_second"

@@ -14,7 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // caBundle is what the APIService of that name has.

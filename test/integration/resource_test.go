@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // gadgets is a custom resource that can be scaled.

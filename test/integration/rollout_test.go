@@ -19,12 +19,12 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"tachometer/pkg/kubeclient"
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/notify"
-	"tachometer/pkg/scaler/rollout"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // verdicts is a checker that says the same of all pods.
@@ -45,7 +45,7 @@ type heard struct {
 	told    []notify.Message
 }
 
-func (h *heard) Do(_ context.Context, _ string, actions []gate.Action) error {
+func (h *heard) Do(_ context.Context, _ string, actions []action.Action) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, a := range actions {
@@ -93,10 +93,10 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 		t.Fatal(err)
 	}
 	config.QPS, config.Burst = 200, 400
-	mapper := kubeclient.NewMapper(client.Discovery())
+	mapper := kube.NewMapper(client.Discovery())
 	wrapped := rest.CopyConfig(config)
 	wrapped.WrapTransport = wrap
-	typed, err := kubeclient.New(wrapped)
+	typed, err := kube.New(wrapped)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func look(ctx context.Context, namespace string) (world, error) {
 	notes := map[string]string{}
 	ours := func(from map[string]string) {
 		for k, v := range from {
-			if strings.HasPrefix(k, "scaler.tachometer") {
+			if strings.HasPrefix(k, "scaler.tachometer.dev/") {
 				notes[k] = v
 			}
 		}
@@ -221,7 +221,7 @@ func isBack(t *testing.T, namespace string, before world) {
 func sale() hold.Hold {
 	return hold.Hold{
 		ID: "event/sale", By: "test", Replicas: 20, Within: 90 * time.Second, Verify: &verify.Spec{}, Notify: []string{"oncall"},
-		OnSuccess: []gate.Action{{Webhook: "open"}}, OnRelease: []gate.Action{{Webhook: "shut"}},
+		OnSuccess: []action.Action{{Webhook: "open"}}, OnRelease: []action.Action{{Webhook: "shut"}},
 	}
 }
 

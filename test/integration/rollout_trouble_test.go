@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // TestPersons: what somebody changes while a target is held stays, then and after.

@@ -18,8 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tachometer/pkg/scaler/event/receiver"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // scaler is `scaler run` as a process.
@@ -31,7 +31,7 @@ type scaler struct {
 
 const (
 	saleSecret = "only-for-these-tests"
-	saleConfig = `apiVersion: tachometer/v1alpha1
+	saleConfig = `apiVersion: config.tachometer.dev/v1alpha1
 kind: ScalerConfig
 schedules:
 - name: always
@@ -58,7 +58,7 @@ func buildScaler(t *testing.T) string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "scaler")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/scaler")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/tachometer-scaler")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the scaler: %v: %s", err, out)
@@ -144,13 +144,13 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.events+receiver.Path, bytes.NewReader(event))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.events+httpevent.Path, bytes.NewReader(event))
 	if err != nil {
 		return err
 	}
-	stamp, signature := receiver.Sign([]byte(saleSecret), event, time.Now())
-	request.Header.Set(receiver.TimestampHeader, stamp)
-	request.Header.Set(receiver.SignatureHeader, signature)
+	stamp, signature := httpevent.Sign([]byte(saleSecret), event, time.Now())
+	request.Header.Set(httpevent.TimestampHeader, stamp)
+	request.Header.Set(httpevent.SignatureHeader, signature)
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func TestReload(t *testing.T) {
 	before := mustLook(t, namespace)
 	s := startScaler(t, buildScaler(t), namespace)
 	stands(t, namespace, 4)
-	const head = "apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\n"
+	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
 	six := head + "schedules: [{name: always, namespace: " + namespace + ", targets: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", floor: 6}]}]\n"
 	for _, step := range []struct {
 		config string

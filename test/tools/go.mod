@@ -1,4 +1,4 @@
-module tachometer/test/tools
+module github.com/tachometer-metrics/tachometer/test/tools
 
 go 1.26.0
 

@@ -8,18 +8,16 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"tachometer/pkg/scaler/event"
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/notify"
-	"tachometer/pkg/scaler/rollout"
-	"tachometer/pkg/scaler/schedule"
-	"tachometer/pkg/scaler/verify"
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// Kind is that of the file.
-const Kind = "ScalerConfig"
 
 // Config is one whole configuration. Load returns it complete; it is not changed after that.
 type Config struct {
@@ -39,7 +37,7 @@ type Config struct {
 func Load(data []byte) (*Config, error) {
 	d := &decoder{strict.NewDecoder()}
 	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
-	d.File(data, Kind, map[string]strict.Field{
+	d.File(data, domain.ScalerConfigKind, map[string]strict.Field{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.Texts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
 			d.entries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
@@ -85,7 +83,7 @@ func (d *decoder) names(c *Config) {
 	}
 }
 
-func (d *decoder) known(path string, c *Config, verification string, told []string, actions []gate.Action) {
+func (d *decoder) known(path string, c *Config, verification string, told []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
 		d.Wrong(path+".verify", "no verification %q; there are %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
 	}

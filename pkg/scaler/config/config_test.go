@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const header = "apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\n"
+const header = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
 
 func read(t *testing.T, file string) string {
 	t.Helper()

@@ -9,10 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/klog/v2"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/rollout"
-	"tachometer/pkg/scaler/schedule"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // Options are what a Controller works with.

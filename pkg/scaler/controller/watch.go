@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/tools/cache"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // hopeless is how long a target rests that the API server refuses to scale: somebody has to change something first.

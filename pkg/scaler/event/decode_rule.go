@@ -9,9 +9,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The bounds of what a rule may say.
@@ -67,8 +67,8 @@ func (d *decoder) rule(path string, n *yaml.Node) Rule {
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
 		"within":    d.Duration(&r.Within, time.Second, maxWithin),
 		"verify":    d.Text(&r.Verify),
-		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = gate.Decode(d.Decoder, path, n) },
-		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = gate.Decode(d.Decoder, path, n) },
+		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = action.Decode(d.Decoder, path, n) },
+		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = action.Decode(d.Decoder, path, n) },
 		"notify":    func(path string, n *yaml.Node) { r.Notify = d.Texts(path, n) },
 	})
 	if d.Failed(path) {

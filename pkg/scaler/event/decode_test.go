@@ -9,15 +9,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // decode reads a section as a file has it.
 func decode(text string) (Config, strict.Faults) {
 	d := strict.NewDecoder()
 	var c Config
-	d.File([]byte("apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\n"+text), "ScalerConfig", map[string]strict.Field{
+	d.File([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"+text), "ScalerConfig", map[string]strict.Field{
 		"events": func(path string, n *yaml.Node) { c = Decode(d, path, n) },
 	})
 	return c, d.Faults
@@ -78,11 +78,11 @@ func TestDecode(t *testing.T) {
 				{Target: cart, Replicas: Number{Value: 5}},
 			},
 			For: 30 * time.Minute, MaxFor: 2 * time.Hour, Within: 2 * time.Minute, Verify: "quick", Notify: []string{"slack"},
-			OnSuccess: []gate.Action{
-				{Patch: &gate.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(`{"spec":{"open":true,"was":null,"weight":100}}`)}},
+			OnSuccess: []action.Action{
+				{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(`{"spec":{"open":true,"was":null,"weight":100}}`)}},
 				{Webhook: "opened"},
 			},
-			OnRelease: []gate.Action{{Webhook: "shut"}},
+			OnRelease: []action.Action{{Webhook: "shut"}},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -8,7 +8,7 @@ import (
 
 	"k8s.io/klog/v2"
 
-	"tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 const (

@@ -39,7 +39,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // MaxBytes bounds one event.

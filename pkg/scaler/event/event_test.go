@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 const good = `{"id":"a-1","type":"FLASH_SALE_START","at":"2026-11-27T08:00:00Z","ttl":"30m","sale":"black-friday","pods":20}`

@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"time"
 
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/verify"
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // DefaultMaxFor is the longest hold of a rule without maxFor: no sender keeps a target up for ever.
@@ -36,7 +36,7 @@ type Rule struct {
 	// Verify is the name of a verification; empty: none.
 	Verify string
 	// OnSuccess, OnRelease and Notify are as in hold.Hold.
-	OnSuccess, OnRelease []gate.Action
+	OnSuccess, OnRelease []action.Action
 	Notify               []string
 }
 

@@ -5,8 +5,8 @@ package hold
 import (
 	"time"
 
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // Hold is one reason for a target to stand where it stands. It is kept on the target itself, as JSON.
@@ -32,8 +32,8 @@ type Hold struct {
 	// Verify is what new pods must pass; nil: being ready is enough.
 	Verify *verify.Spec `json:"verify,omitempty"`
 	// OnSuccess is done when the pods are verified, OnRelease before the hold ends, if OnSuccess was done.
-	OnSuccess []gate.Action `json:"onSuccess,omitempty"`
-	OnRelease []gate.Action `json:"onRelease,omitempty"`
+	OnSuccess []action.Action `json:"onSuccess,omitempty"`
+	OnRelease []action.Action `json:"onRelease,omitempty"`
 	// Notify are the names of who is told of a failure and of success.
 	Notify []string `json:"notify,omitempty"`
 
@@ -112,7 +112,7 @@ func (h *Hold) standing(now time.Time) *Hold {
 }
 
 // closing is what is to be done before the hold ends: nothing where the gate was never opened.
-func (h *Hold) closing() []gate.Action {
+func (h *Hold) closing() []action.Action {
 	switch {
 	case h.State == Open:
 		return h.OnRelease

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tachometer/pkg/scaler/gate"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
 var start = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
@@ -149,7 +149,7 @@ func TestReplace(t *testing.T) {
 
 func TestClosing(t *testing.T) {
 	t.Parallel()
-	shut := []gate.Action{{Webhook: "shut"}}
+	shut := []action.Action{{Webhook: "shut"}}
 	open := Hold{State: Open, OnRelease: shut}
 	for name, c := range map[string]struct {
 		hold Hold
@@ -166,19 +166,19 @@ func TestClosing(t *testing.T) {
 // TestSharedGate: of holds with the same gate the last shuts it; what is only one's is done when that ends.
 func TestSharedGate(t *testing.T) {
 	t.Parallel()
-	gateway := func(open string) gate.Action {
-		return gate.Action{Patch: &gate.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(`{"data":{"open":"` + open + `"}}`)}}
+	gateway := func(open string) action.Action {
+		return action.Action{Patch: &action.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(`{"data":{"open":"` + open + `"}}`)}}
 	}
 	over, later := start.Add(-time.Minute), start.Add(time.Hour)
-	ended := Hold{ID: "a", State: Open, Until: over, OnRelease: []gate.Action{gateway("false"), {Webhook: "mine"}}}
+	ended := Hold{ID: "a", State: Open, Until: over, OnRelease: []action.Action{gateway("false"), {Webhook: "mine"}}}
 	for name, c := range map[string]struct {
 		other Hold
-		want  []gate.Action
+		want  []action.Action
 	}{
-		"another is open":         {Hold{ID: "b", State: Open, Until: later, OnRelease: []gate.Action{gateway("false")}}, []gate.Action{{Webhook: "mine"}}},
-		"another is not yet open": {Hold{ID: "b", State: Ready, Until: later, OnRelease: []gate.Action{gateway("false")}}, ended.OnRelease},
-		"another has ended too":   {Hold{ID: "b", State: Open, Until: over, OnRelease: []gate.Action{gateway("false")}}, ended.OnRelease},
-		"another gate":            {Hold{ID: "b", State: Open, Until: later, OnRelease: []gate.Action{gateway("no")}}, ended.OnRelease},
+		"another is open":         {Hold{ID: "b", State: Open, Until: later, OnRelease: []action.Action{gateway("false")}}, []action.Action{{Webhook: "mine"}}},
+		"another is not yet open": {Hold{ID: "b", State: Ready, Until: later, OnRelease: []action.Action{gateway("false")}}, ended.OnRelease},
+		"another has ended too":   {Hold{ID: "b", State: Open, Until: over, OnRelease: []action.Action{gateway("false")}}, ended.OnRelease},
+		"another gate":            {Hold{ID: "b", State: Open, Until: later, OnRelease: []action.Action{gateway("no")}}, ended.OnRelease},
 	} {
 		r := Record{Holds: []Hold{ended, c.other}}
 		if diff := cmp.Diff(c.want, r.Closing(&r.Holds[0], start)); diff != "" {

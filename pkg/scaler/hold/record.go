@@ -9,17 +9,18 @@ import (
 	"slices"
 	"time"
 
-	"tachometer/pkg/scaler/gate"
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
 // What the scaler leaves on objects while it holds them, and nothing after.
 const (
 	// HoldsAnnotation is on a target: its Record.
-	HoldsAnnotation = "scaler.tachometer/holds"
+	HoldsAnnotation = domain.ScalerPrefix + "holds"
 	// BoundsAnnotation is on an autoscaler: its Bounds.
-	BoundsAnnotation = "scaler.tachometer/bounds"
+	BoundsAnnotation = domain.ScalerPrefix + "bounds"
 	// HeldLabel is on both, so that they are found without reading every object. Its value is the annotation's Mark.
-	HeldLabel = "scaler.tachometer/held"
+	HeldLabel = domain.ScalerPrefix + "held"
 	// FieldManager is whose changes the scaler's are.
 	FieldManager = "tachometer-scaler"
 )
@@ -134,8 +135,8 @@ func (r Record) Clone() Record {
 
 // Closing is what is to be done before a hold ends: nothing where its gate was never opened, and nothing that another will do
 // whose gate is open still. Of holds that share a gate the last shuts it.
-func (r *Record) Closing(h *Hold, now time.Time) []gate.Action {
-	return slices.DeleteFunc(slices.Clone(h.closing()), func(a gate.Action) bool {
+func (r *Record) Closing(h *Hold, now time.Time) []action.Action {
+	return slices.DeleteFunc(slices.Clone(h.closing()), func(a action.Action) bool {
 		return slices.ContainsFunc(r.Holds, func(other Hold) bool {
 			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.closing(), a.Same)
 		})

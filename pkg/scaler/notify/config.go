@@ -12,8 +12,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/scaler/gate/hook"
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The kinds of senders.
@@ -45,7 +45,7 @@ func (c Config) Sender(opts SenderOptions) Sender {
 }
 
 // URL reads the URL from its file.
-func (c Config) URL() (string, error) { return hook.File(c.file)() }
+func (c Config) URL() (string, error) { return webhook.File(c.file)() }
 
 // ParseSender reads slack:FILE or webhook:FILE, where the file holds the URL. It must be there.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 func decode(data string) (Config, error) {

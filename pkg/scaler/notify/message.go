@@ -5,8 +5,8 @@ import (
 	"context"
 	"time"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // Message is what became of a hold.

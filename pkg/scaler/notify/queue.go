@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
-	"tachometer/pkg/scaler/gate/hook"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 // QueueOptions are what a Queue does without.
@@ -185,7 +185,7 @@ func (q *Queue) deliver(ctx, last context.Context, l *line, m letter) error {
 		if err == nil {
 			return nil
 		}
-		var e *hook.Error
+		var e *webhook.Error
 		asked := errors.As(err, &e)
 		if i >= q.opts.Attempts || last.Err() != nil || asked && e.Hopeless() {
 			return fmt.Errorf("send message, attempt %d: %w", i, err)

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 	"k8s.io/klog/v2"
 
-	"tachometer/pkg/scaler/gate/hook"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -137,7 +137,7 @@ func TestPauseIsBounded(t *testing.T) {
 func TestRetryAfterIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &recorder{errs: []error{&hook.Error{Status: http.StatusTooManyRequests, After: 90 * time.Second}}}
+		r := &recorder{errs: []error{&webhook.Error{Status: http.StatusTooManyRequests, After: 90 * time.Second}}}
 		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
 		stop := running(t, q)
 		post(t, q, "slack", "a")
@@ -161,9 +161,9 @@ func TestGivesUp(t *testing.T) {
 		want int
 	}{
 		"after so many attempts":              {errors.New("down"), DefaultAttempts},
-		"at once, where there is no hope":     {&hook.Error{Status: http.StatusBadRequest}, 1},
-		"at once, where it would be too late": {&hook.Error{Status: http.StatusServiceUnavailable, After: time.Hour}, 1},
-		"when its patience is over":           {&hook.Error{Status: http.StatusServiceUnavailable, After: 6 * time.Minute}, 3},
+		"at once, where there is no hope":     {&webhook.Error{Status: http.StatusBadRequest}, 1},
+		"at once, where it would be too late": {&webhook.Error{Status: http.StatusServiceUnavailable, After: time.Hour}, 1},
+		"when its patience is over":           {&webhook.Error{Status: http.StatusServiceUnavailable, After: 6 * time.Minute}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -262,7 +262,7 @@ func TestDrainIsBounded(t *testing.T) {
 	for name, s := range map[string]Sender{
 		"hangs":   hung{},
 		"refuses": &recorder{always: errors.New("down")},
-		"pauses":  &recorder{always: &hook.Error{Status: http.StatusTooManyRequests, After: time.Minute}},
+		"pauses":  &recorder{always: &webhook.Error{Status: http.StatusTooManyRequests, After: time.Minute}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/pkg/scaler/gate/hook"
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -172,7 +172,7 @@ func TestSendersHideTheURL(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "hush") {
 				t.Errorf("%s: %v", name, err)
 			}
-			var e *hook.Error
+			var e *webhook.Error
 			if !errors.As(err, &e) && !errors.Is(err, gone) {
 				t.Errorf("%s: the cause is lost: %v", name, err)
 			}

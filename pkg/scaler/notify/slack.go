@@ -9,8 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"tachometer/pkg/scaler/gate/hook"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 // Slack posts messages to an incoming webhook of Slack.
@@ -23,7 +23,7 @@ var _ Sender = (*Slack)(nil)
 
 // NewSlack returns a sender to the incoming webhook whose URL the function returns before each attempt.
 func NewSlack(url func() (string, error), opts SenderOptions) *Slack {
-	return &Slack{url: url, client: hook.Client(opts.Client)}
+	return &Slack{url: url, client: webhook.Client(opts.Client)}
 }
 
 // Send posts a message.
@@ -32,7 +32,7 @@ func (s *Slack) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
-	return hook.Post(ctx, s.client, s.url, nil, body)
+	return webhook.Post(ctx, s.client, s.url, nil, body)
 }
 
 // Slack's bounds, in characters, are 3000 for the text of a block and 2000 for a field. Escaping counts.

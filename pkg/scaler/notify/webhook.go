@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"tachometer/pkg/scaler/gate/hook"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 // SenderOptions are what a sender does without.
@@ -32,7 +32,7 @@ func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
 	for name, value := range opts.Headers {
 		header.Set(name, value)
 	}
-	return &Webhook{url: url, client: hook.Client(opts.Client), header: header}
+	return &Webhook{url: url, client: webhook.Client(opts.Client), header: header}
 }
 
 // Send posts a message.
@@ -41,5 +41,5 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
-	return hook.Post(ctx, w.client, w.url, w.header, body)
+	return webhook.Post(ctx, w.client, w.url, w.header, body)
 }

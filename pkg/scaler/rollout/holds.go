@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // ErrGone is for a target that is not there.

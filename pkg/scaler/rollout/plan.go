@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // Plan is what a hold would do to a target.

@@ -3,8 +3,8 @@ package rollout
 import (
 	"sync"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // reports are what was verified of the holds whose outcome nobody has been told yet. They are figures for people, in the memory

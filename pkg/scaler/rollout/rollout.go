@@ -17,10 +17,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
-	"tachometer/pkg/scaler/gate"
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/notify"
-	"tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // Checker asks pods and judges their answers.
@@ -31,7 +31,7 @@ type Checker interface {
 
 // Gate does what follows success or the end of a hold. Doing it twice is harmless.
 type Gate interface {
-	Do(ctx context.Context, namespace string, actions []gate.Action) error
+	Do(ctx context.Context, namespace string, actions []action.Action) error
 }
 
 // Notifier tells people. It does not block and may be called concurrently.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // gateWithin is how long what follows success may fail until it is a failure: an API server or a webhook's receiver that

@@ -9,8 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
 // remark is an Event to be.
@@ -69,7 +70,7 @@ func (p *pass) event(n remark) *corev1.Event {
 			APIVersion: p.target.APIVersion, Kind: p.target.Kind, Namespace: p.target.Namespace, Name: p.target.Name, UID: p.object.GetUID(),
 		},
 		Reason: n.reason, Message: text, Type: n.kind, Count: 1, FirstTimestamp: at, LastTimestamp: at,
-		Source: corev1.EventSource{Component: hold.FieldManager}, ReportingController: "tachometer/scaler", ReportingInstance: p.instance(),
+		Source: corev1.EventSource{Component: hold.FieldManager}, ReportingController: domain.ScalerController, ReportingInstance: p.instance(),
 	}
 }
 

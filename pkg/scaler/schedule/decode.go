@@ -8,8 +8,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/scaler/hold"
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The bounds of what a file may say.

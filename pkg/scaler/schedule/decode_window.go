@@ -10,7 +10,7 @@ import (
 	"github.com/netresearch/go-cron"
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 func (d *decoder) windows(path string, n *yaml.Node, s *Schedule) []Window {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // Row is what schedules want of a target for a while.

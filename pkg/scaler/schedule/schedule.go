@@ -6,7 +6,7 @@ import (
 
 	_ "time/tzdata" // an image from scratch has no zones of its own
 
-	"tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // Schedule states for some targets how many replicas there are at least, during its windows. Its methods are pure

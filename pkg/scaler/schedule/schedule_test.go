@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // load reads a file of schedules as the scaler's configuration does.
@@ -21,7 +21,7 @@ func load(data []byte) ([]Schedule, error) {
 	return all, d.Faults.Err()
 }
 
-const header = "apiVersion: tachometer/v1alpha1\nkind: ScalerConfig\nschedules:\n"
+const header = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nschedules:\n"
 
 // one is a schedule in a zone with these windows, one a line.
 func one(t *testing.T, zone, more string, windows ...string) *Schedule {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // Window is when a floor holds. It is one of three: Cron and For; Start, End and Days; From and To.

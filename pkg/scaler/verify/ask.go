@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The bounds of what is read of one answer.

@@ -5,7 +5,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // Decode reads a verification and completes it. Everything wrong with it becomes a fault of d; then it is of use for nothing

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // decode reads a verification of a file.

@@ -19,8 +19,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"tachometer/test/cluster"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // memoryLimit is the GOMEMLIMIT that the manifests set.
@@ -37,7 +37,7 @@ type adapter struct {
 
 func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
 	a := &adapter{program: filepath.Join(dir, "adapter"), dir: dir}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", a.program, "./cmd/adapter")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", a.program, "./cmd/tachometer-adapter")
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the adapter: %w: %s", err, out)
@@ -59,7 +59,7 @@ func (a *adapter) install(ctx context.Context, c *cluster.Cluster, root string, 
 	if err := stack.WriteAdapterKubeconfig(ctx, c, kubeconfig); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("apiVersion: tachometer/v1alpha1\nkind: AdapterConfig\nscrape: {interval: %v}\n", interval)
+	text := fmt.Sprintf("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nscrape: {interval: %v}\n", interval)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}

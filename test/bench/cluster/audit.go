@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // adapterUser is whom the API server knows the adapter as.

@@ -15,9 +15,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"tachometer/test/bench/internal/host"
-	"tachometer/test/cluster"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // autoscalersOptions are what the command line says of this part.

@@ -17,9 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/test/bench/internal/host"
-	"tachometer/test/stack"
-	"tachometer/test/timeline"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
 // The load of the chain: with so many requests/s a pod, low is for two pods and high for twenty. It is light, so that one

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"tachometer/test/bench/internal/host"
-	"tachometer/test/bench/internal/report"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/report"
 )
 
 func main() {

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // shipped is where our manifests for the adapter are.

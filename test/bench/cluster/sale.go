@@ -14,9 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"tachometer/test/bench/internal/host"
-	"tachometer/test/sale"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/sale"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 // saleRest is the time between two sales: what the one before left on the node is gone.

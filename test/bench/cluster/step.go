@@ -10,7 +10,7 @@ import (
 
 	autoscaling "k8s.io/api/autoscaling/v2"
 
-	"tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
 // The loads of the steps, in requests per second, and the pods that they go to.

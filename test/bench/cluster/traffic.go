@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tachometer/test/load"
+	"github.com/tachometer-metrics/tachometer/test/harness/load"
 )
 
 // traffic is a load on the sample's pods whose steps are known to the moment.

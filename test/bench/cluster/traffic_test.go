@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"tachometer/test/timeline"
+	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
 // A step is dated no later than the first request of the new rate.

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,9 +21,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"tachometer/test/load"
-	"tachometer/test/sale"
-	"tachometer/test/stack"
+	"github.com/tachometer-metrics/tachometer/test/harness/load"
+	"github.com/tachometer-metrics/tachometer/test/harness/sale"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 const (
@@ -172,7 +174,7 @@ func (d *demo) pretty(alert string) error {
 // scaler runs the command as a person would.
 func (d *demo) scaler(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{
-		"run", "tachometer/cmd/scaler", "--kubeconfig", d.stack.Cluster.Kubeconfig(), "-n", stack.SampleNamespace, "-o", "text",
+		"run", "github.com/tachometer-metrics/tachometer/cmd/tachometer-scaler", "--kubeconfig", d.stack.Cluster.Kubeconfig(), "-n", stack.SampleNamespace, "-o", "text",
 	}, args...)...)
 	cmd.Dir = d.stack.Root
 	cmd.Stdout, cmd.Stderr = d.out, d.out
@@ -262,7 +264,7 @@ func (d *demo) events(ctx context.Context) error {
 	}
 	for i := range list.Items {
 		e := &list.Items[i]
-		if e.ReportingController == "tachometer/scaler" && !d.seen[e.Name] {
+		if e.ReportingController == domain.ScalerController && !d.seen[e.Name] {
 			d.seen[e.Name] = true
 			d.say("Event %-9s %s", e.Reason, e.Message)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
-	"tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
 // dial connects to a broker, with the certificates that the files hold now.

@@ -22,7 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"k8s.io/klog/v2"
 
-	"tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
 // Handle takes the value of a record, which it must not keep. It may wait, and nothing more is read until it returns: that

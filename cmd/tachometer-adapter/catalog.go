@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
+)
+
+// listedSeries lists the series of the server that goes by a name, whichever that is at the time.
+type listedSeries struct {
+	backends *backends
+	name     string
+}
+
+var _ promadapter.Series = listedSeries{}
+
+// LabelValues hands on the values of a label.
+func (l listedSeries) LabelValues(ctx context.Context, label string, s promadapter.Selection, each func(string) error) error {
+	server, err := l.server()
+	if err != nil {
+		return err
+	}
+	return server.LabelValues(ctx, label, remote.Selection(s), each)
+}
+
+// LabelNames hands on the names of labels.
+func (l listedSeries) LabelNames(ctx context.Context, s promadapter.Selection, each func(string) error) error {
+	server, err := l.server()
+	if err != nil {
+		return err
+	}
+	return server.LabelNames(ctx, remote.Selection(s), each)
+}
+
+func (l listedSeries) server() (*server, error) {
+	s, ok := l.backends.server(l.name)
+	if !ok {
+		return nil, metric.Errorf(metric.KindInternal, "there is no backend %q", l.name)
+	}
+	return s, nil
+}
+
+// clusterResources are the resources that a REST mapper knows, in the words of the rules.
+type clusterResources struct{ mapper apimeta.RESTMapper }
+
+var _ promadapter.Resources = clusterResources{}
+
+// Resource is the resource of a partial name: a plural or singular, with or without its group.
+func (c clusterResources) Resource(name string) (promadapter.Resource, error) {
+	gvk, err := c.mapper.KindFor(schema.ParseGroupResource(name).WithVersion(""))
+	if err != nil {
+		return promadapter.Resource{}, resourceError(name, err)
+	}
+	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return promadapter.Resource{}, resourceError(name, err)
+	}
+	resource := mapping.Resource.GroupResource()
+	singular, err := c.mapper.ResourceSingularizer(resource.Resource)
+	if err != nil {
+		return promadapter.Resource{}, resourceError(name, err)
+	}
+	return promadapter.Resource{
+		Name: resource.String(), Singular: singular, Group: resource.Group,
+		Namespaced: mapping.Scope.Name() == apimeta.RESTScopeNameNamespace,
+	}, nil
+}
+
+func resourceError(name string, err error) error {
+	if apimeta.IsNoMatchError(err) {
+		return metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", name)
+	}
+	return metric.Errorf(metric.KindUnavailable, "resolve resource %q: %w", name, err)
+}

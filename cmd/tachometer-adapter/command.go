@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register"            // --logging-format=json
+	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_requests_total: what kube-apiserver is asked for
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/version"
+)
+
+const description = `The adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
+autoscalers ask about, or asks a Prometheus-compatible server, and serves what its rules compute from them as
+custom.metrics.k8s.io and external.metrics.k8s.io.`
+
+// newCommand returns the command line of the adapter; what it is asked to print goes to out.
+func newCommand(out io.Writer) *cobra.Command {
+	opts := newOptions()
+	cmd := &cobra.Command{
+		Use:           "adapter",
+		Long:          description,
+		Args:          ownName,
+		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
+		SilenceErrors: true, // main prints it
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return dispatch(cmd.Context(), opts, out)
+		},
+	}
+	groups := opts.groups()
+	for _, name := range groups.Order {
+		cmd.Flags().AddFlagSet(groups.FlagSets[name])
+	}
+	cmd.SetOut(out)
+	cmd.AddCommand(newImportCommand(out))
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cliflag.SetUsageAndHelpFunc(cmd, *groups, width(out))
+	return cmd
+}
+
+// ownName permits the program's own name as an argument, which the chart of prometheus-adapter passes, and no other.
+func ownName(cmd *cobra.Command, args []string) error {
+	for _, arg := range args {
+		if path.Base(arg) != cmd.Name() {
+			return fmt.Errorf("unexpected argument %q", arg)
+		}
+	}
+	return nil
+}
+
+// width is that of the terminal, or 0, for lines as long as they are, where out is none.
+func width(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// dispatch does what the flags ask for.
+func dispatch(ctx context.Context, opts *options, out io.Writer) error {
+	if opts.version {
+		fmt.Fprintln(out, version.String())
+		return nil
+	}
+	if err := opts.validate(); err != nil {
+		return err
+	}
+	if opts.checkConfig {
+		if _, err := readConfig(opts); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s: no faults\n", opts.configFile)
+		return nil
+	}
+	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())
+	if err := run(ctx, opts); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Adapter ended")
+	return nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares got with the file at path, or rewrites the file.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s is not up to date; `make update` rewrites it (-file +program):\n%s", path, diff)
+	}
+}
+
+// adapterCommand runs the command line and returns what it prints.
+func adapterCommand(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := newCommand(&out)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	help, err := adapterCommand(t, "--help")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/help.golden", help)
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	if out, err := adapterCommand(t, "--version"); err != nil || out != "dev\n" {
+		t.Errorf("--version = %q, %v", out, err)
+	}
+}
+
+func TestCheckConfig(t *testing.T) {
+	t.Parallel()
+	write := func(text string) string {
+		path := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
+	for name, tc := range map[string]struct {
+		path string
+		want []string // of the error; nil: no faults
+	}{
+		"good":         {write(head + "scrape: {interval: 5s}\n"), nil},
+		"shipped":      {"../../manifests/adapter/config.yaml", nil},
+		"all at once":  {write(head + "scrap: {}\nrules:\n- metric: a\n  query: sum(\n"), []string{"line 3: scrap", "rules[0].query"}},
+		"no such file": {filepath.Join(t.TempDir(), "none.yaml"), []string{"none.yaml"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := adapterCommand(t, "--check-config", "--config", tc.path)
+			if tc.want == nil {
+				if err != nil || !strings.Contains(out, "no faults") {
+					t.Errorf("%q, %v", out, err)
+				}
+				return
+			}
+			for _, want := range tc.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestFlagFaults(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"unknown":        {[]string{"--prometheus=http://x"}, []string{"prometheus"}},
+		"argument":       {[]string{"serve"}, []string{"serve"}},
+		"without a file": {[]string{"--prometheus-url=http://x"}, []string{"--prometheus-url without --config would have no effect"}},
+		"of the server": {
+			[]string{"--prometheus-url=x", "--prometheus-verb=PUT", "--prometheus-header=a", "--metrics-relist-interval=1m", "--metrics-max-age=1s"},
+			[]string{"--prometheus-url must", `--prometheus-verb is "PUT"`, "is not NAME=VALUE", "shorter than --metrics-relist-interval"},
+		},
+		"check of nothing": {[]string{"--check-config"}, []string{"--check-config needs --config"}},
+		"several at once": {
+			[]string{"--discovery-interval=0s", "--namespace=A_b", "--request-timeout=-1s"},
+			[]string{"--discovery-interval", `--namespace "A_b"`, "--request-timeout"},
+		},
+		"half a pair": {[]string{"--tls-cert-file=a"}, []string{"--tls-private-key-file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := adapterCommand(t, tc.args...)
+			for _, want := range tc.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNoCluster(t *testing.T) {
+	t.Parallel()
+	if _, err := clusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
+		t.Errorf("error %v does not name the file", err)
+	}
+}
+
+// TestImport translates a configuration, and finds the translation without faults.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	out, err := adapterCommand(t, "import", "--from=prometheus-adapter", "--url=http://prometheus:9090", writeFile(t, legacyRules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"kind: AdapterConfig", "url: http://prometheus:9090", "metric: http_requests_per_second"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s\nlacks %s", out, want)
+		}
+	}
+	if out, err := adapterCommand(t, "--check-config", "--config", writeFile(t, out)); err != nil {
+		t.Errorf("%s: %v", out, err)
+	}
+	for name, args := range map[string][]string{
+		"--from is":      {"import", writeFile(t, legacyRules)},
+		"accepts 1 arg":  {"import", "--from=prometheus-adapter"},
+		"is refused":     {"import", "--from=prometheus-adapter", writeFile(t, "rules: 1")},
+		"none.yaml":      {"import", "--from=prometheus-adapter", "none.yaml"},
+		"rules[0].serie": {"import", "--from=prometheus-adapter", writeFile(t, "rules: [{metricsQuery: a}]")},
+	} {
+		if _, err := adapterCommand(t, args...); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("import %q: %v", args[1:], err)
+		}
+	}
+	if help, err := adapterCommand(t, "import", "--help"); err != nil || !strings.Contains(help, "--url string") || strings.Contains(help, "secure-port") {
+		t.Errorf("help: %s, %v", help, err)
+	}
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+)
+
+// options are everything that the command line says.
+type options struct {
+	configFile  string
+	checkConfig bool
+	version     bool
+
+	kubeconfig        string
+	discoveryInterval time.Duration
+	clientQPS         float32
+	clientBurst       int
+
+	prometheus prometheusOptions
+	resources  resourceOptions
+
+	namespace, service, certSecret string
+
+	server  *apiserver.Options
+	logging *logsapi.LoggingConfiguration
+}
+
+func newOptions() *options {
+	o := &options{
+		// A miss refreshes at once, so this only finds what disappeared.
+		discoveryInterval: 10 * time.Minute,
+		namespace:         "tachometer",
+		service:           "tachometer-adapter",
+		certSecret:        "tachometer-adapter-cert",
+		clientBurst:       rest.DefaultBurst,
+		prometheus:        newPrometheusOptions(),
+		resources:         newResourceOptions(),
+		server:            apiserver.NewOptions(),
+		logging:           logsapi.NewLoggingConfiguration(),
+	}
+	o.logging.Format = logsapi.JSONLogFormat // read by machines first; people have --logging-format=text
+	return o
+}
+
+// groups are the flags, in the order in which --help shows them.
+func (o *options) groups() *cliflag.NamedFlagSets {
+	groups := &cliflag.NamedFlagSets{}
+	fs := groups.FlagSet("adapter")
+	fs.StringVar(&o.configFile, "config", o.configFile,
+		"File with the configuration (rules, scraping, backends), read again when it changes. Without it the built-in rules apply.")
+	fs.BoolVar(&o.checkConfig, "check-config", o.checkConfig,
+		"Check the file given by --config, print everything that is wrong with it, and exit with 0 or 1.")
+	fs.BoolVar(&o.version, "version", o.version, "Print the version and exit.")
+
+	fs = groups.FlagSet("cluster")
+	fs.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig,
+		"Kubeconfig file of the cluster. Empty in a pod: its service account is used.")
+	fs.DurationVar(&o.discoveryInterval, "discovery-interval", o.discoveryInterval,
+		"Time between two looks at which resources the cluster has. One that is asked for and not known is looked for within seconds.")
+
+	fs.Float32Var(&o.clientQPS, "client-qps", o.clientQPS,
+		"Most requests per second to kube-apiserver, of each client. 0: what the adapter asks bounds itself.")
+	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "Requests by which --client-qps may be exceeded for a moment.")
+	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "The name that prometheus-adapter has for --kubeconfig.")
+
+	o.resources.addFlags(groups.FlagSet("resource metrics"))
+	o.prometheus.addFlags(groups.FlagSet("prometheus-adapter"))
+
+	fs = groups.FlagSet("serving certificate")
+	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
+		"Name of the Secret in --namespace through which the replicas share the serving certificate that they make and renew.")
+	fs.StringVar(&o.namespace, "namespace", o.namespace, "Namespace of the adapter's Service and Secret.")
+	fs.StringVar(&o.service, "service-name", o.service,
+		"Name of the Service that the APIServices point at; the certificate is made for it.")
+
+	o.server.AddFlags(groups)
+	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
+	o.addIgnored(groups)
+	return groups
+}
+
+// addIgnored adds flags that prometheus-adapter has and that would change nothing here, or go by another name, so that
+// its command lines are taken as they are. --help leaves them out.
+func (o *options) addIgnored(groups *cliflag.NamedFlagSets) {
+	fs := groups.FlagSet("logging")
+	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
+		fs.Bool(name, false, "No effect: the log goes to standard error.")
+	}
+	for _, name := range []string{"log_dir", "log_file", "log_file_max_size", "log_backtrace_at", "stderrthreshold"} {
+		fs.String(name, "", "No effect: the log goes to standard error.")
+	}
+	fs.VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || strings.HasPrefix(f.Usage, "No effect") })
+	serving := groups.FlagSet("secure serving")
+	serving.BoolVar(&o.server.Serving.DisableHTTP2Serving, "disable-http2", false, "The name that prometheus-adapter has for --disable-http2-serving.")
+	serving.Lookup("disable-http2").Hidden = true
+	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
+}
+
+// limitRequests has the clients of a cluster wait as the flags say.
+func (o *options) limitRequests(cluster *rest.Config) {
+	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
+	if o.clientQPS == 0 {
+		cluster.QPS = -1
+	}
+}
+
+// validate returns every fault at once.
+func (o *options) validate() error {
+	errs := []error{o.server.Validate(), o.prometheus.validate(), o.resources.validate()}
+	if o.configFile == "" {
+		errs = append(errs, o.prometheus.unwanted("without --config"))
+		if o.checkConfig {
+			errs = append(errs, errors.New("--check-config needs --config"))
+		}
+	}
+	if o.discoveryInterval <= 0 {
+		errs = append(errs, fmt.Errorf("--discovery-interval is not positive: %s", o.discoveryInterval))
+	}
+	for flag, value := range map[string]string{"namespace": o.namespace, "service-name": o.service, "cert-secret": o.certSecret} {
+		for _, fault := range utilvalidation.IsDNS1123Subdomain(value) {
+			errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, fault))
+		}
+	}
+	return utilerrors.NewAggregate(errs)
+}

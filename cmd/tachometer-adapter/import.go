@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
+	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+)
+
+// legacyFormat is what can be imported.
+const legacyFormat = "prometheus-adapter"
+
+// newImportCommand returns the command that translates another adapter's configuration.
+func newImportCommand(out io.Writer) *cobra.Command {
+	var from, url string
+	cmd := &cobra.Command{
+		Use:   "import --from prometheus-adapter [--url URL] FILE",
+		Short: "Print the native configuration that means the same as another adapter's, and name what has no counterpart",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if from != legacyFormat {
+				return fmt.Errorf("--from is %q; known is %s", from, legacyFormat)
+			}
+			return importLegacy(out, args[0], url)
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "Whose configuration FILE is: "+legacyFormat+".")
+	cmd.Flags().StringVar(&url, "url", "", "Base address of the server, as --prometheus-url had it. A placeholder where it is left out.")
+	plain := &cobra.Command{} // the parent's functions show the parent's flags
+	cmd.SetUsageFunc(plain.UsageFunc())
+	cmd.SetHelpFunc(plain.HelpFunc())
+	return cmd
+}
+
+func importLegacy(out io.Writer, file, url string) error {
+	data, err := filewatch.Read(file)
+	if err != nil {
+		return err
+	}
+	legacy, err := promadapter.Load(data)
+	if err != nil {
+		return fmt.Errorf("%s is refused:\n%w", file, err)
+	}
+	native, _, err := promadapter.Import(legacy, url)
+	if err != nil {
+		return fmt.Errorf("translate %s: %w", file, err)
+	}
+	_, err = out.Write(native)
+	return err
+}

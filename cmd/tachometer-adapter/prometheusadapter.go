@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+)
+
+// legacyBackend is the name of the one server that a configuration of prometheus-adapter has.
+const legacyBackend = "prometheus"
+
+// Where a pod finds what its service account may use.
+const (
+	serviceAccountCA    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+	serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, no credential
+)
+
+// prometheusOptions are the flags of prometheus-adapter, which has one server, described on the command line.
+type prometheusOptions struct {
+	url, authConfig            string
+	authInCluster              bool
+	caFile, certFile, keyFile  string
+	tokenFile, verb            string
+	headers                    []string
+	relistInterval, metricsAge time.Duration
+	flags                      *pflag.FlagSet // to tell which were given; nil: none
+}
+
+func newPrometheusOptions() prometheusOptions {
+	return prometheusOptions{
+		url: "https://localhost", verb: http.MethodGet, // prometheus-adapter's own defaults
+		relistInterval: 10 * time.Minute,
+	}
+}
+
+func (p *prometheusOptions) addFlags(fs *pflag.FlagSet) {
+	p.flags = fs
+	fs.StringVar(&p.url, "prometheus-url", p.url, "Base address of the server that a configuration of prometheus-adapter, as --config, is about.")
+	fs.BoolVar(&p.authInCluster, "prometheus-auth-incluster", p.authInCluster,
+		"Use the service account's token and certificate authority for the server.")
+	fs.StringVar(&p.authConfig, "prometheus-auth-config", p.authConfig, "Kubeconfig file with the credentials for the server.")
+	fs.StringVar(&p.caFile, "prometheus-ca-file", p.caFile, "File with the certificate authorities of the server.")
+	fs.StringVar(&p.certFile, "prometheus-client-tls-cert-file", p.certFile, "File with the client certificate for the server.")
+	fs.StringVar(&p.keyFile, "prometheus-client-tls-key-file", p.keyFile, "File with the key of the client certificate.")
+	fs.StringVar(&p.tokenFile, "prometheus-token-file", p.tokenFile,
+		"File with the bearer token for the server. It is read again when it changes.")
+	fs.StringArrayVar(&p.headers, "prometheus-header", p.headers, "Header for the server, as NAME=VALUE. May be repeated.")
+	fs.StringVar(&p.verb, "prometheus-verb", p.verb, "HTTP method of queries, GET or POST.")
+	fs.DurationVar(&p.relistInterval, "metrics-relist-interval", p.relistInterval, "Time between two listings of the series that there are.")
+	fs.DurationVar(&p.metricsAge, "metrics-max-age", p.metricsAge,
+		"How far back a series may have had its last sample to be listed. 0 means --metrics-relist-interval.")
+}
+
+// validate returns every fault at once.
+func (p *prometheusOptions) validate() error {
+	var errs []error
+	if p.relistInterval <= 0 {
+		errs = append(errs, fmt.Errorf("--metrics-relist-interval is not positive: %s", p.relistInterval))
+	}
+	if p.metricsAge != 0 && p.metricsAge < p.relistInterval {
+		errs = append(errs, fmt.Errorf("--metrics-max-age %s is shorter than --metrics-relist-interval %s: metrics would come and go",
+			p.metricsAge, p.relistInterval))
+	}
+	if (p.certFile == "") != (p.keyFile == "") {
+		errs = append(errs, errors.New("--prometheus-client-tls-cert-file and --prometheus-client-tls-key-file go together"))
+	}
+	if p.verb != http.MethodGet && p.verb != http.MethodPost {
+		errs = append(errs, fmt.Errorf("--prometheus-verb is %q, neither GET nor POST", p.verb))
+	}
+	if u, err := url.Parse(p.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		errs = append(errs, errors.New("--prometheus-url must be http://HOST:PORT/PATH or https://HOST:PORT/PATH"))
+	}
+	for _, h := range p.headers {
+		if name, _, ok := strings.Cut(h, "="); !ok || name == "" {
+			errs = append(errs, fmt.Errorf("--prometheus-header of %d characters is not NAME=VALUE", len(h))) // it may be a secret
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unwanted is an error if any of the flags is given, which only a configuration of prometheus-adapter goes with.
+func (p *prometheusOptions) unwanted(where string) error {
+	var given []string
+	if p.flags != nil {
+		p.flags.VisitAll(func(f *pflag.Flag) {
+			if f.Changed {
+				given = append(given, "--"+f.Name)
+			}
+		})
+	}
+	if len(given) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s %s would have no effect: flags of prometheus-adapter go with a configuration in its format; "+
+		"in Tachometer's own, servers are listed under backends", strings.Join(given, ", "), where)
+}
+
+// backend is the server that the flags describe.
+func (p *prometheusOptions) backend() (config.Backend, error) {
+	u, err := url.Parse(p.url)
+	if err != nil {
+		return config.Backend{}, errors.New("--prometheus-url is no URL")
+	}
+	b := config.Backend{Name: legacyBackend, Method: p.verb, HTTP: promconfig.DefaultHTTPClientConfig}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		b.HTTP.BasicAuth = &promconfig.BasicAuth{Username: u.User.Username(), Password: promconfig.Secret(password)}
+		u.User = nil
+	}
+	b.URL = u.String()
+	b.HTTP.TLSConfig = promconfig.TLSConfig{CAFile: p.caFile, CertFile: p.certFile, KeyFile: p.keyFile}
+	if p.authInCluster && p.caFile == "" && p.authConfig == "" {
+		b.HTTP.TLSConfig.CAFile = serviceAccountCA
+		b.HTTP.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: serviceAccountToken}
+	}
+	if p.tokenFile != "" {
+		b.HTTP.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: p.tokenFile}
+	}
+	for _, h := range p.headers {
+		name, value, _ := strings.Cut(h, "=")
+		if b.HTTP.HTTPHeaders == nil {
+			b.HTTP.HTTPHeaders = &promconfig.Headers{Headers: map[string]promconfig.Header{}}
+		}
+		header := b.HTTP.HTTPHeaders.Headers[name]
+		header.Secrets = append(header.Secrets, promconfig.Secret(value))
+		b.HTTP.HTTPHeaders.Headers[name] = header
+	}
+	if err := b.HTTP.Validate(); err != nil {
+		return b, fmt.Errorf("flags of the server: %w", err)
+	}
+	b.Complete()
+	return b, nil
+}
+
+// transport speaks to the server with a kubeconfig's credentials, where the flags name one; else it is nil. As in
+// prometheus-adapter, --prometheus-ca-file comes before it.
+func (p *prometheusOptions) transport() (http.RoundTripper, error) {
+	if p.authConfig == "" || p.caFile != "" {
+		return nil, nil
+	}
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: p.authConfig}, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read --prometheus-auth-config: %w", err)
+	}
+	if p.tokenFile != "" {
+		cfg.BearerToken, cfg.BearerTokenFile = "", p.tokenFile
+	}
+	t, err := rest.TransportFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("use --prometheus-auth-config: %w", err)
+	}
+	return t, nil
+}

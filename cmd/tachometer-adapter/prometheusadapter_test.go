@@ -1,0 +1,184 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+)
+
+// parsed are the options of a command line.
+func parsed(t *testing.T, args ...string) *options {
+	t.Helper()
+	opts := newOptions()
+	groups, all := opts.groups(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
+	for _, name := range groups.Order {
+		all.AddFlagSet(groups.FlagSets[name])
+	}
+	if err := all.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	if err := opts.validate(); err != nil {
+		t.Fatal(err)
+	}
+	return opts
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// legacyRules are in prometheus-adapter's format, with its best known rule.
+const legacyRules = `
+rules:
+- seriesQuery: 'http_requests_total{namespace!="",pod!=""}'
+  resources:
+    overrides:
+      namespace: {resource: namespace}
+      pod: {resource: pod}
+  name:
+    matches: ^(.*)_total$
+    as: ${1}_per_second
+  metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)
+`
+
+// scriptedServer is a Prometheus that knows one pod and counts the queries for it.
+func scriptedServer(t *testing.T, queries *atomic.Int64) string {
+	t.Helper()
+	const matchers = `http_requests_total{namespace="default",pod="web-1"}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.FormValue("query")
+		if r.URL.Path != "/prom/api/v1/query" || !strings.Contains(query, matchers) || r.Header.Get("X-Scope-Orgid") != "shop" {
+			http.Error(w, "unexpected "+r.URL.Path+" "+query, http.StatusTeapot)
+			return
+		}
+		queries.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		now := float64(time.Now().UnixMilli()) / 1000
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"web-1"},"value":[%f,"41.5"]},`+
+			`{"metric":{"pod":"web-1","tachometer_sample_time":"1"},"value":[%f,"%f"]}]}}`, now, now, now-7)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/prom/"
+}
+
+// TestPrometheusAdaptersCommandLine runs the adapter with the command line, the configuration and the rights of
+// prometheus-adapter's Deployment.
+func TestPrometheusAdaptersCommandLine(t *testing.T) {
+	t.Parallel()
+	c := newFakeCluster(t)
+	c.readsOnly.Store(true)
+	var queries atomic.Int64
+	opts := parsed(t, "/adapter", "--secure-port=6443", "--cert-dir="+t.TempDir(), "--logtostderr=true",
+		"--prometheus-url="+scriptedServer(t, &queries), "--prometheus-header=X-Scope-OrgID=shop", "--metrics-relist-interval=1m",
+		"--v=4", "--config="+writeFile(t, legacyRules), "--disable-http2", "--client-qps=50", "--client-burst=100",
+		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_256_CBC_SHA", "--lister-kubeconfig="+c.kubeconfig)
+	r := startWith(t, c, opts)
+	trusting := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as that chart's APIService does
+	get := func(path string) (string, error) { return r.getWith(t.Context(), trusting, path) }
+	eventually(t, func() bool { _, err := get("/readyz"); return err == nil })
+	const path = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/pods/*/http_requests_per_second"
+	var body string
+	eventually(t, func() bool {
+		var err error
+		body, err = get(path)
+		return err == nil
+	})
+	for _, want := range []string{`"value":"41500m"`, `"window":120`, `"name":"web-1"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%s lacks %s", body, want)
+		}
+	}
+	if queries.Load() == 0 {
+		t.Error("the server was never asked")
+	}
+	notes, err := get("/readyz?verbose")
+	if err != nil || !strings.Contains(notes, "[i]backend prometheus: up") {
+		t.Errorf("notes %s, %v", notes, err)
+	}
+}
+
+func TestBackendOfFlags(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"defaults":   {nil, "GET https://localhost tls={} "},
+		"post":       {[]string{"--prometheus-verb=POST", "--prometheus-url=http://p/x?dedup=true"}, "POST http://p/x?dedup=true tls={} "},
+		"in cluster": {[]string{"--prometheus-auth-incluster"}, "GET https://localhost tls={" + serviceAccountCA + "  } bearer=" + serviceAccountToken},
+		"in cluster, own authority": {
+			[]string{"--prometheus-auth-incluster", "--prometheus-ca-file=ca"}, "GET https://localhost tls={ca  } ",
+		},
+		"token and certificates": {
+			[]string{"--prometheus-token-file=t", "--prometheus-ca-file=ca", "--prometheus-client-tls-cert-file=c", "--prometheus-client-tls-key-file=k"},
+			"GET https://localhost tls={ca c k} bearer=t",
+		},
+		"user in the URL": {[]string{"--prometheus-url=https://me:secret@p"}, "GET https://p tls={} user=me"},
+		"headers": {
+			[]string{"--prometheus-header=A=1", "--prometheus-header=A=2", "--prometheus-header=B=x=y"}, "GET https://localhost tls={} A=[1 2] B=[x=y]",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, err := parsed(t, append(tc.args, "--config=a")...).prometheus.backend()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, backendText(b)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func backendText(b config.Backend) string {
+	tlsText := "{}"
+	if c := b.HTTP.TLSConfig; c.CAFile+c.CertFile != "" {
+		tlsText = fmt.Sprintf("{%s %s %s}", c.CAFile, c.CertFile, c.KeyFile)
+	}
+	text := fmt.Sprintf("%s %s tls=%s ", b.Method, b.URL, tlsText)
+	if b.HTTP.Authorization != nil {
+		text += "bearer=" + b.HTTP.Authorization.CredentialsFile
+	}
+	if b.HTTP.BasicAuth != nil {
+		text += "user=" + b.HTTP.BasicAuth.Username
+	}
+	if h := b.HTTP.HTTPHeaders; h != nil {
+		var parts []string
+		for _, name := range []string{"A", "B"} {
+			var values []string
+			for _, v := range h.Headers[name].Secrets {
+				values = append(values, string(v))
+			}
+			parts = append(parts, fmt.Sprintf("%s=%v", name, values))
+		}
+		text += strings.Join(parts, " ")
+	}
+	return text
+}
+
+// TestFlagsOfTheOtherFormat: a server on the command line is nothing that a native configuration would use.
+func TestFlagsOfTheOtherFormat(t *testing.T) {
+	t.Parallel()
+	opts := parsed(t, "--prometheus-url=http://p", "--config="+writeFile(t, head))
+	if _, err := readConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
+		t.Errorf("error %v", err)
+	}
+}

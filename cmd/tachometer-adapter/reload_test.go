@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+)
+
+const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
+
+func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(text string) {
+		t.Helper()
+		// As a mounted ConfigMap: the new content is there at once or not at all.
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(head + "scrape: {interval: 2s}\n")
+	opts := newOptions()
+	opts.configFile = path
+	start, err := readConfig(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	applied := make(chan time.Duration, 10)
+	apply := func(next *configuration) error {
+		if len(next.config.Backends) > 0 {
+			return errors.New("the backend's files cannot be read")
+		}
+		applied <- next.config.Scrape.Interval
+		return nil
+	}
+	r := newReloader(opts, start, apply, registry)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+
+	write(head + "scrape: {interval: never}\n")
+	eventually(t, func() bool { return testutil.ToFloat64(r.metrics.faults) == 1 })
+	if notes := strings.Join(r.notes(), "\n"); !strings.Contains(notes, "refused at") || !strings.Contains(notes, "scrape.interval") {
+		t.Errorf("notes do not name the fault: %s", notes)
+	}
+	write(head + "backends: [{name: a, url: http://a}]\n")
+	eventually(t, func() bool { return strings.Contains(strings.Join(r.notes(), "\n"), "cannot be read") })
+	write("rules: []\n")
+	eventually(t, func() bool { return strings.Contains(strings.Join(r.notes(), "\n"), "another format") })
+	if g := testutil.ToFloat64(r.metrics.generation); g != 1 || len(applied) != 0 {
+		t.Errorf("generation %v, %d applied: a refused file was taken into force", g, len(applied))
+	}
+
+	write(head + "scrape: {interval: 7s}\n")
+	if got := <-applied; got != 7*time.Second {
+		t.Errorf("applied an interval of %v, want 7s", got)
+	}
+	eventually(t, func() bool { return testutil.ToFloat64(r.metrics.generation) == 2 })
+	if f := testutil.ToFloat64(r.metrics.faults); f != 0 {
+		t.Errorf("%v faults after a good file", f)
+	}
+	if notes := r.notes(); len(notes) != 1 {
+		t.Errorf("notes still name the fault: %q", notes)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestBuiltInRulesWithoutAFile(t *testing.T) {
+	t.Parallel()
+	c, err := readConfig(newOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := demandRules{c.rules}
+	if got := d.Families("pods", "request_per_second", false); len(got) != 1 || got[0] != "http_requests_total" {
+		t.Errorf("families of request_per_second: %q", got)
+	}
+	if got := d.Families("", "orders_waiting", true); got != nil {
+		t.Errorf("families of an external metric without a rule: %q", got)
+	}
+	if got := d.Namespace("orders_waiting", "shop"); got != "shop" {
+		t.Errorf("a metric without a rule reads namespace %q", got)
+	}
+	if c.config.Scrape.Interval != config.Default().Scrape.Interval {
+		t.Errorf("interval %v", c.config.Scrape.Interval)
+	}
+}
+
+// eventually asks until the answer is yes: files are watched in real time.
+func eventually(t *testing.T, yes func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !yes(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 20 s")
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/resourcemetrics"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+// resourceOptions turn on metrics.k8s.io from the kubelets.
+type resourceOptions struct {
+	kubelets         bool
+	trust            resourcemetrics.KubeletTLS
+	addressTypes     []string
+	kubeletsInterval time.Duration
+}
+
+func newResourceOptions() resourceOptions {
+	return resourceOptions{kubeletsInterval: 15 * time.Second} // as long as a kubelet takes at most to measure anew
+}
+
+func (r *resourceOptions) addFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&r.kubelets, "resource-metrics", r.kubelets,
+		"Serve metrics.k8s.io, the CPU and memory of pods and nodes, from what the kubelets measure.")
+	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "Time between two reads of a kubelet.")
+	fs.StringVar(&r.trust.CAFile, "kubelet-certificate-authority", r.trust.CAFile,
+		"File with the authorities that signed the kubelets' certificates. Empty: those of the cluster.")
+	fs.BoolVar(&r.trust.Insecure, "kubelet-insecure-tls", r.trust.Insecure,
+		"Believe whoever answers at a node's address, and show it the adapter's token. For tests only.")
+	fs.StringSliceVar(&r.addressTypes, "kubelet-preferred-address-types", r.addressTypes,
+		"Types of a node's addresses by which its kubelet is asked, the preferred first. Empty: InternalIP, then the others.")
+}
+
+func (r *resourceOptions) validate() error {
+	var errs []error
+	if r.kubeletsInterval < time.Second {
+		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure every ten seconds or so"))
+	}
+	if r.trust.Insecure && r.trust.CAFile != "" {
+		errs = append(errs, errors.New("--kubelet-insecure-tls and --kubelet-certificate-authority exclude each other"))
+	}
+	return errors.Join(errs...)
+}
+
+// resourceMetrics is metrics.k8s.io and what it stands on.
+type resourceMetrics struct {
+	api      *resourcemetrics.API
+	objects  *resourcemetrics.Cluster
+	kubelets *resourcemetrics.Kubelets // nil: rules of the configuration
+}
+
+// servesUsage tells whether a configuration serves metrics.k8s.io.
+func (o *options) servesUsage(c *configuration) bool {
+	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
+}
+
+// measureUsage makes what serves metrics.k8s.io, if it is served: from the kubelets, else by the resourceRules of a
+// configuration of prometheus-adapter.
+func (a *adapter) measureUsage(start *configuration, cluster *rest.Config, metrics registry) error {
+	if !a.opts.servesUsage(start) {
+		return nil
+	}
+	clients, err := resourcemetrics.NewClients(cluster)
+	if err != nil {
+		return err
+	}
+	var types []corev1.NodeAddressType
+	for _, t := range a.opts.resources.addressTypes {
+		types = append(types, corev1.NodeAddressType(t))
+	}
+	u := &resourceMetrics{}
+	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
+		return err
+	}
+	var source resourcemetrics.Source = resourcemetrics.NewRules(a.rules.usage, a.backends)
+	if a.opts.resources.kubelets {
+		transport, err := resourcemetrics.KubeletTransport(cluster, a.opts.resources.trust)
+		if err != nil {
+			return err
+		}
+		u.kubelets = resourcemetrics.NewKubelets(u.objects.Nodes, transport, resourcemetrics.KubeletOptions{
+			Interval: a.opts.resources.kubeletsInterval, Seed: rand.Uint64(), Registerer: metrics,
+		})
+		source = u.kubelets
+	}
+	u.api = resourcemetrics.New(resourcemetrics.Deps{Objects: u.objects, Source: source, Now: time.Now}, resourcemetrics.Options{Registerer: metrics})
+	a.usage = u
+	return nil
+}
+
+// groups are the API groups beside custom and external metrics.
+func (u *resourceMetrics) groups() []apiserver.Group {
+	if u == nil {
+		return nil
+	}
+	return []apiserver.Group{{Info: u.api.Group(), Definitions: u.api.Definitions}}
+}
+
+// checks are what a replica needs for its part of the answers.
+func (u *resourceMetrics) checks() (live, ready []apiserver.Check) {
+	if u == nil {
+		return nil, nil
+	}
+	ready = append(ready, apiserver.Check{Name: "pods-and-nodes", Test: u.objects.SyncError})
+	if u.kubelets != nil {
+		live = append(live, apiserver.Check{Name: "kubelet-loop", Test: func() error { return u.kubelets.Live(time.Now()) }})
+		ready = append(ready, apiserver.Check{Name: "first-usage", Test: u.kubelets.Warm})
+	}
+	return live, ready
+}
+
+// usage are the resourceRules in force, or nil.
+func (l *liveRules) usage() *resourcemetrics.RuleSet {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.catalog == nil {
+		return nil
+	}
+	u := l.catalog.Usage()
+	if u == nil {
+		return nil
+	}
+	return &resourcemetrics.RuleSet{CPU: resourcemetrics.UsageRules(u.CPU), Memory: resourcemetrics.UsageRules(u.Memory), Window: u.Window}
+}
+
+// Evaluate asks the rule's backend.
+func (b *backends) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+	backend, ok := b.get(q.Rule.Backend)
+	if !ok {
+		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", q.Rule.Name, q.Rule.Backend)
+	}
+	return backend.Evaluate(ctx, q, now)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	scalerconfig "github.com/tachometer-metrics/tachometer/pkg/scaler/config"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// newEngine is an engine that tells nobody but the target's Events, unless there is a notifier.
+func newEngine(c *connection, n rollout.Notifier) *rollout.Engine {
+	return c.engine(action.Options{}, n, nil)
+}
+
+func (c *connection) engine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
+	opts := c.options()
+	opts.Checker = verify.New(verify.Options{})
+	opts.Gate = action.New(c.dynamic, c.mapper, gates)
+	opts.Metrics = metrics
+	if opts.Notifier = n; n == nil {
+		opts.Notifier = nobody{}
+	}
+	return rollout.New(opts)
+}
+
+// nobody is told.
+type nobody struct{}
+
+func (nobody) Post(names []string, _ notify.Message) error {
+	return fmt.Errorf("nobody here knows %v", names)
+}
+
+// telling does something with an engine that tells whom the names say, and waits until they are told.
+func telling(ctx context.Context, c *connection, names []string, do func(context.Context, *rollout.Engine) error) error {
+	senders := map[string]notify.Sender{}
+	for _, name := range names {
+		sender, err := notify.ParseSender(name, notify.SenderOptions{})
+		if err != nil {
+			return coded{err, exitUsage}
+		}
+		senders[name] = sender
+	}
+	queue := notify.NewQueue(senders, notify.QueueOptions{})
+	ctx, cancel := context.WithCancel(ctx)
+	told := make(chan error, 1)
+	go func() { told <- queue.Run(ctx) }()
+	err := do(ctx, newEngine(c, queue))
+	cancel()
+	return errors.Join(err, <-told)
+}
+
+// crew works by one configuration until ctx ends: the standby takes events over HTTP and notes them on the targets, the leader
+// does all the rest too.
+func (s *crews) crew(ctx context.Context, cfg *scalerconfig.Config) error {
+	registry := prometheus.NewRegistry()
+	s.health.crew(registry)
+	queue := notify.NewQueue(cfg.Senders(), notify.QueueOptions{Registerer: registry})
+	engine := s.engine(action.Options{Webhooks: cfg.Webhooks()}, queue, rollout.NewMetrics(registry))
+	control := controller.New(controller.Options{
+		Engine: engine, Namespaces: cfg.Namespaces, Kinds: cfg.Kinds(), Schedules: cfg.Schedules, Verifications: cfg.Verifications,
+		By: "scaler " + s.lead.name, Metrics: controller.NewMetrics(registry),
+	})
+	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.lease+"-events", dedup.Options{Registerer: registry})
+	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{Verify: cfg.Verifications, Registerer: registry})
+	group, ctx := errgroup.WithContext(ctx)
+	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // alerts go out after the last that is posted
+	group.Go(func() error { return queue.Run(posting) })
+	group.Go(func() error {
+		defer posted()
+		return s.lead.whileLeading(ctx, control.Run)
+	})
+	if len(cfg.Events.Rules) > 0 {
+		s.takeEvents(ctx, group, cfg.Events, events, ids, registry)
+	}
+	return group.Wait()
+}
+
+// takeEvents brings events to the handler.
+func (s *crews) takeEvents(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // ids are written after the last that is added
+	group.Go(func() error { return ids.Run(adding) })
+	group.Go(func() error {
+		defer added()
+		return events.Run(ctx)
+	})
+	if cfg.HTTP != nil {
+		over := httpevent.New(*cfg.HTTP, func(ctx context.Context, data []byte) error { return events.Handle(ctx, data, event.HTTP) },
+			httpevent.Options{Registerer: reg})
+		group.Go(func() error { return over.Run(ctx) })
+	}
+	if cfg.Kafka != nil {
+		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, value []byte) error {
+			_, err := events.Accept(ctx, value, event.Kafka)
+			return err
+		}, kafka.Options{Registerer: reg})
+		group.Go(func() error {
+			return s.lead.whileLeading(ctx, func(ctx context.Context) error {
+				if !ids.Reload(ctx) { // what the leader before this one saw
+					return nil
+				}
+				return topic.Run(ctx)
+			})
+		})
+	}
+	klog.FromContext(ctx).Info("Events are taken", "rules", len(cfg.Rules), "http", cfg.HTTP != nil, "kafka", cfg.Kafka != nil)
+}

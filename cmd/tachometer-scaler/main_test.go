@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// do runs the program.
+func do(args ...string) (out string, code int) {
+	var b bytes.Buffer
+	code = execute(args, &b, &b)
+	return b.String(), code
+}
+
+// TestWrongUse: exit code 2, and a text that names what is wrong.
+func TestWrongUse(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown command":     {[]string{"sett"}, "unknown command"},
+		"unknown flag":        {[]string{"set", "deploy/a", "--replica", "1"}, "unknown flag"},
+		"no target":           {[]string{"set", "--replicas", "1"}, "KIND/NAME"},
+		"no replicas":         {[]string{"set", "deploy/a"}, "replicas"},
+		"no kubeconfig":       {[]string{"status", "--kubeconfig", missing}, "kubeconfig"},
+		"no configuration":    {[]string{"run", "--config", missing}, missing},
+		"no schedule command": {[]string{"schedule"}, "preview"},
+		"preview of what":     {[]string{"schedule", "preview"}, "config"},
+		"preview, how long":   {[]string{"schedule", "preview", "--config", missing, "--next", "soon"}, "14d"},
+		"arguments of run":    {[]string{"run", "--config", missing, "now"}, "unexpected argument"},
+	} {
+		if out, code := do(c.args...); code != exitUsage || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit code %d, %s; want 2 and %q", name, code, out, c.want)
+		}
+	}
+}
+
+// TestPreview: the seed example, for people and for programs.
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	args := []string{"schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", "2026-11-23T00:00:00+01:00"}
+	text, code := do(append(args, "-o", "text")...)
+	if code != exitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	if lines, code := do(append(args, "-o", "json")...); code != exitDone || strings.Count(lines, `"floor":8`) != 1 {
+		t.Errorf("exit code %d\n%s", code, lines)
+	}
+}
+
+func TestCheckConfig(t *testing.T) {
+	t.Parallel()
+	if out, code := do("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != exitDone || !strings.Contains(out, "no faults") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("kind: ScalerConfig\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := do("run", "--check-config", "--config", bad); code != exitUsage || !strings.Contains(out, "apiVersion") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
+
+// TestMetricsDocumented: every metric of the controller has a row in its document.
+func TestMetricsDocumented(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	h := newHealth(newLeadership("a/b"))
+	rollout.NewMetrics(reg)
+	controller.NewMetrics(reg)
+	notify.NewQueue(nil, notify.QueueOptions{Registerer: reg})
+	ids := dedup.New(nil, "ids", dedup.Options{Registerer: reg})
+	event.NewHandler(nil, controller.New(controller.Options{}), ids, event.Options{Registerer: reg})
+	kafka.New(event.KafkaConfig{}, nil, kafka.Options{Registerer: reg})
+	httpevent.New(event.HTTPConfig{}, nil, httpevent.Options{Registerer: reg})
+	document, err := os.ReadFile("../../docs/scaler.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptions := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descriptions)
+		reg.Describe(descriptions)
+		h.registry.Describe(descriptions)
+	}()
+	found := 0
+	for d := range descriptions {
+		m := metricName.FindStringSubmatch(d.String())
+		if m == nil {
+			continue // of the Go runtime
+		}
+		found++
+		if !strings.Contains(string(document), "| `"+m[1]+"` |") {
+			t.Errorf("docs/scaler.md has no row for %s", d)
+		}
+	}
+	if found < 15 {
+		t.Errorf("only %d metrics", found)
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+func newStatus(g *global) *cobra.Command {
+	var everywhere bool
+	cmd := &cobra.Command{
+		Use: "status [TARGET]", Short: "what is held, by whom, until when, and what was there before",
+		Long: `Status shows the holds of a target, or of all targets of the namespace: how far each has come, and what the target and its
+autoscaler get back when the last of them ends.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("want at most one argument, KIND/NAME; got %d", len(args))
+			}
+			return g.status(cmd.Context(), args, everywhere)
+		},
+	}
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "of all namespaces")
+	return cmd
+}
+
+func (g *global) status(ctx context.Context, args []string, everywhere bool) error {
+	c, err := g.connect()
+	if err != nil {
+		return err
+	}
+	kinds, namespace := rollout.Kinds(), c.namespace
+	var only hold.Target
+	if len(args) == 1 {
+		if only, err = c.target(args[0]); err != nil {
+			return err
+		}
+		kinds = kinds[:0:0]
+		kinds = append(kinds, only.GroupVersionKind())
+	}
+	if everywhere {
+		namespace = ""
+	}
+	all, err := newEngine(c, nil).Held(ctx, namespace, kinds)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(s rollout.Standing) bool { return len(args) == 1 && s.Target != only })
+	slices.SortFunc(all, func(a, b rollout.Standing) int { return cmp.Compare(a.Target.String(), b.Target.String()) })
+	return g.show(all, time.Now())
+}
+
+func (g *global) show(all []rollout.Standing, now time.Time) error {
+	out, err := g.printer(hold.Target{})
+	if err != nil {
+		return err
+	}
+	if out.json {
+		for _, s := range all {
+			out.target = s.Target.String()
+			out.say("status", "", count(len(s.Record.Holds), "hold"), s)
+		}
+		return nil
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(g.out, "nothing is held")
+		return nil
+	}
+	return table(g.out, all, now)
+}
+
+// table is what is held, a line for each hold.
+func table(w io.Writer, all []rollout.Standing, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TARGET\tHOLD\tSTATE\tREPLICAS\tUNTIL\tBY\tBEFORE\tWHY")
+	for _, s := range all {
+		if s.Err != nil {
+			fmt.Fprintf(t, "%s\t-\tunreadable\t-\t-\t-\t-\t%v\n", s.Target, s.Err)
+			continue
+		}
+		if len(s.Record.Holds) == 0 {
+			fmt.Fprintf(t, "%s\t-\treleased\t-\t-\t-\t%s\tits autoscaler is still held: scaler release gives it back\n", s.Target, before(s))
+		}
+		for i := range s.Record.Holds {
+			h := &s.Record.Holds[i]
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Target, h.ID, h.State, h.Replicas, end(h, now), h.By, before(s), h.Why)
+		}
+	}
+	return t.Flush()
+}
+
+// end is when a hold ends, and how long that is from now.
+func end(h *hold.Hold, now time.Time) string {
+	switch {
+	case h.Until.IsZero():
+		return "released"
+	case h.Ended(now):
+		return "over"
+	}
+	return fmt.Sprintf("%s (%s)", h.Until.Local().Format("2006-01-02 15:04:05"), h.Until.Sub(now).Round(time.Second))
+}
+
+// before is what there was, and will be again.
+func before(s rollout.Standing) string {
+	parts := []string{fmt.Sprintf("%d replicas", s.Record.Replicas.Was)}
+	if s.Record.Replicas.Yielded {
+		parts[0] = "replicas changed by somebody"
+	}
+	if b := s.Bounds.Min; b != nil {
+		parts = append(parts, kept("floor", b))
+	}
+	if b := s.Bounds.Max; b != nil {
+		parts = append(parts, kept("ceiling", b))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func kept(what string, c *hold.Change) string {
+	if c.Yielded {
+		return what + " changed by somebody"
+	}
+	return fmt.Sprintf("%s %d", what, c.Was)
+}

@@ -1,0 +1,46 @@
+package discovery
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/scale"
+
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
+)
+
+// Clients are how discovery reads the cluster. All are required.
+type Clients struct {
+	Kube kubernetes.Interface
+	// Dynamic reads spec.selector of objects without a scale subresource.
+	Dynamic dynamic.Interface
+	Scale   scale.ScalesGetter
+	// Mapper answers from memory, and is refreshed by its owner: a kind that it does not know is tried again.
+	Mapper meta.RESTMapper
+}
+
+// NewClients returns the clients for a cluster; cfg stays as it is. Requests are not limited by the client unless cfg says so:
+// discovery bounds what it sends by itself, and a queue in the client would only delay the first answer about a new autoscaler.
+func NewClients(cfg *rest.Config, mapper meta.RESTMapper) (Clients, error) {
+	plain := rest.CopyConfig(cfg)
+	if plain.QPS == 0 {
+		plain.QPS = -1
+	}
+	kube, err := kube.New(plain)
+	if err != nil {
+		return Clients{}, err
+	}
+	objects, err := dynamic.NewForConfig(plain)
+	if err != nil {
+		return Clients{}, fmt.Errorf("make dynamic client: %w", err)
+	}
+	kinds := scale.NewDiscoveryScaleKindResolver(kube.Discovery())
+	scales, err := scale.NewForConfig(plain, mapper, dynamic.LegacyAPIPathResolverFunc, kinds)
+	if err != nil {
+		return Clients{}, fmt.Errorf("make scale client: %w", err)
+	}
+	return Clients{Kube: kube, Dynamic: objects, Scale: scales, Mapper: mapper}, nil
+}

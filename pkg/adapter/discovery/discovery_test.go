@@ -1,0 +1,467 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// world is a Discovery that runs against fakes, under a clock of its own.
+type world struct {
+	*Discovery
+	*testing.T
+	ctx      context.Context
+	kube     *fake.Clientset
+	mapper   *replacedMapper
+	registry *prometheus.Registry
+
+	mu     sync.Mutex
+	scales map[string]any    // what scale subresources answer; guarded by mu
+	calls  [][]metric.Target // what OnTargets handed on; guarded by mu
+}
+
+// inWorld runs f with a running Discovery whose cluster holds those objects, and scales. Before it runs,
+// prepare, if any, is called.
+func inWorld(t *testing.T, objects []runtime.Object, scaled map[string]any, prepare, f func(w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &world{
+			T: t, ctx: ctx, kube: fake.NewClientset(objects...), mapper: &replacedMapper{}, scales: map[string]any{},
+			registry: prometheus.NewPedanticRegistry(),
+		}
+		w.mapper.current.Store(testMapper())
+		for name, answer := range scaled {
+			w.scale(name, answer)
+		}
+		w.Discovery = New(Clients{
+			Kube: w.kube, Mapper: w.mapper, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()),
+			Scale: scales(w.answer),
+		}, Options{Registerer: w.registry})
+		w.OnTargets(w.take)
+		w.SetRules(prefixRules{})
+		if prepare != nil {
+			prepare(w)
+		}
+		done := make(chan error)
+		go func() { done <- w.Discovery.Run(ctx) }()
+		synctest.Wait()
+		f(w)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+// replacedMapper is renewed as a whole, as that of the adapter is.
+type replacedMapper struct {
+	meta.RESTMapper // nil: nothing else is asked
+	current         atomic.Pointer[meta.DefaultRESTMapper]
+}
+
+func (m *replacedMapper) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	return m.current.Load().RESTMapping(kind, versions...)
+}
+
+func (m *replacedMapper) ResourceFor(partial schema.GroupVersionResource) (schema.GroupVersionResource, error) {
+	return m.current.Load().ResourceFor(partial)
+}
+
+func (w *world) answer(name string) any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.scales[name]
+}
+
+func (w *world) scale(name string, answer any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.scales[name] = answer
+}
+
+func (w *world) take(targets []metric.Target) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, targets)
+}
+
+// handed returns how often targets were handed on, and the last ones as "namespace/pod: families, …".
+func (w *world) handed() (calls int, last string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.calls) == 0 {
+		return 0, "nothing yet"
+	}
+	var all []string
+	for _, t := range w.calls[len(w.calls)-1] {
+		all = append(all, t.Key().String()+": "+strings.Join(t.Families, " "))
+	}
+	return len(w.calls), strings.Join(all, ", ")
+}
+
+// expect compares the targets handed on last.
+func (w *world) expect(when, want string) {
+	w.Helper()
+	if _, got := w.handed(); got != want {
+		w.Errorf("%s: targets = %q, want %q", when, got, want)
+	}
+}
+
+func (w *world) create(p *corev1.Pod) {
+	w.Helper()
+	if _, err := w.kube.CoreV1().Pods(p.Namespace).Create(w.ctx, p, metav1.CreateOptions{}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) update(p *corev1.Pod) {
+	w.Helper()
+	if _, err := w.kube.CoreV1().Pods(p.Namespace).Update(w.ctx, p, metav1.UpdateOptions{}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestTargetsFollowTheCluster(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(pause)
+		w.expect("at start", "shop/web-1: pods_rps")
+		if !w.HasSynced() || w.SyncError() != nil {
+			t.Errorf("HasSynced = %v, SyncError = %v", w.HasSynced(), w.SyncError())
+		}
+		pass(time.Second)
+
+		w.create(apiPod("shop", "web-2"))
+		synctest.Wait() // a lone change is acted on at once
+		w.expect("after a pod came", "shop/web-1: pods_rps, shop/web-2: pods_rps")
+		pass(time.Second)
+
+		w.update(apiPod("shop", "web-1", terminating))
+		synctest.Wait()
+		w.expect("after a pod began to end", "shop/web-2: pods_rps")
+		pass(time.Second)
+
+		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-2", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.expect("after a pod went", "")
+		if o := w.Explain("shop", "web-2"); o.Reason != metric.ReasonTerminating {
+			t.Errorf("Explain(pod that went) = %+v", o)
+		}
+	})
+}
+
+func TestChangesOfMomentAreOne(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps"))}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Second)
+		before, _ := w.handed()
+		start := time.Now()
+		for i := range 100 {
+			w.create(apiPod("shop", fmt.Sprintf("web-%03d", i)))
+			pass(5 * time.Millisecond)
+		}
+		pass(pause)
+		after, last := w.handed()
+		if most := int(time.Since(start)/pause) + 1; after-before > most || strings.Count(last, "pods_rps") != 100 {
+			t.Errorf("handed on %d times, want at most %d, all 100 pods in the end", after-before, most)
+		}
+	})
+}
+
+func TestUnchangedTargetsAreNotHandedOn(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Second)
+		before, _ := w.handed()
+		w.update(apiPod("shop", "web-1", unready))
+		w.Demand(Demand{Resource: "pods", Metric: "rps", Namespace: "shop"})
+		pass(10 * time.Minute)
+		if after, _ := w.handed(); after != before {
+			t.Errorf("handed on %d times, want never", after-before)
+		}
+		if p, ok := w.Pod("shop", "web-1"); !ok || !p.Live {
+			t.Errorf("Pod = %+v, %v; want the unready pod, which is as live as others", p, ok)
+		}
+	})
+}
+
+func TestFirstTargetsAreHandedOnEvenIfNone(t *testing.T) {
+	inWorld(t, nil, nil, nil, func(w *world) {
+		pass(pause)
+		if calls, last := w.handed(); calls != 1 || last != "" || !w.HasSynced() {
+			t.Errorf("%d calls, targets %q, synced %v; want one empty call", calls, last, w.HasSynced())
+		}
+	})
+}
+
+func TestFirstTargetsWaitForSelectors(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
+	hang := func(w *world) {
+		w.selectors.fetch = func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+			<-ctx.Done()
+			return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
+		}
+	}
+	inWorld(t, objects, nil, hang, func(w *world) {
+		pass(resolveTimeout - time.Second)
+		if calls, _ := w.handed(); calls != 0 || w.HasSynced() || w.SyncError() == nil {
+			t.Errorf("%d calls, synced %v, %v; want to wait for the selector", calls, w.HasSynced(), w.SyncError())
+		}
+		pass(2 * time.Second)
+		if calls, _ := w.handed(); calls != 1 || !w.HasSynced() {
+			t.Errorf("%d calls, synced %v; want no more waiting after an attempt", calls, w.HasSynced())
+		}
+		want := "the pods of HorizontalPodAutoscaler web are not known: ask: context deadline exceeded"
+		if o := w.Explain("shop", "web-1"); o.Detail != want {
+			t.Errorf("Explain = %q, want %q", o.Detail, want)
+		}
+	})
+}
+
+func TestScaleTargetThatComesLater(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
+	inWorld(t, objects, nil, nil, func(w *world) {
+		pass(time.Minute)
+		w.expect("before", "")
+		w.scale("shop/web", "app=web")
+		pass(lastRetry)
+		w.expect("after the deployment came", "shop/web-1: pods_rps")
+		if got := testutil.ToFloat64(w.metrics.resolved.WithLabelValues("not_found")); got < 4 {
+			t.Errorf("resolve_total{outcome=not_found} = %v", got)
+		}
+		w.scale("shop/web", nil)
+		pass(refreshFixed)
+		w.expect("after the deployment went", "")
+	})
+}
+
+// TestDeploymentMadeAnew has a deployment come again with another selector, which an unchanged autoscaler
+// must find though selectors of deployments are asked for rarely.
+func TestDeploymentMadeAnew(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Second)
+		w.scale("shop/web", "app=again")
+		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-1", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.create(apiPod("shop", "again-1", labelled(map[string]string{"app": "again"})))
+		pass(refresh)
+		w.expect("after it came again", "shop/again-1: pods_rps")
+	})
+}
+
+func TestAutoscalerThatChanges(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web", "shop/api": "app=api"}, nil, func(w *world) {
+		pass(time.Second)
+		change := func(metrics ...string) {
+			h := hpa("shop", "web", "web")
+			for _, m := range metrics {
+				h.Spec.Metrics = append(h.Spec.Metrics, onPods(m))
+			}
+			if _, err := w.kube.AutoscalingV2().HorizontalPodAutoscalers("shop").Update(w.ctx, h, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			pass(pause)
+		}
+		change("rps", "errors")
+		w.expect("with another metric", "shop/web-1: pods_errors pods_rps")
+		change()
+		w.expect("without metrics", "")
+		change("rps")
+		if err := w.kube.AutoscalingV2().HorizontalPodAutoscalers("shop").Delete(w.ctx, "web", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		pass(pause)
+		w.expect("after it went", "")
+	})
+}
+
+func TestKindThatComesLater(t *testing.T) {
+	h := hpa("shop", "web", "web", onPods("rps"))
+	h.Spec.ScaleTargetRef.APIVersion, h.Spec.ScaleTargetRef.Kind = "example.com/v1", "Late"
+	inWorld(t, []runtime.Object{h, apiPod("shop", "web-1")}, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Minute)
+		w.expect("before", "")
+		mapper := testMapper()
+		mapper.Add(schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}, meta.RESTScopeNamespace)
+		w.mapper.current.Store(mapper)
+		pass(retryUnmapped + time.Second)
+		w.expect("after", "shop/web-1: pods_rps")
+	})
+}
+
+func TestReaderDemand(t *testing.T) {
+	objects := []runtime.Object{apiPod("shop", "web-1", annotated(annotationScrape, "true")), apiPod("shop", "web-2")}
+	inWorld(t, objects, nil, nil, func(w *world) {
+		pass(time.Second)
+		w.expect("at start", "")
+		rps := Demand{Resource: "pods", Metric: "rps", Namespace: "shop"}
+		w.Demand(rps)
+		synctest.Wait()
+		w.expect("after a read", "shop/web-1: pods_rps")
+		if diff := cmp.Diff([]Demand{rps}, w.Demanded()); diff != "" {
+			t.Errorf("Demanded (-want +got):\n%s", diff)
+		}
+		pass(readerMemory - time.Second)
+		w.Demand(rps)
+		pass(readerMemory - time.Second)
+		w.expect("while it is remembered", "shop/web-1: pods_rps")
+		pass(2 * time.Second)
+		w.expect("after that", "")
+		if got := w.Demanded(); len(got) != 0 {
+			t.Errorf("Demanded = %v, want none", got)
+		}
+	})
+}
+
+func TestSetRulesComputesAnew(t *testing.T) {
+	objects := []runtime.Object{hpa("shop", "web", "web", onPods("unknown")), apiPod("shop", "web-1")}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Second)
+		w.expect("before", "")
+		w.SetRules(allRules{})
+		synctest.Wait()
+		w.expect("after", "shop/web-1: everything")
+	})
+}
+
+// allRules serves every metric from one family.
+type allRules struct{}
+
+func (allRules) Families(string, string, bool) []string { return []string{"everything"} }
+func (allRules) Namespace(_, asked string) string       { return asked }
+
+func TestPodsOf(t *testing.T) {
+	objects := []runtime.Object{
+		apiPod("shop", "web-1"), apiPod("shop", "api-1", labelled(map[string]string{"app": "api"})),
+		apiPod("other", "web-1", func(p *corev1.Pod) { p.Spec.NodeName = "node-2" }),
+		service("front", map[string]string{"app": "web"}), service("headless", nil),
+	}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web", "other/web": "app=web"}, nil, func(w *world) {
+		for name, tc := range map[string]struct {
+			resource string
+			object   metric.Object
+			want     string
+			wantErr  metric.Kind
+		}{
+			"namespace":              {"namespaces", metric.Object{Name: "shop"}, "shop/api-1 shop/web-1", 0},
+			"namespace without pods": {"namespaces", metric.Object{Name: "empty"}, "", 0},
+			"node":                   {"nodes", metric.Object{Name: "node-2"}, "other/web-1", 0},
+			"no name":                {"namespaces", metric.Object{}, "", metric.KindInvalid},
+			"pod":                    {"pods", metric.Object{Namespace: "shop", Name: "api-1"}, "shop/api-1", 0},
+			"no such pod":            {"pods", metric.Object{Namespace: "shop", Name: "gone"}, "", metric.KindNotFound},
+			"service":                {"services", metric.Object{Namespace: "shop", Name: "front"}, "shop/web-1", 0},
+			"headless service":       {"services", metric.Object{Namespace: "shop", Name: "headless"}, "", metric.KindInvalid},
+			"deployment":             {"deployments.apps", metric.Object{Namespace: "other", Name: "web"}, "other/web-1", 0},
+			"no such deployment":     {"deployments.apps", metric.Object{Namespace: "shop", Name: "gone"}, "", metric.KindNotFound},
+		} {
+			pods, err := w.PodsOf(w.ctx, schema.ParseGroupResource(tc.resource), tc.object)
+			var got []string
+			for _, p := range pods {
+				got = append(got, p.Object().String())
+			}
+			if strings.Join(got, " ") != tc.want {
+				t.Errorf("%s: PodsOf = %v (%v), want %s", name, got, err, tc.want)
+			}
+			if (err != nil) != (tc.wantErr != 0) || err != nil && metric.KindOf(err) != tc.wantErr {
+				t.Errorf("%s: PodsOf = %v, want kind %v (0 is no error)", name, err, tc.wantErr)
+			}
+		}
+	})
+}
+
+func TestObjectDemandOfReader(t *testing.T) {
+	objects := []runtime.Object{
+		apiPod("shop", "web-1", annotated(annotationScrape, "true")),
+		apiPod("shop", "api-1", annotated(annotationScrape, "true"), labelled(map[string]string{"app": "api"})),
+	}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Second)
+		w.Demand(Demand{Resource: "deployments.apps", Metric: "rps", Namespace: "shop", Object: "web"})
+		if _, err := w.PodsOf(w.ctx, schema.GroupResource{Group: "apps", Resource: "deployments"}, metric.Object{Namespace: "shop", Name: "web"}); err != nil {
+			t.Fatal(err)
+		}
+		pass(pause)
+		w.expect("after a read", "shop/web-1: deployments.apps_rps")
+	})
+}
+
+func TestMissingPermissionIsSaid(t *testing.T) {
+	forbid := func(w *world) {
+		w.kube.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no rule"))
+		})
+	}
+	inWorld(t, nil, nil, forbid, func(w *world) {
+		pass(time.Minute)
+		want := "list pods: pods is forbidden: no rule"
+		if err := w.SyncError(); w.HasSynced() || err == nil || err.Error() != want {
+			t.Errorf("HasSynced = %v, SyncError = %v; want %q", w.HasSynced(), err, want)
+		}
+		// client-go holds errors back by the time of the last one in the process, which is no time of this
+		// bubble: TestAgainstHTTP sees it try again.
+		if got := testutil.ToFloat64(w.metrics.watchErrors.WithLabelValues("pods")); got < 1 {
+			t.Errorf("watch_errors_total{resource=pods} = %v, want at least 1", got)
+		}
+	})
+}
+
+func TestSelfMetrics(t *testing.T) {
+	objects := []runtime.Object{
+		hpa("shop", "web", "web", onPods("rps"), onExternal("waiting", nil)), hpa("shop", "cpu", "api", onResource()),
+		apiPod("shop", "web-1"), apiPod("shop", "web-2", terminating),
+	}
+	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
+		pass(time.Second)
+		want := `
+# HELP tachometer_discovery_demands Distinct demands of autoscalers, and of readers in the last ten minutes.
+# TYPE tachometer_discovery_demands gauge
+tachometer_discovery_demands 2
+# HELP tachometer_discovery_hpas HorizontalPodAutoscalers known, whatever their metrics.
+# TYPE tachometer_discovery_hpas gauge
+tachometer_discovery_hpas 2
+# HELP tachometer_discovery_pods Pods known, live or not.
+# TYPE tachometer_discovery_pods gauge
+tachometer_discovery_pods 2
+# HELP tachometer_discovery_resolve_total Requests for the pod selector of an object, by outcome: ok, not_found, no_selector, forbidden or error.
+# TYPE tachometer_discovery_resolve_total counter
+tachometer_discovery_resolve_total{outcome="ok"} 1
+# HELP tachometer_discovery_targets Pods that are scraped.
+# TYPE tachometer_discovery_targets gauge
+tachometer_discovery_targets 1
+`
+		err := testutil.GatherAndCompare(w.registry, strings.NewReader(want), "tachometer_discovery_demands", "tachometer_discovery_hpas",
+			"tachometer_discovery_pods", "tachometer_discovery_resolve_total", "tachometer_discovery_targets")
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}

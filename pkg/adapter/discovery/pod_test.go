@@ -1,0 +1,111 @@
+package discovery
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// apiPod returns a live and ready pod with one port; changes are applied to it.
+func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, UID: "uid-1", Labels: map[string]string{"app": "web"},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubelet"}},
+		},
+		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{container("8080")}},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIP: "10.0.0.7",
+			Conditions: []corev1.PodCondition{
+				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: corev1.ConditionTrue},
+			},
+		},
+	}
+	for _, change := range changes {
+		change(p)
+	}
+	return p
+}
+
+func labelled(labels map[string]string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Labels = labels }
+}
+
+func annotated(pairs ...string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Annotations = map[string]string{}
+		for i := 0; i < len(pairs); i += 2 {
+			p.Annotations[pairs[i]] = pairs[i+1]
+		}
+	}
+}
+
+func inPhase(phase corev1.PodPhase) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Status.Phase = phase }
+}
+
+func withoutAddress(p *corev1.Pod) { p.Status.PodIP = "" }
+
+func unready(p *corev1.Pod) { p.Status.Conditions[1].Status = corev1.ConditionFalse }
+
+func terminating(p *corev1.Pod) {
+	at := metav1.NewTime(time.Unix(1, 0))
+	p.DeletionTimestamp = &at
+}
+
+func TestNewPod(t *testing.T) {
+	t.Parallel()
+	why := func(reason metric.Reason, detail string) metric.Omission {
+		return metric.Omission{Object: metric.Object{Namespace: "shop", Name: "web-1"}, Reason: reason, Detail: detail}
+	}
+	const url = "http://10.0.0.7:8080/metrics"
+	for name, tc := range map[string]struct {
+		change    func(*corev1.Pod)
+		live      bool
+		why       metric.Omission
+		url       string
+		refused   string
+		annotated bool
+	}{
+		"live":             {change: func(*corev1.Pod) {}, live: true, url: url},
+		"not ready":        {change: unready, live: true, url: url},
+		"annotated":        {change: annotated(annotationScrape, "true"), live: true, url: url, annotated: true},
+		"barred":           {change: annotated(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
+		"bad annotation":   {change: annotated(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
+		"terminating":      {change: terminating, why: why(metric.ReasonTerminating, "")},
+		"succeeded":        {change: inPhase(corev1.PodSucceeded), why: why(metric.ReasonTerminating, "pod has succeeded")},
+		"failed":           {change: inPhase(corev1.PodFailed), why: why(metric.ReasonTerminating, "pod has failed")},
+		"pending":          {change: inPhase(corev1.PodPending), why: why(metric.ReasonNotScraped, "pod is pending")},
+		"no phase":         {change: inPhase(""), why: why(metric.ReasonNotScraped, "pod is pending")},
+		"unknown":          {change: inPhase(corev1.PodUnknown), why: why(metric.ReasonNotScraped, "pod's phase is unknown")},
+		"no address":       {change: withoutAddress, why: why(metric.ReasonNotScraped, "pod has no address yet")},
+		"on host network":  {change: func(p *corev1.Pod) { p.Spec.HostNetwork, p.Status.PodIP = true, "192.168.0.1" }, live: true, url: "http://192.168.0.1:8080/metrics"},
+		"without readines": {change: func(p *corev1.Pod) { p.Status.Conditions = nil }, live: true, url: url},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := &pod{
+				Pod: Pod{
+					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
+					Live: tc.live, Why: tc.why,
+				},
+				labels: map[string]string{"app": "web"}, url: tc.url, refused: tc.refused, annotated: tc.annotated,
+			}
+			got, err := stripPod(apiPod("shop", "web-1", tc.change))
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(pod{})); err != nil || diff != "" {
+				t.Errorf("stripPod: %v (-want +got):\n%s", err, diff)
+			}
+			if again, err := stripPod(got); again != got || err != nil {
+				t.Errorf("stripPod(stripped) = %v, %v; want the same pod", again, err)
+			}
+		})
+	}
+	if _, err := stripPod(&corev1.Node{}); err == nil {
+		t.Error("stripPod(node) = nil error")
+	}
+}

@@ -1,0 +1,171 @@
+package discovery
+
+import (
+	"errors"
+	"testing"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+	scalefake "k8s.io/client-go/scale/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// testMapper knows deployments, daemon sets, services, namespaces and a custom resource.
+func testMapper() *meta.DefaultRESTMapper {
+	m := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Version: "v1"}, {Group: "apps", Version: "v1"}, {Group: "example.com", Version: "v1"}})
+	for _, kind := range []schema.GroupVersionKind{
+		{Group: "apps", Version: "v1", Kind: "Deployment"}, {Group: "apps", Version: "v1", Kind: "DaemonSet"},
+		{Version: "v1", Kind: "Service"}, {Version: "v1", Kind: "Pod"}, {Version: "v1", Kind: "Namespace"},
+		{Group: "example.com", Version: "v1", Kind: "Worker"},
+	} {
+		m.Add(kind, meta.RESTScopeNamespace)
+	}
+	return m
+}
+
+// scales answers for scale subresources what lookup has for "namespace/name": a selector or an error; nil is
+// not found.
+func scales(lookup func(string) any) *scalefake.FakeScaleClient {
+	c := &scalefake.FakeScaleClient{}
+	c.AddReactor("get", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		get := action.(clienttesting.GetAction)
+		switch s := lookup(get.GetNamespace() + "/" + get.GetName()).(type) {
+		case string:
+			return true, &autoscalingv1.Scale{Status: autoscalingv1.ScaleStatus{Selector: s}}, nil
+		case error:
+			return true, nil, s
+		default:
+			return true, nil, apierrors.NewNotFound(get.GetResource().GroupResource(), get.GetName())
+		}
+	})
+	return c
+}
+
+func object(kind, name string, selector any) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": kind, "metadata": map[string]any{"namespace": "shop", "name": name},
+		"spec": map[string]any{},
+	}}
+	if selector != nil {
+		u.Object["spec"] = map[string]any{"selector": selector}
+	}
+	return u
+}
+
+func service(name string, selector map[string]string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: corev1.ServiceSpec{Selector: selector}}
+}
+
+func TestFetch(t *testing.T) {
+	t.Parallel()
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "x", errors.New("no rule"))
+	daemonSet := func(name string, selector any) *unstructured.Unstructured { return object("DaemonSet", name, selector) }
+	objects := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme(),
+		daemonSet("agent", map[string]any{"matchLabels": map[string]any{"app": "agent"}, "matchExpressions": []any{
+			map[string]any{"key": "tier", "operator": "In", "values": []any{"a", "b"}},
+		}}),
+		daemonSet("plain", map[string]any{"app": "plain"}),
+		daemonSet("none", nil),
+		daemonSet("empty", map[string]any{"matchLabels": map[string]any{}}),
+		daemonSet("text", "app=web"),
+		daemonSet("near", map[string]any{"matchExpressions": []any{map[string]any{"key": "tier", "operator": "Near"}}}),
+		daemonSet("numbers", map[string]any{"app": int64(1)}),
+	)
+	objects.PrependReactor("get", "workers", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, forbidden
+	})
+	r := newResolver(Clients{
+		Kube: fake.NewClientset(service("front", map[string]string{"app": "web"}), service("headless", nil)),
+		Scale: scales(func(name string) any {
+			return map[string]any{
+				"shop/web": "app=web", "shop/unselective": "", "shop/malformed": "a b c",
+				"shop/secret": forbidden, "shop/slow": apierrors.NewTimeoutError("slow", 1),
+			}[name]
+		}),
+		Dynamic: objects, Mapper: testMapper(),
+	})
+	services, deployments := schema.GroupResource{Resource: "services"}, schema.GroupResource{Group: "apps", Resource: "deployments"}
+	daemonSets, workers := schema.GroupResource{Group: "apps", Resource: "daemonsets"}, schema.GroupResource{Group: "example.com", Resource: "workers"}
+	for name, tc := range map[string]struct {
+		resource schema.GroupResource
+		object   string
+		want     string
+		wantKind metric.Kind
+		outcome  string
+	}{
+		"service":                       {services, "front", "app=web", 0, "ok"},
+		"service without selector":      {services, "headless", "", metric.KindInvalid, "no_selector"},
+		"no such service":               {services, "gone", "", metric.KindNotFound, "not_found"},
+		"scale":                         {deployments, "web", "app=web", 0, "ok"},
+		"scale without selector":        {deployments, "unselective", "", metric.KindInvalid, "no_selector"},
+		"scale with malformed selector": {deployments, "malformed", "", metric.KindInvalid, "no_selector"},
+		"scale forbidden":               {deployments, "secret", "", metric.KindUnavailable, "forbidden"},
+		"scale slow":                    {deployments, "slow", "", metric.KindUnavailable, "error"},
+		"no such deployment":            {deployments, "gone", "", metric.KindNotFound, "not_found"},
+		"label selector":                {daemonSets, "agent", "app=agent,tier in (a,b)", 0, "ok"},
+		"map of labels":                 {daemonSets, "plain", "app=plain", 0, "ok"},
+		"no selector":                   {daemonSets, "none", "", metric.KindInvalid, "no_selector"},
+		"empty label selector":          {daemonSets, "empty", "", metric.KindInvalid, "no_selector"},
+		"selector is a text":            {daemonSets, "text", "", metric.KindInvalid, "no_selector"},
+		"unknown operator":              {daemonSets, "near", "", metric.KindInvalid, "no_selector"},
+		"selector of numbers":           {daemonSets, "numbers", "", metric.KindInvalid, "no_selector"},
+		"neither scale nor right":       {workers, "any", "", metric.KindNotFound, "not_found"},
+		"no such resource":              {schema.GroupResource{Resource: "dreams"}, "any", "", metric.KindNotFound, "not_found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := r.fetch(t.Context(), objectKey{tc.resource, "shop", tc.object})
+			if outcome := resolveOutcome(err); outcome != tc.outcome {
+				t.Errorf("outcome = %q (%v), want %q", outcome, err, tc.outcome)
+			}
+			if err != nil && metric.KindOf(err) != tc.wantKind {
+				t.Errorf("kind = %v (%v), want %v", metric.KindOf(err), err, tc.wantKind)
+			}
+			if selectorText(got) != tc.want {
+				t.Errorf("selector = %v, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestResolveKind(t *testing.T) {
+	t.Parallel()
+	mapper := testMapper()
+	r := newResolver(Clients{Mapper: mapper})
+	late := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}
+	if _, err := r.resource(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
+		t.Errorf("resource of an unknown kind = %v, want no match", err)
+	}
+	mapper.Add(late, meta.RESTScopeNamespace)
+	got, err := r.resource(late.GroupKind())
+	if want := (schema.GroupResource{Group: "example.com", Resource: "lates"}); got != want || err != nil {
+		t.Errorf("resource of a kind added later = %v, %v; want %v", got, err, want)
+	}
+}
+
+func TestNewClients(t *testing.T) {
+	t.Parallel()
+	cfg := &rest.Config{Host: "https://127.0.0.1:1", QPS: 5, Burst: 10}
+	clients, err := NewClients(cfg, testMapper())
+	if err != nil || clients.Kube == nil || clients.Dynamic == nil || clients.Scale == nil || clients.Mapper == nil {
+		t.Errorf("NewClients = %+v, %v; want all", clients, err)
+	}
+	if cfg.QPS != 5 || cfg.ContentType != "" || cfg.GroupVersion != nil {
+		t.Errorf("NewClients changed the configuration: %+v", cfg)
+	}
+	bad := &rest.Config{Host: "https://127.0.0.1:1", TLSClientConfig: rest.TLSClientConfig{CAFile: "/does/not/exist"}}
+	if _, err := NewClients(bad, testMapper()); err == nil {
+		t.Error("NewClients with an unreadable CA = nil error")
+	}
+}

@@ -1,0 +1,266 @@
+package promadapter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+// Series knows the names and labels of a server's series. It is safe for concurrent use, returns soon after ctx is done,
+// and calls each for one value after the other, never at the same time.
+type Series interface {
+	// LabelValues are the values that the label has in the series selected.
+	LabelValues(ctx context.Context, label string, s Selection, each func(string) error) error
+	// LabelNames are the names of the labels of the series selected.
+	LabelNames(ctx context.Context, s Selection, each func(string) error) error
+}
+
+// Selection are series: those that any of Match selects, with samples from Start to End. Limit is the most that is
+// wanted to be told; 0: all.
+type Selection struct {
+	Match      []string
+	Start, End time.Time
+	Limit      int
+}
+
+// Options tune a Catalog; the zero value is right but for MaxAge.
+type Options struct {
+	// Backend is what evaluates the rules; empty means "prometheus".
+	Backend string
+	// MaxAge is the age beyond which a value is not served.
+	MaxAge time.Duration
+	// RelistInterval is the time between two listings of the series; 0 means 10m.
+	RelistInterval time.Duration
+	// Lookback is how far back a series may have had its last sample to be listed, and at least RelistInterval.
+	Lookback time.Duration
+	// Metrics are the self-metrics; nil means that there are none.
+	Metrics *Metrics
+	// Seed makes the jitter repeatable; 0 means any.
+	Seed uint64
+}
+
+const (
+	defaultRelistInterval = 10 * time.Minute
+	// firstRetry is how soon a listing that failed is tried again; each further time takes twice as long, to lastRetry.
+	firstRetry = 5 * time.Second
+	lastRetry  = time.Minute
+	// listingTimeout is for one listing, which a server may well take longer for than for a query.
+	listingTimeout = time.Minute
+	// maxConcurrent bounds the listings under way at one time: the server has others to serve.
+	maxConcurrent = 4
+	// maxNames bounds the names that one listing may give.
+	maxNames = 50_000
+	// maxKnown bounds the metrics that a rule ever had.
+	maxKnown = 100_000
+)
+
+// Catalog knows which metrics a configuration serves, from the series that there are. Create it with New.
+type Catalog struct {
+	opts      Options
+	series    Series
+	resources Resources
+	rules     []*ruleState // Run's alone
+	set       atomic.Pointer[Set]
+	tried     atomic.Bool
+	usage     atomic.Pointer[Usage]
+
+	usageRules *ResourceRules
+	usageErr   error           // Run's alone
+	said       map[string]bool // Run's alone: oddities that were logged and still hold
+}
+
+// New returns a catalog of cfg that knows no series until Run has listed them.
+func New(cfg *Config, series Series, resources Resources, opts Options) *Catalog {
+	opts.Backend = cmp.Or(opts.Backend, "prometheus")
+	opts.RelistInterval = cmp.Or(opts.RelistInterval, defaultRelistInterval)
+	opts.Lookback = max(opts.Lookback, opts.RelistInterval)
+	if opts.Seed == 0 {
+		opts.Seed = rand.Uint64()
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = NewMetrics(nil)
+	}
+	c := &Catalog{opts: opts, series: series, resources: resources, usageRules: cfg.ResourceRules}
+	for i := range cfg.Rules {
+		c.rules = append(c.rules, newRuleState(&cfg.Rules[i]))
+	}
+	for i := range cfg.ExternalRules {
+		c.rules = append(c.rules, newRuleState(&cfg.ExternalRules[i]))
+	}
+	c.publish()
+	return c
+}
+
+// Rules is what is known now: a new pointer whenever it changes.
+func (c *Catalog) Rules() *Set { return c.set.Load() }
+
+// Synced tells that every rule's series were listed, or that it was tried. Until then, and for a rule of which that
+// failed, what is not known is answered as unavailable, never as not there.
+func (c *Catalog) Synced() bool { return c.tried.Load() }
+
+// Run lists the series until ctx is done: at once, then every RelistInterval, and those of a rule that failed sooner.
+func (c *Catalog) Run(ctx context.Context) error {
+	rng := rand.New(rand.NewPCG(c.opts.Seed, 0))
+	c.opts.Metrics.failing.Reset()
+	relist := time.Now()
+	for ctx.Err() == nil {
+		now := time.Now()
+		due := c.due(now)
+		if !now.Before(relist) {
+			due = c.rules
+			relist = now.Add(jitter(rng, c.opts.RelistInterval))
+		}
+		c.resolveUsage(ctx)
+		c.list(ctx, now, due)
+		if ctx.Err() != nil {
+			break // a listing that was cut short says nothing
+		}
+		c.tried.Store(true)
+		timer := time.NewTimer(time.Until(c.next(now, relist)))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+	return nil
+}
+
+// jitter is a time around d, so that adapters that started together do not ask together.
+func jitter(rng *rand.Rand, d time.Duration) time.Duration {
+	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
+}
+
+// due are the rules to be tried again.
+func (c *Catalog) due(now time.Time) []*ruleState {
+	var due []*ruleState
+	for _, r := range c.rules {
+		if r.err != nil && !now.Before(r.retry) {
+			due = append(due, r)
+		}
+	}
+	return due
+}
+
+// next is when there is something to do.
+func (c *Catalog) next(now, relist time.Time) time.Time {
+	if retry := now.Add(usageRetry); c.usageErr != nil && retry.Before(relist) {
+		relist = retry
+	}
+	for _, r := range c.rules {
+		if r.err != nil && r.retry.Before(relist) {
+			relist = r.retry
+		}
+	}
+	return relist
+}
+
+// Relist lists the series of all rules once, as of now. It must not run beside Run.
+func (c *Catalog) Relist(ctx context.Context, now time.Time) { c.list(ctx, now, c.rules) }
+
+// list finds the series of the rules. Those that need no listing are served before the others are done.
+func (c *Catalog) list(ctx context.Context, now time.Time, rules []*ruleState) {
+	l := newListing(c, now)
+	var quick, slow []*ruleState
+	for _, r := range rules {
+		if r.isFixed() {
+			quick = append(quick, r)
+		} else {
+			slow = append(slow, r)
+		}
+	}
+	for _, some := range [][]*ruleState{quick, slow} {
+		if len(some) == 0 {
+			continue
+		}
+		c.discover(ctx, l, some)
+		// Rules that meet over a name have to say whether they have series at all. That is asked once for each rule.
+		for again := c.publish(); len(again) > 0 && ctx.Err() == nil; again = c.publish() {
+			c.discover(ctx, l, again)
+		}
+	}
+	if len(rules) == 0 {
+		c.publish() // what is said of resourceRules
+	}
+	c.say(ctx)
+}
+
+// say logs what is odd, when it begins to be.
+func (c *Catalog) say(ctx context.Context) {
+	odd := map[string]bool{}
+	for _, note := range c.Rules().odd {
+		odd[note] = true
+		if !c.said[note] {
+			klog.FromContext(ctx).Info("Configuration of prometheus-adapter may not mean what it should", "note", note)
+		}
+	}
+	c.said = odd
+}
+
+// discover lists for all of the rules, and notes what came of it.
+func (c *Catalog) discover(ctx context.Context, l *listing, rules []*ruleState) {
+	found := make([]discovered, len(rules))
+	var group errgroup.Group
+	group.SetLimit(maxConcurrent)
+	for i, r := range rules {
+		group.Go(func() error {
+			found[i] = l.discover(ctx, r)
+			return nil
+		})
+	}
+	_ = group.Wait() // each rule has its own error
+	if ctx.Err() != nil {
+		return
+	}
+	for i, r := range rules {
+		c.note(ctx, r, found[i], l.now)
+	}
+}
+
+// note keeps what was found for a rule, or why nothing was.
+func (c *Catalog) note(ctx context.Context, r *ruleState, d discovered, now time.Time) {
+	before := r.err
+	if r.err = d.err; r.err != nil {
+		r.backoff = min(max(2*r.backoff, firstRetry), lastRetry)
+		r.retry = now.Add(r.backoff)
+	} else {
+		r.backoff = 0
+		r.keep(d, c.rule)
+	}
+	c.opts.Metrics.listed(r.err)
+	switch {
+	case r.err == nil && before == nil:
+	case r.err == nil:
+		klog.FromContext(ctx).Info("Rule of prometheus-adapter is served again", "rule", r.name())
+	case before == nil || r.err.Error() != before.Error():
+		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.name())
+	}
+	c.opts.Metrics.trouble(r.path, r.trouble())
+}
+
+// rule makes the rule for one association.
+func (c *Catalog) rule(r *ruleState, a association) *rule.Rule {
+	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
+	if !r.external {
+		namespaced = namespaced && a.resource.Namespaced
+	}
+	var groupBy []string
+	if !r.external {
+		groupBy = []string{a.label}
+	}
+	return rule.Rule{
+		Metric: r.compiled.metricName(a.series), Resource: a.resource.Name, Name: r.name(), External: r.external,
+		Namespaced: namespaced, NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Backend: c.opts.Backend, Aggregate: rule.Sum, MaxAge: c.opts.MaxAge,
+	}.Templated(r.renderer(a.series, groupBy))
+}
+
+var errNotListed = errors.New("its series are not listed yet")

@@ -1,0 +1,393 @@
+package promadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+const sample = `
+rules:
+- seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
+  resources:
+    overrides:
+      namespace: {resource: "namespace"}
+      pod: {resource: "pod"}
+  name:
+    matches: "^container_(.*)_seconds_total$"
+  metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>,container!=\"POD\"}[2m])) by (<<.GroupBy>>)"
+- seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
+  resources:
+    overrides:
+      namespace: {resource: "namespace"}
+      pod: {resource: "pod"}
+  seriesFilters:
+  - isNot: "_total$"
+  name: {matches: "^container_(.*)$"}
+  metricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>,container!=\"POD\"}) by (<<.GroupBy>>)"
+- seriesQuery: '{namespace!="",__name__!~"^container_.*"}'
+  name: {matches: "^(.*)_total$"}
+  resources:
+    template: "<<.Resource>>"
+  metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)"
+externalRules:
+- seriesQuery: '{__name__=~"^queue_.*",name!=""}'
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (name)
+`
+
+var sampleSeries = []string{
+	`container_cpu_usage_seconds_total{container="app",namespace="default",pod="a"}`,
+	`container_memory_bytes{container="app",namespace="default",pod="a"}`,
+	`container_fs_writes_total{container="app",namespace="default",pod="a"}`,
+	`http_requests_total{namespace="default",pod="a",service="web",job="web"}`,
+	`go_gc_total{namespace="default",pod="a"}`,
+	`go_goroutines{namespace="default",pod="a"}`,
+	`queue_depth{name="mail"}`,
+}
+
+// started is a catalog that has listed once; what it does ends with the test's bubble.
+func started(t *testing.T, cfg *Config, s Series, r Resources) *Catalog {
+	t.Helper()
+	c := New(cfg, s, r, Options{MaxAge: time.Minute, Seed: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	synctest.Wait()
+	return c
+}
+
+// served are the metrics as a person would list them.
+func served(s *Set) []string {
+	var out []string
+	for _, i := range s.Metrics() {
+		text := i.Resource + " " + i.Metric
+		if i.External {
+			text = "external " + i.Metric
+		}
+		if !i.Namespaced {
+			text += " (cluster)"
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func TestDiscovery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		series := newSeries(t, sampleSeries...)
+		c := started(t, load(t, sample), series, &cluster{})
+		want := []string{
+			"external queue_depth",
+			"jobs.batch http_requests",
+			"namespaces cpu_usage (cluster)", "namespaces go_gc (cluster)", "namespaces http_requests (cluster)", "namespaces memory_bytes (cluster)",
+			"pods cpu_usage", "pods go_gc", "pods http_requests", "pods memory_bytes",
+			"services http_requests",
+		}
+		if diff := cmp.Diff(want, served(c.Rules())); diff != "" {
+			t.Errorf("served (-want +got):\n%s", diff)
+		}
+		// Each label that names objects is asked for once, whatever the number of rules, names and series.
+		asked := []string{
+			`names {namespace!="",__name__!~"^container_.*"}`,
+			`values {__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}`,
+			`values {__name__=~"^queue_.*",name!=""}`,
+			`values {namespace!="",__name__!~"^container_.*",job!=""}`,
+			`values {namespace!="",__name__!~"^container_.*",pod!=""}`,
+			`values {namespace!="",__name__!~"^container_.*",service!=""}`,
+			`values {namespace!="",__name__!~"^container_.*"}`,
+		}
+		if diff := cmp.Diff(asked, series.questions()); diff != "" {
+			t.Errorf("asked (-want +got):\n%s", diff)
+		}
+		if notes := c.Rules().Notes(); len(notes) > 0 {
+			t.Errorf("notes: %q", notes)
+		}
+	})
+}
+
+// A rule that names its series is served without a single question to the server.
+func TestNamedSeriesNeedNoListing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		series := newSeries(t)
+		series.setFault("", errors.New("down"))
+		c := started(t, load(t, `
+rules:
+- seriesQuery: 'http_requests_total{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {as: requests}
+  metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>)
+externalRules:
+- seriesQuery: '{__name__=~"queue_depth"}'
+  metricsQuery: sum(<<.Series>>)
+`), series, &cluster{})
+		want := []string{"external queue_depth", "namespaces requests (cluster)", "pods requests"}
+		if diff := cmp.Diff(want, served(c.Rules())); diff != "" {
+			t.Errorf("served (-want +got):\n%s", diff)
+		}
+		if asked := series.questions(); len(asked) > 0 {
+			t.Errorf("asked %q", asked)
+		}
+	})
+}
+
+func TestBeforeTheFirstListing(t *testing.T) {
+	t.Parallel()
+	c := New(load(t, sample), newSeries(t), &cluster{}, Options{})
+	if c.Synced() {
+		t.Error("synced before Run")
+	}
+	_, err := c.Rules().Lookup("pods", "http_requests")
+	if metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "not listed yet") {
+		t.Errorf("Lookup: %v", err)
+	}
+	if _, err = c.Rules().External("queue_depth"); metric.KindOf(err) != metric.KindUnavailable {
+		t.Errorf("External: %v", err)
+	}
+}
+
+func TestNotFoundNamesTheNearest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := started(t, load(t, sample), newSeries(t, sampleSeries...), &cluster{}).Rules()
+		for _, tc := range []struct{ resource, name, want string }{
+			{"pods", "http_request", `no rule has a series for metric "http_request" on pods; nearest: http_requests`},
+			{"nodes", "http_requests", `no rule has a series for metric "http_requests" on nodes; it is a metric of jobs.batch`},
+			{"pods", "queue_depth", `no rule has a series for metric "queue_depth" on pods; it is an external metric`},
+			{"", "queue_deep", `no rule has a series for external metric "queue_deep"; nearest: queue_depth`},
+			{"", "zzz", `no rule has a series for external metric "zzz"`},
+		} {
+			_, err := s.External(tc.name)
+			if tc.resource != "" {
+				_, err = s.Lookup(tc.resource, tc.name)
+			}
+			if metric.KindOf(err) != metric.KindNotFound || err.Error() != tc.want {
+				t.Errorf("%s %s: %v, want %s", tc.resource, tc.name, err, tc.want)
+			}
+		}
+	})
+}
+
+// A rule whose listing fails does not touch the others, says why, and is tried again sooner than at the next relist.
+func TestOneRuleFailsAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		series := newSeries(t, sampleSeries...)
+		series.setFault(`{namespace!="",__name__!~"^container_.*"}`, errors.New("query too heavy"))
+		c := started(t, load(t, sample), series, &cluster{})
+		if _, err := c.Rules().Lookup("pods", "cpu_usage"); err != nil {
+			t.Error(err)
+		}
+		_, err := c.Rules().Lookup("pods", "http_requests")
+		if metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "query too heavy") {
+			t.Errorf("Lookup: %v", err)
+		}
+		want := []string{`rules[2] ^(.*)_total$: list series {namespace!="",__name__!~"^container_.*"}: query too heavy`}
+		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
+			t.Errorf("notes (-want +got):\n%s", diff)
+		}
+		series.setFault("", nil)
+		series.questions()
+		<-time.After(firstRetry)
+		synctest.Wait()
+		if _, err := c.Rules().Lookup("pods", "http_requests"); err != nil {
+			t.Error(err)
+		}
+		if asked := series.questions(); len(asked) != 5 {
+			t.Errorf("the retry asked %q, which is not only about the one rule", asked)
+		}
+	})
+}
+
+func TestUnknownResourceFailsOneRule(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var kube cluster
+		c := started(t, load(t, `
+rules:
+- seriesQuery: 'cheddar{sharp="true",brand!=""}'
+  resources: {overrides: {brand: {group: cheese.io, resource: brand}}}
+  metricsQuery: 'count(cheddar{<<.LabelMatchers>>})'
+- seriesQuery: 'gouda{pod!=""}'
+  resources: {overrides: {pod: {resource: pod}}}
+  metricsQuery: 'count(gouda{<<.LabelMatchers>>})'
+`), newSeries(t), &kube)
+		want := []string{`rules[0] cheddar: look up the resource of label "brand": the cluster has no resource "brand.cheese.io"`}
+		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
+			t.Errorf("notes (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"pods gouda"}, served(c.Rules())); diff != "" {
+			t.Errorf("served (-want +got):\n%s", diff)
+		}
+		// A custom resource of the cluster, in no namespace, is installed later.
+		kube.set(nil, Resource{"brands.cheese.io", "brand", "cheese.io", false})
+		<-time.After(time.Minute)
+		if diff := cmp.Diff([]string{"brands.cheese.io cheddar (cluster)", "pods gouda"}, served(c.Rules())); diff != "" {
+			t.Errorf("served later (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestNamesOnceSeenStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		series := newSeries(t, sampleSeries...)
+		c := started(t, load(t, sample), series, &cluster{})
+		before := c.Rules()
+		series.set(t)
+		<-time.After(time.Hour)
+		if c.Rules() != before {
+			t.Errorf("the rules changed: %q", served(c.Rules()))
+		}
+		if len(series.questions()) == 0 {
+			t.Error("nothing was asked in an hour")
+		}
+	})
+}
+
+// Of two rules for one metric the last wins, as it always did, but among those that have series; and it is said.
+func TestTwoRulesForOneMetric(t *testing.T) {
+	t.Parallel()
+	cfg := `
+externalRules:
+- {seriesQuery: 'new_depth', name: {as: depth}, metricsQuery: 'sum(<<.Series>>)', resources: {namespaced: false}}
+- {seriesQuery: 'old_depth', name: {as: depth}, metricsQuery: 'sum(<<.Series>>)', resources: {namespaced: false}}
+`
+	for name, tc := range map[string]struct {
+		series []string
+		want   string
+		note   string
+	}{
+		"both":    {[]string{"new_depth{a=\"b\"}", "old_depth{a=\"b\"}"}, "sum(old_depth)", "the last rule wins"},
+		"first":   {[]string{"new_depth{a=\"b\"}"}, "sum(new_depth)", "of the other no series are seen now"},
+		"last":    {[]string{"old_depth{a=\"b\"}"}, "sum(old_depth)", "of the other no series are seen now"},
+		"neither": {nil, "sum(old_depth)", "the last rule wins"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := started(t, load(t, cfg), newSeries(t, tc.series...), &cluster{})
+				r, err := c.Rules().External("depth")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := text(t, r, "", nil, nil); got != tc.want {
+					t.Errorf("query %s, want %s", got, tc.want)
+				}
+				if notes := c.Rules().Notes(); len(notes) != 1 || !strings.HasSuffix(notes[0], tc.note) {
+					t.Errorf("notes %q, want %q", notes, tc.note)
+				}
+			})
+		})
+	}
+}
+
+// While the cluster cannot be asked, a label is not taken for one of no resource.
+func TestClusterDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var kube cluster
+		kube.set(errors.New("connection refused"))
+		reg := prometheus.NewPedanticRegistry()
+		cfg := load(t, sample)
+		c := New(cfg, newSeries(t, sampleSeries...), &kube, Options{Metrics: NewMetrics(reg)})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		synctest.Wait()
+		_, err := c.Rules().Lookup("pods", "http_requests")
+		if metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("Lookup: %v", err)
+		}
+		if !c.Synced() {
+			t.Error("not synced after the first round, and never ready while the cluster or the server is down")
+		}
+		if n := len(c.Rules().Notes()); n != 3 {
+			t.Errorf("notes: %q", c.Rules().Notes())
+		}
+		want := `
+# HELP tachometer_promadapter_known_metrics The number of metrics that the rules of prometheus-adapter's configuration serve.
+# TYPE tachometer_promadapter_known_metrics gauge
+tachometer_promadapter_known_metrics 1
+# HELP tachometer_promadapter_listings_total The number of times that the series of a rule were listed, by outcome (ok or failed).
+# TYPE tachometer_promadapter_listings_total counter
+tachometer_promadapter_listings_total{outcome="failed"} 3
+tachometer_promadapter_listings_total{outcome="ok"} 1
+# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration cannot be served as it should be (1) or can be (0).
+# TYPE tachometer_promadapter_rule_failing gauge
+tachometer_promadapter_rule_failing{rule="externalRules[0]"} 0
+tachometer_promadapter_rule_failing{rule="rules[0]"} 1
+tachometer_promadapter_rule_failing{rule="rules[1]"} 1
+tachometer_promadapter_rule_failing{rule="rules[2]"} 1
+`
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// nameCount is a server with so many names, and a few labels that name objects.
+type nameCount int
+
+func (n nameCount) LabelValues(_ context.Context, _ string, _ Selection, each func(string) error) error {
+	for i := range int(n) {
+		if err := each(fmt.Sprintf("app_metric_%d_total", i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (nameCount) LabelNames(_ context.Context, _ Selection, each func(string) error) error {
+	for _, l := range []string{"__name__", "namespace", "pod", "service", "node", "instance", "code", "le"} {
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What a listing costs depends on the names (2,000 in a setup with 200,000 series), not on the series.
+func TestListingIsCheap(t *testing.T) {
+	c := New(load(t, sample), nameCount(2000), &cluster{}, Options{})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	c.list(t.Context(), began, c.rules)
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	allocated := after.TotalAlloc - before.TotalAlloc // far less without the race detector
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	kept := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d metrics: %v, %d KiB allocated, %d KiB kept", len(c.Rules().Metrics()), took, allocated>>10, kept>>10)
+	if n := len(c.Rules().Metrics()); n != 8000 {
+		t.Errorf("%d metrics, want 8000", n)
+	}
+	if kept > 30<<20 || allocated > 1<<30 {
+		t.Errorf("%d bytes allocated, %d kept", allocated, kept)
+	}
+}

@@ -1,0 +1,167 @@
+package promadapter
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// seriesList is a server with these series, written {a="b"} or name{a="b"}. It notes what it was asked.
+type seriesList struct {
+	mu     sync.Mutex // guards the rest
+	series []labels.Labels
+	asked  []string
+	fail   map[string]error // by selector
+}
+
+func newSeries(t testing.TB, texts ...string) *seriesList {
+	t.Helper()
+	s := &seriesList{}
+	s.set(t, texts...)
+	return s
+}
+
+func (s *seriesList) set(t testing.TB, texts ...string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.series = nil
+	for _, text := range texts {
+		parsed, err := parseSelector(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := labels.NewBuilder(labels.EmptyLabels())
+		for _, m := range parsed.matchers {
+			b.Set(m.Name, m.Value)
+		}
+		s.series = append(s.series, b.Labels())
+	}
+}
+
+func (s *seriesList) setFault(selector string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = map[string]error{selector: err}
+}
+
+// questions are what was asked since the last call, sorted.
+func (s *seriesList) questions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked
+	s.asked = nil
+	slices.Sort(asked)
+	return asked
+}
+
+func (s *seriesList) each(what string, sel Selection, do func(labels.Labels)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, what+" "+strings.Join(sel.Match, " "))
+	if len(sel.Match) != 1 || sel.Limit == 0 || !sel.Start.Before(sel.End) {
+		return errors.New("an unbounded question")
+	}
+	if err := s.fail[sel.Match[0]]; err != nil {
+		return err
+	}
+	selector, err := parseSelector(sel.Match[0])
+	if err != nil {
+		return err
+	}
+	for _, l := range s.series {
+		if !slices.ContainsFunc(selector.matchers, func(m *labels.Matcher) bool { return !m.Matches(l.Get(m.Name)) }) {
+			do(l)
+		}
+	}
+	return nil
+}
+
+func (s *seriesList) LabelValues(ctx context.Context, label string, sel Selection, each func(string) error) error {
+	seen := map[string]bool{}
+	if err := s.each("values", sel, func(l labels.Labels) {
+		if v := l.Get(label); v != "" {
+			seen[v] = true
+		}
+	}); err != nil {
+		return err
+	}
+	return tell(ctx, seen, each)
+}
+
+func (s *seriesList) LabelNames(ctx context.Context, sel Selection, each func(string) error) error {
+	seen := map[string]bool{}
+	if err := s.each("names", sel, func(l labels.Labels) { l.Range(func(l labels.Label) { seen[l.Name] = true }) }); err != nil {
+		return err
+	}
+	return tell(ctx, seen, each)
+}
+
+func tell(ctx context.Context, seen map[string]bool, each func(string) error) error {
+	for _, v := range sortedKeys(toFields(seen)) {
+		if err := errors.Join(ctx.Err(), each(v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func toFields(seen map[string]bool) map[string]field {
+	out := map[string]field{}
+	for k := range seen {
+		out[k] = nil
+	}
+	return out
+}
+
+// cluster has the resources of a usual cluster, and those added.
+type cluster struct {
+	mu    sync.Mutex // guards the rest
+	extra []Resource
+	down  error
+}
+
+var usual = []Resource{
+	{"pods", "pod", "", true}, {"namespaces", "namespace", "", false}, {"nodes", "node", "", false},
+	{"services", "service", "", true}, {"persistentvolumes", "persistentvolume", "", false},
+	{"deployments.apps", "deployment", "apps", true}, {"jobs.batch", "job", "batch", true},
+	{"ingresses.networking.k8s.io", "ingress", "networking.k8s.io", true},
+}
+
+func (c *cluster) set(down error, extra ...Resource) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down, c.extra = down, extra
+}
+
+func (c *cluster) Resource(name string) (Resource, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down != nil {
+		return Resource{}, c.down
+	}
+	resource, group, _ := strings.Cut(name, ".")
+	for _, r := range append(usual[:len(usual):len(usual)], c.extra...) {
+		plural, _, _ := strings.Cut(r.Name, ".")
+		if (resource == plural || resource == r.Singular) && (group == "" || group == r.Group) {
+			return r, nil
+		}
+	}
+	return Resource{}, metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", name)
+}
+
+func load(t testing.TB, text string) *Config {
+	t.Helper()
+	c, err := Load([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,0 +1,79 @@
+package promadapter
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// Each configuration of testdata/import, and what it becomes in the native format.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob("testdata/import/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, ".native.yaml") {
+			continue
+		}
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			native, notes, err := Import(load(t, string(data)), "")
+			if got := strings.Count(string(native), "\n# "); err == nil && got < len(notes) {
+				t.Errorf("%d notes and %d comments", len(notes), got)
+			}
+			untranslatable := path == "testdata/import/resource.yaml" || path == "testdata/import/chart.yaml"
+			if untranslatable != (err != nil) || untranslatable && len(notes) == 0 {
+				t.Errorf("Import: %v, %q", err, notes)
+			} else if err == nil {
+				if _, _, err := rule.Load(native); err != nil {
+					t.Errorf("the native format refuses it: %v", err)
+				}
+			}
+			golden := strings.TrimSuffix(path, ".yaml") + ".native.yaml"
+			if *update {
+				if err := os.WriteFile(golden, native, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(native), "\n")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// FuzzImport: what is translated is a configuration that the native format takes.
+func FuzzImport(f *testing.F) {
+	files(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Load(data)
+		if err != nil {
+			return
+		}
+		native, notes, err := Import(c, "http://a:9090")
+		if err != nil {
+			return
+		}
+		if _, _, err := rule.Load(native); err != nil {
+			t.Errorf("%v\nnotes %q\n%s", err, notes, native)
+		}
+	})
+}

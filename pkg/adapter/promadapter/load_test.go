@@ -1,0 +1,302 @@
+package promadapter
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+)
+
+func TestRecognise(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		text string
+		want bool
+	}{
+		"empty":                 {"", false},
+		"rules":                 {"rules:\n- seriesQuery: up\n", true},
+		"a rule without series": {"rules:\n- metricsQuery: up\n", true},
+		"JSON":                  {`{"rules":[{"seriesQuery":"up"}]}`, true},
+		"external only":         {"externalRules: []\n", true},
+		"resources only":        {"resourceRules: {}\n", true},
+		"no rules":              {"rules: []\n", true},
+		"null rules":            {"rules:\n", true},
+		"native":                {"apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n- metric: a\n  query: b\n", false},
+		"native without kind":   {"rules:\n- metric: a\n  query: b\n", false},
+		"native, no rules":      {"apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n", false},
+		"something else":        {"a: b\n", false},
+		"not YAML":              {"rules: [\n- seriesQuery", false},
+		"text":                  {"seriesQuery", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := Recognise([]byte(tc.text)); got != tc.want {
+				t.Errorf("Recognise = %v", got)
+			}
+		})
+	}
+}
+
+// What prometheus-adapter's decoder takes is taken.
+func TestLoadTakes(t *testing.T) {
+	t.Parallel()
+	c := load(t, `rules:
+- &first
+  seriesQuery: up{pod!=""}
+  seriesFilters: []
+  name: {matches: "", as: 5xx}
+  resources: &r {overrides: {pod: {resource: pod, group: ""}}, namespaced: no}
+  metricsQuery: sum(up)
+- <<: *first
+  resources: {<<: *r, namespaced: Yes, template: }
+  name:
+externalRules:
+resourceRules: {window: 5m, cpu: {containerLabel: 7}}
+---
+`)
+	no, yes := false, true
+	got := slices.Clone(c.Rules)
+	for i := range got {
+		got[i] = Rule{
+			SeriesQuery: got[i].SeriesQuery, Name: got[i].Name, Resources: got[i].Resources, MetricsQuery: got[i].MetricsQuery,
+		}
+	}
+	pod := []Override{{Label: "pod", Resource: "pod"}}
+	want := []Rule{
+		{
+			SeriesQuery: `up{pod!=""}`, Name: NameMapping{As: "5xx"}, MetricsQuery: "sum(up)",
+			Resources: ResourceMapping{Overrides: pod, Namespaced: &no},
+		},
+		{SeriesQuery: `up{pod!=""}`, MetricsQuery: "sum(up)", Resources: ResourceMapping{Overrides: pod, Namespaced: &yes}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Rule{}, compiled{}, selector{})); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+	if c.ResourceRules.Window != 5*time.Minute || c.ResourceRules.CPU.ContainerLabel != "7" || c.ExternalRules != nil {
+		t.Errorf("resourceRules %+v, externalRules %v", c.ResourceRules, c.ExternalRules)
+	}
+	if line := c.Line("rules[0].metricsQuery"); line != 7 {
+		t.Errorf("Line = %d", line)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ text, want string }{
+		"unknown and duplicate keys": {
+			`
+rules:
+- seriesQuery: up
+  seriesquery: up
+  seriesQuery: down
+  resources: {overrides: {pod: {resource: pod, kind: Pod}, pod: {resource: pod}}}
+ruels: []
+`,
+			`line 3: rules[0].seriesquery: unknown key; known: metricsQuery, name, resources, seriesFilters, seriesQuery
+line 4: rules[0].seriesQuery: duplicate key; first on line 2
+line 5: rules[0].resources.overrides.pod: duplicate key; first on line 5
+line 5: rules[0].resources.overrides.pod.kind: unknown key; known: group, resource
+line 6: ruels: unknown key; known: externalRules, resourceRules, rules`,
+		},
+		"selectors": {
+			`
+rules:
+- metricsQuery: up
+- seriesQuery: 'sum(up)'
+- seriesQuery: '{__name__=~"("}'
+- seriesQuery: 'up{pod!=""'
+- seriesQuery: '{pod=~".*"}'
+- seriesQuery: 'up offset 5m'
+`,
+			`line 2: rules[0].seriesQuery: required: a series selector
+line 3: rules[1].seriesQuery: is no series selector: unexpected "("
+line 4: rules[2].seriesQuery: is no series selector: error parsing regexp: missing closing ): ` + "`(`" + `
+line 5: rules[3].seriesQuery: is no series selector: unexpected end of input inside braces
+line 6: rules[4].seriesQuery: is no series selector: selects every series there is: at least one matcher must not match an empty value
+line 7: rules[5].seriesQuery: is no series selector: unexpected <offset>`,
+		},
+		"names and filters": {
+			`
+externalRules:
+- seriesQuery: up
+  name: {matches: "(a)(b)"}
+- seriesQuery: up
+  name: {matches: "(a"}
+- seriesQuery: up
+  seriesFilters: [{is: a, isNot: b}, {}, {is: "["}, {isNot: "*"}]
+`,
+			`line 3: externalRules[0].name.as: required: name.matches has 2 groups
+line 5: externalRules[1].name.matches: is no regular expression: missing closing ): ` + "`(a`" + `
+line 7: externalRules[2].seriesFilters[0]: has both is and isNot; write two filters
+line 7: externalRules[2].seriesFilters[1]: has neither is nor isNot
+line 7: externalRules[2].seriesFilters[2].is: is no regular expression: missing closing ]: ` + "`[`" + `
+line 7: externalRules[2].seriesFilters[3].isNot: is no regular expression: missing argument to repetition operator: ` + "`*`",
+		},
+		"templates": {
+			`
+rules:
+- seriesQuery: up
+  metricsQuery: 'sum(<<.Series)'
+  resources: {template: "kube_<<.Group>>", overrides: {pod: {group: apps}, "": {resource: pod}}}
+- seriesQuery: up
+  resources: {template: "<<.Kind>>"}
+- seriesQuery: up
+  resources: {template: "(<<.Resource>>"}
+resourceRules:
+  cpu: {containerQuery: "<<end>>"}
+  window: 5
+`,
+			`line 3: rules[0].metricsQuery: is no template: 1: unexpected right paren
+line 4: rules[0].resources.overrides: has a label without a name
+line 4: rules[0].resources.overrides.pod.resource: required: the resource that the label names objects of
+line 4: rules[0].resources.template: must use <<.Resource>>
+line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.groupResource
+line 8: rules[2].resources.template: does not make a regular expression that finds labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
+line 10: resourceRules.cpu.containerQuery: is no template: 1: unexpected {{end}}
+line 11: resourceRules.window: must be a duration such as 5m, not "5"`,
+		},
+		"kinds of values": {
+			`
+rules:
+- up
+- seriesQuery: [up]
+  name: up
+  seriesFilters: {is: a}
+  resources: {namespaced: "false"}
+resourceRules: []
+`,
+			`line 2: rules[0]: must be a mapping of keys to values, not "up"
+line 3: rules[1].seriesQuery: must be text, not a list
+line 4: rules[1].name: must be a mapping of keys to values, not "up"
+line 5: rules[1].seriesFilters: must be a list, not a mapping
+line 6: rules[1].resources.namespaced: must be true or false, not "false"
+line 7: resourceRules: must be a mapping of keys to values, not a list`,
+		},
+		"two documents": {"rules: []\n---\nrules: []\n", `line 3: a second document, which prometheus-adapter ignored; a configuration is one`},
+		"not YAML":      {"rules: [", `line 1: not YAML: did not find expected node content`},
+		"a loop":        {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys more than 8 deep`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := Load([]byte(strings.TrimPrefix(tc.text, "\n")))
+			if c != nil || err == nil {
+				t.Fatalf("Load = %+v, %v", c, err)
+			}
+			if diff := cmp.Diff(strings.Split(tc.want, "\n"), strings.Split(err.Error(), "\n")); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAliasesAreBounded(t *testing.T) {
+	t.Parallel()
+	var overrides strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&overrides, "x%d: {resource: pod},", i)
+	}
+	text := "rules:\n- &a {seriesQuery: up, resources: {overrides: {" + overrides.String() + "}}}\n" + strings.Repeat("- *a\n", 300)
+	_, err := Load([]byte(text))
+	if err == nil || !strings.Contains(err.Error(), "aliases multiply") {
+		t.Errorf("Load: %.200v", err)
+	}
+}
+
+// files are all the configurations in the tests, for fuzzing.
+func files(f *testing.F) {
+	paths, err := filepath.Glob("testdata/import/*.yaml")
+	if err != nil || len(paths) == 0 {
+		f.Fatal(err, paths)
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	var cases []queryCase
+	decodeFile(f, "testdata/queries.yaml", &cases)
+	for _, c := range cases {
+		f.Add([]byte(c.Config))
+	}
+	f.Add([]byte(sample))
+}
+
+// FuzzLoad: whatever the file, Load says yes with all that rules need, or no with faults in order.
+func FuzzLoad(f *testing.F) {
+	files(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Load(data)
+		if err != nil {
+			checkFaults(t, err)
+			return
+		}
+		for _, r := range append(c.Rules[:len(c.Rules):len(c.Rules)], c.ExternalRules...) {
+			if r.compiled.matches == nil || r.compiled.as == "" || len(r.compiled.selector.matchers) == 0 {
+				t.Errorf("%s is incomplete: %+v", r.path, r.compiled)
+			}
+			_ = r.compiled.metricName(r.compiled.selector.name)
+			_, _ = r.render(r.example())
+		}
+	})
+}
+
+func checkFaults(t *testing.T, err error) {
+	var faults config.Faults
+	if !errors.As(err, &faults) || len(faults) == 0 {
+		t.Fatalf("error is %T: %v", err, err)
+	}
+	line := 0
+	for _, f := range faults {
+		if f.Message == "" || f.Line < line {
+			t.Errorf("fault %+v after line %d", f, line)
+		}
+		line = f.Line
+	}
+}
+
+// FuzzRender: no name and no value of a request can break out of its matcher.
+func FuzzRender(f *testing.F) {
+	f.Add("default", "a", "b.c", "code", "200")
+	f.Add("default", `a"} or x{b="`, "b|c", "app.kubernetes.io/name", `\`)
+	f.Add("", "a", "", "a", "\n")
+	f.Fuzz(func(t *testing.T, namespace, one, other, key, value string) {
+		if key == "" {
+			return
+		}
+		q := question{
+			series: "up", namespaceLabel: "namespace", namespace: namespace, objectLabel: "pod", objects: []string{one, other},
+			selector: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, key, value)},
+		}
+		args, err := q.arguments()
+		if err != nil {
+			return // no UTF-8
+		}
+		s, err := parseSelector("up{" + args.LabelMatchers + "}")
+		if err != nil {
+			return // no label of that name, or text that is not UTF-8
+		}
+		want := 3
+		if namespace != "" {
+			want++
+		}
+		if len(s.matchers) != want {
+			t.Fatalf("%d matchers, want %d: %s", len(s.matchers), want, args.LabelMatchers)
+		}
+		for _, m := range s.matchers {
+			if m.Name == "pod" && m.Type == labels.MatchRegexp && (!m.Matches(one) || !m.Matches(other)) {
+				t.Errorf("%s does not match %q and %q", m, one, other)
+			}
+		}
+	})
+}

@@ -1,0 +1,34 @@
+package promadapter
+
+import "github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+
+// hint names the nearest metric of the resource (empty: external), if one is near, or where else there is such a metric.
+func (s *Set) hint(resource, name string) string {
+	best, bestDistance := "", len(name)/3+1 // farther away it is another word
+	for _, i := range s.infos {
+		if i.Metric == name {
+			if i.External {
+				return "; it is an external metric"
+			}
+			return "; it is a metric of " + i.Resource
+		}
+		if i.Resource != resource || len(name) > maxNearest || len(i.Metric) > maxNearest {
+			continue
+		}
+		if abs(len(i.Metric)-len(name)) >= bestDistance {
+			continue // cheaper than to compare
+		}
+		if d := rule.Distance(name, i.Metric); d < bestDistance {
+			best, bestDistance = i.Metric, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; nearest: " + best
+}
+
+// maxNearest bounds the names that are compared: the effort grows with the square.
+const maxNearest = 100
+
+func abs(n int) int { return max(n, -n) }

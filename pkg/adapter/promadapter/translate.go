@@ -1,0 +1,154 @@
+package promadapter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template/parse"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// What stands for the parts of a request while a template's text is parsed as PromQL.
+const (
+	marker       = "zzzz_tachometer_"
+	seriesMarker = marker + "series"
+	labelMarker  = marker + "matchers"
+	groupMarker  = marker + "group"
+)
+
+// translate makes the native query of a rule: the template rendered with markers, parsed, and the markers taken out of
+// the syntax tree again. The native format adds matchers to every selector by itself.
+func translate(r *Rule, n names, t target) (string, error) {
+	if r.compiled.query == nil {
+		return "", errors.New("metricsQuery: missing")
+	}
+	if t.namespaced && t.namespaceLabel == "" {
+		return "", errors.New("no label names the namespace, so that prometheus-adapter cannot serve it either")
+	}
+	if err := plainTemplate(r.compiled.query.Root); err != nil {
+		return "", fmt.Errorf("metricsQuery: %w", err)
+	}
+	args := arguments{Series: seriesMarker, LabelMatchers: labelMarker + `="x"`}
+	if !r.external {
+		args.GroupBy = groupMarker
+	}
+	text, err := execute(r.compiled.query, args)
+	if err != nil {
+		return "", fmt.Errorf("metricsQuery: %w", err)
+	}
+	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+	if err != nil {
+		return "", fmt.Errorf("metricsQuery: makes no PromQL: %w", firstError(err))
+	}
+	tr := translator{series: n.series, groupBy: t.groupBy()}
+	parser.Inspect(expr, tr.visit)
+	if tr.err != nil {
+		return "", tr.err
+	}
+	out := expr.String()
+	if strings.Contains(out, marker) {
+		return "", errors.New("metricsQuery: uses a part of the request where the native format has none: " + strings.ReplaceAll(out, marker, ""))
+	}
+	return out, nil
+}
+
+// groupBy are the labels that a native result must have.
+func (t target) groupBy() []string {
+	var out []string
+	if t.namespaced {
+		out = append(out, t.namespaceLabel)
+	}
+	if t.label != "" {
+		out = append(out, t.label)
+	}
+	return out
+}
+
+// plainTemplate refuses what makes another expression for other requests.
+func plainTemplate(root *parse.ListNode) error {
+	for _, n := range root.Nodes {
+		switch n := n.(type) {
+		case *parse.TextNode, *parse.CommentNode:
+			continue
+		case *parse.ActionNode:
+			if slices.Contains([]string{".Series", ".LabelMatchers", ".GroupBy"}, n.Pipe.String()) {
+				continue
+			}
+		}
+		text := strings.NewReplacer("{{", "<<", "}}", ">>").Replace(n.String())
+		return fmt.Errorf("%s depends on the request in a way that the native format does not have", oneLine(strict.Shorten(text)))
+	}
+	return nil
+}
+
+// translator takes markers out of a syntax tree.
+type translator struct {
+	series  string
+	groupBy []string
+	err     error
+}
+
+func (tr *translator) visit(node parser.Node, _ []parser.Node) error {
+	switch n := node.(type) {
+	case *parser.VectorSelector:
+		tr.selector(n)
+	case *parser.AggregateExpr:
+		if !n.Without {
+			n.Grouping = tr.grouping(n.Grouping)
+		}
+	case *parser.BinaryExpr:
+		if m := n.VectorMatching; m != nil {
+			if m.On {
+				m.MatchingLabels = tr.grouping(m.MatchingLabels)
+			}
+			m.Include = tr.grouping(m.Include)
+		}
+	}
+	return nil
+}
+
+func (tr *translator) selector(v *parser.VectorSelector) {
+	isMarker := func(m *labels.Matcher) bool { return m.Name == labelMarker }
+	if !slices.ContainsFunc(v.LabelMatchers, isMarker) {
+		tr.err = errors.New("metricsQuery: the native format adds matchers to every selector; <<.LabelMatchers>> is missing in " +
+			strings.ReplaceAll(v.String(), seriesMarker, "<<.Series>>"))
+		return
+	}
+	v.LabelMatchers = slices.DeleteFunc(v.LabelMatchers, isMarker)
+	for i, m := range v.LabelMatchers {
+		if m.Name != model.MetricNameLabel || m.Value != seriesMarker || m.Type != labels.MatchEqual {
+			continue
+		}
+		v.LabelMatchers[i] = &labels.Matcher{Type: labels.MatchEqual, Name: m.Name, Value: tr.series}
+		if v.Name = tr.series; strings.Contains(tr.series, "$") {
+			v.Name = "" // to be printed as a matcher
+		}
+	}
+}
+
+// grouping puts the labels of an object in the place of the marker, and the namespace beside the object.
+func (tr *translator) grouping(by []string) []string {
+	if len(tr.groupBy) == 0 {
+		return by
+	}
+	object := tr.groupBy[len(tr.groupBy)-1]
+	var out []string
+	for _, l := range by {
+		wanted := []string{l}
+		if l == groupMarker || l == object {
+			wanted = tr.groupBy
+		}
+		for _, w := range wanted {
+			if !slices.Contains(out, w) {
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}

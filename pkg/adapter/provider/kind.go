@@ -1,0 +1,71 @@
+package provider
+
+import (
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// kind is a resource as the cluster knows it.
+type kind struct {
+	resource   schema.GroupResource
+	gvk        schema.GroupVersionKind
+	namespaced bool
+}
+
+// podKind needs no mapper: nearly every read is about pods.
+var podKind = kind{
+	resource:   schema.GroupResource{Resource: "pods"},
+	gvk:        schema.GroupVersionKind{Version: "v1", Kind: "Pod"},
+	namespaced: true,
+}
+
+// kindFor resolves a resource as a request writes it: plural or singular, with or without its group.
+func (p *Provider) kindFor(resource schema.GroupResource) (kind, error) {
+	if resource == podKind.resource {
+		return podKind, nil
+	}
+	gvk, err := p.Mapper.KindFor(resource.WithVersion(""))
+	if err != nil {
+		return kind{}, mappingError(resource, err)
+	}
+	mapping, err := p.Mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return kind{}, mappingError(resource, err)
+	}
+	return kind{
+		resource:   mapping.Resource.GroupResource(),
+		gvk:        mapping.GroupVersionKind,
+		namespaced: mapping.Scope.Name() == apimeta.RESTScopeNameNamespace,
+	}, nil
+}
+
+func mappingError(resource schema.GroupResource, err error) error {
+	if apimeta.IsNoMatchError(err) {
+		return metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", resource.String())
+	}
+	return metric.Errorf(metric.KindUnavailable, "resolve resource %q: %w", resource.String(), err)
+}
+
+// scope checks that a request names a namespace where the resource has one, and only there. A resource of the
+// cluster may not be read through a namespace, as its reader may have rights in that namespace alone.
+func (k kind) scope(namespace, metricName string) error {
+	switch {
+	case k.namespaced && namespace == "":
+		return metric.Errorf(metric.KindInvalid, "%[1]s are in a namespace: ask for namespaces/NAMESPACE/%[1]s/NAME/%[2]s",
+			k.resource.String(), metricName)
+	case !k.namespaced && namespace != "":
+		return metric.Errorf(metric.KindInvalid, "%[1]s are in no namespace: ask for %[1]s/NAME/%[2]s",
+			k.resource.String(), metricName)
+	}
+	return nil
+}
+
+// reference is the described object of an answer.
+func (k kind) reference(o metric.Object) custom_metrics.ObjectReference {
+	return custom_metrics.ObjectReference{
+		Kind: k.gvk.Kind, APIVersion: k.gvk.GroupVersion().String(), Namespace: o.Namespace, Name: o.Name,
+	}
+}

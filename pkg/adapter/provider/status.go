@@ -1,0 +1,71 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/apistatus"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// subject is what a read was about.
+type subject struct {
+	resource                schema.GroupResource
+	namespace, name, metric string
+}
+
+// missingError says that objects were found but cannot be valued, and why each.
+type missingError struct {
+	prefix    string // "3 pods"
+	omissions []metric.Omission
+}
+
+func (e *missingError) Error() string { return e.prefix + ": " + metric.Summary(e.omissions) }
+
+// missing is a KindUnavailable error for objects that have no value; what is the counted noun, such as "3 pods".
+func missing(what string, omissions []metric.Omission) error {
+	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: what, omissions: omissions}}
+}
+
+// status is err as the API says it.
+func status(ctx context.Context, s subject, err error) error {
+	if err == nil {
+		return nil
+	}
+	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: causes(err)}
+	return apistatus.Answer(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
+		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
+}
+
+// causes are the reasons behind a missingError, one for each.
+func causes(err error) []metav1.StatusCause {
+	var e *missingError
+	if !errors.As(err, &e) {
+		return nil
+	}
+	byReason := map[metric.Reason][]metric.Omission{}
+	var order []metric.Reason
+	for _, o := range e.omissions {
+		if byReason[o.Reason] == nil {
+			order = append(order, o.Reason)
+		}
+		byReason[o.Reason] = append(byReason[o.Reason], o)
+	}
+	var out []metav1.StatusCause
+	for _, r := range order {
+		out = append(out, metav1.StatusCause{Type: metav1.CauseType(r), Message: metric.Summary(byReason[r])})
+	}
+	return out
+}
+
+// plural is a counted noun: "1 pod", "3 pods".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,86 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/teststorage"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+)
+
+// benchSeries is a counter a pod, with a sample every 2 s for 100 s, in a store and in Prometheus's storage.
+func benchSeries(b *testing.B, pods int) (*store.Store, storage.Queryable, []string) {
+	mine, theirs := store.New(store.Options{}), teststorage.New(b)
+	app := theirs.Appender(context.Background())
+	var names []string
+	for i := range pods {
+		name := fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i)
+		names = append(names, name)
+		l := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "shop", "pod", name,
+			"node", fmt.Sprintf("node-%02d", i%50), "method", "GET", "route", "/orders/{id}", "code", "200")
+		phase := int64(i*37) % 2000
+		for at := epoch - 100_000 + phase; at <= epoch; at += 2000 {
+			v := float64((at - epoch + 200_000) * int64(40+i%20) / 1000)
+			if _, err := mine.Append(0, l, at, v); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := app.Append(0, l, at, v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := app.Commit(); err != nil {
+		b.Fatal(err)
+	}
+	return mine, theirs, names
+}
+
+// BenchmarkEvaluate is one read of an HPA: sum by pod of the rate over a minute, of 50 series and of 5,000. Beside it
+// are Prometheus's engine over its own storage, and over the store, for the same expression; what is on top of the
+// latter is the survey, the choice of the window and the making of values.
+func BenchmarkEvaluate(b *testing.B) {
+	for _, pods := range []int{50, 5000} {
+		b.Run(fmt.Sprintf("series=%d", pods), func(b *testing.B) { benchmarkEvaluate(b, pods) })
+	}
+}
+
+func benchmarkEvaluate(b *testing.B, pods int) {
+	now := time.UnixMilli(epoch)
+	mine, theirs, names := benchSeries(b, pods)
+	for _, window := range []string{"60s", "auto"} {
+		b.Run("evaluate window="+window, func(b *testing.B) {
+			b.ReportAllocs()
+			e := New(mine, Options{})
+			q := rule.Query{Rule: compileRule(b, interval, perPod, "window: "+window), Namespace: "shop", Objects: names}
+			for b.Loop() {
+				values, err := e.Evaluate(b.Context(), q, now)
+				if err != nil || len(values) != pods {
+					b.Fatal(len(values), err)
+				}
+			}
+		})
+	}
+	text := rule.Query{Rule: compileRule(b, interval, perPod), Namespace: "shop"}.Expr(time.Minute, names)
+	for _, peer := range []struct {
+		name string
+		data storage.Queryable
+	}{{"prometheus", theirs}, {"prometheus over the store", mine}} {
+		b.Run(peer.name, func(b *testing.B) {
+			b.ReportAllocs()
+			e := newEngine(peer.data, 1e7, time.Minute)
+			for b.Loop() {
+				results, err := e.instant(b.Context(), text, now, 6*time.Second)
+				if err != nil || len(results) != pods {
+					b.Fatal(len(results), err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,420 @@
+package query
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+)
+
+const interval = 2 * time.Second
+
+// fill appends to a series a sample every 2 s; the last is of time epoch.
+func fill(t testing.TB, s *store.Store, series string, values ...float64) {
+	t.Helper()
+	l, err := newParser().ParseMetric(series)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range values {
+		if _, err := s.Append(0, l, epoch-int64(len(values)-1-i)*2000, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// growing are n values that grow by step.
+func growing(n int, from, step float64) (values []float64) {
+	for i := range n {
+		values = append(values, from+float64(i)*step)
+	}
+	return values
+}
+
+// stepped are two minutes of values that grew by before, and by after in the last four steps.
+func stepped(before, after float64) []float64 {
+	values := growing(56, 1000, before)
+	return append(values, growing(4, values[55]+after, after)...)
+}
+
+var stale = math.Float64frombits(value.StaleNaN)
+
+// say puts values into words: object or labels, value, age, window.
+func say(values []metric.Value, now time.Time) (lines []string) {
+	for _, v := range values {
+		name := v.Object.String()
+		if v.Object == (metric.Object{}) {
+			name = labels.FromMap(v.Labels).String()
+		}
+		lines = append(lines, fmt.Sprintf("%s = %.4g, %s old, over %s", name, v.Value, v.Age(now), v.Window))
+	}
+	return lines
+}
+
+func TestEvaluate(t *testing.T) {
+	t.Parallel()
+	old := growing(60, 1000, 80) // 40 a second for two minutes
+	for name, tc := range map[string]struct {
+		series  map[string][]float64
+		rule    []string
+		objects []string
+		after   time.Duration // since the newest sample
+		want    []string
+	}{
+		"two pods": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+				`x_total{namespace="mail",pod="a"}`: old,
+			},
+			rule:  []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+			after: time.Second,
+			want:  []string{"shop/a = 40, 1s old, over 30s", "shop/b = 1, 1s old, over 30s"},
+		},
+		"only those asked for": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: old,
+			},
+			rule:    []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+			objects: []string{"b", "c"},
+			want:    []string{"shop/b = 40, 0s old, over 30s"},
+		},
+		"a young pod has a window of its own": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(3, 0, 20),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 9.921, 0s old, over 4.032s"},
+		},
+		"one sample is not enough": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="b"}`: {7}},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+		},
+		"a pod of the same name that came again is young": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: append(append(growing(50, 0, 2000), stale), growing(4, 0, 20)...),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+			want: []string{"shop/a = 9.973, 0s old, over 6.016s"},
+		},
+		"a pod that has gone has no value": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(growing(50, 0, 2000), stale)},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+		},
+		"a series that begins late does not make a young pod": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a",code="200"}`: old, `x_total{namespace="shop",pod="a",code="500"}`: growing(3, 0, 3),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
+			want: []string{"shop/a = 40.1, 0s old, over 1m0s"},
+		},
+		"a family demanded since a moment ago does": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growing(4, 5000, 40),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
+			want: []string{"shop/a = 0.5, 0s old, over 6.016s"},
+		},
+		"a fixed range that is covered": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[1m]))"},
+			want:   []string{"shop/a = 40, 0s old, over 1m0s"},
+		},
+		"a fixed range that is not: no value rather than too low a one": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(29, 0, 80),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[1m]))"},
+			want: []string{"shop/a = 40, 0s old, over 1m0s"},
+		},
+		"an increase needs its window": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(10, 0, 80),
+			},
+			rule: []string{"query: sum by (namespace, pod) (increase(x_total[$window]))", "window: 30s"},
+			want: []string{"shop/a = 1200, 0s old, over 30s"},
+		},
+		"a subquery needs its range and the window": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(15, 0, 80),
+				`x_total{namespace="shop",pod="c"}`: growing(9, 0, 80),
+			},
+			rule: []string{"query: avg_over_time(sum by (namespace, pod) (rate(x_total[$window]))[20s:2s])", "window: 10s"},
+			// b is watched for 28 s, of which 20 s are the subquery's.
+			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 40, 0s old, over 28.16s"},
+		},
+		"a gauge is instantaneous": {
+			series: map[string][]float64{
+				`g{namespace="shop",pod="a"}`: {1, 2, 3}, `g{namespace="shop",pod="b"}`: {5},
+				`g{namespace="shop",pod="c"}`: {5, stale}, `g{namespace="shop",pod="d"}`: {math.NaN()}, `g{namespace="shop",pod="e"}`: {-1},
+			},
+			rule:  []string{"query: max by (namespace, pod) (g)"},
+			after: 1500 * time.Millisecond,
+			want: []string{
+				"shop/a = 3, 1.5s old, over 0s", "shop/b = 5, 1.5s old, over 0s",
+				"shop/d = NaN, 1.5s old, over 0s", "shop/e = -1, 1.5s old, over 0s",
+			},
+		},
+		"a gauge older than three intervals": {
+			series: map[string][]float64{`g{namespace="shop",pod="a"}`: {1, 2, 3}},
+			rule:   []string{"query: max by (namespace, pod) (g)"},
+			after:  6 * time.Second,
+		},
+		"a rate whose newest sample is late is that of its time": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 10s"},
+			after:  7 * time.Second,
+			want:   []string{"shop/a = 40, 7s old, over 10s"},
+		},
+		"a histogram's window begins at the step": {
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: stepped(20, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: stepped(20, 100),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: stepped(20, 100),
+			},
+			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
+			want: []string{"shop/a = 0.15, 0s old, over 9s"},
+		},
+		"buckets are not counted twice": {
+			// Of 31 events instead of 20, four times, one cannot be sure; of three times as many one could.
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: stepped(20, 31), `h_bucket{namespace="shop",pod="a",le="0.2"}`: stepped(20, 31),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: stepped(20, 31),
+			},
+			rule: []string{"query: histogram_quantile(0.5, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
+			want: []string{"shop/a = 0.05, 0s old, over 1m0s"},
+		},
+		"a steady histogram has a long window": {
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growing(60, 0, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: growing(60, 0, 100),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: growing(60, 0, 100),
+			},
+			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
+			want: []string{"shop/a = 0.15, 0s old, over 1m0s"},
+		},
+		"a ratio of steady counters has a long window": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growing(60, 0, 1),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))"},
+			want: []string{"shop/a = 0.0125, 0s old, over 1m0s"},
+		},
+		"the counter of a ratio that changed decides": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: stepped(80, 400), `y_total{namespace="shop",pod="a"}`: growing(60, 0, 1),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))"},
+			want: []string{"shop/a = 0.0025, 0s old, over 9s"},
+		},
+		"auto is one decision for the group": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: stepped(80, 400), `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
+			want: []string{"shop/a = 200, 0s old, over 9s", "shop/b = 1, 0s old, over 9s"},
+		},
+		"auto right after a step has the newest increment": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: append(growing(59, 1000, 80), 1000+58*80+800),
+			},
+			rule:  []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
+			after: 1900 * time.Millisecond,
+			want:  []string{"shop/a = 400, 1.9s old, over 4s"},
+		},
+		"auto of a steady group takes the longest": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
+			want: []string{"shop/a = 40, 0s old, over 1m0s", "shop/b = 1, 0s old, over 1m0s"},
+		},
+		"auto with few events takes the longest": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="b"}`: growing(60, 0, 2)},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
+			want:   []string{"shop/b = 1, 0s old, over 1m0s"},
+		},
+		"auto means the longest where the value depends on it": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
+			rule:   []string{"query: sum by (namespace, pod) (increase(x_total[$window]))", "window: auto"},
+			want:   []string{"shop/a = 2400, 0s old, over 1m0s"},
+		},
+		"namespaces": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(3, 0, 20),
+				`x_total{namespace="mail",pod="a"}`: growing(5, 0, 20),
+			},
+			rule: []string{"resource: namespaces", "query: sum by (namespace) (rate(x_total[$window]))", "window: 30s"},
+			// A new pod among old ones has done nothing before; where all are new, nobody knows.
+			want: []string{"mail = 9.921, 0s old, over 8.064s", "shop = 41.33, 0s old, over 30s"},
+		},
+		"nodes": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a",node="n-1"}`: old, `x_total{namespace="mail",pod="a",node="n-1"}`: old,
+			},
+			rule: []string{"resource: nodes", "query: sum by (node) (rate(x_total[$window]))", "window: 30s"},
+			want: []string{"n-1 = 80, 0s old, over 30s"},
+		},
+		"external, one number": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+			},
+			rule:  []string{"external: true", "query: sum(rate(x_total[$window]))", "window: 30s"},
+			after: time.Second,
+			want:  []string{"{} = 41, 1s old, over 30s"},
+		},
+		"external, all young": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: growing(4, 5000, 80), `x_total{namespace="shop",pod="b"}`: growing(4, 100, 2),
+			},
+			rule: []string{"external: true", "query: sum(rate(x_total[$window]))", "window: 30s"},
+			want: []string{"{} = 41, 0s old, over 6.016s"},
+		},
+		"external, each with the time of its own series": {
+			series: map[string][]float64{
+				`g{namespace="shop",pod="a",queue="x"}`: {1, 2, 3}, `g{namespace="shop",pod="b",queue="y"}`: {5, stale, 6},
+			},
+			rule:  []string{"external: true", "query: sum by (queue) (g)"},
+			after: time.Second,
+			want:  []string{`{queue="x"} = 3, 1s old, over 0s`, `{queue="y"} = 6, 1s old, over 0s`},
+		},
+		"external, nothing known": {
+			rule: []string{"external: true", "query: sum(g) or vector(0)"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := store.New(store.Options{Retention: 10 * time.Minute})
+			for series, values := range tc.series {
+				fill(t, s, series, values...)
+			}
+			r := compileResource(t, tc.rule)
+			q := rule.Query{Rule: r, Objects: tc.objects}
+			if r.Namespaced {
+				q.Namespace = "shop"
+			}
+			now := time.UnixMilli(epoch).Add(tc.after)
+			values, err := New(s, Options{}).Evaluate(t.Context(), q, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tc.want, say(values, now)); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// compileResource compiles a rule for the resource that its lines name.
+func compileResource(t testing.TB, lines []string) *rule.Rule {
+	t.Helper()
+	resource := "pods"
+	for _, l := range lines {
+		if r, ok := strings.CutPrefix(l, "resource: "); ok {
+			resource = r
+		}
+	}
+	return compileFor(t, interval, resource, lines...)
+}
+
+// A counter that begins again is not a negative rate, and costs at most what happened since the scrape before.
+func TestCounterReset(t *testing.T) {
+	t.Parallel()
+	for _, window := range []string{"10s", "60s", "auto"} {
+		r := compileRule(t, interval, perPod, "window: "+window)
+		p := &simPod{name: "web-0", rate: 100, started: epoch - 1000_000, watched: epoch, restarts: epoch + 65_500}
+		w := newWorld(t, interval, p)
+		for now := epoch + 10_000; now < epoch+130_000; now += 333 {
+			w.advance(now)
+			values, err := w.engine.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(now))
+			if err != nil || len(values) != 1 {
+				t.Fatalf("%d values, %v", len(values), err)
+			}
+			v := values[0]
+			// Lost is what was counted between the last scrape and the restart: 1.5 s, of what the samples span.
+			lowest := 95 * (1 - 1.5/(v.Window-interval).Seconds())
+			if v.Value > 105 || v.Value < lowest {
+				t.Errorf("window %s, after %d ms: %.1f over %s, want %.1f to 105", window, now-epoch, v.Value, v.Window, lowest)
+			}
+		}
+	}
+}
+
+// More objects than an expression can name: those asked for have values, each over a window of its own, and no others.
+func TestManyObjects(t *testing.T) {
+	t.Parallel()
+	s := store.New(store.Options{})
+	var asked []string
+	for i := range maxNamed + 20 {
+		name := fmt.Sprintf("p-%03d", i)
+		n := 60
+		if i%10 == 3 {
+			n = 4
+		}
+		fill(t, s, fmt.Sprintf(`x_total{namespace="shop",pod=%q}`, name), growing(n, 5000, 80)...)
+		if i >= 10 {
+			asked = append(asked, name)
+		}
+	}
+	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s")
+	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Objects: asked}, time.UnixMilli(epoch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range values {
+		got = append(got, v.Object.Name)
+		if young := v.Object.Name[4] == '3'; v.Value != 40 || young != (v.Window < 7*time.Second) {
+			t.Errorf("%s is %v over %s", v.Object, v.Value, v.Window)
+		}
+	}
+	if d := cmp.Diff(asked, got); d != "" {
+		t.Errorf("(-asked +got):\n%s", d)
+	}
+}
+
+// Pods of one name in two namespaces, one of them young: an expression by name selects both.
+func TestSameNameInTwoNamespaces(t *testing.T) {
+	t.Parallel()
+	s := store.New(store.Options{})
+	fill(t, s, `x_total{namespace="shop",pod="a"}`, growing(60, 5000, 80)...)
+	fill(t, s, `x_total{namespace="mail",pod="a"}`, growing(4, 5000, 40)...)
+	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s")
+	now := time.UnixMilli(epoch)
+	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"mail/a = 20, 0s old, over 6.016s", "shop/a = 40, 0s old, over 30s"}
+	if d := cmp.Diff(want, say(values, now)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// Expressions are remembered, and forgotten when there are many.
+func TestParsedIsBounded(t *testing.T) {
+	t.Parallel()
+	var p parsed
+	for i := range 3 * maxParsed / 2 {
+		text := fmt.Sprintf("g{pod=\"%d\"}", i)
+		first, err := p.get(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := p.get(text); again != first {
+			t.Fatalf("%s was parsed twice", text)
+		}
+	}
+	if len(p.byText) > maxParsed {
+		t.Errorf("%d expressions remembered", len(p.byText))
+	}
+	if _, err := p.get("g{"); err == nil {
+		t.Error("parsed an unfinished expression")
+	}
+}

@@ -1,0 +1,178 @@
+// Package query answers rules from the store, with Prometheus's own engine, over windows that the samples fill.
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+const (
+	// lookbackIntervals is how old the sample may be, in scrape intervals, that a selector without range
+	// finds: two scrapes may fail.
+	lookbackIntervals = 3
+	// slackIntervals is how far beyond a window samples are looked for, in scrape intervals: the newest may be
+	// five late (the default of maxAge), and three missing where the window begins.
+	slackIntervals = 8
+)
+
+// Retention is how long a store must keep samples for windows up to maxWindow to be answered in full.
+func Retention(maxWindow, interval time.Duration) time.Duration {
+	return maxWindow + slackIntervals*interval
+}
+
+// Options bound an Engine. The zero value is usable.
+type Options struct {
+	// Interval is the scrape interval. 0 means 2 s.
+	Interval time.Duration
+	// MaxWindow is the longest that an expression may look back, and the longest window of auto. 0 means 60 s.
+	MaxWindow time.Duration
+	// MaxSamples bounds the samples that one evaluation holds in memory. 0 means 5,000,000: a minute of every
+	// series of a full store, with 80 MB.
+	MaxSamples int
+	// Timeout bounds one evaluation, waiting included. 0 means 5 s: an HPA's read waits for it.
+	Timeout time.Duration
+	// MaxConcurrent bounds the evaluations under way at one time; others wait. 0 means 16: they do nothing
+	// but compute, so that more would only wait for each other.
+	MaxConcurrent int
+	// Registerer receives the self-metrics; nil registers nothing.
+	Registerer prometheus.Registerer
+}
+
+func (o *Options) complete() {
+	if o.Interval <= 0 {
+		o.Interval = 2 * time.Second
+	}
+	if o.MaxWindow <= 0 {
+		o.MaxWindow = time.Minute
+	}
+	if o.MaxSamples <= 0 {
+		o.MaxSamples = 5_000_000
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.MaxConcurrent <= 0 {
+		o.MaxConcurrent = 16
+	}
+}
+
+// Data is what an Engine evaluates over; *store.Store is one. It is safe for concurrent use.
+type Data interface {
+	storage.Queryable
+	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend,
+	// with its samples in [mint, maxt], milliseconds, oldest first and with staleness markers. An empty label leaves out
+	// what it says of values. The slices are not visit's to keep. Series of one metric name and one pod come one after the
+	// other, in the order of Select.
+	Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
+		visit func(l labels.Labels, times []int64, values []float64))
+}
+
+// Engine evaluates rules over a store. All methods may be called concurrently.
+type Engine struct {
+	data      Data
+	engine    *engine
+	opts      Options
+	interval  atomic.Int64 // nanoseconds
+	maxWindow atomic.Int64 // nanoseconds
+	slots     chan struct{}
+	parsed    parsed
+	memories  sync.Pool // of *memory
+	indirect  bool      // nothing is computed without Prometheus's engine; for tests
+	metrics   instruments
+}
+
+// New returns an engine over data; see Retention for how long it must keep samples.
+func New(data Data, opts Options) *Engine {
+	opts.complete()
+	e := &Engine{
+		data:    data,
+		engine:  newEngine(data, opts.MaxSamples, opts.Timeout),
+		opts:    opts,
+		slots:   make(chan struct{}, opts.MaxConcurrent),
+		metrics: newInstruments(opts.Registerer),
+	}
+	e.memories.New = func() any { return &memory{} }
+	e.Reconfigure(opts.Interval, opts.MaxWindow)
+	return e
+}
+
+// Reconfigure changes the scrape interval and the longest window. Evaluations under way keep the former ones.
+func (e *Engine) Reconfigure(interval, maxWindow time.Duration) {
+	e.interval.Store(int64(interval))
+	e.maxWindow.Store(int64(maxWindow))
+}
+
+// Evaluate answers a question as of now: a value for each object, or for each series of an external metric,
+// in a stable order. An object that is not among them has no value that is right: it is not known, was not
+// scraped twice yet, or is watched for less than the ranges that the expression spells out. Values are not
+// judged: they may be old, negative or NaN.
+//
+// Errors have a metric.Kind: KindUnavailable when it took too long, KindInternal when the rule or this program
+// is at fault. There are no values then. The caller owns the slice.
+func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+	started := time.Now() // of the self-metrics only
+	values, err := e.evaluate(ctx, q, now)
+	e.metrics.observe(time.Since(started), values, err)
+	return values, err
+}
+
+func (e *Engine) evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
+	defer cancel()
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return nil, metric.Errorf(metric.KindUnavailable, "evaluate rule %q: wait for %d other evaluations: %w",
+			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
+	}
+	m := e.memories.Get().(*memory)
+	defer func() { m.reset(); e.memories.Put(m) }()
+	a := answer{
+		Query: q, now: now, memory: m, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
+	}
+	if err := a.prepare(ctx, e); err != nil {
+		return nil, fail(q, err)
+	}
+	for i := range a.groups {
+		if err := a.ask(ctx, e, i); err != nil {
+			return nil, fail(q, err)
+		}
+	}
+	slices.SortFunc(a.values, compareValues)
+	return a.values, nil
+}
+
+// fail gives an error its kind, and the names of what it is about.
+func fail(q rule.Query, err error) error {
+	kind := metric.KindInternal
+	var timeout promql.ErrQueryTimeout
+	var canceled promql.ErrQueryCanceled
+	if errors.As(err, &timeout) || errors.As(err, &canceled) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		kind = metric.KindUnavailable
+	}
+	return metric.Errorf(kind, "evaluate rule %q: %w", q.Rule.Name, err)
+}
+
+// failedExpression is an error of the engine, with what it was asked.
+func failedExpression(text string, err error) error {
+	const most = 300 // a person reads it; the names of a thousand pods would not help
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return fmt.Errorf("%s: %w", text, err)
+}

@@ -1,0 +1,71 @@
+package resourcemetrics
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// storage is what pods and nodes have in common.
+type storage struct {
+	api      *API
+	resource string
+}
+
+// Destroy has nothing to end.
+func (storage) Destroy() {}
+
+// GetSingularName is the name that kubectl knows one by; none, lest `kubectl get pod` mean a usage.
+func (storage) GetSingularName() string { return "" }
+
+// selected returns the objects that a list asks for, sorted as kube-apiserver sorts.
+func (s storage) selected(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
+	if err := s.api.deps.Objects.SyncError(); err != nil {
+		return nil, unavailable("the cluster's %s are not known yet: %w", s.resource, err)
+	}
+	selector := labels.Everything()
+	if opts != nil && opts.LabelSelector != nil {
+		selector = opts.LabelSelector
+	}
+	found := s.api.deps.Objects.List(s.resource, request.NamespaceValue(ctx), selector)
+	if opts != nil && opts.FieldSelector != nil && !opts.FieldSelector.Empty() {
+		found = slices.DeleteFunc(slices.Clone(found), func(o *metav1.PartialObjectMetadata) bool {
+			return !opts.FieldSelector.Matches(fields.Set{"metadata.name": o.Name, "metadata.namespace": o.Namespace})
+		})
+	}
+	slices.SortFunc(found, func(a, b *metav1.PartialObjectMetadata) int {
+		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return found, nil
+}
+
+// one returns the object that a get asks for.
+func (s storage) one(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+	if err := s.api.deps.Objects.SyncError(); err != nil {
+		return nil, unavailable("the cluster's %s are not known yet: %w", s.resource, err)
+	}
+	o := metric.Object{Namespace: request.NamespaceValue(ctx), Name: name}
+	if found := s.api.deps.Objects.Get(s.resource, o); found != nil {
+		return found, nil
+	}
+	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singular(s.resource), o)
+}
+
+func singular(resource string) string { return strings.TrimSuffix(resource, "s") }
+
+// selective tells whether the list asks for certain objects: then it is worth an error that none has a usage.
+func selective(opts *internalversion.ListOptions) bool {
+	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
+		opts.FieldSelector != nil && !opts.FieldSelector.Empty())
+}

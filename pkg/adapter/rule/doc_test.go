@@ -1,0 +1,49 @@
+package rule
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var fence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```$")
+
+// TestDocumentLoads: every example of the documents loads, and every refused one gives the errors that follow it.
+func TestDocumentLoads(t *testing.T) {
+	t.Parallel()
+	blocks := fence.FindAllStringSubmatch(string(read(t, "../../../docs/configuration.md")), -1)
+	blocks = append(blocks, fence.FindAllStringSubmatch(string(read(t, "../../../docs/backends.md")), -1)...)
+	if len(blocks) < 7 {
+		t.Fatalf("only %d blocks", len(blocks))
+	}
+	for i, block := range blocks {
+		text := block[2]
+		if !strings.HasPrefix(text, "apiVersion:") {
+			text = head + text
+		}
+		switch block[1] {
+		case "yaml":
+			if _, _, err := Load([]byte(text)); err != nil {
+				t.Errorf("example does not load:\n%s\n%v", block[2], err)
+			}
+		case "yaml refused":
+			_, _, err := Load([]byte(text))
+			if err == nil {
+				t.Errorf("example loads:\n%s", block[2])
+				continue
+			}
+			if diff := cmp.Diff(blocks[i+1][2], err.Error()+"\n"); diff != "" {
+				t.Errorf("errors (-document +Load):\n%s", diff)
+			}
+		}
+	}
+}
+
+func TestDocumentShowsBuiltinRules(t *testing.T) {
+	t.Parallel()
+	if !strings.Contains(string(read(t, "../../../docs/configuration.md")), "\n```yaml\n"+Builtin()+"```\n") {
+		t.Error("docs/configuration.md does not show builtin.yaml as it is")
+	}
+}

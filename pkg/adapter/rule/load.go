@@ -1,0 +1,51 @@
+package rule
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+)
+
+//go:embed builtin.yaml
+var builtinYAML string
+
+// Builtin is the configuration whose rules apply where a configuration has none, as a user would write it.
+func Builtin() string { return builtinYAML }
+
+// builtin are the built-in rules, with the defaults that follow from cfg.
+func builtin(cfg *config.Config) []config.Rule {
+	b, err := config.Load([]byte(builtinYAML))
+	if err != nil {
+		panic(fmt.Sprintf("built-in rules: %v", err)) // a bug of this repository
+	}
+	for i := range b.Rules {
+		b.Rules[i].MaxAge = cfg.MaxAge
+	}
+	return b.Rules
+}
+
+// Load reads a configuration and compiles its rules. The error is config.Faults with everything that is
+// wrong with either, in the order of the file.
+func Load(data []byte) (*config.Config, *Set, error) {
+	cfg, faults := config.Decode(data)
+	set, more := compile(cfg)
+	if err := merge(faults, more).Err(); err != nil {
+		return nil, nil, err
+	}
+	return cfg, set, nil
+}
+
+// merge adds to faults those of values that had none.
+func merge(faults, more config.Faults) config.Faults {
+	known := map[string]bool{}
+	for _, f := range faults {
+		known[f.Path] = true
+	}
+	for _, f := range more {
+		if !known[f.Path] {
+			faults = append(faults, f)
+		}
+	}
+	return faults
+}

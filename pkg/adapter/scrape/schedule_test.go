@@ -1,0 +1,108 @@
+package scrape
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// TestNextDue follows a target from its first scrape: every gap is an interval but for the slew, and in the
+// end the target is at its place and stays there, however long its scrapes take.
+func TestNextDue(t *testing.T) {
+	t.Parallel()
+	for _, interval := range []time.Duration{50 * time.Millisecond, 2 * time.Second, time.Minute} {
+		for i := range 50 {
+			p := placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, uint64(i))
+			now := time.Date(2026, 1, 2, 3, 4, 5, i*37_000_000, time.UTC)
+			due := firstDue(now, interval, p)
+			if wait := due.Sub(now); wait < 0 || wait > interval/8 {
+				t.Fatalf("a new target waits %v of %v", wait, interval)
+			}
+			for n := range 40 {
+				took := time.Duration(n%5) * interval / 8
+				next, missed := nextDue(due, due.Add(took), interval, p)
+				if missed != 0 {
+					t.Fatalf("missed %d intervals of %v after %v", missed, interval, took)
+				}
+				gap := float64(next.Sub(due)) / float64(interval)
+				if math.Abs(gap-1) > 1.0/32+1e-6 {
+					t.Fatalf("gap of %v intervals", gap)
+				}
+				if n > 20 && math.Abs(gap-1) > 1e-6 {
+					t.Fatalf("still moving after %d scrapes: gap of %v intervals", n, gap)
+				}
+				due = next
+			}
+			place := math.Mod(float64(due.UnixNano()%int64(interval))/float64(interval)-float64(p)+1.5, 1) - 0.5
+			if math.Abs(place) > 1e-3 {
+				t.Errorf("ended %v intervals off its place", place)
+			}
+		}
+	}
+}
+
+func TestNextDueAfterALongScrape(t *testing.T) {
+	t.Parallel()
+	due := time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC) // on its place, 0
+	for took, want := range map[time.Duration]struct {
+		after  time.Duration
+		missed int
+	}{
+		time.Second:                         {2 * time.Second, 0},
+		2*time.Second - 1:                   {2 * time.Second, 0},
+		2 * time.Second:                     {4 * time.Second, 1},
+		7 * time.Second:                     {8 * time.Second, 3},
+		24*time.Hour + 500*time.Millisecond: {24*time.Hour + 2*time.Second, 12*3600 + 0},
+	} {
+		next, missed := nextDue(due, due.Add(took), 2*time.Second, 0)
+		if next.Sub(due) != want.after || missed != want.missed {
+			t.Errorf("after %v: due %v later, %d missed; want %v, %d", took, next.Sub(due), missed, want.after, want.missed)
+		}
+	}
+}
+
+// TestPlacesSpread checks that pods of one Deployment, whose names differ little, do not bunch up.
+func TestPlacesSpread(t *testing.T) {
+	t.Parallel()
+	const n, bins = 1000, 10
+	var count [bins]int
+	for i := range n {
+		count[int(placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprintf("cart-7d9f8c5b6d-%05d", i)}, 7)*bins)]++
+	}
+	for bin, c := range count {
+		// 100 expected, s.d. 9.5
+		if c < 60 || c > 140 {
+			t.Errorf("%d of %d pods in tenth %d of the interval", c, n, bin)
+		}
+	}
+}
+
+// TestSlots follows targets that come at different times: in the end they are due in few moments, to the nanosecond, and at
+// others than those of another process.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	const interval = 5 * time.Second
+	moments := map[uint64]map[time.Duration]bool{}
+	for seed := range uint64(2) {
+		moments[seed] = map[time.Duration]bool{}
+		for i := range 1000 {
+			p := placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, seed+7)
+			due := firstDue(time.Date(2026, 1, 2, 3, 4, 5, i*1_234_567, time.UTC), interval, p)
+			for range 20 {
+				due, _ = nextDue(due, due, interval, p)
+			}
+			moments[seed][time.Duration(due.UnixNano())%interval] = true
+		}
+		if n := len(moments[seed]); n > slots || n < slots/2 {
+			t.Errorf("due at %d moments, want %d", n, slots)
+		}
+	}
+	for at := range moments[0] {
+		if moments[1][at] {
+			t.Errorf("two processes scrape at %v", at)
+		}
+	}
+}

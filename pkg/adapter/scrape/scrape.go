@@ -1,0 +1,255 @@
+// Package scrape runs the loops that fetch targets on time and hand their samples on.
+//
+// One goroutine holds all targets in a heap by the time they are due, and hands them to a bounded number of workers.
+// A target is scraped at a fixed place in the interval, one of 64, which a hash of its name decides, so that
+// targets do not bunch up; it goes back into the heap when its scrape has ended, so that two scrapes of it cannot
+// overlap. Plain HTTP is read by the worker itself, over one connection a target, which costs nothing but memory
+// in the kernel while it waits; https and whatever is unusual is left to net/http.
+package scrape
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// Appender takes samples; it is called from several goroutines at once, though never for one target.
+type Appender interface {
+	// Append adds a sample at t, in milliseconds, to the series called ref, or to that of lset where ref is
+	// 0 or no longer valid. It returns the series' reference for the next call, or 0 where it has none; an
+	// error concerns this sample alone. It must not block.
+	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
+}
+
+// Options are the settings of a Manager. A zero value means the default.
+type Options struct {
+	// Interval is the time between two scrapes of a target. Default 2s.
+	Interval time.Duration
+	// Timeout is the time that a scrape may take, from connecting to the end of the page. Default: the
+	// interval, but at most 10s.
+	Timeout time.Duration
+	// MaxPageBytes bounds a page. Default 16 MiB: no sane page is larger, and it is never held in memory.
+	MaxPageBytes int64
+	// MaxSamples bounds the wanted samples of a page. Default 10,000.
+	MaxSamples int
+	// MaxLabels bounds the labels of a series. Default 64.
+	MaxLabels int
+	// MaxConcurrent bounds the scrapes at work at one time. Default 64: a scrape takes milliseconds, most of
+	// which it waits. Four times as many more may wait for targets that are slow or silent; those cost no
+	// CPU, but would take the places of the others.
+	MaxConcurrent int
+
+	// Registerer takes the self-metrics; nil: they are counted but not registered.
+	Registerer prometheus.Registerer
+	// DialContext connects to targets; nil: TCP, directly.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS is for targets with the scheme https; nil: their certificates are verified against the system's.
+	TLS *tls.Config
+	// Seed moves this process's scrapes within the interval, so that replicas do not scrape in step.
+	Seed uint64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Interval <= 0 {
+		o.Interval = 2 * time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = min(o.Interval, 10*time.Second)
+	}
+	if o.MaxPageBytes <= 0 {
+		o.MaxPageBytes = 16 << 20
+	}
+	if o.MaxSamples <= 0 {
+		o.MaxSamples = 10_000
+	}
+	if o.MaxLabels <= 0 {
+		o.MaxLabels = 64
+	}
+	if o.MaxConcurrent <= 0 {
+		o.MaxConcurrent = 64
+	}
+	return o
+}
+
+// Manager scrapes a changing set of targets. Its methods may be called from several goroutines, before, while
+// and after Run runs.
+type Manager struct {
+	sink    Appender
+	fetcher *fetcher
+	metrics *instruments
+	wake    chan struct{}  // the scheduler has something to look at
+	scrapes sync.WaitGroup // scrapes under way
+
+	mu       sync.Mutex              // guards all below, and the parts of a loop that say so
+	opts     *Options                // never changed, but replaced
+	loops    map[metric.Object]*loop // by target, as set last
+	leaving  map[metric.Object]*loop // no longer a target, but still in a scrape
+	families map[string]*exposition.Families
+	queue    queue          // loops that wait for their time
+	ready    [2]fifo[*loop] // loops that wait for a free place, by lane
+	running  [2]int         // scrapes under way, by lane
+	idle     []worker       // those that wait for a job, the last one to begin first
+	stopped  bool           // Run ends
+	quick    fifo[*job]     // scrapes in the fast lane, by their start; some have ended
+	first    int            // targets of the first SetTargets that were not tried yet
+	started  bool           // SetTargets was called
+	tick     time.Time
+}
+
+// New returns a manager without targets. It starts nothing.
+func New(sink Appender, opts Options) *Manager {
+	opts = opts.withDefaults()
+	return &Manager{
+		sink:     sink,
+		fetcher:  newFetcher(opts),
+		metrics:  newInstruments(opts.Registerer),
+		wake:     make(chan struct{}, 1),
+		opts:     &opts,
+		loops:    map[metric.Object]*loop{},
+		leaving:  map[metric.Object]*loop{},
+		families: map[string]*exposition.Families{},
+	}
+}
+
+// heartbeat is how often the scheduler looks up although nothing is due, so that Live can tell that it would.
+const heartbeat = time.Second
+
+// Run scrapes until ctx ends. It returns nil after every scrape that it started has ended.
+func (m *Manager) Run(ctx context.Context) error {
+	defer m.stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.wake:
+		case <-timer.C:
+		}
+		timer.Reset(m.dispatch(ctx, time.Now()))
+	}
+}
+
+// signal wakes the scheduler, now or as soon as it looks.
+func (m *Manager) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch starts the scrapes that are due, as far as places are free, and returns how long the scheduler may
+// sleep. A scrape that ends wakes it earlier where that matters.
+func (m *Manager) dispatch(ctx context.Context, now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tick = now
+	for m.queue.Len() > 0 && !m.queue[0].due.After(now) {
+		if l := m.queue.take(); !l.gone {
+			m.ready[l.lane].push(l)
+		}
+	}
+	wait := m.changeLanes(now)
+	for j := m.nextJob(now); j != nil; j = m.nextJob(now) {
+		m.assign(ctx, j)
+	}
+	if m.queue.Len() > 0 {
+		wait = min(wait, m.queue[0].due.Sub(now))
+	}
+	return max(0, wait)
+}
+
+// nextJob begins the scrape that has waited longest for a place that is free now, or returns nil. The caller holds
+// m.mu.
+func (m *Manager) nextJob(now time.Time) *job {
+	for _, lane := range [...]lane{fast, slow} {
+		for m.ready[lane].len() > 0 && m.running[lane] < m.places(lane) {
+			if l := m.ready[lane].pop(); !l.gone {
+				return m.begin(l, now)
+			}
+		}
+	}
+	return nil
+}
+
+// waitersPerPlace is how many scrapes of slow or silent targets may wait for each that may be at work. A node
+// that dies with its 110 pods must not hold up the scrapes of all the others until the last has run into its
+// timeout. A waiting scrape costs some 20 KiB.
+const waitersPerPlace = 4
+
+func (m *Manager) places(l lane) int {
+	if l == slow {
+		return waitersPerPlace * m.opts.MaxConcurrent
+	}
+	return m.opts.MaxConcurrent
+}
+
+// patience is how long a scrape counts as being at work; after that it waits.
+func patience(timeout time.Duration) time.Duration { return timeout / 8 }
+
+// changeLanes moves the scrapes that have been under way for long from the fast lane to the slow one, as far as
+// that has places. It returns when it wants to look again.
+func (m *Manager) changeLanes(now time.Time) time.Duration {
+	for m.quick.len() > 0 {
+		j := m.quick.first()
+		if !j.ended {
+			if m.running[slow] >= m.places(slow) {
+				break
+			}
+			if left := patience(j.opts.Timeout) - now.Sub(j.started); left > 0 {
+				return min(heartbeat, left)
+			}
+			m.running[fast]--
+			m.running[slow]++
+			j.lane = slow
+		}
+		m.quick.pop()
+	}
+	return heartbeat
+}
+
+// Live returns an error unless the scheduler looked up lately: it does so every second, whatever the targets do.
+func (m *Manager) Live(now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tick.IsZero() {
+		return fmt.Errorf("scrape scheduler has not started")
+	}
+	if silent := now.Sub(m.tick); silent > 10*heartbeat {
+		return fmt.Errorf("scrape scheduler stands still for %v", silent.Round(time.Second))
+	}
+	return nil
+}
+
+// FirstRoundDone reports whether every target of the first SetTargets was tried once or is a target no more.
+// It is true before the first SetTargets and where that had no targets.
+func (m *Manager) FirstRoundDone() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.first == 0
+}
+
+// Reconfigure puts the interval, the timeout and the limits of opts into force; scrapes under way end with
+// the old ones. The rest of opts is for New alone.
+func (m *Manager) Reconfigure(opts Options) {
+	opts = opts.withDefaults()
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := *m.opts
+	o.Interval, o.Timeout = opts.Interval, opts.Timeout
+	o.MaxPageBytes, o.MaxSamples, o.MaxLabels = opts.MaxPageBytes, opts.MaxSamples, opts.MaxLabels
+	o.MaxConcurrent = opts.MaxConcurrent
+	m.opts = &o
+	m.queue.hasten(now, o.Interval)
+	m.signal()
+}

@@ -1,0 +1,162 @@
+package window
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+var report = flag.Bool("report", false, "write the section on windows of docs/benchmarks.md")
+
+const (
+	reportFile  = "../../../docs/benchmarks.md"
+	reportBegin = "<!-- pkg/window: begin -->\n"
+	reportEnd   = "<!-- pkg/window: end -->\n"
+	reportSeeds = 200
+	reportHours = 50
+)
+
+// TestReport writes the section of docs/benchmarks.md that is this package's. It is a simulation, the same on every
+// machine, of a minute; targets_test.go asserts what is promised, on fewer seeds.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile(reportFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(file), reportBegin)
+	_, after, ends := strings.Cut(rest, reportEnd)
+	if !begins || !ends {
+		t.Fatalf("%s has no place for this section, between %q and %q", reportFile, reportBegin, reportEnd)
+	}
+	if !*report {
+		return // the section is there; -report writes it anew
+	}
+	var section bytes.Buffer
+	writeReport(&section)
+	if err := os.WriteFile(reportFile, []byte(before+reportBegin+section.String()+reportEnd+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeReport(w io.Writer) {
+	fmt.Fprintf(w, `
+Simulated: Poisson traffic, spread evenly over pods that are scraped every %g s at phases of their own, each scrape up to %g s late;
+longest window %s. The same on every machine (seeds 0 to %d, `+"`math/rand/v2`"+` PCG, %s). Regenerate:
+`+"`go test ./pkg/window -run TestReport -report`"+`.
+
+`, interval, jitter, longest, reportSeeds-1, runtime.Version())
+	reportSteps(w)
+	reportSteady(w)
+	reportReplicas(w)
+	reportShapes(w)
+}
+
+func reportSteps(w io.Writer) {
+	fmt.Fprint(w, `**After a step**: seconds until the served total is within 10 % of the truth (of no load: 1 % of what it was), looked at every 0.1 s;
+median and 95th percentile. *In time* is the least share of the runs that met what is *promised*: 95 of 100. *Best* is the
+95th percentile on 4 pods of a window that knows when the step was, and begins there: what the number of events allows (where they are
+few, a total that varies more is right by chance sooner). *Then*
+is the share of the runs on 4 pods whose total is within 10 % when the promised time is over, beside that of the best.
+
+| requests/s | 4 pods | 20 pods | 100 pods | promised | in time | best | then |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+`)
+	for _, c := range changes {
+		few, best := c.measure(4, reportSeeds)
+		some, _ := c.measure(20, reportSeeds)
+		many, _ := c.measure(100, reportSeeds)
+		promised, inTime, then := "", "", ""
+		if c.deadline > 0 {
+			promised = fmt.Sprintf("%.1f", c.deadline)
+			inTime = fmt.Sprintf("%.1f %%", min(few.within(c.deadline), some.within(c.deadline), many.within(c.deadline)))
+			then = fmt.Sprintf("%.0f %%, %.0f %%", few.held, best.held)
+		}
+		fmt.Fprintf(w, "| %g → %g | %s | %s | %s | %s | %s | %.1f | %s |\n", c.from, c.to, few, some, many, promised, inTime,
+			best.quantile(0.95), then)
+	}
+}
+
+func reportSteady(w io.Writer) {
+	fmt.Fprint(w, `
+**At a steady rate**, ten hours on 4 pods and on 20, an hour on 100, read every 0.5 s: the standard deviation of the served total as a
+multiple of that over the longest window (promised: at most 1.15), the share of reads that got a shorter window, and the
+greatest total served, as a multiple of the truth, beside that over the longest window.
+
+| requests/s | in batches of | pods | standard deviation | shorter windows | greatest | greatest, longest window |
+| --- | --- | --- | --- | --- | --- | --- |
+`)
+	row := func(rate, batch float64, pods int, seconds float64) {
+		c := measureCalm(rate, batch, pods, seconds)
+		fmt.Fprintf(w, "| %g | %g | %d | %.3f | %.4f %% | %.2f | %.2f |\n", rate, batch, pods, c.ratio, c.short, c.most, c.plainMost)
+	}
+	for _, rate := range []float64{1, 5, 40, 400} {
+		row(rate, 1, 4, 36_000)
+		row(rate, 1, 20, 36_000)
+		row(rate, 1, 100, 3600)
+	}
+	for _, batch := range []float64{2, 5, 10} { // not promised, but such is traffic
+		row(40, batch, 4, 36_000)
+		row(400, batch, 4, 36_000)
+	}
+}
+
+func reportReplicas(w io.Writer) {
+	fmt.Fprintf(w, `
+**What an HPA asks for** in %d hours of steady traffic for four replicas (tolerance 10 %%, a look every 15 s, down to the most of the
+last 300 s): hours in which it asks for more than with the longest window, and replicas on average and at most.
+
+| requests/s | hours with more | average | average, longest window | most | most, longest window |
+| --- | --- | --- | --- | --- | --- |
+`, reportHours)
+	for _, rate := range []float64{5, 40, 400} {
+		var auto, plain asked
+		more := 0
+		for seed := range uint64(reportHours) {
+			a, p := measureHPA(rate, 4, seed)
+			if a.mean > p.mean {
+				more++
+			}
+			auto = asked{max(auto.most, a.most), auto.mean + a.mean/reportHours}
+			plain = asked{max(plain.most, p.most), plain.mean + p.mean/reportHours}
+		}
+		fmt.Fprintf(w, "| %g | %d | %.3f | %.3f | %g | %g |\n", rate, more, auto.mean, plain.mean, auto.most, plain.most)
+	}
+}
+
+// shape is a load that changes otherwise than in one step.
+type shape struct {
+	name string
+	load load
+}
+
+var shapes = []shape{
+	{"40 → 400 in 10 s", ramp(40, 400, 100, 10)},
+	{"400 → 40 in 10 s", ramp(400, 40, 100, 10)},
+	{"40 → 400 in 60 s", ramp(40, 400, 100, 60)},
+	{"400 → 40 in 60 s", ramp(400, 40, 100, 60)},
+	{"20, and 200 for 10 s every 30 s", bursts(20, 200, 20, 10)},
+	{"0, and 200 for 30 s every 60 s", bursts(0, 200, 30, 30)},
+	{"40, and 400 for 60 s every 120 s", bursts(40, 400, 60, 60)},
+}
+
+// shapesLast is how many seconds shapes are looked at, from the 70th on.
+const shapesLast = 190.0
+
+func reportShapes(w io.Writer) {
+	fmt.Fprint(w, `
+**Ramps and bursts**, on 4 pods: by how many requests/s the served total is off, on average over two minutes.
+
+| requests/s | off by | off by, longest window |
+| --- | --- | --- |
+`)
+	for _, s := range shapes {
+		auto, plain := misses(s.load, 4, shapesLast)
+		fmt.Fprintf(w, "| %s | %.1f | %.1f |\n", s.name, auto, plain)
+	}
+}

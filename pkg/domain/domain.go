@@ -1,0 +1,25 @@
+// Package domain holds the names under which Tachometer is known to a cluster: the group and kinds of its configuration, and the
+// prefix of its labels and annotations. To publish it under another domain, change Name and the manifests; `make verify`
+// compares them.
+package domain
+
+// Name is the DNS name that the groups and prefixes stand under.
+const Name = "tachometer.dev"
+
+// The head of the configuration files.
+const (
+	// ConfigAPIVersion is the apiVersion of both kinds.
+	ConfigAPIVersion = "config." + Name + "/v1alpha1"
+	// AdapterConfigKind is the kind of the adapter's configuration.
+	AdapterConfigKind = "AdapterConfig"
+	// ScalerConfigKind is the kind of the scaler's configuration.
+	ScalerConfigKind = "ScalerConfig"
+)
+
+// The names of the scaler in a cluster.
+const (
+	// ScalerPrefix begins the keys of its labels and annotations.
+	ScalerPrefix = "scaler." + Name + "/"
+	// ScalerController is the reportingController of its Events.
+	ScalerController = Name + "/scaler"
+)

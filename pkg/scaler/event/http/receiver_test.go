@@ -1,0 +1,312 @@
+package httpevent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	secret = "correct horse battery"
+	body   = `{"id":"a"}`
+)
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// serve is the endpoint on a real server.
+func serve(t *testing.T, handle Handle, opts Options, files ...string) *httptest.Server {
+	t.Helper()
+	if handle == nil {
+		handle = func(context.Context, []byte) error { return nil }
+	}
+	s := httptest.NewServer(New(event.HTTPConfig{SecretFiles: files}, handle, opts).Handler())
+	t.Cleanup(s.Close)
+	return s
+}
+
+// request is a signed one.
+func request(t *testing.T, url, key, body string, at time.Time) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+Path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	timestamp, mac := Sign([]byte(key), []byte(body), at)
+	req.Header.Set(TimestampHeader, timestamp)
+	req.Header.Set(SignatureHeader, mac)
+	return req
+}
+
+// send returns the answer's status and body.
+func send(t *testing.T, s *httptest.Server, req *http.Request) (*http.Response, reply) {
+	t.Helper()
+	res, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a reply
+	if res.Header.Get("Content-Type") == "application/json" {
+		if err := json.Unmarshal(data, &a); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+	}
+	return res, a
+}
+
+// The signature as any other program makes it: printf '1700000000.{"id":"a"}' | openssl dgst -sha256 -hmac 'correct horse battery'.
+func TestSign(t *testing.T) {
+	t.Parallel()
+	timestamp, mac := Sign([]byte(secret), []byte(body), time.Unix(1_700_000_000, 0))
+	if want := "sha256=54314eb19be7b707b450ae95db89a2667a164275e98e2d171871dc751c1fd77c"; timestamp != "1700000000" || mac != want {
+		t.Errorf("%s %s; want %s", timestamp, mac, want)
+	}
+}
+
+func TestWhoMaySend(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(_ context.Context, data []byte) error {
+		if string(data) != body {
+			t.Errorf("handled %q", data)
+		}
+		return nil
+	}, Options{}, file(t, "an older secret, still valid\n"), file(t, secret))
+	now := time.Now()
+	for name, c := range map[string]struct {
+		key    string
+		at     time.Time
+		change func(*http.Request)
+		want   int
+	}{
+		"who knows the secret":        {secret, now, nil, http.StatusAccepted},
+		"who knows the other secret":  {"an older secret, still valid", now, nil, http.StatusAccepted},
+		"who knows another":           {"another secret, long enough", now, nil, http.StatusUnauthorized},
+		"whose clock is a little off": {secret, now.Add(-4 * time.Minute), nil, http.StatusAccepted},
+		"who repeats it later":        {secret, now.Add(-6 * time.Minute), nil, http.StatusUnauthorized},
+		"whose clock is ahead":        {secret, now.Add(6 * time.Minute), nil, http.StatusUnauthorized},
+		"who changes the timestamp":   {secret, now.Add(-6 * time.Minute), set(TimestampHeader, strconv.FormatInt(now.Unix(), 10)), http.StatusUnauthorized},
+		"who changes the body": {secret, now, func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"id":"b"}`)), int64(len(body))
+		}, http.StatusUnauthorized},
+		"who does not sign":        {secret, now, set(SignatureHeader, ""), http.StatusUnauthorized},
+		"who signs in another way": {secret, now, set(SignatureHeader, "sha1="+strings.Repeat("0", 64)), http.StatusUnauthorized},
+		"who signs in short":       {secret, now, set(SignatureHeader, "sha256=00"), http.StatusUnauthorized},
+		"who says no time":         {secret, now, set(TimestampHeader, ""), http.StatusUnauthorized},
+		"who says a strange time":  {secret, now, set(TimestampHeader, "99999999999999999999"), http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := request(t, s.URL, c.key, body, c.at)
+			if c.change != nil {
+				c.change(req)
+			}
+			if res, a := send(t, s, req); res.StatusCode != c.want {
+				t.Errorf("%s (%s); want %d", res.Status, a.Error, c.want)
+			}
+		})
+	}
+}
+
+func set(header, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(header, value) }
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err     error
+		want    int
+		outcome event.Outcome
+	}{
+		"delivered":   {nil, http.StatusAccepted, event.Delivered},
+		"duplicate":   {&event.Refusal{Outcome: event.Duplicate}, http.StatusOK, event.Duplicate},
+		"malformed":   {&event.Refusal{Outcome: event.Malformed, Why: "id: required"}, http.StatusBadRequest, event.Malformed},
+		"unknown":     {&event.Refusal{Outcome: event.Unknown}, http.StatusBadRequest, event.Unknown},
+		"unmatched":   {&event.Refusal{Outcome: event.Unmatched}, http.StatusBadRequest, event.Unmatched},
+		"expired":     {&event.Refusal{Outcome: event.Expired}, http.StatusBadRequest, event.Expired},
+		"future":      {&event.Refusal{Outcome: event.Future}, http.StatusBadRequest, event.Future},
+		"refused":     {&event.Refusal{Outcome: event.Refused}, http.StatusConflict, event.Refused},
+		"undelivered": {&event.Refusal{Outcome: event.Undelivered}, http.StatusServiceUnavailable, event.Undelivered},
+		"stopped":     {event.ErrStopped, http.StatusServiceUnavailable, ""},
+		"not leading": {errors.New("another replica leads"), http.StatusServiceUnavailable, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, func(context.Context, []byte) error { return c.err }, Options{}, file(t, secret))
+			res, a := send(t, s, request(t, s.URL, secret, body, time.Now()))
+			if res.StatusCode != c.want || a.Outcome != c.outcome {
+				t.Errorf("%s %+v; want %d and outcome %q", res.Status, a, c.want, c.outcome)
+			}
+			if again := res.Header.Get("Retry-After") != ""; again != (c.want == http.StatusServiceUnavailable) {
+				t.Errorf("Retry-After %q with %s", res.Header.Get("Retry-After"), res.Status)
+			}
+		})
+	}
+}
+
+// An event that cannot be delivered now is answered while the sender still listens.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }, Options{Patience: 50 * time.Millisecond}, file(t, secret))
+	if res, _ := send(t, s, request(t, s.URL, secret, body, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%s; want 503", res.Status)
+	}
+}
+
+func TestBodies(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil, Options{}, file(t, secret))
+	for name, c := range map[string]struct {
+		bytes, want int
+	}{"the largest": {event.MaxBytes, http.StatusAccepted}, "a byte more": {event.MaxBytes + 1, http.StatusRequestEntityTooLarge}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if res, _ := send(t, s, request(t, s.URL, secret, strings.Repeat("x", c.bytes), time.Now())); res.StatusCode != c.want {
+				t.Errorf("%s; want %d", res.Status, c.want)
+			}
+		})
+	}
+}
+
+func TestOtherRequests(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil, Options{}, file(t, secret))
+	for name, c := range map[string]struct {
+		method, path string
+		want         int
+	}{"another method": {http.MethodGet, Path, http.StatusMethodNotAllowed}, "another path": {http.MethodPost, "/", http.StatusNotFound}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req, err := http.NewRequestWithContext(t.Context(), c.method, s.URL+c.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res, _ := send(t, s, req); res.StatusCode != c.want {
+				t.Errorf("%s; want %d", res.Status, c.want)
+			}
+		})
+	}
+}
+
+func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s := serve(t, func(context.Context, []byte) error { entered <- struct{}{}; <-leave; return nil }, Options{Concurrent: 1}, file(t, secret))
+	first := request(t, s.URL, secret, body, time.Now())
+	ended := make(chan int, 1)
+	go func() {
+		res, err := s.Client().Do(first)
+		if err != nil {
+			t.Error(err)
+			ended <- 0
+			return
+		}
+		res.Body.Close()
+		ended <- res.StatusCode
+	}()
+	<-entered
+	res, _ := send(t, s, request(t, s.URL, secret, body, time.Now()))
+	if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
+		t.Errorf("%s, Retry-After %q; want 429 and when to come back", res.Status, res.Header.Get("Retry-After"))
+	}
+	close(leave)
+	if got := <-ended; got != http.StatusAccepted {
+		t.Errorf("the first: %d; want 202", got)
+	}
+}
+
+func TestSecretsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	path := file(t, "short")
+	s := serve(t, nil, Options{}, path, "/nowhere/secret")
+	if res, _ := send(t, s, request(t, s.URL, "short", body, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("without a secret that is long enough: %s; want 503", res.Status)
+	}
+	for _, s2 := range []string{secret, "another secret, long enough"} {
+		if err := os.WriteFile(path, []byte(s2+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if res, a := send(t, s, request(t, s.URL, s2, body, time.Now())); res.StatusCode != http.StatusAccepted {
+			t.Errorf("%s (%s); want 202", res.Status, a.Error)
+		}
+	}
+}
+
+// Run serves until its end, and lets a request that is under way end.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := New(event.HTTPConfig{SecretFiles: []string{file(t, secret)}}, func(ctx context.Context, _ []byte) error {
+		cancel()
+		return ctx.Err() // the request's, which goes on
+	}, Options{Listener: l})
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Do(request(t, "http://"+l.Addr().String(), secret, body, time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusAccepted {
+		t.Errorf("%s; want 202", res.Status)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := New(event.HTTPConfig{Address: "256.0.0.1:0"}, nil, Options{}).Run(t.Context()); err == nil {
+		t.Error("an address that does not exist is listened to")
+	}
+}
+
+func FuzzSignature(f *testing.F) {
+	timestamp, mac := Sign([]byte(secret), []byte(body), time.Unix(1_700_000_000, 0))
+	f.Add(timestamp, mac)
+	f.Add("", "sha256=")
+	f.Fuzz(func(t *testing.T, timestamp, mac string) {
+		h := http.Header{}
+		h.Set(TimestampHeader, timestamp)
+		h.Set(SignatureHeader, mac)
+		now := time.Unix(1_700_000_000, 0)
+		sent, sum, err := signature(h, now)
+		if err != nil || !signed([][]byte{[]byte(secret)}, sent, []byte(body), sum) {
+			return
+		}
+		if _, want := Sign([]byte(secret), []byte(body), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {
+			t.Errorf("%s is taken for the signature %s", mac, want)
+		}
+	})
+}

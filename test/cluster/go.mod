@@ -1,3 +1,0 @@
-module tachometer/test/cluster
-
-go 1.26.0

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+)
+
+// An event that is sent to the broker is read from it, also after the broker was started anew.
+func TestServeAndSend(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	address := "127.0.0.1:0"
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		r, w := io.Pipe()
+		served := make(chan error, 1)
+		go func() {
+			served <- run(ctx, []string{"serve", "--address", address, "--topic", "t", "--data", folder}, w)
+		}()
+		line, err := bufio.NewReader(r).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = strings.TrimSpace(line)
+		var sent bytes.Buffer
+		if err := run(ctx, []string{"send", "--brokers", address, "--topic", "t", "--type", "START", "--ttl", "1m", "--field", "pods=20", "--field", "sale=black friday"}, &sent); err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan string, 10)
+		reading, stop := context.WithCancel(ctx)
+		read := make(chan error, 1)
+		go func() {
+			read <- kafka.New(event.KafkaConfig{Brokers: []string{address}, Topic: "t", Rewind: time.Minute}, func(_ context.Context, data []byte) error {
+				got <- string(data)
+				return nil
+			}, kafka.Options{}).Run(reading)
+		}()
+		for data := ""; data != strings.TrimSpace(sent.String()); { // after the restart, the first event comes before it
+			select {
+			case data = <-got:
+			case <-ctx.Done():
+				t.Fatal("the event was not read")
+			}
+			if e, err := event.Parse([]byte(data)); err != nil || e.Fields["sale"] != "black friday" {
+				t.Errorf("%s: %+v, %v", data, e, err)
+			}
+		}
+		stop()
+		cancel()
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCommandsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"nothing": {}, "unknown": {"stop"}, "no address": {"serve", "--address", "here"}, "no type": {"send"},
+		"a field without value": {"send", "--type", "T", "--field", "a"}, "nobody there": {"send", "--type", "T", "--brokers", "127.0.0.1:1", "--timeout", "100ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := run(t.Context(), args, io.Discard); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}

@@ -1,0 +1,298 @@
+//go:build unix
+
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// programs are the files that a cluster runs, all built from Go modules.
+type programs struct {
+	Bin       string // folder that holds kube and the link kubectl
+	Kube      string // every Kubernetes program and etcd
+	Supervise string
+	Pause     string // for the pod sandbox's image
+}
+
+// cacheDir is this project's folder in the user's cache.
+func cacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the user's cache folder: %w", err)
+	}
+	return filepath.Join(dir, "tachometer"), nil
+}
+
+// Build compiles the programs that clusters run, unless they are in the user's cache folder, so that no Start has to. log
+// gets the progress; nil: nothing is told.
+func Build(ctx context.Context, log io.Writer) error {
+	if log == nil {
+		log = io.Discard
+	}
+	_, err := ensurePrograms(ctx, log)
+	return err
+}
+
+// ensurePrograms builds what is not in the cache yet. Two callers at once build once.
+func ensurePrograms(ctx context.Context, log io.Writer) (programs, error) {
+	source, err := sourceDir()
+	if err != nil {
+		return programs{}, err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return programs{}, err
+	}
+	kube, err := ensureKube(ctx, log, filepath.Join(source, "kube"), cache)
+	if err != nil {
+		return programs{}, fmt.Errorf("build Kubernetes: %w", err)
+	}
+	tools, err := ensureTools(ctx, source, cache)
+	if err != nil {
+		return programs{}, fmt.Errorf("build the cluster's own programs: %w", err)
+	}
+	return programs{
+		Bin: kube, Kube: filepath.Join(kube, "kube"),
+		Supervise: filepath.Join(tools, "supervise"), Pause: filepath.Join(tools, "pause"),
+	}, nil
+}
+
+// sourceDir is where this package's sources are: where they were when it was compiled or, if the path was trimmed, where
+// the go command finds the module from the working folder.
+func sourceDir() (string, error) {
+	if _, file, _, ok := runtime.Caller(0); ok {
+		dir := filepath.Dir(file)
+		if _, err := os.Stat(filepath.Join(dir, "kube", "go.mod")); err == nil {
+			return dir, nil
+		}
+	}
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tachometer-metrics/tachometer/test/harness/cluster").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the sources of test/harness/cluster: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// ensureKube returns the folder of the Kubernetes programs of the version and the sources in module.
+func ensureKube(ctx context.Context, log io.Writer, module, cache string) (string, error) {
+	version, err := kubernetesVersion(filepath.Join(module, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	sum, err := hashFiles(module, "go.mod", "go.sum", "main.go")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "kubernetes", version+"-"+sum)
+	return dir, buildOnce(ctx, dir, func(target string) error {
+		if err := buildKube(ctx, log, module, version, filepath.Join(target, "kube")); err != nil {
+			return err
+		}
+		return os.Symlink("kube", filepath.Join(target, "kubectl"))
+	})
+}
+
+// ensureTools returns the folder of the supervisor and the pause program.
+func ensureTools(ctx context.Context, source, cache string) (string, error) {
+	names := []string{"go.mod"}
+	for _, folder := range []string{"cmd/supervise", "cmd/pause", "internal/supervisor", "internal/process"} {
+		files, err := filepath.Glob(filepath.Join(source, folder, "*.go"))
+		if err != nil {
+			return "", err
+		}
+		for _, file := range files {
+			names = append(names, filepath.Join(folder, filepath.Base(file)))
+		}
+	}
+	sum, err := hashFiles(source, names...)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "tools", sum)
+	return dir, buildOnce(ctx, dir, func(target string) error {
+		cmd := goBuild(ctx, source, "-o", target+"/", "./cmd/supervise", "./cmd/pause")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+		return nil
+	})
+}
+
+// buildOnce runs build with a fresh folder, which becomes dir, unless dir is there. Of several processes that want it, one
+// builds, and the others wait for it.
+func buildOnce(ctx context.Context, dir string, build func(target string) error) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	unlock, err := lockFile(ctx, dir+".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	target := dir + ".new"
+	if err := os.RemoveAll(target); err != nil {
+		return err
+	}
+	if err := os.Mkdir(target, 0o755); err != nil {
+		return err
+	}
+	if err := build(target); err != nil {
+		return errors.Join(err, os.RemoveAll(target))
+	}
+	return os.Rename(target, dir)
+}
+
+// lockFile waits until no other process holds the lock. The kernel releases it with the process.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	taken := func() bool {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		return err == nil
+	}
+	if waited := poll(ctx, 200*time.Millisecond, taken); waited != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, errors.Join(waited, err))
+	}
+	return func() { file.Close() }, nil
+}
+
+func goBuild(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	return cmd
+}
+
+// buildKube compiles Kubernetes and says how far it is: the first time it takes minutes.
+func buildKube(ctx context.Context, log io.Writer, module, version, output string) error {
+	total, err := countPackages(ctx, module)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "building Kubernetes %s from its Go modules, once: about 8 minutes on 2 cores, less where Go has built parts of it before\n", version)
+	cmd := goBuild(ctx, module, "-v", "-ldflags", versionStamps(version), "-o", output, ".")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	last := showProgress(log, stderr, total, started)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go build in %s: %w\n%s", module, err, last)
+	}
+	fmt.Fprintf(log, "built Kubernetes %s in %s: %s\n", version, time.Since(started).Round(time.Second), filepath.Dir(output))
+	return nil
+}
+
+// showProgress reads the go command's -v output, writes a line about it every ten seconds, and returns its last lines.
+func showProgress(log io.Writer, output io.Reader, total int, started time.Time) string {
+	const every = 10 * time.Second
+	var tail []string
+	compiled := 0
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(output); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				return strings.Join(tail, "\n")
+			}
+			if tail = append(tail, line); len(tail) > 20 {
+				tail = tail[1:]
+			}
+			if !strings.Contains(line, " ") { // a package; all else is a sentence
+				compiled++
+			}
+		case now := <-tick.C:
+			fmt.Fprintf(log, "  %s: %d of at most %d packages compiled\n", now.Sub(started).Round(time.Second), compiled, total)
+		}
+	}
+}
+
+func countPackages(ctx context.Context, module string) (int, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", ".")
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("go list -deps in %s: %w\n%s", module, err, &stderr)
+	}
+	return bytes.Count(out, []byte("\n")), nil
+}
+
+var requiresKubernetes = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v\S+)`)
+
+// kubernetesVersion is the version of k8s.io/kubernetes that a go.mod file requires.
+func kubernetesVersion(goMod string) (string, error) {
+	data, err := os.ReadFile(goMod)
+	if err != nil {
+		return "", err
+	}
+	match := requiresKubernetes.FindSubmatch(data)
+	if match == nil {
+		return "", fmt.Errorf("read %s: it does not require k8s.io/kubernetes", goMod)
+	}
+	return string(match[1]), nil
+}
+
+// versionStamps are the linker flags that make every program say its version, as release builds do.
+func versionStamps(version string) string {
+	numbers := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	flags := []string{"-s", "-w"}
+	for _, where := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		for _, stamp := range []string{"gitVersion=" + version, "gitMajor=" + numbers[0], "gitMinor=" + numbers[1], "gitTreeState=clean"} {
+			flags = append(flags, "-X", where+"."+stamp)
+		}
+	}
+	return strings.Join(flags, " ")
+}
+
+// hashFiles is a short digest of the contents of files in dir.
+func hashFiles(dir string, names ...string) (string, error) {
+	sum := sha256.New()
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s %d\n", name, len(data))
+		sum.Write(data)
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+}

@@ -1,0 +1,3 @@
+module github.com/tachometer-metrics/tachometer/test/harness/cluster
+
+go 1.26.0

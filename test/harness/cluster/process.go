@@ -1,0 +1,103 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/supervisor"
+)
+
+// pollInterval is how often a wait looks again, where it has no reason of its own.
+const pollInterval = 20 * time.Millisecond
+
+// poll returns nil as soon as done says so, or ctx's error.
+func poll(ctx context.Context, every time.Duration, done func() bool) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// statuses reads what the supervisor wrote about its processes; none yet is an empty map.
+func (c *Cluster) statuses() (map[string]supervisor.Status, error) {
+	statuses := map[string]supervisor.Status{}
+	data, err := os.ReadFile(c.path("processes.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return statuses, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, &statuses); err != nil {
+		return nil, fmt.Errorf("parse %s: %w", c.path("processes.json"), err)
+	}
+	return statuses, nil
+}
+
+// Processes gives the process number, as this machine sees it, of every component that runs: etcd, kube-apiserver, …,
+// and supervisor, the process that they all end with.
+func (c *Cluster) Processes() (map[string]int, error) {
+	statuses, err := c.statuses()
+	if err != nil {
+		return nil, err
+	}
+	seenFromHere := func(pid int) (int, bool) { return pid, true }
+	if c.state.Node {
+		inside := insidePIDs(c.state.Supervisor.PID)
+		seenFromHere = func(pid int) (int, bool) { host, ok := inside[pid]; return host, ok }
+	}
+	pids := map[string]int{}
+	for name, status := range statuses {
+		if pid, ok := seenFromHere(status.Process.PID); ok && status.Exit == "" {
+			pids[name] = pid
+		}
+	}
+	if c.state.Supervisor.Alive() {
+		pids["supervisor"] = c.state.Supervisor.PID
+	}
+	return pids, nil
+}
+
+// insidePIDs maps the process numbers inside the process namespace that first leads to those outside.
+func insidePIDs(first int) map[int]int {
+	pids := map[int]int{}
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", first))
+	if err != nil {
+		return pids
+	}
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	for _, folder := range folders {
+		if link, err := os.Readlink(folder + "/ns/pid"); err != nil || link != namespace {
+			continue
+		}
+		status, err := os.ReadFile(folder + "/status")
+		if err != nil {
+			continue // ended meanwhile
+		}
+		_, rest, _ := strings.Cut(string(status), "\nNSpid:")
+		line, _, _ := strings.Cut(rest, "\n")
+		numbers := strings.Fields(line)
+		if len(numbers) < 2 {
+			continue
+		}
+		outside, _ := strconv.Atoi(filepath.Base(folder))
+		inside, _ := strconv.Atoi(numbers[len(numbers)-1])
+		pids[inside] = outside
+	}
+	return pids
+}

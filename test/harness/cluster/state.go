@@ -1,0 +1,98 @@
+//go:build unix
+
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/process"
+)
+
+// state is what is known of a cluster outside its processes: enough to use it and to remove it.
+type state struct {
+	Name         string
+	Node         bool
+	ExternalName bool // Options.ExternalNameRouting
+	Server       string
+	Network      network
+	Tools        map[string]string // path of each of the system's programs that the node uses
+	Link         string            // this machine's end of the line to the node
+	CGroup       string            // path under every cgroup hierarchy that the node's containers are in
+	Owner        process.ID        // that starts the cluster
+	Supervisor   process.ID        // that all of its processes end with; none yet while it is started
+	Programs     programs
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
+
+// clusterDir is the folder of the cluster of that name.
+func clusterDir(base, name string) (string, error) {
+	if !validName.MatchString(name) {
+		return "", fmt.Errorf("cluster name %q: want up to 40 of a-z, 0-9 and -", name)
+	}
+	if base == "" {
+		cache, err := cacheDir()
+		if err != nil {
+			return "", err
+		}
+		base = filepath.Join(cache, "clusters")
+	}
+	dir, err := filepath.Abs(filepath.Join(base, name))
+	if err != nil {
+		return "", fmt.Errorf("cluster %s: %w", name, err)
+	}
+	return dir, nil
+}
+
+func (c *Cluster) writeState() error {
+	data, err := json.MarshalIndent(c.state, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.path("state.json.new"), data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(c.path("state.json.new"), c.path("state.json"))
+}
+
+func readState(dir string) (state, error) {
+	var s state
+	data, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("parse %s: %w", filepath.Join(dir, "state.json"), err)
+	}
+	return s, nil
+}
+
+// alive tells that the cluster runs or is being started.
+func (s state) alive() bool {
+	if s.Supervisor.PID != 0 {
+		return s.Supervisor.Alive()
+	}
+	return s.Owner.Alive()
+}
+
+// Open returns the cluster of that name in the folder base (empty: the default), as Start or `cluster up` left it. The
+// error is fs.ErrNotExist if there is none.
+func Open(base, name string) (*Cluster, error) {
+	dir, err := clusterDir(base, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := readState(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open cluster %s: %w", name, os.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open cluster %s: %w", name, err)
+	}
+	return &Cluster{dir: dir, state: s}, nil
+}

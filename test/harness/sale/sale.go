@@ -1,0 +1,230 @@
+// Package sale puts the scaler on a stack, with a broker for its events and a receiver for its alerts, and holds a flash sale.
+package sale
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// What a sale of these tests is.
+const (
+	Pods    = 20
+	topic   = "sales"
+	secret  = "only-for-this-cluster"
+	name    = "tachometer-scaler"
+	wait    = 2 * time.Minute
+	gateMap = "gate"
+)
+
+//go:embed config.yaml
+var config string
+
+// Sale is the scaler on a stack, and what is around it.
+type Sale struct {
+	stack  *stack.Stack
+	broker *kfake.Cluster
+	client *kgo.Client
+	alerts *alerts
+}
+
+// Up installs the scaler, whose image is on the node, and waits until it works.
+func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
+	sale := &Sale{stack: s}
+	if err := sale.up(ctx); err != nil {
+		return nil, errors.Join(err, sale.Down(context.WithoutCancel(ctx)))
+	}
+	return sale, nil
+}
+
+func (s *Sale) up(ctx context.Context) (err error) {
+	host := s.stack.Cluster.HostIP()
+	if s.broker, err = newBroker(ctx, host); err != nil {
+		return err
+	}
+	if s.client, err = kgo.NewClient(kgo.SeedBrokers(s.broker.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0)); err != nil {
+		return fmt.Errorf("make a Kafka client: %w", err)
+	}
+	if s.alerts, err = newAlerts(ctx, host); err != nil {
+		return err
+	}
+	if err := s.stack.Apply(ctx, "test/sale/manifests"); err != nil {
+		return err
+	}
+	text := strings.ReplaceAll(config, "BROKER", s.broker.ListenAddrs()[0])
+	if err := s.configure(ctx, text); err != nil {
+		return err
+	}
+	_, err = s.stack.Kubectl(ctx, "-n", stack.AdapterNamespace, "rollout", "status", "deploy/"+name, "--timeout="+wait.String())
+	return err
+}
+
+// configure creates what the scaler's pods mount; they wait for it.
+func (s *Sale) configure(ctx context.Context, text string) error {
+	core := s.stack.Client.CoreV1()
+	_, err := core.ConfigMaps(stack.AdapterNamespace).Create(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name + "-config"}, Data: map[string]string{"config.yaml": text},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create the configuration: %w", err)
+	}
+	_, err = core.Secrets(stack.AdapterNamespace).Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{"hmac": secret, "oncall": s.alerts.url()},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create the secret: %w", err)
+	}
+	return nil
+}
+
+// Down removes the scaler and what was around it.
+func (s *Sale) Down(ctx context.Context) error {
+	_, err := s.stack.Kubectl(ctx, "delete", "--ignore-not-found", "-n", stack.AdapterNamespace,
+		"deploy/"+name, "configmap/"+name+"-config", "secret/"+name, "lease/"+name, "configmap/"+name+"-events")
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.broker != nil {
+		s.broker.Close()
+	}
+	if s.alerts != nil {
+		err = errors.Join(err, s.alerts.server.Close())
+	}
+	return err
+}
+
+// newBroker is kfake, which speaks Kafka's protocol and keeps records in memory, where pods reach it.
+func newBroker(ctx context.Context, host string) (*kfake.Cluster, error) {
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.Ports(0),
+		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, network, net.JoinHostPort(host, "0"))
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("start a broker: %w", err)
+	}
+	return broker, nil
+}
+
+// Event is one of a sale, good for ttl from now.
+func Event(id, kind string, ttl time.Duration) []byte {
+	data, err := json.Marshal(map[string]string{
+		"id": id, "type": kind, "at": time.Now().UTC().Format(time.RFC3339Nano), "ttl": ttl.String(),
+	})
+	if err != nil {
+		panic(err) // a map of strings
+	}
+	return data
+}
+
+// The types of events.
+const (
+	Start = "FLASH_SALE_START"
+	End   = "FLASH_SALE_END"
+)
+
+// Publish appends an event to the topic.
+func (s *Sale) Publish(ctx context.Context, event []byte) error {
+	if err := s.client.ProduceSync(ctx, &kgo.Record{Key: []byte("events"), Value: event}).FirstErr(); err != nil {
+		return fmt.Errorf("publish an event: %w", err)
+	}
+	return nil
+}
+
+// Post sends an event to a replica of the scaler that is ready, signed, and returns the status and the answer.
+func (s *Sale) Post(ctx context.Context, event []byte, key string) (int, string, error) {
+	pods, err := s.stack.Client.CoreV1().Pods(stack.AdapterNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + name})
+	if err != nil {
+		return 0, "", err
+	}
+	i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.Status.PodIP != "" && p.DeletionTimestamp == nil })
+	if i < 0 {
+		return 0, "", errors.New("no pod of the scaler runs")
+	}
+	address := "http://" + net.JoinHostPort(pods.Items[i].Status.PodIP, "8443") + httpevent.Path
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(event))
+	if err != nil {
+		return 0, "", err
+	}
+	stamp, signature := httpevent.Sign([]byte(key), event, time.Now())
+	request.Header.Set(httpevent.TimestampHeader, stamp)
+	request.Header.Set(httpevent.SignatureHeader, signature)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<16))
+	return answer.StatusCode, string(text), err
+}
+
+// Secret is what senders of events over HTTP know.
+const Secret = secret
+
+// Gate tells what the gate says.
+func (s *Sale) Gate(ctx context.Context) (string, error) {
+	m, err := s.stack.Client.CoreV1().ConfigMaps(stack.SampleNamespace).Get(ctx, gateMap, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return m.Data["open"], nil
+}
+
+// Alerts are those received so far, as they were sent.
+func (s *Sale) Alerts() []string { return s.alerts.all() }
+
+// alerts is a receiver of webhooks.
+type alerts struct {
+	server   *http.Server
+	listener net.Listener
+
+	mu  sync.Mutex // guards got
+	got []string
+}
+
+func newAlerts(ctx context.Context, host string) (*alerts, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return nil, fmt.Errorf("listen for alerts: %w", err)
+	}
+	a := &alerts{listener: listener}
+	a.server = &http.Server{Handler: a, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = a.server.Serve(listener) }()
+	return a, nil
+}
+
+func (a *alerts) url() string { return "http://" + a.listener.Addr().String() + "/alerts" }
+
+func (a *alerts) all() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.got)
+}
+
+// ServeHTTP keeps what was sent.
+func (a *alerts) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.got = append(a.got, string(text))
+}
