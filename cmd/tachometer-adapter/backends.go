@@ -11,55 +11,55 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
 )
 
-// backends are what evaluates rules: the embedded engine, and the servers of the configuration in force. It is safe for
+// backendSet are what evaluates rules: the embedded engine, and the servers of the configuration in force. It is safe for
 // concurrent use.
-type backends struct {
-	embedded  provider.Backend
-	crew      *crew
-	metrics   *remote.Metrics
-	transport http.RoundTripper // for all servers, in place of their configuration; nil: none
-	seed      uint64
+type backendSet struct {
+	embedded   provider.Backend
+	components *componentGroup
+	metrics    *remote.Metrics
+	transport  http.RoundTripper // for all servers, in place of their configuration; nil: none
+	seed       uint64
 
 	mu      sync.Mutex // guards what follows
-	servers map[string]*server
+	servers map[string]*remoteBackend
 	order   []string // as in the file
 }
 
-// server is one backend, its configuration, and how it ends.
-type server struct {
+// remoteBackend is one backend, its configuration, and how it ends.
+type remoteBackend struct {
 	*remote.Backend
 	config config.Backend
 	stop   func()
 }
 
-func newBackends(embedded provider.Backend, c *crew, metrics *remote.Metrics, transport http.RoundTripper) *backends {
-	return &backends{
-		embedded: embedded, crew: c, metrics: metrics, transport: transport,
+func newBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
+	return &backendSet{
+		embedded: embedded, components: c, metrics: metrics, transport: transport,
 		seed: rand.Uint64(), // two replicas do not ask a server at the same moment
 	}
 }
 
-// get returns the evaluator that rules call by that name.
-func (b *backends) get(name string) (provider.Backend, bool) {
+// lookupBackend returns the evaluator that rules call by that name.
+func (b *backendSet) lookupBackend(name string) (provider.Backend, bool) {
 	if name == config.ScrapeBackend {
 		return b.embedded, true
 	}
-	return b.server(name)
+	return b.lookupServer(name)
 }
 
-func (b *backends) server(name string) (*server, bool) {
+func (b *backendSet) lookupServer(name string) (*remoteBackend, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, ok := b.servers[name]
 	return s, ok
 }
 
-// set puts these in force: one whose configuration stays the same goes on with what it knows. With an error, which
+// applyBackends puts these in force: one whose configuration stays the same goes on with what it knows. With an error, which
 // names the backend at fault, nothing has changed.
-func (b *backends) set(configs []config.Backend) error {
+func (b *backendSet) applyBackends(configs []config.Backend) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := make(map[string]*server, len(configs))
+	next := make(map[string]*remoteBackend, len(configs))
 	order := make([]string, 0, len(configs))
 	for _, c := range configs {
 		order = append(order, c.Name)
@@ -71,7 +71,7 @@ func (b *backends) set(configs []config.Backend) error {
 		if err != nil {
 			return err
 		}
-		next[c.Name] = &server{Backend: made, config: c}
+		next[c.Name] = &remoteBackend{Backend: made, config: c}
 	}
 	for name, s := range b.servers {
 		if next[name] != s {
@@ -80,15 +80,15 @@ func (b *backends) set(configs []config.Backend) error {
 	}
 	for name, s := range next {
 		if s.stop == nil {
-			s.stop = b.crew.add("backend "+name, s.Run)
+			s.stop = b.components.addComponent("backend "+name, s.Run)
 		}
 	}
 	b.servers, b.order = next, order
 	return nil
 }
 
-// notes are lines for a person: how each server is.
-func (b *backends) notes() []string {
+// describeServers are lines for a person: how each server is.
+func (b *backendSet) describeServers() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var notes []string

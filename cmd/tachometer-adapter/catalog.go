@@ -11,34 +11,34 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
 )
 
-// listedSeries lists the series of the server that goes by a name, whichever that is at the time.
-type listedSeries struct {
-	backends *backends
+// backendSeries lists the series of the server that goes by a name, whichever that is at the time.
+type backendSeries struct {
+	backends *backendSet
 	name     string
 }
 
-var _ promadapter.Series = listedSeries{}
+var _ promadapter.Series = backendSeries{}
 
 // LabelValues hands on the values of a label.
-func (l listedSeries) LabelValues(ctx context.Context, label string, s promadapter.Selection, each func(string) error) error {
-	server, err := l.server()
+func (l backendSeries) LabelValues(ctx context.Context, label string, s promadapter.Selection, each func(string) error) error {
+	server, err := l.requireServer()
 	if err != nil {
 		return err
 	}
-	return server.LabelValues(ctx, label, remote.Selection(s), each)
+	return server.LabelValues(ctx, label, remote.SeriesSelection(s), each)
 }
 
 // LabelNames hands on the names of labels.
-func (l listedSeries) LabelNames(ctx context.Context, s promadapter.Selection, each func(string) error) error {
-	server, err := l.server()
+func (l backendSeries) LabelNames(ctx context.Context, s promadapter.Selection, each func(string) error) error {
+	server, err := l.requireServer()
 	if err != nil {
 		return err
 	}
-	return server.LabelNames(ctx, remote.Selection(s), each)
+	return server.LabelNames(ctx, remote.SeriesSelection(s), each)
 }
 
-func (l listedSeries) server() (*server, error) {
-	s, ok := l.backends.server(l.name)
+func (l backendSeries) requireServer() (*remoteBackend, error) {
+	s, ok := l.backends.lookupServer(l.name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "there is no backend %q", l.name)
 	}
@@ -54,16 +54,16 @@ var _ promadapter.Resources = clusterResources{}
 func (c clusterResources) Resource(name string) (promadapter.Resource, error) {
 	gvk, err := c.mapper.KindFor(schema.ParseGroupResource(name).WithVersion(""))
 	if err != nil {
-		return promadapter.Resource{}, resourceError(name, err)
+		return promadapter.Resource{}, wrapResourceError(name, err)
 	}
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return promadapter.Resource{}, resourceError(name, err)
+		return promadapter.Resource{}, wrapResourceError(name, err)
 	}
 	resource := mapping.Resource.GroupResource()
 	singular, err := c.mapper.ResourceSingularizer(resource.Resource)
 	if err != nil {
-		return promadapter.Resource{}, resourceError(name, err)
+		return promadapter.Resource{}, wrapResourceError(name, err)
 	}
 	return promadapter.Resource{
 		Name: resource.String(), Singular: singular, Group: resource.Group,
@@ -71,7 +71,7 @@ func (c clusterResources) Resource(name string) (promadapter.Resource, error) {
 	}, nil
 }
 
-func resourceError(name string, err error) error {
+func wrapResourceError(name string, err error) error {
 	if apimeta.IsNoMatchError(err) {
 		return metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", name)
 	}

@@ -18,24 +18,24 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-const description = `The adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
+const adapterDescription = `The adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
 autoscalers ask about, or asks a Prometheus-compatible server, and serves what its rules compute from them as
 custom.metrics.k8s.io and external.metrics.k8s.io.`
 
-// newCommand returns the command line of the adapter; what it is asked to print goes to out.
-func newCommand(out io.Writer) *cobra.Command {
-	opts := newOptions()
+// newAdapterCommand returns the command line of the adapter; what it is asked to print goes to out.
+func newAdapterCommand(out io.Writer) *cobra.Command {
+	opts := newAdapterOptions()
 	cmd := &cobra.Command{
 		Use:           "adapter",
-		Long:          description,
-		Args:          ownName,
+		Long:          adapterDescription,
+		Args:          validateArgs,
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return dispatch(cmd.Context(), opts, out)
+			return runCommand(cmd.Context(), opts, out)
 		},
 	}
-	groups := opts.groups()
+	groups := opts.newFlagSets()
 	for _, name := range groups.Order {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
 	}
@@ -43,12 +43,12 @@ func newCommand(out io.Writer) *cobra.Command {
 	cmd.AddCommand(newImportCommand(out))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cliflag.SetUsageAndHelpFunc(cmd, *groups, width(out))
+	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectTerminalWidth(out))
 	return cmd
 }
 
-// ownName permits the program's own name as an argument, which the chart of prometheus-adapter passes, and no other.
-func ownName(cmd *cobra.Command, args []string) error {
+// validateArgs permits the program's own name as an argument, which the chart of prometheus-adapter passes, and no other.
+func validateArgs(cmd *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if path.Base(arg) != cmd.Name() {
 			return fmt.Errorf("unexpected argument %q", arg)
@@ -57,8 +57,8 @@ func ownName(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// width is that of the terminal, or 0, for lines as long as they are, where out is none.
-func width(out io.Writer) int {
+// detectTerminalWidth is that of the terminal, or 0, for lines as long as they are, where out is none.
+func detectTerminalWidth(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
 		return 0
@@ -70,8 +70,8 @@ func width(out io.Writer) int {
 	return columns
 }
 
-// dispatch does what the flags ask for.
-func dispatch(ctx context.Context, opts *options, out io.Writer) error {
+// runCommand does what the flags ask for.
+func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())
 		return nil
@@ -80,7 +80,7 @@ func dispatch(ctx context.Context, opts *options, out io.Writer) error {
 		return err
 	}
 	if opts.checkConfig {
-		if _, err := readConfig(opts); err != nil {
+		if _, err := readAdapterConfig(opts); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "%s: no faults\n", opts.configFile)
@@ -90,7 +90,7 @@ func dispatch(ctx context.Context, opts *options, out io.Writer) error {
 		return err
 	}
 	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())
-	if err := run(ctx, opts); err != nil {
+	if err := runAdapter(ctx, opts); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Adapter ended")

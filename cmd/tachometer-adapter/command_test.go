@@ -13,8 +13,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden compares got with the file at path, or rewrites the file.
-func golden(t *testing.T, path, got string) {
+// compareGolden compares got with the file at path, or rewrites the file.
+func compareGolden(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -35,7 +35,7 @@ func golden(t *testing.T, path, got string) {
 func adapterCommand(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newCommand(&out)
+	cmd := newAdapterCommand(&out)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
@@ -47,7 +47,7 @@ func TestHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/help.golden", help)
+	compareGolden(t, "testdata/help.golden", help)
 }
 
 func TestVersion(t *testing.T) {
@@ -128,7 +128,7 @@ func TestFlagFaults(t *testing.T) {
 
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
-	if _, err := clusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
+	if _, err := loadClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
 		t.Errorf("error %v does not name the file", err)
 	}
 }

@@ -9,60 +9,60 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 )
 
-// configuration is a configuration that can be put in force, and the file's content that it came from. It is in the
+// parsedConfig is a configuration that can be put in force, and the file's content that it came from. It is in the
 // native format, with rules, or in that of prometheus-adapter, with legacy.
-type configuration struct {
+type parsedConfig struct {
 	config *config.Config
 	rules  *rule.Set
 	legacy *promadapter.Config
 	data   []byte // nil without a file
 }
 
-// count is the number of rules.
-func (c *configuration) count() int {
+// ruleCount is the number of rules.
+func (c *parsedConfig) ruleCount() int {
 	if c.legacy != nil {
 		return len(c.legacy.Rules) + len(c.legacy.ExternalRules)
 	}
 	return len(c.config.Rules)
 }
 
-// readConfig returns the configuration in the file that the options name, or the defaults where they name none. The
+// readAdapterConfig returns the configuration in the file that the options name, or the defaults where they name none. The
 // error lists every fault of the file, one a line.
-func readConfig(opts *options) (*configuration, error) {
+func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 	if opts.configFile == "" {
 		cfg := config.Default()
 		set, err := rule.Compile(&cfg)
-		return &configuration{config: &cfg, rules: set}, err
+		return &parsedConfig{config: &cfg, rules: set}, err
 	}
 	data, err := filewatch.Read(opts.configFile)
 	if err != nil {
 		return nil, err
 	}
-	c, err := opts.load(data)
+	c, err := opts.parseConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s is refused:\n%w", opts.configFile, err)
 	}
 	return c, nil
 }
 
-// load reads a configuration in either format.
-func (o *options) load(data []byte) (*configuration, error) {
+// parseConfig reads a configuration in either format.
+func (o *adapterOptions) parseConfig(data []byte) (*parsedConfig, error) {
 	if !promadapter.Recognise(data) {
-		if err := o.prometheus.unwanted("with a configuration in Tachometer's own format"); err != nil {
+		if err := o.prometheus.rejectGivenFlags("with a configuration in Tachometer's own format"); err != nil {
 			return nil, err
 		}
 		cfg, set, err := rule.Load(data)
-		return &configuration{config: cfg, rules: set, data: data}, err
+		return &parsedConfig{config: cfg, rules: set, data: data}, err
 	}
 	legacy, err := promadapter.Load(data)
 	if err != nil {
 		return nil, err
 	}
-	backend, err := o.prometheus.backend()
+	backend, err := o.prometheus.newBackendConfig()
 	if err != nil {
 		return nil, err
 	}
 	cfg := config.Default()
 	cfg.HasRules, cfg.Backends = true, []config.Backend{backend}
-	return &configuration{config: &cfg, legacy: legacy, data: data}, nil
+	return &parsedConfig{config: &cfg, legacy: legacy, data: data}, nil
 }

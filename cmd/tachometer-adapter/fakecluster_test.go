@@ -59,7 +59,7 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	}
 	mux := http.NewServeMux()
 	c.serveDiscovery(mux)
-	c.serveObjects(mux, c.target())
+	c.serveObjects(mux, c.targetPod())
 	c.serveAuthentication(mux)
 	c.serveCertificates(mux)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -83,8 +83,8 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	return c
 }
 
-// target serves the pod's page and returns the pod.
-func (c *fakeCluster) target() core.Pod {
+// targetPod serves the pod's page and returns the pod.
+func (c *fakeCluster) targetPod() core.Pod {
 	begin := time.Now()
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total %f\n", 100*time.Since(begin).Seconds())
@@ -112,14 +112,14 @@ func (c *fakeCluster) target() core.Pod {
 	}
 }
 
-func answer(w http.ResponseWriter, code int, v any) {
+func writeAnswer(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// typed gives an object its kind, which JSON needs and Go's types do without.
-func typed(apiVersion, kind string) metav1.TypeMeta {
+// newTypeMeta gives an object its kind, which JSON needs and Go's types do without.
+func newTypeMeta(apiVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 }
 
@@ -130,15 +130,15 @@ func (c *fakeCluster) serveDiscovery(mux *http.ServeMux) {
 	}
 	resources := func(groupVersion string, all ...metav1.APIResource) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
-			answer(w, http.StatusOK, metav1.APIResourceList{TypeMeta: typed("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all})
+			writeAnswer(w, http.StatusOK, metav1.APIResourceList{TypeMeta: newTypeMeta("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all})
 		}
 	}
 	mux.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, metav1.APIVersions{TypeMeta: typed("v1", "APIVersions"), Versions: []string{"v1"}})
+		writeAnswer(w, http.StatusOK, metav1.APIVersions{TypeMeta: newTypeMeta("v1", "APIVersions"), Versions: []string{"v1"}})
 	})
 	mux.HandleFunc("GET /apis", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, metav1.APIGroupList{
-			TypeMeta: typed("v1", "APIGroupList"),
+		writeAnswer(w, http.StatusOK, metav1.APIGroupList{
+			TypeMeta: newTypeMeta("v1", "APIGroupList"),
 			Groups:   []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")},
 		})
 	})
@@ -153,13 +153,13 @@ func (c *fakeCluster) serveDiscovery(mux *http.ServeMux) {
 		metav1.APIResource{Name: "deployments/scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Namespaced: true}))
 }
 
-// list answers a list, and a watch on which nothing happens.
-func list(v any) http.HandlerFunc {
+// serveList answers a list, and a watch on which nothing happens.
+func serveList(v any) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Query().Get("sendInitialEvents") != "": // clients then list
-			answer(w, http.StatusUnprocessableEntity, metav1.Status{
-				TypeMeta: typed("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
+			writeAnswer(w, http.StatusUnprocessableEntity, metav1.Status{
+				TypeMeta: newTypeMeta("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
 			})
 		case r.URL.Query().Get("watch") != "":
 			w.Header().Set("Content-Type", "application/json")
@@ -167,17 +167,17 @@ func list(v any) http.HandlerFunc {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		default:
-			answer(w, http.StatusOK, v)
+			writeAnswer(w, http.StatusOK, v)
 		}
 	}
 }
 
 func (c *fakeCluster) serveObjects(mux *http.ServeMux, pod core.Pod) {
 	version := metav1.ListMeta{ResourceVersion: "1"}
-	whole := list(core.PodList{TypeMeta: typed("v1", "PodList"), ListMeta: version, Items: []core.Pod{pod}})
-	metadata := list(metav1.PartialObjectMetadataList{
-		TypeMeta: typed("meta.k8s.io/v1", "PartialObjectMetadataList"), ListMeta: version,
-		Items: []metav1.PartialObjectMetadata{{TypeMeta: typed("meta.k8s.io/v1", "PartialObjectMetadata"), ObjectMeta: pod.ObjectMeta}},
+	whole := serveList(core.PodList{TypeMeta: newTypeMeta("v1", "PodList"), ListMeta: version, Items: []core.Pod{pod}})
+	metadata := serveList(metav1.PartialObjectMetadataList{
+		TypeMeta: newTypeMeta("meta.k8s.io/v1", "PartialObjectMetadataList"), ListMeta: version,
+		Items: []metav1.PartialObjectMetadata{{TypeMeta: newTypeMeta("meta.k8s.io/v1", "PartialObjectMetadata"), ObjectMeta: pod.ObjectMeta}},
 	})
 	mux.HandleFunc("GET /api/v1/pods", func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") {
@@ -190,7 +190,7 @@ func (c *fakeCluster) serveObjects(mux *http.ServeMux, pod core.Pod) {
 		c.mu.Lock()
 		node := core.Node{ObjectMeta: metav1.ObjectMeta{Name: "node", UID: "3", ResourceVersion: "1"}, Status: c.node}
 		c.mu.Unlock()
-		list(core.NodeList{TypeMeta: typed("v1", "NodeList"), ListMeta: version, Items: []core.Node{node}})(w, r)
+		serveList(core.NodeList{TypeMeta: newTypeMeta("v1", "NodeList"), ListMeta: version, Items: []core.Node{node}})(w, r)
 	})
 	hpa := autoscaling.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "2", ResourceVersion: "1"},
@@ -203,12 +203,12 @@ func (c *fakeCluster) serveObjects(mux *http.ServeMux, pod core.Pod) {
 			}},
 		},
 	}
-	mux.HandleFunc("GET /apis/autoscaling/v2/horizontalpodautoscalers", list(autoscaling.HorizontalPodAutoscalerList{
-		TypeMeta: typed("autoscaling/v2", "HorizontalPodAutoscalerList"), ListMeta: version, Items: []autoscaling.HorizontalPodAutoscaler{hpa},
+	mux.HandleFunc("GET /apis/autoscaling/v2/horizontalpodautoscalers", serveList(autoscaling.HorizontalPodAutoscalerList{
+		TypeMeta: newTypeMeta("autoscaling/v2", "HorizontalPodAutoscalerList"), ListMeta: version, Items: []autoscaling.HorizontalPodAutoscaler{hpa},
 	}))
 	mux.HandleFunc("GET /apis/apps/v1/namespaces/default/deployments/web/scale", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, scaling.Scale{
-			TypeMeta: typed("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+		writeAnswer(w, http.StatusOK, scaling.Scale{
+			TypeMeta: newTypeMeta("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
 			Status: scaling.ScaleStatus{Replicas: 1, Selector: "app=web"},
 		})
 	})
@@ -220,7 +220,7 @@ func (c *fakeCluster) serveAuthentication(mux *http.ServeMux) {
 		c.t.Fatal(err)
 	}
 	config := core.ConfigMap{
-		TypeMeta:   typed("v1", "ConfigMap"),
+		TypeMeta:   newTypeMeta("v1", "ConfigMap"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "extension-apiserver-authentication", ResourceVersion: "1"},
 		Data: map[string]string{
 			"client-ca-file": string(ca), "requestheader-client-ca-file": string(ca),
@@ -229,15 +229,15 @@ func (c *fakeCluster) serveAuthentication(mux *http.ServeMux) {
 		},
 	}
 	const configMaps = "GET /api/v1/namespaces/kube-system/configmaps"
-	mux.HandleFunc(configMaps, list(core.ConfigMapList{
-		TypeMeta: typed("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
+	mux.HandleFunc(configMaps, serveList(core.ConfigMapList{
+		TypeMeta: newTypeMeta("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
 	}))
-	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, config) })
+	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, http.StatusOK, config) })
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
 		var review authorization.SubjectAccessReview
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		review.Status = authorization.SubjectAccessReviewStatus{Allowed: true}
-		answer(w, http.StatusCreated, review)
+		writeAnswer(w, http.StatusCreated, review)
 	})
 }
 
@@ -246,8 +246,8 @@ func (c *fakeCluster) serveCertificates(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+secret, func(w http.ResponseWriter, _ *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.secret.TypeMeta = typed("v1", "Secret")
-		answer(w, http.StatusOK, c.secret)
+		c.secret.TypeMeta = newTypeMeta("v1", "Secret")
+		writeAnswer(w, http.StatusOK, c.secret)
 	})
 	mux.HandleFunc("PUT "+secret, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -256,30 +256,30 @@ func (c *fakeCluster) serveCertificates(mux *http.ServeMux) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if err != nil || !ok || sent.ResourceVersion != c.secret.ResourceVersion {
-			answer(w, http.StatusConflict, metav1.Status{
-				TypeMeta: typed("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonConflict, Code: http.StatusConflict,
+			writeAnswer(w, http.StatusConflict, metav1.Status{
+				TypeMeta: newTypeMeta("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonConflict, Code: http.StatusConflict,
 			})
 			return
 		}
 		c.secret = *sent
 		c.secret.ResourceVersion += "1"
-		c.secret.TypeMeta = typed("v1", "Secret")
-		answer(w, http.StatusOK, c.secret)
+		c.secret.TypeMeta = newTypeMeta("v1", "Secret")
+		writeAnswer(w, http.StatusOK, c.secret)
 	})
 	const apiService = "/apis/apiregistration.k8s.io/v1/apiservices/{name}"
 	mux.HandleFunc("GET "+apiService, func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		s := c.apiServices[r.PathValue("name")]
-		s.TypeMeta = typed("apiregistration.k8s.io/v1", "APIService")
-		answer(w, http.StatusOK, s)
+		s.TypeMeta = newTypeMeta("apiregistration.k8s.io/v1", "APIService")
+		writeAnswer(w, http.StatusOK, s)
 	})
 	mux.HandleFunc("PATCH "+apiService, func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		s := c.apiServices[r.PathValue("name")]
 		_ = json.NewDecoder(r.Body).Decode(s) // a merge patch, of which only fields that it has are sent
-		answer(w, http.StatusOK, s)
+		writeAnswer(w, http.StatusOK, s)
 	})
 }
 
@@ -299,16 +299,16 @@ func (c *fakeCluster) placeKubelet(address string) {
 	c.node.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
 }
 
-// bundle is what kube-apiserver would verify the adapter with.
-func (c *fakeCluster) bundle() []byte {
+// caBundle is what kube-apiserver would verify the adapter with.
+func (c *fakeCluster) caBundle() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.apiServices[apiServices[0]].Spec.CABundle
 }
 
-// trusts tells that an APIService is verified as the others are.
-func (c *fakeCluster) trusts(name string) bool {
-	bundle := c.bundle()
+// trustsAPIService tells that an APIService is verified as the others are.
+func (c *fakeCluster) trustsAPIService(name string) bool {
+	bundle := c.caBundle()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(bundle) > 0 && bytes.Equal(c.apiServices[name].Spec.CABundle, bundle)

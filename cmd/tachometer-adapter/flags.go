@@ -16,8 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
 )
 
-// options are everything that the command line says.
-type options struct {
+// adapterOptions are everything that the command line says.
+type adapterOptions struct {
 	configFile  string
 	checkConfig bool
 	version     bool
@@ -36,8 +36,8 @@ type options struct {
 	logging *logsapi.LoggingConfiguration
 }
 
-func newOptions() *options {
-	o := &options{
+func newAdapterOptions() *adapterOptions {
+	o := &adapterOptions{
 		// A miss refreshes at once, so this only finds what disappeared.
 		discoveryInterval: 10 * time.Minute,
 		namespace:         "tachometer",
@@ -53,8 +53,8 @@ func newOptions() *options {
 	return o
 }
 
-// groups are the flags, in the order in which --help shows them.
-func (o *options) groups() *cliflag.NamedFlagSets {
+// newFlagSets are the flags, in the order in which --help shows them.
+func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 	groups := &cliflag.NamedFlagSets{}
 	fs := groups.FlagSet("adapter")
 	fs.StringVar(&o.configFile, "config", o.configFile,
@@ -74,8 +74,8 @@ func (o *options) groups() *cliflag.NamedFlagSets {
 	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "Requests by which --client-qps may be exceeded for a moment.")
 	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "The name that prometheus-adapter has for --kubeconfig.")
 
-	o.resources.addFlags(groups.FlagSet("resource metrics"))
-	o.prometheus.addFlags(groups.FlagSet("prometheus-adapter"))
+	o.resources.addResourceFlags(groups.FlagSet("resource metrics"))
+	o.prometheus.addPrometheusFlags(groups.FlagSet("prometheus-adapter"))
 
 	fs = groups.FlagSet("serving certificate")
 	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
@@ -86,13 +86,13 @@ func (o *options) groups() *cliflag.NamedFlagSets {
 
 	o.server.AddFlags(groups)
 	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
-	o.addIgnored(groups)
+	o.addIgnoredFlags(groups)
 	return groups
 }
 
-// addIgnored adds flags that prometheus-adapter has and that would change nothing here, or go by another name, so that
+// addIgnoredFlags adds flags that prometheus-adapter has and that would change nothing here, or go by another name, so that
 // its command lines are taken as they are. --help leaves them out.
-func (o *options) addIgnored(groups *cliflag.NamedFlagSets) {
+func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	fs := groups.FlagSet("logging")
 	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
 		fs.Bool(name, false, "No effect: the log goes to standard error.")
@@ -107,8 +107,8 @@ func (o *options) addIgnored(groups *cliflag.NamedFlagSets) {
 	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
 }
 
-// limitRequests has the clients of a cluster wait as the flags say.
-func (o *options) limitRequests(cluster *rest.Config) {
+// setClientLimits has the clients of a cluster wait as the flags say.
+func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
 	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
 	if o.clientQPS == 0 {
 		cluster.QPS = -1
@@ -116,10 +116,10 @@ func (o *options) limitRequests(cluster *rest.Config) {
 }
 
 // validate returns every fault at once.
-func (o *options) validate() error {
+func (o *adapterOptions) validate() error {
 	errs := []error{o.server.Validate(), o.prometheus.validate(), o.resources.validate()}
 	if o.configFile == "" {
-		errs = append(errs, o.prometheus.unwanted("without --config"))
+		errs = append(errs, o.prometheus.rejectGivenFlags("without --config"))
 		if o.checkConfig {
 			errs = append(errs, errors.New("--check-config needs --config"))
 		}

@@ -23,12 +23,12 @@ func TestWarmup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var now step
-			w := &warmup{
+			w := &warmupCheck{
 				interval: 2 * time.Second, synced: func() bool { return !now.unknown },
-				round: func() bool { return now.round }, targets: func() int { return now.targets },
+				firstRoundDone: func() bool { return now.round }, targets: func() int { return now.targets },
 			}
 			for _, now = range steps {
-				if err := w.test(time.Unix(1000, 0).Add(now.after)); (err == nil) != now.ready {
+				if err := w.checkWarm(time.Unix(1000, 0).Add(now.after)); (err == nil) != now.ready {
 					t.Errorf("after %v: %v", now.after, err)
 				}
 			}

@@ -11,14 +11,14 @@ import (
 	"k8s.io/component-base/logs"
 )
 
-func main() { os.Exit(execute()) }
+func main() { os.Exit(executeCommand()) }
 
-// execute is main with a return, so that what is deferred happens before the exit.
-func execute() int {
+// executeCommand is main with a return, so that what is deferred happens before the exit.
+func executeCommand() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := newCommand(os.Stdout).ExecuteContext(ctx); err != nil {
+	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "adapter: %v\n", err)
 		return 1
 	}

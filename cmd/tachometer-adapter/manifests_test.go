@@ -23,8 +23,8 @@ import (
 
 const manifests = "../../manifests/adapter"
 
-// decode reads all objects of a kind from one manifest, strictly.
-func decode[T any](t *testing.T, file, kind string) []T {
+// decodeManifests reads all objects of a kind from one manifest, strictly.
+func decodeManifests[T any](t *testing.T, file, kind string) []T {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(manifests, file))
 	if err != nil {
@@ -58,8 +58,8 @@ func decode[T any](t *testing.T, file, kind string) []T {
 func TestManifestsAgree(t *testing.T) {
 	t.Parallel()
 	var names []string
-	service := decode[core.Service](t, "service.yaml", "Service")[0]
-	for _, s := range decode[apiregistration.APIService](t, "apiservices.yaml", "APIService") {
+	service := decodeManifests[core.Service](t, "service.yaml", "Service")[0]
+	for _, s := range decodeManifests[apiregistration.APIService](t, "apiservices.yaml", "APIService") {
 		names = append(names, s.Name)
 		if s.Spec.Service.Name != service.Name || s.Spec.Service.Namespace != service.Namespace || *s.Spec.Service.Port != service.Spec.Ports[0].Port {
 			t.Errorf("APIService %s points at %v, not at the Service", s.Name, s.Spec.Service)
@@ -74,13 +74,13 @@ func TestManifestsAgree(t *testing.T) {
 	if opts.service != service.Name || opts.namespace != service.Namespace {
 		t.Errorf("the flags name the Service %s/%s, which is %s/%s", opts.namespace, opts.service, service.Namespace, service.Name)
 	}
-	if secret := decode[core.Secret](t, "certificate.yaml", "Secret")[0]; secret.Name != opts.certSecret || len(secret.Data) != 0 {
+	if secret := decodeManifests[core.Secret](t, "certificate.yaml", "Secret")[0]; secret.Name != opts.certSecret || len(secret.Data) != 0 {
 		t.Errorf("Secret %s with %d keys, want %s with none: applying it again would destroy the certificate", secret.Name, len(secret.Data), opts.certSecret)
 	}
-	if got := resourceNames(decode[rbac.ClusterRole](t, "rbac.yaml", "ClusterRole")[0].Rules, "apiservices"); !cmp.Equal(got, want) {
+	if got := resourceNames(decodeManifests[rbac.ClusterRole](t, "rbac.yaml", "ClusterRole")[0].Rules, "apiservices"); !cmp.Equal(got, want) {
 		t.Errorf("APIServices that may be written: %q", got)
 	}
-	if got := resourceNames(decode[rbac.Role](t, "rbac.yaml", "Role")[0].Rules, "secrets"); !cmp.Equal(got, []string{opts.certSecret}) {
+	if got := resourceNames(decodeManifests[rbac.Role](t, "rbac.yaml", "Role")[0].Rules, "secrets"); !cmp.Equal(got, []string{opts.certSecret}) {
 		t.Errorf("Secrets that may be written: %q", got)
 	}
 }
@@ -95,12 +95,12 @@ func resourceNames(rules []rbac.PolicyRule, resource string) []string {
 }
 
 // deployedOptions are the options that the Deployment's arguments give.
-func deployedOptions(t *testing.T) *options {
+func deployedOptions(t *testing.T) *adapterOptions {
 	t.Helper()
-	deployment := decode[apps.Deployment](t, "deployment.yaml", "Deployment")[0]
-	opts := newOptions()
+	deployment := decodeManifests[apps.Deployment](t, "deployment.yaml", "Deployment")[0]
+	opts := newAdapterOptions()
 	flags := pflag.NewFlagSet("adapter", pflag.ContinueOnError)
-	for _, group := range opts.groups().FlagSets {
+	for _, group := range opts.newFlagSets().FlagSets {
 		flags.AddFlagSet(group)
 	}
 	container := deployment.Spec.Template.Spec.Containers[0]

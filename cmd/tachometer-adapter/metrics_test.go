@@ -14,22 +14,22 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// documented is a self-metric as docs/metrics.md shows it.
-type documented struct{ name, kind, labels, help string }
+// documentedMetric is a self-metric as docs/metrics.md shows it.
+type documentedMetric struct{ name, kind, labels, help string }
 
-// recorder notes what is registered.
-type recorder struct {
+// metricRecorder notes what is registered.
+type metricRecorder struct {
 	*prometheus.Registry
 	mu      sync.Mutex
-	metrics []documented
+	metrics []documentedMetric
 }
 
-func (r *recorder) Register(c prometheus.Collector) error {
-	r.note(c)
+func (r *metricRecorder) Register(c prometheus.Collector) error {
+	r.recordMetrics(c)
 	return r.Registry.Register(c)
 }
 
-func (r *recorder) MustRegister(cs ...prometheus.Collector) {
+func (r *metricRecorder) MustRegister(cs ...prometheus.Collector) {
 	for _, c := range cs {
 		if err := r.Register(c); err != nil {
 			panic(err)
@@ -40,7 +40,7 @@ func (r *recorder) MustRegister(cs ...prometheus.Collector) {
 // described takes apart what a Desc says of itself; there is no other way to ask one.
 var described = regexp.MustCompile(`^Desc\{fqName: (".*?"), help: ("(?:[^"\\]|\\.)*"), unit: ".*?", constLabels: \{.*?\}, variableLabels: \{(.*?)\}`)
 
-func (r *recorder) note(c prometheus.Collector) {
+func (r *metricRecorder) recordMetrics(c prometheus.Collector) {
 	descs := make(chan *prometheus.Desc, 100)
 	c.Describe(descs)
 	close(descs)
@@ -53,7 +53,7 @@ func (r *recorder) note(c prometheus.Collector) {
 		}
 		name, _ := strconv.Unquote(m[1])
 		help, _ := strconv.Unquote(m[2])
-		r.metrics = append(r.metrics, documented{name: name, kind: kindOf(c), labels: strings.ReplaceAll(m[3], ",", ", "), help: help})
+		r.metrics = append(r.metrics, documentedMetric{name: name, kind: kindOf(c), labels: strings.ReplaceAll(m[3], ",", ", "), help: help})
 	}
 }
 
@@ -82,19 +82,19 @@ func kindOf(c prometheus.Collector) string {
 	return "unknown"
 }
 
-func selfMetrics(t *testing.T) []documented {
+func selfMetrics(t *testing.T) []documentedMetric {
 	t.Helper()
-	start, err := readConfig(newOptions())
+	start, err := readAdapterConfig(newAdapterOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{Registry: prometheus.NewRegistry()}
-	opts := newOptions()
+	r := &metricRecorder{Registry: prometheus.NewRegistry()}
+	opts := newAdapterOptions()
 	opts.resources.kubelets = true
 	if _, err := newAdapter(opts, start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(r.metrics, func(a, b documented) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(r.metrics, func(a, b documentedMetric) int { return strings.Compare(a.name, b.name) })
 	return r.metrics
 }
 
@@ -119,7 +119,7 @@ bind the ClusterRole ` + "`tachometer-self-metrics-reader`" + ` to the ServiceAc
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
 	}
-	golden(t, "../../docs/metrics.md", b.String())
+	compareGolden(t, "../../docs/metrics.md", b.String())
 }
 
 var wellNamed = regexp.MustCompile(`^tachometer_(backend|certificate|config|discovery|promadapter|resource|scrape|store|query|provider)_[a-z0-9_]+$`)

@@ -43,7 +43,7 @@ func newPrometheusOptions() prometheusOptions {
 	}
 }
 
-func (p *prometheusOptions) addFlags(fs *pflag.FlagSet) {
+func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 	p.flags = fs
 	fs.StringVar(&p.url, "prometheus-url", p.url, "Base address of the server that a configuration of prometheus-adapter, as --config, is about.")
 	fs.BoolVar(&p.authInCluster, "prometheus-auth-incluster", p.authInCluster,
@@ -88,8 +88,8 @@ func (p *prometheusOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// unwanted is an error if any of the flags is given, which only a configuration of prometheus-adapter goes with.
-func (p *prometheusOptions) unwanted(where string) error {
+// rejectGivenFlags is an error if any of the flags is given, which only a configuration of prometheus-adapter goes with.
+func (p *prometheusOptions) rejectGivenFlags(where string) error {
 	var given []string
 	if p.flags != nil {
 		p.flags.VisitAll(func(f *pflag.Flag) {
@@ -105,8 +105,8 @@ func (p *prometheusOptions) unwanted(where string) error {
 		"in Tachometer's own, servers are listed under backends", strings.Join(given, ", "), where)
 }
 
-// backend is the server that the flags describe.
-func (p *prometheusOptions) backend() (config.Backend, error) {
+// newBackendConfig is the server that the flags describe.
+func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
 	u, err := url.Parse(p.url)
 	if err != nil {
 		return config.Backend{}, errors.New("--prometheus-url is no URL")
@@ -142,9 +142,9 @@ func (p *prometheusOptions) backend() (config.Backend, error) {
 	return b, nil
 }
 
-// transport speaks to the server with a kubeconfig's credentials, where the flags name one; else it is nil. As in
+// newKubeconfigTransport speaks to the server with a kubeconfig's credentials, where the flags name one; else it is nil. As in
 // prometheus-adapter, --prometheus-ca-file comes before it.
-func (p *prometheusOptions) transport() (http.RoundTripper, error) {
+func (p *prometheusOptions) newKubeconfigTransport() (http.RoundTripper, error) {
 	if p.authConfig == "" || p.caFile != "" {
 		return nil, nil
 	}

@@ -18,11 +18,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// parsed are the options of a command line.
-func parsed(t *testing.T, args ...string) *options {
+// parseFlags are the options of a command line.
+func parseFlags(t *testing.T, args ...string) *adapterOptions {
 	t.Helper()
-	opts := newOptions()
-	groups, all := opts.groups(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
+	opts := newAdapterOptions()
+	groups, all := opts.newFlagSets(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
 	for _, name := range groups.Order {
 		all.AddFlagSet(groups.FlagSets[name])
 	}
@@ -85,17 +85,17 @@ func TestPrometheusAdaptersCommandLine(t *testing.T) {
 	c := newFakeCluster(t)
 	c.readsOnly.Store(true)
 	var queries atomic.Int64
-	opts := parsed(t, "/adapter", "--secure-port=6443", "--cert-dir="+t.TempDir(), "--logtostderr=true",
+	opts := parseFlags(t, "/adapter", "--secure-port=6443", "--cert-dir="+t.TempDir(), "--logtostderr=true",
 		"--prometheus-url="+scriptedServer(t, &queries), "--prometheus-header=X-Scope-OrgID=shop", "--metrics-relist-interval=1m",
 		"--v=4", "--config="+writeFile(t, legacyRules), "--disable-http2", "--client-qps=50", "--client-burst=100",
 		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_256_CBC_SHA", "--lister-kubeconfig="+c.kubeconfig)
 	r := startWith(t, c, opts)
 	trusting := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as that chart's APIService does
-	get := func(path string) (string, error) { return r.getWith(t.Context(), trusting, path) }
-	eventually(t, func() bool { _, err := get("/readyz"); return err == nil })
+	get := func(path string) (string, error) { return r.getWithTLS(t.Context(), trusting, path) }
+	waitUntil(t, func() bool { _, err := get("/readyz"); return err == nil })
 	const path = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/pods/*/http_requests_per_second"
 	var body string
-	eventually(t, func() bool {
+	waitUntil(t, func() bool {
 		var err error
 		body, err = get(path)
 		return err == nil
@@ -137,7 +137,7 @@ func TestBackendOfFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, err := parsed(t, append(tc.args, "--config=a")...).prometheus.backend()
+			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newBackendConfig()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,8 +177,8 @@ func backendText(b config.Backend) string {
 // TestFlagsOfTheOtherFormat: a server on the command line is nothing that a native configuration would use.
 func TestFlagsOfTheOtherFormat(t *testing.T) {
 	t.Parallel()
-	opts := parsed(t, "--prometheus-url=http://p", "--config="+writeFile(t, head))
-	if _, err := readConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
+	opts := parseFlags(t, "--prometheus-url=http://p", "--config="+writeFile(t, configHeader))
+	if _, err := readAdapterConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
 		t.Errorf("error %v", err)
 	}
 }

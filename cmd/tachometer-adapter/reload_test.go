@@ -15,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
+const configHeader = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
 
 func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 	t.Parallel()
@@ -30,49 +30,49 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(head + "scrape: {interval: 2s}\n")
-	opts := newOptions()
+	write(configHeader + "scrape: {interval: 2s}\n")
+	opts := newAdapterOptions()
 	opts.configFile = path
-	start, err := readConfig(opts)
+	start, err := readAdapterConfig(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
 	applied := make(chan time.Duration, 10)
-	apply := func(next *configuration) error {
+	apply := func(next *parsedConfig) error {
 		if len(next.config.Backends) > 0 {
 			return errors.New("the backend's files cannot be read")
 		}
 		applied <- next.config.Scrape.Interval
 		return nil
 	}
-	r := newReloader(opts, start, apply, registry)
+	r := newConfigReloader(opts, start, apply, registry)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
 
-	write(head + "scrape: {interval: never}\n")
-	eventually(t, func() bool { return testutil.ToFloat64(r.metrics.faults) == 1 })
-	if notes := strings.Join(r.notes(), "\n"); !strings.Contains(notes, "refused at") || !strings.Contains(notes, "scrape.interval") {
+	write(configHeader + "scrape: {interval: never}\n")
+	waitUntil(t, func() bool { return testutil.ToFloat64(r.metrics.faults) == 1 })
+	if notes := strings.Join(r.describeReloads(), "\n"); !strings.Contains(notes, "refused at") || !strings.Contains(notes, "scrape.interval") {
 		t.Errorf("notes do not name the fault: %s", notes)
 	}
-	write(head + "backends: [{name: a, url: http://a}]\n")
-	eventually(t, func() bool { return strings.Contains(strings.Join(r.notes(), "\n"), "cannot be read") })
+	write(configHeader + "backends: [{name: a, url: http://a}]\n")
+	waitUntil(t, func() bool { return strings.Contains(strings.Join(r.describeReloads(), "\n"), "cannot be read") })
 	write("rules: []\n")
-	eventually(t, func() bool { return strings.Contains(strings.Join(r.notes(), "\n"), "another format") })
+	waitUntil(t, func() bool { return strings.Contains(strings.Join(r.describeReloads(), "\n"), "another format") })
 	if g := testutil.ToFloat64(r.metrics.generation); g != 1 || len(applied) != 0 {
 		t.Errorf("generation %v, %d applied: a refused file was taken into force", g, len(applied))
 	}
 
-	write(head + "scrape: {interval: 7s}\n")
+	write(configHeader + "scrape: {interval: 7s}\n")
 	if got := <-applied; got != 7*time.Second {
 		t.Errorf("applied an interval of %v, want 7s", got)
 	}
-	eventually(t, func() bool { return testutil.ToFloat64(r.metrics.generation) == 2 })
+	waitUntil(t, func() bool { return testutil.ToFloat64(r.metrics.generation) == 2 })
 	if f := testutil.ToFloat64(r.metrics.faults); f != 0 {
 		t.Errorf("%v faults after a good file", f)
 	}
-	if notes := r.notes(); len(notes) != 1 {
+	if notes := r.describeReloads(); len(notes) != 1 {
 		t.Errorf("notes still name the fault: %q", notes)
 	}
 	cancel()
@@ -83,7 +83,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 
 func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	t.Parallel()
-	c, err := readConfig(newOptions())
+	c, err := readAdapterConfig(newAdapterOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +102,8 @@ func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	}
 }
 
-// eventually asks until the answer is yes: files are watched in real time.
-func eventually(t *testing.T, yes func() bool) {
+// waitUntil asks until the answer is yes: files are watched in real time.
+func waitUntil(t *testing.T, yes func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !yes(); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -19,7 +19,7 @@ import (
 // resourceOptions turn on metrics.k8s.io from the kubelets.
 type resourceOptions struct {
 	kubelets         bool
-	trust            resourcemetrics.KubeletTLS
+	kubeletTLS       resourcemetrics.KubeletTLS
 	addressTypes     []string
 	kubeletsInterval time.Duration
 }
@@ -28,13 +28,13 @@ func newResourceOptions() resourceOptions {
 	return resourceOptions{kubeletsInterval: 15 * time.Second} // as long as a kubelet takes at most to measure anew
 }
 
-func (r *resourceOptions) addFlags(fs *pflag.FlagSet) {
+func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&r.kubelets, "resource-metrics", r.kubelets,
 		"Serve metrics.k8s.io, the CPU and memory of pods and nodes, from what the kubelets measure.")
 	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "Time between two reads of a kubelet.")
-	fs.StringVar(&r.trust.CAFile, "kubelet-certificate-authority", r.trust.CAFile,
+	fs.StringVar(&r.kubeletTLS.CAFile, "kubelet-certificate-authority", r.kubeletTLS.CAFile,
 		"File with the authorities that signed the kubelets' certificates. Empty: those of the cluster.")
-	fs.BoolVar(&r.trust.Insecure, "kubelet-insecure-tls", r.trust.Insecure,
+	fs.BoolVar(&r.kubeletTLS.Insecure, "kubelet-insecure-tls", r.kubeletTLS.Insecure,
 		"Believe whoever answers at a node's address, and show it the adapter's token. For tests only.")
 	fs.StringSliceVar(&r.addressTypes, "kubelet-preferred-address-types", r.addressTypes,
 		"Types of a node's addresses by which its kubelet is asked, the preferred first. Empty: InternalIP, then the others.")
@@ -45,7 +45,7 @@ func (r *resourceOptions) validate() error {
 	if r.kubeletsInterval < time.Second {
 		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure every ten seconds or so"))
 	}
-	if r.trust.Insecure && r.trust.CAFile != "" {
+	if r.kubeletTLS.Insecure && r.kubeletTLS.CAFile != "" {
 		errs = append(errs, errors.New("--kubelet-insecure-tls and --kubelet-certificate-authority exclude each other"))
 	}
 	return errors.Join(errs...)
@@ -55,18 +55,18 @@ func (r *resourceOptions) validate() error {
 type resourceMetrics struct {
 	api      *resourcemetrics.API
 	objects  *resourcemetrics.Cluster
-	kubelets *resourcemetrics.Kubelets // nil: rules of the configuration
+	kubelets *resourcemetrics.KubeletSource // nil: rules of the configuration
 }
 
-// servesUsage tells whether a configuration serves metrics.k8s.io.
-func (o *options) servesUsage(c *configuration) bool {
+// servesResourceMetrics tells whether a configuration serves metrics.k8s.io.
+func (o *adapterOptions) servesResourceMetrics(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
-// measureUsage makes what serves metrics.k8s.io, if it is served: from the kubelets, else by the resourceRules of a
+// buildResourceMetrics makes what serves metrics.k8s.io, if it is served: from the kubelets, else by the resourceRules of a
 // configuration of prometheus-adapter.
-func (a *adapter) measureUsage(start *configuration, cluster *rest.Config, metrics registry) error {
-	if !a.opts.servesUsage(start) {
+func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+	if !a.opts.servesResourceMetrics(start) {
 		return nil
 	}
 	clients, err := resourcemetrics.NewClients(cluster)
@@ -81,13 +81,13 @@ func (a *adapter) measureUsage(start *configuration, cluster *rest.Config, metri
 	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
 		return err
 	}
-	var source resourcemetrics.Source = resourcemetrics.NewRules(a.rules.usage, a.backends)
+	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getResourceRules, a.backends)
 	if a.opts.resources.kubelets {
-		transport, err := resourcemetrics.KubeletTransport(cluster, a.opts.resources.trust)
+		transport, err := resourcemetrics.NewKubeletTransport(cluster, a.opts.resources.kubeletTLS)
 		if err != nil {
 			return err
 		}
-		u.kubelets = resourcemetrics.NewKubelets(u.objects.Nodes, transport, resourcemetrics.KubeletOptions{
+		u.kubelets = resourcemetrics.NewKubeletSource(u.objects.ListNodes, transport, resourcemetrics.KubeletOptions{
 			Interval: a.opts.resources.kubeletsInterval, Seed: rand.Uint64(), Registerer: metrics,
 		})
 		source = u.kubelets
@@ -97,16 +97,16 @@ func (a *adapter) measureUsage(start *configuration, cluster *rest.Config, metri
 	return nil
 }
 
-// groups are the API groups beside custom and external metrics.
-func (u *resourceMetrics) groups() []apiserver.Group {
+// apiGroups are the API groups beside custom and external metrics.
+func (u *resourceMetrics) apiGroups() []apiserver.Group {
 	if u == nil {
 		return nil
 	}
 	return []apiserver.Group{{Info: u.api.Group(), Definitions: u.api.Definitions}}
 }
 
-// checks are what a replica needs for its part of the answers.
-func (u *resourceMetrics) checks() (live, ready []apiserver.Check) {
+// healthChecks are what a replica needs for its part of the answers.
+func (u *resourceMetrics) healthChecks() (live, ready []apiserver.Check) {
 	if u == nil {
 		return nil, nil
 	}
@@ -118,8 +118,8 @@ func (u *resourceMetrics) checks() (live, ready []apiserver.Check) {
 	return live, ready
 }
 
-// usage are the resourceRules in force, or nil.
-func (l *liveRules) usage() *resourcemetrics.RuleSet {
+// getResourceRules are the resourceRules in force, or nil.
+func (l *liveRules) getResourceRules() *resourcemetrics.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {
@@ -129,12 +129,12 @@ func (l *liveRules) usage() *resourcemetrics.RuleSet {
 	if u == nil {
 		return nil
 	}
-	return &resourcemetrics.RuleSet{CPU: resourcemetrics.UsageRules(u.CPU), Memory: resourcemetrics.UsageRules(u.Memory), Window: u.Window}
+	return &resourcemetrics.UsageRuleSet{CPU: resourcemetrics.UsageRules(u.CPU), Memory: resourcemetrics.UsageRules(u.Memory), Window: u.Window}
 }
 
 // Evaluate asks the rule's backend.
-func (b *backends) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
-	backend, ok := b.get(q.Rule.Backend)
+func (b *backendSet) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+	backend, ok := b.lookupBackend(q.Rule.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", q.Rule.Name, q.Rule.Backend)
 	}

@@ -10,21 +10,21 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// run is the adapter from a valid command line to its end, which comes with ctx's or with an error. Several may run
+// runAdapter is the adapter from a valid command line to its end, which comes with ctx's or with an error. Several may run
 // in one process, each with options of its own.
-func run(ctx context.Context, opts *options) error {
-	start, err := readConfig(opts)
+func runAdapter(ctx context.Context, opts *adapterOptions) error {
+	start, err := readAdapterConfig(opts)
 	if err != nil {
 		return err
 	}
 	if err := opts.server.SignCertificate(); err != nil {
 		return err
 	}
-	cluster, err := clusterConfig(opts.kubeconfig)
+	cluster, err := loadClusterConfig(opts.kubeconfig)
 	if err != nil {
 		return err
 	}
-	opts.limitRequests(cluster)
+	opts.setClientLimits(cluster)
 	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	defer stopMeasuring()
 	parts, measuring := errgroup.WithContext(measuring)
 	start := func(name string, run func(context.Context) error) {
-		parts.Go(func() error { return supervise(measuring, name, run) })
+		parts.Go(func() error { return superviseComponent(measuring, name, run) })
 	}
 	start("resource mapping", a.mapper.Run)
 	start("discovery", func(ctx context.Context) error {
@@ -50,8 +50,8 @@ func (a *adapter) Run(ctx context.Context) error {
 	start("scrape", a.scraper.Run)
 	start("store", a.store.Run)
 	start("configuration", a.reloader.Run)
-	start("servers and their series", a.crew.Run)
-	start("questions ahead of autoscalers", a.answers.KeepWarm)
+	start("servers and their series", a.components.Run)
+	start("questions ahead of autoscalers", a.provider.KeepWarm)
 	if a.usage != nil {
 		start("pods and nodes", a.usage.objects.Run)
 		if a.usage.kubelets != nil {
@@ -71,8 +71,8 @@ func (a *adapter) Run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-// supervise runs a part, which must not end before ctx does.
-func supervise(ctx context.Context, name string, run func(context.Context) error) error {
+// superviseComponent runs a part, which must not end before ctx does.
+func superviseComponent(ctx context.Context, name string, run func(context.Context) error) error {
 	err := run(ctx)
 	switch {
 	case err != nil:

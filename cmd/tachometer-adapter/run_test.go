@@ -29,12 +29,12 @@ type replica struct {
 
 func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 	t.Helper()
-	opts := newOptions()
+	opts := newAdapterOptions()
 	opts.configFile = configFile
 	return startWith(t, c, opts)
 }
 
-func startWith(t *testing.T, c *fakeCluster, opts *options) *replica {
+func startWith(t *testing.T, c *fakeCluster, opts *adapterOptions) *replica {
 	t.Helper()
 	opts.kubeconfig = c.kubeconfig
 	opts.server.ShutdownDelay = 200 * time.Millisecond
@@ -45,7 +45,7 @@ func startWith(t *testing.T, c *fakeCluster, opts *options) *replica {
 	opts.server.Serving.Listener = listener
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, opts) }()
+	go func() { done <- runAdapter(ctx, opts) }()
 	r := &replica{cluster: c, addr: listener.Addr().String()}
 	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {
@@ -56,14 +56,14 @@ func startWith(t *testing.T, c *fakeCluster, opts *options) *replica {
 	return r
 }
 
-// get reads as kube-apiserver does: over TLS, verified by the APIService's caBundle alone.
-func (r *replica) get(ctx context.Context, path string) (string, error) {
+// getPath reads as kube-apiserver does: over TLS, verified by the APIService's caBundle alone.
+func (r *replica) getPath(ctx context.Context, path string) (string, error) {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(r.cluster.bundle())
-	return r.getWith(ctx, &tls.Config{RootCAs: pool, ServerName: "tachometer-adapter.tachometer.svc"}, path)
+	pool.AppendCertsFromPEM(r.cluster.caBundle())
+	return r.getWithTLS(ctx, &tls.Config{RootCAs: pool, ServerName: "tachometer-adapter.tachometer.svc"}, path)
 }
 
-func (r *replica) getWith(ctx context.Context, trust *tls.Config, path string) (string, error) {
+func (r *replica) getWithTLS(ctx context.Context, trust *tls.Config, path string) (string, error) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.addr+path, http.NoBody)
 	if err != nil {
@@ -81,15 +81,15 @@ func (r *replica) getWith(ctx context.Context, trust *tls.Config, path string) (
 	return string(body), err
 }
 
-func (r *replica) ready(ctx context.Context) bool {
-	_, err := r.get(ctx, "/readyz")
+func (r *replica) isReady(ctx context.Context) bool {
+	_, err := r.getPath(ctx, "/readyz")
 	return err == nil
 }
 
 // wantRate reads the pod's rate, which is 100 a second, measured over a few tenths of one.
 func (r *replica) wantRate(t *testing.T) {
 	t.Helper()
-	body, err := r.get(t.Context(), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_per_second")
+	body, err := r.getPath(t.Context(), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_per_second")
 	if err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}
@@ -109,42 +109,42 @@ func TestTwoReplicas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(head+text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(configHeader+text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write("scrape: {interval: 200ms}\n")
 	a, b := startReplica(t, c, path), startReplica(t, c, path)
 	for _, r := range []*replica{a, b} {
-		eventually(t, func() bool { return r.ready(t.Context()) })
+		waitUntil(t, func() bool { return r.isReady(t.Context()) })
 		r.wantRate(t)
 	}
 
 	write("scrape: {interval: soon}\n")
-	eventually(t, func() bool {
-		notes, err := a.get(t.Context(), "/readyz?verbose")
+	waitUntil(t, func() bool {
+		notes, err := a.getPath(t.Context(), "/readyz?verbose")
 		return err == nil && strings.Contains(notes, "scrape.interval")
 	})
 	a.wantRate(t)
 
 	write("scrape: {interval: 200ms}\nrules: [{metric: requests, query: \"sum by (namespace, pod) (rate(http_requests_total[$window]))\"}]\n")
 	const pods = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/"
-	eventually(t, func() bool {
-		_, err := a.get(t.Context(), pods+"*/requests")
+	waitUntil(t, func() bool {
+		_, err := a.getPath(t.Context(), pods+"*/requests")
 		return err == nil
 	})
-	if body, err := a.get(t.Context(), pods+"*/request_per_second"); err == nil || !strings.Contains(body, "no rule") {
+	if body, err := a.getPath(t.Context(), pods+"*/request_per_second"); err == nil || !strings.Contains(body, "no rule") {
 		t.Errorf("a rule that the file no longer has: %v %s", err, body)
 	}
 
 	if err := a.stop(); err != nil {
 		t.Errorf("run = %v", err)
 	}
-	if _, err := a.get(t.Context(), "/livez"); err == nil {
+	if _, err := a.getPath(t.Context(), "/livez"); err == nil {
 		t.Error("a stopped replica answers")
 	}
-	eventually(t, func() bool { // the metric is new to it
-		_, err := b.get(t.Context(), pods+"web-1/requests")
+	waitUntil(t, func() bool { // the metric is new to it
+		_, err := b.getPath(t.Context(), pods+"web-1/requests")
 		return err == nil
 	})
 }
@@ -166,7 +166,7 @@ func TestSupervise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := supervise(tc.ctx, "part", func(context.Context) error { return tc.err })
+			err := superviseComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
 			if got := errorText(err); got != tc.want {
 				t.Errorf("supervise = %q, want %q", got, tc.want)
 			}

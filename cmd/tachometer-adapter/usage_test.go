@@ -36,7 +36,7 @@ func usageReads(pod, node string) map[string]string {
 // wantUsage reads with get until there is usage, and then all that is wanted.
 func wantUsage(t *testing.T, get func(path string) (string, error), want map[string]string) {
 	t.Helper()
-	eventually(t, func() bool {
+	waitUntil(t, func() bool {
 		_, pod := get(usageAPI + "/namespaces/default/pods/web-1")
 		_, node := get(usageAPI + "/nodes/node")
 		return pod == nil && node == nil
@@ -72,17 +72,17 @@ func usageText(body string) (string, error) {
 	for _, i := range list.Items {
 		name, used := strings.TrimPrefix(i.Namespace+"/"+i.Name, "/"), []string{}
 		if i.Usage != nil {
-			used = append(used, amounts(i.Usage))
+			used = append(used, formatUsage(i.Usage))
 		}
 		for _, c := range i.Containers {
-			used = append(used, c.Name+"="+amounts(c.Usage))
+			used = append(used, c.Name+"="+formatUsage(c.Usage))
 		}
 		all = append(all, fmt.Sprintf("%s %s %s/%s", name, strings.Join(used, " "), i.Timestamp.UTC().Format(time.RFC3339), i.Window.Duration))
 	}
 	return strings.Join(all, "; "), nil
 }
 
-func amounts(l core.ResourceList) string { return l.Cpu().String() + "," + l.Memory().String() }
+func formatUsage(l core.ResourceList) string { return l.Cpu().String() + "," + l.Memory().String() }
 
 // usageServer is a Prometheus that has one pod's usage and its node's, each with a sample of another age before now. It
 // answers what resourceRules ask of them, and nothing else.
@@ -127,13 +127,13 @@ func TestUsageByResourceRules(t *testing.T) {
 	c := newFakeCluster(t)
 	c.readsOnly.Store(true)
 	now := time.Now().Truncate(time.Second)
-	opts := parsed(t, "--cert-dir="+t.TempDir(), "--config=../../pkg/adapter/promadapter/testdata/import/resource.yaml", "--metrics-relist-interval=1m",
+	opts := parseFlags(t, "--cert-dir="+t.TempDir(), "--config=../../pkg/adapter/promadapter/testdata/import/resource.yaml", "--metrics-relist-interval=1m",
 		"--prometheus-url="+usageServer(t, now), "--secure-port=6443",
 		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
 	r := startWith(t, c, opts)
 	trusting := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as that Deployment's APIService does
-	get := func(path string) (string, error) { return r.getWith(t.Context(), trusting, path) }
-	eventually(t, func() bool { _, err := get("/readyz"); return err == nil })
+	get := func(path string) (string, error) { return r.getWithTLS(t.Context(), trusting, path) }
+	waitUntil(t, func() bool { _, err := get("/readyz"); return err == nil })
 	at := func(age time.Duration) string { return now.Add(-age).UTC().Format(time.RFC3339) + "/5m0s" }
 	wantUsage(t, get, usageReads("web=250m,1Mi "+at(9*time.Second), "1500m,2Gi "+at(5*time.Second)))
 
@@ -185,12 +185,12 @@ func TestUsageFromKubelets(t *testing.T) {
 	server := httptest.NewTLSServer(&kubelet{t: t, now: now})
 	t.Cleanup(server.Close)
 	c.placeKubelet(server.Listener.Addr().String())
-	r := startWith(t, c, parsed(t, "--resource-metrics", "--kubelet-insecure-tls", "--kubelet-interval=1s"))
-	get := func(path string) (string, error) { return r.get(t.Context(), path) }
-	eventually(t, func() bool { return r.ready(t.Context()) })
+	r := startWith(t, c, parseFlags(t, "--resource-metrics", "--kubelet-insecure-tls", "--kubelet-interval=1s"))
+	get := func(path string) (string, error) { return r.getPath(t.Context(), path) }
+	waitUntil(t, func() bool { return r.isReady(t.Context()) })
 	at := now.Add(-10*time.Second).UTC().Format(time.RFC3339) + "/20s"
 	wantUsage(t, get, usageReads("web=250m,1Mi "+at, "1500m,2Gi "+at))
-	if !c.trusts(resourcemetrics.APIService) {
+	if !c.trustsAPIService(resourcemetrics.APIService) {
 		t.Errorf("%s has no caBundle, or another than the other APIServices", resourcemetrics.APIService)
 	}
 }
@@ -199,12 +199,12 @@ func TestUsageFromKubelets(t *testing.T) {
 func TestUsageIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	c := newFakeCluster(t)
-	r := startWith(t, c, parsed(t))
-	eventually(t, func() bool { return r.ready(t.Context()) })
-	if body, err := r.get(t.Context(), usageAPI+"/nodes"); err == nil || !strings.HasPrefix(err.Error(), "404") {
+	r := startWith(t, c, parseFlags(t))
+	waitUntil(t, func() bool { return r.isReady(t.Context()) })
+	if body, err := r.getPath(t.Context(), usageAPI+"/nodes"); err == nil || !strings.HasPrefix(err.Error(), "404") {
 		t.Errorf("%v: %s", err, body)
 	}
-	if c.trusts(resourcemetrics.APIService) {
+	if c.trustsAPIService(resourcemetrics.APIService) {
 		t.Errorf("%s was changed", resourcemetrics.APIService)
 	}
 }

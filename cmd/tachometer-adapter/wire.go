@@ -31,8 +31,8 @@ import (
 // apiServices are those that the adapter always stands behind.
 var apiServices = []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"}
 
-// registry is where the self-metrics are and are read from.
-type registry interface {
+// metricsRegistry is where the self-metrics are and are read from.
+type metricsRegistry interface {
 	prometheus.Registerer
 	prometheus.Gatherer
 }
@@ -47,38 +47,38 @@ type adapter struct {
 	store     *store.Store
 	scraper   *scrape.Manager
 	engine    *query.Engine
-	backends  *backends
+	backends  *backendSet
 	usage     *resourceMetrics // nil: metrics.k8s.io is not served
-	answers   *provider.Provider
+	provider  *provider.Provider
 	server    *apiserver.Server
 
-	opts     *options
-	catalogs *promadapter.Metrics
-	crew     *crew
-	rules    liveRules
-	reloader *reloader
-	warmup   *warmup
+	opts           *adapterOptions
+	catalogMetrics *promadapter.Metrics
+	components     *componentGroup
+	rules          liveRules
+	reloader       *configReloader
+	warmup         *warmupCheck
 }
 
 // newAdapter makes the components of a configuration in force; it starts nothing and asks nobody. The adapter owns
 // opts from now on.
-func newAdapter(opts *options, start *configuration, cluster *rest.Config, metrics registry) (*adapter, error) {
-	a := &adapter{opts: opts, crew: newCrew(), catalogs: promadapter.NewMetrics(metrics)}
-	a.reloader = newReloader(opts, start, a.reconfigure, metrics)
-	if err := a.watchCluster(start, cluster, metrics); err != nil {
+func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
+	a := &adapter{opts: opts, components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
+	a.reloader = newConfigReloader(opts, start, a.applyConfiguration, metrics)
+	if err := a.buildClusterClients(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.measure(start.config, metrics)
-	if err := a.reach(start.config, metrics); err != nil {
+	a.buildScrapePipeline(start.config, metrics)
+	if err := a.buildBackends(start.config, metrics); err != nil {
 		return nil, err
 	}
-	if err := a.measureUsage(start, cluster, metrics); err != nil {
+	if err := a.buildResourceMetrics(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.obey(start)
-	a.answers = provider.New(provider.Deps{
-		Rules:   a.rules.get,
-		Backend: a.backends.get,
+	a.applyRules(start)
+	a.provider = provider.New(provider.Deps{
+		Rules:   a.rules.getRules,
+		Backend: a.backends.lookupBackend,
 		Pods:    a.discovery,
 		Targets: a.discovery,
 		Demands: a.discovery,
@@ -86,7 +86,7 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 		Mapper:  a.mapper,
 		Now:     time.Now,
 	}, provider.Options{Registerer: metrics})
-	deps := apiserver.Dependencies{Provider: a.answers, Metrics: metrics, Health: a.health(), Groups: a.usage.groups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.apiGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}
@@ -95,8 +95,8 @@ func newAdapter(opts *options, start *configuration, cluster *rest.Config, metri
 	return a, nil
 }
 
-// watchCluster makes what talks to kube-apiserver.
-func (a *adapter) watchCluster(start *configuration, cluster *rest.Config, metrics registry) error {
+// buildClusterClients makes what talks to kube-apiserver.
+func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
@@ -112,14 +112,14 @@ func (a *adapter) watchCluster(start *configuration, cluster *rest.Config, metri
 		WithoutAutoscalers: start.legacy != nil,
 	})
 	behind := apiServices
-	if a.opts.servesUsage(start) {
+	if a.opts.servesResourceMetrics(start) {
 		behind = append(slices.Clone(behind), resourcemetrics.APIService)
 	}
-	return a.keepCertificate(behind, clients.Kube, cluster, metrics)
+	return a.buildCertificateKeeper(behind, clients.Kube, cluster, metrics)
 }
 
-// keepCertificate keeps one for the APIServices that the adapter stands behind, unless the flags name files.
-func (a *adapter) keepCertificate(behind []string, kube kubernetes.Interface, cluster *rest.Config, metrics registry) error {
+// buildCertificateKeeper keeps one for the APIServices that the adapter stands behind, unless the flags name files.
+func (a *adapter) buildCertificateKeeper(behind []string, kube kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
 	opts := a.opts
 	if opts.server.OwnCertificate() {
 		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
@@ -137,12 +137,12 @@ func (a *adapter) keepCertificate(behind []string, kube kubernetes.Interface, cl
 	return nil
 }
 
-// measure makes the way of the data: targets to samples to values.
-func (a *adapter) measure(cfg *config.Config, metrics registry) {
+// buildScrapePipeline makes the way of the data: targets to samples to values.
+func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistry) {
 	a.store = store.New(store.Options{
 		Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, Registerer: metrics,
 	})
-	settings := scrapeOptions(cfg)
+	settings := newScrapeOptions(cfg)
 	settings.Registerer = metrics
 	settings.Seed = rand.Uint64() // two replicas do not ask a target at the same moment
 	a.scraper = scrape.New(a.store, settings)
@@ -150,73 +150,73 @@ func (a *adapter) measure(cfg *config.Config, metrics registry) {
 		Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow, Registerer: metrics,
 	})
 	a.discovery.OnTargets(a.scraper.SetTargets)
-	a.warmup = &warmup{
-		synced:   a.discovery.HasSynced,
-		round:    a.scraper.FirstRoundDone,
-		targets:  func() int { return len(a.discovery.Targets()) },
-		interval: cfg.Scrape.Interval,
+	a.warmup = &warmupCheck{
+		synced:         a.discovery.HasSynced,
+		firstRoundDone: a.scraper.FirstRoundDone,
+		targets:        func() int { return len(a.discovery.Targets()) },
+		interval:       cfg.Scrape.Interval,
 	}
 }
 
-// reach makes the way to the servers.
-func (a *adapter) reach(cfg *config.Config, metrics registry) error {
-	transport, err := a.opts.prometheus.transport()
+// buildBackends makes the way to the servers.
+func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
+	transport, err := a.opts.prometheus.newKubeconfigTransport()
 	if err != nil {
 		return err
 	}
-	a.backends = newBackends(a.engine, a.crew, remote.NewMetrics(metrics), transport)
-	return a.backends.set(cfg.Backends)
+	a.backends = newBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
+	return a.backends.applyBackends(cfg.Backends)
 }
 
-// obey has reads and targets follow the rules of a configuration from now on.
-func (a *adapter) obey(next *configuration) {
+// applyRules has reads and targets follow the rules of a configuration from now on.
+func (a *adapter) applyRules(next *parsedConfig) {
 	if next.legacy == nil {
-		a.rules.set(next.rules)
+		a.rules.setStatic(next.rules)
 	} else {
-		catalog := a.catalog(next)
-		a.rules.follow(catalog, a.crew.add("series", func(ctx context.Context) error {
+		catalog := a.newCatalog(next)
+		a.rules.setDynamic(catalog, a.components.addComponent("series", func(ctx context.Context) error {
 			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
 			return catalog.Run(ctx)
 		}))
 	}
-	a.discovery.SetRules(demandRules{a.rules.get()})
+	a.discovery.SetRules(demandRules{a.rules.getRules()})
 }
 
-// catalog is that of a configuration of prometheus-adapter.
-func (a *adapter) catalog(next *configuration) *promadapter.Catalog {
-	return promadapter.New(next.legacy, listedSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
+// newCatalog is that of a configuration of prometheus-adapter.
+func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
+	return promadapter.New(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
-		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogs,
+		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogMetrics,
 	})
 }
 
-// reconfigure puts next in force while the adapter runs. With an error nothing has changed.
-func (a *adapter) reconfigure(next *configuration) error {
+// applyConfiguration puts next in force while the adapter runs. With an error nothing has changed.
+func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	cfg := next.config
-	if a.opts.servesUsage(next) != (a.usage != nil) {
+	if a.opts.servesResourceMetrics(next) != (a.usage != nil) {
 		return errors.New("resourceRules come and go with a restart of the adapter only")
 	}
-	if err := a.backends.set(cfg.Backends); err != nil {
+	if err := a.backends.applyBackends(cfg.Backends); err != nil {
 		return err
 	}
 	// From the samples to those who read them: a rule must not be answered with another interval, or over a longer
 	// window, than there are samples for.
 	a.store.Reconfigure(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), cfg.Scrape.MaxSeries)
-	a.scraper.Reconfigure(scrapeOptions(cfg))
+	a.scraper.Reconfigure(newScrapeOptions(cfg))
 	a.engine.Reconfigure(cfg.Scrape.Interval, cfg.MaxWindow)
-	a.obey(next)
+	a.applyRules(next)
 	return nil
 }
 
-func scrapeOptions(cfg *config.Config) scrape.Options {
+func newScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
 	}
 }
 
-// clusterConfig returns how to reach the cluster: a kubeconfig, or the service account of the pod.
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
+// loadClusterConfig returns how to reach the cluster: a kubeconfig, or the service account of the pod.
+func loadClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {

@@ -28,7 +28,7 @@ type connection struct {
 	config    *rest.Config
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
-	mapper    *kube.Mapper
+	mapper    *kube.DeferredMapper
 	namespace string
 }
 
@@ -53,7 +53,7 @@ func (g *global) connect() (*connection, error) {
 }
 
 func newConnection(config *rest.Config, namespace string) (*connection, error) {
-	client, err := kube.New(config)
+	client, err := kube.NewClient(config)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func newConnection(config *rest.Config, namespace string) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	mapper := kube.NewMapper(client.Discovery())
+	mapper := kube.NewDeferredMapper(client.Discovery())
 	return &connection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
 }
 

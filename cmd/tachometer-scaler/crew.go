@@ -75,7 +75,7 @@ func (s *crews) crew(ctx context.Context, cfg *scalerconfig.Config) error {
 		By: "scaler " + s.lead.name, Metrics: controller.NewMetrics(registry),
 	})
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.lease+"-events", dedup.Options{Registerer: registry})
-	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{Verify: cfg.Verifications, Registerer: registry})
+	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{VerifySpecs: cfg.Verifications, Registerer: registry})
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // alerts go out after the last that is posted
 	group.Go(func() error { return queue.Run(posting) })
@@ -98,13 +98,13 @@ func (s *crews) takeEvents(ctx context.Context, group *errgroup.Group, cfg event
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.New(*cfg.HTTP, func(ctx context.Context, data []byte) error { return events.Handle(ctx, data, event.HTTP) },
+		over := httpevent.New(*cfg.HTTP, func(ctx context.Context, data []byte) error { return events.Handle(ctx, data, event.SourceHTTP) },
 			httpevent.Options{Registerer: reg})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {
 		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, value []byte) error {
-			_, err := events.Accept(ctx, value, event.Kafka)
+			_, err := events.Accept(ctx, value, event.SourceKafka)
 			return err
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {

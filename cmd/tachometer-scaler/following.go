@@ -73,11 +73,11 @@ func sentence(h *hold.Hold, r rollout.Result) string {
 
 func (f *following) report(r verify.Report) {
 	if f.json {
-		f.say("report", f.id, r.Why(), r)
+		f.say("report", f.id, r.SummaryLine(), r)
 		return
 	}
 	f.end()
-	r.Table(f.out)
+	r.WriteTable(f.out)
 }
 
 func (f *following) trouble(err error) {

@@ -63,7 +63,7 @@ func (c *checking) spec() (*verify.Spec, error) {
 	spec := verify.Spec{
 		URL: c.url, Requests: c.requests, Concurrency: c.concurrency, Timeout: span(c.timeout), Success: c.success,
 		P50: span(c.p50), P95: span(c.p95), P99: span(c.p99), Slower: c.slower,
-	}.Complete()
+	}.WithDefaults()
 	if err := spec.Validate(); err != nil {
 		return nil, coded{err, exitUsage}
 	}
@@ -122,7 +122,7 @@ func (g *global) verify(ctx context.Context, text string, flags *checking) error
 		return err
 	}
 	if spec == nil {
-		plain := verify.Spec{}.Complete()
+		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
 	report, err := newEngine(c, nil).Check(ctx, target, *spec)
@@ -132,8 +132,8 @@ func (g *global) verify(ctx context.Context, text string, flags *checking) error
 	f := following{printer: out}
 	f.report(report)
 	if !report.Passed {
-		return fmt.Errorf("not as wanted: %s", report.Why())
+		return fmt.Errorf("not as wanted: %s", report.SummaryLine())
 	}
-	out.say("verified", "", report.Why(), nil)
+	out.say("verified", "", report.SummaryLine(), nil)
 	return nil
 }

@@ -19,7 +19,7 @@ func TestMapper(t *testing.T) {
 		return &metav1.APIResourceList{GroupVersion: version, APIResources: []metav1.APIResource{{Name: plural, Kind: kind, Namespaced: true}}}
 	}
 	api.Resources = []*metav1.APIResourceList{list("apps/v1", "Deployment", "deployments")}
-	m := NewMapper(api)
+	m := NewDeferredMapper(api)
 	if _, err := m.RESTMapping(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "v1"); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestMapper(t *testing.T) {
 	if more := len(api.Actions()) - asked; more > 0 {
 		t.Errorf("asked %d times for a kind that is not there", more)
 	}
-	if m.due(time.Now()) || !m.due(time.Now().Add(again)) {
+	if m.allowRefresh(time.Now()) || !m.allowRefresh(time.Now().Add(missRefreshInterval)) {
 		t.Error("it asks again too soon, or never")
 	}
 }

@@ -59,45 +59,45 @@ const (
 	FaultError Fault = "error" // every user request is answered 500
 )
 
-// variable is one environment variable: what it means, its default with the reason, and how it is read.
-type variable struct {
-	name, fallback, help string
-	set                  func(c *Config, value string) error
+// envVariable is one environment variable: what it means, its default with the reason, and how it is read.
+type envVariable struct {
+	name, defaultValue, help string
+	set                      func(c *Config, value string) error
 }
 
-// variables is the whole configuration, in the order in which Usage prints it.
-func variables() []variable {
-	return []variable{
+// envVariables is the whole configuration, in the order in which Usage prints it.
+func envVariables() []envVariable {
+	return []envVariable{
 		{"LISTEN_ADDR", ":8080", "address of the service, its probes and /metrics",
-			address(func(c *Config) *string { return &c.ListenAddr })},
+			addressSetter(func(c *Config) *string { return &c.ListenAddr })},
 		{"PPROF_ADDR", "", "address of net/http/pprof, e.g. 127.0.0.1:6060; empty: off, as it shows memory to whoever asks",
-			optional(address(func(c *Config) *string { return &c.PprofAddr }))},
+			optionalSetter(addressSetter(func(c *Config) *string { return &c.PprofAddr }))},
 		{"LOG_LEVEL", "info", "debug, info, warn or error; each request that succeeds is a line at debug",
 			func(c *Config, v string) error { return c.LogLevel.Set(v) }},
 		{"REDIS_ADDR", "", "Redis that keeps the orders; empty: /orders answers 503 and /readyz does not ask for Redis",
-			optional(address(func(c *Config) *string { return &c.RedisAddr }))},
+			optionalSetter(addressSetter(func(c *Config) *string { return &c.RedisAddr }))},
 		{"REDIS_TIMEOUT", "500ms", "bound of one dial, write or read: ten times what a slow Redis in the same zone takes",
-			duration(func(c *Config) *time.Duration { return &c.RedisTimeout }, time.Millisecond)},
+			durationSetter(func(c *Config) *time.Duration { return &c.RedisTimeout }, time.Millisecond)},
 		{"REDIS_POOL_SIZE", "10", "most connections to Redis: 10 pods of it stay far below Redis' own 10,000",
-			integer(func(c *Config) *int { return &c.RedisPoolSize })},
+			integerSetter(func(c *Config) *int { return &c.RedisPoolSize })},
 		{"ORDER_TTL", "24h", "how long an order is kept, so that Redis does not fill up",
-			duration(func(c *Config) *time.Duration { return &c.OrderTTL }, time.Second)},
+			durationSetter(func(c *Config) *time.Duration { return &c.OrderTTL }, time.Second)},
 		{"START_JITTER", "0s", "upper bound of a random wait before the pod is ready: keeps a burst of new pods off the database",
-			duration(func(c *Config) *time.Duration { return &c.StartJitter }, 0)},
+			durationSetter(func(c *Config) *time.Duration { return &c.StartJitter }, 0)},
 		{"DRAIN_DELAY", "5s", "how long to go on serving after SIGTERM: time for every node and proxy to learn of it",
-			duration(func(c *Config) *time.Duration { return &c.DrainDelay }, 0)},
+			durationSetter(func(c *Config) *time.Duration { return &c.DrainDelay }, 0)},
 		{"GRACE_PERIOD", "25s", "from SIGTERM to the exit; less than the pod's terminationGracePeriodSeconds (30)",
-			duration(func(c *Config) *time.Duration { return &c.GracePeriod }, time.Second)},
+			durationSetter(func(c *Config) *time.Duration { return &c.GracePeriod }, time.Second)},
 		{"REQUEST_TIMEOUT", "10s", "bound of the work for one request; it must fit between DRAIN_DELAY and GRACE_PERIOD",
-			duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, time.Millisecond)},
+			durationSetter(func(c *Config) *time.Duration { return &c.RequestTimeout }, time.Millisecond)},
 		{"WORK_MAX_MS", "1000", "most CPU milliseconds that one request to /work may ask for",
-			milliseconds(func(c *Config) *time.Duration { return &c.WorkMax })},
+			millisecondsSetter(func(c *Config) *time.Duration { return &c.WorkMax })},
 		{"MAX_IN_FLIGHT", "1024", "most user requests at once, 503 beyond: a bound on memory",
-			integer(func(c *Config) *int { return &c.MaxInFlight })},
+			integerSetter(func(c *Config) *int { return &c.MaxInFlight })},
 		{"RATE_LIMIT", "1000", "most requests per second of one client address, 429 beyond; 0: no limit",
-			rate(func(c *Config) *float64 { return &c.RateLimit })},
+			rateSetter(func(c *Config) *float64 { return &c.RateLimit })},
 		{"FAULT", "", "for drills, a bad release: slow (half a second more for each user request) or error (500); empty: none",
-			optional(fault)},
+			optionalSetter(setFault)},
 	}
 }
 
@@ -107,17 +107,17 @@ func variables() []variable {
 func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 	var c Config
 	var faults []error
-	for _, v := range variables() {
+	for _, v := range envVariables() {
 		value, ok := lookup(v.name)
 		if !ok || value == "" {
-			value = v.fallback
+			value = v.defaultValue
 		}
 		if err := v.set(&c, value); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", v.name, err))
 		}
 	}
 	if len(faults) == 0 {
-		faults = c.conflicts()
+		faults = c.checkConflicts()
 	}
 	if err := errors.Join(faults...); err != nil {
 		return Config{}, err
@@ -125,8 +125,8 @@ func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 	return c, nil
 }
 
-// conflicts returns what is wrong between values that are each right.
-func (c *Config) conflicts() []error {
+// checkConflicts returns what is wrong between values that are each right.
+func (c *Config) checkConflicts() []error {
 	var faults []error
 	if c.DrainDelay+c.RequestTimeout > c.GracePeriod {
 		faults = append(faults, fmt.Errorf("GRACE_PERIOD: %v is less than DRAIN_DELAY %v + REQUEST_TIMEOUT %v: "+
@@ -145,16 +145,16 @@ func (c *Config) conflicts() []error {
 // Usage writes every variable with its default and its meaning to w.
 func Usage(w io.Writer) {
 	fmt.Fprintln(w, "The service is configured by its environment:")
-	for _, v := range variables() {
+	for _, v := range envVariables() {
 		name := v.name
-		if v.fallback != "" {
-			name += "=" + v.fallback
+		if v.defaultValue != "" {
+			name += "=" + v.defaultValue
 		}
 		fmt.Fprintf(w, "  %-22s %s\n", name, v.help)
 	}
 }
 
-func optional(set func(*Config, string) error) func(*Config, string) error {
+func optionalSetter(set func(*Config, string) error) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		if v == "" {
 			return nil
@@ -163,7 +163,7 @@ func optional(set func(*Config, string) error) func(*Config, string) error {
 	}
 }
 
-func address(field func(*Config) *string) func(*Config, string) error {
+func addressSetter(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		_, port, err := net.SplitHostPort(v)
 		if err != nil {
@@ -180,7 +180,7 @@ func address(field func(*Config) *string) func(*Config, string) error {
 // maxDuration keeps sums of two durations far from overflow.
 const maxDuration = 10 * 365 * 24 * time.Hour
 
-func duration(field func(*Config) *time.Duration, least time.Duration) func(*Config, string) error {
+func durationSetter(field func(*Config) *time.Duration, least time.Duration) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < least || d > maxDuration {
@@ -191,24 +191,24 @@ func duration(field func(*Config) *time.Duration, least time.Duration) func(*Con
 	}
 }
 
-func milliseconds(field func(*Config) *time.Duration) func(*Config, string) error {
+func millisecondsSetter(field func(*Config) *time.Duration) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		n, err := positive(v)
+		n, err := parsePositive(v)
 		*field(c) = time.Duration(n) * time.Millisecond
 		return err
 	}
 }
 
-func integer(field func(*Config) *int) func(*Config, string) error {
+func integerSetter(field func(*Config) *int) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		n, err := positive(v)
+		n, err := parsePositive(v)
 		*field(c) = n
 		return err
 	}
 }
 
-// positive reads a whole number from 1 to a million: enough for every bound here, and safe to multiply.
-func positive(v string) (int, error) {
+// parsePositive reads a whole number from 1 to a million: enough for every bound here, and safe to multiply.
+func parsePositive(v string) (int, error) {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 || n > 1_000_000 {
 		return 0, fmt.Errorf("%q is not a whole number from 1 to 1000000", v)
@@ -216,14 +216,14 @@ func positive(v string) (int, error) {
 	return n, nil
 }
 
-func fault(c *Config, v string) error {
+func setFault(c *Config, v string) error {
 	if c.Fault = Fault(v); c.Fault != FaultSlow && c.Fault != FaultError {
 		return fmt.Errorf("%q is neither slow nor error", v)
 	}
 	return nil
 }
 
-func rate(field func(*Config) *float64) func(*Config, string) error {
+func rateSetter(field func(*Config) *float64) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
 		if err != nil || math.IsNaN(f) || f < 0 || f > 1e9 {

@@ -14,13 +14,13 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func lookup(env map[string]string) func(string) (string, bool) {
+func lookupEnv(env map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 }
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	got, err := LoadConfig(lookup(nil))
+	got, err := LoadConfig(lookupEnv(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEveryVariableIsRead(t *testing.T) {
 	t.Parallel()
-	got, err := LoadConfig(lookup(map[string]string{
+	got, err := LoadConfig(lookupEnv(map[string]string{
 		"LISTEN_ADDR": "127.0.0.2:80", "PPROF_ADDR": "localhost:6060", "LOG_LEVEL": "debug",
 		"REDIS_ADDR": "redis:6379", "REDIS_TIMEOUT": "1s", "REDIS_POOL_SIZE": "3", "ORDER_TTL": "1m",
 		"START_JITTER": "2s", "DRAIN_DELAY": "0s", "GRACE_PERIOD": "8s", "REQUEST_TIMEOUT": "7s",
@@ -90,7 +90,7 @@ func TestBadConfiguration(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := LoadConfig(lookup(tc.env))
+			_, err := LoadConfig(lookupEnv(tc.env))
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -121,13 +121,13 @@ func TestUsage(t *testing.T) {
 }
 
 func FuzzLoadConfig(f *testing.F) {
-	for _, v := range variables() {
-		f.Add(v.name, v.fallback)
+	for _, v := range envVariables() {
+		f.Add(v.name, v.defaultValue)
 	}
 	f.Add("DRAIN_DELAY", "87600h")
 	f.Add("RATE_LIMIT", "1e-9")
 	f.Fuzz(func(t *testing.T, name, value string) {
-		c, err := LoadConfig(lookup(map[string]string{name: value}))
+		c, err := LoadConfig(lookupEnv(map[string]string{name: value}))
 		if err != nil {
 			if !strings.Contains(err.Error(), ": ") {
 				t.Errorf("%s=%q: error %q names no variable", name, value, err)
@@ -137,6 +137,6 @@ func FuzzLoadConfig(f *testing.F) {
 		if c.DrainDelay+c.RequestTimeout > c.GracePeriod || c.WorkMax <= 0 || c.MaxInFlight < 1 || c.ListenAddr == "" {
 			t.Errorf("%s=%q gives %+v", name, value, c)
 		}
-		newClientLimit(c.RateLimit) // any accepted rate makes a limit
+		newClientLimiter(c.RateLimit) // any accepted rate makes a limit
 	})
 }

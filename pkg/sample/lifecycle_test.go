@@ -17,16 +17,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// pipes is a listener without a network, so that the service can run in a bubble of synthetic time.
-type pipes struct {
+// pipeListener is a listener without a network, so that the service can run in a bubble of synthetic time.
+type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
 }
 
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
 
-func (p *pipes) Accept() (net.Conn, error) {
+func (p *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
@@ -35,11 +37,11 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
+func (p *pipeListener) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
 
-// dial returns the client's end of a new connection, or an error if nobody listens.
-func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+// dialPipe returns the client's end of a new connection, or an error if nobody listens.
+func (p *pipeListener) dialPipe(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
 	case p.conns <- server:
@@ -49,28 +51,28 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	}
 }
 
-// running is a service that runs in a bubble.
-type running struct {
+// runningService is a service that runs in a bubble.
+type runningService struct {
 	t       *testing.T
 	service *Service
-	pipes   *pipes
+	pipes   *pipeListener
 	client  *http.Client
 	stop    context.CancelFunc
 	ended   chan error
 }
 
-func start(t *testing.T, change func(*Config), opts Options, checks ...*check) *running {
+func startService(t *testing.T, change func(*Config), opts Options, checks ...*dependencyCheck) *runningService {
 	t.Helper()
-	cfg, err := LoadConfig(lookup(nil))
+	cfg, err := LoadConfig(lookupEnv(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	change(&cfg)
-	r := &running{t: t, pipes: newPipes(), ended: make(chan error, 1)}
+	r := &runningService{t: t, pipes: newPipeListener(), ended: make(chan error, 1)}
 	opts.Listener, opts.Log = r.pipes, zap.NewNop()
 	r.service = New(cfg, opts)
 	r.service.ready.checks = checks
-	r.client = &http.Client{Transport: &http.Transport{DialContext: r.pipes.dial}}
+	r.client = &http.Client{Transport: &http.Transport{DialContext: r.pipes.dialPipe}}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = cancel
 	go func() { r.ended <- r.service.Run(ctx) }()
@@ -78,8 +80,8 @@ func start(t *testing.T, change func(*Config), opts Options, checks ...*check) *
 	return r
 }
 
-// get returns the status code, or 0 if there was no answer.
-func (r *running) get(path string) (code int, closes bool) {
+// getStatus returns the status code, or 0 if there was no answer.
+func (r *runningService) getStatus(path string) (code int, closes bool) {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://sample"+path, nil)
 	if err != nil {
@@ -94,15 +96,15 @@ func (r *running) get(path string) (code int, closes bool) {
 	return resp.StatusCode, resp.Close
 }
 
-func (r *running) expect(when, path string, code int) {
+func (r *runningService) expectStatus(when, path string, code int) {
 	r.t.Helper()
-	if got, _ := r.get(path); got != code {
+	if got, _ := r.getStatus(path); got != code {
 		r.t.Errorf("%s: %s answers %d, want %d", when, path, got, code)
 	}
 }
 
-// pass lets d go by on the bubble's clock.
-func pass(d time.Duration) {
+// sleepAndSettle lets d go by on the bubble's clock.
+func sleepAndSettle(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
@@ -110,24 +112,24 @@ func pass(d time.Duration) {
 func TestLifeOfAService(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, func(c *Config) { c.StartJitter = 10 * time.Second },
+		r := startService(t, func(c *Config) { c.StartJitter = 10 * time.Second },
 			Options{Jitter: func(most time.Duration) time.Duration { return most / 2 }})
-		r.expect("while jittering", "/readyz", 503)
-		r.expect("while jittering", "/healthz", 200)
-		pass(5 * time.Second)
-		r.expect("after the jitter", "/readyz", 200)
-		if _, closes := r.get("/"); closes {
+		r.expectStatus("while jittering", "/readyz", 503)
+		r.expectStatus("while jittering", "/healthz", 200)
+		sleepAndSettle(5 * time.Second)
+		r.expectStatus("after the jitter", "/readyz", 200)
+		if _, closes := r.getStatus("/"); closes {
 			t.Error("a serving pod closes a kept-alive connection")
 		}
 
 		told := time.Now()
 		r.stop()
 		synctest.Wait()
-		r.expect("told to end", "/readyz", 503)
-		r.expect("told to end", "/healthz", 200)
-		r.expect("told to end", "/", 200)
-		pass(4900 * time.Millisecond)
-		if code, closes := r.get("/"); code != 200 || !closes {
+		r.expectStatus("told to end", "/readyz", 503)
+		r.expectStatus("told to end", "/healthz", 200)
+		r.expectStatus("told to end", "/", 200)
+		sleepAndSettle(4900 * time.Millisecond)
+		if code, closes := r.getStatus("/"); code != 200 || !closes {
 			t.Errorf("at the end of the drain delay: %d, closes its connection: %v", code, closes)
 		}
 		if err := <-r.ended; err != nil {
@@ -136,7 +138,7 @@ func TestLifeOfAService(t *testing.T) {
 		if took := time.Since(told); took < 5*time.Second || took > 6*time.Second {
 			t.Errorf("ended %v after it was told to, want the drain delay of 5 s", took)
 		}
-		r.expect("ended", "/", 0)
+		r.expectStatus("ended", "/", 0)
 		r.client.CloseIdleConnections()
 	})
 }
@@ -145,23 +147,23 @@ func TestTheJitterKeepsADependencyAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		r := start(t, func(c *Config) { c.StartJitter = 4 * time.Second },
+		r := startService(t, func(c *Config) { c.StartJitter = 4 * time.Second },
 			Options{Jitter: func(most time.Duration) time.Duration { return most }},
-			&check{name: "redis", timeout: time.Second, ping: func(context.Context) error {
+			&dependencyCheck{name: "redis", timeout: time.Second, ping: func(context.Context) error {
 				asked.Add(1)
 				return errors.New("refused")
 			}})
 		for range 4 {
-			r.expect("while jittering", "/readyz", 503)
+			r.expectStatus("while jittering", "/readyz", 503)
 			if asked.Load() > 0 {
 				t.Error("asked during the jitter")
 			}
-			pass(time.Second)
+			sleepAndSettle(time.Second)
 		}
 		if n := asked.Load(); n != 1 {
 			t.Errorf("asked %d times at the end of the jitter, before any probe", n)
 		}
-		r.expect("dependency down", "/readyz", 503)
+		r.expectStatus("dependency down", "/readyz", 503)
 		r.stop()
 		<-r.ended
 		r.client.CloseIdleConnections()
@@ -171,21 +173,21 @@ func TestTheJitterKeepsADependencyAlone(t *testing.T) {
 func TestARequestTakenLastIsAnswered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, func(*Config) {}, Options{})
+		r := startService(t, func(*Config) {}, Options{})
 		// A body that comes slowly keeps the request in flight for as long as is wanted.
-		conn, err := r.pipes.dial(t.Context(), "", "")
+		conn, err := r.pipes.dialPipe(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		body := `{"item":"a","quantity":1}`
-		r.service.orders = &memory{docs: map[string][]byte{}}
+		r.service.orders = &memoryStore{docs: map[string][]byte{}}
 		r.stop()
-		pass(4900 * time.Millisecond)
-		send(t, conn, "POST /orders HTTP/1.1\r\nHost: sample\r\nContent-Length: 25\r\n\r\n"+body[:10])
-		pass(5 * time.Second) // the listener is closed by now
-		r.expect("draining", "/", 0)
-		send(t, conn, body[10:])
+		sleepAndSettle(4900 * time.Millisecond)
+		sendText(t, conn, "POST /orders HTTP/1.1\r\nHost: sample\r\nContent-Length: 25\r\n\r\n"+body[:10])
+		sleepAndSettle(5 * time.Second) // the listener is closed by now
+		r.expectStatus("draining", "/", 0)
+		sendText(t, conn, body[10:])
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || resp.StatusCode != http.StatusCreated {
 			t.Errorf("the request taken last: %v, %v", resp, err)
@@ -199,14 +201,14 @@ func TestARequestTakenLastIsAnswered(t *testing.T) {
 func TestARequestThatDoesNotEndIsCutOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, func(c *Config) { c.GracePeriod = 15 * time.Second }, Options{})
+		r := startService(t, func(c *Config) { c.GracePeriod = 15 * time.Second }, Options{})
 		hang := make(chan struct{})
-		r.service.orders = stuck{hang}
-		conn, err := r.pipes.dial(t.Context(), "", "")
+		r.service.orders = stuckStore{hang}
+		conn, err := r.pipes.dialPipe(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		send(t, conn, "GET /orders/"+strings.Repeat("A", 26)+" HTTP/1.1\r\nHost: sample\r\n\r\n")
+		sendText(t, conn, "GET /orders/"+strings.Repeat("A", 26)+" HTTP/1.1\r\nHost: sample\r\n\r\n")
 		synctest.Wait()
 		told := time.Now()
 		r.stop()
@@ -225,7 +227,7 @@ func TestARequestThatDoesNotEndIsCutOff(t *testing.T) {
 func TestToldToEndBeforeItWasReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, func(c *Config) { c.StartJitter = time.Hour }, Options{})
+		r := startService(t, func(c *Config) { c.StartJitter = time.Hour }, Options{})
 		told := time.Now()
 		r.stop()
 		if err := <-r.ended; err != nil || time.Since(told) > time.Second {
@@ -237,7 +239,7 @@ func TestToldToEndBeforeItWasReady(t *testing.T) {
 func TestListenerThatBreaks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, func(*Config) {}, Options{})
+		r := startService(t, func(*Config) {}, Options{})
 		r.pipes.Close()
 		if err := <-r.ended; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Run: %v", err)
@@ -247,19 +249,19 @@ func TestListenerThatBreaks(t *testing.T) {
 
 func TestPprofIsOffUnlessAsked(t *testing.T) {
 	t.Parallel()
-	_, h := newTest(t, nil)
-	if got := do(h, request(t, http.MethodGet, "/debug/pprof/", "")); got.Code != 404 {
+	_, h := newTestService(t, nil)
+	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/debug/pprof/", "")); got.Code != 404 {
 		t.Errorf("/debug/pprof/ on the service's port answers %d", got.Code)
 	}
-	if got := do(pprofHandler(), request(t, http.MethodGet, "/debug/pprof/cmdline", "")); got.Code != 200 {
+	if got := recordResponse(newPprofHandler(), newTestRequest(t, http.MethodGet, "/debug/pprof/cmdline", "")); got.Code != 200 {
 		t.Errorf("/debug/pprof/cmdline on its own port answers %d", got.Code)
 	}
-	cfg, err := LoadConfig(lookup(map[string]string{"PPROF_ADDR": "127.0.0.1:0", "LISTEN_ADDR": "localhost:0", "DRAIN_DELAY": "0s"}))
+	cfg, err := LoadConfig(lookupEnv(map[string]string{"PPROF_ADDR": "127.0.0.1:0", "LISTEN_ADDR": "localhost:0", "DRAIN_DELAY": "0s"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := New(cfg, Options{})
-	main, profiles, err := s.listen(t.Context())
+	main, profiles, err := s.openListeners(t.Context())
 	if err != nil || profiles == nil {
 		t.Fatalf("listen: %v", err)
 	}
@@ -271,14 +273,17 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 	}
 }
 
-// stuck is an orderStore that ignores its context: what a dependency must never do, and one day does.
-type stuck struct{ until chan struct{} }
+// stuckStore is an orderStore that ignores its context: what a dependency must never do, and one day does.
+type stuckStore struct{ until chan struct{} }
 
-func (s stuck) put(context.Context, string, []byte) error { <-s.until; return nil }
+func (s stuckStore) saveOrder(context.Context, string, []byte) error { <-s.until; return nil }
 
-func (s stuck) get(context.Context, string) ([]byte, error) { <-s.until; return nil, errNoOrder }
+func (s stuckStore) getOrder(context.Context, string) ([]byte, error) {
+	<-s.until
+	return nil, errOrderNotFound
+}
 
-func send(t *testing.T, conn net.Conn, text string) {
+func sendText(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level)
 	core = zapcore.NewSamplerWithOptions(core, time.Second, 100, 100)
-	return zap.New(core).With(zap.String("service", service), zap.String("version", version.String()))
+	return zap.New(core).With(zap.String("service", serviceName), zap.String("version", version.String()))
 }
 
 // RedisLogger makes go-redis log through log: its logger is one for the whole process, so only main may set it.

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// manifest reads one object of manifests/sample; a field that Kubernetes does not know is an error.
-func manifest[T any](t *testing.T, file string) T {
+// readManifest reads one object of manifests/sample; a field that Kubernetes does not know is an error.
+func readManifest[T any](t *testing.T, file string) T {
 	t.Helper()
 	var object T
 	doc, err := os.ReadFile(filepath.Join("../../manifests/sample", file))
@@ -29,7 +29,7 @@ func manifest[T any](t *testing.T, file string) T {
 // TestManifestKeepsTheContract checks what the service and its Deployment must agree on.
 func TestManifestKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	deployment := manifest[appsv1.Deployment](t, "base/deployment.yaml")
+	deployment := readManifest[appsv1.Deployment](t, "base/deployment.yaml")
 	pod := deployment.Spec.Template.Spec
 	container := pod.Containers[0]
 
@@ -38,7 +38,7 @@ func TestManifestKeepsTheContract(t *testing.T) {
 		env[v.Name] = v.Value
 	}
 	known := map[string]bool{"GOMEMLIMIT": true}
-	for _, v := range variables() {
+	for _, v := range envVariables() {
 		known[v.name] = true
 	}
 	for name := range env {
@@ -46,7 +46,7 @@ func TestManifestKeepsTheContract(t *testing.T) {
 			t.Errorf("the service does not read %s", name)
 		}
 	}
-	cfg, err := LoadConfig(lookup(env))
+	cfg, err := LoadConfig(lookupEnv(env))
 	if err != nil {
 		t.Fatalf("the service refuses the Deployment's environment: %v", err)
 	}
@@ -76,8 +76,8 @@ func TestManifestKeepsTheContract(t *testing.T) {
 // TestAutoscalersOfTheManifests checks what the two must have in common.
 func TestAutoscalersOfTheManifests(t *testing.T) {
 	t.Parallel()
-	byCPU := manifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-cpu/hpa.yaml")
-	byRequests := manifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-requests/hpa.yaml")
+	byCPU := readManifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-cpu/hpa.yaml")
+	byRequests := readManifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-requests/hpa.yaml")
 	if byCPU.Name != byRequests.Name {
 		t.Errorf("names %s and %s: applying one overlay after the other would leave two for one Deployment", byCPU.Name, byRequests.Name)
 	}

@@ -24,15 +24,15 @@ const (
 	maxQuantity   = 1000
 )
 
-// errNoOrder means that no order has the ID.
-var errNoOrder = errors.New("no such order")
+// errOrderNotFound means that no order has the ID.
+var errOrderNotFound = errors.New("no such order")
 
 // orderStore keeps orders as encoded documents. It may be used concurrently; both methods return when ctx ends, and
 // neither keeps doc or hands out memory that it uses again.
 type orderStore interface {
-	put(ctx context.Context, id string, doc []byte) error
-	// get returns errNoOrder if there is none.
-	get(ctx context.Context, id string) ([]byte, error)
+	saveOrder(ctx context.Context, id string, doc []byte) error
+	// getOrder returns errNoOrder if there is none.
+	getOrder(ctx context.Context, id string) ([]byte, error)
 }
 
 // order is what POST /orders takes (item, quantity) and GET /orders/{id} returns (all of it).
@@ -43,29 +43,29 @@ type order struct {
 	Created  time.Time `json:"created"`
 }
 
-// buffers are reused between orders: the body and the answer go through one of them, so that under load an order
+// bufferPool are reused between orders: the body and the answer go through one of them, so that under load an order
 // costs no allocation that grows with its size.
-type buffers struct{ pool sync.Pool }
+type bufferPool struct{ pool sync.Pool }
 
-func newBuffers() *buffers {
-	return &buffers{pool: sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 1024)) }}}
+func newBufferPool() *bufferPool {
+	return &bufferPool{pool: sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 1024)) }}}
 }
 
-func (b *buffers) get() *bytes.Buffer {
+func (b *bufferPool) getBuffer() *bytes.Buffer {
 	buf := b.pool.Get().(*bytes.Buffer)
 	buf.Reset()
 	return buf
 }
 
-func (b *buffers) put(buf *bytes.Buffer) { b.pool.Put(buf) }
+func (b *bufferPool) putBuffer(buf *bytes.Buffer) { b.pool.Put(buf) }
 
 func (s *Service) createOrder(w http.ResponseWriter, r *http.Request) {
 	if s.orders == nil {
 		writeError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
 		return
 	}
-	buf := s.buffers.get()
-	defer s.buffers.put(buf)
+	buf := s.buffers.getBuffer()
+	defer s.buffers.putBuffer(buf)
 	o, code, err := readOrderBody(buf, http.MaxBytesReader(w, r.Body, maxOrderBytes))
 	if err != nil {
 		writeError(w, r, code, err.Error())
@@ -76,8 +76,8 @@ func (s *Service) createOrder(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(buf).Encode(o); err != nil {
 		panic(err) // every order that passed the checks can be encoded
 	}
-	if err := s.orders.put(r.Context(), o.ID, buf.Bytes()); err != nil {
-		s.orderFailed(w, r, fmt.Errorf("put order: %w", err))
+	if err := s.orders.saveOrder(r.Context(), o.ID, buf.Bytes()); err != nil {
+		s.writeOrderFailure(w, r, fmt.Errorf("put order: %w", err))
 		return
 	}
 	w.Header().Set("Location", "/orders/"+o.ID)
@@ -91,23 +91,23 @@ func (s *Service) readOrder(w http.ResponseWriter, r *http.Request) {
 	}
 	id := r.PathValue("id")
 	if !isOrderID(id) { // what we never gave out is not worth a question to Redis
-		writeError(w, r, http.StatusNotFound, errNoOrder.Error())
+		writeError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 		return
 	}
-	doc, err := s.orders.get(r.Context(), id)
+	doc, err := s.orders.getOrder(r.Context(), id)
 	switch {
-	case errors.Is(err, errNoOrder):
-		writeError(w, r, http.StatusNotFound, errNoOrder.Error())
+	case errors.Is(err, errOrderNotFound):
+		writeError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 	case err != nil:
-		s.orderFailed(w, r, fmt.Errorf("get order: %w", err))
+		s.writeOrderFailure(w, r, fmt.Errorf("get order: %w", err))
 	default:
 		writeJSON(w, http.StatusOK, doc)
 	}
 }
 
-func (s *Service) orderFailed(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Service) writeOrderFailure(w http.ResponseWriter, r *http.Request, err error) {
 	s.log.Warn("redis operation failed", traceField(r.Context()), zap.Error(err))
-	unfinished(w, r, err, "orders are unavailable")
+	writeUnfinished(w, r, err, "orders are unavailable")
 }
 
 // readOrderBody reads body into buf and decodes it strictly. An error is meant for the client, with its status code.
@@ -140,7 +140,7 @@ func decodeOrder(doc []byte) (order, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return order{}, errors.New("an order is one JSON object: more follows it")
 	}
-	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !printable(in.Item) {
+	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !isPrintable(in.Item) {
 		return order{}, fmt.Errorf("item must be 1 to %d printable characters", maxItemRunes)
 	}
 	if in.Quantity < 1 || in.Quantity > maxQuantity {
@@ -149,7 +149,7 @@ func decodeOrder(doc []byte) (order, error) {
 	return order{Item: in.Item, Quantity: in.Quantity}, nil
 }
 
-func printable(s string) bool {
+func isPrintable(s string) bool {
 	for _, c := range s {
 		if !unicode.IsPrint(c) {
 			return false

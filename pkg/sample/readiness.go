@@ -10,45 +10,45 @@ import (
 	"time"
 )
 
-// phase is where the service is in its life; it only goes forward.
-type phase int32
+// servicePhase is where the service is in its life; it only goes forward.
+type servicePhase int32
 
 const (
-	starting phase = iota // waiting for the start-up jitter
-	serving               // ready as far as the service itself goes
-	draining              // told to end
+	phaseStarting servicePhase = iota // waiting for the start-up jitter
+	phaseServing                      // ready as far as the service itself goes
+	phaseDraining                     // told to end
 )
 
-// checkTTL is how long one answer of a dependency holds: however often /readyz is asked, the dependency sees at most
+// dependencyCheckTTL is how long one answer of a dependency holds: however often /readyz is asked, the dependency sees at most
 // one ping a second from each pod.
-const checkTTL = time.Second
+const dependencyCheckTTL = time.Second
 
 // readiness answers /readyz. It may be used concurrently.
 type readiness struct {
 	phase  atomic.Int32
-	checks []*check
+	checks []*dependencyCheck
 }
 
-func (r *readiness) enter(p phase) { r.phase.Store(int32(p)) }
+func (r *readiness) enterPhase(p servicePhase) { r.phase.Store(int32(p)) }
 
-func (r *readiness) is(p phase) bool { return phase(r.phase.Load()) == p }
+func (r *readiness) isInPhase(p servicePhase) bool { return servicePhase(r.phase.Load()) == p }
 
-// err returns why the service is not ready at now, or nil. Only a serving service asks its dependencies: while it
+// checkReady returns why the service is not ready at now, or nil. Only a serving service asks its dependencies: while it
 // waits for the start-up jitter it must leave them alone, and while it drains their state does not matter.
-func (r *readiness) err(ctx context.Context, now time.Time) error {
-	switch phase(r.phase.Load()) {
-	case starting:
+func (r *readiness) checkReady(ctx context.Context, now time.Time) error {
+	switch servicePhase(r.phase.Load()) {
+	case phaseStarting:
 		return errors.New("starting: waiting for the start-up jitter")
-	case draining:
+	case phaseDraining:
 		return errors.New("draining: told to end")
 	}
-	return r.ask(ctx, now)
+	return r.checkDependencies(ctx, now)
 }
 
-// ask returns the first dependency's error, or nil.
-func (r *readiness) ask(ctx context.Context, now time.Time) error {
+// checkDependencies returns the first dependency's error, or nil.
+func (r *readiness) checkDependencies(ctx context.Context, now time.Time) error {
 	for _, c := range r.checks {
-		if err := c.err(ctx, now); err != nil {
+		if err := c.checkDependency(ctx, now); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
@@ -56,15 +56,15 @@ func (r *readiness) ask(ctx context.Context, now time.Time) error {
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := r.err(req.Context(), time.Now()); err != nil {
+	if err := r.checkReady(req.Context(), time.Now()); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	writeText(w, "ready\n")
 }
 
-// check asks one dependency, bounded in time, and remembers the answer for checkTTL.
-type check struct {
+// dependencyCheck asks one dependency, bounded in time, and remembers the answer for checkTTL.
+type dependencyCheck struct {
 	name    string
 	timeout time.Duration
 	ping    func(context.Context) error
@@ -74,10 +74,10 @@ type check struct {
 	last error
 }
 
-func (c *check) err(ctx context.Context, now time.Time) error {
+func (c *dependencyCheck) checkDependency(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.at.IsZero() && now.Sub(c.at) < checkTTL {
+	if !c.at.IsZero() && now.Sub(c.at) < dependencyCheckTTL {
 		return c.last
 	}
 	// The answer is shared: a prober that hangs up must not make it a failure for the next one.

@@ -9,15 +9,15 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// redisOrders keeps orders in Redis. Every wait is bounded, and so is the pool.
-type redisOrders struct {
+// redisOrderStore keeps orders in Redis. Every wait is bounded, and so is the pool.
+type redisOrderStore struct {
 	client  *redis.Client
 	ttl     time.Duration
 	timeout time.Duration // of one operation with its retry
 }
 
-// newRedisOrders connects lazily: with the first operation.
-func newRedisOrders(cfg *Config) *redisOrders {
+// newRedisOrderStore connects lazily: with the first operation.
+func newRedisOrderStore(cfg *Config) *redisOrderStore {
 	client := redis.NewClient(&redis.Options{
 		Addr:                  cfg.RedisAddr,
 		DialTimeout:           cfg.RedisTimeout,
@@ -35,27 +35,27 @@ func newRedisOrders(cfg *Config) *redisOrders {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
-	return &redisOrders{client: client, ttl: cfg.OrderTTL, timeout: 3 * cfg.RedisTimeout}
+	return &redisOrderStore{client: client, ttl: cfg.OrderTTL, timeout: 3 * cfg.RedisTimeout}
 }
 
-func (o *redisOrders) put(ctx context.Context, id string, doc []byte) error {
+func (o *redisOrderStore) saveOrder(ctx context.Context, id string, doc []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	return o.client.Set(ctx, orderKey(id), doc, o.ttl).Err()
 }
 
-func (o *redisOrders) get(ctx context.Context, id string) ([]byte, error) {
+func (o *redisOrderStore) getOrder(ctx context.Context, id string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	doc, err := o.client.Get(ctx, orderKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
-		return nil, errNoOrder
+		return nil, errOrderNotFound
 	}
 	return doc, err
 }
 
-func (o *redisOrders) ping(ctx context.Context) error { return o.client.Ping(ctx).Err() }
+func (o *redisOrderStore) pingRedis(ctx context.Context) error { return o.client.Ping(ctx).Err() }
 
-func (o *redisOrders) close() error { return o.client.Close() }
+func (o *redisOrderStore) closeClient() error { return o.client.Close() }
 
 func orderKey(id string) string { return "order:" + id }

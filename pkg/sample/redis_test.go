@@ -16,9 +16,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// patience is far above the service's own bound, three times REDIS_TIMEOUT, and far below having none: it leaves room
+// redisTestTimeout is far above the service's own bound, three times REDIS_TIMEOUT, and far below having none: it leaves room
 // for a machine that is busy with other tests.
-const patience = 20 * time.Second
+const redisTestTimeout = 20 * time.Second
 
 // redisServer is a real Redis on a loopback port.
 type redisServer struct {
@@ -44,21 +44,21 @@ func startRedis(t *testing.T) *redisServer {
 	}
 	l.Close()
 	r := &redisServer{t: t, bin: bin, port: port}
-	r.start()
-	t.Cleanup(r.kill)
+	r.startServer()
+	t.Cleanup(r.killServer)
 	return r
 }
 
-func (r *redisServer) addr() string { return "127.0.0.1:" + r.port }
+func (r *redisServer) redisAddress() string { return "127.0.0.1:" + r.port }
 
-func (r *redisServer) start() {
+func (r *redisServer) startServer() {
 	r.t.Helper()
 	r.cmd = exec.Command(r.bin, "--bind", "127.0.0.1", "--port", r.port, "--save", "", "--appendonly", "no", "--dir", r.t.TempDir())
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	eventually(r.t, "Redis listens", func() error {
-		conn, err := net.DialTimeout("tcp", r.addr(), time.Second)
+	waitForRedis(r.t, "Redis listens", func() error {
+		conn, err := net.DialTimeout("tcp", r.redisAddress(), time.Second)
 		if err == nil {
 			conn.Close()
 		}
@@ -66,7 +66,7 @@ func (r *redisServer) start() {
 	})
 }
 
-func (r *redisServer) kill() {
+func (r *redisServer) killServer() {
 	if r.cmd == nil {
 		return
 	}
@@ -75,8 +75,8 @@ func (r *redisServer) kill() {
 	r.cmd = nil
 }
 
-// eventually waits until ok returns nil.
-func eventually(t *testing.T, what string, ok func() error) {
+// waitForRedis waits until ok returns nil.
+func waitForRedis(t *testing.T, what string, ok func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -95,7 +95,7 @@ func eventually(t *testing.T, what string, ok func() error) {
 
 func newRedisTest(t *testing.T, addr string) http.Handler {
 	t.Helper()
-	s, h := newTest(t, func(c *Config) {
+	s, h := newTestService(t, func(c *Config) {
 		c.RedisAddr, c.RedisPoolSize, c.RateLimit = addr, 4, 0
 		c.RequestTimeout = time.Minute // so that it is not what bounds a wait for Redis
 	})
@@ -103,8 +103,8 @@ func newRedisTest(t *testing.T, addr string) http.Handler {
 	return h
 }
 
-func status(h http.Handler, r *http.Request, want int) error {
-	if got := do(h, r); got.Code != want {
+func expectCode(h http.Handler, r *http.Request, want int) error {
+	if got := recordResponse(h, r); got.Code != want {
 		return fmt.Errorf("%s %s answers %d %s, want %d", r.Method, r.URL, got.Code, got.Body, want)
 	}
 	return nil
@@ -115,44 +115,44 @@ func TestRedisComesAndGoes(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	redis.SetLogger(RedisLogger{Log: zap.New(core)})
 	server := startRedis(t)
-	h := newRedisTest(t, server.addr())
+	h := newRedisTest(t, server.redisAddress())
 	post := func() *http.Request {
-		return request(t, http.MethodPost, "/orders", `{"item":"tachometer","quantity":1}`)
+		return newTestRequest(t, http.MethodPost, "/orders", `{"item":"tachometer","quantity":1}`)
 	}
-	ready := func() *http.Request { return request(t, http.MethodGet, "/readyz", "") }
+	ready := func() *http.Request { return newTestRequest(t, http.MethodGet, "/readyz", "") }
 
-	created := do(h, post())
+	created := recordResponse(h, post())
 	if created.Code != http.StatusCreated {
 		t.Fatalf("POST /orders: %d %s", created.Code, created.Body)
 	}
 	location := created.Header().Get("Location")
-	if read := do(h, request(t, http.MethodGet, location, "")); read.Body.String() != created.Body.String() {
+	if read := recordResponse(h, newTestRequest(t, http.MethodGet, location, "")); read.Body.String() != created.Body.String() {
 		t.Errorf("read %s, created %s", read.Body, created.Body)
 	}
-	if err := status(h, ready(), 200); err != nil {
+	if err := expectCode(h, ready(), 200); err != nil {
 		t.Error(err)
 	}
 
-	server.kill()
+	server.killServer()
 	start := time.Now()
-	if err := status(h, post(), 503); err != nil {
+	if err := expectCode(h, post(), 503); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > patience {
+	if took := time.Since(start); took > redisTestTimeout {
 		t.Errorf("a request waited %v for a Redis that is gone", took)
 	}
-	eventually(t, "not ready without Redis", func() error { return status(h, ready(), 503) })
-	if err := status(h, request(t, http.MethodGet, "/", ""), 200); err != nil {
+	waitForRedis(t, "not ready without Redis", func() error { return expectCode(h, ready(), 503) })
+	if err := expectCode(h, newTestRequest(t, http.MethodGet, "/", ""), 200); err != nil {
 		t.Errorf("what needs no Redis: %v", err)
 	}
-	if err := status(h, request(t, http.MethodGet, "/healthz", ""), 200); err != nil {
+	if err := expectCode(h, newTestRequest(t, http.MethodGet, "/healthz", ""), 200); err != nil {
 		t.Errorf("a restart would not bring Redis back: %v", err)
 	}
 
-	server.start()
-	eventually(t, "orders again", func() error { return status(h, post(), 201) })
-	eventually(t, "ready again", func() error { return status(h, ready(), 200) })
-	if err := status(h, request(t, http.MethodGet, location, ""), 404); err != nil {
+	server.startServer()
+	waitForRedis(t, "orders again", func() error { return expectCode(h, post(), 201) })
+	waitForRedis(t, "ready again", func() error { return expectCode(h, ready(), 200) })
+	if err := expectCode(h, newTestRequest(t, http.MethodGet, location, ""), 404); err != nil {
 		t.Errorf("an order that this Redis never had: %v", err)
 	}
 	if logs.Len() == 0 {
@@ -163,19 +163,19 @@ func TestRedisComesAndGoes(t *testing.T) {
 func TestRedisPoolIsBounded(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	h := newRedisTest(t, server.addr())
+	h := newRedisTest(t, server.redisAddress())
 	var users sync.WaitGroup
 	for range 64 {
 		users.Go(func() {
 			for range 5 {
-				if err := status(h, request(t, http.MethodPost, "/orders", `{"item":"a","quantity":1}`), 201); err != nil {
+				if err := expectCode(h, newTestRequest(t, http.MethodPost, "/orders", `{"item":"a","quantity":1}`), 201); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	users.Wait()
-	observer := redis.NewClient(&redis.Options{Addr: server.addr()})
+	observer := redis.NewClient(&redis.Options{Addr: server.redisAddress()})
 	defer observer.Close()
 	info, err := observer.Info(t.Context(), "stats").Result()
 	if err != nil {
@@ -199,8 +199,8 @@ func TestRedisThatDoesNotAnswer(t *testing.T) {
 	defer silent.Close()
 	h := newRedisTest(t, silent.Addr().String())
 	start := time.Now()
-	got := do(h, request(t, http.MethodGet, "/orders/"+strings.Repeat("A", 26), ""))
-	if took := time.Since(start); got.Code != 503 || took > patience {
+	got := recordResponse(h, newTestRequest(t, http.MethodGet, "/orders/"+strings.Repeat("A", 26), ""))
+	if took := time.Since(start); got.Code != 503 || took > redisTestTimeout {
 		t.Errorf("%d after %v", got.Code, took)
 	}
 }

@@ -14,41 +14,41 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// route is one endpoint for users: its template is its `route` label.
-type route struct {
+// userRoute is one endpoint for users: its template is its `route` label.
+type userRoute struct {
 	method, template string
 	// codes are the status codes whose counters exist from the start, the usual one first.
 	codes   []int
 	handler http.HandlerFunc
 }
 
-func (s *Service) routes() []route {
+func (s *Service) userRoutes() []userRoute {
 	const (
 		ok, created         = http.StatusOK, http.StatusCreated
 		bad, missing        = http.StatusBadRequest, http.StatusNotFound
 		limited, unavaiable = http.StatusTooManyRequests, http.StatusServiceUnavailable
 	)
-	return []route{
-		{http.MethodGet, "/", []int{ok, limited, unavaiable}, s.index},
-		{http.MethodGet, "/work", []int{ok, bad, limited, unavaiable}, s.work},
+	return []userRoute{
+		{http.MethodGet, "/", []int{ok, limited, unavaiable}, s.serveIndex},
+		{http.MethodGet, "/work", []int{ok, bad, limited, unavaiable}, s.serveWork},
 		{http.MethodPost, "/orders", []int{created, bad, limited, unavaiable}, s.createOrder},
 		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavaiable}, s.readOrder},
 	}
 }
 
-// handler returns the whole tree: the platform's endpoints beside the users', so that probes and scrapes are neither
+// newServiceHandler returns the whole tree: the platform's endpoints beside the users', so that probes and scrapes are neither
 // counted nor limited with the users' requests.
-func (s *Service) handler(gatherer prometheus.Gatherer) http.Handler {
+func (s *Service) newServiceHandler(gatherer prometheus.Gatherer) http.Handler {
 	users := http.NewServeMux()
-	for _, r := range s.routes() {
+	for _, r := range s.userRoutes() {
 		path := r.template
 		if path == "/" {
 			path = "/{$}" // the root alone; "/" would take every path
 		}
-		users.Handle(r.method+" "+path, s.guard(s.drill(r.handler)))
-		s.metrics.expect(r.method, r.template, r.codes...)
+		users.Handle(r.method+" "+path, s.boundRequests(s.injectFault(r.handler)))
+		s.metrics.initRouteCounters(r.method, r.template, r.codes...)
 	}
-	s.metrics.expect(http.MethodGet, unmatched, http.StatusNotFound)
+	s.metrics.initRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
 
 	all := http.NewServeMux()
 	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
@@ -56,15 +56,15 @@ func (s *Service) handler(gatherer prometheus.Gatherer) http.Handler {
 	all.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 8, // a few scrapers at once, not a crowd
 	}))
-	all.Handle("/", s.trace(s.observe(s.recoverPanic(users))))
+	all.Handle("/", s.traceRequests(s.observeRequests(s.recoverPanic(users))))
 	return all
 }
 
 // faultDelay is far above what any request takes otherwise, and far below REQUEST_TIMEOUT.
 const faultDelay = 500 * time.Millisecond
 
-// drill is next as a bad release would serve it, if one is wanted: its probes are fine, and its users are not.
-func (s *Service) drill(next http.HandlerFunc) http.HandlerFunc {
+// injectFault is next as a bad release would serve it, if one is wanted: its probes are fine, and its users are not.
+func (s *Service) injectFault(next http.HandlerFunc) http.HandlerFunc {
 	switch s.cfg.Fault {
 	case FaultSlow:
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +72,7 @@ func (s *Service) drill(next http.HandlerFunc) http.HandlerFunc {
 			case <-time.After(faultDelay):
 				next(w, r)
 			case <-r.Context().Done():
-				unfinished(w, r, r.Context().Err(), "the drill's delay took too long")
+				writeUnfinished(w, r, r.Context().Err(), "the drill's delay took too long")
 			}
 		}
 	case FaultError:
@@ -83,8 +83,8 @@ func (s *Service) drill(next http.HandlerFunc) http.HandlerFunc {
 	return next
 }
 
-// pprofHandler serves the profiles on a tree of its own.
-func pprofHandler() http.Handler {
+// newPprofHandler serves the profiles on a tree of its own.
+func newPprofHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -94,16 +94,16 @@ func pprofHandler() http.Handler {
 	return mux
 }
 
-// routeOf returns the route label of a ServeMux pattern such as "GET /orders/{id}".
-func routeOf(pattern string) string {
+// routeLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
+func routeLabel(pattern string) string {
 	_, path, ok := strings.Cut(pattern, " ")
 	if !ok {
-		return unmatched
+		return unmatchedRoute
 	}
 	return strings.TrimSuffix(path, "{$}")
 }
 
-func (s *Service) index(w http.ResponseWriter, _ *http.Request) {
+func (s *Service) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, s.indexBody)
 }
 
@@ -135,8 +135,8 @@ func writeError(w http.ResponseWriter, r *http.Request, code int, message string
 // service's failure nor a success.
 const statusClientGone = 499
 
-// unfinished answers a request whose work ended with err, by who ended it: the client, or a bound or dependency.
-func unfinished(w http.ResponseWriter, r *http.Request, err error, message string) {
+// writeUnfinished answers a request whose work ended with err, by who ended it: the client, or a bound or dependency.
+func writeUnfinished(w http.ResponseWriter, r *http.Request, err error, message string) {
 	code := http.StatusServiceUnavailable
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		code = statusClientGone
@@ -146,8 +146,8 @@ func unfinished(w http.ResponseWriter, r *http.Request, err error, message strin
 	writeError(w, r, code, message)
 }
 
-// server returns an HTTP server none of whose waits is unbounded.
-func (s *Service) server(handler http.Handler) *http.Server {
+// newHTTPServer returns an HTTP server none of whose waits is unbounded.
+func (s *Service) newHTTPServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ErrorLog:          s.stdLog,

@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newTest returns a service that is ready, with its handler, configured by default but for change.
-func newTest(t *testing.T, change func(*Config)) (*Service, http.Handler) {
+// newTestService returns a service that is ready, with its handler, configured by default but for change.
+func newTestService(t *testing.T, change func(*Config)) (*Service, http.Handler) {
 	t.Helper()
-	cfg, err := LoadConfig(lookup(nil))
+	cfg, err := LoadConfig(lookupEnv(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,48 +32,48 @@ func newTest(t *testing.T, change func(*Config)) (*Service, http.Handler) {
 		change(&cfg)
 	}
 	s := New(cfg, Options{})
-	s.ready.enter(serving)
-	return s, s.handler(s.registry)
+	s.ready.enterPhase(phaseServing)
+	return s, s.newServiceHandler(s.registry)
 }
 
-func do(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+func recordResponse(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
 }
 
-func request(t *testing.T, method, target, body string) *http.Request {
+func newTestRequest(t *testing.T, method, target, body string) *http.Request {
 	t.Helper()
 	return httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 }
 
-// memory is an orderStore in a map.
-type memory struct {
+// memoryStore is an orderStore in a map.
+type memoryStore struct {
 	mu   sync.Mutex
 	docs map[string][]byte
 }
 
-func (m *memory) put(_ context.Context, id string, doc []byte) error {
+func (m *memoryStore) saveOrder(_ context.Context, id string, doc []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.docs[id] = append([]byte(nil), doc...)
 	return nil
 }
 
-func (m *memory) get(_ context.Context, id string) ([]byte, error) {
+func (m *memoryStore) getOrder(_ context.Context, id string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if doc, ok := m.docs[id]; ok {
 		return doc, nil
 	}
-	return nil, errNoOrder
+	return nil, errOrderNotFound
 }
 
-// broken is an orderStore that fails.
-type broken struct{ err error }
+// brokenStore is an orderStore that fails.
+type brokenStore struct{ err error }
 
-func (b broken) put(context.Context, string, []byte) error   { return b.err }
-func (b broken) get(context.Context, string) ([]byte, error) { return nil, b.err }
+func (b brokenStore) saveOrder(context.Context, string, []byte) error  { return b.err }
+func (b brokenStore) getOrder(context.Context, string) ([]byte, error) { return nil, b.err }
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
@@ -97,23 +97,23 @@ func TestAnswers(t *testing.T) {
 		{"wrong method", "DELETE", "/orders", "", nil, 405, "Not Allowed"},
 		{"orders without Redis", "POST", "/orders", `{"item":"a","quantity":1}`, nil, 503, "REDIS_ADDR is not set"},
 		{"order without Redis", "GET", some, "", nil, 503, "REDIS_ADDR is not set"},
-		{"order", "POST", "/orders", `{"item":"tachometer","quantity":2}`, &memory{docs: map[string][]byte{}}, 201, `"item":"tachometer","quantity":2`},
-		{"order that is not JSON", "POST", "/orders", `item=a`, &memory{}, 400, "an order is a JSON object"},
-		{"order with more fields", "POST", "/orders", `{"item":"a","quantity":1,"id":"x"}`, &memory{}, 400, "unknown field"},
-		{"two orders", "POST", "/orders", `{"item":"a","quantity":1}{}`, &memory{}, 400, "one JSON object"},
-		{"order of nothing", "POST", "/orders", `{"item":"a","quantity":0}`, &memory{}, 400, "quantity must be from 1 to 1000"},
-		{"order with control characters", "POST", "/orders", `{"item":"a\n","quantity":1}`, &memory{}, 400, "printable"},
-		{"large order", "POST", "/orders", `{"item":"` + strings.Repeat("a", 5000), &memory{}, 413, "at most 4096 bytes"},
-		{"no such order", "GET", some, "", &memory{}, 404, "no such order"},
-		{"no order's ID", "GET", "/orders/1", "", broken{errors.New("not asked")}, 404, "no such order"},
-		{"Redis down, write", "POST", "/orders", `{"item":"a","quantity":1}`, broken{errors.New("refused")}, 503, "orders are unavailable"},
-		{"Redis down, read", "GET", some, "", broken{errors.New("refused")}, 503, "orders are unavailable"},
+		{"order", "POST", "/orders", `{"item":"tachometer","quantity":2}`, &memoryStore{docs: map[string][]byte{}}, 201, `"item":"tachometer","quantity":2`},
+		{"order that is not JSON", "POST", "/orders", `item=a`, &memoryStore{}, 400, "an order is a JSON object"},
+		{"order with more fields", "POST", "/orders", `{"item":"a","quantity":1,"id":"x"}`, &memoryStore{}, 400, "unknown field"},
+		{"two orders", "POST", "/orders", `{"item":"a","quantity":1}{}`, &memoryStore{}, 400, "one JSON object"},
+		{"order of nothing", "POST", "/orders", `{"item":"a","quantity":0}`, &memoryStore{}, 400, "quantity must be from 1 to 1000"},
+		{"order with control characters", "POST", "/orders", `{"item":"a\n","quantity":1}`, &memoryStore{}, 400, "printable"},
+		{"large order", "POST", "/orders", `{"item":"` + strings.Repeat("a", 5000), &memoryStore{}, 413, "at most 4096 bytes"},
+		{"no such order", "GET", some, "", &memoryStore{}, 404, "no such order"},
+		{"no order's ID", "GET", "/orders/1", "", brokenStore{errors.New("not asked")}, 404, "no such order"},
+		{"Redis down, write", "POST", "/orders", `{"item":"a","quantity":1}`, brokenStore{errors.New("refused")}, 503, "orders are unavailable"},
+		{"Redis down, read", "GET", some, "", brokenStore{errors.New("refused")}, 503, "orders are unavailable"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s, h := newTest(t, nil)
+			s, h := newTestService(t, nil)
 			s.orders = tc.store
-			got := do(h, request(t, tc.method, tc.target, tc.body))
+			got := recordResponse(h, newTestRequest(t, tc.method, tc.target, tc.body))
 			if got.Code != tc.code || !strings.Contains(got.Body.String(), tc.want) {
 				t.Errorf("%d %s, want %d with %q", got.Code, got.Body, tc.code, tc.want)
 			}
@@ -132,12 +132,12 @@ func TestDrills(t *testing.T) {
 		least time.Duration
 	}{FaultSlow: {200, faultDelay}, FaultError: {500, 0}} {
 		synctest.Test(t, func(t *testing.T) {
-			_, h := newTest(t, func(c *Config) { c.Fault = fault })
+			_, h := newTestService(t, func(c *Config) { c.Fault = fault })
 			began := time.Now()
-			if got := do(h, request(t, "GET", "/work?ms=0", "")); got.Code != want.code || time.Since(began) < want.least {
+			if got := recordResponse(h, newTestRequest(t, "GET", "/work?ms=0", "")); got.Code != want.code || time.Since(began) < want.least {
 				t.Errorf("%s: %d after %v", fault, got.Code, time.Since(began))
 			}
-			if got := do(h, request(t, "GET", "/readyz", "")); got.Code != 200 {
+			if got := recordResponse(h, newTestRequest(t, "GET", "/readyz", "")); got.Code != 200 {
 				t.Errorf("%s: readyz %d", fault, got.Code)
 			}
 		})
@@ -146,10 +146,10 @@ func TestDrills(t *testing.T) {
 
 func TestOrderCanBeReadBack(t *testing.T) {
 	t.Parallel()
-	s, h := newTest(t, nil)
-	s.orders = &memory{docs: map[string][]byte{}}
-	created := do(h, request(t, http.MethodPost, "/orders", `{"item":"é","quantity":1000}`))
-	read := do(h, request(t, http.MethodGet, created.Header().Get("Location"), ""))
+	s, h := newTestService(t, nil)
+	s.orders = &memoryStore{docs: map[string][]byte{}}
+	created := recordResponse(h, newTestRequest(t, http.MethodPost, "/orders", `{"item":"é","quantity":1000}`))
+	read := recordResponse(h, newTestRequest(t, http.MethodGet, created.Header().Get("Location"), ""))
 	if read.Code != http.StatusOK || read.Body.String() != created.Body.String() {
 		t.Errorf("created %q, read %d %q", created.Body, read.Code, read.Body)
 	}
@@ -161,15 +161,15 @@ func TestOrderCanBeReadBack(t *testing.T) {
 
 func TestRequestsAreCountedByRoute(t *testing.T) {
 	t.Parallel()
-	_, h := newTest(t, func(c *Config) { c.RateLimit = 0 })
+	_, h := newTestService(t, func(c *Config) { c.RateLimit = 0 })
 	for _, r := range []struct{ method, target string }{
 		{"GET", "/"}, {"GET", "/"}, {"HEAD", "/"}, {"GET", "/work?ms=0"}, {"GET", "/work?ms=x"},
 		{"GET", "/orders/1"}, {"GET", "/a"}, {"GET", "/b"}, {"BREW", "/"}, {"DELETE", "/orders"},
 		{"GET", "/healthz"}, {"GET", "/readyz"}, {"GET", "/metrics"},
 	} {
-		do(h, request(t, r.method, r.target, ""))
+		recordResponse(h, newTestRequest(t, r.method, r.target, ""))
 	}
-	got := do(h, request(t, http.MethodGet, "/metrics?name[]=http_requests_total", "")).Body.String()
+	got := recordResponse(h, newTestRequest(t, http.MethodGet, "/metrics?name[]=http_requests_total", "")).Body.String()
 	want := `# HELP http_requests_total Requests of users answered, by method, route template and status code; probes and scrapes are not counted.
 # TYPE http_requests_total counter
 http_requests_total{code="200",method="GET",route="/"} 2
@@ -199,8 +199,8 @@ http_requests_total{code="503",method="POST",route="/orders"} 0
 
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()
-	s, h := newTest(t, nil)
-	page := do(h, request(t, http.MethodGet, "/metrics", "")).Body.String()
+	s, h := newTestService(t, nil)
+	page := recordResponse(h, newTestRequest(t, http.MethodGet, "/metrics", "")).Body.String()
 	for _, family := range []string{
 		"http_requests_total", "http_request_duration_seconds_bucket", "http_requests_in_flight",
 		"go_goroutines", "process_cpu_seconds_total", "sample_build_info",
@@ -216,12 +216,12 @@ func TestMetricsPage(t *testing.T) {
 
 func TestRateLimitIsPerClient(t *testing.T) {
 	t.Parallel()
-	_, h := newTest(t, func(c *Config) { c.RateLimit = 0.1 })
+	_, h := newTestService(t, func(c *Config) { c.RateLimit = 0.1 })
 	ask := func(target, remote, forwarded string) *httptest.ResponseRecorder {
-		r := request(t, http.MethodGet, target, "")
+		r := newTestRequest(t, http.MethodGet, target, "")
 		r.RemoteAddr = remote
 		r.Header.Set("X-Forwarded-For", forwarded)
-		return do(h, r)
+		return recordResponse(h, r)
 	}
 	for _, tc := range []struct {
 		name, target, remote, forwarded string
@@ -249,15 +249,15 @@ func TestRateLimitIsPerClient(t *testing.T) {
 
 func TestRequestsAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
-	s, h := newTest(t, func(c *Config) { c.MaxInFlight = 1 })
-	if !s.slots.take() {
+	s, h := newTestService(t, func(c *Config) { c.MaxInFlight = 1 })
+	if !s.slots.acquireSlot() {
 		t.Fatal("no slot")
 	}
-	if got := do(h, request(t, http.MethodGet, "/", "")); got.Code != 503 || got.Header().Get("Retry-After") == "" {
+	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/", "")); got.Code != 503 || got.Header().Get("Retry-After") == "" {
 		t.Errorf("second request at once: %d, Retry-After %q", got.Code, got.Header().Get("Retry-After"))
 	}
-	s.slots.free()
-	if got := do(h, request(t, http.MethodGet, "/", "")); got.Code != 200 {
+	s.slots.releaseSlot()
+	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/", "")); got.Code != 200 {
 		t.Errorf("request after it: %d", got.Code)
 	}
 }
@@ -266,27 +266,27 @@ func TestWorkThatCannotFinish(t *testing.T) {
 	t.Parallel()
 	t.Run("no CPU comes free", func(t *testing.T) {
 		t.Parallel()
-		s, h := newTest(t, func(c *Config) { c.RequestTimeout = 10 * time.Millisecond })
+		s, h := newTestService(t, func(c *Config) { c.RequestTimeout = 10 * time.Millisecond })
 		for range cap(s.cpus) {
 			s.cpus <- struct{}{}
 		}
-		if got := do(h, request(t, http.MethodGet, "/work?ms=1", "")); got.Code != 503 {
+		if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/work?ms=1", "")); got.Code != 503 {
 			t.Errorf("%d %s", got.Code, got.Body)
 		}
 	})
 	t.Run("too slow", func(t *testing.T) {
 		t.Parallel()
-		_, h := newTest(t, func(c *Config) { c.RequestTimeout = 10 * time.Millisecond })
-		if got := do(h, request(t, http.MethodGet, "/work?ms=1000", "")); got.Code != 503 {
+		_, h := newTestService(t, func(c *Config) { c.RequestTimeout = 10 * time.Millisecond })
+		if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/work?ms=1000", "")); got.Code != 503 {
 			t.Errorf("%d %s", got.Code, got.Body)
 		}
 	})
 	t.Run("client gone", func(t *testing.T) {
 		t.Parallel()
-		_, h := newTest(t, nil)
+		_, h := newTestService(t, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := do(h, request(t, http.MethodGet, "/work?ms=1000", "").WithContext(ctx)); got.Code != statusClientGone {
+		if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/work?ms=1000", "").WithContext(ctx)); got.Code != statusClientGone {
 			t.Errorf("%d %s", got.Code, got.Body)
 		}
 	})
@@ -297,7 +297,7 @@ func TestBurnUsesCPUTime(t *testing.T) {
 	clock, release := threadClock()
 	defer release()
 	before := clock()
-	if err := burn(t.Context(), 20*time.Millisecond); err != nil {
+	if err := burnCPU(t.Context(), 20*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if used := clock() - before; used < 20*time.Millisecond || used > 40*time.Millisecond {
@@ -307,10 +307,10 @@ func TestBurnUsesCPUTime(t *testing.T) {
 
 func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
-	s, _ := newTest(t, nil)
-	chain := func(h http.HandlerFunc) http.Handler { return s.observe(s.recoverPanic(h)) }
+	s, _ := newTestService(t, nil)
+	chain := func(h http.HandlerFunc) http.Handler { return s.observeRequests(s.recoverPanic(h)) }
 
-	got := do(chain(func(http.ResponseWriter, *http.Request) { panic("oops") }), request(t, http.MethodGet, "/", ""))
+	got := recordResponse(chain(func(http.ResponseWriter, *http.Request) { panic("oops") }), newTestRequest(t, http.MethodGet, "/", ""))
 	if got.Code != 500 || strings.Contains(got.Body.String(), "oops") {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}
@@ -320,10 +320,10 @@ func TestPanicIsAnswered(t *testing.T) {
 				t.Errorf("an answer half sent ends with %v, want a cut connection", cause)
 			}
 		}()
-		do(chain(func(w http.ResponseWriter, _ *http.Request) {
+		recordResponse(chain(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, "half")
 			panic("oops")
-		}), request(t, http.MethodGet, "/", ""))
+		}), newTestRequest(t, http.MethodGet, "/", ""))
 	}()
 	if n := testutil.ToFloat64(s.metrics.panics); n != 2 {
 		t.Errorf("%v panics counted", n)
@@ -336,14 +336,14 @@ func TestPanicIsAnswered(t *testing.T) {
 func TestLogNamesTheTrace(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zap.DebugLevel)
-	cfg, err := LoadConfig(lookup(nil))
+	cfg, err := LoadConfig(lookupEnv(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := New(cfg, Options{Log: zap.New(core)})
-	r := request(t, http.MethodGet, "/orders/x", "")
+	r := newTestRequest(t, http.MethodGet, "/orders/x", "")
 	r.Header.Set("Traceparent", parent)
-	got := do(s.handler(s.registry), r)
+	got := recordResponse(s.newServiceHandler(s.registry), r)
 	if got.Header().Get(traceHeader) != trace || !strings.Contains(got.Body.String(), trace) {
 		t.Errorf("answer %v %s does not name trace %s", got.Header(), got.Body, trace)
 	}
@@ -387,15 +387,15 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked int
 		answer := errors.New("connection refused")
-		c := &check{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
-		r := &readiness{checks: []*check{c}}
+		c := &dependencyCheck{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
+		r := &readiness{checks: []*dependencyCheck{c}}
 
-		if err := r.err(t.Context(), time.Now()); err == nil || asked != 0 {
+		if err := r.checkReady(t.Context(), time.Now()); err == nil || asked != 0 {
 			t.Errorf("while starting: %v, asked %d times", err, asked)
 		}
-		r.enter(serving)
+		r.enterPhase(phaseServing)
 		for range 10 {
-			if err := r.err(t.Context(), time.Now()); !errors.Is(err, answer) {
+			if err := r.checkReady(t.Context(), time.Now()); !errors.Is(err, answer) {
 				t.Errorf("Redis down: %v", err)
 			}
 		}
@@ -403,12 +403,12 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 			t.Errorf("asked %d times within a second", asked)
 		}
 		answer = nil
-		time.Sleep(checkTTL) //nolint:forbidigo // the bubble's clock: no time passes
-		if err := r.err(t.Context(), time.Now()); err != nil || asked != 2 {
+		time.Sleep(dependencyCheckTTL) //nolint:forbidigo // the bubble's clock: no time passes
+		if err := r.checkReady(t.Context(), time.Now()); err != nil || asked != 2 {
 			t.Errorf("Redis back: %v, asked %d times", err, asked)
 		}
-		r.enter(draining)
-		if err := r.err(t.Context(), time.Now()); err == nil {
+		r.enterPhase(phaseDraining)
+		if err := r.checkReady(t.Context(), time.Now()); err == nil {
 			t.Error("ready while draining")
 		}
 	})
@@ -418,10 +418,10 @@ func TestReadinessDoesNotWaitForADeadDependency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		r := &readiness{checks: []*check{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
-		r.enter(serving)
+		r := &readiness{checks: []*dependencyCheck{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
+		r.enterPhase(phaseServing)
 		start := time.Now()
-		w := do(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		w := recordResponse(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if took := time.Since(start); w.Code != 503 || took != 100*time.Millisecond {
 			t.Errorf("%d after %v", w.Code, took)
 		}

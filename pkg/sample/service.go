@@ -23,8 +23,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// service is the value of the log's service key.
-const service = "sample"
+// serviceName is the value of the log's service key.
+const serviceName = "sample"
 
 // Options are what a Service takes from outside beside its configuration; the zero value is a service that logs nowhere.
 type Options struct {
@@ -38,20 +38,20 @@ type Options struct {
 
 // Service is one instance of the sample service.
 type Service struct {
-	cfg       Config
-	opts      Options
-	log       *zap.Logger
-	stdLog    *log.Logger
-	registry  *prometheus.Registry
-	metrics   *instruments
-	ready     readiness
-	slots     *slots
-	limit     *clientLimit
-	cpus      chan struct{}
-	buffers   *buffers
-	orders    orderStore // nil: not configured
-	redis     *redisOrders
-	indexBody []byte
+	cfg           Config
+	opts          Options
+	log           *zap.Logger
+	stdLog        *log.Logger
+	registry      *prometheus.Registry
+	metrics       *metrics
+	ready         readiness
+	slots         *requestSlots
+	clientLimiter *clientLimiter
+	cpus          chan struct{}
+	buffers       *bufferPool
+	orders        orderStore // nil: not configured
+	redis         *redisOrderStore
+	indexBody     []byte
 }
 
 // New returns a service that Run starts. cfg comes from LoadConfig.
@@ -66,32 +66,32 @@ func New(cfg Config, opts Options) *Service {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &Service{
 		cfg: cfg, opts: opts, log: opts.Log, registry: registry,
-		stdLog:  stdLog(opts.Log),
-		metrics: newInstruments(registry),
-		slots:   &slots{max: int64(cfg.MaxInFlight)},
-		limit:   newClientLimit(cfg.RateLimit),
-		cpus:    make(chan struct{}, runtime.GOMAXPROCS(0)),
-		buffers: newBuffers(),
+		stdLog:        newStdLogger(opts.Log),
+		metrics:       newMetrics(registry),
+		slots:         &requestSlots{limit: int64(cfg.MaxInFlight)},
+		clientLimiter: newClientLimiter(cfg.RateLimit),
+		cpus:          make(chan struct{}, runtime.GOMAXPROCS(0)),
+		buffers:       newBufferPool(),
 	}
 	if cfg.RedisAddr != "" {
-		s.redis = newRedisOrders(&s.cfg)
+		s.redis = newRedisOrderStore(&s.cfg)
 		s.orders = s.redis
-		s.ready.checks = []*check{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.ping}}
+		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingRedis}}
 	}
-	s.indexBody = indexBody()
+	s.indexBody = encodeIndex()
 	return s
 }
 
-func indexBody() []byte {
-	doc, err := json.Marshal(map[string]string{"service": service, "version": version.String()})
+func encodeIndex() []byte {
+	doc, err := json.Marshal(map[string]string{"service": serviceName, "version": version.String()})
 	if err != nil {
 		panic(err) // a map of strings always marshals
 	}
 	return append(doc, '\n')
 }
 
-// stdLog takes what net/http has to say, which is about single connections.
-func stdLog(to *zap.Logger) *log.Logger {
+// newStdLogger takes what net/http has to say, which is about single connections.
+func newStdLogger(to *zap.Logger) *log.Logger {
 	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
 	if err != nil {
 		panic(err) // only an unknown level is an error
@@ -102,30 +102,30 @@ func stdLog(to *zap.Logger) *log.Logger {
 // Run serves until ctx ends, drains, and returns nil when every request taken has been answered. It returns an error
 // if it could not listen or serve, or if requests were cut off at the end of Config.GracePeriod. Call it once.
 func (s *Service) Run(ctx context.Context) error {
-	listener, pprofListener, err := s.listen(ctx)
+	listener, pprofListener, err := s.openListeners(ctx)
 	if err != nil {
 		return err
 	}
 	if s.redis != nil {
 		defer s.closeRedis()
 	}
-	main, profiles := s.server(s.handler(s.registry)), s.server(pprofHandler())
+	main, profiles := s.newHTTPServer(s.newServiceHandler(s.registry)), s.newHTTPServer(newPprofHandler())
 	profiles.WriteTimeout = 0 // a profile or a trace takes as long as it was asked to
 	group, serveCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serve(main, listener) })
+	group.Go(func() error { return serveListener(main, listener) })
 	if pprofListener != nil {
-		group.Go(func() error { return serve(profiles, pprofListener) })
+		group.Go(func() error { return serveListener(profiles, pprofListener) })
 	}
 	group.Go(func() error {
-		s.live(serveCtx, listener.Addr())
-		err := s.drain(ctx, main)
+		s.runReadiness(serveCtx, listener.Addr())
+		err := s.drainServer(ctx, main)
 		return errors.Join(err, profiles.Close()) // last: a drain that hangs is worth a look
 	})
 	return group.Wait()
 }
 
-// listen opens both listeners, or neither; the one for pprof is nil if it is switched off.
-func (s *Service) listen(ctx context.Context) (main, profiles net.Listener, err error) {
+// openListeners opens both listeners, or neither; the one for pprof is nil if it is switched off.
+func (s *Service) openListeners(ctx context.Context) (main, profiles net.Listener, err error) {
 	var lc net.ListenConfig
 	main = s.opts.Listener
 	if main == nil {
@@ -144,41 +144,41 @@ func (s *Service) listen(ctx context.Context) (main, profiles net.Listener, err 
 	return main, profiles, nil
 }
 
-func serve(server *http.Server, listener net.Listener) error {
+func serveListener(server *http.Server, listener net.Listener) error {
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %v: %w", listener.Addr(), err)
 	}
 	return nil
 }
 
-// live waits for the start-up jitter, says that the service is ready, and returns when ctx ends.
-func (s *Service) live(ctx context.Context, addr net.Addr) {
+// runReadiness waits for the start-up jitter, says that the service is ready, and returns when ctx ends.
+func (s *Service) runReadiness(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
 		s.log.Info("waiting before the first readiness", zap.Duration("wait", wait))
-		if !pause(ctx, wait) {
+		if !sleepFor(ctx, wait) {
 			return
 		}
 	}
-	if err := s.ready.ask(ctx, time.Now()); err != nil { // connects, so that the jitter spreads the connections too
+	if err := s.ready.checkDependencies(ctx, time.Now()); err != nil { // connects, so that the jitter spreads the connections too
 		s.log.Warn("dependency is not ready", zap.Error(err))
 	}
-	s.ready.enter(serving)
+	s.ready.enterPhase(phaseServing)
 	s.log.Info("serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
 }
 
-// drain ends the service. What watches /readyz learns at once; who was told to use this pod learns later, so requests
+// drainServer ends the service. What watches /readyz learns at once; who was told to use this pod learns later, so requests
 // are served for DrainDelay more before the listener closes. ctx is Run's: if it has not ended, the listener is
 // already lost and there is nothing to wait for.
-func (s *Service) drain(ctx context.Context, server *http.Server) error {
-	told := s.ready.is(serving) && ctx.Err() != nil
-	s.ready.enter(draining)
+func (s *Service) drainServer(ctx context.Context, server *http.Server) error {
+	told := s.ready.isInPhase(phaseServing) && ctx.Err() != nil
+	s.ready.enterPhase(phaseDraining)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.GracePeriod)
 	defer cancel()
 	if told {
 		s.log.Info("draining", zap.Duration("delay", s.cfg.DrainDelay))
-		pause(ctx, s.cfg.DrainDelay)
+		sleepFor(ctx, s.cfg.DrainDelay)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err), server.Close())
@@ -188,13 +188,13 @@ func (s *Service) drain(ctx context.Context, server *http.Server) error {
 }
 
 func (s *Service) closeRedis() {
-	if err := s.redis.close(); err != nil {
+	if err := s.redis.closeClient(); err != nil {
 		s.log.Warn("closing redis client failed", zap.Error(err))
 	}
 }
 
-// pause waits for d and reports whether ctx lasted as long.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleepFor waits for d and reports whether ctx lasted as long.
+func sleepFor(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

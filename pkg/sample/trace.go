@@ -12,21 +12,21 @@ import (
 // traceHeader carries the trace ID back to the caller, who can then name the request in a question about it.
 const traceHeader = "X-Trace-Id"
 
-type traceKey struct{}
+type traceContextKey struct{}
 
-// withTrace returns ctx with the trace ID of the traceparent header, or with a new one.
-func withTrace(ctx context.Context, traceparent string) (context.Context, string) {
+// withTraceID returns ctx with the trace ID of the traceparent header, or with a new one.
+func withTraceID(ctx context.Context, traceparent string) (context.Context, string) {
 	id, ok := parseTraceparent(traceparent)
 	if !ok {
 		var b [16]byte
 		rand.Read(b[:]) // never returns an error: it ends the program instead
 		id = hex.EncodeToString(b[:])
 	}
-	return context.WithValue(ctx, traceKey{}, id), id
+	return context.WithValue(ctx, traceContextKey{}, id), id
 }
 
 func traceID(ctx context.Context) string {
-	id, _ := ctx.Value(traceKey{}).(string)
+	id, _ := ctx.Value(traceContextKey{}).(string)
 	return id
 }
 
@@ -48,7 +48,7 @@ func parseTraceparent(header string) (string, bool) {
 		return "", false
 	}
 	version, trace, parent, flags := header[:2], header[3:35], header[36:52], header[53:length]
-	if !lowerHex(version) || !lowerHex(trace) || !lowerHex(parent) || !lowerHex(flags) || version == "ff" {
+	if !isLowerHex(version) || !isLowerHex(trace) || !isLowerHex(parent) || !isLowerHex(flags) || version == "ff" {
 		return "", false
 	}
 	if len(header) > length && (version == "00" || header[length] != '-') {
@@ -60,7 +60,7 @@ func parseTraceparent(header string) (string, bool) {
 	return trace, true
 }
 
-func lowerHex(s string) bool {
+func isLowerHex(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false

@@ -37,8 +37,8 @@ func FuzzTraceparent(f *testing.F) {
 	f.Add("cc" + parent[2:] + "-more")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, header string) {
-		ctx, id := withTrace(context.Background(), header)
-		if len(id) != 32 || !lowerHex(id) || traceID(ctx) != id {
+		ctx, id := withTraceID(context.Background(), header)
+		if len(id) != 32 || !isLowerHex(id) || traceID(ctx) != id {
 			t.Errorf("trace ID %q of %q", id, header)
 		}
 		if given, ok := parseTraceparent(header); ok && given != id {

@@ -131,7 +131,7 @@ func startCluster(ctx context.Context) error {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = 1000, 1000 // many tests, one client: a pod's end that waits in it would be a load that nobody has
-	made, err := kube.New(config)
+	made, err := kube.NewClient(config)
 	if err != nil {
 		return err
 	}

@@ -93,10 +93,10 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 		t.Fatal(err)
 	}
 	config.QPS, config.Burst = 200, 400
-	mapper := kube.NewMapper(client.Discovery())
+	mapper := kube.NewDeferredMapper(client.Discovery())
 	wrapped := rest.CopyConfig(config)
 	wrapped.WrapTransport = wrap
-	typed, err := kube.New(wrapped)
+	typed, err := kube.NewClient(wrapped)
 	if err != nil {
 		t.Fatal(err)
 	}

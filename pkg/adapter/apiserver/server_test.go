@@ -318,11 +318,11 @@ func (nodesOnly) List(kind, _ string, _ labels.Selector) []*metav1.PartialObject
 
 func (nodesOnly) Get(string, metric.Object) *metav1.PartialObjectMetadata { return nil }
 
-func (nodesOnly) Pods(context.Context, []resourcemetrics.Pod, time.Time) ([]resourcemetrics.PodUsage, []metric.Omission, error) {
+func (nodesOnly) GetPodUsages(context.Context, []resourcemetrics.Pod, time.Time) ([]resourcemetrics.PodUsage, []metric.Omission, error) {
 	return nil, nil, nil
 }
 
-func (nodesOnly) Nodes(_ context.Context, names []string, now time.Time) ([]resourcemetrics.NodeUsage, []metric.Omission, error) {
+func (nodesOnly) GetNodeUsages(_ context.Context, names []string, now time.Time) ([]resourcemetrics.NodeUsage, []metric.Omission, error) {
 	return []resourcemetrics.NodeUsage{{Name: names[0], Usage: resourcemetrics.Usage{CPU: 1.5, Memory: 1 << 30}, Time: now, Window: time.Minute}}, nil, nil
 }
 

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// hpa returns an autoscaler of Deployment target in the namespace.
-func hpa(namespace, name, target string, metrics ...autoscalingv2.MetricSpec) *autoscalingv2.HorizontalPodAutoscaler {
+// newHPA returns an autoscaler of Deployment target in the namespace.
+func newHPA(namespace, name, target string, metrics ...autoscalingv2.MetricSpec) *autoscalingv2.HorizontalPodAutoscaler {
 	return &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
@@ -20,14 +20,14 @@ func hpa(namespace, name, target string, metrics ...autoscalingv2.MetricSpec) *a
 	}
 }
 
-func onPods(metric string) autoscalingv2.MetricSpec {
+func podsMetric(metric string) autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{
 		Type: autoscalingv2.PodsMetricSourceType,
 		Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: metric}},
 	}
 }
 
-func onObject(metric, version, kind, name string) autoscalingv2.MetricSpec {
+func objectMetric(metric, version, kind, name string) autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{
 		Type: autoscalingv2.ObjectMetricSourceType,
 		Object: &autoscalingv2.ObjectMetricSource{
@@ -37,7 +37,7 @@ func onObject(metric, version, kind, name string) autoscalingv2.MetricSpec {
 	}
 }
 
-func onExternal(metric string, selector *metav1.LabelSelector) autoscalingv2.MetricSpec {
+func externalMetric(metric string, selector *metav1.LabelSelector) autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{
 		Type: autoscalingv2.ExternalMetricSourceType,
 		External: &autoscalingv2.ExternalMetricSource{
@@ -46,7 +46,7 @@ func onExternal(metric string, selector *metav1.LabelSelector) autoscalingv2.Met
 	}
 }
 
-func onResource() autoscalingv2.MetricSpec {
+func resourceMetric() autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}}
 }
 
@@ -55,39 +55,39 @@ func TestNewAutoscaler(t *testing.T) {
 	deployment := schema.GroupKind{Group: "apps", Kind: "Deployment"}
 	for name, tc := range map[string]struct {
 		metrics []autoscalingv2.MetricSpec
-		want    []named
+		want    []namedMetric
 	}{
 		"pods": {
-			[]autoscalingv2.MetricSpec{onPods("rps")},
-			[]named{{source: autoscalingv2.PodsMetricSourceType, metric: "rps"}},
+			[]autoscalingv2.MetricSpec{podsMetric("rps")},
+			[]namedMetric{{source: autoscalingv2.PodsMetricSourceType, metric: "rps"}},
 		},
 		"object": {
-			[]autoscalingv2.MetricSpec{onObject("rps", "v1", "Service", "front")},
-			[]named{{source: autoscalingv2.ObjectMetricSourceType, metric: "rps", object: reference{schema.GroupKind{Kind: "Service"}, "front"}}},
+			[]autoscalingv2.MetricSpec{objectMetric("rps", "v1", "Service", "front")},
+			[]namedMetric{{source: autoscalingv2.ObjectMetricSourceType, metric: "rps", object: objectReference{schema.GroupKind{Kind: "Service"}, "front"}}},
 		},
 		"external with selector": {
-			[]autoscalingv2.MetricSpec{onExternal("waiting", &metav1.LabelSelector{
+			[]autoscalingv2.MetricSpec{externalMetric("waiting", &metav1.LabelSelector{
 				MatchLabels:      map[string]string{"queue": "orders"},
 				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "zone", Operator: metav1.LabelSelectorOpExists}},
 			})},
-			[]named{{source: autoscalingv2.ExternalMetricSourceType, metric: "waiting", selector: "queue=orders,zone"}},
+			[]namedMetric{{source: autoscalingv2.ExternalMetricSourceType, metric: "waiting", selector: "queue=orders,zone"}},
 		},
 		"malformed selector": {
-			[]autoscalingv2.MetricSpec{onExternal("waiting", &metav1.LabelSelector{
+			[]autoscalingv2.MetricSpec{externalMetric("waiting", &metav1.LabelSelector{
 				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "zone", Operator: "Near"}},
 			})},
-			[]named{{source: autoscalingv2.ExternalMetricSourceType, metric: "waiting"}},
+			[]namedMetric{{source: autoscalingv2.ExternalMetricSourceType, metric: "waiting"}},
 		},
 		"served elsewhere": {
-			[]autoscalingv2.MetricSpec{onResource(), {Type: autoscalingv2.ContainerResourceMetricSourceType}, {Type: autoscalingv2.PodsMetricSourceType}},
+			[]autoscalingv2.MetricSpec{resourceMetric(), {Type: autoscalingv2.ContainerResourceMetricSourceType}, {Type: autoscalingv2.PodsMetricSourceType}},
 			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want := &autoscaler{namespace: "shop", name: "web", target: reference{deployment, "web"}, metrics: tc.want}
-			got, err := stripAutoscaler(hpa("shop", "web", "web", tc.metrics...))
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(autoscaler{}, reference{}, named{})); err != nil || diff != "" {
+			want := &storedAutoscaler{namespace: "shop", name: "web", scaleTarget: objectReference{deployment, "web"}, metrics: tc.want}
+			got, err := stripAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedAutoscaler{}, objectReference{}, namedMetric{})); err != nil || diff != "" {
 				t.Errorf("stripAutoscaler: %v (-want +got):\n%s", err, diff)
 			}
 		})
@@ -99,23 +99,23 @@ func TestNewAutoscaler(t *testing.T) {
 
 func TestAutoscalersReportChanges(t *testing.T) {
 	t.Parallel()
-	strip := newAutoscaler
-	read := hpa("shop", "web", "web", onPods("rps"))
+	strip := newStoredAutoscaler
+	read := newHPA("shop", "web", "web", podsMetric("rps"))
 	read.Status.CurrentReplicas = 7
-	all := newAutoscalers()
+	all := newAutoscalerTable()
 	steps := []struct {
 		what string
 		got  bool
 		want bool
 	}{
-		{"new", all.put(strip(hpa("shop", "web", "web", onPods("rps")))), true},
-		{"new status", all.put(strip(read)), false},
-		{"equal list", all.replace([]*autoscaler{strip(read)}), false},
-		{"other metric", all.put(strip(hpa("shop", "web", "web", onPods("errors")))), true},
-		{"other target", all.replace([]*autoscaler{strip(hpa("shop", "web", "api", onPods("errors")))}), true},
-		{"removed", all.remove(strip(read)), true},
-		{"removed, not there", all.remove(strip(read)), false},
-		{"empty list", all.replace(nil), false},
+		{"new", all.upsertObject(strip(newHPA("shop", "web", "web", podsMetric("rps")))), true},
+		{"new status", all.upsertObject(strip(read)), false},
+		{"equal list", all.replaceObjects([]*storedAutoscaler{strip(read)}), false},
+		{"other metric", all.upsertObject(strip(newHPA("shop", "web", "web", podsMetric("errors")))), true},
+		{"other target", all.replaceObjects([]*storedAutoscaler{strip(newHPA("shop", "web", "api", podsMetric("errors")))}), true},
+		{"removed", all.removeObject(strip(read)), true},
+		{"removed, not there", all.removeObject(strip(read)), false},
+		{"empty list", all.replaceObjects(nil), false},
 	}
 	for _, s := range steps {
 		if s.got != s.want {

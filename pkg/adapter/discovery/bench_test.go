@@ -13,31 +13,31 @@ import (
 
 // largeCluster has that many pods in groups of five, each group a deployment with an autoscaler that is read,
 // ten groups to a namespace. Every second group has an external metric besides.
-func largeCluster(b *testing.B, count int) (*table, planner, []*autoscaler, []Demand) {
+func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedAutoscaler, []Demand) {
 	b.Helper()
-	pods, selectors := newTable(), map[string]labels.Selector{}
-	var hpas []*autoscaler
+	pods, selectors := newPodTable(), map[string]labels.Selector{}
+	var hpas []*storedAutoscaler
 	var readers []Demand
 	for i := range count {
 		group := i / 5
 		namespace, app := fmt.Sprint("team-", group/10), fmt.Sprint("app-", group)
-		p := newPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), labelled(map[string]string{
+		p := newStoredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 			"app": app, "pod-template-hash": "7d9f5c", "tier": "backend", "team": namespace,
 		})))
-		pods.put(p)
+		pods.upsertObject(p)
 		if i%5 != 0 {
 			continue
 		}
-		selectors["deployments.apps "+namespace+"/"+app] = parse(b, "app="+app)
-		h := hpa(namespace, app, app, onPods("rps"))
+		selectors["deployments.apps "+namespace+"/"+app] = parseSelector(b, "app="+app)
+		h := newHPA(namespace, app, app, podsMetric("rps"))
 		if group%2 == 0 {
-			h.Spec.Metrics = append(h.Spec.Metrics, onExternal("waiting", nil))
+			h.Spec.Metrics = append(h.Spec.Metrics, externalMetric("waiting", nil))
 		}
-		hpas = append(hpas, newAutoscaler(h))
-		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parse(b, "app="+app)})
+		hpas = append(hpas, newStoredAutoscaler(h))
+		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
-	p := planner{prefixRules{}, newFamilySets(), kinds, func(key objectKey) resolution {
-		return resolution{selector: selectors[key.String()], attempted: true}
+	p := demandPlanner{prefixRules{}, newFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
+		return resolvedSelector{selector: selectors[key.String()], attempted: true}
 	}}
 	return pods, p, hpas, readers
 }
@@ -47,7 +47,7 @@ func largeCluster(b *testing.B, count int) (*table, planner, []*autoscaler, []De
 func BenchmarkPlan(b *testing.B) {
 	_, p, hpas, readers := largeCluster(b, 5000)
 	for b.Loop() {
-		p.plan(hpas, readers)
+		p.buildPlan(hpas, readers)
 	}
 }
 
@@ -56,9 +56,9 @@ func BenchmarkChoose(b *testing.B) {
 	for _, count := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("pods=%d/hpas=%d", count, count/5), func(b *testing.B) {
 			pods, p, hpas, readers := largeCluster(b, count)
-			plan := p.plan(hpas, readers)
+			plan := p.buildPlan(hpas, readers)
 			for b.Loop() {
-				if s := choose(plan, pods, p.sets); len(s.targets) != count {
+				if s := chooseTargets(plan, pods, p.sets); len(s.targets) != count {
 					b.Fatalf("%d targets", len(s.targets))
 				}
 			}
@@ -70,11 +70,11 @@ func BenchmarkChoose(b *testing.B) {
 func BenchmarkPods(b *testing.B) {
 	d := New(Clients{}, Options{})
 	for i := range 1000 {
-		d.pods.put(newPod(apiPod("shop", fmt.Sprintf("web-%04d", i), labelled(map[string]string{
+		d.pods.upsertObject(newStoredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
 			"app": fmt.Sprint("app-", i/20), "tier": "backend",
 		}))))
 	}
-	selector := parse(b, "app=app-7,tier=backend")
+	selector := parseSelector(b, "app=app-7,tier=backend")
 	for b.Loop() {
 		if got := d.Pods("shop", selector); len(got) != 20 {
 			b.Fatalf("%d pods", len(got))
@@ -84,20 +84,20 @@ func BenchmarkPods(b *testing.B) {
 
 // BenchmarkDemand is what every read adds.
 func BenchmarkDemand(b *testing.B) {
-	r, now := newReaders(), time.Now()
-	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(b, "app=app-7,tier=backend")}
+	r, now := newReaderDemands(), time.Now()
+	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}
 	for b.Loop() {
-		r.note(demand, now)
+		r.recordDemand(demand, now)
 	}
 }
 
 // BenchmarkPut is a pod's event, from the API object to the indexes.
 func BenchmarkPut(b *testing.B) {
 	pods, _, _, _ := largeCluster(b, 5000)
-	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", unready)
+	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", markUnready)
 	for b.Loop() {
-		pods.put(newPod(one))
-		pods.put(newPod(other))
+		pods.upsertObject(newStoredPod(one))
+		pods.upsertObject(newStoredPod(other))
 	}
 }
 
@@ -106,23 +106,23 @@ func BenchmarkPut(b *testing.B) {
 func BenchmarkTableMemory(b *testing.B) {
 	const count = 5000
 	for b.Loop() {
-		before := heap()
-		pods := newTable()
+		before := measureHeap()
+		pods := newPodTable()
 		for i := range count {
 			app, namespace := fmt.Sprint("app-", i/5), fmt.Sprint("team-", i/50)
-			p := apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), labelled(map[string]string{
+			p := apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 				"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": "shop", "pod-template-hash": "7d9f5c", "team": namespace,
 			}))
 			p.UID, p.Spec.NodeName = types.UID(fmt.Sprintf("6c84fb90-12c4-11e1-840d-%012d", i)), fmt.Sprint("node-", i%50)
-			pods.put(newPod(received(b, p)))
+			pods.upsertObject(newStoredPod(decodePod(b, p)))
 		}
-		b.ReportMetric(float64(heap()-before)/count, "B/pod")
+		b.ReportMetric(float64(measureHeap()-before)/count, "B/pod")
 		runtime.KeepAlive(pods)
 	}
 }
 
-// received is the pod as it comes from the API server.
-func received(b *testing.B, p *corev1.Pod) *corev1.Pod {
+// decodePod is the pod as it comes from the API server.
+func decodePod(b *testing.B, p *corev1.Pod) *corev1.Pod {
 	b.Helper()
 	data, err := p.Marshal()
 	if err != nil {
@@ -135,7 +135,7 @@ func received(b *testing.B, p *corev1.Pod) *corev1.Pod {
 	return decoded
 }
 
-func heap() uint64 {
+func measureHeap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -29,7 +29,7 @@ func NewClients(cfg *rest.Config, mapper meta.RESTMapper) (Clients, error) {
 	if plain.QPS == 0 {
 		plain.QPS = -1
 	}
-	kube, err := kube.New(plain)
+	kube, err := kube.NewClient(plain)
 	if err != nil {
 		return Clients{}, err
 	}

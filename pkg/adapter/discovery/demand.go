@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// readerMemory is how long a reader's demand outlives its last read. Autoscalers read every 15 s; a
+	// readerDemandTTL is how long a reader's demand outlives its last read. Autoscalers read every 15 s; a
 	// person with kubectl should find the metric warm a few minutes later.
-	readerMemory = 10 * time.Minute
-	// maxReaders bounds the demands remembered for readers: who may read metrics must not be able to fill
+	readerDemandTTL = 10 * time.Minute
+	// maxReaderDemands bounds the demands remembered for readers: who may read metrics must not be able to fill
 	// the memory with ever new selectors. It is ten times the autoscalers of a large cluster.
-	maxReaders = 10_000
+	maxReaderDemands = 10_000
 )
 
 // Demand is what an autoscaler or a reader asks for now.
@@ -36,24 +36,24 @@ type Demand struct {
 	Selector labels.Selector
 	// External tells a metric of external.metrics.k8s.io.
 	External bool
-	// Series is the metric selector of an autoscaler's demand for objects; nil for none.
-	Series labels.Selector
+	// MetricSelector is the metric selector of an autoscaler's demand for objects; nil for none.
+	MetricSelector labels.Selector
 	// Standing tells that an autoscaler asks, again and again, and not only a reader. It does not tell demands apart.
 	Standing bool
 }
 
 // demandKey tells demands apart.
 type demandKey struct {
-	resource, metric, namespace, object, selector, series string
-	external                                              bool
+	resource, metric, namespace, object, selector, metricSelector string
+	external                                                      bool
 }
 
-func (d Demand) key() demandKey {
-	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, selectorText(d.Selector), selectorText(d.Series), d.External}
+func (d Demand) comparableKey() demandKey {
+	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalSelector(d.Selector), canonicalSelector(d.MetricSelector), d.External}
 }
 
-// selectorText is equal for equal selectors, and empty for those that select all.
-func selectorText(s labels.Selector) string {
+// canonicalSelector is equal for equal selectors, and empty for those that select all.
+func canonicalSelector(s labels.Selector) string {
 	if s == nil || s.Empty() {
 		return ""
 	}
@@ -63,7 +63,7 @@ func selectorText(s labels.Selector) string {
 	return s.String()
 }
 
-func (k demandKey) compare(o demandKey) int {
+func (k demandKey) compareTo(o demandKey) int {
 	if k.external != o.external {
 		if o.external {
 			return -1
@@ -72,7 +72,7 @@ func (k demandKey) compare(o demandKey) int {
 	}
 	return cmp.Or(
 		cmp.Compare(k.resource, o.resource), cmp.Compare(k.metric, o.metric), cmp.Compare(k.namespace, o.namespace),
-		cmp.Compare(k.object, o.object), cmp.Compare(k.selector, o.selector), cmp.Compare(k.series, o.series),
+		cmp.Compare(k.object, o.object), cmp.Compare(k.selector, o.selector), cmp.Compare(k.metricSelector, o.metricSelector),
 	)
 }
 
@@ -88,49 +88,49 @@ func compareObjects(a, b metric.Object) int {
 // external ones.
 func sortDemands(demands map[demandKey]Demand) []Demand {
 	sorted := make([]Demand, 0, len(demands))
-	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compare) {
+	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareTo) {
 		sorted = append(sorted, demands[key])
 	}
 	return sorted
 }
 
-// readers remembers what was read lately. It is safe for concurrent use.
-type readers struct {
+// readerDemands remembers what was read lately. It is safe for concurrent use.
+type readerDemands struct {
 	mu   sync.Mutex
-	last map[demandKey]reading // guarded by mu
+	last map[demandKey]demandRead // guarded by mu
 }
 
-type reading struct {
+type demandRead struct {
 	demand Demand
 	at     time.Time
 }
 
-func newReaders() *readers { return &readers{last: map[demandKey]reading{}} }
+func newReaderDemands() *readerDemands { return &readerDemands{last: map[demandKey]demandRead{}} }
 
-// note remembers a read at now and reports whether it is a new demand. One too many is not remembered.
-func (r *readers) note(d Demand, now time.Time) (fresh, full bool) {
-	key := d.key()
+// recordDemand remembers a read at now and reports whether it is a new demand. One too many is not remembered.
+func (r *readerDemands) recordDemand(d Demand, now time.Time) (fresh, full bool) {
+	key := d.comparableKey()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, known := r.last[key]
-	if !known && len(r.last) >= maxReaders {
+	if !known && len(r.last) >= maxReaderDemands {
 		return false, true
 	}
-	r.last[key] = reading{d, now}
+	r.last[key] = demandRead{d, now}
 	return !known, false
 }
 
-// expire forgets what was not read for the time of memory and reports whether there was any.
-func (r *readers) expire(now time.Time) bool {
+// expireDemands forgets what was not read for the time of memory and reports whether there was any.
+func (r *readerDemands) expireDemands(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := len(r.last)
-	maps.DeleteFunc(r.last, func(_ demandKey, last reading) bool { return now.Sub(last.at) >= readerMemory })
+	maps.DeleteFunc(r.last, func(_ demandKey, last demandRead) bool { return now.Sub(last.at) >= readerDemandTTL })
 	return len(r.last) != before
 }
 
-// list returns the demands of readers, in no order; the caller owns the slice.
-func (r *readers) list() []Demand {
+// listDemands returns the demands of readers, in no order; the caller owns the slice.
+func (r *readerDemands) listDemands() []Demand {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	demands := make([]Demand, 0, len(r.last))

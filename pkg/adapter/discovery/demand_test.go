@@ -11,41 +11,41 @@ import (
 func TestReaders(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1000, 0)
-	r := newReaders()
-	rps := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(t, "app=web,tier=front")}
+	r := newReaderDemands()
+	rps := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web,tier=front")}
 	same := rps
-	same.Selector = parse(t, "tier=front,app=web")
+	same.Selector = parseSelector(t, "tier=front,app=web")
 	errs := Demand{Resource: "pods", Metric: "errors", Namespace: "shop"}
 	for _, step := range []struct {
 		demand Demand
 		at     time.Duration
 		fresh  bool
 	}{{rps, 0, true}, {errs, 0, true}, {same, 9 * time.Minute, false}} {
-		if fresh, full := r.note(step.demand, start.Add(step.at)); fresh != step.fresh || full {
+		if fresh, full := r.recordDemand(step.demand, start.Add(step.at)); fresh != step.fresh || full {
 			t.Errorf("note(%v) = %v, %v; want %v, false", step.demand, fresh, full, step.fresh)
 		}
 	}
-	if r.expire(start.Add(readerMemory - 1)) {
+	if r.expireDemands(start.Add(readerDemandTTL - 1)) {
 		t.Error("expire before the time")
 	}
-	if !r.expire(start.Add(readerMemory)) {
+	if !r.expireDemands(start.Add(readerDemandTTL)) {
 		t.Error("no expiry at the time")
 	}
-	if got := r.list(); len(got) != 1 || got[0].Metric != "rps" {
+	if got := r.listDemands(); len(got) != 1 || got[0].Metric != "rps" {
 		t.Errorf("list = %v, want what was read again", got)
 	}
 }
 
 func TestReadersAreBounded(t *testing.T) {
 	t.Parallel()
-	r, now := newReaders(), time.Unix(1000, 0)
-	for i := range maxReaders {
-		r.note(Demand{Resource: "pods", Metric: fmt.Sprint("m", i)}, now)
+	r, now := newReaderDemands(), time.Unix(1000, 0)
+	for i := range maxReaderDemands {
+		r.recordDemand(Demand{Resource: "pods", Metric: fmt.Sprint("m", i)}, now)
 	}
-	if fresh, full := r.note(Demand{Resource: "pods", Metric: "one more"}, now); fresh || !full {
+	if fresh, full := r.recordDemand(Demand{Resource: "pods", Metric: "one more"}, now); fresh || !full {
 		t.Errorf("note one too many = %v, %v; want false, true", fresh, full)
 	}
-	if fresh, full := r.note(Demand{Resource: "pods", Metric: "m1"}, now); fresh || full {
+	if fresh, full := r.recordDemand(Demand{Resource: "pods", Metric: "m1"}, now); fresh || full {
 		t.Errorf("note a known one = %v, %v; want false, false", fresh, full)
 	}
 }
@@ -53,12 +53,12 @@ func TestReadersAreBounded(t *testing.T) {
 func TestSelectorText(t *testing.T) {
 	t.Parallel()
 	for want, selectors := range map[string][]labels.Selector{
-		"":        {nil, labels.Everything(), parse(t, "")},
+		"":        {nil, labels.Everything(), parseSelector(t, "")},
 		"!":       {labels.Nothing()},
-		"a=1,b=2": {parse(t, "b=2,a=1"), labels.SelectorFromSet(labels.Set{"a": "1", "b": "2"})},
+		"a=1,b=2": {parseSelector(t, "b=2,a=1"), labels.SelectorFromSet(labels.Set{"a": "1", "b": "2"})},
 	} {
 		for _, s := range selectors {
-			if got := selectorText(s); got != want {
+			if got := canonicalSelector(s); got != want {
 				t.Errorf("selectorText(%v) = %q, want %q", s, got, want)
 			}
 		}

@@ -39,22 +39,22 @@ type Options struct {
 // safe for concurrent use; those that read answer from memory unless they say otherwise.
 type Discovery struct {
 	clients   Clients
-	resolver  *resolver
-	selectors *selectors
-	readers   *readers
-	pods      *table
-	hpas      *autoscalers
+	resolver  *selectorResolver
+	selectors *selectorCache
+	readers   *readerDemands
+	pods      *podTable
+	hpas      *autoscalerTable
 	metrics   *metrics
 
-	podMirror *mirror[*pod]
-	hpaMirror *mirror[*autoscaler]
-	alone     bool // no autoscalers are watched
+	podReflector       *reflectorStore[*storedPod]
+	hpaReflector       *reflectorStore[*storedAutoscaler]
+	withoutAutoscalers bool // no autoscalers are watched
 
-	dirty chan struct{}            // holds one token when the targets may have changed
-	stale atomic.Bool              // the plan may have changed too, not only the pods
-	rules atomic.Pointer[Rules]    // nil before SetRules
-	state atomic.Pointer[snapshot] // never nil
-	ready atomic.Bool              // the first targets were handed on
+	updateRequested chan struct{}                  // holds one token when the targets may have changed
+	replanRequested atomic.Bool                    // the plan may have changed too, not only the pods
+	rules           atomic.Pointer[Rules]          // nil before SetRules
+	state           atomic.Pointer[targetSnapshot] // never nil
+	ready           atomic.Bool                    // the first targets were handed on
 
 	mu        sync.Mutex
 	listeners []func([]metric.Target) // guarded by mu
@@ -63,23 +63,23 @@ type Discovery struct {
 // New returns a Discovery that does nothing before Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
-		clients: clients, resolver: newResolver(clients), readers: newReaders(),
-		pods: newTable(), hpas: newAutoscalers(), dirty: make(chan struct{}, 1),
+		clients: clients, resolver: newSelectorResolver(clients), readers: newReaderDemands(),
+		pods: newPodTable(), hpas: newAutoscalerTable(), updateRequested: make(chan struct{}, 1),
 	}
-	d.metrics = newMetrics(opts.Registerer, func() int { count, _ := d.pods.size(); return count })
-	d.selectors = newSelectors(d.resolver.fetch)
-	d.selectors.changed = d.poke
-	d.selectors.outcome = func(err error) { d.metrics.resolved.WithLabelValues(resolveOutcome(err)).Inc() }
-	d.podMirror = &mirror[*pod]{
-		resource: "pods", strip: stripPod, sink: d.pods, changed: d.wake,
-		errored: d.metrics.watchErrors.WithLabelValues("pods").Inc,
+	d.metrics = newMetrics(opts.Registerer, func() int { count, _ := d.pods.countPods(); return count })
+	d.selectors = newSelectorCache(d.resolver.fetchSelector)
+	d.selectors.onChange = d.requestReplan
+	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(lookupOutcome(err)).Inc() }
+	d.podReflector = &reflectorStore[*storedPod]{
+		resource: "pods", strip: stripPod, sink: d.pods, onChange: d.requestUpdate,
+		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
-	d.hpaMirror = &mirror[*autoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripAutoscaler, sink: d.hpas, changed: d.poke,
-		errored: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
+	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
+		resource: "horizontalpodautoscalers.autoscaling", strip: stripAutoscaler, sink: d.hpas, onChange: d.requestReplan,
+		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
-	d.hpaMirror.synced, d.alone = opts.WithoutAutoscalers, opts.WithoutAutoscalers
-	d.state.Store(&snapshot{})
+	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
+	d.state.Store(&targetSnapshot{})
 	return d
 }
 
@@ -87,12 +87,12 @@ func New(clients Clients, opts Options) *Discovery {
 func (d *Discovery) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { runPods(ctx, d.podMirror, d.clients.Kube) })
-	if !d.alone {
-		wg.Go(func() { runAutoscalers(ctx, d.hpaMirror, d.clients.Kube) })
+	wg.Go(func() { watchPods(ctx, d.podReflector, d.clients.Kube) })
+	if !d.withoutAutoscalers {
+		wg.Go(func() { watchAutoscalers(ctx, d.hpaReflector, d.clients.Kube) })
 	}
-	wg.Go(func() { d.selectors.run(ctx) })
-	d.follow(ctx)
+	wg.Go(func() { d.selectors.runLookups(ctx) })
+	d.runTargetLoop(ctx)
 	return nil
 }
 
@@ -105,7 +105,7 @@ func (d *Discovery) SyncError() error {
 		return nil
 	}
 	var waiting []error
-	for _, m := range []interface{ pending() error }{d.podMirror, d.hpaMirror} {
+	for _, m := range []interface{ pending() error }{d.podReflector, d.hpaReflector} {
 		if err := m.pending(); err != nil {
 			waiting = append(waiting, err)
 		}
@@ -128,17 +128,17 @@ func (d *Discovery) OnTargets(f func([]metric.Target)) {
 // SetRules makes r what says which families a metric needs. Before the first call nothing is a target.
 func (d *Discovery) SetRules(r Rules) {
 	d.rules.Store(&r)
-	d.poke()
+	d.requestReplan()
 }
 
 // Demand notes that a reader asks for a metric now. It is remembered for ten minutes.
 func (d *Discovery) Demand(demand Demand) {
-	fresh, full := d.readers.note(demand, time.Now())
+	fresh, full := d.readers.recordDemand(demand, time.Now())
 	if full {
-		d.metrics.refused.Inc()
+		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
-		d.poke()
+		d.requestReplan()
 	}
 }
 
@@ -153,12 +153,12 @@ func (d *Discovery) Targets() []metric.Target { return d.state.Load().targets }
 // Pods returns the pods of a namespace (empty: of all) that the selector (nil: all) selects, live or not,
 // sorted by name. The caller owns the slice.
 func (d *Discovery) Pods(namespace string, selector labels.Selector) []Pod {
-	return d.pods.list(scope{namespace: namespace, selector: selector})
+	return d.pods.listPods(podScope{namespace: namespace, selector: selector})
 }
 
 // Pod returns the pod of that name; false means that there is none.
 func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
-	p := d.pods.get(metric.Object{Namespace: namespace, Name: name})
+	p := d.pods.getPod(metric.Object{Namespace: namespace, Name: name})
 	if p == nil {
 		return Pod{}, false
 	}
@@ -176,43 +176,43 @@ func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, o
 	}
 	switch resource.String() {
 	case resourceNamespaces:
-		return d.pods.list(scope{namespace: object.Name}), nil
+		return d.pods.listPods(podScope{namespace: object.Name}), nil
 	case resourceNodes:
-		return d.pods.list(scope{node: object.Name}), nil
+		return d.pods.listPods(podScope{node: object.Name}), nil
 	case resourcePods:
 		if p, ok := d.Pod(object.Namespace, object.Name); ok {
 			return []Pod{p}, nil
 		}
 		return nil, metric.Errorf(metric.KindNotFound, "pod %s does not exist", object)
 	}
-	selector, err := d.selectors.get(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
+	selector, err := d.selectors.getSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	return d.pods.list(scope{namespace: object.Namespace, selector: selector}), nil
+	return d.pods.listPods(podScope{namespace: object.Namespace, selector: selector}), nil
 }
 
 // Explain says why a pod is not scraped, and how to change that. The zero Reason means that it is a target,
 // so that only the scraper knows more.
 func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
-	p := d.pods.get(key)
+	p := d.pods.getPod(key)
 	if p == nil {
 		return metric.Omission{Object: key, Reason: metric.ReasonTerminating, Detail: "pod is gone"}
 	}
-	return d.state.Load().explain(p)
+	return d.state.Load().explainPod(p)
 }
 
-// poke has the plan made anew and the targets computed soon.
-func (d *Discovery) poke() {
-	d.stale.Store(true)
-	d.wake()
+// requestReplan has the plan made anew and the targets computed soon.
+func (d *Discovery) requestReplan() {
+	d.replanRequested.Store(true)
+	d.requestUpdate()
 }
 
-// wake has the targets computed soon, from the plan as it is: most changes are of pods alone.
-func (d *Discovery) wake() {
+// requestUpdate has the targets computed soon, from the plan as it is: most changes are of pods alone.
+func (d *Discovery) requestUpdate() {
 	select {
-	case d.dirty <- struct{}{}:
+	case d.updateRequested <- struct{}{}:
 	default:
 	}
 }

@@ -28,8 +28,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// world is a Discovery that runs against fakes, under a clock of its own.
-type world struct {
+// clusterWorld is a Discovery that runs against fakes, under a clock of its own.
+type clusterWorld struct {
 	*Discovery
 	*testing.T
 	ctx      context.Context
@@ -42,26 +42,26 @@ type world struct {
 	calls  [][]metric.Target // what OnTargets handed on; guarded by mu
 }
 
-// inWorld runs f with a running Discovery whose cluster holds those objects, and scales. Before it runs,
+// runInWorld runs f with a running Discovery whose cluster holds those objects, and scales. Before it runs,
 // prepare, if any, is called.
-func inWorld(t *testing.T, objects []runtime.Object, scaled map[string]any, prepare, f func(w *world)) {
+func runInWorld(t *testing.T, objects []runtime.Object, scaled map[string]any, prepare, f func(w *clusterWorld)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := &world{
+		w := &clusterWorld{
 			T: t, ctx: ctx, kube: fake.NewClientset(objects...), mapper: &replacedMapper{}, scales: map[string]any{},
 			registry: prometheus.NewPedanticRegistry(),
 		}
 		w.mapper.current.Store(testMapper())
 		for name, answer := range scaled {
-			w.scale(name, answer)
+			w.setScale(name, answer)
 		}
 		w.Discovery = New(Clients{
 			Kube: w.kube, Mapper: w.mapper, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()),
-			Scale: scales(w.answer),
+			Scale: newFakeScales(w.scaleAnswer),
 		}, Options{Registerer: w.registry})
-		w.OnTargets(w.take)
+		w.OnTargets(w.recordTargets)
 		w.SetRules(prefixRules{})
 		if prepare != nil {
 			prepare(w)
@@ -91,26 +91,26 @@ func (m *replacedMapper) ResourceFor(partial schema.GroupVersionResource) (schem
 	return m.current.Load().ResourceFor(partial)
 }
 
-func (w *world) answer(name string) any {
+func (w *clusterWorld) scaleAnswer(name string) any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.scales[name]
 }
 
-func (w *world) scale(name string, answer any) {
+func (w *clusterWorld) setScale(name string, answer any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.scales[name] = answer
 }
 
-func (w *world) take(targets []metric.Target) {
+func (w *clusterWorld) recordTargets(targets []metric.Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, targets)
 }
 
-// handed returns how often targets were handed on, and the last ones as "namespace/pod: families, …".
-func (w *world) handed() (calls int, last string) {
+// publishedTargets returns how often targets were handed on, and the last ones as "namespace/pod: families, …".
+func (w *clusterWorld) publishedTargets() (calls int, last string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.calls) == 0 {
@@ -123,22 +123,22 @@ func (w *world) handed() (calls int, last string) {
 	return len(w.calls), strings.Join(all, ", ")
 }
 
-// expect compares the targets handed on last.
-func (w *world) expect(when, want string) {
+// expectTargets compares the targets handed on last.
+func (w *clusterWorld) expectTargets(when, want string) {
 	w.Helper()
-	if _, got := w.handed(); got != want {
+	if _, got := w.publishedTargets(); got != want {
 		w.Errorf("%s: targets = %q, want %q", when, got, want)
 	}
 }
 
-func (w *world) create(p *corev1.Pod) {
+func (w *clusterWorld) createPod(p *corev1.Pod) {
 	w.Helper()
 	if _, err := w.kube.CoreV1().Pods(p.Namespace).Create(w.ctx, p, metav1.CreateOptions{}); err != nil {
 		w.Fatal(err)
 	}
 }
 
-func (w *world) update(p *corev1.Pod) {
+func (w *clusterWorld) updatePod(p *corev1.Pod) {
 	w.Helper()
 	if _, err := w.kube.CoreV1().Pods(p.Namespace).Update(w.ctx, p, metav1.UpdateOptions{}); err != nil {
 		w.Fatal(err)
@@ -146,30 +146,30 @@ func (w *world) update(p *corev1.Pod) {
 }
 
 func TestTargetsFollowTheCluster(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(pause)
-		w.expect("at start", "shop/web-1: pods_rps")
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(minComputeInterval)
+		w.expectTargets("at start", "shop/web-1: pods_rps")
 		if !w.HasSynced() || w.SyncError() != nil {
 			t.Errorf("HasSynced = %v, SyncError = %v", w.HasSynced(), w.SyncError())
 		}
-		pass(time.Second)
+		sleepAndSettle(time.Second)
 
-		w.create(apiPod("shop", "web-2"))
+		w.createPod(apiPod("shop", "web-2"))
 		synctest.Wait() // a lone change is acted on at once
-		w.expect("after a pod came", "shop/web-1: pods_rps, shop/web-2: pods_rps")
-		pass(time.Second)
+		w.expectTargets("after a pod came", "shop/web-1: pods_rps, shop/web-2: pods_rps")
+		sleepAndSettle(time.Second)
 
-		w.update(apiPod("shop", "web-1", terminating))
+		w.updatePod(apiPod("shop", "web-1", markTerminating))
 		synctest.Wait()
-		w.expect("after a pod began to end", "shop/web-2: pods_rps")
-		pass(time.Second)
+		w.expectTargets("after a pod began to end", "shop/web-2: pods_rps")
+		sleepAndSettle(time.Second)
 
 		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-2", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		w.expect("after a pod went", "")
+		w.expectTargets("after a pod went", "")
 		if o := w.Explain("shop", "web-2"); o.Reason != metric.ReasonTerminating {
 			t.Errorf("Explain(pod that went) = %+v", o)
 		}
@@ -177,32 +177,32 @@ func TestTargetsFollowTheCluster(t *testing.T) {
 }
 
 func TestChangesOfMomentAreOne(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps"))}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Second)
-		before, _ := w.handed()
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps"))}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
+		before, _ := w.publishedTargets()
 		start := time.Now()
 		for i := range 100 {
-			w.create(apiPod("shop", fmt.Sprintf("web-%03d", i)))
-			pass(5 * time.Millisecond)
+			w.createPod(apiPod("shop", fmt.Sprintf("web-%03d", i)))
+			sleepAndSettle(5 * time.Millisecond)
 		}
-		pass(pause)
-		after, last := w.handed()
-		if most := int(time.Since(start)/pause) + 1; after-before > most || strings.Count(last, "pods_rps") != 100 {
+		sleepAndSettle(minComputeInterval)
+		after, last := w.publishedTargets()
+		if most := int(time.Since(start)/minComputeInterval) + 1; after-before > most || strings.Count(last, "pods_rps") != 100 {
 			t.Errorf("handed on %d times, want at most %d, all 100 pods in the end", after-before, most)
 		}
 	})
 }
 
 func TestUnchangedTargetsAreNotHandedOn(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Second)
-		before, _ := w.handed()
-		w.update(apiPod("shop", "web-1", unready))
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
+		before, _ := w.publishedTargets()
+		w.updatePod(apiPod("shop", "web-1", markUnready))
 		w.Demand(Demand{Resource: "pods", Metric: "rps", Namespace: "shop"})
-		pass(10 * time.Minute)
-		if after, _ := w.handed(); after != before {
+		sleepAndSettle(10 * time.Minute)
+		if after, _ := w.publishedTargets(); after != before {
 			t.Errorf("handed on %d times, want never", after-before)
 		}
 		if p, ok := w.Pod("shop", "web-1"); !ok || !p.Live {
@@ -212,29 +212,29 @@ func TestUnchangedTargetsAreNotHandedOn(t *testing.T) {
 }
 
 func TestFirstTargetsAreHandedOnEvenIfNone(t *testing.T) {
-	inWorld(t, nil, nil, nil, func(w *world) {
-		pass(pause)
-		if calls, last := w.handed(); calls != 1 || last != "" || !w.HasSynced() {
+	runInWorld(t, nil, nil, nil, func(w *clusterWorld) {
+		sleepAndSettle(minComputeInterval)
+		if calls, last := w.publishedTargets(); calls != 1 || last != "" || !w.HasSynced() {
 			t.Errorf("%d calls, targets %q, synced %v; want one empty call", calls, last, w.HasSynced())
 		}
 	})
 }
 
 func TestFirstTargetsWaitForSelectors(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
-	hang := func(w *world) {
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	hang := func(w *clusterWorld) {
 		w.selectors.fetch = func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			<-ctx.Done()
 			return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
 		}
 	}
-	inWorld(t, objects, nil, hang, func(w *world) {
-		pass(resolveTimeout - time.Second)
-		if calls, _ := w.handed(); calls != 0 || w.HasSynced() || w.SyncError() == nil {
+	runInWorld(t, objects, nil, hang, func(w *clusterWorld) {
+		sleepAndSettle(lookupTimeout - time.Second)
+		if calls, _ := w.publishedTargets(); calls != 0 || w.HasSynced() || w.SyncError() == nil {
 			t.Errorf("%d calls, synced %v, %v; want to wait for the selector", calls, w.HasSynced(), w.SyncError())
 		}
-		pass(2 * time.Second)
-		if calls, _ := w.handed(); calls != 1 || !w.HasSynced() {
+		sleepAndSettle(2 * time.Second)
+		if calls, _ := w.publishedTargets(); calls != 1 || !w.HasSynced() {
 			t.Errorf("%d calls, synced %v; want no more waiting after an attempt", calls, w.HasSynced())
 		}
 		want := "the pods of HorizontalPodAutoscaler web are not known: ask: context deadline exceeded"
@@ -245,97 +245,97 @@ func TestFirstTargetsWaitForSelectors(t *testing.T) {
 }
 
 func TestScaleTargetThatComesLater(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
-	inWorld(t, objects, nil, nil, func(w *world) {
-		pass(time.Minute)
-		w.expect("before", "")
-		w.scale("shop/web", "app=web")
-		pass(lastRetry)
-		w.expect("after the deployment came", "shop/web-1: pods_rps")
-		if got := testutil.ToFloat64(w.metrics.resolved.WithLabelValues("not_found")); got < 4 {
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	runInWorld(t, objects, nil, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Minute)
+		w.expectTargets("before", "")
+		w.setScale("shop/web", "app=web")
+		sleepAndSettle(maxRetryDelay)
+		w.expectTargets("after the deployment came", "shop/web-1: pods_rps")
+		if got := testutil.ToFloat64(w.metrics.selectorLookups.WithLabelValues("not_found")); got < 4 {
 			t.Errorf("resolve_total{outcome=not_found} = %v", got)
 		}
-		w.scale("shop/web", nil)
-		pass(refreshFixed)
-		w.expect("after the deployment went", "")
+		w.setScale("shop/web", nil)
+		sleepAndSettle(fixedRefreshInterval)
+		w.expectTargets("after the deployment went", "")
 	})
 }
 
 // TestDeploymentMadeAnew has a deployment come again with another selector, which an unchanged autoscaler
 // must find though selectors of deployments are asked for rarely.
 func TestDeploymentMadeAnew(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Second)
-		w.scale("shop/web", "app=again")
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
+		w.setScale("shop/web", "app=again")
 		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-1", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		w.create(apiPod("shop", "again-1", labelled(map[string]string{"app": "again"})))
-		pass(refresh)
-		w.expect("after it came again", "shop/again-1: pods_rps")
+		w.createPod(apiPod("shop", "again-1", withLabels(map[string]string{"app": "again"})))
+		sleepAndSettle(defaultRefreshInterval)
+		w.expectTargets("after it came again", "shop/again-1: pods_rps")
 	})
 }
 
 func TestAutoscalerThatChanges(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("rps")), apiPod("shop", "web-1")}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web", "shop/api": "app=api"}, nil, func(w *world) {
-		pass(time.Second)
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web", "shop/api": "app=api"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
 		change := func(metrics ...string) {
-			h := hpa("shop", "web", "web")
+			h := newHPA("shop", "web", "web")
 			for _, m := range metrics {
-				h.Spec.Metrics = append(h.Spec.Metrics, onPods(m))
+				h.Spec.Metrics = append(h.Spec.Metrics, podsMetric(m))
 			}
 			if _, err := w.kube.AutoscalingV2().HorizontalPodAutoscalers("shop").Update(w.ctx, h, metav1.UpdateOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			pass(pause)
+			sleepAndSettle(minComputeInterval)
 		}
 		change("rps", "errors")
-		w.expect("with another metric", "shop/web-1: pods_errors pods_rps")
+		w.expectTargets("with another metric", "shop/web-1: pods_errors pods_rps")
 		change()
-		w.expect("without metrics", "")
+		w.expectTargets("without metrics", "")
 		change("rps")
 		if err := w.kube.AutoscalingV2().HorizontalPodAutoscalers("shop").Delete(w.ctx, "web", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		pass(pause)
-		w.expect("after it went", "")
+		sleepAndSettle(minComputeInterval)
+		w.expectTargets("after it went", "")
 	})
 }
 
 func TestKindThatComesLater(t *testing.T) {
-	h := hpa("shop", "web", "web", onPods("rps"))
+	h := newHPA("shop", "web", "web", podsMetric("rps"))
 	h.Spec.ScaleTargetRef.APIVersion, h.Spec.ScaleTargetRef.Kind = "example.com/v1", "Late"
-	inWorld(t, []runtime.Object{h, apiPod("shop", "web-1")}, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Minute)
-		w.expect("before", "")
+	runInWorld(t, []runtime.Object{h, apiPod("shop", "web-1")}, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Minute)
+		w.expectTargets("before", "")
 		mapper := testMapper()
 		mapper.Add(schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}, meta.RESTScopeNamespace)
 		w.mapper.current.Store(mapper)
-		pass(retryUnmapped + time.Second)
-		w.expect("after", "shop/web-1: pods_rps")
+		sleepAndSettle(unmappedRetryInterval + time.Second)
+		w.expectTargets("after", "shop/web-1: pods_rps")
 	})
 }
 
 func TestReaderDemand(t *testing.T) {
-	objects := []runtime.Object{apiPod("shop", "web-1", annotated(annotationScrape, "true")), apiPod("shop", "web-2")}
-	inWorld(t, objects, nil, nil, func(w *world) {
-		pass(time.Second)
-		w.expect("at start", "")
+	objects := []runtime.Object{apiPod("shop", "web-1", withAnnotations(annotationScrape, "true")), apiPod("shop", "web-2")}
+	runInWorld(t, objects, nil, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
+		w.expectTargets("at start", "")
 		rps := Demand{Resource: "pods", Metric: "rps", Namespace: "shop"}
 		w.Demand(rps)
 		synctest.Wait()
-		w.expect("after a read", "shop/web-1: pods_rps")
+		w.expectTargets("after a read", "shop/web-1: pods_rps")
 		if diff := cmp.Diff([]Demand{rps}, w.Demanded()); diff != "" {
 			t.Errorf("Demanded (-want +got):\n%s", diff)
 		}
-		pass(readerMemory - time.Second)
+		sleepAndSettle(readerDemandTTL - time.Second)
 		w.Demand(rps)
-		pass(readerMemory - time.Second)
-		w.expect("while it is remembered", "shop/web-1: pods_rps")
-		pass(2 * time.Second)
-		w.expect("after that", "")
+		sleepAndSettle(readerDemandTTL - time.Second)
+		w.expectTargets("while it is remembered", "shop/web-1: pods_rps")
+		sleepAndSettle(2 * time.Second)
+		w.expectTargets("after that", "")
 		if got := w.Demanded(); len(got) != 0 {
 			t.Errorf("Demanded = %v, want none", got)
 		}
@@ -343,13 +343,13 @@ func TestReaderDemand(t *testing.T) {
 }
 
 func TestSetRulesComputesAnew(t *testing.T) {
-	objects := []runtime.Object{hpa("shop", "web", "web", onPods("unknown")), apiPod("shop", "web-1")}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Second)
-		w.expect("before", "")
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("unknown")), apiPod("shop", "web-1")}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
+		w.expectTargets("before", "")
 		w.SetRules(allRules{})
 		synctest.Wait()
-		w.expect("after", "shop/web-1: everything")
+		w.expectTargets("after", "shop/web-1: everything")
 	})
 }
 
@@ -361,11 +361,11 @@ func (allRules) Namespace(_, asked string) string       { return asked }
 
 func TestPodsOf(t *testing.T) {
 	objects := []runtime.Object{
-		apiPod("shop", "web-1"), apiPod("shop", "api-1", labelled(map[string]string{"app": "api"})),
+		apiPod("shop", "web-1"), apiPod("shop", "api-1", withLabels(map[string]string{"app": "api"})),
 		apiPod("other", "web-1", func(p *corev1.Pod) { p.Spec.NodeName = "node-2" }),
-		service("front", map[string]string{"app": "web"}), service("headless", nil),
+		newService("front", map[string]string{"app": "web"}), newService("headless", nil),
 	}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web", "other/web": "app=web"}, nil, func(w *world) {
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web", "other/web": "app=web"}, nil, func(w *clusterWorld) {
 		for name, tc := range map[string]struct {
 			resource string
 			object   metric.Object
@@ -400,28 +400,28 @@ func TestPodsOf(t *testing.T) {
 
 func TestObjectDemandOfReader(t *testing.T) {
 	objects := []runtime.Object{
-		apiPod("shop", "web-1", annotated(annotationScrape, "true")),
-		apiPod("shop", "api-1", annotated(annotationScrape, "true"), labelled(map[string]string{"app": "api"})),
+		apiPod("shop", "web-1", withAnnotations(annotationScrape, "true")),
+		apiPod("shop", "api-1", withAnnotations(annotationScrape, "true"), withLabels(map[string]string{"app": "api"})),
 	}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Second)
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
 		w.Demand(Demand{Resource: "deployments.apps", Metric: "rps", Namespace: "shop", Object: "web"})
 		if _, err := w.PodsOf(w.ctx, schema.GroupResource{Group: "apps", Resource: "deployments"}, metric.Object{Namespace: "shop", Name: "web"}); err != nil {
 			t.Fatal(err)
 		}
-		pass(pause)
-		w.expect("after a read", "shop/web-1: deployments.apps_rps")
+		sleepAndSettle(minComputeInterval)
+		w.expectTargets("after a read", "shop/web-1: deployments.apps_rps")
 	})
 }
 
 func TestMissingPermissionIsSaid(t *testing.T) {
-	forbid := func(w *world) {
+	forbid := func(w *clusterWorld) {
 		w.kube.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no rule"))
 		})
 	}
-	inWorld(t, nil, nil, forbid, func(w *world) {
-		pass(time.Minute)
+	runInWorld(t, nil, nil, forbid, func(w *clusterWorld) {
+		sleepAndSettle(time.Minute)
 		want := "list pods: pods is forbidden: no rule"
 		if err := w.SyncError(); w.HasSynced() || err == nil || err.Error() != want {
 			t.Errorf("HasSynced = %v, SyncError = %v; want %q", w.HasSynced(), err, want)
@@ -436,11 +436,11 @@ func TestMissingPermissionIsSaid(t *testing.T) {
 
 func TestSelfMetrics(t *testing.T) {
 	objects := []runtime.Object{
-		hpa("shop", "web", "web", onPods("rps"), onExternal("waiting", nil)), hpa("shop", "cpu", "api", onResource()),
-		apiPod("shop", "web-1"), apiPod("shop", "web-2", terminating),
+		newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", nil)), newHPA("shop", "cpu", "api", resourceMetric()),
+		apiPod("shop", "web-1"), apiPod("shop", "web-2", markTerminating),
 	}
-	inWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *world) {
-		pass(time.Second)
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		sleepAndSettle(time.Second)
 		want := `
 # HELP tachometer_discovery_demands Distinct demands of autoscalers, and of readers in the last ten minutes.
 # TYPE tachometer_discovery_demands gauge

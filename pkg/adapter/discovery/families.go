@@ -27,8 +27,8 @@ func newFamilySets() *familySets {
 	return &familySets{lists: [][]string{nil}, ids: map[string]familySet{"": noFamilies}, unions: map[[2]familySet]familySet{}}
 }
 
-// of returns the set of those families, in any order.
-func (s *familySets) of(families []string) familySet {
+// internFamilies returns the set of those families, in any order.
+func (s *familySets) internFamilies(families []string) familySet {
 	sorted := slices.Compact(slices.Sorted(slices.Values(families)))
 	text := strings.Join(sorted, "\x00")
 	if id, ok := s.ids[text]; ok {
@@ -39,8 +39,8 @@ func (s *familySets) of(families []string) familySet {
 	return id
 }
 
-// union returns the set that holds the families of both.
-func (s *familySets) union(a, b familySet) familySet {
+// unionSets returns the set that holds the families of both.
+func (s *familySets) unionSets(a, b familySet) familySet {
 	switch {
 	case a == b, b == noFamilies:
 		return a
@@ -50,14 +50,14 @@ func (s *familySets) union(a, b familySet) familySet {
 	key := [2]familySet{min(a, b), max(a, b)}
 	id, ok := s.unions[key]
 	if !ok {
-		id = s.of(slices.Concat(s.lists[a], s.lists[b]))
+		id = s.internFamilies(slices.Concat(s.lists[a], s.lists[b]))
 		s.unions[key] = id
 	}
 	return id
 }
 
-// list returns the families of a set, sorted. It is shared: nobody may change it.
-func (s *familySets) list(id familySet) []string { return s.lists[id] }
+// listFamilies returns the families of a set, sorted. It is shared: nobody may change it.
+func (s *familySets) listFamilies(id familySet) []string { return s.lists[id] }
 
-// full tells that the sets should be built anew.
-func (s *familySets) full() bool { return len(s.lists) > maxFamilySets }
+// isFull tells that the sets should be built anew.
+func (s *familySets) isFull() bool { return len(s.lists) > maxFamilySets }

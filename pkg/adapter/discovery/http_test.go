@@ -25,9 +25,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// streamer is as much of an API server as discovery needs: it streams lists as a real one does since
+// watchServer is as much of an API server as discovery needs: it streams lists as a real one does since
 // Kubernetes 1.34, which client-go's fake clients cannot.
-type streamer struct {
+type watchServer struct {
 	t          *testing.T
 	forbidden  atomic.Int32 // how many more watches of pods are refused
 	pods, hpas []runtime.Object
@@ -35,15 +35,15 @@ type streamer struct {
 	watching   atomic.Int32
 }
 
-func (s *streamer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *watchServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/scale"):
-		s.reply(w, http.StatusOK, &autoscalingv1.Scale{
+		s.writeReply(w, http.StatusOK, &autoscalingv1.Scale{
 			TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v1", Kind: "Scale"},
 			Status:   autoscalingv1.ScaleStatus{Selector: "app=web"},
 		})
 	case strings.HasSuffix(r.URL.Path, "/pods") && s.forbidden.Add(-1) >= 0:
-		s.reply(w, http.StatusForbidden, &metav1.Status{
+		s.writeReply(w, http.StatusForbidden, &metav1.Status{
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
 			Status:   metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: "pods are forbidden",
 		})
@@ -52,14 +52,14 @@ func (s *streamer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 	case strings.HasSuffix(r.URL.Path, "/pods"):
 		end := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}}
-		s.stream(w, r, s.pods, end, &end.ObjectMeta, s.more)
+		s.streamEvents(w, r, s.pods, end, &end.ObjectMeta, s.more)
 	default:
 		end := &autoscalingv2.HorizontalPodAutoscaler{TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"}}
-		s.stream(w, r, s.hpas, end, &end.ObjectMeta, nil)
+		s.streamEvents(w, r, s.hpas, end, &end.ObjectMeta, nil)
 	}
 }
 
-func (s *streamer) reply(w http.ResponseWriter, code int, object any) {
+func (s *watchServer) writeReply(w http.ResponseWriter, code int, object any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	if err := json.NewEncoder(w).Encode(object); err != nil {
@@ -67,7 +67,7 @@ func (s *streamer) reply(w http.ResponseWriter, code int, object any) {
 	}
 }
 
-func (s *streamer) stream(w http.ResponseWriter, r *http.Request, list []runtime.Object, end runtime.Object, meta *metav1.ObjectMeta, more <-chan watch.Event) {
+func (s *watchServer) streamEvents(w http.ResponseWriter, r *http.Request, list []runtime.Object, end runtime.Object, meta *metav1.ObjectMeta, more <-chan watch.Event) {
 	w.Header().Set("Content-Type", "application/json;stream=watch")
 	send := func(kind watch.EventType, object runtime.Object) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"type": kind, "object": object})
@@ -98,9 +98,9 @@ func typedPod(p *corev1.Pod) *corev1.Pod {
 // TestAgainstHTTP runs discovery with its real clients: a permission that comes late, streamed lists, events,
 // and the scale subresource.
 func TestAgainstHTTP(t *testing.T) {
-	h := hpa("shop", "web", "web", onPods("rps"))
+	h := newHPA("shop", "web", "web", podsMetric("rps"))
 	h.TypeMeta = metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"}
-	s := &streamer{t: t, pods: []runtime.Object{typedPod(apiPod("shop", "web-1"))}, hpas: []runtime.Object{h}, more: make(chan watch.Event)}
+	s := &watchServer{t: t, pods: []runtime.Object{typedPod(apiPod("shop", "web-1"))}, hpas: []runtime.Object{h}, more: make(chan watch.Event)}
 	s.forbidden.Store(2) // the streamed list, and the plain one that client-go tries next
 	server := httptest.NewServer(s)
 	defer server.Close()
@@ -139,7 +139,7 @@ func TestAgainstHTTP(t *testing.T) {
 	expect("web-1")
 	s.more <- watch.Event{Type: watch.Added, Object: typedPod(apiPod("shop", "web-2"))}
 	expect("web-1", "web-2")
-	s.more <- watch.Event{Type: watch.Modified, Object: typedPod(apiPod("shop", "web-1", terminating))}
+	s.more <- watch.Event{Type: watch.Modified, Object: typedPod(apiPod("shop", "web-1", markTerminating))}
 	expect("web-2")
 	s.more <- watch.Event{Type: watch.Deleted, Object: typedPod(apiPod("shop", "web-2"))}
 	expect()

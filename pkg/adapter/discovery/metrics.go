@@ -5,8 +5,8 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are the package's self-metrics.
 type metrics struct {
 	targets, demands, autoscalers, unresolved prometheus.Gauge
-	resolved, watchErrors                     *prometheus.CounterVec
-	refused                                   prometheus.Counter
+	selectorLookups, watchErrors              *prometheus.CounterVec
+	rejectedDemands                           prometheus.Counter
 }
 
 // newMetrics registers with r unless it is nil. pods counts the pods known now.
@@ -25,14 +25,14 @@ func newMetrics(r prometheus.Registerer, pods func() int) *metrics {
 			Name: "tachometer_discovery_unresolved_namespaces",
 			Help: "Namespaces with a HorizontalPodAutoscaler whose pods could not be found out.",
 		}),
-		resolved: prometheus.NewCounterVec(prometheus.CounterOpts{
+		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
 			Help: "Requests for the pod selector of an object, by outcome: ok, not_found, no_selector, forbidden or error.",
 		}, []string{"outcome"}),
 		watchErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_watch_errors_total", Help: "Lists and watches that failed, by resource.",
 		}, []string{"resource"}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
+		rejectedDemands: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_demands_refused_total",
 			Help: "Demands of readers that were not remembered because there are too many.",
 		}),
@@ -41,7 +41,7 @@ func newMetrics(r prometheus.Registerer, pods func() int) *metrics {
 		known := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_pods", Help: "Pods known, live or not.",
 		}, func() float64 { return float64(pods()) })
-		r.MustRegister(known, m.targets, m.demands, m.autoscalers, m.unresolved, m.resolved, m.watchErrors, m.refused)
+		r.MustRegister(known, m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands)
 	}
 	return m
 }

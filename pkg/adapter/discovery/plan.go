@@ -15,20 +15,20 @@ const (
 	resourceNodes      = "nodes"
 )
 
-// claim is one set of pods and what is demanded of it.
-type claim struct {
-	scope
-	// behind tells that the pods are behind an autoscaler that names a metric, the scale target being owner.
-	behind bool
-	owner  objectKey
-	// always is demanded of every pod of the scope, opted of those that are annotated or behind an autoscaler.
-	always, opted familySet
+// demandedPods is one set of pods and what is demanded of it.
+type demandedPods struct {
+	podScope
+	// autoscaled tells that the pods are behind an autoscaler that names a metric, the scale target being owner.
+	autoscaled  bool
+	scaleTarget objectKey
+	// allPodsFamilies is demanded of every pod of the scope, opted of those that are annotated or behind an autoscaler.
+	allPodsFamilies, optedInFamilies familySet
 }
 
-// plan is what the autoscalers and readers ask for, before any pod is looked at.
-type plan struct {
-	claims   []*claim
-	demanded []Demand
+// demandPlan is what the autoscalers and readers ask for, before any pod is looked at.
+type demandPlan struct {
+	demandedPods []*demandedPods
+	demanded     []Demand
 	// needed are the objects whose selectors the autoscalers depend on.
 	needed map[objectKey]struct{}
 	// unresolved says for a namespace which autoscaler's pods are not known, and why.
@@ -37,19 +37,19 @@ type plan struct {
 	unmapped bool
 }
 
-// planner turns demand into claims. Its functions must answer from memory.
-type planner struct {
+// demandPlanner turns demand into claims. Its functions must answer from memory.
+type demandPlanner struct {
 	rules      Rules
 	sets       *familySets
 	resourceOf func(schema.GroupKind) (schema.GroupResource, error)
-	selectorOf func(objectKey) resolution
+	selectorOf func(objectKey) resolvedSelector
 }
 
-// build is a plan under construction.
-type build struct {
-	planner
-	plan     *plan
-	byScope  map[scopeKey]*claim
+// planBuilder is a plan under construction.
+type planBuilder struct {
+	demandPlanner
+	plan     *demandPlan
+	byScope  map[scopeKey]*demandedPods
 	demanded map[demandKey]Demand
 	families map[familyKey]familySet
 }
@@ -62,190 +62,190 @@ type familyKey struct {
 	external         bool
 }
 
-// plan merges what is asked of the same pods into one claim: a thousand autoscalers with external metrics in
+// buildPlan merges what is asked of the same pods into one claim: a thousand autoscalers with external metrics in
 // one namespace cost one walk through it.
-func (p planner) plan(autoscalers []*autoscaler, readers []Demand) *plan {
-	b := build{
-		planner:  p,
-		plan:     &plan{needed: map[objectKey]struct{}{}, unresolved: map[string]string{}},
-		byScope:  map[scopeKey]*claim{},
-		demanded: map[demandKey]Demand{},
-		families: map[familyKey]familySet{},
+func (p demandPlanner) buildPlan(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
+	b := planBuilder{
+		demandPlanner: p,
+		plan:          &demandPlan{needed: map[objectKey]struct{}{}, unresolved: map[string]string{}},
+		byScope:       map[scopeKey]*demandedPods{},
+		demanded:      map[demandKey]Demand{},
+		families:      map[familyKey]familySet{},
 	}
 	for _, a := range autoscalers {
 		if len(a.metrics) > 0 {
-			b.autoscaler(a)
+			b.addAutoscaler(a)
 		}
 	}
 	for _, d := range readers {
-		b.reader(d)
+		b.addReaderDemand(d)
 	}
 	b.plan.demanded = sortDemands(b.demanded)
 	return b.plan
 }
 
-func (b *build) autoscaler(a *autoscaler) {
-	var group *claim
+func (b *planBuilder) addAutoscaler(a *storedAutoscaler) {
+	var group *demandedPods
 	var selector labels.Selector
-	if resource, ok := b.resource(a, a.target); ok {
-		key := objectKey{resource, a.namespace, a.target.name}
-		if selector, ok = b.selector(a, key); ok {
-			group = b.claim(scope{namespace: a.namespace, selector: selector})
-			group.behind, group.owner = true, key
+	if resource, ok := b.mapReference(a, a.scaleTarget); ok {
+		key := objectKey{resource, a.namespace, a.scaleTarget.name}
+		if selector, ok = b.requireSelector(a, key); ok {
+			group = b.ensureDemandedPods(podScope{namespace: a.namespace, selector: selector})
+			group.autoscaled, group.scaleTarget = true, key
 		}
 	}
 	for _, n := range a.metrics {
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
-			b.demand(Demand{
-				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, Series: n.series(), Standing: true,
+			b.addDemand(Demand{
+				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.metricSelector(), Standing: true,
 			})
 			if group != nil {
-				group.always = b.sets.union(group.always, b.need(resourcePods, n.metric, false))
+				group.allPodsFamilies = b.sets.unionSets(group.allPodsFamilies, b.lookupFamilies(resourcePods, n.metric, false))
 			}
 		case autoscalingv2.ObjectMetricSourceType:
-			b.object(a, n)
+			b.addObjectMetric(a, n)
 		case autoscalingv2.ExternalMetricSourceType:
-			b.external(a.namespace, n)
+			b.addExternalMetric(a.namespace, n)
 		}
 	}
 }
 
-// object claims the pods of the object that an Object metric describes. A workload or a service names its
+// addObjectMetric claims the pods of the object that an Object metric describes. A workload or a service names its
 // pods; a namespace or a node holds whatever runs there, so that its pods must have opted in.
-func (b *build) object(a *autoscaler, n named) {
-	resource, ok := b.resource(a, n.object)
+func (b *planBuilder) addObjectMetric(a *storedAutoscaler, n namedMetric) {
+	resource, ok := b.mapReference(a, n.object)
 	if !ok {
 		return
 	}
 	d := Demand{
-		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, Series: n.series(), Standing: true,
+		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.metricSelector(), Standing: true,
 	}
-	families := b.need(d.Resource, n.metric, false)
+	families := b.lookupFamilies(d.Resource, n.metric, false)
 	switch d.Resource {
 	case resourceNamespaces, resourceNodes:
 		d.Namespace = ""
-		b.opted(d, families)
+		b.addOptedInFamilies(d, families)
 	case resourcePods:
-		b.always(scope{namespace: a.namespace, name: n.object.name}, families)
+		b.addScopeFamilies(podScope{namespace: a.namespace, name: n.object.name}, families)
 	default:
-		if selector, ok := b.selector(a, objectKey{resource, a.namespace, n.object.name}); ok {
-			b.always(scope{namespace: a.namespace, selector: selector}, families)
+		if selector, ok := b.requireSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
+			b.addScopeFamilies(podScope{namespace: a.namespace, selector: selector}, families)
 		}
 	}
-	b.demand(d)
+	b.addDemand(d)
 }
 
-func (b *build) external(namespace string, n named) {
-	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.series(), Standing: true}
+func (b *planBuilder) addExternalMetric(namespace string, n namedMetric) {
+	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.metricSelector(), Standing: true}
 	if b.rules != nil {
 		d.Namespace = b.rules.Namespace(n.metric, namespace)
 	}
-	b.demand(d)
-	b.opted(d, b.need("", n.metric, true))
+	b.addDemand(d)
+	b.addOptedInFamilies(d, b.lookupFamilies("", n.metric, true))
 }
 
-func (b *build) reader(d Demand) {
-	b.demand(d)
-	b.opted(d, b.need(d.Resource, d.Metric, d.External))
+func (b *planBuilder) addReaderDemand(d Demand) {
+	b.addDemand(d)
+	b.addOptedInFamilies(d, b.lookupFamilies(d.Resource, d.Metric, d.External))
 }
 
-// opted claims families of the pods behind a demand that have opted in.
-func (b *build) opted(d Demand, families familySet) {
+// addOptedInFamilies claims families of the pods behind a demand that have opted in.
+func (b *planBuilder) addOptedInFamilies(d Demand, families familySet) {
 	if families == noFamilies {
 		return
 	}
-	if s, ok := b.scope(d); ok {
-		c := b.claim(s)
-		c.opted = b.sets.union(c.opted, families)
+	if s, ok := b.resolveScope(d); ok {
+		c := b.ensureDemandedPods(s)
+		c.optedInFamilies = b.sets.unionSets(c.optedInFamilies, families)
 	}
 }
 
-func (b *build) always(s scope, families familySet) {
+func (b *planBuilder) addScopeFamilies(s podScope, families familySet) {
 	if families == noFamilies {
 		return
 	}
-	c := b.claim(s)
-	c.always = b.sets.union(c.always, families)
+	c := b.ensureDemandedPods(s)
+	c.allPodsFamilies = b.sets.unionSets(c.allPodsFamilies, families)
 }
 
-// scope returns the pods behind a demand; false means that they are not known yet.
-func (b *build) scope(d Demand) (scope, bool) {
+// resolveScope returns the pods behind a demand; false means that they are not known yet.
+func (b *planBuilder) resolveScope(d Demand) (podScope, bool) {
 	switch {
 	case d.External:
-		return scope{namespace: d.Namespace}, true
+		return podScope{namespace: d.Namespace}, true
 	case d.Resource == resourcePods:
-		return scope{namespace: d.Namespace, name: d.Object, selector: d.Selector}, true
+		return podScope{namespace: d.Namespace, name: d.Object, selector: d.Selector}, true
 	case d.Resource == resourceNamespaces && d.Object != "":
-		return scope{namespace: d.Object}, true
+		return podScope{namespace: d.Object}, true
 	case d.Resource == resourceNodes:
-		return scope{node: d.Object}, true
+		return podScope{node: d.Object}, true
 	case d.Resource == resourceNamespaces, d.Object == "":
-		return scope{namespace: d.Namespace}, true
+		return podScope{namespace: d.Namespace}, true
 	default:
 		r := b.selectorOf(objectKey{schema.ParseGroupResource(d.Resource), d.Namespace, d.Object})
-		return scope{namespace: d.Namespace, selector: r.selector}, r.selector != nil
+		return podScope{namespace: d.Namespace, selector: r.selector}, r.selector != nil
 	}
 }
 
-// claim returns the one claim on a scope.
-func (b *build) claim(s scope) *claim {
-	key := scopeKey{s.namespace, s.node, s.name, selectorText(s.selector)}
+// ensureDemandedPods returns the one claim on a scope.
+func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
+	key := scopeKey{s.namespace, s.node, s.name, canonicalSelector(s.selector)}
 	if key.selector == "" {
 		s.selector = nil
 	}
 	c := b.byScope[key]
 	if c == nil {
-		c = &claim{scope: s}
+		c = &demandedPods{podScope: s}
 		b.byScope[key] = c
-		b.plan.claims = append(b.plan.claims, c)
+		b.plan.demandedPods = append(b.plan.demandedPods, c)
 	}
 	return c
 }
 
-func (b *build) demand(d Demand) {
-	key := d.key()
+func (b *planBuilder) addDemand(d Demand) {
+	key := d.comparableKey()
 	if _, ok := b.demanded[key]; !ok {
 		b.demanded[key] = d
 	}
 }
 
-// need returns the families that a rule reads.
-func (b *build) need(resource, metric string, external bool) familySet {
+// lookupFamilies returns the families that a rule reads.
+func (b *planBuilder) lookupFamilies(resource, metric string, external bool) familySet {
 	if b.rules == nil {
 		return noFamilies
 	}
 	key := familyKey{resource, metric, external}
 	set, ok := b.families[key]
 	if !ok {
-		set = b.sets.of(b.rules.Families(resource, metric, external))
+		set = b.sets.internFamilies(b.rules.Families(resource, metric, external))
 		b.families[key] = set
 	}
 	return set
 }
 
-// resource maps a kind that an autoscaler names.
-func (b *build) resource(a *autoscaler, r reference) (schema.GroupResource, bool) {
+// mapReference maps a kind that an autoscaler names.
+func (b *planBuilder) mapReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
 	resource, err := b.resourceOf(r.kind)
 	if err != nil {
 		b.plan.unmapped = true
-		b.trouble(a, err)
+		b.recordUnresolved(a, err)
 		return schema.GroupResource{}, false
 	}
 	return resource, true
 }
 
-// selector returns the pod selector of an object that an autoscaler names.
-func (b *build) selector(a *autoscaler, key objectKey) (labels.Selector, bool) {
+// requireSelector returns the pod selector of an object that an autoscaler names.
+func (b *planBuilder) requireSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
 	b.plan.needed[key] = struct{}{}
 	r := b.selectorOf(key)
 	if r.selector == nil && r.err != nil {
-		b.trouble(a, r.err)
+		b.recordUnresolved(a, r.err)
 	}
 	return r.selector, r.selector != nil
 }
 
-func (b *build) trouble(a *autoscaler, err error) {
+func (b *planBuilder) recordUnresolved(a *storedAutoscaler, err error) {
 	if _, ok := b.plan.unresolved[a.namespace]; !ok {
 		b.plan.unresolved[a.namespace] = fmt.Sprintf("the pods of HorizontalPodAutoscaler %s are not known: %v", a.name, err)
 	}

@@ -21,21 +21,21 @@ type Pod struct {
 	Created time.Time
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
-	// Why says why the pod is not live; it is zero for a live one.
-	Why metric.Omission
+	// Omission says why the pod is not live; it is zero for a live one.
+	Omission metric.Omission
 }
 
 // Object names the pod among all pods.
 func (p Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespace, Name: p.Name} }
 
-// pod is all that is kept of a pod: the rest of the API object, most of its bytes, is dropped before it is
+// storedPod is all that is kept of a pod: the rest of the API object, most of its bytes, is dropped before it is
 // stored. It is never changed; a changed pod is a new one.
-type pod struct {
+type storedPod struct {
 	Pod
 	labels map[string]string
 	// url is the metrics endpoint; empty where refused says why there is none, and while there is no address.
-	url     string
-	refused string
+	url        string
+	skipReason string
 	// annotated is true where the pod asks to be scraped.
 	annotated bool
 	// inserted orders pods by when the table took them; the table sets it, once.
@@ -43,56 +43,56 @@ type pod struct {
 }
 
 // GetObjectMeta gives client-go's temporary stores the key of the pod.
-func (p *pod) GetObjectMeta() metav1.Object {
+func (p *storedPod) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}
 }
 
-var _ metav1.ObjectMetaAccessor = (*pod)(nil)
+var _ metav1.ObjectMetaAccessor = (*storedPod)(nil)
 
-func (p *pod) key() metric.Object { return p.Object() }
+func (p *storedPod) podKey() metric.Object { return p.Object() }
 
-func (p *pod) equal(o *pod) bool {
-	return p.Pod == o.Pod && p.url == o.url && p.refused == o.refused && p.annotated == o.annotated &&
+func (p *storedPod) equal(o *storedPod) bool {
+	return p.Pod == o.Pod && p.url == o.url && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
 
 // stripPod keeps of an API object what discovery reads.
-func stripPod(obj any) (*pod, error) {
+func stripPod(obj any) (*storedPod, error) {
 	switch o := obj.(type) {
-	case *pod:
+	case *storedPod:
 		return o, nil
 	case *corev1.Pod:
-		return newPod(o), nil
+		return newStoredPod(o), nil
 	default:
 		return nil, fmt.Errorf("strip pod: unexpected type %T", obj)
 	}
 }
 
-func newPod(o *corev1.Pod) *pod {
-	p := &pod{
+func newStoredPod(o *corev1.Pod) *storedPod {
+	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
 			Created: time.Unix(o.CreationTimestamp.Unix(), 0), // without a location, so that equal is ==
 		},
 		labels: o.Labels,
 	}
-	if reason, detail := lifeless(o); reason != "" {
-		p.Why = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
+	if reason, detail := inactiveReason(o); reason != "" {
+		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
-	p.Live = p.Why.Reason == ""
-	annotated, err := scrapeAnnotation(o.Annotations)
+	p.Live = p.Omission.Reason == ""
+	annotated, err := parseScrapeAnnotation(o.Annotations)
 	p.annotated = annotated
 	if err == nil && p.Live {
-		p.url, err = endpoint(o.Status.PodIP, o.Annotations, o.Spec.Containers)
+		p.url, err = buildEndpoint(o.Status.PodIP, o.Annotations, o.Spec.Containers)
 	}
 	if err != nil {
-		p.refused = err.Error()
+		p.skipReason = err.Error()
 	}
 	return p
 }
 
-// lifeless returns why a pod is not live; no reason means that it is.
-func lifeless(o *corev1.Pod) (reason metric.Reason, detail string) {
+// inactiveReason returns why a pod is not live; no reason means that it is.
+func inactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:
 		return metric.ReasonTerminating, ""

@@ -18,7 +18,7 @@ func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 			Namespace: namespace, Name: name, UID: "uid-1", Labels: map[string]string{"app": "web"},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubelet"}},
 		},
-		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{container("8080")}},
+		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{newContainer("8080")}},
 		Status: corev1.PodStatus{
 			Phase: corev1.PodRunning, PodIP: "10.0.0.7",
 			Conditions: []corev1.PodCondition{
@@ -32,11 +32,11 @@ func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-func labelled(labels map[string]string) func(*corev1.Pod) {
+func withLabels(labels map[string]string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Labels = labels }
 }
 
-func annotated(pairs ...string) func(*corev1.Pod) {
+func withAnnotations(pairs ...string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
 		p.Annotations = map[string]string{}
 		for i := 0; i < len(pairs); i += 2 {
@@ -51,9 +51,9 @@ func inPhase(phase corev1.PodPhase) func(*corev1.Pod) {
 
 func withoutAddress(p *corev1.Pod) { p.Status.PodIP = "" }
 
-func unready(p *corev1.Pod) { p.Status.Conditions[1].Status = corev1.ConditionFalse }
+func markUnready(p *corev1.Pod) { p.Status.Conditions[1].Status = corev1.ConditionFalse }
 
-func terminating(p *corev1.Pod) {
+func markTerminating(p *corev1.Pod) {
 	at := metav1.NewTime(time.Unix(1, 0))
 	p.DeletionTimestamp = &at
 }
@@ -73,11 +73,11 @@ func TestNewPod(t *testing.T) {
 		annotated bool
 	}{
 		"live":             {change: func(*corev1.Pod) {}, live: true, url: url},
-		"not ready":        {change: unready, live: true, url: url},
-		"annotated":        {change: annotated(annotationScrape, "true"), live: true, url: url, annotated: true},
-		"barred":           {change: annotated(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
-		"bad annotation":   {change: annotated(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
-		"terminating":      {change: terminating, why: why(metric.ReasonTerminating, "")},
+		"not ready":        {change: markUnready, live: true, url: url},
+		"annotated":        {change: withAnnotations(annotationScrape, "true"), live: true, url: url, annotated: true},
+		"barred":           {change: withAnnotations(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
+		"bad annotation":   {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
+		"terminating":      {change: markTerminating, why: why(metric.ReasonTerminating, "")},
 		"succeeded":        {change: inPhase(corev1.PodSucceeded), why: why(metric.ReasonTerminating, "pod has succeeded")},
 		"failed":           {change: inPhase(corev1.PodFailed), why: why(metric.ReasonTerminating, "pod has failed")},
 		"pending":          {change: inPhase(corev1.PodPending), why: why(metric.ReasonNotScraped, "pod is pending")},
@@ -89,15 +89,15 @@ func TestNewPod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want := &pod{
+			want := &storedPod{
 				Pod: Pod{
 					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
-					Live: tc.live, Why: tc.why,
+					Live: tc.live, Omission: tc.why,
 				},
-				labels: map[string]string{"app": "web"}, url: tc.url, refused: tc.refused, annotated: tc.annotated,
+				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
 			}
 			got, err := stripPod(apiPod("shop", "web-1", tc.change))
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(pod{})); err != nil || diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedPod{})); err != nil || diff != "" {
 				t.Errorf("stripPod: %v (-want +got):\n%s", err, diff)
 			}
 			if again, err := stripPod(got); again != got || err != nil {

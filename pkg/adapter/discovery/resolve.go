@@ -16,20 +16,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// resolver asks the API server which pods an object selects. It is safe for concurrent use.
-type resolver struct {
+// selectorResolver asks the API server which pods an object selects. It is safe for concurrent use.
+type selectorResolver struct {
 	clients Clients
 
 	mu    sync.Mutex
 	kinds map[schema.GroupKind]schema.GroupResource // known mappings, which never change; guarded by mu
 }
 
-func newResolver(clients Clients) *resolver {
-	return &resolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
+func newSelectorResolver(clients Clients) *selectorResolver {
+	return &selectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
 }
 
-// resource maps a kind to its resource.
-func (r *resolver) resource(kind schema.GroupKind) (schema.GroupResource, error) {
+// mapKind maps a kind to its resource.
+func (r *selectorResolver) mapKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	r.mu.Lock()
 	resource, ok := r.kinds[kind]
 	r.mu.Unlock()
@@ -47,46 +47,46 @@ func (r *resolver) resource(kind schema.GroupKind) (schema.GroupResource, error)
 	return resource, nil
 }
 
-// fetch returns the pod selector of an object: that of its scale subresource, else its spec.selector. The
+// fetchSelector returns the pod selector of an object: that of its scale subresource, else its spec.selector. The
 // error has a kind: not found, invalid where the object selects no pods, else unavailable.
-func (r *resolver) fetch(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) fetchSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
-		return r.service(ctx, key)
+		return r.getServiceSelector(ctx, key)
 	}
 	version, err := r.clients.Mapper.ResourceFor(key.resource.WithVersion(""))
 	if err != nil {
-		return nil, unanswered(key, err)
+		return nil, wrapLookupError(key, err)
 	}
-	selector, err := r.scale(ctx, key)
+	selector, err := r.getScaleSelector(ctx, key)
 	if metric.KindOf(err) != metric.KindNotFound {
 		return selector, err
 	}
 	// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
-	return r.spec(ctx, key, version)
+	return r.getSpecSelector(ctx, key, version)
 }
 
-func (r *resolver) service(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	service, err := r.clients.Kube.CoreV1().Services(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, unanswered(key, err)
+		return nil, wrapLookupError(key, err)
 	}
-	return fromSet(key, service.Spec.Selector)
+	return convertLabelSet(key, service.Spec.Selector)
 }
 
-func (r *resolver) scale(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	scale, err := r.clients.Scale.Scales(key.namespace).Get(ctx, key.resource, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, unanswered(key, err)
+		return nil, wrapLookupError(key, err)
 	}
 	selector, err := labels.Parse(scale.Status.Selector)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: parse the selector of its scale subresource: %w", key, err)
 	}
-	return selecting(key, selector)
+	return rejectEmptySelector(key, selector)
 }
 
-// spec reads spec.selector of the object itself.
-func (r *resolver) spec(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
+// getSpecSelector reads spec.selector of the object itself.
+func (r *selectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if apierrors.IsForbidden(err) {
 		// The scale subresource did not answer either, so this is all that is known.
@@ -94,13 +94,13 @@ func (r *resolver) spec(ctx context.Context, key objectKey, version schema.Group
 			"find the pods of %s: it does not exist, or has no scale subresource and may not be read: %w", key, err)
 	}
 	if err != nil {
-		return nil, unanswered(key, err)
+		return nil, wrapLookupError(key, err)
 	}
-	return specSelector(key, object)
+	return parseSpecSelector(key, object)
 }
 
-// specSelector reads either form of spec.selector: a LabelSelector, or a map of labels.
-func specSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
+// parseSpecSelector reads either form of spec.selector: a LabelSelector, or a map of labels.
+func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
 	fields, _, err := unstructured.NestedMap(object.Object, "spec", "selector")
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
@@ -112,7 +112,7 @@ func specSelector(key objectKey, object *unstructured.Unstructured) (labels.Sele
 		if err != nil {
 			return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 		}
-		return fromSet(key, set)
+		return convertLabelSet(key, set)
 	}
 	var spec metav1.LabelSelector
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec); err != nil {
@@ -122,27 +122,27 @@ func specSelector(key objectKey, object *unstructured.Unstructured) (labels.Sele
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return selecting(key, selector)
+	return rejectEmptySelector(key, selector)
 }
 
-func fromSet(key objectKey, set map[string]string) (labels.Selector, error) {
+func convertLabelSet(key objectKey, set map[string]string) (labels.Selector, error) {
 	selector, err := labels.ValidatedSelectorFromSet(set)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return selecting(key, selector)
+	return rejectEmptySelector(key, selector)
 }
 
-// selecting refuses the empty selector: it would select every pod of the namespace, which nobody means.
-func selecting(key objectKey, selector labels.Selector) (labels.Selector, error) {
+// rejectEmptySelector refuses the empty selector: it would select every pod of the namespace, which nobody means.
+func rejectEmptySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
 	if selector.Empty() {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: it has no pod selector", key)
 	}
 	return selector, nil
 }
 
-// unanswered gives an error of the API server its kind.
-func unanswered(key objectKey, err error) error {
+// wrapLookupError gives an error of the API server its kind.
+func wrapLookupError(key objectKey, err error) error {
 	kind := metric.KindUnavailable
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		kind = metric.KindNotFound
@@ -150,8 +150,8 @@ func unanswered(key objectKey, err error) error {
 	return metric.Errorf(kind, "find the pods of %s: %w", key, err)
 }
 
-// resolveOutcome is the self-metric's label for an attempt.
-func resolveOutcome(err error) string {
+// lookupOutcome is the self-metric's label for an attempt.
+func lookupOutcome(err error) string {
 	switch {
 	case err == nil:
 		return "ok"

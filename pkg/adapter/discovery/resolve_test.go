@@ -34,9 +34,9 @@ func testMapper() *meta.DefaultRESTMapper {
 	return m
 }
 
-// scales answers for scale subresources what lookup has for "namespace/name": a selector or an error; nil is
+// newFakeScales answers for scale subresources what lookup has for "namespace/name": a selector or an error; nil is
 // not found.
-func scales(lookup func(string) any) *scalefake.FakeScaleClient {
+func newFakeScales(lookup func(string) any) *scalefake.FakeScaleClient {
 	c := &scalefake.FakeScaleClient{}
 	c.AddReactor("get", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		get := action.(clienttesting.GetAction)
@@ -52,7 +52,7 @@ func scales(lookup func(string) any) *scalefake.FakeScaleClient {
 	return c
 }
 
-func object(kind, name string, selector any) *unstructured.Unstructured {
+func newSelectorObject(kind, name string, selector any) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": kind, "metadata": map[string]any{"namespace": "shop", "name": name},
 		"spec": map[string]any{},
@@ -63,14 +63,16 @@ func object(kind, name string, selector any) *unstructured.Unstructured {
 	return u
 }
 
-func service(name string, selector map[string]string) *corev1.Service {
+func newService(name string, selector map[string]string) *corev1.Service {
 	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: corev1.ServiceSpec{Selector: selector}}
 }
 
 func TestFetch(t *testing.T) {
 	t.Parallel()
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "x", errors.New("no rule"))
-	daemonSet := func(name string, selector any) *unstructured.Unstructured { return object("DaemonSet", name, selector) }
+	daemonSet := func(name string, selector any) *unstructured.Unstructured {
+		return newSelectorObject("DaemonSet", name, selector)
+	}
 	objects := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme(),
 		daemonSet("agent", map[string]any{"matchLabels": map[string]any{"app": "agent"}, "matchExpressions": []any{
 			map[string]any{"key": "tier", "operator": "In", "values": []any{"a", "b"}},
@@ -85,9 +87,9 @@ func TestFetch(t *testing.T) {
 	objects.PrependReactor("get", "workers", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, forbidden
 	})
-	r := newResolver(Clients{
-		Kube: fake.NewClientset(service("front", map[string]string{"app": "web"}), service("headless", nil)),
-		Scale: scales(func(name string) any {
+	r := newSelectorResolver(Clients{
+		Kube: fake.NewClientset(newService("front", map[string]string{"app": "web"}), newService("headless", nil)),
+		Scale: newFakeScales(func(name string) any {
 			return map[string]any{
 				"shop/web": "app=web", "shop/unselective": "", "shop/malformed": "a b c",
 				"shop/secret": forbidden, "shop/slow": apierrors.NewTimeoutError("slow", 1),
@@ -125,14 +127,14 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := r.fetch(t.Context(), objectKey{tc.resource, "shop", tc.object})
-			if outcome := resolveOutcome(err); outcome != tc.outcome {
+			got, err := r.fetchSelector(t.Context(), objectKey{tc.resource, "shop", tc.object})
+			if outcome := lookupOutcome(err); outcome != tc.outcome {
 				t.Errorf("outcome = %q (%v), want %q", outcome, err, tc.outcome)
 			}
 			if err != nil && metric.KindOf(err) != tc.wantKind {
 				t.Errorf("kind = %v (%v), want %v", metric.KindOf(err), err, tc.wantKind)
 			}
-			if selectorText(got) != tc.want {
+			if canonicalSelector(got) != tc.want {
 				t.Errorf("selector = %v, want %q", got, tc.want)
 			}
 		})
@@ -142,13 +144,13 @@ func TestFetch(t *testing.T) {
 func TestResolveKind(t *testing.T) {
 	t.Parallel()
 	mapper := testMapper()
-	r := newResolver(Clients{Mapper: mapper})
+	r := newSelectorResolver(Clients{Mapper: mapper})
 	late := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}
-	if _, err := r.resource(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
+	if _, err := r.mapKind(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
 		t.Errorf("resource of an unknown kind = %v, want no match", err)
 	}
 	mapper.Add(late, meta.RESTScopeNamespace)
-	got, err := r.resource(late.GroupKind())
+	got, err := r.mapKind(late.GroupKind())
 	if want := (schema.GroupResource{Group: "example.com", Resource: "lates"}); got != want || err != nil {
 		t.Errorf("resource of a kind added later = %v, %v; want %v", got, err, want)
 	}

@@ -6,93 +6,93 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// mark is what a plan means for one pod.
-type mark struct {
+// podMark is what a plan means for one pod.
+type podMark struct {
 	families familySet
-	// behind tells that the pod is behind an autoscaler that names a metric.
-	behind bool
+	// autoscaled tells that the pod is behind an autoscaler that names a metric.
+	autoscaled bool
 }
 
-// snapshot is what follows from a plan and the pods of one moment. It is never changed.
-type snapshot struct {
+// targetSnapshot is what follows from a plan and the pods of one moment. It is never changed.
+type targetSnapshot struct {
 	// targets are sorted by namespace and name.
 	targets    []metric.Target
-	marks      map[*pod]mark
+	marks      map[*storedPod]podMark
 	inserted   uint64 // the pods considered are those inserted up to this one
 	demanded   []Demand
 	unresolved map[string]string
-	// deserted are the scale targets that select no pod.
-	deserted []objectKey
+	// emptySelectors are the scale targets that select no pod.
+	emptySelectors []objectKey
 }
 
-// choose applies a plan to the pods. A pod is a target when something is demanded of it, it is live, and it
+// chooseTargets applies a plan to the pods. A pod is a target when something is demanded of it, it is live, and it
 // has an endpoint.
-func choose(p *plan, pods *table, sets *familySets) *snapshot {
-	count, inserted := pods.size()
-	s := &snapshot{marks: make(map[*pod]mark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved}
+func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnapshot {
+	count, inserted := pods.countPods()
+	s := &targetSnapshot{marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved}
 	// Which pods are behind an autoscaler must be known of all before it is asked of any.
-	for _, c := range p.claims {
-		s.claimAlways(c, pods, sets)
+	for _, c := range p.demandedPods {
+		s.markAllPods(c, pods, sets)
 	}
-	for _, c := range p.claims {
-		s.claimOpted(c, pods, sets)
+	for _, c := range p.demandedPods {
+		s.markOptedIn(c, pods, sets)
 	}
-	s.targets = s.list(sets)
+	s.targets = s.listTargets(sets)
 	return s
 }
 
-// list returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: half
+// listTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: half
 // the time of the whole computation otherwise.
-func (s *snapshot) list(sets *familySets) []metric.Target {
-	chosen := make([]*pod, 0, len(s.marks))
+func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
+	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
 		if p.Live && p.url != "" && m.families != noFamilies {
 			chosen = append(chosen, p)
 		}
 	}
-	slices.SortFunc(chosen, func(a, b *pod) int { return compareObjects(a.key(), b.key()) })
+	slices.SortFunc(chosen, func(a, b *storedPod) int { return compareObjects(a.podKey(), b.podKey()) })
 	targets := make([]metric.Target, len(chosen))
 	for i, p := range chosen {
 		targets[i] = metric.Target{
 			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url,
-			Families: sets.list(s.marks[p].families),
+			Families: sets.listFamilies(s.marks[p].families),
 		}
 	}
 	return targets
 }
 
-func (s *snapshot) claimAlways(c *claim, pods *table, sets *familySets) {
-	families := c.always
-	if c.behind { // all its pods have opted in by that
-		families = sets.union(c.always, c.opted)
+func (s *targetSnapshot) markAllPods(c *demandedPods, pods *podTable, sets *familySets) {
+	families := c.allPodsFamilies
+	if c.autoscaled { // all its pods have opted in by that
+		families = sets.unionSets(c.allPodsFamilies, c.optedInFamilies)
 	} else if families == noFamilies {
 		return
 	}
 	found := false
-	pods.each(c.scope, func(p *pod) {
+	pods.visitPods(c.podScope, func(p *storedPod) {
 		m := s.marks[p]
-		s.marks[p] = mark{sets.union(m.families, families), m.behind || c.behind}
+		s.marks[p] = podMark{sets.unionSets(m.families, families), m.autoscaled || c.autoscaled}
 		found = true
 	})
-	if c.behind && !found {
-		s.deserted = append(s.deserted, c.owner)
+	if c.autoscaled && !found {
+		s.emptySelectors = append(s.emptySelectors, c.scaleTarget)
 	}
 }
 
-func (s *snapshot) claimOpted(c *claim, pods *table, sets *familySets) {
-	if c.behind || c.opted == noFamilies {
+func (s *targetSnapshot) markOptedIn(c *demandedPods, pods *podTable, sets *familySets) {
+	if c.autoscaled || c.optedInFamilies == noFamilies {
 		return
 	}
-	pods.each(c.scope, func(p *pod) {
-		if m := s.marks[p]; p.annotated || m.behind {
-			m.families = sets.union(m.families, c.opted)
+	pods.visitPods(c.podScope, func(p *storedPod) {
+		if m := s.marks[p]; p.annotated || m.autoscaled {
+			m.families = sets.unionSets(m.families, c.optedInFamilies)
 			s.marks[p] = m
 		}
 	})
 }
 
-// target reports whether a pod is a target.
-func (s *snapshot) target(key metric.Object) bool {
+// isTarget reports whether a pod is a target.
+func (s *targetSnapshot) isTarget(key metric.Object) bool {
 	_, ok := slices.BinarySearchFunc(s.targets, key, func(t metric.Target, key metric.Object) int {
 		return compareObjects(t.Key(), key)
 	})
@@ -102,19 +102,19 @@ func (s *snapshot) target(key metric.Object) bool {
 // NotDemanded is the detail of an omission for a pod that is scraped as soon as somebody asks for a metric of it.
 const NotDemanded = "not demanded yet"
 
-// explain says why a pod of the table is no target; the zero reason means that it is one.
-func (s *snapshot) explain(p *pod) metric.Omission {
-	o := metric.Omission{Object: p.key(), Reason: metric.ReasonNotScraped}
+// explainPod says why a pod of the table is no target; the zero reason means that it is one.
+func (s *targetSnapshot) explainPod(p *storedPod) metric.Omission {
+	o := metric.Omission{Object: p.podKey(), Reason: metric.ReasonNotScraped}
 	switch m := s.marks[p]; {
 	case !p.Live:
-		return p.Why
-	case p.refused != "":
-		o.Detail = p.refused
-	case s.target(p.key()):
+		return p.Omission
+	case p.skipReason != "":
+		o.Detail = p.skipReason
+	case s.isTarget(p.podKey()):
 		o.Reason = ""
 	case p.inserted > s.inserted:
 		o.Detail = "pod has just changed"
-	case p.annotated || m.behind:
+	case p.annotated || m.autoscaled:
 		o.Detail = NotDemanded
 	case s.unresolved[p.Namespace] != "":
 		o.Detail = s.unresolved[p.Namespace]

@@ -38,44 +38,44 @@ func (prefixRules) Namespace(metric, asked string) string {
 	return asked
 }
 
-// kinds maps the kinds of these tests.
-func kinds(kind schema.GroupKind) (schema.GroupResource, error) {
+// mapTestKind maps the kinds of these tests.
+func mapTestKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	if kind.Kind == "Rollout" {
 		return schema.GroupResource{}, &meta.NoKindMatchError{GroupKind: kind}
 	}
 	return schema.GroupResource{Group: kind.Group, Resource: strings.ToLower(kind.Kind) + "s"}, nil
 }
 
-// known answers like a cache that holds those selectors by "resource namespace/name"; an error stands for
+// knownSelectors answers like a cache that holds those selectors by "resource namespace/name"; an error stands for
 // a failed attempt.
-func known(t testing.TB, selectors map[string]any) func(objectKey) resolution {
-	return func(key objectKey) resolution {
+func knownSelectors(t testing.TB, selectors map[string]any) func(objectKey) resolvedSelector {
+	return func(key objectKey) resolvedSelector {
 		switch s := selectors[key.String()].(type) {
 		case string:
-			return resolution{selector: parse(t, s), attempted: true}
+			return resolvedSelector{selector: parseSelector(t, s), attempted: true}
 		case error:
-			return resolution{err: s, attempted: true}
+			return resolvedSelector{err: s, attempted: true}
 		default:
-			return resolution{}
+			return resolvedSelector{}
 		}
 	}
 }
 
-// shop is a namespace of two workloads, one annotated, and some pods that must never be scraped; a second
+// newShopTable is a namespace of two workloads, one annotated, and some pods that must never be scraped; a second
 // namespace has one annotated pod.
-func shop() *table {
-	t := newTable()
-	web, api := labelled(map[string]string{"app": "web"}), labelled(map[string]string{"app": "api"})
-	for _, p := range []*pod{
-		newPod(apiPod("shop", "web-1", web)),
-		newPod(apiPod("shop", "web-2", web)),
-		newPod(apiPod("shop", "web-barred", web, annotated(annotationScrape, "false"))),
-		newPod(apiPod("shop", "web-ending", web, terminating)),
-		newPod(apiPod("shop", "api-1", api, annotated(annotationScrape, "true"))),
-		newPod(apiPod("shop", "api-2", api)),
-		newPod(apiPod("other", "api-1", api, annotated(annotationScrape, "true"))),
+func newShopTable() *podTable {
+	t := newPodTable()
+	web, api := withLabels(map[string]string{"app": "web"}), withLabels(map[string]string{"app": "api"})
+	for _, p := range []*storedPod{
+		newStoredPod(apiPod("shop", "web-1", web)),
+		newStoredPod(apiPod("shop", "web-2", web)),
+		newStoredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
+		newStoredPod(apiPod("shop", "web-ending", web, markTerminating)),
+		newStoredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		newStoredPod(apiPod("shop", "api-2", api)),
+		newStoredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
 	} {
-		t.put(p)
+		t.upsertObject(p)
 	}
 	return t
 }
@@ -95,43 +95,43 @@ func TestChooseTargets(t *testing.T) {
 	}{
 		"nobody asks": {},
 		"pods metric of un-annotated pods": {
-			metrics: metrics{onPods("rps")},
+			metrics: metrics{podsMetric("rps")},
 			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps"},
 		},
 		"several metrics": {
-			metrics: metrics{onPods("rps"), onPods("errors")},
+			metrics: metrics{podsMetric("rps"), podsMetric("errors")},
 			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps"},
 		},
-		"only CPU":      {metrics: metrics{onResource()}, readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(t, "app=web")}}},
-		"no rule":       {metrics: metrics{onPods("unknown")}},
-		"target gone":   {target: "gone", metrics: metrics{onPods("rps")}},
-		"not known yet": {target: "new", metrics: metrics{onPods("rps")}},
+		"only CPU":      {metrics: metrics{resourceMetric()}, readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}}},
+		"no rule":       {metrics: metrics{podsMetric("unknown")}},
+		"target gone":   {target: "gone", metrics: metrics{podsMetric("rps")}},
+		"not known yet": {target: "new", metrics: metrics{podsMetric("rps")}},
 		"object metric of a service": {
-			metrics: metrics{onObject("rps", "v1", "Service", "front")},
+			metrics: metrics{objectMetric("rps", "v1", "Service", "front")},
 			want:    []string{"shop/api-1: services_rps", "shop/api-2: services_rps"},
 		},
 		"object metric of a workload": {
-			metrics: metrics{onObject("rps", "apps/v1", "Deployment", "api")},
+			metrics: metrics{objectMetric("rps", "apps/v1", "Deployment", "api")},
 			want:    []string{"shop/api-1: deployments.apps_rps", "shop/api-2: deployments.apps_rps"},
 		},
 		"object metric of a pod": {
-			metrics: metrics{onObject("rps", "v1", "Pod", "api-2")},
+			metrics: metrics{objectMetric("rps", "v1", "Pod", "api-2")},
 			want:    []string{"shop/api-2: pods_rps"},
 		},
 		"object metric of a namespace asks those that opted in": {
-			metrics: metrics{onObject("rps", "v1", "Namespace", "shop")},
+			metrics: metrics{objectMetric("rps", "v1", "Namespace", "shop")},
 			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps"},
 		},
 		"object metric of a node asks those that opted in": {
-			metrics: metrics{onObject("rps", "v1", "Node", "node-1")},
+			metrics: metrics{objectMetric("rps", "v1", "Node", "node-1")},
 			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps", "shop/web-1: nodes_rps", "shop/web-2: nodes_rps"},
 		},
 		"external metric asks those that opted in": {
-			metrics: metrics{onExternal("waiting", nil)},
+			metrics: metrics{externalMetric("waiting", nil)},
 			want:    []string{"shop/api-1: external_waiting", "shop/web-1: external_waiting", "shop/web-2: external_waiting"},
 		},
 		"external metric over all namespaces": {
-			metrics: metrics{onExternal("global", nil)},
+			metrics: metrics{externalMetric("global", nil)},
 			want:    []string{"other/api-1: external_global", "shop/api-1: external_global", "shop/web-1: external_global", "shop/web-2: external_global"},
 		},
 		"reader of pods": {
@@ -139,7 +139,7 @@ func TestChooseTargets(t *testing.T) {
 			want:    []string{"shop/api-1: pods_rps"},
 		},
 		"reader of pods by selector": {
-			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(t, "app=web")}},
+			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}},
 		},
 		"reader of pods that match nothing": {
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: labels.Nothing()}},
@@ -152,13 +152,13 @@ func TestChooseTargets(t *testing.T) {
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Object: "api-2"}},
 		},
 		"reader of pods behind an autoscaler of something else": {
-			metrics: metrics{onPods("rps")},
-			readers: []Demand{{Resource: "pods", Metric: "errors", Namespace: "shop", Selector: parse(t, "app in (web)")}},
+			metrics: metrics{podsMetric("rps")},
+			readers: []Demand{{Resource: "pods", Metric: "errors", Namespace: "shop", Selector: parseSelector(t, "app in (web)")}},
 			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps"},
 		},
 		"reader asks what the autoscaler asks": {
-			metrics: metrics{onPods("rps")},
-			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(t, "app=web")}},
+			metrics: metrics{podsMetric("rps")},
+			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}},
 			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps"},
 		},
 		"reader of a service": {
@@ -181,7 +181,7 @@ func TestChooseTargets(t *testing.T) {
 			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps"},
 		},
 		"external reader": {
-			readers: []Demand{{Metric: "waiting", Namespace: "other", External: true, Selector: parse(t, "queue=orders")}},
+			readers: []Demand{{Metric: "waiting", Namespace: "other", External: true, Selector: parseSelector(t, "queue=orders")}},
 			want:    []string{"other/api-1: external_waiting"},
 		},
 	} {
@@ -191,10 +191,10 @@ func TestChooseTargets(t *testing.T) {
 				tc.target = "web"
 			}
 			sets := newFamilySets()
-			p := planner{prefixRules{}, sets, kinds, known(t, selectors)}
-			plan := p.plan([]*autoscaler{newAutoscaler(hpa("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
+			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, selectors)}
+			plan := p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
-			for _, target := range choose(plan, shop(), sets).targets {
+			for _, target := range chooseTargets(plan, newShopTable(), sets).targets {
 				got = append(got, fmt.Sprintf("%s: %s", target.Key(), strings.Join(target.Families, " ")))
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -206,10 +206,10 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods, sets := newTable(), newFamilySets()
-	pods.put(newPod(apiPod("shop", "web-1")))
-	p := planner{prefixRules{}, sets, kinds, known(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	got := choose(p.plan([]*autoscaler{newAutoscaler(hpa("shop", "web", "web", onPods("rps")))}, nil), pods, sets).targets
+	pods, sets := newPodTable(), newFamilySets()
+	pods.upsertObject(newStoredPod(apiPod("shop", "web-1")))
+	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	got := chooseTargets(p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
 		URL: "http://10.0.0.7:8080/metrics", Families: []string{"pods_rps"},
@@ -221,19 +221,19 @@ func TestChooseWholeTarget(t *testing.T) {
 
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
-	p := planner{prefixRules{}, newFamilySets(), kinds, known(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	plan := p.plan([]*autoscaler{
-		newAutoscaler(hpa("shop", "web", "web", onPods("rps"), onExternal("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
-		newAutoscaler(hpa("shop", "late", "late", onPods("rps"), onExternal("global", nil))),
-		newAutoscaler(hpa("shop", "api", "web", onObject("rps", "v1", "Service", "front"), onObject("rps", "v1", "Namespace", "shop"))),
-		newAutoscaler(hpa("shop", "odd", "web", onObject("rps", "argoproj.io/v1", "Rollout", "web"))),
+	p := demandPlanner{prefixRules{}, newFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	plan := p.buildPlan([]*storedAutoscaler{
+		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
+		newStoredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
+		newStoredAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
+		newStoredAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
 	}, []Demand{
-		{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parse(t, "app=web")},
+		{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")},
 		{Resource: "pods", Metric: "errors", Namespace: "shop"},
 	})
 	var got []string
 	for _, d := range plan.demanded {
-		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, selectorText(d.Selector), d.External))
+		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalSelector(d.Selector), d.External))
 	}
 	want := []string{
 		"namespaces|rps||shop||false",
@@ -259,20 +259,20 @@ func TestPlanDemanded(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
-	pods, sets := shop(), newFamilySets()
-	pods.put(newPod(apiPod("broken", "web-1")))
-	pods.put(newPod(apiPod("shop", "web-manyports", annotated(annotationPort, "x"))))
-	p := planner{prefixRules{}, sets, kinds, known(t, map[string]any{
+	pods, sets := newShopTable(), newFamilySets()
+	pods.upsertObject(newStoredPod(apiPod("broken", "web-1")))
+	pods.upsertObject(newStoredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}
-	plan := p.plan([]*autoscaler{
-		newAutoscaler(hpa("shop", "web", "web", onPods("rps"))),
-		newAutoscaler(hpa("shop", "empty", "empty", onPods("rps"))),
-		newAutoscaler(hpa("broken", "web", "web", onPods("rps"))),
+	plan := p.buildPlan([]*storedAutoscaler{
+		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
+		newStoredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
+		newStoredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
-	s := choose(plan, pods, sets)
-	pods.put(newPod(apiPod("shop", "late-1", labelled(nil))))
+	s := chooseTargets(plan, pods, sets)
+	pods.upsertObject(newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
@@ -285,12 +285,12 @@ func TestExplain(t *testing.T) {
 	} {
 		namespace, pod, _ := strings.Cut(name, "/")
 		want.Object = metric.Object{Namespace: namespace, Name: pod}
-		if diff := cmp.Diff(want, s.explain(pods.get(want.Object))); diff != "" {
+		if diff := cmp.Diff(want, s.explainPod(pods.getPod(want.Object))); diff != "" {
 			t.Errorf("explain %s (-want +got):\n%s", name, diff)
 		}
 	}
 	wantDeserted := []objectKey{{schema.GroupResource{Group: "apps", Resource: "deployments"}, "shop", "empty"}}
-	if diff := cmp.Diff(wantDeserted, s.deserted, cmp.AllowUnexported(objectKey{})); diff != "" {
+	if diff := cmp.Diff(wantDeserted, s.emptySelectors, cmp.AllowUnexported(objectKey{})); diff != "" {
 		t.Errorf("deserted (-want +got):\n%s", diff)
 	}
 }
@@ -298,14 +298,14 @@ func TestExplain(t *testing.T) {
 func TestFamilySets(t *testing.T) {
 	t.Parallel()
 	s := newFamilySets()
-	a, b := s.of([]string{"y", "x", "y"}), s.of([]string{"z"})
-	if s.of([]string{"x", "y"}) != a || s.of(nil) != noFamilies || s.of([]string{}) != noFamilies {
+	a, b := s.internFamilies([]string{"y", "x", "y"}), s.internFamilies([]string{"z"})
+	if s.internFamilies([]string{"x", "y"}) != a || s.internFamilies(nil) != noFamilies || s.internFamilies([]string{}) != noFamilies {
 		t.Error("equal sets have different numbers")
 	}
-	if s.union(a, noFamilies) != a || s.union(noFamilies, a) != a || s.union(a, a) != a || s.union(a, b) != s.union(b, a) {
+	if s.unionSets(a, noFamilies) != a || s.unionSets(noFamilies, a) != a || s.unionSets(a, a) != a || s.unionSets(a, b) != s.unionSets(b, a) {
 		t.Error("union is not that of sets")
 	}
-	if diff := cmp.Diff([]string{"x", "y", "z"}, s.list(s.union(a, b))); diff != "" {
+	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listFamilies(s.unionSets(a, b))); diff != "" {
 		t.Errorf("union (-want +got):\n%s", diff)
 	}
 }

@@ -35,7 +35,7 @@ func typicalPage() []byte {
 // is the least that a scraper without selection does.
 func BenchmarkPage(b *testing.B) {
 	body := typicalPage()
-	page := Page{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
+	page := PageOptions{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
 	own := labels.FromStrings("namespace", "shop", "pod", "cart-7d9f-x2x", "node", "n1")
 	b.Run("steady", func(b *testing.B) {
 		p := NewParser(own)
@@ -56,14 +56,14 @@ func BenchmarkPage(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if n := countWhole(b, body, "http_requests_total{"); n != 10 {
+			if n := countByTextparse(b, body, "http_requests_total{"); n != 10 {
 				b.Fatalf("%d samples, want 10", n)
 			}
 		}
 	})
 }
 
-func mustParse(tb testing.TB, p *Parser, page Page, body []byte, want int) {
+func mustParse(tb testing.TB, p *Parser, page PageOptions, body []byte, want int) {
 	tb.Helper()
 	r, err := p.Parse(page, body)
 	if err != nil {
@@ -74,9 +74,9 @@ func mustParse(tb testing.TB, p *Parser, page Page, body []byte, want int) {
 	}
 }
 
-// countWhole has textparse read the whole page and counts the series that start with prefix; like a scraper
+// countByTextparse has textparse read the whole page and counts the series that start with prefix; like a scraper
 // with a cache of series, it does not ask for labels.
-func countWhole(tb testing.TB, body []byte, prefix string) int {
+func countByTextparse(tb testing.TB, body []byte, prefix string) int {
 	tb.Helper()
 	p := textparse.NewPromParser(body, labels.NewSymbolTable(), false)
 	n := 0
@@ -100,7 +100,7 @@ func countWhole(tb testing.TB, body []byte, prefix string) int {
 // TestSteadyPathAllocatesNothing holds the claim of the package comment.
 func TestSteadyPathAllocatesNothing(t *testing.T) {
 	body := typicalPage()
-	page := Page{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
+	page := PageOptions{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
 	p := NewParser(labels.FromStrings("namespace", "shop", "pod", "cart"))
 	mustParse(t, p, page, body, 10)
 	if n := testing.AllocsPerRun(100, func() { mustParse(t, p, page, body, 10) }); n != 0 {

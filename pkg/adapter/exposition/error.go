@@ -10,27 +10,27 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Kind is why a page was refused, in one word; it is a label value of the self-metrics.
-type Kind string
+// ErrorKind is why a page was refused, in one word; it is a label value of the self-metrics.
+type ErrorKind string
 
 // The kinds of refusal.
 const (
-	KindNotMetrics     Kind = "not_metrics"      // HTML, JSON or whatever else
-	KindEncoding       Kind = "encoding"         // compressed, though not asked for
-	KindTooLarge       Kind = "too_large"        // more bytes than Page.MaxBytes
-	KindTruncated      Kind = "truncated"        // the page breaks off
-	KindSyntax         Kind = "syntax"           // a wanted line is malformed
-	KindNotUTF8        Kind = "not_utf8"         // a wanted line is not UTF-8
-	KindDuplicate      Kind = "duplicate"        // a wanted series appears twice
-	KindTooManySamples Kind = "too_many_samples" // more wanted samples than Page.MaxSamples
-	KindTooManyLabels  Kind = "too_many_labels"  // a wanted series has more labels than Page.MaxLabels
-	KindTooLong        Kind = "too_long"         // a wanted line is longer than 16 KiB
-	KindFuture         Kind = "future"           // a wanted sample's timestamp lies in the future
+	KindNotMetrics     ErrorKind = "not_metrics"      // HTML, JSON or whatever else
+	KindEncoding       ErrorKind = "encoding"         // compressed, though not asked for
+	KindTooLarge       ErrorKind = "too_large"        // more bytes than Page.MaxBytes
+	KindTruncated      ErrorKind = "truncated"        // the page breaks off
+	KindSyntax         ErrorKind = "syntax"           // a wanted line is malformed
+	KindNotUTF8        ErrorKind = "not_utf8"         // a wanted line is not UTF-8
+	KindDuplicate      ErrorKind = "duplicate"        // a wanted series appears twice
+	KindTooManySamples ErrorKind = "too_many_samples" // more wanted samples than Page.MaxSamples
+	KindTooManyLabels  ErrorKind = "too_many_labels"  // a wanted series has more labels than Page.MaxLabels
+	KindTooLong        ErrorKind = "too_long"         // a wanted line is longer than 16 KiB
+	KindFuture         ErrorKind = "future"           // a wanted sample's timestamp lies in the future
 )
 
-// Kinds lists all kinds of refusal.
-func Kinds() []Kind {
-	return []Kind{
+// ErrorKinds lists all kinds of refusal.
+func ErrorKinds() []ErrorKind {
+	return []ErrorKind{
 		KindNotMetrics, KindEncoding, KindTooLarge, KindTruncated, KindSyntax, KindNotUTF8, KindDuplicate,
 		KindTooManySamples, KindTooManyLabels, KindTooLong, KindFuture,
 	}
@@ -38,7 +38,7 @@ func Kinds() []Kind {
 
 // Error says why a page was refused: nothing of it may be used.
 type Error struct {
-	Kind Kind
+	Kind ErrorKind
 	// Detail is for people, short and on one line: "HTML, not metrics".
 	Detail string
 }
@@ -46,36 +46,36 @@ type Error struct {
 // Error is the detail.
 func (e *Error) Error() string { return e.Detail }
 
-func refuse(k Kind, format string, args ...any) *Error {
+func newPageError(k ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...)}
 }
 
-// maxDetail bounds what a page can put into an error message; a message ends up in the status of an HPA.
-const maxDetail = 120
+// maxDetailBytes bounds what a page can put into an error message; a message ends up in the status of an HPA.
+const maxDetailBytes = 120
 
-func shorten(s string) string {
-	if len(s) <= maxDetail {
+func shortenDetail(s string) string {
+	if len(s) <= maxDetailBytes {
 		return s
 	}
-	cut := maxDetail
+	cut := maxDetailBytes
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
 	return s[:cut] + "…"
 }
 
-// show writes a series for people, without the braces of a name that has no labels.
-func show(l labels.Labels) string {
+// formatSeries writes a series for people, without the braces of a name that has no labels.
+func formatSeries(l labels.Labels) string {
 	var b strings.Builder
 	b.WriteString(l.Get(model.MetricNameLabel))
 	if rest := l.DropReserved(func(name string) bool { return name == model.MetricNameLabel }); !rest.IsEmpty() {
 		b.WriteString(rest.StringNoSpace())
 	}
-	return shorten(b.String())
+	return shortenDetail(b.String())
 }
 
-// size writes a number of bytes for people: "16 MiB".
-func size(n int64) string {
+// formatByteSize writes a number of bytes for people: "16 MiB".
+func formatByteSize(n int64) string {
 	for _, u := range []struct {
 		bytes int64
 		name  string

@@ -24,16 +24,16 @@ const (
 	OpenMetrics
 )
 
-// Accept is the value of the Accept header that asks for the formats read here. The plain text format comes
+// AcceptHeader is the value of the Accept header that asks for the formats read here. The plain text format comes
 // first: it has no exemplars, so that a page is smaller and its lines stay on the fast path.
-const Accept = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;version=0.0.4;q=0.9," +
+const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;version=0.0.4;q=0.9," +
 	"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1"
 
-// FormatOf tells from a response's Content-Type and Content-Encoding how its body is read. No content type
+// DetectFormat tells from a response's Content-Type and Content-Encoding how its body is read. No content type
 // is taken for Text. A body that is encoded, or that is no metrics page, is an *Error.
-func FormatOf(contentType, contentEncoding string) (Format, error) {
+func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	if contentEncoding != "" && contentEncoding != "identity" {
-		return Text, refuse(KindEncoding, "%s, though not asked for", shorten(contentEncoding))
+		return Text, newPageError(KindEncoding, "%s, though not asked for", shortenDetail(contentEncoding))
 	}
 	media, _, _ := strings.Cut(contentType, ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {
@@ -42,14 +42,14 @@ func FormatOf(contentType, contentEncoding string) (Format, error) {
 	case "application/openmetrics-text":
 		return OpenMetrics, nil
 	case "text/html", "application/xhtml+xml":
-		return Text, refuse(KindNotMetrics, "HTML, not metrics")
+		return Text, newPageError(KindNotMetrics, "HTML, not metrics")
 	default:
-		return Text, refuse(KindNotMetrics, "%s, not metrics", shorten(media))
+		return Text, newPageError(KindNotMetrics, "%s, not metrics", shortenDetail(media))
 	}
 }
 
-// Page says how a page is read, and what is wanted from it. The zero value of a limit means no limit.
-type Page struct {
+// PageOptions says how a page is read, and what is wanted from it. The zero value of a limit means no limit.
+type PageOptions struct {
 	Format Format
 	// Families are the wanted families; nil wants nothing.
 	Families *Families
@@ -65,18 +65,18 @@ type Page struct {
 
 // CheckSize returns the *Error that a page of so many bytes is refused with, or nil: for a length that is known
 // before the page is read.
-func (p Page) CheckSize(bytes int64) error {
-	if err := p.tooLarge(bytes); err != nil {
+func (p PageOptions) CheckSize(bytes int64) error {
+	if err := p.pageSizeError(bytes); err != nil {
 		return err
 	}
 	return nil
 }
 
-func (p *Page) tooLarge(bytes int64) *Error {
+func (p *PageOptions) pageSizeError(bytes int64) *Error {
 	if p.MaxBytes <= 0 || bytes <= p.MaxBytes {
 		return nil
 	}
-	return refuse(KindTooLarge, "page over %s", size(p.MaxBytes))
+	return newPageError(KindTooLarge, "page over %s", formatByteSize(p.MaxBytes))
 }
 
 // Series is one wanted series of a target, the same from page to page.
@@ -86,9 +86,9 @@ type Series struct {
 	// Ref belongs to the caller: a place for what its store calls the series. It starts as 0.
 	Ref uint64
 
-	seen  uint64  // number of the page that had it last, accepted or not
-	alive bool    // the last accepted page had it
-	next  *Series // another series whose labels have the same hash
+	lastPage     uint64  // number of the page that had it last, accepted or not
+	alive        bool    // the last accepted page had it
+	nextSameHash *Series // another series whose labels have the same hash
 }
 
 // Sample is one value of a series.
@@ -100,8 +100,8 @@ type Sample struct {
 	Value float64
 }
 
-// Result is what an accepted page holds. Its slices are valid until the parser's next Begin.
-type Result struct {
+// ParsedPage is what an accepted page holds. Its slices are valid until the parser's next Begin.
+type ParsedPage struct {
 	// Samples are the wanted samples, in no fixed order; no series appears twice.
 	Samples []Sample
 	// Vanished are the series that the accepted page before this one had and this one has not.
@@ -110,6 +110,6 @@ type Result struct {
 	Counts []int
 }
 
-// futureSlack is how far a page's own timestamp may lie in the future. Clocks of one cluster differ by less;
+// maxFutureSkew is how far a page's own timestamp may lie in the future. Clocks of one cluster differ by less;
 // a sample from further ahead would keep a value looking fresh after its target has died.
-const futureSlack = time.Minute
+const maxFutureSkew = time.Minute

@@ -9,13 +9,13 @@ import (
 // Families is a set of wanted metric families, compiled for finding their lines. A family NAME has the samples
 // NAME, NAME_bucket, NAME_sum and NAME_count. It is immutable and may be shared by parsers and goroutines.
 type Families struct {
-	names  []string
-	quoted [][]byte  // the names as they begin within braces: a quote, then the escaped name
-	first  [256]span // finds the names that begin with a byte: names[lo:hi]
-	dull   [256]bool // the first bytes of lines that need no second look, whatever follows
+	names       []string
+	quotedNames [][]byte       // the names as they begin within braces: a quote, then the escaped name
+	namesByByte [256]nameRange // finds the names that begin with a byte: names[lo:hi]
+	skippable   [256]bool      // the first bytes of lines that need no second look, whatever follows
 }
 
-type span struct{ lo, hi uint16 }
+type nameRange struct{ lo, hi uint16 }
 
 // maxFamilies keeps an index in a span; far more than one target can be asked for in a URL.
 const maxFamilies = 1 << 14
@@ -30,15 +30,15 @@ func NewFamilies(names []string) *Families {
 		f.names = f.names[:maxFamilies]
 	}
 	for i, name := range f.names {
-		f.quoted = append(f.quoted, []byte(`"`+escape(name)))
-		s := &f.first[name[0]]
+		f.quotedNames = append(f.quotedNames, []byte(`"`+escapeName(name)))
+		s := &f.namesByByte[name[0]]
 		if s.hi == 0 {
 			s.lo = uint16(i)
 		}
 		s.hi = uint16(i) + 1
 	}
-	for c := range f.dull {
-		f.dull[c] = f.first[c].hi == 0 && !strings.ContainsRune("#{ \t", rune(c))
+	for c := range f.skippable {
+		f.skippable[c] = f.namesByByte[c].hi == 0 && !strings.ContainsRune("#{ \t", rune(c))
 	}
 	return f
 }
@@ -51,26 +51,26 @@ func (f *Families) Names() []string {
 	return f.names
 }
 
-var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+var nameEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-func escape(s string) string { return escapes.Replace(s) }
+func escapeName(s string) string { return nameEscaper.Replace(s) }
 
-// match returns the index of the family whose sample the line is, or -1. The line is not empty and starts
+// matchLine returns the index of the family whose sample the line is, or -1. The line is not empty and starts
 // with a metric name.
-func (f *Families) match(line []byte) int {
-	s := f.first[line[0]]
+func (f *Families) matchLine(line []byte) int {
+	s := f.namesByByte[line[0]]
 	// Downwards: of foo and foo_count, both wanted, the longer one is meant by a line of foo_count.
 	for i := int(s.hi) - 1; i >= int(s.lo); i-- {
 		name := f.names[i]
-		if len(line) > len(name) && string(line[:len(name)]) == name && endsName(line[len(name):]) {
+		if len(line) > len(name) && string(line[:len(name)]) == name && endsSampleName(line[len(name):]) {
 			return i
 		}
 	}
 	return -1
 }
 
-// endsName reports whether rest, which follows a family's name, ends the name of one of its samples.
-func endsName(rest []byte) bool {
+// endsSampleName reports whether rest, which follows a family's name, ends the name of one of its samples.
+func endsSampleName(rest []byte) bool {
 	if rest[0] == '_' {
 		rest = rest[len(sampleSuffix(rest)):]
 	}
@@ -86,9 +86,9 @@ func sampleSuffix[T []byte | string](s T) string {
 	return ""
 }
 
-// mayName reports whether a line that starts with a brace may have a wanted name within the braces.
-func (f *Families) mayName(line []byte) bool {
-	for _, q := range f.quoted {
+// mayNameFamily reports whether a line that starts with a brace may have a wanted name within the braces.
+func (f *Families) mayNameFamily(line []byte) bool {
+	for _, q := range f.quotedNames {
 		if bytes.Contains(line, q) {
 			return true
 		}
@@ -96,12 +96,12 @@ func (f *Families) mayName(line []byte) bool {
 	return false
 }
 
-// indexOf returns the index of the family that the sample name belongs to, or -1.
-func (f *Families) indexOf(name string) int {
+// familyIndex returns the index of the family that the sample name belongs to, or -1.
+func (f *Families) familyIndex(name string) int {
 	if name == "" {
 		return -1
 	}
-	s := f.first[name[0]]
+	s := f.namesByByte[name[0]]
 	for i := int(s.hi) - 1; i >= int(s.lo); i-- {
 		if rest, ok := strings.CutPrefix(name, f.names[i]); ok && len(rest) == len(sampleSuffix(rest)) {
 			return i
@@ -110,13 +110,13 @@ func (f *Families) indexOf(name string) int {
 	return -1
 }
 
-// typed reports whether a TYPE line of that name may be about a wanted family. In OpenMetrics the TYPE of the
+// matchesTypeName reports whether a TYPE line of that name may be about a wanted family. In OpenMetrics the TYPE of the
 // counter NAME_total names NAME, hence the prefix.
-func (f *Families) typed(name []byte) bool {
+func (f *Families) matchesTypeName(name []byte) bool {
 	if len(name) == 0 {
 		return false
 	}
-	s := f.first[name[0]]
+	s := f.namesByByte[name[0]]
 	for i := s.lo; i < s.hi; i++ {
 		if len(f.names[i]) >= len(name) && f.names[i][:len(name)] == string(name) {
 			return true

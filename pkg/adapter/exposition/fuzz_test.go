@@ -40,12 +40,12 @@ func FuzzParse(f *testing.F) {
 		if openMetrics {
 			format = OpenMetrics
 		}
-		page := testPage(format, fuzzFamilies...)
+		page := newTestPage(format, fuzzFamilies...)
 		page.MaxLabels = 8
 		whole := NewParser(testOwn)
-		first, firstErr := outcome(page, whole, body, len(body))
-		again, againErr := outcome(page, whole, body, len(body))
-		pieces, piecesErr := outcome(page, NewParser(testOwn), body, int(piece)+1)
+		first, firstErr := parseInPieces(page, whole, body, len(body))
+		again, againErr := parseInPieces(page, whole, body, len(body))
+		pieces, piecesErr := parseInPieces(page, NewParser(testOwn), body, int(piece)+1)
 		if (firstErr == nil) != (againErr == nil) || fmt.Sprint(firstErr) != fmt.Sprint(piecesErr) {
 			t.Fatalf("whole: %v; again: %v; in pieces: %v", firstErr, againErr, piecesErr)
 		}
@@ -58,9 +58,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// outcome reads a page in pieces and writes what came out.
-func outcome(page Page, p *Parser, body []byte, piece int) (string, error) {
-	p.Begin(page)
+// parseInPieces reads a page in pieces and writes what came out.
+func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string, error) {
+	p.BeginPage(page)
 	for len(body) > 0 {
 		n := min(max(piece, 1), len(body))
 		if _, err := p.Write(body[:n]); err != nil {
@@ -68,7 +68,7 @@ func outcome(page Page, p *Parser, body []byte, piece int) (string, error) {
 		}
 		body = body[n:]
 	}
-	r, err := p.End()
+	r, err := p.EndPage()
 	if err != nil {
 		var refused *Error
 		if !errors.As(err, &refused) {
@@ -77,11 +77,11 @@ func outcome(page Page, p *Parser, body []byte, piece int) (string, error) {
 		return "", err
 	}
 	for _, s := range r.Samples {
-		if page.Families.indexOf(s.Series.Labels.Get(model.MetricNameLabel)) < 0 {
+		if page.Families.familyIndex(s.Series.Labels.Get(model.MetricNameLabel)) < 0 {
 			panic("not wanted: " + s.Series.Labels.String())
 		}
 	}
-	return r.write(page.Families.Names()), nil
+	return r.formatPage(page.Families.Names()), nil
 }
 
 // FuzzAgreesWithTextparse makes a valid page from a seed: selecting its wanted lines and reading those must
@@ -95,15 +95,15 @@ func FuzzAgreesWithTextparse(f *testing.F) {
 		if openMetrics {
 			format = OpenMetrics
 		}
-		body := validPage(rand.New(rand.NewPCG(seed, 1)), format)
-		page := testPage(format, fuzzFamilies...)
-		want, err := wholePage(page, body)
+		body := newValidPage(rand.New(rand.NewPCG(seed, 1)), format)
+		page := newTestPage(format, fuzzFamilies...)
+		want, err := parseByTextparse(page, body)
 		if err != nil {
 			t.Fatalf("the generator made an invalid page: %v\n%s", err, body)
 		}
 		p := NewParser(testOwn)
 		for range 2 {
-			got, err := outcome(page, p, body, len(body))
+			got, err := parseInPieces(page, p, body, len(body))
 			if err != nil {
 				t.Fatalf("%v\n%s", err, body)
 			}
@@ -114,20 +114,20 @@ func FuzzAgreesWithTextparse(f *testing.F) {
 	})
 }
 
-// wholePage reads the whole page with textparse and keeps the wanted samples.
-func wholePage(page Page, body []byte) (string, error) {
+// parseByTextparse reads the whole page with textparse and keeps the wanted samples.
+func parseByTextparse(page PageOptions, body []byte) (string, error) {
 	st := labels.NewSymbolTable()
 	p := textparse.NewPromParser(slices.Clone(body), st, false)
 	if page.Format == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(slices.Clone(body), st)
 	}
-	own := newCache(testOwn)
+	own := newSeriesCache(testOwn)
 	names := page.Families.Names()
-	r := Result{Counts: make([]int, len(names))}
+	r := ParsedPage{Counts: make([]int, len(names))}
 	for {
 		entry, err := p.Next()
 		if errors.Is(err, io.EOF) {
-			return r.write(names), nil
+			return r.formatPage(names), nil
 		}
 		if err != nil {
 			return "", err
@@ -137,12 +137,12 @@ func wholePage(page Page, body []byte) (string, error) {
 		}
 		var l labels.Labels
 		p.Labels(&l)
-		family := page.Families.indexOf(l.Get(model.MetricNameLabel))
+		family := page.Families.familyIndex(l.Get(model.MetricNameLabel))
 		if family < 0 {
 			continue
 		}
 		r.Counts[family]++
-		if l, err = own.merge(l); err != nil {
+		if l, err = own.mergeOwnLabels(l); err != nil {
 			return "", err
 		}
 		_, ts, v := p.Series()
@@ -154,13 +154,13 @@ func wholePage(page Page, body []byte) (string, error) {
 	}
 }
 
-// validPage writes a page of some wanted and some unwanted families, with all that the format allows.
-func validPage(r *rand.Rand, format Format) []byte {
+// newValidPage writes a page of some wanted and some unwanted families, with all that the format allows.
+func newValidPage(r *rand.Rand, format Format) []byte {
 	var b strings.Builder
 	names := append([]string{"b", "with_dots", "http_requests", "queue_age_max", "with.dots.too"}, fuzzFamilies...)
 	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for _, name := range names[:r.IntN(len(names)+1)] {
-		validFamily(&b, r, format, name)
+		writeValidFamily(&b, r, format, name)
 	}
 	if format == OpenMetrics {
 		b.WriteString("# EOF\n")
@@ -168,7 +168,7 @@ func validPage(r *rand.Rand, format Format) []byte {
 	return []byte(b.String())
 }
 
-func validFamily(b *strings.Builder, r *rand.Rand, format Format, name string) {
+func writeValidFamily(b *strings.Builder, r *rand.Rand, format Format, name string) {
 	kind := []string{"counter", "gauge", "histogram", "summary"}[r.IntN(4)]
 	typed := name
 	if strings.Contains(name, ".") {
@@ -186,13 +186,13 @@ func validFamily(b *strings.Builder, r *rand.Rand, format Format, name string) {
 		case "summary":
 			suffix, extra = []string{"", "_sum", "_count"}[i%3], fmt.Sprintf(`quantile="%d"`, i)
 		}
-		b.WriteString(validSeries(r, name+suffix, i, extra))
-		b.WriteString(validValue(r, format))
+		b.WriteString(newValidSeries(r, name+suffix, i, extra))
+		b.WriteString(newValidValue(r, format))
 		b.WriteByte('\n')
 	}
 }
 
-func validSeries(r *rand.Rand, name string, i int, extra string) string {
+func newValidSeries(r *rand.Rand, name string, i int, extra string) string {
 	parts := []string{fmt.Sprintf("i=%q", fmt.Sprint(i))}
 	if extra != "" {
 		parts = append(parts, extra)
@@ -207,7 +207,7 @@ func validSeries(r *rand.Rand, name string, i int, extra string) string {
 	return name + "{" + strings.Join(parts, ",") + "}"
 }
 
-func validValue(r *rand.Rand, format Format) string {
+func newValidValue(r *rand.Rand, format Format) string {
 	v := " " + []string{"0", "1", "-1.5", "1e9", "NaN", "+Inf", "-Inf", "0.1", "17179869184"}[r.IntN(9)]
 	if r.IntN(4) == 0 {
 		v += map[Format]string{Text: " 1700000000000", OpenMetrics: " 1700000000.125"}[format]

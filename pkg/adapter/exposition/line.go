@@ -9,66 +9,66 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// line reads one line, without its line break.
-func (p *Parser) line(line []byte) {
-	if p.eof {
-		p.failAfterEOF()
+// parseLine reads one line, without its line break.
+func (p *Parser) parseLine(line []byte) {
+	if p.sawEOF {
+		p.rejectAfterEOF()
 		return
 	}
-	p.lines++
-	if p.page.Format == Text {
+	p.lineCount++
+	if p.options.Format == Text {
 		line = bytes.TrimLeft(line, " \t")
 	}
 	if len(line) == 0 {
 		return
 	}
-	if !p.sniffed {
-		p.sniff(line)
+	if !p.sawLine {
+		p.rejectNonMetrics(line)
 	}
 	switch line[0] {
 	case '#':
-		p.comment(line)
+		p.parseComment(line)
 	case '{':
-		if p.page.Families.mayName(line) && !p.known(line, -1) {
-			p.putAside(line)
+		if p.options.Families.mayNameFamily(line) && !p.parseKnownLine(line, -1) {
+			p.deferLine(line)
 		}
 	default:
-		if family := p.page.Families.match(line); family >= 0 && !p.known(line, family) {
-			p.putAside(line)
+		if family := p.options.Families.matchLine(line); family >= 0 && !p.parseKnownLine(line, family) {
+			p.deferLine(line)
 		}
 	}
 }
 
-// sniff looks at the first line of a page: whoever forgot the content type is told what was found.
-func (p *Parser) sniff(line []byte) {
-	p.sniffed, p.plain = true, true
+// rejectNonMetrics looks at the first line of a page: whoever forgot the content type is told what was found.
+func (p *Parser) rejectNonMetrics(line []byte) {
+	p.sawLine, p.canSkipLines = true, true
 	if line[0] == '<' {
-		p.fail(refuse(KindNotMetrics, "HTML, not metrics"))
+		p.rejectPage(newPageError(KindNotMetrics, "HTML, not metrics"))
 	}
 	if line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b {
-		p.fail(refuse(KindEncoding, "gzip, though not asked for"))
+		p.rejectPage(newPageError(KindEncoding, "gzip, though not asked for"))
 	}
 }
 
-// comment reads a line that starts with #. A TYPE line goes with the samples of its family: it decides how
+// parseComment reads a line that starts with #. A TYPE line goes with the samples of its family: it decides how
 // the labels le and quantile are written.
-func (p *Parser) comment(line []byte) {
-	if p.page.Format == OpenMetrics && string(line) == "# EOF" {
-		p.eof, p.plain = true, false
+func (p *Parser) parseComment(line []byte) {
+	if p.options.Format == OpenMetrics && string(line) == "# EOF" {
+		p.sawEOF, p.canSkipLines = true, false
 		return
 	}
 	rest := bytes.TrimLeft(line[1:], " \t")
-	if len(rest) < 5 || string(rest[:4]) != "TYPE" || rest[4] != ' ' && rest[4] != '\t' || len(line) > maxLine {
+	if len(rest) < 5 || string(rest[:4]) != "TYPE" || rest[4] != ' ' && rest[4] != '\t' || len(line) > maxLineBytes {
 		return
 	}
-	p.typeLine, p.typeSent = p.typeLine[:0], false
-	if p.page.Families.typed(typeName(rest[4:])) {
+	p.typeLine, p.typeLinePending = p.typeLine[:0], false
+	if p.options.Families.matchesTypeName(parseTypeName(rest[4:])) {
 		p.typeLine = append(p.typeLine, line...)
 	}
 }
 
-// typeName returns the metric name at the start of b, which is what follows TYPE.
-func typeName(b []byte) []byte {
+// parseTypeName returns the metric name at the start of b, which is what follows TYPE.
+func parseTypeName(b []byte) []byte {
 	b = bytes.TrimLeft(b, " \t")
 	if len(b) > 0 && b[0] == '"' {
 		name, _, _ := bytes.Cut(b[1:], []byte{'"'})
@@ -80,33 +80,33 @@ func typeName(b []byte) []byte {
 	return b
 }
 
-// known takes a line that is a known series, one space and a number, as nearly all lines are. It reports
+// parseKnownLine takes a line that is a known series, one space and a number, as nearly all lines are. It reports
 // false for any other line. The series' bytes were once read by Prometheus's parser as a whole series, so
 // it would read them so again. A negative family stands for: as the series' name says.
-func (p *Parser) known(line []byte, family int) bool {
+func (p *Parser) parseKnownLine(line []byte, family int) bool {
 	space := bytes.LastIndexByte(line, ' ')
 	if space < 0 {
 		return false
 	}
-	s := p.cache.find(line[:space])
+	s := p.cache.findSeries(line[:space])
 	if s == nil {
 		return false
 	}
-	v, ok := number(line[space+1:])
+	v, ok := parseSampleValue(line[space+1:])
 	if !ok {
 		return false
 	}
 	if family < 0 {
-		if family = p.page.Families.indexOf(s.Labels.Get(model.MetricNameLabel)); family < 0 {
+		if family = p.options.Families.familyIndex(s.Labels.Get(model.MetricNameLabel)); family < 0 {
 			return true
 		}
 	}
-	p.add(s, family, Sample{Series: s, Time: p.now, Value: v})
+	p.addSample(s, family, Sample{Series: s, Time: p.now, Value: v})
 	return true
 }
 
-// number reads a sample's value exactly as Prometheus's parser does.
-func number(b []byte) (float64, bool) {
+// parseSampleValue reads a sample's value exactly as Prometheus's parser does.
+func parseSampleValue(b []byte) (float64, bool) {
 	for _, c := range b {
 		if c == 'p' || c == 'P' || c == '_' { // Go's own notations, which a page may not use
 			return 0, false
@@ -116,36 +116,36 @@ func number(b []byte) (float64, bool) {
 	return v, err == nil
 }
 
-// putAside keeps a wanted line for Prometheus's parser, after the checks that keep that one's work and
+// deferLine keeps a wanted line for Prometheus's parser, after the checks that keep that one's work and
 // memory bounded.
-func (p *Parser) putAside(line []byte) {
+func (p *Parser) deferLine(line []byte) {
 	switch {
-	case len(line) > maxLine:
-		p.fail(refuse(KindTooLong, "line %d longer than %d bytes", p.lines, maxLine))
+	case len(line) > maxLineBytes:
+		p.rejectPage(newPageError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
 		return
 	case !utf8.Valid(line):
-		p.fail(refuse(KindNotUTF8, "not UTF-8 at line %d", p.lines))
+		p.rejectPage(newPageError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
-	case p.page.MaxLabels > 0 && countLabels(line) > p.page.MaxLabels:
-		p.fail(refuse(KindTooManyLabels, "series with more than %d labels at line %d", p.page.MaxLabels, p.lines))
+	case p.options.MaxLabels > 0 && countLabels(line) > p.options.MaxLabels:
+		p.rejectPage(newPageError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
 	}
 	p.pendingUsed[0] = true
-	if len(p.typeLine) > 0 && !p.typeSent {
-		p.typeSent = true
+	if len(p.typeLine) > 0 && !p.typeLinePending {
+		p.typeLinePending = true
 		p.appendPending(p.typeLine)
 	}
 	p.appendPending(line)
 	p.pendingCount++
-	if len(p.pending) >= decodeAt {
+	if len(p.pending) >= decodeAtBytes {
 		p.decodePending()
-		p.typeSent = false
+		p.typeLinePending = false
 	}
 }
 
 func (p *Parser) appendPending(line []byte) {
 	p.pending = append(append(p.pending, line...), '\n')
-	p.pendingLines = append(p.pendingLines, p.lines)
+	p.pendingLines = append(p.pendingLines, p.lineCount)
 }
 
 // countLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
@@ -173,9 +173,9 @@ func (p *Parser) decodePending() {
 		return
 	}
 	taken := 0
-	read, err := decode(p.pending, p.page.Format, func(d decoded) error {
+	read, err := decodeLines(p.pending, p.options.Format, func(d decodedSample) error {
 		taken++
-		return p.takeDecoded(d)
+		return p.addDecodedSample(d)
 	})
 	if err == nil && taken != p.pendingCount {
 		err = errors.New("a sample runs over the end of its line")
@@ -183,44 +183,44 @@ func (p *Parser) decodePending() {
 	var refused *Error
 	switch {
 	case errors.As(err, &refused):
-		p.fail(refused)
+		p.rejectPage(refused)
 	case err != nil:
 		line := p.pendingLines[min(read, len(p.pendingLines)-1)]
-		p.fail(refuse(KindSyntax, "line %d: %s", line, shorten(err.Error())))
+		p.rejectPage(newPageError(KindSyntax, "line %d: %s", line, shortenDetail(err.Error())))
 	}
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-func (p *Parser) takeDecoded(d decoded) error {
-	s := p.cache.find(d.series)
+func (p *Parser) addDecodedSample(d decodedSample) error {
+	s := p.cache.findSeries(d.series)
 	if s == nil {
 		var err error
-		if s, err = p.cache.learn(d); err != nil {
+		if s, err = p.cache.addDecodedSeries(d); err != nil {
 			return err
 		}
 	}
-	family := p.page.Families.indexOf(s.Labels.Get(model.MetricNameLabel))
+	family := p.options.Families.familyIndex(s.Labels.Get(model.MetricNameLabel))
 	if family < 0 {
 		return nil
 	}
 	sample := Sample{Series: s, Time: p.now, Value: d.value}
 	if d.hasTime {
 		sample.Time = d.time
-		if ahead := d.time - p.now; ahead > futureSlack.Milliseconds() {
-			return refuse(KindFuture, "timestamp of %s more than %v in the future", show(s.Labels), futureSlack)
+		if ahead := d.time - p.now; ahead > maxFutureSkew.Milliseconds() {
+			return newPageError(KindFuture, "timestamp of %s more than %v in the future", formatSeries(s.Labels), maxFutureSkew)
 		}
 	}
-	p.add(s, family, sample)
+	p.addSample(s, family, sample)
 	return nil
 }
 
-// add appends a sample, unless its series was on the page already or the page has too many.
-func (p *Parser) add(s *Series, family int, sample Sample) {
+// addSample appends a sample, unless its series was on the page already or the page has too many.
+func (p *Parser) addSample(s *Series, family int, sample Sample) {
 	switch {
-	case !p.cache.mark(s):
-		p.fail(refuse(KindDuplicate, "duplicate series %s", show(s.Labels)))
-	case p.page.MaxSamples > 0 && len(p.samples) >= p.page.MaxSamples:
-		p.fail(refuse(KindTooManySamples, "more than %d samples", p.page.MaxSamples))
+	case !p.cache.markOnPage(s):
+		p.rejectPage(newPageError(KindDuplicate, "duplicate series %s", formatSeries(s.Labels)))
+	case p.options.MaxSamples > 0 && len(p.samples) >= p.options.MaxSamples:
+		p.rejectPage(newPageError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	default:
 		p.samples = append(p.samples, sample)
 		p.counts[family]++

@@ -22,16 +22,16 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 var (
 	testNow    = time.UnixMilli(1_700_000_010_000)
 	testOwn    = labels.FromStrings("namespace", "shop", "pod", "cart-1", "node", "n1")
-	testLimits = Page{MaxBytes: 1 << 20, MaxSamples: 1000, MaxLabels: 64, Now: testNow}
+	testLimits = PageOptions{MaxBytes: 1 << 20, MaxSamples: 1000, MaxLabels: 64, Now: testNow}
 )
 
-func testPage(f Format, families ...string) Page {
+func newTestPage(f Format, families ...string) PageOptions {
 	p := testLimits
 	p.Format, p.Families = f, NewFamilies(families)
 	return p
 }
 
-func (r Result) write(names []string) string {
+func (r ParsedPage) formatPage(names []string) string {
 	var lines []string
 	for _, s := range r.Samples {
 		v := strconv.FormatFloat(s.Value, 'g', -1, 64)
@@ -46,11 +46,11 @@ func (r Result) write(names []string) string {
 
 func TestGoldenPages(t *testing.T) {
 	t.Parallel()
-	for name, page := range map[string]Page{
-		"text": testPage(Text, "http_requests_total", "http_request_duration_seconds", "queue_age", "with.dots",
+	for name, page := range map[string]PageOptions{
+		"text": newTestPage(Text, "http_requests_total", "http_request_duration_seconds", "queue_age", "with.dots",
 			"http_nothing_like_it"),
-		"openmetrics": testPage(OpenMetrics, "http_requests_total", "http_request_duration_seconds", "with.dots"),
-		"empty":       testPage(Text, "http_requests_total"),
+		"openmetrics": newTestPage(OpenMetrics, "http_requests_total", "http_request_duration_seconds", "with.dots"),
+		"empty":       newTestPage(Text, "http_requests_total"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,7 +65,7 @@ func TestGoldenPages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := r.write(page.Families.Names())
+				got := r.formatPage(page.Families.Names())
 				if first == "" {
 					first = got
 				}
@@ -73,12 +73,12 @@ func TestGoldenPages(t *testing.T) {
 					t.Errorf("the same page read again differs:\n%s", diff)
 				}
 			}
-			golden(t, name, first)
+			compareGolden(t, name, first)
 		})
 	}
 }
 
-func golden(t *testing.T, name, got string) {
+func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -116,7 +116,7 @@ func TestRefusedPages(t *testing.T) {
 	for name, tc := range map[string]struct {
 		format Format
 		body   string
-		kind   Kind
+		kind   ErrorKind
 		detail string
 	}{
 		"html":                 {Text, "\n<!DOCTYPE html>\n<html></html>\n", KindNotMetrics, "HTML, not metrics"},
@@ -133,7 +133,7 @@ func TestRefusedPages(t *testing.T) {
 		"duplicate, reordered": {Text, "http_requests_total{a=\"1\",b=\"2\"} 1\nhttp_requests_total{b=\"2\",a=\"1\"} 1\n", KindDuplicate, `duplicate series http_requests_total{a="1",b="2",namespace="shop",node="n1",pod="cart-1"}`},
 		"too many samples":     {Text, manySeries(1001), KindTooManySamples, "more than 1000 samples"},
 		"too many labels":      {Text, good + manyLabels(65), KindTooManyLabels, "series with more than 64 labels at line 2"},
-		"long line":            {Text, "http_requests_total{a=\"" + strings.Repeat("x", maxLine) + "\"} 1\n", KindTooLong, "line 1 longer than 16384 bytes"},
+		"long line":            {Text, "http_requests_total{a=\"" + strings.Repeat("x", maxLineBytes) + "\"} 1\n", KindTooLong, "line 1 longer than 16384 bytes"},
 		"page too large":       {Text, strings.Repeat("# filler\n", 1<<17), KindTooLarge, "page over 1 MiB"},
 		"no value":             {Text, good + "http_requests_total{code=\"500\"}\n", KindSyntax, `line 2: expected value after metric, got "\n" ("INVALID") while parsing: "http_requests_total{code=\"500\"}\n"`},
 		"wrong value, known":   {Text, "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} 0x1p4\n", KindSyntax, `line 2: unsupported character in float while parsing: "http_requests_total{code=\"200\"} 0x1p4"`},
@@ -145,8 +145,8 @@ func TestRefusedPages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := NewParser(testOwn)
-			mustParse(t, p, testPage(Text, "http_requests_total"), []byte(good), 1)
-			_, err := p.Parse(testPage(tc.format, "http_requests_total"), []byte(tc.body))
+			mustParse(t, p, newTestPage(Text, "http_requests_total"), []byte(good), 1)
+			_, err := p.Parse(newTestPage(tc.format, "http_requests_total"), []byte(tc.body))
 			var refused *Error
 			if !errors.As(err, &refused) {
 				t.Fatalf("error %v, want an *Error", err)
@@ -154,13 +154,13 @@ func TestRefusedPages(t *testing.T) {
 			if diff := cmp.Diff(&Error{tc.kind, tc.detail}, refused); diff != "" {
 				t.Errorf("refusal (-want +got):\n%s", diff)
 			}
-			if !slices.Contains(Kinds(), refused.Kind) {
+			if !slices.Contains(ErrorKinds(), refused.Kind) {
 				t.Errorf("kind %q is not among Kinds", refused.Kind)
 			}
-			if n := len(p.Alive()); n != 1 {
+			if n := len(p.AliveSeries()); n != 1 {
 				t.Errorf("%d series alive after a refused page, want 1 as before it", n)
 			}
-			mustParse(t, p, testPage(Text, "http_requests_total"), []byte(good), 1) // a refused page leaves nothing behind
+			mustParse(t, p, newTestPage(Text, "http_requests_total"), []byte(good), 1) // a refused page leaves nothing behind
 		})
 	}
 }
@@ -176,7 +176,7 @@ func TestAcceptedOddities(t *testing.T) {
 		"EOF alone":                         {OpenMetrics, "# EOF\n", 0},
 		"EOF without a line break":          {OpenMetrics, "http_requests_total 1\n# EOF", 1},
 		"unwanted line not UTF-8":           {Text, "other{a=\"\xff\"} 1\nhttp_requests_total 1\n", 1},
-		"unwanted line endless":             {Text, "# HELP x " + strings.Repeat("y", 4*maxLine) + "\nhttp_requests_total 1\n", 1},
+		"unwanted line endless":             {Text, "# HELP x " + strings.Repeat("y", 4*maxLineBytes) + "\nhttp_requests_total 1\n", 1},
 		"unwanted duplicates":               {Text, "other 1\nother 1\nhttp_requests_total 1\n", 1},
 		"timestamp a minute ahead":          {Text, "http_requests_total 1 1700000070000\n", 1},
 		"unwanted type":                     {Text, "# TYPE other nonsense\nhttp_requests_total 1\n", 1},
@@ -188,7 +188,7 @@ func TestAcceptedOddities(t *testing.T) {
 			t.Parallel()
 			p := NewParser(testOwn)
 			for range 2 {
-				mustParse(t, p, testPage(tc.format, "http_requests_total"), []byte(tc.body), tc.want)
+				mustParse(t, p, newTestPage(tc.format, "http_requests_total"), []byte(tc.body), tc.want)
 			}
 		})
 	}
@@ -199,7 +199,7 @@ func TestNaNIsNotAMarker(t *testing.T) {
 	t.Parallel()
 	p := NewParser(testOwn)
 	for range 2 {
-		r, err := p.Parse(testPage(Text, "a"), []byte("a NaN\n"))
+		r, err := p.Parse(newTestPage(Text, "a"), []byte("a NaN\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,8 +212,8 @@ func TestNaNIsNotAMarker(t *testing.T) {
 func TestSeriesLife(t *testing.T) {
 	t.Parallel()
 	p := NewParser(testOwn)
-	page := testPage(Text, "a")
-	parse := func(body string) Result {
+	page := newTestPage(Text, "a")
+	parse := func(body string) ParsedPage {
 		t.Helper()
 		r, err := p.Parse(page, []byte(body))
 		if err != nil {
@@ -242,11 +242,11 @@ func TestSeriesLife(t *testing.T) {
 	if r.Samples[1].Series != one || one.Ref != 17 {
 		t.Error("a series that came back is not the same")
 	}
-	for range 3 * forgetAfter {
+	for range 3 * forgetAfterPages {
 		parse("a{i=\"2\"} 1\n")
 	}
-	if p.cache.count != 1 || len(p.cache.byBytes) != 1 {
-		t.Errorf("%d series and %d ways to write them kept, want 1 and 1", p.cache.count, len(p.cache.byBytes))
+	if p.cache.seriesCount != 1 || len(p.cache.byBytes) != 1 {
+		t.Errorf("%d series and %d ways to write them kept, want 1 and 1", p.cache.seriesCount, len(p.cache.byBytes))
 	}
 }
 
@@ -261,7 +261,7 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := NewParser(testOwn)
-			page := testPage(Text, "a")
+			page := newTestPage(Text, "a")
 			page.MaxSamples = limit
 			for n := range 200 {
 				var b strings.Builder
@@ -269,9 +269,9 @@ func TestCacheIsBounded(t *testing.T) {
 					b.WriteString(line(n, i))
 				}
 				mustParse(t, p, page, []byte(b.String()), limit)
-				if p.cache.count > 4*limit || len(p.cache.byBytes) > 4*limit {
+				if p.cache.seriesCount > 4*limit || len(p.cache.byBytes) > 4*limit {
 					t.Fatalf("page %d: %d series, %d ways to write them, want at most %d",
-						n, p.cache.count, len(p.cache.byBytes), 4*limit)
+						n, p.cache.seriesCount, len(p.cache.byBytes), 4*limit)
 				}
 			}
 		})
@@ -292,7 +292,7 @@ func TestFormatOf(t *testing.T) {
 		{"application/json", "", Text, "application/json, not metrics"},
 		{"text/plain", "gzip", Text, "gzip, though not asked for"},
 	} {
-		got, err := FormatOf(tc.contentType, tc.encoding)
+		got, err := DetectFormat(tc.contentType, tc.encoding)
 		text := ""
 		if err != nil {
 			text = err.Error()
@@ -306,7 +306,7 @@ func TestFormatOf(t *testing.T) {
 // TestOverlappingFamilies counts a sample for the longest wanted name.
 func TestOverlappingFamilies(t *testing.T) {
 	t.Parallel()
-	r, err := NewParser(testOwn).Parse(testPage(Text, "a", "a_count", "a_count", ""), []byte("a_count 1\na_sum 1\n"))
+	r, err := NewParser(testOwn).Parse(newTestPage(Text, "a", "a_count", "a_count", ""), []byte("a_count 1\na_sum 1\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
-// decoded is one sample as Prometheus's parser reads it. It is valid during the call that it is handed to.
-type decoded struct {
+// decodedSample is one sample as Prometheus's parser reads it. It is valid during the call that it is handed to.
+type decodedSample struct {
 	series  []byte // the series as the page writes it: name and labels
 	time    int64  // milliseconds, if hasTime
 	hasTime bool
@@ -18,17 +18,17 @@ type decoded struct {
 	parser  textparse.Parser
 }
 
-// labels returns the labels of the series, sorted, sharing no memory with the page.
-func (d decoded) labels() labels.Labels {
+// sortedLabels returns the labels of the series, sorted, sharing no memory with the page.
+func (d decodedSample) sortedLabels() labels.Labels {
 	var l labels.Labels
 	d.parser.Labels(&l)
 	return l
 }
 
-// decode hands each sample in lines, which are whole TYPE and sample lines of a page, to take. It returns the
+// decodeLines hands each sample in lines, which are whole TYPE and sample lines of a page, to take. It returns the
 // number of lines that were read before the end or the error. This file alone knows textparse, whose
 // interface changes between releases.
-func decode(lines []byte, f Format, take func(decoded) error) (read int, err error) {
+func decodeLines(lines []byte, f Format, take func(decodedSample) error) (read int, err error) {
 	var p textparse.Parser
 	if f == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(append(lines, "# EOF\n"...), labels.NewSymbolTable())
@@ -44,7 +44,7 @@ func decode(lines []byte, f Format, take func(decoded) error) (read int, err err
 			return read, err
 		}
 		if entry == textparse.EntrySeries {
-			if err := takeEntry(p, take); err != nil {
+			if err := decodeEntry(p, take); err != nil {
 				return read, err
 			}
 		}
@@ -52,10 +52,10 @@ func decode(lines []byte, f Format, take func(decoded) error) (read int, err err
 	}
 }
 
-var errLineBreak = errors.New("line break within a label value")
+var errLabelLineBreak = errors.New("line break within a label value")
 
-func takeEntry(p textparse.Parser, take func(decoded) error) error {
-	d := decoded{parser: p}
+func decodeEntry(p textparse.Parser, take func(decodedSample) error) error {
+	d := decodedSample{parser: p}
 	var ts *int64
 	d.series, ts, d.value = p.Series()
 	if ts != nil {
@@ -64,7 +64,7 @@ func takeEntry(p textparse.Parser, take func(decoded) error) error {
 	// The text parser lets a quoted value run over the end of a line. By the format's own words that is an
 	// error, and here the next line may be from elsewhere on the page.
 	if bytes.IndexByte(d.series, '\n') >= 0 {
-		return errLineBreak
+		return errLabelLineBreak
 	}
 	return take(d)
 }

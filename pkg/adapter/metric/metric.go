@@ -95,10 +95,10 @@ type Omission struct {
 	Detail string
 }
 
-// Summary counts omissions by reason and detail, in a fixed order, for an error message:
+// SummarizeOmissions counts omissions by reason and detail, in a fixed order, for an error message:
 // "2 scrape failed (connection refused), 1 warming up". Of several details of one reason the most
 // frequent is shown, the first in alphabetical order where they tie.
-func Summary(omissions []Omission) string {
+func SummarizeOmissions(omissions []Omission) string {
 	counts := map[Reason]int{}
 	details := map[Reason]map[string]int{}
 	for _, o := range omissions {
@@ -116,7 +116,7 @@ func Summary(omissions []Omission) string {
 			continue
 		}
 		part := strconv.Itoa(counts[r]) + " " + r.Text()
-		if d := mostFrequent(details[r]); d != "" {
+		if d := mostFrequentDetail(details[r]); d != "" {
 			part += " (" + d + ")"
 		}
 		parts = append(parts, part)
@@ -124,7 +124,7 @@ func Summary(omissions []Omission) string {
 	return strings.Join(parts, ", ")
 }
 
-func mostFrequent(counts map[string]int) string {
+func mostFrequentDetail(counts map[string]int) string {
 	best := ""
 	for s, n := range counts {
 		if best == "" || n > counts[best] || n == counts[best] && s < best {

@@ -36,7 +36,7 @@ func TestSummary(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := Summary(tc.omissions); got != tc.want {
+			if got := SummarizeOmissions(tc.omissions); got != tc.want {
 				t.Errorf("Summary = %q, want %q", got, tc.want)
 			}
 		})

@@ -259,8 +259,8 @@ func (c *Catalog) rule(r *ruleState, a association) *rule.Rule {
 	return rule.Rule{
 		Metric: r.compiled.metricName(a.series), Resource: a.resource.Name, Name: r.name(), External: r.external,
 		Namespaced: namespaced, NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
-		Backend: c.opts.Backend, Aggregate: rule.Sum, MaxAge: c.opts.MaxAge,
-	}.Templated(r.renderer(a.series, groupBy))
+		Backend: c.opts.Backend, Aggregate: rule.AggregateSum, MaxAge: c.opts.MaxAge,
+	}.WithTemplate(r.renderer(a.series, groupBy))
 }
 
 var errNotListed = errors.New("its series are not listed yet")

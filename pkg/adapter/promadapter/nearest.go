@@ -18,7 +18,7 @@ func (s *Set) hint(resource, name string) string {
 		if abs(len(i.Metric)-len(name)) >= bestDistance {
 			continue // cheaper than to compare
 		}
-		if d := rule.Distance(name, i.Metric); d < bestDistance {
+		if d := rule.EditDistance(name, i.Metric); d < bestDistance {
 			best, bestDistance = i.Metric, d
 		}
 	}

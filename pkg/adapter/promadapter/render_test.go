@@ -117,7 +117,7 @@ func ask(find func() (*rule.Rule, error), q rule.Query) string {
 		return "error: " + err.Error()
 	}
 	q.Rule = r
-	key, err := q.Key() // of a templated rule: the labels, and the text as rendered
+	key, err := q.SharingKey() // of a templated rule: the labels, and the text as rendered
 	if err != nil {
 		return "error: " + err.Error()
 	}
@@ -155,7 +155,7 @@ func matchers(t testing.TB, text string) []*labels.Matcher {
 
 func text(t testing.TB, r *rule.Rule, namespace string, objects []string, selector []*labels.Matcher) string {
 	t.Helper()
-	got, err := rule.Query{Rule: r, Namespace: namespace, Objects: objects, Selector: selector}.Text(nil)
+	got, err := rule.Query{Rule: r, Namespace: namespace, Objects: objects, Selector: selector}.BuildRemoteQuery(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

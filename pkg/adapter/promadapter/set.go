@@ -12,7 +12,7 @@ import (
 // Set is what a Catalog knew at one time: immutable and safe for concurrent use.
 type Set struct {
 	rules map[key]*rule.Rule
-	infos []rule.Info
+	infos []rule.MetricInfo
 	// failures and odd are lines for people; notes are both.
 	failures, odd, notes []string
 	// awaited says of a metric why it is not known on more resources, although a rule names its series.
@@ -51,7 +51,7 @@ func (s *Set) External(name string) (*rule.Rule, error) {
 }
 
 // Metrics describes all metrics, those of each resource by name. The caller must not change the slice.
-func (s *Set) Metrics() []rule.Info { return s.infos }
+func (s *Set) Metrics() []rule.MetricInfo { return s.infos }
 
 // Notes are lines for people: rules that fail, and what is odd. The caller must not change the slice.
 func (s *Set) Notes() []string { return s.notes }
@@ -191,11 +191,11 @@ func (b *builder) finish() {
 	b.set.notes = slices.Concat(b.set.failures, b.set.odd)
 	for k, c := range b.chosen {
 		b.set.rules[k] = c.rule
-		b.set.infos = append(b.set.infos, rule.Info{
+		b.set.infos = append(b.set.infos, rule.MetricInfo{
 			Metric: k.metric, Resource: k.resource, External: c.of.external, Namespaced: c.of.external || c.resource.Namespaced,
 		})
 	}
-	slices.SortFunc(b.set.infos, func(x, y rule.Info) int {
+	slices.SortFunc(b.set.infos, func(x, y rule.MetricInfo) int {
 		return strings.Compare(x.Resource+"\x00"+x.Metric, y.Resource+"\x00"+y.Metric)
 	})
 }

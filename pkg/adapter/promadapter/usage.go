@@ -91,8 +91,8 @@ func (r *ResourceRule) rule(opts Options, key string, t *template.Template, name
 	path := r.path + "." + key
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
-		Backend: opts.Backend, Aggregate: rule.Sum, MaxAge: opts.MaxAge,
-	}.Templated(func(q rule.Query) (string, error) {
+		Backend: opts.Backend, Aggregate: rule.AggregateSum, MaxAge: opts.MaxAge,
+	}.WithTemplate(func(q rule.Query) (string, error) {
 		ask := question{selector: q.Selector, objectLabel: groupBy[0], objects: q.Objects, groupBy: groupBy}
 		if q.Rule.Namespaced {
 			ask.namespaceLabel, ask.namespace = namespaceLabel, q.Namespace

@@ -68,7 +68,7 @@ func TestUsageWithoutLabels(t *testing.T) {
 		if u == nil || u.CPU.Nodes != nil || u.Memory.Containers != nil {
 			t.Fatalf("usage %+v", u)
 		}
-		if _, err := (rule.Query{Rule: u.CPU.Containers, Objects: []string{"a"}}).Text(nil); err == nil {
+		if _, err := (rule.Query{Rule: u.CPU.Containers, Objects: []string{"a"}}).BuildRemoteQuery(nil); err == nil {
 			t.Error("a query without a label for pods")
 		}
 		if notes := c.Rules().Notes(); len(notes) != 3 {

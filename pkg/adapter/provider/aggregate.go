@@ -32,7 +32,7 @@ func (p *Provider) aggregated(ctx context.Context, q question, object metric.Obj
 	if len(g.values) == 0 {
 		return nil, g.missing(what)
 	}
-	if q.rule.Aggregate == rule.Sum {
+	if q.rule.Aggregate == rule.AggregateSum {
 		if lacking := q.lacking(g.omitted); len(lacking) > 0 {
 			return nil, missing("a sum over "+what+" needs them all", lacking)
 		}
@@ -63,7 +63,7 @@ func (p *Provider) one(q question, v metric.Value) (*custom_metrics.MetricValue,
 func aggregate(how rule.Aggregate, values []metric.Value) metric.Value {
 	out := values[0]
 	for _, v := range values[1:] {
-		if how == rule.Max {
+		if how == rule.AggregateMax {
 			out.Value = max(out.Value, v.Value)
 		} else {
 			out.Value += v.Value
@@ -73,7 +73,7 @@ func aggregate(how rule.Aggregate, values []metric.Value) metric.Value {
 		}
 		out.Window = max(out.Window, v.Window)
 	}
-	if how == rule.Avg {
+	if how == rule.AggregateAvg {
 		out.Value /= float64(len(values))
 	}
 	out.Labels = nil

@@ -274,7 +274,7 @@ func livePod(name string) labelledPod {
 // deadPod is as livePod, but not live for that reason.
 func deadPod(name string, reason metric.Reason, detail string) labelledPod {
 	p := livePod(name)
-	p.Live, p.Why = false, metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
+	p.Live, p.Omission = false, metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	return p
 }
 

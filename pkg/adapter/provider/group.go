@@ -38,7 +38,7 @@ func (p *Provider) group(ctx context.Context, q question, pods []discovery.Pod) 
 	g := group{values: make([]metric.Value, 0, len(found)), quantities: make([]resource.Quantity, 0, len(found))}
 	for _, pod := range pods {
 		if !pod.Live {
-			g.lifeless = append(g.lifeless, pod.Why)
+			g.lifeless = append(g.lifeless, pod.Omission)
 			continue
 		}
 		v, reason := metric.Value{Object: pod.Object()}, metric.ReasonAbsent

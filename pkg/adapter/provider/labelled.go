@@ -52,7 +52,7 @@ func (p *Provider) unlabelled(q question, object metric.Object, pods []discovery
 		if pod.Live {
 			omitted = append(omitted, p.diagnose(q, pod))
 		} else {
-			omitted = append(omitted, pod.Why)
+			omitted = append(omitted, pod.Omission)
 		}
 	}
 	o := metric.Omission{Object: object, Reason: metric.ReasonAbsent}

@@ -106,7 +106,7 @@ func (c *chain) list() podList {
 	for _, s := range c.services {
 		p := s.labelledPod
 		if c.now >= s.stop {
-			p.Live, p.Why = false, metric.Omission{Object: p.Object(), Reason: metric.ReasonTerminating}
+			p.Live, p.Omission = false, metric.Omission{Object: p.Object(), Reason: metric.ReasonTerminating}
 		}
 		if c.now >= s.start {
 			out = append(out, p)

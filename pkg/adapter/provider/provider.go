@@ -64,7 +64,7 @@ type Rules interface {
 	// External returns the rule for an external metric.
 	External(metric string) (*rule.Rule, error)
 	// Metrics are the metrics whose names are known without being asked for.
-	Metrics() []rule.Info
+	Metrics() []rule.MetricInfo
 }
 
 // Deps are what a Provider works with. All are needed.

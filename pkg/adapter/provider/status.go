@@ -24,7 +24,9 @@ type missingError struct {
 	omissions []metric.Omission
 }
 
-func (e *missingError) Error() string { return e.prefix + ": " + metric.Summary(e.omissions) }
+func (e *missingError) Error() string {
+	return e.prefix + ": " + metric.SummarizeOmissions(e.omissions)
+}
 
 // missing is a KindUnavailable error for objects that have no value; what is the counted noun, such as "3 pods".
 func missing(what string, omissions []metric.Omission) error {
@@ -57,7 +59,7 @@ func causes(err error) []metav1.StatusCause {
 	}
 	var out []metav1.StatusCause
 	for _, r := range order {
-		out = append(out, metav1.StatusCause{Type: metav1.CauseType(r), Message: metric.Summary(byReason[r])})
+		out = append(out, metav1.StatusCause{Type: metav1.CauseType(r), Message: metric.SummarizeOmissions(byReason[r])})
 	}
 	return out
 }

@@ -67,9 +67,9 @@ func (p *Provider) foresee(ctx context.Context, d discovery.Demand) error {
 		return err
 	}
 	if d.External {
-		d.Series = d.Selector
+		d.MetricSelector = d.Selector
 	}
-	if q.matchers, err = matchers(d.Series); err != nil {
+	if q.matchers, err = matchers(d.MetricSelector); err != nil {
 		return err
 	}
 	pods, err := p.behind(ctx, q)

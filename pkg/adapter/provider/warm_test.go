@@ -27,7 +27,7 @@ func TestWarm(t *testing.T) {
 			[]string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod=~"a|b"})`},
 		},
 		"pods, by a metric selector": {
-			standing(discovery.Demand{Resource: "pods", Metric: "remote", Namespace: "shop", Selector: web, Series: mustParse(t, "route=x")}),
+			standing(discovery.Demand{Resource: "pods", Metric: "remote", Namespace: "shop", Selector: web, MetricSelector: mustParse(t, "route=x")}),
 			[]string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod=~"a|b",route="x"})`},
 		},
 		"one pod": {standing(demandOf("pods", "remote", "shop", "a", nil)), []string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod="a"})`}},

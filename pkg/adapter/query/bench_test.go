@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// benchSeries is a counter a pod, with a sample every 2 s for 100 s, in a store and in Prometheus's storage.
-func benchSeries(b *testing.B, pods int) (*store.Store, storage.Queryable, []string) {
+// newBenchStores is a counter a pod, with a sample every 2 s for 100 s, in a store and in Prometheus's storage.
+func newBenchStores(b *testing.B, pods int) (*store.Store, storage.Queryable, []string) {
 	mine, theirs := store.New(store.Options{}), teststorage.New(b)
 	app := theirs.Appender(context.Background())
 	var names []string
@@ -53,12 +53,12 @@ func BenchmarkEvaluate(b *testing.B) {
 
 func benchmarkEvaluate(b *testing.B, pods int) {
 	now := time.UnixMilli(epoch)
-	mine, theirs, names := benchSeries(b, pods)
+	mine, theirs, names := newBenchStores(b, pods)
 	for _, window := range []string{"60s", "auto"} {
 		b.Run("evaluate window="+window, func(b *testing.B) {
 			b.ReportAllocs()
 			e := New(mine, Options{})
-			q := rule.Query{Rule: compileRule(b, interval, perPod, "window: "+window), Namespace: "shop", Objects: names}
+			q := rule.Query{Rule: compileRule(b, interval, perPodQuery, "window: "+window), Namespace: "shop", Objects: names}
 			for b.Loop() {
 				values, err := e.Evaluate(b.Context(), q, now)
 				if err != nil || len(values) != pods {
@@ -67,16 +67,16 @@ func benchmarkEvaluate(b *testing.B, pods int) {
 			}
 		})
 	}
-	text := rule.Query{Rule: compileRule(b, interval, perPod), Namespace: "shop"}.Expr(time.Minute, names)
+	text := rule.Query{Rule: compileRule(b, interval, perPodQuery), Namespace: "shop"}.Expr(time.Minute, names)
 	for _, peer := range []struct {
 		name string
 		data storage.Queryable
 	}{{"prometheus", theirs}, {"prometheus over the store", mine}} {
 		b.Run(peer.name, func(b *testing.B) {
 			b.ReportAllocs()
-			e := newEngine(peer.data, 1e7, time.Minute)
+			e := newPromQLEngine(peer.data, 1e7, time.Minute)
 			for b.Loop() {
-				results, err := e.instant(b.Context(), text, now, 6*time.Second)
+				results, err := e.queryInstant(b.Context(), text, now, 6*time.Second)
 				if err != nil || len(results) != pods {
 					b.Fatal(len(results), err)
 				}

@@ -52,10 +52,10 @@ func (s *floatStorage) AppenderV2(ctx context.Context) storage.AppenderV2 {
 type floatAppender struct {
 	storage.AppenderV2
 	store   *store.Store
-	pending []loaded
+	pending []pendingSample
 }
 
-type loaded struct {
+type pendingSample struct {
 	labels labels.Labels
 	st, t  int64
 	v      float64
@@ -65,7 +65,7 @@ type loaded struct {
 }
 
 func (a *floatAppender) Append(_ storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AppendV2Options) (storage.SeriesRef, error) {
-	a.pending = append(a.pending, loaded{l, st, t, v, h, fh, opts})
+	a.pending = append(a.pending, pendingSample{l, st, t, v, h, fh, opts})
 	return 0, nil
 }
 

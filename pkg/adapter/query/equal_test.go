@@ -20,13 +20,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// drawnSeries fills a store and Prometheus's storage with the same minute and a half: counters with resets, histograms,
+// newDrawnStores fills a store and Prometheus's storage with the same minute and a half: counters with resets, histograms,
 // gauges, gaps, series that begin late and end early, with a staleness marker or without.
-func drawnSeries(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
+func newDrawnStores(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
 	t.Helper()
 	mine, theirs := store.New(store.Options{Retention: time.Hour}), teststorage.New(t)
 	app := theirs.Appender(context.Background())
-	drawAll(r, func(l labels.Labels, at int64, v float64) {
+	drawSeries(r, func(l labels.Labels, at int64, v float64) {
 		if _, err := mine.Append(0, l, at, v); err != nil {
 			t.Fatal(err)
 		}
@@ -40,12 +40,12 @@ func drawnSeries(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
 	return mine, theirs
 }
 
-// drawAll draws the samples of all series.
-func drawAll(r *rand.Rand, add func(l labels.Labels, at int64, v float64)) {
+// drawSeries draws the samples of all series.
+func drawSeries(r *rand.Rand, add func(l labels.Labels, at int64, v float64)) {
 	for pod := range 6 {
 		for _, name := range []string{"c_total", "g", "h_bucket:0.1", "h_bucket:0.5", "h_bucket:+Inf"} {
 			b := labels.NewBuilder(labels.FromStrings("namespace", "shop", "pod", fmt.Sprint("p-", pod)))
-			if base, le, ok := cutLast(name); ok {
+			if base, le, ok := cutBucketBound(name); ok {
 				b.Set(model.MetricNameLabel, base).Set("le", le)
 			} else {
 				b.Set(model.MetricNameLabel, name)
@@ -58,7 +58,7 @@ func drawAll(r *rand.Rand, add func(l labels.Labels, at int64, v float64)) {
 	}
 }
 
-func cutLast(name string) (base, le string, ok bool) {
+func cutBucketBound(name string) (base, le string, ok bool) {
 	const bucket = "h_bucket"
 	if len(name) <= len(bucket) {
 		return name, "", false
@@ -112,13 +112,13 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 0))
-			mine, theirs := drawnSeries(t, r)
-			left, right := newEngine(mine, 1e6, time.Minute), newEngine(theirs, 1e6, time.Minute)
+			mine, theirs := newDrawnStores(t, r)
+			left, right := newPromQLEngine(mine, 1e6, time.Minute), newPromQLEngine(theirs, 1e6, time.Minute)
 			found := 0
 			for _, text := range expressions {
 				for range 6 {
 					at := time.UnixMilli(epoch + r.Int64N(100_000))
-					got, want := byLabels(t, left, text, at), byLabels(t, right, text, at)
+					got, want := queryByLabels(t, left, text, at), queryByLabels(t, right, text, at)
 					if d := cmp.Diff(want, got); d != "" {
 						t.Errorf("%s at %d (-prometheus +store):\n%s", text, at.UnixMilli()-epoch, d)
 					}
@@ -132,10 +132,10 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 	}
 }
 
-// byLabels is an answer by labels, as text to 12 digits: the order of a sum is not the same everywhere.
-func byLabels(t *testing.T, e *engine, text string, at time.Time) map[string]string {
+// queryByLabels is an answer by labels, as text to 12 digits: the order of a sum is not the same everywhere.
+func queryByLabels(t *testing.T, e *promqlEngine, text string, at time.Time) map[string]string {
 	t.Helper()
-	results, err := e.instant(t.Context(), text, at, 6*time.Second)
+	results, err := e.queryInstant(t.Context(), text, at, 6*time.Second)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -163,25 +163,25 @@ func TestFixedWindowEqualsPrometheus(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(expr, " ", window), func(t *testing.T) {
 				t.Parallel()
-				compareFixed(t, compileRule(t, 2*time.Second, lines...), window)
+				compareFixedWindow(t, compileRule(t, 2*time.Second, lines...), window)
 			})
 		}
 	}
 }
 
-func compareFixed(t *testing.T, r *rule.Rule, window time.Duration) {
+func compareFixedWindow(t *testing.T, r *rule.Rule, window time.Duration) {
 	t.Helper()
-	w := newWorld(t, 2*time.Second, fleet(unchanged)...)
-	plain := newEngine(w.store, 1e6, time.Minute)
+	w := newSimCluster(t, 2*time.Second, newSimPods(keepSimPod)...)
+	plain := newPromQLEngine(w.store, 1e6, time.Minute)
 	q := rule.Query{Rule: r, Namespace: "shop"}
 	for now := epoch + 70_000; now < epoch+80_000; now += 173 {
-		w.advance(now)
+		w.advanceTo(now)
 		at := time.UnixMilli(now)
 		values, err := w.engine.Evaluate(t.Context(), q, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		results, err := plain.instant(t.Context(), q.Expr(window, nil), at, 6*time.Second)
+		results, err := plain.queryInstant(t.Context(), q.Expr(window, nil), at, 6*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}

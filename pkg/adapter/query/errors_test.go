@@ -56,7 +56,7 @@ func TestEvaluateErrors(t *testing.T) {
 			want:    `evaluate rule "m": g{namespace="shop",pod="a"} * on (namespace, pod) g{namespace="shop",pod="a"}: `,
 		},
 		"too many samples": {
-			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: growing(30, 0, 1)},
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: growingValues(30, 0, 1)},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
 			opts:   Options{MaxSamples: 20},
 			kind:   metric.KindInternal,
@@ -69,7 +69,7 @@ func TestEvaluateErrors(t *testing.T) {
 			want: `evaluate rule "m": looks back 1m0s, and samples are kept for windows up to 30s`,
 		},
 		"too slow": {
-			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: growing(30, 0, 1)},
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: growingValues(30, 0, 1)},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
 			opts:   Options{Timeout: time.Nanosecond},
 			kind:   metric.KindUnavailable,
@@ -80,9 +80,9 @@ func TestEvaluateErrors(t *testing.T) {
 			t.Parallel()
 			s := store.New(store.Options{})
 			for series, values := range tc.series {
-				fill(t, s, series, values...)
+				appendSeries(t, s, series, values...)
 			}
-			q := rule.Query{Rule: compileResource(t, tc.rule), Namespace: "shop", Objects: tc.objects}
+			q := rule.Query{Rule: compileLines(t, tc.rule), Namespace: "shop", Objects: tc.objects}
 			values, err := New(s, tc.opts).Evaluate(t.Context(), q, time.UnixMilli(epoch))
 			if err == nil || len(values) > 0 {
 				t.Fatalf("%d values, error %v", len(values), err)
@@ -96,7 +96,7 @@ func TestEvaluateErrors(t *testing.T) {
 
 // blockedStore answers when it is released.
 type blockedStore struct {
-	Data
+	SampleSource
 	entered, release chan struct{}
 }
 
@@ -105,7 +105,7 @@ func (b blockedStore) Visit(mint, maxt int64, matchers []*labels.Matcher, label 
 ) {
 	b.entered <- struct{}{}
 	<-b.release
-	b.Data.Visit(mint, maxt, matchers, label, values, visit)
+	b.SampleSource.Visit(mint, maxt, matchers, label, values, visit)
 }
 
 func TestConcurrencyIsBounded(t *testing.T) {
@@ -145,7 +145,7 @@ func TestInstruments(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	s := store.New(store.Options{})
-	fill(t, s, `x_total{namespace="shop",pod="a"}`, growing(60, 0, 1)...)
+	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, growingValues(60, 0, 1)...)
 	e := New(s, Options{Registerer: reg})
 	for _, query := range []string{
 		"sum by (namespace, pod) (rate(x_total[$window]))", "max by (namespace, pod) (nothing)", `label_replace(x_total, "pod", "b", "", "")`,

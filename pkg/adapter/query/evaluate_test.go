@@ -18,10 +18,10 @@ import (
 
 const interval = 2 * time.Second
 
-// fill appends to a series a sample every 2 s; the last is of time epoch.
-func fill(t testing.TB, s *store.Store, series string, values ...float64) {
+// appendSeries appends to a series a sample every 2 s; the last is of time epoch.
+func appendSeries(t testing.TB, s *store.Store, series string, values ...float64) {
 	t.Helper()
-	l, err := newParser().ParseMetric(series)
+	l, err := newPromQLParser().ParseMetric(series)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,24 +32,24 @@ func fill(t testing.TB, s *store.Store, series string, values ...float64) {
 	}
 }
 
-// growing are n values that grow by step.
-func growing(n int, from, step float64) (values []float64) {
+// growingValues are n values that grow by step.
+func growingValues(n int, from, step float64) (values []float64) {
 	for i := range n {
 		values = append(values, from+float64(i)*step)
 	}
 	return values
 }
 
-// stepped are two minutes of values that grew by before, and by after in the last four steps.
-func stepped(before, after float64) []float64 {
-	values := growing(56, 1000, before)
-	return append(values, growing(4, values[55]+after, after)...)
+// steppedValues are two minutes of values that grew by before, and by after in the last four steps.
+func steppedValues(before, after float64) []float64 {
+	values := growingValues(56, 1000, before)
+	return append(values, growingValues(4, values[55]+after, after)...)
 }
 
-var stale = math.Float64frombits(value.StaleNaN)
+var staleMarker = math.Float64frombits(value.StaleNaN)
 
-// say puts values into words: object or labels, value, age, window.
-func say(values []metric.Value, now time.Time) (lines []string) {
+// formatValues puts values into words: object or labels, value, age, window.
+func formatValues(values []metric.Value, now time.Time) (lines []string) {
 	for _, v := range values {
 		name := v.Object.String()
 		if v.Object == (metric.Object{}) {
@@ -62,7 +62,7 @@ func say(values []metric.Value, now time.Time) (lines []string) {
 
 func TestEvaluate(t *testing.T) {
 	t.Parallel()
-	old := growing(60, 1000, 80) // 40 a second for two minutes
+	old := growingValues(60, 1000, 80) // 40 a second for two minutes
 	for name, tc := range map[string]struct {
 		series  map[string][]float64
 		rule    []string
@@ -72,7 +72,7 @@ func TestEvaluate(t *testing.T) {
 	}{
 		"two pods": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(60, 0, 2),
 				`x_total{namespace="mail",pod="a"}`: old,
 			},
 			rule:  []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
@@ -89,7 +89,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		"a young pod has a window of its own": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(3, 0, 20),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(3, 0, 20),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
 			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 9.921, 0s old, over 4.032s"},
@@ -100,25 +100,25 @@ func TestEvaluate(t *testing.T) {
 		},
 		"a pod of the same name that came again is young": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: append(append(growing(50, 0, 2000), stale), growing(4, 0, 20)...),
+				`x_total{namespace="shop",pod="a"}`: append(append(growingValues(50, 0, 2000), staleMarker), growingValues(4, 0, 20)...),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
 			want: []string{"shop/a = 9.973, 0s old, over 6.016s"},
 		},
 		"a pod that has gone has no value": {
-			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(growing(50, 0, 2000), stale)},
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(growingValues(50, 0, 2000), staleMarker)},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
 		},
 		"a series that begins late does not make a young pod": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a",code="200"}`: old, `x_total{namespace="shop",pod="a",code="500"}`: growing(3, 0, 3),
+				`x_total{namespace="shop",pod="a",code="200"}`: old, `x_total{namespace="shop",pod="a",code="500"}`: growingValues(3, 0, 3),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
 			want: []string{"shop/a = 40.1, 0s old, over 1m0s"},
 		},
 		"a family demanded since a moment ago does": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growing(4, 5000, 40),
+				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growingValues(4, 5000, 40),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
 			want: []string{"shop/a = 0.5, 0s old, over 6.016s"},
@@ -130,22 +130,22 @@ func TestEvaluate(t *testing.T) {
 		},
 		"a fixed range that is not: no value rather than too low a one": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(29, 0, 80),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(29, 0, 80),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[1m]))"},
 			want: []string{"shop/a = 40, 0s old, over 1m0s"},
 		},
 		"an increase needs its window": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(10, 0, 80),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(10, 0, 80),
 			},
 			rule: []string{"query: sum by (namespace, pod) (increase(x_total[$window]))", "window: 30s"},
 			want: []string{"shop/a = 1200, 0s old, over 30s"},
 		},
 		"a subquery needs its range and the window": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(15, 0, 80),
-				`x_total{namespace="shop",pod="c"}`: growing(9, 0, 80),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(15, 0, 80),
+				`x_total{namespace="shop",pod="c"}`: growingValues(9, 0, 80),
 			},
 			rule: []string{"query: avg_over_time(sum by (namespace, pod) (rate(x_total[$window]))[20s:2s])", "window: 10s"},
 			// b is watched for 28 s, of which 20 s are the subquery's.
@@ -154,7 +154,7 @@ func TestEvaluate(t *testing.T) {
 		"a gauge is instantaneous": {
 			series: map[string][]float64{
 				`g{namespace="shop",pod="a"}`: {1, 2, 3}, `g{namespace="shop",pod="b"}`: {5},
-				`g{namespace="shop",pod="c"}`: {5, stale}, `g{namespace="shop",pod="d"}`: {math.NaN()}, `g{namespace="shop",pod="e"}`: {-1},
+				`g{namespace="shop",pod="c"}`: {5, staleMarker}, `g{namespace="shop",pod="d"}`: {math.NaN()}, `g{namespace="shop",pod="e"}`: {-1},
 			},
 			rule:  []string{"query: max by (namespace, pod) (g)"},
 			after: 1500 * time.Millisecond,
@@ -176,8 +176,8 @@ func TestEvaluate(t *testing.T) {
 		},
 		"a histogram's window begins at the step": {
 			series: map[string][]float64{
-				`h_bucket{namespace="shop",pod="a",le="0.1"}`: stepped(20, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: stepped(20, 100),
-				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: stepped(20, 100),
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: steppedValues(20, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: steppedValues(20, 100),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: steppedValues(20, 100),
 			},
 			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
 			want: []string{"shop/a = 0.15, 0s old, over 9s"},
@@ -185,44 +185,44 @@ func TestEvaluate(t *testing.T) {
 		"buckets are not counted twice": {
 			// Of 31 events instead of 20, four times, one cannot be sure; of three times as many one could.
 			series: map[string][]float64{
-				`h_bucket{namespace="shop",pod="a",le="0.1"}`: stepped(20, 31), `h_bucket{namespace="shop",pod="a",le="0.2"}`: stepped(20, 31),
-				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: stepped(20, 31),
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: steppedValues(20, 31), `h_bucket{namespace="shop",pod="a",le="0.2"}`: steppedValues(20, 31),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: steppedValues(20, 31),
 			},
 			rule: []string{"query: histogram_quantile(0.5, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
 			want: []string{"shop/a = 0.05, 0s old, over 1m0s"},
 		},
 		"a steady histogram has a long window": {
 			series: map[string][]float64{
-				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growing(60, 0, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: growing(60, 0, 100),
-				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: growing(60, 0, 100),
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growingValues(60, 0, 50), `h_bucket{namespace="shop",pod="a",le="0.2"}`: growingValues(60, 0, 100),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: growingValues(60, 0, 100),
 			},
 			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
 			want: []string{"shop/a = 0.15, 0s old, over 1m0s"},
 		},
 		"a ratio of steady counters has a long window": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growing(60, 0, 1),
+				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growingValues(60, 0, 1),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))"},
 			want: []string{"shop/a = 0.0125, 0s old, over 1m0s"},
 		},
 		"the counter of a ratio that changed decides": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: stepped(80, 400), `y_total{namespace="shop",pod="a"}`: growing(60, 0, 1),
+				`x_total{namespace="shop",pod="a"}`: steppedValues(80, 400), `y_total{namespace="shop",pod="a"}`: growingValues(60, 0, 1),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))"},
 			want: []string{"shop/a = 0.0025, 0s old, over 9s"},
 		},
 		"auto is one decision for the group": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: stepped(80, 400), `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+				`x_total{namespace="shop",pod="a"}`: steppedValues(80, 400), `x_total{namespace="shop",pod="b"}`: growingValues(60, 0, 2),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
 			want: []string{"shop/a = 200, 0s old, over 9s", "shop/b = 1, 0s old, over 9s"},
 		},
 		"auto right after a step has the newest increment": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: append(growing(59, 1000, 80), 1000+58*80+800),
+				`x_total{namespace="shop",pod="a"}`: append(growingValues(59, 1000, 80), 1000+58*80+800),
 			},
 			rule:  []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
 			after: 1900 * time.Millisecond,
@@ -230,13 +230,13 @@ func TestEvaluate(t *testing.T) {
 		},
 		"auto of a steady group takes the longest": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(60, 0, 2),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
 			want: []string{"shop/a = 40, 0s old, over 1m0s", "shop/b = 1, 0s old, over 1m0s"},
 		},
 		"auto with few events takes the longest": {
-			series: map[string][]float64{`x_total{namespace="shop",pod="b"}`: growing(60, 0, 2)},
+			series: map[string][]float64{`x_total{namespace="shop",pod="b"}`: growingValues(60, 0, 2)},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto"},
 			want:   []string{"shop/b = 1, 0s old, over 1m0s"},
 		},
@@ -247,8 +247,8 @@ func TestEvaluate(t *testing.T) {
 		},
 		"namespaces": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(3, 0, 20),
-				`x_total{namespace="mail",pod="a"}`: growing(5, 0, 20),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(3, 0, 20),
+				`x_total{namespace="mail",pod="a"}`: growingValues(5, 0, 20),
 			},
 			rule: []string{"resource: namespaces", "query: sum by (namespace) (rate(x_total[$window]))", "window: 30s"},
 			// A new pod among old ones has done nothing before; where all are new, nobody knows.
@@ -263,7 +263,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		"external, one number": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growing(60, 0, 2),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(60, 0, 2),
 			},
 			rule:  []string{"external: true", "query: sum(rate(x_total[$window]))", "window: 30s"},
 			after: time.Second,
@@ -271,14 +271,14 @@ func TestEvaluate(t *testing.T) {
 		},
 		"external, all young": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: growing(4, 5000, 80), `x_total{namespace="shop",pod="b"}`: growing(4, 100, 2),
+				`x_total{namespace="shop",pod="a"}`: growingValues(4, 5000, 80), `x_total{namespace="shop",pod="b"}`: growingValues(4, 100, 2),
 			},
 			rule: []string{"external: true", "query: sum(rate(x_total[$window]))", "window: 30s"},
 			want: []string{"{} = 41, 0s old, over 6.016s"},
 		},
 		"external, each with the time of its own series": {
 			series: map[string][]float64{
-				`g{namespace="shop",pod="a",queue="x"}`: {1, 2, 3}, `g{namespace="shop",pod="b",queue="y"}`: {5, stale, 6},
+				`g{namespace="shop",pod="a",queue="x"}`: {1, 2, 3}, `g{namespace="shop",pod="b",queue="y"}`: {5, staleMarker, 6},
 			},
 			rule:  []string{"external: true", "query: sum by (queue) (g)"},
 			after: time.Second,
@@ -292,9 +292,9 @@ func TestEvaluate(t *testing.T) {
 			t.Parallel()
 			s := store.New(store.Options{Retention: 10 * time.Minute})
 			for series, values := range tc.series {
-				fill(t, s, series, values...)
+				appendSeries(t, s, series, values...)
 			}
-			r := compileResource(t, tc.rule)
+			r := compileLines(t, tc.rule)
 			q := rule.Query{Rule: r, Objects: tc.objects}
 			if r.Namespaced {
 				q.Namespace = "shop"
@@ -304,15 +304,15 @@ func TestEvaluate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(tc.want, say(values, now)); d != "" {
+			if d := cmp.Diff(tc.want, formatValues(values, now)); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
 	}
 }
 
-// compileResource compiles a rule for the resource that its lines name.
-func compileResource(t testing.TB, lines []string) *rule.Rule {
+// compileLines compiles a rule for the resource that its lines name.
+func compileLines(t testing.TB, lines []string) *rule.Rule {
 	t.Helper()
 	resource := "pods"
 	for _, l := range lines {
@@ -320,18 +320,18 @@ func compileResource(t testing.TB, lines []string) *rule.Rule {
 			resource = r
 		}
 	}
-	return compileFor(t, interval, resource, lines...)
+	return compileResourceRule(t, interval, resource, lines...)
 }
 
 // A counter that begins again is not a negative rate, and costs at most what happened since the scrape before.
 func TestCounterReset(t *testing.T) {
 	t.Parallel()
 	for _, window := range []string{"10s", "60s", "auto"} {
-		r := compileRule(t, interval, perPod, "window: "+window)
+		r := compileRule(t, interval, perPodQuery, "window: "+window)
 		p := &simPod{name: "web-0", rate: 100, started: epoch - 1000_000, watched: epoch, restarts: epoch + 65_500}
-		w := newWorld(t, interval, p)
+		w := newSimCluster(t, interval, p)
 		for now := epoch + 10_000; now < epoch+130_000; now += 333 {
-			w.advance(now)
+			w.advanceTo(now)
 			values, err := w.engine.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(now))
 			if err != nil || len(values) != 1 {
 				t.Fatalf("%d values, %v", len(values), err)
@@ -351,13 +351,13 @@ func TestManyObjects(t *testing.T) {
 	t.Parallel()
 	s := store.New(store.Options{})
 	var asked []string
-	for i := range maxNamed + 20 {
+	for i := range maxNamedObjects + 20 {
 		name := fmt.Sprintf("p-%03d", i)
 		n := 60
 		if i%10 == 3 {
 			n = 4
 		}
-		fill(t, s, fmt.Sprintf(`x_total{namespace="shop",pod=%q}`, name), growing(n, 5000, 80)...)
+		appendSeries(t, s, fmt.Sprintf(`x_total{namespace="shop",pod=%q}`, name), growingValues(n, 5000, 80)...)
 		if i >= 10 {
 			asked = append(asked, name)
 		}
@@ -383,8 +383,8 @@ func TestManyObjects(t *testing.T) {
 func TestSameNameInTwoNamespaces(t *testing.T) {
 	t.Parallel()
 	s := store.New(store.Options{})
-	fill(t, s, `x_total{namespace="shop",pod="a"}`, growing(60, 5000, 80)...)
-	fill(t, s, `x_total{namespace="mail",pod="a"}`, growing(4, 5000, 40)...)
+	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, growingValues(60, 5000, 80)...)
+	appendSeries(t, s, `x_total{namespace="mail",pod="a"}`, growingValues(4, 5000, 40)...)
 	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s")
 	now := time.UnixMilli(epoch)
 	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r}, now)
@@ -392,7 +392,7 @@ func TestSameNameInTwoNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"mail/a = 20, 0s old, over 6.016s", "shop/a = 40, 0s old, over 30s"}
-	if d := cmp.Diff(want, say(values, now)); d != "" {
+	if d := cmp.Diff(want, formatValues(values, now)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
@@ -400,21 +400,21 @@ func TestSameNameInTwoNamespaces(t *testing.T) {
 // Expressions are remembered, and forgotten when there are many.
 func TestParsedIsBounded(t *testing.T) {
 	t.Parallel()
-	var p parsed
-	for i := range 3 * maxParsed / 2 {
+	var p expressionCache
+	for i := range 3 * maxCachedExpressions / 2 {
 		text := fmt.Sprintf("g{pod=\"%d\"}", i)
-		first, err := p.get(text)
+		first, err := p.getOrParse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := p.get(text); again != first {
+		if again, _ := p.getOrParse(text); again != first {
 			t.Fatalf("%s was parsed twice", text)
 		}
 	}
-	if len(p.byText) > maxParsed {
+	if len(p.byText) > maxCachedExpressions {
 		t.Errorf("%d expressions remembered", len(p.byText))
 	}
-	if _, err := p.get("g{"); err == nil {
+	if _, err := p.getOrParse("g{"); err == nil {
 		t.Error("parsed an unfinished expression")
 	}
 }

@@ -10,61 +10,61 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// expression is what must be known of an expression before it is evaluated.
-type expression struct {
-	selectors []selector
+// parsedExpression is what must be known of an expression before it is evaluated.
+type parsedExpression struct {
+	selectors []exprSelector
 	// extensive tells that the value grows with the width of a range.
 	extensive bool
-	// direct computes it without the engine; nil where that is not known how.
-	direct *direct
+	// fastPath computes it without the engine; nil where that is not known how.
+	fastPath *fastPath
 }
 
-// selector is one vector selector of an expression.
-type selector struct {
+// exprSelector is one vector selector of an expression.
+type exprSelector struct {
 	// name is the fixed metric name.
 	name string
 	// matchers are those of the selector.
 	matchers []*labels.Matcher
-	// telling are matchers for the series that tell what there is to know beside the values: of the buckets of a
+	// scanMatchers are matchers for the series that tell what there is to know beside the values: of the buckets of a
 	// histogram only the last, which has the same sample times. buckets tells that it is so.
-	telling []*labels.Matcher
-	buckets bool
+	scanMatchers   []*labels.Matcher
+	lastBucketOnly bool
 	// ranged tells that it, or a subquery around it, has a range.
 	ranged bool
-	// events tells that the increments of its series count what happened, so that they show how significant
+	// countsEvents tells that the increments of its series count what happened, so that they show how significant
 	// a window is.
-	events bool
+	countsEvents bool
 }
 
-func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }
+func newPromQLParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-// parse reads an expression.
-func parse(text string) (*expression, error) {
-	root, err := newParser().ParseExpr(text)
+// parseExpression reads an expression.
+func parseExpression(text string) (*parsedExpression, error) {
+	root, err := newPromQLParser().ParseExpr(text)
 	if err != nil {
 		return nil, err
 	}
-	e := &expression{}
+	e := &parsedExpression{}
 	order := map[*parser.VectorSelector]int{}
 	parser.Inspect(root, func(node parser.Node, path []parser.Node) error {
 		if v, ok := node.(*parser.VectorSelector); ok {
 			order[v] = len(e.selectors)
-			e.selectors = append(e.selectors, newSelector(v, path))
+			e.selectors = append(e.selectors, newExprSelector(v, path))
 		}
-		if c, ok := node.(*parser.Call); ok && isExtensive(c.Func.Name) {
+		if c, ok := node.(*parser.Call); ok && isExtensiveFunction(c.Func.Name) {
 			e.extensive = true
 		}
 		return nil
 	})
-	e.direct = newDirect(root, order)
+	e.fastPath = newFastPath(root, order)
 	return e, nil
 }
 
-// lastBucket is that of a histogram which counts all events.
-const lastBucket = "+Inf"
+// lastBucketBound is that of a histogram which counts all events.
+const lastBucketBound = "+Inf"
 
-func newSelector(v *parser.VectorSelector, path []parser.Node) selector {
-	s := selector{matchers: v.LabelMatchers, telling: v.LabelMatchers, name: fixed(v, model.MetricNameLabel)}
+func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
+	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedLabelValue(v, model.MetricNameLabel)}
 	counted := false
 	for _, node := range path {
 		switch n := node.(type) {
@@ -78,18 +78,18 @@ func newSelector(v *parser.VectorSelector, path []parser.Node) selector {
 		}
 	}
 	// A sum of seconds or bytes grows with each event, but not by one.
-	s.events = counted && !strings.HasSuffix(s.name, "_sum")
-	if strings.HasSuffix(s.name, "_bucket") && fixed(v, labels.BucketLabel) == "" {
+	s.countsEvents = counted && !strings.HasSuffix(s.name, "_sum")
+	if strings.HasSuffix(s.name, "_bucket") && fixedLabelValue(v, labels.BucketLabel) == "" {
 		// Each event is in every bucket above it; the last bucket has them all.
-		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucket)
-		s.telling, s.buckets = append(slices.Clone(s.matchers), inf), true
+		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)
+		s.scanMatchers, s.lastBucketOnly = append(slices.Clone(s.matchers), inf), true
 	}
 	return s
 }
 
-// isExtensive tells the functions of a range whose result grows with its width. In a ratio that cancels out, but
+// isExtensiveFunction tells the functions of a range whose result grows with its width. In a ratio that cancels out, but
 // who is to tell.
-func isExtensive(function string) bool {
+func isExtensiveFunction(function string) bool {
 	switch function {
 	case "increase", "delta", "changes", "resets", "count_over_time", "sum_over_time":
 		return true
@@ -97,8 +97,8 @@ func isExtensive(function string) bool {
 	return false
 }
 
-// fixed is the only value that a label may have, or empty.
-func fixed(v *parser.VectorSelector, label string) string {
+// fixedLabelValue is the only value that a label may have, or empty.
+func fixedLabelValue(v *parser.VectorSelector, label string) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == label && m.Type == labels.MatchEqual {
 			return m.Value
@@ -107,31 +107,31 @@ func fixed(v *parser.VectorSelector, label string) string {
 	return ""
 }
 
-// maxParsed bounds the expressions remembered: one per metric, namespace and metric selector that is read, of a
+// maxCachedExpressions bounds the expressions remembered: one per metric, namespace and metric selector that is read, of a
 // kilobyte or a few.
-const maxParsed = 1000
+const maxCachedExpressions = 1000
 
-// parsed remembers expressions by their text: parsing one takes as long as reading the samples of 50 pods.
-type parsed struct {
+// expressionCache remembers expressions by their text: parsing one takes as long as reading the samples of 50 pods.
+type expressionCache struct {
 	mu     sync.Mutex // guards byText
-	byText map[string]*expression
+	byText map[string]*parsedExpression
 }
 
-func (p *parsed) get(text string) (*expression, error) {
+func (p *expressionCache) getOrParse(text string) (*parsedExpression, error) {
 	p.mu.Lock()
 	e := p.byText[text]
 	p.mu.Unlock()
 	if e != nil {
 		return e, nil
 	}
-	e, err := parse(text)
+	e, err := parseExpression(text)
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.byText == nil || len(p.byText) >= maxParsed {
-		p.byText = map[string]*expression{} // what is still in use comes back by itself
+	if p.byText == nil || len(p.byText) >= maxCachedExpressions {
+		p.byText = map[string]*parsedExpression{} // what is still in use comes back by itself
 	}
 	p.byText[text] = e
 	return e, nil

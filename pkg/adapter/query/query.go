@@ -51,7 +51,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-func (o *Options) complete() {
+func (o *Options) setDefaults() {
 	if o.Interval <= 0 {
 		o.Interval = 2 * time.Second
 	}
@@ -69,8 +69,8 @@ func (o *Options) complete() {
 	}
 }
 
-// Data is what an Engine evaluates over; *store.Store is one. It is safe for concurrent use.
-type Data interface {
+// SampleSource is what an Engine evaluates over; *store.Store is one. It is safe for concurrent use.
+type SampleSource interface {
 	storage.Queryable
 	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend,
 	// with its samples in [mint, maxt], milliseconds, oldest first and with staleness markers. An empty label leaves out
@@ -82,29 +82,29 @@ type Data interface {
 
 // Engine evaluates rules over a store. All methods may be called concurrently.
 type Engine struct {
-	data      Data
-	engine    *engine
-	opts      Options
-	interval  atomic.Int64 // nanoseconds
-	maxWindow atomic.Int64 // nanoseconds
-	slots     chan struct{}
-	parsed    parsed
-	memories  sync.Pool // of *memory
-	indirect  bool      // nothing is computed without Prometheus's engine; for tests
-	metrics   instruments
+	data            SampleSource
+	promqlEngine    *promqlEngine
+	opts            Options
+	interval        atomic.Int64 // nanoseconds
+	maxWindow       atomic.Int64 // nanoseconds
+	slots           chan struct{}
+	expressions     expressionCache
+	buffers         sync.Pool // of *memory
+	disableFastPath bool      // nothing is computed without Prometheus's engine; for tests
+	metrics         metrics
 }
 
 // New returns an engine over data; see Retention for how long it must keep samples.
-func New(data Data, opts Options) *Engine {
-	opts.complete()
+func New(data SampleSource, opts Options) *Engine {
+	opts.setDefaults()
 	e := &Engine{
-		data:    data,
-		engine:  newEngine(data, opts.MaxSamples, opts.Timeout),
-		opts:    opts,
-		slots:   make(chan struct{}, opts.MaxConcurrent),
-		metrics: newInstruments(opts.Registerer),
+		data:         data,
+		promqlEngine: newPromQLEngine(data, opts.MaxSamples, opts.Timeout),
+		opts:         opts,
+		slots:        make(chan struct{}, opts.MaxConcurrent),
+		metrics:      newMetrics(opts.Registerer),
 	}
-	e.memories.New = func() any { return &memory{} }
+	e.buffers.New = func() any { return &evalBuffers{} }
 	e.Reconfigure(opts.Interval, opts.MaxWindow)
 	return e
 }
@@ -124,12 +124,12 @@ func (e *Engine) Reconfigure(interval, maxWindow time.Duration) {
 // is at fault. There are no values then. The caller owns the slice.
 func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	started := time.Now() // of the self-metrics only
-	values, err := e.evaluate(ctx, q, now)
-	e.metrics.observe(time.Since(started), values, err)
+	values, err := e.evaluateQuery(ctx, q, now)
+	e.metrics.observeEvaluation(time.Since(started), values, err)
 	return values, err
 }
 
-func (e *Engine) evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	select {
@@ -139,25 +139,25 @@ func (e *Engine) evaluate(ctx context.Context, q rule.Query, now time.Time) ([]m
 		return nil, metric.Errorf(metric.KindUnavailable, "evaluate rule %q: wait for %d other evaluations: %w",
 			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
 	}
-	m := e.memories.Get().(*memory)
-	defer func() { m.reset(); e.memories.Put(m) }()
-	a := answer{
-		Query: q, now: now, memory: m, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
+	m := e.buffers.Get().(*evalBuffers)
+	defer func() { m.resetBuffers(); e.buffers.Put(m) }()
+	a := evaluation{
+		Query: q, now: now, buffers: m, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
 	}
-	if err := a.prepare(ctx, e); err != nil {
-		return nil, fail(q, err)
+	if err := a.prepareGroups(ctx, e); err != nil {
+		return nil, wrapEvaluationError(q, err)
 	}
-	for i := range a.groups {
-		if err := a.ask(ctx, e, i); err != nil {
-			return nil, fail(q, err)
+	for i := range a.evalGroups {
+		if err := a.evaluateGroup(ctx, e, i); err != nil {
+			return nil, wrapEvaluationError(q, err)
 		}
 	}
-	slices.SortFunc(a.values, compareValues)
+	slices.SortFunc(a.values, compareMetricValues)
 	return a.values, nil
 }
 
-// fail gives an error its kind, and the names of what it is about.
-func fail(q rule.Query, err error) error {
+// wrapEvaluationError gives an error its kind, and the names of what it is about.
+func wrapEvaluationError(q rule.Query, err error) error {
 	kind := metric.KindInternal
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
@@ -168,8 +168,8 @@ func fail(q rule.Query, err error) error {
 	return metric.Errorf(kind, "evaluate rule %q: %w", q.Rule.Name, err)
 }
 
-// failedExpression is an error of the engine, with what it was asked.
-func failedExpression(text string, err error) error {
+// wrapExpressionError is an error of the engine, with what it was asked.
+func wrapExpressionError(text string, err error) error {
 	const most = 300 // a person reads it; the names of a thousand pods would not help
 	if len(text) > most {
 		text = text[:most] + "…"

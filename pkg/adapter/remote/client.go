@@ -17,17 +17,17 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// client puts questions to the servers of a backend.
-type client struct {
+// backendClient puts questions to the servers of a backend.
+type backendClient struct {
 	name    string
 	method  string
 	refresh time.Duration
 	http    *http.Client
-	servers []*server // in the order of preference
+	servers []*backendServer // in the order of preference
 	metrics *Metrics
 }
 
-func newClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*client, error) {
+func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*backendClient, error) {
 	if transport == nil {
 		var err error
 		transport, err = promconfig.NewRoundTripperFromConfig(b.HTTP, "backend_"+b.Name,
@@ -36,10 +36,10 @@ func newClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) 
 			return nil, fmt.Errorf("configure the HTTP client of backend %q: %w", b.Name, err)
 		}
 	}
-	c := &client{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
-	c.http = &http.Client{Transport: transport, CheckRedirect: redirects(b.HTTP.FollowRedirects)}
+	c := &backendClient{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
+	c.http = &http.Client{Transport: transport, CheckRedirect: newRedirectPolicy(b.HTTP.FollowRedirects)}
 	for _, address := range append([]string{b.URL}, b.Failover...) {
-		s, err := newServer(address)
+		s, err := newBackendServer(address)
 		if err != nil {
 			return nil, err
 		}
@@ -48,9 +48,9 @@ func newClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) 
 	return c, nil
 }
 
-// redirects follows a redirect only to the same host and only if the question stays what it is. Credentials are for one
+// newRedirectPolicy follows a redirect only to the same host and only if the question stays what it is. Credentials are for one
 // host, and headers among them (a tenant, a key) would go along; a POST that becomes a GET loses its form.
-func redirects(follow bool) func(*http.Request, []*http.Request) error {
+func newRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
 	const most = 3
 	return func(req *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -62,71 +62,71 @@ func redirects(follow bool) func(*http.Request, []*http.Request) error {
 	}
 }
 
-// request is a question in the words of HTTP.
-type request struct {
-	path     string // below /api/v1
-	method   string
-	form     url.Values
-	patience time.Duration // for one server
-	// read takes the answer of a server: status 200, any body.
-	read func(*http.Response) *fault
+// serverRequest is a question in the words of HTTP.
+type serverRequest struct {
+	path    string // below /api/v1
+	method  string
+	form    url.Values
+	timeout time.Duration // for one server
+	// readResponse takes the answer of a server: status 200, any body.
+	readResponse func(*http.Response) *requestFailure
 }
 
-// ask puts a question to the first server that answers it.
-func (c *client) ask(ctx context.Context, r request) *fault {
-	var faults []*fault
+// sendWithFailover puts a question to the first server that answers it.
+func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *requestFailure {
+	var faults []*requestFailure
 	for _, s := range c.servers {
-		f := c.try(ctx, s, r)
-		if f == nil || !f.elsewhere() {
+		f := c.sendUnlessDown(ctx, s, r)
+		if f == nil || !f.allowsFailover() {
 			return f
 		}
 		faults = append(faults, f)
 	}
-	return c.allOf(faults)
+	return c.mergeServerFailures(faults)
 }
 
-// allOf is what the faults of all servers come to.
-func (c *client) allOf(faults []*fault) *fault {
+// mergeServerFailures is what the faults of all servers come to.
+func (c *backendClient) mergeServerFailures(faults []*requestFailure) *requestFailure {
 	all := *faults[0]
 	if len(faults) == 1 {
 		return &all
 	}
 	var texts []string
 	for i, f := range faults {
-		texts = append(texts, c.servers[i].shown+": "+f.text)
-		all.whole = all.whole && f.whole
+		texts = append(texts, c.servers[i].displayURL+": "+f.text)
+		all.serverWide = all.serverWide && f.serverWide
 		all.retryAfter = min(all.retryAfter, f.retryAfter)
-		if f.outcome != skipped {
+		if f.outcome != outcomeSkipped {
 			all.outcome = f.outcome // somebody was asked
 		}
-		all.since = earlier(all.since, f.since)
+		all.since = earlierTime(all.since, f.since)
 	}
 	all.text = strings.Join(texts, "; ")
 	return &all
 }
 
-// try puts a question to one server, unless that is left alone.
-func (c *client) try(ctx context.Context, s *server, r request) *fault {
+// sendUnlessDown puts a question to one server, unless that is left alone.
+func (c *backendClient) sendUnlessDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	began := time.Now()
-	if f := s.enter(began); f != nil {
+	if f := s.admitRequest(began); f != nil {
 		return f
 	}
-	f := c.send(ctx, s, r)
+	f := c.sendToServer(ctx, s, r)
 	if f != nil && ctx.Err() != nil {
-		f = faultf(cancelled, "%v", ctx.Err())
+		f = newRequestFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
 	now := time.Now()
-	c.metrics.asked(c.name, f, now.Sub(began))
-	was, is := s.leave(now, f, c.refresh)
+	c.metrics.observeServerRequest(c.name, f, now.Sub(began))
+	was, is := s.recordServerOutcome(now, f, c.refresh)
 	if was != is && len(c.servers) > 1 {
-		c.log(ctx, s, f)
+		c.logServerState(ctx, s, f)
 	}
 	return f
 }
 
-// log tells that one of several servers went or came back.
-func (c *client) log(ctx context.Context, s *server, f *fault) {
-	log := klog.FromContext(ctx).WithValues("backend", c.name, "url", s.shown)
+// logServerState tells that one of several servers went or came back.
+func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f *requestFailure) {
+	log := klog.FromContext(ctx).WithValues("backend", c.name, "url", s.displayURL)
 	if f == nil {
 		log.Info("Server of a backend is back")
 		return
@@ -134,36 +134,36 @@ func (c *client) log(ctx context.Context, s *server, f *fault) {
 	log.Info("Server of a backend is down", "err", f.text)
 }
 
-func (c *client) send(ctx context.Context, s *server, r request) *fault {
-	ctx, cancel := context.WithTimeout(ctx, r.patience)
+func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { connecting.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { connecting.Store(false) },
 	})
-	req, err := s.request(ctx, r.method, r.path, r.form)
+	req, err := s.newHTTPRequest(ctx, r.method, r.path, r.form)
 	if err != nil {
-		return faultf(otherFault, "no request can be made for this url")
+		return newRequestFailuref(outcomeOther, "no request can be made for this url")
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		f := causeOf(err, r.patience)
-		if f.outcome == timedOut && connecting.Load() {
-			f = &fault{outcome: timedOut, text: fmt.Sprintf("no connection within %v", r.patience), whole: true}
+		f := classifyTransportError(err, r.timeout)
+		if f.outcome == outcomeTimeout && connecting.Load() {
+			f = &requestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
 		}
 		return f
 	}
 	defer resp.Body.Close()
-	if f := statusFault(resp, time.Now()); f != nil {
+	if f := checkHTTPStatus(resp, time.Now()); f != nil {
 		return f
 	}
-	return r.read(resp)
+	return r.readResponse(resp)
 }
 
-// earlier is the earlier of two times, of which the zero time is none.
-func earlier(a, b time.Time) time.Time {
+// earlierTime is the earlier of two times, of which the zero time is none.
+func earlierTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

@@ -25,12 +25,12 @@ import (
 	"time"
 )
 
-// secrets are all that must not show.
-var secrets = []string{"hunter2", "aHVudGVyMg"} // plain, and the beginning of base64
+// testSecrets are all that must not show.
+var testSecrets = []string{"hunter2", "aHVudGVyMg"} // plain, and the beginning of base64
 
-func noSecrets(t *testing.T, where, text string) {
+func checkNoSecrets(t *testing.T, where, text string) {
 	t.Helper()
-	for _, s := range secrets {
+	for _, s := range testSecrets {
 		if strings.Contains(text, s) {
 			t.Errorf("%s shows a secret: %s", where, text)
 		}
@@ -67,14 +67,14 @@ func TestRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &fakeServer{script: func(url.Values) reaction { return reaction{code: 404} }}
+			s := &fakeServer{script: func(url.Values) fakeResponse { return fakeResponse{code: 404} }}
 			server := httptest.NewServer(s)
-			w := newWorld(t, "  timeout: 1500ms\n  url: '"+server.URL+tc.path+"'\n"+tc.config, queues, Options{})
+			w := newTestBackend(t, "  timeout: 1500ms\n  url: '"+server.URL+tc.path+"'\n"+tc.config, queueRules, Options{})
 			defer server.Close()
 			defer w.client.http.CloseIdleConnections()
 			then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 			// As it is in memory, so that what matters here does not depend on how times are asked for.
-			_, f := w.instant(t.Context(), "sum by (queue) (messages)", then)
+			_, f := w.sendInstantQuery(t.Context(), "sum by (queue) (messages)", then)
 			r := s.requests[0]
 			if got := r.Method + " " + r.URL.String(); got != tc.want {
 				t.Errorf("%s\nwant %s", got, tc.want)
@@ -87,8 +87,8 @@ func TestRequest(t *testing.T) {
 			if f.text != "HTTP 404: no Prometheus API at this url" {
 				t.Error(f.text)
 			}
-			noSecrets(t, "error", f.text)
-			noSecrets(t, "notes", strings.Join(w.Notes(), "\n"))
+			checkNoSecrets(t, "error", f.text)
+			checkNoSecrets(t, "notes", strings.Join(w.Notes(), "\n"))
 		})
 	}
 }
@@ -96,7 +96,7 @@ func TestRequest(t *testing.T) {
 // TestNoSecretInErrors has every place for a secret filled, and every way to fail.
 func TestNoSecretInErrors(t *testing.T) {
 	t.Parallel()
-	refused := closedAddress(t)
+	refused := newClosedAddress(t)
 	for name, tc := range map[string]struct{ url, config, want string }{
 		"refused":         {"http://me:hunter2@" + refused + "/p?key=hunter2", "", "connection refused"},
 		"no such host":    {"http://me:hunter2@nowhere.invalid/p?key=hunter2", "", "no such host nowhere.invalid"},
@@ -111,28 +111,28 @@ func TestNoSecretInErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg, set := compile(t, "  url: http://replaced\n"+tc.config, shared)
+			cfg, set := compileRules(t, "  url: http://replaced\n"+tc.config, sharedRules)
 			cfg.URL = tc.url // prometheus-adapter's command line permits more than the configuration
 			b, err := New(cfg, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := &world{Backend: b, t: t, rules: set}
-			_, err = w.ask("shop")
+			w := &testBackend{Backend: b, t: t, rules: set}
+			_, err = w.evaluateRequests("shop")
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("%v\nwant %s", err, tc.want)
 			}
-			noSecrets(t, "error", err.Error())
-			noSecrets(t, "error", fmt.Sprintf("%+v", err))
-			noSecrets(t, "notes", strings.Join(w.Notes(), "\n"))
+			checkNoSecrets(t, "error", err.Error())
+			checkNoSecrets(t, "error", fmt.Sprintf("%+v", err))
+			checkNoSecrets(t, "notes", strings.Join(w.Notes(), "\n"))
 		})
 	}
-	cfg, _ := compile(t, "  url: http://replaced\n", shared)
+	cfg, _ := compileRules(t, "  url: http://replaced\n", sharedRules)
 	cfg.URL = "http://me:hunter2@h:x/"
 	if _, err := New(cfg, Options{}); err == nil {
 		t.Error("a URL that is none is taken")
 	} else {
-		noSecrets(t, "error", err.Error())
+		checkNoSecrets(t, "error", err.Error())
 	}
 }
 
@@ -144,13 +144,13 @@ func TestTokenServerRefuses(t *testing.T) {
 		_, _ = io.WriteString(w, "no client me with hunter2")
 	}))
 	defer server.Close()
-	w := newWorld(t, "  url: http://h\n  http: {oauth2: {client_id: me, client_secret: hunter2, token_url: '"+server.URL+"'}}\n", shared, Options{})
+	w := newTestBackend(t, "  url: http://h\n  http: {oauth2: {client_id: me, client_secret: hunter2, token_url: '"+server.URL+"'}}\n", sharedRules, Options{})
 	defer w.client.http.CloseIdleConnections()
-	got := write(w.ask("shop"))
+	got := formatValues(w.evaluateRequests("shop"))
 	if !strings.Contains(got, "credentials: oauth2: cannot fetch token: 401 Unauthorized, since") {
 		t.Error(got)
 	}
-	noSecrets(t, "error", got)
+	checkNoSecrets(t, "error", got)
 }
 
 // TestIdleConnectionClosed has a server that hangs up when the second question comes over a connection, as one does whose
@@ -160,7 +160,7 @@ func TestIdleConnectionClosed(t *testing.T) {
 	var conns atomic.Int64
 	perConn := map[string]int{}
 	var mu sync.Mutex
-	s := &fakeServer{script: perNamespace}
+	s := &fakeServer{script: respondPerNamespace}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		perConn[r.RemoteAddr]++
@@ -178,10 +178,10 @@ func TestIdleConnectionClosed(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	w := newWorld(t, "  url: "+server.URL+"\n", shared, Options{})
+	w := newTestBackend(t, "  url: "+server.URL+"\n", sharedRules, Options{})
 	defer w.client.http.CloseIdleConnections()
 	for range 3 {
-		if _, f := w.instant(t.Context(), `{namespace="a"}`, time.Now()); f != nil {
+		if _, f := w.sendInstantQuery(t.Context(), `{namespace="a"}`, time.Now()); f != nil {
 			t.Error(f.text)
 		}
 	}
@@ -193,8 +193,8 @@ func TestIdleConnectionClosed(t *testing.T) {
 	}
 }
 
-// closedAddress is one on which nobody listens.
-func closedAddress(t *testing.T) string {
+// newClosedAddress is one on which nobody listens.
+func newClosedAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -220,23 +220,23 @@ func TestTokenRotated(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		_, _ = io.WriteString(w, vector(series{"namespace=shop,pod=a", 1, time.Now()}).body)
+		_, _ = io.WriteString(w, newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, time.Now()}).body)
 	}))
 	defer server.Close()
-	w := newWorld(t, "  url: "+server.URL+"\n  http: {authorization: {credentials_file: "+token+"}}\n", shared, Options{})
+	w := newTestBackend(t, "  url: "+server.URL+"\n  http: {authorization: {credentials_file: "+token+"}}\n", sharedRules, Options{})
 	defer w.client.http.CloseIdleConnections()
-	if got := write(w.ask("shop")); !strings.Contains(got, "unauthorised (HTTP 401): check the credentials") {
+	if got := formatValues(w.evaluateRequests("shop")); !strings.Contains(got, "unauthorised (HTTP 401): check the credentials") {
 		t.Error(got)
 	}
 	write1("new")
-	r, f := w.instant(t.Context(), "up", time.Now())
+	r, f := w.sendInstantQuery(t.Context(), "up", time.Now())
 	if f != nil || len(r.samples) == 0 {
 		t.Errorf("with the new token: %v", f)
 	}
 }
 
-// certificate is a self-signed one for 127.0.0.1 that is valid between two times.
-func certificate(t *testing.T, from, to time.Time) (tls.Certificate, []byte) {
+// issueCertificate is a self-signed one for 127.0.0.1 that is valid between two times.
+func issueCertificate(t *testing.T, from, to time.Time) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -271,14 +271,14 @@ func TestCertificates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &fakeServer{script: perNamespace}
+			s := &fakeServer{script: respondPerNamespace}
 			server := httptest.NewUnstartedServer(s)
 			server.Config.ErrorLog = log.New(io.Discard, "", 0)
 			ca := filepath.Join(t.TempDir(), "ca.pem")
 			if tc.from.IsZero() {
 				server.Start()
 			} else {
-				cert, file := certificate(t, tc.from, tc.to)
+				cert, file := issueCertificate(t, tc.from, tc.to)
 				if err := os.WriteFile(ca, file, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -287,9 +287,9 @@ func TestCertificates(t *testing.T) {
 			}
 			defer server.Close()
 			address := strings.Replace(server.URL, "http://", "https://", 1)
-			w := newWorld(t, "  url: "+address+"\n"+strings.ReplaceAll(tc.config, "CA", ca), shared, Options{})
+			w := newTestBackend(t, "  url: "+address+"\n"+strings.ReplaceAll(tc.config, "CA", ca), sharedRules, Options{})
 			defer w.client.http.CloseIdleConnections()
-			if got := write(w.ask("shop")); !strings.Contains(got, tc.want) {
+			if got := formatValues(w.evaluateRequests("shop")); !strings.Contains(got, tc.want) {
 				t.Errorf("%s\nwant %s", got, tc.want)
 			}
 		})
@@ -300,7 +300,7 @@ func TestCertificates(t *testing.T) {
 func TestRedirects(t *testing.T) {
 	t.Parallel()
 	const auth = "  http: {basic_auth: {username: me, password: hunter2}, http_headers: {X-Key: {secrets: [hunter2]}}}\n"
-	elsewhere := &fakeServer{script: perNamespace}
+	elsewhere := &fakeServer{script: respondPerNamespace}
 	thief := httptest.NewServer(elsewhere)
 	defer thief.Close()
 	for name, tc := range map[string]struct {
@@ -318,7 +318,7 @@ func TestRedirects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &fakeServer{script: perNamespace}
+			s := &fakeServer{script: respondPerNamespace}
 			mux := http.NewServeMux()
 			mux.Handle("/here/", s)
 			mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
@@ -329,16 +329,16 @@ func TestRedirects(t *testing.T) {
 			})
 			server := httptest.NewServer(mux)
 			defer server.Close()
-			w := newWorld(t, "  url: "+server.URL+"\n"+tc.config, shared, Options{})
+			w := newTestBackend(t, "  url: "+server.URL+"\n"+tc.config, sharedRules, Options{})
 			defer w.client.http.CloseIdleConnections()
-			got := write(w.ask("shop"))
+			got := formatValues(w.evaluateRequests("shop"))
 			if !strings.Contains(got, tc.want) {
 				t.Errorf("%s\nwant %s", got, tc.want)
 			}
-			noSecrets(t, "error", got)
+			checkNoSecrets(t, "error", got)
 		})
 	}
-	if n := len(elsewhere.queries()); n > 0 {
+	if n := len(elsewhere.receivedQueries()); n > 0 {
 		t.Errorf("%d requests followed to another host", n)
 	}
 }

@@ -11,63 +11,63 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// health is whether a backend answers, for logs and self-metrics.
-type health struct {
-	mu       sync.Mutex // guards all below
-	failures int        // in a row
-	since    time.Time
-	down     *fault // nil: up
+// backendHealth is whether a backend answers, for logs and self-metrics.
+type backendHealth struct {
+	mu           sync.Mutex // guards all below
+	failures     int        // in a row
+	failingSince time.Time
+	downCause    *requestFailure // nil: up
 }
 
-// manyFailures in a row are not those of one question.
-const manyFailures = 3
+// failuresUntilDown in a row are not those of one question.
+const failuresUntilDown = 3
 
-// note takes the outcome of a question. It logs when the backend goes down and when it is back, and nothing between.
-func (h *health) note(ctx context.Context, b *Backend, f *fault) {
-	if f != nil && f.outcome == cancelled {
+// recordBackendOutcome takes the outcome of a question. It logs when the backend goes down and when it is back, and nothing between.
+func (h *backendHealth) recordBackendOutcome(ctx context.Context, b *Backend, f *requestFailure) {
+	if f != nil && f.outcome == outcomeCancelled {
 		return
 	}
 	now := time.Now()
-	answered := f == nil || f.kind() == metric.KindInternal // what is wrong then is the rule
+	answered := f == nil || f.errorKind() == metric.KindInternal // what is wrong then is the rule
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	log := klog.FromContext(ctx).WithValues("backend", b.name)
 	if answered {
-		if h.down != nil {
-			log.Info("Backend is back", "after", now.Sub(h.since).Round(time.Second).String(), "lastErr", h.down.text)
+		if h.downCause != nil {
+			log.Info("Backend is back", "after", now.Sub(h.failingSince).Round(time.Second).String(), "lastErr", h.downCause.text)
 		}
-		h.failures, h.down = 0, nil
-		b.metrics.health(b.name, true, now)
+		h.failures, h.downCause = 0, nil
+		b.metrics.setBackendUp(b.name, true, now)
 		return
 	}
 	if h.failures++; h.failures == 1 {
-		h.since = earlier(now, f.since)
+		h.failingSince = earlierTime(now, f.since)
 	}
-	if h.down == nil && (f.whole || h.failures >= manyFailures) {
-		h.down = f
+	if h.downCause == nil && (f.serverWide || h.failures >= failuresUntilDown) {
+		h.downCause = f
 		log.Info("Backend is down", "err", f.text)
-		b.metrics.health(b.name, false, now)
+		b.metrics.setBackendUp(b.name, false, now)
 	}
 }
 
-func (h *health) text() string {
+func (h *backendHealth) describeBackendHealth() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.down == nil {
+	if h.downCause == nil {
 		return "up"
 	}
-	return fmt.Sprintf("down since %s: %s", clock(h.since), h.down.text)
+	return fmt.Sprintf("down since %s: %s", formatClockTime(h.failingSince), h.downCause.text)
 }
 
 // Notes are lines for a person who wants to know how the backend is: its state, and that of each of its servers.
 func (b *Backend) Notes() []string {
 	b.mu.Lock()
-	questions := len(b.questions)
+	questions := len(b.queries)
 	b.mu.Unlock()
-	state := fmt.Sprintf("backend %s: %s; questions refreshed every %v: %d", b.name, b.health.text(), b.config.Refresh, questions)
+	state := fmt.Sprintf("backend %s: %s; questions refreshed every %v: %d", b.name, b.health.describeBackendHealth(), b.config.Refresh, questions)
 	notes := []string{state}
 	for _, s := range b.client.servers {
-		notes = append(notes, fmt.Sprintf("backend %s: %s", b.name, s.note()))
+		notes = append(notes, fmt.Sprintf("backend %s: %s", b.name, s.describeServerState()))
 	}
 	return notes
 }

@@ -39,7 +39,7 @@ type Objects interface {
 // Deps are what an API stands on. All are required.
 type Deps struct {
 	Objects Objects
-	Source  Source
+	Source  UsageSource
 	// Now is the clock by which a usage is too old.
 	Now func() time.Time
 }
@@ -52,19 +52,19 @@ type Options struct {
 
 // API is metrics.k8s.io v1beta1.
 type API struct {
-	deps     Deps
-	measured *apiInstruments
+	deps    Deps
+	metrics *apiMetrics
 }
 
 // New returns an API.
 func New(deps Deps, opts Options) *API {
-	return &API{deps: deps, measured: newAPIInstruments(opts.Registerer)}
+	return &API{deps: deps, metrics: newAPIMetrics(opts.Registerer)}
 }
 
 // Group is the API group, for a generic API server to install. The scheme, the codecs and the description are
 // metrics-server's; its storage is not used, which has no context, and nothing to say of why there is no usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
-	group := api.Build(&podStorage{storage{a, Pods}}, &nodeStorage{storage{a, Nodes}})
+	group := api.Build(&podStorage{usageStorage{a, Pods}}, &nodeStorage{usageStorage{a, Nodes}})
 	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme has a v1, which nobody asks for yet
 	return &group
 }

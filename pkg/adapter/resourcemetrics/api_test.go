@@ -31,10 +31,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-var measured = time.Unix(1_900_000_000, 0)
+var measuredAt = time.Unix(1_900_000_000, 0)
 
-// fixed are objects and their usage, the same for ever.
-type fixed struct {
+// fakeUsage are objects and their usage, the same for ever.
+type fakeUsage struct {
 	pods, nodes []*metav1.PartialObjectMetadata
 	usage       map[metric.Object]PodUsage
 	nodeUsage   map[string]NodeUsage
@@ -42,43 +42,43 @@ type fixed struct {
 	err         error // of the source
 }
 
-func object(namespace, name, app string) *metav1.PartialObjectMetadata {
+func newObjectMetadata(namespace, name, app string) *metav1.PartialObjectMetadata {
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": app}}}
 }
 
-func usageOf(name string, containers ...ContainerUsage) PodUsage {
-	return PodUsage{Object: metric.Object{Namespace: "default", Name: name}, Containers: containers, Time: measured, Window: 15032 * time.Millisecond}
+func newPodUsage(name string, containers ...ContainerUsage) PodUsage {
+	return PodUsage{Object: metric.Object{Namespace: "default", Name: name}, Containers: containers, Time: measuredAt, Window: 15032 * time.Millisecond}
 }
 
-// twoPods has two pods of one application with a usage, one that is too young, and a node of two with a usage.
-func twoPods() *fixed {
-	f := &fixed{
+// newTwoPodUsage has two pods of one application with a usage, one that is too young, and a node of two with a usage.
+func newTwoPodUsage() *fakeUsage {
+	f := &fakeUsage{
 		pods: []*metav1.PartialObjectMetadata{
-			object("default", "web-2", "web"), object("default", "web-1", "web"), object("default", "young", "young"), object("other", "idle", "idle"),
+			newObjectMetadata("default", "web-2", "web"), newObjectMetadata("default", "web-1", "web"), newObjectMetadata("default", "young", "young"), newObjectMetadata("other", "idle", "idle"),
 		},
-		nodes:     []*metav1.PartialObjectMetadata{object("", "b", "x"), object("", "a", "x")},
+		nodes:     []*metav1.PartialObjectMetadata{newObjectMetadata("", "b", "x"), newObjectMetadata("", "a", "x")},
 		usage:     map[metric.Object]PodUsage{},
-		nodeUsage: map[string]NodeUsage{"a": {Name: "a", Usage: Usage{1.5, 1 << 30}, Time: measured, Window: 15 * time.Second}},
+		nodeUsage: map[string]NodeUsage{"a": {Name: "a", Usage: Usage{1.5, 1 << 30}, Time: measuredAt, Window: 15 * time.Second}},
 	}
-	f.set(usageOf("web-1", ContainerUsage{"proxy", Usage{.0005, 1 << 20}}, ContainerUsage{"web", Usage{.25, 2 << 20}}))
-	f.set(usageOf("web-2", ContainerUsage{"web", Usage{1.0 / 3, 1}}))
+	f.setPodUsage(newPodUsage("web-1", ContainerUsage{"proxy", Usage{.0005, 1 << 20}}, ContainerUsage{"web", Usage{.25, 2 << 20}}))
+	f.setPodUsage(newPodUsage("web-2", ContainerUsage{"web", Usage{1.0 / 3, 1}}))
 	return f
 }
 
-func (f *fixed) set(u PodUsage) { f.usage[u.Object] = u }
+func (f *fakeUsage) setPodUsage(u PodUsage) { f.usage[u.Object] = u }
 
-func (f *fixed) SyncError() error { return f.unsynced }
+func (f *fakeUsage) SyncError() error { return f.unsynced }
 
-func (f *fixed) of(resource string) []*metav1.PartialObjectMetadata {
+func (f *fakeUsage) objectsOf(resource string) []*metav1.PartialObjectMetadata {
 	if resource == Pods {
 		return f.pods
 	}
 	return f.nodes
 }
 
-func (f *fixed) List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata {
+func (f *fakeUsage) List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata {
 	var found []*metav1.PartialObjectMetadata
-	for _, o := range f.of(resource) {
+	for _, o := range f.objectsOf(resource) {
 		if (namespace == "" || o.Namespace == namespace) && s.Matches(labels.Set(o.Labels)) {
 			found = append(found, o)
 		}
@@ -86,17 +86,17 @@ func (f *fixed) List(resource, namespace string, s labels.Selector) []*metav1.Pa
 	return found
 }
 
-func (f *fixed) Get(resource string, name metric.Object) *metav1.PartialObjectMetadata {
-	i := slices.IndexFunc(f.of(resource), func(o *metav1.PartialObjectMetadata) bool {
+func (f *fakeUsage) Get(resource string, name metric.Object) *metav1.PartialObjectMetadata {
+	i := slices.IndexFunc(f.objectsOf(resource), func(o *metav1.PartialObjectMetadata) bool {
 		return o.Namespace == name.Namespace && o.Name == name.Name
 	})
 	if i < 0 {
 		return nil
 	}
-	return f.of(resource)[i]
+	return f.objectsOf(resource)[i]
 }
 
-func (f *fixed) Pods(_ context.Context, pods []Pod, _ time.Time) ([]PodUsage, []metric.Omission, error) {
+func (f *fakeUsage) GetPodUsages(_ context.Context, pods []Pod, _ time.Time) ([]PodUsage, []metric.Omission, error) {
 	var found []PodUsage
 	var omitted []metric.Omission
 	for _, p := range pods {
@@ -109,7 +109,7 @@ func (f *fixed) Pods(_ context.Context, pods []Pod, _ time.Time) ([]PodUsage, []
 	return found, omitted, f.err
 }
 
-func (f *fixed) Nodes(_ context.Context, names []string, _ time.Time) ([]NodeUsage, []metric.Omission, error) {
+func (f *fakeUsage) GetNodeUsages(_ context.Context, names []string, _ time.Time) ([]NodeUsage, []metric.Omission, error) {
 	var found []NodeUsage
 	var omitted []metric.Omission
 	for _, n := range names {
@@ -122,10 +122,10 @@ func (f *fixed) Nodes(_ context.Context, names []string, _ time.Time) ([]NodeUsa
 	return found, omitted, f.err
 }
 
-// installed is a generic API server with the group alone, for everybody.
-func installed(t *testing.T, f *fixed, r prometheus.Registerer) string {
+// serveUsageAPI is a generic API server with the group alone, for everybody.
+func serveUsageAPI(t *testing.T, f *fakeUsage, r prometheus.Registerer) string {
 	t.Helper()
-	a := New(Deps{Objects: f, Source: f, Now: func() time.Time { return measured.Add(4 * time.Second) }}, Options{Registerer: r})
+	a := New(Deps{Objects: f, Source: f, Now: func() time.Time { return measuredAt.Add(4 * time.Second) }}, Options{Registerer: r})
 	config := genericapiserver.NewConfig(api.Codecs)
 	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
 	config.ExternalAddress = "127.0.0.1:443"
@@ -150,7 +150,7 @@ func installed(t *testing.T, f *fixed, r prometheus.Registerer) string {
 	return h.URL
 }
 
-func get(t *testing.T, url, accept string) (int, string) {
+func getURL(t *testing.T, url, accept string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -170,13 +170,13 @@ func get(t *testing.T, url, accept string) (int, string) {
 }
 
 const (
-	group   = "/apis/metrics.k8s.io/v1beta1"
-	asTable = "application/json;as=Table;v=v1;g=meta.k8s.io"
+	groupPath   = "/apis/metrics.k8s.io/v1beta1"
+	acceptTable = "application/json;as=Table;v=v1;g=meta.k8s.io"
 )
 
 func TestAPI(t *testing.T) {
 	t.Parallel()
-	url := installed(t, twoPods(), nil)
+	url := serveUsageAPI(t, newTwoPodUsage(), nil)
 	for name, tc := range map[string]struct {
 		path, accept string
 		code         int
@@ -190,7 +190,7 @@ func TestAPI(t *testing.T) {
 			},
 		},
 		"all pods":                  {path: "/pods", code: 200, want: []string{`"name":"web-1"`, `"name":"web-2"`, `"cpu":"333333333n"`}, not: []string{"young", "idle"}},
-		"sorted":                    {path: "/pods", accept: asTable, code: 200, want: []string{`"cells":["web-1","250500u","3Mi","15.032s"]`}},
+		"sorted":                    {path: "/pods", accept: acceptTable, code: 200, want: []string{`"cells":["web-1","250500u","3Mi","15.032s"]`}},
 		"of a namespace":            {path: "/namespaces/other/pods", code: 200, want: []string{`"items":[]`}},
 		"selected":                  {path: "/namespaces/default/pods?labelSelector=app%3Dweb", code: 200, want: []string{`"name":"web-1"`, `"name":"web-2"`}},
 		"selected by name":          {path: "/pods?fieldSelector=metadata.name%3Dweb-2", code: 200, want: []string{`"name":"web-2"`}, not: []string{"web-1"}},
@@ -203,8 +203,8 @@ func TestAPI(t *testing.T) {
 		"one node":                  {path: "/nodes/a", code: 200, want: []string{`"kind":"NodeMetrics"`, `"cpu":"1500m"`}},
 		"a node without usage":      {path: "/nodes/b", code: 404, want: []string{"no usage of node b: 1 scrape failed (timeout)"}},
 		"no such node":              {path: "/nodes/c", code: 404, want: []string{"there is no node c"}},
-		"table of one":              {path: "/nodes/a", accept: asTable, code: 200, want: []string{`"cells":["a","1500m","1Gi","15s"]`, `"name":"cpu"`}},
-		"table without definitions": {path: "/nodes/a", accept: asTable, code: 200, want: []string{`"kind":"Table"`}},
+		"table of one":              {path: "/nodes/a", accept: acceptTable, code: 200, want: []string{`"cells":["a","1500m","1Gi","15s"]`, `"name":"cpu"`}},
+		"table without definitions": {path: "/nodes/a", accept: acceptTable, code: 200, want: []string{`"kind":"Table"`}},
 		"resources": {path: "", code: 200, want: []string{
 			`{"name":"nodes","singularName":"","namespaced":false,"kind":"NodeMetrics","verbs":["get","list"]}`,
 			`{"name":"pods","singularName":"","namespaced":true,"kind":"PodMetrics","verbs":["get","list"]}`,
@@ -212,7 +212,7 @@ func TestAPI(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			code, body := get(t, url+group+tc.path, tc.accept)
+			code, body := getURL(t, url+groupPath+tc.path, tc.accept)
 			if code != tc.code {
 				t.Fatalf("%d, want %d: %s", code, tc.code, body)
 			}
@@ -233,7 +233,7 @@ func TestAPI(t *testing.T) {
 // The autoscaler's own client, in each encoding.
 func TestAPIWithClient(t *testing.T) {
 	t.Parallel()
-	url := installed(t, twoPods(), nil)
+	url := serveUsageAPI(t, newTwoPodUsage(), nil)
 	for _, encoding := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf, runtime.ContentTypeCBOR} {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
@@ -250,7 +250,7 @@ func TestAPIWithClient(t *testing.T) {
 				for _, c := range p.Containers {
 					got = append(got, c.Usage.Cpu().ScaledValue(-9), c.Usage.Memory().Value())
 				}
-				if !p.Timestamp.Time.Equal(measured) || p.Window.Duration != 15032*time.Millisecond {
+				if !p.Timestamp.Time.Equal(measuredAt) || p.Window.Duration != 15032*time.Millisecond {
 					t.Errorf("%s: at %s over %s", p.Name, p.Timestamp, p.Window.Duration)
 				}
 			}
@@ -264,34 +264,34 @@ func TestAPIWithClient(t *testing.T) {
 func TestAPIFaults(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		spoil func(*fixed)
+		spoil func(*fakeUsage)
 		code  int
 		want  string
 	}{
-		"not synced":   {func(f *fixed) { f.unsynced = errors.New("pods have not been listed yet") }, 503, "pods have not been listed yet"},
-		"backend down": {func(f *fixed) { f.err = metric.Errorf(metric.KindUnavailable, "backend p is down since 12:00") }, 503, "backend p is down since 12:00"},
-		"bad rule":     {func(f *fixed) { f.err = metric.Errorf(metric.KindInternal, "rule cpu: no label pod") }, 500, "rule cpu: no label pod"},
-		"a fault here": {func(f *fixed) { f.err = errors.New("secret") }, 500, "the adapter's log has the cause"},
-		"too late":     {func(f *fixed) { f.err = context.DeadlineExceeded }, 503, "ended before the answer"},
-		"NaN": {func(f *fixed) {
-			f.set(usageOf("web-1", ContainerUsage{"a", Usage{1, 1}}, ContainerUsage{"b", Usage{math.NaN(), 1}}))
+		"not synced":   {func(f *fakeUsage) { f.unsynced = errors.New("pods have not been listed yet") }, 503, "pods have not been listed yet"},
+		"backend down": {func(f *fakeUsage) { f.err = metric.Errorf(metric.KindUnavailable, "backend p is down since 12:00") }, 503, "backend p is down since 12:00"},
+		"bad rule":     {func(f *fakeUsage) { f.err = metric.Errorf(metric.KindInternal, "rule cpu: no label pod") }, 500, "rule cpu: no label pod"},
+		"a fault here": {func(f *fakeUsage) { f.err = errors.New("secret") }, 500, "the adapter's log has the cause"},
+		"too late":     {func(f *fakeUsage) { f.err = context.DeadlineExceeded }, 503, "ended before the answer"},
+		"NaN": {func(f *fakeUsage) {
+			f.setPodUsage(newPodUsage("web-1", ContainerUsage{"a", Usage{1, 1}}, ContainerUsage{"b", Usage{math.NaN(), 1}}))
 		}, 404, "1 not a number"},
-		"negative": {func(f *fixed) { f.set(usageOf("web-1", ContainerUsage{"a", Usage{-1, 1}})) }, 404, "1 negative"},
-		"infinite": {func(f *fixed) { f.set(usageOf("web-1", ContainerUsage{"a", Usage{1, math.Inf(1)}})) }, 404, "1 out of range"},
-		"too much": {func(f *fixed) { f.set(usageOf("web-1", ContainerUsage{"a", Usage{1, 1e17}})) }, 404, "1 out of range"},
-		"empty":    {func(f *fixed) { f.set(usageOf("web-1")) }, 404, "1 absent"},
+		"negative": {func(f *fakeUsage) { f.setPodUsage(newPodUsage("web-1", ContainerUsage{"a", Usage{-1, 1}})) }, 404, "1 negative"},
+		"infinite": {func(f *fakeUsage) { f.setPodUsage(newPodUsage("web-1", ContainerUsage{"a", Usage{1, math.Inf(1)}})) }, 404, "1 out of range"},
+		"too much": {func(f *fakeUsage) { f.setPodUsage(newPodUsage("web-1", ContainerUsage{"a", Usage{1, 1e17}})) }, 404, "1 out of range"},
+		"empty":    {func(f *fakeUsage) { f.setPodUsage(newPodUsage("web-1")) }, 404, "1 absent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := twoPods()
+			f := newTwoPodUsage()
 			tc.spoil(f)
-			url := installed(t, f, nil)
-			code, body := get(t, url+group+"/namespaces/default/pods/web-1", "application/json")
+			url := serveUsageAPI(t, f, nil)
+			code, body := getURL(t, url+groupPath+"/namespaces/default/pods/web-1", "application/json")
 			if code != tc.code || !strings.Contains(body, tc.want) || strings.Contains(body, "secret") {
 				t.Errorf("%d %s, want %d %q", code, body, tc.code, tc.want)
 			}
 			if tc.code != http.StatusNotFound { // a list fails as well, and is not empty
-				if code, body := get(t, url+group+"/pods", "application/json"); code != tc.code {
+				if code, body := getURL(t, url+groupPath+"/pods", "application/json"); code != tc.code {
 					t.Errorf("list: %d %s, want %d", code, body, tc.code)
 				}
 			}
@@ -302,9 +302,9 @@ func TestAPIFaults(t *testing.T) {
 func TestAPICounts(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewPedanticRegistry()
-	url := installed(t, twoPods(), registry)
+	url := serveUsageAPI(t, newTwoPodUsage(), registry)
 	for _, path := range []string{"/pods", "/nodes"} {
-		if code, body := get(t, url+group+path, "application/json"); code != http.StatusOK {
+		if code, body := getURL(t, url+groupPath+path, "application/json"); code != http.StatusOK {
 			t.Fatalf("%d %s", code, body)
 		}
 	}
@@ -324,10 +324,10 @@ tachometer_resource_omitted_total{reason="warming_up",resource="pods"} 2
 
 func TestTableWithoutHeaders(t *testing.T) {
 	t.Parallel()
-	if got := newUsageTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
+	if got := newKubectlTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
 		t.Errorf("columns %v", got)
 	}
-	if got := newUsageTable(nil).table.ColumnDefinitions; len(got) != 4 {
+	if got := newKubectlTable(nil).table.ColumnDefinitions; len(got) != 4 {
 		t.Errorf("columns %v", got)
 	}
 }
@@ -337,7 +337,7 @@ func FuzzQuantities(f *testing.F) {
 		f.Add(v, v)
 	}
 	f.Fuzz(func(t *testing.T, cpu, memory float64) {
-		list, reason := Usage{cpu, memory}.quantities()
+		list, reason := Usage{cpu, memory}.toResourceList()
 		if reason != "" {
 			if list != nil {
 				t.Errorf("%v served, and %s", list, reason)
@@ -359,7 +359,7 @@ func FuzzQuantities(f *testing.F) {
 
 func TestStatusIsOne(t *testing.T) {
 	t.Parallel()
-	err := storage{nil, Pods}.status(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
+	err := usageStorage{nil, Pods}.toAPIStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
 	if !apierrors.IsBadRequest(err) {
 		t.Errorf("%v", err)
 	}

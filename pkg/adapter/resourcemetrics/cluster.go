@@ -41,7 +41,7 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("make metadata client: %w", err)
 	}
-	kube, err := kube.New(cfg)
+	kube, err := kube.NewClient(cfg)
 	if err != nil {
 		return Clients{}, err
 	}
@@ -57,13 +57,13 @@ type ClusterOptions struct {
 
 // Cluster knows the pods and nodes of the cluster by watching them. It is safe for concurrent use.
 type Cluster struct {
-	informers map[string]cache.SharedIndexInformer // by resource
-	pods      metadatalister.Lister
-	nodes     corelisters.NodeLister
-	addresses []corev1.NodeAddressType
+	informers  map[string]cache.SharedIndexInformer // by resource
+	podLister  metadatalister.Lister
+	nodeLister corelisters.NodeLister
+	addresses  []corev1.NodeAddressType
 
-	mu     sync.Mutex
-	errors map[string]error // the last list or watch that failed, by resource; guarded by mu
+	mu          sync.Mutex
+	watchErrors map[string]error // the last list or watch that failed, by resource; guarded by mu
 }
 
 var _ Objects = (*Cluster)(nil)
@@ -75,11 +75,11 @@ func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
 	pods := metadatainformer.NewFilteredMetadataInformer(c.Metadata, gvr, metav1.NamespaceAll, 0, byNamespace, nil).Informer()
 	nodes := coreinformers.NewNodeInformer(c.Kube, 0, cache.Indexers{})
 	cl := &Cluster{
-		informers: map[string]cache.SharedIndexInformer{Pods: pods, Nodes: nodes},
-		pods:      metadatalister.New(pods.GetIndexer(), gvr),
-		nodes:     corelisters.NewNodeLister(nodes.GetIndexer()),
-		addresses: opts.Addresses,
-		errors:    map[string]error{},
+		informers:   map[string]cache.SharedIndexInformer{Pods: pods, Nodes: nodes},
+		podLister:   metadatalister.New(pods.GetIndexer(), gvr),
+		nodeLister:  corelisters.NewNodeLister(nodes.GetIndexer()),
+		addresses:   opts.Addresses,
+		watchErrors: map[string]error{},
 	}
 	if len(cl.addresses) == 0 {
 		cl.addresses = []corev1.NodeAddressType{
@@ -87,36 +87,36 @@ func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
 		}
 	}
 	for resource, i := range cl.informers {
-		if err := errors.Join(i.SetTransform(strip), i.SetWatchErrorHandlerWithContext(cl.failed(resource))); err != nil {
+		if err := errors.Join(i.SetTransform(stripObject), i.SetWatchErrorHandlerWithContext(cl.newWatchErrorHandler(resource))); err != nil {
 			return nil, fmt.Errorf("watch %s: %w", resource, err)
 		}
 	}
 	return cl, nil
 }
 
-// strip keeps of an object what is read here: a cluster has tens of thousands.
-func strip(obj any) (any, error) {
+// stripObject keeps of an object what is read here: a cluster has tens of thousands.
+func stripObject(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *metav1.PartialObjectMetadata:
-		o.ObjectMeta = stripMeta(o.ObjectMeta)
+		o.ObjectMeta = stripObjectMeta(o.ObjectMeta)
 	case *corev1.Node:
-		o.ObjectMeta, o.Spec = stripMeta(o.ObjectMeta), corev1.NodeSpec{}
+		o.ObjectMeta, o.Spec = stripObjectMeta(o.ObjectMeta), corev1.NodeSpec{}
 		o.Status = corev1.NodeStatus{Addresses: o.Status.Addresses, DaemonEndpoints: o.Status.DaemonEndpoints}
 	}
 	return obj, nil
 }
 
-func stripMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
+func stripObjectMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels,
 	}
 }
 
-func (c *Cluster) failed(resource string) cache.WatchErrorHandlerWithContext {
+func (c *Cluster) newWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
 	return func(ctx context.Context, r *cache.Reflector, err error) {
 		c.mu.Lock()
-		c.errors[resource] = err
+		c.watchErrors[resource] = err
 		c.mu.Unlock()
 		cache.DefaultWatchErrorHandler(ctx, r, err)
 	}
@@ -139,7 +139,7 @@ func (c *Cluster) SyncError() error {
 		if c.informers[resource].HasSynced() {
 			continue
 		}
-		if err := c.errors[resource]; err != nil {
+		if err := c.watchErrors[resource]; err != nil {
 			return fmt.Errorf("%s have not been listed yet: %w", resource, err)
 		}
 		return fmt.Errorf("%s have not been listed yet", resource)
@@ -151,10 +151,10 @@ func (c *Cluster) SyncError() error {
 // caller changes none.
 func (c *Cluster) List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata {
 	if resource == Pods {
-		found, _ := c.pods.Namespace(namespace).List(s) // a list from memory does not fail
+		found, _ := c.podLister.Namespace(namespace).List(s) // a list from memory does not fail
 		return found
 	}
-	nodes, _ := c.nodes.List(s)
+	nodes, _ := c.nodeLister.List(s)
 	found := make([]*metav1.PartialObjectMetadata, len(nodes))
 	for i, n := range nodes {
 		found[i] = &metav1.PartialObjectMetadata{ObjectMeta: n.ObjectMeta}
@@ -165,34 +165,34 @@ func (c *Cluster) List(resource, namespace string, s labels.Selector) []*metav1.
 // Get returns one object of Pods or Nodes, which the caller must not change; nil if there is none.
 func (c *Cluster) Get(resource string, o metric.Object) *metav1.PartialObjectMetadata {
 	if resource == Pods {
-		found, err := c.pods.Namespace(o.Namespace).Get(o.Name)
+		found, err := c.podLister.Namespace(o.Namespace).Get(o.Name)
 		if err != nil {
 			return nil
 		}
 		return found
 	}
-	n, err := c.nodes.Get(o.Name)
+	n, err := c.nodeLister.Get(o.Name)
 	if err != nil {
 		return nil
 	}
 	return &metav1.PartialObjectMetadata{ObjectMeta: n.ObjectMeta}
 }
 
-// Nodes returns where the kubelets are, in no fixed order.
-func (c *Cluster) Nodes() []Node {
-	all, _ := c.nodes.List(labels.Everything())
+// ListNodes returns where the kubelets are, in no fixed order.
+func (c *Cluster) ListNodes() []Node {
+	all, _ := c.nodeLister.List(labels.Everything())
 	nodes := make([]Node, len(all))
 	for i, n := range all {
-		nodes[i] = Node{Name: n.Name, Address: c.address(n)}
+		nodes[i] = Node{Name: n.Name, Address: c.kubeletAddress(n)}
 	}
 	return nodes
 }
 
-// kubeletPort is where a kubelet listens if its node does not say.
-const kubeletPort = 10250
+// defaultKubeletPort is where a kubelet listens if its node does not say.
+const defaultKubeletPort = 10250
 
-func (c *Cluster) address(n *corev1.Node) string {
-	port := cmp.Or(int(n.Status.DaemonEndpoints.KubeletEndpoint.Port), kubeletPort)
+func (c *Cluster) kubeletAddress(n *corev1.Node) string {
+	port := cmp.Or(int(n.Status.DaemonEndpoints.KubeletEndpoint.Port), defaultKubeletPort)
 	for _, t := range c.addresses {
 		i := slices.IndexFunc(n.Status.Addresses, func(a corev1.NodeAddress) bool { return a.Type == t && a.Address != "" })
 		if i >= 0 {

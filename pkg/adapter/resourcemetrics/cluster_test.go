@@ -29,8 +29,8 @@ func testNode(name string, port int32, addresses ...corev1.NodeAddress) *corev1.
 	return n
 }
 
-// watched returns a running Cluster of nodes and one pod.
-func watched(t *testing.T, opts ClusterOptions, fail error, nodes ...runtime.Object) *Cluster {
+// newWatchedCluster returns a running Cluster of nodes and one pod.
+func newWatchedCluster(t *testing.T, opts ClusterOptions, fail error, nodes ...runtime.Object) *Cluster {
 	t.Helper()
 	scheme := metadatafake.NewTestScheme()
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
@@ -68,14 +68,14 @@ func watched(t *testing.T, opts ClusterOptions, fail error, nodes ...runtime.Obj
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := watched(t, ClusterOptions{}, nil,
+		c := newWatchedCluster(t, ClusterOptions{}, nil,
 			testNode("a", 10251, corev1.NodeAddress{Type: corev1.NodeHostName, Address: "host"}, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "fd00::1"}),
 			testNode("b", 0, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "192.0.2.1"}),
 			testNode("c", 0))
 		if err := c.SyncError(); err != nil {
 			t.Fatal(err)
 		}
-		nodes := c.Nodes()
+		nodes := c.ListNodes()
 		slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 		want := []Node{{"a", "[fd00::1]:10251"}, {"b", "192.0.2.1:10250"}, {"c", ""}}
 		if diff := cmp.Diff(want, nodes); diff != "" {
@@ -109,9 +109,9 @@ func TestCluster(t *testing.T) {
 func TestClusterPrefersAddresses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := watched(t, ClusterOptions{Addresses: []corev1.NodeAddressType{corev1.NodeHostName}}, nil,
+		c := newWatchedCluster(t, ClusterOptions{Addresses: []corev1.NodeAddressType{corev1.NodeHostName}}, nil,
 			testNode("a", 1, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, corev1.NodeAddress{Type: corev1.NodeHostName, Address: "host"}))
-		if diff := cmp.Diff([]Node{{"a", "host:1"}}, c.Nodes()); diff != "" {
+		if diff := cmp.Diff([]Node{{"a", "host:1"}}, c.ListNodes()); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
 	})
@@ -120,7 +120,7 @@ func TestClusterPrefersAddresses(t *testing.T) {
 func TestClusterSaysWhatItMayNotRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := watched(t, ClusterOptions{}, errors.New("pods is forbidden"), testNode("a", 0))
+		c := newWatchedCluster(t, ClusterOptions{}, errors.New("pods is forbidden"), testNode("a", 0))
 		if err := c.SyncError(); err == nil || !strings.Contains(err.Error(), "pods have not been listed yet: ") || !strings.Contains(err.Error(), "pods is forbidden") {
 			t.Errorf("SyncError = %v", err)
 		}

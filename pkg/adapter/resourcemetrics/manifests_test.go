@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// manifest reads the first object of a kind from a file below manifests, strictly.
-func manifest[T any](t *testing.T, file, kind string) T {
+// readManifest reads the first object of a kind from a file below manifests, strictly.
+func readManifest[T any](t *testing.T, file, kind string) T {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("../../../manifests", file))
 	if err != nil {
@@ -51,8 +51,8 @@ func manifest[T any](t *testing.T, file, kind string) T {
 func TestComponentAgrees(t *testing.T) {
 	t.Parallel()
 	const component = "components/resource-metrics/"
-	registered := manifest[apiregistration.APIService](t, component+"apiservice.yaml", "APIService")
-	service := manifest[core.Service](t, "adapter/service.yaml", "Service")
+	registered := readManifest[apiregistration.APIService](t, component+"apiservice.yaml", "APIService")
+	service := readManifest[core.Service](t, "adapter/service.yaml", "Service")
 	want := apiregistration.ServiceReference{Namespace: service.Namespace, Name: service.Name, Port: &service.Spec.Ports[0].Port}
 	if registered.Name != APIService || registered.Spec.Version+"."+registered.Spec.Group != APIService {
 		t.Errorf("APIService %s of %s in %s, want %s", registered.Name, registered.Spec.Group, registered.Spec.Version, APIService)
@@ -60,7 +60,7 @@ func TestComponentAgrees(t *testing.T) {
 	if diff := cmp.Diff(&want, registered.Spec.Service); diff != "" {
 		t.Errorf("the APIService's Service (-adapter's +its):\n%s", diff)
 	}
-	role := manifest[rbac.ClusterRole](t, component+"rbac.yaml", "ClusterRole")
+	role := readManifest[rbac.ClusterRole](t, component+"rbac.yaml", "ClusterRole")
 	rules := []rbac.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"list", "watch"}},
 		{APIGroups: []string{""}, Resources: []string{"nodes/metrics"}, Verbs: []string{"get"}},
@@ -69,8 +69,8 @@ func TestComponentAgrees(t *testing.T) {
 	if diff := cmp.Diff(rules, role.Rules); diff != "" {
 		t.Errorf("rights (-needed +given):\n%s", diff)
 	}
-	binding := manifest[rbac.ClusterRoleBinding](t, component+"rbac.yaml", "ClusterRoleBinding")
-	account := manifest[core.ServiceAccount](t, "adapter/rbac.yaml", "ServiceAccount")
+	binding := readManifest[rbac.ClusterRoleBinding](t, component+"rbac.yaml", "ClusterRoleBinding")
+	account := readManifest[core.ServiceAccount](t, "adapter/rbac.yaml", "ServiceAccount")
 	subjects := []rbac.Subject{{Kind: "ServiceAccount", Namespace: account.Namespace, Name: account.Name}}
 	if diff := cmp.Diff(subjects, binding.Subjects); diff != "" || binding.RoleRef.Name != role.Name {
 		t.Errorf("bound to %s (-adapter's +given):\n%s", binding.RoleRef.Name, diff)

@@ -14,22 +14,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// storage is what pods and nodes have in common.
-type storage struct {
+// usageStorage is what pods and nodes have in common.
+type usageStorage struct {
 	api      *API
 	resource string
 }
 
 // Destroy has nothing to end.
-func (storage) Destroy() {}
+func (usageStorage) Destroy() {}
 
 // GetSingularName is the name that kubectl knows one by; none, lest `kubectl get pod` mean a usage.
-func (storage) GetSingularName() string { return "" }
+func (usageStorage) GetSingularName() string { return "" }
 
-// selected returns the objects that a list asks for, sorted as kube-apiserver sorts.
-func (s storage) selected(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
+// listSelectedObjects returns the objects that a list asks for, sorted as kube-apiserver sorts.
+func (s usageStorage) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
 	if err := s.api.deps.Objects.SyncError(); err != nil {
-		return nil, unavailable("the cluster's %s are not known yet: %w", s.resource, err)
+		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", s.resource, err)
 	}
 	selector := labels.Everything()
 	if opts != nil && opts.LabelSelector != nil {
@@ -50,22 +50,22 @@ func (s storage) selected(ctx context.Context, opts *internalversion.ListOptions
 	return found, nil
 }
 
-// one returns the object that a get asks for.
-func (s storage) one(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+// getUsageObject returns the object that a get asks for.
+func (s usageStorage) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	if err := s.api.deps.Objects.SyncError(); err != nil {
-		return nil, unavailable("the cluster's %s are not known yet: %w", s.resource, err)
+		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", s.resource, err)
 	}
 	o := metric.Object{Namespace: request.NamespaceValue(ctx), Name: name}
 	if found := s.api.deps.Objects.Get(s.resource, o); found != nil {
 		return found, nil
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singular(s.resource), o)
+	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singularResource(s.resource), o)
 }
 
-func singular(resource string) string { return strings.TrimSuffix(resource, "s") }
+func singularResource(resource string) string { return strings.TrimSuffix(resource, "s") }
 
-// selective tells whether the list asks for certain objects: then it is worth an error that none has a usage.
-func selective(opts *internalversion.ListOptions) bool {
+// isSelective tells whether the list asks for certain objects: then it is worth an error that none has a usage.
+func isSelective(opts *internalversion.ListOptions) bool {
 	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
 		opts.FieldSelector != nil && !opts.FieldSelector.Empty())
 }

@@ -9,38 +9,38 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// compiled is one rule of the configuration: explicit, with its Rule, or a pattern.
-type compiled struct {
+// compiledRule is one rule of the configuration: explicit, with its Rule, or a pattern.
+type compiledRule struct {
 	spec   config.Rule
-	limits limits
+	limits embeddedLimits
 	rule   *Rule // nil in a pattern rule
-	pattern
+	namePattern
 }
 
-// limits are the parts of the configuration that bound expressions on the embedded backend.
-type limits struct {
+// embeddedLimits are the parts of the configuration that bound expressions on the embedded backend.
+type embeddedLimits struct {
 	interval, maxWindow time.Duration
 }
 
 // Compile compiles the rules of a configuration, or the built-in ones if it has none. The error is
 // config.Faults with all that is wrong, each with its path.
 func Compile(cfg *config.Config) (*Set, error) {
-	s, faults := compile(cfg)
+	s, faults := compileConfig(cfg)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func compile(cfg *config.Config) (*Set, config.Faults) {
+func compileConfig(cfg *config.Config) (*Set, config.Faults) {
 	rules := cfg.Rules
 	if !cfg.HasRules {
-		rules = builtin(cfg)
+		rules = builtinRules(cfg)
 	}
 	var faults config.Faults
 	s := &Set{}
 	for i, spec := range rules {
-		c, wrong := compileRule(spec, limits{cfg.Scrape.Interval, cfg.MaxWindow})
+		c, wrong := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow})
 		for _, w := range wrong {
 			path := config.RulePath(i) + "." + w.key
 			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: w.err.Error()})
@@ -50,54 +50,54 @@ func compile(cfg *config.Config) (*Set, config.Faults) {
 	return s, faults
 }
 
-// fault is what is wrong with the value of a rule's key.
-type fault struct {
+// keyError is what is wrong with the value of a rule's key.
+type keyError struct {
 	key string
 	err error
 }
 
-// faultf is a list of one.
-func faultf(key, format string, args ...any) []fault {
-	return []fault{{key, fmt.Errorf(format, args...)}}
+// keyErrorf is a list of one.
+func keyErrorf(key, format string, args ...any) []keyError {
+	return []keyError{{key, fmt.Errorf(format, args...)}}
 }
 
-// compileRule leaves out what config has found missing.
-func compileRule(spec config.Rule, l limits) (*compiled, []fault) {
-	c := &compiled{spec: spec, limits: l}
+// compileConfigRule leaves out what config has found missing.
+func compileConfigRule(spec config.Rule, l embeddedLimits) (*compiledRule, []keyError) {
+	c := &compiledRule{spec: spec, limits: l}
 	if spec.Query == "" || spec.Metric == "" && spec.Match == "" {
 		return c, nil
 	}
 	if spec.Match == "" {
-		r, faults := c.instantiate(spec.Metric, spec.Query)
+		r, faults := c.instantiateRule(spec.Metric, spec.Query)
 		c.rule = r
 		return c, faults
 	}
-	return c, c.compilePattern()
+	return c, c.compilePatternRule()
 }
 
-// compilePattern checks the query for an example of a name, since it has none of its own.
-func (c *compiled) compilePattern() []fault {
+// compilePatternRule checks the query for an example of a name, since it has none of its own.
+func (c *compiledRule) compilePatternRule() []keyError {
 	var err error
-	if c.match, err = compilePattern(c.spec.Match); err != nil {
-		return []fault{{"match", err}}
+	if c.match, err = compileNamePattern(c.spec.Match); err != nil {
+		return []keyError{{"match", err}}
 	}
 	if c.spec.Except != "" {
-		if c.except, err = compilePattern(c.spec.Except); err != nil {
-			return []fault{{"except", err}}
+		if c.except, err = compileNamePattern(c.spec.Except); err != nil {
+			return []keyError{{"except", err}}
 		}
 	}
-	if err := checkReferences(c.spec.Query, c.match); err != nil {
-		return []fault{{"query", err}}
+	if err := validateReferences(c.spec.Query, c.match); err != nil {
+		return []keyError{{"query", err}}
 	}
-	name := c.example(c.spec.Match)
+	name := c.exampleMetric(c.spec.Match)
 	if name == "" {
-		return faultf("match", "no name was found that it serves, to check the query with; write a simpler one")
+		return keyErrorf("match", "no name was found that it serves, to check the query with; write a simpler one")
 	}
 	query, err := c.expandQuery(c.spec.Query, name)
 	if err != nil {
-		return []fault{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
+		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
-	_, faults := c.instantiate(name, query)
+	_, faults := c.instantiateRule(name, query)
 	for i := range faults {
 		if faults[i].key == "query" {
 			faults[i].err = fmt.Errorf("for metric %q: %w", name, faults[i].err)
@@ -106,27 +106,27 @@ func (c *compiled) compilePattern() []fault {
 	return faults
 }
 
-// expand is the pattern rule for one name that it serves.
-func (c *compiled) expand(name string) (*Rule, error) {
+// expandRule is the pattern rule for one name that it serves.
+func (c *compiledRule) expandRule(name string) (*Rule, error) {
 	query, err := c.expandQuery(c.spec.Query, name)
 	if err != nil {
 		return nil, err
 	}
-	r, faults := c.instantiate(name, query)
+	r, faults := c.instantiateRule(name, query)
 	for _, f := range faults {
 		return nil, f.err
 	}
 	return r, nil
 }
 
-// instantiate makes the Rule for a concrete metric and expression.
-func (c *compiled) instantiate(metric, query string) (*Rule, []fault) {
-	t, err := parse(query)
+// instantiateRule makes the Rule for a concrete metric and expression.
+func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError) {
+	t, err := parseRuleQuery(query)
 	if err != nil {
-		return nil, []fault{{"query", err}}
+		return nil, []keyError{{"query", err}}
 	}
-	r := newRule(c.spec, metric)
-	if faults := c.inspect(r, t); len(faults) > 0 {
+	r := newRuleFromSpec(c.spec, metric)
+	if faults := c.validateExpression(r, t); len(faults) > 0 {
 		return nil, faults
 	}
 	var apart []string // labels that tell what is asked for together
@@ -136,14 +136,14 @@ func (c *compiled) instantiate(metric, query string) (*Rule, []fault) {
 	if r.ObjectLabel != "" {
 		apart = append(apart, r.ObjectLabel)
 	}
-	r.shared = separable(t.root, apart)
-	if r.expr, r.times, err = newExpressions(t, t.behind(r)); err != nil {
-		return nil, []fault{{"query", err}}
+	r.shared = isShareable(t.root, apart)
+	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {
+		return nil, []keyError{{"query", err}}
 	}
 	return r, nil
 }
 
-func newRule(spec config.Rule, metric string) *Rule {
+func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 	r := &Rule{
 		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External,
 		Backend: spec.Backend, Window: spec.Window, Aggregate: spec.Aggregate, OnMissing: spec.OnMissing,
@@ -153,11 +153,11 @@ func newRule(spec config.Rule, metric string) *Rule {
 	switch {
 	case spec.External:
 	case spec.Resource == "namespaces":
-		r.ObjectLabel, r.direct, r.Namespaced = spec.Labels.Namespace, true, false
+		r.ObjectLabel, r.namesObjects, r.Namespaced = spec.Labels.Namespace, true, false
 	case spec.Labels.Object != "":
-		r.ObjectLabel, r.direct = spec.Labels.Object, true
+		r.ObjectLabel, r.namesObjects = spec.Labels.Object, true
 	case spec.Resource == "nodes":
-		r.ObjectLabel, r.direct, r.Namespaced = spec.Labels.Node, true, false
+		r.ObjectLabel, r.namesObjects, r.Namespaced = spec.Labels.Node, true, false
 	default:
 		r.ObjectLabel = spec.Labels.Pod
 	}
@@ -167,31 +167,31 @@ func newRule(spec config.Rule, metric string) *Rule {
 	return r
 }
 
-// inspect reports what is wrong with an expression that parses.
-func (c *compiled) inspect(r *Rule, t *tree) []fault {
-	var faults []fault
-	add := func(more []fault) { faults = append(faults, more...) }
-	if !t.isVector() {
-		add(faultf("query", "the result is a %s; an instant vector is needed", t.kind()))
+// validateExpression reports what is wrong with an expression that parses.
+func (c *compiledRule) validateExpression(r *Rule, t *exprTree) []keyError {
+	var faults []keyError
+	add := func(more []keyError) { faults = append(faults, more...) }
+	if !t.isInstantVector() {
+		add(keyErrorf("query", "the result is a %s; an instant vector is needed", t.resultKind()))
 		return faults
 	}
 	if len(t.selectors) == 0 {
-		add(faultf("query", "reads no metric"))
+		add(keyErrorf("query", "reads no metric"))
 		return faults
 	}
-	if err := checkMatchers(t, c.match != nil); err != nil {
-		add([]fault{{"query", err}})
+	if err := validateMatchers(t, c.match != nil); err != nil {
+		add([]keyError{{"query", err}})
 	}
-	add(checkLabels(r, t))
-	add(c.checkWindow(t))
+	add(validateResultLabels(r, t))
+	add(c.validateWindow(t))
 	if c.spec.Backend == config.ScrapeBackend {
-		add(c.checkEmbedded(t))
+		add(c.validateEmbedded(t))
 	}
 	return faults
 }
 
-// checkLabels: the result must be able to name its object.
-func checkLabels(r *Rule, t *tree) []fault {
+// validateResultLabels: the result must be able to name its object.
+func validateResultLabels(r *Rule, t *exprTree) []keyError {
 	var wanted []string
 	if !r.External && r.Namespaced {
 		wanted = append(wanted, r.NamespaceLabel)
@@ -200,17 +200,17 @@ func checkLabels(r *Rule, t *tree) []fault {
 		wanted = append(wanted, r.ObjectLabel)
 	}
 	for _, label := range wanted {
-		if !t.mayHave(label) {
-			return faultf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
+		if !t.resultMayHaveLabel(label) {
+			return keyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
 	}
 	return nil
 }
 
-func (c *compiled) checkWindow(t *tree) []fault {
-	if t.windows == 0 {
+func (c *compiledRule) validateWindow(t *exprTree) []keyError {
+	if t.windowCount == 0 {
 		if c.spec.HasWindow {
-			return faultf("window", "has no effect: the query does not use [$window]")
+			return keyErrorf("window", "has no effect: the query does not use [$window]")
 		}
 		return nil
 	}
@@ -218,54 +218,54 @@ func (c *compiled) checkWindow(t *tree) []fault {
 		return nil
 	}
 	if c.spec.Window.Auto {
-		return faultf("window", "auto needs the backend %s; give a duration", config.ScrapeBackend)
+		return keyErrorf("window", "auto needs the backend %s; give a duration", config.ScrapeBackend)
 	}
 	if c.spec.Window.Duration == 0 && !c.spec.HasWindow {
-		return faultf("window", "required: the query uses [$window], and auto needs the backend %s", config.ScrapeBackend)
+		return keyErrorf("window", "required: the query uses [$window], and auto needs the backend %s", config.ScrapeBackend)
 	}
 	return nil
 }
 
-// checkEmbedded: the embedded backend keeps only demanded families, and only so much of the past.
-func (c *compiled) checkEmbedded(t *tree) []fault {
+// validateEmbedded: the embedded backend keeps only demanded families, and only so much of the past.
+func (c *compiledRule) validateEmbedded(t *exprTree) []keyError {
 	for _, v := range t.selectors {
-		if metricName(v) == "" {
-			return faultf("query", "selector %s has no fixed metric name; the backend %s must know what to scrape",
+		if selectorMetricName(v) == "" {
+			return keyErrorf("query", "selector %s has no fixed metric name; the backend %s must know what to scrape",
 				v, config.ScrapeBackend)
 		}
 	}
-	if text := t.shifted(); text != "" {
-		return faultf("query", "%s looks at another time than now; the backend %s keeps only the last %s",
-			text, config.ScrapeBackend, formatRange(c.limits.maxWindow))
+	if text := t.shiftedSelector(); text != "" {
+		return keyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s",
+			text, config.ScrapeBackend, formatPromQLRange(c.limits.maxWindow))
 	}
-	return c.checkRanges(t)
+	return c.validateRanges(t)
 }
 
-func (c *compiled) checkRanges(t *tree) []fault {
+func (c *compiledRule) validateRanges(t *exprTree) []keyError {
 	l := c.limits
 	shortest := 2 * l.interval // with fewer samples there is no rate
 	widest := cmp.Or(c.spec.Window.Duration, l.maxWindow)
-	if t.windows > 0 && (widest > l.maxWindow || widest < shortest) {
+	if t.windowCount > 0 && (widest > l.maxWindow || widest < shortest) {
 		return nil // window itself is at fault, which config reports
 	}
 	for _, r := range t.ranges {
 		if r < shortest {
-			return faultf("query", "range %s is shorter than two scrape intervals of %s",
-				formatRange(r), formatRange(l.interval))
+			return keyErrorf("query", "range %s is shorter than two scrape intervals of %s",
+				formatPromQLRange(r), formatPromQLRange(l.interval))
 		}
 	}
 	for _, r := range t.reaches {
-		if span := r.span(widest); span > l.maxWindow {
-			return faultf("query", "looks back %s; maxWindow is %s", describeSpan(r, c.spec.Window, span),
-				formatRange(l.maxWindow))
+		if span := r.totalSpan(widest); span > l.maxWindow {
+			return keyErrorf("query", "looks back %s; maxWindow is %s", describeSpan(r, c.spec.Window, span),
+				formatPromQLRange(l.maxWindow))
 		}
 	}
 	return nil
 }
 
-func describeSpan(r reach, w Window, span time.Duration) string {
-	text := formatRange(span)
-	if w.Auto && r.windows > 0 {
+func describeSpan(r selectorReach, w Window, span time.Duration) string {
+	text := formatPromQLRange(span)
+	if w.Auto && r.windowCount > 0 {
 		text += " where auto chooses the longest window"
 	}
 	return text

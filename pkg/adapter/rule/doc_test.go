@@ -8,20 +8,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var fence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```$")
+var codeFence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```$")
 
 // TestDocumentLoads: every example of the documents loads, and every refused one gives the errors that follow it.
 func TestDocumentLoads(t *testing.T) {
 	t.Parallel()
-	blocks := fence.FindAllStringSubmatch(string(read(t, "../../../docs/configuration.md")), -1)
-	blocks = append(blocks, fence.FindAllStringSubmatch(string(read(t, "../../../docs/backends.md")), -1)...)
+	blocks := codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/configuration.md")), -1)
+	blocks = append(blocks, codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/backends.md")), -1)...)
 	if len(blocks) < 7 {
 		t.Fatalf("only %d blocks", len(blocks))
 	}
 	for i, block := range blocks {
 		text := block[2]
 		if !strings.HasPrefix(text, "apiVersion:") {
-			text = head + text
+			text = configHead + text
 		}
 		switch block[1] {
 		case "yaml":
@@ -43,7 +43,7 @@ func TestDocumentLoads(t *testing.T) {
 
 func TestDocumentShowsBuiltinRules(t *testing.T) {
 	t.Parallel()
-	if !strings.Contains(string(read(t, "../../../docs/configuration.md")), "\n```yaml\n"+Builtin()+"```\n") {
+	if !strings.Contains(string(readTestFile(t, "../../../docs/configuration.md")), "\n```yaml\n"+BuiltinConfig()+"```\n") {
 		t.Error("docs/configuration.md does not show builtin.yaml as it is")
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
-// questions are asked of every query of the golden file.
-var questions = []struct {
+// goldenQueries are asked of every query of the golden file.
+var goldenQueries = []struct {
 	name   string
 	query  Query
 	window time.Duration
@@ -56,19 +56,19 @@ func TestGolden(t *testing.T) {
 		fmt.Fprintf(&b, "%s\n", query)
 		r := compileQuery(t, query)
 		fmt.Fprintf(&b, "  families: %s\n", strings.Join(r.Families(), ", "))
-		for _, q := range questions {
+		for _, q := range goldenQueries {
 			q.query.Rule = r
 			fmt.Fprintf(&b, "  %s: %s\n", q.name, q.query.Expr(q.window, q.query.Objects))
 		}
 		b.WriteString("\n")
 	}
 	const file = "testdata/expressions.golden"
-	if *update {
+	if *updateGolden {
 		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(string(read(t, file)), b.String()); diff != "" {
+	if diff := cmp.Diff(string(readTestFile(t, file)), b.String()); diff != "" {
 		t.Errorf("%s (-want +got):\n%s\nrewrite with -update", file, diff)
 	}
 }
@@ -142,11 +142,11 @@ func TestSpan(t *testing.T) {
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parse(query)
+			tr, err := parseRuleQuery(query)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, _, err := newExpressions(tr, behind{})
+			e, _, err := newRuleExpressions(tr, timesGrouping{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,11 +209,11 @@ func FuzzExpr(f *testing.F) {
 			t.Fatalf("%d selectors in %s", len(selectors), expr)
 		}
 		for _, got := range selectors {
-			checkMatcher(t, expr, got, selector)
+			requireMatcher(t, expr, got, selector)
 			if namespace != "" {
-				checkMatcher(t, expr, got, labels.MustNewMatcher(labels.MatchEqual, "namespace", namespace))
+				requireMatcher(t, expr, got, labels.MustNewMatcher(labels.MatchEqual, "namespace", namespace))
 			}
-			checkPods(t, expr, got, names)
+			requirePodsMatcher(t, expr, got, names)
 			if want := 4; namespace != "" && len(got) > want+1 {
 				t.Errorf("%d matchers in %s", len(got), expr)
 			}
@@ -221,7 +221,7 @@ func FuzzExpr(f *testing.F) {
 	})
 }
 
-func checkMatcher(t *testing.T, expr string, got []*labels.Matcher, want *labels.Matcher) {
+func requireMatcher(t *testing.T, expr string, got []*labels.Matcher, want *labels.Matcher) {
 	t.Helper()
 	if !slices.ContainsFunc(got, func(m *labels.Matcher) bool {
 		return m.Type == want.Type && m.Name == want.Name && m.Value == want.Value
@@ -230,8 +230,8 @@ func checkMatcher(t *testing.T, expr string, got []*labels.Matcher, want *labels
 	}
 }
 
-// checkPods: the pods' matcher matches the pods, and not what a regular expression would make of them.
-func checkPods(t *testing.T, expr string, got []*labels.Matcher, pods []string) {
+// requirePodsMatcher: the pods' matcher matches the pods, and not what a regular expression would make of them.
+func requirePodsMatcher(t *testing.T, expr string, got []*labels.Matcher, pods []string) {
 	t.Helper()
 	for _, m := range got {
 		if m.Name != "pod" || m.Type != labels.MatchRegexp || m.Value == "" {
@@ -272,7 +272,7 @@ func BenchmarkExprTree(b *testing.B) {
 	namespace := labels.MustNewMatcher(labels.MatchEqual, "namespace", "shop")
 	b.ReportAllocs()
 	for b.Loop() {
-		t, err := parse(`sum by (namespace, pod) (rate(http_requests_total[$window]))`)
+		t, err := parseRuleQuery(`sum by (namespace, pod) (rate(http_requests_total[$window]))`)
 		if err != nil {
 			b.Fatal(err)
 		}

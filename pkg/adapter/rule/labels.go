@@ -6,46 +6,46 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// mayHave tells whether the result may have the label. It answers false only where that is certain whatever
+// resultMayHaveLabel tells whether the result may have the label. It answers false only where that is certain whatever
 // the series, so that a rule can be refused at load that could never name its object.
-func (t *tree) mayHave(label string) bool { return mayHave(t.root, label) }
+func (t *exprTree) resultMayHaveLabel(label string) bool { return mayHaveLabel(t.root, label) }
 
-func mayHave(expr parser.Expr, label string) bool {
+func mayHaveLabel(expr parser.Expr, label string) bool {
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return aggregateMayHave(e, label)
+		return aggregateMayHaveLabel(e, label)
 	case *parser.BinaryExpr:
-		return binaryMayHave(e, label)
+		return binaryMayHaveLabel(e, label)
 	case *parser.Call:
-		return callMayHave(e, label)
+		return callMayHaveLabel(e, label)
 	case *parser.ParenExpr:
-		return mayHave(e.Expr, label)
+		return mayHaveLabel(e.Expr, label)
 	case *parser.UnaryExpr:
-		return mayHave(e.Expr, label)
+		return mayHaveLabel(e.Expr, label)
 	case *parser.StepInvariantExpr:
-		return mayHave(e.Expr, label)
+		return mayHaveLabel(e.Expr, label)
 	case *parser.SubqueryExpr:
-		return mayHave(e.Expr, label)
+		return mayHaveLabel(e.Expr, label)
 	case *parser.NumberLiteral, *parser.StringLiteral:
 		return false
 	}
 	return true // selectors
 }
 
-func aggregateMayHave(e *parser.AggregateExpr, label string) bool {
+func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-		return mayHave(e.Expr, label) // they choose series and leave them as they are
+		return mayHaveLabel(e.Expr, label) // they choose series and leave them as they are
 	case parser.COUNT_VALUES:
 		if p, ok := e.Param.(*parser.StringLiteral); ok && p.Val == label {
 			return true
 		}
 	}
-	return slices.Contains(e.Grouping, label) != e.Without && mayHave(e.Expr, label)
+	return slices.Contains(e.Grouping, label) != e.Without && mayHaveLabel(e.Expr, label)
 }
 
-// callMayHave: a function's result has the labels of its vector, but for those that make labels.
-func callMayHave(e *parser.Call, label string) bool {
+// callMayHaveLabel: a function's result has the labels of its vector, but for those that make labels.
+func callMayHaveLabel(e *parser.Call, label string) bool {
 	switch e.Func.Name {
 	case "label_replace", "label_join":
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok && dst.Val == label {
@@ -59,11 +59,11 @@ func callMayHave(e *parser.Call, label string) bool {
 	if len(e.Args) == 0 {
 		return false // hour() and its like, of now
 	}
-	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return mayHave(arg, label) })
+	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return mayHaveLabel(arg, label) })
 }
 
-func binaryMayHave(e *parser.BinaryExpr, label string) bool {
-	left, right := mayHave(e.LHS, label), mayHave(e.RHS, label)
+func binaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
+	left, right := mayHaveLabel(e.LHS, label), mayHaveLabel(e.RHS, label)
 	m := e.VectorMatching
 	if m == nil { // one side is a scalar, and has none
 		return left || right

@@ -43,7 +43,7 @@ load 1s
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parse(query)
+			tr, err := parseRuleQuery(query)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ load 1s
 				t.Fatal(err)
 			}
 			for _, label := range []string{"namespace", "pod", "y", "none"} {
-				may := tr.mayHave(label)
+				may := tr.resultMayHaveLabel(label)
 				for _, s := range vector {
 					if s.Metric.Has(label) && !may {
 						t.Errorf("the result %s has %s, which is said to be impossible", s.Metric, label)
@@ -80,11 +80,11 @@ func TestMayHaveNot(t *testing.T) {
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parse(query)
+			tr, err := parseRuleQuery(query)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tr.mayHave("pod") {
+			if tr.resultMayHaveLabel("pod") {
 				t.Error("said to have the label pod perhaps")
 			}
 		})

@@ -10,11 +10,11 @@ import (
 //go:embed builtin.yaml
 var builtinYAML string
 
-// Builtin is the configuration whose rules apply where a configuration has none, as a user would write it.
-func Builtin() string { return builtinYAML }
+// BuiltinConfig is the configuration whose rules apply where a configuration has none, as a user would write it.
+func BuiltinConfig() string { return builtinYAML }
 
-// builtin are the built-in rules, with the defaults that follow from cfg.
-func builtin(cfg *config.Config) []config.Rule {
+// builtinRules are the built-in rules, with the defaults that follow from cfg.
+func builtinRules(cfg *config.Config) []config.Rule {
 	b, err := config.Load([]byte(builtinYAML))
 	if err != nil {
 		panic(fmt.Sprintf("built-in rules: %v", err)) // a bug of this repository
@@ -29,15 +29,15 @@ func builtin(cfg *config.Config) []config.Rule {
 // wrong with either, in the order of the file.
 func Load(data []byte) (*config.Config, *Set, error) {
 	cfg, faults := config.Decode(data)
-	set, more := compile(cfg)
-	if err := merge(faults, more).Err(); err != nil {
+	set, more := compileConfig(cfg)
+	if err := mergeRuleFaults(faults, more).Err(); err != nil {
 		return nil, nil, err
 	}
 	return cfg, set, nil
 }
 
-// merge adds to faults those of values that had none.
-func merge(faults, more config.Faults) config.Faults {
+// mergeRuleFaults adds to faults those of values that had none.
+func mergeRuleFaults(faults, more config.Faults) config.Faults {
 	known := map[string]bool{}
 	for _, f := range faults {
 		known[f.Path] = true

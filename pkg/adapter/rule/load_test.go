@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func read(t testing.TB, path string) []byte {
+func readTestFile(t testing.TB, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -24,7 +24,7 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-func glob(t testing.TB, pattern string) []string {
+func globTestFiles(t testing.TB, pattern string) []string {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
@@ -33,12 +33,12 @@ func glob(t testing.TB, pattern string) []string {
 	return files
 }
 
-const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
+const configHead = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
 
-// load compiles a configuration that must be good; the text lacks its head.
-func load(t testing.TB, text string) *Set {
+// loadTestSet compiles a configuration that must be good; the text lacks its head.
+func loadTestSet(t testing.TB, text string) *Set {
 	t.Helper()
-	_, s, err := Load([]byte(head + text))
+	_, s, err := Load([]byte(configHead + text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func load(t testing.TB, text string) *Set {
 
 func TestLoadBad(t *testing.T) {
 	t.Parallel()
-	files := glob(t, "testdata/*.bad.yaml")
+	files := globTestFiles(t, "testdata/*.bad.yaml")
 	if len(files) != len(badFiles) {
 		t.Errorf("%d files, %d entries in badFiles", len(files), len(badFiles))
 	}
@@ -55,7 +55,7 @@ func TestLoadBad(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".bad.yaml")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg, set, err := Load(read(t, file))
+			cfg, set, err := Load(readTestFile(t, file))
 			if err == nil {
 				t.Fatal("loaded")
 			}
@@ -76,7 +76,7 @@ func TestLoadBad(t *testing.T) {
 // What is wrong with the file and with its expressions comes in one list; of one value only the first.
 func TestLoadMergesFaults(t *testing.T) {
 	t.Parallel()
-	_, _, err := Load([]byte(head + `rules:
+	_, _, err := Load([]byte(configHead + `rules:
 - metric: a
   query: sum(up)
   windw: 30s
@@ -103,8 +103,8 @@ maxAge: 1
 // FuzzLoad: whatever loads gives, for every explicit rule, an expression that parses.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.yaml", "../config/testdata/*.yaml", "builtin.yaml"} {
-		for _, file := range glob(f, pattern) {
-			f.Add(read(f, file))
+		for _, file := range globTestFiles(f, pattern) {
+			f.Add(readTestFile(f, file))
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -121,7 +121,7 @@ func FuzzLoad(f *testing.F) {
 				continue
 			}
 			expr := Query{Rule: c.rule, Namespace: "n"}.Expr(cfg.MaxWindow, []string{"a", "b"})
-			if _, err := parse(expr); err != nil {
+			if _, err := parseRuleQuery(expr); err != nil {
 				t.Errorf("%s: %v", expr, err)
 			}
 		}

@@ -44,7 +44,7 @@ rules:
 
 func TestLookup(t *testing.T) {
 	t.Parallel()
-	s := load(t, lookupRules)
+	s := loadTestSet(t, lookupRules)
 	for name, tc := range map[string]struct{ resource, metric, want string }{
 		"explicit before an earlier pattern":     {"pods", "request_per_second", `pods: sum by (namespace, pod) (rate(http_requests_total[1s]))`},
 		"the resource's own rule":                {"services", "request_per_second", `services: sum by (namespace, pod) (rate(service_requests_total[1s]))`},
@@ -96,7 +96,7 @@ func TestLookup(t *testing.T) {
 
 func TestLookupFields(t *testing.T) {
 	t.Parallel()
-	s := load(t, lookupRules)
+	s := loadTestSet(t, lookupRules)
 	three := 3.0
 	auto := Window{Auto: true}
 	for name, tc := range map[string]struct {
@@ -107,42 +107,42 @@ func TestLookupFields(t *testing.T) {
 			func() (*Rule, error) { return s.Lookup("pods", "a_per_second") },
 			Rule{
 				Metric: "a_per_second", Resource: "pods", Name: "^(.+)_per_second$", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
+				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"services": {
 			func() (*Rule, error) { return s.Lookup("services", "request_per_second") },
 			Rule{
 				Metric: "request_per_second", Resource: "services", Name: "request_per_second", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: Avg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
+				Window: auto, Aggregate: AggregateAvg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"namespaces": {
 			func() (*Rule, error) { return s.Lookup("namespaces", "a_rate") },
 			Rule{
 				Metric: "a_rate", Resource: "namespaces", Name: "^(?P<name>.+)_rate$", Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", direct: true,
+				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", namesObjects: true,
 			},
 		},
 		"nodes": {
 			func() (*Rule, error) { return s.Lookup("nodes", "free_bytes") },
 			Rule{
 				Metric: "free_bytes", Resource: "nodes", Name: "free_bytes", Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", direct: true,
+				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", namesObjects: true,
 			},
 		},
 		"external": {
 			func() (*Rule, error) { return s.External("orders_waiting") },
 			Rule{
 				Metric: "orders_waiting", Name: "orders_waiting", External: true, Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: Sum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
+				Window: auto, Aggregate: AggregateSum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 		"external, not namespaced": {
 			func() (*Rule, error) { return s.External("queue_a") },
 			Rule{
 				Metric: "queue_a", Name: "^queue_(.+)$", External: true, Backend: "scrape",
-				Window: auto, Aggregate: Sum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
+				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 	} {
@@ -153,8 +153,8 @@ func TestLookupFields(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := *r
-			got.expr, got.times, got.shared = expression{}, expression{}, false // other tests are about
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, expression{})); diff != "" {
+			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests are about
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -163,8 +163,8 @@ func TestLookupFields(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	s := load(t, lookupRules)
-	want := []Info{
+	s := loadTestSet(t, lookupRules)
+	want := []MetricInfo{
 		{Metric: "request_per_second", Resource: "pods", Namespaced: true},
 		{Metric: "request_per_second", Resource: "services", Namespaced: true},
 		{Metric: "free_bytes", Resource: "nodes"},
@@ -191,7 +191,7 @@ func TestCache(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			for j := range 2 * cacheSize / 4 {
+			for j := range 2 * maxCachedRules / 4 {
 				if _, err := s.Lookup("pods", fmt.Sprintf("m%d_%d", i%2, j)); err != nil {
 					t.Error(err)
 				}
@@ -199,13 +199,13 @@ func TestCache(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for j := range cacheSize {
+	for j := range maxCachedRules {
 		if _, err := s.Lookup("pods", fmt.Sprintf("n_%d", j)); err != nil {
 			t.Error(err)
 		}
 	}
-	if n := len(s.cache.rules); n != cacheSize {
-		t.Errorf("%d rules cached, want %d", n, cacheSize)
+	if n := len(s.expanded.rules); n != maxCachedRules {
+		t.Errorf("%d rules cached, want %d", n, maxCachedRules)
 	}
 }
 
@@ -236,10 +236,10 @@ func TestDistance(t *testing.T) {
 		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"same", "same", 0}, {"secnd", "second", 1},
 		{"kitten", "sitting", 3}, {"second", "secodn", 2},
 	} {
-		if got := Distance(tc.a, tc.b); got != tc.want {
+		if got := EditDistance(tc.a, tc.b); got != tc.want {
 			t.Errorf("Distance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
 		}
-		if got := Distance(tc.b, tc.a); got != tc.want {
+		if got := EditDistance(tc.b, tc.a); got != tc.want {
 			t.Errorf("Distance(%q, %q) = %d, want %d", tc.b, tc.a, got, tc.want)
 		}
 	}
@@ -258,17 +258,17 @@ func TestNearestOfPattern(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := pattern{}
+			p := namePattern{}
 			var err error
-			if p.match, err = compilePattern(tc.match); err != nil {
+			if p.match, err = compileNamePattern(tc.match); err != nil {
 				t.Fatal(err)
 			}
 			if tc.except != "" {
-				if p.except, err = compilePattern(tc.except); err != nil {
+				if p.except, err = compileNamePattern(tc.except); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := p.nearest(tc.match, tc.name); got != tc.want {
+			if got, _ := p.nearestPatternName(tc.match, tc.name); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -290,12 +290,12 @@ func TestExample(t *testing.T) {
 		`x*`:                   "x",
 		`(?:)`:                 "",
 	} {
-		p := pattern{}
+		p := namePattern{}
 		var err error
-		if p.match, err = compilePattern(expr); err != nil {
+		if p.match, err = compileNamePattern(expr); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.example(expr); got != want {
+		if got := p.exampleMetric(expr); got != want {
 			t.Errorf("example of %s = %q, want %q", expr, got, want)
 		}
 	}
@@ -319,7 +319,7 @@ func FuzzLookup(f *testing.F) {
 		if families := r.Families(); len(families) == 0 || len(families) > 3 {
 			t.Errorf("%q reads %q", name, families)
 		}
-		if _, err := parse(Query{Rule: r}.Expr(time.Second, []string{"a", "b"})); err != nil {
+		if _, err := parseRuleQuery(Query{Rule: r}.Expr(time.Second, []string{"a", "b"})); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 		if r.Backend != config.ScrapeBackend || r.ObjectLabel != "pod" {

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// pattern is a rule's match and except, over whole names.
-type pattern struct {
+// namePattern is a rule's match and except, over whole names.
+type namePattern struct {
 	match, except *regexp.Regexp
 }
 
-// compilePattern anchors the expression at both ends, as PromQL does.
-func compilePattern(expr string) (*regexp.Regexp, error) {
+// compileNamePattern anchors the expression at both ends, as PromQL does.
+func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile("^(?:" + expr + ")$")
 	if err != nil {
 		// Of the expression as written, not as anchored.
@@ -28,33 +28,33 @@ func compilePattern(expr string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// serves tells whether the pattern covers a metric's name.
-func (p *pattern) serves(name string) bool {
+// servesMetric tells whether the pattern covers a metric's name.
+func (p *namePattern) servesMetric(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
-// A reference is ${1} or ${name}.
-var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
+// A referenceRegexp is ${1} or ${name}.
+var referenceRegexp = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// checkReferences reports what is wrong with a query's references to the groups of match.
-func checkReferences(query string, match *regexp.Regexp) error {
-	for _, m := range reference.FindAllStringSubmatchIndex(query, -1) {
-		if groupIndex(match, query[m[2]:m[3]]) < 0 {
+// validateReferences reports what is wrong with a query's references to the groups of match.
+func validateReferences(query string, match *regexp.Regexp) error {
+	for _, m := range referenceRegexp.FindAllStringSubmatchIndex(query, -1) {
+		if captureGroupIndex(match, query[m[2]:m[3]]) < 0 {
 			return fmt.Errorf("%s: %s refers to no group of match, which has %s",
-				position(query, m[0]), query[m[0]:m[1]], groups(match))
+				describePosition(query, m[0]), query[m[0]:m[1]], describeCaptureGroups(match))
 		}
 	}
 	return nil
 }
 
-// likeReference is what reads like a reference to a group and stands where none was replaced. Only the
+// strayReferenceRegexp is what reads like a reference to a group and stands where none was replaced. Only the
 // replacement of label_replace may hold such; in a matcher it is a mistake that matches nothing.
-var likeReference = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
+var strayReferenceRegexp = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
 
-// checkMatchers finds references that will not be replaced, in a rule with match or without.
-func checkMatchers(t *tree, hasMatch bool) error {
+// validateMatchers finds references that will not be replaced, in a rule with match or without.
+func validateMatchers(t *exprTree, hasMatch bool) error {
 	for _, value := range t.matcherValues() {
-		m := likeReference.FindStringSubmatch(value)
+		m := strayReferenceRegexp.FindStringSubmatch(value)
 		switch {
 		case m == nil:
 		case hasMatch:
@@ -66,8 +66,8 @@ func checkMatchers(t *tree, hasMatch bool) error {
 	return nil
 }
 
-// groupIndex is the index of a group by number or name, or -1.
-func groupIndex(match *regexp.Regexp, name string) int {
+// captureGroupIndex is the index of a group by number or name, or -1.
+func captureGroupIndex(match *regexp.Regexp, name string) int {
 	if n, err := strconv.Atoi(name); err == nil && name[0] != '-' && name[0] != '+' {
 		if n > match.NumSubexp() {
 			return -1
@@ -80,7 +80,7 @@ func groupIndex(match *regexp.Regexp, name string) int {
 	return match.SubexpIndex(name)
 }
 
-func groups(match *regexp.Regexp) string {
+func describeCaptureGroups(match *regexp.Regexp) string {
 	switch n := match.NumSubexp(); n {
 	case 0:
 		return "none"
@@ -91,18 +91,18 @@ func groups(match *regexp.Regexp) string {
 	}
 }
 
-// captured is what a reference may put into an expression: no more than a metric name is made of, so that it
+// capturedTextRegexp is what a reference may put into an expression: no more than a metric name is made of, so that it
 // cannot end a string or begin an operator.
-var captured = regexp.MustCompile(`^[a-zA-Z0-9_:]*$`)
+var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:]*$`)
 
 // expandQuery puts the groups of a name into the query.
-func (p *pattern) expandQuery(query, name string) (string, error) {
+func (p *namePattern) expandQuery(query, name string) (string, error) {
 	match := p.match.FindStringSubmatch(name)
 	var err error
-	text := reference.ReplaceAllStringFunc(query, func(ref string) string {
+	text := referenceRegexp.ReplaceAllStringFunc(query, func(ref string) string {
 		group := strings.Trim(ref, "${}")
-		value := match[groupIndex(p.match, group)]
-		if !captured.MatchString(value) {
+		value := match[captureGroupIndex(p.match, group)]
+		if !capturedTextRegexp.MatchString(value) {
 			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ and : from a name", ref, value)
 		}
 		return value
@@ -110,23 +110,23 @@ func (p *pattern) expandQuery(query, name string) (string, error) {
 	return text, err
 }
 
-// example is a short name that the pattern serves, to check a rule's query with; empty if none was found.
-func (p *pattern) example(expr string) string {
+// exampleMetric is a short name that the pattern serves, to check a rule's query with; empty if none was found.
+func (p *namePattern) exampleMetric(expr string) string {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return ""
 	}
-	name := exampleOf(re.Simplify())
+	name := exampleMatch(re.Simplify())
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if p.serves(name) {
+		if p.servesMetric(name) {
 			return name
 		}
 	}
 	return ""
 }
 
-// exampleOf is a text that an expression matches, unless it looks around.
-func exampleOf(re *syntax.Regexp) string {
+// exampleMatch is a text that an expression matches, unless it looks around.
+func exampleMatch(re *syntax.Regexp) string {
 	var b strings.Builder
 	switch re.Op {
 	case syntax.OpLiteral:
@@ -136,12 +136,12 @@ func exampleOf(re *syntax.Regexp) string {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "x"
 	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
-		return exampleOf(re.Sub[0])
+		return exampleMatch(re.Sub[0])
 	case syntax.OpRepeat:
-		return strings.Repeat(exampleOf(re.Sub[0]), min(max(1, re.Min), 64))
+		return strings.Repeat(exampleMatch(re.Sub[0]), min(max(1, re.Min), 64))
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			b.WriteString(exampleOf(sub))
+			b.WriteString(exampleMatch(sub))
 		}
 	}
 	return b.String()

@@ -19,73 +19,73 @@ const (
 	windowVariable = "$window"
 	// sentinelText stands in for windowVariable while an expression is parsed. It is as long, so that the
 	// positions in error messages are those of the text as written, and no sane range: eleven days.
-	sentinelText = "987654s"
-	sentinel     = 987654 * time.Second
+	sentinelText  = "987654s"
+	sentinelRange = 987654 * time.Second
 	// sentinelPrinted is how the syntax tree prints it.
 	sentinelPrinted = "11d10h20m54s"
-	// slotLabel is the label of the matcher that marks where matchers are added; it sorts behind all that
+	// matcherMarkerLabel is the label of the matcher that marks where matchers are added; it sorts behind all that
 	// people write, so that what is added comes last.
-	slotLabel = "zzzz_tachometer_slot"
+	matcherMarkerLabel = "zzzz_tachometer_slot"
 )
 
-// tree is a parsed expression.
-type tree struct {
+// exprTree is a parsed expression.
+type exprTree struct {
 	root parser.Expr
 	// selectors are in the order of the text.
 	selectors []*parser.VectorSelector
 	// ranges are those of range selectors and subqueries other than $window.
 	ranges []time.Duration
-	// windows is the number of ranges that are $window.
-	windows int
+	// windowCount is the number of ranges that are $window.
+	windowCount int
 	// reaches has one entry per selector.
-	reaches []reach
+	reaches []selectorReach
 }
 
-// reach is how far back a selector looks: the ranges around it added up, those that are $window apart.
-type reach struct {
-	fixed   time.Duration
-	windows int
+// selectorReach is how far back a selector looks: the ranges around it added up, those that are $window apart.
+type selectorReach struct {
+	fixed       time.Duration
+	windowCount int
 }
 
-func (r reach) span(window time.Duration) time.Duration {
-	return r.fixed + time.Duration(r.windows)*window
+func (r selectorReach) totalSpan(window time.Duration) time.Duration {
+	return r.fixed + time.Duration(r.windowCount)*window
 }
 
-// parse reads an expression, with $window as a range.
-func parse(query string) (*tree, error) {
+// parseRuleQuery reads an expression, with $window as a range.
+func parseRuleQuery(query string) (*exprTree, error) {
 	text, want := substituteWindow(query)
 	root, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
-		return nil, describe(err, query)
+		return nil, describeParseError(err, query)
 	}
-	t := &tree{root: root}
-	t.visit(root, reach{})
-	if t.windows != want {
+	t := &exprTree{root: root}
+	t.visitNode(root, selectorReach{})
+	if t.windowCount != want {
 		return nil, errors.New("$window stands for a range and belongs in brackets: [$window]")
 	}
 	return t, nil
 }
 
-func (t *tree) visit(node parser.Node, r reach) {
+func (t *exprTree) visitNode(node parser.Node, r selectorReach) {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
 		t.selectors = append(t.selectors, n)
 		t.reaches = append(t.reaches, r)
 		return
 	case *parser.MatrixSelector:
-		r = t.widen(r, n.Range)
+		r = t.widenReach(r, n.Range)
 	case *parser.SubqueryExpr:
-		r = t.widen(r, n.Range)
+		r = t.widenReach(r, n.Range)
 	}
 	for child := range parser.ChildrenIter(node) {
-		t.visit(child, r)
+		t.visitNode(child, r)
 	}
 }
 
-func (t *tree) widen(r reach, by time.Duration) reach {
-	if by == sentinel {
-		t.windows++
-		r.windows++
+func (t *exprTree) widenReach(r selectorReach, by time.Duration) selectorReach {
+	if by == sentinelRange {
+		t.windowCount++
+		r.windowCount++
 		return r
 	}
 	t.ranges = append(t.ranges, by)
@@ -104,7 +104,7 @@ func substituteWindow(query string) (text string, n int) {
 			for i < len(b) && b[i] != '\n' {
 				i++
 			}
-		case isWindow(b[i:]):
+		case isWindowVariable(b[i:]):
 			i += copy(b[i:], sentinelText)
 			n++
 		default:
@@ -114,7 +114,7 @@ func substituteWindow(query string) (text string, n int) {
 	return string(b), n
 }
 
-func isWindow(b []byte) bool {
+func isWindowVariable(b []byte) bool {
 	if len(b) < len(windowVariable) || string(b[:len(windowVariable)]) != windowVariable {
 		return false
 	}
@@ -139,19 +139,19 @@ func endOfString(b []byte, i int) int {
 	return len(b)
 }
 
-// describe turns the parser's errors into one, with positions of the text as written.
-func describe(err error, query string) error {
+// describeParseError turns the parser's errors into one, with positions of the text as written.
+func describeParseError(err error, query string) error {
 	var all parser.ParseErrors
 	if !errors.As(err, &all) || len(all) == 0 {
 		return err
 	}
 	first := all[0]
 	msg := strings.ReplaceAll(first.Err.Error(), sentinelText, windowVariable)
-	return fmt.Errorf("%s: %s", position(query, int(first.PositionRange.Start)), msg)
+	return fmt.Errorf("%s: %s", describePosition(query, int(first.PositionRange.Start)), msg)
 }
 
-// position is a byte offset in the words of a person: column 7, or line 2, column 7.
-func position(text string, offset int) string {
+// describePosition is a byte offset in the words of a person: column 7, or line 2, column 7.
+func describePosition(text string, offset int) string {
 	before := text[:min(max(offset, 0), len(text))]
 	line := strings.Count(before, "\n") + 1
 	column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
@@ -161,8 +161,8 @@ func position(text string, offset int) string {
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
-// metricName is the fixed name of a selector's metric, or empty.
-func metricName(v *parser.VectorSelector) string {
+// selectorMetricName is the fixed name of a selector's metric, or empty.
+func selectorMetricName(v *parser.VectorSelector) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 			return m.Value
@@ -172,7 +172,7 @@ func metricName(v *parser.VectorSelector) string {
 }
 
 // matcherValues are what the selectors compare labels with.
-func (t *tree) matcherValues() []string {
+func (t *exprTree) matcherValues() []string {
 	var values []string
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
@@ -182,11 +182,11 @@ func (t *tree) matcherValues() []string {
 	return values
 }
 
-// families are those that the selectors read; see Rule.Families.
-func (t *tree) families() []string {
+// metricFamilies are those that the selectors read; see Rule.Families.
+func (t *exprTree) metricFamilies() []string {
 	var names []string
 	for _, v := range t.selectors {
-		name := metricName(v)
+		name := selectorMetricName(v)
 		if name == "" {
 			continue // a remote backend's business
 		}
@@ -205,8 +205,8 @@ func (t *tree) families() []string {
 	return slices.Compact(names)
 }
 
-// shifted is the first selector or subquery, as text, that looks at another time than now; empty if none does.
-func (t *tree) shifted() (text string) {
+// shiftedSelector is the first selector or subquery, as text, that looks at another time than now; empty if none does.
+func (t *exprTree) shiftedSelector() (text string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
@@ -223,18 +223,18 @@ func (t *tree) shifted() (text string) {
 	return strings.ReplaceAll(text, sentinelPrinted, windowVariable)
 }
 
-// kind is the type of the result, in PromQL's words.
-func (t *tree) kind() string { return parser.DocumentedType(t.root.Type()) }
+// resultKind is the type of the result, in PromQL's words.
+func (t *exprTree) resultKind() string { return parser.DocumentedType(t.root.Type()) }
 
-// isVector tells whether the result is an instant vector.
-func (t *tree) isVector() bool { return t.root.Type() == parser.ValueTypeVector }
+// isInstantVector tells whether the result is an instant vector.
+func (t *exprTree) isInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
 
-// print is the expression as text, with the sentinel for $window; with a slot, each selector holds the
+// printTree is the expression as text, with the sentinel for $window; with a slot, each selector holds the
 // marker matcher, which afterwards stays in the tree.
-func (t *tree) print(slot bool) string {
+func (t *exprTree) printTree(slot bool) string {
 	if slot {
 		for _, v := range t.selectors {
-			m := parser.MustLabelMatcher(labels.MatchEqual, slotLabel, "")
+			m := parser.MustLabelMatcher(labels.MatchEqual, matcherMarkerLabel, "")
 			// In front: the parser keeps the matcher of a plain metric name last.
 			v.LabelMatchers = append([]*labels.Matcher{m}, v.LabelMatchers...)
 		}

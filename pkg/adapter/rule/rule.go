@@ -21,9 +21,9 @@ type Fallback = config.Fallback
 
 // The ways to aggregate.
 const (
-	Sum = config.AggregateSum
-	Avg = config.AggregateAvg
-	Max = config.AggregateMax
+	AggregateSum = config.AggregateSum
+	AggregateAvg = config.AggregateAvg
+	AggregateMax = config.AggregateMax
 )
 
 // Rule is one compiled rule for one concrete metric: a pattern rule is expanded before it becomes a Rule. It
@@ -62,15 +62,15 @@ type Rule struct {
 	// It names a pod where PerPod.
 	ObjectLabel string
 
-	expr   expression
-	times  expression // see Text.Times; without text where that cannot be told
-	shared bool
-	render func(Query) (string, error) // in place of expr, in a templated rule
-	direct bool                        // results name the objects of Resource, which is not pods
+	expr           ruleExpression
+	timesExpr      ruleExpression // see Text.Times; without text where that cannot be told
+	shared         bool
+	renderTemplate func(Query) (string, error) // in place of expr, in a templated rule
+	namesObjects   bool                        // results name the objects of Resource, which is not pods
 }
 
 // PerPod tells that a result is of a pod, and that objects of other resources are aggregated from their pods.
-func (r *Rule) PerPod() bool { return !r.External && !r.direct }
+func (r *Rule) PerPod() bool { return !r.External && !r.namesObjects }
 
 // Shared tells that one evaluation for several namespaces and any objects gives each object the value that an
 // evaluation for it alone would give, and that the results can be told apart. It is not so for an expression that
@@ -78,12 +78,12 @@ func (r *Rule) PerPod() bool { return !r.External && !r.direct }
 // over which ones.
 func (r *Rule) Shared() bool { return r.shared }
 
-// Templated returns a rule like r whose expression is made by render for each question, as text in whatever dialect
+// WithTemplate returns a rule like r whose expression is made by render for each question, as text in whatever dialect
 // the rule's backend speaks: the metricsQuery of prometheus-adapter. Such a rule is never Shared. render must be
 // safe for concurrent use.
-func (r Rule) Templated(render func(Query) (string, error)) *Rule {
-	r.render, r.shared = render, false
-	r.direct = !r.External && r.Resource != pods
+func (r Rule) WithTemplate(render func(Query) (string, error)) *Rule {
+	r.renderTemplate, r.shared = render, false
+	r.namesObjects = !r.External && r.Resource != podsResource
 	return &r
 }
 
@@ -93,12 +93,12 @@ func (r Rule) Templated(render func(Query) (string, error)) *Rule {
 func (r *Rule) Families() []string { return r.expr.families }
 
 // HasWindow tells whether the expression uses $window.
-func (r *Rule) HasWindow() bool { return r.expr.windows > 0 }
+func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }
 
 // Span is how far back the expression looks with that window: the longest sum of ranges from the outermost
 // subquery to a selector; zero if it only reads the newest samples. A value is right only for an object
 // whose samples reach back that far.
-func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.span(window) }
+func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.longestSpan(window) }
 
 // Query is one concrete question, what a backend evaluates.
 type Query struct {
@@ -117,31 +117,31 @@ type Query struct {
 // objects and selector added to each of its selectors, beside those it has. Equal questions give equal
 // text, whatever the order of objects.
 func (q Query) Expr(window time.Duration, objects []string) string {
-	return q.Rule.expr.print(q.matchers(objects), window)
+	return q.Rule.expr.fillHoles(q.objectMatchers(objects), window)
 }
 
-// Info describes a rule with an explicit name, for the discovery document.
-type Info struct {
+// MetricInfo describes a rule with an explicit name, for the discovery document.
+type MetricInfo struct {
 	Metric, Resource     string
 	Namespaced, External bool
 }
 
 // Set is a compiled configuration: immutable and safe for concurrent use.
 type Set struct {
-	rules []*compiled
-	cache cache
+	rules    []*compiledRule
+	expanded ruleCache
 }
 
 // Metrics describes the rules with explicit names, in the order of the configuration. Pattern rules have no
 // names until they are asked for.
-func (s *Set) Metrics() []Info {
-	var infos []Info
+func (s *Set) Metrics() []MetricInfo {
+	var infos []MetricInfo
 	for _, c := range s.rules {
 		if c.rule == nil {
 			continue
 		}
 		r := c.rule
-		infos = append(infos, Info{Metric: r.Metric, Resource: r.Resource, Namespaced: r.Namespaced, External: r.External})
+		infos = append(infos, MetricInfo{Metric: r.Metric, Resource: r.Resource, Namespaced: r.Namespaced, External: r.External})
 	}
 	return infos
 }

@@ -21,13 +21,13 @@ const onePage = "# TYPE http_requests_total counter\nhttp_requests_total 1\n"
 
 func TestScrapesAreEvenlySpaced(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, r *recorder) {
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 		start := time.Now()
-		p := &page{body: onePage, delay: 300 * time.Millisecond}
-		n.serve("cart-1:8080", p)
-		m.SetTargets([]metric.Target{target("cart-1", "http_requests_total")})
-		pass(100 * time.Second)
-		ps := r.of(t, `pod="cart-1"`)
+		p := &fakePage{body: onePage, delay: 300 * time.Millisecond}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "http_requests_total")})
+		passFakeTime(100 * time.Second)
+		ps := r.pointsOfSeries(t, `pod="cart-1"`)
 		if len(ps) < 49 || len(ps) > 51 {
 			t.Fatalf("%d samples in 50 intervals", len(ps))
 		}
@@ -47,12 +47,12 @@ func TestScrapesAreEvenlySpaced(t *testing.T) {
 
 func TestSeriesGetTheTargetsLabels(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{}, func(m *Manager, n *network, r *recorder) {
-		n.serve("cart-1:8080", &page{body: "http_requests_total{pod=\"x\"} 5\n"})
-		m.SetTargets([]metric.Target{target("cart-1", "http_requests_total")})
-		pass(time.Second)
+	runInFakeTime(t, Options{}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "http_requests_total{pod=\"x\"} 5\n"})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "http_requests_total")})
+		passFakeTime(time.Second)
 		want := `{__name__="http_requests_total", exported_pod="x", namespace="shop", node="n1", pod="cart-1"}`
-		if got := write(r.of(t, want)); got != "5" {
+		if got := formatPoints(r.pointsOfSeries(t, want)); got != "5" {
 			t.Errorf("samples of %s: %q, want 5; all: %v", want, got, r.series)
 		}
 	})
@@ -73,35 +73,35 @@ func TestSilentTargets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, Options{Interval: 2 * time.Second, MaxConcurrent: tc.places}, func(m *Manager, n *network, r *recorder) {
+			runInFakeTime(t, Options{Interval: 2 * time.Second, MaxConcurrent: tc.places}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 				var targets []metric.Target
 				for i := range tc.silent {
 					pod := fmt.Sprintf("silent-%d", i)
-					targets = append(targets, target(pod, "a"))
-					n.serve(pod+":8080", nil)
+					targets = append(targets, newTestTarget(pod, "a"))
+					n.addServer(pod+":8080", nil)
 					if tc.settle < 0 {
-						n.serve(pod+":8080", &dying{after: time.Now().Add(10 * time.Second)})
+						n.addServer(pod+":8080", &dyingTarget{after: time.Now().Add(10 * time.Second)})
 					}
 				}
 				for i := range 10 {
 					pod := fmt.Sprintf("good-%d", i)
-					n.serve(pod+":8080", &page{body: "a 1\n", delay: 10 * time.Millisecond})
-					targets = append(targets, target(pod, "a"))
+					n.addServer(pod+":8080", &fakePage{body: "a 1\n", delay: 10 * time.Millisecond})
+					targets = append(targets, newTestTarget(pod, "a"))
 				}
 				m.SetTargets(targets)
-				pass(max(0, tc.settle))
+				passFakeTime(max(0, tc.settle))
 				start := time.Now()
 				for range 300 {
-					pass(100 * time.Millisecond)
+					passFakeTime(100 * time.Millisecond)
 					m.mu.Lock()
-					if m.running[fast] > tc.places || m.running[slow] > 4*tc.places {
-						t.Errorf("%d scrapes at work and %d waiting with %d places", m.running[fast], m.running[slow], tc.places)
+					if m.running[fastLane] > tc.places || m.running[slowLane] > 4*tc.places {
+						t.Errorf("%d scrapes at work and %d waiting with %d places", m.running[fastLane], m.running[slowLane], tc.places)
 					}
 					m.mu.Unlock()
 				}
 				for i := range 10 {
 					last := start.UnixMilli()
-					for _, p := range r.of(t, fmt.Sprintf(`pod="good-%d"`, i)) {
+					for _, p := range r.pointsOfSeries(t, fmt.Sprintf(`pod="good-%d"`, i)) {
 						if p.t > last && p.t-last > 3000 {
 							t.Errorf("good-%d not scraped for %d ms", i, p.t-last)
 						}
@@ -122,11 +122,11 @@ func TestSilentTargets(t *testing.T) {
 func TestNoScrapeBeforeTheLastEnded(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	bubble(t, Options{Interval: time.Second, Timeout: 10 * time.Second, Registerer: reg}, func(m *Manager, n *network, r *recorder) {
-		p := &page{body: onePage, delay: 3500 * time.Millisecond}
-		n.serve("cart-1:8080", p)
-		m.SetTargets([]metric.Target{target("cart-1", "http_requests_total")})
-		pass(40 * time.Second)
+	runInFakeTime(t, Options{Interval: time.Second, Timeout: 10 * time.Second, Registerer: reg}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: onePage, delay: 3500 * time.Millisecond}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "http_requests_total")})
+		passFakeTime(40 * time.Second)
 		if p.overlaps > 0 || p.requests < 9 || p.requests > 11 {
 			t.Errorf("%d requests, %d overlapping; want one every 4s", p.requests, p.overlaps)
 		}
@@ -148,32 +148,32 @@ func TestTargetThatGoes(t *testing.T) {
 		"removed in a scrape":  {500 * time.Millisecond, func() []metric.Target { return nil }, "1 1 1 |"},
 		"another pod, by UID":  {0, otherPod, "1 1 1 | 1 1 1"},
 		"another in a scrape":  {500 * time.Millisecond, otherPod, "1 1 1 | 1 1 1"},
-		"the same":             {0, func() []metric.Target { return []metric.Target{target("cart-0", "http_requests_total")} }, "1 1 1 1 1 1"},
-		"no demand":            {0, func() []metric.Target { return []metric.Target{target("cart-0")} }, "1 1 1 |"},
-		"demand for something": {0, func() []metric.Target { return []metric.Target{target("cart-0", "else")} }, "1 1 1 |"},
+		"the same":             {0, func() []metric.Target { return []metric.Target{newTestTarget("cart-0", "http_requests_total")} }, "1 1 1 1 1 1"},
+		"no demand":            {0, func() []metric.Target { return []metric.Target{newTestTarget("cart-0")} }, "1 1 1 |"},
+		"demand for something": {0, func() []metric.Target { return []metric.Target{newTestTarget("cart-0", "else")} }, "1 1 1 |"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, r *recorder) {
-				n.serve("cart-0:8080", &page{body: two, delay: tc.delay})
-				m.SetTargets([]metric.Target{target("cart-0", "http_requests_total")})
+			runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+				n.addServer("cart-0:8080", &fakePage{body: two, delay: tc.delay})
+				m.SetTargets([]metric.Target{newTestTarget("cart-0", "http_requests_total")})
 				// Stop in the middle of the fourth scrape, or just before it where scrapes take no time.
-				for scrapesBegun(m, "cart-0") < 4 || tc.delay == 0 {
-					pass(10 * time.Millisecond)
-					if tc.delay == 0 && len(r.of(t, `code="200"`)) == 3 {
-						pass(time.Second)
+				for startedScrapes(m, "cart-0") < 4 || tc.delay == 0 {
+					passFakeTime(10 * time.Millisecond)
+					if tc.delay == 0 && len(r.pointsOfSeries(t, `code="200"`)) == 3 {
+						passFakeTime(time.Second)
 						break
 					}
 				}
 				m.SetTargets(tc.next())
 				for range 80 { // until three more, at most
-					pass(100 * time.Millisecond)
-					if ps := r.of(t, `code="200"`); len(ps) >= len(strings.Fields(tc.want)) {
+					passFakeTime(100 * time.Millisecond)
+					if ps := r.pointsOfSeries(t, `code="200"`); len(ps) >= len(strings.Fields(tc.want)) {
 						break
 					}
 				}
 				for _, code := range []string{"200", "500"} {
-					got := write(r.of(t, `code="`+code+`"`))
+					got := formatPoints(r.pointsOfSeries(t, `code="`+code+`"`))
 					want := tc.want
 					if code == "500" {
 						want = strings.ReplaceAll(want, "1", "2")
@@ -188,17 +188,17 @@ func TestTargetThatGoes(t *testing.T) {
 }
 
 func otherPod() []metric.Target {
-	t := target("cart-0", "http_requests_total")
+	t := newTestTarget("cart-0", "http_requests_total")
 	t.UID = "another"
 	return []metric.Target{t}
 }
 
-// scrapesBegun counts the scrapes of a target that ended, and the one under way.
-func scrapesBegun(m *Manager, pod string) int {
+// startedScrapes counts the scrapes of a target that ended, and the one under way.
+func startedScrapes(m *Manager, pod string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: "shop", Name: pod}]
-	pages, _ := l.status.of("http_requests_total")
+	pages, _ := l.status.pagesInRow("http_requests_total")
 	n := int(pages)
 	if l.scraping {
 		n++
@@ -208,25 +208,25 @@ func scrapesBegun(m *Manager, pod string) int {
 
 func TestSeriesThatVanishes(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, r *recorder) {
-		p := &page{body: "a{i=\"1\"} 1\na{i=\"2\"} 1\n"}
-		n.serve("cart-1:8080", p)
-		m.SetTargets([]metric.Target{target("cart-1", "a")})
-		pass(time.Second)
-		p.set("a{i=\"1\"} 2\na{i=") // truncated: says nothing about what is on the page
-		pass(2 * time.Second)
-		p.set("a{i=\"1\"} 2\n")
-		p.cutOff(true) // whole lines, but not all of them
-		pass(2 * time.Second)
-		p.set("a{i=\"1\"} 3\n")
-		p.cutOff(false)
-		pass(4 * time.Second)
-		p.set("a{i=\"1\"} 5\na{i=\"2\"} 5\n")
-		pass(2 * time.Second)
-		if got := write(r.of(t, `i="1"`)); got != "1 3 3 5" {
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a{i=\"1\"} 1\na{i=\"2\"} 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(time.Second)
+		p.setBody("a{i=\"1\"} 2\na{i=") // truncated: says nothing about what is on the page
+		passFakeTime(2 * time.Second)
+		p.setBody("a{i=\"1\"} 2\n")
+		p.setCutOff(true) // whole lines, but not all of them
+		passFakeTime(2 * time.Second)
+		p.setBody("a{i=\"1\"} 3\n")
+		p.setCutOff(false)
+		passFakeTime(4 * time.Second)
+		p.setBody("a{i=\"1\"} 5\na{i=\"2\"} 5\n")
+		passFakeTime(2 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `i="1"`)); got != "1 3 3 5" {
 			t.Errorf("samples %q, want 1 3 3 5", got)
 		}
-		if got := write(r.of(t, `i="2"`)); got != "1 | 5" {
+		if got := formatPoints(r.pointsOfSeries(t, `i="2"`)); got != "1 | 5" {
 			t.Errorf("samples of the series that vanished %q, want 1 | 5", got)
 		}
 	})
@@ -235,9 +235,9 @@ func TestSeriesThatVanishes(t *testing.T) {
 // TestLargePageIsNotRead checks that a page that says it is too large is refused at its first byte.
 func TestLargePageIsNotRead(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{}, func(m *Manager, n *network, _ *recorder) {
+	runInFakeTime(t, Options{}, func(m *Manager, n *fakeNetwork, _ *recordingAppender) {
 		var sent atomic.Int64
-		n.serve("cart-1:8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n.addServer("cart-1:8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(200<<20))
 			for {
 				n, err := io.WriteString(w, strings.Repeat("x", 1000)+"\n")
@@ -247,8 +247,8 @@ func TestLargePageIsNotRead(t *testing.T) {
 				}
 			}
 		}))
-		m.SetTargets([]metric.Target{target("cart-1", "a")})
-		pass(time.Second)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(time.Second)
 		if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != "page over 16 MiB" {
 			t.Errorf("a page of 200 MB: %+v", d)
 		}
@@ -261,19 +261,19 @@ func TestLargePageIsNotRead(t *testing.T) {
 // TestFailedScrapeAddsNothing holds for the whole time that a target fails: age tells, no marker does.
 func TestFailedScrapeAddsNothing(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, r *recorder) {
-		p := &page{body: "a 1\n"}
-		n.serve("cart-1:8080", p)
-		m.SetTargets([]metric.Target{target("cart-1", "a")})
-		pass(time.Second)
-		p.set("a 2\na 3\n")
-		pass(20 * time.Second)
-		if got := write(r.of(t, `"a"`)); got != "1" {
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(time.Second)
+		p.setBody("a 2\na 3\n")
+		passFakeTime(20 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1" {
 			t.Errorf("samples %q, want 1", got)
 		}
-		p.set("a 4\n")
-		pass(2 * time.Second)
-		if got := write(r.of(t, `"a"`)); got != "1 4" {
+		p.setBody("a 4\n")
+		passFakeTime(2 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 4" {
 			t.Errorf("samples %q, want 1 4", got)
 		}
 	})
@@ -281,20 +281,20 @@ func TestFailedScrapeAddsNothing(t *testing.T) {
 
 func TestDemandChangeKeepsTheLoop(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, r *recorder) {
-		p := &page{body: "a 1\nb 2\n"}
-		n.serve("cart-1:8080", p)
-		m.SetTargets([]metric.Target{target("cart-1", "a")})
-		pass(5 * time.Second)
-		m.SetTargets([]metric.Target{target("cart-1", "a", "b")})
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\nb 2\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(5 * time.Second)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
 		if d := m.Diagnose("shop", "cart-1", []string{"b"}); d.Reason != metric.ReasonWarmingUp {
 			t.Errorf("a family just demanded: %+v", d)
 		}
-		pass(4 * time.Second)
-		if got := write(r.of(t, `"b"`)); got != "2 2" {
+		passFakeTime(4 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"b"`)); got != "2 2" {
 			t.Errorf("samples of the new family two intervals later: %q, want 2 2", got)
 		}
-		ps := r.of(t, `"a"`)
+		ps := r.pointsOfSeries(t, `"a"`)
 		for i := 1; i < len(ps); i++ {
 			if gap := ps[i].t - ps[i-1].t; gap < 1937 || gap > 2063 {
 				t.Errorf("gap %d of the old family is %d ms: its rate would be wrong", i, gap)
@@ -308,54 +308,54 @@ func TestDemandChangeKeepsTheLoop(t *testing.T) {
 
 func TestFirstRoundAndLive(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, _ *recorder) {
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, _ *recordingAppender) {
 		if !m.FirstRoundDone() {
 			t.Error("first round not done before there are targets")
 		}
-		n.serve("quick:8080", &page{body: onePage})
-		n.serve("silent:8080", nil)
-		n.serve("leaves:8080", nil)
-		all := []metric.Target{target("quick", "a"), target("silent", "a"), target("refuses", "a"), target("leaves", "a")}
+		n.addServer("quick:8080", &fakePage{body: onePage})
+		n.addServer("silent:8080", nil)
+		n.addServer("leaves:8080", nil)
+		all := []metric.Target{newTestTarget("quick", "a"), newTestTarget("silent", "a"), newTestTarget("refuses", "a"), newTestTarget("leaves", "a")}
 		m.SetTargets(all)
-		pass(time.Second)
+		passFakeTime(time.Second)
 		if m.FirstRoundDone() {
 			t.Error("first round done before silent targets ran into their timeout")
 		}
 		m.SetTargets(all[:3])
-		pass(1500 * time.Millisecond)
+		passFakeTime(1500 * time.Millisecond)
 		if !m.FirstRoundDone() {
 			t.Error("first round not done after every target was tried or left")
 		}
-		m.SetTargets(append(all[:3], target("later", "a")))
+		m.SetTargets(append(all[:3], newTestTarget("later", "a")))
 		if !m.FirstRoundDone() {
 			t.Error("a later target opened the first round again")
 		}
-		pass(time.Minute)
-		if err := m.Live(time.Now()); err != nil {
+		passFakeTime(time.Minute)
+		if err := m.CheckLive(time.Now()); err != nil {
 			t.Errorf("Live: %v", err)
 		}
-		if err := m.Live(time.Now().Add(time.Minute)); err == nil {
+		if err := m.CheckLive(time.Now().Add(time.Minute)); err == nil {
 			t.Error("Live after a minute without a tick: no error")
 		}
 	})
-	if err := New(newRecorder(), Options{}).Live(time.Now()); err == nil {
+	if err := New(newRecordingAppender(), Options{}).CheckLive(time.Now()); err == nil {
 		t.Error("Live before Run: no error")
 	}
 }
 
 func TestReconfigure(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: time.Minute}, func(m *Manager, n *network, r *recorder) {
-		n.serve("cart-1:8080", &page{body: "a 1\n", delay: 50 * time.Millisecond})
-		m.SetTargets([]metric.Target{target("cart-1", "a")})
-		pass(10 * time.Second)
+	runInFakeTime(t, Options{Interval: time.Minute}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "a 1\n", delay: 50 * time.Millisecond})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(10 * time.Second)
 		m.Reconfigure(Options{Interval: time.Second})
-		pass(10 * time.Second)
-		if got := len(r.of(t, `"a"`)); got < 10 || got > 12 {
+		passFakeTime(10 * time.Second)
+		if got := len(r.pointsOfSeries(t, `"a"`)); got < 10 || got > 12 {
 			t.Errorf("%d samples after ten of the new intervals", got)
 		}
 		m.Reconfigure(Options{Interval: time.Second, Timeout: 20 * time.Millisecond})
-		pass(3 * time.Second)
+		passFakeTime(3 * time.Second)
 		if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != "timeout after 20ms" {
 			t.Errorf("with the new timeout: %+v", d)
 		}
@@ -366,15 +366,15 @@ func TestReconfigure(t *testing.T) {
 func TestRunWaitsForItsScrapes(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	bubble(t, Options{Interval: time.Minute, Registerer: reg}, func(m *Manager, n *network, _ *recorder) {
-		n.serve("silent:8080", nil)
-		n.serve("slow:8080", &page{delay: time.Second})
-		m.SetTargets([]metric.Target{target("silent", "a"), target("slow", "a")})
-		pass(8 * time.Second)
-		n.serve("slow:8080", nil)
+	runInFakeTime(t, Options{Interval: time.Minute, Registerer: reg}, func(m *Manager, n *fakeNetwork, _ *recordingAppender) {
+		n.addServer("silent:8080", nil)
+		n.addServer("slow:8080", &fakePage{delay: time.Second})
+		m.SetTargets([]metric.Target{newTestTarget("silent", "a"), newTestTarget("slow", "a")})
+		passFakeTime(8 * time.Second)
+		n.addServer("slow:8080", nil)
 	}) // the bubble and goleak notice what stays behind
-	for _, o := range outcomes() {
-		if v := counter(t, reg, "tachometer_scrape_requests_total", o); v != 0 && o != outOK {
+	for _, o := range outcomeLabels() {
+		if v := counterValue(t, reg, "tachometer_scrape_requests_total", o); v != 0 && o != outcomeOK {
 			t.Errorf("a cancelled scrape counts as %s", o)
 		}
 	}
@@ -382,7 +382,7 @@ func TestRunWaitsForItsScrapes(t *testing.T) {
 
 func TestDiagnose(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *network, r *recorder) {
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 		check := func(pod string, reason metric.Reason, detail string, families ...string) {
 			t.Helper()
 			got := m.Diagnose("shop", pod, families)
@@ -391,27 +391,27 @@ func TestDiagnose(t *testing.T) {
 				t.Errorf("Diagnose(%s, %v) = %+v, want %+v", pod, families, got, want)
 			}
 		}
-		p := &page{body: "a 1\n"}
-		n.serve("cart-1:8080", p)
-		n.serve("silent:8080", nil)
-		m.SetTargets([]metric.Target{target("cart-1", "a", "b"), target("refuses", "a"), target("silent", "a")})
+		p := &fakePage{body: "a 1\n"}
+		n.addServer("cart-1:8080", p)
+		n.addServer("silent:8080", nil)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b"), newTestTarget("refuses", "a"), newTestTarget("silent", "a")})
 		check("cart-1", metric.ReasonWarmingUp, "not scraped yet", "a")
-		pass(time.Second)
+		passFakeTime(time.Second)
 		check("nobody", metric.ReasonNotScraped, "", "a")
 		check("cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "a")
 		check("cart-1", metric.ReasonAbsent, "no b on its page", "b")
 		check("cart-1", metric.ReasonAbsent, "no b on its page", "a", "b")
 		check("cart-1", metric.ReasonWarmingUp, "c not scraped yet", "c")
 		check("refuses", metric.ReasonScrapeFailed, "connection refused", "a")
-		pass(10 * time.Second)
+		passFakeTime(10 * time.Second)
 		check("silent", metric.ReasonScrapeFailed, "timeout after 2s", "a")
 		check("cart-1", metric.ReasonAbsent, "no series of it matches", "a")
-		n.serve("refuses:8080", p)
-		n.remove("cart-1:8080")
+		n.addServer("refuses:8080", p)
+		n.removeServer("cart-1:8080")
 		r.mu.Lock()
-		r.refuse = errors.New("too many series")
+		r.reject = errors.New("too many series")
 		r.mu.Unlock()
-		pass(3 * time.Second)
+		passFakeTime(3 * time.Second)
 		check("refuses", metric.ReasonScrapeFailed, "too many series", "a")
 	})
 }
@@ -419,15 +419,15 @@ func TestDiagnose(t *testing.T) {
 func TestSelfMetricsAreWellNamed(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewPedanticRegistry()
-	New(newRecorder(), Options{Registerer: reg})
+	New(newRecordingAppender(), Options{Registerer: reg})
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)
 	}
-	New(newRecorder(), Options{}) // two managers in one process
+	New(newRecordingAppender(), Options{}) // two managers in one process
 }
 
-func counter(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
+func counterValue(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
@@ -450,34 +450,34 @@ func counter(t *testing.T, reg *prometheus.Registry, name, label string) float64
 // TestChurn lets many targets come and go at once, again and again, while their scrapes run.
 func TestChurn(t *testing.T) {
 	t.Parallel()
-	bubble(t, Options{Interval: 200 * time.Millisecond, MaxConcurrent: 4}, func(m *Manager, n *network, r *recorder) {
+	runInFakeTime(t, Options{Interval: 200 * time.Millisecond, MaxConcurrent: 4}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 		for i := range 20 {
-			n.serve(fmt.Sprintf("cart-%d:8080", i), &page{body: "a 1\n", delay: time.Duration(i) * 7 * time.Millisecond})
+			n.addServer(fmt.Sprintf("cart-%d:8080", i), &fakePage{body: "a 1\n", delay: time.Duration(i) * 7 * time.Millisecond})
 		}
 		for round := range 60 {
 			var targets []metric.Target
 			for i := range 20 {
 				if (round>>(i%4))&1 == 0 {
-					tg := target(fmt.Sprintf("cart-%d", i), "a")
+					tg := newTestTarget(fmt.Sprintf("cart-%d", i), "a")
 					tg.UID = fmt.Sprint(round / (1 + i%5))
 					targets = append(targets, tg)
 				}
 			}
 			m.SetTargets(targets)
-			pass(time.Duration(round%9) * 13 * time.Millisecond)
+			passFakeTime(time.Duration(round%9) * 13 * time.Millisecond)
 		}
 		m.SetTargets(nil)
-		pass(time.Second)
+		passFakeTime(time.Second)
 		m.mu.Lock()
-		if len(m.leaving)+len(m.loops)+m.running[fast]+m.running[slow] != 0 {
-			t.Errorf("left behind: %d leaving, %d loops, %v running", len(m.leaving), len(m.loops), m.running)
+		if len(m.retiring)+len(m.loops)+m.running[fastLane]+m.running[slowLane] != 0 {
+			t.Errorf("left behind: %d leaving, %d loops, %v running", len(m.retiring), len(m.loops), m.running)
 		}
-		if len(m.idle) > 4 {
-			t.Errorf("%d workers wait, of 4 that may be at work", len(m.idle))
+		if len(m.idleWorkers) > 4 {
+			t.Errorf("%d workers wait, of 4 that may be at work", len(m.idleWorkers))
 		}
 		m.mu.Unlock()
 		for i := range 20 {
-			if ps := r.of(t, fmt.Sprintf(`pod="cart-%d"`, i)); len(ps) > 0 && !ended(ps) {
+			if ps := r.pointsOfSeries(t, fmt.Sprintf(`pod="cart-%d"`, i)); len(ps) > 0 && !endsWithMarker(ps) {
 				t.Errorf("series of cart-%d ends with %v, want a marker", i, ps[len(ps)-1])
 			}
 		}

@@ -8,80 +8,80 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// place is where in the interval a target is scraped, as a fraction of it in [0, 1).
-type place float64
+// scrapeOffset is where in the interval a target is scraped, as a fraction of it in [0, 1).
+type scrapeOffset float64
 
-// slots is the number of places in an interval. Scrapes that are due at one moment share what is dear about a single one:
+// slotsPerInterval is the number of places in an interval. Scrapes that are due at one moment share what is dear about a single one:
 // waking up, and caches that have grown cold. With 1,000 targets every 5 s that answer by family, a scrape costs 0.1 ms of CPU
 // and not 0.27; with 10,000, 156 are due at a time, which take some 10 ms.
-const slots = 64
+const slotsPerInterval = 64
 
-// placeOf puts a target into a slot, by a hash of its name. Processes with different seeds have other slots, and their
+// computeScrapeOffset puts a target into a slot, by a hash of its name. Processes with different seeds have other slots, and their
 // moments are not the same either.
-func placeOf(key metric.Object, seed uint64) place {
+func computeScrapeOffset(key metric.Object, seed uint64) scrapeOffset {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key.Namespace + "/" + key.Name))
 	// FNV's high bits hardly differ between names that differ at their end; mix them.
-	slot := mix(h.Sum64()^seed) % slots
-	return place((float64(slot) + float64(mix(seed)>>11)/(1<<53)) / slots)
+	slot := mixBits(h.Sum64()^seed) % slotsPerInterval
+	return scrapeOffset((float64(slot) + float64(mixBits(seed)>>11)/(1<<53)) / slotsPerInterval)
 }
 
-// mix is the last step of splitmix64.
-func mix(x uint64) uint64 {
+// mixBits is the last step of splitmix64.
+func mixBits(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
 
-// at is the place's time from the beginning of an interval.
-func (p place) at(interval time.Duration) time.Duration {
+// offsetIn is the place's time from the beginning of an interval.
+func (p scrapeOffset) offsetIn(interval time.Duration) time.Duration {
 	return time.Duration(float64(p) * float64(interval))
 }
 
-// firstDue is when a new target is scraped first: at once, but many new ones not all in one moment.
-func firstDue(now time.Time, interval time.Duration, p place) time.Time {
-	const moments = slots / 8
-	return now.Add(time.Duration(p*moments) * interval / slots)
+// firstScrapeTime is when a new target is scraped first: at once, but many new ones not all in one moment.
+func firstScrapeTime(now time.Time, interval time.Duration, p scrapeOffset) time.Time {
+	const moments = slotsPerInterval / 8
+	return now.Add(time.Duration(p*moments) * interval / slotsPerInterval)
 }
 
-// slew is the part of the interval by which one gap between scrapes may differ from the next. A rate over
+// maxSlewSlots is the part of the interval by which one gap between scrapes may differ from the next. A rate over
 // unevenly spaced samples is extrapolated wrongly where a gap is a tenth shorter than the others; half that
 // much is never reached.
-const slew = slots / 32 // of so many slots
+const maxSlewSlots = slotsPerInterval / 32 // of so many slots
 
-// nextDue is when a target is due again that was due at due, and how many intervals it missed because its
+// nextScrapeTime is when a target is due again that was due at due, and how many intervals it missed because its
 // scrape took that long. It is one interval later, moved by at most slew of an interval towards the target's
 // place: counted from a fixed time, not from when the scrape ran, so that it never drifts.
-func nextDue(due, now time.Time, interval time.Duration, p place) (next time.Time, missed int) {
+func nextScrapeTime(due, now time.Time, interval time.Duration, p scrapeOffset) (next time.Time, missed int) {
 	next = due.Add(interval)
 	if late := now.Sub(next); late >= 0 {
 		missed = int(late/interval) + 1
 		next = next.Add(time.Duration(missed) * interval)
 	}
 	// In whole nanoseconds, so that targets that are due together stay together.
-	off := (p.at(interval) - time.Duration(next.UnixNano())%interval) % interval
+	off := (p.offsetIn(interval) - time.Duration(next.UnixNano())%interval) % interval
 	switch {
 	case off >= interval/2:
 		off -= interval
 	case off < -interval/2:
 		off += interval
 	}
-	most := interval / slots * slew
+	most := interval / slotsPerInterval * maxSlewSlots
 	return next.Add(max(-most, min(most, off))), missed
 }
 
-// queue is a heap of loops by the time they are due.
-type queue []*loop
+// loopQueue is a heap of loops by the time they are due.
+type loopQueue []*scrapeLoop
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q loopQueue) Len() int           { return len(q) }
+func (q loopQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q loopQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
 
 // Push is for package heap; add is what others call.
-func (q *queue) Push(x any) { *q = append(*q, x.(*loop)) }
+func (q *loopQueue) Push(x any) { *q = append(*q, x.(*scrapeLoop)) }
 
 // Pop is for package heap; take is what others call.
-func (q *queue) Pop() any {
+func (q *loopQueue) Pop() any {
 	old := *q
 	l := old[len(old)-1]
 	old[len(old)-1] = nil
@@ -89,18 +89,18 @@ func (q *queue) Pop() any {
 	return l
 }
 
-// add puts a loop into the queue and reports whether it is now the first.
-func (q *queue) add(l *loop) bool {
+// pushLoop puts a loop into the queue and reports whether it is now the first.
+func (q *loopQueue) pushLoop(l *scrapeLoop) bool {
 	heap.Push(q, l)
 	return (*q)[0] == l
 }
 
-func (q *queue) take() *loop { return heap.Pop(q).(*loop) }
+func (q *loopQueue) popLoop() *scrapeLoop { return heap.Pop(q).(*scrapeLoop) }
 
-// hasten lets no loop wait for longer than a new interval.
-func (q queue) hasten(now time.Time, interval time.Duration) {
+// advanceDue lets no loop wait for longer than a new interval.
+func (q loopQueue) advanceDue(now time.Time, interval time.Duration) {
 	for _, l := range q {
-		if latest := now.Add(l.place.at(interval)); l.due.After(latest) {
+		if latest := now.Add(l.offset.offsetIn(interval)); l.due.After(latest) {
 			l.due = latest
 		}
 	}
@@ -114,7 +114,7 @@ type fifo[T any] struct {
 }
 
 func (f *fifo[T]) len() int { return len(f.items) - f.head }
-func (f *fifo[T]) first() T { return f.items[f.head] }
+func (f *fifo[T]) peek() T  { return f.items[f.head] }
 func (f *fifo[T]) push(x T) { f.items = append(f.items, x) }
 
 func (f *fifo[T]) pop() T {

@@ -15,15 +15,15 @@ func TestNextDue(t *testing.T) {
 	t.Parallel()
 	for _, interval := range []time.Duration{50 * time.Millisecond, 2 * time.Second, time.Minute} {
 		for i := range 50 {
-			p := placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, uint64(i))
+			p := computeScrapeOffset(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, uint64(i))
 			now := time.Date(2026, 1, 2, 3, 4, 5, i*37_000_000, time.UTC)
-			due := firstDue(now, interval, p)
+			due := firstScrapeTime(now, interval, p)
 			if wait := due.Sub(now); wait < 0 || wait > interval/8 {
 				t.Fatalf("a new target waits %v of %v", wait, interval)
 			}
 			for n := range 40 {
 				took := time.Duration(n%5) * interval / 8
-				next, missed := nextDue(due, due.Add(took), interval, p)
+				next, missed := nextScrapeTime(due, due.Add(took), interval, p)
 				if missed != 0 {
 					t.Fatalf("missed %d intervals of %v after %v", missed, interval, took)
 				}
@@ -57,7 +57,7 @@ func TestNextDueAfterALongScrape(t *testing.T) {
 		7 * time.Second:                     {8 * time.Second, 3},
 		24*time.Hour + 500*time.Millisecond: {24*time.Hour + 2*time.Second, 12*3600 + 0},
 	} {
-		next, missed := nextDue(due, due.Add(took), 2*time.Second, 0)
+		next, missed := nextScrapeTime(due, due.Add(took), 2*time.Second, 0)
 		if next.Sub(due) != want.after || missed != want.missed {
 			t.Errorf("after %v: due %v later, %d missed; want %v, %d", took, next.Sub(due), missed, want.after, want.missed)
 		}
@@ -70,7 +70,7 @@ func TestPlacesSpread(t *testing.T) {
 	const n, bins = 1000, 10
 	var count [bins]int
 	for i := range n {
-		count[int(placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprintf("cart-7d9f8c5b6d-%05d", i)}, 7)*bins)]++
+		count[int(computeScrapeOffset(metric.Object{Namespace: "shop", Name: fmt.Sprintf("cart-7d9f8c5b6d-%05d", i)}, 7)*bins)]++
 	}
 	for bin, c := range count {
 		// 100 expected, s.d. 9.5
@@ -89,15 +89,15 @@ func TestSlots(t *testing.T) {
 	for seed := range uint64(2) {
 		moments[seed] = map[time.Duration]bool{}
 		for i := range 1000 {
-			p := placeOf(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, seed+7)
-			due := firstDue(time.Date(2026, 1, 2, 3, 4, 5, i*1_234_567, time.UTC), interval, p)
+			p := computeScrapeOffset(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, seed+7)
+			due := firstScrapeTime(time.Date(2026, 1, 2, 3, 4, 5, i*1_234_567, time.UTC), interval, p)
 			for range 20 {
-				due, _ = nextDue(due, due, interval, p)
+				due, _ = nextScrapeTime(due, due, interval, p)
 			}
 			moments[seed][time.Duration(due.UnixNano())%interval] = true
 		}
-		if n := len(moments[seed]); n > slots || n < slots/2 {
-			t.Errorf("due at %d moments, want %d", n, slots)
+		if n := len(moments[seed]); n > slotsPerInterval || n < slotsPerInterval/2 {
+			t.Errorf("due at %d moments, want %d", n, slotsPerInterval)
 		}
 	}
 	for at := range moments[0] {

@@ -83,49 +83,49 @@ func (o Options) withDefaults() Options {
 // Manager scrapes a changing set of targets. Its methods may be called from several goroutines, before, while
 // and after Run runs.
 type Manager struct {
-	sink    Appender
-	fetcher *fetcher
-	metrics *instruments
-	wake    chan struct{}  // the scheduler has something to look at
-	scrapes sync.WaitGroup // scrapes under way
+	appender Appender
+	fetcher  *pageFetcher
+	metrics  *metrics
+	wake     chan struct{}  // the scheduler has something to look at
+	scrapes  sync.WaitGroup // scrapes under way
 
-	mu       sync.Mutex              // guards all below, and the parts of a loop that say so
-	opts     *Options                // never changed, but replaced
-	loops    map[metric.Object]*loop // by target, as set last
-	leaving  map[metric.Object]*loop // no longer a target, but still in a scrape
-	families map[string]*exposition.Families
-	queue    queue          // loops that wait for their time
-	ready    [2]fifo[*loop] // loops that wait for a free place, by lane
-	running  [2]int         // scrapes under way, by lane
-	idle     []worker       // those that wait for a job, the last one to begin first
-	stopped  bool           // Run ends
-	quick    fifo[*job]     // scrapes in the fast lane, by their start; some have ended
-	first    int            // targets of the first SetTargets that were not tried yet
-	started  bool           // SetTargets was called
-	tick     time.Time
+	mu             sync.Mutex                    // guards all below, and the parts of a loop that say so
+	opts           *Options                      // never changed, but replaced
+	loops          map[metric.Object]*scrapeLoop // by target, as set last
+	retiring       map[metric.Object]*scrapeLoop // no longer a target, but still in a scrape
+	families       map[string]*exposition.Families
+	dueLoops       loopQueue            // loops that wait for their time
+	readyLoops     [2]fifo[*scrapeLoop] // loops that wait for a free place, by lane
+	running        [2]int               // scrapes under way, by lane
+	idleWorkers    []scrapeWorker       // those that wait for a job, the last one to begin first
+	stopped        bool                 // Run ends
+	fastJobs       fifo[*scrapeJob]     // scrapes in the fast lane, by their start; some have ended
+	firstRoundLeft int                  // targets of the first SetTargets that were not tried yet
+	targetsSet     bool                 // SetTargets was called
+	lastTick       time.Time
 }
 
 // New returns a manager without targets. It starts nothing.
 func New(sink Appender, opts Options) *Manager {
 	opts = opts.withDefaults()
 	return &Manager{
-		sink:     sink,
-		fetcher:  newFetcher(opts),
-		metrics:  newInstruments(opts.Registerer),
+		appender: sink,
+		fetcher:  newPageFetcher(opts),
+		metrics:  newMetrics(opts.Registerer),
 		wake:     make(chan struct{}, 1),
 		opts:     &opts,
-		loops:    map[metric.Object]*loop{},
-		leaving:  map[metric.Object]*loop{},
+		loops:    map[metric.Object]*scrapeLoop{},
+		retiring: map[metric.Object]*scrapeLoop{},
 		families: map[string]*exposition.Families{},
 	}
 }
 
-// heartbeat is how often the scheduler looks up although nothing is due, so that Live can tell that it would.
-const heartbeat = time.Second
+// maxSchedulerSleep is how often the scheduler looks up although nothing is due, so that Live can tell that it would.
+const maxSchedulerSleep = time.Second
 
 // Run scrapes until ctx ends. It returns nil after every scrape that it started has ended.
 func (m *Manager) Run(ctx context.Context) error {
-	defer m.stop()
+	defer m.stopScrapes()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -135,96 +135,96 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-m.wake:
 		case <-timer.C:
 		}
-		timer.Reset(m.dispatch(ctx, time.Now()))
+		timer.Reset(m.startDueScrapes(ctx, time.Now()))
 	}
 }
 
-// signal wakes the scheduler, now or as soon as it looks.
-func (m *Manager) signal() {
+// wakeScheduler wakes the scheduler, now or as soon as it looks.
+func (m *Manager) wakeScheduler() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
 	}
 }
 
-// dispatch starts the scrapes that are due, as far as places are free, and returns how long the scheduler may
+// startDueScrapes starts the scrapes that are due, as far as places are free, and returns how long the scheduler may
 // sleep. A scrape that ends wakes it earlier where that matters.
-func (m *Manager) dispatch(ctx context.Context, now time.Time) time.Duration {
+func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tick = now
-	for m.queue.Len() > 0 && !m.queue[0].due.After(now) {
-		if l := m.queue.take(); !l.gone {
-			m.ready[l.lane].push(l)
+	m.lastTick = now
+	for m.dueLoops.Len() > 0 && !m.dueLoops[0].due.After(now) {
+		if l := m.dueLoops.popLoop(); !l.retired {
+			m.readyLoops[l.lane].push(l)
 		}
 	}
 	wait := m.changeLanes(now)
-	for j := m.nextJob(now); j != nil; j = m.nextJob(now) {
-		m.assign(ctx, j)
+	for j := m.startNextScrape(now); j != nil; j = m.startNextScrape(now) {
+		m.assignJob(ctx, j)
 	}
-	if m.queue.Len() > 0 {
-		wait = min(wait, m.queue[0].due.Sub(now))
+	if m.dueLoops.Len() > 0 {
+		wait = min(wait, m.dueLoops[0].due.Sub(now))
 	}
 	return max(0, wait)
 }
 
-// nextJob begins the scrape that has waited longest for a place that is free now, or returns nil. The caller holds
+// startNextScrape begins the scrape that has waited longest for a place that is free now, or returns nil. The caller holds
 // m.mu.
-func (m *Manager) nextJob(now time.Time) *job {
-	for _, lane := range [...]lane{fast, slow} {
-		for m.ready[lane].len() > 0 && m.running[lane] < m.places(lane) {
-			if l := m.ready[lane].pop(); !l.gone {
-				return m.begin(l, now)
+func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
+	for _, lane := range [...]lane{fastLane, slowLane} {
+		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.laneCapacity(lane) {
+			if l := m.readyLoops[lane].pop(); !l.retired {
+				return m.startScrape(l, now)
 			}
 		}
 	}
 	return nil
 }
 
-// waitersPerPlace is how many scrapes of slow or silent targets may wait for each that may be at work. A node
+// slowLaneFactor is how many scrapes of slow or silent targets may wait for each that may be at work. A node
 // that dies with its 110 pods must not hold up the scrapes of all the others until the last has run into its
 // timeout. A waiting scrape costs some 20 KiB.
-const waitersPerPlace = 4
+const slowLaneFactor = 4
 
-func (m *Manager) places(l lane) int {
-	if l == slow {
-		return waitersPerPlace * m.opts.MaxConcurrent
+func (m *Manager) laneCapacity(l lane) int {
+	if l == slowLane {
+		return slowLaneFactor * m.opts.MaxConcurrent
 	}
 	return m.opts.MaxConcurrent
 }
 
-// patience is how long a scrape counts as being at work; after that it waits.
-func patience(timeout time.Duration) time.Duration { return timeout / 8 }
+// fastLaneLimit is how long a scrape counts as being at work; after that it waits.
+func fastLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
 // changeLanes moves the scrapes that have been under way for long from the fast lane to the slow one, as far as
 // that has places. It returns when it wants to look again.
 func (m *Manager) changeLanes(now time.Time) time.Duration {
-	for m.quick.len() > 0 {
-		j := m.quick.first()
+	for m.fastJobs.len() > 0 {
+		j := m.fastJobs.peek()
 		if !j.ended {
-			if m.running[slow] >= m.places(slow) {
+			if m.running[slowLane] >= m.laneCapacity(slowLane) {
 				break
 			}
-			if left := patience(j.opts.Timeout) - now.Sub(j.started); left > 0 {
-				return min(heartbeat, left)
+			if left := fastLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
+				return min(maxSchedulerSleep, left)
 			}
-			m.running[fast]--
-			m.running[slow]++
-			j.lane = slow
+			m.running[fastLane]--
+			m.running[slowLane]++
+			j.lane = slowLane
 		}
-		m.quick.pop()
+		m.fastJobs.pop()
 	}
-	return heartbeat
+	return maxSchedulerSleep
 }
 
-// Live returns an error unless the scheduler looked up lately: it does so every second, whatever the targets do.
-func (m *Manager) Live(now time.Time) error {
+// CheckLive returns an error unless the scheduler looked up lately: it does so every second, whatever the targets do.
+func (m *Manager) CheckLive(now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tick.IsZero() {
+	if m.lastTick.IsZero() {
 		return fmt.Errorf("scrape scheduler has not started")
 	}
-	if silent := now.Sub(m.tick); silent > 10*heartbeat {
+	if silent := now.Sub(m.lastTick); silent > 10*maxSchedulerSleep {
 		return fmt.Errorf("scrape scheduler stands still for %v", silent.Round(time.Second))
 	}
 	return nil
@@ -235,7 +235,7 @@ func (m *Manager) Live(now time.Time) error {
 func (m *Manager) FirstRoundDone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.first == 0
+	return m.firstRoundLeft == 0
 }
 
 // Reconfigure puts the interval, the timeout and the limits of opts into force; scrapes under way end with
@@ -250,6 +250,6 @@ func (m *Manager) Reconfigure(opts Options) {
 	o.MaxPageBytes, o.MaxSamples, o.MaxLabels = opts.MaxPageBytes, opts.MaxSamples, opts.MaxLabels
 	o.MaxConcurrent = opts.MaxConcurrent
 	m.opts = &o
-	m.queue.hasten(now, o.Interval)
-	m.signal()
+	m.dueLoops.advanceDue(now, o.Interval)
+	m.wakeScheduler()
 }

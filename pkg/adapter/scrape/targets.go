@@ -21,35 +21,35 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	compiled := make(map[string]*exposition.Families, len(m.families))
-	loops := make(map[metric.Object]*loop, len(targets))
-	var added []*loop
+	loops := make(map[metric.Object]*scrapeLoop, len(targets))
+	var added []*scrapeLoop
 	for _, t := range targets {
 		key := t.Key()
 		if loops[key] != nil {
 			continue
 		}
-		families := m.compile(compiled, t.Families)
+		families := m.compileFamilies(compiled, t.Families)
 		l := m.loops[key]
-		if l != nil && l.is(t) {
-			l.update(t, families)
+		if l != nil && l.scrapesTarget(t) {
+			l.updateEndpoint(t, families)
 			delete(m.loops, key)
 		} else {
-			l = newLoop(t, families, placeOf(key, m.opts.Seed))
+			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.opts.Seed))
 			added = append(added, l)
 		}
 		loops[key] = l
 	}
 	for _, l := range m.loops {
-		m.retire(l, now)
+		m.retireLoop(l, now)
 	}
 	m.loops, m.families = loops, compiled
-	m.admit(added, now)
+	m.scheduleNewLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
-	m.signal()
+	m.wakeScheduler()
 }
 
-// compile returns the compiled form of families; targets with the same demand share it.
-func (m *Manager) compile(compiled map[string]*exposition.Families, families []string) *exposition.Families {
+// compileFamilies returns the compiled form of families; targets with the same demand share it.
+func (m *Manager) compileFamilies(compiled map[string]*exposition.Families, families []string) *exposition.Families {
 	key := strings.Join(families, "\x00")
 	f := compiled[key]
 	if f == nil {
@@ -61,74 +61,74 @@ func (m *Manager) compile(compiled map[string]*exposition.Families, families []s
 	return f
 }
 
-// admit schedules new loops, after the markers of the loops that they replace have been written. One whose
+// scheduleNewLoops schedules new loops, after the markers of the loops that they replace have been written. One whose
 // predecessor is still in a scrape waits for that to end.
-func (m *Manager) admit(added []*loop, now time.Time) {
-	if !m.started {
-		m.started = true
-		m.first = len(added)
+func (m *Manager) scheduleNewLoops(added []*scrapeLoop, now time.Time) {
+	if !m.targetsSet {
+		m.targetsSet = true
+		m.firstRoundLeft = len(added)
 		for _, l := range added {
 			l.firstRound = true
 		}
 	}
 	for _, l := range added {
-		if m.leaving[l.key] == nil {
-			m.schedule(l, firstDue(now, m.opts.Interval, l.place))
+		if m.retiring[l.key] == nil {
+			m.scheduleLoop(l, firstScrapeTime(now, m.opts.Interval, l.offset))
 		}
 	}
 }
 
-func (m *Manager) schedule(l *loop, due time.Time) {
+func (m *Manager) scheduleLoop(l *scrapeLoop, due time.Time) {
 	l.due = due
-	if m.queue.add(l) {
-		m.signal()
+	if m.dueLoops.pushLoop(l) {
+		m.wakeScheduler()
 	}
 }
 
-// retire ends a loop. One in a scrape is cancelled and writes its markers when the scrape has ended.
-func (m *Manager) retire(l *loop, now time.Time) {
-	l.gone = true
-	m.tried(l)
+// retireLoop ends a loop. One in a scrape is cancelled and writes its markers when the scrape has ended.
+func (m *Manager) retireLoop(l *scrapeLoop, now time.Time) {
+	l.retired = true
+	m.markTried(l)
 	if l.scraping {
-		l.call.cut()
-		m.leaving[l.key] = l
+		l.inflight.interrupt()
+		m.retiring[l.key] = l
 		return
 	}
-	m.endSeries(l, now)
+	m.endLoopSeries(l, now)
 }
 
-// left ends a retired loop whose scrape has ended, and lets its successor begin.
-func (m *Manager) left(l *loop, now time.Time) {
-	m.endSeries(l, now)
-	delete(m.leaving, l.key)
+// finishRetired ends a retired loop whose scrape has ended, and lets its successor begin.
+func (m *Manager) finishRetired(l *scrapeLoop, now time.Time) {
+	m.endLoopSeries(l, now)
+	delete(m.retiring, l.key)
 	if successor := m.loops[l.key]; successor != nil {
-		m.schedule(successor, now)
+		m.scheduleLoop(successor, now)
 	}
 }
 
-// tried counts a loop off the first round.
-func (m *Manager) tried(l *loop) {
+// markTried counts a loop off the first round.
+func (m *Manager) markTried(l *scrapeLoop) {
 	if l.firstRound {
 		l.firstRound = false
-		m.first--
+		m.firstRoundLeft--
 	}
 }
 
-// endSeries writes a staleness marker to every series of a loop that will not be scraped again, and closes its
+// endLoopSeries writes a staleness marker to every series of a loop that will not be scraped again, and closes its
 // connection.
-func (m *Manager) endSeries(l *loop, now time.Time) {
-	l.wire.close()
-	t := max(now.UnixMilli(), l.newest+1)
-	for _, s := range l.parser.Alive() {
-		m.mark(s, t)
+func (m *Manager) endLoopSeries(l *scrapeLoop, now time.Time) {
+	l.conn.closeConn()
+	t := max(now.UnixMilli(), l.newestSample+1)
+	for _, s := range l.parser.AliveSeries() {
+		m.appendStaleMarker(s, t)
 	}
 	l.parser = nil
 }
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
 
-// mark ends a series at t. A sink that refuses the marker counts that itself; the series then ends by age.
-func (m *Manager) mark(s *exposition.Series, t int64) {
-	s.Ref, _ = m.sink.Append(s.Ref, s.Labels, t, staleMarker)
-	m.metrics.markers.Inc()
+// appendStaleMarker ends a series at t. A sink that refuses the marker counts that itself; the series then ends by age.
+func (m *Manager) appendStaleMarker(s *exposition.Series, t int64) {
+	s.Ref, _ = m.appender.Append(s.Ref, s.Labels, t, staleMarker)
+	m.metrics.staleMarkers.Inc()
 }

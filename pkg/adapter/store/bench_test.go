@@ -14,21 +14,21 @@ import (
 	"github.com/prometheus/prometheus/util/teststorage"
 )
 
-// realistic are the labels of the sample service's counter, with names as Kubernetes makes them.
-func realistic(i int) labels.Labels {
-	return lset(nameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i),
+// realisticLabels are the labels of the sample service's counter, with names as Kubernetes makes them.
+func realisticLabels(i int) labels.Labels {
+	return newTestLabels(nameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i),
 		"node", fmt.Sprintf("node-%02d", i%50), "method", "GET", "route", "/orders/{id}", "code", "200")
 }
 
 const benchPods = 1000
 
-// filled holds a minute of benchPods counters at one sample in 2 s.
-func filled(b testing.TB) *Store {
+// newFilledStore holds a minute of benchPods counters at one sample in 2 s.
+func newFilledStore(b testing.TB) *Store {
 	s := New(Options{})
 	refs := make([]uint64, benchPods)
 	for round := range int64(30) {
 		for i := range refs {
-			refs[i] = mustAppend(b, s, refs[i], realistic(i), round*2000+int64(i%50), float64(round*80))
+			refs[i] = mustAppend(b, s, refs[i], realisticLabels(i), round*2000+int64(i%50), float64(round*80))
 		}
 	}
 	return s
@@ -39,7 +39,7 @@ func filled(b testing.TB) *Store {
 func BenchmarkAppend(b *testing.B) {
 	all := make([]labels.Labels, benchPods)
 	for i := range all {
-		all[i] = realistic(i)
+		all[i] = realisticLabels(i)
 	}
 	b.Run("store", func(b *testing.B) {
 		b.ReportAllocs()
@@ -81,10 +81,10 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkSelect(b *testing.B) {
 	var names []string
 	for i := range 20 {
-		names = append(names, realistic(i*37).Get(podLabel))
+		names = append(names, realisticLabels(i*37).Get(podLabel))
 	}
 	matchers := []*labels.Matcher{
-		named, labels.MustNewMatcher(labels.MatchEqual, namespaceLabel, "shop"),
+		namedMatcher, labels.MustNewMatcher(labels.MatchEqual, namespaceLabel, "shop"),
 		labels.MustNewMatcher(labels.MatchRegexp, podLabel, strings.Join(names, "|")),
 	}
 	read := func(b *testing.B, data storage.Queryable) {
@@ -107,13 +107,13 @@ func BenchmarkSelect(b *testing.B) {
 			}
 		}
 	}
-	b.Run("store", func(b *testing.B) { read(b, filled(b)) })
+	b.Run("store", func(b *testing.B) { read(b, newFilledStore(b)) })
 	b.Run("prometheus", func(b *testing.B) {
 		db := teststorage.New(b)
 		app := db.Appender(context.Background())
 		for round := range int64(30) {
 			for i := range benchPods {
-				if _, err := app.Append(0, realistic(i), round*2000+int64(i%50), float64(round*80)); err != nil {
+				if _, err := app.Append(0, realisticLabels(i), round*2000+int64(i%50), float64(round*80)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -135,19 +135,19 @@ func BenchmarkBytesPerSeries(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			const pods = 20_000
 			for b.Loop() {
-				before := heap()
+				before := heapInUse()
 				s := New(Options{Retention: time.Minute})
 				refs := make([]uint64, pods)
 				for round := range int64(60) {
 					for i := range refs {
 						l := labels.EmptyLabels()
 						if round == 0 {
-							l = realistic(i)
+							l = realisticLabels(i)
 						}
 						refs[i] = mustAppend(b, s, refs[i], l, round*2000+int64(i%7), value(i, round))
 					}
 				}
-				b.ReportMetric(float64(heap()-before)/pods, "bytes/series")
+				b.ReportMetric(float64(heapInUse()-before)/pods, "bytes/series")
 				b.ReportMetric(float64(s.Stats().Samples)/pods, "samples/series")
 				runtime.KeepAlive(s)
 			}
@@ -155,7 +155,7 @@ func BenchmarkBytesPerSeries(b *testing.B) {
 	}
 }
 
-func heap() uint64 {
+func heapInUse() uint64 {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

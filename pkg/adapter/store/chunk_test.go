@@ -9,56 +9,58 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// point is a sample whose value compares by its bits, so that NaNs do.
-type point struct {
+// samplePoint is a sample whose value compares by its bits, so that NaNs do.
+type samplePoint struct {
 	t    int64
 	bits uint64
 }
 
-func newPoint(t int64, v float64) point { return point{t: t, bits: math.Float64bits(v)} }
+func newSamplePoint(t int64, v float64) samplePoint {
+	return samplePoint{t: t, bits: math.Float64bits(v)}
+}
 
-// write appends points to as many chunks as they need.
-func write(points []point) (chunks []chunk) {
-	var c cursor
+// encodeChunks appends points to as many chunks as they need.
+func encodeChunks(points []samplePoint) (chunks []sampleChunk) {
+	var c chunkCursor
 	for _, p := range points {
 		v := math.Float64frombits(p.bits)
-		if n := len(chunks); n == 0 || !chunks[n-1].add(&c, p.t, v) {
-			chunks = append(chunks, newChunk(&c, p.t, v))
+		if n := len(chunks); n == 0 || !chunks[n-1].encodeSample(&c, p.t, v) {
+			chunks = append(chunks, newSampleChunk(&c, p.t, v))
 		}
 	}
 	return chunks
 }
 
-func read(chunks []chunk) (points []point) {
-	var c cursor
+func decodeChunks(chunks []sampleChunk) (points []samplePoint) {
+	var c chunkCursor
 	for _, ch := range chunks {
-		pos := ch.first(&c)
-		points = append(points, newPoint(c.t, c.v))
+		pos := ch.decodeFirst(&c)
+		points = append(points, newSamplePoint(c.t, c.v))
 		for pos < len(ch) {
-			pos = ch.next(&c, pos)
-			points = append(points, newPoint(c.t, c.v))
+			pos = ch.decodeNext(&c, pos)
+			points = append(points, newSamplePoint(c.t, c.v))
 		}
 	}
 	return points
 }
 
-// readAtOnce is read, by the decoder of whole chunks.
-func readAtOnce(chunks []chunk) (points []point) {
+// decodeChunkRanges is read, by the decoder of whole chunks.
+func decodeChunkRanges(chunks []sampleChunk) (points []samplePoint) {
 	for _, ch := range chunks {
-		times, values := ch.appendTo(nil, nil, math.MinInt64, math.MaxInt64)
+		times, values := ch.decodeRange(nil, nil, math.MinInt64, math.MaxInt64)
 		for i, at := range times {
-			points = append(points, newPoint(at, values[i]))
+			points = append(points, newSamplePoint(at, values[i]))
 		}
 	}
 	return points
 }
 
-func checkRoundTrip(t *testing.T, points []point) {
+func checkRoundTrip(t *testing.T, points []samplePoint) {
 	t.Helper()
-	chunks := write(points)
-	got := read(chunks)
-	if !slices.Equal(got, readAtOnce(chunks)) {
-		t.Fatalf("read at once: %v, want %v", readAtOnce(chunks), got)
+	chunks := encodeChunks(points)
+	got := decodeChunks(chunks)
+	if !slices.Equal(got, decodeChunkRanges(chunks)) {
+		t.Fatalf("read at once: %v, want %v", decodeChunkRanges(chunks), got)
 	}
 	if len(got) != len(points) {
 		t.Fatalf("read %d of %d points", len(got), len(points))
@@ -70,7 +72,7 @@ func checkRoundTrip(t *testing.T, points []point) {
 	}
 	n := 0
 	for _, ch := range chunks {
-		n += ch.count()
+		n += ch.countSamples()
 		if cap(ch) != chunkBytes {
 			t.Errorf("a chunk of %d bytes, want %d", cap(ch), chunkBytes)
 		}
@@ -84,8 +86,8 @@ func TestChunkRoundTrip(t *testing.T) {
 	t.Parallel()
 	values := map[string][]float64{
 		"counter":            {0, 80, 160, 161, 1 << 40, 5},
-		"negative":           {-1, -80, 3, -maxWhole, maxWhole},
-		"at the whole limit": {maxWhole, maxWhole + 2, maxWhole, -maxWhole - 2, 0},
+		"negative":           {-1, -80, 3, -maxWholeNumber, maxWholeNumber},
+		"at the whole limit": {maxWholeNumber, maxWholeNumber + 2, maxWholeNumber, -maxWholeNumber - 2, 0},
 		"fractions":          {0.1, 0.2, 1, 0.3, math.Pi},
 		"special": {
 			0, math.Copysign(0, -1), 0, math.NaN(), math.Inf(1), math.Inf(-1), 7,
@@ -102,9 +104,9 @@ func TestChunkRoundTrip(t *testing.T) {
 		for tName, at := range times {
 			t.Run(vName+", "+tName, func(t *testing.T) {
 				t.Parallel()
-				var points []point
+				var points []samplePoint
 				for i, v := range vs {
-					points = append(points, newPoint(at(i), v))
+					points = append(points, newSamplePoint(at(i), v))
 				}
 				checkRoundTrip(t, points)
 			})
@@ -115,14 +117,14 @@ func TestChunkRoundTrip(t *testing.T) {
 // What has been seen of a chunk must never change: a reader decodes without a lock.
 func TestChunkIsOnlyAppendedTo(t *testing.T) {
 	t.Parallel()
-	var c cursor
-	ch := newChunk(&c, 1, 1)
-	if !ch.add(&c, 2, 2) {
+	var c chunkCursor
+	ch := newSampleChunk(&c, 1, 1)
+	if !ch.encodeSample(&c, 2, 2) {
 		t.Fatal("a new chunk is full")
 	}
 	seen := ch
 	before := string(seen)
-	for i := int64(3); ch.add(&c, i, float64(i)); i++ {
+	for i := int64(3); ch.encodeSample(&c, i, float64(i)); i++ {
 	}
 	if string(seen) != before {
 		t.Error("bytes that were read have changed")
@@ -142,9 +144,9 @@ func FuzzChunk(f *testing.F) {
 	}
 	seed(2000, 0, 2000, 80, 2001, 160, 1999, 240)
 	seed(2000, 0.5, 2000, math.NaN(), 2000, math.Inf(-1))
-	seed(1, maxWhole, 1, -maxWhole, 1, 0)
+	seed(1, maxWholeNumber, 1, -maxWholeNumber, 1, 0)
 	f.Fuzz(func(t *testing.T, start int64, data []byte) {
-		var points []point
+		var points []samplePoint
 		at := start
 		for len(data) >= 16 {
 			step := math.Abs(math.Float64frombits(binary.LittleEndian.Uint64(data)))
@@ -156,7 +158,7 @@ func FuzzChunk(f *testing.F) {
 				break // beyond the end of time
 			}
 			at = next
-			points = append(points, point{t: at, bits: binary.LittleEndian.Uint64(data[8:])})
+			points = append(points, samplePoint{t: at, bits: binary.LittleEndian.Uint64(data[8:])})
 			data = data[16:]
 		}
 		checkRoundTrip(t, points)

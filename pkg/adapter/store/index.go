@@ -15,32 +15,32 @@ const (
 	podLabel       = "pod"
 )
 
-// index finds series by metric name, then namespace, then pod. A label that a series does not have counts as
+// seriesIndex finds series by metric name, then namespace, then pod. A label that a series does not have counts as
 // empty, as in a matcher. A selector that names its pods touches these pods' series only, however many there are.
-type index map[string]map[string]map[string][]*series
+type seriesIndex map[string]map[string]map[string][]*memSeries
 
-func (ix index) add(s *series) {
-	name, namespace, pod := keys(s.labels)
+func (ix seriesIndex) addToIndex(s *memSeries) {
+	name, namespace, pod := indexKeys(s.labels)
 	namespaces := ix[name]
 	if namespaces == nil {
-		namespaces = map[string]map[string][]*series{}
+		namespaces = map[string]map[string][]*memSeries{}
 		ix[strings.Clone(name)] = namespaces // a clone does not keep the first series' labels alive
 	}
 	pods := namespaces[namespace]
 	if pods == nil {
-		pods = map[string][]*series{}
+		pods = map[string][]*memSeries{}
 		namespaces[strings.Clone(namespace)] = pods
 	}
 	if of := pods[pod]; of != nil {
 		pods[pod] = append(of, s)
 		return
 	}
-	pods[strings.Clone(pod)] = []*series{s}
+	pods[strings.Clone(pod)] = []*memSeries{s}
 }
 
-// remove takes s out, and every level that it leaves empty.
-func (ix index) remove(s *series) {
-	name, namespace, pod := keys(s.labels)
+// removeFromIndex takes s out, and every level that it leaves empty.
+func (ix seriesIndex) removeFromIndex(s *memSeries) {
+	name, namespace, pod := indexKeys(s.labels)
 	pods := ix[name][namespace]
 	of := pods[pod]
 	for i, o := range of {
@@ -62,17 +62,17 @@ func (ix index) remove(s *series) {
 	}
 }
 
-func keys(l labels.Labels) (name, namespace, pod string) {
+func indexKeys(l labels.Labels) (name, namespace, pod string) {
 	return l.Get(nameLabel), l.Get(namespaceLabel), l.Get(podLabel)
 }
 
-// find calls visit for every series that all matchers match, in no particular order.
-func (ix index) find(f filters, visit func(*series)) {
-	walk(ix, f.name, func(namespaces map[string]map[string][]*series) {
-		walk(namespaces, f.namespace, func(pods map[string][]*series) {
-			walk(pods, f.pod, func(of []*series) {
+// forEachMatch calls visit for every series that all matchers match, in no particular order.
+func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
+	walkLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
+		walkLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
+			walkLevel(pods, f.pod, func(of []*memSeries) {
 				for _, s := range of {
-					if f.rest.match(s.labels) {
+					if f.rest.matchesLabels(s.labels) {
 						visit(s)
 					}
 				}
@@ -81,48 +81,48 @@ func (ix index) find(f filters, visit func(*series)) {
 	})
 }
 
-// walk calls visit for the entries of one level whose key all matchers match. Where a matcher can only match
+// walkLevel calls visit for the entries of one level whose key all matchers match. Where a matcher can only match
 // certain keys, these are looked up instead of walking the level.
-func walk[V any](level map[string]V, matchers filter, visit func(V)) {
-	fixed, known := matchers.fixed()
+func walkLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
+	fixed, known := matchers.fixedValues()
 	if !known || len(fixed) > len(level) {
 		for key, v := range level {
-			if matchers.matchValue(key) {
+			if matchers.matchesValue(key) {
 				visit(v)
 			}
 		}
 		return
 	}
 	for _, key := range fixed {
-		if v, ok := level[key]; ok && matchers.matchFixed(key) {
+		if v, ok := level[key]; ok && matchers.matchesFixed(key) {
 			visit(v)
 		}
 	}
 }
 
-// filter is a set of matchers that must all match, and of values of which there must be one.
-type filter struct {
+// levelFilter is a set of matchers that must all match, and of values of which there must be one.
+type levelFilter struct {
 	matchers []*labels.Matcher
-	among    among
+	valueSet labelValueSet
 }
 
-// among is a label that has one of the values, which ascend; of no label where there are none to choose from. It is what a
+// labelValueSet is a label that has one of the values, which ascend; of no label where there are none to choose from. It is what a
 // matcher with an alternation of quoted names says, without a regular expression: making one of 20 names takes longer
 // than finding their series.
-type among struct {
+type labelValueSet struct {
 	label  string
 	values []string
 }
 
-func (a among) has(v string) bool {
+func (a labelValueSet) containsValue(v string) bool {
 	_, found := slices.BinarySearch(a.values, v)
 	return found
 }
 
-// filters are the matchers by the level of the index that they bear on.
-type filters struct{ name, namespace, pod, rest filter }
+// indexFilters are the matchers by the level of the index that they bear on.
+type indexFilters struct{ name, namespace, pod, rest levelFilter }
 
-func (f *filters) of(label string) *filter {
+func (f *indexFilters) filterFor(label string) *levelFilter {
 	switch label {
 	case nameLabel:
 		return &f.name
@@ -134,19 +134,19 @@ func (f *filters) of(label string) *filter {
 	return &f.rest
 }
 
-// split sorts matchers by the level of the index that they bear on.
-func split(matchers []*labels.Matcher) (f filters) {
+// splitMatchers sorts matchers by the level of the index that they bear on.
+func splitMatchers(matchers []*labels.Matcher) (f indexFilters) {
 	for _, m := range matchers {
-		level := f.of(m.Name)
+		level := f.filterFor(m.Name)
 		level.matchers = append(level.matchers, m)
 	}
 	return f
 }
 
-// fixed returns the only values that can match, sorted, and whether they are known.
-func (f filter) fixed() (values []string, known bool) {
-	if f.among.label != "" {
-		return f.among.values, true
+// fixedValues returns the only values that can match, sorted, and whether they are known.
+func (f levelFilter) fixedValues() (values []string, known bool) {
+	if f.valueSet.label != "" {
+		return f.valueSet.values, true
 	}
 	for _, m := range f.matchers {
 		switch m.Type {
@@ -163,12 +163,12 @@ func (f filter) fixed() (values []string, known bool) {
 	return nil, false
 }
 
-func (f filter) matchValue(v string) bool {
-	return f.matchFixed(v) && (f.among.label == "" || f.among.has(v))
+func (f levelFilter) matchesValue(v string) bool {
+	return f.matchesFixed(v) && (f.valueSet.label == "" || f.valueSet.containsValue(v))
 }
 
-// matchFixed is matchValue for a value that fixed returned.
-func (f filter) matchFixed(v string) bool {
+// matchesFixed is matchValue for a value that fixed returned.
+func (f levelFilter) matchesFixed(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
 			return false
@@ -177,11 +177,11 @@ func (f filter) matchFixed(v string) bool {
 	return true
 }
 
-func (f filter) match(l labels.Labels) bool {
+func (f levelFilter) matchesLabels(l labels.Labels) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(l.Get(m.Name)) {
 			return false
 		}
 	}
-	return f.among.label == "" || f.among.has(l.Get(f.among.label))
+	return f.valueSet.label == "" || f.valueSet.containsValue(l.Get(f.valueSet.label))
 }

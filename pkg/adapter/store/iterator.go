@@ -8,69 +8,69 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// view is a series between two times: what a Select hands out.
-type view struct {
-	series     *series
+// seriesView is a series between two times: what a Select hands out.
+type seriesView struct {
+	series     *memSeries
 	mint, maxt int64
 }
 
-var _ storage.Series = (*view)(nil)
+var _ storage.Series = (*seriesView)(nil)
 
-func (v *view) Labels() labels.Labels { return v.series.labels }
+func (v *seriesView) Labels() labels.Labels { return v.series.labels }
 
 // Iterator returns an iterator over the samples that the series holds now; later appends do not show. It
 // reuses it where that came from this package.
-func (v *view) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
-	i, ok := it.(*iterator)
+func (v *seriesView) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	i, ok := it.(*sampleIterator)
 	if !ok {
-		i = &iterator{}
+		i = &sampleIterator{}
 	}
-	*i = iterator{chunks: v.series.snapshot(i.chunks[:0], v.mint, v.maxt), mint: v.mint, maxt: v.maxt}
+	*i = sampleIterator{chunks: v.series.snapshotChunks(i.chunks[:0], v.mint, v.maxt), mint: v.mint, maxt: v.maxt}
 	return i
 }
 
-// iterator walks a snapshot of a series. It decodes as it goes.
-type iterator struct {
-	chunks     []chunk
+// sampleIterator walks a snapshot of a series. It decodes as it goes.
+type sampleIterator struct {
+	chunks     []sampleChunk
 	mint, maxt int64
-	next       int   // the chunk to open when the open one is used up
-	open       chunk // nil if none is
-	pos        int   // in the open chunk
-	at         cursor
+	nextChunk  int         // the chunk to open when the open one is used up
+	openChunk  sampleChunk // nil if none is
+	pos        int         // in the open chunk
+	at         chunkCursor
 	valid      bool // at is a sample within bounds
 	done       bool
 }
 
-var _ chunkenc.Iterator = (*iterator)(nil)
+var _ chunkenc.Iterator = (*sampleIterator)(nil)
 
-func (i *iterator) Next() chunkenc.ValueType { return i.advance(i.mint) }
+func (i *sampleIterator) Next() chunkenc.ValueType { return i.advanceSample(i.mint) }
 
 //nolint:govet // chunkenc.Iterator gives Seek another meaning than io.Seeker does.
-func (i *iterator) Seek(t int64) chunkenc.ValueType {
+func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
 	if i.valid && i.at.t >= t {
 		return chunkenc.ValFloat
 	}
 	t = max(t, i.mint)
-	for !i.done && i.next+1 < len(i.chunks) && i.chunks[i.next+1].start() <= t {
-		i.next, i.open, i.pos = i.next+1, nil, 0 // all that was left is before t
+	for !i.done && i.nextChunk+1 < len(i.chunks) && i.chunks[i.nextChunk+1].startTime() <= t {
+		i.nextChunk, i.openChunk, i.pos = i.nextChunk+1, nil, 0 // all that was left is before t
 	}
-	if i.next < len(i.chunks) && i.chunks[i.next].start() <= t {
-		i.open, i.pos = nil, 0
+	if i.nextChunk < len(i.chunks) && i.chunks[i.nextChunk].startTime() <= t {
+		i.openChunk, i.pos = nil, 0
 	}
-	return i.advance(t)
+	return i.advanceSample(t)
 }
 
-// advance moves on by one sample, and further to the first one at or after t.
-func (i *iterator) advance(t int64) chunkenc.ValueType {
+// advanceSample moves on by one sample, and further to the first one at or after t.
+func (i *sampleIterator) advanceSample(t int64) chunkenc.ValueType {
 	i.valid = false
 	for !i.done {
 		switch {
-		case i.pos < len(i.open):
-			i.pos = i.open.next(&i.at, i.pos)
-		case i.next < len(i.chunks):
-			i.open = i.chunks[i.next]
-			i.pos = i.open.first(&i.at)
-			i.next++
+		case i.pos < len(i.openChunk):
+			i.pos = i.openChunk.decodeNext(&i.at, i.pos)
+		case i.nextChunk < len(i.chunks):
+			i.openChunk = i.chunks[i.nextChunk]
+			i.pos = i.openChunk.decodeFirst(&i.at)
+			i.nextChunk++
 		default:
 			i.done = true
 			return chunkenc.ValNone
@@ -85,23 +85,23 @@ func (i *iterator) advance(t int64) chunkenc.ValueType {
 	return chunkenc.ValNone
 }
 
-func (i *iterator) At() (int64, float64) { return i.at.t, i.at.v }
-func (i *iterator) AtT() int64           { return i.at.t }
-func (i *iterator) AtST() int64          { return 0 }
-func (i *iterator) Err() error           { return nil }
+func (i *sampleIterator) At() (int64, float64) { return i.at.t, i.at.v }
+func (i *sampleIterator) AtT() int64           { return i.at.t }
+func (i *sampleIterator) AtST() int64          { return 0 }
+func (i *sampleIterator) Err() error           { return nil }
 
 // The store holds floats only: Next and Seek never announce a histogram.
-func (i *iterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
+func (i *sampleIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return i.at.t, nil
 }
 
-func (i *iterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
+func (i *sampleIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	return i.at.t, nil
 }
 
 // seriesSet hands out the views of one Select.
 type seriesSet struct {
-	views []view
+	views []seriesView
 	at    int
 }
 

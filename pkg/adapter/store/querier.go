@@ -13,30 +13,30 @@ import (
 // Querier returns a reader of the samples in [mint, maxt], milliseconds. It needs no closing, and may be used
 // concurrently, also with Append.
 func (s *Store) Querier(mint, maxt int64) (storage.Querier, error) {
-	return &querier{store: s, mint: mint, maxt: maxt}, nil
+	return &storeQuerier{store: s, mint: mint, maxt: maxt}, nil
 }
 
-type querier struct {
+type storeQuerier struct {
 	store      *Store
 	mint, maxt int64
 }
 
-var _ storage.Querier = (*querier)(nil)
+var _ storage.Querier = (*storeQuerier)(nil)
 
 // Select returns the series in the store that all matchers match, also those without a sample in the
 // querier's time range: they have an empty iterator. Each iterator is a consistent snapshot of its series.
 // Of the hints only a range narrower than the querier's is used.
-func (q *querier) Select(_ context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	mint, maxt := q.mint, q.maxt
 	if hints != nil && !hints.DisableTrimming {
 		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
 	}
 	set := &seriesSet{}
-	q.find(matchers, func(s *series) {
-		set.views = append(set.views, view{series: s, mint: mint, maxt: maxt})
+	q.forEachSeries(matchers, func(s *memSeries) {
+		set.views = append(set.views, seriesView{series: s, mint: mint, maxt: maxt})
 	})
 	if sorted {
-		slices.SortFunc(set.views, func(a, b view) int { return labels.Compare(a.series.labels, b.series.labels) })
+		slices.SortFunc(set.views, func(a, b seriesView) int { return labels.Compare(a.series.labels, b.series.labels) })
 	}
 	if hints != nil && hints.Limit > 0 && len(set.views) > hints.Limit {
 		set.views = set.views[:hints.Limit]
@@ -45,35 +45,35 @@ func (q *querier) Select(_ context.Context, sorted bool, hints *storage.SelectHi
 }
 
 // LabelValues returns the values of a label among the series that match, sorted.
-func (q *querier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values := map[string]struct{}{}
-	q.find(matchers, func(s *series) {
+	q.forEachSeries(matchers, func(s *memSeries) {
 		if v := s.labels.Get(name); v != "" {
 			values[v] = struct{}{}
 		}
 	})
-	return limited(values, hints), nil, nil
+	return sortAndLimit(values, hints), nil, nil
 }
 
 // LabelNames returns the names of the labels of the series that match, sorted.
-func (q *querier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names := map[string]struct{}{}
-	q.find(matchers, func(s *series) {
+	q.forEachSeries(matchers, func(s *memSeries) {
 		s.labels.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
 	})
-	return limited(names, hints), nil, nil
+	return sortAndLimit(names, hints), nil, nil
 }
 
 // Close has nothing to release.
-func (q *querier) Close() error { return nil }
+func (q *storeQuerier) Close() error { return nil }
 
-func (q *querier) find(matchers []*labels.Matcher, visit func(*series)) {
+func (q *storeQuerier) forEachSeries(matchers []*labels.Matcher, visit func(*memSeries)) {
 	q.store.mu.RLock()
 	defer q.store.mu.RUnlock()
-	q.store.index.find(split(matchers), visit)
+	q.store.index.forEachMatch(splitMatchers(matchers), visit)
 }
 
-func limited(set map[string]struct{}, hints *storage.LabelHints) []string {
+func sortAndLimit(set map[string]struct{}, hints *storage.LabelHints) []string {
 	sorted := slices.Sorted(maps.Keys(set))
 	if hints != nil && hints.Limit > 0 && len(sorted) > hints.Limit {
 		return sorted[:hints.Limit]

@@ -66,7 +66,7 @@ func TestSelectEqualsNaiveFilter(t *testing.T) {
 				if ref, err := s.Append(0, l, 1, 1); err != nil {
 					continue // drawn before
 				} else if r.IntN(4) == 0 {
-					s.drop([]*series{s.lookup(ref)}, math.MaxInt64)
+					s.dropSeries([]*memSeries{s.lookupRef(ref)}, math.MaxInt64)
 				} else {
 					all[l.String()] = l
 				}
@@ -102,7 +102,7 @@ func checkSelection(t *testing.T, s *Store, matchers []*labels.Matcher, want []l
 			codes[c] = struct{}{}
 		}
 	}
-	q, ctx := querierOf(t, s, 0, 9), context.Background()
+	q, ctx := newTestQuerier(t, s, 0, 9), context.Background()
 	var got []string
 	for set := q.Select(ctx, true, nil, matchers...); set.Next(); {
 		got = append(got, set.At().Labels().String())
@@ -111,11 +111,11 @@ func checkSelection(t *testing.T, s *Store, matchers []*labels.Matcher, want []l
 		t.Errorf("select %v (-want +got):\n%s", matchers, d)
 	}
 	gotNames, _, err := q.LabelNames(ctx, nil, matchers...)
-	if d := cmp.Diff(limited(names, nil), gotNames); err != nil || d != "" {
+	if d := cmp.Diff(sortAndLimit(names, nil), gotNames); err != nil || d != "" {
 		t.Errorf("label names of %v: %v (-want +got):\n%s", matchers, err, d)
 	}
 	gotCodes, _, err := q.LabelValues(ctx, "code", nil, matchers...)
-	if d := cmp.Diff(limited(codes, nil), gotCodes); err != nil || d != "" {
+	if d := cmp.Diff(sortAndLimit(codes, nil), gotCodes); err != nil || d != "" {
 		t.Errorf("codes of %v: %v (-want +got):\n%s", matchers, err, d)
 	}
 }
@@ -124,11 +124,11 @@ func TestHints(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
 	for _, pod := range []string{"c", "a", "b"} {
-		ref := mustAppend(t, s, 0, counter(pod), 1000, 1)
-		mustAppend(t, s, ref, counter(pod), 2000, 2)
+		ref := mustAppend(t, s, 0, counterLabels(pod), 1000, 1)
+		mustAppend(t, s, ref, counterLabels(pod), 2000, 2)
 	}
-	q := querierOf(t, s, 0, 9000)
-	set := q.Select(t.Context(), true, &storage.SelectHints{Start: 1500, End: 2500, Limit: 2}, named)
+	q := newTestQuerier(t, s, 0, 9000)
+	set := q.Select(t.Context(), true, &storage.SelectHints{Start: 1500, End: 2500, Limit: 2}, namedMatcher)
 	var pods []string
 	for set.Next() {
 		pods = append(pods, set.At().Labels().Get(podLabel))
@@ -155,7 +155,7 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
 	for i := range 1000 {
-		mustAppend(t, s, 0, counter(fmt.Sprint("p-", i)), 1, 1)
+		mustAppend(t, s, 0, counterLabels(fmt.Sprint("p-", i)), 1, 1)
 	}
 	for _, m := range []*labels.Matcher{
 		labels.MustNewMatcher(labels.MatchEqual, podLabel, "p-1"),
@@ -163,8 +163,8 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 		labels.MustNewMatcher(labels.MatchRegexp, podLabel, `p-1|p\.2`),
 	} {
 		visited := 0
-		walk(s.index["http_requests_total"]["shop"], split([]*labels.Matcher{m}).pod, func([]*series) { visited++ })
-		if fixed, _ := split([]*labels.Matcher{m}).pod.fixed(); len(fixed) == 0 || visited > len(fixed) {
+		walkLevel(s.index["http_requests_total"]["shop"], splitMatchers([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
+		if fixed, _ := splitMatchers([]*labels.Matcher{m}).pod.fixedValues(); len(fixed) == 0 || visited > len(fixed) {
 			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
 		}
 	}
@@ -175,7 +175,7 @@ func TestVisitIsSelect(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Hour})
 	for i := range 40 {
-		l := labels.NewBuilder(counter(fmt.Sprint("p-", i%20))).Set("route", fmt.Sprint(i/20)).Labels()
+		l := labels.NewBuilder(counterLabels(fmt.Sprint("p-", i%20))).Set("route", fmt.Sprint(i/20)).Labels()
 		for at := range int64(100) {
 			mustAppend(t, s, 0, l, at*1000, math.Sqrt(float64(at)))
 		}
@@ -196,7 +196,7 @@ func TestVisitIsSelect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			want, got := map[string][]float64{}, map[string][]float64{}
-			set := querierOf(t, s, tc.mint, tc.maxt).Select(t.Context(), false, nil, named, labels.MustNewMatcher(labels.MatchRegexp, podLabel, tc.pattern))
+			set := newTestQuerier(t, s, tc.mint, tc.maxt).Select(t.Context(), false, nil, namedMatcher, labels.MustNewMatcher(labels.MatchRegexp, podLabel, tc.pattern))
 			for set.Next() {
 				key := set.At().Labels().String()
 				want[key] = []float64{}
@@ -205,7 +205,7 @@ func TestVisitIsSelect(t *testing.T) {
 					want[key] = append(want[key], float64(at), v)
 				}
 			}
-			s.Visit(tc.mint, tc.maxt, []*labels.Matcher{named}, tc.label, tc.values, func(l labels.Labels, times []int64, values []float64) {
+			s.Visit(tc.mint, tc.maxt, []*labels.Matcher{namedMatcher}, tc.label, tc.values, func(l labels.Labels, times []int64, values []float64) {
 				key := l.String()
 				if got[key] != nil {
 					t.Errorf("%s was visited twice", key)
@@ -228,7 +228,7 @@ func TestVisitPodByPod(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	s := New(Options{})
 	for _, i := range r.Perm(300) {
-		l := labels.NewBuilder(counter(fmt.Sprint("p-", i%30))).Set("namespace", fmt.Sprint("n-", i%2)).Set("route", fmt.Sprint(i)).Labels()
+		l := labels.NewBuilder(counterLabels(fmt.Sprint("p-", i%30))).Set("namespace", fmt.Sprint("n-", i%2)).Set("route", fmt.Sprint(i)).Labels()
 		mustAppend(t, s, 0, l, 1, 1)
 	}
 	name := labels.MustNewMatcher(labels.MatchEqual, nameLabel, "http_requests_total")

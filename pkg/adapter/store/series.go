@@ -6,41 +6,41 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// series is one labelled time series and the samples kept of it.
-type series struct {
+// memSeries is one labelled time series and the samples kept of it.
+type memSeries struct {
 	labels labels.Labels
 	// ref and next belong to the store's lock: the reference given out, and the next series of the same hash.
-	ref  uint64
-	next *series
+	ref          uint64
+	nextSameHash *memSeries
 
 	// mu guards all that follows.
-	mu      sync.Mutex
-	chunks  []chunk // oldest first; never empty in a series that is indexed
-	newest  cursor
-	dropped bool // no longer in the store: whoever still holds the series must look it up again
+	mu           sync.Mutex
+	chunks       []sampleChunk // oldest first; never empty in a series that is indexed
+	newestSample chunkCursor
+	dropped      bool // no longer in the store: whoever still holds the series must look it up again
 }
 
-// append adds a sample and forgets chunks that end before cutoff. It returns by how many samples the series
+// appendSample adds a sample and forgets chunks that end before cutoff. It returns by how many samples the series
 // grew, and false when the sample is not newer than the newest.
-func (s *series) append(t int64, v float64, cutoff int64) (grown int, ok bool) {
+func (s *memSeries) appendSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
 	n := len(s.chunks)
-	if n > 0 && t <= s.newest.t {
+	if n > 0 && t <= s.newestSample.t {
 		return 0, false
 	}
-	if n > 0 && s.chunks[n-1].add(&s.newest, t, v) {
+	if n > 0 && s.chunks[n-1].encodeSample(&s.newestSample, t, v) {
 		return 1, true
 	}
-	forgotten := s.forget(cutoff)
-	s.chunks = append(s.chunks, newChunk(&s.newest, t, v))
+	forgotten := s.forgetChunks(cutoff)
+	s.chunks = append(s.chunks, newSampleChunk(&s.newestSample, t, v))
 	return 1 - forgotten, true
 }
 
-// forget drops the chunks whose samples are all before cutoff and returns how many samples they held. It moves
+// forgetChunks drops the chunks whose samples are all before cutoff and returns how many samples they held. It moves
 // the rest down in place: readers hold copies of the headers.
-func (s *series) forget(cutoff int64) (samples int) {
+func (s *memSeries) forgetChunks(cutoff int64) (samples int) {
 	old := 0
-	for old+1 < len(s.chunks) && s.chunks[old+1].start() <= cutoff {
-		samples += s.chunks[old].count()
+	for old+1 < len(s.chunks) && s.chunks[old+1].startTime() <= cutoff {
+		samples += s.chunks[old].countSamples()
 		old++
 	}
 	if old == 0 {
@@ -52,15 +52,15 @@ func (s *series) forget(cutoff int64) (samples int) {
 	return samples
 }
 
-// snapshot appends to dst the chunks that may hold samples of [mint, maxt].
-func (s *series) snapshot(dst []chunk, mint, maxt int64) []chunk {
+// snapshotChunks appends to dst the chunks that may hold samples of [mint, maxt].
+func (s *memSeries) snapshotChunks(dst []sampleChunk, mint, maxt int64) []sampleChunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, ch := range s.chunks {
-		if i+1 < len(s.chunks) && s.chunks[i+1].start() <= mint {
+		if i+1 < len(s.chunks) && s.chunks[i+1].startTime() <= mint {
 			continue
 		}
-		if ch.start() > maxt {
+		if ch.startTime() > maxt {
 			break
 		}
 		dst = append(dst, ch)
@@ -68,10 +68,10 @@ func (s *series) snapshot(dst []chunk, mint, maxt int64) []chunk {
 	return dst
 }
 
-// samples is the number of samples held.
-func (s *series) samples() (n int) {
+// totalSamples is the number of samples held.
+func (s *memSeries) totalSamples() (n int) {
 	for _, ch := range s.chunks {
-		n += ch.count()
+		n += ch.countSamples()
 	}
 	return n
 }

@@ -41,31 +41,31 @@ type Stats struct {
 
 // Store holds the newest samples of many series. All methods may be called concurrently.
 type Store struct {
-	retention atomic.Int64 // milliseconds
-	maxSeries atomic.Int64
-	metrics   instruments
-	samples   atomic.Int64
-	readings  sync.Pool // of *reading
+	retention    atomic.Int64 // milliseconds
+	maxSeries    atomic.Int64
+	metrics      metrics
+	sampleCount  atomic.Int64
+	visitBuffers sync.Pool // of *reading
 
 	// mu guards what follows, and ref and next of every series. It is never taken under a series' own lock.
-	mu     sync.RWMutex
-	index  index
-	slots  []*series          // by the lower half of a reference; nil where free
-	free   []uint32           // the free slots
-	hashed map[uint64]*series // by the hash of the labels, chained by next
-	given  uint32             // how often a slot was given out: the upper half of references
-	count  int
-	peak   int // the largest count since hashed was made
+	mu          sync.RWMutex
+	index       seriesIndex
+	slots       []*memSeries          // by the lower half of a reference; nil where free
+	freeSlots   []uint32              // the free slots
+	byHash      map[uint64]*memSeries // by the hash of the labels, chained by next
+	slotsGiven  uint32                // how often a slot was given out: the upper half of references
+	seriesCount int
+	peakCount   int // the largest count since hashed was made
 }
 
 var _ storage.Queryable = (*Store)(nil)
 
 // New returns an empty store. It starts nothing: see Run.
 func New(opts Options) *Store {
-	s := &Store{index: index{}, hashed: map[uint64]*series{}}
-	s.readings.New = func() any { return &reading{} }
+	s := &Store{index: seriesIndex{}, byHash: map[uint64]*memSeries{}}
+	s.visitBuffers.New = func() any { return &visitBuffers{} }
 	s.Reconfigure(opts.Retention, opts.MaxSeries)
-	s.metrics = newInstruments(s, opts.Registerer)
+	s.metrics = newMetrics(s, opts.Registerer)
 	return s
 }
 
@@ -89,14 +89,14 @@ func (s *Store) Reconfigure(retention time.Duration, maxSeries int) {
 // lset is looked at only where ref does not lead to a series, and is copied: the caller may reuse its memory.
 func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
 	for {
-		target := s.lookup(ref)
+		target := s.lookupRef(ref)
 		if target == nil {
-			if target = s.obtain(lset); target == nil {
+			if target = s.getOrCreateSeries(lset); target == nil {
 				s.metrics.tooMany.Inc()
 				return 0, ErrTooManySeries
 			}
 		}
-		done, err := s.appendTo(target, t, v)
+		done, err := s.appendToSeries(target, t, v)
 		if done {
 			return target.ref, err
 		}
@@ -104,25 +104,25 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 	}
 }
 
-// appendTo reports false when the series was dropped meanwhile.
-func (s *Store) appendTo(target *series, t int64, v float64) (bool, error) {
+// appendToSeries reports false when the series was dropped meanwhile.
+func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, error) {
 	target.mu.Lock()
 	if target.dropped {
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.append(t, v, t-s.retention.Load())
+	grown, ok := target.appendSample(t, v, t-s.retention.Load())
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
 		return true, ErrOutOfOrder
 	}
-	s.samples.Add(int64(grown))
+	s.sampleCount.Add(int64(grown))
 	return true, nil
 }
 
-// lookup returns the series of a reference, or nil if it is not valid.
-func (s *Store) lookup(ref uint64) *series {
+// lookupRef returns the series of a reference, or nil if it is not valid.
+func (s *Store) lookupRef(ref uint64) *memSeries {
 	if ref == 0 {
 		return nil
 	}
@@ -138,47 +138,47 @@ func (s *Store) lookup(ref uint64) *series {
 	return nil
 }
 
-// obtain returns the series of these labels and makes it if need be; nil if the store is full.
-func (s *Store) obtain(lset labels.Labels) *series {
+// getOrCreateSeries returns the series of these labels and makes it if need be; nil if the store is full.
+func (s *Store) getOrCreateSeries(lset labels.Labels) *memSeries {
 	hash := lset.Hash()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for found := s.hashed[hash]; found != nil; found = found.next {
+	for found := s.byHash[hash]; found != nil; found = found.nextSameHash {
 		if labels.Equal(found.labels, lset) {
 			return found
 		}
 	}
-	if int64(s.count) >= s.maxSeries.Load() {
+	if int64(s.seriesCount) >= s.maxSeries.Load() {
 		return nil
 	}
-	made := &series{labels: lset.Copy(), next: s.hashed[hash]}
-	s.hashed[hash] = made
-	s.index.add(made)
-	s.place(made)
-	s.count++
-	s.peak = max(s.peak, s.count)
+	made := &memSeries{labels: lset.Copy(), nextSameHash: s.byHash[hash]}
+	s.byHash[hash] = made
+	s.index.addToIndex(made)
+	s.assignRef(made)
+	s.seriesCount++
+	s.peakCount = max(s.peakCount, s.seriesCount)
 	return made
 }
 
-// place gives a series a slot and a reference that was never given before (in four billion).
-func (s *Store) place(made *series) {
+// assignRef gives a series a slot and a reference that was never given before (in four billion).
+func (s *Store) assignRef(made *memSeries) {
 	var slot uint32
-	if n := len(s.free); n > 0 {
-		slot, s.free = s.free[n-1], s.free[:n-1]
+	if n := len(s.freeSlots); n > 0 {
+		slot, s.freeSlots = s.freeSlots[n-1], s.freeSlots[:n-1]
 	} else {
 		slot = uint32(len(s.slots))
 		s.slots = append(s.slots, nil)
 	}
 	s.slots[slot] = made
-	s.given = max(1, s.given+1) // never 0: no reference is
-	made.ref = uint64(s.given)<<32 | uint64(slot)
+	s.slotsGiven = max(1, s.slotsGiven+1) // never 0: no reference is
+	made.ref = uint64(s.slotsGiven)<<32 | uint64(slot)
 }
 
 // Stats counts what the store holds.
 func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Stats{Series: s.count, Samples: int(s.samples.Load())}
+	return Stats{Series: s.seriesCount, Samples: int(s.sampleCount.Load())}
 }
 
 // Run calls Collect several times per retention until ctx ends, and returns nil then.
@@ -191,7 +191,7 @@ func (s *Store) Run(ctx context.Context) error {
 			pause.Stop()
 			return nil
 		case now := <-pause.C:
-			s.Collect(now)
+			s.DropIdleSeries(now)
 		}
 	}
 }

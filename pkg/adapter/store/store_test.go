@@ -22,10 +22,10 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-func lset(pairs ...string) labels.Labels { return labels.FromStrings(pairs...) }
+func newTestLabels(pairs ...string) labels.Labels { return labels.FromStrings(pairs...) }
 
-func counter(pod string) labels.Labels {
-	return lset(nameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, pod)
+func counterLabels(pod string) labels.Labels {
+	return newTestLabels(nameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, pod)
 }
 
 func mustAppend(t testing.TB, s *Store, ref uint64, l labels.Labels, at int64, v float64) uint64 {
@@ -37,7 +37,7 @@ func mustAppend(t testing.TB, s *Store, ref uint64, l labels.Labels, at int64, v
 	return ref
 }
 
-func querierOf(t testing.TB, s *Store, mint, maxt int64) storage.Querier {
+func newTestQuerier(t testing.TB, s *Store, mint, maxt int64) storage.Querier {
 	t.Helper()
 	q, err := s.Querier(mint, maxt)
 	if err != nil {
@@ -46,18 +46,18 @@ func querierOf(t testing.TB, s *Store, mint, maxt int64) storage.Querier {
 	return q
 }
 
-// selected returns the points of every selected series by its labels.
-func selected(t testing.TB, s *Store, mint, maxt int64, matchers ...*labels.Matcher) map[string][]point {
+// selectPoints returns the points of every selected series by its labels.
+func selectPoints(t testing.TB, s *Store, mint, maxt int64, matchers ...*labels.Matcher) map[string][]samplePoint {
 	t.Helper()
-	got := map[string][]point{}
-	set := querierOf(t, s, mint, maxt).Select(context.Background(), false, nil, matchers...)
+	got := map[string][]samplePoint{}
+	set := newTestQuerier(t, s, mint, maxt).Select(context.Background(), false, nil, matchers...)
 	var it chunkenc.Iterator
 	for set.Next() {
 		series := set.At()
 		it = series.Iterator(it)
-		points := []point{}
+		points := []samplePoint{}
 		for it.Next() == chunkenc.ValFloat {
-			points = append(points, newPoint(it.At()))
+			points = append(points, newSamplePoint(it.At()))
 		}
 		if _, twice := got[series.Labels().String()]; twice {
 			t.Errorf("%s is selected twice", series.Labels())
@@ -70,28 +70,28 @@ func selected(t testing.TB, s *Store, mint, maxt int64, matchers ...*labels.Matc
 	return got
 }
 
-var named = labels.MustNewMatcher(labels.MatchEqual, nameLabel, "http_requests_total")
+var namedMatcher = labels.MustNewMatcher(labels.MatchEqual, nameLabel, "http_requests_total")
 
 func TestAppendThenSelect(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
-	ref := mustAppend(t, s, 0, counter("a"), 1000, 1)
+	ref := mustAppend(t, s, 0, counterLabels("a"), 1000, 1)
 	if again := mustAppend(t, s, ref, labels.EmptyLabels(), 3000, 2); again != ref {
 		t.Errorf("the reference changed from %d to %d", ref, again)
 	}
-	if byLabels := mustAppend(t, s, 0, counter("a"), 5000, 3); byLabels != ref {
+	if byLabels := mustAppend(t, s, 0, counterLabels("a"), 5000, 3); byLabels != ref {
 		t.Errorf("the labels lead to reference %d, want %d", byLabels, ref)
 	}
-	mustAppend(t, s, 0, counter("b"), 1000, math.Float64frombits(value.StaleNaN))
-	want := map[string][]point{
-		counter("a").String(): {newPoint(1000, 1), newPoint(3000, 2), newPoint(5000, 3)},
-		counter("b").String(): {{t: 1000, bits: value.StaleNaN}},
+	mustAppend(t, s, 0, counterLabels("b"), 1000, math.Float64frombits(value.StaleNaN))
+	want := map[string][]samplePoint{
+		counterLabels("a").String(): {newSamplePoint(1000, 1), newSamplePoint(3000, 2), newSamplePoint(5000, 3)},
+		counterLabels("b").String(): {{t: 1000, bits: value.StaleNaN}},
 	}
-	if d := cmp.Diff(want, selected(t, s, 0, 9000, named), cmp.AllowUnexported(point{})); d != "" {
+	if d := cmp.Diff(want, selectPoints(t, s, 0, 9000, namedMatcher), cmp.AllowUnexported(samplePoint{})); d != "" {
 		t.Errorf("all samples (-want +got):\n%s", d)
 	}
-	want = map[string][]point{counter("a").String(): {newPoint(3000, 2)}, counter("b").String(): {}}
-	if d := cmp.Diff(want, selected(t, s, 1001, 4999, named), cmp.AllowUnexported(point{})); d != "" {
+	want = map[string][]samplePoint{counterLabels("a").String(): {newSamplePoint(3000, 2)}, counterLabels("b").String(): {}}
+	if d := cmp.Diff(want, selectPoints(t, s, 1001, 4999, namedMatcher), cmp.AllowUnexported(samplePoint{})); d != "" {
 		t.Errorf("samples in between (-want +got):\n%s", d)
 	}
 }
@@ -100,14 +100,14 @@ func TestAppendRefuses(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	s := New(Options{MaxSeries: 1, Registerer: reg})
-	ref := mustAppend(t, s, 0, counter("a"), 1000, 1)
+	ref := mustAppend(t, s, 0, counterLabels("a"), 1000, 1)
 	for name, at := range map[string]int64{"the same time": 1000, "an earlier time": 999} {
-		got, err := s.Append(ref, counter("a"), at, 2)
+		got, err := s.Append(ref, counterLabels("a"), at, 2)
 		if !errors.Is(err, ErrOutOfOrder) || got != ref {
 			t.Errorf("%s: Append = %d, %v, want %d, ErrOutOfOrder", name, got, err, ref)
 		}
 	}
-	got, err := s.Append(0, counter("b"), 1000, 1)
+	got, err := s.Append(0, counterLabels("b"), 1000, 1)
 	if !errors.Is(err, ErrTooManySeries) || got != 0 {
 		t.Errorf("second series: Append = %d, %v, want 0, ErrTooManySeries", got, err)
 	}
@@ -138,7 +138,7 @@ func TestAppendCopiesLabels(t *testing.T) {
 		b.Overwrite(&reused)
 		mustAppend(t, s, 0, reused, 1, 1)
 	}
-	if got := selected(t, s, 0, 9, named); len(got) != 2 {
+	if got := selectPoints(t, s, 0, 9, namedMatcher); len(got) != 2 {
 		t.Errorf("selected %v, want two series", got)
 	}
 }
@@ -148,9 +148,9 @@ func TestRetention(t *testing.T) {
 	s := New(Options{Retention: time.Minute})
 	var ref uint64
 	for at := int64(0); at <= 600_000; at += 2000 {
-		ref = mustAppend(t, s, ref, counter("a"), at, float64(at))
+		ref = mustAppend(t, s, ref, counterLabels("a"), at, float64(at))
 	}
-	points := selected(t, s, 0, math.MaxInt64, named)[counter("a").String()]
+	points := selectPoints(t, s, 0, math.MaxInt64, namedMatcher)[counterLabels("a").String()]
 	if len(points) != s.Stats().Samples {
 		t.Errorf("%d samples read, %d counted", len(points), s.Stats().Samples)
 	}
@@ -165,15 +165,15 @@ func TestRetention(t *testing.T) {
 func TestReconfigure(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute, MaxSeries: 1})
-	mustAppend(t, s, 0, counter("a"), 0, 1)
+	mustAppend(t, s, 0, counterLabels("a"), 0, 1)
 	s.Reconfigure(2*time.Minute, 2)
-	s.Collect(time.UnixMilli(110_000))
-	mustAppend(t, s, 0, counter("b"), 110_000, 1)
+	s.DropIdleSeries(time.UnixMilli(110_000))
+	mustAppend(t, s, 0, counterLabels("b"), 110_000, 1)
 	if n := s.Stats().Series; n != 2 {
 		t.Errorf("%d series under the wider bounds, want 2", n)
 	}
 	s.Reconfigure(time.Minute, 1)
-	s.Collect(time.UnixMilli(110_000))
+	s.DropIdleSeries(time.UnixMilli(110_000))
 	if n := s.Stats().Series; n != 1 {
 		t.Errorf("%d series under the narrower bounds, want 1", n)
 	}
@@ -182,22 +182,22 @@ func TestReconfigure(t *testing.T) {
 func TestStaleReference(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute})
-	old := mustAppend(t, s, 0, counter("a"), 0, 1)
-	s.Collect(time.UnixMilli(60_001))
-	other := mustAppend(t, s, 0, counter("b"), 60_001, 1)
-	renewed := mustAppend(t, s, old, counter("a"), 60_001, 2)
+	old := mustAppend(t, s, 0, counterLabels("a"), 0, 1)
+	s.DropIdleSeries(time.UnixMilli(60_001))
+	other := mustAppend(t, s, 0, counterLabels("b"), 60_001, 1)
+	renewed := mustAppend(t, s, old, counterLabels("a"), 60_001, 2)
 	if renewed == old || other == old {
 		t.Errorf("the dropped reference %d was given out again: %d, %d", old, other, renewed)
 	}
-	want := map[string][]point{
-		counter("a").String(): {newPoint(60_001, 2)},
-		counter("b").String(): {newPoint(60_001, 1)},
+	want := map[string][]samplePoint{
+		counterLabels("a").String(): {newSamplePoint(60_001, 2)},
+		counterLabels("b").String(): {newSamplePoint(60_001, 1)},
 	}
-	if d := cmp.Diff(want, selected(t, s, 0, math.MaxInt64, named), cmp.AllowUnexported(point{})); d != "" {
+	if d := cmp.Diff(want, selectPoints(t, s, 0, math.MaxInt64, namedMatcher), cmp.AllowUnexported(samplePoint{})); d != "" {
 		t.Errorf("selected (-want +got):\n%s", d)
 	}
 	for _, unknown := range []uint64{1 << 63, old | 0xffff, 12345} {
-		if got := mustAppend(t, s, unknown, counter("c"+strconv.FormatUint(unknown, 10)), 60_001, 1); got == unknown {
+		if got := mustAppend(t, s, unknown, counterLabels("c"+strconv.FormatUint(unknown, 10)), 60_001, 1); got == unknown {
 			t.Errorf("the reference %d, never given out, was taken", unknown)
 		}
 	}
@@ -207,19 +207,19 @@ func TestStaleReference(t *testing.T) {
 func TestHashCollision(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
-	var all []*series
+	var all []*memSeries
 	for _, pod := range []string{"a", "b", "c"} {
-		ref := mustAppend(t, s, 0, counter(pod), 1, 1)
-		all = append(all, s.lookup(ref))
+		ref := mustAppend(t, s, 0, counterLabels(pod), 1, 1)
+		all = append(all, s.lookupRef(ref))
 	}
 	for i, victim := range all {
 		hash := victim.labels.Hash() // as if all had it
-		clear(s.hashed)
-		s.hashed[hash] = all[0]
-		all[0].next, all[1].next, all[2].next = all[1], all[2], nil
-		s.unhash(victim)
-		var left []*series
-		for x := s.hashed[hash]; x != nil; x = x.next {
+		clear(s.byHash)
+		s.byHash[hash] = all[0]
+		all[0].nextSameHash, all[1].nextSameHash, all[2].nextSameHash = all[1], all[2], nil
+		s.removeFromHash(victim)
+		var left []*memSeries
+		for x := s.byHash[hash]; x != nil; x = x.nextSameHash {
 			left = append(left, x)
 		}
 		if want := slices.Delete(slices.Clone(all), i, i+1); !slices.Equal(left, want) {
@@ -232,7 +232,7 @@ func TestRunCollects(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Retention: time.Minute})
-		mustAppend(t, s, 0, counter("a"), time.Now().UnixMilli(), 1)
+		mustAppend(t, s, 0, counterLabels("a"), time.Now().UnixMilli(), 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
@@ -259,23 +259,23 @@ func TestChurn(t *testing.T) {
 	for wave := range waves {
 		now := int64(wave) * 120_000
 		for i := range pods {
-			l := lset(nameLabel, "up", namespaceLabel, strconv.Itoa(i%7), podLabel, fmt.Sprintf("p-%d-%d", wave, i))
+			l := newTestLabels(nameLabel, "up", namespaceLabel, strconv.Itoa(i%7), podLabel, fmt.Sprintf("p-%d-%d", wave, i))
 			ref := mustAppend(t, s, 0, l, now, 1)
 			mustAppend(t, s, ref, l, now+2000, math.Float64frombits(value.StaleNaN))
 		}
-		s.Collect(time.UnixMilli(now + 60_000))
+		s.DropIdleSeries(time.UnixMilli(now + 60_000))
 		if got := s.Stats().Series; got != pods {
 			t.Fatalf("wave %d: %d series, want %d", wave, got, pods)
 		}
-		s.Collect(time.UnixMilli(now + 119_000))
+		s.DropIdleSeries(time.UnixMilli(now + 119_000))
 	}
 	if got := s.Stats(); got != (Stats{}) {
 		t.Errorf("%+v left, want nothing", got)
 	}
-	if len(s.index) != 0 || len(s.hashed) != 0 || cap(s.slots) != 0 || cap(s.free) != 0 {
-		t.Errorf("left: %d names, %d hashes, %d slots, %d free", len(s.index), len(s.hashed), cap(s.slots), cap(s.free))
+	if len(s.index) != 0 || len(s.byHash) != 0 || cap(s.slots) != 0 || cap(s.freeSlots) != 0 {
+		t.Errorf("left: %d names, %d hashes, %d slots, %d free", len(s.index), len(s.byHash), cap(s.slots), cap(s.freeSlots))
 	}
-	if n := testutil.ToFloat64(s.metrics.dropped); n != float64(pods*waves) {
+	if n := testutil.ToFloat64(s.metrics.droppedSeries); n != float64(pods*waves) {
 		t.Errorf("%v series dropped, want %d", n, pods*waves)
 	}
 }
@@ -292,10 +292,10 @@ func TestConcurrentAppendAndSelect(t *testing.T) {
 			refs := make([]uint64, perWriter)
 			for round := int64(1); round <= rounds; round++ {
 				for i := range refs {
-					refs[i] = mustAppend(t, s, refs[i], counter(fmt.Sprintf("%d-%d", w, i)), round, float64(round))
+					refs[i] = mustAppend(t, s, refs[i], counterLabels(fmt.Sprintf("%d-%d", w, i)), round, float64(round))
 				}
 				if w == 0 && round%100 == 0 {
-					s.Collect(time.UnixMilli(round))
+					s.DropIdleSeries(time.UnixMilli(round))
 				}
 			}
 		})
@@ -308,9 +308,9 @@ func TestConcurrentAppendAndSelect(t *testing.T) {
 					return
 				default:
 				}
-				for name, points := range selected(t, s, 0, math.MaxInt64, named) {
+				for name, points := range selectPoints(t, s, 0, math.MaxInt64, namedMatcher) {
 					for i, p := range points {
-						if p != newPoint(p.t, float64(p.t)) || i > 0 && p.t != points[i-1].t+1 {
+						if p != newSamplePoint(p.t, float64(p.t)) || i > 0 && p.t != points[i-1].t+1 {
 							t.Errorf("%s: point %d is %v after %v", name, i, p, points[max(0, i-1)])
 							return
 						}
@@ -335,7 +335,7 @@ func FuzzIterator(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		s := New(Options{Retention: time.Hour})
 		at := int64(r.IntN(100))
-		var all []point
+		var all []samplePoint
 		var ref uint64
 		for range r.IntN(200) {
 			at += 1 + int64(r.IntN(3000))
@@ -343,21 +343,21 @@ func FuzzIterator(f *testing.F) {
 			if r.IntN(3) == 0 {
 				v = r.Float64()
 			}
-			ref = mustAppend(t, s, ref, counter("a"), at, v)
-			all = append(all, newPoint(at, v))
+			ref = mustAppend(t, s, ref, counterLabels("a"), at, v)
+			all = append(all, newSamplePoint(at, v))
 		}
 		mint, maxt := r.Int64N(at+2), r.Int64N(at+2)
-		all = slices.DeleteFunc(all, func(p point) bool { return p.t < mint || p.t > maxt })
-		set := querierOf(t, s, mint, maxt).Select(t.Context(), false, nil, named)
+		all = slices.DeleteFunc(all, func(p samplePoint) bool { return p.t < mint || p.t > maxt })
+		set := newTestQuerier(t, s, mint, maxt).Select(t.Context(), false, nil, namedMatcher)
 		if !set.Next() {
 			return // no samples at all
 		}
-		checkMoves(t, set.At().Iterator(nil), all, mint, moves)
+		checkIteratorMoves(t, set.At().Iterator(nil), all, mint, moves)
 	})
 }
 
-// checkMoves makes the moves, 0 for Next and n for a Seek to n thousandths of a second further on.
-func checkMoves(t *testing.T, it chunkenc.Iterator, all []point, at int64, moves []byte) {
+// checkIteratorMoves makes the moves, 0 for Next and n for a Seek to n thousandths of a second further on.
+func checkIteratorMoves(t *testing.T, it chunkenc.Iterator, all []samplePoint, at int64, moves []byte) {
 	t.Helper()
 	i := -1
 	for n, move := range moves {
@@ -377,7 +377,7 @@ func checkMoves(t *testing.T, it chunkenc.Iterator, all []point, at int64, moves
 			t.Fatalf("move %d: %v, want a sample: %v", n, got, want)
 		}
 		if i < len(all) {
-			if p := newPoint(it.At()); p != all[i] || it.AtT() != p.t {
+			if p := newSamplePoint(it.At()); p != all[i] || it.AtT() != p.t {
 				t.Fatalf("move %d: at %v, want %v", n, p, all[i])
 			}
 		}

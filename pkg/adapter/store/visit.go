@@ -12,45 +12,45 @@ import "github.com/prometheus/prometheus/model/labels"
 func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 	visit func(l labels.Labels, times []int64, values []float64),
 ) {
-	f := split(matchers)
+	f := splitMatchers(matchers)
 	if label != "" {
-		f.of(label).among = among{label, values}
+		f.filterFor(label).valueSet = labelValueSet{label, values}
 	}
-	r := s.readings.Get().(*reading)
+	r := s.visitBuffers.Get().(*visitBuffers)
 	defer func() {
 		clear(r.found) // what is dropped meanwhile must not be kept
-		s.readings.Put(r)
+		s.visitBuffers.Put(r)
 	}()
 	r.found = r.found[:0]
 	s.mu.RLock()
-	s.index.find(f, func(of *series) { r.found = append(r.found, of) })
+	s.index.forEachMatch(f, func(of *memSeries) { r.found = append(r.found, of) })
 	s.mu.RUnlock()
 	for _, of := range r.found {
-		r.read(of, mint, maxt)
+		r.readSamples(of, mint, maxt)
 		visit(of.labels, r.times, r.values)
 	}
 }
 
-// reading is the memory of one Visit, used again by others.
-type reading struct {
-	found []*series
+// visitBuffers is the memory of one Visit, used again by others.
+type visitBuffers struct {
+	found []*memSeries
 	// times and values are the samples of one series.
 	times  []int64
 	values []float64
 }
 
-// read takes the samples of a series. It holds the series' lock for as long: less than a microsecond.
-func (r *reading) read(of *series, mint, maxt int64) {
+// readSamples takes the samples of a series. It holds the series' lock for as long: less than a microsecond.
+func (r *visitBuffers) readSamples(of *memSeries, mint, maxt int64) {
 	r.times, r.values = r.times[:0], r.values[:0]
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	for i, ch := range of.chunks {
-		if i+1 < len(of.chunks) && of.chunks[i+1].start() <= mint {
+		if i+1 < len(of.chunks) && of.chunks[i+1].startTime() <= mint {
 			continue
 		}
-		if ch.start() > maxt {
+		if ch.startTime() > maxt {
 			return
 		}
-		r.times, r.values = ch.appendTo(r.times, r.values, mint, maxt)
+		r.times, r.values = ch.decodeRange(r.times, r.values, mint, maxt)
 	}
 }

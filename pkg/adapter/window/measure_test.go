@@ -7,63 +7,63 @@ import (
 	"slices"
 )
 
-// change is a step, and until when the served total must be right after it, in seconds; 0 if nothing is promised.
-type change struct {
+// loadStep is a step, and until when the served total must be right after it, in seconds; 0 if nothing is promised.
+type loadStep struct {
 	from, to, deadline float64
 }
 
 const (
-	settled  = 70                 // seconds before a step, so that the longest window is full
-	upWithin = 2*interval + 0.5   // seconds: what is promised of steps up of ×3 or more, from 40/s or more
-	dnWithin = 4 * interval       // seconds: what is promised of steps down
-	poll     = int64(100)         // milliseconds between two looks at the served total
-	patience = 60.0               // seconds after a step, when nobody waits any longer
-	syncs    = int64(15_000)      // milliseconds between two looks of the HPA
-	hour     = int64(3600 * 1000) // milliseconds
+	settleSeconds      = 70                 // seconds before a step, so that the longest window is full
+	upWithin           = 2*interval + 0.5   // seconds: what is promised of steps up of ×3 or more, from 40/s or more
+	downWithin         = 4 * interval       // seconds: what is promised of steps down
+	pollMillis         = int64(100)         // milliseconds between two looks at the served total
+	maxReactionSeconds = 60.0               // seconds after a step, when nobody waits any longer
+	syncMillis         = int64(15_000)      // milliseconds between two looks of the HPA
+	hourMillis         = int64(3600 * 1000) // milliseconds
 )
 
-var changes = []change{
+var loadSteps = []loadStep{
 	{40, 60, 0}, {40, 120, upWithin}, {40, 400, upWithin}, {400, 600, 0}, {400, 1200, upWithin}, {400, 4000, upWithin},
 	{5, 15, 0}, {5, 50, 0}, {0, 40, 0}, {0, 400, 0},
-	{60, 40, 0}, {120, 40, dnWithin}, {400, 40, dnWithin}, {600, 400, 0}, {1200, 400, dnWithin}, {4000, 400, dnWithin},
-	{15, 5, 0}, {50, 5, 0}, {40, 0, dnWithin}, {400, 0, dnWithin},
+	{60, 40, 0}, {120, 40, downWithin}, {400, 40, downWithin}, {600, 400, 0}, {1200, 400, downWithin}, {4000, 400, downWithin},
+	{15, 5, 0}, {50, 5, 0}, {40, 0, downWithin}, {400, 0, downWithin},
 }
 
-// right reports whether a total is within 10 % of the truth; of none at all, within 1 % of what it was.
-func (c change) right(total float64) bool {
+// isWithinTolerance reports whether a total is within 10 % of the truth; of none at all, within 1 % of what it was.
+func (c loadStep) isWithinTolerance(total float64) bool {
 	if c.to == 0 {
 		return total <= 0.01*c.from
 	}
 	return math.Abs(total-c.to) <= 0.1*c.to
 }
 
-// reaction is how served totals follow a step, over several seeds.
-type reaction struct {
+// stepReaction is how served totals follow a step, over several seeds.
+type stepReaction struct {
 	lags []float64 // seconds until a total is right first, ascending
 	held float64   // share of the totals that are right at the deadline, in per cent
 }
 
-func (r reaction) quantile(q float64) float64 {
+func (r stepReaction) lagQuantile(q float64) float64 {
 	return r.lags[min(len(r.lags)-1, int(q*float64(len(r.lags))))]
 }
 
 // String is the median and the 95th percentile.
-func (r reaction) String() string {
-	return fmt.Sprintf("%.1f, %.1f", r.quantile(0.5), r.quantile(0.95))
+func (r stepReaction) String() string {
+	return fmt.Sprintf("%.1f, %.1f", r.lagQuantile(0.5), r.lagQuantile(0.95))
 }
 
-// within is the share, in per cent, that is no longer than that.
-func (r reaction) within(seconds float64) float64 {
+// lagShare is the share, in per cent, that is no longer than that.
+func (r stepReaction) lagShare(seconds float64) float64 {
 	i, _ := slices.BinarySearch(r.lags, seconds+1e-9)
 	return 100 * float64(i) / float64(len(r.lags))
 }
 
-// observe looks at the total so many seconds after the step of the newest seed, if there is still something to learn
+// observeTotal looks at the total so many seconds after the step of the newest seed, if there is still something to learn
 // from it.
-func (r *reaction) observe(c change, since float64, total func() float64) {
+func (r *stepReaction) observeTotal(c loadStep, since float64, total func() float64) {
 	newest := &r.lags[len(r.lags)-1]
-	last := since <= c.deadline && since > c.deadline-float64(poll)/1000
-	if *newest < patience && !last || !c.right(total()) {
+	last := since <= c.deadline && since > c.deadline-float64(pollMillis)/1000
+	if *newest < maxReactionSeconds && !last || !c.isWithinTolerance(total()) {
 		return
 	}
 	*newest = min(*newest, since)
@@ -72,115 +72,115 @@ func (r *reaction) observe(c change, since float64, total func() float64) {
 	}
 }
 
-// measure returns the reactions with the window that Choose chooses, and with one that begins at the step.
-func (c change) measure(pods, seeds int) (auto, informed reaction) {
+// measureReactions returns the reactions with the window that Choose chooses, and with one that begins at the step.
+func (c loadStep) measureReactions(pods, seeds int) (auto, informed stepReaction) {
 	for seed := range uint64(seeds) {
-		at := settled + interval*rand.New(rand.NewPCG(seed, 3)).Float64()
-		s := simulate(seed, pods, settled+patience+interval, step(c.from, c.to, at))
-		auto.lags, informed.lags = append(auto.lags, patience), append(informed.lags, patience)
-		for now := int64(1000*at)/poll*poll + poll; ; now += poll {
+		at := settleSeconds + interval*rand.New(rand.NewPCG(seed, 3)).Float64()
+		s := simulateTraffic(seed, pods, settleSeconds+maxReactionSeconds+interval, stepLoad(c.from, c.to, at))
+		auto.lags, informed.lags = append(auto.lags, maxReactionSeconds), append(informed.lags, maxReactionSeconds)
+		for now := int64(1000*at)/pollMillis*pollMillis + pollMillis; ; now += pollMillis {
 			since := float64(now)/1000 - at
-			if known := auto.lags[seed] < patience && informed.lags[seed] < patience; since >= patience || known && since > c.deadline {
+			if known := auto.lags[seed] < maxReactionSeconds && informed.lags[seed] < maxReactionSeconds; since >= maxReactionSeconds || known && since > c.deadline {
 				break
 			}
-			s.at(now)
-			auto.observe(c, since, func() float64 { total, _ := s.auto(now); return total })
-			informed.observe(c, since, func() float64 { return s.informed(now, at) })
+			s.advanceTo(now)
+			auto.observeTotal(c, since, func() float64 { total, _ := s.autoTotal(now); return total })
+			informed.observeTotal(c, since, func() float64 { return s.informedTotal(now, at) })
 		}
 	}
-	for _, r := range []*reaction{&auto, &informed} {
+	for _, r := range []*stepReaction{&auto, &informed} {
 		slices.Sort(r.lags)
 		r.held *= 100 / float64(seeds)
 	}
 	return auto, informed
 }
 
-// calm is how much served totals vary at a steady rate.
-type calm struct {
-	ratio           float64 // standard deviation, as a multiple of that of the longest window
-	short           float64 // share of reads that got a shorter window than the longest, in per cent
-	most, plainMost float64 // the greatest total, as a multiple of the truth, and that over the longest window
+// steadyVariation is how much served totals vary at a steady rate.
+type steadyVariation struct {
+	ratio                   float64 // standard deviation, as a multiple of that of the longest window
+	shortShare              float64 // share of reads that got a shorter window than the longest, in per cent
+	maxRatio, plainMaxRatio float64 // the greatest total, as a multiple of the truth, and that over the longest window
 }
 
-// measureCalm looks at a steady rate of requests that come in batches of that many.
-func measureCalm(rate, batch float64, pods int, seconds float64) calm {
-	s := simulate(1, pods, seconds, steady(rate/batch))
+// measureSteady looks at a steady rate of requests that come in batches of that many.
+func measureSteady(rate, batch float64, pods int, seconds float64) steadyVariation {
+	s := simulateTraffic(1, pods, seconds, steadyLoad(rate/batch))
 	for _, h := range s.pods {
 		for i := range h {
 			h[i].Count *= batch
 		}
 	}
-	var c calm
+	var c steadyVariation
 	var auto, plain float64
 	reads := 0
-	for now := int64(settled * 1000); now < int64(seconds*1000); now += 500 {
-		s.at(now)
-		total, w := s.auto(now)
+	for now := int64(settleSeconds * 1000); now < int64(seconds*1000); now += 500 {
+		s.advanceTo(now)
+		total, w := s.autoTotal(now)
 		auto += (total - rate) * (total - rate)
-		over := s.total(now, longest)
+		over := s.windowTotal(now, longest)
 		plain += (over - rate) * (over - rate)
 		if w < longest {
-			c.short++
+			c.shortShare++
 		}
-		c.most, c.plainMost = max(c.most, total/rate), max(c.plainMost, over/rate)
+		c.maxRatio, c.plainMaxRatio = max(c.maxRatio, total/rate), max(c.plainMaxRatio, over/rate)
 		reads++
 	}
 	c.ratio = math.Sqrt(auto / plain)
-	c.short *= 100 / float64(reads)
+	c.shortShare *= 100 / float64(reads)
 	return c
 }
 
-// misses is by how much the served total is off on average, in requests per second, with the window that Choose chooses
+// meanErrors is by how much the served total is off on average, in requests per second, with the window that Choose chooses
 // and with the longest.
-func misses(truth load, pods int, seconds float64) (auto, plain float64) {
-	s := simulate(1, pods, seconds, truth)
+func meanErrors(truth trueLoad, pods int, seconds float64) (auto, plain float64) {
+	s := simulateTraffic(1, pods, seconds, truth)
 	reads := 0.0
-	for now := int64(settled * 1000); now < int64(seconds*1000); now += 500 {
-		s.at(now)
-		total, _ := s.auto(now)
+	for now := int64(settleSeconds * 1000); now < int64(seconds*1000); now += 500 {
+		s.advanceTo(now)
+		total, _ := s.autoTotal(now)
 		auto += math.Abs(total - truth(float64(now)/1000))
-		plain += math.Abs(s.total(now, longest) - truth(float64(now)/1000))
+		plain += math.Abs(s.windowTotal(now, longest) - truth(float64(now)/1000))
 		reads++
 	}
 	return auto / reads, plain / reads
 }
 
-// hpa is the HorizontalPodAutoscaler's rule with Kubernetes' defaults: a tolerance of 10 %, up at once, down to the
+// simHPA is the HorizontalPodAutoscaler's rule with Kubernetes' defaults: a tolerance of 10 %, up at once, down to the
 // most that was recommended in 300 s.
-type hpa struct {
+type simHPA struct {
 	target      float64 // requests per second and pod
 	replicas    float64
 	recommended []float64 // newest last
 }
 
-func (h *hpa) see(total float64) {
+func (h *simHPA) observeTotal(total float64) {
 	recommended := h.replicas
 	if ratio := total / (h.replicas * h.target); math.Abs(ratio-1) > 0.1 {
 		recommended = math.Ceil(h.replicas * ratio)
 	}
 	h.recommended = append(h.recommended, recommended)
-	if kept := int(300_000 / syncs); len(h.recommended) > kept {
+	if kept := int(300_000 / syncMillis); len(h.recommended) > kept {
 		h.recommended = h.recommended[1:]
 	}
 	h.replicas = slices.Max(h.recommended)
 }
 
-// asked is what an HPA asks for in an hour: the most replicas, and on average.
-type asked struct{ most, mean float64 }
+// requestedReplicas is what an HPA asks for in an hour: the most replicas, and on average.
+type requestedReplicas struct{ maximum, mean float64 }
 
 // measureHPA lets two HPAs look at an hour of steady traffic for four replicas, one with the window that Choose chooses
 // and one with the longest. Each has the looks at a phase of its own.
-func measureHPA(rate float64, pods int, seed uint64) (auto, plain asked) {
-	s := simulate(seed, pods, settled+3601, steady(rate))
-	a, p := hpa{target: rate / 4, replicas: 4}, hpa{target: rate / 4, replicas: 4}
-	looks := float64(hour / syncs)
-	for now := int64(settled * 1000); now < settled*1000+hour; now += syncs {
-		s.at(now)
-		total, _ := s.auto(now)
-		a.see(total)
-		p.see(s.total(now, longest))
-		auto = asked{max(auto.most, a.replicas), auto.mean + a.replicas/looks}
-		plain = asked{max(plain.most, p.replicas), plain.mean + p.replicas/looks}
+func measureHPA(rate float64, pods int, seed uint64) (auto, plain requestedReplicas) {
+	s := simulateTraffic(seed, pods, settleSeconds+3601, steadyLoad(rate))
+	a, p := simHPA{target: rate / 4, replicas: 4}, simHPA{target: rate / 4, replicas: 4}
+	looks := float64(hourMillis / syncMillis)
+	for now := int64(settleSeconds * 1000); now < settleSeconds*1000+hourMillis; now += syncMillis {
+		s.advanceTo(now)
+		total, _ := s.autoTotal(now)
+		a.observeTotal(total)
+		p.observeTotal(s.windowTotal(now, longest))
+		auto = requestedReplicas{max(auto.maximum, a.replicas), auto.mean + a.replicas/looks}
+		plain = requestedReplicas{max(plain.maximum, p.replicas), plain.mean + p.replicas/looks}
 	}
 	return auto, plain
 }

@@ -67,18 +67,18 @@ is the share of the runs on 4 pods whose total is within 10 % when the promised 
 | requests/s | 4 pods | 20 pods | 100 pods | promised | in time | best | then |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 `)
-	for _, c := range changes {
-		few, best := c.measure(4, reportSeeds)
-		some, _ := c.measure(20, reportSeeds)
-		many, _ := c.measure(100, reportSeeds)
+	for _, c := range loadSteps {
+		few, best := c.measureReactions(4, reportSeeds)
+		some, _ := c.measureReactions(20, reportSeeds)
+		many, _ := c.measureReactions(100, reportSeeds)
 		promised, inTime, then := "", "", ""
 		if c.deadline > 0 {
 			promised = fmt.Sprintf("%.1f", c.deadline)
-			inTime = fmt.Sprintf("%.1f %%", min(few.within(c.deadline), some.within(c.deadline), many.within(c.deadline)))
+			inTime = fmt.Sprintf("%.1f %%", min(few.lagShare(c.deadline), some.lagShare(c.deadline), many.lagShare(c.deadline)))
 			then = fmt.Sprintf("%.0f %%, %.0f %%", few.held, best.held)
 		}
 		fmt.Fprintf(w, "| %g → %g | %s | %s | %s | %s | %s | %.1f | %s |\n", c.from, c.to, few, some, many, promised, inTime,
-			best.quantile(0.95), then)
+			best.lagQuantile(0.95), then)
 	}
 }
 
@@ -92,8 +92,8 @@ greatest total served, as a multiple of the truth, beside that over the longest 
 | --- | --- | --- | --- | --- | --- | --- |
 `)
 	row := func(rate, batch float64, pods int, seconds float64) {
-		c := measureCalm(rate, batch, pods, seconds)
-		fmt.Fprintf(w, "| %g | %g | %d | %.3f | %.4f %% | %.2f | %.2f |\n", rate, batch, pods, c.ratio, c.short, c.most, c.plainMost)
+		c := measureSteady(rate, batch, pods, seconds)
+		fmt.Fprintf(w, "| %g | %g | %d | %.3f | %.4f %% | %.2f | %.2f |\n", rate, batch, pods, c.ratio, c.shortShare, c.maxRatio, c.plainMaxRatio)
 	}
 	for _, rate := range []float64{1, 5, 40, 400} {
 		row(rate, 1, 4, 36_000)
@@ -115,38 +115,38 @@ last 300 s): hours in which it asks for more than with the longest window, and r
 | --- | --- | --- | --- | --- | --- |
 `, reportHours)
 	for _, rate := range []float64{5, 40, 400} {
-		var auto, plain asked
+		var auto, plain requestedReplicas
 		more := 0
 		for seed := range uint64(reportHours) {
 			a, p := measureHPA(rate, 4, seed)
 			if a.mean > p.mean {
 				more++
 			}
-			auto = asked{max(auto.most, a.most), auto.mean + a.mean/reportHours}
-			plain = asked{max(plain.most, p.most), plain.mean + p.mean/reportHours}
+			auto = requestedReplicas{max(auto.maximum, a.maximum), auto.mean + a.mean/reportHours}
+			plain = requestedReplicas{max(plain.maximum, p.maximum), plain.mean + p.mean/reportHours}
 		}
-		fmt.Fprintf(w, "| %g | %d | %.3f | %.3f | %g | %g |\n", rate, more, auto.mean, plain.mean, auto.most, plain.most)
+		fmt.Fprintf(w, "| %g | %d | %.3f | %.3f | %g | %g |\n", rate, more, auto.mean, plain.mean, auto.maximum, plain.maximum)
 	}
 }
 
-// shape is a load that changes otherwise than in one step.
-type shape struct {
+// loadShape is a load that changes otherwise than in one step.
+type loadShape struct {
 	name string
-	load load
+	load trueLoad
 }
 
-var shapes = []shape{
-	{"40 → 400 in 10 s", ramp(40, 400, 100, 10)},
-	{"400 → 40 in 10 s", ramp(400, 40, 100, 10)},
-	{"40 → 400 in 60 s", ramp(40, 400, 100, 60)},
-	{"400 → 40 in 60 s", ramp(400, 40, 100, 60)},
-	{"20, and 200 for 10 s every 30 s", bursts(20, 200, 20, 10)},
-	{"0, and 200 for 30 s every 60 s", bursts(0, 200, 30, 30)},
-	{"40, and 400 for 60 s every 120 s", bursts(40, 400, 60, 60)},
+var loadShapes = []loadShape{
+	{"40 → 400 in 10 s", rampLoad(40, 400, 100, 10)},
+	{"400 → 40 in 10 s", rampLoad(400, 40, 100, 10)},
+	{"40 → 400 in 60 s", rampLoad(40, 400, 100, 60)},
+	{"400 → 40 in 60 s", rampLoad(400, 40, 100, 60)},
+	{"20, and 200 for 10 s every 30 s", burstLoad(20, 200, 20, 10)},
+	{"0, and 200 for 30 s every 60 s", burstLoad(0, 200, 30, 30)},
+	{"40, and 400 for 60 s every 120 s", burstLoad(40, 400, 60, 60)},
 }
 
-// shapesLast is how many seconds shapes are looked at, from the 70th on.
-const shapesLast = 190.0
+// shapeSeconds is how many seconds shapes are looked at, from the 70th on.
+const shapeSeconds = 190.0
 
 func reportShapes(w io.Writer) {
 	fmt.Fprint(w, `
@@ -155,8 +155,8 @@ func reportShapes(w io.Writer) {
 | requests/s | off by | off by, longest window |
 | --- | --- | --- |
 `)
-	for _, s := range shapes {
-		auto, plain := misses(s.load, 4, shapesLast)
+	for _, s := range loadShapes {
+		auto, plain := meanErrors(s.load, 4, shapeSeconds)
 		fmt.Fprintf(w, "| %s | %.1f | %.1f |\n", s.name, auto, plain)
 	}
 }

@@ -12,12 +12,12 @@ const (
 	jitter   = 0.1 // seconds by which a scrape is late, at most
 )
 
-// load is the true rate of a group at a time, in requests per second and seconds.
-type load func(t float64) float64
+// trueLoad is the true rate of a group at a time, in requests per second and seconds.
+type trueLoad func(t float64) float64
 
-func steady(rate float64) load { return func(float64) float64 { return rate } }
+func steadyLoad(rate float64) trueLoad { return func(float64) float64 { return rate } }
 
-func step(from, to, at float64) load {
+func stepLoad(from, to, at float64) trueLoad {
 	return func(t float64) float64 {
 		if t < at {
 			return from
@@ -26,11 +26,11 @@ func step(from, to, at float64) load {
 	}
 }
 
-func ramp(from, to, at, lasting float64) load {
+func rampLoad(from, to, at, lasting float64) trueLoad {
 	return func(t float64) float64 { return from + (to-from)*max(0, min(1, (t-at)/lasting)) }
 }
 
-func bursts(off, on, offFor, onFor float64) load {
+func burstLoad(off, on, offFor, onFor float64) trueLoad {
 	return func(t float64) float64 {
 		if math.Mod(t, offFor+onFor) < offFor {
 			return off
@@ -39,17 +39,17 @@ func bursts(off, on, offFor, onFor float64) load {
 	}
 }
 
-// simulation is Poisson traffic spread evenly over pods, and the scrapes of these at phases of their own.
-type simulation struct {
+// trafficSimulation is Poisson traffic spread evenly over pods, and the scrapes of these at phases of their own.
+type trafficSimulation struct {
 	pods []History
 	seen []int     // by pod: how many of its increments have been scraped
 	view []History // by pod: what a store would have of it
 }
 
-func simulate(seed uint64, pods int, seconds float64, truth load) *simulation {
+func simulateTraffic(seed uint64, pods int, seconds float64, truth trueLoad) *trafficSimulation {
 	r := rand.New(rand.NewPCG(seed, 7))
-	expected := integral(truth, seconds)
-	s := &simulation{pods: make([]History, pods), seen: make([]int, pods), view: make([]History, pods)}
+	expected := expectedRequests(truth, seconds)
+	s := &trafficSimulation{pods: make([]History, pods), seen: make([]int, pods), view: make([]History, pods)}
 	for p := range s.pods {
 		phase, last := interval*r.Float64(), -1.0
 		for due := phase; ; due += interval {
@@ -58,7 +58,7 @@ func simulate(seed uint64, pods int, seconds float64, truth load) *simulation {
 				break
 			}
 			if last >= 0 {
-				n := poisson(r, (expected(at)-expected(last))/float64(pods))
+				n := drawPoisson(r, (expected(at)-expected(last))/float64(pods))
 				s.pods[p] = append(s.pods[p], Increment{From: int64(1000 * last), To: int64(1000 * at), Count: n})
 			}
 			last = at
@@ -67,8 +67,8 @@ func simulate(seed uint64, pods int, seconds float64, truth load) *simulation {
 	return s
 }
 
-// integral is how many requests are expected from 0 to a time.
-func integral(truth load, seconds float64) func(float64) float64 {
+// expectedRequests is how many requests are expected from 0 to a time.
+func expectedRequests(truth trueLoad, seconds float64) func(float64) float64 {
 	const fine = 0.02
 	sums := make([]float64, int(seconds/fine)+3)
 	for i := 1; i < len(sums); i++ {
@@ -80,8 +80,8 @@ func integral(truth load, seconds float64) func(float64) float64 {
 	}
 }
 
-// poisson draws a number of events (Knuth's product of uniforms, in parts whose exponential does not vanish).
-func poisson(r *rand.Rand, mean float64) (n float64) {
+// drawPoisson draws a number of events (Knuth's product of uniforms, in parts whose exponential does not vanish).
+func drawPoisson(r *rand.Rand, mean float64) (n float64) {
 	for mean > 0 {
 		part := min(mean, 30)
 		mean -= part
@@ -92,8 +92,8 @@ func poisson(r *rand.Rand, mean float64) (n float64) {
 	return n
 }
 
-// at lets time pass until now, in milliseconds, which must not go back.
-func (s *simulation) at(now int64) {
+// advanceTo lets time pass until now, in milliseconds, which must not go back.
+func (s *trafficSimulation) advanceTo(now int64) {
 	const kept = 40 // 76 s, as the store keeps
 	for p, h := range s.pods {
 		for s.seen[p] < len(h) && h[s.seen[p]].To <= now {
@@ -103,15 +103,15 @@ func (s *simulation) at(now int64) {
 	}
 }
 
-// auto is the total that is served with the window that Choose chooses.
-func (s *simulation) auto(now int64) (total float64, window time.Duration) {
+// autoTotal is the total that is served with the window that Choose chooses.
+func (s *trafficSimulation) autoTotal(now int64) (total float64, window time.Duration) {
 	window = Choose(s.view, now, longest)
-	return s.total(now, window), window
+	return s.windowTotal(now, window), window
 }
 
-// total is the sum of the pods' rates over a window, as rate gives them: that of the increments within it, which is
+// windowTotal is the sum of the pods' rates over a window, as rate gives them: that of the increments within it, which is
 // at least the newest.
-func (s *simulation) total(now int64, window time.Duration) (total float64) {
+func (s *trafficSimulation) windowTotal(now int64, window time.Duration) (total float64) {
 	for _, h := range s.view {
 		n, span := 0.0, int64(0)
 		for i := len(h) - 1; i >= 0 && (span == 0 || h[i].From > now-window.Milliseconds()); i-- {
@@ -125,9 +125,9 @@ func (s *simulation) total(now int64, window time.Duration) (total float64) {
 	return total
 }
 
-// informed is the total over a window that begins at the step at that time, in seconds, but has the newest increment
+// informedTotal is the total over a window that begins at the step at that time, in seconds, but has the newest increment
 // of each pod: as good as windows can be.
-func (s *simulation) informed(now int64, at float64) float64 {
+func (s *trafficSimulation) informedTotal(now int64, at float64) float64 {
 	since := float64(now)/1000 - at
-	return s.total(now, time.Duration(max(since, 2*interval)*float64(time.Second)))
+	return s.windowTotal(now, time.Duration(max(since, 2*interval)*float64(time.Second)))
 }

@@ -58,21 +58,21 @@ import "time"
 //
 // It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
 func Choose(pods []History, now int64, longest time.Duration) time.Duration {
-	g, ok := newGrid(pods, now, longest.Milliseconds())
+	g, ok := newAgeGrid(pods, now, longest.Milliseconds())
 	if !ok {
 		return longest
 	}
-	var c counts
-	young := c.fill(g, pods)
-	c.phi = c.dispersion(g)
+	var c cellCounts
+	young := c.addPods(g, pods)
+	c.phi = c.estimateDispersion(g)
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
-			c.add(g, young[0].history, -1)
+			c.addPod(g, young[0].history, -1)
 			young = young[1:]
 		}
-		c.accumulate(w)
-		if s, found := c.split(g, w); found {
-			return time.Duration(g.edges[c.trim(s, w)]) * time.Millisecond
+		c.accumulateCells(w)
+		if s, found := c.findSplit(g, w); found {
+			return time.Duration(g.edges[c.trimSplit(s, w)]) * time.Millisecond
 		}
 	}
 	return longest

@@ -10,18 +10,18 @@ import (
 
 const now = 120_500
 
-// regular is a pod with increments of 2 s up to 120 s, with rate(t) requests/s since time t in seconds.
-func regular(since int64, rate func(at int64) float64) (h History) {
+// regularHistory is a pod with increments of 2 s up to 120 s, with rate(t) requests/s since time t in seconds.
+func regularHistory(since int64, rate func(at int64) float64) (h History) {
 	for at := since * 1000; at < 120_000; at += 2000 {
 		h = append(h, Increment{From: at, To: at + 2000, Count: 2 * rate(at/1000)})
 	}
 	return h
 }
 
-func even(rate float64) func(int64) float64 { return func(int64) float64 { return rate } }
+func evenRate(rate float64) func(int64) float64 { return func(int64) float64 { return rate } }
 
-// since changes the rate at a time in seconds.
-func since(at int64, before, after float64) func(int64) float64 {
+// steppedRate changes the rate at a time in seconds.
+func steppedRate(at int64, before, after float64) func(int64) float64 {
 	return func(t int64) float64 {
 		if t < at {
 			return before
@@ -30,8 +30,8 @@ func since(at int64, before, after float64) func(int64) float64 {
 	}
 }
 
-// without leaves out the scrape at a time in seconds.
-func without(h History, at int64) History {
+// mergeAtScrape leaves out the scrape at a time in seconds.
+func mergeAtScrape(h History, at int64) History {
 	i := slices.IndexFunc(h, func(i Increment) bool { return i.To == at*1000 })
 	h[i] = Increment{From: h[i].From, To: h[i+1].To, Count: h[i].Count + h[i+1].Count}
 	return slices.Delete(h, i+1, i+2)
@@ -47,33 +47,33 @@ func TestChoose(t *testing.T) {
 	}{
 		"no pods":              {nil, 0, time.Minute, time.Minute},
 		"nothing known of any": {[]History{nil, {}}, 0, time.Minute, time.Minute},
-		"idle":                 {[]History{regular(0, even(0))}, 0, time.Minute, time.Minute},
-		"steady":               {[]History{regular(0, even(40)), regular(0, even(3))}, 0, time.Minute, time.Minute},
+		"idle":                 {[]History{regularHistory(0, evenRate(0))}, 0, time.Minute, time.Minute},
+		"steady":               {[]History{regularHistory(0, evenRate(40)), regularHistory(0, evenRate(3))}, 0, time.Minute, time.Minute},
 		"longest of two intervals": {
-			[]History{regular(0, since(110, 10, 1000))}, 4 * s, 4 * s, 4 * s,
+			[]History{regularHistory(0, steppedRate(110, 10, 1000))}, 4 * s, 4 * s, 4 * s,
 		},
 		// The increment from 118 s on is 2.5 s old at its beginning, but windows are no shorter than 4 s.
-		"a step an interval ago":     {[]History{regular(0, since(118, 10, 100))}, 0, 4 * s, 4 * s},
-		"a step two intervals ago":   {[]History{regular(0, since(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
-		"a step 20 s ago":            {[]History{regular(0, since(100, 10, 100))}, 0, 20500 * time.Millisecond, 22 * s},
-		"a step down 20 s ago":       {[]History{regular(0, since(100, 100, 10))}, 0, 20500 * time.Millisecond, 22 * s},
-		"a step a minute ago":        {[]History{regular(0, since(60, 10, 100))}, 0, time.Minute, time.Minute},
-		"to nothing":                 {[]History{regular(0, since(110, 40, 0))}, 0, 10500 * time.Millisecond, 12 * s},
-		"from nothing":               {[]History{regular(0, since(110, 0, 40))}, 0, 10500 * time.Millisecond, 12 * s},
-		"the newest of two steps":    {[]History{regular(0, func(t int64) float64 { return 10 + 90*float64(t/90) + 900*float64(t/110) })}, 0, 10500 * time.Millisecond, 12 * s},
-		"too few events to tell":     {[]History{regular(0, since(116, 1, 2))}, 0, time.Minute, time.Minute},
-		"a pod of many steps alone":  {[]History{regular(0, even(400)), regular(0, since(100, 5, 50))}, 0, 20500 * time.Millisecond, 22 * s},
-		"load moves between pods":    {[]History{regular(0, since(100, 40, 80)), regular(0, since(100, 80, 40))}, 0, time.Minute, time.Minute},
-		"uneven pods miss scrapes":   {[]History{without(without(regular(0, even(400)), 110), 90), regular(0, even(10))}, 0, time.Minute, time.Minute},
-		"the heavy one is late":      {[]History{regular(0, even(400))[:58], regular(0, even(10))}, 0, time.Minute, time.Minute},
-		"a late pod among many":      {[]History{regular(0, since(116, 10, 100))[:59], regular(0, since(116, 10, 100)), regular(0, since(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
-		"one that is gone":           {[]History{regular(0, even(400))[:20], regular(0, even(10))}, 0, time.Minute, time.Minute},
-		"a busy pod starts":          {[]History{regular(110, even(400)), regular(0, even(10))}, 0, time.Minute, time.Minute},
-		"all are young":              {[]History{regular(110, even(400)), regular(112, even(10))}, 0, time.Minute, time.Minute},
-		"young, and a step":          {[]History{regular(104, since(114, 10, 400)), regular(104, since(114, 10, 400))}, 0, 6500 * time.Millisecond, 8 * s},
-		"a new pod takes half":       {[]History{regular(0, since(110, 80, 40)), regular(110, even(40))}, 0, 10500 * time.Millisecond, 12 * s},
-		"a new pod takes half later": {[]History{regular(0, since(110, 80, 40)), regular(104, since(110, 0, 40))}, 0, 10500 * time.Millisecond, 12 * s},
-		"a pod goes, others take on": {[]History{regular(0, since(110, 40, 80))}, 0, 10500 * time.Millisecond, 12 * s},
+		"a step an interval ago":     {[]History{regularHistory(0, steppedRate(118, 10, 100))}, 0, 4 * s, 4 * s},
+		"a step two intervals ago":   {[]History{regularHistory(0, steppedRate(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
+		"a step 20 s ago":            {[]History{regularHistory(0, steppedRate(100, 10, 100))}, 0, 20500 * time.Millisecond, 22 * s},
+		"a step down 20 s ago":       {[]History{regularHistory(0, steppedRate(100, 100, 10))}, 0, 20500 * time.Millisecond, 22 * s},
+		"a step a minute ago":        {[]History{regularHistory(0, steppedRate(60, 10, 100))}, 0, time.Minute, time.Minute},
+		"to nothing":                 {[]History{regularHistory(0, steppedRate(110, 40, 0))}, 0, 10500 * time.Millisecond, 12 * s},
+		"from nothing":               {[]History{regularHistory(0, steppedRate(110, 0, 40))}, 0, 10500 * time.Millisecond, 12 * s},
+		"the newest of two steps":    {[]History{regularHistory(0, func(t int64) float64 { return 10 + 90*float64(t/90) + 900*float64(t/110) })}, 0, 10500 * time.Millisecond, 12 * s},
+		"too few events to tell":     {[]History{regularHistory(0, steppedRate(116, 1, 2))}, 0, time.Minute, time.Minute},
+		"a pod of many steps alone":  {[]History{regularHistory(0, evenRate(400)), regularHistory(0, steppedRate(100, 5, 50))}, 0, 20500 * time.Millisecond, 22 * s},
+		"load moves between pods":    {[]History{regularHistory(0, steppedRate(100, 40, 80)), regularHistory(0, steppedRate(100, 80, 40))}, 0, time.Minute, time.Minute},
+		"uneven pods miss scrapes":   {[]History{mergeAtScrape(mergeAtScrape(regularHistory(0, evenRate(400)), 110), 90), regularHistory(0, evenRate(10))}, 0, time.Minute, time.Minute},
+		"the heavy one is late":      {[]History{regularHistory(0, evenRate(400))[:58], regularHistory(0, evenRate(10))}, 0, time.Minute, time.Minute},
+		"a late pod among many":      {[]History{regularHistory(0, steppedRate(116, 10, 100))[:59], regularHistory(0, steppedRate(116, 10, 100)), regularHistory(0, steppedRate(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
+		"one that is gone":           {[]History{regularHistory(0, evenRate(400))[:20], regularHistory(0, evenRate(10))}, 0, time.Minute, time.Minute},
+		"a busy pod starts":          {[]History{regularHistory(110, evenRate(400)), regularHistory(0, evenRate(10))}, 0, time.Minute, time.Minute},
+		"all are young":              {[]History{regularHistory(110, evenRate(400)), regularHistory(112, evenRate(10))}, 0, time.Minute, time.Minute},
+		"young, and a step":          {[]History{regularHistory(104, steppedRate(114, 10, 400)), regularHistory(104, steppedRate(114, 10, 400))}, 0, 6500 * time.Millisecond, 8 * s},
+		"a new pod takes half":       {[]History{regularHistory(0, steppedRate(110, 80, 40)), regularHistory(110, evenRate(40))}, 0, 10500 * time.Millisecond, 12 * s},
+		"a new pod takes half later": {[]History{regularHistory(0, steppedRate(110, 80, 40)), regularHistory(104, steppedRate(110, 0, 40))}, 0, 10500 * time.Millisecond, 12 * s},
+		"a pod goes, others take on": {[]History{regularHistory(0, steppedRate(110, 40, 80))}, 0, 10500 * time.Millisecond, 12 * s},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -108,7 +108,7 @@ func FuzzChoose(f *testing.F) {
 				if to > now {
 					break
 				}
-				pods[p] = append(pods[p], Increment{From: at, To: to, Count: poisson(r, 200*r.Float64()*r.Float64())})
+				pods[p] = append(pods[p], Increment{From: at, To: to, Count: drawPoisson(r, 200*r.Float64()*r.Float64())})
 				at = to
 			}
 		}
@@ -129,11 +129,11 @@ func FuzzChoose(f *testing.F) {
 
 func BenchmarkChoose(b *testing.B) {
 	for _, pods := range []int{4, 50, 5000} {
-		for name, truth := range map[string]load{"steady": steady(40 * float64(pods)), "step": step(10, 400, 80)} {
+		for name, truth := range map[string]trueLoad{"steady": steadyLoad(40 * float64(pods)), "step": stepLoad(10, 400, 80)} {
 			b.Run(fmt.Sprintf("%s/pods=%d", name, pods), func(b *testing.B) {
 				b.ReportAllocs()
-				s := simulate(1, pods, 100, truth)
-				s.at(95_000)
+				s := simulateTraffic(1, pods, 100, truth)
+				s.advanceTo(95_000)
 				for b.Loop() {
 					Choose(s.view, 95_000, longest)
 				}

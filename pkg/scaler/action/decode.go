@@ -32,8 +32,8 @@ func decodeAction(d *strict.Decoder, path string, n *yaml.Node) Action {
 	if d.Given(path+".patch") == d.Given(path+".webhook") {
 		d.Wrong(path, "say one of patch and webhook")
 	}
-	if isURL(a.Webhook) {
-		d.Wrong(path+".webhook", "%s", secret)
+	if isWebhookURL(a.Webhook) {
+		d.Wrong(path+".webhook", "%s", secretURLMessage)
 	}
 	return a
 }
@@ -43,9 +43,9 @@ func decodePatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 	d.Mapping(path, n, map[string]strict.Field{
 		"apiVersion": d.Text(&p.APIVersion),
 		"kind":       d.Text(&p.Kind),
-		"namespace":  namespace(d, &p.Namespace),
+		"namespace":  namespaceField(d, &p.Namespace),
 		"name":       d.Text(&p.Name),
-		"merge":      func(path string, n *yaml.Node) { p.Merge = decodeMerge(d, path, n) },
+		"merge":      func(path string, n *yaml.Node) { p.Merge = decodeMergePatch(d, path, n) },
 	})
 	for _, key := range []string{"apiVersion", "kind", "name", "merge"} {
 		if at := strict.JoinPath(path, key); !d.Given(at) && !d.Failed(at) {
@@ -55,20 +55,20 @@ func decodePatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 	return &p
 }
 
-// namespaceName is what Kubernetes takes.
-var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// namespacePattern is what Kubernetes takes.
+var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func namespace(d *strict.Decoder, to *string) strict.Field {
+func namespaceField(d *strict.Decoder, to *string) strict.Field {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		if !namespaceName.MatchString(*to) {
+		if !namespacePattern.MatchString(*to) {
 			d.Wrong(path, "must be lower-case letters, digits and -, at most 63, not %s", strict.Describe(n))
 		}
 	}
 }
 
-// decodeMerge is YAML that JSON can say.
-func decodeMerge(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
+// decodeMergePatch is YAML that JSON can say.
+func decodeMergePatch(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
 	if n.Kind != yaml.MappingNode {
 		d.Fault(path, n.Line, "must be a mapping, what is merged into the object, not %s", strict.Describe(n))
 		return nil

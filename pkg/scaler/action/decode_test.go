@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func decode(data string) ([]Action, error) {
+func decodeActionsYAML(data string) ([]Action, error) {
 	d := strict.NewDecoder()
 	root := d.Document([]byte(data))
 	if root == nil {
@@ -20,14 +20,14 @@ func decode(data string) ([]Action, error) {
 	return all, d.Faults.Err()
 }
 
-const good = `
+const validActionsYAML = `
 - patch: {apiVersion: v1, kind: Service, namespace: sale, name: shop, merge: {spec: {selector: {track: new, old: null}}}}
 - webhook: open
 `
 
 func TestDecode(t *testing.T) {
 	t.Parallel()
-	got, err := decode(good)
+	got, err := decodeActionsYAML(validActionsYAML)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,18 +54,18 @@ func TestDecodeFaults(t *testing.T) {
 		"[{webhok: a}]":                                                               "unknown key",
 		"[" + strings.Repeat("{webhook: a},", 33) + "]":                               "has 33 elements; up to 32 are taken",
 	} {
-		if _, err := decode(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+		if _, err := decodeActionsYAML(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: got %v, want %s", data, err, want)
 		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(good)
+	f.Add(validActionsYAML)
 	f.Add("[{webhook: a}]")
 	f.Add("[{patch: {apiVersion: v1, kind: A, name: a, merge: {a: .nan}}}]")
 	f.Fuzz(func(t *testing.T, data string) {
-		all, err := decode(data)
+		all, err := decodeActionsYAML(data)
 		if err != nil {
 			return
 		}

@@ -118,11 +118,11 @@ func (c *Config) Succeed(before *Config) {
 
 func (c *Config) targets() (all []hold.Target) {
 	for i := range c.Schedules {
-		all = append(all, c.Schedules[i].Targets...)
+		all = append(all, c.Schedules[i].Workloads...)
 	}
 	for i := range c.Events.Rules {
-		for _, w := range c.Events.Rules[i].Targets {
-			all = append(all, w.Target)
+		for _, w := range c.Events.Rules[i].Workloads {
+			all = append(all, w.Workload)
 		}
 	}
 	return all
@@ -147,7 +147,7 @@ func (c *Config) Kinds() []schema.GroupVersionKind {
 func (c *Config) Senders() map[string]notify.Sender {
 	senders := map[string]notify.Sender{}
 	for name, n := range c.Notify {
-		senders[name] = n.Sender(notify.SenderOptions{})
+		senders[name] = n.NewSender(notify.SenderOptions{})
 	}
 	return senders
 }
@@ -156,7 +156,7 @@ func (c *Config) Senders() map[string]notify.Sender {
 func (c *Config) Webhooks() map[string]func() (string, error) {
 	urls := map[string]func() (string, error){}
 	for name, n := range c.Notify {
-		urls[name] = n.URL
+		urls[name] = n.ReadURL
 	}
 	return urls
 }

@@ -32,7 +32,7 @@ func (c *Controller) keepSchedules(ctx context.Context) error {
 			next = at.Add(retry)
 		}
 		for i := range c.Schedules {
-			if change, ok := c.Schedules[i].Next(at); ok && change.Before(next) {
+			if change, ok := c.Schedules[i].NextChange(at); ok && change.Before(next) {
 				next = change
 			}
 		}
@@ -52,8 +52,8 @@ func (c *Controller) state(ctx context.Context, at time.Time) bool {
 	stated := map[hold.Target]map[string]bool{}
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
-		want, on := s.At(at)
-		for _, t := range s.Targets {
+		want, on := s.ActiveAt(at)
+		for _, t := range s.Workloads {
 			if !on {
 				continue
 			}
@@ -72,10 +72,10 @@ func (c *Controller) state(ctx context.Context, at time.Time) bool {
 
 // holdOf is what a schedule wants as a hold. It may lower what it finds, since nights are schedules too, but for the small
 // first steps of a ramp.
-func (c *Controller) holdOf(s *schedule.Schedule, w schedule.Want) hold.Hold {
+func (c *Controller) holdOf(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.By,
-		Replicas: w.Replicas, Floor: w.Floor, Ceiling: w.Ceiling, Lower: !w.Ramping, Until: w.Until.Add(linger), Notify: s.Notify,
+		Replicas: w.Replicas, Floor: w.MinReplicas, Ceiling: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(linger), Notify: s.Notify,
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec

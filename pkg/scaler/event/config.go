@@ -16,15 +16,15 @@ type KafkaConfig struct {
 	Topic   string
 	// Rewind is how far back reading begins after a start, and after records were lost on a broker.
 	Rewind time.Duration
-	TLS    *TLS  // nil: none
-	SASL   *SASL // nil: none
+	TLS    *KafkaTLS  // nil: none
+	SASL   *KafkaSASL // nil: none
 }
 
 // DefaultRewind covers the start of another replica, and is quickly read.
 const DefaultRewind = time.Minute
 
-// TLS is how a broker is spoken to. All files are read again for each connection.
-type TLS struct {
+// KafkaTLS is how a broker is spoken to. All files are read again for each connection.
+type KafkaTLS struct {
 	// CAFile holds the authorities; empty: those of the system.
 	CAFile string
 	// CertFile and KeyFile are shown to the broker; empty: nothing.
@@ -35,13 +35,13 @@ type TLS struct {
 
 // The mechanisms of SASL.
 const (
-	Plain       = "PLAIN"
-	ScramSHA256 = "SCRAM-SHA-256"
-	ScramSHA512 = "SCRAM-SHA-512"
+	MechanismPlain       = "PLAIN"
+	MechanismScramSHA256 = "SCRAM-SHA-256"
+	MechanismScramSHA512 = "SCRAM-SHA-512"
 )
 
-// SASL is who the scaler is for a broker. The files are read again for each connection.
-type SASL struct {
+// KafkaSASL is who the scaler is for a broker. The files are read again for each connection.
+type KafkaSASL struct {
 	Mechanism                  string // Plain, ScramSHA256 or ScramSHA512
 	UsernameFile, PasswordFile string
 }

@@ -16,18 +16,18 @@ import (
 
 // The bounds of what a rule may say.
 const (
-	maxReplicas = 10_000              // above, it is a slip of the finger
-	minFor      = time.Second         // a demonstration is over in seconds
-	maxFor      = 31 * 24 * time.Hour // longer is no event but how things are
-	maxWithin   = 24 * time.Hour
-	maxRules    = 1000
+	maxReplicaCount = 10_000              // above, it is a slip of the finger
+	minFor          = time.Second         // a demonstration is over in seconds
+	maxFor          = 31 * 24 * time.Hour // longer is no event but how things are
+	maxWithin       = 24 * time.Hour
+	maxRules        = 1000
 )
 
-func (d *decoder) rules(path string, n *yaml.Node) []Rule {
+func (d *configDecoder) decodeRules(path string, n *yaml.Node) []Rule {
 	var all []Rule
 	first := map[string]string{}
 	d.Sequence(path, n, func(path string, n *yaml.Node) {
-		r := d.rule(path, n)
+		r := d.decodeRule(path, n)
 		all = append(all, r)
 		if at, again := first[r.Name]; again && r.Name != "" {
 			d.Wrong(path+".name", "%s is already the name of %s", r.Name, at)
@@ -44,24 +44,24 @@ func (d *decoder) rules(path string, n *yaml.Node) []Rule {
 	return all
 }
 
-// name is that of a Kubernetes namespace, and of a rule: it becomes part of a hold's ID.
-var name = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// ruleNamePattern is that of a Kubernetes namespace, and of a rule: it becomes part of a hold's ID.
+var ruleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-const nameForm = "lower-case letters, digits and -, at most 63"
+const ruleNameForm = "lower-case letters, digits and -, at most 63"
 
-func (d *decoder) rule(path string, n *yaml.Node) Rule {
+func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 	r := Rule{MaxFor: DefaultMaxFor}
 	var namespace string
-	var targets func(namespace string) []Want
+	var targets func(namespace string) []WorkloadSpec
 	d.Mapping(path, n, map[string]strict.Field{
-		"name":      d.matching(&r.Name, name, nameForm),
-		"namespace": d.matching(&namespace, name, nameForm),
-		"type":      d.kind(&r.Type),
-		"releaseOn": d.kind(&r.ReleaseOn),
-		"match":     func(path string, n *yaml.Node) { r.Match = d.match(path, n) },
-		"key":       d.field(&r.Key),
+		"name":      d.patternField(&r.Name, ruleNamePattern, ruleNameForm),
+		"namespace": d.patternField(&namespace, ruleNamePattern, ruleNameForm),
+		"type":      d.eventTypeField(&r.Type),
+		"releaseOn": d.eventTypeField(&r.ReleaseOn),
+		"match":     func(path string, n *yaml.Node) { r.Match = d.decodeMatch(path, n) },
+		"key":       d.fieldNameField(&r.Key),
 		"targets": func(path string, n *yaml.Node) { // read last: their namespace may come after them
-			targets = func(namespace string) []Want { return d.wants(path, n, namespace) }
+			targets = func(namespace string) []WorkloadSpec { return d.decodeWorkloadSpecs(path, n, namespace) }
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
@@ -74,16 +74,16 @@ func (d *decoder) rule(path string, n *yaml.Node) Rule {
 	if d.Failed(path) {
 		return r
 	}
-	d.required(path, "name", "namespace", "type", "targets")
+	d.requireEventKeys(path, "name", "namespace", "type", "targets")
 	if targets != nil {
-		r.Targets = targets(namespace)
+		r.Workloads = targets(namespace)
 	}
-	d.consistent(path, &r)
+	d.validateRule(path, &r)
 	return r
 }
 
-// consistent are the faults of keys that go together.
-func (d *decoder) consistent(path string, r *Rule) {
+// validateRule are the faults of keys that go together.
+func (d *configDecoder) validateRule(path string, r *Rule) {
 	if r.Type != "" && r.ReleaseOn == r.Type {
 		d.Wrong(path+".releaseOn", "is the type that raises")
 	}
@@ -96,13 +96,13 @@ func (d *decoder) consistent(path string, r *Rule) {
 	}
 }
 
-// kind reads the type of an event.
-func (d *decoder) kind(to *string) strict.Field {
-	return d.matching(to, typeText, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
+// eventTypeField reads the type of an event.
+func (d *configDecoder) eventTypeField(to *string) strict.Field {
+	return d.patternField(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
-// field reads the name of a field of events; the four that all events have are none.
-func (d *decoder) field(to *string) strict.Field {
+// fieldNameField reads the name of a field of events; the four that all events have are none.
+func (d *configDecoder) fieldNameField(to *string) strict.Field {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
@@ -111,7 +111,7 @@ func (d *decoder) field(to *string) strict.Field {
 	}
 }
 
-func (d *decoder) match(path string, n *yaml.Node) map[string]string {
+func (d *configDecoder) decodeMatch(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
 		d.Fault(path, n.Line, "must be a mapping of fields to texts, not %s", strict.Describe(n))
@@ -122,7 +122,7 @@ func (d *decoder) match(path string, n *yaml.Node) map[string]string {
 		key := n.Content[i]
 		fields[key.Value] = func(path string, n *yaml.Node) {
 			var name, value string
-			d.field(&name)(path, key)
+			d.fieldNameField(&name)(path, key)
 			if d.Text(&value)(path, n); !d.Failed(path) {
 				all[key.Value] = value
 			}
@@ -132,15 +132,15 @@ func (d *decoder) match(path string, n *yaml.Node) map[string]string {
 	return all
 }
 
-// objectName is that of any object that has replicas.
-var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+// objectNamePattern is that of any object that has replicas.
+var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *decoder) wants(path string, n *yaml.Node, namespace string) []Want {
-	var all []Want
+func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace string) []WorkloadSpec {
+	var all []WorkloadSpec
 	d.Sequence(path, n, func(path string, n *yaml.Node) {
-		w := d.want(path, n, namespace)
-		if slices.ContainsFunc(all, func(other Want) bool { return other.Target == w.Target && w.Target.Name != "" }) {
-			d.Wrong(path+".target", "%s is in the list already", w.Target)
+		w := d.decodeWorkloadSpec(path, n, namespace)
+		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
+			d.Wrong(path+".target", "%s is in the list already", w.Workload)
 		}
 		all = append(all, w)
 	})
@@ -150,19 +150,19 @@ func (d *decoder) wants(path string, n *yaml.Node, namespace string) []Want {
 	return all
 }
 
-func (d *decoder) want(path string, n *yaml.Node, namespace string) Want {
-	var w Want
+func (d *configDecoder) decodeWorkloadSpec(path string, n *yaml.Node, namespace string) WorkloadSpec {
+	var w WorkloadSpec
 	d.Mapping(path, n, map[string]strict.Field{
-		"target":   func(path string, n *yaml.Node) { w.Target = d.target(path, n, namespace) },
-		"replicas": d.number(&w.Replicas),
-		"floor":    d.number(&w.Floor),
-		"ceiling":  d.number(&w.Ceiling),
+		"target":   func(path string, n *yaml.Node) { w.Workload = d.decodeWorkload(path, n, namespace) },
+		"replicas": d.replicaCountField(&w.Replicas),
+		"floor":    d.replicaCountField(&w.MinReplicas),
+		"ceiling":  d.replicaCountField(&w.MaxReplicas),
 	})
 	if d.Failed(path) {
 		return w
 	}
-	d.required(path, "target", "replicas")
-	for _, f := range []struct{ key, fault string }{{"floor", w.floorFault()}, {"ceiling", w.ceilingFault()}} {
+	d.requireEventKeys(path, "target", "replicas")
+	for _, f := range []struct{ key, fault string }{{"floor", w.minReplicasError()}, {"ceiling", w.maxReplicasError()}} {
 		if f.fault != "" && d.Given(path+".replicas") {
 			d.Wrong(path+"."+f.key, "%s", f.fault)
 		}
@@ -170,24 +170,24 @@ func (d *decoder) want(path string, n *yaml.Node, namespace string) Want {
 	return w
 }
 
-func (w *Want) floorFault() string {
-	if fixed(w.Floor, w.Replicas) && w.Floor.Value > w.Replicas.Value {
-		return fmt.Sprintf("%d is above replicas, %d", w.Floor.Value, w.Replicas.Value)
+func (w *WorkloadSpec) minReplicasError() string {
+	if areBothFixed(w.MinReplicas, w.Replicas) && w.MinReplicas.Value > w.Replicas.Value {
+		return fmt.Sprintf("%d is above replicas, %d", w.MinReplicas.Value, w.Replicas.Value)
 	}
 	return ""
 }
 
-func (w *Want) ceilingFault() string {
-	if fixed(w.Ceiling, w.Replicas) && w.Ceiling.Value != 0 && w.Ceiling.Value < w.Replicas.Value {
-		return fmt.Sprintf("%d is below replicas, %d", w.Ceiling.Value, w.Replicas.Value)
+func (w *WorkloadSpec) maxReplicasError() string {
+	if areBothFixed(w.MaxReplicas, w.Replicas) && w.MaxReplicas.Value != 0 && w.MaxReplicas.Value < w.Replicas.Value {
+		return fmt.Sprintf("%d is below replicas, %d", w.MaxReplicas.Value, w.Replicas.Value)
 	}
 	return ""
 }
 
-// fixed tells whether the file itself says both numbers.
-func fixed(a, b Number) bool { return a.Field == "" && b.Field == "" }
+// areBothFixed tells whether the file itself says both numbers.
+func areBothFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
 
-func (d *decoder) target(path string, n *yaml.Node, namespace string) hold.Target {
+func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace string) hold.Target {
 	var text string
 	d.Text(&text)(path, n)
 	if d.Failed(path) {
@@ -197,26 +197,26 @@ func (d *decoder) target(path string, n *yaml.Node, namespace string) hold.Targe
 	switch {
 	case err != nil:
 		d.Fault(path, n.Line, "%s", strict.Shorten(err.Error()))
-	case !objectName.MatchString(t.Name):
+	case !objectNamePattern.MatchString(t.Name):
 		d.Fault(path, n.Line, "%q is no name of an object", strict.Shorten(t.Name))
 	}
 	return t
 }
 
-// number reads a number, or the field that holds it and the most that is taken from there.
-func (d *decoder) number(to *Number) strict.Field {
+// replicaCountField reads a number, or the field that holds it and the most that is taken from there.
+func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.Field {
 	return func(path string, n *yaml.Node) {
 		var value, most int
 		if n.Kind != yaml.MappingNode {
-			d.Integer(&value, 0, maxReplicas)(path, n)
-			to.Value = narrow(value)
+			d.Integer(&value, 0, maxReplicaCount)(path, n)
+			to.Value = clampToInt32(value)
 			return
 		}
-		d.Mapping(path, n, map[string]strict.Field{"field": d.field(&to.Field), "max": d.Integer(&most, 1, maxReplicas)})
-		d.required(path, "field", "max")
-		to.Max = narrow(most)
+		d.Mapping(path, n, map[string]strict.Field{"field": d.fieldNameField(&to.Field), "max": d.Integer(&most, 1, maxReplicaCount)})
+		d.requireEventKeys(path, "field", "max")
+		to.MaxValue = clampToInt32(most)
 	}
 }
 
-// narrow is a number that was checked to be at most maxReplicas.
-func narrow(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+// clampToInt32 is a number that was checked to be at most maxReplicas.
+func clampToInt32(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -71,8 +71,8 @@ type Event struct {
 func (e *Event) Expiry() time.Time { return e.At.Add(e.TTL) }
 
 var (
-	idText   = regexp.MustCompile(`^[!-~]+$`)
-	typeText = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
+	eventIDPattern   = regexp.MustCompile(`^[!-~]+$`)
+	eventTypePattern = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
 )
 
 // Parse reads one event: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields. Duplicate
@@ -84,7 +84,7 @@ func Parse(data []byte) (Event, error) {
 	if !utf8.Valid(data) {
 		return Event{}, errors.New("not UTF-8")
 	}
-	raw, err := object(data)
+	raw, err := decodeEventFields(data)
 	if err != nil {
 		return Event{}, fmt.Errorf("not one JSON object: %w", err)
 	}
@@ -94,20 +94,20 @@ func Parse(data []byte) (Event, error) {
 		key string
 		to  *string
 	}{{"id", &e.ID}, {"type", &e.Type}, {"at", &at}, {"ttl", &ttl}} {
-		if *f.to, err = text(raw, f.key); err != nil {
+		if *f.to, err = requireTextField(raw, f.key); err != nil {
 			return Event{}, err
 		}
 		delete(raw, f.key)
 	}
-	if err := e.head(at, ttl); err != nil {
+	if err := e.setCommonFields(at, ttl); err != nil {
 		return Event{}, err
 	}
 	e.Fields = raw
 	return e, nil
 }
 
-// object reads the keys of an object by hand: the standard decoder takes keys twice, and in any case.
-func object(data []byte) (map[string]any, error) {
+// decodeEventFields reads the keys of an object by hand: the standard decoder takes keys twice, and in any case.
+func decodeEventFields(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil {
@@ -140,7 +140,7 @@ func object(data []byte) (map[string]any, error) {
 	return fields, nil
 }
 
-func text(fields map[string]any, key string) (string, error) {
+func requireTextField(fields map[string]any, key string) (string, error) {
 	v, given := fields[key]
 	s, ok := v.(string)
 	switch {
@@ -152,12 +152,12 @@ func text(fields map[string]any, key string) (string, error) {
 	return s, nil
 }
 
-// head checks and sets what is of one form in all events.
-func (e *Event) head(at, ttl string) (err error) {
+// setCommonFields checks and sets what is of one form in all events.
+func (e *Event) setCommonFields(at, ttl string) (err error) {
 	switch {
-	case len(e.ID) > maxID || !idText.MatchString(e.ID):
+	case len(e.ID) > maxID || !eventIDPattern.MatchString(e.ID):
 		return fmt.Errorf("id: must be 1 to %d printable ASCII characters without spaces, not %q", maxID, strict.Shorten(e.ID))
-	case len(e.Type) > maxType || !typeText.MatchString(e.Type):
+	case len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type):
 		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
 	}
 	if e.At, err = time.Parse(time.RFC3339, strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {

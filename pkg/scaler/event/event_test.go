@@ -12,11 +12,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-const good = `{"id":"a-1","type":"FLASH_SALE_START","at":"2026-11-27T08:00:00Z","ttl":"30m","sale":"black-friday","pods":20}`
+const validEventJSON = `{"id":"a-1","type":"FLASH_SALE_START","at":"2026-11-27T08:00:00Z","ttl":"30m","sale":"black-friday","pods":20}`
 
 func TestParseReadsWhatIsThere(t *testing.T) {
 	t.Parallel()
-	got, err := Parse([]byte(good))
+	got, err := Parse([]byte(validEventJSON))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +48,8 @@ func TestParseRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
 		"nothing":        {"", "not one JSON object"},
 		"a list":         {"[1]", "not one JSON object"},
-		"cut off":        {good[:40], "not one JSON object"},
-		"two objects":    {good + good, "something follows"},
+		"cut off":        {validEventJSON[:40], "not one JSON object"},
+		"two objects":    {validEventJSON + validEventJSON, "something follows"},
 		"a key twice":    {`{"id":"a","id":"b"}`, `key "id" twice`},
 		"not UTF-8":      {"{\"id\":\"\xff\"}", "UTF-8"},
 		"too long":       {`{"id":"` + strings.Repeat("a", MaxBytes) + `"}`, "bytes"},
@@ -84,7 +84,7 @@ func TestParseRefuses(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		good, `{}`, `{"id":"a","type":"T","at":"2026-11-27T08:00:00+01:00","ttl":"1d"}`, `{"id":"a","type":"T","at":"2026-11-27t08:00:00z","ttl":"1m","x":[1,{"y":null}]}`, `{"id":"a","id":"b"}`, "[]", "{\"a\":1e999}",
+		validEventJSON, `{}`, `{"id":"a","type":"T","at":"2026-11-27T08:00:00+01:00","ttl":"1d"}`, `{"id":"a","type":"T","at":"2026-11-27t08:00:00z","ttl":"1m","x":[1,{"y":null}]}`, `{"id":"a","id":"b"}`, "[]", "{\"a\":1e999}",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -22,8 +22,8 @@ type Sink interface {
 	Release(ctx context.Context, t hold.Target, id, why string) error
 }
 
-// Seen remembers the ids of events that were delivered. Its methods are called concurrently.
-type Seen interface {
+// IDSet remembers the ids of events that were delivered. Its methods are called concurrently.
+type IDSet interface {
 	// Has tells whether the id is remembered. It waits until that can be known; the error is ctx's.
 	Has(ctx context.Context, id string) (bool, error)
 	// Add remembers the id until then. It does not block, and keeps it where a crash does not reach it a little later, after all
@@ -33,44 +33,44 @@ type Seen interface {
 
 // Options are what a Handler does without.
 type Options struct {
-	// Verify are the verifications that rules name.
-	Verify map[string]verify.Spec
+	// VerifySpecs are the verifications that rules name.
+	VerifySpecs map[string]verify.Spec
 	// Registerer takes the metrics; nil: none.
 	Registerer prometheus.Registerer
-	// Skew is how far ahead the senders' clocks may be; 0: DefaultSkew.
-	Skew time.Duration
-	// Waiting bounds the holds of one target that wait for the sink; Handle waits while there are as many. 0: DefaultWaiting.
-	Waiting int
-	// Attempt bounds one call of the sink; 0: DefaultAttempt.
-	Attempt time.Duration
+	// MaxSkew is how far ahead the senders' clocks may be; 0: DefaultSkew.
+	MaxSkew time.Duration
+	// MaxWaiting bounds the holds of one target that wait for the sink; Handle waits while there are as many. 0: DefaultWaiting.
+	MaxWaiting int
+	// AttemptTimeout bounds one call of the sink; 0: DefaultAttempt.
+	AttemptTimeout time.Duration
 }
 
 const (
-	// DefaultSkew is more than machines with a time service differ by, and less than would hide a wrong time zone.
-	DefaultSkew = time.Minute
-	// DefaultWaiting is far more than the holds that one target takes, and about a megabyte.
-	DefaultWaiting = 1024
-	// DefaultAttempt lets a slow API server answer; one that hangs is asked again soon after.
-	DefaultAttempt = 10 * time.Second
+	// DefaultMaxSkew is more than machines with a time service differ by, and less than would hide a wrong time zone.
+	DefaultMaxSkew = time.Minute
+	// DefaultMaxWaiting is far more than the holds that one target takes, and about a megabyte.
+	DefaultMaxWaiting = 1024
+	// DefaultAttemptTimeout lets a slow API server answer; one that hangs is asked again soon after.
+	DefaultAttemptTimeout = 10 * time.Second
 )
 
 func (o Options) withDefaults() Options {
-	if o.Skew == 0 {
-		o.Skew = DefaultSkew
+	if o.MaxSkew == 0 {
+		o.MaxSkew = DefaultMaxSkew
 	}
-	if o.Waiting == 0 {
-		o.Waiting = DefaultWaiting
+	if o.MaxWaiting == 0 {
+		o.MaxWaiting = DefaultMaxWaiting
 	}
-	if o.Attempt == 0 {
-		o.Attempt = DefaultAttempt
+	if o.AttemptTimeout == 0 {
+		o.AttemptTimeout = DefaultAttemptTimeout
 	}
 	return o
 }
 
 // The sources of events, for logs and metrics.
 const (
-	Kafka = "kafka"
-	HTTP  = "http"
+	SourceKafka = "kafka"
+	SourceHTTP  = "http"
 )
 
 // ErrStopped is for events that were not delivered because Run ended.
@@ -78,28 +78,28 @@ var ErrStopped = errors.New("the handler of events has stopped")
 
 // Handler brings events to the sink.
 type Handler struct {
-	rules   []Rule
-	sink    Sink
-	seen    Seen
-	opts    Options
-	m       *instruments
-	quiet   quiet
-	queues  map[hold.Target]*queue // of every target of every rule; the map does not change
-	stopped chan struct{}
+	rules        []Rule
+	sink         Sink
+	deliveredIDs IDSet
+	opts         Options
+	metrics      *metrics
+	throttle     logThrottle
+	queues       map[hold.Target]*commandQueue // of every target of every rule; the map does not change
+	stopped      chan struct{}
 
 	mu      sync.Mutex // guards pending, and the deliveries in it
 	pending map[string]*Delivery
 }
 
 // NewHandler returns a handler of events by these rules, as Decode returns them. It delivers nothing before Run.
-func NewHandler(rules []Rule, sink Sink, seen Seen, opts Options) *Handler {
+func NewHandler(rules []Rule, sink Sink, seen IDSet, opts Options) *Handler {
 	h := &Handler{
-		rules: rules, sink: sink, seen: seen, opts: opts.withDefaults(), m: newInstruments(opts.Registerer, []string{Kafka, HTTP}),
-		quiet: quiet{kinds: map[Outcome]*lines{}}, queues: map[hold.Target]*queue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
+		rules: rules, sink: sink, deliveredIDs: seen, opts: opts.withDefaults(), metrics: newMetrics(opts.Registerer, []string{SourceKafka, SourceHTTP}),
+		throttle: logThrottle{byOutcome: map[Outcome]*outcomeLines{}}, queues: map[hold.Target]*commandQueue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
 	}
 	for i := range rules {
-		for _, w := range rules[i].Targets {
-			h.queues[w.Target] = newQueue(h.opts.Waiting)
+		for _, w := range rules[i].Workloads {
+			h.queues[w.Workload] = newCommandQueue(h.opts.MaxWaiting)
 		}
 	}
 	return h
@@ -110,7 +110,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	defer close(h.stopped)
 	var all sync.WaitGroup
 	for t, q := range h.queues {
-		all.Go(func() { h.deliver(ctx, t, q) })
+		all.Go(func() { h.deliverQueue(ctx, t, q) })
 	}
 	all.Wait()
 	return nil
@@ -118,13 +118,13 @@ func (h *Handler) Run(ctx context.Context) error {
 
 // Delivery is an event on its way to the sink.
 type Delivery struct {
-	event  Event
-	source string
-	since  time.Time
-	left   int // targets that did not take it yet
-	worst  Outcome
-	why    string
-	done   chan struct{} // closed when left is 0, and all above is settled
+	event        Event
+	source       string
+	readAt       time.Time
+	remaining    int // targets that did not take it yet
+	worstOutcome Outcome
+	reason       string
+	done         chan struct{} // closed when left is 0, and all above is settled
 }
 
 // Handle reads an event and waits until the sink took it for every target. The error is a *Refusal for an event that will not
@@ -134,11 +134,11 @@ func (h *Handler) Handle(ctx context.Context, data []byte, source string) error 
 	if err != nil {
 		return err
 	}
-	return h.Wait(ctx, d)
+	return h.WaitDelivered(ctx, d)
 }
 
-// Wait waits for the end of a delivery. Its errors are those of Handle.
-func (h *Handler) Wait(ctx context.Context, d *Delivery) error {
+// WaitDelivered waits for the end of a delivery. Its errors are those of Handle.
+func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -146,8 +146,8 @@ func (h *Handler) Wait(ctx context.Context, d *Delivery) error {
 		return ErrStopped
 	case <-d.done:
 	}
-	if d.worst == Refused || d.worst == Undelivered {
-		return &Refusal{Outcome: d.worst, Why: d.why}
+	if d.worstOutcome == Refused || d.worstOutcome == Undelivered {
+		return &OutcomeError{Outcome: d.worstOutcome, Reason: d.reason}
 	}
 	return nil
 }
@@ -157,24 +157,24 @@ func (h *Handler) Accept(ctx context.Context, data []byte, source string) (*Deli
 	now := time.Now()
 	e, err := Parse(data)
 	if err != nil {
-		return nil, h.refused(ctx, &e, source, refuse(Malformed, "%v", err))
+		return nil, h.rejectEvent(ctx, &e, source, newOutcomeError(Malformed, "%v", err))
 	}
-	orders, refusal := h.judge(&e, now)
+	orders, refusal := h.matchRules(&e, now)
 	if refusal != nil {
-		return nil, h.refused(ctx, &e, source, refusal)
+		return nil, h.rejectEvent(ctx, &e, source, refusal)
 	}
-	d := &Delivery{event: e, source: source, since: now, left: len(orders), worst: Superseded, done: make(chan struct{})}
-	if earlier := h.claim(d); earlier != nil {
-		h.note(ctx, &e, source, Duplicate, "it is on its way")
+	d := &Delivery{event: e, source: source, readAt: now, remaining: len(orders), worstOutcome: Superseded, done: make(chan struct{})}
+	if earlier := h.claimEventID(d); earlier != nil {
+		h.recordEventOutcome(ctx, &e, source, Duplicate, "it is on its way")
 		return earlier, nil
 	}
-	switch known, err := h.seen.Has(ctx, e.ID); {
+	switch known, err := h.deliveredIDs.Has(ctx, e.ID); {
 	case err != nil:
-		h.drop(d, Undelivered, "it is not known whether its id was seen before")
+		h.abandonDelivery(d, Undelivered, "it is not known whether its id was seen before")
 		return nil, err
 	case known:
-		h.drop(d, Duplicate, "")
-		return nil, h.refused(ctx, &e, source, refuse(Duplicate, "id %s was seen before", e.ID))
+		h.abandonDelivery(d, Duplicate, "")
+		return nil, h.rejectEvent(ctx, &e, source, newOutcomeError(Duplicate, "id %s was seen before", e.ID))
 	}
-	return d, h.enqueue(ctx, d, orders)
+	return d, h.enqueueCommands(ctx, d, orders)
 }

@@ -23,42 +23,42 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory remembers ids as long as it lives, which may be longer than a handler.
-type memory struct {
+// rememberedIDs remembers ids as long as it lives, which may be longer than a handler.
+type rememberedIDs struct {
 	mu  sync.Mutex
 	ids map[string]time.Time
 }
 
-func (m *memory) Has(_ context.Context, id string) (bool, error) {
+func (m *rememberedIDs) Has(_ context.Context, id string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	until, ok := m.ids[id]
 	return ok && time.Now().Before(until), nil
 }
 
-func (m *memory) Add(id string, until time.Time) {
+func (m *rememberedIDs) Add(id string, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ids[id] = until
 }
 
-// recorder is a sink that keeps what it is told, and fails as it is told.
-type recorder struct {
+// recordingSink is a sink that keeps what it is told, and fails as it is told.
+type recordingSink struct {
 	mu    sync.Mutex
 	calls []string
 	holds []hold.Hold
 	fail  func(t hold.Target, id string) error
 }
 
-func (r *recorder) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
-	return r.call(ctx, t, h, fmt.Sprintf("raise %s %s %d", t.Name, h.ID, h.Replicas))
+func (r *recordingSink) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
+	return r.recordCall(ctx, t, h, fmt.Sprintf("raise %s %s %d", t.Name, h.ID, h.Replicas))
 }
 
-func (r *recorder) Release(ctx context.Context, t hold.Target, id, _ string) error {
-	return r.call(ctx, t, hold.Hold{ID: id}, fmt.Sprintf("release %s %s", t.Name, id))
+func (r *recordingSink) Release(ctx context.Context, t hold.Target, id, _ string) error {
+	return r.recordCall(ctx, t, hold.Hold{ID: id}, fmt.Sprintf("release %s %s", t.Name, id))
 }
 
-func (r *recorder) call(ctx context.Context, t hold.Target, h hold.Hold, text string) error {
+func (r *recordingSink) recordCall(ctx context.Context, t hold.Target, h hold.Hold, text string) error {
 	r.mu.Lock()
 	fail := r.fail
 	r.mu.Unlock()
@@ -77,50 +77,50 @@ func (r *recorder) call(ctx context.Context, t hold.Target, h hold.Hold, text st
 	return nil
 }
 
-func (r *recorder) failing(f func(t hold.Target, id string) error) {
+func (r *recordingSink) setFailure(f func(t hold.Target, id string) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = f
 }
 
-func (r *recorder) took() []string {
+func (r *recordingSink) listCalls() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.calls)
 }
 
-func deployment(name string) hold.Target {
+func newDeployment(name string) hold.Target {
 	return hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
 }
 
-func wants(replicas int32, names ...string) (all []Want) {
+func newWorkloadSpecs(replicas int32, names ...string) (all []WorkloadSpec) {
 	for _, n := range names {
-		all = append(all, Want{Target: deployment(n), Replicas: Number{Value: replicas}})
+		all = append(all, WorkloadSpec{Workload: newDeployment(n), Replicas: ReplicaCount{Value: replicas}})
 	}
 	return all
 }
 
-// sale is the rule of most tests.
-func sale() Rule {
-	return Rule{Name: "sale", Type: "START", ReleaseOn: "END", Targets: wants(20, "shop", "cart")}
+// newSaleRule is the rule of most tests.
+func newSaleRule() Rule {
+	return Rule{Name: "sale", Type: "START", ReleaseOn: "END", Workloads: newWorkloadSpecs(20, "shop", "cart")}
 }
 
-// bench is a handler that runs, with what it works on.
-type bench struct {
+// handlerBench is a handler that runs, with what it works on.
+type handlerBench struct {
 	*Handler
-	sink *recorder
-	seen *memory
+	sink *recordingSink
+	seen *rememberedIDs
 	reg  *prometheus.Registry
 	stop func()
 }
 
-// newBench starts a handler on a new sink, with the memory of another if there was one.
-func newBench(t *testing.T, seen *memory, opts Options, rules ...Rule) *bench {
+// newHandlerBench starts a handler on a new sink, with the memory of another if there was one.
+func newHandlerBench(t *testing.T, seen *rememberedIDs, opts Options, rules ...Rule) *handlerBench {
 	t.Helper()
 	if seen == nil {
-		seen = &memory{ids: map[string]time.Time{}}
+		seen = &rememberedIDs{ids: map[string]time.Time{}}
 	}
-	b := &bench{sink: &recorder{}, seen: seen, reg: prometheus.NewRegistry()}
+	b := &handlerBench{sink: &recordingSink{}, seen: seen, reg: prometheus.NewRegistry()}
 	opts.Registerer = b.reg
 	b.Handler = NewHandler(rules, b.sink, seen, opts)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -136,28 +136,28 @@ func newBench(t *testing.T, seen *memory, opts Options, rules ...Rule) *bench {
 	return b
 }
 
-// raw is an event of now.
-func raw(id, kind, ttl, more string) []byte {
+// newEventJSON is an event of now.
+func newEventJSON(id, kind, ttl, more string) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"type":%q,"at":%q,"ttl":%q%s}`, id, kind, time.Now().UTC().Format(time.RFC3339Nano), ttl, more)
 }
 
-func (b *bench) accept(t *testing.T, data []byte) *Delivery {
+func (b *handlerBench) acceptEvent(t *testing.T, data []byte) *Delivery {
 	t.Helper()
-	d, err := b.Accept(t.Context(), data, Kafka)
+	d, err := b.Accept(t.Context(), data, SourceKafka)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func (b *bench) counted(o Outcome) int {
-	return int(testutil.ToFloat64(b.m.events.WithLabelValues(Kafka, string(o))))
+func (b *handlerBench) countOutcome(o Outcome) int {
+	return int(testutil.ToFloat64(b.metrics.events.WithLabelValues(SourceKafka, string(o))))
 }
 
-// outcome is that of an error of Handle.
-func outcome(t *testing.T, err error) Outcome {
+// errorOutcome is that of an error of Handle.
+func errorOutcome(t *testing.T, err error) Outcome {
 	t.Helper()
-	var r *Refusal
+	var r *OutcomeError
 	switch {
 	case err == nil:
 		return Delivered
@@ -170,12 +170,12 @@ func outcome(t *testing.T, err error) Outcome {
 
 func TestEventBecomesHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sale()
+		r := newSaleRule()
 		r.Key, r.For, r.Within, r.Verify, r.Notify = "sale", time.Hour, 2*time.Minute, "quick", []string{"slack"}
-		r.Targets = []Want{{Target: deployment("shop"), Replicas: Number{Field: "pods", Max: 50}, Floor: Number{Value: 5}, Ceiling: Number{Field: "pods", Max: 50}}}
-		b := newBench(t, nil, Options{Verify: map[string]verify.Spec{"quick": {URL: "/work", Requests: 3}}}, r)
+		r.Workloads = []WorkloadSpec{{Workload: newDeployment("shop"), Replicas: ReplicaCount{Field: "pods", MaxValue: 50}, MinReplicas: ReplicaCount{Value: 5}, MaxReplicas: ReplicaCount{Field: "pods", MaxValue: 50}}}
+		b := newHandlerBench(t, nil, Options{VerifySpecs: map[string]verify.Spec{"quick": {URL: "/work", Requests: 3}}}, r)
 		now := time.Now().UTC()
-		if err := b.Handle(t.Context(), raw("a", "START", "10m", `,"sale":"friday","pods":20`), Kafka); err != nil {
+		if err := b.Handle(t.Context(), newEventJSON("a", "START", "10m", `,"sale":"friday","pods":20`), SourceKafka); err != nil {
 			t.Fatal(err)
 		}
 		want := []hold.Hold{{
@@ -185,10 +185,10 @@ func TestEventBecomesHolds(t *testing.T) {
 		if diff := cmp.Diff(want, b.sink.holds); diff != "" {
 			t.Errorf("holds (-want +got):\n%s", diff)
 		}
-		if err := b.Handle(t.Context(), raw("b", "END", "10m", `,"sale":"friday"`), Kafka); err != nil {
+		if err := b.Handle(t.Context(), newEventJSON("b", "END", "10m", `,"sale":"friday"`), SourceKafka); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"raise shop event/sale/friday 20", "release shop event/sale/friday"}, b.sink.took()); diff != "" {
+		if diff := cmp.Diff([]string{"raise shop event/sale/friday 20", "release shop event/sale/friday"}, b.sink.listCalls()); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
 	})
@@ -208,7 +208,7 @@ func TestUntil(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := c.rule.span(&Event{TTL: c.ttl}); got != c.want {
+			if got := c.rule.holdDuration(&Event{TTL: c.ttl}); got != c.want {
 				t.Errorf("%s; want %s", got, c.want)
 			}
 		})
@@ -228,11 +228,11 @@ func TestNumbersOfEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, err := Parse(raw("a", "T", "1m", `,"pods":`+c.field))
+			e, err := Parse(newEventJSON("a", "T", "1m", `,"pods":`+c.field))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := (Number{Field: "pods", Max: 50}).of(&e)
+			got, err := (ReplicaCount{Field: "pods", MaxValue: 50}).resolveCount(&e)
 			if got != c.want || (err == nil) != c.ok {
 				t.Errorf("%d, %v; want %d, %t", got, err, c.want, c.ok)
 			}
@@ -242,13 +242,13 @@ func TestNumbersOfEvents(t *testing.T) {
 
 func TestEventsThatAreSkipped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sale()
+		r := newSaleRule()
 		r.Match, r.Key = map[string]string{"region": "eu", "vip": "true"}, "sale"
-		odd := sale()
+		odd := newSaleRule()
 		odd.Name, odd.Type, odd.Verify = "odd", "ODD", "missing"
-		b := newBench(t, nil, Options{}, r, odd)
+		b := newHandlerBench(t, nil, Options{}, r, odd)
 		const fields = `,"region":"eu","vip":true,"sale":"friday"`
-		late, early := raw("late", "START", "5s", fields), raw("early", "START", "1h", fields)
+		late, early := newEventJSON("late", "START", "5s", fields), newEventJSON("early", "START", "1h", fields)
 		early = bytes.Replace(early, []byte(time.Now().UTC().Format(time.RFC3339Nano)), []byte(time.Now().Add(2*time.Minute).UTC().Format(time.RFC3339Nano)), 1)
 		time.Sleep(5 * time.Second) //nolint:forbidigo // the clock of the bubble
 		for _, c := range []struct {
@@ -257,27 +257,27 @@ func TestEventsThatAreSkipped(t *testing.T) {
 			want Outcome
 		}{
 			{"malformed", []byte("{"), Malformed},
-			{"unknown type", raw("1", "OTHER", "1m", fields), Unknown},
-			{"another region", raw("2", "START", "1m", `,"region":"us","vip":true,"sale":"friday"`), Unmatched},
-			{"no region", raw("3", "START", "1m", ``), Unmatched},
-			{"no key", raw("4", "START", "1m", `,"region":"eu","vip":true`), Malformed},
-			{"a key that is no id", raw("5", "START", "1m", `,"region":"eu","vip":true,"sale":"a b"`), Malformed},
+			{"unknown type", newEventJSON("1", "OTHER", "1m", fields), Unknown},
+			{"another region", newEventJSON("2", "START", "1m", `,"region":"us","vip":true,"sale":"friday"`), Unmatched},
+			{"no region", newEventJSON("3", "START", "1m", ``), Unmatched},
+			{"no key", newEventJSON("4", "START", "1m", `,"region":"eu","vip":true`), Malformed},
+			{"a key that is no id", newEventJSON("5", "START", "1m", `,"region":"eu","vip":true,"sale":"a b"`), Malformed},
 			{"expired", late, Expired},
 			{"from a clock that is ahead", early, Future},
-			{"a verification that is not there", raw("6", "ODD", "1m", ""), Malformed},
-			{"good", raw("7", "START", "1m", fields), Delivered},
-			{"again", raw("7", "START", "1m", fields), Duplicate},
-			{"the same id for something else", raw("7", "END", "1m", fields), Duplicate},
+			{"a verification that is not there", newEventJSON("6", "ODD", "1m", ""), Malformed},
+			{"good", newEventJSON("7", "START", "1m", fields), Delivered},
+			{"again", newEventJSON("7", "START", "1m", fields), Duplicate},
+			{"the same id for something else", newEventJSON("7", "END", "1m", fields), Duplicate},
 		} {
-			if got := outcome(t, b.Handle(t.Context(), c.data, Kafka)); got != c.want {
+			if got := errorOutcome(t, b.Handle(t.Context(), c.data, SourceKafka)); got != c.want {
 				t.Errorf("%s: %s; want %s", c.name, got, c.want)
 			}
 		}
-		if got := b.sink.took(); len(got) != 2 {
+		if got := b.sink.listCalls(); len(got) != 2 {
 			t.Errorf("calls %q; want one for each target", got)
 		}
 		for o, want := range map[Outcome]int{Malformed: 4, Unknown: 1, Unmatched: 2, Expired: 1, Future: 1, Delivered: 1, Duplicate: 2} {
-			if got := b.counted(o); got != want {
+			if got := b.countOutcome(o); got != want {
 				t.Errorf("%d counted as %s; want %d", got, o, want)
 			}
 		}
@@ -287,36 +287,36 @@ func TestEventsThatAreSkipped(t *testing.T) {
 // The API server is away for 30 s: nothing is lost, targets do not wait for each other, and each has its events in order.
 func TestSinkIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, two := sale(), sale()
-		one.Key, one.Targets = "sale", wants(20, "shop")
-		two.Name, two.Type, two.Targets = "cart", "CART", wants(5, "cart")
-		b := newBench(t, nil, Options{}, one, two)
+		one, two := newSaleRule(), newSaleRule()
+		one.Key, one.Workloads = "sale", newWorkloadSpecs(20, "shop")
+		two.Name, two.Type, two.Workloads = "cart", "CART", newWorkloadSpecs(5, "cart")
+		b := newHandlerBench(t, nil, Options{}, one, two)
 		down := time.Now().Add(30 * time.Second)
-		b.sink.failing(func(t hold.Target, _ string) error {
+		b.sink.setFailure(func(t hold.Target, _ string) error {
 			if t.Name == "shop" && time.Now().Before(down) {
 				return errors.New("connection refused")
 			}
 			return nil
 		})
-		first := b.accept(t, raw("1", "START", "10m", `,"sale":"a"`))
-		second := b.accept(t, raw("2", "START", "10m", `,"sale":"b"`))
-		third := b.accept(t, raw("3", "END", "10m", `,"sale":"c"`))
-		if err := b.Handle(t.Context(), raw("4", "CART", "10m", ""), Kafka); err != nil {
+		first := b.acceptEvent(t, newEventJSON("1", "START", "10m", `,"sale":"a"`))
+		second := b.acceptEvent(t, newEventJSON("2", "START", "10m", `,"sale":"b"`))
+		third := b.acceptEvent(t, newEventJSON("3", "END", "10m", `,"sale":"c"`))
+		if err := b.Handle(t.Context(), newEventJSON("4", "CART", "10m", ""), SourceKafka); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := b.sink.took(), []string{"raise cart event/cart 5"}; !slices.Equal(got, want) {
+		if got, want := b.sink.listCalls(), []string{"raise cart event/cart 5"}; !slices.Equal(got, want) {
 			t.Errorf("while one target fails: %q; want %q", got, want)
 		}
 		for _, d := range []*Delivery{first, second, third} {
-			if err := b.Wait(t.Context(), d); err != nil {
+			if err := b.WaitDelivered(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if late := time.Since(down); late > maxPause {
-			t.Errorf("delivered %s after the sink was back; want at most %s", late, maxPause)
+		if late := time.Since(down); late > maxRetryPause {
+			t.Errorf("delivered %s after the sink was back; want at most %s", late, maxRetryPause)
 		}
 		want := []string{"raise cart event/cart 5", "raise shop event/sale/a 20", "raise shop event/sale/b 20", "release shop event/sale/c"}
-		if diff := cmp.Diff(want, b.sink.took()); diff != "" {
+		if diff := cmp.Diff(want, b.sink.listCalls()); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
 	})
@@ -324,20 +324,20 @@ func TestSinkIsDown(t *testing.T) {
 
 func TestNothingIsDeliveredAfterItsExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sale()
-		r.Targets = wants(20, "shop")
-		b := newBench(t, nil, Options{}, r)
+		r := newSaleRule()
+		r.Workloads = newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{}, r)
 		begun := time.Now()
 		var last time.Time
-		b.sink.failing(func(hold.Target, string) error { last = time.Now(); return errors.New("no route to host") })
-		err := b.Handle(t.Context(), raw("1", "START", "1m", ""), Kafka)
-		if got := outcome(t, err); got != Undelivered || !strings.Contains(err.Error(), "no route to host") {
+		b.sink.setFailure(func(hold.Target, string) error { last = time.Now(); return errors.New("no route to host") })
+		err := b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)
+		if got := errorOutcome(t, err); got != Undelivered || !strings.Contains(err.Error(), "no route to host") {
 			t.Errorf("%v; want it undelivered, and why", err)
 		}
 		if took := time.Since(begun); took != time.Minute || !last.Before(begun.Add(time.Minute)) {
 			t.Errorf("given up after %s, last tried after %s; want tries until a minute is over", took, last.Sub(begun))
 		}
-		if got := b.sink.took(); len(got) != 0 {
+		if got := b.sink.listCalls(); len(got) != 0 {
 			t.Errorf("calls %q", got)
 		}
 	})
@@ -346,15 +346,15 @@ func TestNothingIsDeliveredAfterItsExpiry(t *testing.T) {
 // A sink that hangs is left at the expiry, and what it does then is its context's matter.
 func TestCallEndsAtExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sale()
-		r.Targets = wants(20, "shop")
-		sink := hanging{deadlines: make(chan time.Time, 10)}
-		h := NewHandler([]Rule{r}, sink, &memory{ids: map[string]time.Time{}}, Options{})
+		r := newSaleRule()
+		r.Workloads = newWorkloadSpecs(20, "shop")
+		sink := hangingSink{deadlines: make(chan time.Time, 10)}
+		h := NewHandler([]Rule{r}, sink, &rememberedIDs{ids: map[string]time.Time{}}, Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- h.Run(ctx) }()
 		expiry := time.Now().Add(4 * time.Second)
-		if got := outcome(t, h.Handle(t.Context(), raw("1", "START", "4s", ""), HTTP)); got != Undelivered {
+		if got := errorOutcome(t, h.Handle(t.Context(), newEventJSON("1", "START", "4s", ""), SourceHTTP)); got != Undelivered {
 			t.Errorf("%s", got)
 		}
 		if got := <-sink.deadlines; !got.Equal(expiry) {
@@ -367,34 +367,34 @@ func TestCallEndsAtExpiry(t *testing.T) {
 	})
 }
 
-type hanging struct{ deadlines chan time.Time }
+type hangingSink struct{ deadlines chan time.Time }
 
-func (h hanging) Raise(ctx context.Context, _ hold.Target, _ hold.Hold) error {
+func (h hangingSink) Raise(ctx context.Context, _ hold.Target, _ hold.Hold) error {
 	d, _ := ctx.Deadline()
 	h.deadlines <- d
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (h hanging) Release(context.Context, hold.Target, string, string) error { return nil }
+func (h hangingSink) Release(context.Context, hold.Target, string, string) error { return nil }
 
 func TestSinkRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, Options{}, sale())
-		b.sink.failing(func(t hold.Target, _ string) error {
+		b := newHandlerBench(t, nil, Options{}, newSaleRule())
+		b.sink.setFailure(func(t hold.Target, _ string) error {
 			if t.Name == "cart" {
 				return fmt.Errorf("20 above the maximum: %w", hold.ErrRefused)
 			}
 			return nil
 		})
-		err := b.Handle(t.Context(), raw("1", "START", "1m", ""), Kafka)
-		if got := outcome(t, err); got != Refused || !strings.Contains(err.Error(), "above the maximum") {
+		err := b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)
+		if got := errorOutcome(t, err); got != Refused || !strings.Contains(err.Error(), "above the maximum") {
 			t.Errorf("%v; want it refused, and why", err)
 		}
-		if got := b.sink.took(); len(got) != 1 {
+		if got := b.sink.listCalls(); len(got) != 1 {
 			t.Errorf("calls %q; want the other target's", got)
 		}
-		if got := outcome(t, b.Handle(t.Context(), raw("1", "START", "1m", ""), Kafka)); got != Duplicate {
+		if got := errorOutcome(t, b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)); got != Duplicate {
 			t.Errorf("again: %s; want a duplicate: it is refused for good", got)
 		}
 	})
@@ -402,16 +402,16 @@ func TestSinkRefuses(t *testing.T) {
 
 func TestHandleEndsWithTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, Options{Waiting: 1}, sale())
-		b.sink.failing(func(hold.Target, string) error { return errors.New("down") })
-		d := b.accept(t, raw("1", "START", "10m", ""))
+		b := newHandlerBench(t, nil, Options{MaxWaiting: 1}, newSaleRule())
+		b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
+		d := b.acceptEvent(t, newEventJSON("1", "START", "10m", ""))
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := b.Wait(short, d); !errors.Is(err, context.DeadlineExceeded) {
+		if err := b.WaitDelivered(short, d); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v; want the caller's own end", err)
 		}
 		b.stop()
-		if err := b.Wait(t.Context(), d); !errors.Is(err, ErrStopped) {
+		if err := b.WaitDelivered(t.Context(), d); !errors.Is(err, ErrStopped) {
 			t.Errorf("%v; want %v", err, ErrStopped)
 		}
 	})

@@ -29,24 +29,24 @@ const (
 	Undelivered Outcome = "undelivered" // the sink did not take it for a target before it expired
 )
 
-var outcomes = []Outcome{Delivered, Superseded, Duplicate, Malformed, Unknown, Unmatched, Expired, Future, Refused, Undelivered}
+var allOutcomes = []Outcome{Delivered, Superseded, Duplicate, Malformed, Unknown, Unmatched, Expired, Future, Refused, Undelivered}
 
-// Refusal is the error for an event that was not delivered.
-type Refusal struct {
+// OutcomeError is the error for an event that was not delivered.
+type OutcomeError struct {
 	Outcome Outcome
-	// Why is for whoever sent it.
-	Why string
+	// Reason is for whoever sent it.
+	Reason string
 }
 
 // Error is the outcome and why.
-func (r *Refusal) Error() string { return fmt.Sprintf("event %s: %s", r.Outcome, r.Why) }
+func (r *OutcomeError) Error() string { return fmt.Sprintf("event %s: %s", r.Outcome, r.Reason) }
 
-func refuse(o Outcome, format string, args ...any) *Refusal {
-	return &Refusal{Outcome: o, Why: fmt.Sprintf(format, args...)}
+func newOutcomeError(o Outcome, format string, args ...any) *OutcomeError {
+	return &OutcomeError{Outcome: o, Reason: fmt.Sprintf(format, args...)}
 }
 
-// rank orders the outcomes of one event's targets: the worst is the event's.
-func (o Outcome) rank() int {
+// severityRank orders the outcomes of one event's targets: the worst is the event's.
+func (o Outcome) severityRank() int {
 	switch o {
 	case Undelivered:
 		return 3
@@ -59,17 +59,17 @@ func (o Outcome) rank() int {
 	}
 }
 
-// instruments are the self-metrics of a Handler.
-type instruments struct {
+// metrics are the self-metrics of a Handler.
+type metrics struct {
 	events  *prometheus.CounterVec
 	retries prometheus.Counter
 	waiting prometheus.Gauge
 	delay   prometheus.Histogram
 }
 
-func newInstruments(r prometheus.Registerer, sources []string) *instruments {
+func newMetrics(r prometheus.Registerer, sources []string) *metrics {
 	f := promauto.With(r)
-	i := &instruments{
+	i := &metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_events_total",
 			Help: "Events that were read, by where from and what became of them.",
@@ -89,7 +89,7 @@ func newInstruments(r prometheus.Registerer, sources []string) *instruments {
 		}),
 	}
 	for _, s := range sources {
-		for _, o := range outcomes {
+		for _, o := range allOutcomes {
 			i.events.WithLabelValues(s, string(o))
 		}
 	}
@@ -97,35 +97,35 @@ func newInstruments(r prometheus.Registerer, sources []string) *instruments {
 }
 
 const (
-	// linesPer and linesSpan bound the lines of one outcome: enough to see what is wrong, whatever the burst.
-	linesPer  = 5
-	linesSpan = 10 * time.Second
+	// maxLinesPerOutcome and linesSpan bound the lines of one outcome: enough to see what is wrong, whatever the burst.
+	maxLinesPerOutcome = 5
+	throttlePeriod     = 10 * time.Second
 )
 
-// quiet lets a few lines of each kind through, and counts the rest into the next that is let through.
-type quiet struct {
-	mu    sync.Mutex // guards all below
-	kinds map[Outcome]*lines
+// logThrottle lets a few lines of each kind through, and counts the rest into the next that is let through.
+type logThrottle struct {
+	mu        sync.Mutex // guards all below
+	byOutcome map[Outcome]*outcomeLines
 }
 
-type lines struct {
+type outcomeLines struct {
 	since           time.Time
 	written, hidden int
 }
 
-// may tells whether a line of a kind may be written now, and how many were not since the last one.
-func (q *quiet) may(kind Outcome, now time.Time) (hidden int, ok bool) {
+// allowLine tells whether a line of a kind may be written now, and how many were not since the last one.
+func (q *logThrottle) allowLine(kind Outcome, now time.Time) (hidden int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.kinds[kind]
+	l := q.byOutcome[kind]
 	if l == nil {
-		l = &lines{since: now}
-		q.kinds[kind] = l
+		l = &outcomeLines{since: now}
+		q.byOutcome[kind] = l
 	}
-	if now.Sub(l.since) >= linesSpan {
+	if now.Sub(l.since) >= throttlePeriod {
 		l.since, l.written = now, 0
 	}
-	if l.written == linesPer {
+	if l.written == maxLinesPerOutcome {
 		l.hidden++
 		return 0, false
 	}
@@ -134,10 +134,10 @@ func (q *quiet) may(kind Outcome, now time.Time) (hidden int, ok bool) {
 	return hidden, true
 }
 
-// note counts and logs what became of an event. Its id and type are empty where they could not be read.
-func (h *Handler) note(ctx context.Context, e *Event, source string, o Outcome, why string) {
-	h.m.events.WithLabelValues(source, string(o)).Inc()
-	hidden, ok := h.quiet.may(o, time.Now())
+// recordEventOutcome counts and logs what became of an event. Its id and type are empty where they could not be read.
+func (h *Handler) recordEventOutcome(ctx context.Context, e *Event, source string, o Outcome, why string) {
+	h.metrics.events.WithLabelValues(source, string(o)).Inc()
+	hidden, ok := h.throttle.allowLine(o, time.Now())
 	if !ok {
 		return
 	}

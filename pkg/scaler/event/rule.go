@@ -27,8 +27,8 @@ type Rule struct {
 	Match map[string]string
 	// Key is the field that tells one sale from another, of both kinds of events; empty: there is one at a time.
 	Key string
-	// Targets are raised together.
-	Targets []Want
+	// Workloads are raised together.
+	Workloads []WorkloadSpec
 	// For is how long the hold lasts from the event's at; 0: for its ttl. MaxFor bounds it.
 	For, MaxFor time.Duration
 	// Within is how long new pods may take until they are ready; 0: hold.DefaultWithin.
@@ -40,22 +40,22 @@ type Rule struct {
 	Notify               []string
 }
 
-// Want is what a rule asks for one target.
-type Want struct {
-	Target                   hold.Target
-	Replicas, Floor, Ceiling Number
+// WorkloadSpec is what a rule asks for one target.
+type WorkloadSpec struct {
+	Workload                           hold.Target
+	Replicas, MinReplicas, MaxReplicas ReplicaCount
 }
 
-// Number is one that the rule says, or that a field of the event says.
-type Number struct {
+// ReplicaCount is one that the rule says, or that a field of the event says.
+type ReplicaCount struct {
 	Value int32
 	// Field holds the number, if not empty; what is above Max is cut to it.
-	Field string
-	Max   int32
+	Field    string
+	MaxValue int32
 }
 
-// of is the number for an event.
-func (n Number) of(e *Event) (int32, error) {
+// resolveCount is the number for an event.
+func (n ReplicaCount) resolveCount(e *Event) (int32, error) {
 	if n.Field == "" {
 		return n.Value, nil
 	}
@@ -66,61 +66,61 @@ func (n Number) of(e *Event) (int32, error) {
 	v, err := strconv.ParseInt(j.String(), 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && v > 0:
-		return n.Max, nil
+		return n.MaxValue, nil
 	case err != nil || v < 0:
 		return 0, fmt.Errorf("field %s: must be a whole number from 0, not %s", n.Field, strict.Shorten(j.String()))
 	}
-	return int32(min(v, int64(n.Max))), nil
+	return int32(min(v, int64(n.MaxValue))), nil
 }
 
-// order is what one event asks of one target.
-type order struct {
-	target  hold.Target
-	hold    hold.Hold // of a release, the ID alone
-	release bool
-	why     string    // of a release
-	expiry  time.Time // from then on it is not delivered
+// holdCommand is what one event asks of one target.
+type holdCommand struct {
+	workload  hold.Target
+	hold      hold.Hold // of a release, the ID alone
+	release   bool
+	reason    string    // of a release
+	expiresAt time.Time // from then on it is not delivered
 }
 
-// knows tells whether the rule is about events of the type.
-func (r *Rule) knows(kind string) bool { return kind == r.Type || kind == r.ReleaseOn }
+// handlesType tells whether the rule is about events of the type.
+func (r *Rule) handlesType(kind string) bool { return kind == r.Type || kind == r.ReleaseOn }
 
-// matches tells whether the event has the fields that the rule wants.
-func (r *Rule) matches(e *Event) bool {
+// matchesFields tells whether the event has the fields that the rule wants.
+func (r *Rule) matchesFields(e *Event) bool {
 	for field, want := range r.Match {
-		if got, ok := plain(e.Fields[field]); !ok || got != want {
+		if got, ok := scalarText(e.Fields[field]); !ok || got != want {
 			return false
 		}
 	}
 	return true
 }
 
-// orders are what the rule makes of an event that it knows and that matches.
-func (r *Rule) orders(e *Event, specs map[string]verify.Spec) ([]order, error) {
-	id, err := r.id(e)
+// buildCommands are what the rule makes of an event that it knows and that matches.
+func (r *Rule) buildCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
+	id, err := r.buildHoldID(e)
 	if err != nil {
 		return nil, err
 	}
-	orders := make([]order, 0, len(r.Targets))
-	for i := range r.Targets {
-		w := &r.Targets[i]
-		o := order{target: w.Target, expiry: e.Expiry()}
+	orders := make([]holdCommand, 0, len(r.Workloads))
+	for i := range r.Workloads {
+		w := &r.Workloads[i]
+		o := holdCommand{workload: w.Workload, expiresAt: e.Expiry()}
 		if e.Type == r.ReleaseOn {
-			o.release, o.hold.ID, o.why = true, id, fmt.Sprintf("event %s (%s)", e.ID, e.Type)
-		} else if o.hold, err = r.hold(e, w, id, specs); err != nil {
+			o.release, o.hold.ID, o.reason = true, id, fmt.Sprintf("event %s (%s)", e.ID, e.Type)
+		} else if o.hold, err = r.buildHold(e, w, id, specs); err != nil {
 			return nil, err
-		} else if o.hold.Until.Before(o.expiry) {
-			o.expiry = o.hold.Until
+		} else if o.hold.Until.Before(o.expiresAt) {
+			o.expiresAt = o.hold.Until
 		}
 		orders = append(orders, o)
 	}
 	return orders, nil
 }
 
-// hold depends on the event alone: delivered twice, it is the same.
-func (r *Rule) hold(e *Event, w *Want, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
+// buildHold depends on the event alone: delivered twice, it is the same.
+func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
-		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.span(e)), Within: r.Within,
+		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.holdDuration(e)), Within: r.Within,
 		OnSuccess: r.OnSuccess, OnRelease: r.OnRelease, Notify: r.Notify, State: hold.Received,
 	}
 	if r.Verify != "" {
@@ -132,17 +132,17 @@ func (r *Rule) hold(e *Event, w *Want, id string, specs map[string]verify.Spec) 
 	}
 	for _, n := range []struct {
 		to   *int32
-		from Number
-	}{{&h.Replicas, w.Replicas}, {&h.Floor, w.Floor}, {&h.Ceiling, w.Ceiling}} {
-		if *n.to, err = n.from.of(e); err != nil {
+		from ReplicaCount
+	}{{&h.Replicas, w.Replicas}, {&h.Floor, w.MinReplicas}, {&h.Ceiling, w.MaxReplicas}} {
+		if *n.to, err = n.from.resolveCount(e); err != nil {
 			return hold.Hold{}, err
 		}
 	}
 	return h, nil
 }
 
-// span is how long the hold lasts from the event's at.
-func (r *Rule) span(e *Event) time.Duration {
+// holdDuration is how long the hold lasts from the event's at.
+func (r *Rule) holdDuration(e *Event) time.Duration {
 	span, most := r.For, r.MaxFor
 	if span == 0 {
 		span = e.TTL
@@ -153,23 +153,23 @@ func (r *Rule) span(e *Event) time.Duration {
 	return min(span, most)
 }
 
-// keyText is what may stand in the id of a hold.
-var keyText = regexp.MustCompile(`^[!-~]{1,128}$`)
+// holdKeyPattern is what may stand in the id of a hold.
+var holdKeyPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
-func (r *Rule) id(e *Event) (string, error) {
+func (r *Rule) buildHoldID(e *Event) (string, error) {
 	id := "event/" + r.Name
 	if r.Key == "" {
 		return id, nil
 	}
-	value, ok := plain(e.Fields[r.Key])
-	if !ok || !keyText.MatchString(value) {
+	value, ok := scalarText(e.Fields[r.Key])
+	if !ok || !holdKeyPattern.MatchString(value) {
 		return "", fmt.Errorf("field %s: must be 1 to 128 printable ASCII characters without spaces: rule %s tells its holds apart by it", r.Key, r.Name)
 	}
 	return id + "/" + value, nil
 }
 
-// plain is the text of a field with one value.
-func plain(v any) (string, bool) {
+// scalarText is the text of a field with one value.
+func scalarText(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true

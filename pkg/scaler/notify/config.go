@@ -25,14 +25,14 @@ const (
 // Config is whom to tell, as a configuration says it. Decode and ParseSender make it.
 type Config struct {
 	kind    string
-	file    string // holds the URL
+	urlFile string // holds the URL
 	headers map[string]string
 }
 
-// Sender is the one that the configuration describes. The configuration's headers are sent along with those of opts.
-func (c Config) Sender(opts SenderOptions) Sender {
+// NewSender is the one that the configuration describes. The configuration's headers are sent along with those of opts.
+func (c Config) NewSender(opts SenderOptions) Sender {
 	if c.kind == kindSlack {
-		return NewSlack(c.URL, opts)
+		return NewSlack(c.ReadURL, opts)
 	}
 	headers := map[string]string{}
 	for _, given := range []map[string]string{opts.Headers, c.headers} {
@@ -41,11 +41,11 @@ func (c Config) Sender(opts SenderOptions) Sender {
 		}
 	}
 	opts.Headers = headers
-	return NewWebhook(c.URL, opts)
+	return NewWebhook(c.ReadURL, opts)
 }
 
-// URL reads the URL from its file.
-func (c Config) URL() (string, error) { return webhook.File(c.file)() }
+// ReadURL reads the URL from its file.
+func (c Config) ReadURL() (string, error) { return webhook.URLFromFile(c.urlFile)() }
 
 // ParseSender reads slack:FILE or webhook:FILE, where the file holds the URL. It must be there.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {
@@ -63,7 +63,7 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("notify %s: %s is a directory, not a file with the URL", kind, file)
 	}
-	return Config{kind: kind, file: file}.Sender(opts), nil
+	return Config{kind: kind, urlFile: file}.NewSender(opts), nil
 }
 
 // Decode reads one of those to tell: slack or webhook, each with urlFile, and webhook with headers. Everything wrong with it
@@ -73,11 +73,11 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	d.Mapping(path, n, map[string]strict.Field{
 		kindSlack: func(path string, n *yaml.Node) {
 			c.kind = kindSlack
-			c.address(d, path, n, map[string]strict.Field{})
+			c.decodeSenderFields(d, path, n, map[string]strict.Field{})
 		},
 		kindWebhook: func(path string, n *yaml.Node) {
 			c.kind = kindWebhook
-			c.address(d, path, n, map[string]strict.Field{"headers": func(path string, n *yaml.Node) { c.headers = headers(d, path, n) }})
+			c.decodeSenderFields(d, path, n, map[string]strict.Field{"headers": func(path string, n *yaml.Node) { c.headers = decodeSenderHeaders(d, path, n) }})
 		},
 	})
 	if d.Given(path+"."+kindSlack) == d.Given(path+"."+kindWebhook) {
@@ -86,15 +86,15 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-// address reads urlFile, beside what else there may be.
-func (c *Config) address(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.Field) {
+// decodeSenderFields reads urlFile, beside what else there may be.
+func (c *Config) decodeSenderFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.Field) {
 	fields["urlFile"] = func(path string, n *yaml.Node) {
-		d.Text(&c.file)(path, n)
+		d.Text(&c.urlFile)(path, n)
 		switch {
-		case strings.Contains(c.file, "://"):
+		case strings.Contains(c.urlFile, "://"):
 			d.Wrong(path, "must be the file that holds the URL, not the URL, which is a secret")
-		case !filepath.IsAbs(c.file):
-			d.Wrong(path, "must be an absolute path, not %q", strict.Shorten(c.file))
+		case !filepath.IsAbs(c.urlFile):
+			d.Wrong(path, "must be an absolute path, not %q", strict.Shorten(c.urlFile))
 		}
 	}
 	d.Mapping(path, n, fields)
@@ -104,39 +104,39 @@ func (c *Config) address(d *strict.Decoder, path string, n *yaml.Node, fields ma
 }
 
 var (
-	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
-	headerValue = regexp.MustCompile(`^[\x20-\x7e]{1,1000}$`)
-	// ours are the headers that a message has anyway, and those that are the connection's.
-	ours = []string{"Content-Type", "Content-Length", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade"}
-	// secret are the headers that are none for a ConfigMap.
-	secret = []string{"Authorization", "Proxy-Authorization", "Cookie"}
+	headerNamePattern  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
+	headerValuePattern = regexp.MustCompile(`^[\x20-\x7e]{1,1000}$`)
+	// reservedHeaders are the headers that a message has anyway, and those that are the connection's.
+	reservedHeaders = []string{"Content-Type", "Content-Length", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade"}
+	// secretHeaders are the headers that are none for a ConfigMap.
+	secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 )
 
-func headers(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
+func decodeSenderHeaders(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	fields := map[string]strict.Field{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i].Value
-			fields[name] = func(path string, n *yaml.Node) { header(d, path, n, name, all) }
+			fields[name] = func(path string, n *yaml.Node) { decodeSenderHeader(d, path, n, name, all) }
 		}
 	}
 	d.Mapping(path, n, fields)
 	return all
 }
 
-func header(d *strict.Decoder, path string, n *yaml.Node, name string, all map[string]string) {
+func decodeSenderHeader(d *strict.Decoder, path string, n *yaml.Node, name string, all map[string]string) {
 	var value string
 	d.Text(&value)(path, n)
 	canonical := http.CanonicalHeaderKey(name)
 	switch {
-	case !headerName.MatchString(name):
+	case !headerNamePattern.MatchString(name):
 		d.Wrong(path, "%q is no name of a header", strict.Shorten(name))
-	case slices.Contains(ours, canonical):
+	case slices.Contains(reservedHeaders, canonical):
 		d.Wrong(path, "is not to be set")
-	case slices.Contains(secret, canonical):
+	case slices.Contains(secretHeaders, canonical):
 		d.Wrong(path, "is a secret; write USER:PASSWORD@ before the host of the URL in its file")
-	case !headerValue.MatchString(value):
+	case !headerValuePattern.MatchString(value):
 		d.Wrong(path, "must be at most 1000 printable characters of ASCII")
 	default:
 		all[canonical] = value

@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func decode(data string) (Config, error) {
+func decodeNotifyYAML(data string) (Config, error) {
 	d := strict.NewDecoder()
 	root := d.Document([]byte(data))
 	if root == nil {
@@ -20,8 +20,8 @@ func decode(data string) (Config, error) {
 	return c, d.Faults.Err()
 }
 
-// kept is a file that holds the URL of a receiver.
-func kept(t *testing.T, url func() (string, error)) string {
+// writeURLFile is a file that holds the URL of a receiver.
+func writeURLFile(t *testing.T, url func() (string, error)) string {
 	t.Helper()
 	text, err := url()
 	if err != nil {
@@ -38,20 +38,20 @@ func TestDecodedSenderSends(t *testing.T) {
 	t.Parallel()
 	var body []byte
 	var header http.Header
-	url := receiver(t, &body, &header)
-	file := kept(t, url)
+	url := startMessageReceiver(t, &body, &header)
+	file := writeURLFile(t, url)
 	for data, want := range map[string]string{
 		"slack: {urlFile: " + file + "}":                            `"blocks":`,
 		"webhook: {urlFile: " + file + ", headers: {x-team: shop}}": `"hold":`,
 	} {
-		c, err := decode(data)
+		c, err := decodeNotifyYAML(data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.URL(); err != nil || !strings.HasSuffix(got, "/hush") {
+		if got, err := c.ReadURL(); err != nil || !strings.HasSuffix(got, "/hush") {
 			t.Errorf("URL: %q, %v", got, err)
 		}
-		if err := c.Sender(SenderOptions{}).Send(t.Context(), message()); err != nil {
+		if err := c.NewSender(SenderOptions{}).Send(t.Context(), newTestMessage()); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(body), want) || strings.Contains(data, "x-team") != (header.Get("X-Team") == "shop") {
@@ -78,7 +78,7 @@ func TestDecodeFaults(t *testing.T) {
 		"webhook: {urlFile: /a, headers: []}":                    "must be a mapping",
 		"email: {}":                                              "unknown key",
 	} {
-		if _, err := decode(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+		if _, err := decodeNotifyYAML(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: got %v, want %s", data, err, want)
 		}
 	}
@@ -120,7 +120,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("slack: {urlFile: /a}")
 	f.Add("webhook: {urlFile: /a, headers: {x-team: shop}}")
 	f.Fuzz(func(t *testing.T, data string) {
-		if c, err := decode(data); err == nil && (c.kind == "" || !filepath.IsAbs(c.file)) {
+		if c, err := decodeNotifyYAML(data); err == nil && (c.kind == "" || !filepath.IsAbs(c.urlFile)) {
 			t.Errorf("took %+v", c)
 		}
 	})

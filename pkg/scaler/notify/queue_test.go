@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recorder notes when it is asked to send what, and answers with its errors in turn, then with none.
-type recorder struct {
+// recordingSender notes when it is asked to send what, and answers with its errors in turn, then with none.
+type recordingSender struct {
 	mu     sync.Mutex // guards what follows
 	errs   []error
 	always error
@@ -32,7 +32,7 @@ type recorder struct {
 	holds  []string
 }
 
-func (r *recorder) Send(_ context.Context, m Message) error {
+func (r *recordingSender) Send(_ context.Context, m Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.times = append(r.times, time.Now())
@@ -48,8 +48,8 @@ func (r *recorder) Send(_ context.Context, m Message) error {
 	return nil
 }
 
-// seen are the pauses between attempts, and the holds that were sent.
-func (r *recorder) seen() (pauses []time.Duration, holds []string) {
+// listSends are the pauses between attempts, and the holds that were sent.
+func (r *recordingSender) listSends() (pauses []time.Duration, holds []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := 1; i < len(r.times); i++ {
@@ -58,22 +58,22 @@ func (r *recorder) seen() (pauses []time.Duration, holds []string) {
 	return pauses, r.holds
 }
 
-func (r *recorder) attempts() int {
+func (r *recordingSender) countAttempts() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.times)
 }
 
-// hung answers only when it is given up.
-type hung struct{}
+// hangingSender answers only when it is given up.
+type hangingSender struct{}
 
-func (hung) Send(ctx context.Context, _ Message) error {
+func (hangingSender) Send(ctx context.Context, _ Message) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// running runs a queue; stop ends it and returns how long that took.
-func running(t *testing.T, q *Queue) (stop func() time.Duration) {
+// startQueue runs a queue; stop ends it and returns how long that took.
+func startQueue(t *testing.T, q *Queue) (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- q.Run(ctx) }()
@@ -87,27 +87,27 @@ func running(t *testing.T, q *Queue) (stop func() time.Duration) {
 	}
 }
 
-func post(t *testing.T, q *Queue, name, hold string) {
+func postMessage(t *testing.T, q *Queue, name, hold string) {
 	t.Helper()
 	if err := q.Post([]string{name}, Message{Hold: hold}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (q *Queue) count(name, outcome string) float64 {
-	return testutil.ToFloat64(q.total.WithLabelValues(name, outcome))
+func (q *Queue) countNotifications(name, outcome string) float64 {
+	return testutil.ToFloat64(q.notifications.WithLabelValues(name, outcome))
 }
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("down")
-		r := &recorder{errs: []error{down, down, down, down}}
+		r := &recordingSender{errs: []error{down, down, down, down}}
 		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
-		stop := running(t, q)
-		post(t, q, "slack", "a")
+		stop := startQueue(t, q)
+		postMessage(t, q, "slack", "a")
 		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
-		pauses, holds := r.seen()
+		pauses, holds := r.listSends()
 		if diff := cmp.Diff([]string{"a"}, holds); diff != "" {
 			t.Error(diff)
 		}
@@ -118,8 +118,8 @@ func TestBackoff(t *testing.T) {
 			}
 			least *= 2
 		}
-		if len(pauses) != 4 || q.count("slack", retried) != 4 || q.count("slack", sent) != 1 || q.count("slack", failed) != 0 {
-			t.Errorf("%d pauses, %v retried, %v sent", len(pauses), q.count("slack", retried), q.count("slack", sent))
+		if len(pauses) != 4 || q.countNotifications("slack", outcomeRetried) != 4 || q.countNotifications("slack", outcomeSent) != 1 || q.countNotifications("slack", outcomeFailed) != 0 {
+			t.Errorf("%d pauses, %v retried, %v sent", len(pauses), q.countNotifications("slack", outcomeRetried), q.countNotifications("slack", outcomeSent))
 		}
 		stop()
 	})
@@ -128,7 +128,7 @@ func TestBackoff(t *testing.T) {
 func TestPauseIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, i := range []int{7, 8, 63, 64, 1000} {
-		if p := pause(i); p < lastPause || p > lastPause*3/2 {
+		if p := retryPause(i); p < maxRetryPause || p > maxRetryPause*3/2 {
 			t.Errorf("pause %d is %s", i, p)
 		}
 	}
@@ -137,13 +137,13 @@ func TestPauseIsBounded(t *testing.T) {
 func TestRetryAfterIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &recorder{errs: []error{&webhook.Error{Status: http.StatusTooManyRequests, After: 90 * time.Second}}}
+		r := &recordingSender{errs: []error{&webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 90 * time.Second}}}
 		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
-		stop := running(t, q)
-		post(t, q, "slack", "a")
-		post(t, q, "slack", "b")
+		stop := startQueue(t, q)
+		postMessage(t, q, "slack", "a")
+		postMessage(t, q, "slack", "b")
 		time.Sleep(2 * time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
-		pauses, holds := r.seen()
+		pauses, holds := r.listSends()
 		if diff := cmp.Diff([]time.Duration{90 * time.Second, 0}, pauses); diff != "" {
 			t.Error(diff)
 		}
@@ -160,21 +160,21 @@ func TestGivesUp(t *testing.T) {
 		err  error
 		want int
 	}{
-		"after so many attempts":              {errors.New("down"), DefaultAttempts},
+		"after so many attempts":              {errors.New("down"), DefaultMaxAttempts},
 		"at once, where there is no hope":     {&webhook.Error{Status: http.StatusBadRequest}, 1},
-		"at once, where it would be too late": {&webhook.Error{Status: http.StatusServiceUnavailable, After: time.Hour}, 1},
-		"when its patience is over":           {&webhook.Error{Status: http.StatusServiceUnavailable, After: 6 * time.Minute}, 3},
+		"at once, where it would be too late": {&webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: time.Hour}, 1},
+		"when its patience is over":           {&webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: 6 * time.Minute}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := &recorder{always: c.err}
+				r := &recordingSender{always: c.err}
 				q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
-				stop := running(t, q)
-				post(t, q, "slack", "a")
+				stop := startQueue(t, q)
+				postMessage(t, q, "slack", "a")
 				time.Sleep(time.Hour) //nolint:forbidigo // in a bubble, where it takes no time
-				if got := r.attempts(); got != c.want || q.count("slack", failed) != 1 || q.count("slack", sent) != 0 {
-					t.Errorf("%d attempts, want %d; %v failed", got, c.want, q.count("slack", failed))
+				if got := r.countAttempts(); got != c.want || q.countNotifications("slack", outcomeFailed) != 1 || q.countNotifications("slack", outcomeSent) != 0 {
+					t.Errorf("%d attempts, want %d; %v failed", got, c.want, q.countNotifications("slack", outcomeFailed))
 				}
 				stop()
 			})
@@ -185,9 +185,9 @@ func TestGivesUp(t *testing.T) {
 func TestOneHangsOthersAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &recorder{}
-		q := NewQueue(map[string]Sender{"dead": hung{}, "webhook": r}, QueueOptions{})
-		stop := running(t, q)
+		r := &recordingSender{}
+		q := NewQueue(map[string]Sender{"dead": hangingSender{}, "webhook": r}, QueueOptions{})
+		stop := startQueue(t, q)
 		begin := time.Now()
 		if err := q.Post([]string{"dead", "webhook"}, Message{Hold: "a"}); err != nil {
 			t.Fatal(err)
@@ -196,10 +196,10 @@ func TestOneHangsOthersAreTold(t *testing.T) {
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("it took %s", took)
 		}
-		if _, holds := r.seen(); len(holds) != 1 {
+		if _, holds := r.listSends(); len(holds) != 1 {
 			t.Errorf("the other was told %v", holds)
 		}
-		if took := stop(); took > DefaultDrain {
+		if took := stop(); took > DefaultDrainTimeout {
 			t.Errorf("the end took %s", took)
 		}
 	})
@@ -207,15 +207,15 @@ func TestOneHangsOthersAreTold(t *testing.T) {
 
 func TestPostNeverBlocks(t *testing.T) {
 	t.Parallel()
-	q := NewQueue(map[string]Sender{"slack": hung{}}, QueueOptions{Length: 3}) // nothing runs: a line is as good as stuck
+	q := NewQueue(map[string]Sender{"slack": hangingSender{}}, QueueOptions{Length: 3}) // nothing runs: a line is as good as stuck
 	for range 3 {
-		post(t, q, "slack", "a")
+		postMessage(t, q, "slack", "a")
 	}
 	err := q.Post([]string{"slack"}, Message{})
 	if err == nil || err.Error() != "notify slack: 3 messages wait already" {
 		t.Errorf("got %v", err)
 	}
-	if got := q.count("slack", dropped); got != 1 {
+	if got := q.countNotifications("slack", outcomeDropped); got != 1 {
 		t.Errorf("%v dropped", got)
 	}
 }
@@ -223,15 +223,15 @@ func TestPostNeverBlocks(t *testing.T) {
 func TestPostToNobodyKnown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &recorder{}
+		r := &recordingSender{}
 		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
-		stop := running(t, q)
+		stop := startQueue(t, q)
 		err := q.Post([]string{"oncal", "slack"}, Message{Hold: "a"})
 		if err == nil || err.Error() != "notify oncal: nobody of this name is configured" {
 			t.Errorf("got %v", err)
 		}
 		stop()
-		if _, holds := r.seen(); len(holds) != 1 {
+		if _, holds := r.listSends(); len(holds) != 1 {
 			t.Errorf("those who are known were told %v", holds)
 		}
 		if err := q.Post([]string{"slack"}, Message{}); err == nil {
@@ -243,15 +243,15 @@ func TestPostToNobodyKnown(t *testing.T) {
 func TestDrainSendsWhatWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &recorder{errs: []error{errors.New("down")}} // one pause of at most 1.5 s
+		r := &recordingSender{errs: []error{errors.New("down")}} // one pause of at most 1.5 s
 		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
 		for _, hold := range []string{"a", "b", "c"} {
-			post(t, q, "slack", hold)
+			postMessage(t, q, "slack", hold)
 		}
-		if took := running(t, q)(); took > 2*time.Second {
+		if took := startQueue(t, q)(); took > 2*time.Second {
 			t.Errorf("the end took %s", took)
 		}
-		if _, holds := r.seen(); len(holds) != 3 {
+		if _, holds := r.listSends(); len(holds) != 3 {
 			t.Errorf("sent %v", holds)
 		}
 	})
@@ -260,21 +260,21 @@ func TestDrainSendsWhatWaits(t *testing.T) {
 func TestDrainIsBounded(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]Sender{
-		"hangs":   hung{},
-		"refuses": &recorder{always: errors.New("down")},
-		"pauses":  &recorder{always: &webhook.Error{Status: http.StatusTooManyRequests, After: time.Minute}},
+		"hangs":   hangingSender{},
+		"refuses": &recordingSender{always: errors.New("down")},
+		"pauses":  &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: time.Minute}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				q := NewQueue(map[string]Sender{"slack": s}, QueueOptions{})
 				for range 20 {
-					post(t, q, "slack", "a")
+					postMessage(t, q, "slack", "a")
 				}
-				if took := running(t, q)(); took > DefaultDrain {
+				if took := startQueue(t, q)(); took > DefaultDrainTimeout {
 					t.Errorf("the end took %s", took)
 				}
-				if got := q.count("slack", failed); got != 20 {
+				if got := q.countNotifications("slack", outcomeFailed); got != 20 {
 					t.Errorf("%v failed", got)
 				}
 			})
@@ -285,7 +285,7 @@ func TestDrainIsBounded(t *testing.T) {
 func TestNobodyToTell(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		stop := running(t, NewQueue(nil, QueueOptions{}))
+		stop := startQueue(t, NewQueue(nil, QueueOptions{}))
 		synctest.Wait()
 		if took := stop(); took != 0 {
 			t.Errorf("the end took %s", took)
@@ -305,8 +305,8 @@ func TestSecretStaysSecret(t *testing.T) {
 	}, funcr.Options{Verbosity: 10})
 	reg := prometheus.NewRegistry()
 	url := func() (string, error) { return "http://127.0.0.1:1/services/hush", nil }
-	q := NewQueue(map[string]Sender{"slack": NewSlack(url, SenderOptions{})}, QueueOptions{Registerer: reg, Attempts: 2})
-	post(t, q, "slack", "a")
+	q := NewQueue(map[string]Sender{"slack": NewSlack(url, SenderOptions{})}, QueueOptions{Registerer: reg, MaxAttempts: 2})
+	postMessage(t, q, "slack", "a")
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
 	cancel()
 	if err := q.Run(ctx); err != nil {

@@ -19,9 +19,9 @@ type SenderOptions struct {
 
 // Webhook posts messages as JSON.
 type Webhook struct {
-	url    func() (string, error)
-	client *http.Client
-	header http.Header
+	readURL func() (string, error)
+	client  *http.Client
+	header  http.Header
 }
 
 var _ Sender = (*Webhook)(nil)
@@ -32,7 +32,7 @@ func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
 	for name, value := range opts.Headers {
 		header.Set(name, value)
 	}
-	return &Webhook{url: url, client: webhook.Client(opts.Client), header: header}
+	return &Webhook{readURL: url, client: webhook.NewClient(opts.Client), header: header}
 }
 
 // Send posts a message.
@@ -41,5 +41,5 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
-	return webhook.Post(ctx, w.client, w.url, w.header, body)
+	return webhook.Post(ctx, w.client, w.readURL, w.header, body)
 }

@@ -73,7 +73,7 @@ func (p *pass) check(ctx context.Context, h *hold.Hold) (report verify.Report, p
 	if err != nil {
 		return report, false, "verify the new pods: " + err.Error()
 	}
-	return report, report.Passed, report.Why()
+	return report, report.Passed, report.SummaryLine()
 }
 
 // Check asks all ready pods of a target, and changes nothing.

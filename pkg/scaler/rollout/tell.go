@@ -33,7 +33,7 @@ func (p *pass) announce(ctx context.Context, h *hold.Hold, outcome string) {
 		return
 	}
 	m := notify.Message{
-		Time: p.now, Outcome: outcome, Target: p.target, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.Why, Report: report,
+		Time: p.now, Outcome: outcome, Workload: p.target, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.Why, Report: report,
 	}
 	if err := p.Notifier.Post(h.Notify, m); err != nil {
 		p.log(ctx).Error(err, "Nobody can be told", "hold", h.ID, "outcome", outcome)

@@ -23,17 +23,17 @@ func TestBadFiles(t *testing.T) {
 		names[name] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := load(read(t, file))
+			_, err := loadSchedules(readTestFile(t, file))
 			if err == nil {
 				t.Fatal("taken")
 			}
-			diff(t, badFiles[name], strings.Split(err.Error(), "\n"))
+			reportDiff(t, badFiles[name], strings.Split(err.Error(), "\n"))
 		})
 	}
-	diff(t, slices.Sorted(maps.Keys(badFiles)), slices.Sorted(maps.Keys(names)))
+	reportDiff(t, slices.Sorted(maps.Keys(badFiles)), slices.Sorted(maps.Keys(names)))
 }
 
-func read(t *testing.T, file string) []byte {
+func readTestFile(t *testing.T, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -44,13 +44,13 @@ func read(t *testing.T, file string) []byte {
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// golden compares text with a file.
-func golden(t *testing.T, file, got string) {
+// compareGoldenText compares text with a file.
+func compareGoldenText(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	diff(t, string(read(t, file)), got)
+	reportDiff(t, string(readTestFile(t, file)), got)
 }

@@ -14,16 +14,16 @@ import (
 
 // The bounds of what a file may say.
 const (
-	maxReplicas = 10_000               // above, it is a slip of the finger
-	minFor      = time.Minute          // shorter, pods would not be ready before it is over
-	maxFor      = 31 * 24 * time.Hour  // longer is no window but how things are
-	maxOnce     = 366 * 24 * time.Hour // of one that happens once: a season
-	minStep     = time.Second          // of a ramp: a hold is not written more often
-	maxSteps    = 100
+	maxReplicaCount = 10_000               // above, it is a slip of the finger
+	minFor          = time.Minute          // shorter, pods would not be ready before it is over
+	maxFor          = 31 * 24 * time.Hour  // longer is no window but how things are
+	maxOnce         = 366 * 24 * time.Hour // of one that happens once: a season
+	minRampStep     = time.Second          // of a ramp: a hold is not written more often
+	maxRampSteps    = 100
 )
 
-// decoder reads schedules.
-type decoder struct{ *strict.Decoder }
+// scheduleDecoder reads schedules.
+type scheduleDecoder struct{ *strict.Decoder }
 
 // DecodeAll reads a list of schedules, whose names must differ.
 func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
@@ -43,48 +43,48 @@ func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
 
 // Decode reads a schedule. Everything wrong with it becomes a fault of d; then it is of use for nothing but finding more.
 func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
-	d := &decoder{strictly}
+	d := &scheduleDecoder{strictly}
 	s := Schedule{Zone: time.UTC}
 	var namespace string
-	var targets, windows, except located
+	var targets, windows, except deferredNode
 	d.Mapping(path, n, map[string]strict.Field{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
-		"targets":   targets.keep,
-		"zone":      func(path string, n *yaml.Node) { s.Zone = d.zone(path, n) },
-		"windows":   windows.keep,
-		"except":    except.keep,
+		"targets":   targets.keepNode,
+		"zone":      func(path string, n *yaml.Node) { s.Zone = d.decodeZone(path, n) },
+		"windows":   windows.keepNode,
+		"except":    except.keepNode,
 		"verify":    d.Text(&s.Verify),
 		"notify":    func(path string, n *yaml.Node) { s.Notify = d.Texts(path, n) },
 	})
 	if d.Failed(path) {
 		return s
 	}
-	d.required(path, "name", "namespace", "targets", "windows")
-	d.name(path+".name", s.Name)
-	d.name(path+".namespace", namespace)
-	targets.read(func(path string, n *yaml.Node) { s.Targets = d.targets(path, n, namespace) })
-	except.read(func(path string, n *yaml.Node) { s.Except = d.dates(path, n) })
-	windows.read(func(path string, n *yaml.Node) { s.Windows = d.windows(path, n, &s) })
+	d.requireScheduleKeys(path, "name", "namespace", "targets", "windows")
+	d.validateScheduleName(path+".name", s.Name)
+	d.validateScheduleName(path+".namespace", namespace)
+	targets.decodeNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeWorkloads(path, n, namespace) })
+	except.decodeNode(func(path string, n *yaml.Node) { s.Except = d.decodeDates(path, n) })
+	windows.decodeNode(func(path string, n *yaml.Node) { s.Windows = d.decodeWindows(path, n, &s) })
 	return s
 }
 
-// located is a node that is read later, since it means something else with what comes after it.
-type located struct {
+// deferredNode is a node that is read later, since it means something else with what comes after it.
+type deferredNode struct {
 	path string
 	node *yaml.Node
 }
 
-func (l *located) keep(path string, n *yaml.Node) { l.path, l.node = path, n }
+func (l *deferredNode) keepNode(path string, n *yaml.Node) { l.path, l.node = path, n }
 
-func (l *located) read(f strict.Field) {
+func (l *deferredNode) decodeNode(f strict.Field) {
 	if l.node != nil {
 		f(l.path, l.node)
 	}
 }
 
-// required reports the keys that are missing.
-func (d *decoder) required(path string, keys ...string) {
+// requireScheduleKeys reports the keys that are missing.
+func (d *scheduleDecoder) requireScheduleKeys(path string, keys ...string) {
 	for _, key := range keys {
 		at := strict.JoinPath(path, key)
 		if !d.Given(at) && !d.Failed(at) {
@@ -93,16 +93,16 @@ func (d *decoder) required(path string, keys ...string) {
 	}
 }
 
-// name is that of a Kubernetes namespace, and of a schedule: it becomes part of a hold's ID.
-var name = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// scheduleNamePattern is that of a Kubernetes namespace, and of a schedule: it becomes part of a hold's ID.
+var scheduleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (d *decoder) name(path, text string) {
-	if text != "" && !name.MatchString(text) {
+func (d *scheduleDecoder) validateScheduleName(path, text string) {
+	if text != "" && !scheduleNamePattern.MatchString(text) {
 		d.Wrong(path, "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(text))
 	}
 }
 
-func (d *decoder) zone(path string, n *yaml.Node) *time.Location {
+func (d *scheduleDecoder) decodeZone(path string, n *yaml.Node) *time.Location {
 	var text string
 	d.Text(&text)(path, n)
 	if d.Failed(path) {
@@ -116,12 +116,12 @@ func (d *decoder) zone(path string, n *yaml.Node) *time.Location {
 	return zone
 }
 
-// objectName is that of any object that has replicas.
-var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+// objectNamePattern is that of any object that has replicas.
+var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *decoder) targets(path string, n *yaml.Node, namespace string) []hold.Target {
+func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace string) []hold.Target {
 	var all []hold.Target
-	d.list(path, n, func(path string, n *yaml.Node) {
+	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) {
 		var text string
 		d.Text(&text)(path, n)
 		if d.Failed(path) {
@@ -130,8 +130,8 @@ func (d *decoder) targets(path string, n *yaml.Node, namespace string) []hold.Ta
 		t, err := hold.ParseTarget(text, namespace)
 		switch {
 		case err != nil:
-			d.Fault(path, n.Line, "%s", printable(err.Error()))
-		case !objectName.MatchString(t.Name):
+			d.Fault(path, n.Line, "%s", sanitizeText(err.Error()))
+		case !objectNamePattern.MatchString(t.Name):
 			d.Fault(path, n.Line, "%q is no name of an object", strict.Shorten(t.Name))
 		case slices.Contains(all, t):
 			d.Fault(path, n.Line, "%s is in the list already", strict.Describe(n))
@@ -142,16 +142,16 @@ func (d *decoder) targets(path string, n *yaml.Node, namespace string) []hold.Ta
 	return all
 }
 
-// list reads a list that is not empty.
-func (d *decoder) list(path string, n *yaml.Node, item strict.Field) {
+// decodeNonEmptyList reads a list that is not empty.
+func (d *scheduleDecoder) decodeNonEmptyList(path string, n *yaml.Node, item strict.Field) {
 	d.Sequence(path, n, item)
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		d.Fault(path, n.Line, "is empty")
 	}
 }
 
-// printable replaces what a terminal would act on, and bounds the rest.
-func printable(text string) string {
+// sanitizeText replaces what a terminal would act on, and bounds the rest.
+func sanitizeText(text string) string {
 	return strict.Shorten(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'
@@ -160,7 +160,7 @@ func printable(text string) string {
 	}, text))
 }
 
-func (d *decoder) dates(path string, n *yaml.Node) []Date {
+func (d *scheduleDecoder) decodeDates(path string, n *yaml.Node) []Date {
 	var all []Date
 	d.Sequence(path, n, func(path string, n *yaml.Node) {
 		const want = "a date such as 2026-12-24"
@@ -168,7 +168,7 @@ func (d *decoder) dates(path string, n *yaml.Node) []Date {
 			return
 		}
 		t, err := time.Parse(time.DateOnly, n.Value)
-		if err != nil || !sensible(t) {
+		if err != nil || !isPlausibleYear(t) {
 			d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))
 			return
 		}
@@ -177,24 +177,24 @@ func (d *decoder) dates(path string, n *yaml.Node) []Date {
 	return all
 }
 
-// sensible is a year that nobody mistyped.
-func sensible(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2200 }
+// isPlausibleYear is a year that nobody mistyped.
+func isPlausibleYear(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2200 }
 
-// formats of a point in time: what clocks of the schedule's zone show, unless it has an offset.
-var formats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
+// momentFormats of a point in time: what clocks of the schedule's zone show, unless it has an offset.
+var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
 
-// moment reads a point in time.
-func (d *decoder) moment(path string, n *yaml.Node, zone *time.Location) time.Time {
+// decodeMoment reads a point in time.
+func (d *scheduleDecoder) decodeMoment(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.Scalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}
 	}
-	if t, err := time.Parse(time.RFC3339, n.Value); err == nil && sensible(t) {
+	if t, err := time.Parse(time.RFC3339, n.Value); err == nil && isPlausibleYear(t) {
 		return t.In(zone)
 	}
-	for _, format := range formats {
-		if t, err := time.Parse(format, n.Value); err == nil && sensible(t) {
-			return instant(t, zone)
+	for _, format := range momentFormats {
+		if t, err := time.Parse(format, n.Value); err == nil && isPlausibleYear(t) {
+			return firstInstant(t, zone)
 		}
 	}
 	d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))

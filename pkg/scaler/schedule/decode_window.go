@@ -13,13 +13,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func (d *decoder) windows(path string, n *yaml.Node, s *Schedule) []Window {
+func (d *scheduleDecoder) decodeWindows(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
-	d.list(path, n, func(path string, n *yaml.Node) { all = append(all, d.window(path, n, s)) })
+	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) { all = append(all, d.decodeWindow(path, n, s)) })
 	return all
 }
 
-func (d *decoder) window(path string, n *yaml.Node, s *Schedule) Window {
+func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
 	var floor, ceiling int
 	before := len(d.Faults)
@@ -27,42 +27,42 @@ func (d *decoder) window(path string, n *yaml.Node, s *Schedule) Window {
 		"name":    d.Text(&w.Name),
 		"cron":    d.Text(&w.Cron),
 		"for":     d.Duration(&w.For, minFor, maxFor),
-		"start":   func(path string, n *yaml.Node) { w.Start = d.timeOfDay(path, n, false) },
-		"end":     func(path string, n *yaml.Node) { w.End = d.timeOfDay(path, n, true) },
-		"days":    func(path string, n *yaml.Node) { w.Days = d.days(path, n) },
-		"from":    func(path string, n *yaml.Node) { w.From = d.moment(path, n, s.Zone) },
-		"to":      func(path string, n *yaml.Node) { w.To = d.moment(path, n, s.Zone) },
-		"floor":   d.Integer(&floor, 0, maxReplicas),
-		"ceiling": d.Integer(&ceiling, 1, maxReplicas),
-		"ramp":    func(path string, n *yaml.Node) { w.Ramp = d.ramp(path, n) },
+		"start":   func(path string, n *yaml.Node) { w.Start = d.decodeTimeOfDay(path, n, false) },
+		"end":     func(path string, n *yaml.Node) { w.End = d.decodeTimeOfDay(path, n, true) },
+		"days":    func(path string, n *yaml.Node) { w.Days = d.decodeWeekdays(path, n) },
+		"from":    func(path string, n *yaml.Node) { w.From = d.decodeMoment(path, n, s.Zone) },
+		"to":      func(path string, n *yaml.Node) { w.To = d.decodeMoment(path, n, s.Zone) },
+		"floor":   d.Integer(&floor, 0, maxReplicaCount),
+		"ceiling": d.Integer(&ceiling, 1, maxReplicaCount),
+		"ramp":    func(path string, n *yaml.Node) { w.Ramp = d.decodeRamp(path, n) },
 	})
-	w.Floor, w.Ceiling = int32(floor), int32(ceiling) //nolint:gosec // at most maxReplicas
+	w.MinReplicas, w.MaxReplicas = int32(floor), int32(ceiling) //nolint:gosec // at most maxReplicas
 	if d.Failed(path) {
 		return Window{}
 	}
-	d.required(path, "floor")
-	d.kind(path)
+	d.requireScheduleKeys(path, "floor")
+	d.validateWindowKind(path)
 	if len(d.Faults) > before { // what follows would speak of consequences
 		return Window{}
 	}
-	d.complete(path, &w, s)
+	d.completeWindow(path, &w, s)
 	return w
 }
 
-// kinds are the three ways to say when, each with the keys it needs and those it may have.
-var kinds = []struct{ needs, may []string }{
+// windowKinds are the three ways to say when, each with the keys it needs and those it may have.
+var windowKinds = []struct{ needs, may []string }{
 	{needs: []string{"cron", "for"}}, {needs: []string{"start", "end"}, may: []string{"days"}}, {needs: []string{"from", "to"}},
 }
 
-// kind checks that a window says when in one way.
-func (d *decoder) kind(path string) {
+// validateWindowKind checks that a window says when in one way.
+func (d *scheduleDecoder) validateWindowKind(path string) {
 	chosen := -1
-	for i, kind := range kinds {
+	for i, kind := range windowKinds {
 		for _, key := range append(slices.Clone(kind.needs), kind.may...) {
 			switch at := path + "." + key; {
 			case !d.Given(at):
 			case chosen >= 0 && chosen != i:
-				d.Wrong(at, "does not go with %s: a window has cron and for, start and end, or from and to", kinds[chosen].needs[0])
+				d.Wrong(at, "does not go with %s: a window has cron and for, start and end, or from and to", windowKinds[chosen].needs[0])
 			default:
 				chosen = i
 			}
@@ -72,40 +72,40 @@ func (d *decoder) kind(path string) {
 		d.Wrong(path, "when? a window has cron and for, start and end, or from and to")
 		return
 	}
-	d.required(path, kinds[chosen].needs...)
+	d.requireScheduleKeys(path, windowKinds[chosen].needs...)
 }
 
-// complete checks what keys say together, and finds how to look for begins.
-func (d *decoder) complete(path string, w *Window, s *Schedule) {
+// completeWindow checks what keys say together, and finds how to look for begins.
+func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
-	if w.Name != printable(w.Name) {
+	if w.Name != sanitizeText(w.Name) {
 		d.Wrong(path+".name", "has control characters or more than 80 characters")
 	}
-	if w.Ceiling > 0 && w.Ceiling < w.Floor {
-		d.Wrong(path+".ceiling", "%d is below floor %d", w.Ceiling, w.Floor)
+	if w.MaxReplicas > 0 && w.MaxReplicas < w.MinReplicas {
+		d.Wrong(path+".ceiling", "%d is below floor %d", w.MaxReplicas, w.MinReplicas)
 	}
 	var shortest time.Duration
 	switch {
 	case w.Cron != "":
 		shortest = w.For
-		d.cron(path, w)
+		d.decodeCronStarts(path, w)
 	case !w.From.IsZero():
 		shortest = w.To.Sub(w.From)
-		d.once(path, w, s)
+		d.validateOnceWindow(path, w, s)
 	default:
-		shortest = w.shown()
+		shortest = w.wallDuration()
 		if w.Start == w.End {
 			d.Wrong(path+".end", "is the start; for whole days write 00:00 and 24:00, or cron and for: 24h")
 		}
-		w.starts = daily{w.Start, w.Days}
+		w.starts = dailyStarts{w.Start, w.Days}
 	}
 	if w.Ramp.Over > shortest {
 		d.Wrong(path+".ramp.over", "%s is longer than the window's %s", strict.FormatDuration(w.Ramp.Over), strict.FormatDuration(shortest))
 	}
 }
 
-// shown is how long clocks show a window of times of day to last.
-func (w *Window) shown() time.Duration {
+// wallDuration is how long clocks show a window of times of day to last.
+func (w *Window) wallDuration() time.Duration {
 	minutes := w.End - w.Start
 	if minutes <= 0 {
 		minutes += 24 * 60
@@ -113,13 +113,13 @@ func (w *Window) shown() time.Duration {
 	return time.Duration(minutes) * time.Minute
 }
 
-func (d *decoder) once(path string, w *Window, s *Schedule) {
+func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
 	case length <= 0:
 		d.Wrong(path+".to", "is not after from")
 	case length > maxOnce:
 		d.Wrong(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
-	case s.excepted(w.From.In(s.Zone)):
+	case s.isExcepted(w.From.In(s.Zone)):
 		d.Wrong(path+".from", "is on %s, which except has: it would never happen", dateOf(w.From.In(s.Zone)))
 	}
 }
@@ -127,17 +127,17 @@ func (d *decoder) once(path string, w *Window, s *Schedule) {
 // searchYears reach from one 29 February on a given day of the week to the next, over a century without a leap year too.
 const searchYears = 41
 
-// cron reads the pattern of a window.
-func (d *decoder) cron(path string, w *Window) {
+// decodeCronStarts reads the pattern of a window.
+func (d *scheduleDecoder) decodeCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library takes the H of THU for one of its own
 	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
 		d.Wrong(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
 		return
 	}
-	starts, err := pattern(w.Cron)
+	starts, err := parseCronPattern(w.Cron)
 	if err != nil {
-		d.Wrong(at, "no cron pattern: %s", printable(err.Error()))
+		d.Wrong(at, "no cron pattern: %s", sanitizeText(err.Error()))
 		return
 	}
 	// From a fixed day, so that a file is right or wrong whenever it is read.
@@ -159,8 +159,8 @@ func (d *decoder) cron(path string, w *Window) {
 	}
 }
 
-// pattern reads a cron pattern as crontab(5) means it: a day that is right by month or by week is right if both are given.
-func pattern(text string) (*cron.SpecSchedule, error) {
+// parseCronPattern reads a cron pattern as crontab(5) means it: a day that is right by month or by week is right if both are given.
+func parseCronPattern(text string) (*cron.SpecSchedule, error) {
 	parser := cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
 	s, err := parser.Parse(text)
 	if err != nil {
@@ -171,9 +171,9 @@ func pattern(text string) (*cron.SpecSchedule, error) {
 	return spec, nil
 }
 
-var clock = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
+var timeOfDayPattern = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
-func (d *decoder) timeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
+func (d *scheduleDecoder) decodeTimeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
 	const want = "a time of day such as 08:00"
 	if !d.Scalar(path, n, want, "!!str") {
 		return 0
@@ -181,7 +181,7 @@ func (d *decoder) timeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
 	if end && n.Value == "24:00" {
 		return 24 * 60
 	}
-	m := clock.FindStringSubmatch(n.Value)
+	m := timeOfDayPattern.FindStringSubmatch(n.Value)
 	if m == nil {
 		d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))
 		return 0
@@ -191,20 +191,20 @@ func (d *decoder) timeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
 	return TimeOfDay(60*hours + minutes)
 }
 
-// days reads days of the week and ranges of them, such as mon-fri.
-func (d *decoder) days(path string, n *yaml.Node) []time.Weekday {
+// decodeWeekdays reads days of the week and ranges of them, such as mon-fri.
+func (d *scheduleDecoder) decodeWeekdays(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
-	d.list(path, n, func(path string, n *yaml.Node) {
+	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) {
 		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
 		if !ranged {
 			last = first
 		}
-		from, to := slices.Index(dayWords[:], first), slices.Index(dayWords[:], last)
+		from, to := slices.Index(weekdayWords[:], first), slices.Index(weekdayWords[:], last)
 		if n.Kind != yaml.ScalarNode || from < 0 || to < 0 {
-			d.Fault(path, n.Line, "must be %s, or two such as mon-fri, not %s", strings.Join(dayWords[:], ", "), strict.Describe(n))
+			d.Fault(path, n.Line, "must be %s, or two such as mon-fri, not %s", strings.Join(weekdayWords[:], ", "), strict.Describe(n))
 			return
 		}
-		for day := from; ; day = (day + 1) % len(dayWords) {
+		for day := from; ; day = (day + 1) % len(weekdayWords) {
 			all = append(all, time.Weekday(day))
 			if day == to {
 				return
@@ -215,15 +215,15 @@ func (d *decoder) days(path string, n *yaml.Node) []time.Weekday {
 	return slices.Compact(all)
 }
 
-func (d *decoder) ramp(path string, n *yaml.Node) Ramp {
+func (d *scheduleDecoder) decodeRamp(path string, n *yaml.Node) Ramp {
 	var r Ramp
-	d.Mapping(path, n, map[string]strict.Field{"over": d.Duration(&r.Over, minStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxSteps)})
+	d.Mapping(path, n, map[string]strict.Field{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
 	if d.Failed(path) {
 		return Ramp{}
 	}
-	d.required(path, "over", "steps")
-	if r.Steps > 0 && r.Over > 0 && r.Over/time.Duration(r.Steps) < minStep {
-		d.Wrong(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minStep))
+	d.requireScheduleKeys(path, "over", "steps")
+	if r.Steps > 0 && r.Over > 0 && r.Over/time.Duration(r.Steps) < minRampStep {
+		d.Wrong(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minRampStep))
 	}
 	return r
 }

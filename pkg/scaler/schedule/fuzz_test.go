@@ -22,7 +22,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		schedules, err := load(data)
+		schedules, err := loadSchedules(data)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\x1b\x07") {
 				t.Errorf("%q would act on a terminal", err)
@@ -33,10 +33,10 @@ func FuzzDecode(f *testing.F) {
 		for i := range schedules {
 			s := &schedules[i]
 			for range 20 {
-				if w, ok := s.At(now); ok && (w.Floor < 0 || w.Floor > maxReplicas || w.Ceiling > 0 && w.Ceiling < w.Floor || now.Before(w.Since) || !now.Before(w.Until)) {
+				if w, ok := s.ActiveAt(now); ok && (w.MinReplicas < 0 || w.MinReplicas > maxReplicaCount || w.MaxReplicas > 0 && w.MaxReplicas < w.MinReplicas || now.Before(w.Since) || !now.Before(w.Until)) {
 					t.Fatalf("%s: %+v", now, w)
 				}
-				next, ok := s.Next(now)
+				next, ok := s.NextChange(now)
 				if !ok {
 					break
 				}

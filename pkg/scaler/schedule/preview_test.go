@@ -12,37 +12,37 @@ import (
 // TestPreview: the table and the lines of a weekend when clocks change, with a sale over it.
 func TestPreview(t *testing.T) {
 	t.Parallel()
-	schedules, err := load(read(t, "testdata/full.good.yaml"))
+	schedules, err := loadSchedules(readTestFile(t, "testdata/full.good.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := Preview(schedules, at(t, "2027-03-26T11:00:30Z"), 4*24*time.Hour)
+	rows := Preview(schedules, parseTestTime(t, "2027-03-26T11:00:30Z"), 4*24*time.Hour)
 	var table, lines bytes.Buffer
 	if err := errors.Join(WriteTable(&table, rows), WriteJSON(&lines, rows)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/full.table", table.String())
-	golden(t, "testdata/full.jsonl", lines.String())
+	compareGoldenText(t, "testdata/full.table", table.String())
+	compareGoldenText(t, "testdata/full.jsonl", lines.String())
 	for line := range strings.Lines(lines.String()) {
-		var r Row
+		var r PreviewRow
 		if err := json.Unmarshal([]byte(line), &r); err != nil || !r.From.Before(r.To) {
 			t.Errorf("%v: %s", err, line)
 		}
 	}
 }
 
-type broken struct{}
+type brokenWriter struct{}
 
-func (broken) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
 // TestPreviewIntoNothing: an output that is closed is an error.
 func TestPreviewIntoNothing(t *testing.T) {
 	t.Parallel()
-	rows := []Row{{From: at(t, "2027-01-01T00:00:00Z"), To: at(t, "2027-01-02T00:00:00Z")}}
-	if err := WriteTable(broken{}, rows); err == nil {
+	rows := []PreviewRow{{From: parseTestTime(t, "2027-01-01T00:00:00Z"), To: parseTestTime(t, "2027-01-02T00:00:00Z")}}
+	if err := WriteTable(brokenWriter{}, rows); err == nil {
 		t.Error("table: no error")
 	}
-	if err := WriteJSON(broken{}, rows); err == nil {
+	if err := WriteJSON(brokenWriter{}, rows); err == nil {
 		t.Error("lines: no error")
 	}
 }
@@ -50,11 +50,11 @@ func TestPreviewIntoNothing(t *testing.T) {
 // TestPreviewOfNothing: no schedules, no rows; a window that is over leaves one row without a floor.
 func TestPreviewOfNothing(t *testing.T) {
 	t.Parallel()
-	now := at(t, "2027-06-01T00:00:00Z")
+	now := parseTestTime(t, "2027-06-01T00:00:00Z")
 	if rows := Preview(nil, now, time.Hour); rows != nil {
 		t.Errorf("%+v", rows)
 	}
-	s := one(t, "UTC", "", `{from: 2026-11-26 08:00, to: 2026-11-28 08:00, floor: 4}`)
-	want := []Row{{From: now, To: now.Add(time.Hour), Target: s.Targets[0]}}
-	diff(t, want, Preview([]Schedule{*s}, now, time.Hour))
+	s := newOneSchedule(t, "UTC", "", `{from: 2026-11-26 08:00, to: 2026-11-28 08:00, floor: 4}`)
+	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Workload: s.Workloads[0]}}
+	reportDiff(t, want, Preview([]Schedule{*s}, now, time.Hour))
 }

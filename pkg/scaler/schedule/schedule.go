@@ -13,8 +13,8 @@ import (
 // functions of the time given: whoever was away meanwhile asks At and does the right thing. Decode makes it; it is
 // not changed after, and may be used concurrently.
 type Schedule struct {
-	Name    string
-	Targets []hold.Target
+	Name      string
+	Workloads []hold.Target
 	// Zone is whose clocks and calendar the windows and exceptions mean.
 	Zone    *time.Location
 	Windows []Window
@@ -25,11 +25,11 @@ type Schedule struct {
 	Notify []string
 }
 
-// Want is what a schedule wants of each of its targets.
-type Want struct {
-	Floor int32
-	// Ceiling is the least that an autoscaler's maximum must be; 0: nothing is said of it.
-	Ceiling int32
+// ActiveWindow is what a schedule wants of each of its targets.
+type ActiveWindow struct {
+	MinReplicas int32
+	// MaxReplicas is the least that an autoscaler's maximum must be; 0: nothing is said of it.
+	MaxReplicas int32
 	// Replicas are asked for at once.
 	Replicas int32
 	// Window is the window's name or, without one, its text.
@@ -40,78 +40,78 @@ type Want struct {
 	Ramping bool
 }
 
-// At is what is wanted now; false: nothing. Of several windows the highest floor wins, of equal ones the first.
-func (s *Schedule) At(now time.Time) (Want, bool) {
-	want, found := Want{}, false
-	for _, o := range s.running(now) {
-		if w, ok := s.want(o, now); ok && (!found || w.Floor > want.Floor) {
+// ActiveAt is what is wanted now; false: nothing. Of several windows the highest floor wins, of equal ones the first.
+func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
+	want, found := ActiveWindow{}, false
+	for _, o := range s.runningOccurrences(now) {
+		if w, ok := s.evaluateOccurrence(o, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
 			want, found = w, true
 		}
 	}
 	return want, found
 }
 
-// Next is when At changes next after now; false: never.
-func (s *Schedule) Next(now time.Time) (time.Time, bool) {
-	want, found := s.At(now)
-	for t, ok := s.boundary(now); ok; t, ok = s.boundary(t) {
-		if w, any := s.At(t); any != found || w != want {
+// NextChange is when At changes next after now; false: never.
+func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
+	want, found := s.ActiveAt(now)
+	for t, ok := s.nextBoundary(now); ok; t, ok = s.nextBoundary(t) {
+		if w, any := s.ActiveAt(t); any != found || w != want {
 			return t, true
 		}
 	}
 	return time.Time{}, false
 }
 
-// boundary is the first begin, end or step of any window after now.
-func (s *Schedule) boundary(now time.Time) (first time.Time, found bool) {
+// nextBoundary is the first begin, end or step of any window after now.
+func (s *Schedule) nextBoundary(now time.Time) (first time.Time, found bool) {
 	meet := func(t time.Time) {
 		if t.After(now) && (!found || t.Before(first)) {
 			first, found = t, true
 		}
 	}
-	for _, o := range s.running(now) {
+	for _, o := range s.runningOccurrences(now) {
 		meet(o.until)
 		for k := 1; k <= o.window.Ramp.Steps; k++ {
-			if step := o.since.Add(o.window.Ramp.step(k)); step.Before(o.until) {
+			if step := o.since.Add(o.window.Ramp.stepOffset(k)); step.Before(o.until) {
 				meet(step)
 			}
 		}
 	}
 	for i := range s.Windows {
-		if t, ok := s.upcoming(&s.Windows[i], now); ok {
+		if t, ok := s.nextStart(&s.Windows[i], now); ok {
 			meet(t)
 		}
 	}
 	return first, found
 }
 
-// want is what an occurrence that runs wants now; false for the part of a ramp before its first step if nothing was
+// evaluateOccurrence is what an occurrence that runs wants now; false for the part of a ramp before its first step if nothing was
 // wanted before it.
-func (s *Schedule) want(o occurrence, now time.Time) (Want, bool) {
+func (s *Schedule) evaluateOccurrence(o windowOccurrence, now time.Time) (ActiveWindow, bool) {
 	w := o.window
-	want := Want{Floor: w.Floor, Ceiling: w.Ceiling, Window: w.String(), Since: o.since, Until: o.until}
+	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over {
-		base, any := s.before(o.since)
-		done := w.Ramp.done(into)
+		base, any := s.minReplicasBefore(o.since)
+		done := w.Ramp.completedSteps(into)
 		if !any && done == 0 {
-			return Want{}, false
+			return ActiveWindow{}, false
 		}
-		want.Floor = w.Ramp.value(base, w.Floor, done)
-		want.Ramping = !any || base != w.Floor
+		want.MinReplicas = w.Ramp.rampedReplicas(base, w.MinReplicas, done)
+		want.Ramping = !any || base != w.MinReplicas
 	}
-	if want.Ceiling > 0 { // a ramp downwards begins above
-		want.Ceiling = max(want.Ceiling, want.Floor)
+	if want.MaxReplicas > 0 { // a ramp downwards begins above
+		want.MaxReplicas = max(want.MaxReplicas, want.MinReplicas)
 	}
-	want.Replicas = want.Floor
+	want.Replicas = want.MinReplicas
 	return want, true
 }
 
-// before is the highest floor of the windows that ran just before t; false if none did. A ramp under way counts as arrived:
+// minReplicasBefore is the highest floor of the windows that ran just before t; false if none did. A ramp under way counts as arrived:
 // else each would depend on all that came before it.
-func (s *Schedule) before(t time.Time) (floor int32, any bool) {
-	for _, o := range s.running(t.Add(-1)) {
-		floor, any = max(floor, o.window.Floor), true
+func (s *Schedule) minReplicasBefore(t time.Time) (floor int32, any bool) {
+	for _, o := range s.runningOccurrences(t.Add(-1)) {
+		floor, any = max(floor, o.window.MinReplicas), true
 	}
 	return floor, any
 }
@@ -122,20 +122,22 @@ type Ramp struct {
 	Steps int // 0: none
 }
 
-// step is how long after the window's begin step k comes, from 1.
-func (r Ramp) step(k int) time.Duration { return r.Over * time.Duration(k) / time.Duration(r.Steps) }
+// stepOffset is how long after the window's begin step k comes, from 1.
+func (r Ramp) stepOffset(k int) time.Duration {
+	return r.Over * time.Duration(k) / time.Duration(r.Steps)
+}
 
-// done is how many steps have come.
-func (r Ramp) done(into time.Duration) int {
+// completedSteps is how many steps have come.
+func (r Ramp) completedSteps(into time.Duration) int {
 	k := 0
-	for k < r.Steps && r.step(k+1) <= into {
+	for k < r.Steps && r.stepOffset(k+1) <= into {
 		k++
 	}
 	return k
 }
 
-// value is base + (floor - base) * done/steps, rounded up.
-func (r Ramp) value(base, floor int32, done int) int32 {
+// rampedReplicas is base + (floor - base) * done/steps, rounded up.
+func (r Ramp) rampedReplicas(base, floor int32, done int) int32 {
 	way := (int(floor) - int(base)) * done
 	if way > 0 {
 		way += r.Steps - 1

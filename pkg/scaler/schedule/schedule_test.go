@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// load reads a file of schedules as the scaler's configuration does.
-func load(data []byte) ([]Schedule, error) {
+// loadSchedules reads a file of schedules as the scaler's configuration does.
+func loadSchedules(data []byte) ([]Schedule, error) {
 	d := strict.NewDecoder()
 	var all []Schedule
 	d.File(data, "ScalerConfig", map[string]strict.Field{
@@ -21,20 +21,20 @@ func load(data []byte) ([]Schedule, error) {
 	return all, d.Faults.Err()
 }
 
-const header = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nschedules:\n"
+const scheduleHeader = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nschedules:\n"
 
-// one is a schedule in a zone with these windows, one a line.
-func one(t *testing.T, zone, more string, windows ...string) *Schedule {
+// newOneSchedule is a schedule in a zone with these windows, one a line.
+func newOneSchedule(t *testing.T, zone, more string, windows ...string) *Schedule {
 	t.Helper()
-	text := header + "- {name: one, namespace: shop, targets: [deploy/web], zone: " + zone + more + ", windows: [\n  " + strings.Join(windows, ",\n  ") + "]}\n"
-	all, err := load([]byte(text))
+	text := scheduleHeader + "- {name: one, namespace: shop, targets: [deploy/web], zone: " + zone + more + ", windows: [\n  " + strings.Join(windows, ",\n  ") + "]}\n"
+	all, err := loadSchedules([]byte(text))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	return &all[0]
 }
 
-func at(t *testing.T, text string) time.Time {
+func parseTestTime(t *testing.T, text string) time.Time {
 	t.Helper()
 	when, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -43,13 +43,13 @@ func at(t *testing.T, text string) time.Time {
 	return when
 }
 
-// changes are what At is after each Next within a span, as text.
-func changes(s *Schedule, from, to time.Time) []string {
+// listChanges are what At is after each Next within a span, as text.
+func listChanges(s *Schedule, from, to time.Time) []string {
 	var all []string
-	for t, ok := s.Next(from); ok && t.Before(to); t, ok = s.Next(t) {
+	for t, ok := s.NextChange(from); ok && t.Before(to); t, ok = s.NextChange(t) {
 		line := t.In(s.Zone).Format(time.RFC3339)
-		if w, any := s.At(t); any {
-			line += fmt.Sprintf(" %d", w.Floor)
+		if w, any := s.ActiveAt(t); any {
+			line += fmt.Sprintf(" %d", w.MinReplicas)
 			if w.Ramping {
 				line += " ramp"
 			}
@@ -61,20 +61,20 @@ func changes(s *Schedule, from, to time.Time) []string {
 	return all
 }
 
-const seed = `{start: "08:00", end: "22:00", floor: 8}`
-const night = `{start: "22:00", end: "08:00", floor: 2}`
+const dayWindow = `{start: "08:00", end: "22:00", floor: 8}`
+const nightWindow = `{start: "22:00", end: "08:00", floor: 2}`
 
-// zones have changes of clocks by an hour on different days, and by half an hour in the south.
-var zones = []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe"}
+// testZones have changes of clocks by an hour on different days, and by half an hour in the south.
+var testZones = []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe"}
 
 // TestSeed: by day 8, by night 2, over ten years: each change is at one of the two times, none is left out, and there is no
 // minute of a day when clocks change, nor of the days around it, with anything else.
 func TestSeed(t *testing.T) {
 	t.Parallel()
-	for _, zone := range zones {
+	for _, zone := range testZones {
 		t.Run(zone, func(t *testing.T) {
 			t.Parallel()
-			s := one(t, zone, "", seed, night)
+			s := newOneSchedule(t, zone, "", dayWindow, nightWindow)
 			start := time.Date(2026, 1, 1, 8, 0, 0, 0, s.Zone)
 			right := func(now time.Time) {
 				t.Helper()
@@ -82,17 +82,17 @@ func TestSeed(t *testing.T) {
 				if hour >= 8 && hour < 22 {
 					want = 8
 				}
-				if w, ok := s.At(now); !ok || w.Floor != want || w.Replicas != want {
+				if w, ok := s.ActiveAt(now); !ok || w.MinReplicas != want || w.Replicas != want {
 					t.Fatalf("%s: %+v %v, want %d", now.In(s.Zone), w, ok, want)
 				}
 			}
 			now := start
 			for i := range 10 * 365 {
 				morning, evening := start.AddDate(0, 0, i), time.Date(2026, 1, 1+i, 22, 0, 0, 0, s.Zone)
-				if next, ok := s.Next(morning); !now.Equal(morning) || !ok || !next.Equal(evening) {
+				if next, ok := s.NextChange(morning); !now.Equal(morning) || !ok || !next.Equal(evening) {
 					t.Fatalf("%s, then %s %v", now, next, ok)
 				}
-				now, _ = s.Next(evening)
+				now, _ = s.NextChange(evening)
 				right(morning)
 				right(evening.Add(-1))
 				right(evening)
@@ -176,7 +176,7 @@ func TestClocksChange(t *testing.T) {
 	} {
 		t.Run(tc.zone+"/"+tc.name, func(t *testing.T) {
 			t.Parallel()
-			diff(t, tc.want, changes(one(t, tc.zone, "", tc.window), at(t, tc.from), at(t, tc.to)))
+			reportDiff(t, tc.want, listChanges(newOneSchedule(t, tc.zone, "", tc.window), parseTestTime(t, tc.from), parseTestTime(t, tc.to)))
 		})
 	}
 }
@@ -191,7 +191,7 @@ func TestWindows(t *testing.T) {
 		want       []string
 	}{
 		{
-			"the highest floor wins", "", []string{seed, night, `{cron: 0 12 * * *, for: 2h, floor: 20}`, `{cron: 0 13 * * *, for: 30m, floor: 5}`},
+			"the highest floor wins", "", []string{dayWindow, nightWindow, `{cron: 0 12 * * *, for: 2h, floor: 20}`, `{cron: 0 13 * * *, for: 30m, floor: 5}`},
 			"2027-06-01T00:00:00Z", "2027-06-02T00:00:00Z",
 			[]string{"2027-06-01T08:00:00Z 8", "2027-06-01T12:00:00Z 20", "2027-06-01T14:00:00Z 8", "2027-06-01T22:00:00Z 2"},
 		},
@@ -250,7 +250,7 @@ func TestWindows(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			diff(t, tc.want, changes(one(t, "UTC", tc.more, tc.windows...), at(t, tc.from), at(t, tc.to)))
+			reportDiff(t, tc.want, listChanges(newOneSchedule(t, "UTC", tc.more, tc.windows...), parseTestTime(t, tc.from), parseTestTime(t, tc.to)))
 		})
 	}
 }
@@ -258,13 +258,13 @@ func TestWindows(t *testing.T) {
 // TestWant: the fields of a want.
 func TestWant(t *testing.T) {
 	t.Parallel()
-	s := one(t, "Europe/Berlin", "", `{name: night, start: "22:00", end: "08:00", floor: 2, ceiling: 4}`, seed)
-	got, _ := s.At(at(t, "2027-06-01T21:00:00Z"))
-	want := Want{Floor: 2, Ceiling: 4, Replicas: 2, Window: "night", Since: at(t, "2027-06-01T20:00:00Z").In(s.Zone), Until: at(t, "2027-06-02T06:00:00Z").In(s.Zone)}
+	s := newOneSchedule(t, "Europe/Berlin", "", `{name: night, start: "22:00", end: "08:00", floor: 2, ceiling: 4}`, dayWindow)
+	got, _ := s.ActiveAt(parseTestTime(t, "2027-06-01T21:00:00Z"))
+	want := ActiveWindow{MinReplicas: 2, MaxReplicas: 4, Replicas: 2, Window: "night", Since: parseTestTime(t, "2027-06-01T20:00:00Z").In(s.Zone), Until: parseTestTime(t, "2027-06-02T06:00:00Z").In(s.Zone)}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got, _ := s.At(at(t, "2027-06-01T10:00:00Z")); got.Window != "08:00-22:00" || got.Ceiling != 0 {
+	if got, _ := s.ActiveAt(parseTestTime(t, "2027-06-01T10:00:00Z")); got.Window != "08:00-22:00" || got.MaxReplicas != 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -272,8 +272,8 @@ func TestWant(t *testing.T) {
 // TestNever: after the last window there is no next.
 func TestNever(t *testing.T) {
 	t.Parallel()
-	s := one(t, "UTC", "", `{from: 2027-11-26 08:00, to: 2027-11-28 08:00, floor: 4}`)
-	if next, ok := s.Next(at(t, "2027-11-28T08:00:00Z")); ok {
+	s := newOneSchedule(t, "UTC", "", `{from: 2027-11-26 08:00, to: 2027-11-28 08:00, floor: 4}`)
+	if next, ok := s.NextChange(parseTestTime(t, "2027-11-28T08:00:00Z")); ok {
 		t.Errorf("next %s", next)
 	}
 }
@@ -281,8 +281,8 @@ func TestNever(t *testing.T) {
 // TestNextFarAway: a change months away is found though a shadowed window begins every five minutes.
 func TestNextFarAway(t *testing.T) {
 	t.Parallel()
-	s := one(t, "Europe/Berlin", "", `{from: 2027-01-01 00:00, to: 2027-03-15 00:00, floor: 9}`, `{cron: "*/5 * * * *", for: 1m, floor: 1}`)
-	if next, ok := s.Next(at(t, "2027-01-01T12:00:00Z")); !ok || !next.Equal(at(t, "2027-03-14T23:00:00Z")) {
+	s := newOneSchedule(t, "Europe/Berlin", "", `{from: 2027-01-01 00:00, to: 2027-03-15 00:00, floor: 9}`, `{cron: "*/5 * * * *", for: 1m, floor: 1}`)
+	if next, ok := s.NextChange(parseTestTime(t, "2027-01-01T12:00:00Z")); !ok || !next.Equal(parseTestTime(t, "2027-03-14T23:00:00Z")) {
 		t.Errorf("%s %v", next, ok)
 	}
 }

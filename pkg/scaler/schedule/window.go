@@ -22,33 +22,33 @@ type Window struct {
 	// From and To are the begin and end of one that happens once.
 	From, To time.Time
 
-	Floor   int32
-	Ceiling int32 // 0: nothing is said of it
-	Ramp    Ramp
+	MinReplicas int32
+	MaxReplicas int32 // 0: nothing is said of it
+	Ramp        Ramp
 
 	// starts are its begins as clocks show them, nil for one that happens once.
-	starts starts
+	starts startTimes
 }
 
-// starts are times as clocks show them, that is in UTC, cron patterns too: no library of those begins in a gap at the jump
+// startTimes are times as clocks show them, that is in UTC, cron patterns too: no library of those begins in a gap at the jump
 // and does only once what is shown twice.
-type starts interface {
+type startTimes interface {
 	// Next is the first after t; zero: none.
 	Next(t time.Time) time.Time
 }
 
-// daily is a time of day on some days of the week, none for all.
-type daily struct {
-	at TimeOfDay
-	on []time.Weekday
+// dailyStarts is a time of day on some days of the week, none for all.
+type dailyStarts struct {
+	timeOfDay TimeOfDay
+	weekdays  []time.Weekday
 }
 
 // Next implements starts.
-func (d daily) Next(t time.Time) time.Time {
+func (d dailyStarts) Next(t time.Time) time.Time {
 	year, month, day := t.Date()
 	for ; ; day++ {
-		next := time.Date(year, month, day, 0, int(d.at), 0, 0, time.UTC)
-		if next.After(t) && (len(d.on) == 0 || slices.Contains(d.on, next.Weekday())) {
+		next := time.Date(year, month, day, 0, int(d.timeOfDay), 0, 0, time.UTC)
+		if next.After(t) && (len(d.weekdays) == 0 || slices.Contains(d.weekdays, next.Weekday())) {
 			return next
 		}
 	}
@@ -89,37 +89,39 @@ func (w *Window) String() string {
 	}
 	days := make([]string, len(w.Days))
 	for i, day := range w.Days {
-		days[i] = dayWords[day]
+		days[i] = weekdayWords[day]
 	}
 	return strings.TrimSpace(strings.Join(days, ",") + " " + w.Start.String() + "-" + w.End.String())
 }
 
-// dayWords are the days of the week in files, by time.Weekday.
-var dayWords = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+// weekdayWords are the days of the week in files, by time.Weekday.
+var weekdayWords = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// occurrence is a window from one of its begins to its end.
-type occurrence struct {
+// windowOccurrence is a window from one of its begins to its end.
+type windowOccurrence struct {
 	window       *Window
 	since, until time.Time
 }
 
-func (o occurrence) covers(now time.Time) bool { return !now.Before(o.since) && now.Before(o.until) }
+func (o windowOccurrence) coversTime(now time.Time) bool {
+	return !now.Before(o.since) && now.Before(o.until)
+}
 
-// running are the occurrences that cover now, in the order of the windows, the latest of a window first.
-func (s *Schedule) running(now time.Time) []occurrence {
-	var all []occurrence
+// runningOccurrences are the occurrences that cover now, in the order of the windows, the latest of a window first.
+func (s *Schedule) runningOccurrences(now time.Time) []windowOccurrence {
+	var all []windowOccurrence
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
-			if o := (occurrence{w, w.From, w.To}); o.covers(now) && !s.excepted(w.From.In(s.Zone)) {
+			if o := (windowOccurrence{w, w.From, w.To}); o.coversTime(now) && !s.isExcepted(w.From.In(s.Zone)) {
 				all = append(all, o)
 			}
 			continue
 		}
 		first := len(all)
-		until := reached(now, s.Zone)
-		for t := w.starts.Next(reached(now.Add(-w.longest()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
-			if o := w.occurrence(t, s.Zone); o.covers(now) && !s.excepted(t) {
+		until := latestWallTime(now, s.Zone)
+		for t := w.starts.Next(latestWallTime(now.Add(-w.maxDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
+			if o := w.newOccurrence(t, s.Zone); o.coversTime(now) && !s.isExcepted(t) {
 				all = append(all, o)
 			}
 		}
@@ -128,42 +130,42 @@ func (s *Schedule) running(now time.Time) []occurrence {
 	return all
 }
 
-// longest is a bound of how long an occurrence lasts.
-func (w *Window) longest() time.Duration {
+// maxDuration is a bound of how long an occurrence lasts.
+func (w *Window) maxDuration() time.Duration {
 	if w.For > 0 {
 		return w.For
 	}
-	return w.shown() + 3*time.Hour // more than any clocks go back
+	return w.wallDuration() + 3*time.Hour // more than any clocks go back
 }
 
-// occurrence is that which begins when clocks show start.
-func (w *Window) occurrence(start time.Time, zone *time.Location) occurrence {
-	since := instant(start, zone)
+// newOccurrence is that which begins when clocks show start.
+func (w *Window) newOccurrence(start time.Time, zone *time.Location) windowOccurrence {
+	since := firstInstant(start, zone)
 	if w.For > 0 {
-		return occurrence{w, since, since.Add(w.For)}
+		return windowOccurrence{w, since, since.Add(w.For)}
 	}
 	y, m, d := start.Date()
 	if w.End <= w.Start {
 		d++
 	}
-	return occurrence{w, since, instant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), zone)}
+	return windowOccurrence{w, since, firstInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), zone)}
 }
 
-// upcoming is the next begin of a window after now; false: none.
-func (s *Schedule) upcoming(w *Window, now time.Time) (time.Time, bool) {
+// nextStart is the next begin of a window after now; false: none.
+func (s *Schedule) nextStart(w *Window, now time.Time) (time.Time, bool) {
 	if w.starts == nil {
-		return w.From, w.From.After(now) && !s.excepted(w.From.In(s.Zone))
+		return w.From, w.From.After(now) && !s.isExcepted(w.From.In(s.Zone))
 	}
-	t := w.starts.Next(reached(now, s.Zone))
-	for !t.IsZero() && s.excepted(t) {
+	t := w.starts.Next(latestWallTime(now, s.Zone))
+	for !t.IsZero() && s.isExcepted(t) {
 		y, m, d := t.Date()
 		t = w.starts.Next(time.Date(y, m, d, 23, 59, 59, 0, time.UTC))
 	}
 	if t.IsZero() {
 		return t, false
 	}
-	return instant(t, s.Zone), true
+	return firstInstant(t, s.Zone), true
 }
 
-// excepted tells whether nothing begins on the day of t, as clocks show it.
-func (s *Schedule) excepted(t time.Time) bool { return slices.Contains(s.Except, dateOf(t)) }
+// isExcepted tells whether nothing begins on the day of t, as clocks show it.
+func (s *Schedule) isExcepted(t time.Time) bool { return slices.Contains(s.Except, dateOf(t)) }

@@ -17,24 +17,24 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 		"requests":    d.Integer(&s.Requests, 1, maxRequests),
 		"concurrency": d.Integer(&s.Concurrency, 1, maxConcurrency),
 		"timeout":     d.Duration(&s.Timeout.Duration, minTimeout, maxTimeout),
-		"success":     share(d, &s.Success),
+		"success":     shareField(d, &s.Success),
 		"p50":         d.Duration(&s.P50.Duration, time.Millisecond, maxTimeout),
 		"p95":         d.Duration(&s.P95.Duration, time.Millisecond, maxTimeout),
 		"p99":         d.Duration(&s.P99.Duration, time.Millisecond, maxTimeout),
 		"slower":      d.Number(&s.Slower),
 	})
-	s = s.Complete()
+	s = s.WithDefaults()
 	if d.Failed(path) {
 		return s
 	}
-	for _, f := range s.faults() {
+	for _, f := range s.findFieldErrors() {
 		d.Wrong(strict.JoinPath(path, f.key), "%s", f.text)
 	}
 	return s
 }
 
-// share reads a share of which 0 would mean the default.
-func share(d *strict.Decoder, to *float64) strict.Field {
+// shareField reads a share of which 0 would mean the default.
+func shareField(d *strict.Decoder, to *float64) strict.Field {
 	return func(path string, n *yaml.Node) {
 		if d.Number(to)(path, n); *to == 0 {
 			d.Wrong(path, "must be above 0 and at most 1, a share, not 0")

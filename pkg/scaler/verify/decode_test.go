@@ -10,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// decode reads a verification of a file.
-func decode(text string) (Spec, error) {
+// decodeSpecYAML reads a verification of a file.
+func decodeSpecYAML(text string) (Spec, error) {
 	d := strict.NewDecoder()
 	n := d.Document([]byte(text))
 	if n == nil {
@@ -21,7 +21,7 @@ func decode(text string) (Spec, error) {
 	return s, d.Faults.Err()
 }
 
-const everything = `url: /work?ms=1
+const completeSpecYAML = `url: /work?ms=1
 requests: 20
 concurrency: 2
 timeout: 1s
@@ -35,15 +35,15 @@ slower: 2
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]Spec{
-		everything: {
-			URL: "/work?ms=1", Requests: 20, Concurrency: 2, Timeout: span(time.Second), Success: 1,
-			P50: span(100 * time.Millisecond), P95: span(200 * time.Millisecond), P99: span(250 * time.Millisecond), Slower: 2,
+		completeSpecYAML: {
+			URL: "/work?ms=1", Requests: 20, Concurrency: 2, Timeout: specDuration(time.Second), Success: 1,
+			P50: specDuration(100 * time.Millisecond), P95: specDuration(200 * time.Millisecond), P99: specDuration(250 * time.Millisecond), Slower: 2,
 		},
-		"{}":                       {Requests: 100, Concurrency: 5, Timeout: span(2 * time.Second), Success: 0.99},
-		"url: https://shop:8443/x": {URL: "https://shop:8443/x", Requests: 100, Concurrency: 5, Timeout: span(2 * time.Second), Success: 0.99},
-		"requests: 3":              {Requests: 3, Concurrency: 3, Timeout: span(2 * time.Second), Success: 0.99},
+		"{}":                       {Requests: 100, Concurrency: 5, Timeout: specDuration(2 * time.Second), Success: 0.99},
+		"url: https://shop:8443/x": {URL: "https://shop:8443/x", Requests: 100, Concurrency: 5, Timeout: specDuration(2 * time.Second), Success: 0.99},
+		"requests: 3":              {Requests: 3, Concurrency: 3, Timeout: specDuration(2 * time.Second), Success: 0.99},
 	} {
-		got, err := decode(text)
+		got, err := decodeSpecYAML(text)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
 		}
@@ -73,18 +73,18 @@ func TestDecodeFaults(t *testing.T) {
 		"{url: /, p50: 2s, p99: 1s}":   "line 1: work.p99: 1s is below p50, 2s",
 		"{url: /, p95: 2s, maximum: }": "line 1: work.maximum: unknown key; known: concurrency, p50, p95, p99, requests, slower, success, timeout, url",
 	} {
-		if _, err := decode(text); err == nil || err.Error() != want {
+		if _, err := decodeSpecYAML(text); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{everything, "{}", "url: https://shop:8443/x?y=z", "{requests: 3, success: 0.5}", "url: http://[::1]:80/"} {
+	for _, seed := range []string{completeSpecYAML, "{}", "url: https://shop:8443/x?y=z", "{requests: 3, success: 0.5}", "url: http://[::1]:80/"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := decode(text)
+		s, err := decodeSpecYAML(text)
 		if err != nil {
 			return
 		}
@@ -100,7 +100,7 @@ func FuzzDecode(f *testing.F) {
 		if err := json.Unmarshal(data, &back); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(s, back.Complete()); diff != "" {
+		if diff := cmp.Diff(s, back.WithDefaults()); diff != "" {
 			t.Errorf("spec is another after JSON (-want +got):\n%s", diff)
 		}
 	})

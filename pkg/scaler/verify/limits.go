@@ -32,11 +32,11 @@ const (
 	minTimeout     = 10 * time.Millisecond
 	maxTimeout     = time.Minute
 	maxSlower      = 1000
-	maxURL         = 2048
+	maxURLBytes    = 2048
 )
 
-// Complete returns the spec with the defaults in place of what it leaves out.
-func (s Spec) Complete() Spec {
+// WithDefaults returns the spec with the defaults in place of what it leaves out.
+func (s Spec) WithDefaults() Spec {
 	s.Requests = cmp.Or(s.Requests, DefaultRequests)
 	s.Concurrency = cmp.Or(s.Concurrency, min(DefaultConcurrency, max(s.Requests, 1)))
 	s.Timeout.Duration = cmp.Or(s.Timeout.Duration, DefaultTimeout)
@@ -47,24 +47,24 @@ func (s Spec) Complete() Spec {
 // Validate says everything that is wrong with a completed spec, in the words of the file.
 func (s Spec) Validate() error {
 	var all []error
-	for _, f := range s.faults() {
+	for _, f := range s.findFieldErrors() {
 		all = append(all, fmt.Errorf("%s: %s", f.key, f.text))
 	}
 	return errors.Join(all...)
 }
 
-// fault is what is wrong with the value of a key.
-type fault struct{ key, text string }
+// fieldError is what is wrong with the value of a key.
+type fieldError struct{ key, text string }
 
-// faults are those of a completed spec; at most one of each key.
-func (s Spec) faults() []fault {
-	var all []fault
+// findFieldErrors are those of a completed spec; at most one of each key.
+func (s Spec) findFieldErrors() []fieldError {
+	var all []fieldError
 	check := func(right bool, key, format string, args ...any) {
 		if !right {
-			all = append(all, fault{key, fmt.Sprintf(format, args...)})
+			all = append(all, fieldError{key, fmt.Sprintf(format, args...)})
 		}
 	}
-	text := urlFault(s.URL)
+	text := describeURLError(s.URL)
 	check(text == "", "url", "%s", text)
 	check(s.Requests >= 1 && s.Requests <= maxRequests, "requests", "must be from 1 to %d, not %d", maxRequests, s.Requests)
 	check(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "must be from 1 to %d, not %d", maxConcurrency, s.Concurrency)
@@ -73,22 +73,22 @@ func (s Spec) faults() []fault {
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
 	check(s.Slower == 0 || s.URL != "", "slower", "says how slow the answers of url may be, which is not given")
-	return append(all, s.latencyFaults()...)
+	return append(all, s.findLatencyErrors()...)
 }
 
-// latencyFaults are those of the thresholds of latencies.
-func (s Spec) latencyFaults() []fault {
-	var all []fault
+// findLatencyErrors are those of the thresholds of latencies.
+func (s Spec) findLatencyErrors() []fieldError {
+	var all []fieldError
 	var before time.Duration
 	var above string
-	for _, l := range s.latencies() {
-		switch d := l.most.Duration; {
+	for _, l := range s.latencyLimits() {
+		switch d := l.maximum.Duration; {
 		case d < 0:
-			all = append(all, fault{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
+			all = append(all, fieldError{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
 		case d > 0 && s.URL == "":
-			all = append(all, fault{l.name, "says how slow the answers of url may be, which is not given"})
+			all = append(all, fieldError{l.name, "says how slow the answers of url may be, which is not given"})
 		case d > 0 && d < before:
-			all = append(all, fault{l.name, fmt.Sprintf("%s is below %s, %s", d, above, before)})
+			all = append(all, fieldError{l.name, fmt.Sprintf("%s is below %s, %s", d, above, before)})
 		case d > 0:
 			before, above = d, l.name
 		}
@@ -96,28 +96,28 @@ func (s Spec) latencyFaults() []fault {
 	return all
 }
 
-// latency is a threshold: a share of all requests, of 100, may take so long at most.
-type latency struct {
-	name string
-	most metav1.Duration
-	of   func(*Summary) time.Duration
+// latencyLimit is a threshold: a share of all requests, of 100, may take so long at most.
+type latencyLimit struct {
+	name       string
+	maximum    metav1.Duration
+	percentile func(*Summary) time.Duration
 }
 
-func (s Spec) latencies() []latency {
-	return []latency{
+func (s Spec) latencyLimits() []latencyLimit {
+	return []latencyLimit{
 		{"p50", s.P50, func(s *Summary) time.Duration { return s.P50.Duration }},
 		{"p95", s.P95, func(s *Summary) time.Duration { return s.P95.Duration }},
 		{"p99", s.P99, func(s *Summary) time.Duration { return s.P99.Duration }},
 	}
 }
 
-// urlFault is what is wrong with a URL; empty: nothing. What it quotes has no password in it: those are refused unquoted.
-func urlFault(text string) string {
+// describeURLError is what is wrong with a URL; empty: nothing. What it quotes has no password in it: those are refused unquoted.
+func describeURLError(text string) string {
 	if text == "" {
 		return ""
 	}
-	if len(text) > maxURL {
-		return fmt.Sprintf("has %d bytes; up to %d are taken", len(text), maxURL)
+	if len(text) > maxURLBytes {
+		return fmt.Sprintf("has %d bytes; up to %d are taken", len(text), maxURLBytes)
 	}
 	u, err := url.Parse(text)
 	switch {

@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// golden compares with a file of testdata, or rewrites it.
-func golden(t *testing.T, name, got string) {
+// compareGoldenReport compares with a file of testdata, or rewrites it.
+func compareGoldenReport(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name+".txt")
 	if *update {
@@ -40,11 +40,11 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// span is a duration as a spec has it.
-func span(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+// specDuration is a duration as a spec has it.
+func specDuration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 
-// pod is a ready pod with a probe of /healthz on its port "web".
-func pod(name, ip string, port int) corev1.Pod {
+// newProbedPod is a ready pod with a probe of /healthz on its port "web".
+func newProbedPod(name, ip string, port int) corev1.Pod {
 	return corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
@@ -58,18 +58,20 @@ func pod(name, ip string, port int) corev1.Pod {
 	}
 }
 
-// probe is the probe of a pod's only container.
-func probe(p *corev1.Pod) *corev1.HTTPGetAction { return p.Spec.Containers[0].ReadinessProbe.HTTPGet }
-
-// serve starts a server on a loopback address, as a pod of that address.
-func serve(t *testing.T, name, ip string, h http.HandlerFunc) corev1.Pod {
-	t.Helper()
-	s := unstarted(t, ip, h)
-	s.Start()
-	return podOf(t, name, s)
+// readinessProbe is the probe of a pod's only container.
+func readinessProbe(p *corev1.Pod) *corev1.HTTPGetAction {
+	return p.Spec.Containers[0].ReadinessProbe.HTTPGet
 }
 
-func unstarted(t *testing.T, ip string, h http.HandlerFunc) *httptest.Server {
+// servePod starts a server on a loopback address, as a pod of that address.
+func servePod(t *testing.T, name, ip string, h http.HandlerFunc) corev1.Pod {
+	t.Helper()
+	s := newPodServer(t, ip, h)
+	s.Start()
+	return podOfServer(t, name, s)
+}
+
+func newPodServer(t *testing.T, ip string, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
@@ -82,7 +84,7 @@ func unstarted(t *testing.T, ip string, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-func podOf(t *testing.T, name string, s *httptest.Server) corev1.Pod {
+func podOfServer(t *testing.T, name string, s *httptest.Server) corev1.Pod {
 	t.Helper()
 	ip, text, err := net.SplitHostPort(s.Listener.Addr().String())
 	if err != nil {
@@ -92,11 +94,11 @@ func podOf(t *testing.T, name string, s *httptest.Server) corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pod(name, ip, port)
+	return newProbedPod(name, ip, port)
 }
 
-// verified is the report of a verification that must be carried out.
-func verified(t *testing.T, spec Spec, now, old []corev1.Pod) Report {
+// mustVerify is the report of a verification that must be carried out.
+func mustVerify(t *testing.T, spec Spec, now, old []corev1.Pod) Report {
 	t.Helper()
 	r, err := New(Options{}).Run(t.Context(), spec, now, old)
 	if err != nil {

@@ -51,8 +51,8 @@ type Verdict struct {
 	Passed bool   `json:"passed"`
 }
 
-// Why is one line: which thresholds were broken, with figures and limits, or what was found where none was.
-func (r Report) Why() string {
+// SummaryLine is one line: which thresholds were broken, with figures and limits, or what was found where none was.
+func (r Report) SummaryLine() string {
 	var broken []string
 	for _, v := range r.Verdicts {
 		if !v.Passed {
@@ -65,11 +65,11 @@ func (r Report) Why() string {
 	case !r.Passed:
 		return "not verified"
 	}
-	return r.praise()
+	return r.passedLine()
 }
 
-// praise is the line of a report that passed.
-func (r Report) praise() string {
+// passedLine is the line of a report that passed.
+func (r Report) passedLine() string {
 	skipped, fresh := 0, 0
 	for i := range r.Pods {
 		if r.Pods[i].Old {
@@ -88,11 +88,11 @@ func (r Report) praise() string {
 		return line
 	}
 	return line + fmt.Sprintf("; %d requests, %d failed, p50 %s, p95 %s, p99 %s",
-		r.New.Requests, r.New.Failed, short(r.New.P50.Duration), short(r.New.P95.Duration), short(r.New.P99.Duration))
+		r.New.Requests, r.New.Failed, formatLatency(r.New.P50.Duration), formatLatency(r.New.P95.Duration), formatLatency(r.New.P99.Duration))
 }
 
-// Table writes the report for people: pods, totals, verdicts.
-func (r Report) Table(w io.Writer) {
+// WriteTable writes the report for people: pods, totals, verdicts.
+func (r Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush() //nolint:errcheck // a terminal that went away
 	line := func(cells ...string) { fmt.Fprintln(t, strings.Join(cells, "\t")) }
@@ -103,13 +103,13 @@ func (r Report) Table(w io.Writer) {
 		if p.Old {
 			name += " (old)"
 		}
-		line(p.row(name, cmp.Or(p.Readiness, "-"))...)
+		line(p.formatCells(name, cmp.Or(p.Readiness, "-"))...)
 	}
 	if r.New.Requests > 0 {
-		line(r.New.row("all new", "-")...)
+		line(r.New.formatCells("all new", "-")...)
 	}
 	if r.Old.Requests > 0 {
-		line(r.Old.row("all old", "-")...)
+		line(r.Old.formatCells("all old", "-")...)
 	}
 	fmt.Fprintln(t)
 	line("THRESHOLD", "GOT", "WANTED", "VERDICT")
@@ -122,25 +122,25 @@ func (r Report) Table(w io.Writer) {
 	}
 }
 
-// row are the cells of a summary; what was not measured is a dash, for 0 is a figure.
-func (s *Summary) row(name, readiness string) []string {
+// formatCells are the cells of a summary; what was not measured is a dash, for 0 is a figure.
+func (s *Summary) formatCells(name, readiness string) []string {
 	cells := []string{name, readiness, "-", "-", "-", "-", "-", "-", "-"}
 	if s.Requests > 0 {
 		cells[2], cells[3] = fmt.Sprint(s.Requests), fmt.Sprint(s.Failed)
 	}
-	if s.timed() {
+	if s.hasLatencies() {
 		for i, d := range []metav1.Duration{s.P50, s.P95, s.P99, s.Max} {
-			cells[4+i] = short(d.Duration)
+			cells[4+i] = formatLatency(d.Duration)
 		}
 	}
 	if len(s.Causes) > 0 {
-		cells[8] = countsOf(s.Causes)
+		cells[8] = formatCauses(s.Causes)
 	}
 	return cells
 }
 
-// countsOf lists causes, the most frequent first.
-func countsOf(causes map[string]int) string {
+// formatCauses lists causes, the most frequent first.
+func formatCauses(causes map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(causes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(causes[b], causes[a]), cmp.Compare(a, b))
 	})

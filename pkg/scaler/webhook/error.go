@@ -18,32 +18,34 @@ import (
 
 // Error is why a post was not taken. No part of the URL stands in it.
 type Error struct {
-	text string
+	message string
 	// Status is that of the answer; 0: there was none.
 	Status int
-	// After is how long the receiver wants to be left alone; 0: it does not say.
-	After time.Duration
-	cause error // without an address, or nil
+	// RetryAfter is how long the receiver wants to be left alone; 0: it does not say.
+	RetryAfter time.Duration
+	cause      error // without an address, or nil
 }
 
 // Error is in a few words.
-func (e *Error) Error() string { return e.text }
+func (e *Error) Error() string { return e.message }
 
 // Unwrap is the end of a context, or what the operating system said.
 func (e *Error) Unwrap() error { return e.cause }
 
-// hopeless are the statuses that the same message meets again: it is the message that is wrong, or what is asked there.
+// permanentStatuses are the statuses that the same message meets again: it is the message that is wrong, or what is asked there.
 // Others pass, too those of a URL that was withdrawn: its file is written anew.
-var hopeless = []int{
+var permanentStatuses = []int{
 	http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 	http.StatusUnprocessableEntity,
 }
 
-// Hopeless tells that sending the same once more is of no use.
-func (e *Error) Hopeless() bool { return e.Status/100 == 3 || slices.Contains(hopeless, e.Status) }
+// IsPermanent tells that sending the same once more is of no use.
+func (e *Error) IsPermanent() bool {
+	return e.Status/100 == 3 || slices.Contains(permanentStatuses, e.Status)
+}
 
-// failure is an error of the client without the addresses that its own text has.
-func failure(err error) *Error {
+// newTransportError is an error of the client without the addresses that its own text has.
+func newTransportError(err error) *Error {
 	var dns *net.DNSError
 	var host x509.HostnameError
 	var untrusted *tls.CertificateVerificationError
@@ -51,36 +53,36 @@ func failure(err error) *Error {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.Canceled):
-		return &Error{text: "given up before it was answered", cause: context.Canceled}
+		return &Error{message: "given up before it was answered", cause: context.Canceled}
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return &Error{text: "no answer in time", cause: context.DeadlineExceeded}
+		return &Error{message: "no answer in time", cause: context.DeadlineExceeded}
 	case errors.As(err, &dns):
-		return &Error{text: "look up the host: " + dns.Err}
+		return &Error{message: "look up the host: " + dns.Err}
 	case errors.As(err, &host):
-		return &Error{text: "the certificate is for another host"}
+		return &Error{message: "the certificate is for another host"}
 	case errors.As(err, &untrusted):
-		return &Error{text: "the certificate is not trusted"}
+		return &Error{message: "the certificate is not trusted"}
 	case errors.As(err, &errno):
-		return &Error{text: errno.Error(), cause: errno}
+		return &Error{message: errno.Error(), cause: errno}
 	}
-	return &Error{text: "the connection broke, or what answered speaks no HTTP"}
+	return &Error{message: "the connection broke, or what answered speaks no HTTP"}
 }
 
-// plain is what services say in their answers, such as invalid_payload; anything longer may repeat what was sent.
-var plain = regexp.MustCompile(`^[A-Za-z_ ]{1,64}$`)
+// shortAnswerPattern is what services say in their answers, such as invalid_payload; anything longer may repeat what was sent.
+var shortAnswerPattern = regexp.MustCompile(`^[A-Za-z_ ]{1,64}$`)
 
-func refusal(resp *http.Response, u *url.URL, answer []byte, now time.Time) *Error {
-	e := &Error{Status: resp.StatusCode, After: after(resp.Header.Get("Retry-After"), now)}
-	e.text = "status " + strconv.Itoa(resp.StatusCode)
+func newAnswerError(resp *http.Response, u *url.URL, answer []byte, now time.Time) *Error {
+	e := &Error{Status: resp.StatusCode, RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), now)}
+	e.message = "status " + strconv.Itoa(resp.StatusCode)
 	said := strings.TrimSpace(string(answer))
-	if plain.MatchString(said) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(said)) {
-		e.text += ": " + said
+	if shortAnswerPattern.MatchString(said) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(said)) {
+		e.message += ": " + said
 	}
 	return e
 }
 
-// after reads Retry-After: seconds, or a date.
-func after(header string, now time.Time) time.Duration {
+// parseRetryAfter reads Retry-After: seconds, or a date.
+func parseRetryAfter(header string, now time.Time) time.Duration {
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return time.Duration(s) * time.Second
 	}

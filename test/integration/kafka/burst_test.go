@@ -82,7 +82,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 			s := &sink{raised: map[string]int{}, released: make(chan string, burst), slow: c.slow, reg: prometheus.NewRegistry()}
 			target := hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
 			h := event.NewHandler([]event.Rule{{
-				Name: "sale", Type: "START", ReleaseOn: "END", Key: "sale", Targets: []event.Want{{Target: target, Replicas: event.Number{Value: 20}}},
+				Name: "sale", Type: "START", ReleaseOn: "END", Key: "sale", Workloads: []event.WorkloadSpec{{Workload: target, Replicas: event.ReplicaCount{Value: 20}}},
 			}}, s, &seen{}, event.Options{Registerer: s.reg})
 			values := make([]string, burst)
 			for i := range values {
@@ -99,7 +99,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 			var all sync.WaitGroup
 			all.Go(func() { _ = h.Run(ctx) })
 			consumer := kafka.New(event.KafkaConfig{Brokers: c1.ListenAddrs(), Topic: topic, Rewind: time.Minute}, func(ctx context.Context, data []byte) error {
-				_, err := h.Accept(ctx, data, event.Kafka)
+				_, err := h.Accept(ctx, data, event.SourceKafka)
 				return err
 			}, kafka.Options{})
 			begun := time.Now()
@@ -120,8 +120,8 @@ func TestBurstReachesTheSink(t *testing.T) {
 			if c.all && len(s.raised) != burst {
 				t.Errorf("%d holds were raised; want %d", len(s.raised), burst)
 			}
-			if s.most > event.DefaultWaiting+1 { // one is with the sink
-				t.Errorf("%.0f holds waited in memory; want at most %d", s.most, event.DefaultWaiting+1)
+			if s.most > event.DefaultMaxWaiting+1 { // one is with the sink
+				t.Errorf("%.0f holds waited in memory; want at most %d", s.most, event.DefaultMaxWaiting+1)
 			}
 			t.Logf("%d events in %s, %.0f a second; %d holds in the sink; up to about %.0f waited", burst+1, took.Round(time.Millisecond), float64(burst+1)/took.Seconds(), len(s.raised), s.most)
 		})

@@ -104,7 +104,7 @@ func TestTLS(t *testing.T) {
 
 	_, strange, _ := certificate(t)
 	ca := file(t, "ca.crt", content(t, strange))
-	r := read(t, event.KafkaConfig{Brokers: c.ListenAddrs(), TLS: &event.TLS{CAFile: ca, CertFile: certFile, KeyFile: keyFile}})
+	r := read(t, event.KafkaConfig{Brokers: c.ListenAddrs(), TLS: &event.KafkaTLS{CAFile: ca, CertFile: certFile, KeyFile: keyFile}})
 	r.failing(t)
 	if len(r.got) != 0 {
 		t.Error("read from a broker whose certificate nobody vouches for")
@@ -128,9 +128,9 @@ func TestSASL(t *testing.T) {
 	t.Parallel()
 	const user, password = "tachometer", "correct horse"
 	for mechanism, own := range map[string]sasl.Mechanism{
-		event.Plain:       plain.Auth{User: user, Pass: password}.AsMechanism(),
-		event.ScramSHA256: scram.Auth{User: user, Pass: password}.AsSha256Mechanism(),
-		event.ScramSHA512: scram.Auth{User: user, Pass: password}.AsSha512Mechanism(),
+		event.MechanismPlain:       plain.Auth{User: user, Pass: password}.AsMechanism(),
+		event.MechanismScramSHA256: scram.Auth{User: user, Pass: password}.AsSha256Mechanism(),
+		event.MechanismScramSHA512: scram.Auth{User: user, Pass: password}.AsSha512Mechanism(),
 	} {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel()
@@ -138,7 +138,7 @@ func TestSASL(t *testing.T) {
 			writer(t, c.ListenAddrs(), kgo.SASL(own))(0, time.Now(), "a")
 			secret := file(t, "password", []byte("wrong\n"))
 			r := read(t, event.KafkaConfig{
-				Brokers: c.ListenAddrs(), SASL: &event.SASL{Mechanism: mechanism, UsernameFile: file(t, "username", []byte(user+"\n")), PasswordFile: secret},
+				Brokers: c.ListenAddrs(), SASL: &event.KafkaSASL{Mechanism: mechanism, UsernameFile: file(t, "username", []byte(user+"\n")), PasswordFile: secret},
 			})
 			r.failing(t)
 			if len(r.got) != 0 {

@@ -30,11 +30,11 @@ import (
 type seriesOf struct{ *remote.Backend }
 
 func (s seriesOf) LabelValues(ctx context.Context, label string, sel promadapter.Selection, each func(string) error) error {
-	return s.Backend.LabelValues(ctx, label, remote.Selection(sel), each)
+	return s.Backend.LabelValues(ctx, label, remote.SeriesSelection(sel), each)
 }
 
 func (s seriesOf) LabelNames(ctx context.Context, sel promadapter.Selection, each func(string) error) error {
-	return s.Backend.LabelNames(ctx, remote.Selection(sel), each)
+	return s.Backend.LabelNames(ctx, remote.SeriesSelection(sel), each)
 }
 
 // resources are those of a usual cluster.
@@ -217,7 +217,7 @@ externalRules:
 func find(s interface {
 	Lookup(resource, metric string) (*rule.Rule, error)
 	External(metric string) (*rule.Rule, error)
-}, i rule.Info,
+}, i rule.MetricInfo,
 ) (*rule.Rule, error) {
 	if i.External {
 		return s.External(i.Metric)

@@ -42,8 +42,8 @@ const (
 // Path is where events are posted to.
 const Path = "/events"
 
-// Handle delivers an event, as event.Handler does; its errors are those of event.Handler. Any other is answered with 503.
-type Handle func(ctx context.Context, data []byte) error
+// DeliverFunc delivers an event, as event.Handler does; its errors are those of event.Handler. Any other is answered with 503.
+type DeliverFunc func(ctx context.Context, data []byte) error
 
 // Options are what a Receiver does without.
 type Options struct {
@@ -51,49 +51,49 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Listener is used in the place of one for the configured address, if not nil.
 	Listener net.Listener
-	// Concurrent bounds the requests at a time; 0: DefaultConcurrent.
-	Concurrent int
-	// Patience is how long a request waits until its event is delivered; 0: DefaultPatience.
-	Patience time.Duration
+	// MaxConcurrent bounds the requests at a time; 0: DefaultConcurrent.
+	MaxConcurrent int
+	// DeliveryTimeout is how long a request waits until its event is delivered; 0: DefaultPatience.
+	DeliveryTimeout time.Duration
 }
 
 const (
-	// DefaultConcurrent events at a time: senders are few, and each request is answered in milliseconds.
-	DefaultConcurrent = 64
-	// DefaultPatience is below the 10 s after which many clients give up, so that they see why.
-	DefaultPatience = 8 * time.Second
+	// DefaultMaxConcurrent events at a time: senders are few, and each request is answered in milliseconds.
+	DefaultMaxConcurrent = 64
+	// DefaultDeliveryTimeout is below the 10 s after which many clients give up, so that they see why.
+	DefaultDeliveryTimeout = 8 * time.Second
 	// readTimeout is for 64 KiB over a slow line, and ends who only opens connections.
 	readTimeout = 5 * time.Second
 	// idleTimeout ends connections that nothing is sent over.
 	idleTimeout = time.Minute
-	// headerBytes are many times what a sender needs.
-	headerBytes = 16 << 10
-	// drain is how long requests may take that are under way when the receiver stops.
-	drain = 5 * time.Second
+	// maxHeaderBytes are many times what a sender needs.
+	maxHeaderBytes = 16 << 10
+	// drainTimeout is how long requests may take that are under way when the receiver stops.
+	drainTimeout = 5 * time.Second
 )
 
 // Receiver is the endpoint.
 type Receiver struct {
 	cfg      event.HTTPConfig
-	handle   Handle
+	deliver  DeliverFunc
 	opts     Options
 	slots    chan struct{}
 	requests *prometheus.CounterVec
 
-	mu   sync.Mutex // guards said
-	said time.Time  // when it was last said that there is no secret
+	mu                  sync.Mutex // guards said
+	secretErrorLoggedAt time.Time  // when it was last said that there is no secret
 }
 
 // New returns an endpoint. It listens to nothing before Run.
-func New(cfg event.HTTPConfig, handle Handle, opts Options) *Receiver {
-	if opts.Concurrent == 0 {
-		opts.Concurrent = DefaultConcurrent
+func New(cfg event.HTTPConfig, handle DeliverFunc, opts Options) *Receiver {
+	if opts.MaxConcurrent == 0 {
+		opts.MaxConcurrent = DefaultMaxConcurrent
 	}
-	if opts.Patience == 0 {
-		opts.Patience = DefaultPatience
+	if opts.DeliveryTimeout == 0 {
+		opts.DeliveryTimeout = DefaultDeliveryTimeout
 	}
 	return &Receiver{
-		cfg: cfg, handle: handle, opts: opts, slots: make(chan struct{}, opts.Concurrent),
+		cfg: cfg, deliver: handle, opts: opts, slots: make(chan struct{}, opts.MaxConcurrent),
 		requests: promauto.With(opts.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_http_requests_total",
 			Help: "Requests to the endpoint for events, by the status of the answer.",
@@ -103,13 +103,13 @@ func New(cfg event.HTTPConfig, handle Handle, opts Options) *Receiver {
 
 // Run serves until ctx ends, lets requests that are under way end, and returns nil.
 func (r *Receiver) Run(ctx context.Context) error {
-	l, err := r.listener(ctx)
+	l, err := r.openEventListener(ctx)
 	if err != nil {
 		return err
 	}
 	s := &http.Server{
-		Handler: r.Handler(), ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, WriteTimeout: readTimeout + r.opts.Patience + time.Second,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+		Handler: r.Handler(), ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, WriteTimeout: readTimeout + r.opts.DeliveryTimeout + time.Second,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	klog.FromContext(ctx).Info("taking events over HTTP", "address", l.Addr().String(), "tls", r.cfg.CertFile != "")
@@ -120,7 +120,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 		return fmt.Errorf("serve events: %w", err)
 	case <-ctx.Done():
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if s.Shutdown(last) != nil {
 		_ = s.Close() // their senders have no answer, and send again
@@ -131,7 +131,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 	return nil
 }
 
-func (r *Receiver) listener(ctx context.Context) (net.Listener, error) {
+func (r *Receiver) openEventListener(ctx context.Context) (net.Listener, error) {
 	l := r.opts.Listener
 	if l == nil {
 		var err error
@@ -158,74 +158,74 @@ func (r *Receiver) Handler() http.Handler {
 		select {
 		case r.slots <- struct{}{}:
 			defer func() { <-r.slots }()
-			r.answer(w, r.take(req))
+			r.writeEventResponse(w, r.receiveEvent(req))
 		default:
-			r.answer(w, reply{code: http.StatusTooManyRequests, Error: "too many requests at a time"})
+			r.writeEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many requests at a time"})
 		}
 	})
 	return mux
 }
 
-// reply is an answer; its fields are the body.
-type reply struct {
-	code    int
-	Outcome event.Outcome `json:"outcome,omitempty"`
-	Error   string        `json:"error,omitempty"`
+// eventResponse is an answer; its fields are the body.
+type eventResponse struct {
+	statusCode int
+	Outcome    event.Outcome `json:"outcome,omitempty"`
+	Error      string        `json:"error,omitempty"`
 }
 
-// take reads a request, and waits for the delivery of its event.
-func (r *Receiver) take(req *http.Request) reply {
+// receiveEvent reads a request, and waits for the delivery of its event.
+func (r *Receiver) receiveEvent(req *http.Request) eventResponse {
 	now := time.Now()
-	sent, mac, err := signature(req.Header, now)
+	sent, mac, err := parseSignatureHeaders(req.Header, now)
 	if err != nil {
-		return reply{code: http.StatusUnauthorized, Error: err.Error()}
+		return eventResponse{statusCode: http.StatusUnauthorized, Error: err.Error()}
 	}
 	body, err := io.ReadAll(io.LimitReader(req.Body, event.MaxBytes+1))
 	switch {
 	case err != nil:
-		return reply{code: http.StatusBadRequest, Error: "the body ended early"}
+		return eventResponse{statusCode: http.StatusBadRequest, Error: "the body ended early"}
 	case len(body) > event.MaxBytes:
-		return reply{code: http.StatusRequestEntityTooLarge, Error: fmt.Sprintf("an event has up to %d bytes", event.MaxBytes)}
+		return eventResponse{statusCode: http.StatusRequestEntityTooLarge, Error: fmt.Sprintf("an event has up to %d bytes", event.MaxBytes)}
 	}
-	known, err := r.secrets(req.Context())
+	known, err := r.readSecrets(req.Context())
 	if err != nil {
-		return reply{code: http.StatusServiceUnavailable, Error: "no secret is there to check the signature by"}
+		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret is there to check the signature by"}
 	}
-	if !signed(known, sent, body, mac) {
-		return reply{code: http.StatusUnauthorized, Error: "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body"}
+	if !matchesAnySecret(known, sent, body, mac) {
+		return eventResponse{statusCode: http.StatusUnauthorized, Error: "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body"}
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), r.opts.Patience)
+	ctx, cancel := context.WithTimeout(req.Context(), r.opts.DeliveryTimeout)
 	defer cancel()
-	return judge(r.handle(ctx, body))
+	return outcomeResponse(r.deliver(ctx, body))
 }
 
-// judge is the answer for what became of an event.
-func judge(err error) reply {
-	var refusal *event.Refusal
+// outcomeResponse is the answer for what became of an event.
+func outcomeResponse(err error) eventResponse {
+	var refusal *event.OutcomeError
 	switch {
 	case err == nil:
-		return reply{code: http.StatusAccepted, Outcome: event.Delivered}
+		return eventResponse{statusCode: http.StatusAccepted, Outcome: event.Delivered}
 	case !errors.As(err, &refusal):
-		return reply{code: http.StatusServiceUnavailable, Error: "not delivered yet"}
+		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "not delivered yet"}
 	}
-	out := reply{code: http.StatusBadRequest, Outcome: refusal.Outcome, Error: refusal.Why}
+	out := eventResponse{statusCode: http.StatusBadRequest, Outcome: refusal.Outcome, Error: refusal.Reason}
 	switch refusal.Outcome {
 	case event.Duplicate:
-		out.code = http.StatusOK
+		out.statusCode = http.StatusOK
 	case event.Refused:
-		out.code = http.StatusConflict
+		out.statusCode = http.StatusConflict
 	case event.Undelivered:
-		out.code = http.StatusServiceUnavailable
+		out.statusCode = http.StatusServiceUnavailable
 	}
 	return out
 }
 
-func (r *Receiver) answer(w http.ResponseWriter, a reply) {
-	r.requests.WithLabelValues(fmt.Sprint(a.code)).Inc()
-	if a.code == http.StatusTooManyRequests || a.code == http.StatusServiceUnavailable {
+func (r *Receiver) writeEventResponse(w http.ResponseWriter, a eventResponse) {
+	r.requests.WithLabelValues(fmt.Sprint(a.statusCode)).Inc()
+	if a.statusCode == http.StatusTooManyRequests || a.statusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(a.code)
+	w.WriteHeader(a.statusCode)
 	_ = json.NewEncoder(w).Encode(a) // the sender is gone: nobody is left to tell
 }

@@ -24,11 +24,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	secret = "correct horse battery"
-	body   = `{"id":"a"}`
+	testSecret = "correct horse battery"
+	testBody   = `{"id":"a"}`
 )
 
-func file(t *testing.T, content string) string {
+func writeSecretFile(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -37,8 +37,8 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// serve is the endpoint on a real server.
-func serve(t *testing.T, handle Handle, opts Options, files ...string) *httptest.Server {
+// serveReceiver is the endpoint on a real server.
+func serveReceiver(t *testing.T, handle DeliverFunc, opts Options, files ...string) *httptest.Server {
 	t.Helper()
 	if handle == nil {
 		handle = func(context.Context, []byte) error { return nil }
@@ -48,8 +48,8 @@ func serve(t *testing.T, handle Handle, opts Options, files ...string) *httptest
 	return s
 }
 
-// request is a signed one.
-func request(t *testing.T, url, key, body string, at time.Time) *http.Request {
+// newSignedRequest is a signed one.
+func newSignedRequest(t *testing.T, url, key, body string, at time.Time) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+Path, strings.NewReader(body))
 	if err != nil {
@@ -61,8 +61,8 @@ func request(t *testing.T, url, key, body string, at time.Time) *http.Request {
 	return req
 }
 
-// send returns the answer's status and body.
-func send(t *testing.T, s *httptest.Server, req *http.Request) (*http.Response, reply) {
+// sendEventRequest returns the answer's status and body.
+func sendEventRequest(t *testing.T, s *httptest.Server, req *http.Request) (*http.Response, eventResponse) {
 	t.Helper()
 	res, err := s.Client().Do(req)
 	if err != nil {
@@ -73,7 +73,7 @@ func send(t *testing.T, s *httptest.Server, req *http.Request) (*http.Response, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var a reply
+	var a eventResponse
 	if res.Header.Get("Content-Type") == "application/json" {
 		if err := json.Unmarshal(data, &a); err != nil {
 			t.Fatalf("%s: %v", data, err)
@@ -85,7 +85,7 @@ func send(t *testing.T, s *httptest.Server, req *http.Request) (*http.Response, 
 // The signature as any other program makes it: printf '1700000000.{"id":"a"}' | openssl dgst -sha256 -hmac 'correct horse battery'.
 func TestSign(t *testing.T) {
 	t.Parallel()
-	timestamp, mac := Sign([]byte(secret), []byte(body), time.Unix(1_700_000_000, 0))
+	timestamp, mac := Sign([]byte(testSecret), []byte(testBody), time.Unix(1_700_000_000, 0))
 	if want := "sha256=54314eb19be7b707b450ae95db89a2667a164275e98e2d171871dc751c1fd77c"; timestamp != "1700000000" || mac != want {
 		t.Errorf("%s %s; want %s", timestamp, mac, want)
 	}
@@ -93,12 +93,12 @@ func TestSign(t *testing.T) {
 
 func TestWhoMaySend(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(_ context.Context, data []byte) error {
-		if string(data) != body {
+	s := serveReceiver(t, func(_ context.Context, data []byte) error {
+		if string(data) != testBody {
 			t.Errorf("handled %q", data)
 		}
 		return nil
-	}, Options{}, file(t, "an older secret, still valid\n"), file(t, secret))
+	}, Options{}, writeSecretFile(t, "an older secret, still valid\n"), writeSecretFile(t, testSecret))
 	now := time.Now()
 	for name, c := range map[string]struct {
 		key    string
@@ -106,36 +106,36 @@ func TestWhoMaySend(t *testing.T) {
 		change func(*http.Request)
 		want   int
 	}{
-		"who knows the secret":        {secret, now, nil, http.StatusAccepted},
+		"who knows the secret":        {testSecret, now, nil, http.StatusAccepted},
 		"who knows the other secret":  {"an older secret, still valid", now, nil, http.StatusAccepted},
 		"who knows another":           {"another secret, long enough", now, nil, http.StatusUnauthorized},
-		"whose clock is a little off": {secret, now.Add(-4 * time.Minute), nil, http.StatusAccepted},
-		"who repeats it later":        {secret, now.Add(-6 * time.Minute), nil, http.StatusUnauthorized},
-		"whose clock is ahead":        {secret, now.Add(6 * time.Minute), nil, http.StatusUnauthorized},
-		"who changes the timestamp":   {secret, now.Add(-6 * time.Minute), set(TimestampHeader, strconv.FormatInt(now.Unix(), 10)), http.StatusUnauthorized},
-		"who changes the body": {secret, now, func(r *http.Request) {
-			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"id":"b"}`)), int64(len(body))
+		"whose clock is a little off": {testSecret, now.Add(-4 * time.Minute), nil, http.StatusAccepted},
+		"who repeats it later":        {testSecret, now.Add(-6 * time.Minute), nil, http.StatusUnauthorized},
+		"whose clock is ahead":        {testSecret, now.Add(6 * time.Minute), nil, http.StatusUnauthorized},
+		"who changes the timestamp":   {testSecret, now.Add(-6 * time.Minute), headerSetter(TimestampHeader, strconv.FormatInt(now.Unix(), 10)), http.StatusUnauthorized},
+		"who changes the body": {testSecret, now, func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"id":"b"}`)), int64(len(testBody))
 		}, http.StatusUnauthorized},
-		"who does not sign":        {secret, now, set(SignatureHeader, ""), http.StatusUnauthorized},
-		"who signs in another way": {secret, now, set(SignatureHeader, "sha1="+strings.Repeat("0", 64)), http.StatusUnauthorized},
-		"who signs in short":       {secret, now, set(SignatureHeader, "sha256=00"), http.StatusUnauthorized},
-		"who says no time":         {secret, now, set(TimestampHeader, ""), http.StatusUnauthorized},
-		"who says a strange time":  {secret, now, set(TimestampHeader, "99999999999999999999"), http.StatusUnauthorized},
+		"who does not sign":        {testSecret, now, headerSetter(SignatureHeader, ""), http.StatusUnauthorized},
+		"who signs in another way": {testSecret, now, headerSetter(SignatureHeader, "sha1="+strings.Repeat("0", 64)), http.StatusUnauthorized},
+		"who signs in short":       {testSecret, now, headerSetter(SignatureHeader, "sha256=00"), http.StatusUnauthorized},
+		"who says no time":         {testSecret, now, headerSetter(TimestampHeader, ""), http.StatusUnauthorized},
+		"who says a strange time":  {testSecret, now, headerSetter(TimestampHeader, "99999999999999999999"), http.StatusUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			req := request(t, s.URL, c.key, body, c.at)
+			req := newSignedRequest(t, s.URL, c.key, testBody, c.at)
 			if c.change != nil {
 				c.change(req)
 			}
-			if res, a := send(t, s, req); res.StatusCode != c.want {
+			if res, a := sendEventRequest(t, s, req); res.StatusCode != c.want {
 				t.Errorf("%s (%s); want %d", res.Status, a.Error, c.want)
 			}
 		})
 	}
 }
 
-func set(header, value string) func(*http.Request) {
+func headerSetter(header, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(header, value) }
 }
 
@@ -147,21 +147,21 @@ func TestAnswers(t *testing.T) {
 		outcome event.Outcome
 	}{
 		"delivered":   {nil, http.StatusAccepted, event.Delivered},
-		"duplicate":   {&event.Refusal{Outcome: event.Duplicate}, http.StatusOK, event.Duplicate},
-		"malformed":   {&event.Refusal{Outcome: event.Malformed, Why: "id: required"}, http.StatusBadRequest, event.Malformed},
-		"unknown":     {&event.Refusal{Outcome: event.Unknown}, http.StatusBadRequest, event.Unknown},
-		"unmatched":   {&event.Refusal{Outcome: event.Unmatched}, http.StatusBadRequest, event.Unmatched},
-		"expired":     {&event.Refusal{Outcome: event.Expired}, http.StatusBadRequest, event.Expired},
-		"future":      {&event.Refusal{Outcome: event.Future}, http.StatusBadRequest, event.Future},
-		"refused":     {&event.Refusal{Outcome: event.Refused}, http.StatusConflict, event.Refused},
-		"undelivered": {&event.Refusal{Outcome: event.Undelivered}, http.StatusServiceUnavailable, event.Undelivered},
+		"duplicate":   {&event.OutcomeError{Outcome: event.Duplicate}, http.StatusOK, event.Duplicate},
+		"malformed":   {&event.OutcomeError{Outcome: event.Malformed, Reason: "id: required"}, http.StatusBadRequest, event.Malformed},
+		"unknown":     {&event.OutcomeError{Outcome: event.Unknown}, http.StatusBadRequest, event.Unknown},
+		"unmatched":   {&event.OutcomeError{Outcome: event.Unmatched}, http.StatusBadRequest, event.Unmatched},
+		"expired":     {&event.OutcomeError{Outcome: event.Expired}, http.StatusBadRequest, event.Expired},
+		"future":      {&event.OutcomeError{Outcome: event.Future}, http.StatusBadRequest, event.Future},
+		"refused":     {&event.OutcomeError{Outcome: event.Refused}, http.StatusConflict, event.Refused},
+		"undelivered": {&event.OutcomeError{Outcome: event.Undelivered}, http.StatusServiceUnavailable, event.Undelivered},
 		"stopped":     {event.ErrStopped, http.StatusServiceUnavailable, ""},
 		"not leading": {errors.New("another replica leads"), http.StatusServiceUnavailable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, func(context.Context, []byte) error { return c.err }, Options{}, file(t, secret))
-			res, a := send(t, s, request(t, s.URL, secret, body, time.Now()))
+			s := serveReceiver(t, func(context.Context, []byte) error { return c.err }, Options{}, writeSecretFile(t, testSecret))
+			res, a := sendEventRequest(t, s, newSignedRequest(t, s.URL, testSecret, testBody, time.Now()))
 			if res.StatusCode != c.want || a.Outcome != c.outcome {
 				t.Errorf("%s %+v; want %d and outcome %q", res.Status, a, c.want, c.outcome)
 			}
@@ -175,21 +175,21 @@ func TestAnswers(t *testing.T) {
 // An event that cannot be delivered now is answered while the sender still listens.
 func TestPatience(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }, Options{Patience: 50 * time.Millisecond}, file(t, secret))
-	if res, _ := send(t, s, request(t, s.URL, secret, body, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
+	s := serveReceiver(t, func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }, Options{DeliveryTimeout: 50 * time.Millisecond}, writeSecretFile(t, testSecret))
+	if res, _ := sendEventRequest(t, s, newSignedRequest(t, s.URL, testSecret, testBody, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%s; want 503", res.Status)
 	}
 }
 
 func TestBodies(t *testing.T) {
 	t.Parallel()
-	s := serve(t, nil, Options{}, file(t, secret))
+	s := serveReceiver(t, nil, Options{}, writeSecretFile(t, testSecret))
 	for name, c := range map[string]struct {
 		bytes, want int
 	}{"the largest": {event.MaxBytes, http.StatusAccepted}, "a byte more": {event.MaxBytes + 1, http.StatusRequestEntityTooLarge}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if res, _ := send(t, s, request(t, s.URL, secret, strings.Repeat("x", c.bytes), time.Now())); res.StatusCode != c.want {
+			if res, _ := sendEventRequest(t, s, newSignedRequest(t, s.URL, testSecret, strings.Repeat("x", c.bytes), time.Now())); res.StatusCode != c.want {
 				t.Errorf("%s; want %d", res.Status, c.want)
 			}
 		})
@@ -198,7 +198,7 @@ func TestBodies(t *testing.T) {
 
 func TestOtherRequests(t *testing.T) {
 	t.Parallel()
-	s := serve(t, nil, Options{}, file(t, secret))
+	s := serveReceiver(t, nil, Options{}, writeSecretFile(t, testSecret))
 	for name, c := range map[string]struct {
 		method, path string
 		want         int
@@ -209,7 +209,7 @@ func TestOtherRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res, _ := send(t, s, req); res.StatusCode != c.want {
+			if res, _ := sendEventRequest(t, s, req); res.StatusCode != c.want {
 				t.Errorf("%s; want %d", res.Status, c.want)
 			}
 		})
@@ -219,8 +219,8 @@ func TestOtherRequests(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
-	s := serve(t, func(context.Context, []byte) error { entered <- struct{}{}; <-leave; return nil }, Options{Concurrent: 1}, file(t, secret))
-	first := request(t, s.URL, secret, body, time.Now())
+	s := serveReceiver(t, func(context.Context, []byte) error { entered <- struct{}{}; <-leave; return nil }, Options{MaxConcurrent: 1}, writeSecretFile(t, testSecret))
+	first := newSignedRequest(t, s.URL, testSecret, testBody, time.Now())
 	ended := make(chan int, 1)
 	go func() {
 		res, err := s.Client().Do(first)
@@ -233,7 +233,7 @@ func TestTooManyRequests(t *testing.T) {
 		ended <- res.StatusCode
 	}()
 	<-entered
-	res, _ := send(t, s, request(t, s.URL, secret, body, time.Now()))
+	res, _ := sendEventRequest(t, s, newSignedRequest(t, s.URL, testSecret, testBody, time.Now()))
 	if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
 		t.Errorf("%s, Retry-After %q; want 429 and when to come back", res.Status, res.Header.Get("Retry-After"))
 	}
@@ -245,16 +245,16 @@ func TestTooManyRequests(t *testing.T) {
 
 func TestSecretsAreReadAgain(t *testing.T) {
 	t.Parallel()
-	path := file(t, "short")
-	s := serve(t, nil, Options{}, path, "/nowhere/secret")
-	if res, _ := send(t, s, request(t, s.URL, "short", body, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
+	path := writeSecretFile(t, "short")
+	s := serveReceiver(t, nil, Options{}, path, "/nowhere/secret")
+	if res, _ := sendEventRequest(t, s, newSignedRequest(t, s.URL, "short", testBody, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("without a secret that is long enough: %s; want 503", res.Status)
 	}
-	for _, s2 := range []string{secret, "another secret, long enough"} {
+	for _, s2 := range []string{testSecret, "another secret, long enough"} {
 		if err := os.WriteFile(path, []byte(s2+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if res, a := send(t, s, request(t, s.URL, s2, body, time.Now())); res.StatusCode != http.StatusAccepted {
+		if res, a := sendEventRequest(t, s, newSignedRequest(t, s.URL, s2, testBody, time.Now())); res.StatusCode != http.StatusAccepted {
 			t.Errorf("%s (%s); want 202", res.Status, a.Error)
 		}
 	}
@@ -268,7 +268,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := New(event.HTTPConfig{SecretFiles: []string{file(t, secret)}}, func(ctx context.Context, _ []byte) error {
+	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ []byte) error {
 		cancel()
 		return ctx.Err() // the request's, which goes on
 	}, Options{Listener: l})
@@ -276,7 +276,7 @@ func TestRun(t *testing.T) {
 	go func() { ended <- r.Run(ctx) }()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport}).Do(request(t, "http://"+l.Addr().String(), secret, body, time.Now()))
+	res, err := (&http.Client{Transport: transport}).Do(newSignedRequest(t, "http://"+l.Addr().String(), testSecret, testBody, time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestRun(t *testing.T) {
 }
 
 func FuzzSignature(f *testing.F) {
-	timestamp, mac := Sign([]byte(secret), []byte(body), time.Unix(1_700_000_000, 0))
+	timestamp, mac := Sign([]byte(testSecret), []byte(testBody), time.Unix(1_700_000_000, 0))
 	f.Add(timestamp, mac)
 	f.Add("", "sha256=")
 	f.Fuzz(func(t *testing.T, timestamp, mac string) {
@@ -301,11 +301,11 @@ func FuzzSignature(f *testing.F) {
 		h.Set(TimestampHeader, timestamp)
 		h.Set(SignatureHeader, mac)
 		now := time.Unix(1_700_000_000, 0)
-		sent, sum, err := signature(h, now)
-		if err != nil || !signed([][]byte{[]byte(secret)}, sent, []byte(body), sum) {
+		sent, sum, err := parseSignatureHeaders(h, now)
+		if err != nil || !matchesAnySecret([][]byte{[]byte(testSecret)}, sent, []byte(testBody), sum) {
 			return
 		}
-		if _, want := Sign([]byte(secret), []byte(body), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {
+		if _, want := Sign([]byte(testSecret), []byte(testBody), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {
 			t.Errorf("%s is taken for the signature %s", mac, want)
 		}
 	})

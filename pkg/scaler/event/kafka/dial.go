@@ -17,22 +17,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// dial connects to a broker, with the certificates that the files hold now.
-func (c *Consumer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dialBroker connects to a broker, with the certificates that the files hold now.
+func (c *Consumer) dialBroker(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var d net.Dialer
 	if c.cfg.TLS == nil {
 		return d.DialContext(ctx, network, address)
 	}
-	config, err := tlsConfig(c.cfg.TLS)
+	config, err := loadBrokerTLS(c.cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
 	return (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, network, address)
 }
 
-func tlsConfig(t *event.TLS) (*tls.Config, error) {
+func loadBrokerTLS(t *event.KafkaTLS) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
 		data, err := os.ReadFile(t.CAFile)
@@ -54,15 +54,15 @@ func tlsConfig(t *event.TLS) (*tls.Config, error) {
 	return config, nil
 }
 
-// mechanism reads the credentials for each connection.
-func mechanism(s *event.SASL) sasl.Mechanism {
+// newSASLMechanism reads the credentials for each connection.
+func newSASLMechanism(s *event.KafkaSASL) sasl.Mechanism {
 	credentials := func() (user, password string, err error) {
-		if user, err = secret(s.UsernameFile); err == nil {
-			password, err = secret(s.PasswordFile)
+		if user, err = readCredential(s.UsernameFile); err == nil {
+			password, err = readCredential(s.PasswordFile)
 		}
 		return user, password, err
 	}
-	if s.Mechanism == event.Plain {
+	if s.Mechanism == event.MechanismPlain {
 		return plain.Plain(func(context.Context) (plain.Auth, error) {
 			user, password, err := credentials()
 			return plain.Auth{User: user, Pass: password}, err
@@ -72,14 +72,14 @@ func mechanism(s *event.SASL) sasl.Mechanism {
 		user, password, err := credentials()
 		return scram.Auth{User: user, Pass: password}, err
 	}
-	if s.Mechanism == event.ScramSHA256 {
+	if s.Mechanism == event.MechanismScramSHA256 {
 		return scram.Sha256(auth)
 	}
 	return scram.Sha512(auth)
 }
 
-// secret is what a file holds, without the line ends that editors leave.
-func secret(path string) (string, error) {
+// readCredential is what a file holds, without the line ends that editors leave.
+func readCredential(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("read credentials: %w", err)

@@ -1,0 +1,159 @@
+package discovery
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+const (
+	// minComputeInterval is the least time between two computations of the targets: a lone change is acted on at once, a
+	// rollout of a thousand pods ten times a second.
+	minComputeInterval = 100 * time.Millisecond
+	// expireInterval is how often demands are checked for age.
+	expireInterval = time.Second
+	// unmappedRetryInterval is how often autoscalers are looked at again whose kinds the API server did not know.
+	unmappedRetryInterval = 10 * time.Second
+	// firstTargetsTimeout is how long the first targets wait for the selectors of autoscalers: without them, scraping
+	// would begin with a part of the targets, and the adapter call itself ready.
+	firstTargetsTimeout = 10 * time.Second
+)
+
+// runTargetLoop computes the targets after changes until ctx ends.
+func (d *Discovery) runTargetLoop(ctx context.Context) {
+	ticker := time.NewTicker(expireInterval)
+	defer ticker.Stop()
+	c := targetLoop{Discovery: d, sets: newFamilySets(), start: time.Now()}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if d.readers.expireDemands(time.Now()) || c.isOverdue(time.Now()) {
+				d.requestReplan()
+			}
+			continue
+		case <-d.updateRequested:
+		}
+		if !c.waitInterval(ctx) {
+			return
+		}
+		c.computeTargets(ctx, time.Now())
+	}
+}
+
+// targetLoop turns what is known into targets. It belongs to one goroutine.
+type targetLoop struct {
+	*Discovery
+	sets             *familySets
+	plan             *demandPlan // nil before the first one
+	start            time.Time
+	lastComputed     time.Time // the last computation
+	knownAutoscalers map[*storedAutoscaler]struct{}
+}
+
+// isOverdue tells that a computation is needed though nothing was reported to have changed.
+func (c *targetLoop) isOverdue(now time.Time) bool {
+	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
+}
+
+// waitInterval waits until a computation is allowed again, or returns false when ctx ends. Changes on the way are
+// part of that computation.
+func (c *targetLoop) waitInterval(ctx context.Context) bool {
+	if wait := minComputeInterval - time.Since(c.lastComputed); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+		}
+	}
+	select {
+	case <-c.updateRequested:
+	default:
+	}
+	return true
+}
+
+func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
+	podsSynced, _ := c.podReflector.readSyncState()
+	hpasSynced, _ := c.hpaReflector.readSyncState()
+	if !podsSynced || !hpasSynced {
+		return
+	}
+	if c.replanRequested.Swap(false) || c.plan == nil {
+		c.rebuildPlan(now)
+	}
+	next := chooseTargets(c.plan, c.pods, c.sets)
+	c.selectors.refreshSoon(next.emptySelectors, defaultRefreshInterval, now)
+	c.lastComputed = now
+	c.publishSnapshot(ctx, next, now)
+}
+
+func (c *targetLoop) rebuildPlan(now time.Time) {
+	if c.sets.isFull() {
+		c.sets = newFamilySets()
+	}
+	hpas := c.hpas.listAutoscalers()
+	c.plan = c.newPlanner().buildPlan(hpas, c.readers.listDemands())
+	c.selectors.setNeeded(c.plan.needed, now)
+	c.refreshChangedAutoscalers(hpas, now)
+	c.metrics.autoscalers.Set(float64(len(hpas)))
+}
+
+func (c *targetLoop) newPlanner() demandPlanner {
+	p := demandPlanner{sets: c.sets, resourceOf: c.resolver.mapKind, selectorOf: c.selectors.peekSelector}
+	if rules := c.rules.Load(); rules != nil {
+		p.rules = *rules
+	}
+	return p
+}
+
+// refreshChangedAutoscalers has the scale targets of new and changed autoscalers asked for again.
+func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now time.Time) {
+	known := make(map[*storedAutoscaler]struct{}, len(hpas))
+	var keys []objectKey
+	for _, a := range hpas {
+		known[a] = struct{}{}
+		if _, ok := c.knownAutoscalers[a]; ok || len(a.metrics) == 0 {
+			continue
+		}
+		if resource, err := c.resolver.mapKind(a.scaleTarget.kind); err == nil {
+			keys = append(keys, objectKey{resource, a.namespace, a.scaleTarget.name})
+		}
+	}
+	c.knownAutoscalers = known
+	c.selectors.refreshSoon(keys, 0, now)
+}
+
+// publishSnapshot makes next the state, and hands the targets on if they differ.
+func (c *targetLoop) publishSnapshot(ctx context.Context, next *targetSnapshot, now time.Time) {
+	previous := c.state.Swap(next)
+	c.metrics.targets.Set(float64(len(next.targets)))
+	c.metrics.demands.Set(float64(len(next.demanded)))
+	c.metrics.unresolved.Set(float64(len(next.unresolved)))
+	for namespace, trouble := range next.unresolved {
+		if previous.unresolved[namespace] != trouble {
+			klog.FromContext(ctx).Info("Pods of an autoscaler not found", "namespace", namespace, "err", trouble)
+		}
+	}
+	first := !c.ready.Load()
+	if first && !c.selectors.hasAttemptedNeeded() && now.Sub(c.start) < firstTargetsTimeout {
+		return
+	}
+	if !first && slices.EqualFunc(previous.targets, next.targets, metric.Target.Equal) {
+		return
+	}
+	c.mu.Lock()
+	listeners := slices.Clone(c.listeners)
+	c.mu.Unlock()
+	for _, f := range listeners {
+		f(next.targets)
+	}
+	c.ready.Store(true)
+}

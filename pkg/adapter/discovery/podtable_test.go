@@ -1,0 +1,160 @@
+package discovery
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// parseSelector returns the selector of a text; the empty text selects all.
+func parseSelector(t testing.TB, text string) labels.Selector {
+	t.Helper()
+	s, err := labels.Parse(text)
+	if err != nil {
+		t.Fatalf("parse selector %q: %v", text, err)
+	}
+	return s
+}
+
+func randomPod(r *rand.Rand) *storedPod {
+	p := newStoredPod(apiPod(fmt.Sprint("ns-", r.IntN(3)), fmt.Sprint("pod-", r.IntN(40))))
+	p.Node = fmt.Sprint("node-", r.IntN(4))
+	p.labels = map[string]string{}
+	for _, key := range []string{"app", "tier", "track"} {
+		if r.IntN(3) > 0 {
+			p.labels[key] = fmt.Sprint("v", r.IntN(3))
+		}
+	}
+	return p
+}
+
+// TestTableFindsWhatAWalkFinds holds the indexes against a walk over all pods, after random changes.
+func TestTableFindsWhatAWalkFinds(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	table, model := newPodTable(), map[metric.Object]*storedPod{}
+	duplicated := parseSelector(t, "app=v1")
+	requirement, err := labels.NewRequirement("tier", "in", []string{"v1", "v1", "v2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	selectors := []labels.Selector{
+		nil, labels.Everything(), labels.Nothing(), duplicated.Add(*requirement),
+		parseSelector(t, "app=v1"), parseSelector(t, "app==v1,tier=v2"), parseSelector(t, "app in (v0,v2)"), parseSelector(t, "app"), parseSelector(t, "!app"),
+		parseSelector(t, "app!=v1"), parseSelector(t, "app notin (v1),tier=v0"), parseSelector(t, "app=none"), parseSelector(t, "app=v1,app=v2"),
+	}
+	for step := range 2000 {
+		p := randomPod(r)
+		switch r.IntN(10) {
+		case 0, 1, 2:
+			if _, had := model[p.podKey()]; table.removeObject(p) != had {
+				t.Fatalf("step %d: remove(%s) = %v", step, p.podKey(), !had)
+			}
+			delete(model, p.podKey())
+		case 3:
+			list := []*storedPod{p, randomPod(r)}
+			table.replaceObjects(list)
+			clear(model)
+			for _, p := range list {
+				model[p.podKey()] = p
+			}
+		default:
+			table.upsertObject(p)
+			model[p.podKey()] = p
+		}
+		s := podScope{selector: selectors[r.IntN(len(selectors))]}
+		if r.IntN(4) > 0 {
+			s.namespace = fmt.Sprint("ns-", r.IntN(3))
+		}
+		if r.IntN(4) == 0 {
+			s.node = fmt.Sprint("node-", r.IntN(4))
+		}
+		if r.IntN(8) == 0 && s.namespace != "" {
+			s.name = p.Name
+		}
+		if diff := cmp.Diff(filterPods(model, s), table.listPods(s)); diff != "" {
+			t.Fatalf("step %d: scope %+v (-walk +table):\n%s", step, s, diff)
+		}
+	}
+}
+
+func filterPods(model map[metric.Object]*storedPod, s podScope) []Pod {
+	var pods []Pod
+	for _, p := range model {
+		if (s.namespace == "" || p.Namespace == s.namespace) && (s.node == "" || p.Node == s.node) &&
+			(s.name == "" || p.Name == s.name) && (s.selector == nil || s.selector.Matches(labels.Set(p.labels))) {
+			pods = append(pods, p.Pod)
+		}
+	}
+	slices.SortFunc(pods, func(a, b Pod) int { return compareObjects(a.Object(), b.Object()) })
+	return pods
+}
+
+func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	table := newPodTable()
+	for range 1000 {
+		table.upsertObject(randomPod(r))
+	}
+	table.replaceObjects(nil)
+	if n := len(table.pods) + len(table.byNamespace) + len(table.byNode) + len(table.byLabel); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+}
+
+func TestTableReportsChanges(t *testing.T) {
+	t.Parallel()
+	table := newPodTable()
+	first := newStoredPod(apiPod("shop", "web-1"))
+	steps := []struct {
+		what string
+		got  bool
+		want bool
+	}{
+		{"new pod", table.upsertObject(first), true},
+		{"equal pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1"))), false},
+		{"pod no longer ready", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markUnready))), false}, // a pod that runs counts, ready or not
+		{"equal list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1"))}), false},
+		{"changed pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
+		{"other list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-2"))}), true},
+		{"shorter list", table.replaceObjects(nil), true},
+		{"removed, not there", table.removeObject(first), false},
+	}
+	for _, s := range steps {
+		if s.got != s.want {
+			t.Errorf("%s: changed = %v, want %v", s.what, s.got, s.want)
+		}
+	}
+}
+
+// Pods of one group hold their labels once, and keep them when the others go.
+func TestTableShares(t *testing.T) {
+	t.Parallel()
+	pods := newPodTable()
+	of := func(name, hash string) *storedPod {
+		return newStoredPod(apiPod("shop", name, withLabels(map[string]string{"app": "web", "pod-template-hash": hash})))
+	}
+	first, second, other := of("web-1", "aa"), of("web-2", "aa"), of("web-3", "bb")
+	for _, p := range []*storedPod{first, second, other} {
+		pods.upsertObject(p)
+	}
+	same := func(a, b *storedPod) bool {
+		return reflect.ValueOf(a.labels).Pointer() == reflect.ValueOf(b.labels).Pointer()
+	}
+	if !same(first, second) || same(first, other) {
+		t.Errorf("labels shared by the same group: %v, by another: %v", same(first, second), same(first, other))
+	}
+	pods.removeObject(first)
+	found := pods.listPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})})
+	if len(found) != 1 || found[0].Name != "web-2" {
+		t.Errorf("found %v, want web-2", found)
+	}
+}

@@ -1,0 +1,307 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// lookupScript stands for the API server: it counts what it was asked, and answers what it is told to.
+type lookupScript struct {
+	mu       sync.Mutex
+	selector labels.Selector
+	err      error
+	asked    []time.Time
+}
+
+func (a *lookupScript) fetchScripted(context.Context, objectKey) (labels.Selector, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, time.Now())
+	return a.selector, a.err
+}
+
+func (a *lookupScript) setAnswer(selector labels.Selector, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.selector, a.err = selector, err
+}
+
+// lookupTimes returns how long after start each question came, and forgets them.
+func (a *lookupScript) lookupTimes(start time.Time) []time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var times []time.Duration
+	for _, at := range a.asked {
+		times = append(times, at.Sub(start))
+	}
+	a.asked = nil
+	return times
+}
+
+func (a *lookupScript) countLookups() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.asked)
+}
+
+// runCacheInBubble runs f with running selectors under a clock of their own.
+func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		a := &lookupScript{selector: parseSelector(t, "app=web")}
+		s := newSelectorCache(a.fetchScripted)
+		done := make(chan struct{})
+		go func() { defer close(done); s.runLookups(ctx) }()
+		f(t, ctx, s, a)
+		cancel()
+		<-done
+	})
+}
+
+// sleepAndSettle lets time go by, and what is due happen.
+func sleepAndSettle(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+var (
+	custom     = objectKey{schema.GroupResource{Group: "example.com", Resource: "workers"}, "shop", "web"}
+	deployment = objectKey{schema.GroupResource{Group: "apps", Resource: "deployments"}, "shop", "web"}
+	errGone    = metric.Errorf(metric.KindNotFound, "it does not exist")
+	errDown    = metric.Errorf(metric.KindUnavailable, "it is down")
+)
+
+func neededKeys(keys ...objectKey) map[objectKey]struct{} {
+	set := map[objectKey]struct{}{}
+	for _, key := range keys {
+		set[key] = struct{}{}
+	}
+	return set
+}
+
+func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+		for range 10 {
+			got, err := s.getSelector(ctx, custom, time.Now())
+			if err != nil || got.String() != "app=web" {
+				t.Fatalf("get = %v, %v", got, err)
+			}
+		}
+		if a.countLookups() != 1 {
+			t.Errorf("asked %d times, want once", a.countLookups())
+		}
+	})
+}
+
+func TestSelectorsRefresh(t *testing.T) {
+	for name, tc := range map[string]struct {
+		key      objectKey
+		interval time.Duration
+	}{"custom resource": {custom, defaultRefreshInterval}, "fixed selector": {deployment, fixedRefreshInterval}} {
+		t.Run(name, func(t *testing.T) {
+			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+				var news atomic.Int32
+				s.onChange = func() { news.Add(1) }
+				s.setNeeded(neededKeys(tc.key), time.Now())
+				synctest.Wait()
+				if news.Load() != 1 || !s.hasAttemptedNeeded() {
+					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasAttemptedNeeded())
+				}
+				sleepAndSettle(tc.interval)
+				if news.Load() != 1 || a.countLookups() < 2 {
+					t.Fatalf("an equal answer is news (%d), or nobody asked (%d)", news.Load(), a.countLookups())
+				}
+				a.setAnswer(parseSelector(t, "app=other"), nil)
+				sleepAndSettle(tc.interval)
+				if news.Load() != 2 || s.peekSelector(tc.key).selector.String() != "app=other" {
+					t.Errorf("%d news, selector %v", news.Load(), s.peekSelector(tc.key).selector)
+				}
+			})
+		})
+	}
+}
+
+func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+		s.setNeeded(neededKeys(custom), time.Now())
+		synctest.Wait()
+		a.setAnswer(nil, errDown)
+		sleepAndSettle(defaultRefreshInterval)
+		if got, err := s.getSelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
+			t.Errorf("get while the API server is down = %v, %v; want the last selector", got, err)
+		}
+		a.setAnswer(nil, errGone)
+		sleepAndSettle(defaultRefreshInterval)
+		if _, err := s.getSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+			t.Errorf("get after the object went = %v, want %v", err, errGone)
+		}
+		a.setAnswer(parseSelector(t, "app=again"), nil)
+		sleepAndSettle(defaultRefreshInterval)
+		if got := s.peekSelector(custom).selector; got == nil || got.String() != "app=again" {
+			t.Errorf("selector after the object came again = %v", got)
+		}
+	})
+}
+
+func TestSelectorsBackOff(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+		start := time.Now()
+		a.setAnswer(nil, errDown)
+		s.setNeeded(neededKeys(custom), start)
+		sleepAndSettle(2 * time.Minute)
+		times := a.lookupTimes(start)
+		if len(times) < 9 || len(times) > 14 {
+			t.Fatalf("asked %d times in 2 minutes: %v", len(times), times)
+		}
+		for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, maxRetryDelay, maxRetryDelay} {
+			if got := times[i+1] - times[i]; got > want || got < want*9/10-time.Nanosecond {
+				t.Errorf("pause %d = %v, want %v less up to a tenth", i, got, want)
+			}
+		}
+	})
+}
+
+func TestSelectorsOfReadersAreForgotten(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+		if _, err := s.getSelector(ctx, custom, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		sleepAndSettle(selectorTTL + defaultRefreshInterval)
+		if len(s.entries) != 0 {
+			t.Errorf("%d selectors are remembered", len(s.entries))
+		}
+		a.lookupTimes(time.Now())
+		sleepAndSettle(time.Hour)
+		if a.countLookups() != 0 {
+			t.Errorf("asked %d times for what nobody needs", a.countLookups())
+		}
+		s.setNeeded(neededKeys(custom), time.Now())
+		sleepAndSettle(time.Hour)
+		if len(s.entries) != 1 {
+			t.Error("what an autoscaler needs was forgotten")
+		}
+	})
+}
+
+func TestSelectorsAskAgainForReadersAfterAFailure(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+		a.setAnswer(nil, errGone)
+		_, _ = s.getSelector(ctx, custom, time.Now())
+		for a.countLookups() < 8 { // until the pauses are long
+			sleepAndSettle(100 * time.Millisecond)
+		}
+		a.setAnswer(parseSelector(t, "app=web"), nil)
+		sleepAndSettle(minRetryDelay)
+		if _, err := s.getSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+			t.Fatalf("first read after the object came = %v, want %v", err, errGone)
+		}
+		sleepAndSettle(time.Millisecond)
+		if _, err := s.getSelector(ctx, custom, time.Now()); err != nil {
+			t.Errorf("second read after the object came = %v, want nil", err)
+		}
+	})
+}
+
+func TestSelectorsHurry(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+		s.setNeeded(neededKeys(deployment), time.Now())
+		sleepAndSettle(time.Second)
+		s.refreshSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
+		sleepAndSettle(defaultRefreshInterval - 2*time.Second)
+		if a.countLookups() != 1 {
+			t.Fatalf("asked %d times, want once so far", a.countLookups())
+		}
+		sleepAndSettle(time.Second)
+		if a.countLookups() != 2 {
+			t.Fatalf("asked %d times, want twice", a.countLookups())
+		}
+		s.refreshSoon([]objectKey{deployment}, 0, time.Now())
+		sleepAndSettle(time.Millisecond)
+		if a.countLookups() != 3 {
+			t.Errorf("asked %d times, want three times", a.countLookups())
+		}
+	})
+}
+
+func TestSelectorsReaderGivesUp(t *testing.T) {
+	t.Parallel()
+	s := newSelectorCache(nil) // not running
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.getSelector(ctx, custom, time.Now())
+	if metric.KindOf(err) != metric.KindUnavailable || !errors.Is(err, context.Canceled) {
+		t.Errorf("get = %v, want unavailable and canceled", err)
+	}
+}
+
+func TestSelectorsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newSelectorCache(nil)
+	for i := range maxSelectors {
+		s.insertEntry(objectKey{custom.resource, "shop", fmt.Sprint(i)}, time.Now())
+	}
+	if _, err := s.getSelector(t.Context(), custom, time.Now()); metric.KindOf(err) != metric.KindUnavailable {
+		t.Errorf("get one too many = %v, want unavailable", err)
+	}
+}
+
+func TestSelectorsBoundRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		s := newSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			<-time.After(100 * time.Millisecond)
+			now.Add(-1)
+			return labels.Everything(), nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.runLookups(ctx) }()
+		keys := map[objectKey]struct{}{}
+		for i := range 100 {
+			keys[objectKey{custom.resource, "shop", fmt.Sprint(i)}] = struct{}{}
+		}
+		s.setNeeded(keys, time.Now())
+		sleepAndSettle(1400 * time.Millisecond) // 100 requests of 0.1 s, 8 at a time
+		if !s.hasAttemptedNeeded() || most.Load() != maxConcurrentLookups {
+			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasAttemptedNeeded(), most.Load(), maxConcurrentLookups)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestSelectorsEndWithTheirRequests holds run to its contract: it returns after all that it started.
+func TestSelectorsEndWithTheirRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Bool
+		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+			<-ctx.Done()
+			<-time.After(time.Second)
+			ended.Store(true)
+			return nil, ctx.Err()
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		s.setNeeded(neededKeys(custom), time.Now())
+		time.AfterFunc(time.Second, cancel)
+		s.runLookups(ctx)
+		if !ended.Load() {
+			t.Error("run returned before its request ended")
+		}
+	})
+}

@@ -1,0 +1,168 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// objectSink takes what a mirror brings. Its methods report whether anything changed.
+type objectSink[T any] interface {
+	upsertObject(T) bool
+	removeObject(T) bool
+	replaceObjects([]T) bool
+}
+
+// reflectorStore keeps a sink equal to what the API server has of one resource. It stands where an informer would:
+// client-go's reflector lists and watches, but writes through the strip function straight into the indexed
+// sink, so that there is no second store of whole objects, no queue between the two, and a pod that ends is
+// seen to have ended as soon as its event arrives.
+type reflectorStore[T any] struct {
+	resource string // as RBAC names it
+	strip    func(obj any) (T, error)
+	sink     objectSink[T]
+	onChange func() // called after every change, and when the first list is complete
+	onError  func() // called with every list or watch that fails
+
+	mu     sync.Mutex
+	synced bool  // guarded by mu
+	err    error // the last list or watch that failed, nil after one that did not; guarded by mu
+}
+
+var _ cache.TransformingStore = (*reflectorStore[int])(nil)
+
+// runReflector mirrors until ctx ends.
+func (m *reflectorStore[T]) runReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
+	logger := klog.FromContext(ctx)
+	cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger}).RunWithContext(ctx)
+}
+
+// readSyncState tells whether the first list is complete, and why the last attempt failed if it did.
+func (m *reflectorStore[T]) readSyncState() (synced bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.synced, m.err
+}
+
+// pending says why the first list is not complete; nil once it is.
+func (m *reflectorStore[T]) pending() error {
+	switch synced, err := m.readSyncState(); {
+	case synced:
+		return nil
+	case err != nil:
+		return fmt.Errorf("list %s: %w", m.resource, err)
+	default:
+		return fmt.Errorf("list %s: not answered yet", m.resource)
+	}
+}
+
+// Transformer lets client-go strip objects while it still collects the first list.
+func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) { return m.strip(obj) }
+}
+
+// Add stores an object.
+func (m *reflectorStore[T]) Add(obj any) error { return m.applyChange(obj, m.sink.upsertObject) }
+
+// Update stores an object's new state.
+func (m *reflectorStore[T]) Update(obj any) error { return m.applyChange(obj, m.sink.upsertObject) }
+
+// Delete drops an object.
+func (m *reflectorStore[T]) Delete(obj any) error { return m.applyChange(obj, m.sink.removeObject) }
+
+// Resync has nothing to do: the sink is the only copy.
+func (m *reflectorStore[T]) Resync() error { return nil }
+
+// Replace makes the list the sink's whole content.
+func (m *reflectorStore[T]) Replace(list []any, _ string) error {
+	stripped := make([]T, 0, len(list))
+	for _, obj := range list {
+		s, err := m.strip(obj)
+		if err != nil {
+			return err
+		}
+		stripped = append(stripped, s)
+	}
+	changed := m.sink.replaceObjects(stripped)
+	m.mu.Lock()
+	first := !m.synced
+	m.synced = true
+	m.mu.Unlock()
+	if changed || first {
+		m.onChange()
+	}
+	return nil
+}
+
+func (m *reflectorStore[T]) applyChange(obj any, change func(T) bool) error {
+	stripped, err := m.strip(obj)
+	if err != nil {
+		return err
+	}
+	if change(stripped) {
+		m.onChange()
+	}
+	return nil
+}
+
+// recordListWatch takes note of how a list or watch request went. A missing permission is said in the words of
+// RBAC; other errors client-go logs by itself when it tries again.
+func (m *reflectorStore[T]) recordListWatch(ctx context.Context, verb string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	m.mu.Lock()
+	m.err = err
+	m.mu.Unlock()
+	if err == nil {
+		return
+	}
+	m.onError()
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+		klog.FromContext(ctx).Error(err, "Permission missing: nothing is scraped or served without it",
+			"verb", verb, "resource", m.resource)
+	}
+}
+
+// newListerWatcher returns how the mirror reads its resource: list and watch, observed. client tells client-go whether
+// the server behind it can stream lists.
+func newListerWatcher[T any, L runtime.Object](
+	m *reflectorStore[T], client kubernetes.Interface,
+	list func(context.Context, metav1.ListOptions) (L, error),
+	watching func(context.Context, metav1.ListOptions) (watch.Interface, error),
+) cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			result, err := list(ctx, o)
+			m.recordListWatch(ctx, "list", err)
+			return result, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			result, err := watching(ctx, o)
+			m.recordListWatch(ctx, "watch", err)
+			return result, err
+		},
+	}, client)
+}
+
+// watchPods mirrors the pods of all namespaces until ctx ends.
+func watchPods(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
+	api := client.CoreV1().Pods(metav1.NamespaceAll)
+	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
+}
+
+// watchAutoscalers mirrors the HorizontalPodAutoscalers of all namespaces until ctx ends.
+func watchAutoscalers(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
+	api := client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll)
+	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
+}

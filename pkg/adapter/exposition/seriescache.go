@@ -1,0 +1,151 @@
+package exposition
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// forgetAfterPages is how many pages a series may be missing before it is forgotten. A series that comes and goes
+// keeps its place that long; it costs only its labels' parsing if it comes later.
+const forgetAfterPages = 16
+
+// seriesCache holds the series of a target by the bytes that a page writes them with. Pages of one program write a
+// series the same way every time. Were they to write it in several ways, all lead to the same Series.
+type seriesCache struct {
+	ownLabels labels.Labels
+
+	byBytes     map[string]*Series
+	byHash      map[uint64]*Series // chained by next
+	seriesCount int                // series in byHash
+	maxSeries   int                // series of one page; 0: none
+	pageNumber  uint64             // number of the page being read
+}
+
+func newSeriesCache(own labels.Labels) seriesCache {
+	return seriesCache{
+		ownLabels: own,
+		byBytes:   map[string]*Series{},
+		byHash:    map[uint64]*Series{},
+	}
+}
+
+func (c *seriesCache) startPage(limit int) {
+	c.pageNumber++
+	c.maxSeries = limit
+}
+
+// findSeries returns the series written as b, or nil.
+func (c *seriesCache) findSeries(b []byte) *Series { return c.byBytes[string(b)] }
+
+// markOnPage notes that the page has the series; false: it was noted before.
+func (c *seriesCache) markOnPage(s *Series) bool {
+	if s.lastPage == c.pageNumber {
+		return false
+	}
+	s.lastPage = c.pageNumber
+	return true
+}
+
+// isOnPage reports whether the page being read has the series.
+func (c *seriesCache) isOnPage(s *Series) bool { return s.lastPage == c.pageNumber }
+
+// addDecodedSeries adds the series of a decoded line, or another way of writing a series that is known.
+func (c *seriesCache) addDecodedSeries(d decodedSample) (*Series, error) {
+	l, err := c.mergeOwnLabels(d.sortedLabels())
+	if err != nil {
+		return nil, err
+	}
+	c.makeRoom()
+	hash := l.Hash()
+	s := c.byHash[hash]
+	for s != nil && !labels.Equal(s.Labels, l) {
+		s = s.nextSameHash
+	}
+	if s == nil {
+		s = &Series{Labels: l, nextSameHash: c.byHash[hash]}
+		c.byHash[hash] = s
+		c.seriesCount++
+	}
+	c.byBytes[string(d.series)] = s
+	return s, nil
+}
+
+// makeRoom keeps both maps within a few times the limit, whatever a page does: one that writes its series
+// differently each time, or has other series each time.
+func (c *seriesCache) makeRoom() {
+	if c.maxSeries <= 0 {
+		return
+	}
+	if c.seriesCount >= 3*c.maxSeries {
+		c.forgetUnseen(0)
+	}
+	if len(c.byBytes) >= 4*c.maxSeries {
+		clear(c.byBytes)
+	}
+}
+
+// mergeOwnLabels adds the target's own labels. As in Prometheus, they win over the page's, which are kept under
+// exported_NAME, with as many exported_ as it takes.
+func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
+	if name, twice := l.HasDuplicateLabelNames(); twice {
+		return l, fmt.Errorf("label %s twice in %s", shortenDetail(name), formatSeries(l))
+	}
+	if !l.IsValid(model.UTF8Validation) {
+		return l, errors.New("invalid label name in " + formatSeries(l))
+	}
+	b := labels.NewBuilder(l)
+	c.ownLabels.Range(func(own labels.Label) {
+		if theirs := l.Get(own.Name); theirs != "" {
+			exported := "exported_" + own.Name
+			for b.Get(exported) != "" {
+				exported = "exported_" + exported
+			}
+			b.Set(exported, theirs)
+		}
+		b.Set(own.Name, own.Value)
+	})
+	return b.Labels(), nil
+}
+
+// forgetOldSeries forgets, every so often, the series that have not been seen for long.
+func (c *seriesCache) forgetOldSeries() {
+	if c.pageNumber%forgetAfterPages == 0 {
+		c.forgetUnseen(forgetAfterPages)
+	}
+}
+
+// forgetUnseen drops the series that were not on the last pages, that many and the one being read, and are not
+// alive: those still wait for their staleness marker.
+func (c *seriesCache) forgetUnseen(pages uint64) {
+	old := func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber }
+	dropped := false
+	for hash, s := range c.byHash {
+		var keep *Series
+		for s != nil {
+			next := s.nextSameHash
+			if old(s) {
+				c.seriesCount--
+				dropped = true
+			} else {
+				s.nextSameHash, keep = keep, s
+			}
+			s = next
+		}
+		if keep == nil {
+			delete(c.byHash, hash)
+		} else {
+			c.byHash[hash] = keep
+		}
+	}
+	if !dropped {
+		return
+	}
+	for b, s := range c.byBytes {
+		if old(s) {
+			delete(c.byBytes, b)
+		}
+	}
+}

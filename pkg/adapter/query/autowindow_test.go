@@ -1,0 +1,73 @@
+package query
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
+)
+
+func TestChooseWindow(t *testing.T) {
+	t.Parallel()
+	const now = 120_500
+	// changed is a pod with 80 events every 2 s, and 400 since so many milliseconds.
+	changed := func(since int64) (h window.History) {
+		for at := int64(0); at < 120_000; at += 2000 {
+			i := window.Increment{From: at, To: at + 2000, Count: 80}
+			if at >= 120_000-since {
+				i.Count = 400
+			}
+			h = append(h, i)
+		}
+		return h
+	}
+	for name, tc := range map[string]struct {
+		counters [][]window.History
+		want     time.Duration
+	}{
+		"nothing counted":       {nil, time.Minute},
+		"steady":                {[][]window.History{{changed(0)}}, time.Minute},
+		"changed":               {[][]window.History{{changed(20_000)}}, 21 * time.Second},
+		"two pods that changed": {[][]window.History{{changed(20_000), changed(20_000)}}, 21 * time.Second},
+		"the last to change":    {[][]window.History{{changed(0)}, {changed(20_000)}, {changed(30_000)}}, 21 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := chooseWindow(now, time.Minute, tc.counters); got != tc.want {
+				t.Errorf("chooseWindow = %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// The chain from scrapes to values follows a step: two pods at phases of their own, 60 requests/s in all, then 400. Two
+// intervals and a half later the total is right, and it stays so.
+func TestAutoFollowsAStep(t *testing.T) {
+	t.Parallel()
+	r := compileRule(t, interval, perPodQuery, "window: auto")
+	for phase := int64(0); phase < 2000; phase += 190 {
+		const at = epoch + 80_000
+		w := newSimCluster(t, interval,
+			&simPod{name: "web-0", rate: 30, started: epoch - 1000_000, watched: epoch, changes: at, then: 200},
+			&simPod{name: "web-1", rate: 30, started: epoch - 1000_000, watched: epoch + phase, changes: at, then: 200})
+		for now := epoch + 70_000; now < at+90_000; now += 130 {
+			w.advanceTo(now)
+			values, err := w.engine.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(now))
+			if err != nil || len(values) != 2 {
+				t.Fatalf("%d values, %v", len(values), err)
+			}
+			total := values[0].Value + values[1].Value
+			low, high := 57.0, 420.0
+			if now < at {
+				high = 63
+			}
+			if now >= at+4500 {
+				low = 380
+			}
+			if total < low || total > high {
+				t.Fatalf("phase %d, %d ms after the step: %.0f over %s, want %.0f to %.0f", phase, now-at, total, values[0].Window, low, high)
+			}
+		}
+	}
+}

@@ -1,0 +1,330 @@
+package query
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/kahansum"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+// formulaInput is what a formula is computed for: the objects of a group, at a time, over a window.
+type formulaInput struct {
+	*seriesScan
+	*evalBuffers
+	groupIndex           int
+	at, window, lookback int64 // milliseconds
+	// overflow tells that the engine has to do it: a mean whose sum is beyond all numbers.
+	overflow bool
+}
+
+// computeResults computes the expression; false if only the engine can: where a sample that it reads may be older than those
+// that the survey has read, or newer than the newest that it looks for. Where elements have the labels that name the rule's
+// objects, their pods say what they are for: then nobody needs labels. The slice is good until the next call.
+func (d *fastPath) computeResults(m *formulaInput, r *rule.Rule, now int64) ([]evalResult, bool) {
+	if d.readsInstant && m.at != now {
+		return nil, false
+	}
+	for _, width := range d.rangeWidths {
+		if m.at-m.rangeMillis(width) < m.since-1 {
+			return nil, false
+		}
+	}
+	elements := d.formula.computeElements(m)
+	if m.overflow {
+		return nil, false
+	}
+	results := slices.Grow(m.results[:0], len(elements))
+	b := labels.NewScratchBuilder(len(d.by))
+	tell := d.canNameObjects(r)
+	for _, e := range elements {
+		if tell && isFullyNamed(r, e.pod.object) {
+			results = append(results, evalResult{labels: e.labels, value: e.value, pod: e.pod})
+		} else {
+			results = append(results, evalResult{labels: d.buildElementLabels(e, &b), value: e.value})
+		}
+	}
+	m.results = results
+	return results, true
+}
+
+// canNameObjects reports whether elements have the labels that name a rule's objects.
+func (s labelShape) canNameObjects(r *rule.Rule) bool {
+	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
+}
+
+// buildElementLabels are the labels of an element.
+func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
+	if s.all {
+		return e.labels
+	}
+	b.Reset()
+	for _, name := range s.by {
+		if v := e.labels.Get(name); v != "" {
+			b.Add(name, v)
+		}
+	}
+	return b.Labels()
+}
+
+// rangeMillis is that of a range.
+func (m *formulaInput) rangeMillis(ms int64) int64 {
+	if ms == 0 {
+		return max(1, m.window)
+	}
+	return ms
+}
+
+// isInGroup tells whether a series is of the group.
+func (m *formulaInput) isInGroup(s *scannedSeries) bool {
+	return s.pod.scannedObject != nil && s.pod.scannedObject.groupIndex == m.groupIndex
+}
+
+// instantSelector is a selector: the newest samples of its series, if they are not too old.
+type instantSelector struct{ selector int }
+
+func (f instantSelector) computeElements(m *formulaInput) []vectorElement {
+	of := m.seriesBySelector[f.selector]
+	out := m.elements.allocSlice(len(of))
+	for i := range of {
+		s := &of[i]
+		if !m.isInGroup(s) {
+			continue
+		}
+		last := len(s.times) - 1
+		if v := s.values[last]; s.times[last] > m.at-m.lookback && !value.IsStaleNaN(v) {
+			out = append(out, vectorElement{labels: s.labels, pod: s.pod, value: v})
+		}
+	}
+	return out
+}
+
+// rangeFunction is a function of a range.
+type rangeFunction struct {
+	selector int
+	vector   *parser.VectorSelector
+	width    int64
+	call     promql.FunctionCall
+}
+
+func (f rangeFunction) computeElements(m *formulaInput) []vectorElement {
+	of := m.seriesBySelector[f.selector]
+	width := m.rangeMillis(f.width)
+	args := parser.Expressions{&parser.MatrixSelector{VectorSelector: f.vector, Range: time.Duration(width) * time.Millisecond}}
+	helper := promql.EvalNodeHelper{Ts: m.at, Out: make(promql.Vector, 0, 1)}
+	matrix := make(promql.Matrix, 1)
+	out := m.elements.allocSlice(len(of))
+	for i := range of {
+		s := &of[i]
+		if !m.isInGroup(s) {
+			continue
+		}
+		points := m.collectPoints(s, m.at-width)
+		if len(points) == 0 {
+			continue
+		}
+		matrix[0] = promql.Series{Metric: s.labels, Floats: points}
+		helper.Out = helper.Out[:0]
+		if v, _ := f.call(nil, matrix, args, &helper); len(v) > 0 {
+			out = append(out, vectorElement{labels: s.labels, pod: s.pod, value: v[0].F})
+		}
+	}
+	return out
+}
+
+// collectPoints are the samples of a series after start, until the next call.
+func (m *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FPoint {
+	times := sampleTimes(s.times)
+	begin, end := times.indexAfter(start), len(times)
+	if times[end-1] > m.at {
+		end = times.indexAfter(m.at)
+	}
+	m.points = m.points[:0]
+	for i := begin; i < end; i++ {
+		if !s.hasMarkers || !value.IsStaleNaN(s.values[i]) {
+			m.points = append(m.points, promql.FPoint{T: s.times[i], F: s.values[i]})
+		}
+	}
+	return m.points
+}
+
+// labelGrouping tells elements apart by labels.
+type labelGrouping struct {
+	by []string
+	// byPod tells that these are the labels that name a pod: there is no need to look at them.
+	byPod bool
+}
+
+func newLabelGrouping(by []string) labelGrouping {
+	return labelGrouping{by: by, byPod: slices.Equal(by, []string{namespaceLabel, podLabel})}
+}
+
+func (g labelGrouping) elementKey(m *formulaInput, e *vectorElement) (key uint64) {
+	switch {
+	case g.byPod:
+		return e.pod.id
+	case len(g.by) == 0:
+		return 0
+	}
+	key, m.hashBuffer = e.labels.HashForLabels(m.hashBuffer, g.by...)
+	return key
+}
+
+// labelAggregation is one by labels.
+type labelAggregation struct {
+	op parser.ItemType
+	of fastFormula
+	labelGrouping
+}
+
+// aggregateTotal is what is known of a group of elements.
+type aggregateTotal struct {
+	sum, rest float64 // see kahansum
+	count     float64
+}
+
+func (f labelAggregation) computeElements(m *formulaInput) []vectorElement {
+	of := f.of.computeElements(m)
+	places := m.newKeyPositions(f.labelGrouping)
+	totals := m.totals[:0]
+	out := of[:0] // the elements of it that are still to be read are never fewer
+	for _, e := range of {
+		e.key = f.elementKey(m, &e)
+		i, known := places.findOrAddKey(e.key, len(out))
+		if !known {
+			out, totals = append(out, e), append(totals, aggregateTotal{sum: e.value, count: 1})
+			continue
+		}
+		totals[i].accumulateValue(f.op, e.value, m)
+	}
+	m.totals = totals
+	for i := range out {
+		out[i].value = totals[i].aggregateValue(f.op)
+	}
+	return out
+}
+
+// accumulateValue adds a value to those of a group, as the engine does.
+func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, m *formulaInput) {
+	t.count++
+	switch op {
+	case parser.SUM:
+		t.sum, t.rest = kahansum.Inc(v, t.sum, t.rest)
+	case parser.AVG:
+		t.sum, t.rest = kahansum.Inc(v, t.sum, t.rest)
+		m.overflow = m.overflow || math.IsInf(t.sum, 0)
+	case parser.MAX:
+		if t.sum < v || math.IsNaN(t.sum) {
+			t.sum = v
+		}
+	case parser.MIN:
+		if t.sum > v || math.IsNaN(t.sum) {
+			t.sum = v
+		}
+	}
+}
+
+func (t *aggregateTotal) aggregateValue(op parser.ItemType) float64 {
+	switch op {
+	case parser.SUM:
+		return t.sum + t.rest
+	case parser.AVG:
+		return t.sum/t.count + t.rest/t.count
+	case parser.COUNT:
+		return t.count
+	}
+	return t.sum
+}
+
+// histogramQuantile is histogram_quantile.
+type histogramQuantile struct {
+	q  float64
+	of fastFormula
+	labelGrouping
+}
+
+func (f histogramQuantile) computeElements(m *formulaInput) []vectorElement {
+	of := f.of.computeElements(m)
+	places := m.newKeyPositions(f.labelGrouping)
+	var buckets []promql.Buckets
+	out := of[:0]
+	for _, e := range of {
+		bound, err := strconv.ParseFloat(e.labels.Get(labels.BucketLabel), 64)
+		if err != nil {
+			continue // as the engine does, with a warning
+		}
+		e.key = f.elementKey(m, &e)
+		i, known := places.findOrAddKey(e.key, len(out))
+		if !known {
+			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // of a histogram with defaults: 12
+		}
+		buckets[i] = append(buckets[i], promql.Bucket{UpperBound: bound, Count: e.value})
+	}
+	for i := range out {
+		out[i].value, _, _, _, _, _ = promql.BucketQuantile(f.q, buckets[i])
+	}
+	return out
+}
+
+// scalarArithmetic is arithmetic with a number.
+type scalarArithmetic struct {
+	of      fastFormula
+	operate func(float64) float64
+}
+
+func (f scalarArithmetic) computeElements(m *formulaInput) []vectorElement {
+	of := f.of.computeElements(m)
+	for i := range of {
+		of[i].value = f.operate(of[i].value)
+	}
+	return of
+}
+
+// vectorArithmetic is arithmetic among aggregations by the same labels.
+type vectorArithmetic struct {
+	left, right fastFormula
+	operate     func(a, b float64) float64
+	labelGrouping
+}
+
+func (f vectorArithmetic) computeElements(m *formulaInput) []vectorElement {
+	left, right := f.left.computeElements(m), f.right.computeElements(m)
+	keys := m.newKeyPositions(f.labelGrouping)
+	for i := range right {
+		keys.findOrAddKey(right[i].key, i)
+	}
+	out := left[:0]
+	for _, e := range left {
+		if i, ok := keys.findOrAddKey(e.key, 0); ok { // left has each key once, so that what is not there stays so
+			e.value = f.operate(e.value, right[i].value)
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// operatorFunc is what an operator does.
+func operatorFunc(op parser.ItemType) (func(a, b float64) float64, bool) {
+	switch op {
+	case parser.ADD:
+		return func(a, b float64) float64 { return a + b }, true
+	case parser.SUB:
+		return func(a, b float64) float64 { return a - b }, true
+	case parser.MUL:
+		return func(a, b float64) float64 { return a * b }, true
+	case parser.DIV:
+		return func(a, b float64) float64 { return a / b }, true
+	case parser.POW:
+		return math.Pow, true
+	case parser.MOD:
+		return math.Mod, true
+	}
+	return nil, false
+}

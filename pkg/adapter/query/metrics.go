@@ -1,0 +1,77 @@
+package query
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// The values of the label outcome of tachometer_query_evaluations_total.
+const (
+	outcomeOK      = "ok"
+	outcomeNoValue = "no_value"
+	outcomeTimeout = "timeout"
+	outcomeError   = "error"
+)
+
+// metrics are the engine's self-metrics.
+type metrics struct {
+	evaluations map[string]prometheus.Counter
+	duration    prometheus.Histogram
+	window      prometheus.Histogram
+}
+
+// newMetrics builds the self-metrics and registers them with r, unless that is nil.
+func newMetrics(r prometheus.Registerer) metrics {
+	evaluations := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tachometer_query_evaluations_total",
+		Help: "Evaluations of rules on the embedded backend, by outcome.",
+	}, []string{"outcome"})
+	m := metrics{
+		evaluations: map[string]prometheus.Counter{},
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tachometer_query_duration_seconds",
+			Help:    "Time that an evaluation took, waiting included.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), // 0.1 ms to 1.6 s
+		}),
+		window: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tachometer_query_window_seconds",
+			Help:    "Longest window that an evaluation's values were computed over; none for instantaneous values.",
+			Buckets: []float64{2, 4, 6, 10, 15, 20, 30, 45, 60, 120, 300},
+		}),
+	}
+	for _, outcome := range []string{outcomeOK, outcomeNoValue, outcomeTimeout, outcomeError} {
+		m.evaluations[outcome] = evaluations.WithLabelValues(outcome)
+	}
+	if r != nil {
+		r.MustRegister(evaluations, m.duration, m.window)
+	}
+	return m
+}
+
+// observeEvaluation counts one evaluation.
+func (m *metrics) observeEvaluation(took time.Duration, values []metric.Value, err error) {
+	m.evaluations[evaluationOutcome(values, err)].Inc()
+	m.duration.Observe(took.Seconds())
+	var longest time.Duration
+	for _, v := range values {
+		longest = max(longest, v.Window)
+	}
+	if longest > 0 {
+		m.window.Observe(longest.Seconds())
+	}
+}
+
+func evaluationOutcome(values []metric.Value, err error) string {
+	switch {
+	case err != nil && metric.KindOf(err) == metric.KindUnavailable:
+		return outcomeTimeout
+	case err != nil:
+		return outcomeError
+	case len(values) == 0:
+		return outcomeNoValue
+	}
+	return outcomeOK
+}

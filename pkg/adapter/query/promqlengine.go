@@ -1,0 +1,66 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// This file is the only one that knows Prometheus's engine; expression.go is the only one that knows its syntax tree.
+
+// promqlEngine evaluates expressions.
+type promqlEngine struct {
+	promql *promql.Engine
+	data   storage.Queryable
+}
+
+// evalResult is one element of an instant vector; a scalar is one without labels.
+type evalResult struct {
+	labels labels.Labels
+	value  float64
+	// pod is whose object the result is for, where that is known without its labels; nil where it is not. Then the labels are
+	// those of a series behind the result.
+	pod *scannedPod
+}
+
+func newPromQLEngine(data storage.Queryable, maxSamples int, timeout time.Duration) *promqlEngine {
+	return &promqlEngine{data: data, promql: promql.NewEngine(promql.EngineOpts{
+		// No registerer: the engine would name its metrics prometheus_engine_*.
+		MaxSamples: maxSamples,
+		Timeout:    timeout,
+		// As in Prometheus, so that an expression means the same in both places.
+		EnableAtModifier:     true,
+		EnableNegativeOffset: true,
+		Parser:               newPromQLParser(),
+	})}
+}
+
+// queryInstant evaluates expr as of at; a vector selector finds samples up to lookback old.
+func (e *promqlEngine) queryInstant(ctx context.Context, expr string, at time.Time, lookback time.Duration) ([]evalResult, error) {
+	q, err := e.promql.NewInstantQuery(ctx, e.data, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close()
+	answer := q.Exec(ctx)
+	if answer.Err != nil {
+		return nil, answer.Err
+	}
+	switch v := answer.Value.(type) {
+	case promql.Scalar:
+		return []evalResult{{value: v.V}}, nil
+	case promql.Vector:
+		results := make([]evalResult, 0, len(v))
+		for _, s := range v {
+			results = append(results, evalResult{labels: s.Metric, value: s.F})
+		}
+		return results, nil
+	default:
+		return nil, fmt.Errorf("the result is a %s, not an instant vector", parser.DocumentedType(v.Type()))
+	}
+}

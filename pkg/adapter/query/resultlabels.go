@@ -1,0 +1,72 @@
+package query
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+// objectFromLabels is the object that labels name.
+func objectFromLabels(r *rule.Rule, l labels.Labels) metric.Object {
+	o := metric.Object{Name: l.Get(r.ObjectLabel)}
+	if r.Namespaced && r.ObjectLabel != namespaceLabel {
+		o.Namespace = l.Get(namespaceLabel)
+	}
+	return o
+}
+
+// isFullyNamed tells that an object has all that it is named by.
+func isFullyNamed(r *rule.Rule, o metric.Object) bool {
+	return o.Name != "" && (o.Namespace != "" || !r.Namespaced || r.ObjectLabel == namespaceLabel)
+}
+
+// resultLabelMap is a result's labels, without the metric name.
+func resultLabelMap(l labels.Labels) map[string]string {
+	m := make(map[string]string, l.Len())
+	l.Range(func(l labels.Label) {
+		if l.Name != model.MetricNameLabel {
+			m[l.Name] = l.Value
+		}
+	})
+	return m
+}
+
+func compareLabelMaps(a, b map[string]string) int {
+	for _, name := range slices.Sorted(maps.Keys(a)) {
+		if c := strings.Compare(a[name], b[name]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// newestSampleTime is the time of the newest sample behind a result of an external metric: of the series that have the
+// labels which the result still has. Where none has them all, as after label_replace, it is that of all series.
+func (s *seriesScan) newestSampleTime(result labels.Labels) time.Time {
+	var behind, all int64
+	for _, src := range s.externalSeries {
+		all = max(all, src.newest)
+		if src.newest > behind && hasResultLabels(result, src.labels) {
+			behind = src.newest
+		}
+	}
+	if behind == 0 {
+		behind = all
+	}
+	return time.UnixMilli(behind)
+}
+
+func hasResultLabels(result, series labels.Labels) bool {
+	same := true
+	result.Range(func(l labels.Label) {
+		same = same && (l.Name == model.MetricNameLabel || series.Get(l.Name) == l.Value)
+	})
+	return same
+}

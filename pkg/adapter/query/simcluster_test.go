@@ -1,0 +1,150 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+)
+
+// epoch is when tests begin, in milliseconds.
+const epoch = int64(1_700_000_000_000)
+
+// simPod is a pod whose counter grows at a known, steady rate, and the scrapes of it.
+type simPod struct {
+	name      string
+	rate      float64
+	started   int64 // when it counted its first request
+	watched   int64 // its first scrape
+	changes   int64 // when its rate becomes another; 0: never
+	then      float64
+	gone      int64 // when its target goes and its series get a staleness marker; 0: never
+	restarts  int64 // when its container restarts and the counter begins again; 0: never
+	latency   int64 // a sample arrives that much later than its time
+	jitter    int64 // scrapes are up to that much late
+	missed    func(scrape int64) bool
+	nextAfter int64 // the number of the next scrape
+	refs      map[string]uint64
+}
+
+// counterAt is the counter at a time, whole requests.
+func (p *simPod) counterAt(at int64) float64 {
+	since := p.started
+	if p.restarts > 0 && at >= p.restarts {
+		since = p.restarts
+	}
+	if p.changes > 0 && at >= p.changes {
+		return math.Floor((p.rate*float64(p.changes-since) + p.then*float64(at-p.changes)) / 1000)
+	}
+	return math.Floor(p.rate * float64(at-since) / 1000)
+}
+
+// simCluster is a few pods, a store that is filled by scraping them, and an engine.
+type simCluster struct {
+	t           testing.TB
+	interval    int64
+	pods        []*simPod
+	store       *store.Store
+	engine      *Engine
+	rand        *rand.Rand
+	newest      map[string]int64 // by pod: the newest sample that has arrived
+	sampleCount map[string]int   // by pod: how many have arrived since it is watched
+}
+
+func newSimCluster(t testing.TB, interval time.Duration, pods ...*simPod) *simCluster {
+	w := &simCluster{
+		t: t, interval: interval.Milliseconds(), pods: pods, rand: rand.New(rand.NewPCG(1, 2)),
+		newest: map[string]int64{}, sampleCount: map[string]int{},
+	}
+	maxWindow := max(time.Minute, 5*interval)
+	w.store = store.New(store.Options{Retention: Retention(maxWindow, interval)})
+	w.engine = New(w.store, Options{Interval: interval, MaxWindow: maxWindow})
+	for _, p := range pods {
+		p.refs = map[string]uint64{}
+	}
+	return w
+}
+
+// advanceTo makes the scrapes whose samples have arrived by now.
+func (w *simCluster) advanceTo(now int64) {
+	for _, p := range w.pods {
+		for {
+			at := p.watched + p.nextAfter*w.interval
+			if p.jitter > 0 {
+				// Drawn from the scrape, so that it does not depend on how time advances.
+				at += rand.New(rand.NewPCG(uint64(p.watched), uint64(p.nextAfter))).Int64N(p.jitter + 1)
+			}
+			if at+p.latency > now || p.gone > 0 && at >= p.gone {
+				break
+			}
+			if p.missed == nil || !p.missed(p.nextAfter) {
+				w.scrapePod(p, at)
+			}
+			p.nextAfter++
+		}
+		if p.gone > 0 && p.gone <= now && len(p.refs) > 0 {
+			for route := range p.refs {
+				w.appendSample(p, route, p.gone, math.Float64frombits(value.StaleNaN))
+			}
+			p.refs = nil
+			w.sampleCount[p.name] = 0
+		}
+	}
+}
+
+func (w *simCluster) scrapePod(p *simPod, at int64) {
+	w.appendSample(p, "/", at, p.counterAt(at))
+	w.appendSample(p, "/idle", at, 7)
+	w.newest[p.name] = at
+	w.sampleCount[p.name]++
+}
+
+func (w *simCluster) appendSample(p *simPod, route string, at int64, v float64) {
+	l := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "shop", "pod", p.name, "route", route)
+	ref, err := w.store.Append(p.refs[route], l, at, v)
+	if err != nil && !errors.Is(err, store.ErrOutOfOrder) {
+		w.t.Fatal(err)
+	}
+	p.refs[route] = ref
+}
+
+// compileRule compiles one rule on pods, or an external one, given as lines of YAML.
+func compileRule(t testing.TB, interval time.Duration, lines ...string) *rule.Rule {
+	t.Helper()
+	return compileResourceRule(t, interval, "pods", lines...)
+}
+
+func compileResourceRule(t testing.TB, interval time.Duration, resource string, lines ...string) *rule.Rule {
+	t.Helper()
+	text := fmt.Sprintf("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nscrape:\n  interval: %s\nrules:\n- metric: m\n", interval)
+	external := false
+	for _, l := range lines {
+		text += "  " + l + "\n"
+		external = external || l == "external: true"
+	}
+	_, set, err := rule.Load([]byte(text))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	var r *rule.Rule
+	if external {
+		r, err = set.External("m")
+	} else {
+		r, err = set.Lookup(resource, "m")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const perPodQuery = "query: sum by (namespace, pod) (rate(http_requests_total[$window]))"

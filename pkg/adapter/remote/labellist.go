@@ -1,0 +1,205 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// SeriesSelection are the series whose labels are listed.
+type SeriesSelection struct {
+	// Match are series selectors, any of which must match; none means all series.
+	Match []string
+	// Start and End bound the time in which a series must have samples; zero: as the server likes.
+	Start, End time.Time
+	// Limit bounds the list; 0: none but the server's. A list that reaches it is an error, for it may lack something.
+	Limit int
+}
+
+func (s SeriesSelection) encodeSelection() url.Values {
+	form := url.Values{}
+	if len(s.Match) > 0 {
+		form["match[]"] = s.Match
+	}
+	if !s.Start.IsZero() {
+		form.Set("start", formatUnixSeconds(s.Start))
+	}
+	if !s.End.IsZero() {
+		form.Set("end", formatUnixSeconds(s.End))
+	}
+	if s.Limit > 0 {
+		form.Set("limit", strconv.Itoa(s.Limit))
+	}
+	return form
+}
+
+// LabelValues hands each value of a label among the selected series on, as they come. After an error the list is not
+// whole, and nothing that was handed on should be used. An error of each ends it and is returned as it is; others are of
+// metric's kinds.
+func (b *Backend) LabelValues(ctx context.Context, label string, s SeriesSelection, each func(string) error) error {
+	// This part of the API knows no POST.
+	return b.listLabels(ctx, "label/"+url.PathEscape(label)+"/values", http.MethodGet, s, each)
+}
+
+// LabelNames is as LabelValues, for the names of labels.
+func (b *Backend) LabelNames(ctx context.Context, s SeriesSelection, each func(string) error) error {
+	return b.listLabels(ctx, "labels", b.config.Method, s, each)
+}
+
+// listTimeoutFactor is how much longer than a query a list may take. It is asked for seldom, and reads an index.
+const listTimeoutFactor = 6
+
+func (b *Backend) listLabels(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
+	patience := listTimeoutFactor * b.config.Timeout
+	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
+	f := b.client.sendWithFailover(ctx, serverRequest{
+		path: path, method: method, form: s.encodeSelection(), timeout: patience,
+		readResponse: func(resp *http.Response) *requestFailure {
+			body, f := openResponseBody(resp, b.config.MaxResponseBytes)
+			if f != nil {
+				return f
+			}
+			l.responseEnvelope = responseEnvelope{}
+			err := l.decodeLabelList(json.NewDecoder(body))
+			if body.err != nil {
+				f = newBodyReadFailure(body.err, b.config.MaxResponseBytes, patience)
+			} else {
+				f = l.checkLabelList(err)
+			}
+			if f != nil && l.count > 0 && f.allowsFailover() {
+				f.outcome = outcomeOther // what was handed on cannot be taken back: no other server is asked
+			}
+			return f
+		},
+	})
+	if l.callbackErr != nil {
+		return l.callbackErr
+	}
+	b.health.recordBackendOutcome(ctx, b, f)
+	switch {
+	case f == nil:
+		return nil
+	case f.outcome == outcomeCancelled:
+		return metric.Errorf(metric.KindUnavailable, "backend %s: list %s: %w", b.name, path, ctx.Err())
+	}
+	return metric.Errorf(f.errorKind(), "backend %s: list %s: %s", b.name, path, f.text)
+}
+
+// labelList is an answer with a list of strings, read as it comes.
+type labelList struct {
+	limit         int
+	acceptPartial bool
+	each          func(string) error
+	count         int
+	callbackErr   error // by each
+	responseEnvelope
+}
+
+var errNotStringList = errors.New("its data is no list of strings")
+
+// decodeLabelList reads the whole answer.
+func (l *labelList) decodeLabelList(d *json.Decoder) error {
+	if err := expectDelim(d, json.Delim('{')); err != nil {
+		return err
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if err := l.decodeListField(d, key); err != nil {
+			return err
+		}
+	}
+	return expectDelim(d, json.Delim('}'))
+}
+
+func (l *labelList) decodeListField(d *json.Decoder, key json.Token) error {
+	switch key {
+	case "status":
+		return d.Decode(&l.Status)
+	case "data":
+		return l.decodeListItems(d)
+	case "error":
+		return d.Decode(&l.Error)
+	case "errorType":
+		return d.Decode(&l.ErrorType)
+	case "warnings":
+		return d.Decode(&l.Warnings)
+	case "isPartial":
+		return d.Decode(&l.IsPartial)
+	}
+	var other json.RawMessage
+	return d.Decode(&other)
+}
+
+func (l *labelList) decodeListItems(d *json.Decoder) error {
+	open, err := d.Token()
+	if err != nil {
+		return err
+	}
+	if open == nil { // null: an empty list
+		return nil
+	}
+	if open != json.Delim('[') {
+		return errNotStringList
+	}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return err
+		}
+		value, ok := token.(string)
+		if !ok {
+			return errNotStringList
+		}
+		l.count++
+		if l.callbackErr = l.each(value); l.callbackErr != nil {
+			return l.callbackErr
+		}
+	}
+	return expectDelim(d, json.Delim(']'))
+}
+
+func expectDelim(d *json.Decoder, want json.Delim) error {
+	token, err := d.Token()
+	if err == nil && token != want {
+		err = fmt.Errorf("%v in the place of %v", token, want)
+	}
+	return err
+}
+
+// checkLabelList is what is wrong with an answer that was read until err.
+func (l *labelList) checkLabelList(err error) *requestFailure {
+	if err != nil {
+		return l.classifyListError(err)
+	}
+	if f := l.responseEnvelope.checkAPIStatus(); f != nil {
+		return f
+	}
+	if l.limit > 0 && l.count >= l.limit {
+		return newRequestFailuref(outcomeTooLarge, "there are %d or more, the limit", l.limit)
+	}
+	if warnings, _ := l.splitNotices(); len(warnings) > 0 && !l.acceptPartial {
+		return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(warnings[0]))
+	}
+	return nil
+}
+
+func (l *labelList) classifyListError(err error) *requestFailure {
+	switch {
+	case l.callbackErr != nil:
+		return newRequestFailuref(outcomeCancelled, "%v", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return newRequestFailuref(outcomeBadResponse, "the answer is truncated JSON")
+	}
+	return newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s", clipServerText(err.Error()))
+}

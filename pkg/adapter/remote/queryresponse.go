@@ -1,0 +1,302 @@
+package remote
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// queryResponse is an answer of the HTTP API to an instant query.
+type queryResponse struct {
+	samples []resultSample
+	// warnings say why the answer may not be whole, infos what else the server noticed.
+	warnings, infos []string
+}
+
+// resultSample is one result of a query.
+type resultSample struct {
+	Metric map[string]string
+	Value  timedValue
+}
+
+// timedValue is a number at a time: [1435781451.781,"1"].
+type timedValue struct {
+	at    time.Time
+	value float64
+}
+
+// parseUnixSeconds is a time in seconds since the epoch, to the millisecond; false for what is none.
+func parseUnixSeconds(s float64) (time.Time, bool) {
+	const most = 1 << 40 // in seconds: the year 36812
+	if math.IsNaN(s) || math.Abs(s) > most {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(math.Round(s * 1000))), true
+}
+
+// responseEnvelope is what all answers of the API have in common.
+type responseEnvelope struct {
+	Status    string
+	ErrorType string
+	Error     string
+	Warnings  []string
+	Infos     []string
+	// IsPartial is VictoriaMetrics's way to say that a node of its cluster did not answer.
+	IsPartial bool
+}
+
+// checkAPIStatus is what the envelope alone says.
+func (e responseEnvelope) checkAPIStatus() *requestFailure {
+	switch {
+	case e.Status == "success":
+		return nil
+	case e.Status != "error":
+		return newRequestFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipServerText(e.Status))
+	}
+	text := clipServerText(e.Error)
+	if e.ErrorType == "bad_data" || e.ErrorType == "execution" {
+		return newRequestFailuref(outcomeBadQuery, "refuses the query: %s", text)
+	}
+	return newRequestFailuref(outcomeServerError, "%s: %s", clipServerText(e.ErrorType), text)
+}
+
+// splitNotices sorts warnings from infos. Servers of 2023 and 2024 put both into one list.
+func (e responseEnvelope) splitNotices() (warnings, infos []string) {
+	infos = e.Infos
+	for _, w := range e.Warnings {
+		if strings.HasPrefix(w, "PromQL info:") {
+			infos = append(infos, w)
+		} else {
+			warnings = append(warnings, w)
+		}
+	}
+	if e.IsPartial && len(warnings) == 0 {
+		warnings = append(warnings, "isPartial")
+	}
+	return warnings, infos
+}
+
+// readQueryResponse reads an answer to an instant query of at most that many bytes.
+func readQueryResponse(resp *http.Response, most int64, patience time.Duration) (*queryResponse, *requestFailure) {
+	body, f := openResponseBody(resp, most)
+	if f != nil {
+		return nil, f
+	}
+	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(most, resp.ContentLength+bytes.MinRead))))
+	if _, err := data.ReadFrom(body); err != nil {
+		return nil, newBodyReadFailure(err, most, patience)
+	}
+	return decodeQueryResponse(data.Bytes())
+}
+
+// openResponseBody is the body of an answer as far as it may be read.
+func openResponseBody(resp *http.Response, most int64) (*limitedBody, *requestFailure) {
+	switch t := responseMediaType(resp); t {
+	case "application/json":
+	case "text/html":
+		return nil, newRequestFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
+	default:
+		return nil, newRequestFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipServerText(t))
+	}
+	if resp.ContentLength > most {
+		return nil, newBodyReadFailure(errResponseTooLarge, most, 0)
+	}
+	return &limitedBody{r: resp.Body, remaining: most}, nil
+}
+
+func responseMediaType(resp *http.Response) string {
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		return resp.Header.Get("Content-Type")
+	}
+	return t
+}
+
+var errResponseTooLarge = errors.New("answer too large")
+
+// newBodyReadFailure distils an error of reading a body. It concerns the one answer: its server was there.
+func newBodyReadFailure(err error, most int64, patience time.Duration) *requestFailure {
+	if errors.Is(err, errResponseTooLarge) {
+		return newRequestFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", most)
+	}
+	f := classifyTransportError(err, patience)
+	if f.outcome == outcomeConnect {
+		f.text += " in the middle of the answer"
+		f.serverWide = false
+	}
+	return f
+}
+
+// limitedBody reads at most left bytes; one more is errTooLarge.
+type limitedBody struct {
+	r         io.Reader
+	remaining int64
+	err       error // that ended it, other than io.EOF
+}
+
+func (b *limitedBody) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.remaining+1 {
+		p = p[:b.remaining+1]
+	}
+	n, err := b.r.Read(p)
+	if int64(n) > b.remaining {
+		n = int(b.remaining)
+		err = errResponseTooLarge
+	}
+	b.remaining -= int64(n)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// decodeQueryResponse reads an answer to an instant query. It is done by hand because there are many results every few seconds:
+// encoding/json takes more than three times as long (BenchmarkDecode).
+func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
+	d := &responseDecoder{data: data, internedStrings: map[string]string{}}
+	var e responseEnvelope
+	d.decodeJSONObject(func(key string) {
+		switch key {
+		case "data":
+			d.decodeResponseData()
+		case "status":
+			e.Status = d.decodeJSONString()
+		case "errorType":
+			e.ErrorType = d.decodeJSONString()
+		case "error":
+			e.Error = d.decodeJSONString()
+		case "warnings":
+			e.Warnings = d.decodeJSONStrings()
+		case "infos":
+			e.Infos = d.decodeJSONStrings()
+		case "isPartial":
+			e.IsPartial = string(d.skipJSONValue()) == "true"
+		default:
+			d.skipJSONValue()
+		}
+	})
+	if d.peekToken() != 0 {
+		d.failDecoding("more than one value")
+	}
+	if d.failure != nil {
+		return nil, d.failure
+	}
+	if f := e.checkAPIStatus(); f != nil {
+		return nil, f
+	}
+	switch {
+	case d.resultType == "", !d.resultDecoded && (d.resultType == "vector" || d.resultType == "scalar"):
+		return nil, newRequestFailuref(outcomeBadResponse, "the answer has no result")
+	case !d.resultDecoded:
+		return nil, newRequestFailuref(outcomeBadResult, "the result is a %q, not a vector", clipServerText(d.resultType))
+	}
+	r := &queryResponse{samples: d.samples}
+	r.warnings, r.infos = e.splitNotices()
+	return r, d.resultFailure
+}
+
+// decodeResponseData reads the data of an answer.
+func (d *responseDecoder) decodeResponseData() {
+	at := -1 // of a result that came before its type
+	d.decodeJSONObject(func(key string) {
+		switch key {
+		case "resultType":
+			d.resultType = d.decodeJSONString()
+		case "result":
+			at = d.offset
+			d.decodeResults()
+		default:
+			d.skipJSONValue()
+		}
+	})
+	if end := d.offset; at >= 0 && !d.resultDecoded && d.failure == nil {
+		d.offset = at
+		d.decodeResults()
+		d.offset = end
+	}
+}
+
+// decodeResults reads results of the kind that is known by now.
+func (d *responseDecoder) decodeResults() {
+	d.resultDecoded, d.samples, d.resultFailure = true, nil, nil
+	switch d.resultType {
+	case "vector":
+		if d.peekToken() == 'n' {
+			d.skipJSONValue()
+			return
+		}
+		d.decodeJSONArray(func() { d.samples = append(d.samples, d.decodeResultSample()) })
+	case "scalar":
+		d.samples = append(d.samples, resultSample{Value: d.decodeTimedValue()})
+	default:
+		d.resultDecoded = false
+		d.skipJSONValue()
+	}
+}
+
+func (d *responseDecoder) decodeResultSample() resultSample {
+	var s resultSample
+	valued, histogram := false, false
+	d.decodeJSONObject(func(key string) {
+		switch key {
+		case "metric":
+			s.Metric = d.decodeResultLabels()
+		case "value":
+			s.Value, valued = d.decodeTimedValue(), true
+		case "histogram":
+			d.skipJSONValue()
+			histogram = true
+		default:
+			d.skipJSONValue()
+		}
+	})
+	if d.failure == nil && d.resultFailure == nil && !valued {
+		d.resultFailure = newRequestFailuref(outcomeBadResponse, "the result %s has no value", formatResultLabels(s.Metric))
+		if histogram {
+			d.resultFailure = newRequestFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatResultLabels(s.Metric))
+		}
+	}
+	return s
+}
+
+// decodeResultLabels reads the labels of a result. Their names, and most values, are those of the results before.
+func (d *responseDecoder) decodeResultLabels() map[string]string {
+	l := make(map[string]string, 4)
+	d.decodeJSONObject(func(name string) { l[name] = d.decodeJSONString() })
+	return l
+}
+
+// decodeTimedValue reads a sample. NaN and infinities are spelt as Go's strconv has them.
+func (d *responseDecoder) decodeTimedValue() timedValue {
+	var p timedValue
+	n := 0
+	d.decodeJSONArray(func() {
+		switch n {
+		case 0:
+			seconds, err := strconv.ParseFloat(string(d.skipJSONValue()), 64)
+			ok := false
+			if p.at, ok = parseUnixSeconds(seconds); err != nil || !ok {
+				d.failDecoding("a sample without a time")
+			}
+		case 1:
+			var err error
+			// Beyond the range of a float it is infinite to every reader.
+			if p.value, err = strconv.ParseFloat(d.decodeJSONString(), 64); err != nil && !errors.Is(err, strconv.ErrRange) {
+				d.failDecoding("a sample without a number")
+			}
+		default:
+			d.failDecoding("a sample of more than time and number")
+		}
+		n++
+	})
+	if n != 2 {
+		d.failDecoding("a sample of less than time and number")
+	}
+	return p
+}

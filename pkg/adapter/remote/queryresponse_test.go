@@ -1,0 +1,156 @@
+package remote
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// referenceResponse is an answer for encoding/json.
+type referenceResponse struct {
+	Data struct {
+		ResultType string
+		Result     json.RawMessage
+	}
+}
+
+func (r *referenceResponse) decodeSamples(t *testing.T) []resultSample {
+	t.Helper()
+	point := func(data json.RawMessage) timedValue {
+		var parts []any
+		if err := json.Unmarshal(data, &parts); err != nil || len(parts) != 2 {
+			t.Fatalf("%s: %v", data, err)
+		}
+		at, _ := parseUnixSeconds(parts[0].(float64))
+		value, _ := strconv.ParseFloat(parts[1].(string), 64)
+		return newTimedValue(at, value)
+	}
+	if r.Data.ResultType == "scalar" {
+		return []resultSample{{Value: point(r.Data.Result)}}
+	}
+	var all []resultSample
+	for _, v := range r.decodeVector(t) {
+		all = append(all, resultSample{Metric: v.Metric, Value: point(v.Value)})
+	}
+	return all
+}
+
+// referenceSample is a result with its number as it is written.
+type referenceSample struct {
+	Metric map[string]string
+	Value  json.RawMessage
+}
+
+func (r *referenceResponse) decodeVector(t testing.TB) []referenceSample {
+	t.Helper()
+	var vector []referenceSample
+	if err := json.Unmarshal(r.Data.Result, &vector); err != nil {
+		t.Fatal(err)
+	}
+	return vector
+}
+
+func newTimedValue(at time.Time, value float64) timedValue { return timedValue{at, value} }
+
+// FuzzDecode: whatever is decoded without a fault is what encoding/json decodes.
+func FuzzDecode(f *testing.F) {
+	for _, body := range []string{
+		newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1.5, time.Unix(90, 0)}, fakeSeries{"namespace=shop,pod=b", math.Inf(1), time.Time{}}).body,
+		newVectorResponse(fakeSeries{"a=\u00fc\"\\", newNaN(), time.Time{}}).body,
+		`{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"1e400"]},"warnings":["w"],"infos":["i"]}`,
+		`{"status":"success","isPartial":false,"data":{"resultType":"vector","result":null}}`,
+		`{"status":"success","data":{"resultType":"vector","result":[null]}}`,
+		`{"status":"success","data":{"resultType":"vector","result":[{"metric":null,"value":[ 1 , "2" ]}]}}`,
+		`{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1"}]}]}}`,
+		`{"status":"success","data":{"resultType":"matrix","result":[]}}`,
+		`{"status":"error","errorType":"bad_data","error":"parse error"}`,
+		`{"status":"success","data":{"resultType":"vector"}}`,
+		`{"data":{"result":[{"value":[1,"2"],"metric":{"a":"b"}}],"resultType":"vector"},"status":"success"}`,
+		"<html>", "", "{", "[]", "null",
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, fault := decodeQueryResponse(data)
+		if fault != nil {
+			if fault.text == "" || fault.outcome == "" || len(fault.text) > 1000 {
+				t.Errorf("fault %+v", fault)
+			}
+			return
+		}
+		want := &referenceResponse{}
+		if err := json.Unmarshal(data, want); err != nil {
+			t.Fatalf("decoded what encoding/json refuses: %v", err)
+		}
+		if diff := cmp.Diff(want.decodeSamples(t), r.samples, cmp.AllowUnexported(timedValue{}), cmpopts.EquateNaNs()); diff != "" {
+			t.Errorf("samples (-encoding/json +decode):\n%s", diff)
+		}
+	})
+}
+
+func TestPoint(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`[1435781451.781,"1"]`:     "1435781451781 1",
+		`[1435781451,"-0.5e3"]`:    "1435781451000 -500",
+		"[ 1.0005 ,\n\"NaN\" ]":    "1001 NaN",
+		`[1,"+Inf"]`:               "1000 +Inf",
+		`[1,"-Inf"]`:               "1000 -Inf",
+		`[1,"1e999"]`:              "1000 +Inf",
+		`[1,1]`:                    "error",
+		`["1","1"]`:                "error",
+		`[1,"x"]`:                  "error",
+		`[1,""]`:                   "error",
+		`[1,"]`:                    "error",
+		`[1]`:                      "error",
+		`[]`:                       "error",
+		`{}`:                       "error",
+		`"1"`:                      "error",
+		`[1e300,"1"]`:              "error",
+		`[NaN,"1"]`:                "error",
+		`[1435781451.781,"1","2"]`: "error",
+	} {
+		d := responseDecoder{data: []byte(in), internedStrings: map[string]string{}}
+		got := "error"
+		if p := d.decodeTimedValue(); d.failure == nil {
+			got = fmt.Sprintf("%d %v", p.at.UnixMilli(), p.value)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// BenchmarkDecode is one refresh with 10,000 results and their times, beside what encoding/json takes for less.
+func BenchmarkDecode(b *testing.B) {
+	var all []fakeSeries
+	for i := range 10_000 {
+		all = append(all, fakeSeries{fmt.Sprintf("namespace=team-%d,pod=web-7d9c5b8f6d-%05d", i%100, i), float64(i) * 1.37, time.Unix(1767323045, 0)})
+	}
+	body := []byte(newVectorResponse(all...).body)
+	b.Run("by hand", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if r, f := decodeQueryResponse(body); f != nil || len(r.samples) != 20_000 {
+				b.Fatal(f)
+			}
+		}
+	})
+	b.Run("encoding json", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			r := &referenceResponse{}
+			if err := json.Unmarshal(body, r); err != nil || len(r.decodeVector(b)) != 20_000 {
+				b.Fatal(err)
+			}
+		}
+	})
+}

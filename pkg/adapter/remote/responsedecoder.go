@@ -1,0 +1,203 @@
+package remote
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// responseDecoder reads JSON from front to back. After the first fault it reads nothing more.
+type responseDecoder struct {
+	data            []byte
+	offset          int
+	depth           int
+	failure         *requestFailure
+	internedStrings map[string]string // strings seen before, so that equal ones are one
+
+	resultType    string // of the result
+	resultDecoded bool   // the result was
+	samples       []resultSample
+	resultFailure *requestFailure // of the first result that is no number
+}
+
+func (d *responseDecoder) failDecoding(what string) {
+	if d.failure == nil {
+		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", what, d.offset, len(d.data))
+	}
+	d.offset = len(d.data)
+}
+
+// failUnexpectedByte is at what stands here, or at the end.
+func (d *responseDecoder) failUnexpectedByte() {
+	if d.offset < len(d.data) {
+		d.failDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
+	} else if d.failure == nil {
+		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
+	}
+}
+
+// peekToken is the first byte of the next token; 0 at the end.
+func (d *responseDecoder) peekToken() byte {
+	for ; d.offset < len(d.data); d.offset++ {
+		switch c := d.data[d.offset]; c {
+		case ' ', '\t', '\r', '\n':
+		case 0:
+			d.failDecoding("a zero byte")
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// consumeByte goes on behind a byte.
+func (d *responseDecoder) consumeByte(c byte) bool {
+	if d.peekToken() != c {
+		return false
+	}
+	d.offset++
+	return true
+}
+
+// maxJSONDepth bounds how deep values may be nested.
+const maxJSONDepth = 100
+
+// enterNested goes into an array or object.
+func (d *responseDecoder) enterNested(open byte) bool {
+	if !d.consumeByte(open) {
+		d.failUnexpectedByte()
+		return false
+	}
+	if d.depth++; d.depth > maxJSONDepth {
+		d.failDecoding("too deep")
+	}
+	return d.failure == nil
+}
+
+// advanceElement tells whether there is another element, of which there have been n, before the end of an array or object.
+func (d *responseDecoder) advanceElement(n int, end byte) bool {
+	switch {
+	case d.failure != nil:
+		return false
+	case d.consumeByte(end):
+		d.depth--
+		return false
+	case n > 0 && !d.consumeByte(','):
+		d.failUnexpectedByte()
+		return false
+	}
+	return true
+}
+
+// decodeJSONObject reads an object; field must read the value that belongs to each key.
+func (d *responseDecoder) decodeJSONObject(field func(key string)) {
+	if !d.enterNested('{') {
+		return
+	}
+	for n := 0; d.advanceElement(n, '}'); n++ {
+		key := d.decodeJSONString()
+		if !d.consumeByte(':') {
+			d.failUnexpectedByte()
+			return
+		}
+		field(key)
+	}
+}
+
+// decodeJSONArray reads an array; element must read each element.
+func (d *responseDecoder) decodeJSONArray(element func()) {
+	if !d.enterNested('[') {
+		return
+	}
+	for n := 0; d.advanceElement(n, ']'); n++ {
+		element()
+	}
+}
+
+// decodeJSONString reads a string.
+func (d *responseDecoder) decodeJSONString() string {
+	raw := d.readQuoted()
+	if len(raw) < 2 {
+		return ""
+	}
+	if s, ok := d.internedStrings[string(raw[1:len(raw)-1])]; ok {
+		return s
+	}
+	return d.internJSONString(raw)
+}
+
+// internJSONString makes a string of its text in quotes, and keeps it for others that are equal.
+func (d *responseDecoder) internJSONString(raw []byte) string {
+	const most = 1 << 12 // more are names of objects, which do not recur
+	s := string(raw[1 : len(raw)-1])
+	if strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
+		if err := json.Unmarshal(raw, &s); err != nil {
+			d.failDecoding("a bad string")
+		}
+	} else if len(d.internedStrings) < most {
+		d.internedStrings[s] = s
+	}
+	return s
+}
+
+// readQuoted reads a string with its quotes, as it is written.
+func (d *responseDecoder) readQuoted() []byte {
+	if d.peekToken() != '"' {
+		d.failUnexpectedByte()
+		return nil
+	}
+	for i := d.offset + 1; i < len(d.data); i++ {
+		switch c := d.data[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			raw := d.data[d.offset : i+1]
+			d.offset = i + 1
+			return raw
+		case c < ' ':
+			d.failDecoding("a control character in a string")
+			return nil
+		}
+	}
+	d.offset = len(d.data)
+	d.failUnexpectedByte()
+	return nil
+}
+
+// decodeJSONStrings reads a list of strings, or null.
+func (d *responseDecoder) decodeJSONStrings() []string {
+	var all []string
+	if d.peekToken() == 'n' {
+		d.skipJSONValue()
+		return nil
+	}
+	d.decodeJSONArray(func() { all = append(all, d.decodeJSONString()) })
+	return all
+}
+
+// skipJSONValue reads any value and returns it as it is written, if it is neither array nor object.
+func (d *responseDecoder) skipJSONValue() []byte {
+	switch d.peekToken() {
+	case '{':
+		d.decodeJSONObject(func(string) { d.skipJSONValue() })
+		return nil
+	case '[':
+		d.decodeJSONArray(func() { d.skipJSONValue() })
+		return nil
+	case '"':
+		return d.readQuoted()
+	}
+	from := d.offset
+	for d.offset < len(d.data) && bytes.IndexByte([]byte(",]} \t\r\n"), d.data[d.offset]) < 0 {
+		d.offset++
+	}
+	literal := d.data[from:d.offset]
+	if !json.Valid(literal) {
+		d.offset = from
+		d.failUnexpectedByte()
+		return nil
+	}
+	return literal
+}

@@ -1,0 +1,324 @@
+package remote
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+const (
+	metricNameLabel = "__name__"
+	// sampleTimeLabel tells the times of samples from results, which come back together.
+	sampleTimeLabel = "tachometer_sample_time"
+)
+
+// addSampleTimes is one expression for results and the times of their newest samples. A second question would see other
+// samples, and cost the server a second look-up.
+func addSampleTimes(t rule.RemoteQuery) string {
+	if t.Times == "" {
+		return t.Expr
+	}
+	return "(" + t.Expr + ") or label_replace(" + t.Times + `, "` + sampleTimeLabel + `", "1", "", "")`
+}
+
+// namespaceScope is what a question is asked for: namespaces, or any.
+type namespaceScope struct {
+	allNamespaces bool
+	namespaces    map[string]bool
+}
+
+func (s namespaceScope) coversNamespace(namespace string) bool {
+	return s.allNamespaces || s.namespaces[namespace]
+}
+
+// queryResult is what a server said to a question, joined to objects. It does not change.
+type queryResult struct {
+	namespaceScope
+	// evaluatedAt is the time of the evaluation.
+	evaluatedAt time.Time
+	// valuesByNamespace has the values of each namespace, sorted by object; all are under "" where the rule does not tell
+	// namespaces apart.
+	valuesByNamespace map[string][]metric.Value
+	sortedNamespaces  []string // sorted
+}
+
+// selectValues are the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
+// change the labels.
+func (a *queryResult) selectValues(namespace string, objects []string) []metric.Value {
+	if namespace != "" {
+		return appendObjectValues(nil, a.valuesByNamespace[namespace], objects)
+	}
+	var found []metric.Value
+	for _, n := range a.sortedNamespaces {
+		found = appendObjectValues(found, a.valuesByNamespace[n], objects)
+	}
+	return found
+}
+
+func appendObjectValues(found, values []metric.Value, objects []string) []metric.Value {
+	if objects == nil {
+		return append(found, values...)
+	}
+	found = slices.Grow(found, min(len(objects), len(values)))
+	for _, name := range objects {
+		at, ok := sort.Find(len(values), func(i int) int { return strings.Compare(name, values[i].Object.Name) })
+		if ok {
+			found = append(found, values[at])
+		}
+	}
+	return found
+}
+
+// mergeResult is the answer with another one for further namespaces. It is as old as the older.
+func (a *queryResult) mergeResult(more *queryResult) *queryResult {
+	both := &queryResult{
+		evaluatedAt:       earlierTime(a.evaluatedAt, more.evaluatedAt),
+		namespaceScope:    namespaceScope{namespaces: maps.Clone(a.namespaceScope.namespaces)},
+		valuesByNamespace: maps.Clone(a.valuesByNamespace),
+	}
+	maps.Copy(both.namespaceScope.namespaces, more.namespaceScope.namespaces)
+	maps.Copy(both.valuesByNamespace, more.valuesByNamespace)
+	both.sortedNamespaces = slices.Sorted(maps.Keys(both.valuesByNamespace))
+	return both
+}
+
+// isPartitioned tells that one answer holds values of several namespaces, which are told apart by a label.
+func isPartitioned(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
+
+// resultJoin makes values of the results to q, as asked for by text within a scope.
+type resultJoin struct {
+	query       rule.Query
+	text        rule.RemoteQuery
+	scope       namespaceScope
+	evaluatedAt time.Time
+}
+
+// namespacedValue is a value and the namespace that it is filed under.
+type namespacedValue struct {
+	namespace string
+	value     metric.Value
+}
+
+func (j resultJoin) joinSamples(samples []resultSample) (*queryResult, *requestFailure) {
+	results, times := j.splitSampleTimes(samples)
+	rows := make([]namespacedValue, 0, len(results))
+	for _, s := range results {
+		delete(s.Metric, metricNameLabel)
+		r, ok, f := j.joinObject(s)
+		if f != nil {
+			return nil, f
+		}
+		if !ok {
+			continue
+		}
+		r.value.Value, r.value.Window = s.Value.value, j.text.Window
+		r.value.Time = j.resultSampleTime(s, times)
+		rows = append(rows, r)
+	}
+	slices.SortStableFunc(rows, func(a, b namespacedValue) int {
+		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.value.Object.Name, b.value.Object.Name))
+	})
+	if f := j.rejectDuplicateObjects(rows); f != nil {
+		return nil, f
+	}
+	return j.groupByNamespace(rows), nil
+}
+
+// splitSampleTimes parts results from times.
+func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, newestSampleTimes) {
+	if j.text.Times == "" {
+		return samples, nil
+	}
+	results := make([]resultSample, 0, len(samples)/2+1)
+	var times newestSampleTimes
+	for _, s := range samples {
+		if s.Metric[sampleTimeLabel] == "" {
+			results = append(results, s)
+			continue
+		}
+		delete(s.Metric, sampleTimeLabel)
+		delete(s.Metric, metricNameLabel)
+		if at, ok := parseUnixSeconds(s.Value.value); ok {
+			times = times.addSampleTime(s.Metric, at)
+		}
+	}
+	return results, times
+}
+
+// resultSampleTime is the time of the newest sample behind a result; the zero time where the server sees none. Where no times can
+// be asked for, because the expression is in no dialect known here or hides its metrics, it is the time of the
+// evaluation: what every adapter before this one says, and the best that can be said. Of that the server's word counts
+// where it is earlier: VictoriaMetrics may evaluate somewhat in the past.
+func (j resultJoin) resultSampleTime(s resultSample, times newestSampleTimes) time.Time {
+	if j.text.Times != "" {
+		return times.lookupSampleTime(s.Metric)
+	}
+	if s.Value.at.Before(j.evaluatedAt) {
+		return s.Value.at
+	}
+	return j.evaluatedAt
+}
+
+// joinObject joins a result to its object; false leaves it out.
+func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestFailure) {
+	r := j.query.Rule
+	namespace, f := j.resolveResultNamespace(s)
+	if f != nil || isPartitioned(r) && !j.scope.coversNamespace(namespace) {
+		return namespacedValue{}, false, f
+	}
+	v := metric.Value{Labels: s.Metric}
+	if !r.External {
+		if v.Object.Name = s.Metric[r.ObjectLabel]; v.Object.Name == "" {
+			return namespacedValue{}, false, newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatResultLabels(s.Metric), r.ObjectLabel)
+		}
+		v.Object.Namespace = namespace
+	}
+	if !isPartitioned(r) {
+		namespace = ""
+	}
+	return namespacedValue{namespace, v}, true, nil
+}
+
+// resolveResultNamespace is that of a result's object; empty where the rule does not tell, and for objects that are in none.
+func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFailure) {
+	r, asked := j.query.Rule, j.query.Namespace
+	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
+		return "", nil
+	}
+	is := s.Metric[r.NamespaceLabel]
+	switch {
+	case r.Shared() && is == "":
+		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
+	case r.Shared():
+	case is == "" || r.External:
+		return asked, nil
+	case asked != "" && is != asked:
+		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), asked)
+	}
+	return is, nil
+}
+
+// rejectDuplicateObjects finds two values of one object.
+func (j resultJoin) rejectDuplicateObjects(rows []namespacedValue) *requestFailure {
+	if j.query.Rule.External {
+		return nil
+	}
+	for i := 1; i < len(rows); i++ {
+		a, b := rows[i-1].value, rows[i].value
+		if a.Object == b.Object {
+			return newRequestFailuref(outcomeBadResult, "two results for %s %s: %s and %s; aggregate by (%s)",
+				j.query.Rule.ObjectLabel, a.Object, formatResultLabels(a.Labels), formatResultLabels(b.Labels), j.query.Rule.ObjectLabel)
+		}
+	}
+	return nil
+}
+
+// groupByNamespace makes the answer of sorted rows.
+func (j resultJoin) groupByNamespace(rows []namespacedValue) *queryResult {
+	a := &queryResult{namespaceScope: j.scope, evaluatedAt: j.evaluatedAt, valuesByNamespace: map[string][]metric.Value{}}
+	values := make([]metric.Value, len(rows))
+	for i, r := range rows {
+		values[i] = r.value
+	}
+	for from := 0; from < len(rows); {
+		to := from + 1
+		for to < len(rows) && rows[to].namespace == rows[from].namespace {
+			to++
+		}
+		a.valuesByNamespace[rows[from].namespace] = values[from:to:to]
+		a.sortedNamespaces = append(a.sortedNamespaces, rows[from].namespace)
+		from = to
+	}
+	return a
+}
+
+// formatResultLabels is a set of labels as PromQL writes it.
+func formatResultLabels(l map[string]string) string {
+	return clipServerText(labels.FromMap(l).String())
+}
+
+// newestSampleTimes are times of newest samples, by the labels that they share with results: one entry per set of label names,
+// those with the most labels first.
+type newestSampleTimes []*timesByLabels
+
+type timesByLabels struct {
+	labelNames []string // sorted
+	times      map[string]time.Time
+}
+
+// labelValuesKey is the values of the labels; false if one is missing.
+func (t *timesByLabels) labelValuesKey(l map[string]string) (string, bool) {
+	if len(t.labelNames) == 1 {
+		v, ok := l[t.labelNames[0]]
+		return v, ok
+	}
+	var key []byte
+	for _, name := range t.labelNames {
+		v, ok := l[name]
+		if !ok {
+			return "", false
+		}
+		key = append(append(key, v...), 0xff) // which is in no label's value: they are UTF-8
+	}
+	return string(key), true
+}
+
+// addSampleTime files a time under all labels of its series.
+func (n newestSampleTimes) addSampleTime(l map[string]string, at time.Time) newestSampleTimes {
+	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactLabels(l) })
+	if i < 0 {
+		t := &timesByLabels{times: map[string]time.Time{}}
+		for name := range l {
+			t.labelNames = append(t.labelNames, name)
+		}
+		slices.Sort(t.labelNames)
+		i, _ = slices.BinarySearchFunc(n, t, func(a, b *timesByLabels) int { return len(b.labelNames) - len(a.labelNames) })
+		n = slices.Insert(n, i, t)
+	}
+	key, _ := n[i].labelValuesKey(l)
+	if at.After(n[i].times[key]) {
+		n[i].times[key] = at
+	}
+	return n
+}
+
+func (t *timesByLabels) hasExactLabels(l map[string]string) bool {
+	if len(l) != len(t.labelNames) {
+		return false
+	}
+	_, ok := t.labelValuesKey(l)
+	return ok
+}
+
+// lookupSampleTime is the time for a result: of the series that has the most of its labels, and no others.
+func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
+	var at time.Time
+	most := 0
+	for _, t := range n {
+		if len(t.labelNames) < most {
+			break
+		}
+		if key, ok := t.labelValuesKey(l); ok {
+			if found, ok := t.times[key]; ok {
+				most = len(t.labelNames)
+				at = laterTime(at, found)
+			}
+		}
+	}
+	return at
+}
+
+func laterTime(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,89 @@
+package resourcemetrics
+
+import (
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+)
+
+// The adapter's token goes to those kubelets alone that an authority vouches for, and never where they redirect to.
+func TestKubeletTransport(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 10)
+	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen <- r.URL.Path + " " + r.Header.Get("Authorization")
+		if r.Header.Get("Authorization") != "Bearer from-file" {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			return
+		}
+		_, _ = w.Write([]byte(usagePage("p", time.Now())))
+	}))
+	t.Cleanup(kubelet.Close)
+	write := func(name string, data []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: kubelet.Certificate().Raw})
+	token, caFile := write("token", []byte("from-file")), write("ca.crt", ca)
+	for name, tc := range map[string]struct {
+		cluster rest.Config
+		trust   KubeletTLS
+		outcome string
+	}{
+		"the cluster's authority": {rest.Config{BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca, ServerName: "kubernetes"}}, KubeletTLS{}, outcomeOK},
+		"one of its own":          {rest.Config{BearerTokenFile: token}, KubeletTLS{CAFile: caFile}, outcomeOK},
+		"unknown":                 {rest.Config{BearerTokenFile: token}, KubeletTLS{}, outcomeTLS},
+		"insecure":                {rest.Config{BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAFile: caFile}}, KubeletTLS{Insecure: true}, outcomeOK},
+		"redirected":              {rest.Config{BearerToken: "stale"}, KubeletTLS{CAFile: caFile}, outcomeHTTPStatus},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.cluster.Host = "https://kubernetes.invalid"
+			before := tc.cluster
+			transport, err := NewKubeletTransport(&tc.cluster, tc.trust)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer utilnet.CloseIdleConnectionsFor(transport)
+			if before.String() != tc.cluster.String() {
+				t.Error("the cluster's own configuration was changed")
+			}
+			r := newKubeletReader(transport, exposition.PageOptions{Families: kubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
+			p, err := r.readKubeletPage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
+			if got, text := classifyKubeletError(err); got != tc.outcome {
+				t.Fatalf("%s (%s: %v), want %s", got, text, err, tc.outcome)
+			}
+			if tc.outcome == outcomeOK && p.node.cpu == 0 {
+				t.Errorf("page %+v", p)
+			}
+			select {
+			case request := <-seen:
+				if !strings.HasPrefix(request, "/metrics/resource ") {
+					t.Errorf("asked for %s", request)
+				}
+			default:
+				if tc.outcome != outcomeTLS {
+					t.Error("was not asked")
+				}
+			}
+			if len(seen) != 0 {
+				t.Errorf("asked again: %s", <-seen)
+			}
+		})
+	}
+	if _, err := NewKubeletTransport(&rest.Config{}, KubeletTLS{CAFile: "none"}); err == nil {
+		t.Error("no fault for a file that does not exist")
+	}
+}

@@ -1,0 +1,58 @@
+package resourcemetrics
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// Of a pod that moved, the page of its old node says nothing any more: neither by having it nor by losing it.
+func TestTableFollowsPods(t *testing.T) {
+	t.Parallel()
+	pod := metric.Object{Namespace: "n", Name: "p"}
+	on := func(node string, at time.Duration) (nodePageUsage, map[metric.Object]podPageUsage) {
+		return nodePageUsage{usage: NodeUsage{Name: node}}, map[metric.Object]podPageUsage{pod: {node: node, usage: PodUsage{Time: epoch.Add(at)}}}
+	}
+	tb := newLatestUsage()
+	tb.replaceNodeUsage(on("old", 0))
+	tb.replaceNodeUsage(on("new", 2*time.Second))
+	tb.replaceNodeUsage(on("old", time.Second))
+	if got := tb.pods[pod].node; got != "new" {
+		t.Errorf("after an older page: of node %q", got)
+	}
+	tb.replaceNodeUsage(nodePageUsage{usage: NodeUsage{Name: "old"}}, nil)
+	if got := tb.pods[pod].node; got != "new" {
+		t.Errorf("after the old node lost it: of node %q", got)
+	}
+	tb.removeNodeUsage("new")
+	if _, found := tb.pods[pod]; found || len(tb.nodes) != 1 {
+		t.Errorf("after its node went: %v, %v", tb.pods, tb.nodes)
+	}
+}
+
+// A page that arrives after its node went is not served.
+func TestNodeGoesDuringRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKubelets("a")
+		f.setResponse("a", func(*http.Request) (*http.Response, error) {
+			<-time.After(5 * time.Second)
+			return newPageResponse(http.StatusOK, usagePage("a", time.Now())), nil
+		})
+		k := NewKubeletSource(f.listNodes, f, KubeletOptions{})
+		startKubelets(t, k)
+		f.setNodes()
+		passTime(10 * time.Second)
+		if _, o := k.mustGetPodUsage(t, "a"); o.Reason != metric.ReasonAbsent {
+			t.Errorf("pod: %+v", o)
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if len(k.latest.nodes) != 0 {
+			t.Errorf("nodes %v", k.latest.nodes)
+		}
+	})
+}

@@ -1,0 +1,87 @@
+package rule
+
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// isShareable tells whether results with other values of the labels have no part in a result, and whether each result
+// has these labels as its series do. Then the expression may be evaluated for many objects at once. It answers true
+// only where that is certain.
+func isShareable(expr parser.Expr, labels []string) bool {
+	switch e := expr.(type) {
+	case *parser.VectorSelector, *parser.MatrixSelector:
+		return true
+	case *parser.SubqueryExpr:
+		return isShareable(e.Expr, labels)
+	case *parser.ParenExpr:
+		return isShareable(e.Expr, labels)
+	case *parser.UnaryExpr:
+		return isShareable(e.Expr, labels)
+	case *parser.StepInvariantExpr:
+		return isShareable(e.Expr, labels)
+	case *parser.AggregateExpr:
+		for _, l := range labels {
+			if slices.Contains(e.Grouping, l) == e.Without {
+				return false
+			}
+		}
+		return (e.Param == nil || isConstantExpr(e.Param)) && isShareable(e.Expr, labels)
+	case *parser.BinaryExpr:
+		return binaryIsShareable(e, labels)
+	case *parser.Call:
+		return callIsShareable(e, labels)
+	}
+	return false
+}
+
+func binaryIsShareable(e *parser.BinaryExpr, labels []string) bool {
+	switch {
+	case isConstantExpr(e.LHS):
+		return isShareable(e.RHS, labels)
+	case isConstantExpr(e.RHS):
+		return isShareable(e.LHS, labels)
+	case e.VectorMatching == nil:
+		return false // scalar(…) of series
+	}
+	for _, l := range labels {
+		if slices.Contains(e.VectorMatching.MatchingLabels, l) != e.VectorMatching.On || slices.Contains(e.VectorMatching.Include, l) {
+			return false
+		}
+	}
+	return isShareable(e.LHS, labels) && isShareable(e.RHS, labels)
+}
+
+func callIsShareable(e *parser.Call, labels []string) bool {
+	switch e.Func.Name {
+	case "absent", "absent_over_time", "scalar", "vector", "info":
+		return false
+	}
+	if made := madeLabel(e); made != "" && slices.Contains(labels, made) {
+		return false
+	}
+	vectors := 0
+	for _, arg := range e.Args {
+		switch {
+		case isConstantExpr(arg):
+		case isShareable(arg, labels):
+			vectors++
+		default:
+			return false
+		}
+	}
+	return vectors == 1
+}
+
+// isConstantExpr tells an expression that reads no series.
+func isConstantExpr(expr parser.Expr) bool {
+	constant := true
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if _, ok := node.(*parser.VectorSelector); ok {
+			constant = false
+		}
+		return nil
+	})
+	return constant && expr.Type() != parser.ValueTypeVector
+}

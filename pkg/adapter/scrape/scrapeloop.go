@@ -1,0 +1,192 @@
+package scrape
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// lane is where a loop waits for a free place.
+type lane int
+
+const (
+	fastLane lane = iota
+	slowLane      // the last scrape took longer than patience, or this one does
+)
+
+// scrapeLoop is one target in its life as a target. It is either in the queue, in a ready list, in a scrape, or waits
+// for its predecessor; a scrape owns the parts that say so, Manager.mu guards the rest.
+type scrapeLoop struct {
+	key       metric.Object // never changes, nor do uid, node and place
+	uid, node string
+	offset    scrapeOffset
+
+	endpoint   *targetEndpoint
+	due        time.Time
+	lane       lane
+	scraping   bool // a scrape is under way
+	retired    bool // no longer a target
+	firstRound bool
+	status     targetStatus
+
+	inflight     inflight           // the scrape under way
+	conn         keptConn           // owned by the scrape under way
+	parser       *exposition.Parser // likewise
+	newestSample int64              // time of the newest sample handed on, ms; likewise
+}
+
+func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffset) *scrapeLoop {
+	own := labels.NewBuilder(labels.EmptyLabels())
+	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
+	return &scrapeLoop{
+		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
+		endpoint: newTargetEndpoint(t.URL, families),
+		parser:   exposition.NewParser(own.Labels()),
+	}
+}
+
+// scrapesTarget reports whether t is the target of the loop: the same pod, whose series have the same labels.
+func (l *scrapeLoop) scrapesTarget(t metric.Target) bool { return l.uid == t.UID && l.node == t.Node }
+
+// updateEndpoint changes what is asked for and where; a scrape under way ends as it began.
+func (l *scrapeLoop) updateEndpoint(t metric.Target, families *exposition.Families) {
+	if l.endpoint.url != t.URL || l.endpoint.families != families {
+		l.endpoint = l.endpoint.cloneFor(t.URL, families)
+	}
+}
+
+// scrapeJob is one scrape: what it needs to know, as of its start. Manager.mu guards lane and ended; the rest does
+// not change.
+type scrapeJob struct {
+	loop         *scrapeLoop
+	endpoint     *targetEndpoint
+	due, started time.Time
+	opts         *Options
+
+	lane  lane
+	ended bool
+}
+
+// scrapeOutcome is what a scrape came to.
+type scrapeOutcome struct {
+	start, end time.Time
+	bytes      int64
+	counts     []int // samples by family; nil unless the page was accepted
+	err        error // why there is no page
+	rejected   error // why the sink refused a sample
+	cancelled  bool  // by the end of Run or of the target: says nothing about the target
+}
+
+// startScrape makes the scrape of l that starts now. The caller holds m.mu.
+func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
+	l.scraping = true
+	l.inflight.setDeadline(now.Add(m.opts.Timeout))
+	j := &scrapeJob{loop: l, endpoint: l.endpoint, due: l.due, started: now, opts: m.opts, lane: l.lane}
+	if m.running[j.lane]++; j.lane == fastLane {
+		m.fastJobs.push(j)
+	}
+	return j
+}
+
+// scrapeTarget fetches one page and hands its samples on, or none of them.
+func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
+	o := scrapeOutcome{start: time.Now()}
+	page := exposition.PageOptions{
+		Families: j.endpoint.families, Now: o.start,
+		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
+	}
+	var r exposition.ParsedPage
+	r, o.bytes, o.err = m.fetcher.fetchPage(ctx, j.loop, j.endpoint, page)
+	if o.err == nil {
+		o.counts = r.Counts
+		o.rejected = m.appendSamples(j.loop, r, o.start)
+	}
+	o.end = time.Now()
+	o.cancelled = o.err != nil && (j.loop.inflight.wasInterrupted() || ctx.Err() != nil)
+	return o
+}
+
+// appendSamples appends the samples of a page and ends the series that it has no longer. It returns why a sample was
+// refused, if one was. That of a sample with a time of its own does not count: a page that repeats it until
+// there is a newer one is not to blame.
+func (m *Manager) appendSamples(l *scrapeLoop, r exposition.ParsedPage, start time.Time) (refused error) {
+	now := start.UnixMilli()
+	stored := 0
+	for _, s := range r.Samples {
+		ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
+		s.Series.Ref = ref
+		switch {
+		case err == nil:
+			stored++
+			l.newestSample = max(l.newestSample, s.Time)
+		case s.Time == now:
+			refused = err
+		}
+	}
+	for _, s := range r.Vanished {
+		m.appendStaleMarker(s, now)
+	}
+	m.metrics.storedSamples.Add(float64(stored))
+	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
+	return refused
+}
+
+// finishScrape notes a scrape's outcome, and schedules the loop's next scrape or ends the loop.
+func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcome) {
+	if o.cancelled {
+		m.recordOutcome(j, o)
+		return
+	}
+	m.metrics.observeScrape(j, o)
+	before, after := m.recordOutcome(j, o)
+	if before == after {
+		return
+	}
+	log := klog.FromContext(ctx).WithValues(
+		"namespace", j.loop.key.Namespace, "pod", j.loop.key.Name, "url", j.endpoint.loggedURL)
+	switch { // failing every two seconds is one event
+	case before == "":
+		log.Info("Scrape fails", "err", after)
+	case after == "":
+		log.Info("Scrape works again", "lastErr", before)
+	default:
+		log.V(2).Info("Scrape fails otherwise", "err", after, "lastErr", before)
+	}
+}
+
+// recordOutcome brings the manager's books up to date after a scrape. It returns why the target's last scrape and
+// this one failed; empty where they did not.
+func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after string) {
+	l := j.loop
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l.scraping, j.ended = false, true
+	m.running[j.lane]--
+	if l.retired {
+		m.finishRetired(l, o.end)
+		return "", ""
+	}
+	before = l.status.cause
+	if !o.cancelled {
+		m.markTried(l)
+		l.status.recordScrape(o.classifyOutcome(j.opts.Timeout).text, j.endpoint.families.Names(), o.counts)
+		l.lane = o.nextLane(j.opts.Timeout)
+	}
+	next, missed := nextScrapeTime(j.due, o.end, m.opts.Interval, l.offset)
+	m.metrics.missedScrapes.Add(float64(missed))
+	m.scheduleLoop(l, next)
+	return before, l.status.cause
+}
+
+// nextLane is the one for a target's next scrape.
+func (o scrapeOutcome) nextLane(timeout time.Duration) lane {
+	if o.end.Sub(o.start) > fastLaneLimit(timeout) {
+		return slowLane
+	}
+	return fastLane
+}

@@ -1,0 +1,79 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// While as many holds wait as may, Handle waits too: what is in memory is bounded, and nothing is dropped.
+func TestFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Key, r.Workloads = "sale", newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{MaxWaiting: 2}, r)
+		b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
+		for i := range 3 { // one is with the worker
+			b.acceptEvent(t, newEventJSON(fmt.Sprint(i), "START", "10m", fmt.Sprintf(`,"sale":"%d"`, i)))
+			synctest.Wait()
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := b.Accept(short, newEventJSON("3", "START", "10m", `,"sale":"3"`), SourceHTTP); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a fourth: %v; want it to wait", err)
+		}
+		last := b.acceptEvent(t, newEventJSON("4", "END", "10m", `,"sale":"2"`)) // takes the place of an order
+		b.sink.setFailure(nil)
+		if err := errors.Join(b.WaitDelivered(t.Context(), last), b.Handle(t.Context(), newEventJSON("3", "START", "10m", `,"sale":"3"`), SourceHTTP)); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"raise shop event/sale/0 20", "raise shop event/sale/1 20", "release shop event/sale/2", "raise shop event/sale/3 20"}
+		if diff := cmp.Diff(want, b.sink.listCalls()); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+		if got := testutil.ToFloat64(b.metrics.waiting); got != 0 {
+			t.Errorf("%v holds wait in the end", got)
+		}
+	})
+}
+
+// 10,000 bad events leave a few lines, and are counted every one.
+func TestBadEventsDoNotFloodTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newHandlerBench(t, nil, Options{}, newSaleRule())
+		var log bytes.Buffer
+		ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
+		const burst = 10_000
+		send := func(n int) {
+			for range n {
+				if got := errorOutcome(t, b.Handle(ctx, []byte("not an event"), SourceKafka)); got != Malformed {
+					t.Fatal(got)
+				}
+			}
+		}
+		send(burst)
+		if got := strings.Count(log.String(), "\n"); got != maxLinesPerOutcome {
+			t.Errorf("%d lines; want %d", got, maxLinesPerOutcome)
+		}
+		time.Sleep(throttlePeriod) //nolint:forbidigo // the clock of the bubble
+		send(1)
+		if want := fmt.Sprintf("hidden=%d", burst-maxLinesPerOutcome); !strings.Contains(log.String(), want) {
+			t.Errorf("the next line does not say %s:\n%s", want, log.String())
+		}
+		if got := b.countOutcome(Malformed); got != burst+1 {
+			t.Errorf("%d counted; want %d", got, burst+1)
+		}
+	})
+}

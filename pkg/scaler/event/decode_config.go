@@ -1,0 +1,167 @@
+package event
+
+import (
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// The bounds of what a file may say.
+const (
+	maxRewind    = 24 * time.Hour
+	maxListItems = 100
+)
+
+// configDecoder reads the section of events.
+type configDecoder struct{ *strict.Decoder }
+
+// Decode reads the section events. Everything wrong with it becomes a fault of d; then it is of use for nothing but finding
+// more. Names of verifications and of who is notified are the caller's to look up.
+func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
+	d := &configDecoder{strictly}
+	var c Config
+	d.Mapping(path, n, map[string]strict.Field{
+		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.decodeKafka(path, n) },
+		"http":  func(path string, n *yaml.Node) { c.HTTP = d.decodeHTTPEndpoint(path, n) },
+		"rules": func(path string, n *yaml.Node) { c.Rules = d.decodeRules(path, n) },
+	})
+	if d.Failed(path) {
+		return c
+	}
+	d.requireEventKeys(path, "rules")
+	if !d.Given(path+".kafka") && !d.Given(path+".http") {
+		d.Wrong(path, "say where events come from: kafka or http, or both")
+	}
+	return c
+}
+
+// requireEventKeys reports the keys that are missing.
+func (d *configDecoder) requireEventKeys(path string, keys ...string) {
+	for _, key := range keys {
+		at := strict.JoinPath(path, key)
+		if !d.Given(at) && !d.Failed(at) {
+			d.Fault(at, d.Line(path), "required")
+		}
+	}
+}
+
+func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
+	k := KafkaConfig{Rewind: DefaultRewind}
+	d.Mapping(path, n, map[string]strict.Field{
+		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.decodeBrokers(path, n) },
+		"topic":   d.patternField(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
+		"rewind":  d.Duration(&k.Rewind, time.Second, maxRewind),
+		"tls":     func(path string, n *yaml.Node) { k.TLS = d.decodeKafkaTLS(path, n) },
+		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.decodeKafkaSASL(path, n) },
+	})
+	d.requireEventKeys(path, "brokers", "topic")
+	return &k
+}
+
+func (d *configDecoder) decodeBrokers(path string, n *yaml.Node) []string {
+	all := d.decodeTextList(path, n)
+	for i, b := range all {
+		host, port, err := net.SplitHostPort(b)
+		if err != nil || host == "" || !isPortNumber(port) {
+			d.Wrong(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %q", strict.Shorten(b))
+		}
+	}
+	return all
+}
+
+func isPortNumber(text string) bool {
+	p, err := strconv.Atoi(text)
+	return err == nil && p >= 0 && p <= 65535
+}
+
+// decodeTextList reads texts, of which there must be some.
+func (d *configDecoder) decodeTextList(path string, n *yaml.Node) []string {
+	all := d.Texts(path, n)
+	switch {
+	case n.Kind == yaml.SequenceNode && len(all) == 0:
+		d.Fault(path, n.Line, "is empty")
+	case len(all) > maxListItems:
+		d.Fault(path, n.Line, "has %d elements; up to %d are taken", len(all), maxListItems)
+	}
+	return all
+}
+
+func (d *configDecoder) decodeKafkaTLS(path string, n *yaml.Node) *KafkaTLS {
+	var t KafkaTLS
+	d.Mapping(path, n, map[string]strict.Field{
+		"caFile": d.filePathField(&t.CAFile), "certFile": d.filePathField(&t.CertFile), "keyFile": d.filePathField(&t.KeyFile), "serverName": d.Text(&t.ServerName),
+	})
+	d.validateCertPair(path, t.CertFile, t.KeyFile)
+	return &t
+}
+
+func (d *configDecoder) validateCertPair(path, cert, key string) {
+	if (cert == "") != (key == "") {
+		d.Wrong(path, "certFile and keyFile go together")
+	}
+}
+
+func (d *configDecoder) decodeKafkaSASL(path string, n *yaml.Node) *KafkaSASL {
+	var s KafkaSASL
+	d.Mapping(path, n, map[string]strict.Field{
+		"mechanism": func(path string, n *yaml.Node) {
+			s.Mechanism = d.Word(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
+		},
+		"usernameFile": d.filePathField(&s.UsernameFile), "passwordFile": d.filePathField(&s.PasswordFile),
+	})
+	d.requireEventKeys(path, "mechanism", "usernameFile", "passwordFile")
+	return &s
+}
+
+func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfig {
+	var h HTTPConfig
+	d.Mapping(path, n, map[string]strict.Field{
+		"address": d.Text(&h.Address),
+		"secretFiles": func(path string, n *yaml.Node) {
+			h.SecretFiles = d.decodeTextList(path, n)
+			for i, f := range h.SecretFiles {
+				d.validateAbsolutePath(path+"["+strconv.Itoa(i)+"]", f)
+			}
+		},
+		"certFile": d.filePathField(&h.CertFile), "keyFile": d.filePathField(&h.KeyFile),
+	})
+	d.requireEventKeys(path, "address", "secretFiles")
+	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isPortNumber(port)) {
+		d.Wrong(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
+	}
+	d.validateCertPair(path, h.CertFile, h.KeyFile)
+	return &h
+}
+
+// filePathField reads the path of a file; a relative one would depend on where the scaler was started.
+func (d *configDecoder) filePathField(to *string) strict.Field {
+	return func(path string, n *yaml.Node) {
+		d.Text(to)(path, n)
+		d.validateAbsolutePath(path, *to)
+	}
+}
+
+func (d *configDecoder) validateAbsolutePath(path, file string) {
+	if !filepath.IsAbs(file) {
+		d.Wrong(path, "must be an absolute path, not %q", strict.Shorten(file))
+	}
+}
+
+// topicNamePattern is what Kafka takes.
+var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+// patternField reads text of a form.
+func (d *configDecoder) patternField(to *string, form *regexp.Regexp, want string) strict.Field {
+	return func(path string, n *yaml.Node) {
+		d.Text(to)(path, n)
+		if !form.MatchString(*to) {
+			d.Wrong(path, "must be %s, not %s", want, strict.Describe(n))
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package event
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// decodeEventsYAML reads a section as a file has it.
+func decodeEventsYAML(text string) (Config, strict.Faults) {
+	d := strict.NewDecoder()
+	var c Config
+	d.File([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"+text), "ScalerConfig", map[string]strict.Field{
+		"events": func(path string, n *yaml.Node) { c = Decode(d, path, n) },
+	})
+	return c, d.Faults
+}
+
+const completeEventsYAML = `events:
+  kafka:
+    brokers: ["kafka-0:9092", "[::1]:9093"]
+    topic: sales
+    rewind: 30m
+    tls: {caFile: /etc/ca.crt, certFile: /etc/tls.crt, keyFile: /etc/tls.key, serverName: kafka}
+    sasl: {mechanism: SCRAM-SHA-256, usernameFile: /etc/user, passwordFile: /etc/password}
+  http:
+    address: ":8443"
+    secretFiles: [/etc/new, /etc/old]
+    certFile: /etc/tls.crt
+    keyFile: /etc/tls.key
+  rules:
+  - name: flash-sale
+    namespace: sale
+    type: FLASH_SALE_START
+    releaseOn: FLASH_SALE_END
+    match: {region: eu, vip: "true"}
+    key: sale
+    targets:
+    - {target: deploy/shop, replicas: {field: pods, max: 50}, floor: 10, ceiling: 60}
+    - {target: sts/cart, replicas: 5}
+    for: 30m
+    maxFor: 2h
+    within: 2m
+    verify: quick
+    onSuccess:
+    - patch: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, name: shop, merge: {spec: {open: true, weight: 100, was: null}}}
+    - webhook: opened
+    onRelease: [{webhook: shut}]
+    notify: [slack]
+`
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	got, faults := decodeEventsYAML(completeEventsYAML)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	cart := newDeployment("cart")
+	cart.Kind = "StatefulSet"
+	want := Config{
+		Kafka: &KafkaConfig{
+			Brokers: []string{"kafka-0:9092", "[::1]:9093"}, Topic: "sales", Rewind: 30 * time.Minute,
+			TLS:  &KafkaTLS{CAFile: "/etc/ca.crt", CertFile: "/etc/tls.crt", KeyFile: "/etc/tls.key", ServerName: "kafka"},
+			SASL: &KafkaSASL{Mechanism: MechanismScramSHA256, UsernameFile: "/etc/user", PasswordFile: "/etc/password"},
+		},
+		HTTP: &HTTPConfig{Address: ":8443", SecretFiles: []string{"/etc/new", "/etc/old"}, CertFile: "/etc/tls.crt", KeyFile: "/etc/tls.key"},
+		Rules: []Rule{{
+			Name: "flash-sale", Type: "FLASH_SALE_START", ReleaseOn: "FLASH_SALE_END", Match: map[string]string{"region": "eu", "vip": "true"}, Key: "sale",
+			Workloads: []WorkloadSpec{
+				{Workload: newDeployment("shop"), Replicas: ReplicaCount{Field: "pods", MaxValue: 50}, MinReplicas: ReplicaCount{Value: 10}, MaxReplicas: ReplicaCount{Value: 60}},
+				{Workload: cart, Replicas: ReplicaCount{Value: 5}},
+			},
+			For: 30 * time.Minute, MaxFor: 2 * time.Hour, Within: 2 * time.Minute, Verify: "quick", Notify: []string{"slack"},
+			OnSuccess: []action.Action{
+				{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(`{"spec":{"open":true,"was":null,"weight":100}}`)}},
+				{Webhook: "opened"},
+			},
+			OnRelease: []action.Action{{Webhook: "shut"}},
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t}, rules: [{name: a, namespace: n, type: A, for: 48h, targets: [{target: deploy/a, replicas: 1}]}]}")
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Kafka.Rewind != DefaultRewind || c.Kafka.TLS != nil || c.Kafka.SASL != nil || c.HTTP != nil || c.Rules[0].MaxFor != 48*time.Hour {
+		t.Errorf("%+v, %+v", c.Kafka, c.Rules[0])
+	}
+}
+
+// Each change of the whole makes one fault.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ old, new, path, message string }{
+		"unknown key":                     {"topic: sales", "topic: sales\n    group: g", "events.kafka.group", "unknown key"},
+		"no source":                       {"  kafka:", "  x:", "events.x", "unknown key"},
+		"broker without a port":           {`"kafka-0:9092"`, `"kafka-0"`, "events.kafka.brokers[0]", "HOST:PORT"},
+		"no brokers":                      {`["kafka-0:9092", "[::1]:9093"]`, `[]`, "events.kafka.brokers", "empty"},
+		"a topic that is none":            {"topic: sales", "topic: a/b", "events.kafka.topic", "a topic"},
+		"no topic":                        {"    topic: sales\n", "", "events.kafka.topic", "required"},
+		"rewind too long":                 {"rewind: 30m", "rewind: 2d", "events.kafka.rewind", "from"},
+		"a certificate without its key":   {", keyFile: /etc/tls.key, serverName", ", serverName", "events.kafka.tls", "go together"},
+		"a relative path":                 {"/etc/ca.crt", "ca.crt", "events.kafka.tls.caFile", "absolute"},
+		"another mechanism":               {"SCRAM-SHA-256", "GSSAPI", "events.kafka.sasl.mechanism", "must be"},
+		"no password":                     {", passwordFile: /etc/password", "", "events.kafka.sasl.passwordFile", "required"},
+		"an address without a port":       {`":8443"`, `"host"`, "events.http.address", "HOST:PORT"},
+		"no secrets":                      {"    secretFiles: [/etc/new, /etc/old]\n", "", "events.http.secretFiles", "required"},
+		"a relative secret":               {"[/etc/new,", "[new,", "events.http.secretFiles[0]", "absolute"},
+		"a name that is none":             {"name: flash-sale", "name: Flash/Sale", "events.rules[0].name", "lower-case"},
+		"no namespace":                    {"    namespace: sale\n", "", "events.rules[0].namespace", "required"},
+		"a type that is none":             {"type: FLASH_SALE_START", "type: a b", "events.rules[0].type", "must be"},
+		"an end that is the start":        {"FLASH_SALE_END", "FLASH_SALE_START", "events.rules[0].releaseOn", "raises"},
+		"a key that every event has":      {"key: sale", "key: id", "events.rules[0].key", "no field"},
+		"a match of what every event has": {"{region: eu,", "{type: eu,", "events.rules[0].match.type", "no field"},
+		"a match with a number":           {"{region: eu,", "{region: 7,", "events.rules[0].match.region", "text"},
+		"a target that is none":           {"deploy/shop", "shop", "events.rules[0].targets[0].target", "KIND/NAME"},
+		"a target twice":                  {"sts/cart", "deployment/shop", "events.rules[0].targets[1].target", "already"},
+		"no replicas":                     {"sts/cart, replicas: 5", "sts/cart", "events.rules[0].targets[1].replicas", "required"},
+		"a floor above":                   {"replicas: 5", "replicas: 5, floor: 6", "events.rules[0].targets[1].floor", "above"},
+		"a ceiling below":                 {"replicas: 5", "replicas: 5, ceiling: 4", "events.rules[0].targets[1].ceiling", "below"},
+		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].targets[0].replicas.max", "required"},
+		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "one of"},
+		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
+		"a patch that is none":            {"{spec: {open: true, weight: 100, was: null}}", "7", "events.rules[0].onSuccess[0].patch.merge", "mapping"},
+		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "no JSON"},
+		"longer than the longest":         {"for: 30m", "for: 3h", "events.rules[0].for", "maxFor"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.Replace(completeEventsYAML, c.old, c.new, 1)
+			if text == completeEventsYAML {
+				t.Fatalf("%q does not stand in the whole", c.old)
+			}
+			_, faults := decodeEventsYAML(text)
+			if len(faults) == 0 {
+				t.Fatal("no fault")
+			}
+			if f := faults[0]; f.Path != c.path || !strings.Contains(f.Message, c.message) || f.Line == 0 {
+				t.Errorf("fault %s; want one at %s about %q, with its line", f, c.path, c.message)
+			}
+		})
+	}
+}
+
+func TestSectionsThatAreNotWhole(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"no rules":         {"events: {kafka: {brokers: ['a:1'], topic: t}}", "events.rules: required"},
+		"empty rules":      {"events: {kafka: {brokers: ['a:1'], topic: t}, rules: []}", "is empty"},
+		"no source at all": {"events: {rules: [{name: a, namespace: n, type: A, targets: [{target: deploy/a, replicas: 1}]}]}", "where events come from"},
+		"a list":           {"events: []", "must be a mapping"},
+		"a name twice": {
+			"events: {http: {address: ':1', secretFiles: [/a]}, rules: [{name: a, namespace: n, type: A, targets: [{target: deploy/a, replicas: 1}]}, {name: a, namespace: n, type: B, targets: [{target: deploy/a, replicas: 1}]}]}",
+			"already the name",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, faults := decodeEventsYAML(c.text); faults.Err() == nil || !strings.Contains(faults.Error(), c.want) {
+				t.Errorf("faults %v; want one about %q", faults, c.want)
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(completeEventsYAML)
+	f.Add("events: {rules: [{}]}")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, faults := decodeEventsYAML(text)
+		if len(faults) > 0 {
+			return
+		}
+		for _, r := range c.Rules {
+			if r.Name == "" || r.Type == "" || len(r.Workloads) == 0 || r.MaxFor <= 0 || r.For > r.MaxFor {
+				t.Errorf("a rule without faults: %+v", r)
+			}
+		}
+	})
+}

@@ -1,0 +1,272 @@
+package dedup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+const (
+	testNamespace = "tachometer"
+	testConfigMap = "scaler-events"
+)
+
+// startSet is a set that runs, and its end.
+func startSet(t *testing.T, c *fake.Clientset, opts Options) (s *Set, stop func()) {
+	t.Helper()
+	s = New(c.CoreV1().ConfigMaps(testNamespace), testConfigMap, opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	synctest.Wait()
+	done := false
+	stop = func() {
+		if cancel(); !done {
+			done = true
+			if err := <-ended; err != nil {
+				t.Errorf("run: %v", err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return s, stop
+}
+
+func hasID(t *testing.T, s *Set, id string) bool {
+	t.Helper()
+	known, err := s.Has(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return known
+}
+
+func countStoredIDs(t *testing.T, c *fake.Clientset) int {
+	t.Helper()
+	m, err := c.CoreV1().ConfigMaps(testNamespace).Get(t.Context(), testConfigMap, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return 0
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(m.Data[dataKey], "\n")
+}
+
+// advanceClock lets the bubble's clock go on.
+func advanceClock(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestIdsOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		s, stop := startSet(t, c, Options{})
+		if hasID(t, s, "a") {
+			t.Error("an id of nobody's")
+		}
+		s.Add("a", time.Now().Add(time.Hour))
+		if !hasID(t, s, "a") {
+			t.Error("not known at once")
+		}
+		advanceClock(2 * DefaultWriteInterval)
+		s.Add("b", time.Now().Add(time.Minute)) // just before the end: the last write takes it
+		stop()
+		again, _ := startSet(t, c, Options{})
+		if !hasID(t, again, "a") || !hasID(t, again, "b") || hasID(t, again, "c") {
+			t.Errorf("after a restart: a %t, b %t, c %t", hasID(t, again, "a"), hasID(t, again, "b"), hasID(t, again, "c"))
+		}
+		advanceClock(2 * time.Minute)
+		if hasID(t, again, "b") {
+			t.Error("known after its time")
+		}
+	})
+}
+
+func TestWritesAreBatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		s, _ := startSet(t, c, Options{})
+		for i := range 10_000 {
+			s.Add(fmt.Sprint(i), time.Now().Add(time.Hour))
+		}
+		advanceClock(2 * DefaultWriteInterval)
+		if got := testutil.ToFloat64(s.metrics.writes); got != 1 {
+			t.Errorf("%v writes; want one", got)
+		}
+		if got := countStoredIDs(t, c); got != 10_000 {
+			t.Errorf("%d ids written; want all", got)
+		}
+	})
+}
+
+func TestFullSetForgetsWhatExpiresFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		s, _ := startSet(t, c, Options{})
+		s.Add("over soon", time.Now().Add(time.Minute))
+		for i := range 2 * DefaultMaxIDs {
+			s.Add(strings.Repeat("x", 250)+fmt.Sprint(i), time.Now().Add(time.Hour))
+		}
+		advanceClock(2 * DefaultWriteInterval)
+		m, err := c.CoreV1().ConfigMaps(testNamespace).Get(t.Context(), testConfigMap, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(m.Data[dataKey]); got > 1<<20*8/10 {
+			t.Errorf("%d bytes; an object has a megabyte at most", got)
+		}
+		if got := countStoredIDs(t, c); got != DefaultMaxIDs {
+			t.Errorf("%d ids; want %d", got, DefaultMaxIDs)
+		}
+		if hasID(t, s, "over soon") {
+			t.Error("what expires first was kept")
+		}
+		if got := testutil.ToFloat64(s.metrics.forgotten); got != DefaultMaxIDs+1 {
+			t.Errorf("%v counted as forgotten; want %d", got, DefaultMaxIDs+1)
+		}
+	})
+}
+
+// Two scalers write, one of them believing to lead still: what each knows stays.
+func TestConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		one, _ := startSet(t, c, Options{})
+		one.Add("mine", time.Now().Add(time.Hour))
+		advanceClock(2 * DefaultWriteInterval)
+		conflicting := true
+		c.PrependReactor("update", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if !conflicting {
+				return false, nil, nil
+			}
+			conflicting = false
+			other := idExpiries{}
+			current, _ := c.Tracker().Get(configMapsResource, testNamespace, testConfigMap)
+			m := current.(*corev1.ConfigMap).DeepCopy()
+			other.mergeLines(m.Data[dataKey])
+			other[hashID("theirs")] = time.Now().Add(time.Hour)
+			m.Data[dataKey] = other.encodeLines()
+			if err := c.Tracker().Update(configMapsResource, m, testNamespace); err != nil {
+				t.Error(err)
+			}
+			return true, nil, apierrors.NewConflict(configMapsResource.GroupResource(), testConfigMap, errors.New("the object has been modified"))
+		})
+		one.Add("mine too", time.Now().Add(time.Hour))
+		advanceClock(2 * DefaultWriteInterval)
+		if conflicting {
+			t.Fatal("there was no conflict")
+		}
+		again, _ := startSet(t, c, Options{})
+		for _, id := range []string{"mine", "mine too", "theirs"} {
+			if !hasID(t, again, id) || !hasID(t, one, id) {
+				t.Errorf("%s is not known to both", id)
+			}
+		}
+	})
+}
+
+var configMapsResource = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+
+// Between the read and the creation somebody else creates it.
+func TestCreatedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		first := true
+		c.PrependReactor("create", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if first {
+				first = false
+				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: testConfigMap}, Data: map[string]string{dataKey: idExpiries{hashID("theirs"): time.Now().Add(time.Hour)}.encodeLines()}}
+				if err := c.Tracker().Create(configMapsResource, m, testNamespace); err != nil {
+					t.Error(err)
+				}
+			}
+			return false, nil, nil
+		})
+		s, _ := startSet(t, c, Options{})
+		s.Add("mine", time.Now().Add(time.Hour))
+		advanceClock(2 * DefaultWriteInterval)
+		if got := countStoredIDs(t, c); got != 2 || !hasID(t, s, "theirs") {
+			t.Errorf("%d ids written; want both", got)
+		}
+	})
+}
+
+// While the API server is away at the start, nobody is told that an id is new.
+func TestServerIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		back := time.Now().Add(30 * time.Second)
+		c.PrependReactor("*", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return time.Now().Before(back), nil, errors.New("connection refused")
+		})
+		s, stop := startSet(t, c, Options{})
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Has(short, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v; want to wait until it is known", err)
+		}
+		if hasID(t, s, "a") || time.Now().Before(back) {
+			t.Error("answered before the ConfigMap was read")
+		}
+		back = time.Now().Add(30 * time.Second)
+		s.Add("a", time.Now().Add(time.Hour))
+		advanceClock(time.Minute)
+		if got := countStoredIDs(t, c); got != 1 {
+			t.Errorf("%d ids written after the server was back; want 1", got)
+		}
+		stop()
+		if got := testutil.ToFloat64(s.metrics.failures); got < 2 {
+			t.Errorf("%v failures counted", got)
+		}
+	})
+}
+
+func TestLastWriteFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		s := New(c.CoreV1().ConfigMaps(testNamespace), testConfigMap, Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		synctest.Wait()
+		c.PrependReactor("*", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("refused") })
+		s.Add("a", time.Now().Add(time.Hour))
+		cancel()
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), testConfigMap) {
+			t.Errorf("%v; want an error that names the ConfigMap", err)
+		}
+	})
+}
+
+func FuzzIds(f *testing.F) {
+	f.Add(idExpiries{hashID("a"): time.Unix(1_800_000_000, 0), hashID("b"): time.Unix(1_900_000_000, 0)}.encodeLines())
+	f.Add("")
+	f.Add("no id\n\n AAAA 5\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		first := idExpiries{}
+		first.mergeLines(text)
+		second := idExpiries{}
+		if bad := second.mergeLines(first.encodeLines()); bad != 0 || len(second) != len(first) {
+			t.Errorf("%d ids and %d bad lines after a second reading of %d ids", len(second), bad, len(first))
+		}
+		for k, until := range first {
+			if !second[k].Equal(until) {
+				t.Errorf("%s became %s", until, second[k])
+			}
+		}
+	})
+}

@@ -1,0 +1,181 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func newTestMessage() Message {
+	ms := func(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Millisecond} }
+	slow := verify.Summary{Requests: 20, Failed: 1, Success: 0.95, P50: ms(80), P95: ms(290), P99: ms(312), Max: ms(340), Causes: map[string]int{"status 503": 1}}
+	return Message{
+		Time: time.Date(2026, 11, 27, 8, 0, 5, 0, time.FixedZone("", 3600)), Outcome: "failed and rolled back to 2 replicas",
+		Workload: hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"},
+		Hold:     "event/flash-sale/black-friday", Reason: "Black Friday <!channel> & more", By: "event 4711", Why: "p99 312ms, at most 250ms",
+		Report: &verify.Report{
+			Pods:     []verify.PodReport{{Name: "shop-1", Readiness: "ok", Summary: slow}},
+			New:      slow,
+			Verdicts: []verify.Verdict{{What: "p99", Got: "312ms", Limit: "at most 250ms"}},
+		},
+	}
+}
+
+// startMessageReceiver returns the URL of one that keeps the last body it got.
+func startMessageReceiver(t *testing.T, body *[]byte, header *http.Header) func() (string, error) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		*body, _ = io.ReadAll(r.Body)
+		*header = r.Header
+	}))
+	t.Cleanup(server.Close)
+	return func() (string, error) { return server.URL + "/hush", nil }
+}
+
+func compareGoldenJSON(t *testing.T, name string, got []byte) {
+	t.Helper()
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, got, "", "  "); err != nil {
+		t.Fatalf("%v in %s", err, got)
+	}
+	pretty.WriteByte('\n')
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, pretty.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
+		t.Errorf("rewrite with -update if this is meant:\n%s", diff)
+	}
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	short := newTestMessage()
+	short.Reason, short.By, short.Why, short.Report = "", "", "", nil
+	short.Outcome = "up: 20 replicas"
+	for name, m := range map[string]Message{"failed": newTestMessage(), "up": short} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var body []byte
+			var header http.Header
+			url := startMessageReceiver(t, &body, &header)
+			if err := NewWebhook(url, SenderOptions{Headers: map[string]string{"x-team": "shop"}}).Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			compareGoldenJSON(t, "webhook-"+name+".json", body)
+			if header.Get("X-Team") != "shop" {
+				t.Errorf("header %v", header)
+			}
+			var back Message
+			if err := json.Unmarshal(body, &back); err != nil || !back.Time.Equal(m.Time) || back.Workload != m.Workload || back.Hold != m.Hold {
+				t.Errorf("read back as %+v, %v", back, err)
+			}
+			if err := NewSlack(url, SenderOptions{}).Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			compareGoldenJSON(t, "slack-"+name+".json", body)
+		})
+	}
+}
+
+// TestSlackBounds are those of Slack's reference for blocks: 50 of them, 3000 characters of text, 2000 a field.
+func TestSlackBounds(t *testing.T) {
+	t.Parallel()
+	m := newTestMessage()
+	long := strings.Repeat("<&ü>", 5000)
+	m.Outcome, m.Hold, m.Reason, m.By, m.Why, m.Workload.Name = long, long, long, long, long, long
+	for i := range 500 {
+		m.Report.Pods = append(m.Report.Pods, verify.PodReport{Name: fmt.Sprintf("shop-<%d>", i), Readiness: "ok"})
+	}
+	body := newSlackBody(m)
+	for _, b := range body.Blocks {
+		if b.Text != nil && utf8.RuneCountInString(b.Text.Text) > 3000 {
+			t.Errorf("text of %d", utf8.RuneCountInString(b.Text.Text))
+		}
+		for _, f := range b.Fields {
+			if utf8.RuneCountInString(f.Text) > 2000 {
+				t.Errorf("field of %d", utf8.RuneCountInString(f.Text))
+			}
+		}
+	}
+	data, err := json.Marshal(body)
+	if err != nil || len(body.Blocks) > 50 {
+		t.Fatalf("%d blocks, %v", len(body.Blocks), err)
+	}
+	if !bytes.Contains(data, []byte("at most 250ms")) {
+		t.Error("the verdict is cut off")
+	}
+}
+
+func TestTableOfAnything(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]*verify.Report{
+		"empty":         {},
+		"one long line": {Verdicts: []verify.Verdict{{What: strings.Repeat("<", 9000)}}},
+	} {
+		if got := utf8.RuneCountInString(formatReportTable(r)); got > 3000 {
+			t.Errorf("%s: %d characters", name, got)
+		}
+	}
+}
+
+func TestEscape(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"<!channel>": "&lt;!ch…", "a&b": "a&amp;b", "ab": "ab", "üüüüüüü": "üüüüüüü", "üüüüüüüü": "üüüüüüü…", "": "",
+	} {
+		if got := escapeSlackText(in, 7); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	if got := escapeSlackText("<!channel>", 100); got != "&lt;!channel&gt;" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestSendersHideTheURL(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("no such Secret")
+	for name, url := range map[string]func() (string, error){
+		"dead port": func() (string, error) { return "http://127.0.0.1:1/hush", nil },
+		"no URL":    func() (string, error) { return "hush", nil },
+		"unread":    func() (string, error) { return "", gone },
+	} {
+		for _, s := range []Sender{NewSlack(url, SenderOptions{}), NewWebhook(url, SenderOptions{})} {
+			err := s.Send(t.Context(), newTestMessage())
+			if err == nil || strings.Contains(err.Error(), "hush") {
+				t.Errorf("%s: %v", name, err)
+			}
+			var e *webhook.Error
+			if !errors.As(err, &e) && !errors.Is(err, gone) {
+				t.Errorf("%s: the cause is lost: %v", name, err)
+			}
+		}
+	}
+}

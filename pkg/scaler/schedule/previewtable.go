@@ -1,0 +1,77 @@
+package schedule
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// WriteTable writes rows for people, aligned.
+func WriteTable(out io.Writer, rows []PreviewRow) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	// What cannot be written shows in Flush.
+	_, _ = fmt.Fprintln(w, "FROM\tTO\tTARGET\tFLOOR\tCEILING\tSCHEDULE\tWINDOW\tNOTES")
+	for _, r := range rows {
+		cells := []string{
+			formatRowTime(r.From), formatRowTime(r.To), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
+			r.minReplicasCell(), maxReplicasCell(r.MaxReplicas), wordCell(r.Schedule), wordCell(r.Window), strings.Join(r.notesCell(), "; "),
+		}
+		_, _ = fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return nil
+}
+
+// WriteJSON writes rows for programs, one a line.
+func WriteJSON(out io.Writer, rows []PreviewRow) error {
+	e := json.NewEncoder(out)
+	for _, r := range rows {
+		if err := e.Encode(r); err != nil {
+			return fmt.Errorf("write row: %w", err)
+		}
+	}
+	return nil
+}
+
+func formatRowTime(t time.Time) string {
+	if t.Second() != 0 || t.Nanosecond() != 0 {
+		return t.Format("Mon 2006-01-02 15:04:05 -07:00")
+	}
+	return t.Format("Mon 2006-01-02 15:04 -07:00")
+}
+
+func (r *PreviewRow) minReplicasCell() string {
+	if r.MinReplicas == nil {
+		return "-"
+	}
+	return strconv.Itoa(int(*r.MinReplicas))
+}
+
+func (r *PreviewRow) notesCell() []string {
+	if r.Ramping {
+		return append([]string{"ramp"}, r.Notes...)
+	}
+	return r.Notes
+}
+
+// maxReplicasCell is a ceiling in a cell.
+func maxReplicasCell(n int32) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(int(n))
+}
+
+// wordCell is a word in a cell, which must not be empty: words are columns.
+func wordCell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

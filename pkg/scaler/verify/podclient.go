@@ -1,0 +1,142 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// The bounds of what is read of one answer.
+const (
+	maxBodyBytes   = 1 << 20
+	maxHeaderBytes = 64 << 10
+)
+
+// podClient asks one pod over connections of its own, which it keeps while it asks as browsers and proxies do. It never follows a
+// redirect, which would lead away from the pod.
+type podClient struct {
+	http      http.Client
+	closeIdle func()
+}
+
+// newPodClient returns a client of a pod; a nil transport makes one of its own.
+func newPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
+	c := &podClient{closeIdle: func() {}}
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http.Transport = shared
+	if shared == nil {
+		own := &http.Transport{
+			DialContext:            (&net.Dialer{}).DialContext,
+			TLSClientConfig:        podTLSConfig(host),
+			MaxIdleConnsPerHost:    concurrency,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+			DisableCompression:     true, // what is measured is what is sent
+		}
+		c.http.Transport, c.closeIdle = own, own.CloseIdleConnections
+	}
+	return c
+}
+
+// podTLSConfig takes any certificate, as the kubelet does for its probes: no certificate names a pod's address, and nothing secret is
+// sent.
+func podTLSConfig(host string) *tls.Config {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return &tls.Config{ServerName: host, InsecureSkipVerify: true}
+}
+
+// sendRequest sends one request, and returns how long it took from its start to the end of its answer, and in few words what went
+// wrong; empty: nothing.
+func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	begin := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, http.NoBody)
+	if err != nil {
+		return 0, shortenCause(err)
+	}
+	req.Header.Set("User-Agent", "tachometer-scaler")
+	for name, values := range a.header {
+		req.Header[name] = values
+	}
+	req.Host = a.host
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return time.Since(begin), shortenCause(err)
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // what is beyond goes down with the connection
+	took = time.Since(begin)
+	switch {
+	case resp.StatusCode >= http.StatusBadRequest:
+		return took, fmt.Sprintf("status %d", resp.StatusCode)
+	case err != nil:
+		return took, shortenCause(err)
+	}
+	return took, ""
+}
+
+// timeoutCause is the cause of requests that were given up.
+const timeoutCause = "timeout"
+
+// shortenCause is an error in few words, the same for every request that fails in the same way.
+func shortenCause(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return timeoutCause
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection reset"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "no route"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed"
+	}
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err // without the address, which differs from pod to pod
+	}
+	return cmp.Or(strict.Shorten(err.Error()), otherCause)
+}
+
+// sendRequests asks a pod what the spec says, and returns what it answered. It ends early with ctx, and when so many requests have timed
+// out that the rest cannot help: a pod that hangs must not hold the rollback for the time of all its requests.
+func (c *podClient) sendRequests(ctx context.Context, a *podRequest, spec Spec) *requestTally {
+	t := newRequestTally()
+	turns := make(chan struct{}, spec.Requests)
+	for range spec.Requests {
+		turns <- struct{}{}
+	}
+	close(turns)
+	var workers sync.WaitGroup
+	for range min(spec.Requests, spec.Concurrency) {
+		workers.Go(func() {
+			for range turns {
+				took, cause := c.sendRequest(ctx, a)
+				if ctx.Err() != nil {
+					return // not the pod's fault
+				}
+				if t.countPodRequest(took, cause); t.cannotPass(spec) {
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return t
+}

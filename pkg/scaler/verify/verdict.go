@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// readinessOK is the readiness of a pod that answered well.
+const readinessOK = "ok"
+
+// minLatencyDifference is what pods may be slower than old ones whatever the factor: at such latencies it judges the network and the
+// scheduler of the machine.
+const minLatencyDifference = 5 * time.Millisecond
+
+func allPassed(all []Verdict) bool {
+	return !slices.ContainsFunc(all, func(v Verdict) bool { return !v.Passed })
+}
+
+// decideReadiness wants every pod that has a readiness address to have answered.
+func decideReadiness(pods []PodReport) Verdict {
+	causes := map[string]int{}
+	asked, failed := 0, 0
+	for i := range pods {
+		switch answer := pods[i].Readiness; {
+		case strings.HasPrefix(answer, "skipped"):
+		case answer == readinessOK:
+			asked++
+		default:
+			asked++
+			failed++
+			causes[answer]++
+		}
+	}
+	v := Verdict{What: "readiness", Got: fmt.Sprintf("%d of %d pods", asked-failed, asked), Limit: "all", Passed: failed == 0}
+	switch {
+	case asked == 0:
+		v.Got = "nothing to ask"
+	case failed > 0:
+		v.Got += " (" + formatCauses(causes) + ")"
+	}
+	return v
+}
+
+// decideThresholds holds the answers against the thresholds.
+func (r *podVerification) decideThresholds(report *Report) []Verdict {
+	all := []Verdict{r.decideSuccess("success", &report.New), r.decideWorstPod(report.Pods)}
+	for _, l := range r.spec.latencyLimits() {
+		if l.maximum.Duration > 0 {
+			all = append(all, decideLatency(l.name, &report.New, l.percentile(&report.New), l.maximum.Duration, ""))
+		}
+	}
+	if r.spec.Slower > 0 {
+		all = append(all, r.decideSlowdown(report)...)
+	}
+	return all
+}
+
+func (r *podVerification) decideSuccess(what string, s *Summary) Verdict {
+	got := fmt.Sprintf("%s of %d", formatShare(s.Success), s.Requests)
+	if s.Failed > 0 {
+		got += " (" + formatCauses(s.Causes) + ")"
+	}
+	return Verdict{What: what, Got: got, Limit: "at least " + formatShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
+}
+
+// decideWorstPod judges the new pod with the fewest good answers, and says how many others are not good enough: one bad pod among
+// many does not show in the whole.
+func (r *podVerification) decideWorstPod(pods []PodReport) Verdict {
+	var worst *PodReport
+	bad := 0
+	for i := range pods {
+		p := &pods[i]
+		if p.Old {
+			continue
+		}
+		if worst == nil || p.Success < worst.Success {
+			worst = p
+		}
+		if p.Success < r.spec.Success {
+			bad++
+		}
+	}
+	v := r.decideSuccess("success of each pod", &worst.Summary)
+	if v.Got += ", pod " + worst.Name; bad > 1 {
+		v.Got += fmt.Sprintf(" and %d more", bad-1)
+	}
+	return v
+}
+
+// decideLatency judges a latency. Of no answers there is none, and what is not known does not pass.
+func decideLatency(what string, s *Summary, got, most time.Duration, of string) Verdict {
+	v := Verdict{What: what, Got: formatLatency(got), Limit: "at most " + most.String() + of, Passed: got <= most}
+	if !s.hasLatencies() {
+		v.Got, v.Passed = "no answers", false
+	}
+	return v
+}
+
+// decideSlowdown judges p50 and p95 by those of the old pods. Without old ones there is nothing to compare with, which is said and is
+// no fault of the new ones.
+func (r *podVerification) decideSlowdown(report *Report) []Verdict {
+	if !report.Old.hasLatencies() {
+		got := "no ready old pods"
+		if len(r.oldPods) > 0 {
+			got = "no answers of old pods"
+		}
+		return []Verdict{{What: "slower", Got: "not compared: " + got, Limit: fmt.Sprintf("at most %v times", r.spec.Slower), Passed: true}}
+	}
+	var all []Verdict
+	for _, l := range r.spec.latencyLimits()[:2] {
+		theirs := l.percentile(&report.Old)
+		most := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
+		all = append(all, decideLatency(l.name+" beside old pods", &report.New, l.percentile(&report.New), most, ", theirs "+formatLatency(theirs)))
+	}
+	return all
+}
+
+// hasLatencies tells whether there are latencies: Max is at least a microsecond then.
+func (s *Summary) hasLatencies() bool { return s.Max.Duration > 0 }
+
+// formatShare writes a share, never as more than it is: 100% is all.
+func formatShare(share float64) string {
+	const slack = 1e-9 // 0.57 is a little less than 57 hundredths
+	return strconv.FormatFloat(math.Floor(share*1e4+slack)/100, 'f', -1, 64) + "%"
+}
+
+// formatLatency is a latency in the digits that are measured.
+func formatLatency(d time.Duration) string { return roundLatency(d).String() }
