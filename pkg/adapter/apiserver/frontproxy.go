@@ -32,11 +32,11 @@ type frontProxies struct {
 	now     func() time.Time
 
 	mu       sync.Mutex // guards verified
-	verified map[string]verification
+	verified map[string]verifiedCertificate
 }
 
-// verification is one that went well.
-type verification struct {
+// verifiedCertificate is one that went well.
+type verifiedCertificate struct {
 	roots *x509.CertPool
 	until time.Time
 }
@@ -51,7 +51,7 @@ func newFrontProxies(config *authenticatorfactory.RequestHeaderConfig, others au
 		verify: x509request.NewDynamicCAVerifier(config.CAContentProvider.VerifyOptions, yes, config.AllowedClientNames),
 		headers: group.NewAuthenticatedGroupAdder(headerrequest.NewDynamic(
 			config.UsernameHeaders, config.UIDHeaders, config.GroupHeaders, config.ExtraHeaderPrefixes)),
-		others: others, now: now, verified: map[string]verification{},
+		others: others, now: now, verified: map[string]verifiedCertificate{},
 	}
 }
 
@@ -59,7 +59,7 @@ var _ authenticator.Request = (*frontProxies)(nil)
 
 // AuthenticateRequest implements authenticator.Request.
 func (p *frontProxies) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	if p.isOne(r) {
+	if p.isFrontProxy(r) {
 		if response, ok, err := p.headers.AuthenticateRequest(r); ok && err == nil {
 			return response, ok, nil
 		}
@@ -67,8 +67,8 @@ func (p *frontProxies) AuthenticateRequest(r *http.Request) (*authenticator.Resp
 	return p.others.AuthenticateRequest(r)
 }
 
-// isOne tells whether the request is from a front proxy.
-func (p *frontProxies) isOne(r *http.Request) bool {
+// isFrontProxy tells whether the request is from a front proxy.
+func (p *frontProxies) isFrontProxy(r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return false
 	}
@@ -80,7 +80,7 @@ func (p *frontProxies) isOne(r *http.Request) bool {
 	p.mu.Lock()
 	known, found := p.verified[string(leaf.Raw)]
 	p.mu.Unlock()
-	if found && known.roots == options.Roots && now.Before(known.until) && p.mayBe(leaf, now) {
+	if found && known.roots == options.Roots && now.Before(known.until) && p.isPlausible(leaf, now) {
 		return true
 	}
 	if _, ok, err := p.verify.AuthenticateRequest(r); !ok || err != nil {
@@ -91,12 +91,12 @@ func (p *frontProxies) isOne(r *http.Request) bool {
 	if len(p.verified) >= maxVerified {
 		clear(p.verified)
 	}
-	p.verified[string(leaf.Raw)] = verification{roots: options.Roots, until: now.Add(verifiedFor)}
+	p.verified[string(leaf.Raw)] = verifiedCertificate{roots: options.Roots, until: now.Add(verifiedFor)}
 	return true
 }
 
-// mayBe looks at what does not need a signature.
-func (p *frontProxies) mayBe(leaf *x509.Certificate, now time.Time) bool {
+// isPlausible looks at what does not need a signature.
+func (p *frontProxies) isPlausible(leaf *x509.Certificate, now time.Time) bool {
 	names := p.config.AllowedClientNames.Value()
 	return !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) &&
 		(len(names) == 0 || slices.Contains(names, leaf.Subject.CommonName))

@@ -148,7 +148,7 @@ func TestFrontProxyIsRemembered(t *testing.T) {
 		t.Errorf("by the first authority again: %q, remembered %t", got, remembered)
 	}
 	at = now.Add(30 * time.Second)
-	if p.mayBe(short, at) {
+	if p.isPlausible(short, at) {
 		t.Error("a certificate that has ended is believed")
 	}
 	if p.verified[string(good.Raw)].until.After(now.Add(verifiedFor)) {
