@@ -79,7 +79,7 @@ func (h *Hold) Ended(now time.Time) bool { return !h.Until.IsZero() && !now.Befo
 // Replace is the hold in the place of an earlier one with its ID, nil if there is none, on a target with replicas. One that
 // asks for no more than the earlier keeps its state; otherwise it begins anew, and a rollback goes back to the earlier.
 func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
-	if earlier != nil && earlier.State.Holds() && h.Replicas <= earlier.Replicas && h.floor() <= earlier.floor() && h.Ceiling <= earlier.Ceiling {
+	if earlier != nil && earlier.State.Holds() && h.Replicas <= earlier.Replicas && h.effectiveMinReplicas() <= earlier.effectiveMinReplicas() && h.Ceiling <= earlier.Ceiling {
 		h.State, h.Why, h.Since, h.Entered = earlier.State, earlier.Why, earlier.Since, earlier.Entered
 		h.Before, h.Asked, h.Previous = earlier.Before, earlier.Asked, earlier.Previous
 		return h
@@ -98,8 +98,8 @@ func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
 	return h
 }
 
-// standing is the hold whose numbers count: itself, after a rollback the one it replaced, or nil.
-func (h *Hold) standing(now time.Time) *Hold {
+// effectiveHold is the hold whose numbers count: itself, after a rollback the one it replaced, or nil.
+func (h *Hold) effectiveHold(now time.Time) *Hold {
 	switch {
 	case h.Ended(now):
 		return nil
@@ -111,8 +111,8 @@ func (h *Hold) standing(now time.Time) *Hold {
 	return nil
 }
 
-// closing is what is to be done before the hold ends: nothing where the gate was never opened.
-func (h *Hold) closing() []action.Action {
+// ownReleaseActions is what is to be done before the hold ends: nothing where the gate was never opened.
+func (h *Hold) ownReleaseActions() []action.Action {
 	switch {
 	case h.State == Open:
 		return h.OnRelease

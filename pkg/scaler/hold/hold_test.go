@@ -9,9 +9,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
-var start = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+var holdStart = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
-func number(n int32) *int32 { return &n }
+func newReplicaCount(n int32) *int32 { return &n }
 
 func TestParseTarget(t *testing.T) {
 	t.Parallel()
@@ -67,12 +67,12 @@ func TestWanted(t *testing.T) {
 		"the highest":    {[]Hold{{ID: "a", Replicas: 20, State: Open}, {ID: "b", Replicas: 8, Floor: 8, Ceiling: 30, State: Scaled}}, Want{true, 20, 20, 30, false}},
 		"floor apart":    {[]Hold{{ID: "a", Replicas: 20, Floor: 5, State: Open}}, Want{Any: true, Replicas: 20, Floor: 5}},
 		"to zero":        {[]Hold{{ID: "a", Lower: true, State: Open}}, Want{Any: true, Floor: 1, Lower: true}},
-		"ended":          {[]Hold{{ID: "a", Replicas: 20, State: Open, Until: start}}, Want{}},
+		"ended":          {[]Hold{{ID: "a", Replicas: 20, State: Open, Until: holdStart}}, Want{}},
 		"failed":         {[]Hold{failed}, Want{}},
 		"failed, before": {[]Hold{{ID: "f", Replicas: 40, State: RolledBack, Previous: &Hold{Replicas: 10, State: Open}}}, Want{Any: true, Replicas: 10, Floor: 10}},
 	} {
 		r := Record{Holds: c.holds}
-		if diff := cmp.Diff(c.want, r.Wanted(start)); diff != "" {
+		if diff := cmp.Diff(c.want, r.Wanted(holdStart)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -123,17 +123,17 @@ func TestBounds(t *testing.T) {
 
 func TestReplace(t *testing.T) {
 	t.Parallel()
-	now := start.Add(time.Hour)
-	open := Hold{ID: "a", Replicas: 10, State: Open, Since: start, Entered: start, Before: 2, Asked: true}
+	now := holdStart.Add(time.Hour)
+	open := Hold{ID: "a", Replicas: 10, State: Open, Since: holdStart, Entered: holdStart, Before: 2, Asked: true}
 	more := Hold{ID: "a", Replicas: 20}.Replace(&open, 11, now)
 	if more.State != Received || more.Before != 11 || more.Previous == nil || more.Previous.Replicas != 10 || !more.Since.Equal(now) {
 		t.Errorf("a higher one is %+v", more)
 	}
 	less := Hold{ID: "a", Replicas: 5}.Replace(&open, 11, now)
-	if less.State != Open || less.Before != 2 || !less.Since.Equal(start) || !less.Asked {
+	if less.State != Open || less.Before != 2 || !less.Since.Equal(holdStart) || !less.Asked {
 		t.Errorf("a lower one is %+v", less)
 	}
-	failed := Hold{ID: "a", Replicas: 20, State: RolledBack, Since: start}
+	failed := Hold{ID: "a", Replicas: 20, State: RolledBack, Since: holdStart}
 	if again := (Hold{ID: "a", Replicas: 20}.Replace(&failed, 2, now)); again.State != Received || again.Previous != nil {
 		t.Errorf("after a failure it is %+v", again)
 	}
@@ -141,8 +141,8 @@ func TestReplace(t *testing.T) {
 	if twice.Previous == nil || twice.Previous.Replicas != 10 || twice.Before != 11 || !twice.Since.Equal(now) {
 		t.Errorf("one that never opened is gone back to: %+v", twice)
 	}
-	undoing := Hold{ID: "a", Replicas: 20, State: RolledBack, Since: start, Before: 2, Undo: true}
-	if again := (Hold{ID: "a", Replicas: 20}.Replace(&undoing, 20, now)); again.Before != 2 || !again.Since.Equal(start) {
+	undoing := Hold{ID: "a", Replicas: 20, State: RolledBack, Since: holdStart, Before: 2, Undo: true}
+	if again := (Hold{ID: "a", Replicas: 20}.Replace(&undoing, 20, now)); again.Before != 2 || !again.Since.Equal(holdStart) {
 		t.Errorf("in the place of one that is being undone it is %+v", again)
 	}
 }
@@ -157,7 +157,7 @@ func TestClosing(t *testing.T) {
 	}{
 		"open": {open, 1}, "on its way": {Hold{State: Scaled, OnRelease: shut}, 0}, "higher, on its way": {Hold{State: Scaled, Previous: &open}, 1},
 	} {
-		if got := len((&Record{}).Closing(&c.hold, start)); got != c.want {
+		if got := len((&Record{}).Closing(&c.hold, holdStart)); got != c.want {
 			t.Errorf("%s: %d actions, want %d", name, got, c.want)
 		}
 	}
@@ -169,7 +169,7 @@ func TestSharedGate(t *testing.T) {
 	gateway := func(open string) action.Action {
 		return action.Action{Patch: &action.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(`{"data":{"open":"` + open + `"}}`)}}
 	}
-	over, later := start.Add(-time.Minute), start.Add(time.Hour)
+	over, later := holdStart.Add(-time.Minute), holdStart.Add(time.Hour)
 	ended := Hold{ID: "a", State: Open, Until: over, OnRelease: []action.Action{gateway("false"), {Webhook: "mine"}}}
 	for name, c := range map[string]struct {
 		other Hold
@@ -181,7 +181,7 @@ func TestSharedGate(t *testing.T) {
 		"another gate":            {Hold{ID: "b", State: Open, Until: later, OnRelease: []action.Action{gateway("no")}}, ended.OnRelease},
 	} {
 		r := Record{Holds: []Hold{ended, c.other}}
-		if diff := cmp.Diff(c.want, r.Closing(&r.Holds[0], start)); diff != "" {
+		if diff := cmp.Diff(c.want, r.Closing(&r.Holds[0], holdStart)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -205,8 +205,8 @@ func TestValidate(t *testing.T) {
 // FuzzRecord: what is read is written again as it was, and nothing makes the reader panic.
 func FuzzRecord(f *testing.F) {
 	text, err := Record{
-		Holds:    []Hold{{ID: "event/sale", Replicas: 20, State: Scaled, Since: start, Until: start.Add(time.Hour), Previous: &Hold{ID: "event/sale", State: Open}}},
-		Replicas: Change{Was: 2, Set: number(20), From: number(2)},
+		Holds:    []Hold{{ID: "event/sale", Replicas: 20, State: Scaled, Since: holdStart, Until: holdStart.Add(time.Hour), Previous: &Hold{ID: "event/sale", State: Open}}},
+		Replicas: Change{Was: 2, Set: newReplicaCount(20), From: newReplicaCount(2)},
 	}.Text()
 	if err != nil {
 		f.Fatal(err)

@@ -72,7 +72,7 @@ func ParseRecord(text string) (Record, error) {
 		return Record{}, fmt.Errorf("parse annotation %s: %w", HoldsAnnotation, err)
 	}
 	for i := range r.Holds {
-		if _, known := next[r.Holds[i].State]; !known && !r.Holds[i].State.Settled() {
+		if _, known := nextStates[r.Holds[i].State]; !known && !r.Holds[i].State.Settled() {
 			return Record{}, fmt.Errorf("parse annotation %s: hold %s has unknown state %q", HoldsAnnotation, r.Holds[i].ID, r.Holds[i].State)
 		}
 	}
@@ -136,9 +136,9 @@ func (r Record) Clone() Record {
 // Closing is what is to be done before a hold ends: nothing where its gate was never opened, and nothing that another will do
 // whose gate is open still. Of holds that share a gate the last shuts it.
 func (r *Record) Closing(h *Hold, now time.Time) []action.Action {
-	return slices.DeleteFunc(slices.Clone(h.closing()), func(a action.Action) bool {
+	return slices.DeleteFunc(slices.Clone(h.ownReleaseActions()), func(a action.Action) bool {
 		return slices.ContainsFunc(r.Holds, func(other Hold) bool {
-			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.closing(), a.Same)
+			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.ownReleaseActions(), a.Same)
 		})
 	})
 }
@@ -166,8 +166,8 @@ func (h *Hold) Validate() error {
 	return nil
 }
 
-// floor is what an autoscaler may not go below: at least 1, since without HPAScaleToZero its API takes no less.
-func (h *Hold) floor() int32 {
+// effectiveMinReplicas is what an autoscaler may not go below: at least 1, since without HPAScaleToZero its API takes no less.
+func (h *Hold) effectiveMinReplicas() int32 {
 	if h.Floor > 0 {
 		return h.Floor
 	}
@@ -185,12 +185,12 @@ type Want struct {
 func (r *Record) Wanted(now time.Time) Want {
 	var w Want
 	for i := range r.Holds {
-		h := r.Holds[i].standing(now)
+		h := r.Holds[i].effectiveHold(now)
 		if h == nil {
 			continue
 		}
 		w.Any = true
-		w.Replicas, w.Floor, w.Ceiling = max(w.Replicas, h.Replicas), max(w.Floor, h.floor()), max(w.Ceiling, h.Ceiling)
+		w.Replicas, w.Floor, w.Ceiling = max(w.Replicas, h.Replicas), max(w.Floor, h.effectiveMinReplicas()), max(w.Ceiling, h.Ceiling)
 		w.Lower = w.Lower || h.Lower
 	}
 	return w

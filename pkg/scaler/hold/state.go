@@ -23,8 +23,8 @@ const (
 	Released   State = "released"    // it ended: what it raised is undone
 )
 
-// next are the steps; each hold may in addition be released.
-var next = map[State][]State{
+// nextStates are the steps; each hold may in addition be released.
+var nextStates = map[State][]State{
 	Received: {Raised, RolledBack},
 	Raised:   {Scaled, RolledBack},
 	Scaled:   {Ready, RolledBack},
@@ -34,7 +34,7 @@ var next = map[State][]State{
 
 // May tells whether a hold may go from s to t.
 func (s State) May(t State) bool {
-	return t == Released && s != Released || slices.Contains(next[s], t)
+	return t == Released && s != Released || slices.Contains(nextStates[s], t)
 }
 
 // Holds tells whether a hold in this state has a say in how high its target stands.

@@ -20,19 +20,19 @@ func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.T
 	if err := h.Validate(); err != nil {
 		return false, err
 	}
-	err = e.persist(ctx, func() error {
-		p, err := e.look(ctx, t, now)
+	err = e.retryOnConflict(ctx, func() error {
+		p, err := e.observeWorkload(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		if p.object == nil {
 			return ErrGone
 		}
-		if changed = p.put(h); !changed {
+		if changed = p.applyHold(h); !changed {
 			return nil
 		}
-		defer p.tell(ctx)
-		return p.save(ctx)
+		defer p.writeEvents(ctx)
+		return p.saveRecord(ctx)
 	})
 	if err != nil {
 		return false, fmt.Errorf("hold %s: %w", t, err)
@@ -40,30 +40,30 @@ func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.T
 	return changed, nil
 }
 
-// put changes the record, and tells whether it did.
-func (p *pass) put(h hold.Hold) bool {
-	if !p.change(h) {
+// applyHold changes the record, and tells whether it did.
+func (p *reconcilePass) applyHold(h hold.Hold) bool {
+	if !p.upsertHold(h) {
 		return false
 	}
 	if p.record.Find(h.ID).State == hold.Received {
-		p.whenSaved(func() {
-			p.Metrics.moved(hold.Received, 0)
-			p.say("Received", "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, until(&h))
+		p.onRecordSaved(func() {
+			p.Metrics.recordTransition(hold.Received, 0)
+			p.recordEvent("Received", "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatHoldUntil(&h))
 		})
 	}
 	return true
 }
 
-// change is put without a word.
-func (p *pass) change(h hold.Hold) bool {
+// upsertHold is put without a word.
+func (p *reconcilePass) upsertHold(h hold.Hold) bool {
 	earlier := p.record.Find(h.ID)
-	if earlier != nil && !again(h, earlier) {
+	if earlier != nil && !changesHold(h, earlier) {
 		return false
 	}
 	if p.record.AtRest() { // the first that holds: what is there now is what was there before
-		p.record.Replicas = hold.Change{Was: p.replicas()}
+		p.record.Replicas = hold.Change{Was: p.specReplicas()}
 	}
-	h = h.Replace(earlier, p.replicas(), p.now)
+	h = h.Replace(earlier, p.specReplicas(), p.now)
 	if earlier == nil {
 		p.record.Holds = append(p.record.Holds, h)
 	} else {
@@ -72,24 +72,24 @@ func (p *pass) change(h hold.Hold) bool {
 	return true
 }
 
-func until(h *hold.Hold) string {
+func formatHoldUntil(h *hold.Hold) string {
 	if h.Until.IsZero() {
 		return ""
 	}
 	return " until " + h.Until.UTC().Format(time.RFC3339)
 }
 
-// again tells whether a hold asks for more than is there. One that failed is not tried again before its end: a schedule that
+// changesHold tells whether a hold asks for more than is there. One that failed is not tried again before its end: a schedule that
 // asks at every look would bring pods up and down for hours.
-func again(h hold.Hold, earlier *hold.Hold) bool {
+func changesHold(h hold.Hold, earlier *hold.Hold) bool {
 	if earlier.State.Holds() {
-		return !asks(h, *earlier)
+		return !equalHoldSpecs(h, *earlier)
 	}
 	return h.Until.IsZero() || !h.Until.Equal(earlier.Until)
 }
 
-// asks tells whether two holds ask for the same, however far they have come.
-func asks(a, b hold.Hold) bool {
+// equalHoldSpecs tells whether two holds ask for the same, however far they have come.
+func equalHoldSpecs(a, b hold.Hold) bool {
 	text := func(h hold.Hold) string {
 		h.State, h.Why, h.Since, h.Entered, h.Before, h.Asked, h.Undo, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
 		h.Until = h.Until.UTC().Round(0)
@@ -105,19 +105,19 @@ func asks(a, b hold.Hold) bool {
 // End makes holds of a target end now, all of them if ids is empty; the next pass acts on it. It returns the IDs of those
 // that there were.
 func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why string, now time.Time) (ended []string, err error) {
-	err = e.persist(ctx, func() error {
-		p, err := e.look(ctx, t, now)
+	err = e.retryOnConflict(ctx, func() error {
+		p, err := e.observeWorkload(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		if p.object == nil {
 			return ErrGone
 		}
-		ended = p.end(ids, why)
+		ended = p.endHolds(ids, why)
 		if len(ended) == 0 {
 			return nil
 		}
-		return p.save(ctx)
+		return p.saveRecord(ctx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", t, err)
@@ -125,7 +125,7 @@ func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why strin
 	return ended, nil
 }
 
-func (p *pass) end(ids []string, why string) (ended []string) {
+func (p *reconcilePass) endHolds(ids []string, why string) (ended []string) {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if len(ids) > 0 && !slices.Contains(ids, h.ID) {

@@ -11,18 +11,18 @@ import (
 
 // Metrics are those of rollouts.
 type Metrics struct {
-	states    *prometheus.CounterVec
-	took      *prometheus.HistogramVec
-	conflicts prometheus.Counter
+	transitions *prometheus.CounterVec
+	stepSeconds *prometheus.HistogramVec
+	conflicts   prometheus.Counter
 }
 
 // NewMetrics returns metrics that are registered with reg; nil: with none.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		states: prometheus.NewCounterVec(prometheus.CounterOpts{
+		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_holds_entered_total", Help: "Holds that came to a state.",
 		}, []string{"state"}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tachometer_scaler_hold_step_seconds", Help: "Time from when a hold was asked for until it came to a state.",
 			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600},
 		}, []string{"state"}),
@@ -31,15 +31,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.states, m.took, m.conflicts)
+		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts)
 	}
 	return m
 }
 
-func (m *Metrics) moved(to hold.State, after time.Duration) {
+func (m *Metrics) recordTransition(to hold.State, after time.Duration) {
 	state := strings.ReplaceAll(string(to), " ", "_")
-	m.states.WithLabelValues(state).Inc()
+	m.transitions.WithLabelValues(state).Inc()
 	if to != hold.Released {
-		m.took.WithLabelValues(state).Observe(after.Seconds())
+		m.stepSeconds.WithLabelValues(state).Observe(after.Seconds())
 	}
 }

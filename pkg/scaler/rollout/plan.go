@@ -23,26 +23,26 @@ func (e *Engine) Plan(ctx context.Context, t hold.Target, h hold.Hold, now time.
 	if err := h.Validate(); err != nil {
 		return Plan{}, err
 	}
-	p, err := e.look(ctx, t, now)
+	p, err := e.observeWorkload(ctx, t, now)
 	if err == nil && p.object == nil {
 		err = ErrGone
 	}
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
 	}
-	plan := Plan{Replicas: p.replicas(), AlreadyThere: !p.change(h)}
-	p.want = p.record.Wanted(now)
-	plan.ToReplicas = p.want.ReplicasOver(p.record.Replicas.Was)
+	plan := Plan{Replicas: p.specReplicas(), AlreadyThere: !p.upsertHold(h)}
+	p.desired = p.record.Wanted(now)
+	plan.ToReplicas = p.desired.ReplicasOver(p.record.Replicas.Was)
 	if p.hpa == nil {
 		return plan, nil
 	}
-	plan.Autoscaler, plan.Limits = p.hpa.Name, limits(p.hpa)
+	plan.Autoscaler, plan.Limits = p.hpa.Name, autoscalerBounds(p.hpa)
 	plan.ToReplicas = max(plan.Replicas, h.Replicas)
-	if most := p.most(); h.Replicas > most {
-		plan.Refused, plan.To, plan.ToReplicas = p.tooMany(most), plan.Limits, plan.Replicas
+	if most := p.maxAllowedReplicas(); h.Replicas > most {
+		plan.Refused, plan.To, plan.ToReplicas = p.formatTooMany(most), plan.Limits, plan.Replicas
 		return plan, nil
 	}
 	bounds, _ := p.bounds.Yield(plan.Limits)
-	_, plan.To = bounds.Apply(p.want, plan.Limits)
+	_, plan.To = bounds.Apply(p.desired, plan.Limits)
 	return plan, nil
 }

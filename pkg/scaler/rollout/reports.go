@@ -7,31 +7,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// reports are what was verified of the holds whose outcome nobody has been told yet. They are figures for people, in the memory
+// verifyReports are what was verified of the holds whose outcome nobody has been told yet. They are figures for people, in the memory
 // of whoever verified: where another process tells the outcome, it tells the verdict, which is on the target, without them.
-type reports struct {
-	mu  sync.Mutex
-	all map[reported]verify.Report
+type verifyReports struct {
+	mu     sync.Mutex
+	byHold map[reportKey]verify.Report
 }
 
-type reported struct {
-	target hold.Target
-	id     string
+type reportKey struct {
+	workload hold.Target
+	holdID   string
 }
 
-func (r *reports) keep(t hold.Target, id string, report verify.Report) {
+func (r *verifyReports) keepReport(t hold.Target, id string, report verify.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all[reported{t, id}] = report
+	r.byHold[reportKey{t, id}] = report
 }
 
-// take returns the report of a hold, nil if there is none, and forgets it.
-func (r *reports) take(t hold.Target, id string) *verify.Report {
+// takeReport returns the report of a hold, nil if there is none, and forgets it.
+func (r *verifyReports) takeReport(t hold.Target, id string) *verify.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := reported{t, id}
-	report, ok := r.all[key]
-	delete(r.all, key)
+	key := reportKey{t, id}
+	report, ok := r.byHold[key]
+	delete(r.byHold, key)
 	if !ok {
 		return nil
 	}

@@ -55,7 +55,7 @@ type Options struct {
 // methods may be called concurrently, for one target too.
 type Engine struct {
 	Options
-	reports reports
+	reports verifyReports
 }
 
 // New returns an engine.
@@ -63,7 +63,7 @@ func New(opts Options) *Engine {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	return &Engine{Options: opts, reports: reports{all: map[reported]verify.Report{}}}
+	return &Engine{Options: opts, reports: verifyReports{byHold: map[reportKey]verify.Report{}}}
 }
 
 // Result is how a target stands after a pass.
@@ -88,29 +88,29 @@ type Result struct {
 
 // How often a target is looked at.
 const (
-	// waiting: pods become ready; a look is two reads.
-	waiting = 250 * time.Millisecond
-	// watching: a hold rests; a person's change in between is seen within this.
-	watching = 15 * time.Second
-	// retrying: a gate or a scale that refused.
-	retrying = 2 * time.Second
+	// readyPollInterval: pods become ready; a look is two reads.
+	readyPollInterval = 250 * time.Millisecond
+	// restingInterval: a hold rests; a person's change in between is seen within this.
+	restingInterval = 15 * time.Second
+	// retryInterval: a gate or a scale that refused.
+	retryInterval = 2 * time.Second
 )
 
-// attempts at one pass that others' writes cut off: a storm of conflicts is over, or shown as what it is.
-const attempts = 12
+// maxPassAttempts at one pass that others' writes cut off: a storm of conflicts is over, or shown as what it is.
+const maxPassAttempts = 12
 
 // Pass does all that can be done for a target now, without waiting for anything. It returns an error where the API server
 // could not be asked or refused; what was done until then stays, and the next pass goes on.
 func (e *Engine) Pass(ctx context.Context, t hold.Target, now time.Time) (Result, error) {
 	var r Result
-	err := e.persist(ctx, func() error {
-		p, err := e.look(ctx, t, now)
+	err := e.retryOnConflict(ctx, func() error {
+		p, err := e.observeWorkload(ctx, t, now)
 		if err == nil {
-			err = p.run(ctx)
+			err = p.runSteps(ctx)
 		}
 		if p != nil {
-			p.tell(ctx)
-			r = p.result()
+			p.writeEvents(ctx)
+			r = p.buildResult()
 		}
 		return err
 	})
@@ -120,42 +120,44 @@ func (e *Engine) Pass(ctx context.Context, t hold.Target, now time.Time) (Result
 	return r, nil
 }
 
-// persist repeats do while others' writes get in between.
-func (e *Engine) persist(ctx context.Context, do func() error) error {
+// retryOnConflict repeats do while others' writes get in between.
+func (e *Engine) retryOnConflict(ctx context.Context, do func() error) error {
 	for i := 1; ; i++ {
 		err := do()
-		if !apierrors.IsConflict(err) || i == attempts {
+		if !apierrors.IsConflict(err) || i == maxPassAttempts {
 			return err
 		}
 		e.Metrics.conflicts.Inc()
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(backoff(i)):
+		case <-time.After(conflictBackoff(i)):
 		}
 	}
 }
 
-// backoff is how long the i-th try waits, from 1: 10 ms, doubling up to half a second.
-func backoff(i int) time.Duration { return min(10*time.Millisecond<<(i-1), 500*time.Millisecond) }
+// conflictBackoff is how long the i-th try waits, from 1: 10 ms, doubling up to half a second.
+func conflictBackoff(i int) time.Duration {
+	return min(10*time.Millisecond<<(i-1), 500*time.Millisecond)
+}
 
-// run is one pass over what was seen. The order is what makes it safe to be cut off: nothing is raised that the record does
+// runSteps is one pass over what was seen. The order is what makes it safe to be cut off: nothing is raised that the record does
 // not hold, and the record forgets nothing that is still raised.
-func (p *pass) run(ctx context.Context) error {
+func (p *reconcilePass) runSteps(ctx context.Context) error {
 	if p.object == nil {
-		return p.orphan(ctx)
+		return p.restoreOrphanBounds(ctx)
 	}
-	steps := []func(context.Context) error{p.rewrite, p.shut, p.admit, p.raise, p.ask, p.undo, p.await, p.open, p.finish}
+	steps := []func(context.Context) error{p.rewriteRecord, p.closeGates, p.rejectOversizedHolds, p.raiseBounds, p.scaleHolds, p.undoRolledBackHolds, p.checkReady, p.openGates, p.removeEndedHolds}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	p.rest()
+	p.requestRestingPass()
 	return nil
 }
 
-// log is the logger of a pass.
-func (p *pass) log(ctx context.Context) klog.Logger {
-	return klog.FromContext(ctx).WithValues("target", p.target.String())
+// passLogger is the logger of a pass.
+func (p *reconcilePass) passLogger(ctx context.Context) klog.Logger {
+	return klog.FromContext(ctx).WithValues("target", p.workload.String())
 }

@@ -25,8 +25,8 @@ func (t Target) GroupVersionKind() schema.GroupVersionKind {
 	return schema.FromAPIVersionAndKind(t.APIVersion, t.Kind)
 }
 
-// short are the names that need no apiVersion.
-var short = map[string]Target{
+// kindShortNames are the names that need no apiVersion.
+var kindShortNames = map[string]Target{
 	"deploy": {APIVersion: "apps/v1", Kind: "Deployment"}, "deployment": {APIVersion: "apps/v1", Kind: "Deployment"},
 	"deployments": {APIVersion: "apps/v1", Kind: "Deployment"},
 	"sts":         {APIVersion: "apps/v1", Kind: "StatefulSet"}, "statefulset": {APIVersion: "apps/v1", Kind: "StatefulSet"},
@@ -43,7 +43,7 @@ func ParseTarget(text, namespace string) (Target, error) {
 		return Target{}, fmt.Errorf("target %q: want KIND/NAME, such as deploy/shop", text)
 	}
 	kind, name := text[:i], text[i+1:]
-	if t, ok := short[strings.ToLower(kind)]; ok {
+	if t, ok := kindShortNames[strings.ToLower(kind)]; ok {
 		t.Namespace, t.Name = namespace, name
 		return t, nil
 	}

@@ -10,13 +10,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// recall reads the record that a target carries. kubectl rollout undo replaces a Deployment's annotations with those that the
+// restoreRecord reads the record that a target carries. kubectl rollout undo replaces a Deployment's annotations with those that the
 // Deployment controller copied to the ReplicaSet it goes back to: it drops the record, or brings back one that is long over. Labels
 // are left alone, so that the label beside the annotation tells; and the ReplicaSet that was left has a copy of the right one.
 //
 // replaced says in words that the annotation is not the record, and is to be written again; empty: it is.
-func (e *Engine) recall(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {
-	text, mark := note(object), object.GetLabels()[hold.HeldLabel]
+func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {
+	text, mark := holdsAnnotation(object), object.GetLabels()[hold.HeldLabel]
 	switch {
 	case mark == hold.Mark(text):
 		r, err = hold.ParseRecord(text)
@@ -24,7 +24,7 @@ func (e *Engine) recall(ctx context.Context, object *unstructured.Unstructured) 
 	case mark == "":
 		return r, "holds that are over came back with old annotations; they are forgotten", nil
 	}
-	original, err := e.original(ctx, object, mark)
+	original, err := e.findReplicaSetRecord(ctx, object, mark)
 	if err != nil {
 		return r, "", err
 	}
@@ -38,9 +38,9 @@ func (e *Engine) recall(ctx context.Context, object *unstructured.Unstructured) 
 	return r, "the annotation with its holds was changed by somebody; it counts as it is now", err
 }
 
-// original finds the text with a mark on the ReplicaSets of a Deployment; empty: none has it.
-func (e *Engine) original(ctx context.Context, object *unstructured.Unstructured, mark string) (string, error) {
-	if object.GroupVersionKind().GroupKind() != deployments {
+// findReplicaSetRecord finds the text with a mark on the ReplicaSets of a Deployment; empty: none has it.
+func (e *Engine) findReplicaSetRecord(ctx context.Context, object *unstructured.Unstructured, mark string) (string, error) {
+	if object.GroupVersionKind().GroupKind() != deploymentKind {
 		return "", nil
 	}
 	list, err := e.Client.AppsV1().ReplicaSets(object.GetNamespace()).List(ctx, metav1.ListOptions{})
@@ -56,10 +56,10 @@ func (e *Engine) original(ctx context.Context, object *unstructured.Unstructured
 	return "", nil
 }
 
-// rewrite writes the record to the target again, from which something else took it.
-func (p *pass) rewrite(ctx context.Context) error {
-	if p.replaced == "" {
+// rewriteRecord writes the record to the target again, from which something else took it.
+func (p *reconcilePass) rewriteRecord(ctx context.Context) error {
+	if p.replacedReason == "" {
 		return nil
 	}
-	return p.save(ctx)
+	return p.saveRecord(ctx)
 }

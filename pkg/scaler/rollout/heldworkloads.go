@@ -14,10 +14,10 @@ import (
 
 // Kinds are those whose targets are found without being named.
 func Kinds() []schema.GroupVersionKind {
-	return []schema.GroupVersionKind{deployments.WithVersion("v1"), {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
+	return []schema.GroupVersionKind{deploymentKind.WithVersion("v1"), {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
 }
 
-var deployments = schema.GroupKind{Group: "apps", Kind: "Deployment"}
+var deploymentKind = schema.GroupKind{Group: "apps", Kind: "Deployment"}
 
 // HeldSelector finds what is held.
 const HeldSelector = hold.HeldLabel
@@ -35,7 +35,7 @@ type Standing struct {
 func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]Standing, error) {
 	var all []Standing
 	for _, kind := range kinds {
-		some, err := e.heldOf(ctx, namespace, kind)
+		some, err := e.listHeldOfKind(ctx, namespace, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +61,7 @@ func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.Grou
 	return all, nil
 }
 
-func (e *Engine) heldOf(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]Standing, error) {
+func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]Standing, error) {
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return nil, fmt.Errorf("find the API of %s: %w", kind.Kind, err)
@@ -76,7 +76,7 @@ func (e *Engine) heldOf(ctx context.Context, namespace string, kind schema.Group
 		s := Standing{Target: hold.Target{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
 		}}
-		s.Record, _, s.Err = e.recall(ctx, object)
+		s.Record, _, s.Err = e.restoreRecord(ctx, object)
 		all = append(all, s)
 	}
 	return all, nil

@@ -16,33 +16,33 @@ import (
 // takes as long as asking the pods does. The error is for what could not be noted; that the pods could not be asked is a
 // verdict against them. Two judges of one hold do no harm: the first verdict counts.
 func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func() time.Time) (verify.Report, error) {
-	p, h, err := e.judged(ctx, t, id, now())
+	p, h, err := e.getHoldToVerify(ctx, t, id, now())
 	if err != nil || h == nil {
 		return verify.Report{}, err
 	}
-	if err := p.readPods(ctx); err != nil {
+	if err := p.listWorkloadPods(ctx); err != nil {
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
 	since := h.Since
-	report, passed, why := p.check(ctx, h)
+	report, passed, why := p.verifyNewPods(ctx, h)
 	if ctx.Err() != nil {
 		return report, context.Cause(ctx)
 	}
-	err = e.persist(ctx, func() error {
-		p, h, err := e.judged(ctx, t, id, now())
+	err = e.retryOnConflict(ctx, func() error {
+		p, h, err := e.getHoldToVerify(ctx, t, id, now())
 		if err != nil || h == nil || !h.Since.Equal(since) {
 			return err // released, replaced or judged by another meanwhile
 		}
-		defer p.tell(ctx)
+		defer p.writeEvents(ctx)
 		if len(report.Pods) > 0 {
-			p.reports.keep(t, id, report)
+			p.reports.keepReport(t, id, report)
 		}
 		if !passed {
-			return p.fail(ctx, why, func(f *hold.Hold) bool { return f.ID == id })
+			return p.rollBackHolds(ctx, why, func(f *hold.Hold) bool { return f.ID == id })
 		}
-		p.move(h, hold.Verified, why)
-		p.whenSaved(func() { p.say("Verified", "hold %s: %s", id, why) })
-		return p.save(ctx)
+		p.enterHoldState(h, hold.Verified, why)
+		p.onRecordSaved(func() { p.recordEvent("Verified", "hold %s: %s", id, why) })
+		return p.saveRecord(ctx)
 	})
 	if err != nil {
 		return report, fmt.Errorf("note the verdict on %s: %w", t, err)
@@ -50,9 +50,9 @@ func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func()
 	return report, nil
 }
 
-// judged looks at the target, and returns the hold if it is to be judged.
-func (e *Engine) judged(ctx context.Context, t hold.Target, id string, now time.Time) (*pass, *hold.Hold, error) {
-	p, err := e.look(ctx, t, now)
+// getHoldToVerify looks at the target, and returns the hold if it is to be judged.
+func (e *Engine) getHoldToVerify(ctx context.Context, t hold.Target, id string, now time.Time) (*reconcilePass, *hold.Hold, error) {
+	p, err := e.observeWorkload(ctx, t, now)
 	if err != nil {
 		return nil, nil, fmt.Errorf("verify %s: %w", t, err)
 	}
@@ -63,9 +63,9 @@ func (e *Engine) judged(ctx context.Context, t hold.Target, id string, now time.
 	return p, h, nil
 }
 
-// check asks the pods that were made since the hold was asked for, beside those that were there before.
-func (p *pass) check(ctx context.Context, h *hold.Hold) (report verify.Report, passed bool, why string) {
-	pods, old := split(p.pods, h)
+// verifyNewPods asks the pods that were made since the hold was asked for, beside those that were there before.
+func (p *reconcilePass) verifyNewPods(ctx context.Context, h *hold.Hold) (report verify.Report, passed bool, why string) {
+	pods, old := splitPodsByHold(p.pods, h)
 	if len(pods) == 0 {
 		return verify.Report{}, true, "no new pods to verify"
 	}
@@ -78,19 +78,19 @@ func (p *pass) check(ctx context.Context, h *hold.Hold) (report verify.Report, p
 
 // Check asks all ready pods of a target, and changes nothing.
 func (e *Engine) Check(ctx context.Context, t hold.Target, spec verify.Spec) (verify.Report, error) {
-	p, err := e.look(ctx, t, time.Time{})
+	p, err := e.observeWorkload(ctx, t, time.Time{})
 	if err == nil && p.object == nil {
 		err = ErrGone
 	}
 	if err == nil {
-		err = p.readPods(ctx)
+		err = p.listWorkloadPods(ctx)
 	}
 	if err != nil {
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
-	pods := slices.DeleteFunc(p.pods, func(pod corev1.Pod) bool { return !ready(&pod) })
+	pods := slices.DeleteFunc(p.pods, func(pod corev1.Pod) bool { return !isReadyPod(&pod) })
 	if len(pods) == 0 {
-		return verify.Report{}, fmt.Errorf("verify %s: none of its %d pods is ready", t, p.replicas())
+		return verify.Report{}, fmt.Errorf("verify %s: none of its %d pods is ready", t, p.specReplicas())
 	}
 	report, err := e.Checker.Run(ctx, spec, pods, nil)
 	if err != nil {

@@ -25,57 +25,57 @@ type Follower struct {
 // ends, if the target is gone, or if the API server refuses: what a second try will not change. All that it started has ended
 // when it returns.
 func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) bool, f Follower) (Result, error) {
-	d := drive{Engine: e, target: t, Follower: f, judged: make(chan verdict, 1)}
-	defer d.stopJudging()
+	d := workloadReconciler{Engine: e, workload: t, Follower: f, verdicts: make(chan holdVerdict, 1)}
+	defer d.stopVerification()
 	for {
 		r, err := e.Pass(ctx, t, time.Now())
 		switch {
 		case ctx.Err() != nil:
 			return r, context.Cause(ctx)
 		case err == nil:
-			d.passed(ctx, r)
+			d.handlePassResult(ctx, r)
 			if r.Gone && !r.Held || done(r) {
 				return r, nil
 			}
 		case Hopeless(err):
 			return r, err
 		default:
-			r.Again = time.Now().Add(d.trouble(err))
+			r.Again = time.Now().Add(d.reportPassError(err))
 		}
-		if err := d.wait(ctx, time.Until(r.Again)); err != nil {
+		if err := d.waitForNextPass(ctx, time.Until(r.Again)); err != nil {
 			return r, err
 		}
 	}
 }
 
-// drive is a Drive: what it remembers from pass to pass.
-type drive struct {
+// workloadReconciler is a Drive: what it remembers from pass to pass.
+type workloadReconciler struct {
 	*Engine
 	Follower
-	target   hold.Target
-	failures int
-	judging  string // the hold whose pods are asked at this moment, in a goroutine of its own
-	cancel   context.CancelFunc
-	judged   chan verdict
+	workload           hold.Target
+	failures           int
+	verifyingID        string // the hold whose pods are asked at this moment, in a goroutine of its own
+	cancelVerification context.CancelFunc
+	verdicts           chan holdVerdict
 }
 
-type verdict struct {
+type holdVerdict struct {
 	report verify.Report
 	err    error
 }
 
-// passed starts to verify what the pass says, and stops when that hold is there no more.
-func (d *drive) passed(ctx context.Context, r Result) {
+// handlePassResult starts to verify what the pass says, and stops when that hold is there no more.
+func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
-	if d.judging != "" && r.Judge != d.judging {
-		d.stopJudging()
+	if d.verifyingID != "" && r.Judge != d.verifyingID {
+		d.stopVerification()
 	}
-	if r.Judge != "" && d.judging == "" {
-		d.judging = r.Judge
-		ctx, d.cancel = context.WithCancel(ctx)
+	if r.Judge != "" && d.verifyingID == "" {
+		d.verifyingID = r.Judge
+		ctx, d.cancelVerification = context.WithCancel(ctx)
 		go func(id string) {
-			report, err := d.Judge(ctx, d.target, id, time.Now)
-			d.judged <- verdict{report, err}
+			report, err := d.Judge(ctx, d.workload, id, time.Now)
+			d.verdicts <- holdVerdict{report, err}
 		}(r.Judge)
 	}
 	if d.Follower.Pass != nil {
@@ -83,20 +83,20 @@ func (d *drive) passed(ctx context.Context, r Result) {
 	}
 }
 
-func (d *drive) stopJudging() {
-	if d.judging != "" {
-		d.cancel()
-		<-d.judged
-		d.judging = ""
+func (d *workloadReconciler) stopVerification() {
+	if d.verifyingID != "" {
+		d.cancelVerification()
+		<-d.verdicts
+		d.verifyingID = ""
 	}
 }
 
-// settle takes note of a verdict, and returns how long to wait before the pods are asked again if there is none.
-func (d *drive) settle(v verdict) time.Duration {
-	d.judging = ""
-	d.cancel()
+// recordVerdict takes note of a verdict, and returns how long to wait before the pods are asked again if there is none.
+func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
+	d.verifyingID = ""
+	d.cancelVerification()
 	if v.err != nil {
-		return d.trouble(v.err)
+		return d.reportPassError(v.err)
 	}
 	if d.Report != nil && len(v.report.Pods) > 0 {
 		d.Report(v.report)
@@ -104,25 +104,25 @@ func (d *drive) settle(v verdict) time.Duration {
 	return 0
 }
 
-// trouble is how long to wait after a failure.
-func (d *drive) trouble(err error) time.Duration {
+// reportPassError is how long to wait after a failure.
+func (d *workloadReconciler) reportPassError(err error) time.Duration {
 	d.failures++
 	if d.Trouble != nil {
 		d.Trouble(err)
 	}
-	return min(backoff(d.failures)*10, retrying)
+	return min(conflictBackoff(d.failures)*10, retryInterval)
 }
 
-// wait is over after pause, when somebody wakes the drive, or when pods are verified.
-func (d *drive) wait(ctx context.Context, pause time.Duration) error {
+// waitForNextPass is over after pause, when somebody wakes the drive, or when pods are verified.
+func (d *workloadReconciler) waitForNextPass(ctx context.Context, pause time.Duration) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case v := <-d.judged:
-		if pause := d.settle(v); pause > 0 {
-			return d.wait(ctx, pause)
+	case v := <-d.verdicts:
+		if pause := d.recordVerdict(v); pause > 0 {
+			return d.waitForNextPass(ctx, pause)
 		}
 	case <-d.Wake:
 	case <-timer.C:
