@@ -14,20 +14,30 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
-// pendingEvent is an Event to be.
+// The reasons of Events are the states of holds and these words. All are past participles in CamelCase.
+const (
+	reasonBoundsChanged   = "BoundsChanged"   // the scaler changed the autoscaler's bounds
+	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
+	reasonReplaced        = "Replaced"        // another client replaced the annotation with the holds
+	reasonYielded         = "Yielded"         // another client changed a number, and the scaler leaves it
+)
+
+// pendingEvent is an Event that the end of the pass writes.
 type pendingEvent struct{ eventType, reason, message string }
 
+// recordEvent adds a normal Event to the pending Events.
 func (p *reconcilePass) recordEvent(reason, format string, args ...any) {
 	p.pendingEvents = append(p.pendingEvents, pendingEvent{corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...)})
 }
 
+// recordWarning adds a warning Event to the pending Events.
 func (p *reconcilePass) recordWarning(reason, format string, args ...any) {
 	p.pendingEvents = append(p.pendingEvents, pendingEvent{corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...)})
 }
 
-// notifyOutcome tells those whom the hold names, and shows it on the target.
+// notifyOutcome records the outcome of a hold as an Event, and posts it to the hold's notifiers.
 func (p *reconcilePass) notifyOutcome(ctx context.Context, h *hold.Hold, outcome string) {
-	p.recordEvent("Outcome", "hold %s: %s", h.ID, outcome)
+	p.recordEvent(string(h.State), "hold %s: %s", h.ID, outcome)
 	report := p.reports.takeReport(p.workload, h.ID)
 	if len(h.Notify) == 0 {
 		return
@@ -36,14 +46,14 @@ func (p *reconcilePass) notifyOutcome(ctx context.Context, h *hold.Hold, outcome
 		Time: p.now, Outcome: outcome, Workload: p.workload, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.Why, Report: report,
 	}
 	if err := p.Notifier.Post(h.Notify, m); err != nil {
-		p.passLogger(ctx).Error(err, "Nobody can be told", "hold", h.ID, "outcome", outcome)
+		p.passLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.ID, "outcome", outcome)
 	}
 }
 
-// writeEvents writes what was said, after all that was to be done: to the log, and as Events on the target, which nothing depends on.
+// writeEvents writes the pending Events to the log and to the workload. It runs after the changes, since no step depends on it.
 func (p *reconcilePass) writeEvents(ctx context.Context) {
 	for _, n := range p.pendingEvents {
-		p.passLogger(ctx).Info("Step", "reason", n.reason, "message", n.message)
+		p.passLogger(ctx).Info("Hold made progress", "reason", n.reason, "message", n.message)
 		if p.object == nil {
 			continue
 		}
@@ -54,9 +64,10 @@ func (p *reconcilePass) writeEvents(ctx context.Context) {
 	p.pendingEvents = nil
 }
 
-// maxEventMessageBytes is the API's bound of an Event's text, in bytes.
+// maxEventMessageBytes is the API's limit of an Event's message, in bytes.
 const maxEventMessageBytes = 1024
 
+// newWorkloadEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
 func (p *reconcilePass) newWorkloadEvent(n pendingEvent) *corev1.Event {
 	at := metav1.NewTime(p.now)
 	text := n.message
@@ -74,6 +85,7 @@ func (p *reconcilePass) newWorkloadEvent(n pendingEvent) *corev1.Event {
 	}
 }
 
+// reportingInstance returns the identity of this process for Events; the host name if the engine has no identity.
 func (p *reconcilePass) reportingInstance() string {
 	if p.Identity != "" {
 		return p.Identity

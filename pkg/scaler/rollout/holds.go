@@ -11,11 +11,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// ErrGone is for a target that is not there.
-var ErrGone = errors.New("it does not exist")
+// ErrGone marks a workload that does not exist.
+var ErrGone = errors.New("workload does not exist")
 
-// Put notes a hold on a target, in the place of one with its ID; the next pass acts on it. It tells whether the record
-// changed: a hold that is there already, with all that it asks for, is left alone, however far it has come.
+// ApplyHold writes a hold to the record of a workload, and replaces a hold with the same ID; the next pass acts on it. It reports
+// whether the record changed: an identical hold stays as it is, with its progress.
 func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.Time) (changed bool, err error) {
 	if err := h.Validate(); err != nil {
 		return false, err
@@ -40,7 +40,7 @@ func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.T
 	return changed, nil
 }
 
-// applyHold changes the record, and tells whether it did.
+// applyHold adds the hold to the record, with its Event and metric. It reports whether the record changed.
 func (p *reconcilePass) applyHold(h hold.Hold) bool {
 	if !p.upsertHold(h) {
 		return false
@@ -48,19 +48,19 @@ func (p *reconcilePass) applyHold(h hold.Hold) bool {
 	if p.record.Find(h.ID).State == hold.Received {
 		p.onRecordSaved(func() {
 			p.Metrics.recordTransition(hold.Received, 0)
-			p.recordEvent("Received", "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatHoldUntil(&h))
+			p.recordEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatHoldUntil(&h))
 		})
 	}
 	return true
 }
 
-// upsertHold is put without a word.
+// upsertHold adds the hold to the record, or replaces the hold with the same ID. It reports whether the record changed.
 func (p *reconcilePass) upsertHold(h hold.Hold) bool {
 	earlier := p.record.Find(h.ID)
 	if earlier != nil && !changesHold(h, earlier) {
 		return false
 	}
-	if p.record.AtRest() { // the first that holds: what is there now is what was there before
+	if p.record.AtRest() { // the first hold: the current scale is the original
 		p.record.Replicas = hold.Change{Was: p.specReplicas()}
 	}
 	h = h.Replace(earlier, p.specReplicas(), p.now)
@@ -72,6 +72,7 @@ func (p *reconcilePass) upsertHold(h hold.Hold) bool {
 	return true
 }
 
+// formatHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
 func formatHoldUntil(h *hold.Hold) string {
 	if h.Until.IsZero() {
 		return ""
@@ -79,8 +80,8 @@ func formatHoldUntil(h *hold.Hold) string {
 	return " until " + h.Until.UTC().Format(time.RFC3339)
 }
 
-// changesHold tells whether a hold asks for more than is there. One that failed is not tried again before its end: a schedule that
-// asks at every look would bring pods up and down for hours.
+// changesHold reports whether a hold differs from the earlier hold with its ID. A failed hold is not retried before its end: a schedule,
+// which is applied every minute, would start and stop pods for hours.
 func changesHold(h hold.Hold, earlier *hold.Hold) bool {
 	if earlier.State.Holds() {
 		return !equalHoldSpecs(h, *earlier)
@@ -88,7 +89,7 @@ func changesHold(h hold.Hold, earlier *hold.Hold) bool {
 	return h.Until.IsZero() || !h.Until.Equal(earlier.Until)
 }
 
-// equalHoldSpecs tells whether two holds ask for the same, however far they have come.
+// equalHoldSpecs reports whether two holds are equal except for their progress.
 func equalHoldSpecs(a, b hold.Hold) bool {
 	text := func(h hold.Hold) string {
 		h.State, h.Why, h.Since, h.Entered, h.Before, h.Asked, h.Undo, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
@@ -102,9 +103,9 @@ func equalHoldSpecs(a, b hold.Hold) bool {
 	return text(a) == text(b)
 }
 
-// End makes holds of a target end now, all of them if ids is empty; the next pass acts on it. It returns the IDs of those
-// that there were.
-func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why string, now time.Time) (ended []string, err error) {
+// EndHolds sets the end of holds of a workload to now, of all holds if ids is empty; the next pass acts on it. It returns the IDs of the
+// holds that it found.
+func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, message string, now time.Time) (ended []string, err error) {
 	err = e.retryOnConflict(ctx, func() error {
 		p, err := e.observeWorkload(ctx, t, now)
 		if err != nil {
@@ -113,7 +114,7 @@ func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why strin
 		if p.object == nil {
 			return ErrGone
 		}
-		ended = p.endHolds(ids, why)
+		ended = p.endHolds(ids, message)
 		if len(ended) == 0 {
 			return nil
 		}
@@ -125,7 +126,8 @@ func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why strin
 	return ended, nil
 }
 
-func (p *reconcilePass) endHolds(ids []string, why string) (ended []string) {
+// endHolds sets the end of the holds to now, with a message for active holds.
+func (p *reconcilePass) endHolds(ids []string, message string) (ended []string) {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if len(ids) > 0 && !slices.Contains(ids, h.ID) {
@@ -135,7 +137,7 @@ func (p *reconcilePass) endHolds(ids []string, why string) (ended []string) {
 		if !h.Ended(p.now) {
 			h.Until = p.now
 			if h.State.Holds() {
-				h.Why = why
+				h.Why = message
 			}
 		}
 	}

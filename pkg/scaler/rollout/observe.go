@@ -17,32 +17,32 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// reconcilePass is one look at a target and what is done about it.
+// reconcilePass is one observation of a workload and the changes that follow from it.
 type reconcilePass struct {
 	*Engine
 	workload hold.Target
 	now      time.Time
 	api      dynamic.ResourceInterface
 
-	object *unstructured.Unstructured // the target; nil: not there
+	object *unstructured.Unstructured // the workload; nil: it does not exist
 	record hold.Record
-	// replacedReason tells that the record is not what the target's annotation says, and why; see recall.
+	// replacedReason says why record differs from the workload's annotation; empty: they agree. See restoreRecord.
 	replacedReason string
 	scale          *unstructured.Unstructured
-	hpa            *autoscalingv2.HorizontalPodAutoscaler // nil: none points at the target
+	hpa            *autoscalingv2.HorizontalPodAutoscaler // nil: no autoscaler scales the workload
 	bounds         hold.Bounds
-	pods           []corev1.Pod // read when a hold waits for them
+	pods           []corev1.Pod // observed only if a hold waits for them
 
 	desired       hold.Want
-	unclosedHolds []string // holds that have ended, but whose gate cannot be shut
+	unclosedHolds []string // IDs of ended holds with a gate that cannot be closed
 	holdToVerify  string
 	nextPass      time.Time
 	endedHolds    []hold.Hold
 	pendingEvents []pendingEvent
-	afterSave     []func() // what is said and counted when the record that it is about was written
+	afterSave     []func() // Events and metrics that follow the next write of the record
 }
 
-// observeWorkload reads what a pass needs to know. It returns a pass without object where the target is not there.
+// observeWorkload reads the workload, its scale and its autoscaler. It returns a pass without object if the workload does not exist.
 func (e *Engine) observeWorkload(ctx context.Context, t hold.Target, now time.Time) (*reconcilePass, error) {
 	p := &reconcilePass{Engine: e, workload: t, now: now}
 	api, err := e.resolveWorkloadClient(t)
@@ -59,7 +59,7 @@ func (e *Engine) observeWorkload(ctx context.Context, t hold.Target, now time.Ti
 		return p, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get target: %w", err)
+		return nil, fmt.Errorf("get workload: %w", err)
 	}
 	if p.record, p.replacedReason, err = e.restoreRecord(ctx, p.object); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (e *Engine) observeWorkload(ctx context.Context, t hold.Target, now time.Ti
 	return p, nil
 }
 
-// resolveWorkloadClient is the API of the target's kind, in its namespace.
+// resolveWorkloadClient returns the client of the workload's kind, in its namespace.
 func (e *Engine) resolveWorkloadClient(t hold.Target) (dynamic.ResourceInterface, error) {
 	kind := t.GroupVersionKind()
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
@@ -80,7 +80,7 @@ func (e *Engine) resolveWorkloadClient(t hold.Target) (dynamic.ResourceInterface
 	return e.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), nil
 }
 
-// findAutoscaler finds the one autoscaler that points at the target.
+// findAutoscaler finds the autoscaler that scales the workload. Two autoscalers are an error.
 func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
 	list, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.workload.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -95,7 +95,7 @@ func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
 	}
 	switch {
 	case len(names) > 1:
-		return fmt.Errorf("%d autoscalers point at it (%s), which undo each other: leave one", len(names), strings.Join(names, ", "))
+		return fmt.Errorf("%d autoscalers scale it (%s) and undo each other: delete all but one", len(names), strings.Join(names, ", "))
 	case p.hpa == nil:
 		return nil
 	}
@@ -106,14 +106,14 @@ func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
 	return nil
 }
 
-// scalesWorkload tells whether the autoscaler scales the target; versions of one group are the same object.
+// scalesWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.
 func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Target) bool {
 	ref := hpa.Spec.ScaleTargetRef
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
 	return err == nil && ref.Kind == t.Kind && ref.Name == t.Name && group.Group == t.GroupVersionKind().Group
 }
 
-// autoscalerBounds are the autoscaler's own; the API server fills in a minimum that is left out.
+// autoscalerBounds returns the autoscaler's current bounds. The API's default of minReplicas is 1.
 func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.Limits {
 	l := hold.Limits{Min: 1, Max: hpa.Spec.MaxReplicas}
 	if hpa.Spec.MinReplicas != nil {
@@ -122,17 +122,17 @@ func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.Limits {
 	return l
 }
 
-// specReplicas are those asked for. A scale without the field asks for none.
+// specReplicas returns the replicas of the scale; a scale without the field has 0.
 func (p *reconcilePass) specReplicas() int32 {
 	n, _, _ := unstructured.NestedInt64(p.scale.Object, "spec", "replicas")
 	return int32(n) //nolint:gosec // the API's own field is an int32
 }
 
-// listWorkloadPods lists the target's pods that are not on their way out.
+// listWorkloadPods lists the workload's pods without the terminating and finished ones.
 func (p *reconcilePass) listWorkloadPods(ctx context.Context) error {
 	selector, _, _ := unstructured.NestedString(p.scale.Object, "status", "selector")
 	if selector == "" {
-		return fmt.Errorf("scale of %s has no selector yet: its pods cannot be found", p.workload)
+		return fmt.Errorf("scale of %s has no selector yet, so its pods cannot be listed", p.workload)
 	}
 	list, err := p.Client.CoreV1().Pods(p.workload.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
@@ -147,7 +147,7 @@ func (p *reconcilePass) listWorkloadPods(ctx context.Context) error {
 	return nil
 }
 
-// buildResult is what the pass leaves.
+// buildResult returns the state of the workload after the pass.
 func (p *reconcilePass) buildResult() Result {
 	r := Result{
 		Record: p.record, Held: len(p.record.Holds) > 0 || p.bounds != (hold.Bounds{}), Again: p.nextPass, Judge: p.holdToVerify, Gone: p.object == nil,

@@ -8,17 +8,18 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Plan is what a hold would do to a target.
+// Plan describes the changes that a hold would make to a workload.
 type Plan struct {
-	Autoscaler   string      `json:"autoscaler,omitempty"` // empty: none points at the target
-	Limits, To   hold.Limits // of the autoscaler: now, and with the hold
-	Replicas     int32       `json:"replicas"` // now
-	ToReplicas   int32       `json:"toReplicas"`
-	Refused      string      `json:"refused,omitempty"` // why it would not be done
-	AlreadyThere bool        `json:"alreadyThere,omitempty"`
+	Autoscaler   string      `json:"autoscaler,omitempty"`   // empty: no autoscaler scales the workload
+	Limits       hold.Limits `json:"bounds,omitzero"`        // of the autoscaler, now
+	To           hold.Limits `json:"toBounds,omitzero"`      // of the autoscaler, with the hold
+	Replicas     int32       `json:"replicas"`               // now
+	ToReplicas   int32       `json:"toReplicas"`             // with the hold
+	Refused      string      `json:"rejectReason,omitempty"` // empty: the hold is accepted
+	AlreadyThere bool        `json:"alreadyThere,omitempty"` // the workload has an identical hold
 }
 
-// Plan tells what Put and the passes after it would do, and changes nothing.
+// PlanHold returns the changes that ApplyHold and the passes after it would make. It only reads.
 func (e *Engine) Plan(ctx context.Context, t hold.Target, h hold.Hold, now time.Time) (Plan, error) {
 	if err := h.Validate(); err != nil {
 		return Plan{}, err

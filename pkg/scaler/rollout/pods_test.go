@@ -14,7 +14,7 @@ import (
 
 var podStart = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
-// newReadyPods are pods by the seconds after start in which they were made; all are ready.
+// newReadyPods returns ready pods, created the given seconds after podStart.
 func newReadyPods(seconds ...int) (pods []corev1.Pod) {
 	for i, s := range seconds {
 		pods = append(pods, corev1.Pod{
@@ -32,14 +32,14 @@ func TestSplit(t *testing.T) {
 	for name, c := range map[string]struct {
 		made []int
 		hold hold.Hold
-		want int // new ones
+		want int // new pods
 	}{
-		"those made since":             {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: podStart.Add(900 * time.Millisecond), Replicas: 5, Before: 2}, 3},
-		"more, as the load asks":       {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 4},
-		"none":                         {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 2, Before: 2}, 0},
-		"lower":                        {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 1, Before: 2}, 0},
-		"kept of one that failed just": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 3},
-		"fewer than asked for":         {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 1},
+		"created since":            {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: podStart.Add(900 * time.Millisecond), Replicas: 5, Before: 2}, 3},
+		"more, as the load asks":   {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 4},
+		"same scale":               {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 2, Before: 2}, 0},
+		"lower":                    {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 1, Before: 2}, 0},
+		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 3},
+		"fewer than asked for":     {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 1},
 	} {
 		now, old := splitPodsByHold(newReadyPods(c.made...), &c.hold)
 		if len(now) != c.want || len(now)+len(old) != len(c.made) {

@@ -13,17 +13,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Follower sees what a Drive does. Its fields may be nil; calls come one at a time.
+// Observer observes a Reconcile. Its fields may be nil; calls come one at a time.
 type Follower struct {
 	Pass    func(Result)        // after every pass that succeeded
 	Report  func(verify.Report) // after every verification
-	Trouble func(error)         // after every pass that did not; it is made again
+	Trouble func(error)         // after every failed pass, before the retry
 	Wake    <-chan struct{}     // makes the next pass come at once
 }
 
-// Drive makes passes over a target, and verifies what is to be verified, until done says so. It returns before that if ctx
-// ends, if the target is gone, or if the API server refuses: what a second try will not change. All that it started has ended
-// when it returns.
+// Reconcile makes passes over a workload, and verifies holds, until done returns true. It returns early if ctx ends, if the workload
+// is gone, or with a permanent error of the API server. All its goroutines have ended when it returns.
 func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) bool, f Follower) (Result, error) {
 	d := workloadReconciler{Engine: e, workload: t, Follower: f, verdicts: make(chan holdVerdict, 1)}
 	defer d.stopVerification()
@@ -48,23 +47,24 @@ func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) boo
 	}
 }
 
-// workloadReconciler is a Drive: what it remembers from pass to pass.
+// workloadReconciler is the state of a Reconcile between its passes.
 type workloadReconciler struct {
 	*Engine
 	Follower
 	workload           hold.Target
 	failures           int
-	verifyingID        string // the hold whose pods are asked at this moment, in a goroutine of its own
+	verifyingID        string // the hold that a goroutine verifies; empty: no verification runs
 	cancelVerification context.CancelFunc
 	verdicts           chan holdVerdict
 }
 
+// holdVerdict is the result of a verification.
 type holdVerdict struct {
 	report verify.Report
 	err    error
 }
 
-// handlePassResult starts to verify what the pass says, and stops when that hold is there no more.
+// handlePassResult starts the verification that the pass asks for, and stops a verification that is no longer needed.
 func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
 	if d.verifyingID != "" && r.Judge != d.verifyingID {
@@ -83,6 +83,7 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	}
 }
 
+// stopVerification cancels the verification, if any, and waits for its end.
 func (d *workloadReconciler) stopVerification() {
 	if d.verifyingID != "" {
 		d.cancelVerification()
@@ -91,7 +92,7 @@ func (d *workloadReconciler) stopVerification() {
 	}
 }
 
-// recordVerdict takes note of a verdict, and returns how long to wait before the pods are asked again if there is none.
+// recordVerdict ends a verification. If it failed to give a verdict, it returns the delay until the next try.
 func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
 	d.verifyingID = ""
 	d.cancelVerification()
@@ -104,7 +105,7 @@ func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
 	return 0
 }
 
-// reportPassError is how long to wait after a failure.
+// reportPassError reports a failed pass, and returns the delay until the next: ten times conflictBackoff, up to retryInterval.
 func (d *workloadReconciler) reportPassError(err error) time.Duration {
 	d.failures++
 	if d.Trouble != nil {
@@ -113,7 +114,7 @@ func (d *workloadReconciler) reportPassError(err error) time.Duration {
 	return min(conflictBackoff(d.failures)*10, retryInterval)
 }
 
-// waitForNextPass is over after pause, when somebody wakes the drive, or when pods are verified.
+// waitForNextPass waits for the pause, a wake-up, or the end of a verification.
 func (d *workloadReconciler) waitForNextPass(ctx context.Context, pause time.Duration) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -130,13 +131,13 @@ func (d *workloadReconciler) waitForNextPass(ctx context.Context, pause time.Dur
 	return nil
 }
 
-// Hopeless tells whether a pass failed for what will not change by itself: no permission, no such kind, a request that is wrong.
+// IsPermanentError reports whether a retry cannot succeed: no permission, an unknown kind, an invalid request.
 func Hopeless(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) ||
 		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, hold.ErrRefused) || meta.IsNoMatchError(err)
 }
 
-// Logged is a Follower that writes troubles to the log, those that repeat once.
+// NewLogObserver returns an observer that logs errors; it logs an error that repeats only once.
 func Logged(log klog.Logger) Follower {
 	var last string
 	return Follower{
@@ -144,7 +145,7 @@ func Logged(log klog.Logger) Follower {
 		Trouble: func(err error) {
 			if text := err.Error(); text != last {
 				last = text
-				log.Error(err, "Target cannot be scaled yet; it is tried again")
+				log.Error(err, "Workload cannot be scaled yet, retrying")
 			}
 		},
 	}

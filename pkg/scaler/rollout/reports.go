@@ -7,25 +7,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// verifyReports are what was verified of the holds whose outcome nobody has been told yet. They are figures for people, in the memory
-// of whoever verified: where another process tells the outcome, it tells the verdict, which is on the target, without them.
+// verifyReports keeps the verification reports of holds until their outcome is notified. They are figures for people, in memory. If
+// another process notifies the outcome, its message has the verdict from the workload's annotation, without a report.
 type verifyReports struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // guards byHold
 	byHold map[reportKey]verify.Report
 }
 
+// reportKey identifies a hold of a workload.
 type reportKey struct {
 	workload hold.Target
 	holdID   string
 }
 
+// keepReport stores the report of a hold.
 func (r *verifyReports) keepReport(t hold.Target, id string, report verify.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byHold[reportKey{t, id}] = report
 }
 
-// takeReport returns the report of a hold, nil if there is none, and forgets it.
+// takeReport returns the report of a hold, or nil, and deletes it.
 func (r *verifyReports) takeReport(t hold.Target, id string) *verify.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()

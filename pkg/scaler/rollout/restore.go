@@ -10,11 +10,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// restoreRecord reads the record that a target carries. kubectl rollout undo replaces a Deployment's annotations with those that the
-// Deployment controller copied to the ReplicaSet it goes back to: it drops the record, or brings back one that is long over. Labels
-// are left alone, so that the label beside the annotation tells; and the ReplicaSet that was left has a copy of the right one.
+// restoreRecord reads the record of a workload. kubectl rollout undo replaces a Deployment's annotations with the copy on the
+// ReplicaSet that it returns to: it drops the record, or brings back an old record. It leaves labels alone, so HeldLabel shows the
+// replacement, and the ReplicaSet that it left has a copy of the right record.
 //
-// replaced says in words that the annotation is not the record, and is to be written again; empty: it is.
+// replaced is a message that the annotation is not the record and must be written again; empty: the annotation is the record.
 func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {
 	text, mark := holdsAnnotation(object), object.GetLabels()[hold.HeldLabel]
 	switch {
@@ -22,7 +22,7 @@ func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstruc
 		r, err = hold.ParseRecord(text)
 		return r, "", err
 	case mark == "":
-		return r, "holds that are over came back with old annotations; they are forgotten", nil
+		return r, "old annotations brought back holds that had ended; the scaler removes them", nil
 	}
 	original, err := e.findReplicaSetRecord(ctx, object, mark)
 	if err != nil {
@@ -30,22 +30,22 @@ func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstruc
 	}
 	if original != "" {
 		r, err = hold.ParseRecord(original)
-		return r, "its annotations were replaced, as kubectl rollout undo does; what was held is held", err
+		return r, "the annotations were replaced, as by kubectl rollout undo; the scaler restores the holds", err
 	}
 	if r, err = hold.ParseRecord(text); text == "" {
-		return r, "the annotation with its holds was taken away; nothing is held any more", err
+		return r, "the annotation with the holds was removed; the holds are gone", err
 	}
-	return r, "the annotation with its holds was changed by somebody; it counts as it is now", err
+	return r, "another client changed the annotation with the holds; the scaler uses the new text", err
 }
 
-// findReplicaSetRecord finds the text with a mark on the ReplicaSets of a Deployment; empty: none has it.
+// findReplicaSetRecord finds the record with a label value on the ReplicaSets of a Deployment; empty: not found.
 func (e *Engine) findReplicaSetRecord(ctx context.Context, object *unstructured.Unstructured, mark string) (string, error) {
 	if object.GroupVersionKind().GroupKind() != deploymentKind {
 		return "", nil
 	}
 	list, err := e.Client.AppsV1().ReplicaSets(object.GetNamespace()).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return "", fmt.Errorf("look for the holds on the ReplicaSets, since annotation %s was replaced: %w", hold.HoldsAnnotation, err)
+		return "", fmt.Errorf("list the ReplicaSets to restore annotation %s, which was replaced: %w", hold.HoldsAnnotation, err)
 	}
 	for i := range list.Items {
 		text := list.Items[i].Annotations[hold.HoldsAnnotation]
@@ -56,7 +56,7 @@ func (e *Engine) findReplicaSetRecord(ctx context.Context, object *unstructured.
 	return "", nil
 }
 
-// rewriteRecord writes the record to the target again, from which something else took it.
+// rewriteRecord writes the record to the workload again if another client replaced it.
 func (p *reconcilePass) rewriteRecord(ctx context.Context) error {
 	if p.replacedReason == "" {
 		return nil

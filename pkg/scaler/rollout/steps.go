@@ -9,14 +9,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// gateOpenTimeout is how long what follows success may fail until it is a failure: an API server or a webhook's receiver that
-// restarts is back by then, and an event that waits longer is over.
+// gateOpenTimeout is the time in which the actions of a verified hold must succeed. A restarted API server or receiver of a webhook is
+// back by then, and an event that waits longer is over.
 const gateOpenTimeout = time.Minute
 
-// The steps of a pass are in the order in which they are made; nothing is raised that the record does not hold, and the record
-// forgets nothing that is still raised.
+// This file holds the steps of a pass, in the order in which runSteps makes them.
 
-// closeGates closes the gates of the holds that have ended. While one cannot be closed, its pods stay.
+// closeGates closes the gates of ended holds. While a gate cannot be closed, its pods stay.
 func (p *reconcilePass) closeGates(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
@@ -25,7 +24,7 @@ func (p *reconcilePass) closeGates(ctx context.Context) error {
 			continue
 		}
 		if err := p.Gate.Do(ctx, p.workload.Namespace, actions); err != nil {
-			p.passLogger(ctx).Error(err, "Gate cannot be shut; the pods stay until it can", "hold", h.ID)
+			p.passLogger(ctx).Error(err, "Gate cannot be closed, keeping the pods", "hold", h.ID)
 			p.unclosedHolds = append(p.unclosedHolds, h.ID)
 			p.requestPassBy(p.now.Add(retryInterval))
 		}
@@ -33,17 +32,17 @@ func (p *reconcilePass) closeGates(ctx context.Context) error {
 	return nil
 }
 
-// rejectOversizedHolds refuses the holds that ask for more than the autoscaler may do, before anything is changed for them.
+// rejectOversizedHolds rolls back the holds above the autoscaler's maxReplicas, before any change is made for them.
 func (p *reconcilePass) rejectOversizedHolds(ctx context.Context) error {
 	p.desired = p.computeDesired()
 	if p.hpa == nil {
 		return nil
 	}
-	most := p.maxAllowedReplicas()
-	return p.rollBackHolds(ctx, p.formatTooMany(most), func(h *hold.Hold) bool { return h.State == hold.Received && h.Replicas > most })
+	allowed := p.maxAllowedReplicas()
+	return p.rollBackHolds(ctx, p.formatTooMany(allowed), func(h *hold.Hold) bool { return h.State == hold.Received && h.Replicas > allowed })
 }
 
-// maxAllowedReplicas is how many replicas the autoscaler allows: its own maximum, or the ceiling that was asked for.
+// maxAllowedReplicas returns the greatest number of replicas that a hold may ask for: the autoscaler's own maxReplicas, or the holds'.
 func (p *reconcilePass) maxAllowedReplicas() int32 {
 	own := autoscalerBounds(p.hpa).Max
 	if m := p.bounds.Max; m != nil && !m.Yielded {
@@ -52,11 +51,12 @@ func (p *reconcilePass) maxAllowedReplicas() int32 {
 	return max(own, p.desired.Ceiling)
 }
 
-func (p *reconcilePass) formatTooMany(most int32) string {
-	return fmt.Sprintf("%s allows at most %d replicas: raise its maxReplicas, or ask for a ceiling", p.autoscalerText(), most)
+// formatTooMany returns the message of a hold above the allowed number.
+func (p *reconcilePass) formatTooMany(allowed int32) string {
+	return fmt.Sprintf("%s allows at most %d replicas: raise its maxReplicas, or set the hold's maxReplicas", p.autoscalerText(), allowed)
 }
 
-// computeDesired is what the holds ask for that have not ended, or whose gate is still open.
+// computeDesired combines the holds that have not ended, or still have an open gate.
 func (p *reconcilePass) computeDesired() hold.Want {
 	record := p.record.Clone()
 	for _, id := range p.unclosedHolds {
@@ -65,8 +65,8 @@ func (p *reconcilePass) computeDesired() hold.Want {
 	return record.Wanted(p.now)
 }
 
-// raiseBounds makes the autoscaler's bounds what is wanted: higher before the scale is, so that it does not undo the change, and
-// lower as soon as a hold has ended.
+// raiseBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change, and lowers
+// them as soon as a hold has ended.
 func (p *reconcilePass) raiseBounds(ctx context.Context) error {
 	if err := p.updateBounds(ctx); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (p *reconcilePass) raiseBounds(ctx context.Context) error {
 	return p.advanceHolds(ctx, hold.Received, hold.Raised)
 }
 
-// scaleHolds scales: with an autoscaler up to what each new hold wants, once; without one to what all holds want, always.
+// scaleHolds sets the scale. With an autoscaler it raises the scale once for each new hold; without, it keeps the combined scale.
 func (p *reconcilePass) scaleHolds(ctx context.Context) error {
 	if err := p.scaleWithoutAutoscaler(ctx); err != nil {
 		return err
@@ -94,12 +94,13 @@ func (p *reconcilePass) scaleHolds(ctx context.Context) error {
 	return p.advanceHolds(ctx, hold.Raised, hold.Scaled)
 }
 
-// advanceHolds moves all holds in one state to the next, and notes it.
+// advanceHolds moves all holds in one state to the next, and saves the record.
 func (p *reconcilePass) advanceHolds(ctx context.Context, from, to hold.State) error {
 	moved := false
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State == from && !h.Ended(p.now) {
 			p.enterHoldState(h, to, "")
+			p.onRecordSaved(func() { p.recordEvent(string(to), "hold %s: %s", h.ID, p.scaleText()) })
 			moved = true
 		}
 	}
@@ -109,21 +110,31 @@ func (p *reconcilePass) advanceHolds(ctx context.Context, from, to hold.State) e
 	return p.saveRecord(ctx)
 }
 
-// enterHoldState is Enter, counted when it is noted.
-func (p *reconcilePass) enterHoldState(h *hold.Hold, to hold.State, why string) {
-	h.Enter(to, why, p.now)
+// scaleText describes the current scale and the autoscaler's bounds, for Events.
+func (p *reconcilePass) scaleText() string {
+	text := fmt.Sprintf("%d replicas", p.specReplicas())
+	if p.hpa != nil {
+		now := autoscalerBounds(p.hpa)
+		text += fmt.Sprintf(", %s %d..%d", p.autoscalerText(), now.Min, now.Max)
+	}
+	return text
+}
+
+// enterHoldState moves the hold to a state, and counts the transition after the next write of the record.
+func (p *reconcilePass) enterHoldState(h *hold.Hold, to hold.State, message string) {
+	h.Enter(to, message, p.now)
 	took := p.now.Sub(h.Since)
 	p.onRecordSaved(func() { p.Metrics.recordTransition(to, took) })
 }
 
-// rollBackHolds decides that holds are rolled back, and notes it. What they raised is undone from the next step on.
-func (p *reconcilePass) rollBackHolds(ctx context.Context, why string, which func(*hold.Hold) bool) error {
+// rollBackHolds moves holds to RolledBack, and saves the record. The steps after it undo the changes of the holds.
+func (p *reconcilePass) rollBackHolds(ctx context.Context, reason string, matches func(*hold.Hold) bool) error {
 	failed := false
 	for i := range p.record.Holds {
-		if h := &p.record.Holds[i]; which(h) {
-			p.enterHoldState(h, hold.RolledBack, why)
+		if h := &p.record.Holds[i]; matches(h) {
+			p.enterHoldState(h, hold.RolledBack, reason)
 			id := h.ID
-			p.onRecordSaved(func() { p.recordWarning("Failed", "hold %s: %s", id, why) })
+			p.onRecordSaved(func() { p.recordWarning(string(hold.RolledBack), "hold %s: %s", id, reason) })
 			failed = true
 		}
 	}
@@ -138,7 +149,7 @@ func (p *reconcilePass) rollBackHolds(ctx context.Context, why string, which fun
 	return nil
 }
 
-// undoRolledBackHolds takes the replicas back that a failed hold asked for, and tells people. The bounds are back already.
+// undoRolledBackHolds lowers the replicas that failed holds had raised, and notifies people. raiseBounds has restored the bounds.
 func (p *reconcilePass) undoRolledBackHolds(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
@@ -157,9 +168,9 @@ func (p *reconcilePass) undoRolledBackHolds(ctx context.Context) error {
 	return nil
 }
 
-// lowerReplicas lowers the scale to what it was before the hold, but not below what others want.
+// lowerReplicas lowers the scale to the number before the hold, but not below the other holds.
 func (p *reconcilePass) lowerReplicas(ctx context.Context, h *hold.Hold) error {
-	if p.hpa == nil || !h.Asked { // without an autoscaler, scaleTo has done it
+	if p.hpa == nil || !h.Asked { // without an autoscaler, scaleWithoutAutoscaler has lowered it
 		return nil
 	}
 	if to := max(h.Before, p.desired.Floor, autoscalerBounds(p.hpa).Min); p.specReplicas() > to {
@@ -168,7 +179,7 @@ func (p *reconcilePass) lowerReplicas(ctx context.Context, h *hold.Hold) error {
 	return nil
 }
 
-// checkReady looks at the new pods of the holds that are scaled.
+// checkReady moves the holds in Scaled to Ready if all their new pods are ready, and rolls them back at the deadline.
 func (p *reconcilePass) checkReady(ctx context.Context) error {
 	if !p.hasHoldInState(hold.Scaled) {
 		return p.pickHoldToVerify(ctx)
@@ -189,15 +200,15 @@ func (p *reconcilePass) checkReady(ctx context.Context) error {
 			if err := p.saveRecord(ctx); err != nil {
 				return err
 			}
-			p.recordEvent("Ready", "hold %s: all new pods are ready after %s", h.ID, p.now.Sub(h.Since).Round(time.Millisecond))
+			p.recordEvent(string(hold.Ready), "hold %s: all new pods are ready after %s", h.ID, p.now.Sub(h.Since).Round(time.Millisecond))
 		case !p.now.Before(h.Deadline()):
-			why := missing + p.replicaFailureHint()
-			return p.rollBackHolds(ctx, why, func(f *hold.Hold) bool { return f.ID == h.ID })
+			return p.rollBackHolds(ctx, missing+p.replicaFailureHint(), func(f *hold.Hold) bool { return f.ID == h.ID })
 		}
 	}
 	return p.pickHoldToVerify(ctx)
 }
 
+// hasHoldInState reports whether a hold in the state has not ended.
 func (p *reconcilePass) hasHoldInState(s hold.State) bool {
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State == s && !h.Ended(p.now) {
@@ -207,7 +218,7 @@ func (p *reconcilePass) hasHoldInState(s hold.State) bool {
 	return false
 }
 
-// pickHoldToVerify names the hold whose pods are to be verified; those with nothing to verify go on.
+// pickHoldToVerify picks a hold in Ready for verification; holds without a verification move on.
 func (p *reconcilePass) pickHoldToVerify(ctx context.Context) error {
 	moved := false
 	for i := range p.record.Holds {
@@ -215,7 +226,8 @@ func (p *reconcilePass) pickHoldToVerify(ctx context.Context) error {
 		switch {
 		case h.State != hold.Ready || h.Ended(p.now):
 		case h.Verify == nil:
-			p.enterHoldState(h, hold.Verified, "nothing to verify")
+			p.enterHoldState(h, hold.Verified, "no verification")
+			p.onRecordSaved(func() { p.recordEvent(string(hold.Verified), "hold %s: no verification", h.ID) })
 			moved = true
 		case p.holdToVerify == "":
 			p.holdToVerify = h.ID
@@ -227,7 +239,7 @@ func (p *reconcilePass) pickHoldToVerify(ctx context.Context) error {
 	return p.saveRecord(ctx)
 }
 
-// openGates does what follows success.
+// openGates runs the actions of verified holds, and rolls a hold back if they fail for gateOpenTimeout.
 func (p *reconcilePass) openGates(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
@@ -237,7 +249,7 @@ func (p *reconcilePass) openGates(ctx context.Context) error {
 		if err := p.Gate.Do(ctx, p.workload.Namespace, h.OnSuccess); err != nil {
 			p.requestPassBy(p.now.Add(retryInterval))
 			if p.now.Before(h.Entered.Add(gateOpenTimeout)) {
-				p.passLogger(ctx).Error(err, "Gate cannot be opened yet", "hold", h.ID)
+				p.passLogger(ctx).Error(err, "Gate cannot be opened yet, retrying", "hold", h.ID)
 				continue
 			}
 			return p.rollBackHolds(ctx, "open the gate: "+err.Error(), func(f *hold.Hold) bool { return f.ID == h.ID })
@@ -265,12 +277,12 @@ func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 	}
 	for i := range ended {
 		p.dropOrRestoreHold(&ended[i])
-		p.reports.takeReport(p.workload, ended[i].ID) // ended before anybody was told
+		p.reports.takeReport(p.workload, ended[i].ID) // the hold ended before its outcome was notified
 	}
 	for i := range ended {
 		if h := &ended[i]; h.State != hold.RolledBack {
 			p.enterHoldState(h, hold.Released, h.Why)
-			p.onRecordSaved(func() { p.recordEvent("Released", "hold %s ended; %d replicas", h.ID, p.specReplicas()) })
+			p.onRecordSaved(func() { p.recordEvent(string(hold.Released), "hold %s ended; %d replicas", h.ID, p.specReplicas()) })
 		}
 	}
 	if err := p.saveRecord(ctx); err != nil {
@@ -280,7 +292,7 @@ func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 	return nil
 }
 
-// dropOrRestoreHold drops a hold or, after a rollback, puts the one back that it had replaced.
+// dropOrRestoreHold removes a hold; after a rollback it restores the previous hold instead.
 func (p *reconcilePass) dropOrRestoreHold(h *hold.Hold) {
 	if previous := h.Previous; h.State == hold.RolledBack && previous != nil && !h.Ended(p.now) && !previous.Ended(p.now) {
 		*p.record.Find(h.ID) = *previous
@@ -289,14 +301,14 @@ func (p *reconcilePass) dropOrRestoreHold(h *hold.Hold) {
 	p.record.Drop(h.ID)
 }
 
-// requestPassBy makes the next pass come at t at the latest.
+// requestPassBy sets the latest time of the next pass to t, unless it is earlier already.
 func (p *reconcilePass) requestPassBy(t time.Time) {
 	if p.nextPass.IsZero() || t.Before(p.nextPass) {
 		p.nextPass = t
 	}
 }
 
-// requestRestingPass says when a target with holds is worth the next look, if nothing is waited for.
+// requestRestingPass sets the next pass of a workload with holds: at their next end, or after restingInterval.
 func (p *reconcilePass) requestRestingPass() {
 	if len(p.record.Holds) == 0 {
 		return

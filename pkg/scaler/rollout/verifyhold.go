@@ -12,9 +12,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Judge verifies the new pods of a hold that is ready, and notes the verdict on the target; the next pass acts on it. It
-// takes as long as asking the pods does. The error is for what could not be noted; that the pods could not be asked is a
-// verdict against them. Two judges of one hold do no harm: the first verdict counts.
+// VerifyHold verifies the new pods of a hold in state Ready, and writes the verdict to the workload's record; the next pass acts on it.
+// It blocks during the test requests. It returns an error if it cannot write the verdict; pods that it cannot test fail the
+// verification. Two verifications of one hold are harmless: the first verdict counts.
 func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func() time.Time) (verify.Report, error) {
 	p, h, err := e.getHoldToVerify(ctx, t, id, now())
 	if err != nil || h == nil {
@@ -24,33 +24,33 @@ func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func()
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
 	since := h.Since
-	report, passed, why := p.verifyNewPods(ctx, h)
+	report, passed, message := p.verifyNewPods(ctx, h)
 	if ctx.Err() != nil {
 		return report, context.Cause(ctx)
 	}
 	err = e.retryOnConflict(ctx, func() error {
 		p, h, err := e.getHoldToVerify(ctx, t, id, now())
 		if err != nil || h == nil || !h.Since.Equal(since) {
-			return err // released, replaced or judged by another meanwhile
+			return err // released, replaced or verified by another process meanwhile
 		}
 		defer p.writeEvents(ctx)
 		if len(report.Pods) > 0 {
 			p.reports.keepReport(t, id, report)
 		}
 		if !passed {
-			return p.rollBackHolds(ctx, why, func(f *hold.Hold) bool { return f.ID == id })
+			return p.rollBackHolds(ctx, message, func(f *hold.Hold) bool { return f.ID == id })
 		}
-		p.enterHoldState(h, hold.Verified, why)
-		p.onRecordSaved(func() { p.recordEvent("Verified", "hold %s: %s", id, why) })
+		p.enterHoldState(h, hold.Verified, message)
+		p.onRecordSaved(func() { p.recordEvent(string(hold.Verified), "hold %s: %s", id, message) })
 		return p.saveRecord(ctx)
 	})
 	if err != nil {
-		return report, fmt.Errorf("note the verdict on %s: %w", t, err)
+		return report, fmt.Errorf("write the verdict to %s: %w", t, err)
 	}
 	return report, nil
 }
 
-// getHoldToVerify looks at the target, and returns the hold if it is to be judged.
+// getHoldToVerify observes the workload, and returns the hold if it still needs verification.
 func (e *Engine) getHoldToVerify(ctx context.Context, t hold.Target, id string, now time.Time) (*reconcilePass, *hold.Hold, error) {
 	p, err := e.observeWorkload(ctx, t, now)
 	if err != nil {
@@ -63,8 +63,8 @@ func (e *Engine) getHoldToVerify(ctx context.Context, t hold.Target, id string, 
 	return p, h, nil
 }
 
-// verifyNewPods asks the pods that were made since the hold was asked for, beside those that were there before.
-func (p *reconcilePass) verifyNewPods(ctx context.Context, h *hold.Hold) (report verify.Report, passed bool, why string) {
+// verifyNewPods tests the new pods of the hold, beside the old pods.
+func (p *reconcilePass) verifyNewPods(ctx context.Context, h *hold.Hold) (report verify.Report, passed bool, message string) {
 	pods, old := splitPodsByHold(p.pods, h)
 	if len(pods) == 0 {
 		return verify.Report{}, true, "no new pods to verify"
@@ -76,7 +76,7 @@ func (p *reconcilePass) verifyNewPods(ctx context.Context, h *hold.Hold) (report
 	return report, report.Passed, report.SummaryLine()
 }
 
-// Check asks all ready pods of a target, and changes nothing.
+// VerifyPods tests all ready pods of a workload. It only reads from the cluster.
 func (e *Engine) Check(ctx context.Context, t hold.Target, spec verify.Spec) (verify.Report, error) {
 	p, err := e.observeWorkload(ctx, t, time.Time{})
 	if err == nil && p.object == nil {

@@ -17,8 +17,8 @@ import (
 
 var patchOptions = metav1.PatchOptions{FieldManager: hold.FieldManager}
 
-// saveRecord writes the record to the target, if the record there is still the one that was read. What else changes on the target
-// meanwhile, such as its status with every pod that becomes ready, does not matter.
+// saveRecord writes the record to the workload if its annotation is still the observed one. Other changes of the workload, such as its
+// status with every pod that becomes ready, do not matter.
 func (p *reconcilePass) saveRecord(ctx context.Context) error {
 	text, err := p.record.Text()
 	if err != nil {
@@ -44,43 +44,44 @@ func (p *reconcilePass) saveRecord(ctx context.Context) error {
 		return newConflictError(p.workload, overtaken)
 	}
 	if err != nil {
-		return fmt.Errorf("note the holds: %w", err)
+		return fmt.Errorf("write the holds: %w", err)
 	}
 	for _, do := range p.afterSave {
 		do()
 	}
 	if p.replacedReason != "" {
-		p.recordWarning("Replaced", "%s", p.replacedReason)
+		p.recordWarning(reasonReplaced, "%s", p.replacedReason)
 	}
 	p.afterSave, p.replacedReason = nil, ""
 	return nil
 }
 
-// onRecordSaved does something when the record is written as it is now, and not before: a write may be overtaken.
+// onRecordSaved runs do after the next write of the record, and not before: the write may conflict.
 func (p *reconcilePass) onRecordSaved(do func()) { p.afterSave = append(p.afterSave, do) }
 
-// recordOvertakenError is for a record that somebody else wrote since it was read.
+// recordOvertakenError marks a record that another client wrote since it was observed.
 type recordOvertakenError struct{ error }
 
-// rereadWorkload takes the target as it is now for the next try to write what was decided, unless its record was written too.
+// rereadWorkload observes the workload again for the next try of a write. It fails if another client wrote the record too.
 func (p *reconcilePass) rereadWorkload(ctx context.Context, read string, conflicted error) error {
 	object, err := p.api.Get(ctx, p.workload.Name, metav1.GetOptions{})
 	switch {
 	case err != nil:
 		return err
 	case holdsAnnotation(object) != read:
-		return recordOvertakenError{errors.New("its holds changed meanwhile")}
+		return recordOvertakenError{errors.New("the holds changed meanwhile")}
 	}
 	p.object = object
 	return conflicted
 }
 
-// holdsAnnotation is the record's text on a target.
+// holdsAnnotation returns the text of the record on a workload.
 func holdsAnnotation(object *unstructured.Unstructured) string {
 	return object.GetAnnotations()[hold.HoldsAnnotation]
 }
 
-// newAnnotationPatch is a patch of an object that carries one of our annotations and, with it, our label; empty text removes both.
+// newAnnotationPatch returns a patch of one of the scaler's annotations, its label and the spec, if any; empty text removes annotation and
+// label.
 func newAnnotationPatch(version, annotation, text string, spec map[string]any) ([]byte, error) {
 	var value, label any
 	if text != "" {
@@ -97,7 +98,7 @@ func newAnnotationPatch(version, annotation, text string, spec map[string]any) (
 	return json.Marshal(patch)
 }
 
-// updateBounds makes the autoscaler's bounds what is wanted; the numbers and the note of what they were are one write.
+// updateBounds sets the autoscaler's bounds; the new bounds and the record of the original ones are one write.
 func (p *reconcilePass) updateBounds(ctx context.Context) error {
 	if p.hpa == nil {
 		return nil
@@ -113,22 +114,24 @@ func (p *reconcilePass) updateBounds(ctx context.Context) error {
 		return err
 	}
 	if yielded {
-		p.recordEvent("Yielded", "somebody set %s to %d to %d replicas; it is left so, also when the holds end", p.autoscalerText(), now.Min, now.Max)
+		p.recordEvent(reasonYielded, "another client set %s to %d..%d replicas; the scaler leaves it, also after the holds", p.autoscalerText(), now.Min, now.Max)
 	}
 	if to != now {
-		p.recordEvent("Bounds", "%s from %d..%d to %d..%d replicas", p.autoscalerText(), now.Min, now.Max, to.Min, to.Max)
+		p.recordEvent(reasonBoundsChanged, "%s from %d..%d to %d..%d replicas", p.autoscalerText(), now.Min, now.Max, to.Min, to.Max)
 	}
 	return nil
 }
 
 func (p *reconcilePass) autoscalerText() string { return "autoscaler " + p.hpa.Name }
 
+// equalBoundsRecords reports whether two records have the same annotation.
 func equalBoundsRecords(a, b hold.Bounds) bool {
 	x, errX := a.Text()
 	y, errY := b.Text()
 	return errX == nil && errY == nil && x == y
 }
 
+// patchBounds writes bounds and their record to the autoscaler, if it is still the observed one.
 func (p *reconcilePass) patchBounds(ctx context.Context, b hold.Bounds, to hold.Limits) error {
 	text, err := b.Text()
 	if err != nil {
@@ -146,16 +149,16 @@ func (p *reconcilePass) patchBounds(ctx context.Context, b hold.Bounds, to hold.
 	return nil
 }
 
-// restoreOrphanBounds gives an autoscaler back what it was, whose target is gone, and with it every hold.
+// restoreOrphanBounds restores the bounds of an autoscaler after its workload was deleted, with all its holds.
 func (p *reconcilePass) restoreOrphanBounds(ctx context.Context) error {
 	if p.hpa == nil || p.bounds == (hold.Bounds{}) {
 		return nil
 	}
-	p.passLogger(ctx).Info("Target is gone; its autoscaler gets its own bounds back", "autoscaler", p.hpa.Name)
+	p.passLogger(ctx).Info("Workload is gone, restoring the bounds of its autoscaler", "autoscaler", p.hpa.Name)
 	return p.updateBounds(ctx)
 }
 
-// patchScale asks for n replicas, if the scale is still as it was read.
+// patchScale sets the scale to n replicas, if it is still the observed one.
 func (p *reconcilePass) patchScale(ctx context.Context, n int32) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": p.scale.GetResourceVersion()}, "spec": map[string]any{"replicas": n},
@@ -170,12 +173,12 @@ func (p *reconcilePass) patchScale(ctx context.Context, n int32) error {
 	}
 	p.scale = scale
 	p.object.SetResourceVersion(scale.GetResourceVersion())
-	p.recordEvent("Scaled", "from %d to %d replicas", before, n)
+	p.recordEvent(reasonReplicasChanged, "from %d to %d replicas", before, n)
 	return nil
 }
 
-// scaleWithoutAutoscaler asks for the wanted replicas where no autoscaler decides. With one, replicas are only ever raised, once for each
-// hold (see raise), and it is the autoscaler's business when they go.
+// scaleWithoutAutoscaler sets the desired scale of a workload without an autoscaler. With an autoscaler, scaleHolds raises the replicas
+// once for each hold, and the autoscaler decides when to lower them.
 func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 	if p.hpa != nil || len(p.record.Holds) == 0 {
 		return p.giveBackReplicas(ctx)
@@ -186,12 +189,12 @@ func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 	}
 	to := p.desired.ReplicasOver(c.Was)
 	if c.Set == nil && p.desired.Any && !p.desired.Lower {
-		to = max(to, now) // what an autoscaler left that is there no more
+		to = max(to, now) // the scale that a deleted autoscaler left
 	}
 	switch {
 	case c.From != nil && now != *c.From && now != *c.Set, c.From == nil && c.Set != nil && now != *c.Set:
 		p.onRecordSaved(func() {
-			p.recordEvent("Yielded", "somebody set %d replicas; it is left so, also when the holds end", now)
+			p.recordEvent(reasonYielded, "another client set %d replicas; the scaler leaves them, also after the holds", now)
 		})
 		p.record.Replicas.Yielded, p.record.Replicas.From = true, nil
 		return p.saveRecord(ctx)
@@ -201,7 +204,8 @@ func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 	return p.recordAndScale(ctx, now, to)
 }
 
-// recordAndScale writes the intent before the scale, so that a crash between them is not taken for somebody's change.
+// recordAndScale writes the intent to the record before the scale. After a crash between them, the old scale then does not look like
+// another client's change.
 func (p *reconcilePass) recordAndScale(ctx context.Context, now, to int32) error {
 	p.record.Replicas.Set, p.record.Replicas.From = &to, &now
 	if err := p.saveRecord(ctx); err != nil {
@@ -213,13 +217,13 @@ func (p *reconcilePass) recordAndScale(ctx context.Context, now, to int32) error
 		}
 	}
 	p.record.Replicas.From = nil
-	if !p.desired.Any { // given back: from now on it is nobody's business here
+	if !p.desired.Any { // the original scale is restored: the scaler is done with it
 		p.record.Replicas.Set = nil
 	}
 	return p.saveRecord(ctx)
 }
 
-// rereadAndScale is patchScale after a write of our own to the object that the scale belongs to.
+// rereadAndScale sets the scale after a write of the record, which changed the resource version of the scale.
 func (p *reconcilePass) rereadAndScale(ctx context.Context, to int32) error {
 	scale, err := p.api.Get(ctx, p.workload.Name, metav1.GetOptions{}, "scale")
 	if err != nil {
@@ -232,13 +236,13 @@ func (p *reconcilePass) rereadAndScale(ctx context.Context, to int32) error {
 	return p.patchScale(ctx, to)
 }
 
-// newConflictError makes the pass look again.
+// newConflictError returns a conflict, so that the pass starts over.
 func newConflictError(t hold.Target, err error) error {
 	return apierrors.NewConflict(autoscalingv2.Resource("scale"), t.Name, err)
 }
 
-// giveBackReplicas is scaleTo where an autoscaler decides. One that cannot, for want of metrics, keeps what it finds for ever: it is given
-// the replicas back that were there.
+// giveBackReplicas restores the original replicas of a workload with an autoscaler that has no metrics. Such an autoscaler would keep the
+// raised replicas forever.
 func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
 	if p.hpa == nil {
 		return nil
@@ -256,7 +260,7 @@ func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
 	return p.rereadAndScale(ctx, to)
 }
 
-// hasEndedScaleUp tells whether a hold has ended that had asked for replicas.
+// hasEndedScaleUp reports whether a hold that raised the replicas has ended.
 func (p *reconcilePass) hasEndedScaleUp() bool {
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State.Holds() && h.Asked && h.Ended(p.now) {
@@ -266,7 +270,7 @@ func (p *reconcilePass) hasEndedScaleUp() bool {
 	return false
 }
 
-// isScalingActive tells whether the autoscaler computes replicas; one that was never judged may begin to.
+// isScalingActive reports whether the autoscaler computes replicas. An autoscaler without the condition may begin to.
 func isScalingActive(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 	for _, c := range hpa.Status.Conditions {
 		if c.Type == autoscalingv2.ScalingActive {
