@@ -1,3 +1,5 @@
+// Probes and metrics of scaler run.
+
 package main
 
 import (
@@ -14,15 +16,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// healthServer is what the probes and whoever scrapes are told.
+// healthServer serves the probes and the metrics.
 type healthServer struct {
 	lead      *leadership
 	registry  *prometheus.Registry
 	configBad *prometheus.GaugeVec
 
-	mu               sync.Mutex          // guards what follows
-	componentMetrics prometheus.Gatherer // of the crew at work; nil: none yet
-	configError      error               // of the newest configuration, if the one in force is older
+	mu               sync.Mutex          // guards the fields below
+	componentMetrics prometheus.Gatherer // of the running components; nil: not started yet
+	configError      error               // error of the newest configuration; nil: the newest is active
 	configLoadedAt   time.Time
 }
 
@@ -32,7 +34,7 @@ func newHealthServer(lead *leadership) *healthServer {
 	}, nil)}
 	h.configBad.WithLabelValues().Set(0)
 	leads := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_leader", Help: "1 where this replica leads, else 0.",
+		Name: "tachometer_scaler_leader", Help: "1 if this replica leads, else 0.",
 	}, func() float64 {
 		if ctx, _, _ := lead.snapshotLeader(); ctx != nil {
 			return 1
@@ -43,14 +45,14 @@ func newHealthServer(lead *leadership) *healthServer {
 	return h
 }
 
-// setComponentMetrics takes the metrics of the crew that is put to work.
+// setComponentMetrics replaces the metrics of the previous components.
 func (h *healthServer) setComponentMetrics(g prometheus.Gatherer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.componentMetrics = g
 }
 
-// recordConfigLoad takes note of a configuration; err: that it is bad.
+// recordConfigLoad records the load of a configuration, with its error.
 func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,31 +63,31 @@ func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	}
 }
 
-// checkReadiness tells why the replica is of no use: it has not heard of a leader, not even of itself.
+// checkReadiness returns an error until the components run and a leader, this replica or another, is known.
 func (h *healthServer) checkReadiness() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.componentMetrics == nil {
-		return errors.New("not at work yet")
+		return errors.New("components have not started yet")
 	}
 	if _, leader, _ := h.lead.snapshotLeader(); leader == "" {
-		return errors.New("no leader is known yet: is the API server away?")
+		return errors.New("no leader is known yet; check the connection to the API server")
 	}
 	return nil
 }
 
-// writeReadinessNotes are lines for people, on /readyz?verbose.
+// writeReadinessNotes writes leader and configuration for people, on /readyz?verbose.
 func (h *healthServer) writeReadinessNotes(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, leader, _ := h.lead.snapshotLeader()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
-		fmt.Fprintf(w, "configuration: the one in force is older than %s, because the new one is bad:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
+		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous configuration:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
 	}
 }
 
-// combineGatherers is everything that is counted.
+// combineGatherers returns the metrics of the process and of the running components.
 func (h *healthServer) combineGatherers() prometheus.Gatherer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,6 +97,7 @@ func (h *healthServer) combineGatherers() prometheus.Gatherer {
 	return prometheus.Gatherers{h.registry, h.componentMetrics}
 }
 
+// newHealthHandler returns the handler of /livez, /readyz and /metrics.
 func (h *healthServer) newHealthHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -114,7 +117,7 @@ func (h *healthServer) newHealthHandler() http.Handler {
 	return mux
 }
 
-// serveHealth answers on the address until ctx ends.
+// serveHealth serves on the address until ctx ends.
 func (h *healthServer) serveHealth(ctx context.Context, address string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {

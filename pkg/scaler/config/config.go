@@ -1,4 +1,4 @@
-// Package config loads the scaler's configuration: strictly, with all faults in one error.
+// Package config loads the scaler's configuration: strictly, and with every fault in the error.
 package config
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Config is one configuration. Load returns it complete and valid; only InheritFrom changes it.
+// Config is a configuration of the scaler. Load returns it complete and valid; only InheritFrom changes it.
 type Config struct {
 	// Namespaces are searched for held workloads: the namespaces of the file, and of all workloads in it.
 	Namespaces []string
@@ -59,7 +59,7 @@ func Load(data []byte) (*Config, error) {
 // sectionDecoder decodes the sections of a configuration.
 type sectionDecoder struct{ *strict.Decoder }
 
-// decodeNamedEntries calls each for every entry of a mapping whose keys are names chosen by the user.
+// decodeNamedEntries calls each for every entry of a mapping with user-defined keys.
 func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
 	fields := map[string]strict.Field{}
 	if n.Kind == yaml.MappingNode {
@@ -83,7 +83,7 @@ func (d *sectionDecoder) validateNamedReferences(c *Config) {
 	}
 }
 
-// validateNamesAt checks the names in one schedule or rule.
+// validateNamesAt checks the names in a schedule or rule.
 func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
 		d.Wrong(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
