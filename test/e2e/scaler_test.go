@@ -22,8 +22,8 @@ import (
 
 // standing is what the scaler could have changed of the sample, and did not give back.
 type standing struct {
-	Min, Max int32
-	Notes    string
+	MinReplicas, MaxReplicas int32
+	Notes                    string
 }
 
 func sampleStands(ctx context.Context) (standing, error) {
@@ -35,7 +35,7 @@ func sampleStands(ctx context.Context) (standing, error) {
 	if err != nil {
 		return standing{}, err
 	}
-	st := standing{Min: *h.Spec.MinReplicas, Max: h.Spec.MaxReplicas}
+	st := standing{MinReplicas: *h.Spec.MinReplicas, MaxReplicas: h.Spec.MaxReplicas}
 	for _, from := range []map[string]string{h.Annotations, h.Labels, d.Annotations, d.Labels} {
 		for k, v := range from {
 			if strings.HasPrefix(k, "scaler.tachometer.dev/") {
@@ -201,7 +201,7 @@ func stays(t *testing.T, d time.Duration) {
 		}
 		n, err := containers(t.Context())
 		if err != nil || n < sale.Pods || *h.Spec.MinReplicas != sale.Pods {
-			t.Fatalf("while held: %d containers, a floor of %d, %v", n, *h.Spec.MinReplicas, err)
+			t.Fatalf("while held: %d containers, minReplicas %d, %v", n, *h.Spec.MinReplicas, err)
 		}
 		<-time.After(time.Second)
 	}
@@ -282,15 +282,15 @@ func TestScalerCommands(t *testing.T) {
 		{[]string{"set", "deploy/sample", "--replicas", "12"}, 1, []string{"at most 10 replicas"}},
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"passed"}},
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"p50"}},
-		{[]string{"set", "deploy/sample", "--replicas", "5", "--for", "1h", "--wait", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"open", "5 replicas are up"}},
+		{[]string{"set", "deploy/sample", "--replicas", "5", "--for", "1h", "--wait", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"Open", "5 replicas are up"}},
 		{[]string{"set", "deploy/sample", "--replicas", "5", "--wait"}, 0, nil},
-		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "open", "floor 2"}},
+		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "Open", "minReplicas 2"}},
 		{[]string{"status"}, 0, []string{`"event":"status"`}},
 		{[]string{"set", "deploy/sample", "--replicas", "7", "--reason", "bad", "--wait", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"rolled back", "p50"}},
-		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"open"`}},
+		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"Open"`}},
 		{[]string{"release", "deploy/sample", "--reason", "low", "-o", "text"}, 0, []string{"still held by 1 other hold"}},
 		{[]string{"release", "deploy/sample", "--reason", "low"}, 1, []string{"no hold low"}},
-		{[]string{"release", "deploy/sample", "-o", "text"}, 0, []string{"released"}},
+		{[]string{"release", "deploy/sample", "-o", "text"}, 0, []string{"Released"}},
 		{[]string{"release", "--expired"}, 0, nil},
 		{[]string{"schedule", "preview", "--config", filepath.Join(s.Root, "manifests/scaler/config.yaml"), "--next", "2d", "-o", "text"}, 0, []string{"office-hours", "8"}},
 		{[]string{"schedule", "preview", "--config", "/nowhere"}, 2, []string{"/nowhere"}},
@@ -374,9 +374,9 @@ func officeHours(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor := int32(2)
+	minReplicas := int32(2)
 	if hour := time.Now().In(zone).Hour(); hour >= 8 && hour < 22 {
-		floor = 8
+		minReplicas = 8
 	}
 	d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 	if err != nil {
@@ -387,12 +387,12 @@ func officeHours(ctx context.Context) error {
 		return err
 	}
 	h := record.Find("schedule/office-hours")
-	if h == nil || h.State != hold.Open || h.Replicas != floor || *d.Spec.Replicas < floor {
-		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", floor, *d.Spec.Replicas, h)
+	if h == nil || h.State != hold.Open || h.Replicas != minReplicas || *d.Spec.Replicas < minReplicas {
+		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", minReplicas, *d.Spec.Replicas, h)
 	}
 	autoscaler, err := hpa(ctx, "sample")
-	if err == nil && *autoscaler.Spec.MinReplicas != floor {
-		err = fmt.Errorf("the schedule wants %d; the autoscaler's floor is %d", floor, *autoscaler.Spec.MinReplicas)
+	if err == nil && *autoscaler.Spec.MinReplicas != minReplicas {
+		err = fmt.Errorf("the schedule wants %d; the autoscaler's minReplicas is %d", minReplicas, *autoscaler.Spec.MinReplicas)
 	}
 	return err
 }
@@ -414,10 +414,10 @@ func TestCronJobs(t *testing.T) {
 		_, _ = s.Kubectl(context.Background(), "-n", stack.SampleNamespace, "delete", "jobs", "--all")
 	})
 	for _, job := range []struct {
-		name  string
-		floor int32
+		name        string
+		minReplicas int32
 	}{{"begin", 8}, {"end", 2}} {
-		name, floor := job.name, job.floor
+		name, minReplicas := job.name, job.minReplicas
 		_, err := s.Kubectl(ctx, "-n", stack.SampleNamespace, "create", "job", "--from=cronjob/office-hours-"+name, "office-"+name)
 		if err != nil {
 			t.Fatal(err)
@@ -426,8 +426,8 @@ func TestCronJobs(t *testing.T) {
 			logs, _ := s.Kubectl(ctx, "-n", stack.SampleNamespace, "logs", "job/office-"+name)
 			t.Fatalf("%v: %s\n%s", err, out, logs)
 		}
-		if now, err := sampleStands(ctx); err != nil || now.Min != floor {
-			t.Errorf("office hours %s: %+v, %v; want a floor of %d", name, now, err, floor)
+		if now, err := sampleStands(ctx); err != nil || now.MinReplicas != minReplicas {
+			t.Errorf("office hours %s: %+v, %v; want minReplicas %d", name, now, err, minReplicas)
 		}
 	}
 	if _, code := newScaler(t).run(t, "release", "deploy/sample"); code != 0 {
