@@ -64,7 +64,7 @@ func New(deps Deps, opts Options) *API {
 // Group is the API group, for a generic API server to install. The scheme, the codecs and the description are
 // metrics-server's; its storage is not used, which has no context, and nothing to say of why there is no usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
-	group := api.Build(&podStorage{usageStorage{a, Pods}}, &nodeStorage{usageStorage{a, Nodes}})
+	group := api.Build(newPodStorage(a), newNodeStorage(a))
 	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme has a v1, which nobody asks for yet
 	return &group
 }

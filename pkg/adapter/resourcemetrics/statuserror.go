@@ -15,8 +15,8 @@ func newUnavailableErrorf(format string, args ...any) error {
 }
 
 // newNoUsageListError says that objects were found, and that none has a usage.
-func (s usageStorage) newNoUsageListError(omitted []metric.Omission) error {
-	noun := s.resource
+func (l objectLookup) newNoUsageListError(omitted []metric.Omission) error {
+	noun := l.resource
 	if len(omitted) == 1 {
 		noun = singularResource(noun)
 	}
@@ -24,12 +24,12 @@ func (s usageStorage) newNoUsageListError(omitted []metric.Omission) error {
 }
 
 // newNoUsageError says that one object, which exists, has no usage. That is "not found", as clients of metrics-server know it.
-func (s usageStorage) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
-	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", singularResource(s.resource), o, metric.SummarizeOmissions(omitted))
+func (l objectLookup) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
+	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", singularResource(l.resource), o, metric.SummarizeOmissions(omitted))
 }
 
 // toAPIStatus is err as the API says it.
-func (s usageStorage) toAPIStatus(ctx context.Context, name string, err error) error {
-	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: s.resource, Name: name}
-	return apistatus.Answer(ctx, "usage of "+s.resource, err, details, "name", name)
+func (l objectLookup) toAPIStatus(ctx context.Context, name string, err error) error {
+	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: l.resource, Name: name}
+	return apistatus.Answer(ctx, "usage of "+l.resource, err, details, "name", name)
 }
