@@ -1,3 +1,5 @@
+// The objects of a get or a list, from the watches of the cluster.
+
 package resourcemetrics
 
 import (
@@ -20,7 +22,7 @@ type objectLookup struct {
 	resource string // plural
 }
 
-// listSelectedObjects returns the objects that a list asks for, sorted as kube-apiserver sorts.
+// listSelectedObjects returns the objects of a list, in kube-apiserver's order.
 func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
 		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
@@ -44,7 +46,7 @@ func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalver
 	return found, nil
 }
 
-// getUsageObject returns the object that a get asks for.
+// getUsageObject returns the object of a get, or a not-found error.
 func (l objectLookup) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
 		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
@@ -58,7 +60,7 @@ func (l objectLookup) getUsageObject(ctx context.Context, name string) (*metav1.
 
 func singularResource(resource string) string { return strings.TrimSuffix(resource, "s") }
 
-// isSelective tells whether the list asks for certain objects: then it is worth an error that none has a usage.
+// isSelective reports whether the list selects certain objects. If none of them has a usage, the list is an error.
 func isSelective(opts *internalversion.ListOptions) bool {
 	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
 		opts.FieldSelector != nil && !opts.FieldSelector.Empty())

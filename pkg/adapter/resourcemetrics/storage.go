@@ -1,4 +1,4 @@
-// One storage serves both resources: it answers get, list and kubectl's table. newPodStorage and newNodeStorage give it the rest.
+// One generic storage serves both resources: get, list, and the table of kubectl.
 
 package resourcemetrics
 
