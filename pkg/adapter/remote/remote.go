@@ -69,8 +69,8 @@ const (
 	serverTimeoutGrace = 500 * time.Millisecond
 )
 
-// New returns the backend of b without starting it. It returns an error if a URL or a file of the configuration is
-// unusable.
+// New returns the backend of b, a valid configuration, without starting it. It returns an error if a URL or a file of
+// the configuration is unusable.
 func New(b config.Backend, opts Options) (*Backend, error) {
 	b.Complete()
 	if opts.Metrics == nil {

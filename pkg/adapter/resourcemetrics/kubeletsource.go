@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // Node is a node with the address of its kubelet.
@@ -128,10 +129,8 @@ func (k *KubeletSource) Run(ctx context.Context) error {
 				k.runKubeletRead(ctx, due)
 			})
 		}
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, dueCheckInterval) {
 			return nil
-		case <-time.After(dueCheckInterval):
 		}
 	}
 }

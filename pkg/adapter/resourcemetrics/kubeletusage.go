@@ -34,21 +34,6 @@ func (k *KubeletSource) GetNodeUsages(_ context.Context, names []string, now tim
 	return usages, omitted, nil
 }
 
-// collectUsages looks every object up, and separates usages from omissions, which have a reason.
-func collectUsages[O, U any](objects []O, lookupUsage func(O) (U, metric.Omission)) ([]U, []metric.Omission) {
-	usages := make([]U, 0, len(objects))
-	var omitted []metric.Omission
-	for _, object := range objects {
-		u, o := lookupUsage(object)
-		if o.Reason != "" {
-			omitted = append(omitted, o)
-			continue
-		}
-		usages = append(usages, u)
-	}
-	return usages, omitted
-}
-
 // lookupPodUsage returns the usage of a pod, or the reason for its omission. The caller holds k.mu.
 func (k *KubeletSource) lookupPodUsage(p Pod, now time.Time) (PodUsage, metric.Omission) {
 	e, found := k.latest.pods[p.Object]

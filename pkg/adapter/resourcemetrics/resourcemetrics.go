@@ -56,3 +56,18 @@ type UsageSource interface {
 	GetPodUsages(ctx context.Context, pods []Pod, now time.Time) ([]PodUsage, []metric.Omission, error)
 	GetNodeUsages(ctx context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error)
 }
+
+// collectUsages calls getUsage for every object, and separates usages from omissions, which have a reason.
+func collectUsages[O, U any](objects []O, getUsage func(O) (U, metric.Omission)) ([]U, []metric.Omission) {
+	usages := make([]U, 0, len(objects))
+	var omitted []metric.Omission
+	for _, object := range objects {
+		u, o := getUsage(object)
+		if o.Reason != "" {
+			omitted = append(omitted, o)
+			continue
+		}
+		usages = append(usages, u)
+	}
+	return usages, omitted
+}

@@ -79,20 +79,14 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	var usages []PodUsage
-	var omitted []metric.Omission
-	for _, p := range pods {
+	usages, omitted := collectUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu[p.Namespace].byObject[p.Name], memory[p.Namespace].byObject[p.Name], set.Window)
 		if reason == "" && isUsageStale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
 		}
-		if reason != "" {
-			omitted = append(omitted, metric.Omission{Object: p.Object, Reason: reason})
-			continue
-		}
 		u.Object = p.Object
-		usages = append(usages, u)
-	}
+		return u, metric.Omission{Object: p.Object, Reason: reason}
+	})
 	return usages, omitted, nil
 }
 
@@ -114,19 +108,16 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	var usages []NodeUsage
-	var omitted []metric.Omission
-	for _, name := range names {
+	usages, omitted := collectUsages(names, func(name string) (NodeUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu.byObject[name], memory.byObject[name], set.Window)
 		if reason == "" && isUsageStale(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
 			reason = metric.ReasonStale
 		}
 		if reason != "" {
-			omitted = append(omitted, metric.Omission{Object: metric.Object{Name: name}, Reason: reason})
-			continue
+			return NodeUsage{}, metric.Omission{Object: metric.Object{Name: name}, Reason: reason}
 		}
-		usages = append(usages, NodeUsage{Name: name, Usage: u.Containers[0].Usage, Time: u.Time, Window: u.Window})
-	}
+		return NodeUsage{Name: name, Usage: u.Containers[0].Usage, Time: u.Time, Window: u.Window}, metric.Omission{}
+	})
 	return usages, omitted, nil
 }
 

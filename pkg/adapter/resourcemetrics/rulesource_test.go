@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -117,7 +118,7 @@ func TestRulesPods(t *testing.T) {
 			for i := range tc.want {
 				tc.want[i].Object = pod
 			}
-			if diff := cmp.Diff(tc.want, usages); diff != "" {
+			if diff := cmp.Diff(tc.want, usages, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("usages (-want +got):\n%s", diff)
 			}
 			var want []metric.Omission
