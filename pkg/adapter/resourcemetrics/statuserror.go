@@ -33,5 +33,5 @@ func (l objectLookup) newNoUsageError(o metric.Object, omitted []metric.Omission
 // toAPIStatus returns err as a status of the API.
 func (l objectLookup) toAPIStatus(ctx context.Context, name string, err error) error {
 	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: l.resource, Name: name}
-	return apistatus.Answer(ctx, "usage of "+l.resource, err, details, "name", name)
+	return apistatus.ToStatus(ctx, "usage of "+l.resource, err, details, "name", name)
 }
