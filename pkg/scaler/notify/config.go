@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Config is the configuration of one notifier. Decode and ParseSender make it.
+// Config is the configuration of a notifier. Decode and ParseSender make it.
 type Config struct {
 	kind    string // a key of senderKinds
 	urlFile string // holds the URL
@@ -49,7 +49,7 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 	return Config{kind: kind, urlFile: file}.NewSender(opts), nil
 }
 
-// Decode decodes a notifier: one kind with urlFile and the keys of the kind, such as the headers of a webhook. It adds every error to
+// Decode decodes a notifier: a kind with urlFile and the keys of the kind, such as the headers of a webhook. It adds every error to
 // the faults of d. With a fault, the result serves only to find further faults.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	var c Config

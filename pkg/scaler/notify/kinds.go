@@ -18,7 +18,7 @@ var senderKinds = map[string]senderKind{
 	"webhook": webhookKind,
 }
 
-// senderKind makes the senders of one kind.
+// senderKind makes the senders of a kind.
 type senderKind struct {
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
@@ -26,7 +26,7 @@ type senderKind struct {
 	fields func(d *strict.Decoder, c *Config) map[string]strict.Field
 }
 
-// listKinds returns the names of the kinds in a format with one %s each, joined by separator.
+// listKinds formats the name of each kind, and joins the texts with separator.
 func listKinds(format, separator string) string {
 	names := slices.Sorted(maps.Keys(senderKinds))
 	for i, name := range names {

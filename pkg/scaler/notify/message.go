@@ -21,7 +21,7 @@ type Message struct {
 	Report   *verify.Report `json:"report,omitempty"` // nil: no verification
 }
 
-// Sender sends messages to one receiver. Send makes one attempt. It may be called concurrently. Its errors contain no part of the
+// Sender sends messages to a receiver. Send makes a single attempt. It may be called concurrently. Its errors contain no part of the
 // receiver's URL.
 type Sender interface {
 	Send(ctx context.Context, m Message) error

@@ -108,7 +108,7 @@ func (q *Queue) Post(names []string, m Message) error {
 	return errors.Join(errs...)
 }
 
-// enqueueMessage queues a message for one sender. The caller holds mu.
+// enqueueMessage queues a message for a sender. The caller holds mu.
 func (q *Queue) enqueueMessage(name string, m Message) error {
 	s := q.senders[name]
 	switch {
@@ -166,7 +166,7 @@ func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue
 	}
 }
 
-// deliverMessage sends one message, and retries until the attempts or the time are used up, or the error is permanent.
+// deliverMessage sends a message, and retries until the attempts or the time are used up, or the error is permanent.
 func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m queuedMessage) error {
 	for i := 1; ; i++ {
 		err := sendOnce(drainCtx, s.sender, m.Message)
