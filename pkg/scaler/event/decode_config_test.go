@@ -135,7 +135,7 @@ func TestFaults(t *testing.T) {
 		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "one of"},
 		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
 		"a patch that is none":            {"{spec: {open: true, weight: 100, was: null}}", "7", "events.rules[0].onSuccess[0].patch.merge", "mapping"},
-		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "no JSON"},
+		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "not valid as JSON"},
 		"longer than the longest":         {"for: 30m", "for: 3h", "events.rules[0].for", "maxFor"},
 	} {
 		t.Run(name, func(t *testing.T) {
