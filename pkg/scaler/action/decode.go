@@ -47,11 +47,7 @@ func decodePatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 		"name":       d.Text(&p.Name),
 		"merge":      func(path string, n *yaml.Node) { p.Merge = decodeMergePatch(d, path, n) },
 	})
-	for _, key := range []string{"apiVersion", "kind", "name", "merge"} {
-		if at := strict.JoinPath(path, key); !d.Given(at) && !d.Failed(at) {
-			d.Fault(at, d.Line(path), "required")
-		}
-	}
+	d.Require(path, "apiVersion", "kind", "name", "merge")
 	return &p
 }
 

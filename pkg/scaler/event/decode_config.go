@@ -35,21 +35,11 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	if d.Failed(path) {
 		return c
 	}
-	d.requireEventKeys(path, "rules")
+	d.Require(path, "rules")
 	if !d.Given(path+".kafka") && !d.Given(path+".http") {
 		d.Wrong(path, "no source of events: give kafka or http, or both")
 	}
 	return c
-}
-
-// requireEventKeys adds a fault for each missing key.
-func (d *configDecoder) requireEventKeys(path string, keys ...string) {
-	for _, key := range keys {
-		at := strict.JoinPath(path, key)
-		if !d.Given(at) && !d.Failed(at) {
-			d.Fault(at, d.Line(path), "required")
-		}
-	}
 }
 
 func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
@@ -61,7 +51,7 @@ func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
 		"tls":     func(path string, n *yaml.Node) { k.TLS = d.decodeKafkaTLS(path, n) },
 		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.decodeKafkaSASL(path, n) },
 	})
-	d.requireEventKeys(path, "brokers", "topic")
+	d.Require(path, "brokers", "topic")
 	return &k
 }
 
@@ -116,7 +106,7 @@ func (d *configDecoder) decodeKafkaSASL(path string, n *yaml.Node) *KafkaSASL {
 		},
 		"usernameFile": d.filePathField(&s.UsernameFile), "passwordFile": d.filePathField(&s.PasswordFile),
 	})
-	d.requireEventKeys(path, "mechanism", "usernameFile", "passwordFile")
+	d.Require(path, "mechanism", "usernameFile", "passwordFile")
 	return &s
 }
 
@@ -132,7 +122,7 @@ func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfi
 		},
 		"certFile": d.filePathField(&h.CertFile), "keyFile": d.filePathField(&h.KeyFile),
 	})
-	d.requireEventKeys(path, "address", "secretFiles")
+	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isPortNumber(port)) {
 		d.Wrong(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
 	}

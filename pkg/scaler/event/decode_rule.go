@@ -75,7 +75,7 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 	if d.Failed(path) {
 		return r
 	}
-	d.requireEventKeys(path, "name", "namespace", "type", "workloads")
+	d.Require(path, "name", "namespace", "type", "workloads")
 	if decodeWorkloads != nil {
 		r.Workloads = decodeWorkloads(namespace)
 	}
@@ -162,7 +162,7 @@ func (d *configDecoder) decodeWorkloadSpec(path string, n *yaml.Node, namespace 
 	if d.Failed(path) {
 		return w
 	}
-	d.requireEventKeys(path, "workload", "replicas")
+	d.Require(path, "workload", "replicas")
 	for _, f := range []struct{ key, fault string }{{"minReplicas", w.minReplicasError()}, {"maxReplicas", w.maxReplicasError()}} {
 		if f.fault != "" && d.Given(path+".replicas") {
 			d.Wrong(path+"."+f.key, "%s", f.fault)
@@ -214,7 +214,7 @@ func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.Field {
 			return
 		}
 		d.Mapping(path, n, map[string]strict.Field{"field": d.fieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
-		d.requireEventKeys(path, "field", "max")
+		d.Require(path, "field", "max")
 		to.MaxValue = clampToInt32(maxValue)
 	}
 }

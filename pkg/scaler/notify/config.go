@@ -79,9 +79,7 @@ func (c *Config) decodeSenderFields(d *strict.Decoder, path string, n *yaml.Node
 		}
 	}
 	d.Mapping(path, n, fields)
-	if at := strict.JoinPath(path, "urlFile"); !d.Given(at) && !d.Failed(at) {
-		d.Fault(at, d.Line(path), "required")
-	}
+	d.Require(path, "urlFile")
 }
 
 var (

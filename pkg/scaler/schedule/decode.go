@@ -63,7 +63,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	if d.Failed(path) {
 		return s
 	}
-	d.requireScheduleKeys(path, "name", "namespace", "workloads", "windows")
+	d.Require(path, "name", "namespace", "workloads", "windows")
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
 	workloads.decodeNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeWorkloads(path, n, namespace) })
@@ -83,16 +83,6 @@ func (l *deferredNode) keepNode(path string, n *yaml.Node) { l.path, l.node = pa
 func (l *deferredNode) decodeNode(f strict.Field) {
 	if l.node != nil {
 		f(l.path, l.node)
-	}
-}
-
-// requireScheduleKeys adds a fault for each missing key.
-func (d *scheduleDecoder) requireScheduleKeys(path string, keys ...string) {
-	for _, key := range keys {
-		at := strict.JoinPath(path, key)
-		if !d.Given(at) && !d.Failed(at) {
-			d.Fault(at, d.Line(path), "required")
-		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) W
 	if d.Failed(path) {
 		return Window{}
 	}
-	d.requireScheduleKeys(path, "minReplicas")
+	d.Require(path, "minReplicas")
 	d.validateWindowKind(path)
 	if len(d.Faults) > before { // further faults would only be consequences
 		return Window{}
@@ -74,7 +74,7 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 		d.Wrong(path, "no time given: a window has cron and for, start and end, or from and to")
 		return
 	}
-	d.requireScheduleKeys(path, windowKinds[chosen].needs...)
+	d.Require(path, windowKinds[chosen].needs...)
 }
 
 // completeWindow checks keys that depend on each other, and sets the window's starts.
@@ -223,7 +223,7 @@ func (d *scheduleDecoder) decodeRamp(path string, n *yaml.Node) Ramp {
 	if d.Failed(path) {
 		return Ramp{}
 	}
-	d.requireScheduleKeys(path, "over", "steps")
+	d.Require(path, "over", "steps")
 	if r.Steps > 0 && r.Over > 0 && r.Over/time.Duration(r.Steps) < minRampStep {
 		d.Wrong(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minRampStep))
 	}
