@@ -30,7 +30,7 @@ func decodeAction(d *strict.Decoder, path string, n *yaml.Node) Action {
 		"webhook": d.Text(&a.Webhook),
 	})
 	if d.Given(path+".patch") == d.Given(path+".webhook") {
-		d.Wrong(path, "must have one of patch and webhook")
+		d.Wrong(path, "must have either patch or webhook")
 	}
 	if isWebhookURL(a.Webhook) {
 		d.Wrong(path+".webhook", "%s", secretURLMessage)

@@ -44,8 +44,8 @@ func TestDecodeFaults(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
 		"{}":                        "onSuccess: must be a list",
-		"[{}]":                      "onSuccess[0]: must have one of patch and webhook",
-		"[{webhook: a, patch: {}}]": "onSuccess[0]: must have one of patch and webhook",
+		"[{}]":                      "onSuccess[0]: must have either patch or webhook",
+		"[{webhook: a, patch: {}}]": "onSuccess[0]: must have either patch or webhook",
 		"[{patch: {}}]":             "onSuccess[0].patch.merge: required",
 		"[{patch: {apiVersion: v1, kind: A, name: a, namespace: A_, merge: {a: 1}}}]": "onSuccess[0].patch.namespace: must be lower-case",
 		"[{patch: {apiVersion: v1, kind: A, name: a, merge: [a]}}]":                   "onSuccess[0].patch.merge: must be a mapping",

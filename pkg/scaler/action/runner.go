@@ -62,7 +62,7 @@ func (r *Runner) runAction(ctx context.Context, namespace string, a Action) erro
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
-		return errors.New("run action: it must have one of patch and webhook")
+		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
 		return r.patchObject(ctx, namespace, a.Patch)
 	}

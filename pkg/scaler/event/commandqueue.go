@@ -8,7 +8,7 @@ import (
 
 // This file queues commands until Run delivers them, and drops commands that a later command supersedes.
 
-// commandQueue holds the commands that wait for one workload, in the order of delivery. Many goroutines append, one takes.
+// commandQueue holds the waiting commands of a workload, in the order of delivery. Many goroutines append; a single goroutine takes.
 type commandQueue struct {
 	maxWaiting int
 
@@ -18,7 +18,7 @@ type commandQueue struct {
 	changed      chan struct{} // closed and replaced whenever a command comes or goes
 }
 
-// queuedCommand is one command of a delivery.
+// queuedCommand is a command of a delivery.
 type queuedCommand struct {
 	command  holdCommand
 	delivery *Delivery

@@ -13,7 +13,7 @@ type Config struct {
 
 // KafkaConfig is a Kafka topic and the access to it.
 type KafkaConfig struct {
-	// Brokers are HOST:PORT; one reachable broker is enough.
+	// Brokers are HOST:PORT; a single reachable broker is enough.
 	Brokers []string
 	Topic   string
 	// Rewind is how far back reading begins after a start, and after a broker lost records.
@@ -52,7 +52,7 @@ type KafkaSASL struct {
 type HTTPConfig struct {
 	// Address is the listen address, HOST:PORT or :PORT.
 	Address string
-	// SecretFiles hold one secret each. A sender must know any of them; two files serve while the secret rotates. Each request reads
+	// SecretFiles hold a secret each. A sender must know any of them; two files serve while the secret rotates. Each request reads
 	// the files again.
 	SecretFiles []string
 	// CertFile and KeyFile are the server certificate, read again for each connection; empty: plain HTTP, for use behind a proxy.

@@ -132,7 +132,7 @@ func TestFaults(t *testing.T) {
 		"a minReplicas above":             {"replicas: 5", "replicas: 5, minReplicas: 6", "events.rules[0].workloads[1].minReplicas", "above"},
 		"a maxReplicas below":             {"replicas: 5", "replicas: 5, maxReplicas: 4", "events.rules[0].workloads[1].maxReplicas", "below"},
 		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].workloads[0].replicas.max", "required"},
-		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "one of"},
+		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "either patch or webhook"},
 		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
 		"a patch that is none":            {"{spec: {open: true, weight: 100, was: null}}", "7", "events.rules[0].onSuccess[0].patch.merge", "mapping"},
 		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "not valid as JSON"},

@@ -23,7 +23,7 @@ const (
 	clockSlack = 2 * time.Minute
 )
 
-// retryBackoff waits between half a pause and a whole one, at random; the pause doubles from firstRetryPause to maxRetryPause.
+// retryBackoff waits for a random share of a pause, at least half; the pause doubles from firstRetryPause to maxRetryPause.
 var retryBackoff = retry.Backoff{First: firstRetryPause / 2, Max: maxRetryPause / 2, Jitter: 1}
 
 // Delivery is an event on its way to the sink.
@@ -91,7 +91,7 @@ func (h *Handler) enqueueCommands(ctx context.Context, d *Delivery, commands []h
 	return nil
 }
 
-// finishCommand settles one command of a delivery. With the last command it settles the event; it adds the event's id before another
+// finishCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another
 // event with the same id can be claimed.
 func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
@@ -117,7 +117,7 @@ func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, rea
 	close(d.done)
 }
 
-// deliverQueue delivers the commands of one workload in their order, until ctx ends.
+// deliverQueue delivers the commands of a workload in their order, until ctx ends.
 func (h *Handler) deliverQueue(ctx context.Context, w hold.Target, q *commandQueue) {
 	for {
 		c := q.takeCommand(ctx)
@@ -171,7 +171,7 @@ func (h *Handler) logFirstRetry(ctx context.Context, w hold.Target, c *queuedCom
 	}
 }
 
-// callSink makes one attempt. The attempt ends when the command expires.
+// callSink makes an attempt, which ends when the command expires.
 func (h *Handler) callSink(ctx context.Context, w hold.Target, c *holdCommand) error {
 	until := time.Now().Add(h.opts.AttemptTimeout)
 	if c.expiresAt.Before(until) {

@@ -7,8 +7,8 @@
 // after a restart.
 //
 // For each workload, events are delivered in the order of the calls of Handle. A failing workload delays its own events, and no other
-// workload's. Of several waiting events for one hold of one workload, the last is delivered and the earlier ones are superseded, also if
-// the sink then rejects the last. A raise does not supersede a raise that expires later.
+// workload's. Of several waiting events for the same hold of a workload, the last supersedes the others, even if the sink then rejects
+// it. A raise does not supersede a raise that expires later.
 //
 // The guarantee begins when an event is read. A Kafka record can be read again within the consumer's rewind (a minute by default). A
 // sender over HTTP has the guarantee with status 202, and not before.
@@ -41,14 +41,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// MaxBytes bounds one event.
+// MaxBytes bounds an event.
 const MaxBytes = 64 << 10
 
 // Limits of the fields of every event.
 const (
 	maxID   = 256
 	maxType = 128
-	// MinTTL and MaxTTL bound ttl. A shorter ttl expires in transit; a longer one keeps the event's id in memory for too long.
+	// MinTTL and MaxTTL bound ttl. A shorter ttl expires in transit; a longer ttl keeps the event's id in memory for too long.
 	MinTTL = time.Second
 	MaxTTL = 7 * 24 * time.Hour
 )
@@ -74,7 +74,7 @@ var (
 	eventTypePattern = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
 )
 
-// Parse parses one event: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields. Duplicate keys,
+// Parse parses an event: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields. Duplicate keys,
 // invalid UTF-8, text after the object, and more than MaxBytes are errors. The event shares no memory with data.
 func Parse(data []byte) (Event, error) {
 	if len(data) > MaxBytes {

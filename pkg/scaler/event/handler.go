@@ -42,16 +42,16 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// MaxSkew is how far the senders' clocks may be ahead; 0: DefaultMaxSkew.
 	MaxSkew time.Duration
-	// MaxWaiting bounds the waiting commands of one workload. Handle waits while the queue is full. 0: DefaultMaxWaiting.
+	// MaxWaiting bounds the waiting commands of a workload. Handle waits while the queue is full. 0: DefaultMaxWaiting.
 	MaxWaiting int
-	// AttemptTimeout bounds one call of the sink; 0: DefaultAttemptTimeout.
+	// AttemptTimeout bounds a call of the sink; 0: DefaultAttemptTimeout.
 	AttemptTimeout time.Duration
 }
 
 const (
 	// DefaultMaxSkew is above the skew of machines with a time service, and below the error of a wrong time zone.
 	DefaultMaxSkew = time.Minute
-	// DefaultMaxWaiting is far above the holds of one workload, and about a megabyte.
+	// DefaultMaxWaiting is far above the holds of a workload, and about a megabyte.
 	DefaultMaxWaiting = 1024
 	// DefaultAttemptTimeout lets a slow API server answer, and ends a hanging request soon.
 	DefaultAttemptTimeout = 10 * time.Second

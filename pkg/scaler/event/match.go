@@ -13,7 +13,7 @@ import (
 
 // This file matches an event with the rules, and builds the commands that the rules derive from it.
 
-// holdCommand is the change that one event makes to the holds of one workload.
+// holdCommand is the change that an event makes to the holds of a workload.
 type holdCommand struct {
 	workload  hold.Target
 	hold      hold.Hold // a release has only its ID
@@ -72,7 +72,7 @@ func (r *Rule) matchesFields(e *Event) bool {
 	return true
 }
 
-// buildCommands returns one command for each workload of the rule. The event must match the rule.
+// buildCommands returns a command for each workload of the rule. The event must match the rule.
 func (r *Rule) buildCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
 	id, err := r.buildHoldID(e)
 	if err != nil {
@@ -94,7 +94,7 @@ func (r *Rule) buildCommands(e *Event, specs map[string]verify.Spec) ([]holdComm
 	return commands, nil
 }
 
-// buildHold returns the hold of one workload. It depends on the event alone, so that a second delivery builds an equal hold.
+// buildHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold.
 func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
 		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.holdDuration(e)), Within: r.Within,

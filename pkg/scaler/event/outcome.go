@@ -77,7 +77,7 @@ type outcomeLines struct {
 	written, suppressed int
 }
 
-// allowLine reports whether a line of an outcome may be written now, and how many lines were suppressed since the last one.
+// allowLine reports whether a line of an outcome may be written now, and how many lines were suppressed since the last line.
 func (q *logThrottle) allowLine(outcome Outcome, now time.Time) (suppressed int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -40,7 +40,7 @@ type Rule struct {
 	Notify               []string
 }
 
-// WorkloadSpec is the hold of a rule on one workload.
+// WorkloadSpec is the hold of a rule on a workload.
 type WorkloadSpec struct {
 	Workload                           hold.Target
 	Replicas, MinReplicas, MaxReplicas ReplicaCount

@@ -33,8 +33,8 @@ type Window struct {
 	starts startTimes
 }
 
-// startTimes are wall-clock times, written as UTC. Cron patterns are evaluated in the same way, because no cron library moves a
-// start inside a clock gap to the end of the gap and starts only once in an hour that comes twice.
+// startTimes are wall-clock times, written as UTC. Cron patterns are evaluated in the same way: a start in a clock gap must move to the
+// end of the gap, and an hour that comes twice must have a single start. No cron library does both.
 type startTimes interface {
 	// Next returns the first start after t, or the zero time if none follows.
 	Next(t time.Time) time.Time

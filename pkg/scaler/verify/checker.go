@@ -34,8 +34,8 @@ func New(opts Options) *Checker {
 	return &Checker{opts}
 }
 
-// Run tests the readiness of the new pods. If all are ready, it sends them the requests of the spec. If the spec compares with old pods, it
-// also sends them to a sample of the ready old pods, at most as many as there are new pods. Responses and failed requests are in the
+// Run tests the readiness of the new pods. If all are ready, it sends them the requests of the spec. If the spec compares with old pods,
+// a sample of the ready old pods gets the requests too, at most as many as the new pods. Responses and failed requests are in the
 // report. Run returns an error, and an empty report, if requests cannot be made at all, such as for a pod without a port. When ctx ends,
 // Run returns its cause.
 func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Report, error) {

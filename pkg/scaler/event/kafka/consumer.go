@@ -8,8 +8,8 @@
 // the last record read. If records were deleted before they were read: with the first remaining record. If the topic was deleted and
 // created again: with the records of the new topic.
 //
-// Records of one partition are handled in their order; records of several partitions, in any order. So related events (the start and the
-// end of one sale) must go to one partition: give them the same record key.
+// Records of a partition are handled in their order; records of several partitions, in any order. So related events (the start and the
+// end of a sale) must go to the same partition: give them the same record key.
 package kafka
 
 import (
@@ -57,11 +57,11 @@ const (
 	topicCheckInterval = 5 * time.Second
 	// sessionPause is the time between two clients, after the topic was deleted and created again.
 	sessionPause = time.Second
-	// maxPollRecords bounds the records of one poll.
+	// maxPollRecords bounds the records of a poll.
 	maxPollRecords = 500
 )
 
-// Consumer reads one topic.
+// Consumer reads a topic.
 type Consumer struct {
 	cfg          event.KafkaConfig
 	handleRecord RecordHandler
