@@ -116,7 +116,7 @@ func (s *Set) pruneLocked(now time.Time) {
 // Run reads the ConfigMap, and writes added ids until ctx ends, and once more then. It must end after the last Add. It returns an error if
 // the last write fails: some events may then be delivered again.
 func (s *Set) Run(ctx context.Context) error {
-	if !s.retryUntilDone(ctx, "Remembered ids not read, retrying", s.loadIDs) {
+	if !s.retryUntilDone(ctx, "read", s.loadIDs) {
 		return nil
 	}
 	close(s.loaded)
@@ -129,13 +129,13 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-s.added:
 		}
 		if retry.Sleep(ctx, s.opts.WriteInterval) {
-			s.retryUntilDone(ctx, "Remembered ids not written, retrying", s.saveIDs)
+			s.retryUntilDone(ctx, "write", s.saveIDs)
 		}
 	}
 }
 
 // retryUntilDone calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
-func (s *Set) retryUntilDone(ctx context.Context, message string, do func(context.Context) error) bool {
+func (s *Set) retryUntilDone(ctx context.Context, request string, do func(context.Context) error) bool {
 	backoff := retry.Backoff{First: firstRetryPause, Max: maxRetryPause}
 	for failures := 1; ; failures++ {
 		err := do(ctx)
@@ -147,7 +147,7 @@ func (s *Set) retryUntilDone(ctx context.Context, message string, do func(contex
 			return false
 		}
 		if failures == 1 {
-			klog.FromContext(ctx).Error(err, message)
+			klog.FromContext(ctx).Error(err, "Remembered ids not read or written, retrying", "request", request, "configMap", s.configMapName)
 		}
 		if !retry.Sleep(ctx, backoff.Delay(failures)) {
 			return false
@@ -158,7 +158,7 @@ func (s *Set) retryUntilDone(ctx context.Context, message string, do func(contex
 // Reload merges the ids that other replicas have written since Run began. A new leader calls it before it reads its first event. It
 // retries until it succeeds, and returns false if ctx ends before.
 func (s *Set) Reload(ctx context.Context) bool {
-	return s.retryUntilDone(ctx, "Remembered ids not read, retrying", s.loadIDs)
+	return s.retryUntilDone(ctx, "read", s.loadIDs)
 }
 
 func (s *Set) loadIDs(ctx context.Context) error {

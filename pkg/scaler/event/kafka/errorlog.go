@@ -12,14 +12,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// errorLogInterval is the time between two lines with the same message.
+// errorLogInterval is the time between two lines about the same kind of error.
 const errorLogInterval = 30 * time.Second
 
 // brokerErrorLog counts all errors of the brokers, and logs some of them. The client retries each.
 type brokerErrorLog struct {
 	ctx      context.Context // of Run, for the log: the client's hooks have no context
 	metrics  *metrics
-	throttle retry.Throttle // by message
+	throttle retry.Throttle // by kind of error
 }
 
 var _ kgo.HookBrokerConnect = (*brokerErrorLog)(nil)
@@ -34,7 +34,9 @@ func (t *brokerErrorLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Durat
 		return
 	}
 	t.metrics.failures.Inc()
-	t.logThrottled("Broker not reached, retrying", err, "broker", broker.Host, "port", broker.Port)
+	if t.allowKind("broker") {
+		klog.FromContext(t.ctx).Error(err, "Broker not reached, retrying", "broker", broker.Host, "port", broker.Port)
+	}
 }
 
 // reportReadError counts and logs an error of reading a partition.
@@ -44,21 +46,24 @@ func (t *brokerErrorLog) reportReadError(partition int32, err error) {
 	case t.ctx.Err() != nil:
 	case errors.As(err, &loss):
 		t.metrics.losses.Inc()
-		t.logThrottled("Records lost by the broker, reading again from further back", err, "partition", partition)
+		if t.allowKind("loss") {
+			klog.FromContext(t.ctx).Error(err, "Records lost by the broker, reading again from further back", "partition", partition)
+		}
 	default:
 		t.metrics.failures.Inc()
-		t.logThrottled("Events not read, retrying", err, "partition", partition)
+		if t.allowKind("read") {
+			klog.FromContext(t.ctx).Error(err, "Events not read, retrying", "partition", partition)
+		}
 	}
 }
 
 // reportTopicError counts and logs the brokers' error about the topic itself.
 func (t *brokerErrorLog) reportTopicError(err error) {
 	t.metrics.failures.Inc()
-	t.logThrottled("Topic not found, waiting for it", err)
-}
-
-func (t *brokerErrorLog) logThrottled(message string, err error, keys ...any) {
-	if t.throttle.Allow(message, time.Now()) {
-		klog.FromContext(t.ctx).Error(err, message, keys...)
+	if t.allowKind("topic") {
+		klog.FromContext(t.ctx).Error(err, "Topic not found, waiting for it")
 	}
 }
+
+// allowKind reports whether a line about a kind of error may be written now.
+func (t *brokerErrorLog) allowKind(kind string) bool { return t.throttle.Allow(kind, time.Now()) }
