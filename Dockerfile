@@ -15,17 +15,17 @@ COPY pkg pkg
 FROM source AS build-sample
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.version=${VERSION}" -o /out/sample ./cmd/sample
+    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/sample ./cmd/sample
 
 FROM source AS build-tachometer-adapter
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.version=${VERSION}" -o /out/tachometer-adapter ./cmd/tachometer-adapter
+    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/tachometer-adapter ./cmd/tachometer-adapter
 
 FROM source AS build-tachometer-scaler
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.version=${VERSION}" -o /out/tachometer-scaler ./cmd/tachometer-scaler
+    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/tachometer-scaler ./cmd/tachometer-scaler
 
 # Nothing but the program and the CA certificates: no shell, no package manager, no root. The user is a number, so that
 # Kubernetes can check runAsNonRoot without a passwd file.

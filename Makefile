@@ -2,7 +2,7 @@
 
 MODULE := github.com/tachometer-metrics/tachometer
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X $(MODULE)/pkg/version.version=$(VERSION)
+LDFLAGS := -s -w -X $(MODULE)/pkg/version.stamped=$(VERSION)
 GOLANGCI := go tool -modfile=$(CURDIR)/test/tools/go.mod golangci-lint
 CLUSTER := go -C test run $(MODULE)/test/harness/cluster/cmd/cluster
 # Suites that start a cluster, servers or images: they run after the others, one at a time, so that none disturbs another's timing.

@@ -7,7 +7,6 @@ go 1.26.4
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
 	github.com/emicklei/go-restful/v3 v3.13.0 // indirect
-	github.com/fsnotify/fsnotify v1.10.1 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/golang/snappy v1.0.0
 	github.com/google/go-cmp v0.7.0
@@ -35,6 +34,8 @@ require (
 	k8s.io/metrics v0.37.0
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+require golang.org/x/mod v0.43.0
 
 require (
 	cloud.google.com/go/auth v0.23.2 // indirect

@@ -51,7 +51,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	start("store", a.store.Run)
 	start("configuration", a.reloader.Run)
 	start("servers and their series", a.components.Run)
-	start("questions ahead of autoscalers", a.provider.KeepWarm)
+	start("questions ahead of autoscalers", a.provider.RunPrefetch)
 	if a.usage != nil {
 		start("pods and nodes", a.usage.objects.Run)
 		if a.usage.kubelets != nil {

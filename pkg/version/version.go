@@ -1,8 +1,20 @@
 // Package version says which build a program is.
 package version
 
-// version is set by the linker: -ldflags '-X github.com/tachometer-metrics/tachometer/pkg/version.version=v1.2.3'.
-var version = "dev"
+import (
+	"cmp"
+	"runtime/debug"
+)
 
-// String returns the version that was stamped in, or "dev" for an unstamped build.
-func String() string { return version }
+// stamped is set by the linker: -ldflags '-X github.com/tachometer-metrics/tachometer/pkg/version.stamped=v1.2.3'.
+var stamped string
+
+// String returns the stamped version; without a stamp the version that the go command recorded, as go install MODULE@VERSION does;
+// without both "dev".
+func String() string {
+	recorded := ""
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {
+		recorded = info.Main.Version
+	}
+	return cmp.Or(stamped, recorded, "dev")
+}

@@ -25,7 +25,7 @@ type Health struct {
 	Notes func() []string
 }
 
-func checkers(checks []Check) []healthz.HealthChecker {
+func toHealthCheckers(checks []Check) []healthz.HealthChecker {
 	out := make([]healthz.HealthChecker, len(checks))
 	for i, c := range checks {
 		out[i] = healthz.NamedCheck(c.Name, func(*http.Request) error { return c.Test() })
@@ -33,16 +33,16 @@ func checkers(checks []Check) []healthz.HealthChecker {
 	return out
 }
 
-// explain adds the reasons of failing checks and the notes to what the generic server answers, which withholds
+// explainHealth adds the reasons of failing checks and the notes to what the generic server answers, which withholds
 // reasons. Nothing here is secret, and whoever looks at a pod that is not ready wants to know why.
-func (h Health) explain(next http.Handler) http.Handler {
+func (h Health) explainHealth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
 		switch r.URL.Path {
 		case "/livez":
-			reasons(w, h.Live)
+			writeFailedChecks(w, h.Live)
 		case "/readyz":
-			reasons(w, h.Ready)
+			writeFailedChecks(w, h.Ready)
 			if h.Notes == nil || !r.URL.Query().Has("verbose") {
 				return
 			}
@@ -53,7 +53,7 @@ func (h Health) explain(next http.Handler) http.Handler {
 	})
 }
 
-func reasons(w http.ResponseWriter, checks []Check) {
+func writeFailedChecks(w http.ResponseWriter, checks []Check) {
 	for _, c := range checks {
 		if err := c.Test(); err != nil {
 			fmt.Fprintf(w, "[i]%s: %v\n", c.Name, err)

@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// openAPI describes custom and external metrics, and the groups beside them, in both versions of the description.
-func openAPI(groups []Group) (*openapi.Config, *openapi.OpenAPIV3Config) {
+// describeOpenAPI describes custom and external metrics, and the groups beside them, in both versions of the description.
+func describeOpenAPI(groups []Group) (*openapi.Config, *openapi.OpenAPIV3Config) {
 	schemes := []*runtime.Scheme{metricsapiserver.Scheme}
 	for _, g := range groups {
 		schemes = append(schemes, g.Info.Scheme)

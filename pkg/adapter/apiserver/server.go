@@ -86,9 +86,9 @@ func (s *Server) Run(ctx context.Context) error {
 // buildWhenPossible returns nil without an error if ctx ended before the server could be built.
 func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.GenericAPIServer, error) {
 	for {
-		config, err := s.config()
+		config, err := s.buildConfig()
 		if err == nil {
-			return s.build(config)
+			return s.buildServer(config)
 		}
 		klog.FromContext(ctx).Error(err, "API server waits for kube-apiserver")
 		select {
@@ -99,8 +99,8 @@ func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.Gener
 	}
 }
 
-// config applies the options. Looking up how kube-apiserver authenticates itself is what can fail for a while.
-func (s *Server) config() (*genericapiserver.Config, error) {
+// buildConfig applies the options. Looking up how kube-apiserver authenticates itself is what can fail for a while.
+func (s *Server) buildConfig() (*genericapiserver.Config, error) {
 	config := genericapiserver.NewConfig(metricsapiserver.Codecs)
 	if err := s.opts.Serving.ApplyToConfig(config); err != nil {
 		return nil, err
@@ -111,9 +111,6 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	if err := s.opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
 		return nil, err
 	}
-	if front := config.Authentication.RequestHeaderConfig; front != nil {
-		config.Authentication.Authenticator = newFrontProxies(front, config.Authentication.Authenticator, time.Now)
-	}
 	if err := s.opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return nil, err
 	}
@@ -123,19 +120,19 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	if err := s.opts.Features.ApplyTo(config, nil, nil); err != nil {
 		return nil, err
 	}
-	config.OpenAPIConfig, config.OpenAPIV3Config = openAPI(s.deps.Groups)
+	config.OpenAPIConfig, config.OpenAPIV3Config = describeOpenAPI(s.deps.Groups)
 	config.EnableMetrics = false // served by serveMetrics, together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
-	config.AddLivezChecks(checkers(s.deps.Health.Live)...)
-	config.AddReadyzChecks(checkers(s.deps.Health.Ready)...)
+	config.AddLivezChecks(toHealthCheckers(s.deps.Health.Live)...)
+	config.AddReadyzChecks(toHealthCheckers(s.deps.Health.Ready)...)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return chain(s.deps.Health.explain(plainDiscovery(api)), c)
+		return genericapiserver.DefaultBuildHandlerChain(s.deps.Health.explainHealth(plainDiscovery(api)), c)
 	}
 	return config, nil
 }
 
-func (s *Server) build(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
+func (s *Server) buildServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
 	complete := (&metricsapiserver.Config{GenericConfig: config}).Complete(nil)
 	server, err := complete.New("tachometer", s.deps.Provider, s.deps.Provider)
 	if err != nil {

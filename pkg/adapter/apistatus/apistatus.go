@@ -13,13 +13,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Answer is err as a status about what, such as `metric "requests"`, with details (nil for none). The text of a metric.Error
+// ToStatus is err as a status about what, such as `metric "requests"`, with details (nil for none). The text of a metric.Error
 // is meant for people and becomes the message, which `kubectl describe hpa` shows; any other error is logged here with
 // keysAndValues, and its text kept from the reader, who may have no right to what it tells. A nil err stays nil.
 //
 // There is never a retry-after: clients of the library would wait and ask again within the autoscaler's own few workers,
 // which delays every other autoscaler.
-func Answer(ctx context.Context, what string, err error, details *metav1.StatusDetails, keysAndValues ...any) error {
+func ToStatus(ctx context.Context, what string, err error, details *metav1.StatusDetails, keysAndValues ...any) error {
 	if err == nil {
 		return nil
 	}
@@ -36,7 +36,7 @@ func Answer(ctx context.Context, what string, err error, details *metav1.StatusD
 		Status:  metav1.StatusFailure,
 		Code:    int32(code),
 		Reason:  reason,
-		Message: message(ctx, what, err, keysAndValues),
+		Message: statusMessage(ctx, what, err, keysAndValues),
 		Details: details,
 	}}
 }
@@ -50,7 +50,7 @@ func KindOf(err error) metric.Kind {
 	return metric.KindOf(err)
 }
 
-func message(ctx context.Context, what string, err error, keysAndValues []any) string {
+func statusMessage(ctx context.Context, what string, err error, keysAndValues []any) string {
 	var e *metric.Error
 	switch {
 	case errors.As(err, &e):

@@ -35,7 +35,7 @@ func TestAnswer(t *testing.T) {
 			t.Parallel()
 			details := &metav1.StatusDetails{Name: "a"}
 			var got apierrors.APIStatus
-			if !errors.As(Answer(t.Context(), "metric a", tc.err, details), &got) {
+			if !errors.As(ToStatus(t.Context(), "metric a", tc.err, details), &got) {
 				t.Fatal("no status")
 			}
 			s := got.Status()
@@ -44,7 +44,7 @@ func TestAnswer(t *testing.T) {
 			}
 		})
 	}
-	if err := Answer(t.Context(), "metric a", nil, nil); err != nil {
+	if err := ToStatus(t.Context(), "metric a", nil, nil); err != nil {
 		t.Errorf("no error became %v", err)
 	}
 }

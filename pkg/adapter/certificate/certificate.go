@@ -46,8 +46,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// names are the names that the certificate is valid for; the first is the one that kube-apiserver verifies.
-func (o Options) names() []string {
+// dnsNames are the names that the certificate is valid for; the first is the one that kube-apiserver verifies.
+func (o Options) dnsNames() []string {
 	host := o.Service + "." + o.Namespace
 	return []string{host + ".svc", host + ".svc.cluster.local", host, o.Service}
 }
@@ -66,13 +66,13 @@ type Keeper struct {
 	secrets     corev1.SecretInterface
 	apiServices apiregistration.APIServiceInterface
 	opts        Options
-	metrics     *instruments
+	metrics     *metrics
 
 	mu        sync.RWMutex // guards what follows
-	serving   *pair
-	trusted   bool      // the APIServices held serving's authority when they were last seen
-	newest    *pair     // what the Secret held when it was last read
-	since     time.Time // since when newest's bundle has been seen in every APIService; zero: it is not
+	serving   *certificatePair
+	trusted   bool             // the APIServices held serving's authority when they were last seen
+	newest    *certificatePair // what the Secret held when it was last read
+	since     time.Time        // since when newest's bundle has been seen in every APIService; zero: it is not
 	listeners []dynamiccertificates.Listener
 }
 
@@ -82,7 +82,7 @@ var _ dynamiccertificates.CertKeyContentProvider = (*Keeper)(nil)
 func New(secrets corev1.SecretInterface, apiServices apiregistration.APIServiceInterface, opts Options) *Keeper {
 	return &Keeper{
 		secrets: secrets, apiServices: apiServices, opts: opts.withDefaults(),
-		metrics: newInstruments(opts.Registerer),
+		metrics: newMetrics(opts.Registerer),
 	}
 }
 
@@ -90,45 +90,45 @@ func New(secrets corev1.SecretInterface, apiServices apiregistration.APIServiceI
 func (k *Keeper) Run(ctx context.Context) error {
 	log := klog.FromContext(ctx)
 	for {
-		err := k.check(ctx, time.Now())
-		k.metrics.observe(err)
+		err := k.reconcileCertificate(ctx, time.Now())
+		k.metrics.countCheck(err)
 		if err != nil && ctx.Err() == nil {
 			log.Error(err, "Certificate check failed", "secret", k.opts.Secret)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(k.pause()):
+		case <-time.After(k.checkDelay()):
 		}
 	}
 }
 
-// pause is short until there is something to serve: nobody is ready before.
-func (k *Keeper) pause() time.Duration {
-	if k.current() == nil {
+// checkDelay is short until there is something to serve: nobody is ready before.
+func (k *Keeper) checkDelay() time.Duration {
+	if k.currentPair() == nil {
 		return min(time.Second, k.opts.Interval)
 	}
 	return k.opts.Interval
 }
 
-// check brings Secret, APIServices and the pair served one step nearer to each other.
-func (k *Keeper) check(ctx context.Context, now time.Time) error {
+// reconcileCertificate brings Secret, APIServices and the pair served one step nearer to each other.
+func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error {
 	// A look that takes longer than the interval could publish what it read too long ago over something newer.
 	ctx, cancel := context.WithTimeout(ctx, k.opts.Interval)
 	defer cancel()
-	newest, err := k.obtain(ctx, now)
+	newest, err := k.obtainPair(ctx, now)
 	if err != nil {
 		return err
 	}
-	err = k.publish(ctx, newest.bundle)
-	k.adopt(ctx, newest, err == nil, now)
+	err = k.publishBundle(ctx, newest.bundle)
+	k.adoptPair(ctx, newest, err == nil, now)
 	return err
 }
 
-// adopt serves newest as soon as that is safe, and at once when there is nothing better.
-func (k *Keeper) adopt(ctx context.Context, newest *pair, published bool, now time.Time) {
+// adoptPair serves newest as soon as that is safe, and at once when there is nothing better.
+func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, published bool, now time.Time) {
 	k.mu.Lock()
-	if !k.newest.equal(newest) {
+	if !k.newest.equalPair(newest) {
 		k.newest, k.since = newest, time.Time{}
 	}
 	switch {
@@ -138,8 +138,8 @@ func (k *Keeper) adopt(ctx context.Context, newest *pair, published bool, now ti
 		k.since = now
 	}
 	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*k.opts.Interval
-	covered := k.serving != nil && k.serving.signedBy(authorities(newest.bundle))
-	changed := !k.serving.equal(newest) && (settled || !k.serving.usable(now) || published && !covered)
+	covered := k.serving != nil && k.serving.isSignedBy(parseAuthorities(newest.bundle))
+	changed := !k.serving.equalPair(newest) && (settled || !k.serving.isUsable(now) || published && !covered)
 	if changed {
 		k.serving, k.trusted = newest, false
 	}
@@ -169,16 +169,16 @@ func (k *Keeper) Trusted() error {
 	return nil
 }
 
-func (k *Keeper) current() *pair {
+func (k *Keeper) currentPair() *certificatePair {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.serving
 }
 
-// known are the authorities that this replica would be believed by, whatever the Secret says.
-func (k *Keeper) known() []*x509.Certificate {
-	if p := k.current(); p != nil {
-		return authorities(p.bundle)
+// knownAuthorities are the authorities that this replica would be believed by, whatever the Secret says.
+func (k *Keeper) knownAuthorities() []*x509.Certificate {
+	if p := k.currentPair(); p != nil {
+		return parseAuthorities(p.bundle)
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func (k *Keeper) Name() string { return fmt.Sprintf("secret %s/%s", k.opts.Names
 // CurrentCertKeyContent returns the certificate served and its key in PEM, or nothing before there is one. The
 // caller must not change them.
 func (k *Keeper) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
-	if p := k.current(); p != nil {
+	if p := k.currentPair(); p != nil {
 		return p.cert, p.key
 	}
 	return nil, nil

@@ -126,7 +126,7 @@ func (c *cluster) bundle(t *testing.T, name string) []byte {
 
 func check(t *testing.T, k *Keeper, now time.Time) {
 	t.Helper()
-	if err := k.check(t.Context(), now); err != nil {
+	if err := k.reconcileCertificate(t.Context(), now); err != nil {
 		t.Fatalf("check at %v: %v", now, err)
 	}
 }
@@ -162,7 +162,7 @@ func TestFirstCertificateIsSharedAndTrusted(t *testing.T) {
 	}
 	check(t, a, start)
 	check(t, b, start)
-	if !a.current().equal(b.current()) {
+	if !a.currentPair().equalPair(b.currentPair()) {
 		t.Error("the replicas serve different certificates")
 	}
 	for name, k := range map[string]*Keeper{"a": a, "b": b} {
@@ -195,7 +195,7 @@ func TestRaceHasOneWinner(t *testing.T) {
 			winner, loser := c.replica(), c.replica()
 			c.secret.beforeWrite = func() { check(t, winner, start) }
 			check(t, loser, start)
-			if !winner.current().equal(loser.current()) {
+			if !winner.currentPair().equalPair(loser.currentPair()) {
 				t.Error("the replicas serve different certificates")
 			}
 			if err := handshake(loser, c.bundle(t, customName), start); err != nil {
@@ -220,7 +220,7 @@ func TestRenewalKeepsServing(t *testing.T) {
 			if err := handshake(k, c.bundle(t, customName), now); err != nil {
 				t.Fatalf("%v after the start, replica %s: %v", now.Sub(start), name, err)
 			}
-			served[k.current().leaf.SerialNumber.String()] = true
+			served[k.currentPair().leaf.SerialNumber.String()] = true
 		}
 	}
 	for week := range 30 {
@@ -238,15 +238,15 @@ func TestRenewalKeepsServing(t *testing.T) {
 	if len(served) != 3 {
 		t.Errorf("%d certificates served in 180 days, want 3: one every 60 days", len(served))
 	}
-	if n := len(authorities(c.bundle(t, customName))); n != 2 {
+	if n := len(parseAuthorities(c.bundle(t, customName))); n != 2 {
 		t.Errorf("%d authorities in the bundle, want 2", n)
 	}
 }
 
 func TestReasonsToRenew(t *testing.T) {
 	t.Parallel()
-	names := Options{Service: "adapter", Namespace: "tachometer"}.names()
-	p, err := issue(names, 90*24*time.Hour, nil, start)
+	names := Options{Service: "adapter", Namespace: "tachometer"}.dnsNames()
+	p, err := issuePair(names, 90*24*time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,11 +259,11 @@ func TestReasonsToRenew(t *testing.T) {
 		"two thirds":  {names, start.Add(60 * 24 * time.Hour), "age"},
 		"before that": {names, start.Add(59 * 24 * time.Hour), ""},
 		"clock ahead": {names, start.Add(-2 * time.Hour), "not yet valid"},
-		"moved":       {Options{Service: "adapter", Namespace: "other"}.names(), start, "names"},
+		"moved":       {Options{Service: "adapter", Namespace: "other"}.dnsNames(), start, "names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := p.due(tc.names, tc.now); got != tc.want {
+			if got := p.renewalReason(tc.names, tc.now); got != tc.want {
 				t.Errorf("due = %q, want %q", got, tc.want)
 			}
 		})
@@ -282,7 +282,7 @@ func TestSecretDestroyed(t *testing.T) {
 			return s
 		},
 		"another's authority": func(s *core.Secret) *core.Secret {
-			other, err := issue([]string{"x"}, time.Hour, nil, start)
+			other, err := issuePair([]string{"x"}, time.Hour, nil, start)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -308,7 +308,7 @@ func TestSecretDestroyed(t *testing.T) {
 					}
 				}
 			}
-			if stored, err := parse(c.secret.held.Data); err != nil || !stored.equal(a.current()) || !stored.equal(b.current()) {
+			if stored, err := parsePair(c.secret.held.Data); err != nil || !stored.equalPair(a.currentPair()) || !stored.equalPair(b.currentPair()) {
 				t.Errorf("the replicas do not serve what is stored: %v", err)
 			}
 		})
@@ -320,12 +320,12 @@ func TestOutage(t *testing.T) {
 	c := newCluster()
 	k := c.replica()
 	check(t, k, start)
-	before := k.current()
+	before := k.currentPair()
 	c.secret.down = errors.New("connection refused")
-	if err := k.check(t.Context(), start.Add(65*24*time.Hour)); err == nil {
+	if err := k.reconcileCertificate(t.Context(), start.Add(65*24*time.Hour)); err == nil {
 		t.Error("check says nothing about the outage")
 	}
-	if k.Trusted() != nil || !k.current().equal(before) {
+	if k.Trusted() != nil || !k.currentPair().equalPair(before) {
 		t.Error("an outage of the API server changed what is served")
 	}
 }
@@ -336,22 +336,22 @@ func TestPublishFails(t *testing.T) {
 	c := newCluster()
 	k := c.replica()
 	check(t, k, start)
-	before := k.current()
+	before := k.currentPair()
 	forbidden := true
 	c.aggr.PrependReactor("patch", "apiservices", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return forbidden, nil, errors.New("forbidden")
 	})
 	renewal := start.Add(60 * 24 * time.Hour)
 	for i := range 10 {
-		if err := k.check(t.Context(), renewal.Add(time.Duration(i)*10*time.Second)); err == nil {
+		if err := k.reconcileCertificate(t.Context(), renewal.Add(time.Duration(i)*10*time.Second)); err == nil {
 			t.Fatal("check says nothing about the refusal")
 		}
 	}
-	if !k.current().equal(before) || k.Trusted() != nil {
+	if !k.currentPair().equalPair(before) || k.Trusted() != nil {
 		t.Error("served a certificate that nobody trusts yet")
 	}
 	fresh := c.replica()
-	if err := fresh.check(t.Context(), renewal); err == nil || fresh.Trusted() == nil {
+	if err := fresh.reconcileCertificate(t.Context(), renewal); err == nil || fresh.Trusted() == nil {
 		t.Error("a replica that nobody trusts calls itself ready")
 	}
 	forbidden = false
@@ -403,7 +403,7 @@ func TestExpiryOfAFile(t *testing.T) {
 	if err := e.Valid(start); err == nil {
 		t.Error("a file that is not there is valid")
 	}
-	p, err := issue([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
+	p, err := issuePair([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,18 +425,18 @@ func TestExpiryOfAFile(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	p, err := issue([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
+	p, err := issuePair([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(p.cert, p.key, p.bundle)
 	f.Add(p.bundle, p.key, p.cert)
 	f.Fuzz(func(t *testing.T, cert, key, bundle []byte) {
-		got, err := parse(map[string][]byte{certKey: cert, keyKey: key, bundleKey: bundle})
+		got, err := parsePair(map[string][]byte{certKey: cert, keyKey: key, bundleKey: bundle})
 		if (got == nil) == (err == nil) {
 			t.Fatalf("pair %v, error %v", got, err)
 		}
-		if err == nil && !got.signedBy(authorities(bundle)) {
+		if err == nil && !got.isSignedBy(parseAuthorities(bundle)) {
 			t.Error("accepted a certificate that its bundle does not verify")
 		}
 	})

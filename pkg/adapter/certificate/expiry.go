@@ -25,15 +25,15 @@ func NewExpiry(p Provider, r prometheus.Registerer) *Expiry {
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_certificate_expiry_timestamp_seconds",
 		Help: "Time at which the serving certificate expires, in seconds since the epoch; 0 while there is none.",
-	}, e.timestamp)
+	}, e.expiryTimestamp)
 	if r != nil {
 		r.MustRegister(gauge)
 	}
 	return e
 }
 
-func (e *Expiry) timestamp() float64 {
-	_, until, err := e.validity()
+func (e *Expiry) expiryTimestamp() float64 {
+	_, until, err := e.validityPeriod()
 	if err != nil {
 		return 0
 	}
@@ -42,7 +42,7 @@ func (e *Expiry) timestamp() float64 {
 
 // Valid returns nil if the certificate may be served at the time now.
 func (e *Expiry) Valid(now time.Time) error {
-	from, until, err := e.validity()
+	from, until, err := e.validityPeriod()
 	switch {
 	case err != nil:
 		return err
@@ -54,7 +54,7 @@ func (e *Expiry) Valid(now time.Time) error {
 	return nil
 }
 
-func (e *Expiry) validity() (from, until time.Time, err error) {
+func (e *Expiry) validityPeriod() (from, until time.Time, err error) {
 	pem, _ := e.provider.CurrentCertKeyContent()
 	if len(pem) == 0 {
 		return from, until, errors.New("no certificate yet")

@@ -29,31 +29,31 @@ const (
 // backdate is how far before its making a certificate is valid, for nodes whose clocks are behind.
 const backdate = time.Hour
 
-// pair is a serving certificate, its key, and the authorities that a client must trust.
+// certificatePair is a serving certificate, its key, and the authorities that a client must trust.
 //
 // Every pair has an authority of its own, whose key is thrown away when it has signed the one certificate: nothing
 // that could sign another is ever stored, and renewing the authority is not a second, rarer way through the code.
-type pair struct {
+type certificatePair struct {
 	cert, key []byte // PEM
 	bundle    []byte // PEM, this pair's authority first, then those of earlier pairs that may still be served
 	leaf      *x509.Certificate
 }
 
-// issue makes a pair for names, valid from now for lifetime. The authorities in trusted that have not expired
+// issuePair makes a pair for names, valid from now for lifetime. The authorities in trusted that have not expired
 // stay in the bundle, so that replicas that still serve an earlier pair are believed.
-func issue(names []string, lifetime time.Duration, trusted []*x509.Certificate, now time.Time) (*pair, error) {
+func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certificate, now time.Time) (*certificatePair, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generate authority key: %w", err)
 	}
-	caTemplate, err := template(now, lifetime)
+	caTemplate, err := certificateTemplate(now, lifetime)
 	if err != nil {
 		return nil, err
 	}
 	caTemplate.Subject = pkix.Name{CommonName: fmt.Sprintf("tachometer-adapter-ca-%x", caTemplate.SerialNumber)}
 	caTemplate.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	caTemplate.IsCA = true
-	ca, err := sign(caTemplate, caTemplate, caKey, caKey)
+	ca, err := signCertificate(caTemplate, caTemplate, caKey, caKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign authority: %w", err)
 	}
@@ -61,7 +61,7 @@ func issue(names []string, lifetime time.Duration, trusted []*x509.Certificate, 
 	if err != nil {
 		return nil, fmt.Errorf("generate serving key: %w", err)
 	}
-	leafTemplate, err := template(now, lifetime)
+	leafTemplate, err := certificateTemplate(now, lifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func issue(names []string, lifetime time.Duration, trusted []*x509.Certificate, 
 	leafTemplate.DNSNames = names
 	leafTemplate.KeyUsage = x509.KeyUsageDigitalSignature
 	leafTemplate.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	leaf, err := sign(leafTemplate, ca, key, caKey)
+	leaf, err := signCertificate(leafTemplate, ca, key, caKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign serving certificate: %w", err)
 	}
@@ -77,11 +77,11 @@ func issue(names []string, lifetime time.Duration, trusted []*x509.Certificate, 
 	if err != nil {
 		return nil, fmt.Errorf("encode serving key: %w", err)
 	}
-	authorities := append([]*x509.Certificate{ca}, unexpired(trusted, now)...)
-	return &pair{cert: encode(leaf), key: keyPEM, bundle: encode(authorities...), leaf: leaf}, nil
+	authorities := append([]*x509.Certificate{ca}, unexpiredCertificates(trusted, now)...)
+	return &certificatePair{cert: encodeCertificates(leaf), key: keyPEM, bundle: encodeCertificates(authorities...), leaf: leaf}, nil
 }
 
-func template(now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+func certificateTemplate(now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("draw serial number: %w", err)
@@ -94,7 +94,7 @@ func template(now time.Time, lifetime time.Duration) (*x509.Certificate, error) 
 	}, nil
 }
 
-func sign(child, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func signCertificate(child, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, child, parent, key.Public(), parentKey)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func sign(child, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) (*x
 	return x509.ParseCertificate(der)
 }
 
-func encode(certs ...*x509.Certificate) []byte {
+func encodeCertificates(certs ...*x509.Certificate) []byte {
 	var b bytes.Buffer
 	for _, c := range certs {
 		b.Write(pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: c.Raw}))
@@ -110,15 +110,15 @@ func encode(certs ...*x509.Certificate) []byte {
 	return b.Bytes()
 }
 
-func unexpired(certs []*x509.Certificate, now time.Time) []*x509.Certificate {
+func unexpiredCertificates(certs []*x509.Certificate, now time.Time) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
 var errNoPair = errors.New("no certificate stored yet")
 
-// parse reads a pair from a Secret's data: errNoPair if there is none, another error if it cannot serve.
-func parse(data map[string][]byte) (*pair, error) {
-	p := &pair{cert: data[certKey], key: data[keyKey], bundle: data[bundleKey]}
+// parsePair reads a pair from a Secret's data: errNoPair if there is none, another error if it cannot serve.
+func parsePair(data map[string][]byte) (*certificatePair, error) {
+	p := &certificatePair{cert: data[certKey], key: data[keyKey], bundle: data[bundleKey]}
 	if len(p.cert) == 0 && len(p.key) == 0 {
 		return nil, errNoPair
 	}
@@ -131,14 +131,14 @@ func parse(data map[string][]byte) (*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read authorities: %w", err)
 	}
-	if !p.signedBy(authorities[:1]) {
+	if !p.isSignedBy(authorities[:1]) {
 		return nil, errors.New("the serving certificate is not signed by the first authority")
 	}
 	return p, nil
 }
 
-// authorities are the certificates in a bundle; none if it cannot be read, as nothing could verify with it.
-func authorities(bundle []byte) []*x509.Certificate {
+// parseAuthorities are the certificates in a bundle; none if it cannot be read, as nothing could verify with it.
+func parseAuthorities(bundle []byte) []*x509.Certificate {
 	certs, err := cert.ParseCertsPEM(bundle)
 	if err != nil {
 		return nil
@@ -146,9 +146,9 @@ func authorities(bundle []byte) []*x509.Certificate {
 	return certs
 }
 
-// due says why p must be replaced, or "" while it need not be. A pair is renewed after two thirds of its life:
+// renewalReason says why p must be replaced, or "" while it need not be. A pair is renewed after two thirds of its life:
 // the last third is the time in which a cluster whose API is down, or a missing right, can be mended.
-func (p *pair) due(names []string, now time.Time) string {
+func (p *certificatePair) renewalReason(names []string, now time.Time) string {
 	life := p.leaf.NotAfter.Sub(p.leaf.NotBefore)
 	switch {
 	case !now.Before(p.leaf.NotBefore.Add(life * 2 / 3)):
@@ -161,16 +161,16 @@ func (p *pair) due(names []string, now time.Time) string {
 	return ""
 }
 
-// usable reports whether a client would accept p now, if it trusts p's authority.
-func (p *pair) usable(now time.Time) bool {
+// isUsable reports whether a client would accept p now, if it trusts p's authority.
+func (p *certificatePair) isUsable(now time.Time) bool {
 	return p != nil && !now.Before(p.leaf.NotBefore) && !now.After(p.leaf.NotAfter)
 }
 
-// signedBy reports whether one of authorities signed p.
-func (p *pair) signedBy(authorities []*x509.Certificate) bool {
+// isSignedBy reports whether one of authorities signed p.
+func (p *certificatePair) isSignedBy(authorities []*x509.Certificate) bool {
 	return slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return p.leaf.CheckSignatureFrom(a) == nil })
 }
 
-func (p *pair) equal(o *pair) bool {
+func (p *certificatePair) equalPair(o *certificatePair) bool {
 	return p != nil && o != nil && p.leaf.Equal(o.leaf) && bytes.Equal(p.bundle, o.bundle)
 }

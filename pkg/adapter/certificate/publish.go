@@ -14,19 +14,19 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// publish makes bundle the caBundle of every APIService that points at this adapter. One that is missing, or that
+// publishBundle makes bundle the caBundle of every APIService that points at this adapter. One that is missing, or that
 // another adapter serves (KEDA has external metrics in many clusters), is none of ours.
-func (k *Keeper) publish(ctx context.Context, bundle []byte) error {
+func (k *Keeper) publishBundle(ctx context.Context, bundle []byte) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {
-		if err := k.publishTo(ctx, name, bundle); err != nil {
+		if err := k.publishBundleTo(ctx, name, bundle); err != nil {
 			errs = append(errs, fmt.Errorf("write caBundle of APIService %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (k *Keeper) publishTo(ctx context.Context, name string, bundle []byte) error {
+func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte) error {
 	service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -34,7 +34,7 @@ func (k *Keeper) publishTo(ctx context.Context, name string, bundle []byte) erro
 	if err != nil {
 		return err
 	}
-	if !k.ours(service) || bytes.Equal(service.Spec.CABundle, bundle) {
+	if !k.isOurService(service) || bytes.Equal(service.Spec.CABundle, bundle) {
 		return nil
 	}
 	// Only this field: everything else belongs to whoever applied the APIService.
@@ -50,7 +50,7 @@ func (k *Keeper) publishTo(ctx context.Context, name string, bundle []byte) erro
 	return nil
 }
 
-func (k *Keeper) ours(s *apiregistration.APIService) bool {
+func (k *Keeper) isOurService(s *apiregistration.APIService) bool {
 	ref := s.Spec.Service
 	return ref != nil && ref.Name == k.opts.Service && ref.Namespace == k.opts.Namespace
 }

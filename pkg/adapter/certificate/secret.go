@@ -15,17 +15,17 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// obtain returns the pair in the Secret, after renewing it if that is due.
-func (k *Keeper) obtain(ctx context.Context, now time.Time) (*pair, error) {
-	secret, stored, reason, err := k.load(ctx, now)
+// obtainPair returns the pair in the Secret, after renewing it if that is due.
+func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePair, error) {
+	secret, stored, reason, err := k.loadPair(ctx, now)
 	if err != nil || reason == "" {
 		return stored, err
 	}
-	fresh, err := issue(k.opts.names(), k.opts.Lifetime, k.believed(secret), now)
+	fresh, err := issuePair(k.opts.dnsNames(), k.opts.Lifetime, k.believedAuthorities(secret), now)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
-	err = k.store(ctx, secret, fresh)
+	err = k.storePair(ctx, secret, fresh)
 	switch {
 	case err == nil:
 		k.metrics.renewals.Inc()
@@ -33,7 +33,7 @@ func (k *Keeper) obtain(ctx context.Context, now time.Time) (*pair, error) {
 		return fresh, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		// Another replica was first: its pair is the one.
-		_, stored, reason, err = k.load(ctx, now)
+		_, stored, reason, err = k.loadPair(ctx, now)
 		if err == nil && reason != "" {
 			err = fmt.Errorf("renew certificate: another replica stored one that is due (%s)", reason)
 		}
@@ -43,8 +43,8 @@ func (k *Keeper) obtain(ctx context.Context, now time.Time) (*pair, error) {
 	}
 }
 
-// load reads the Secret. A reason says why what it holds must be replaced; secret is nil if there is none.
-func (k *Keeper) load(ctx context.Context, now time.Time) (secret *core.Secret, stored *pair, reason string, err error) {
+// loadPair reads the Secret. A reason says why what it holds must be replaced; secret is nil if there is none.
+func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secret, stored *certificatePair, reason string, err error) {
 	secret, err = k.secrets.Get(ctx, k.opts.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil, "no secret", nil
@@ -52,7 +52,7 @@ func (k *Keeper) load(ctx context.Context, now time.Time) (secret *core.Secret, 
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("read secret: %w", err)
 	}
-	stored, err = parse(secret.Data)
+	stored, err = parsePair(secret.Data)
 	switch {
 	case errors.Is(err, errNoPair):
 		return secret, nil, "empty", nil
@@ -60,16 +60,16 @@ func (k *Keeper) load(ctx context.Context, now time.Time) (secret *core.Secret, 
 		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
 		return secret, nil, "unusable", nil
 	}
-	return secret, stored, stored.due(k.opts.names(), now), nil
+	return secret, stored, stored.renewalReason(k.opts.dnsNames(), now), nil
 }
 
-// believed are the authorities that some replica may still serve under: the Secret's, and this replica's own.
-func (k *Keeper) believed(secret *core.Secret) []*x509.Certificate {
+// believedAuthorities are the authorities that some replica may still serve under: the Secret's, and this replica's own.
+func (k *Keeper) believedAuthorities(secret *core.Secret) []*x509.Certificate {
 	var all []*x509.Certificate
 	if secret != nil {
-		all = authorities(secret.Data[bundleKey])
+		all = parseAuthorities(secret.Data[bundleKey])
 	}
-	for _, own := range k.known() {
+	for _, own := range k.knownAuthorities() {
 		if !slices.ContainsFunc(all, own.Equal) {
 			all = append(all, own)
 		}
@@ -77,9 +77,9 @@ func (k *Keeper) believed(secret *core.Secret) []*x509.Certificate {
 	return all
 }
 
-// store writes p over what secret held when it was read, or creates the Secret. It fails with a conflict if
+// storePair writes p over what secret held when it was read, or creates the Secret. It fails with a conflict if
 // somebody else was faster.
-func (k *Keeper) store(ctx context.Context, secret *core.Secret, p *pair) error {
+func (k *Keeper) storePair(ctx context.Context, secret *core.Secret, p *certificatePair) error {
 	data := map[string][]byte{certKey: p.cert, keyKey: p.key, bundleKey: p.bundle}
 	if secret == nil {
 		secret = &core.Secret{

@@ -15,8 +15,8 @@ const (
 	nodes      = "nodes"
 )
 
-// aggregated values an object by the pods that it stands for.
-func (p *Provider) aggregated(ctx context.Context, q question, object metric.Object) (*custom_metrics.MetricValue, error) {
+// aggregateOverPods values an object by the pods that it stands for.
+func (p *Provider) aggregateOverPods(ctx context.Context, q request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pods, err := p.Pods.PodsOf(ctx, q.kind.resource, object)
 	if err != nil {
 		return nil, err
@@ -24,43 +24,43 @@ func (p *Provider) aggregated(ctx context.Context, q question, object metric.Obj
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", q.kind.resource.String(), object)
 	}
-	g, err := p.group(ctx, q, pods)
+	g, err := p.evaluatePodValues(ctx, q, pods)
 	if err != nil {
 		return nil, err
 	}
-	what := plural(len(pods), "pod")
+	what := countedNoun(len(pods), "pod")
 	if len(g.values) == 0 {
-		return nil, g.missing(what)
+		return nil, g.missingValuesError(what)
 	}
 	if q.rule.Aggregate == rule.AggregateSum {
-		if lacking := q.lacking(g.omitted); len(lacking) > 0 {
-			return nil, missing("a sum over "+what+" needs them all", lacking)
+		if lacking := q.missingFromSum(g.omitted); len(lacking) > 0 {
+			return nil, newMissingError("a sum over "+what+" needs them all", lacking)
 		}
 	}
-	v := aggregate(q.rule.Aggregate, g.values)
+	v := aggregateValues(q.rule.Aggregate, g.values)
 	v.Object = object
 	if v.Time.IsZero() { // of substitutes alone
 		v.Time = q.now
 	}
-	return p.one(q, v)
+	return p.respondWithValue(q, v)
 }
 
-// one judges and answers the one value of an object.
-func (p *Provider) one(q question, v metric.Value) (*custom_metrics.MetricValue, error) {
-	n, reason := judge(q.rule, v, q.now)
+// respondWithValue judges and answers the one value of an object.
+func (p *Provider) respondWithValue(q request, v metric.Value) (*custom_metrics.MetricValue, error) {
+	n, reason := validateValue(q.rule, v, q.now)
 	if reason == "" {
-		return new(p.answer(q, v, n)), nil
+		return new(p.newMetricValue(q, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
-		return nil, p.negative(q.rule, v)
+		return nil, p.rejectNegative(q.rule, v)
 	}
-	o := omission(q.rule, v.Object, reason)
-	return p.instead(q, o, q.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
+	o := newOmission(q.rule, v.Object, reason)
+	return p.substituteOrReject(q, o, q.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 
-// aggregate is sum, average or maximum of at least one value. Its time is that of the newest sample behind any of them,
+// aggregateValues is sum, average or maximum of at least one value. Its time is that of the newest sample behind any of them,
 // its window the longest.
-func aggregate(how rule.Aggregate, values []metric.Value) metric.Value {
+func aggregateValues(how rule.Aggregate, values []metric.Value) metric.Value {
 	out := values[0]
 	for _, v := range values[1:] {
 		if how == rule.AggregateMax {
@@ -80,16 +80,16 @@ func aggregate(how rule.Aggregate, values []metric.Value) metric.Value {
 	return out
 }
 
-// lacking are those of the omitted live pods without which a sum is too low. Not among them are those that are known to
+// missingFromSum are those of the omitted live pods without which a sum is too low. Not among them are those that are known to
 // add nothing: pods that were scraped and do not have the series (a counter with labels is not exposed before its
 // first event), and, of a namespace or a node, pods that nobody wants scraped.
-func (q question) lacking(omitted []metric.Omission) []metric.Omission {
+func (q request) missingFromSum(omitted []metric.Omission) []metric.Omission {
 	holder := q.kind.resource.Resource == namespaces || q.kind.resource.Resource == nodes
 	var out []metric.Omission
 	for _, o := range omitted {
 		switch o.Reason {
 		case metric.ReasonAbsent:
-			if !embedded(q.rule) { // which cannot tell "adds nothing" from "not scraped"
+			if !isEmbedded(q.rule) { // which cannot tell "adds nothing" from "not scraped"
 				out = append(out, o)
 			}
 		case metric.ReasonNotScraped:

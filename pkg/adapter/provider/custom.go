@@ -17,9 +17,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// question is one read, understood: what is asked, by which rule, and when.
-type question struct {
-	kind     kind // zero where external
+// request is one read, understood: what is asked, by which rule, and when.
+type request struct {
+	kind     resourceKind // zero where external
 	rule     *rule.Rule
 	demand   discovery.Demand
 	matchers []*labels.Matcher
@@ -36,9 +36,9 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	began := p.Now()
-	v, err := p.byName(ctx, name, info, selector)
-	p.instruments.read(customAPI, p.Now().Sub(began), err)
-	return v, status(ctx, subject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
+	v, err := p.valueByName(ctx, name, info, selector)
+	p.metrics.countRead(customAPI, p.Now().Sub(began), err)
+	return v, toAPIStatus(ctx, readSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
 }
 
 // GetMetricBySelector values all pods that a selector matches, or all objects of another resource whose rule names
@@ -47,32 +47,32 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
 	began := p.Now()
-	list, err := p.bySelector(ctx, namespace, objects, info, selector)
-	p.instruments.read(customAPI, p.Now().Sub(began), err)
-	return list, status(ctx, subject{info.GroupResource, namespace, "", info.Metric}, err)
+	list, err := p.valuesBySelector(ctx, namespace, objects, info, selector)
+	p.metrics.countRead(customAPI, p.Now().Sub(began), err)
+	return list, toAPIStatus(ctx, readSubject{info.GroupResource, namespace, "", info.Metric}, err)
 }
 
-// ask understands a read of the objects of d, whose resource and metric are those of info.
-func (p *Provider) ask(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (question, error) {
+// newRequest understands a read of the objects of d, whose resource and metric are those of info.
+func (p *Provider) newRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
 	k, err := p.kindFor(info.GroupResource)
 	if err != nil {
-		return question{}, err
+		return request{}, err
 	}
-	if err := k.scope(d.Namespace, info.Metric); err != nil {
-		return question{}, err
+	if err := k.checkScope(d.Namespace, info.Metric); err != nil {
+		return request{}, err
 	}
 	d.Resource, d.Metric = k.resource.String(), info.Metric
 	r, err := p.Rules().Lookup(d.Resource, d.Metric)
 	if err != nil {
-		return question{}, err
+		return request{}, err
 	}
-	q := question{
+	q := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
-		first:      sync.OnceValue(func() bool { return !p.demanded(d) }),
+		first:      sync.OnceValue(func() bool { return !p.isDemanded(d) }),
 	}
-	if q.matchers, err = matchers(selector); err != nil {
-		return question{}, err
+	if q.matchers, err = toLabelMatchers(selector); err != nil {
+		return request{}, err
 	}
 	if len(q.matchers) > 0 {
 		q.identifier.Selector = asLabelSelector(selector)
@@ -80,10 +80,10 @@ func (p *Provider) ask(info metricsprovider.CustomMetricInfo, d discovery.Demand
 	return q, nil
 }
 
-func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
+func (p *Provider) valueByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
-	q, err := p.ask(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
+	q, err := p.newRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -91,28 +91,28 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info m
 	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
 	switch {
 	case q.kind == podKind:
-		v, err = p.onePod(ctx, q, object)
+		v, err = p.valueOfPod(ctx, q, object)
 	case q.rule.PerPod():
-		v, err = p.aggregated(ctx, q, object)
+		v, err = p.aggregateOverPods(ctx, q, object)
 	default:
-		v, err = p.labelled(ctx, q, object)
+		v, err = p.valueFromObjectLabel(ctx, q, object)
 	}
-	p.remember(q, err)
+	p.rememberDemand(q, err)
 	return v, err
 }
 
-// remember notes the demand of a read, after it was answered: until then the first read can be told from a later one.
+// rememberDemand notes the demand of a read, after it was answered: until then the first read can be told from a later one.
 // What does not exist is not remembered.
-func (p *Provider) remember(q question, err error) {
+func (p *Provider) rememberDemand(q request, err error) {
 	if err == nil || apistatus.KindOf(err) != metric.KindNotFound {
 		p.Demands.Demand(q.demand)
 	}
 }
 
-func (p *Provider) bySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
+func (p *Provider) valuesBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	q, err := p.ask(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
+	q, err := p.newRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -121,46 +121,46 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, objects k8s
 	}
 	var list *custom_metrics.MetricValueList
 	if q.kind == podKind {
-		list, err = p.selectedPods(ctx, q, objects)
+		list, err = p.valuesOfPods(ctx, q, objects)
 	} else {
-		list, err = p.allLabelled(ctx, q)
+		list, err = p.valuesFromObjectLabel(ctx, q)
 	}
-	p.remember(q, err)
+	p.rememberDemand(q, err)
 	return list, err
 }
 
-func (p *Provider) onePod(ctx context.Context, q question, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) valueOfPod(ctx context.Context, q request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pod, ok := p.Pods.Pod(object.Namespace, object.Name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindNotFound, "there is no pod %q in namespace %q", object.Name, object.Namespace)
 	}
-	g, err := p.group(ctx, q, []discovery.Pod{pod})
+	g, err := p.evaluatePodValues(ctx, q, []discovery.Pod{pod})
 	if err != nil {
 		return nil, err
 	}
 	if len(g.values) == 0 {
-		return nil, g.missing("pod " + object.Name)
+		return nil, g.missingValuesError("pod " + object.Name)
 	}
-	return new(p.answer(q, g.values[0], g.quantities[0])), nil
+	return new(p.newMetricValue(q, g.values[0], g.quantities[0])), nil
 }
 
-func (p *Provider) selectedPods(ctx context.Context, q question, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) valuesOfPods(ctx context.Context, q request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
 	pods := p.Pods.Pods(q.demand.Namespace, selector)
 	if len(pods) == 0 {
-		return nil, noPods(q.demand.Namespace, selector)
+		return nil, noPodsError(q.demand.Namespace, selector)
 	}
-	g, err := p.group(ctx, q, pods)
+	g, err := p.evaluatePodValues(ctx, q, pods)
 	if err != nil {
 		return nil, err
 	}
 	if len(g.values) == 0 {
-		return nil, g.missing(plural(len(pods), "pod"))
+		return nil, g.missingValuesError(countedNoun(len(pods), "pod"))
 	}
-	return p.answers(q, g.values, g.quantities)
+	return p.newMetricValueList(q, g.values, g.quantities)
 }
 
-func noPods(namespace string, selector k8slabels.Selector) error {
-	text := selectorText(selector)
+func noPodsError(namespace string, selector k8slabels.Selector) error {
+	text := formatSelector(selector)
 	if text == "" {
 		return metric.Errorf(metric.KindNotFound, "there is no pod in namespace %q", namespace)
 	}

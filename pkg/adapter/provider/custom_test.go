@@ -361,7 +361,7 @@ func TestFirstRead(t *testing.T) {
 		return err
 	}
 	checkStatus(t, read(), 503, "2 pods: 2 warming up (asked for the first time now; first values in about 2 scrape intervals)")
-	if len(w.demands.read) != 1 || !w.demanded(demandOf("pods", "zero_if_missing", "shop", "", mustParse(t, "app=web"))) {
+	if len(w.demands.read) != 1 || !w.isDemanded(demandOf("pods", "zero_if_missing", "shop", "", mustParse(t, "app=web"))) {
 		t.Fatalf("demands %+v, want the read's", w.demands.read)
 	}
 	w.causes["a"] = metric.Omission{Reason: metric.ReasonWarmingUp, Detail: "1 sample"}

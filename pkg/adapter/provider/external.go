@@ -23,92 +23,92 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	began := p.Now()
-	list, err := p.externalSeries(ctx, namespace, selector, info.Metric)
-	p.instruments.read(externalAPI, p.Now().Sub(began), err)
-	return list, status(ctx, subject{
+	list, err := p.externalValues(ctx, namespace, selector, info.Metric)
+	p.metrics.countRead(externalAPI, p.Now().Sub(began), err)
+	return list, toAPIStatus(ctx, readSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
 	}, err)
 }
 
-func (p *Provider) externalSeries(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
+func (p *Provider) externalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	q, err := p.askExternal(namespace, selector, name)
+	q, err := p.newExternalRequest(namespace, selector, name)
 	if err != nil {
 		return nil, err
 	}
-	list, err := p.series(ctx, q, namespace)
-	p.remember(q, err)
+	list, err := p.evaluateExternal(ctx, q, namespace)
+	p.rememberDemand(q, err)
 	if q.rule.Fallback == nil {
 		return list, err
 	}
-	return p.fallBack(ctx, q, list, err)
+	return p.applyFallback(ctx, q, list, err)
 }
 
-// series evaluates an external rule and answers with all that it finds, or not at all.
-func (p *Provider) series(ctx context.Context, q question, namespace string) (*external_metrics.ExternalMetricValueList, error) {
-	found, err := p.evaluate(ctx, q, namespace, nil)
+// evaluateExternal evaluates an external rule and answers with all that it finds, or not at all.
+func (p *Provider) evaluateExternal(ctx context.Context, q request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
+	found, err := p.evaluateBackend(ctx, q, namespace, nil)
 	if err != nil {
 		return nil, err
 	}
-	if embedded(q.rule) {
-		if err := p.whole(q, p.Pods.Pods(q.demand.Namespace, k8slabels.Everything())); err != nil {
+	if isEmbedded(q.rule) {
+		if err := p.checkComplete(q, p.Pods.Pods(q.demand.Namespace, k8slabels.Everything())); err != nil {
 			return nil, err
 		}
 	}
 	if err := sortSeries(q.rule.Name, found); err != nil {
 		return nil, err
 	}
-	g, err := p.judged(q, found)
+	g, err := p.validateValues(q, found)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return p.noSeries(q)
+		return p.respondWithoutSeries(q)
 	}
 	// The autoscaler adds up what it gets, so that a series left out makes a wrong number, unless it has none: NaN.
 	if len(g.values) == 0 || slices.ContainsFunc(g.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
-		return nil, missing(fmt.Sprintf("%d series", len(found)), g.omitted)
+		return nil, newMissingError(fmt.Sprintf("%d series", len(found)), g.omitted)
 	}
-	return p.externalAnswers(q, g)
+	return p.newExternalValueList(q, g)
 }
 
-func (p *Provider) askExternal(namespace string, selector k8slabels.Selector, name string) (question, error) {
+func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
 	r, err := p.Rules().External(name)
 	if err != nil {
-		return question{}, err
+		return request{}, err
 	}
 	d := discovery.Demand{Metric: name, Namespace: namespace, Selector: selector, External: true}
 	if !r.Namespaced {
 		d.Namespace = r.Namespace
 	}
-	q := question{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.demanded(d) })}
-	q.matchers, err = matchers(selector)
+	q := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isDemanded(d) })}
+	q.matchers, err = toLabelMatchers(selector)
 	return q, err
 }
 
-// noSeries answers where nothing was found: by the rule's onMissing, as one series without labels.
-func (p *Provider) noSeries(q question) (*external_metrics.ExternalMetricValueList, error) {
+// respondWithoutSeries answers where nothing was found: by the rule's onMissing, as one series without labels.
+func (p *Provider) respondWithoutSeries(q request) (*external_metrics.ExternalMetricValueList, error) {
 	o := metric.Omission{Reason: metric.ReasonAbsent}
-	v, n, reason := p.substitute(q, o)
+	v, n, reason := p.substituteMissing(q, o)
 	if reason == "" {
-		var g group
+		var g podValues
 		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
-		return p.externalAnswers(q, g)
+		return p.newExternalValueList(q, g)
 	}
-	p.instruments.omitted([]metric.Omission{o})
+	p.metrics.countOmissions([]metric.Omission{o})
 	text := "rule %q has no series now"
 	args := []any{q.rule.Name}
 	if q.demand.Namespace != "" {
 		text, args = text+" in namespace %q", append(args, q.demand.Namespace)
 	}
-	if s := selectorText(q.demand.Selector); s != "" {
+	if s := formatSelector(q.demand.Selector); s != "" {
 		text, args = text+" that matches selector %q", append(args, s)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }
 
-func (p *Provider) externalAnswers(q question, g group) (*external_metrics.ExternalMetricValueList, error) {
-	if err := addUp(g.quantities); err != nil {
+func (p *Provider) newExternalValueList(q request, g podValues) (*external_metrics.ExternalMetricValueList, error) {
+	if err := checkSum(g.quantities); err != nil {
 		return nil, err
 	}
 	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(g.values))}
@@ -116,7 +116,7 @@ func (p *Provider) externalAnswers(q question, g group) (*external_metrics.Exter
 		list.Items[i] = external_metrics.ExternalMetricValue{
 			MetricName:    q.demand.Metric,
 			MetricLabels:  v.Labels,
-			Timestamp:     p.timestamp(q, v),
+			Timestamp:     p.valueTimestamp(q, v),
 			WindowSeconds: windowSeconds(v.Window),
 			Value:         g.quantities[i],
 		}

@@ -35,15 +35,15 @@ type absence struct {
 	served      bool      // the last one was answered with the fallback
 }
 
-// without notes a read at now that had no value, and returns since when there is none. began tells that the fallback
+// recordAbsence notes a read at now that had no value, and returns since when there is none. began tells that the fallback
 // is served from now on.
-func (f *fallbacks) without(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
+func (f *fallbacks) recordAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.missing[key]
 	if a == nil || now.Sub(a.last) > fallbackMemory {
 		a = &absence{since: now}
-		f.remember(key, a, now)
+		f.keepAbsence(key, a, now)
 	}
 	a.last = now
 	serve = now.Sub(a.since) >= after
@@ -52,8 +52,8 @@ func (f *fallbacks) without(key fallbackKey, after time.Duration, now time.Time)
 	return a.since, serve, began
 }
 
-// remember is called with f.mu held.
-func (f *fallbacks) remember(key fallbackKey, a *absence, now time.Time) {
+// keepAbsence is called with f.mu held.
+func (f *fallbacks) keepAbsence(key fallbackKey, a *absence, now time.Time) {
 	if f.missing == nil {
 		f.missing = map[fallbackKey]*absence{}
 	}
@@ -65,8 +65,8 @@ func (f *fallbacks) remember(key fallbackKey, a *absence, now time.Time) {
 	}
 }
 
-// inForce counts the metrics that are answered with their fallback at now.
-func (f *fallbacks) inForce(now time.Time) float64 {
+// countServed counts the metrics that are answered with their fallback at now.
+func (f *fallbacks) countServed(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -78,8 +78,8 @@ func (f *fallbacks) inForce(now time.Time) float64 {
 	return float64(n)
 }
 
-// with notes a read that had a value, and reports whether the one before was answered with the fallback.
-func (f *fallbacks) with(key fallbackKey) (ended bool) {
+// recordValue notes a read that had a value, and reports whether the one before was answered with the fallback.
+func (f *fallbacks) recordValue(key fallbackKey) (ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.missing[key]
@@ -87,14 +87,14 @@ func (f *fallbacks) with(key fallbackKey) (ended bool) {
 	return a != nil && a.served
 }
 
-// fallBack answers an external read, of which list and err are the result, by the rule's fallback once it has failed for
+// applyFallback answers an external read, of which list and err are the result, by the rule's fallback once it has failed for
 // long enough. A request that is wrong in itself stays an error.
-func (p *Provider) fallBack(ctx context.Context, q question, list *external_metrics.ExternalMetricValueList, err error,
+func (p *Provider) applyFallback(ctx context.Context, q request, list *external_metrics.ExternalMetricValueList, err error,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	key := fallbackKey{q.demand.Metric, q.demand.Namespace, selectorText(q.demand.Selector)}
+	key := fallbackKey{q.demand.Metric, q.demand.Namespace, formatSelector(q.demand.Selector)}
 	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "selector", key.selector)
 	if err == nil {
-		if p.fallbacks.with(key) {
+		if p.fallbacks.recordValue(key) {
 			log.Info("Fallback ended, the metric has values again")
 		}
 		return list, nil
@@ -102,19 +102,19 @@ func (p *Provider) fallBack(ctx context.Context, q question, list *external_metr
 	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
 		return nil, err
 	}
-	since, serve, began := p.fallbacks.without(key, q.rule.Fallback.After, q.now)
+	since, serve, began := p.fallbacks.recordAbsence(key, q.rule.Fallback.After, q.now)
 	if !serve {
 		return nil, err
 	}
-	n, reason := quantity(q.rule.Fallback.Value)
+	n, reason := toQuantity(q.rule.Fallback.Value)
 	if reason != "" {
 		return nil, err
 	}
 	if began {
 		log.Error(err, "Fallback served, the metric has no value", "since", since, "value", q.rule.Fallback.Value)
 	}
-	p.instruments.fallbacks.Inc()
-	var g group
+	p.metrics.fallbacks.Inc()
+	var g podValues
 	g.values, g.quantities = append(g.values, metric.Value{Value: q.rule.Fallback.Value}), append(g.quantities, n)
-	return p.externalAnswers(q, g)
+	return p.newExternalValueList(q, g)
 }

@@ -263,7 +263,7 @@ func (w *world) omissions() map[metric.Reason]int {
 		metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative,
 	} {
-		if n := testutil.ToFloat64(w.instruments.omissions.WithLabelValues(string(r))); n > 0 {
+		if n := testutil.ToFloat64(w.metrics.omissions.WithLabelValues(string(r))); n > 0 {
 			if out == nil {
 				out = map[metric.Reason]int{}
 			}

@@ -95,10 +95,10 @@ type Options struct {
 // value.
 type Provider struct {
 	Deps
-	instruments *instruments
-	fallbacks   fallbacks
-	custom      listing[metricsprovider.CustomMetricInfo]
-	external    listing[metricsprovider.ExternalMetricInfo]
+	metrics         *metrics
+	fallbacks       fallbacks
+	customMetrics   discoveryDocument[metricsprovider.CustomMetricInfo]
+	externalMetrics discoveryDocument[metricsprovider.ExternalMetricInfo]
 }
 
 var _ metricsprovider.MetricsProvider = (*Provider)(nil)
@@ -106,12 +106,12 @@ var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 // New returns a Provider of deps.
 func New(deps Deps, opts Options) *Provider {
 	p := &Provider{Deps: deps}
-	p.instruments = newInstruments(opts.Registerer, func() float64 { return p.fallbacks.inForce(p.Now()) })
+	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServed(p.Now()) })
 	return p
 }
 
-// backend returns the evaluator of a rule.
-func (p *Provider) backend(r *rule.Rule) (Backend, error) {
+// ruleBackend returns the evaluator of a rule.
+func (p *Provider) ruleBackend(r *rule.Rule) (Backend, error) {
 	b, ok := p.Backend(r.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", r.Name, r.Backend)

@@ -8,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// quantity converts v to a quantity of whole thousandths: the exact value of v × 1000, rounded to the nearest
+// toQuantity converts v to a quantity of whole thousandths: the exact value of v × 1000, rounded to the nearest
 // integer, halves away from zero. It is total: what has no such quantity comes back with the reason, and a
 // zero quantity that must not be served.
 //
@@ -16,7 +16,7 @@ import (
 // the autoscaler reads every quantity by MilliValue, which is 0 for anything beyond that, and a 0 scales a
 // service down. From 2^53 / 1000 ≈ 9.0e12 upwards neighbouring float64 values are further than a thousandth
 // apart; the digits served are then still those of v itself.
-func quantity(v float64) (resource.Quantity, metric.Reason) {
+func toQuantity(v float64) (resource.Quantity, metric.Reason) {
 	if math.IsNaN(v) {
 		return resource.Quantity{}, metric.ReasonNotANumber
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// matchers converts a metric selector to matchers that select the same series, in the selector's order. What has
+// toLabelMatchers converts a metric selector to matchers that select the same series, in the selector's order. What has
 // no equal among matchers is a KindInvalid error that says why:
 //
 //   - Gt and Lt, because matchers compare strings;
@@ -23,7 +23,7 @@ import (
 // NotIn and != select series without the label too, in Kubernetes as in PromQL. A key that is no classic label
 // name (with a dot, a dash or a slash) stays as it is: the engine takes any UTF-8 name, and where no series has
 // it the answer is exact as well.
-func matchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
+func toLabelMatchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
 	if s == nil || s.Empty() {
 		return nil, nil
 	}
@@ -33,7 +33,7 @@ func matchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
 	}
 	out := make([]*labels.Matcher, 0, len(requirements))
 	for _, r := range requirements {
-		m, err := matcher(r)
+		m, err := toLabelMatcher(r)
 		if err != nil {
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func matchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
 	return out, nil
 }
 
-func matcher(r k8slabels.Requirement) (*labels.Matcher, error) {
+func toLabelMatcher(r k8slabels.Requirement) (*labels.Matcher, error) {
 	values := slices.Compact(slices.Sorted(slices.Values(r.ValuesUnsorted())))
 	if slices.Contains(values, "") {
 		return nil, metric.Errorf(metric.KindInvalid, "metric selector %q: a series never has an empty label; "+
@@ -50,9 +50,9 @@ func matcher(r k8slabels.Requirement) (*labels.Matcher, error) {
 	}
 	switch r.Operator() {
 	case selection.Equals, selection.DoubleEquals, selection.In:
-		return oneOf(r, labels.MatchEqual, labels.MatchRegexp, values)
+		return matchOneOf(r, labels.MatchEqual, labels.MatchRegexp, values)
 	case selection.NotEquals, selection.NotIn:
-		return oneOf(r, labels.MatchNotEqual, labels.MatchNotRegexp, values)
+		return matchOneOf(r, labels.MatchNotEqual, labels.MatchNotRegexp, values)
 	case selection.Exists:
 		return labels.NewMatcher(labels.MatchNotEqual, r.Key(), "")
 	case selection.DoesNotExist:
@@ -91,8 +91,8 @@ func asLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
 	return out
 }
 
-// oneOf is the plain matcher for one value, and an alternation of quoted values (which matchers anchor) for more.
-func oneOf(r k8slabels.Requirement, one, more labels.MatchType, values []string) (*labels.Matcher, error) {
+// matchOneOf is the plain matcher for one value, and an alternation of quoted values (which matchers anchor) for more.
+func matchOneOf(r k8slabels.Requirement, one, more labels.MatchType, values []string) (*labels.Matcher, error) {
 	if len(values) == 1 {
 		return labels.NewMatcher(one, r.Key(), values[0])
 	}
@@ -107,8 +107,8 @@ func oneOf(r k8slabels.Requirement, one, more labels.MatchType, values []string)
 	return m, nil
 }
 
-// selectorText is a selector for a person, and for comparison: empty for one that selects everything.
-func selectorText(s k8slabels.Selector) string {
+// formatSelector is a selector for a person, and for comparison: empty for one that selects everything.
+func formatSelector(s k8slabels.Selector) string {
 	switch {
 	case s == nil || s.Empty():
 		return ""

@@ -12,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// subject is what a read was about.
-type subject struct {
+// readSubject is what a read was about.
+type readSubject struct {
 	resource                schema.GroupResource
 	namespace, name, metric string
 }
@@ -28,23 +28,23 @@ func (e *missingError) Error() string {
 	return e.prefix + ": " + metric.SummarizeOmissions(e.omissions)
 }
 
-// missing is a KindUnavailable error for objects that have no value; what is the counted noun, such as "3 pods".
-func missing(what string, omissions []metric.Omission) error {
+// newMissingError is a KindUnavailable error for objects that have no value; what is the counted noun, such as "3 pods".
+func newMissingError(what string, omissions []metric.Omission) error {
 	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: what, omissions: omissions}}
 }
 
-// status is err as the API says it.
-func status(ctx context.Context, s subject, err error) error {
+// toAPIStatus is err as the API says it.
+func toAPIStatus(ctx context.Context, s readSubject, err error) error {
 	if err == nil {
 		return nil
 	}
-	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: causes(err)}
-	return apistatus.Answer(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
+	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: statusCauses(err)}
+	return apistatus.ToStatus(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
 }
 
-// causes are the reasons behind a missingError, one for each.
-func causes(err error) []metav1.StatusCause {
+// statusCauses are the reasons behind a missingError, one for each.
+func statusCauses(err error) []metav1.StatusCause {
 	var e *missingError
 	if !errors.As(err, &e) {
 		return nil
@@ -64,8 +64,8 @@ func causes(err error) []metav1.StatusCause {
 	return out
 }
 
-// plural is a counted noun: "1 pod", "3 pods".
-func plural(n int, noun string) string {
+// countedNoun is a counted noun: "1 pod", "3 pods".
+func countedNoun(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

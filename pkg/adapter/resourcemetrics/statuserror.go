@@ -31,5 +31,5 @@ func (s usageStorage) newNoUsageError(o metric.Object, omitted []metric.Omission
 // toAPIStatus is err as the API says it.
 func (s usageStorage) toAPIStatus(ctx context.Context, name string, err error) error {
 	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: s.resource, Name: name}
-	return apistatus.Answer(ctx, "usage of "+s.resource, err, details, "name", name)
+	return apistatus.ToStatus(ctx, "usage of "+s.resource, err, details, "name", name)
 }

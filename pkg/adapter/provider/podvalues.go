@@ -13,66 +13,68 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// group is what a rule gives for a set of pods: each pod is in exactly one of values, omitted and lifeless.
-type group struct {
+// podValues is what a rule gives for a set of pods: each pod is in exactly one of values, omitted and lifeless.
+type podValues struct {
 	// values are those of live pods, sorted by pod, each fit to be served; quantities are the same numbers.
 	values     []metric.Value
 	quantities []resource.Quantity
 	// omitted are the other live pods, lifeless those that are not live, both sorted by pod.
-	omitted, lifeless []metric.Omission
+	omitted, inactive []metric.Omission
 }
 
-// missing is the error for a group without values.
-func (g group) missing(what string) error { return missing(what, slices.Concat(g.omitted, g.lifeless)) }
+// missingValuesError is the error for a group without values.
+func (g podValues) missingValuesError(what string) error {
+	return newMissingError(what, slices.Concat(g.omitted, g.inactive))
+}
 
-// group values the pods. It is an error if the backend has one, or if a pod's value is negative against the rule:
+// evaluatePodValues values the pods. It is an error if the backend has one, or if a pod's value is negative against the rule:
 // a rule that yields such a number is not to be trusted for the other pods either.
-func (p *Provider) group(ctx context.Context, q question, pods []discovery.Pod) (group, error) {
+func (p *Provider) evaluatePodValues(ctx context.Context, q request, pods []discovery.Pod) (podValues, error) {
 	slices.SortFunc(pods, func(a, b discovery.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	found, err := p.evaluatePods(ctx, q, pods)
+	found, err := p.evaluateByNamespace(ctx, q, pods)
 	if err != nil {
-		return group{}, err
+		return podValues{}, err
 	}
-	g := group{values: make([]metric.Value, 0, len(found)), quantities: make([]resource.Quantity, 0, len(found))}
+	g := podValues{values: make([]metric.Value, 0, len(found)), quantities: make([]resource.Quantity, 0, len(found))}
 	for _, pod := range pods {
 		if !pod.Live {
-			g.lifeless = append(g.lifeless, pod.Omission)
+			g.inactive = append(g.inactive, pod.Omission)
 			continue
 		}
 		v, reason := metric.Value{Object: pod.Object()}, metric.ReasonAbsent
 		var n resource.Quantity
-		if computed, ok := found[pod.Object()]; ok && !predates(*computed, pod) {
+		if computed, ok := found[pod.Object()]; ok && !predatesPod(*computed, pod) {
 			v = *computed
-			n, reason = judge(q.rule, v, q.now)
+			n, reason = validateValue(q.rule, v, q.now)
 		}
 		if reason == metric.ReasonNegative {
-			return group{}, p.negative(q.rule, v)
+			return podValues{}, p.rejectNegative(q.rule, v)
 		}
 		if reason != "" {
-			o := p.why(q, pod, reason)
-			if v, n, reason = p.substitute(q, o); reason != "" {
+			o := p.explainOmission(q, pod, reason)
+			if v, n, reason = p.substituteMissing(q, o); reason != "" {
 				g.omitted = append(g.omitted, o)
 				continue
 			}
 		}
 		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
 	}
-	p.instruments.omitted(g.omitted)
-	p.instruments.omitted(g.lifeless)
+	p.metrics.countOmissions(g.omitted)
+	p.metrics.countOmissions(g.inactive)
 	return g, nil
 }
 
-// predates reports whether a value is made of the samples of an earlier pod of the same name, which its backend still
+// predatesPod reports whether a value is made of the samples of an earlier pod of the same name, which its backend still
 // has. No pod answers a scrape within the second that Created is short of.
-func predates(v metric.Value, pod discovery.Pod) bool {
+func predatesPod(v metric.Value, pod discovery.Pod) bool {
 	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
 }
 
-// evaluatePods evaluates the rule for the live pods, one namespace at a time: a rule that sums by pod alone would
+// evaluateByNamespace evaluates the rule for the live pods, one namespace at a time: a rule that sums by pod alone would
 // otherwise add up pods of the same name.
-func (p *Provider) evaluatePods(ctx context.Context, q question, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
+func (p *Provider) evaluateByNamespace(ctx context.Context, q request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
 	found := make(map[metric.Object]*metric.Value, len(pods))
 	for len(pods) > 0 {
 		namespace := pods[0].Namespace
@@ -80,7 +82,7 @@ func (p *Provider) evaluatePods(ctx context.Context, q question, pods []discover
 		if n < 0 {
 			n = len(pods)
 		}
-		values, err := p.evaluate(ctx, q, namespace, liveNames(pods[:n]))
+		values, err := p.evaluateBackend(ctx, q, namespace, livePodNames(pods[:n]))
 		if err != nil {
 			return nil, err
 		}
@@ -99,12 +101,12 @@ func (p *Provider) evaluatePods(ctx context.Context, q question, pods []discover
 	return found, nil
 }
 
-// evaluate asks the rule's backend; no objects ask for nothing, nil for any.
-func (p *Provider) evaluate(ctx context.Context, q question, namespace string, objects []string) ([]metric.Value, error) {
+// evaluateBackend asks the rule's backend; no objects ask for nothing, nil for any.
+func (p *Provider) evaluateBackend(ctx context.Context, q request, namespace string, objects []string) ([]metric.Value, error) {
 	if objects != nil && len(objects) == 0 {
 		return nil, nil
 	}
-	b, err := p.backend(q.rule)
+	b, err := p.ruleBackend(q.rule)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func (p *Provider) evaluate(ctx context.Context, q question, namespace string, o
 	return b.Evaluate(ctx, rule.Query{Rule: q.rule, Namespace: namespace, Objects: objects, Selector: q.matchers}, q.now)
 }
 
-func liveNames(pods []discovery.Pod) []string {
+func livePodNames(pods []discovery.Pod) []string {
 	names := make([]string, 0, len(pods))
 	for _, pod := range pods {
 		if pod.Live {

@@ -19,26 +19,26 @@ const (
 	noExternalMetric = "no_external_rule_is_configured"
 )
 
-// listing is a cached discovery document: made anew when the rules or the demand change.
-type listing[T any] struct {
+// discoveryDocument is a cached discovery document: made anew when the rules or the demand change.
+type discoveryDocument[T any] struct {
 	mu       sync.Mutex // guards the rest
 	rules    Rules
 	demanded []discovery.Demand
 	items    []T
 }
 
-// get returns the document for rules and demand, which make computes if they are others than last time. The slice is
+// cachedMetrics returns the document for rules and demand, which make computes if they are others than last time. The slice is
 // shared and never changed.
-func (l *listing[T]) get(rules Rules, demanded []discovery.Demand, make func() []T) []T {
+func (l *discoveryDocument[T]) cachedMetrics(rules Rules, demanded []discovery.Demand, make func() []T) []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.items == nil || l.rules != rules || !slices.EqualFunc(l.demanded, demanded, sameMetric) {
+	if l.items == nil || l.rules != rules || !slices.EqualFunc(l.demanded, demanded, isSameMetric) {
 		l.rules, l.demanded, l.items = rules, demanded, make()
 	}
 	return l.items
 }
 
-func sameMetric(a, b discovery.Demand) bool {
+func isSameMetric(a, b discovery.Demand) bool {
 	return a.Metric == b.Metric && a.Resource == b.Resource && a.External == b.External
 }
 
@@ -46,20 +46,20 @@ func sameMetric(a, b discovery.Demand) bool {
 // without duplicates. It implements metricsprovider.CustomMetricsProvider; the caller must not change the slice.
 func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	rules, demanded := p.Rules(), p.Demands.Demanded()
-	return p.custom.get(rules, demanded, func() []metricsprovider.CustomMetricInfo {
+	return p.customMetrics.cachedMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
 		var out []metricsprovider.CustomMetricInfo
 		for _, i := range rules.Metrics() {
 			if !i.External {
-				out = append(out, p.info(i.Resource, i.Metric))
+				out = append(out, p.metricInfo(i.Resource, i.Metric))
 			}
 		}
 		for _, d := range demanded {
 			if _, err := rules.Lookup(d.Resource, d.Metric); !d.External && err == nil {
-				out = append(out, p.info(d.Resource, d.Metric))
+				out = append(out, p.metricInfo(d.Resource, d.Metric))
 			}
 		}
 		if len(out) == 0 {
-			out = append(out, p.info(podKind.resource.Resource, noCustomMetric))
+			out = append(out, p.metricInfo(podKind.resource.Resource, noCustomMetric))
 		}
 		slices.SortFunc(out, func(a, b metricsprovider.CustomMetricInfo) int {
 			return cmp.Or(cmp.Compare(a.GroupResource.Group, b.GroupResource.Group),
@@ -69,12 +69,12 @@ func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	})
 }
 
-// info describes a metric of a resource. A resource that the cluster does not have (yet) is taken for a namespaced one,
+// metricInfo describes a metric of a resource. A resource that the cluster does not have (yet) is taken for a namespaced one,
 // as nearly all are.
-func (p *Provider) info(resource, name string) metricsprovider.CustomMetricInfo {
+func (p *Provider) metricInfo(resource, name string) metricsprovider.CustomMetricInfo {
 	k, err := p.kindFor(schema.ParseGroupResource(resource))
 	if err != nil {
-		k = kind{resource: schema.ParseGroupResource(resource), namespaced: true}
+		k = resourceKind{resource: schema.ParseGroupResource(resource), namespaced: true}
 	}
 	return metricsprovider.CustomMetricInfo{GroupResource: k.resource, Namespaced: k.namespaced, Metric: name}
 }
@@ -82,7 +82,7 @@ func (p *Provider) info(resource, name string) metricsprovider.CustomMetricInfo 
 // ListAllExternalMetrics is as ListAllMetrics, for external metrics.
 func (p *Provider) ListAllExternalMetrics() []metricsprovider.ExternalMetricInfo {
 	rules, demanded := p.Rules(), p.Demands.Demanded()
-	return p.external.get(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
+	return p.externalMetrics.cachedMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
 		var out []metricsprovider.ExternalMetricInfo
 		for _, i := range rules.Metrics() {
 			if i.External {

@@ -9,13 +9,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// judge turns a computed value into a quantity, or says why it must not be served. The clocks of a backend and of
+// validateValue turns a computed value into a quantity, or says why it must not be served. The clocks of a backend and of
 // this process may differ a little; a value from further in the future than maxAge is no fresher than one as old.
-func judge(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
+func validateValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
 	if age := v.Age(now); age.Abs() > r.MaxAge {
 		return resource.Quantity{}, metric.ReasonStale
 	}
-	n, reason := quantity(v.Value)
+	n, reason := toQuantity(v.Value)
 	if reason != "" {
 		return n, reason
 	}
@@ -26,18 +26,18 @@ func judge(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metr
 	return n, ""
 }
 
-// judged are computed values, judged one by one in their order.
-func (p *Provider) judged(q question, found []metric.Value) (group, error) {
-	var g group
+// validateValues are computed values, judged one by one in their order.
+func (p *Provider) validateValues(q request, found []metric.Value) (podValues, error) {
+	var g podValues
 	for _, v := range found {
-		n, reason := judge(q.rule, v, q.now)
+		n, reason := validateValue(q.rule, v, q.now)
 		if reason == metric.ReasonNegative {
-			return group{}, p.negative(q.rule, v)
+			return podValues{}, p.rejectNegative(q.rule, v)
 		}
 		if reason != "" {
-			o := omission(q.rule, v.Object, reason)
+			o := newOmission(q.rule, v.Object, reason)
 			labels := v.Labels
-			if v, n, reason = p.substitute(q, o); reason != "" {
+			if v, n, reason = p.substituteMissing(q, o); reason != "" {
 				g.omitted = append(g.omitted, o)
 				continue
 			}
@@ -45,13 +45,13 @@ func (p *Provider) judged(q question, found []metric.Value) (group, error) {
 		}
 		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
 	}
-	p.instruments.omitted(g.omitted)
+	p.metrics.countOmissions(g.omitted)
 	return g, nil
 }
 
-// negative counts and returns the error for a value that is negative against the rule.
-func (p *Provider) negative(r *rule.Rule, v metric.Value) error {
-	p.instruments.omitted([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
+// rejectNegative counts and returns the error for a value that is negative against the rule.
+func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
+	p.metrics.countOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
 	of := ""
 	if v.Object.Name != "" {
 		of = " for " + v.Object.String()
@@ -60,7 +60,7 @@ func (p *Provider) negative(r *rule.Rule, v metric.Value) error {
 		r.Name, v.Value, of)
 }
 
-// substitute is what the rule's onMissing puts in place of a live object's missing value; without onMissing, or where
+// substituteMissing is what the rule's onMissing puts in place of a live object's missing value; without onMissing, or where
 // it does not apply, the reason remains. It has no time of its own and no window.
 //
 // It stands for everything that leaves no number: the scrape fails, the samples are old, the series is not there,
@@ -68,7 +68,7 @@ func (p *Provider) negative(r *rule.Rule, v metric.Value) error {
 // was refused (out of range, negative), which is wrong rather than missing; nor for an error of the backend;
 // nor for a pod that warms up: its number is seconds away, and a 0 for every pod after each start of the
 // adapter is what nobody means by `onMissing: zero`.
-func (p *Provider) substitute(q question, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
+func (p *Provider) substituteMissing(q request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
 	if q.rule.OnMissing == nil {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
@@ -76,11 +76,11 @@ func (p *Provider) substitute(q question, o metric.Omission) (metric.Value, reso
 	case metric.ReasonWarmingUp, metric.ReasonOutOfRange, metric.ReasonNegative:
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
-	n, reason := quantity(*q.rule.OnMissing)
+	n, reason := toQuantity(*q.rule.OnMissing)
 	if reason != "" {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
-	p.instruments.omitted([]metric.Omission{o})
-	p.instruments.substituted.Inc()
+	p.metrics.countOmissions([]metric.Omission{o})
+	p.metrics.substituted.Inc()
 	return metric.Value{Object: o.Object, Value: *q.rule.OnMissing}, n, ""
 }

@@ -2,14 +2,14 @@ package certificate
 
 import "github.com/prometheus/client_golang/prometheus"
 
-type instruments struct {
+type metrics struct {
 	checks   *prometheus.CounterVec
 	renewals prometheus.Counter
 	writes   prometheus.Counter
 }
 
-func newInstruments(r prometheus.Registerer) *instruments {
-	m := &instruments{
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_certificate_checks_total",
 			Help: "Looks at the shared Secret and the APIServices, by outcome (success or error).",
@@ -32,7 +32,7 @@ func newInstruments(r prometheus.Registerer) *instruments {
 	return m
 }
 
-func (m *instruments) observe(err error) {
+func (m *metrics) countCheck(err error) {
 	if err != nil {
 		m.checks.WithLabelValues("error").Inc()
 		return

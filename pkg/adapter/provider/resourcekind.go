@@ -8,34 +8,34 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// kind is a resource as the cluster knows it.
-type kind struct {
+// resourceKind is a resource as the cluster knows it.
+type resourceKind struct {
 	resource   schema.GroupResource
 	gvk        schema.GroupVersionKind
 	namespaced bool
 }
 
 // podKind needs no mapper: nearly every read is about pods.
-var podKind = kind{
+var podKind = resourceKind{
 	resource:   schema.GroupResource{Resource: "pods"},
 	gvk:        schema.GroupVersionKind{Version: "v1", Kind: "Pod"},
 	namespaced: true,
 }
 
 // kindFor resolves a resource as a request writes it: plural or singular, with or without its group.
-func (p *Provider) kindFor(resource schema.GroupResource) (kind, error) {
+func (p *Provider) kindFor(resource schema.GroupResource) (resourceKind, error) {
 	if resource == podKind.resource {
 		return podKind, nil
 	}
 	gvk, err := p.Mapper.KindFor(resource.WithVersion(""))
 	if err != nil {
-		return kind{}, mappingError(resource, err)
+		return resourceKind{}, mappingError(resource, err)
 	}
 	mapping, err := p.Mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return kind{}, mappingError(resource, err)
+		return resourceKind{}, mappingError(resource, err)
 	}
-	return kind{
+	return resourceKind{
 		resource:   mapping.Resource.GroupResource(),
 		gvk:        mapping.GroupVersionKind,
 		namespaced: mapping.Scope.Name() == apimeta.RESTScopeNameNamespace,
@@ -49,9 +49,9 @@ func mappingError(resource schema.GroupResource, err error) error {
 	return metric.Errorf(metric.KindUnavailable, "resolve resource %q: %w", resource.String(), err)
 }
 
-// scope checks that a request names a namespace where the resource has one, and only there. A resource of the
+// checkScope checks that a request names a namespace where the resource has one, and only there. A resource of the
 // cluster may not be read through a namespace, as its reader may have rights in that namespace alone.
-func (k kind) scope(namespace, metricName string) error {
+func (k resourceKind) checkScope(namespace, metricName string) error {
 	switch {
 	case k.namespaced && namespace == "":
 		return metric.Errorf(metric.KindInvalid, "%[1]s are in a namespace: ask for namespaces/NAMESPACE/%[1]s/NAME/%[2]s",
@@ -63,8 +63,8 @@ func (k kind) scope(namespace, metricName string) error {
 	return nil
 }
 
-// reference is the described object of an answer.
-func (k kind) reference(o metric.Object) custom_metrics.ObjectReference {
+// objectReference is the described object of an answer.
+func (k resourceKind) objectReference(o metric.Object) custom_metrics.ObjectReference {
 	return custom_metrics.ObjectReference{
 		Kind: k.gvk.Kind, APIVersion: k.gvk.GroupVersion().String(), Namespace: o.Namespace, Name: o.Name,
 	}

@@ -54,7 +54,7 @@ func TestWarm(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("b"), livePod("a"), deadPod("z", metric.ReasonTerminating, ""))
 			w.demands.hpas = []discovery.Demand{tc.demand}
-			w.warm(t.Context())
+			w.prefetchDemands(t.Context())
 			var got []string
 			for _, q := range w.remote.queries {
 				got = append(got, q.Expr(0, q.Objects))
@@ -81,7 +81,7 @@ func TestKeepWarm(t *testing.T) {
 		w.demands.hpas = slices.Repeat([]discovery.Demand{d}, 20)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute-time.Second)
 		defer cancel()
-		if err := w.KeepWarm(ctx); err != nil {
+		if err := w.RunPrefetch(ctx); err != nil {
 			t.Error(err)
 		}
 		if n := len(w.remote.queries); n != 4*20 {

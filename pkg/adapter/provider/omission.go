@@ -10,28 +10,28 @@ import (
 // firstAsked is the detail for a pod whose scraping this very read sets in motion.
 const firstAsked = "asked for the first time now; first values in about 2 scrape intervals"
 
-// why is the omission of a live pod whose value is unfit for that reason. Of a value that is not there, or too old,
+// explainOmission is the omission of a live pod whose value is unfit for that reason. Of a value that is not there, or too old,
 // discovery and the last scrape know the cause.
-func (p *Provider) why(q question, pod discovery.Pod, reason metric.Reason) metric.Omission {
-	o := omission(q.rule, pod.Object(), reason)
+func (p *Provider) explainOmission(q request, pod discovery.Pod, reason metric.Reason) metric.Omission {
+	o := newOmission(q.rule, pod.Object(), reason)
 	switch {
 	case reason == metric.ReasonStale:
-		if embedded(q.rule) {
+		if isEmbedded(q.rule) {
 			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, q.rule.Families()); d.Reason == metric.ReasonScrapeFailed {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}
 	case reason != metric.ReasonAbsent:
-	case !embedded(q.rule):
+	case !isEmbedded(q.rule):
 		o.Detail = "backend " + q.rule.Backend + " has no series"
 	default:
-		o = p.diagnose(q, pod)
+		o = p.diagnoseScrape(q, pod)
 	}
 	return o
 }
 
-// omission is of an object whose computed value is unfit for that reason.
-func omission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
+// newOmission is of an object whose computed value is unfit for that reason.
+func newOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
 	o := metric.Omission{Object: object, Reason: reason}
 	if reason == metric.ReasonStale {
 		o.Detail = "over maxAge " + r.MaxAge.String()
@@ -39,8 +39,8 @@ func omission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.O
 	return o
 }
 
-// diagnose says why the embedded backend computed nothing for a live pod.
-func (p *Provider) diagnose(q question, pod discovery.Pod) metric.Omission {
+// diagnoseScrape says why the embedded backend computed nothing for a live pod.
+func (p *Provider) diagnoseScrape(q request, pod discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
@@ -57,24 +57,24 @@ func (p *Provider) diagnose(q question, pod discovery.Pod) metric.Omission {
 	return o
 }
 
-// demanded tells whether an HPA or an earlier read asked for the same. It is for the case of a missing value: it looks
+// isDemanded tells whether an HPA or an earlier read asked for the same. It is for the case of a missing value: it looks
 // at every demand.
-func (p *Provider) demanded(d discovery.Demand) bool {
-	selector := selectorText(d.Selector)
+func (p *Provider) isDemanded(d discovery.Demand) bool {
+	selector := formatSelector(d.Selector)
 	for _, o := range p.Demands.Demanded() {
 		if o.Metric == d.Metric && o.Resource == d.Resource && o.Namespace == d.Namespace && o.Object == d.Object &&
-			o.External == d.External && selectorText(o.Selector) == selector {
+			o.External == d.External && formatSelector(o.Selector) == selector {
 			return true
 		}
 	}
 	return false
 }
 
-// whole is an error while the embedded backend may lack series of these pods that it is about to have. An expression
+// checkComplete is an error while the embedded backend may lack series of these pods that it is about to have. An expression
 // that sums over a namespace has no gap where such a series will be, only a smaller sum: after a start of the
 // adapter, after a first demand, that sum is a wrong number. A pod whose scrapes fail does not count, as it may be
 // any other service of the namespace.
-func (p *Provider) whole(q question, pods []discovery.Pod) error {
+func (p *Provider) checkComplete(q request, pods []discovery.Pod) error {
 	if q.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
@@ -90,9 +90,9 @@ func (p *Provider) whole(q question, pods []discovery.Pod) error {
 	if len(lacking) == 0 {
 		return nil
 	}
-	p.instruments.omitted(lacking)
-	return missing(plural(len(pods), "pod"), lacking)
+	p.metrics.countOmissions(lacking)
+	return newMissingError(countedNoun(len(pods), "pod"), lacking)
 }
 
-// embedded tells a rule on the scraper's own backend, of which causes are known.
-func embedded(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }
+// isEmbedded tells a rule on the scraper's own backend, of which causes are known.
+func isEmbedded(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }

@@ -16,8 +16,8 @@ const (
 	externalAPI = "external"
 )
 
-// instruments are the self-metrics of the package.
-type instruments struct {
+// metrics are the self-metrics of the package.
+type metrics struct {
 	requests    *prometheus.CounterVec
 	duration    *prometheus.HistogramVec
 	age         prometheus.Histogram
@@ -26,14 +26,14 @@ type instruments struct {
 	fallbacks   prometheus.Counter
 }
 
-// newInstruments registers them; inForce counts the fallbacks that are served now.
-func newInstruments(reg prometheus.Registerer, inForce func() float64) *instruments {
+// newMetrics registers them; inForce counts the fallbacks that are served now.
+func newMetrics(reg prometheus.Registerer, inForce func() float64) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_provider_fallbacks_in_force",
 		Help: "External metrics that were answered with the rule's fallback when they were read last, within ten minutes.",
 	}, inForce)
-	return &instruments{
+	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
 			Help: "Reads of a metric by API (custom or external) and outcome (ok, not_found, unavailable, invalid or internal).",
@@ -65,20 +65,20 @@ func newInstruments(reg prometheus.Registerer, inForce func() float64) *instrume
 	}
 }
 
-// read counts one finished read.
-func (i *instruments) read(api string, took time.Duration, err error) {
-	i.requests.WithLabelValues(api, outcome(err)).Inc()
+// countRead counts one finished read.
+func (i *metrics) countRead(api string, took time.Duration, err error) {
+	i.requests.WithLabelValues(api, readOutcome(err)).Inc()
 	i.duration.WithLabelValues(api).Observe(took.Seconds())
 }
 
-// omitted counts what was left out, by reason.
-func (i *instruments) omitted(omissions []metric.Omission) {
+// countOmissions counts what was left out, by reason.
+func (i *metrics) countOmissions(omissions []metric.Omission) {
 	for _, o := range omissions {
 		i.omissions.WithLabelValues(string(o.Reason)).Inc()
 	}
 }
 
-func outcome(err error) string {
+func readOutcome(err error) string {
 	if err == nil {
 		return "ok"
 	}

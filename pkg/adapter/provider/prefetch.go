@@ -19,14 +19,14 @@ const (
 	maxWarming = 8
 )
 
-// KeepWarm evaluates what autoscalers demand of remote backends, until ctx ends, and returns nil. So a backend's memory has
+// RunPrefetch evaluates what autoscalers demand of remote backends, until ctx ends, and returns nil. So a backend's memory has
 // what an autoscaler will ask before it does, also of a replica that another one's connections keep from being asked:
 // when that one goes, or the server does, the values are there. The embedded backend follows demand by itself.
-func (p *Provider) KeepWarm(ctx context.Context) error {
+func (p *Provider) RunPrefetch(ctx context.Context) error {
 	tick := time.NewTicker(warmPause)
 	defer tick.Stop()
 	for {
-		p.warm(ctx)
+		p.prefetchDemands(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -35,8 +35,8 @@ func (p *Provider) KeepWarm(ctx context.Context) error {
 	}
 }
 
-// warm does one round.
-func (p *Provider) warm(ctx context.Context) {
+// prefetchDemands does one round.
+func (p *Provider) prefetchDemands(ctx context.Context) {
 	var round errgroup.Group
 	round.SetLimit(maxWarming)
 	for _, d := range p.Demands.Demanded() {
@@ -44,7 +44,7 @@ func (p *Provider) warm(ctx context.Context) {
 			continue
 		}
 		round.Go(func() error {
-			if err := p.foresee(ctx, d); err != nil {
+			if err := p.prefetch(ctx, d); err != nil {
 				klog.FromContext(ctx).V(2).Info("Metric not evaluated ahead of its autoscaler", "metric", d.Metric,
 					"resource", d.Resource, "namespace", d.Namespace, "err", err)
 			}
@@ -54,39 +54,39 @@ func (p *Provider) warm(ctx context.Context) {
 	_ = round.Wait() // no function of it fails
 }
 
-// foresee evaluates a demand as a read of it would.
-func (p *Provider) foresee(ctx context.Context, d discovery.Demand) error {
-	q := question{demand: d, now: p.Now()}
+// prefetch evaluates a demand as a read of it would.
+func (p *Provider) prefetch(ctx context.Context, d discovery.Demand) error {
+	q := request{demand: d, now: p.Now()}
 	var err error
 	if d.External {
 		q.rule, err = p.Rules().External(d.Metric)
 	} else {
 		q.rule, err = p.Rules().Lookup(d.Resource, d.Metric)
 	}
-	if err != nil || embedded(q.rule) {
+	if err != nil || isEmbedded(q.rule) {
 		return err
 	}
 	if d.External {
 		d.MetricSelector = d.Selector
 	}
-	if q.matchers, err = matchers(d.MetricSelector); err != nil {
+	if q.matchers, err = toLabelMatchers(d.MetricSelector); err != nil {
 		return err
 	}
-	pods, err := p.behind(ctx, q)
+	pods, err := p.podsFor(ctx, q)
 	switch {
 	case err != nil:
 	case d.External:
-		_, err = p.evaluate(ctx, q, d.Namespace, nil)
+		_, err = p.evaluateBackend(ctx, q, d.Namespace, nil)
 	case !q.rule.PerPod():
-		_, err = p.evaluate(ctx, q, d.Namespace, []string{d.Object})
+		_, err = p.evaluateBackend(ctx, q, d.Namespace, []string{d.Object})
 	default:
-		_, err = p.evaluatePods(ctx, q, pods)
+		_, err = p.evaluateByNamespace(ctx, q, pods)
 	}
 	return err
 }
 
-// behind are the pods whose values a demand is for, if its rule values pods.
-func (p *Provider) behind(ctx context.Context, q question) ([]discovery.Pod, error) {
+// podsFor are the pods whose values a demand is for, if its rule values pods.
+func (p *Provider) podsFor(ctx context.Context, q request) ([]discovery.Pod, error) {
 	d := q.demand
 	switch {
 	case d.External || !q.rule.PerPod():
