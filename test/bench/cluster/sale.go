@@ -23,7 +23,7 @@ import (
 const saleRest = 5 * time.Second
 
 // saleTimes are the parts of one sale, from when its event was published.
-type saleTimes struct{ floor, scale, created, running, ready, open time.Duration }
+type saleTimes struct{ minReplicas, scale, created, running, ready, open time.Duration }
 
 // reportSale measures how soon an event on Kafka has twenty new containers running, and its gate open.
 func (b *bench) reportSale(ctx context.Context, load float64) (string, error) {
@@ -84,7 +84,7 @@ func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleT
 		return saleTimes{}, err
 	}
 	err = stack.Wait(watching, 2*time.Minute, func(context.Context) error {
-		return seen.missingMoments("floor", "scale", "created", "running", "ready", "open")
+		return seen.missingMoments("minReplicas", "scale", "created", "running", "ready", "open")
 	})
 	stop()
 	watchers.Wait()
@@ -101,7 +101,7 @@ func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleT
 		return nil
 	})
 	after := func(what string) time.Duration { return seen.times[what].Sub(began) }
-	return saleTimes{after("floor"), after("scale"), after("created"), after("running"), after("ready"), after("open")}, err
+	return saleTimes{after("minReplicas"), after("scale"), after("created"), after("running"), after("ready"), after("open")}, err
 }
 
 // saleSeen is when things were first seen.
@@ -148,7 +148,7 @@ func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, 
 	hpas, err := client.AutoscalingV2().HorizontalPodAutoscalers(in).Watch(ctx, metav1.ListOptions{})
 	err = follow(hpas, err, func(e watch.Event) {
 		if h, ok := e.Object.(*autoscaling.HorizontalPodAutoscaler); ok && *h.Spec.MinReplicas == sale.Pods {
-			seen.noteMoment("floor")
+			seen.noteMoment("minReplicas")
 		}
 	})
 	if err != nil {
@@ -223,7 +223,7 @@ it is published until a watch shows each part; %d runs.
 		name string
 		of   func(saleTimes) time.Duration
 	}{
-		{"the autoscaler's floor is raised", func(t saleTimes) time.Duration { return t.floor }},
+		{"the autoscaler's minReplicas is raised", func(t saleTimes) time.Duration { return t.minReplicas }},
 		{"the replicas are asked for", func(t saleTimes) time.Duration { return t.scale }},
 		{"all pods are created", func(t saleTimes) time.Duration { return t.created }},
 		{"all containers run", func(t saleTimes) time.Duration { return t.running }},

@@ -132,7 +132,7 @@ func (d *demo) goodSale(ctx context.Context) error {
 		d.printLine("%v", err)
 	}
 	d.printLine("the sale goes on until the event's time is over")
-	if err := d.showUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.floor == 2 && w.ready <= 2 }); err != nil {
+	if err := d.showUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
 		return err
 	}
 	d.printLine("everything is as it was: %s", d.lastAlert(ctx))
@@ -152,7 +152,7 @@ func (d *demo) badSale(ctx context.Context) error {
 	if err := d.market.Publish(ctx, sale.Event("sale-2", sale.Start, lasts)); err != nil {
 		return err
 	}
-	err := d.showUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.floor == 2 })
+	err := d.showUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
 	if err != nil {
 		return err
 	}
@@ -186,13 +186,13 @@ func (d *demo) runScaler(ctx context.Context, args ...string) error {
 
 // world is what a line shows.
 type world struct {
-	pods, ready  int
-	floor, scale int32
-	gate         string
+	pods, ready        int
+	minReplicas, scale int32
+	gate               string
 }
 
 func (w world) String() string {
-	return fmt.Sprintf("floor %d, %d replicas, %d pods, %d ready, gate open: %s", w.floor, w.scale, w.pods, w.ready, w.gate)
+	return fmt.Sprintf("minReplicas %d, %d replicas, %d pods, %d ready, gate open: %s", w.minReplicas, w.scale, w.pods, w.ready, w.gate)
 }
 
 func (d *demo) lastAlert(ctx context.Context) string {
@@ -241,7 +241,7 @@ func (d *demo) readWorld(ctx context.Context) (world, error) {
 	}
 	d.aimVisitors(pods)
 	w.gate, err = d.market.Gate(ctx)
-	w.floor, w.scale, w.pods, w.ready = *hpa.Spec.MinReplicas, *deployment.Spec.Replicas, int(deployment.Status.Replicas), len(pods)
+	w.minReplicas, w.scale, w.pods, w.ready = *hpa.Spec.MinReplicas, *deployment.Spec.Replicas, int(deployment.Status.Replicas), len(pods)
 	return w, err
 }
 
