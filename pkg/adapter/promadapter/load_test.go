@@ -159,7 +159,7 @@ resourceRules:
 line 4: rules[0].resources.overrides: has a label without a name
 line 4: rules[0].resources.overrides.pod.resource: required: the resource that the label names objects of
 line 4: rules[0].resources.template: must use <<.Resource>>
-line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.groupResource
+line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.labelTemplateArguments
 line 8: rules[2].resources.template: does not make a regular expression that finds labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
 line 10: resourceRules.cpu.containerQuery: is no template: 1: unexpected {{end}}
 line 11: resourceRules.window: must be a duration such as 5m, not "5"`,
