@@ -15,6 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
+const okHead = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
+
 // scriptedServer answers the requests of each connection with one raw response after the other, the last one again and again. An
 // empty response closes the connection without an answer.
 type scriptedServer struct {

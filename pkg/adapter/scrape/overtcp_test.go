@@ -463,11 +463,11 @@ func BenchmarkScrape(b *testing.B) {
 			tg := newTestTarget("cart-1", "f00_operations_total")
 			tg.URL = server.URL + path
 			l := newScrapeLoop(tg, exposition.NewFamilies(tg.Families), 0)
-			defer l.conn.closeConn()
+			defer l.conn.Close()
 			j := &scrapeJob{loop: l, endpoint: l.endpoint, opts: m.opts}
 			b.ReportAllocs()
 			for b.Loop() {
-				l.inflight.setDeadline(time.Now().Add(time.Minute))
+				l.inflight.SetDeadline(time.Now().Add(time.Minute))
 				if o := m.scrapeTarget(b.Context(), j); o.err != nil {
 					b.Fatal(o.err)
 				}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
 )
 
 // lane is where a loop waits for a free place.
@@ -34,8 +35,8 @@ type scrapeLoop struct {
 	firstRound bool
 	status     targetStatus
 
-	inflight     inflight           // the scrape under way
-	conn         keptConn           // owned by the scrape under way
+	inflight     http1.Inflight     // of the scrape under way
+	conn         http1.Conn         // owned by the scrape under way, else guarded by Manager.mu
 	parser       *exposition.Parser // likewise
 	newestSample int64              // time of the newest sample handed on, ms; likewise
 }
@@ -85,7 +86,7 @@ type scrapeOutcome struct {
 // startScrape makes the scrape of l that starts now. The caller holds m.mu.
 func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
-	l.inflight.setDeadline(now.Add(m.opts.Timeout))
+	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{loop: l, endpoint: l.endpoint, due: l.due, started: now, opts: m.opts, lane: l.lane}
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.push(j)
@@ -107,7 +108,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		o.rejected = m.appendSamples(j.loop, r, o.start)
 	}
 	o.end = time.Now()
-	o.cancelled = o.err != nil && (j.loop.inflight.wasInterrupted() || ctx.Err() != nil)
+	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)
 	return o
 }
 

@@ -90,7 +90,7 @@ func (m *Manager) retireLoop(l *scrapeLoop, now time.Time) {
 	l.retired = true
 	m.markTried(l)
 	if l.scraping {
-		l.inflight.interrupt()
+		l.inflight.Interrupt()
 		m.retiring[l.key] = l
 		return
 	}
@@ -117,7 +117,7 @@ func (m *Manager) markTried(l *scrapeLoop) {
 // endLoopSeries writes a staleness marker to every series of a loop that will not be scraped again, and closes its
 // connection.
 func (m *Manager) endLoopSeries(l *scrapeLoop, now time.Time) {
-	l.conn.closeConn()
+	l.conn.Close()
 	t := max(now.UnixMilli(), l.newestSample+1)
 	for _, s := range l.parser.AliveSeries() {
 		m.appendStaleMarker(s, t)

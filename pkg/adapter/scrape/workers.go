@@ -64,7 +64,7 @@ func (m *Manager) stopScrapes() {
 	m.idleWorkers = nil
 	for _, l := range m.loops {
 		if l.scraping {
-			l.inflight.interrupt()
+			l.inflight.Interrupt()
 		}
 	}
 	m.mu.Unlock()
@@ -73,6 +73,6 @@ func (m *Manager) stopScrapes() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.loops {
-		l.conn.closeConn()
+		l.conn.Close()
 	}
 }
