@@ -30,7 +30,7 @@ type Appender interface {
 	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
 }
 
-// Options are the settings of a Manager. A zero value means the default.
+// Options are the settings of a Manager, for New and for Reconfigure. A zero value means the default.
 type Options struct {
 	// Interval is the time between two scrapes of a target. Default 2s.
 	Interval time.Duration
@@ -47,6 +47,8 @@ type Options struct {
 	// which it waits. Four times as many more may wait for targets that are slow or silent; those cost no
 	// CPU, but would take the places of the others.
 	MaxConcurrent int
+
+	// New reads the following options; Reconfigure ignores them.
 
 	// Registerer takes the self-metrics; nil: they are counted but not registered.
 	Registerer prometheus.Registerer
@@ -86,6 +88,7 @@ type Manager struct {
 	appender Appender
 	fetcher  *pageFetcher
 	metrics  *metrics
+	seed     uint64         // of the scrape offsets
 	wake     chan struct{}  // the scheduler has something to look at
 	scrapes  sync.WaitGroup // scrapes under way
 
@@ -112,6 +115,7 @@ func New(sink Appender, opts Options) *Manager {
 		appender: sink,
 		fetcher:  newPageFetcher(opts),
 		metrics:  newMetrics(opts.Registerer),
+		seed:     opts.Seed,
 		wake:     make(chan struct{}, 1),
 		opts:     &opts,
 		loops:    map[metric.Object]*scrapeLoop{},
@@ -238,18 +242,13 @@ func (m *Manager) FirstRoundDone() bool {
 	return m.firstRoundLeft == 0
 }
 
-// Reconfigure puts the interval, the timeout and the limits of opts into force; scrapes under way end with
-// the old ones. The rest of opts is for New alone.
+// Reconfigure replaces the options, except those that only New reads. Scrapes under way end with the old options.
 func (m *Manager) Reconfigure(opts Options) {
 	opts = opts.withDefaults()
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := *m.opts
-	o.Interval, o.Timeout = opts.Interval, opts.Timeout
-	o.MaxPageBytes, o.MaxSamples, o.MaxLabels = opts.MaxPageBytes, opts.MaxSamples, opts.MaxLabels
-	o.MaxConcurrent = opts.MaxConcurrent
-	m.opts = &o
-	m.dueLoops.advanceDue(now, o.Interval)
+	m.opts = &opts
+	m.dueLoops.advanceDue(now, opts.Interval)
 	m.wakeScheduler()
 }

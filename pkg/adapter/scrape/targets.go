@@ -34,7 +34,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			l.updateEndpoint(t, families)
 			delete(m.loops, key)
 		} else {
-			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.opts.Seed))
+			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
 			added = append(added, l)
 		}
 		loops[key] = l

@@ -10,7 +10,7 @@ const dropBatch = 1000
 
 // DropIdleSeries drops the series whose newest sample is older than the retention, and gives their memory back.
 func (s *Store) DropIdleSeries(now time.Time) {
-	cutoff := now.UnixMilli() - s.retention.Load()
+	cutoff := s.oldestKept(now.UnixMilli())
 	idle := s.listIdleSeries(cutoff)
 	for len(idle) > 0 {
 		n := min(dropBatch, len(idle))

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // The reasons why Append refuses a sample.
@@ -21,17 +23,27 @@ var (
 	ErrOutOfOrder = errors.New("sample not newer than the newest of its series")
 )
 
-// Options say what a Store holds at most. The zero value is usable.
+// Options are the settings of a Store, for New and for Reconfigure. A zero value means the default.
 type Options struct {
-	// Retention is how long samples are kept, at least: the longest window, and on top of it the age that a
-	// sample may have, and a few scrape intervals, so that a window whose first scrape was missed can begin at
-	// the one before. Series that got no sample for as long are dropped. 0 means 90 s: a window of 60 s, and
-	// 30 s for the rest.
+	// Retention is the minimum time that the store keeps samples: the longest window, plus the allowed age of a sample, plus a
+	// few scrape intervals, so that a window with a missed first scrape can begin at the scrape before. The store drops
+	// series without a sample for the retention. Default 90 s: a window of 60 s, and 30 s for the rest.
 	Retention time.Duration
-	// MaxSeries bounds the series. 0 means 200,000, well under 200 MB.
+	// MaxSeries bounds the series. Default 200,000, well under 200 MB.
 	MaxSeries int
-	// Registerer receives the self-metrics; nil registers nothing.
+
+	// Registerer takes the self-metrics; nil: they are counted but not registered. Reconfigure ignores it.
 	Registerer prometheus.Registerer
+}
+
+func (o Options) withDefaults() Options {
+	if o.Retention <= 0 {
+		o.Retention = 90 * time.Second
+	}
+	if o.MaxSeries <= 0 {
+		o.MaxSeries = 200_000
+	}
+	return o
 }
 
 // Stats is what a Store holds.
@@ -41,8 +53,7 @@ type Stats struct {
 
 // Store holds the newest samples of many series. All methods may be called concurrently.
 type Store struct {
-	retention    atomic.Int64 // milliseconds
-	maxSeries    atomic.Int64
+	options      atomic.Pointer[Options] // with defaults; never changed, but replaced
 	metrics      metrics
 	sampleCount  atomic.Int64
 	visitBuffers sync.Pool // of *reading
@@ -64,23 +75,20 @@ var _ storage.Queryable = (*Store)(nil)
 func New(opts Options) *Store {
 	s := &Store{index: seriesIndex{}, byHash: map[uint64]*memSeries{}}
 	s.visitBuffers.New = func() any { return &visitBuffers{} }
-	s.Reconfigure(opts.Retention, opts.MaxSeries)
+	s.Reconfigure(opts)
 	s.metrics = newMetrics(s, opts.Registerer)
 	return s
 }
 
-// Reconfigure changes the bounds, with the same meaning as in Options. What the store holds beyond a lower one
-// stays until its time has come.
-func (s *Store) Reconfigure(retention time.Duration, maxSeries int) {
-	if retention <= 0 {
-		retention = 90 * time.Second
-	}
-	if maxSeries <= 0 {
-		maxSeries = 200_000
-	}
-	s.retention.Store(retention.Milliseconds())
-	s.maxSeries.Store(int64(maxSeries))
+// Reconfigure replaces the options, except the Registerer. Series beyond a lower MaxSeries stay until they get no samples for
+// the retention.
+func (s *Store) Reconfigure(opts Options) {
+	opts = opts.withDefaults()
+	s.options.Store(&opts)
 }
+
+// oldestKept returns the time, in milliseconds, from which on the store keeps samples at now.
+func (s *Store) oldestKept(now int64) int64 { return now - s.options.Load().Retention.Milliseconds() }
 
 // Append adds a sample, t in milliseconds, to the series of reference ref, or of labels lset where ref is 0 or
 // no longer valid; a series that does not exist is made. It returns the series' reference for the next call,
@@ -111,7 +119,7 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.appendSample(t, v, t-s.retention.Load())
+	grown, ok := target.appendSample(t, v, s.oldestKept(t))
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
@@ -148,7 +156,7 @@ func (s *Store) getOrCreateSeries(lset labels.Labels) *memSeries {
 			return found
 		}
 	}
-	if int64(s.seriesCount) >= s.maxSeries.Load() {
+	if s.seriesCount >= s.options.Load().MaxSeries {
 		return nil
 	}
 	made := &memSeries{labels: lset.Copy(), nextSameHash: s.byHash[hash]}
@@ -181,17 +189,11 @@ func (s *Store) Stats() Stats {
 	return Stats{Series: s.seriesCount, Samples: int(s.sampleCount.Load())}
 }
 
-// Run calls Collect several times per retention until ctx ends, and returns nil then.
+// Run calls DropIdleSeries four times per retention until ctx ends, and returns nil then. An idle series so stays for up to a
+// quarter of the retention longer than necessary.
 func (s *Store) Run(ctx context.Context) error {
-	for {
-		// An idle series stays for up to a quarter of the retention longer than it must.
-		pause := time.NewTimer(time.Duration(s.retention.Load()) * time.Millisecond / 4)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return nil
-		case now := <-pause.C:
-			s.DropIdleSeries(now)
-		}
+	for retry.Sleep(ctx, s.options.Load().Retention/4) {
+		s.DropIdleSeries(time.Now())
 	}
+	return nil
 }

@@ -166,13 +166,13 @@ func TestReconfigure(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute, MaxSeries: 1})
 	mustAppend(t, s, 0, counterLabels("a"), 0, 1)
-	s.Reconfigure(2*time.Minute, 2)
+	s.Reconfigure(Options{Retention: 2 * time.Minute, MaxSeries: 2})
 	s.DropIdleSeries(time.UnixMilli(110_000))
 	mustAppend(t, s, 0, counterLabels("b"), 110_000, 1)
 	if n := s.Stats().Series; n != 2 {
 		t.Errorf("%d series under the wider bounds, want 2", n)
 	}
-	s.Reconfigure(time.Minute, 1)
+	s.Reconfigure(Options{Retention: time.Minute, MaxSeries: 1})
 	s.DropIdleSeries(time.UnixMilli(110_000))
 	if n := s.Stats().Series; n != 1 {
 		t.Errorf("%d series under the narrower bounds, want 1", n)
