@@ -1,5 +1,7 @@
 package scrape
 
+// Why a scrape failed, as a label value and as a few words for people.
+
 import (
 	"context"
 	"crypto/tls"
@@ -19,10 +21,10 @@ import (
 
 var errInvalidURL = errors.New("invalid URL")
 
-// statusError is an answer that is not 200.
+// statusError is a response with a status other than 200.
 type statusError struct {
 	code       int
-	redirectTo string // where a redirect points, without what may be secret
+	redirectTo string // the URL of a redirect without user and query, which may hold secrets
 }
 
 func newStatusError(code int, location string) *statusError {
@@ -33,7 +35,7 @@ func newStatusError(code int, location string) *statusError {
 	return e
 }
 
-// Error is "HTTP 500", or "redirected to https://host/path, not followed".
+// Error returns "HTTP 500", or "redirected to https://host/path, not followed".
 func (e *statusError) Error() string {
 	if e.redirectTo != "" {
 		return "redirected to " + clipCauseText(e.redirectTo) + ", not followed"
@@ -41,29 +43,29 @@ func (e *statusError) Error() string {
 	return "HTTP " + strconv.Itoa(e.code)
 }
 
-// failureCause is why a scrape failed, for people and for the self-metrics. The zero value: it did not.
+// failureCause is the reason of a failed scrape, for people and for the self-metrics.
 type failureCause struct {
-	outcome string // one of the out* constants
-	text    string // a few words that hold no secret: they appear in the status of HPAs
+	outcome string // an outcome* constant
+	text    string // a few words without a secret: they appear in the status of HPAs; empty for a success
 }
 
-// The outcomes of a scrape, as label values.
+// Outcomes of a scrape, as label values.
 const (
-	outcomeOK            = "ok"
+	outcomeSuccess       = "success"
 	outcomeTimeout       = "timeout"
-	outcomeConnect       = "connect" // no connection, or a broken one
+	outcomeConnect       = "connect" // no connection, or a broken connection
 	outcomeTLS           = "tls"
 	outcomeStatus        = "http_status"
-	outcomePageRejected  = "page_refused"
-	outcomeStoreRejected = "store_refused"
+	outcomePageRejected  = "page_rejected"
+	outcomeStoreRejected = "store_rejected"
 	outcomeOther         = "other"
 )
 
 func outcomeLabels() []string {
-	return []string{outcomeOK, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomeOther}
+	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomeOther}
 }
 
-// classifyOutcome distils a scrape's outcome.
+// classifyOutcome returns the cause of a scrape's outcome.
 func (o scrapeOutcome) classifyOutcome(timeout time.Duration) failureCause {
 	switch {
 	case o.err != nil:
@@ -71,12 +73,12 @@ func (o scrapeOutcome) classifyOutcome(timeout time.Duration) failureCause {
 	case o.rejected != nil:
 		return failureCause{outcomeStoreRejected, clipCauseText(o.rejected.Error())}
 	default:
-		return failureCause{outcome: outcomeOK}
+		return failureCause{outcome: outcomeSuccess}
 	}
 }
 
-// classifyFetchError distils an error of a fetch. What the net package says is full of addresses and of words for
-// programmers; what matters to whoever reads it is one of a few things.
+// classifyFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for
+// programmers; the readers of an HPA's status need one of a few causes.
 func classifyFetchError(err error, timeout time.Duration) failureCause {
 	var status *statusError
 	var page *exposition.Error
@@ -97,6 +99,7 @@ func classifyFetchError(err error, timeout time.Duration) failureCause {
 	return failureCause{outcomeOther, clipCauseText(unwrapFully(err).Error())}
 }
 
+// describeConnectError returns the text of a connection error, or an empty text for any other error.
 func describeConnectError(err error) string {
 	var dns *net.DNSError
 	switch {
@@ -114,6 +117,7 @@ func describeConnectError(err error) string {
 	return ""
 }
 
+// describeTLSError returns the text of a TLS error, or an empty text for any other error.
 func describeTLSError(err error) string {
 	var verification *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
@@ -142,11 +146,11 @@ func unwrapFully(err error) error {
 	}
 }
 
-// clipCauseText bounds a text that another program wrote.
+// clipCauseText bounds a text from another program.
 func clipCauseText(s string) string {
-	const most = 100
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	const maxBytes = 100
+	if len(s) > maxBytes {
+		s = strings.ToValidUTF8(s[:maxBytes], "") + "…"
 	}
 	return s
 }

@@ -1,5 +1,7 @@
 package http1
 
+// The chunked encoding.
+
 import (
 	"bytes"
 	"errors"

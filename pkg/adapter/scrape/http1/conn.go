@@ -1,5 +1,7 @@
 package http1
 
+// A kept connection, and one request over it.
+
 import (
 	"errors"
 	"net"

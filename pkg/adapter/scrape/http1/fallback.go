@@ -1,5 +1,7 @@
 package http1
 
+// Responses of an unusual kind, which net/http reads.
+
 import (
 	"bufio"
 	"bytes"

@@ -1,5 +1,7 @@
 package http1
 
+// The status line and the headers of a response of the usual kind.
+
 import (
 	"bytes"
 	"errors"

@@ -1,5 +1,7 @@
 package http1
 
+// The end of a request under way: by its deadline or by an interrupt.
+
 import (
 	"context"
 	"net"

@@ -1,5 +1,7 @@
 package http1
 
+// The reader of a response: its buffers and its body.
+
 import (
 	"errors"
 	"io"

@@ -21,7 +21,7 @@ func newTestReader() *responseReader {
 	return (&Client{MaxHeaderBytes: testMaxHeaderBytes}).borrowReader()
 }
 
-// readResult is what a reader made of a response.
+// readResult is a response as a reader read it.
 type readResult struct {
 	status             int
 	media, encoding    string
@@ -33,7 +33,7 @@ type readResult struct {
 	usual, withTrailer bool
 }
 
-// countingReader counts what is read from it.
+// countingReader counts the bytes read from it.
 type countingReader struct {
 	io.Reader
 	n int
@@ -45,7 +45,7 @@ func (c *countingReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// readByReader reads a response as the scraper does.
+// readByReader reads a response with responseReader.
 func readByReader(src io.Reader) (got readResult) {
 	r, in := newTestReader(), &countingReader{Reader: src}
 	r.beginResponse(in)
@@ -104,7 +104,7 @@ func normalizeMedia(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// compareReaders has both read the same bytes.
+// compareReaders reads the same bytes with responseReader and with net/http.
 func compareReaders(t *testing.T, input []byte, src io.Reader) {
 	t.Helper()
 	got, want := readByReader(src), readByNetHTTP(input)
@@ -123,7 +123,7 @@ func compareReaders(t *testing.T, input []byte, src io.Reader) {
 	if got.body != want.body && want.bodyErr == nil {
 		t.Errorf("%q: body %q, by net/http %q", input, got.body, want.body)
 	}
-	if got.withTrailer { // which is not looked at: the body is complete
+	if got.withTrailer { // responseReader ignores trailers: the body is complete
 		return
 	}
 	if (got.bodyErr == nil) != (want.bodyErr == nil) {
@@ -139,7 +139,7 @@ func compareReaders(t *testing.T, input []byte, src io.Reader) {
 
 const okHead = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
 
-// testResponses are responses of all kinds, by whether they are of the usual one.
+// testResponses returns responses of all kinds; true marks the usual kind.
 func testResponses() map[string]bool {
 	page := strings.Repeat("a 1\n", 5000)
 	var chunks strings.Builder
@@ -151,7 +151,7 @@ func testResponses() map[string]bool {
 		okHead + "Content-Length: 4\r\n\r\na 1\n":                                                                                    true,
 		okHead + "Content-Length: 20000\r\nDate: now\r\n\r\n" + page:                                                                 true,
 		okHead + "Content-Length: 20000\r\n\r\n" + page[1:]:                                                                          true, // breaks off
-		okHead + "Content-Length: 4\r\n\r\na 1\nHTTP/1.1 200 OK\r\n":                                                                 true, // more than was asked for
+		okHead + "Content-Length: 4\r\n\r\na 1\nHTTP/1.1 200 OK\r\n":                                                                 true, // more than one response
 		okHead + "content-length:0\r\nconnection:close\r\n\r\n":                                                                      true,
 		okHead + "Content-Length: 4\r\nConnection: Keep-Alive\r\n\r\na 1\n":                                                          true,
 		okHead + "Content-Length: 3\r\nContent-Encoding: gzip\r\n\r\nxyz":                                                            true,
@@ -212,7 +212,7 @@ func splitIntoReaders(input []byte) []io.Reader {
 	}
 }
 
-// TestResponse checks that responses are read as net/http reads them, and those of the usual kind without it.
+// TestResponse checks that responseReader and net/http read responses alike, and that only unusual responses need net/http.
 func TestResponse(t *testing.T) {
 	t.Parallel()
 	for input, usual := range testResponses() {
@@ -225,7 +225,7 @@ func TestResponse(t *testing.T) {
 	}
 }
 
-// TestResponseMutated has responses with a few bytes or lines changed, at random: nothing is read differently from net/http.
+// TestResponseMutated changes a few bytes or lines of responses at random: responseReader and net/http read them alike.
 func TestResponseMutated(t *testing.T) {
 	t.Parallel()
 	var inputs []string
@@ -275,7 +275,7 @@ func FuzzResponse(f *testing.F) {
 		f.Add([]byte(input))
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
-		if len(input) < testMaxHeaderBytes { // what is beyond, net/http takes and the scraper does not
+		if len(input) < testMaxHeaderBytes { // net/http accepts longer headers
 			for _, src := range splitIntoReaders(input) {
 				compareReaders(t, input, src)
 			}
@@ -283,7 +283,7 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// TestResponseCostsNoAllocation checks that a response of the usual kind is read without an allocation.
+// TestResponseCostsNoAllocation checks that reading a response of the usual kind allocates no memory.
 func TestResponseCostsNoAllocation(t *testing.T) {
 	for name, body := range map[string]string{
 		"length": "Content-Length: 8\r\n\r\na 1\nb 2\n",

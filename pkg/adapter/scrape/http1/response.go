@@ -1,12 +1,14 @@
 package http1
 
+// The response as the caller sees it, read by this package or by net/http.
+
 import (
 	"errors"
 	"io"
 	"net/http"
 )
 
-// Response is a response whose header was read. Its body is read piece by piece: a page of any size costs a buffer or two.
+// Response is a response after its header. The caller reads the body piece by piece: a page of any size costs a buffer or two.
 // It is valid until Close, and must not be used concurrently.
 type Response struct {
 	Status                                 int
