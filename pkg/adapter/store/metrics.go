@@ -1,5 +1,7 @@
 package store
 
+// The self-metrics.
+
 import "github.com/prometheus/client_golang/prometheus"
 
 // Values of the label reason of tachometer_store_rejected_total.
