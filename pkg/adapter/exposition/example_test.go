@@ -9,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// A target exposes two families; the adapter wants the samples of one.
+// A target exposes two families; the adapter wants the samples of http_requests_total.
 func ExampleParser_Parse() {
 	page := `# HELP http_requests_total Requests served.
 # TYPE http_requests_total counter

@@ -92,7 +92,7 @@ type Series struct {
 	nextSameHash *Series // another series with the same hash of its labels
 }
 
-// Sample is one value of a series.
+// Sample is a value of a series.
 type Sample struct {
 	Series *Series
 	// Time is in milliseconds since the epoch: the page's own timestamp, else PageOptions.Now.
@@ -111,6 +111,6 @@ type ParsedPage struct {
 	Counts []int
 }
 
-// maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of one cluster differ by less. A sample
+// maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of a cluster differ by less. A sample
 // from further ahead would keep a value looking fresh after its target has died.
 const maxFutureSkew = time.Minute

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// parseLine reads one line, without its line break.
+// parseLine reads a line, without its line break.
 func (p *Parser) parseLine(line []byte) {
 	if p.sawEOF {
 		p.rejectAfterEOF()

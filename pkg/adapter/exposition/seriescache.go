@@ -14,7 +14,7 @@ import (
 // new parsing of its labels, no more.
 const forgetAfterPages = 16
 
-// seriesCache holds the series of a target by their bytes on the page. Pages of one program write a series the same way every
+// seriesCache holds the series of a target by their bytes on the page. Pages of a program write a series the same way every
 // time. Several ways to write a series all lead to the same Series.
 type seriesCache struct {
 	ownLabels labels.Labels

@@ -95,7 +95,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	return j
 }
 
-// scrapeTarget fetches one page and appends all its samples, or none if it rejects the page.
+// scrapeTarget fetches a page and appends all its samples, or none if it rejects the page.
 func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{

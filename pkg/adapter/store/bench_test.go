@@ -22,7 +22,7 @@ func realisticLabels(i int) labels.Labels {
 
 const benchPods = 1000
 
-// newFilledStore holds a minute of benchPods counters at one sample in 2 s.
+// newFilledStore holds a minute of benchPods counters with a sample every 2 s.
 func newFilledStore(b testing.TB) *Store {
 	s := New(Options{})
 	refs := make([]uint64, benchPods)
@@ -34,7 +34,7 @@ func newFilledStore(b testing.TB) *Store {
 	return s
 }
 
-// BenchmarkAppend appends one sample to a series known by reference. Its peer is Prometheus's head block, committed once per
+// BenchmarkAppend appends a sample to a series known by reference. Its peer is Prometheus's head block, committed once per
 // 1,000 samples, as after a scrape of a large page.
 func BenchmarkAppend(b *testing.B) {
 	all := make([]labels.Labels, benchPods)

@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// sampleChunk is a run of samples of one series in a fixed block of bytes. Appending never changes bytes that a reader has
-// seen, so a snapshot of a series is a copy of its slice headers.
+// sampleChunk is a run of samples of a series in a fixed block of bytes. Appending never changes bytes already
+// read, so a snapshot of a series is a copy of its slice headers.
 //
 // The first sample is raw: 8 bytes of time (milliseconds, little endian) and 8 bytes of value. Each further sample is two
 // variable-length integers:
@@ -21,8 +21,8 @@ import (
 type sampleChunk []byte
 
 const (
-	// chunkBytes is the size of a block. A minute of a counter at one sample in 2 s fits in one; smaller blocks
-	// cost more in slice headers than they save, larger ones keep samples long after their retention.
+	// chunkBytes is the size of a block. A minute of a counter with a sample every 2 s fits in a block; smaller blocks cost
+	// more in slice headers than they save, larger blocks keep samples long after their retention.
 	chunkBytes = 112
 	// firstSampleBytes is the size of a chunk's first sample.
 	firstSampleBytes = 16
@@ -105,7 +105,7 @@ func (ch sampleChunk) decodeNext(c *chunkCursor, pos int) int {
 }
 
 // decodeRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirst and decodeNext, but with the
-// fields of the cursor in registers; calls would cost the speed that it is for.
+// fields of the cursor in registers; calls would cost its speed.
 func (ch sampleChunk) decodeRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor
 	pos := ch.decodeFirst(&c)

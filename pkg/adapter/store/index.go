@@ -83,7 +83,7 @@ func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
 	})
 }
 
-// walkLevel calls visit for each entry of one level with a key that all matchers match. If the possible keys are known, it
+// walkLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
 // looks them up instead of walking the level.
 func walkLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
 	fixed, known := matchers.fixedValues()
@@ -102,13 +102,13 @@ func walkLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
 	}
 }
 
-// levelFilter is a set of matchers that must all match, and a set of allowed values of one label.
+// levelFilter is a set of matchers that must all match, and a set of allowed values of a label.
 type levelFilter struct {
 	matchers []*labels.Matcher
 	valueSet labelValueSet
 }
 
-// labelValueSet requires that label has one of the ascending values; an empty label requires nothing. It replaces a matcher with
+// labelValueSet requires that label has a value from the ascending values; an empty label requires nothing. It replaces a matcher with
 // an alternation of quoted names: compiling a regular expression of 20 names takes longer than finding their series.
 type labelValueSet struct {
 	label  string
@@ -120,7 +120,7 @@ func (a labelValueSet) containsValue(v string) bool {
 	return found
 }
 
-// indexFilters are the matchers, by the level of the index that they apply to.
+// indexFilters are the matchers, by their level of the index.
 type indexFilters struct{ name, namespace, pod, rest levelFilter }
 
 func (f *indexFilters) filterFor(label string) *levelFilter {
@@ -135,7 +135,7 @@ func (f *indexFilters) filterFor(label string) *levelFilter {
 	return &f.rest
 }
 
-// splitMatchers sorts matchers by the level of the index that they apply to.
+// splitMatchers sorts matchers by their level of the index.
 func splitMatchers(matchers []*labels.Matcher) (f indexFilters) {
 	for _, m := range matchers {
 		level := f.filterFor(m.Name)

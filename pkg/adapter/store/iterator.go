@@ -1,6 +1,6 @@
 package store
 
-// The samples of a Select, one by one.
+// Iterators over the samples of a Select.
 
 import (
 	"github.com/prometheus/prometheus/model/histogram"
@@ -101,7 +101,7 @@ func (i *sampleIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *hi
 	return i.at.t, nil
 }
 
-// seriesSet is the result of one Select.
+// seriesSet is the result of a Select.
 type seriesSet struct {
 	views []seriesView
 	at    int

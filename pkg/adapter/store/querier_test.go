@@ -222,7 +222,7 @@ func TestVisitIsSelect(t *testing.T) {
 	}
 }
 
-// Visit brings the series of one metric name and one pod together, in any order of appends and for any matchers.
+// Visit brings the series of a metric name and a pod together, in any order of appends and for any matchers.
 func TestVisitPodByPod(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 7))

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// memSeries is one labelled time series and its samples.
+// memSeries is a labelled time series and its samples.
 type memSeries struct {
 	labels labels.Labels
 	// The store's lock guards ref, the reference given out, and nextSameHash, the next series of the same hash.
@@ -17,7 +17,7 @@ type memSeries struct {
 
 	// mu guards the fields below.
 	mu           sync.Mutex
-	chunks       []sampleChunk // oldest first; never empty in a series that is indexed
+	chunks       []sampleChunk // oldest first; never empty in an indexed series
 	newestSample chunkCursor
 	dropped      bool // no longer in the store: holders of the series must look it up again
 }

@@ -1,13 +1,13 @@
 package store
 
-// The fast way to read: all samples of many series by one call.
+// The fast way to read: all samples of many series in a single call.
 
 import "github.com/prometheus/prometheus/model/labels"
 
-// Visit calls visit for every series that all matchers match and that has one of the ascending values in label. If label is
+// Visit calls visit for every series that all matchers match and with a value of label among the ascending values. If label is
 // empty, Visit ignores values. visit gets the samples in [mint, maxt], milliseconds, oldest first, with staleness markers; its
-// slices are valid only during the call. Each series is read at one moment. The series of one metric name and one pod come
-// one after the other, in the order of Select.
+// slices are valid only during the call. Each series is read at a single moment. The series of a metric name and a pod come in
+// succession, in the order of Select.
 //
 // Visit combines Select, the iterators and the reading of samples, without a call through an interface for a sample, and
 // without an allocation for a series.
@@ -33,10 +33,10 @@ func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string
 	}
 }
 
-// visitBuffers is the memory of one Visit, reused by later calls.
+// visitBuffers is the memory of a Visit, reused by later calls.
 type visitBuffers struct {
 	found []*memSeries
-	// times and values are the samples of one series.
+	// times and values are the samples of a series.
 	times  []int64
 	values []float64
 }
