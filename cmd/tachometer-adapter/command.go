@@ -11,7 +11,6 @@ import (
 	"golang.org/x/term"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	_ "k8s.io/component-base/logs/json/register"            // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_requests_total: what kube-apiserver is asked for
 	"k8s.io/klog/v2"
 
@@ -41,7 +40,6 @@ func newAdapterCommand(out io.Writer) *cobra.Command {
 	}
 	cmd.SetOut(out)
 	cmd.AddCommand(newImportCommand(out))
-	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectTerminalWidth(out))
 	return cmd

@@ -14,6 +14,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 )
 
 // adapterOptions are everything that the command line says.
@@ -37,7 +38,7 @@ type adapterOptions struct {
 }
 
 func newAdapterOptions() *adapterOptions {
-	o := &adapterOptions{
+	return &adapterOptions{
 		// A miss refreshes at once, so this only finds what disappeared.
 		discoveryInterval: 10 * time.Minute,
 		namespace:         "tachometer",
@@ -47,10 +48,8 @@ func newAdapterOptions() *adapterOptions {
 		prometheus:        newPrometheusOptions(),
 		resources:         newResourceOptions(),
 		server:            apiserver.NewOptions(),
-		logging:           logsapi.NewLoggingConfiguration(),
+		logging:           logging.NewConfiguration("tachometer-adapter"),
 	}
-	o.logging.Format = logsapi.JSONLogFormat // read by machines first; people have --logging-format=text
-	return o
 }
 
 // newFlagSets are the flags, in the order in which --help shows them.

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
@@ -31,8 +31,7 @@ type running struct {
 }
 
 func newRun(g *global) *cobra.Command {
-	r := &running{global: g, logging: logsapi.NewLoggingConfiguration()}
-	r.logging.Format = logsapi.JSONLogFormat // read by machines first; people have --logging-format=text
+	r := &running{global: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "the controller: schedules, events, and whatever is held",
 		Long: `Run keeps schedules true, takes events, and takes every held target on, whoever held it: finishes what another process began,

@@ -58,8 +58,8 @@ var importRules = []importRule{
 		"github.com/prometheus/prometheus/scrape", "github.com/prometheus/prometheus/discovery", "github.com/prometheus/prometheus/tsdb",
 	}, true, "these drag in three clouds' SDKs, a database on the disk, or test code"},
 
-	{[]string{"pkg/adapter/metric", "pkg/adapter/window"}, thirdParty, true,
-		"the vocabulary and the formula cost nothing: standard library only"},
+	{[]string{"pkg/adapter/metric", "pkg/adapter/netcause", "pkg/adapter/window"}, thirdParty, true,
+		"the vocabulary, the words for errors and the formula cost nothing: standard library only"},
 	{
 		[]string{
 			"pkg/adapter/config", "pkg/adapter/rule", "pkg/adapter/promadapter", "pkg/adapter/exposition", "pkg/adapter/scrape",

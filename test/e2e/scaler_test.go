@@ -201,7 +201,7 @@ func stays(t *testing.T, d time.Duration) {
 		}
 		n, err := containers(t.Context())
 		if err != nil || n < sale.Pods || *h.Spec.MinReplicas != sale.Pods {
-			t.Fatalf("while held: %d containers, a floor of %d, %v", n, *h.Spec.MinReplicas, err)
+			t.Fatalf("while held: %d containers, minReplicas %d, %v", n, *h.Spec.MinReplicas, err)
 		}
 		<-time.After(time.Second)
 	}
@@ -374,9 +374,9 @@ func officeHours(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor := int32(2)
+	minReplicas := int32(2)
 	if hour := time.Now().In(zone).Hour(); hour >= 8 && hour < 22 {
-		floor = 8
+		minReplicas = 8
 	}
 	d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 	if err != nil {
@@ -387,12 +387,12 @@ func officeHours(ctx context.Context) error {
 		return err
 	}
 	h := record.Find("schedule/office-hours")
-	if h == nil || h.State != hold.Open || h.Replicas != floor || *d.Spec.Replicas < floor {
-		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", floor, *d.Spec.Replicas, h)
+	if h == nil || h.State != hold.Open || h.Replicas != minReplicas || *d.Spec.Replicas < minReplicas {
+		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", minReplicas, *d.Spec.Replicas, h)
 	}
 	autoscaler, err := hpa(ctx, "sample")
-	if err == nil && *autoscaler.Spec.MinReplicas != floor {
-		err = fmt.Errorf("the schedule wants %d; the autoscaler's floor is %d", floor, *autoscaler.Spec.MinReplicas)
+	if err == nil && *autoscaler.Spec.MinReplicas != minReplicas {
+		err = fmt.Errorf("the schedule wants %d; the autoscaler's minReplicas is %d", minReplicas, *autoscaler.Spec.MinReplicas)
 	}
 	return err
 }
@@ -414,10 +414,10 @@ func TestCronJobs(t *testing.T) {
 		_, _ = s.Kubectl(context.Background(), "-n", stack.SampleNamespace, "delete", "jobs", "--all")
 	})
 	for _, job := range []struct {
-		name  string
-		floor int32
+		name        string
+		minReplicas int32
 	}{{"begin", 8}, {"end", 2}} {
-		name, floor := job.name, job.floor
+		name, minReplicas := job.name, job.minReplicas
 		_, err := s.Kubectl(ctx, "-n", stack.SampleNamespace, "create", "job", "--from=cronjob/office-hours-"+name, "office-"+name)
 		if err != nil {
 			t.Fatal(err)
@@ -426,8 +426,8 @@ func TestCronJobs(t *testing.T) {
 			logs, _ := s.Kubectl(ctx, "-n", stack.SampleNamespace, "logs", "job/office-"+name)
 			t.Fatalf("%v: %s\n%s", err, out, logs)
 		}
-		if now, err := sampleStands(ctx); err != nil || now.Min != floor {
-			t.Errorf("office hours %s: %+v, %v; want a floor of %d", name, now, err, floor)
+		if now, err := sampleStands(ctx); err != nil || now.Min != minReplicas {
+			t.Errorf("office hours %s: %+v, %v; want minReplicas %d", name, now, err, minReplicas)
 		}
 	}
 	if _, code := newScaler(t).run(t, "release", "deploy/sample"); code != 0 {

@@ -36,8 +36,8 @@ kind: ScalerConfig
 schedules:
 - name: always
   namespace: NAMESPACE
-  targets: [deploy/shop]
-  windows: [{start: "00:00", end: "24:00", floor: 4}]
+  workloads: [deploy/shop]
+  windows: [{start: "00:00", end: "24:00", minReplicas: 4}]
 events:
   http: {address: EVENTS, secretFiles: [SECRET]}
   rules:
@@ -45,7 +45,7 @@ events:
     namespace: NAMESPACE
     type: START
     releaseOn: END
-    targets: [{target: deploy/shop, replicas: 9}]
+    workloads: [{workload: deploy/shop, replicas: 9}]
     within: 1m
 `
 )
@@ -162,20 +162,20 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	return nil
 }
 
-// stands waits until the target's autoscaler has the floor, and the replicas are at least as many.
-func stands(t *testing.T, namespace string, floor int32) {
+// stands waits until the target's autoscaler has the minReplicas, and the replicas are at least as many.
+func stands(t *testing.T, namespace string, minReplicas int32) {
 	t.Helper()
 	eventually(t, time.Minute, func(ctx context.Context) error {
 		w, err := look(ctx, namespace)
-		if err == nil && (w.Min != floor || w.Replicas < floor) {
-			err = fmt.Errorf("%+v; want a floor of %d", w, floor)
+		if err == nil && (w.Min != minReplicas || w.Replicas < minReplicas) {
+			err = fmt.Errorf("%+v; want minReplicas %d", w, minReplicas)
 		}
 		return err
 	})
 }
 
-// TestTwoScalers: a schedule holds the floor; an event that the standby takes is acted on by the leader; the leader is killed in the
-// middle and the other one finishes; the end of the event gives back the schedule's floor.
+// TestTwoScalers: a schedule holds minReplicas; an event that the standby takes is acted on by the leader; the leader is killed in the
+// middle and the other one finishes; the end of the event gives back the schedule's minReplicas.
 func TestTwoScalers(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -221,11 +221,11 @@ func TestReload(t *testing.T) {
 	s := startScaler(t, buildScaler(t), namespace)
 	stands(t, namespace, 4)
 	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
-	six := head + "schedules: [{name: always, namespace: " + namespace + ", targets: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", floor: 6}]}]\n"
+	six := head + "schedules: [{name: always, namespace: " + namespace + ", workloads: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", minReplicas: 6}]}]\n"
 	for _, step := range []struct {
-		config string
-		bad    int
-		floor  int32
+		config      string
+		bad         int
+		minReplicas int32
 	}{{head + "schedules: [{name: always}]\n", 1, 4}, {six, 0, 6}} {
 		s.configure(t, step.config)
 		eventually(t, 30*time.Second, func(ctx context.Context) error {
@@ -235,7 +235,7 @@ func TestReload(t *testing.T) {
 			}
 			return err
 		})
-		stands(t, namespace, step.floor)
+		stands(t, namespace, step.minReplicas)
 	}
 	s.configure(t, head)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {

@@ -4,11 +4,7 @@ package scrape
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"io"
-	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -17,7 +13,11 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
+
+// maxCauseBytes bounds a text from another program.
+const maxCauseBytes = 100
 
 var errInvalidURL = errors.New("invalid URL")
 
@@ -38,7 +38,7 @@ func newStatusError(code int, location string) *statusError {
 // Error returns "HTTP 500", or "redirected to https://host/path, not followed".
 func (e *statusError) Error() string {
 	if e.redirectTo != "" {
-		return "redirected to " + clipCauseText(e.redirectTo) + ", not followed"
+		return "redirected to " + netcause.Clip(e.redirectTo, maxCauseBytes) + ", not followed"
 	}
 	return "HTTP " + strconv.Itoa(e.code)
 }
@@ -71,7 +71,7 @@ func (o scrapeOutcome) classifyOutcome(timeout time.Duration) failureCause {
 	case o.err != nil:
 		return classifyFetchError(o.err, timeout)
 	case o.rejected != nil:
-		return failureCause{outcomeStoreRejected, clipCauseText(o.rejected.Error())}
+		return failureCause{outcomeStoreRejected, netcause.Clip(o.rejected.Error(), maxCauseBytes)}
 	default:
 		return failureCause{outcome: outcomeSuccess}
 	}
@@ -90,67 +90,11 @@ func classifyFetchError(err error, timeout time.Duration) failureCause {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return failureCause{outcomeTimeout, "timeout after " + timeout.String()}
 	}
-	if text := describeTLSError(err); text != "" {
+	if text, _ := netcause.DescribeTLS(err, "target"); text != "" {
 		return failureCause{outcomeTLS, text}
 	}
-	if text := describeConnectError(err); text != "" {
+	if text, _ := netcause.DescribeConnect(err); text != "" {
 		return failureCause{outcomeConnect, text}
 	}
-	return failureCause{outcomeOther, clipCauseText(unwrapFully(err).Error())}
-}
-
-// describeConnectError returns the text of a connection error, or an empty text for any other error.
-func describeConnectError(err error) string {
-	var dns *net.DNSError
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "no route to host"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection reset"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
-		return "connection closed"
-	case errors.As(err, &dns):
-		return "no such host"
-	}
-	return ""
-}
-
-// describeTLSError returns the text of a TLS error, or an empty text for any other error.
-func describeTLSError(err error) string {
-	var verification *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var alert tls.AlertError
-	var host x509.HostnameError
-	switch {
-	case errors.As(err, &host):
-		return "TLS: certificate is for another name"
-	case errors.As(err, &verification):
-		return "TLS: certificate not trusted"
-	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
-		return "TLS: the target speaks plain HTTP"
-	case errors.As(err, &alert):
-		return "TLS: handshake refused"
-	}
-	return ""
-}
-
-func unwrapFully(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		err = inner
-	}
-}
-
-// clipCauseText bounds a text from another program.
-func clipCauseText(s string) string {
-	const maxBytes = 100
-	if len(s) > maxBytes {
-		s = strings.ToValidUTF8(s[:maxBytes], "") + "…"
-	}
-	return s
+	return failureCause{outcomeOther, netcause.Clip(netcause.Innermost(err).Error(), maxCauseBytes)}
 }

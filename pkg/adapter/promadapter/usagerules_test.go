@@ -20,17 +20,17 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var kube cluster
-		kube.set(errors.New("connection refused"))
-		c := started(t, load(t, string(data)), newSeries(t), &kube)
+		var kube fakeCluster
+		kube.setResources(errors.New("connection refused"))
+		c := startCatalog(t, loadConfig(t, string(data)), newSeriesList(t), &kube)
 		if c.Usage() != nil {
 			t.Error("usage without the cluster's resources")
 		}
 		if notes := strings.Join(c.Rules().Notes(), "\n"); !strings.Contains(notes, `resourceRules: resourceRules.cpu: look up the resource of label "namespace": connection refused`) {
 			t.Errorf("notes: %s", notes)
 		}
-		kube.set(nil)
-		<-time.After(usageRetry)
+		kube.setResources(nil)
+		<-time.After(usageRetryInterval)
 		synctest.Wait()
 		u := c.Usage()
 		if u == nil {
@@ -42,8 +42,8 @@ func TestUsage(t *testing.T) {
 		got := map[string]string{"window": u.Window.String()}
 		for name, r := range map[string]UsageRules{"cpu": u.CPU, "memory": u.Memory} {
 			got[name+" labels"] = strings.Join([]string{r.NamespaceLabel, r.PodLabel, r.ContainerLabel, r.NodeLabel}, " ")
-			got[name+" of containers"] = text(t, r.Containers, "default", []string{"a", "b.c"}, nil)
-			got[name+" of nodes"] = text(t, r.Nodes, "", []string{"n"}, nil)
+			got[name+" of containers"] = ruleQueryText(t, r.Containers, "default", []string{"a", "b.c"}, nil)
+			got[name+" of nodes"] = ruleQueryText(t, r.Nodes, "", []string{"n"}, nil)
 		}
 		want := map[string]string{
 			"window":               "5m0s",
@@ -63,7 +63,7 @@ func TestUsage(t *testing.T) {
 func TestUsageWithoutLabels(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := started(t, load(t, "resourceRules: {cpu: {containerQuery: 'sum(x{<<.LabelMatchers>>})'}}"), newSeries(t), &cluster{})
+		c := startCatalog(t, loadConfig(t, "resourceRules: {cpu: {containerQuery: 'sum(x{<<.LabelMatchers>>})'}}"), newSeriesList(t), &fakeCluster{})
 		u := c.Usage()
 		if u == nil || u.CPU.Nodes != nil || u.Memory.Containers != nil {
 			t.Fatalf("usage %+v", u)

@@ -30,64 +30,66 @@ type Resources interface {
 	Resource(name string) (Resource, error)
 }
 
-// namespaces is the resource of which the request names one.
-const namespaces = "namespaces"
+// namespacesResource is the resource of which the request names one.
+const namespacesResource = "namespaces"
 
 // labelTemplate is resources.template: a label's name made from a resource, and the way back.
 type labelTemplate struct {
-	make *template.Template
-	// forms find the names in a label: the first takes the shortest group that there can be, as it always was; the second
+	labelText *template.Template
+	// labelRegexps find the names in a label: the first takes the shortest group that there can be, as it always was; the second
 	// takes the longest, because the dots of a group become underscores in a label.
-	forms []*regexp.Regexp
+	labelRegexps []*regexp.Regexp
 }
 
-// groupResource is what the template sees.
-type groupResource struct{ Group, Resource string }
+// labelTemplateArguments is what the template sees.
+type labelTemplateArguments struct{ Group, Resource string }
 
 func parseLabelTemplate(text string) (*labelTemplate, error) {
 	t, err := parseTemplate("template", text)
 	if err != nil {
 		return nil, err
 	}
-	l := &labelTemplate{make: t}
+	l := &labelTemplate{labelText: t}
 	for _, group := range []string{"(?P<group>.+?)", "(?P<group>.+)"} {
 		// What is around the names is part of the expression as it stands, as it always was.
-		expr, err := execute(t, groupResource{Group: group, Resource: "(?P<resource>.+?)"})
+		expr, err := renderTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
 		if err != nil {
 			return nil, err
 		}
 		re, err := regexp.Compile("^" + expr + "$")
 		if err != nil {
-			return nil, fmt.Errorf("does not make a regular expression that finds labels: %s", regexpError(err))
+			return nil, fmt.Errorf("does not make a regular expression that finds labels: %s", formatRegexpError(err))
 		}
 		if re.SubexpIndex("resource") < 0 {
 			return nil, errors.New("must use <<.Resource>>")
 		}
-		l.forms = append(l.forms, re)
+		l.labelRegexps = append(l.labelRegexps, re)
 	}
 	return l, nil
 }
 
-func regexpError(err error) string { return strings.TrimPrefix(err.Error(), "error parsing regexp: ") }
-
-// groupInLabel is a group as a label can have it.
-var groupInLabel = strings.NewReplacer(".", "_", "-", "_")
-
-// label is the label of a resource.
-func (t *labelTemplate) label(r Resource) (string, error) {
-	return execute(t.make, groupResource{Group: groupInLabel.Replace(r.Group), Resource: r.Singular})
+func formatRegexpError(err error) string {
+	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 }
 
-// names are the partial names of resources that a label may stand for, the likeliest first; none if it does not have the
+// groupLabelReplacer is a group as a label can have it.
+var groupLabelReplacer = strings.NewReplacer(".", "_", "-", "_")
+
+// renderLabel is the label of a resource.
+func (t *labelTemplate) renderLabel(r Resource) (string, error) {
+	return renderTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
+}
+
+// parseResourceNames are the partial names of resources that a label may stand for, the likeliest first; none if it does not have the
 // template's form.
-func (t *labelTemplate) names(label string) []string {
+func (t *labelTemplate) parseResourceNames(label string) []string {
 	var names []string
 	add := func(name string) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	for _, re := range t.forms {
+	for _, re := range t.labelRegexps {
 		m := re.FindStringSubmatch(label)
 		if m == nil {
 			return nil
@@ -103,9 +105,9 @@ func (t *labelTemplate) names(label string) []string {
 	return names
 }
 
-// resourceOf is the resource that a label names, if the cluster has such a resource.
-func (t *labelTemplate) resourceOf(label string, resources Resources) (Resource, bool, error) {
-	for _, name := range t.names(label) {
+// lookupTemplateResource is the resource that a label names, if the cluster has such a resource.
+func (t *labelTemplate) lookupTemplateResource(label string, resources Resources) (Resource, bool, error) {
+	for _, name := range t.parseResourceNames(label) {
 		switch r, err := resources.Resource(name); {
 		case err == nil:
 			return r, true, nil
@@ -116,8 +118,8 @@ func (t *labelTemplate) resourceOf(label string, resources Resources) (Resource,
 	return Resource{}, false, nil
 }
 
-// mapping is a ResourceMapping in a cluster.
-type mapping struct {
+// resolvedMapping is a ResourceMapping in a cluster.
+type resolvedMapping struct {
 	overrides []Override
 	resources []Resource // of overrides, by index
 	template  *labelTemplate
@@ -125,20 +127,20 @@ type mapping struct {
 }
 
 // resolve looks the overrides' resources up. The error names the override.
-func resolveMapping(m ResourceMapping, t *labelTemplate, cluster Resources) (mapping, error) {
-	out := mapping{overrides: m.Overrides, template: t, cluster: cluster}
+func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster Resources) (resolvedMapping, error) {
+	out := resolvedMapping{overrides: m.Overrides, template: t, cluster: cluster}
 	for _, o := range m.Overrides {
-		r, err := cluster.Resource(o.name())
+		r, err := cluster.Resource(o.resourceName())
 		if err != nil {
-			return mapping{}, fmt.Errorf("look up the resource of label %q: %w", o.Label, err)
+			return resolvedMapping{}, fmt.Errorf("look up the resource of label %q: %w", o.Label, err)
 		}
 		out.resources = append(out.resources, r)
 	}
 	return out, nil
 }
 
-// resourceOf is the resource that a label names, if any.
-func (m mapping) resourceOf(label string) (Resource, bool, error) {
+// lookupLabelResource is the resource that a label names, if any.
+func (m resolvedMapping) lookupLabelResource(label string) (Resource, bool, error) {
 	for i, o := range m.overrides {
 		if o.Label == label {
 			return m.resources[i], true, nil
@@ -147,12 +149,12 @@ func (m mapping) resourceOf(label string) (Resource, bool, error) {
 	if m.template == nil {
 		return Resource{}, false, nil
 	}
-	return m.template.resourceOf(label, m.cluster)
+	return m.template.lookupTemplateResource(label, m.cluster)
 }
 
-// labelOf is the label that names objects of the resource: the first override whose label is among those that have is
+// findResourceLabel is the label that names objects of the resource: the first override whose label is among those that have is
 // true for, then the first override at all, then what the template makes; empty if there is none.
-func (m mapping) labelOf(resource string, have func(label string) bool) (string, error) {
+func (m resolvedMapping) findResourceLabel(resource string, have func(label string) bool) (string, error) {
 	first := ""
 	for i, r := range m.resources {
 		if r.Name != resource {
@@ -172,5 +174,5 @@ func (m mapping) labelOf(resource string, have func(label string) bool) (string,
 	if err != nil {
 		return "", fmt.Errorf("look up %s: %w", resource, err)
 	}
-	return m.template.label(r)
+	return m.template.renderLabel(r)
 }

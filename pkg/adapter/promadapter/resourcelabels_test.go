@@ -14,23 +14,23 @@ import (
 func TestNoSeriesToLearnLabelsFrom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		series := newSeries(t)
-		c := started(t, load(t, `
+		series := newSeriesList(t)
+		c := startCatalog(t, loadConfig(t, `
 rules:
 - seriesQuery: 'queue{namespace!=""}'
   resources: {template: "<<.Resource>>"}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
-`), series, &cluster{})
+`), series, &fakeCluster{})
 		_, err := c.Rules().Lookup("pods", "queue")
 		if want := `metric "queue" on pods is not known: rules[0] queue: no series has been seen to tell its labels from`; metric.KindOf(err) != metric.KindUnavailable ||
 			err.Error() != want {
 			t.Errorf("Lookup: %v", err)
 		}
 		// What the seriesQuery asserts is known all the same.
-		if diff := cmp.Diff([]string{"namespaces queue (cluster)"}, served(c.Rules())); diff != "" {
+		if diff := cmp.Diff([]string{"namespaces queue (cluster)"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
-		series.set(t, `queue{namespace="default",pod="a",pods="b"}`)
+		series.setSeries(t, `queue{namespace="default",pod="a",pods="b"}`)
 		<-time.After(2 * defaultRelistInterval)
 		synctest.Wait()
 		r, err := c.Rules().Lookup("pods", "queue")
@@ -57,12 +57,12 @@ func TestSeveralLabelsOfOneResource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r, err := started(t, load(t, `
+				r, err := startCatalog(t, loadConfig(t, `
 rules:
 - seriesQuery: '{__name__=~"up|down",ns!=""}'
   resources: {overrides: {namespace: {resource: namespaces}, ns: {resource: namespaces}, k8s_pod: {resource: pods}, pod: {resource: pods}}}
   metricsQuery: <<.Series>>
-`), newSeries(t, tc.series), &cluster{}).Rules().Lookup("pods", "up")
+`), newSeriesList(t, tc.series), &fakeCluster{}).Rules().Lookup("pods", "up")
 				if err != nil {
 					t.Fatal(err)
 				}

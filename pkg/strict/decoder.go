@@ -79,12 +79,12 @@ func (d *Decoder) File(data []byte, kind string, fields map[string]Field) {
 	all["apiVersion"] = d.Text(&gotVersion)
 	all["kind"] = d.Text(&gotKind)
 	d.Mapping("", root, all)
-	d.constant("apiVersion", gotVersion, domain.ConfigAPIVersion)
-	d.constant("kind", gotKind, kind)
+	d.validateFixedKey("apiVersion", gotVersion, domain.ConfigAPIVersion)
+	d.validateFixedKey("kind", gotKind, kind)
 }
 
-// constant checks a key with one right value.
-func (d *Decoder) constant(path, got, want string) {
+// validateFixedKey checks a key with one right value.
+func (d *Decoder) validateFixedKey(path, got, want string) {
 	if got != want && !d.Failed(path) && !d.Failed("") {
 		if got == "" {
 			d.Fault(path, d.Lines[""], "required: %s", want)
@@ -103,7 +103,7 @@ func (d *Decoder) Fault(path string, line int, format string, args ...any) {
 // Field is what to do with the value of a key.
 type Field func(path string, n *yaml.Node)
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // Document is the one document in data, or nil and a fault.
 func (d *Decoder) Document(data []byte) *yaml.Node {
@@ -114,14 +114,14 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 			d.Fault("", 0, "the file is empty; it begins with apiVersion: %s", domain.ConfigAPIVersion)
 			return nil
 		}
-		d.syntaxFault(err)
+		d.addSyntaxFault(err)
 		return nil
 	}
 	switch err := dec.Decode(&more); {
 	case err == nil:
 		d.Fault("", more.Line, "a second document; a configuration is one")
 	case !errors.Is(err, io.EOF):
-		d.syntaxFault(err)
+		d.addSyntaxFault(err)
 	}
 	if len(doc.Content) != 1 {
 		return nil
@@ -129,17 +129,17 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-func (d *Decoder) syntaxFault(err error) {
+func (d *Decoder) addSyntaxFault(err error) {
 	line, message := 0, err.Error()
-	if m := yamlLine.FindStringSubmatch(message); m != nil {
+	if m := yamlErrorRegexp.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
 	}
 	d.Fault("", line, "not YAML: %s", message)
 }
 
-// resolve follows an alias.
-func resolve(n *yaml.Node) *yaml.Node {
+// resolveAlias follows an alias.
+func resolveAlias(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias
 	}
@@ -148,14 +148,14 @@ func resolve(n *yaml.Node) *yaml.Node {
 
 // Mapping calls the field of each key; unknown and duplicate keys are faults.
 func (d *Decoder) Mapping(path string, n *yaml.Node, fields map[string]Field) {
-	n = resolve(n)
+	n = resolveAlias(n)
 	if n.Kind != yaml.MappingNode {
 		d.Fault(path, n.Line, "must be a mapping of keys to values, not %s", Describe(n))
 		return
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], resolve(n.Content[i+1])
+		key, value := n.Content[i], resolveAlias(n.Content[i+1])
 		at := JoinPath(path, key.Value)
 		f, known := fields[key.Value]
 		switch first, again := seen[key.Value]; {
@@ -165,7 +165,7 @@ func (d *Decoder) Mapping(path string, n *yaml.Node, fields map[string]Field) {
 			d.Fault(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:
 			d.Fault(at, key.Line, "unknown key%s", suggestKey(key.Value, fields))
-		case isNull(value):
+		case isNullNode(value):
 			d.Fault(at, key.Line, "has no value")
 		default:
 			d.Lines[at] = key.Line
@@ -184,7 +184,7 @@ func (d *Decoder) Sequence(path string, n *yaml.Node, item Field) {
 	for i, e := range n.Content {
 		at := IndexPath(path, i)
 		d.Lines[at] = e.Line
-		item(at, resolve(e))
+		item(at, resolveAlias(e))
 	}
 }
 
@@ -199,7 +199,7 @@ func JoinPath(path, key string) string {
 	return path + "." + key
 }
 
-func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+func isNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
 // Describe is what stands there, for a fault.
 func Describe(n *yaml.Node) string {
@@ -210,7 +210,7 @@ func Describe(n *yaml.Node) string {
 		return "a mapping"
 	case n.Kind == yaml.AliasNode:
 		return "an alias"
-	case isNull(n):
+	case isNullNode(n):
 		return "nothing"
 	}
 	return strconv.Quote(Shorten(n.Value))
@@ -272,14 +272,14 @@ func (d *Decoder) Word(path string, n *yaml.Node, words ...string) string {
 	return n.Value
 }
 
-// labelName is what every server and every dialect takes without quotes.
-var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+// labelNameRegexp is what every server and every dialect takes without quotes.
+var labelNameRegexp = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
 // Label reads the name of a label.
 func (d *Decoder) Label(to *string) Field {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		if !d.failed[path] && !labelName.MatchString(*to) {
+		if !d.failed[path] && !labelNameRegexp.MatchString(*to) {
 			d.Fault(path, n.Line, "%s is no label name: use letters, digits and _, not beginning with a digit", Describe(n))
 		}
 	}
@@ -309,10 +309,10 @@ func (d *Decoder) Integer(to *int, least, most int) Field {
 	}
 }
 
-// bytesUnits are the suffixes of Kubernetes quantities.
-var bytesUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+// byteUnits are the suffixes of Kubernetes quantities.
+var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
-var bytesText = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
+var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
 
 // Bytes reads a number of bytes, with the suffixes of Kubernetes quantities.
 func (d *Decoder) Bytes(to *int64, least, most int64) Field {
@@ -321,13 +321,13 @@ func (d *Decoder) Bytes(to *int64, least, most int64) Field {
 		if !d.Scalar(path, n, want, "!!int", "!!str") {
 			return
 		}
-		m := bytesText.FindStringSubmatch(n.Value)
+		m := byteCountRegexp.FindStringSubmatch(n.Value)
 		if m == nil {
 			d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
 			return
 		}
 		v, _ := strconv.ParseInt(m[1], 10, 64)
-		unit := bytesUnits[m[2]]
+		unit := byteUnits[m[2]]
 		if v > most/unit || v*unit < least {
 			d.Fault(path, n.Line, "must be from %s to %s, not %s", FormatBytes(least), FormatBytes(most), n.Value)
 			return
@@ -339,8 +339,8 @@ func (d *Decoder) Bytes(to *int64, least, most int64) Field {
 // FormatBytes writes bytes as a file does.
 func FormatBytes(n int64) string {
 	for _, unit := range []string{"Gi", "Mi", "Ki"} {
-		if n%bytesUnits[unit] == 0 {
-			return strconv.FormatInt(n/bytesUnits[unit], 10) + unit
+		if n%byteUnits[unit] == 0 {
+			return strconv.FormatInt(n/byteUnits[unit], 10) + unit
 		}
 	}
 	return strconv.FormatInt(n, 10)

@@ -25,62 +25,62 @@ func Default() Config {
 			MaxConcurrent: 64,
 		},
 	}
-	c.complete()
+	c.setConfigDefaults()
 	return c
 }
 
 // The values that complete derives.
 const (
-	// maxTimeout: a page that takes longer is no basis for a decision.
-	maxTimeout = 10 * time.Second
-	// ageIntervals: two scrapes may fail, and the one between answer late, before a value is withheld.
-	ageIntervals = 5
-	// minMaxWindow: the longest of the windows that auto chooses from.
-	minMaxWindow = time.Minute
-	// windowIntervals: with slow scraping a window must still hold a few samples.
-	windowIntervals = 5
-	// defaultRefresh: a third of the HPA's period of 15 s, so that it always reads something new.
-	defaultRefresh = 5 * time.Second
+	// maxDefaultTimeout: a page that takes longer is no basis for a decision.
+	maxDefaultTimeout = 10 * time.Second
+	// maxAgeIntervals: two scrapes may fail, and the one between answer late, before a value is withheld.
+	maxAgeIntervals = 5
+	// minDefaultMaxWindow: the longest of the windows that auto chooses from.
+	minDefaultMaxWindow = time.Minute
+	// maxWindowIntervals: with slow scraping a window must still hold a few samples.
+	maxWindowIntervals = 5
+	// defaultRefreshInterval: a third of the HPA's period of 15 s, so that it always reads something new.
+	defaultRefreshInterval = 5 * time.Second
 	// defaultQueryTimeout: longer than any query that is fit to be asked every few seconds.
 	defaultQueryTimeout = 5 * time.Second
-	// defaultRemoteAge: Prometheus scrapes every 15 s to 60 s; at the slowest, one scrape may fail.
-	defaultRemoteAge = 2 * time.Minute
-	// defaultResponseBytes: a result is about 150 bytes, so that 200,000 pods fit.
-	defaultResponseBytes = 32 << 20
+	// defaultRemoteMaxAge: Prometheus scrapes every 15 s to 60 s; at the slowest, one scrape may fail.
+	defaultRemoteMaxAge = 2 * time.Minute
+	// defaultMaxResponseBytes: a result is about 150 bytes, so that 200,000 pods fit.
+	defaultMaxResponseBytes = 32 << 20
 )
 
-// complete fills in what follows from other values.
-func (c *Config) complete() {
+// setConfigDefaults fills in what follows from other values.
+func (c *Config) setConfigDefaults() {
 	if c.Scrape.Timeout == 0 {
 		// Scrapes of one target never overlap.
-		c.Scrape.Timeout = min(c.Scrape.Interval, maxTimeout)
+		c.Scrape.Timeout = min(c.Scrape.Interval, maxDefaultTimeout)
 	}
 	if c.MaxAge == 0 {
-		c.MaxAge = ageIntervals * c.Scrape.Interval
+		c.MaxAge = maxAgeIntervals * c.Scrape.Interval
 	}
 	if c.MaxWindow == 0 {
-		c.MaxWindow = max(minMaxWindow, windowIntervals*c.Scrape.Interval)
+		c.MaxWindow = max(minDefaultMaxWindow, maxWindowIntervals*c.Scrape.Interval)
 	}
 	for i := range c.Backends {
 		c.Backends[i].Complete()
 	}
 	for i := range c.Rules {
-		c.Rules[i].complete(c)
+		c.Rules[i].setRuleDefaults(c)
 	}
 }
 
 // Complete fills in a backend's defaults.
 func (b *Backend) Complete() {
-	b.Refresh = cmp.Or(b.Refresh, defaultRefresh)
+	b.Refresh = cmp.Or(b.Refresh, defaultRefreshInterval)
 	b.Timeout = cmp.Or(b.Timeout, defaultQueryTimeout)
-	b.MaxAge = cmp.Or(b.MaxAge, defaultRemoteAge)
-	b.Labels = b.Labels.or(DefaultLabels())
+	b.MaxAge = cmp.Or(b.MaxAge, defaultRemoteMaxAge)
+	b.Labels = b.Labels.withDefaults(DefaultLabels())
 	b.Method = cmp.Or(b.Method, MethodPost)
-	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultResponseBytes)
+	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultMaxResponseBytes)
 }
 
-// backend is the entry of that name, or nil.
-func (c *Config) backend(name string) *Backend {
+// findBackend is the entry of that name, or nil.
+func (c *Config) findBackend(name string) *Backend {
 	i := slices.IndexFunc(c.Backends, func(b Backend) bool { return b.Name == name })
 	if i < 0 {
 		return nil
@@ -88,8 +88,8 @@ func (c *Config) backend(name string) *Backend {
 	return &c.Backends[i]
 }
 
-// complete fills in a rule's defaults.
-func (r *Rule) complete(c *Config) {
+// setRuleDefaults fills in a rule's defaults.
+func (r *Rule) setRuleDefaults(c *Config) {
 	if r.Resource == "" && !r.External {
 		// What an HPA's Pods metrics ask for, and what other objects are aggregated from.
 		r.Resource = "pods"
@@ -105,7 +105,7 @@ func (r *Rule) complete(c *Config) {
 		// Rates and queue lengths add up.
 		r.Aggregate = AggregateSum
 	}
-	remote := c.backend(r.Backend)
+	remote := c.findBackend(r.Backend)
 	switch {
 	case r.MaxAge != 0:
 	case remote != nil:
@@ -114,7 +114,7 @@ func (r *Rule) complete(c *Config) {
 		r.MaxAge = c.MaxAge
 	}
 	if remote != nil {
-		r.Labels = r.Labels.or(remote.Labels)
+		r.Labels = r.Labels.withDefaults(remote.Labels)
 	}
-	r.Labels = r.Labels.or(DefaultLabels())
+	r.Labels = r.Labels.withDefaults(DefaultLabels())
 }
