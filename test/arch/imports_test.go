@@ -69,6 +69,8 @@ var importRules = []importRule{
 	},
 	{[]string{"pkg/adapter/scrape"}, []string{adapter + "store", adapter + "query", adapter + "remote", adapter + "rule"}, true,
 		"the scraper does not know the store or its readers: they meet in cmd"},
+	{[]string{"pkg/adapter/scrape/http1"}, []string{module}, true,
+		"an HTTP client knows nothing of metrics"},
 	{[]string{"pkg/adapter/store"}, []string{adapter + "scrape", adapter + "query", adapter + "remote", adapter + "rule"}, true,
 		"the store keeps samples of any origin for any query"},
 	{[]string{"pkg/adapter/query"}, []string{adapter + "scrape", adapter + "store", adapter + "remote"}, true,

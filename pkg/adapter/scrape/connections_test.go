@@ -15,11 +15,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// scriptedServer answers the requests of each connection with one raw response after the other, the last one again and again. An
-// empty response closes the connection without an answer.
+const okHead = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
+
+// scriptedServer answers the requests of each connection with its raw responses in turn, and repeats the last. An empty
+// response closes the connection without an answer.
 type scriptedServer struct {
 	responses  []string
-	closeAfter time.Duration // closes a connection that long after each response; 0: never
+	closeAfter time.Duration // closes a connection this long after each response; 0: never
 
 	mu          sync.Mutex
 	connections int
@@ -71,8 +73,8 @@ func responseWithLength(body string) string {
 	return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", okHead, len(body), body)
 }
 
-// TestConnections has servers that treat connections as they like. Each scrape gets its page or says why not, by one
-// request but for those that a closed connection swallowed.
+// TestConnections scrapes servers that close, keep and break connections in many ways. Each scrape gets its page or a cause,
+// with one request, or with two after a closed connection.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	good := responseWithLength("a 1\n")
@@ -131,7 +133,7 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// TestRequestsAreTheSame compares what is sent to a target with what net/http sends.
+// TestRequestsAreTheSame compares the rendered request with the request of net/http.
 func TestRequestsAreTheSame(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{

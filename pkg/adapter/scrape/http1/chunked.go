@@ -1,4 +1,6 @@
-package scrape
+package http1
+
+// The chunked encoding.
 
 import (
 	"bytes"
@@ -11,7 +13,7 @@ const maxChunkLine = 4 << 10
 
 var errMalformedChunks = errors.New("malformed chunked encoding")
 
-// readChunkHeader reads the line that says how long the next chunk is; the last has a length of 0.
+// readChunkHeader reads the line with the length of the next chunk; the last chunk has a length of 0.
 func (r *responseReader) readChunkHeader() error {
 	if r.bodyEnded {
 		return nil
@@ -36,8 +38,8 @@ func (r *responseReader) readChunkHeader() error {
 	if r.bytesLeft > 0 {
 		return nil
 	}
-	// The body is complete. What may follow are headers again, in whatever form; nobody needs those, nor a connection
-	// on which they are.
+	// The body is complete. Headers may follow, in any form; the scraper needs neither the headers nor a connection with
+	// headers left to read.
 	line, err = r.readChunkLine()
 	if err != nil && !errors.Is(err, errMalformedChunks) {
 		return err
@@ -46,14 +48,14 @@ func (r *responseReader) readChunkHeader() error {
 	return nil
 }
 
-// readChunkLine reads a line, and returns it without its line break.
+// readChunkLine reads a line and returns it without its line break.
 func (r *responseReader) readChunkLine() ([]byte, error) {
 	for {
 		at := r.buf[r.lo:r.hi]
 		if end := bytes.IndexByte(at, '\n'); end >= 0 {
 			r.lo += end + 1
-			// No lone line feeds or carriage returns: what one program takes for the end of a chunk
-			// another must not take for its contents.
+			// Reject lone line feeds and carriage returns: bytes that end a chunk for one program must
+			// not be contents for another.
 			if end > maxChunkLine || end == 0 || bytes.IndexByte(at, '\r') != end-1 {
 				return nil, errMalformedChunks
 			}
@@ -68,8 +70,8 @@ func (r *responseReader) readChunkLine() ([]byte, error) {
 	}
 }
 
-// parseChunkSize reads the length of a chunk, which extensions may follow. They may not be much more than what they are
-// attached to: a page is bounded, and what is around it must be as well.
+// parseChunkSize parses the length of a chunk, which extensions may follow. It bounds the sum of extensions by the sum of
+// contents: a page is bounded, and so must be the bytes around it.
 func (r *responseReader) parseChunkSize(line []byte) (int64, error) {
 	size, _, _ := bytes.Cut(line, []byte{';'})
 	n, ok := parseHexSize(bytes.TrimRight(size, " \t"))
@@ -86,7 +88,7 @@ func (r *responseReader) parseChunkSize(line []byte) (int64, error) {
 	return n, nil
 }
 
-// parseHexSize reads a number; one that is larger than any body is cut down.
+// parseHexSize parses a hexadecimal number of at most 16 digits. It clips a number above math.MaxInt64.
 func parseHexSize(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 16 {
 		return 0, false
@@ -106,5 +108,3 @@ func parseHexSize(b []byte) (n int64, ok bool) {
 	}
 	return int64(min(sum, math.MaxInt64)), true
 }
-
-var _ responseBody = (*responseReader)(nil)

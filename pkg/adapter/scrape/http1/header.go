@@ -1,4 +1,6 @@
-package scrape
+package http1
+
+// The status line and the headers of a response of the usual kind.
 
 import (
 	"bytes"
@@ -8,9 +10,9 @@ import (
 	"net/http"
 )
 
-// readHeader reads up to the body. The error is io.EOF where nothing came at all.
+// readHeader reads the status line and the headers. The error is io.EOF where the connection ended before the first byte.
 func (r *responseReader) readHeader() error {
-	begin := 0 // of the line that is to come
+	begin := 0 // of the next line
 	for {
 		end := bytes.IndexByte(r.buf[begin:r.hi], '\n')
 		switch {
@@ -38,19 +40,19 @@ func (r *responseReader) readHeader() error {
 	}
 }
 
-// frameBody reports, after the last header, whether it is known by length or by chunks how long the body is.
+// frameBody reports, after the last header, whether a length or chunks delimit the body: exactly one of the two.
 func (r *responseReader) frameBody() bool {
-	r.bytesLeft = max(0, r.response.length)
-	r.bodyEnded = r.response.length == 0
+	r.bytesLeft = max(0, r.response.Length)
+	r.bodyEnded = r.response.Length == 0
 	return r.chunked != r.seen.contentLength
 }
 
-// parseHeaderLine reads the status line or a header, and reports whether it can be part of a response of the usual kind. What it
-// makes of such a one is what net/http would.
+// parseHeaderLine parses the status line or a header. It returns false if the line is not of the usual kind; else the result
+// equals net/http's.
 func (r *responseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
 	line, ok := bytes.CutSuffix(line, []byte{'\r'})
 	if first {
-		r.response = response{status: http.StatusOK, length: -1, body: r}
+		r.response = Response{Status: http.StatusOK, Length: -1, body: r, reader: r}
 		reason, is200 := bytes.CutPrefix(line, []byte("HTTP/1.1 200"))
 		return ok && is200 && (len(reason) == 0 || reason[0] == ' ')
 	}
@@ -58,31 +60,32 @@ func (r *responseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
 	return ok && colon && isHeaderName(name) && isHeaderValue(value) && r.applyHeader(name, bytes.Trim(value, " \t"))
 }
 
-// seenHeaders notes the headers that may appear but once.
+// seenHeaders records the headers that may appear only once.
 type seenHeaders struct{ contentLength, transferEncoding, contentType, contentEncoding, connection bool }
 
+// markSeen sets seen and reports whether it was unset.
 func markSeen(seen *bool) bool {
 	first := !*seen
 	*seen = true
 	return first
 }
 
-// applyHeader takes a header into account, or reports that it is not of the usual kind.
+// applyHeader takes a header into account. It returns false if the header is not of the usual kind.
 func (r *responseReader) applyHeader(name, value []byte) (usual bool) {
 	seen := &r.seen
 	switch {
 	case equalFoldASCII(name, "Content-Length"):
 		n, ok := parseContentLength(value)
-		r.response.length = n
+		r.response.Length = n
 		return ok && markSeen(&seen.contentLength)
 	case equalFoldASCII(name, "Transfer-Encoding"):
 		r.chunked = equalFoldASCII(value, "chunked")
 		return r.chunked && markSeen(&seen.transferEncoding)
 	case equalFoldASCII(name, "Content-Type"):
-		r.response.contentType = parseMediaType(value)
+		r.response.ContentType = parseMediaType(value)
 		return markSeen(&seen.contentType)
 	case equalFoldASCII(name, "Content-Encoding"):
-		r.response.contentEncoding = string(value)
+		r.response.ContentEncoding = string(value)
 		return markSeen(&seen.contentEncoding)
 	case equalFoldASCII(name, "Connection"):
 		r.mustClose = equalFoldASCII(value, "close")
@@ -91,7 +94,7 @@ func (r *responseReader) applyHeader(name, value []byte) (usual bool) {
 	return !equalFoldASCII(name, "Trailer")
 }
 
-// equalFoldASCII reports whether b is name, which is ASCII, in upper or lower case.
+// equalFoldASCII reports whether b equals name, which is ASCII, in upper or lower case.
 func equalFoldASCII(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
@@ -111,7 +114,8 @@ func lowerASCII(c byte) byte {
 	return c
 }
 
-// parseMediaType returns a content type, where possible as a constant and without its parameters, which do not matter.
+// parseMediaType returns a content type. The two formats of package exposition come back as constants without parameters, and
+// so cost no allocation.
 func parseMediaType(value []byte) string {
 	media, _, _ := bytes.Cut(value, []byte{';'})
 	for _, known := range [...]string{"text/plain", "application/openmetrics-text"} {
@@ -122,7 +126,7 @@ func parseMediaType(value []byte) string {
 	return string(value)
 }
 
-// parseContentLength reads a length.
+// parseContentLength parses a decimal length. More than 18 digits might overflow and are left to net/http.
 func parseContentLength(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 18 {
 		return 0, false
@@ -136,7 +140,7 @@ func parseContentLength(b []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// isHeaderName reports whether b can be the name of a header; what else a name may have is unusual.
+// isHeaderName reports whether b is the name of a header of the usual kind; net/http allows more characters.
 func isHeaderName(b []byte) bool {
 	for _, c := range b {
 		if c := lowerASCII(c); (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
