@@ -23,8 +23,8 @@ const (
 	clientBurst = 400
 )
 
-// connection is a cluster, and where in it commands without a namespace act.
-type connection struct {
+// clusterConnection is a cluster, and where in it commands without a namespace act.
+type clusterConnection struct {
 	config    *rest.Config
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
@@ -32,8 +32,8 @@ type connection struct {
 	namespace string
 }
 
-// connect makes the clients; it asks the cluster nothing yet.
-func (g *global) connect() (*connection, error) {
+// connectCluster makes the clients; it asks the cluster nothing yet.
+func (g *globalFlags) connectCluster() (*clusterConnection, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}
@@ -41,18 +41,18 @@ func (g *global) connect() (*connection, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	config, err := loader.ClientConfig()
 	if err != nil {
-		return nil, usage("read the kubeconfig: %w", err)
+		return nil, newUsageError("read the kubeconfig: %w", err)
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
-		return nil, usage("read the kubeconfig: %w", err)
+		return nil, newUsageError("read the kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = clientQPS, clientBurst
 	config.UserAgent = "tachometer-scaler/" + version.String()
-	return newConnection(config, namespace)
+	return newClusterConnection(config, namespace)
 }
 
-func newConnection(config *rest.Config, namespace string) (*connection, error) {
+func newClusterConnection(config *rest.Config, namespace string) (*clusterConnection, error) {
 	client, err := kube.NewClient(config)
 	if err != nil {
 		return nil, err
@@ -62,25 +62,25 @@ func newConnection(config *rest.Config, namespace string) (*connection, error) {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
 	mapper := kube.NewDeferredMapper(client.Discovery())
-	return &connection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
+	return &clusterConnection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
 }
 
-// options are those of an engine on the connection, without what is told to whom.
-func (c *connection) options() rollout.Options {
-	return rollout.Options{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Identity: who()}
+// engineOptions are those of an engine on the connection, without what is told to whom.
+func (c *clusterConnection) engineOptions() rollout.Options {
+	return rollout.Options{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Identity: identifyCaller()}
 }
 
-// target reads the argument of a command.
-func (c *connection) target(text string) (hold.Target, error) {
+// parseWorkload reads the argument of a command.
+func (c *clusterConnection) parseWorkload(text string) (hold.Target, error) {
 	t, err := hold.ParseTarget(text, c.namespace)
 	if err != nil {
-		return t, coded{err, exitUsage}
+		return t, exitError{err, exitUsage}
 	}
 	return t, nil
 }
 
-// who runs this program: a pod, or a person on a machine.
-func who() string {
+// identifyCaller runs this program: a pod, or a person on a machine.
+func identifyCaller() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

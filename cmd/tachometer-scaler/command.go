@@ -10,24 +10,24 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-const description = `The scaler does what a HorizontalPodAutoscaler cannot: it raises a target before the load comes, for a person, a
+const longHelp = `The scaler does what a HorizontalPodAutoscaler cannot: it raises a target before the load comes, for a person, a
 schedule or an event, lets the traffic in when every new pod has answered as it should, and gives back what was there.
 It works with the HorizontalPodAutoscaler: the floor is the autoscaler's own minReplicas.
 
 Exit codes: 0 done; 1 failed, and nothing is left of it; 2 wrong use; 3 failed or interrupted, and NOT rolled back.`
 
-// global are the flags of every command.
-type global struct {
+// globalFlags are the flags of every command.
+type globalFlags struct {
 	kubeconfig, context, namespace string
 	output                         string
 	out                            io.Writer
-	began                          bool // a command was found and its flags are right
+	commandStarted                 bool // a command was found and its flags are right
 }
 
-// newCommand returns the command line of the scaler.
-func newCommand(g *global) *cobra.Command {
+// newRootCommand returns the command line of the scaler.
+func newRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "scaler", Long: description, Version: version.String(),
+		Use: "scaler", Long: longHelp, Version: version.String(),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
@@ -36,25 +36,25 @@ func newCommand(g *global) *cobra.Command {
 	flags.StringVar(&g.context, "context", "", "`name` of the context of the kubeconfig")
 	flags.StringVarP(&g.namespace, "namespace", "n", "", "`namespace` of the target; empty: that of the context")
 	flags.StringVarP(&g.output, "output", "o", "auto", "auto, text or json: lines for people, or JSON lines with timestamps; auto is text on a terminal")
-	cmd.AddCommand(newSet(g), newRelease(g), newStatus(g), newVerify(g), newSchedule(g), newRun(g))
+	cmd.AddCommand(newSetCommand(g), newReleaseCommand(g), newStatusCommand(g), newVerifyCommand(g), newScheduleCommand(g), newRunCommand(g))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetOut(g.out)
 	for _, sub := range cmd.Commands() {
-		g.wrap(sub)
+		g.wrapCommands(sub)
 	}
 	return cmd
 }
 
-// wrap notes that a command began, and keeps the log of the packages below out of a person's way: a command says itself what
+// wrapCommands notes that a command began, and keeps the log of the packages below out of a person's way: a command says itself what
 // it does. The controller logs.
-func (g *global) wrap(cmd *cobra.Command) {
+func (g *globalFlags) wrapCommands(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		g.wrap(sub)
+		g.wrapCommands(sub)
 	}
 	do := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		g.began = true
+		g.commandStarted = true
 		if cmd.Name() != "run" {
 			cmd.SetContext(klog.NewContext(cmd.Context(), logr.Discard()))
 		}
@@ -62,20 +62,20 @@ func (g *global) wrap(cmd *cobra.Command) {
 	}
 }
 
-// one is the one argument that a command takes.
-func one(name string) cobra.PositionalArgs {
+// requireOneArg is the one argument that a command takes.
+func requireOneArg(name string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usage("want one argument, %s; got %d", name, len(args))
+			return newUsageError("want one argument, %s; got %d", name, len(args))
 		}
 		return nil
 	}
 }
 
-// none is for commands without arguments.
-func none(_ *cobra.Command, args []string) error {
+// rejectArgs is for commands without arguments.
+func rejectArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("unexpected argument %q", args[0])
+		return newUsageError("unexpected argument %q", args[0])
 	}
 	return nil
 }

@@ -23,39 +23,39 @@ const (
 
 // leadership tells whether this process leads.
 type leadership struct {
-	name string // of the Lease: NAMESPACE/NAME
+	leaseName string // of the Lease: NAMESPACE/NAME
 
-	mu      sync.Mutex      // guards what follows
-	ctx     context.Context //nolint:containedctx // ends with the leadership; nil: another one leads
-	changed chan struct{}   // closed when ctx changes
-	leader  string
+	mu             sync.Mutex      // guards what follows
+	leadingContext context.Context //nolint:containedctx // ends with the leadership; nil: another one leads
+	changed        chan struct{}   // closed when ctx changes
+	leaderName     string
 }
 
 func newLeadership(name string) *leadership {
-	return &leadership{name: name, changed: make(chan struct{})}
+	return &leadership{leaseName: name, changed: make(chan struct{})}
 }
 
-// run takes part in the election until ctx ends.
-func (l *leadership) run(ctx context.Context, c *connection, namespace, name string) error {
+// runElection takes part in the election until ctx ends.
+func (l *leadership) runElection(ctx context.Context, c *clusterConnection, namespace, name string) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: who() + "_" + rand.Text()[:8]}, // two on one machine are two,
+			LockConfig: resourcelock.ResourceLockConfig{Identity: identifyCaller() + "_" + rand.Text()[:8]}, // two on one machine are two,
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { l.set(leading) },
-			OnStoppedLeading: func() { l.set(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
+			OnStartedLeading: func(leading context.Context) { l.setLeading(leading) },
+			OnStoppedLeading: func() { l.setLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
 			OnNewLeader: func(identity string) {
-				klog.FromContext(ctx).Info("Leader elected", "lease", l.name, "leader", identity)
+				klog.FromContext(ctx).Info("Leader elected", "lease", l.leaseName, "leader", identity)
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.leader = identity
+				l.leaderName = identity
 			},
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("take part in the election of %s: %w", l.name, err)
+		return fmt.Errorf("take part in the election of %s: %w", l.leaseName, err)
 	}
 	for ctx.Err() == nil {
 		elector.Run(ctx) // returns when the leadership is lost, too
@@ -63,26 +63,26 @@ func (l *leadership) run(ctx context.Context, c *connection, namespace, name str
 	return nil
 }
 
-func (l *leadership) set(ctx context.Context) {
+func (l *leadership) setLeading(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ctx = ctx
+	l.leadingContext = ctx
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-func (l *leadership) state() (ctx context.Context, leader string, changed <-chan struct{}) {
+func (l *leadership) snapshotLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ctx, l.leader, l.changed
+	return l.leadingContext, l.leaderName, l.changed
 }
 
-// whileLeading does what only the leader may, whenever this process leads, until ctx ends.
-func (l *leadership) whileLeading(ctx context.Context, do func(context.Context) error) error {
+// runWhileLeading does what only the leader may, whenever this process leads, until ctx ends.
+func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Context) error) error {
 	for {
-		leading, _, changed := l.state()
+		leading, _, changed := l.snapshotLeader()
 		if leading != nil && leading.Err() == nil {
-			if err := l.lead(ctx, leading, do); err != nil {
+			if err := l.runUntilLost(ctx, leading, do); err != nil {
 				return err
 			}
 			if ctx.Err() != nil {
@@ -97,8 +97,8 @@ func (l *leadership) whileLeading(ctx context.Context, do func(context.Context) 
 	}
 }
 
-// lead does it until ctx or the leadership ends.
-func (l *leadership) lead(ctx, leading context.Context, do func(context.Context) error) error {
+// runUntilLost does it until ctx or the leadership ends.
+func (l *leadership) runUntilLost(ctx, leading context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()

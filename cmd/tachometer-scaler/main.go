@@ -14,7 +14,7 @@ import (
 	"k8s.io/component-base/logs"
 )
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(runProgram(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // The exit codes. They are part of the interface: jobs and scripts branch on them.
 const (
@@ -24,24 +24,26 @@ const (
 	exitUnfinished = 3 // it failed or was interrupted, and what it raised is NOT rolled back
 )
 
-// coded is an error with the exit code that it ends the program with.
-type coded struct {
+// exitError is an error with the exit code that it ends the program with.
+type exitError struct {
 	error
 	code int
 }
 
-func (c coded) Unwrap() error { return c.error }
+func (c exitError) Unwrap() error { return c.error }
 
-// usage marks an error as a wrong use of the program.
-func usage(format string, args ...any) error { return coded{fmt.Errorf(format, args...), exitUsage} }
+// newUsageError marks an error as a wrong use of the program.
+func newUsageError(format string, args ...any) error {
+	return exitError{fmt.Errorf(format, args...), exitUsage}
+}
 
-// execute is main with a return, so that what is deferred happens before the exit.
-func execute(args []string, out, errs io.Writer) int {
+// runProgram is main with a return, so that what is deferred happens before the exit.
+func runProgram(args []string, out, errs io.Writer) int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	g := &global{out: out}
-	cmd := newCommand(g)
+	g := &globalFlags{out: out}
+	cmd := newRootCommand(g)
 	cmd.SetArgs(args)
 	cmd.SetErr(errs)
 	err := cmd.ExecuteContext(ctx)
@@ -49,10 +51,10 @@ func execute(args []string, out, errs io.Writer) int {
 		return exitDone
 	}
 	fmt.Fprintf(errs, "scaler: %v\n", err)
-	if c := (coded{}); errors.As(err, &c) {
+	if c := (exitError{}); errors.As(err, &c) {
 		return c.code
 	}
-	if !g.began {
+	if !g.commandStarted {
 		return exitUsage // an unknown command, a flag that is wrong or missing
 	}
 	return exitFailed

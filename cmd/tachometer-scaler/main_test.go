@@ -19,10 +19,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// do runs the program.
-func do(args ...string) (out string, code int) {
+// runScaler runs the program.
+func runScaler(args ...string) (out string, code int) {
 	var b bytes.Buffer
-	code = execute(args, &b, &b)
+	code = runProgram(args, &b, &b)
 	return b.String(), code
 }
 
@@ -45,7 +45,7 @@ func TestWrongUse(t *testing.T) {
 		"preview, how long":   {[]string{"schedule", "preview", "--config", missing, "--next", "soon"}, "14d"},
 		"arguments of run":    {[]string{"run", "--config", missing, "now"}, "unexpected argument"},
 	} {
-		if out, code := do(c.args...); code != exitUsage || !strings.Contains(out, c.want) {
+		if out, code := runScaler(c.args...); code != exitUsage || !strings.Contains(out, c.want) {
 			t.Errorf("%s: exit code %d, %s; want 2 and %q", name, code, out, c.want)
 		}
 	}
@@ -55,25 +55,25 @@ func TestWrongUse(t *testing.T) {
 func TestPreview(t *testing.T) {
 	t.Parallel()
 	args := []string{"schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", "2026-11-23T00:00:00+01:00"}
-	text, code := do(append(args, "-o", "text")...)
+	text, code := runScaler(append(args, "-o", "text")...)
 	if code != exitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
-	if lines, code := do(append(args, "-o", "json")...); code != exitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
+	if lines, code := runScaler(append(args, "-o", "json")...); code != exitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
 		t.Errorf("exit code %d\n%s", code, lines)
 	}
 }
 
 func TestCheckConfig(t *testing.T) {
 	t.Parallel()
-	if out, code := do("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != exitDone || !strings.Contains(out, "no faults") {
+	if out, code := runScaler("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != exitDone || !strings.Contains(out, "no faults") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("kind: ScalerConfig\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := do("run", "--check-config", "--config", bad); code != exitUsage || !strings.Contains(out, "apiVersion") {
+	if out, code := runScaler("run", "--check-config", "--config", bad); code != exitUsage || !strings.Contains(out, "apiVersion") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
@@ -84,7 +84,7 @@ var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
 func TestMetricsDocumented(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	h := newHealth(newLeadership("a/b"))
+	h := newHealthServer(newLeadership("a/b"))
 	rollout.NewMetrics(reg)
 	controller.NewMetrics(reg)
 	notify.NewQueue(nil, notify.QueueOptions{Registerer: reg})

@@ -14,67 +14,67 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// releasing are the flags of scaler release.
-type releasing struct {
-	*global
+// releaseCommand are the flags of scaler release.
+type releaseCommand struct {
+	*globalFlags
 	reasons []string
 	expired bool
 }
 
-func newRelease(g *global) *cobra.Command {
-	r := &releasing{global: g}
+func newReleaseCommand(g *globalFlags) *cobra.Command {
+	r := &releaseCommand{globalFlags: g}
 	cmd := &cobra.Command{
 		Use: "release TARGET | --expired", Short: "end holds, and give back what was there",
 		Long: `Release ends what holds a target, all of it or the holds named by --reason, and waits until the target has back what it had:
 the autoscaler its bounds, a target without autoscaler its replicas. What a person changed in between stays.
 
 --expired ends the holds whose time is over, of all targets of the namespace: for a CronJob, where no controller runs.`,
-		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return r.runRelease(cmd.Context(), args) },
 	}
 	cmd.Flags().StringArrayVar(&r.reasons, "reason", nil, "`name` of a hold to end; all others stay")
 	cmd.Flags().BoolVar(&r.expired, "expired", false, "of all targets of the namespace, end what is over")
 	return cmd
 }
 
-func (r *releasing) run(ctx context.Context, args []string) error {
-	c, err := r.connect()
+func (r *releaseCommand) runRelease(ctx context.Context, args []string) error {
+	c, err := r.connectCluster()
 	if err != nil {
 		return err
 	}
 	if r.expired {
 		if len(args) > 0 || len(r.reasons) > 0 {
-			return usage("--expired takes no target and no --reason")
+			return newUsageError("--expired takes no target and no --reason")
 		}
-		return telling(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.sweep(ctx, e, c.namespace) })
+		return withNotifier(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.releaseExpired(ctx, e, c.namespace) })
 	}
-	if err := one("KIND/NAME")(nil, args); err != nil {
+	if err := requireOneArg("KIND/NAME")(nil, args); err != nil {
 		return err
 	}
-	target, err := c.target(args[0])
+	target, err := c.parseWorkload(args[0])
 	if err != nil {
 		return err
 	}
-	out, err := r.printer(target)
+	out, err := r.newOutputPrinter(target)
 	if err != nil {
 		return err
 	}
-	return telling(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.release(ctx, e, target, out) })
+	return withNotifier(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.releaseHolds(ctx, e, target, out) })
 }
 
-// release ends holds of one target and sees them off.
-func (r *releasing) release(ctx context.Context, e *rollout.Engine, t hold.Target, out *printer) error {
-	ids, err := e.End(ctx, t, r.reasons, "released by "+who(), time.Now())
+// releaseHolds ends holds of one target and sees them off.
+func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t hold.Target, out *outputPrinter) error {
+	ids, err := e.End(ctx, t, r.reasons, "released by "+identifyCaller(), time.Now())
 	if err != nil && !errors.Is(err, rollout.ErrGone) { // an autoscaler may still be held whose target is gone
-		return coded{err, exitUnfinished}
+		return exitError{err, exitUnfinished}
 	}
 	if len(ids) == 0 && len(r.reasons) > 0 {
 		return fmt.Errorf("no hold %s on %s", strings.Join(r.reasons, ", "), t)
 	}
-	return seeOff(ctx, e, t, ids, out)
+	return waitReleased(ctx, e, t, ids, out)
 }
 
-// seeOff makes passes until the holds are gone, and everything with the last of them.
-func seeOff(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string, out *printer) error {
+// waitReleased makes passes until the holds are gone, and everything with the last of them.
+func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string, out *outputPrinter) error {
 	done := func(r rollout.Result) bool {
 		return !slices.ContainsFunc(r.Record.Holds, func(h hold.Hold) bool { return slices.Contains(ids, h.ID) }) &&
 			(len(r.Record.Holds) > 0 || !r.Held)
@@ -83,54 +83,54 @@ func seeOff(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string,
 	shown := rollout.Follower{Trouble: func(err error) {
 		if !said[err.Error()] {
 			said[err.Error()] = true
-			out.say("trouble", "", err.Error()+"; tried again", nil)
+			out.printEvent("trouble", "", err.Error()+"; tried again", nil)
 		}
 	}}
 	shown.Pass = func(r rollout.Result) {
 		for i := range r.Ended {
-			out.say("released", r.Ended[i].ID, sentence(&r.Ended[i], r), nil)
+			out.printEvent("released", r.Ended[i].ID, describeHold(&r.Ended[i], r), nil)
 		}
 	}
-	ctx, shown = patient(ctx, hold.DefaultWithin, shown)
+	ctx, shown = withGiveUp(ctx, hold.DefaultWithin, shown)
 	r, err := e.Drive(ctx, t, done, shown)
 	if err != nil {
-		return coded{fmt.Errorf("not everything is given back yet: %w", err), exitUnfinished}
+		return exitError{fmt.Errorf("not everything is given back yet: %w", err), exitUnfinished}
 	}
 	if len(ids) == 0 {
-		out.say("unheld", "", "nothing holds it", nil)
+		out.printEvent("unheld", "", "nothing holds it", nil)
 		return nil
 	}
 	if len(r.Record.Holds) > 0 {
-		out.say("held", "", "still held by "+count(len(r.Record.Holds), "other hold"), nil)
+		out.printEvent("held", "", "still held by "+formatCount(len(r.Record.Holds), "other hold"), nil)
 	}
 	return nil
 }
 
-// sweep ends what is over, of all targets of a namespace.
-func (r *releasing) sweep(ctx context.Context, e *rollout.Engine, namespace string) error {
+// releaseExpired ends what is over, of all targets of a namespace.
+func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, namespace string) error {
 	all, err := e.Held(ctx, namespace, rollout.Kinds())
 	if err != nil {
-		return coded{err, exitUnfinished}
+		return exitError{err, exitUnfinished}
 	}
 	var failed []error
 	for _, s := range all {
-		out, err := r.printer(s.Target)
+		out, err := r.newOutputPrinter(s.Target)
 		if err != nil {
 			return err
 		}
 		if s.Err != nil {
-			failed = append(failed, coded{fmt.Errorf("%s: %w", s.Target, s.Err), exitUnfinished})
+			failed = append(failed, exitError{fmt.Errorf("%s: %w", s.Target, s.Err), exitUnfinished})
 			continue
 		}
-		if ids := over(s.Record, time.Now()); len(ids) > 0 || len(s.Record.Holds) == 0 {
-			failed = append(failed, seeOff(ctx, e, s.Target, ids, out))
+		if ids := expiredHoldIDs(s.Record, time.Now()); len(ids) > 0 || len(s.Record.Holds) == 0 {
+			failed = append(failed, waitReleased(ctx, e, s.Target, ids, out))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// over are the holds whose time is over.
-func over(r hold.Record, now time.Time) (ids []string) {
+// expiredHoldIDs are the holds whose time is over.
+func expiredHoldIDs(r hold.Record, now time.Time) (ids []string) {
 	for i := range r.Holds {
 		if r.Holds[i].Ended(now) {
 			ids = append(ids, r.Holds[i].ID)

@@ -19,125 +19,125 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// running are the flags of scaler run.
-type running struct {
-	*global
-	config         string
-	check          bool
-	lease          string
+// runCommand are the flags of scaler run.
+type runCommand struct {
+	*globalFlags
+	configFile     string
+	checkOnly      bool
+	leaseName      string
 	leaseNamespace string
-	health         string
+	healthAddress  string
 	logging        *logsapi.LoggingConfiguration
 }
 
-func newRun(g *global) *cobra.Command {
-	r := &running{global: g, logging: logging.NewConfiguration("tachometer-scaler")}
+func newRunCommand(g *globalFlags) *cobra.Command {
+	r := &runCommand{globalFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "the controller: schedules, events, and whatever is held",
 		Long: `Run keeps schedules true, takes events, and takes every held target on, whoever held it: finishes what another process began,
 verifies, opens gates, and gives back what was there when a hold ends. Of several replicas one leads and writes.
 
 It serves /livez, /readyz and /metrics, and follows changes of its configuration by itself.`,
-		Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
+		Args: rejectArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.runController(cmd.Context()) },
 	}
-	r.flags(cmd.Flags())
+	r.addRunFlags(cmd.Flags())
 	if err := cmd.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag is not there: a bug here
 	}
 	return cmd
 }
 
-func (r *running) flags(f *pflag.FlagSet) {
-	f.StringVar(&r.config, "config", "", "`file` with the configuration, read again when it changes")
-	f.BoolVar(&r.check, "check-config", false, "check the file, print everything that is wrong with it, and exit with 0 or 2")
-	f.StringVar(&r.lease, "lease", "tachometer-scaler", "`name` of the Lease that the leader holds")
+func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
+	f.StringVar(&r.configFile, "config", "", "`file` with the configuration, read again when it changes")
+	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print everything that is wrong with it, and exit with 0 or 2")
+	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the Lease that the leader holds")
 	f.StringVar(&r.leaseNamespace, "lease-namespace", "", "`namespace` of the Lease and of the ids of events; empty: the pod's own")
-	f.StringVar(&r.health, "health-address", ":8080", "`address` of /livez, /readyz and /metrics")
+	f.StringVar(&r.healthAddress, "health-address", ":8080", "`address` of /livez, /readyz and /metrics")
 	logsapi.AddFlags(r.logging, f)
 }
 
-// readConfig reads and checks a configuration; what is wrong with it is a wrong use of the program.
-func readConfig(file string) (*config.Config, error) {
+// loadScalerConfig reads and checks a configuration; what is wrong with it is a wrong use of the program.
+func loadScalerConfig(file string) (*config.Config, error) {
 	data, err := filewatch.Read(file)
 	if err != nil {
-		return nil, usage("read the configuration: %w", err)
+		return nil, newUsageError("read the configuration: %w", err)
 	}
 	c, err := config.Load(data)
 	if err != nil {
-		return nil, usage("%s:\n%w", file, err)
+		return nil, newUsageError("%s:\n%w", file, err)
 	}
 	return c, nil
 }
 
-func (r *running) run(ctx context.Context) error {
-	cfg, err := readConfig(r.config)
+func (r *runCommand) runController(ctx context.Context) error {
+	cfg, err := loadScalerConfig(r.configFile)
 	if err != nil {
 		return err
 	}
-	if r.check {
-		fmt.Fprintf(r.out, "%s: no faults\n", r.config)
+	if r.checkOnly {
+		fmt.Fprintf(r.out, "%s: no faults\n", r.configFile)
 		return nil
 	}
 	if err := logsapi.ValidateAndApply(r.logging, nil); err != nil {
-		return coded{err, exitUsage}
+		return exitError{err, exitUsage}
 	}
-	c, err := r.connect()
+	c, err := r.connectCluster()
 	if err != nil {
 		return err
 	}
 	if r.leaseNamespace == "" {
-		r.leaseNamespace = ownNamespace(c.namespace)
+		r.leaseNamespace = readPodNamespace(c.namespace)
 	}
 	klog.FromContext(ctx).Info("Scaler starts", "version", version.String())
-	if err := r.serve(ctx, c, cfg); err != nil {
+	if err := r.serveController(ctx, c, cfg); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Scaler ended")
 	return nil
 }
 
-// serve runs everything until ctx ends, or a part cannot go on.
-func (r *running) serve(ctx context.Context, c *connection, cfg *config.Config) error {
-	lead := newLeadership(r.leaseNamespace + "/" + r.lease)
-	health := newHealth(lead)
-	crews := &crews{running: r, connection: c, lead: lead, health: health}
+// serveController runs everything until ctx ends, or a part cannot go on.
+func (r *runCommand) serveController(ctx context.Context, c *clusterConnection, cfg *config.Config) error {
+	lead := newLeadership(r.leaseNamespace + "/" + r.leaseName)
+	health := newHealthServer(lead)
+	crews := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return health.serve(ctx, r.health) })
-	group.Go(func() error { return lead.run(ctx, c, r.leaseNamespace, r.lease) })
-	group.Go(func() error { return crews.run(ctx, cfg) })
+	group.Go(func() error { return health.serveHealth(ctx, r.healthAddress) })
+	group.Go(func() error { return lead.runElection(ctx, c, r.leaseNamespace, r.leaseName) })
+	group.Go(func() error { return crews.runReloader(ctx, cfg) })
 	return group.Wait()
 }
 
 // namespaceFile is where a pod finds its own namespace.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-func ownNamespace(otherwise string) string {
+func readPodNamespace(otherwise string) string {
 	if data, err := os.ReadFile(namespaceFile); err == nil && len(data) > 0 {
 		return strings.TrimSpace(string(data))
 	}
 	return otherwise
 }
 
-// crews are those that work by the configuration: one after the other, as it changes.
-type crews struct {
-	*running
-	*connection
+// componentReloader are those that work by the configuration: one after the other, as it changes.
+type componentReloader struct {
+	*runCommand
+	*clusterConnection
 	lead   *leadership
-	health *health
+	health *healthServer
 }
 
-// run puts a new crew to work for each good configuration.
-func (s *crews) run(ctx context.Context, cfg *config.Config) error {
+// runReloader puts a new crew to work for each good configuration.
+func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config) error {
 	changes := make(chan *config.Config)
 	group, ctx := errgroup.WithContext(ctx)
-	data, err := filewatch.Read(s.running.config)
+	data, err := filewatch.Read(s.runCommand.configFile)
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
 	group.Go(func() error {
-		return filewatch.Watch(ctx, s.running.config, data, func(data []byte, err error) {
-			if next := s.changed(ctx, data, err); next != nil {
+		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
+			if next := s.loadChangedConfig(ctx, data, err); next != nil {
 				select {
 				case changes <- next:
 				case <-ctx.Done():
@@ -145,30 +145,30 @@ func (s *crews) run(ctx context.Context, cfg *config.Config) error {
 			}
 		})
 	})
-	group.Go(func() error { return s.work(ctx, cfg, changes) })
+	group.Go(func() error { return s.restartOnChange(ctx, cfg, changes) })
 	return group.Wait()
 }
 
-// changed is the new configuration, or nil for one that is bad: the last good one stays in force.
-func (s *crews) changed(ctx context.Context, data []byte, err error) *config.Config {
+// loadChangedConfig is the new configuration, or nil for one that is bad: the last good one stays in force.
+func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, err error) *config.Config {
 	var next *config.Config
 	if err == nil {
 		next, err = config.Load(data)
 	}
-	s.health.configured(err, time.Now())
+	s.health.recordConfigLoad(err, time.Now())
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "Configuration is bad; the last good one stays in force", "file", s.running.config)
+		klog.FromContext(ctx).Error(err, "Configuration is bad; the last good one stays in force", "file", s.runCommand.configFile)
 		return nil
 	}
-	klog.FromContext(ctx).Info("Configuration changed", "file", s.running.config)
+	klog.FromContext(ctx).Info("Configuration changed", "file", s.runCommand.configFile)
 	return next
 }
 
-func (s *crews) work(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
+func (s *componentReloader) restartOnChange(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
 	for {
 		working, dismiss := context.WithCancel(ctx)
 		done := make(chan error, 1)
-		go func() { done <- s.crew(working, cfg) }()
+		go func() { done <- s.runComponents(working, cfg) }()
 		select {
 		case next := <-changes:
 			next.Succeed(cfg)

@@ -11,12 +11,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
 )
 
-// maxPreview is how far ahead a preview looks; a leap year shows what there is to see.
-const maxPreview = 400 * 24 * time.Hour
+// maxPreviewSpan is how far ahead a preview looks; a leap year shows what there is to see.
+const maxPreviewSpan = 400 * 24 * time.Hour
 
-func newSchedule(g *global) *cobra.Command {
+func newScheduleCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "what schedules will do", RunE: func(cmd *cobra.Command, _ []string) error {
-		return usage("want a command: %s preview", cmd.CommandPath())
+		return newUsageError("want a command: %s preview", cmd.CommandPath())
 	}}
 	var file, next, from string
 	preview := &cobra.Command{
@@ -24,8 +24,8 @@ func newSchedule(g *global) *cobra.Command {
 		Long: `Preview shows what the schedules of a configuration want of each target: floor and ceiling, and of which window, with the days
 on which clocks change, windows that have no say because another wants more, and numbers that do not fit together. It asks no
 cluster.`,
-		Args: none,
-		RunE: func(*cobra.Command, []string) error { return g.preview(file, next, from) },
+		Args: rejectArgs,
+		RunE: func(*cobra.Command, []string) error { return g.previewSchedules(file, next, from) },
 	}
 	preview.Flags().StringVar(&file, "config", "", "configuration `file` of the scaler")
 	preview.Flags().StringVar(&next, "next", "14d", "how far ahead, a `time` such as 14d")
@@ -37,25 +37,25 @@ cluster.`,
 	return cmd
 }
 
-func (g *global) preview(file, next, from string) error {
+func (g *globalFlags) previewSchedules(file, next, from string) error {
 	span, err := model.ParseDuration(next)
-	if err != nil || span <= 0 || time.Duration(span) > maxPreview {
-		return usage("--next is a time such as 14d, up to %s, not %q", model.Duration(maxPreview), next)
+	if err != nil || span <= 0 || time.Duration(span) > maxPreviewSpan {
+		return newUsageError("--next is a time such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
 	}
 	begin := time.Now()
 	if from != "" {
 		if begin, err = time.Parse(time.RFC3339, from); err != nil {
-			return usage("--from: %w", err)
+			return newUsageError("--from: %w", err)
 		}
 	}
-	c, err := readConfig(file)
+	c, err := loadScalerConfig(file)
 	if err != nil {
 		return err
 	}
 	if len(c.Schedules) == 0 {
 		return fmt.Errorf("%s has no schedules", file)
 	}
-	out, err := g.printer(hold.Target{})
+	out, err := g.newOutputPrinter(hold.Target{})
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-func newStatus(g *global) *cobra.Command {
+func newStatusCommand(g *globalFlags) *cobra.Command {
 	var everywhere bool
 	cmd := &cobra.Command{
 		Use: "status [TARGET]", Short: "what is held, by whom, until when, and what was there before",
@@ -24,24 +24,24 @@ func newStatus(g *global) *cobra.Command {
 autoscaler get back when the last of them ends.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage("want at most one argument, KIND/NAME; got %d", len(args))
+				return newUsageError("want at most one argument, KIND/NAME; got %d", len(args))
 			}
-			return g.status(cmd.Context(), args, everywhere)
+			return g.runStatus(cmd.Context(), args, everywhere)
 		},
 	}
 	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "of all namespaces")
 	return cmd
 }
 
-func (g *global) status(ctx context.Context, args []string, everywhere bool) error {
-	c, err := g.connect()
+func (g *globalFlags) runStatus(ctx context.Context, args []string, everywhere bool) error {
+	c, err := g.connectCluster()
 	if err != nil {
 		return err
 	}
 	kinds, namespace := rollout.Kinds(), c.namespace
 	var only hold.Target
 	if len(args) == 1 {
-		if only, err = c.target(args[0]); err != nil {
+		if only, err = c.parseWorkload(args[0]); err != nil {
 			return err
 		}
 		kinds = kinds[:0:0]
@@ -50,24 +50,24 @@ func (g *global) status(ctx context.Context, args []string, everywhere bool) err
 	if everywhere {
 		namespace = ""
 	}
-	all, err := newEngine(c, nil).Held(ctx, namespace, kinds)
+	all, err := newCommandEngine(c, nil).Held(ctx, namespace, kinds)
 	if err != nil {
 		return err
 	}
 	all = slices.DeleteFunc(all, func(s rollout.Standing) bool { return len(args) == 1 && s.Target != only })
 	slices.SortFunc(all, func(a, b rollout.Standing) int { return cmp.Compare(a.Target.String(), b.Target.String()) })
-	return g.show(all, time.Now())
+	return g.printHeld(all, time.Now())
 }
 
-func (g *global) show(all []rollout.Standing, now time.Time) error {
-	out, err := g.printer(hold.Target{})
+func (g *globalFlags) printHeld(all []rollout.Standing, now time.Time) error {
+	out, err := g.newOutputPrinter(hold.Target{})
 	if err != nil {
 		return err
 	}
 	if out.json {
 		for _, s := range all {
-			out.target = s.Target.String()
-			out.say("status", "", count(len(s.Record.Holds), "hold"), s)
+			out.workload = s.Target.String()
+			out.printEvent("status", "", formatCount(len(s.Record.Holds), "hold"), s)
 		}
 		return nil
 	}
@@ -75,11 +75,11 @@ func (g *global) show(all []rollout.Standing, now time.Time) error {
 		fmt.Fprintln(g.out, "nothing is held")
 		return nil
 	}
-	return table(g.out, all, now)
+	return writeHeldTable(g.out, all, now)
 }
 
-// table is what is held, a line for each hold.
-func table(w io.Writer, all []rollout.Standing, now time.Time) error {
+// writeHeldTable is what is held, a line for each hold.
+func writeHeldTable(w io.Writer, all []rollout.Standing, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TARGET\tHOLD\tSTATE\tREPLICAS\tUNTIL\tBY\tBEFORE\tWHY")
 	for _, s := range all {
@@ -88,18 +88,18 @@ func table(w io.Writer, all []rollout.Standing, now time.Time) error {
 			continue
 		}
 		if len(s.Record.Holds) == 0 {
-			fmt.Fprintf(t, "%s\t-\treleased\t-\t-\t-\t%s\tits autoscaler is still held: scaler release gives it back\n", s.Target, before(s))
+			fmt.Fprintf(t, "%s\t-\treleased\t-\t-\t-\t%s\tits autoscaler is still held: scaler release gives it back\n", s.Target, describeOriginal(s))
 		}
 		for i := range s.Record.Holds {
 			h := &s.Record.Holds[i]
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Target, h.ID, h.State, h.Replicas, end(h, now), h.By, before(s), h.Why)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Target, h.ID, h.State, h.Replicas, describeHoldEnd(h, now), h.By, describeOriginal(s), h.Why)
 		}
 	}
 	return t.Flush()
 }
 
-// end is when a hold ends, and how long that is from now.
-func end(h *hold.Hold, now time.Time) string {
+// describeHoldEnd is when a hold ends, and how long that is from now.
+func describeHoldEnd(h *hold.Hold, now time.Time) string {
 	switch {
 	case h.Until.IsZero():
 		return "released"
@@ -109,22 +109,22 @@ func end(h *hold.Hold, now time.Time) string {
 	return fmt.Sprintf("%s (%s)", h.Until.Local().Format("2006-01-02 15:04:05"), h.Until.Sub(now).Round(time.Second))
 }
 
-// before is what there was, and will be again.
-func before(s rollout.Standing) string {
+// describeOriginal is what there was, and will be again.
+func describeOriginal(s rollout.Standing) string {
 	parts := []string{fmt.Sprintf("%d replicas", s.Record.Replicas.Was)}
 	if s.Record.Replicas.Yielded {
 		parts[0] = "replicas changed by somebody"
 	}
 	if b := s.Bounds.Min; b != nil {
-		parts = append(parts, kept("floor", b))
+		parts = append(parts, describeChange("floor", b))
 	}
 	if b := s.Bounds.Max; b != nil {
-		parts = append(parts, kept("ceiling", b))
+		parts = append(parts, describeChange("ceiling", b))
 	}
 	return strings.Join(parts, ", ")
 }
 
-func kept(what string, c *hold.Change) string {
+func describeChange(what string, c *hold.Change) string {
 	if c.Yielded {
 		return what + " changed by somebody"
 	}

@@ -30,37 +30,37 @@ type Config struct {
 	Schedules     []schedule.Schedule
 	Events        event.Config
 
-	former []schema.GroupVersionKind // kinds of the targets of the configurations before this one
+	previousKinds []schema.GroupVersionKind // kinds of the targets of the configurations before this one
 }
 
 // Load reads a configuration. The error is strict.Faults with all that is wrong.
 func Load(data []byte) (*Config, error) {
-	d := &decoder{strict.NewDecoder()}
+	d := &sectionDecoder{strict.NewDecoder()}
 	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
 	d.File(data, domain.ScalerConfigKind, map[string]strict.Field{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.Texts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
-			d.entries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
+			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
 		},
 		"verifications": func(path string, n *yaml.Node) {
-			d.entries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
+			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
 		},
 		"schedules": func(path string, n *yaml.Node) { c.Schedules = schedule.DecodeAll(d.Decoder, path, n) },
 		"events":    func(path string, n *yaml.Node) { c.Events = event.Decode(d.Decoder, path, n) },
 	})
-	d.names(c)
+	d.validateNamedReferences(c)
 	if err := d.Faults.Err(); err != nil {
 		return nil, err
 	}
-	c.complete()
+	c.addWorkloadNamespaces()
 	return c, nil
 }
 
-// decoder reads the sections.
-type decoder struct{ *strict.Decoder }
+// sectionDecoder reads the sections.
+type sectionDecoder struct{ *strict.Decoder }
 
-// entries calls each for each key of a mapping whose keys are names of the user's own.
-func (d *decoder) entries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
+// decodeNamedEntries calls each for each key of a mapping whose keys are names of the user's own.
+func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
 	fields := map[string]strict.Field{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -71,19 +71,19 @@ func (d *decoder) entries(path string, n *yaml.Node, each func(name, path string
 	d.Mapping(path, n, fields)
 }
 
-// names checks that what is named is there.
-func (d *decoder) names(c *Config) {
+// validateNamedReferences checks that what is named is there.
+func (d *sectionDecoder) validateNamedReferences(c *Config) {
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
-		d.known(strict.IndexPath("schedules", i), c, s.Verify, s.Notify, nil)
+		d.validateNamesAt(strict.IndexPath("schedules", i), c, s.Verify, s.Notify, nil)
 	}
 	for i := range c.Events.Rules {
 		r := &c.Events.Rules[i]
-		d.known(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
+		d.validateNamesAt(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
 	}
 }
 
-func (d *decoder) known(path string, c *Config, verification string, told []string, actions []action.Action) {
+func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, told []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
 		d.Wrong(path+".verify", "no verification %q; there are %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
 	}
@@ -99,9 +99,9 @@ func (d *decoder) known(path string, c *Config, verification string, told []stri
 	}
 }
 
-// complete adds the namespaces of all targets that are named.
-func (c *Config) complete() {
-	for _, t := range c.targets() {
+// addWorkloadNamespaces adds the namespaces of all targets that are named.
+func (c *Config) addWorkloadNamespaces() {
+	for _, t := range c.listWorkloads() {
 		c.Namespaces = append(c.Namespaces, t.Namespace)
 	}
 	slices.Sort(c.Namespaces)
@@ -112,11 +112,11 @@ func (c *Config) complete() {
 // targets that this one does not name is finished, and given back.
 func (c *Config) Succeed(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
-	c.former = before.Kinds()
-	c.complete()
+	c.previousKinds = before.Kinds()
+	c.addWorkloadNamespaces()
 }
 
-func (c *Config) targets() (all []hold.Target) {
+func (c *Config) listWorkloads() (all []hold.Target) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Workloads...)
 	}
@@ -131,8 +131,8 @@ func (c *Config) targets() (all []hold.Target) {
 // Kinds are those of targets to look for: the usual ones, and those of all that are named.
 func (c *Config) Kinds() []schema.GroupVersionKind {
 	kinds := rollout.Kinds()
-	named := slices.Clone(c.former)
-	for _, t := range c.targets() {
+	named := slices.Clone(c.previousKinds)
+	for _, t := range c.listWorkloads() {
 		named = append(named, t.GroupVersionKind())
 	}
 	for _, kind := range named {

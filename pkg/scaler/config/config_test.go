@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const header = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
+const configHeader = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
 
-func read(t *testing.T, file string) string {
+func readConfigFile(t *testing.T, file string) string {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -24,7 +24,7 @@ func read(t *testing.T, file string) string {
 // TestShipped: what is shipped is right, and finds the namespaces of its targets.
 func TestShipped(t *testing.T) {
 	t.Parallel()
-	c, err := Load([]byte(read(t, "../../../manifests/scaler/config.yaml")))
+	c, err := Load([]byte(readConfigFile(t, "../../../manifests/scaler/config.yaml")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestShipped(t *testing.T) {
 func TestSucceed(t *testing.T) {
 	t.Parallel()
 	load := func(namespace, target string) *Config {
-		c, err := Load([]byte(header + "schedules: [{name: a, namespace: " + namespace + ", workloads: [" + target +
+		c, err := Load([]byte(configHeader + "schedules: [{name: a, namespace: " + namespace + ", workloads: [" + target +
 			"], windows: [{start: \"08:00\", end: \"22:00\", minReplicas: 2}]}]\n"))
 		if err != nil {
 			t.Fatal(err)
@@ -58,14 +58,14 @@ func TestSucceed(t *testing.T) {
 	}
 }
 
-var fence = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+var yamlFencePattern = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
 // TestDocumented: the examples of the document are one configuration without a fault, and so is what is commented out in the one
 // that is shipped.
 func TestDocumented(t *testing.T) {
 	t.Parallel()
-	text := header
-	for _, m := range fence.FindAllStringSubmatch(read(t, "../../../docs/scaler.md"), -1) {
+	text := configHeader
+	for _, m := range yamlFencePattern.FindAllStringSubmatch(readConfigFile(t, "../../../docs/scaler.md"), -1) {
 		text += m[1]
 	}
 	c, err := Load([]byte(text))
@@ -79,7 +79,7 @@ func TestDocumented(t *testing.T) {
 	if len(kinds) != len(slices.Compact(kinds)) || len(kinds) < 2 {
 		t.Errorf("kinds %v", kinds)
 	}
-	shipped := read(t, "../../../manifests/scaler/config.yaml")
+	shipped := readConfigFile(t, "../../../manifests/scaler/config.yaml")
 	at := strings.Index(shipped, "# events:")
 	if at < 0 {
 		t.Fatal("no events that are commented out")
@@ -92,7 +92,7 @@ func TestDocumented(t *testing.T) {
 // TestFaults: all that is wrong is said at once, each with its place.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	_, err := Load([]byte(header + `notify:
+	_, err := Load([]byte(configHeader + `notify:
   oncall: {slack: {urlFile: relative}}
 schedules:
 - name: day
@@ -125,8 +125,8 @@ surprise: 1
 }
 
 func FuzzLoad(f *testing.F) {
-	f.Add([]byte(header))
-	f.Add([]byte(header + "verifications:\n  a: {url: /work}\nschedules: []\n"))
+	f.Add([]byte(configHeader))
+	f.Add([]byte(configHeader + "verifications:\n  a: {url: /work}\nschedules: []\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if c, err := Load(data); (c == nil) == (err == nil) {
 			t.Errorf("%v, %v", c, err)

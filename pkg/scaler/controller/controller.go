@@ -30,16 +30,16 @@ type Options struct {
 type Controller struct {
 	Options
 
-	mu      sync.Mutex      // guards what follows
-	ctx     context.Context //nolint:containedctx // that of Run, while it runs: workers come and go with what is held
-	workers map[hold.Target]*worker
-	running sync.WaitGroup
+	mu             sync.Mutex      // guards what follows
+	runContext     context.Context //nolint:containedctx // that of Run, while it runs: workers come and go with what is held
+	workers        map[hold.Target]*workloadWorker
+	runningWorkers sync.WaitGroup
 }
 
-// worker drives one target.
-type worker struct {
-	wake  chan struct{} // of one element: more wakes are the same
-	again bool          // woken after its drive was done
+// workloadWorker drives one target.
+type workloadWorker struct {
+	wake       chan struct{} // of one element: more wakes are the same
+	wokenAgain bool          // woken after its drive was done
 }
 
 // New returns a controller.
@@ -47,19 +47,19 @@ func New(opts Options) *Controller {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	return &Controller{Options: opts, workers: map[hold.Target]*worker{}}
+	return &Controller{Options: opts, workers: map[hold.Target]*workloadWorker{}}
 }
 
 // Metrics are those of a controller.
-type Metrics struct{ held prometheus.Gauge }
+type Metrics struct{ heldWorkloads prometheus.Gauge }
 
 // NewMetrics returns metrics that are registered with reg; nil: with none.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{held: prometheus.NewGauge(prometheus.GaugeOpts{
+	m := &Metrics{heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tachometer_scaler_targets_held", Help: "Targets that are held, or are being given back what they were.",
 	})}
 	if reg != nil {
-		reg.MustRegister(m.held)
+		reg.MustRegister(m.heldWorkloads)
 	}
 	return m
 }
@@ -70,89 +70,89 @@ func (c *Controller) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.mu.Lock()
-	c.ctx = ctx
+	c.runContext = ctx
 	c.mu.Unlock()
-	defer c.running.Wait()
+	defer c.runningWorkers.Wait()
 	defer func() { // no worker is started any more
 		c.mu.Lock()
-		c.ctx = nil
+		c.runContext = nil
 		c.mu.Unlock()
 		cancel()
 	}()
-	stop, err := c.watch(ctx)
+	stop, err := c.watchHeldObjects(ctx)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	return c.keepSchedules(ctx)
+	return c.runSchedules(ctx)
 }
 
 // Raise notes a hold on a target and, where this controller runs, takes it on at once.
 func (c *Controller) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
-	_, err := c.Engine.Put(ctx, t, h, now())
+	_, err := c.Engine.Put(ctx, t, h, timeNow())
 	if err == nil {
-		c.wake(t)
+		c.wakeWorker(t)
 	}
 	return err
 }
 
 // Release ends a hold of a target; there being none is no error.
 func (c *Controller) Release(ctx context.Context, t hold.Target, id, why string) error {
-	_, err := c.Engine.End(ctx, t, []string{id}, why, now())
+	_, err := c.Engine.End(ctx, t, []string{id}, why, timeNow())
 	if err == nil {
-		c.wake(t)
+		c.wakeWorker(t)
 	}
 	return err
 }
 
-// wake makes the target's worker look at once, and starts one if there is none.
-func (c *Controller) wake(t hold.Target) {
+// wakeWorker makes the target's worker look at once, and starts one if there is none.
+func (c *Controller) wakeWorker(t hold.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctx == nil || c.ctx.Err() != nil {
+	if c.runContext == nil || c.runContext.Err() != nil {
 		return
 	}
 	w := c.workers[t]
 	if w == nil {
-		w = &worker{wake: make(chan struct{}, 1)}
+		w = &workloadWorker{wake: make(chan struct{}, 1)}
 		c.workers[t] = w
-		c.Metrics.held.Set(float64(len(c.workers)))
-		c.running.Go(func() { c.work(c.ctx, t, w) })
+		c.Metrics.heldWorkloads.Set(float64(len(c.workers)))
+		c.runningWorkers.Go(func() { c.reconcileUntilReleased(c.runContext, t, w) })
 		return
 	}
-	w.again = true
+	w.wokenAgain = true
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-// work drives a target until nothing of ours is left on it.
-func (c *Controller) work(ctx context.Context, t hold.Target, w *worker) {
+// reconcileUntilReleased drives a target until nothing of ours is left on it.
+func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Target, w *workloadWorker) {
 	log := klog.FromContext(ctx).WithValues("target", t.String())
 	follower := rollout.Logged(log)
 	follower.Wake = w.wake
 	for {
 		_, err := c.Engine.Drive(ctx, t, func(r rollout.Result) bool { return !r.Held }, follower)
 		if ctx.Err() == nil && err != nil {
-			log.Error(err, "Target cannot be scaled", "again in", hopeless)
-			c.pause(ctx, w)
+			log.Error(err, "Target cannot be scaled", "again in", permanentErrorPause)
+			c.waitToReconcile(ctx, w)
 		}
-		if c.over(ctx, t, w, err) {
+		if c.removeFinishedWorker(ctx, t, w, err) {
 			return
 		}
 	}
 }
 
-// over removes the worker, unless it was woken since its drive began or has not done its work.
-func (c *Controller) over(ctx context.Context, t hold.Target, w *worker, err error) bool {
+// removeFinishedWorker removes the worker, unless it was woken since its drive began or has not done its work.
+func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Target, w *workloadWorker, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ctx.Err() == nil && (w.again || err != nil) {
-		w.again = false
+	if ctx.Err() == nil && (w.wokenAgain || err != nil) {
+		w.wokenAgain = false
 		return false
 	}
 	delete(c.workers, t)
-	c.Metrics.held.Set(float64(len(c.workers)))
+	c.Metrics.heldWorkloads.Set(float64(len(c.workers)))
 	return true
 }

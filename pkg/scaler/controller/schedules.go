@@ -14,22 +14,22 @@ import (
 const (
 	// schedulePrefix begins the IDs of the holds of schedules.
 	schedulePrefix = "schedule/"
-	// restate is how often schedules are stated again, for targets that were made, or released by hand, since.
-	restate = time.Minute
-	// linger is how much longer than its window a hold would last if nobody ended it: the next window takes its place, or it is
+	// reapplyInterval is how often schedules are stated again, for targets that were made, or released by hand, since.
+	reapplyInterval = time.Minute
+	// holdOverlap is how much longer than its window a hold would last if nobody ended it: the next window takes its place, or it is
 	// ended, the moment the window is over. Without it, a target between two windows would be given back and taken again.
-	linger = 2 * time.Minute
-	// retry is how soon after the API server refused.
-	retry = 5 * time.Second
+	holdOverlap = 2 * time.Minute
+	// reapplyRetryInterval is how soon after the API server refused.
+	reapplyRetryInterval = 5 * time.Second
 )
 
-// keepSchedules states what schedules say, whenever one changes, until ctx ends.
-func (c *Controller) keepSchedules(ctx context.Context) error {
+// runSchedules states what schedules say, whenever one changes, until ctx ends.
+func (c *Controller) runSchedules(ctx context.Context) error {
 	for {
-		at := now()
-		next := at.Add(restate)
-		if !c.state(ctx, at) {
-			next = at.Add(retry)
+		at := timeNow()
+		next := at.Add(reapplyInterval)
+		if !c.applySchedules(ctx, at) {
+			next = at.Add(reapplyRetryInterval)
 		}
 		for i := range c.Schedules {
 			if change, ok := c.Schedules[i].NextChange(at); ok && change.Before(next) {
@@ -46,8 +46,8 @@ func (c *Controller) keepSchedules(ctx context.Context) error {
 	}
 }
 
-// state makes the holds of schedules what they say at a time. It tells whether all could be.
-func (c *Controller) state(ctx context.Context, at time.Time) bool {
+// applySchedules makes the holds of schedules what they say at a time. It tells whether all could be.
+func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 	done := true
 	stated := map[hold.Target]map[string]bool{}
 	for i := range c.Schedules {
@@ -61,21 +61,21 @@ func (c *Controller) state(ctx context.Context, at time.Time) bool {
 				stated[t] = map[string]bool{}
 			}
 			stated[t][schedulePrefix+s.Name] = true
-			if err := c.Raise(ctx, t, c.holdOf(s, want)); err != nil && ctx.Err() == nil {
-				klog.FromContext(ctx).Error(err, "Schedule cannot be kept", "schedule", s.Name, "target", t.String(), "again in", retry)
+			if err := c.Raise(ctx, t, c.newScheduleHold(s, want)); err != nil && ctx.Err() == nil {
+				klog.FromContext(ctx).Error(err, "Schedule cannot be kept", "schedule", s.Name, "target", t.String(), "again in", reapplyRetryInterval)
 				done = false
 			}
 		}
 	}
-	return c.endOthers(ctx, stated) && done
+	return c.endStaleHolds(ctx, stated) && done
 }
 
-// holdOf is what a schedule wants as a hold. It may lower what it finds, since nights are schedules too, but for the small
+// newScheduleHold is what a schedule wants as a hold. It may lower what it finds, since nights are schedules too, but for the small
 // first steps of a ramp.
-func (c *Controller) holdOf(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
+func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.By,
-		Replicas: w.Replicas, Floor: w.MinReplicas, Ceiling: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(linger), Notify: s.Notify,
+		Replicas: w.Replicas, Floor: w.MinReplicas, Ceiling: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec
@@ -83,13 +83,13 @@ func (c *Controller) holdOf(s *schedule.Schedule, w schedule.ActiveWindow) hold.
 	return h
 }
 
-// endOthers ends our holds of schedules that say so no more: whose window was taken out of the configuration.
-func (c *Controller) endOthers(ctx context.Context, stated map[hold.Target]map[string]bool) bool {
+// endStaleHolds ends our holds of schedules that say so no more: whose window was taken out of the configuration.
+func (c *Controller) endStaleHolds(ctx context.Context, stated map[hold.Target]map[string]bool) bool {
 	done := true
 	for _, namespace := range c.Namespaces {
 		standing, err := c.Engine.Held(ctx, namespace, c.Kinds)
 		if err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Held targets cannot be listed", "namespace", namespace, "again in", retry)
+			klog.FromContext(ctx).Error(err, "Held targets cannot be listed", "namespace", namespace, "again in", reapplyRetryInterval)
 			done = false
 		}
 		for _, s := range standing {

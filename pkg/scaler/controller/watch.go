@@ -16,15 +16,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// hopeless is how long a target rests that the API server refuses to scale: somebody has to change something first.
-const hopeless = 30 * time.Second
+// permanentErrorPause is how long a target rests that the API server refuses to scale: somebody has to change something first.
+const permanentErrorPause = 30 * time.Second
 
-// now is the time; everything below it takes the time as a parameter.
-func now() time.Time { return time.Now() }
+// timeNow is the time; everything below it takes the time as a parameter.
+func timeNow() time.Time { return time.Now() }
 
-// pause waits for a reason to try again.
-func (c *Controller) pause(ctx context.Context, w *worker) {
-	timer := time.NewTimer(hopeless)
+// waitToReconcile waits for a reason to try again.
+func (c *Controller) waitToReconcile(ctx context.Context, w *workloadWorker) {
+	timer := time.NewTimer(permanentErrorPause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -33,11 +33,11 @@ func (c *Controller) pause(ctx context.Context, w *worker) {
 	}
 }
 
-// autoscalers are watched beside the targets, for those whose target is gone, and for a person's change.
-var autoscalers = schema.GroupVersionKind{Group: autoscalingv2.GroupName, Version: "v2", Kind: "HorizontalPodAutoscaler"}
+// autoscalerKind are watched beside the targets, for those whose target is gone, and for a person's change.
+var autoscalerKind = schema.GroupVersionKind{Group: autoscalingv2.GroupName, Version: "v2", Kind: "HorizontalPodAutoscaler"}
 
-// watch wakes the worker of whatever is held, and of what changes while it is. stop ends the watches and waits for them.
-func (c *Controller) watch(ctx context.Context) (stop func(), err error) {
+// watchHeldObjects wakes the worker of whatever is held, and of what changes while it is. stop ends the watches and waits for them.
+func (c *Controller) watchHeldObjects(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var factories []dynamicinformer.DynamicSharedInformerFactory
 	stop = func() {
@@ -51,8 +51,8 @@ func (c *Controller) watch(ctx context.Context) (stop func(), err error) {
 			o.LabelSelector = rollout.HeldSelector
 		})
 		factories = append(factories, factory)
-		for _, kind := range append([]schema.GroupVersionKind{autoscalers}, c.Kinds...) {
-			if err := c.follow(factory, kind); err != nil {
+		for _, kind := range append([]schema.GroupVersionKind{autoscalerKind}, c.Kinds...) {
+			if err := c.watchHeldKind(factory, kind); err != nil {
 				stop()
 				return nil, err
 			}
@@ -62,14 +62,14 @@ func (c *Controller) watch(ctx context.Context) (stop func(), err error) {
 	return stop, nil
 }
 
-func (c *Controller) follow(factory dynamicinformer.DynamicSharedInformerFactory, kind schema.GroupVersionKind) error {
+func (c *Controller) watchHeldKind(factory dynamicinformer.DynamicSharedInformerFactory, kind schema.GroupVersionKind) error {
 	mapping, err := c.Engine.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return fmt.Errorf("find the API of %s: %w", kind.Kind, err)
 	}
 	see := func(object any) {
-		if t, ok := seen(object, kind); ok {
-			c.wake(t)
+		if t, ok := workloadFromObject(object, kind); ok {
+			c.wakeWorker(t)
 		}
 	}
 	_, err = factory.ForResource(mapping.Resource).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -81,8 +81,8 @@ func (c *Controller) follow(factory dynamicinformer.DynamicSharedInformerFactory
 	return nil
 }
 
-// seen is the target that an object is, or points at.
-func seen(object any, kind schema.GroupVersionKind) (hold.Target, bool) {
+// workloadFromObject is the target that an object is, or points at.
+func workloadFromObject(object any, kind schema.GroupVersionKind) (hold.Target, bool) {
 	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
 	}
@@ -90,7 +90,7 @@ func seen(object any, kind schema.GroupVersionKind) (hold.Target, bool) {
 	if !ok {
 		return hold.Target{}, false
 	}
-	if kind != autoscalers {
+	if kind != autoscalerKind {
 		return hold.Target{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}, true
 	}
 	ref, found, err := unstructured.NestedStringMap(o.Object, "spec", "scaleTargetRef")

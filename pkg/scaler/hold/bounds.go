@@ -2,17 +2,22 @@ package hold
 
 import "time"
 
-// Limits are an autoscaler's minimum and maximum.
-type Limits struct{ Min, Max int32 }
+// ReplicaBounds are an autoscaler's minReplicas and maxReplicas.
+type Limits struct {
+	Min int32 `json:"minReplicas"`
+	Max int32 `json:"maxReplicas"`
+}
 
-// Yield marks as somebody else's what differs from what was set, and tells whether anything is newly so.
+// MarkYielded marks a bound as yielded if another client changed it after the scaler set it. It reports whether a bound is newly
+// yielded.
 func (b Bounds) Yield(now Limits) (Bounds, bool) {
-	lower, first := b.Min.yield(now.Min)
-	upper, second := b.Max.yield(now.Max)
+	lower, first := b.Min.yieldIfChanged(now.Min)
+	upper, second := b.Max.yieldIfChanged(now.Max)
 	return Bounds{Min: lower, Max: upper}, first || second
 }
 
-func (c *Change) yield(now int32) (*Change, bool) {
+// yieldIfChanged returns the change, yielded if the number now is not the number that the scaler set.
+func (c *Change) yieldIfChanged(now int32) (*Change, bool) {
 	if c == nil || c.Yielded || c.Set == nil || *c.Set == now {
 		return c, false
 	}
@@ -21,10 +26,10 @@ func (c *Change) yield(now int32) (*Change, bool) {
 	return &y, true
 }
 
-// Apply is what the autoscaler's limits should be for what is wanted, and the bounds that say so. Numbers that were
-// yielded stay as they are; so do those that nothing is wanted of.
+// ComputeBounds returns the bounds that the autoscaler should have for the desired scale, and the record of the change. A yielded
+// number stays as it is. Without a hold, all other numbers are the original ones.
 func (b Bounds) Apply(w Want, now Limits) (Bounds, Limits) {
-	was := Limits{Min: b.Min.was(now.Min), Max: b.Max.was(now.Max)}
+	was := Limits{Min: b.Min.originalReplicas(now.Min), Max: b.Max.originalReplicas(now.Max)}
 	to := was
 	if w.Any {
 		to.Max = max(was.Max, w.Ceiling)
@@ -33,32 +38,33 @@ func (b Bounds) Apply(w Want, now Limits) (Bounds, Limits) {
 			to.Min = max(w.Floor, was.Min)
 		}
 	}
-	if b.Max.yielded() {
+	if b.Max.isYielded() {
 		to.Max = now.Max
 	}
-	to.Min = min(to.Min, to.Max) // the API takes nothing else: a lowered maximum is somebody's decision
-	if b.Min.yielded() {
+	to.Min = min(to.Min, to.Max) // the API rejects minReplicas > maxReplicas: a lowered maxReplicas is a user's decision
+	if b.Min.isYielded() {
 		to.Min = now.Min
 	}
 	if !w.Any {
 		return Bounds{}, to
 	}
-	return Bounds{Min: b.Min.to(was.Min, to.Min), Max: b.Max.to(was.Max, to.Max)}, to
+	return Bounds{Min: b.Min.recordChange(was.Min, to.Min), Max: b.Max.recordChange(was.Max, to.Max)}, to
 }
 
-func (c *Change) was(now int32) int32 {
+// originalReplicas returns the number before the scaler changed it; an unchanged number is the original.
+func (c *Change) originalReplicas(now int32) int32 {
 	if c == nil {
 		return now
 	}
 	return c.Was
 }
 
-func (c *Change) yielded() bool { return c != nil && c.Yielded }
+func (c *Change) isYielded() bool { return c != nil && c.Yielded }
 
-// to is the note of a change to a number; none where it is what it was.
-func (c *Change) to(was, set int32) *Change {
+// recordChange returns the record of a change from was to set, nil if the number stays the same. A yielded change stays.
+func (c *Change) recordChange(was, set int32) *Change {
 	switch {
-	case c.yielded():
+	case c.isYielded():
 		return c
 	case set == was:
 		return nil
@@ -66,7 +72,7 @@ func (c *Change) to(was, set int32) *Change {
 	return &Change{Was: was, Set: &set}
 }
 
-// Earliest is the next end of a hold after now; zero if none ends.
+// NextEnd returns the first end of a hold after now; zero if no hold ends.
 func (r *Record) Earliest(now time.Time) time.Time {
 	var first time.Time
 	for i := range r.Holds {

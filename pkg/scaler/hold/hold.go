@@ -1,5 +1,5 @@
-// Package hold is what keeps a target higher, or lower, than it was: reasons that stack, each with its end, and what was
-// there before them.
+// Package hold defines holds: requests to keep a workload at a number of replicas, each with an owner and an end. The record on the
+// workload keeps them, with the original numbers.
 package hold
 
 import (
@@ -9,63 +9,63 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Hold is one reason for a target to stand where it stands. It is kept on the target itself, as JSON.
+// Hold is one request to keep a workload at a number of replicas. The workload's annotation keeps it, as JSON.
 type Hold struct {
-	// ID tells the holds of one target apart, such as schedule/office-hours, event/flash-sale/black-friday or set. Who
-	// applies a hold with an ID that is there already replaces it.
+	// ID is unique on the workload, such as schedule/office-hours, event/flash-sale/black-friday or set. A second hold with the
+	// same ID replaces the first.
 	ID string `json:"id"`
-	// Reason is for people: why. By is who asked: a user, a schedule, an event and its id.
+	// Reason is a text for people. By is the owner: a user, a schedule, or an event with its id.
 	Reason string `json:"reason,omitempty"`
 	By     string `json:"by,omitempty"`
-	// Replicas are asked for at once; Floor is what the autoscaler may not go below: Replicas where it is 0.
+	// Replicas is the scale that the hold sets at once. MinReplicas is the autoscaler's minReplicas during the hold; 0: Replicas.
 	Replicas int32 `json:"replicas"`
-	Floor    int32 `json:"floor,omitempty"`
-	// Ceiling is the least that the autoscaler's maximum must be; 0: its own, beyond which a hold is refused.
-	Ceiling int32 `json:"ceiling,omitempty"`
-	// Lower lets the hold lower what it finds; without it, a hold below that changes nothing.
+	Floor    int32 `json:"minReplicas,omitempty"`
+	// MaxReplicas is the least maxReplicas of the autoscaler during the hold; 0: unchanged, and the scaler rejects a hold above it.
+	Ceiling int32 `json:"maxReplicas,omitempty"`
+	// Lower lets the hold lower the workload; without it, a hold below the current numbers leaves them.
 	Lower bool `json:"lower,omitempty"`
-	// Since is when the present step up was asked for: pods made later are its new pods. Until is its end; zero: when it is released.
+	// Since is the start of the current step up: its new pods are the pods created later. Until is the end; zero: until released.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until,omitzero"`
-	// Within is how long new pods may take until they are ready; 0: DefaultWithin.
+	// Within is the time in which new pods must become ready; 0: DefaultWithin.
 	Within time.Duration `json:"within,omitempty"`
-	// Verify is what new pods must pass; nil: being ready is enough.
+	// Verify is the verification that new pods must pass; nil: being ready is enough.
 	Verify *verify.Spec `json:"verify,omitempty"`
-	// OnSuccess is done when the pods are verified, OnRelease before the hold ends, if OnSuccess was done.
+	// OnSuccess runs after the pods are verified. OnRelease runs before the hold ends, if OnSuccess ran.
 	OnSuccess []action.Action `json:"onSuccess,omitempty"`
 	OnRelease []action.Action `json:"onRelease,omitempty"`
-	// Notify are the names of who is told of a failure and of success.
+	// Notify names the notifiers of success and failure.
 	Notify []string `json:"notify,omitempty"`
 
-	// State is how far it has come, and Why the last thing worth saying about it.
+	// State is the progress of the hold, and StateMessage the last message about it, for people.
 	State State  `json:"state"`
-	Why   string `json:"why,omitempty"`
-	// Entered is when it came to State.
+	Why   string `json:"stateMessage,omitempty"`
+	// Entered is the time at which the hold entered State.
 	Entered time.Time `json:"entered"`
-	// Before is how many replicas the target had when Since was set: what a rollback goes back to.
-	Before int32 `json:"before"`
-	// Previous is the hold that this one replaced, and what a rollback goes back to; nil: none.
+	// ReplicasBefore is the workload's scale at Since: a rollback returns to it.
+	Before int32 `json:"replicasBefore"`
+	// Previous is the hold that this hold replaced: a rollback returns to it. nil: no previous hold.
 	Previous *Hold `json:"previous,omitempty"`
-	// Asked tells that it raised the replicas, or let the autoscaler raise them: they are to be taken back.
-	Asked bool `json:"asked,omitempty"`
-	// Undo is set from the decision to roll back until all of it is undone and those who are to know are told.
-	Undo bool `json:"undo,omitempty"`
+	// ScaledUp is set if the hold raised the replicas, or let the autoscaler raise them: a rollback lowers them again.
+	Asked bool `json:"scaledUp,omitempty"`
+	// UndoPending is set from the decision to roll back until everything is undone and the notifiers have the message.
+	Undo bool `json:"undoPending,omitempty"`
 }
 
-// DefaultWithin is how long new pods may take until they are ready, where nothing else is said: a slow image and a start-up
-// probe fit in, a person who waits does not lose faith.
+// DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
+// enough for a person who waits.
 const DefaultWithin = 5 * time.Minute
 
-// Enter moves the hold to a state, for the reason given. It panics where the state machine has no such step: that is a bug here.
-func (h *Hold) Enter(s State, why string, now time.Time) {
+// EnterState moves the hold to a state, with a message. It panics if the state machine has no such step: that is a bug here.
+func (h *Hold) Enter(s State, message string, now time.Time) {
 	if !h.State.May(s) {
 		panic("hold " + h.ID + ": no step from " + string(h.State) + " to " + string(s))
 	}
-	h.State, h.Why, h.Entered = s, why, now
+	h.State, h.Why, h.Entered = s, message, now
 	h.Undo = s == RolledBack
 }
 
-// Deadline is when the pods of a hold that is scaled must be ready.
+// ReadyDeadline returns the time at which the pods of a hold in state Scaled must be ready.
 func (h *Hold) Deadline() time.Time {
 	if h.Within > 0 {
 		return h.Entered.Add(h.Within)
@@ -73,13 +73,13 @@ func (h *Hold) Deadline() time.Time {
 	return h.Entered.Add(DefaultWithin)
 }
 
-// Ended tells whether the hold's time is over.
+// HasEnded reports whether the hold's end has come.
 func (h *Hold) Ended(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
 
-// Replace is the hold in the place of an earlier one with its ID, nil if there is none, on a target with replicas. One that
-// asks for no more than the earlier keeps its state; otherwise it begins anew, and a rollback goes back to the earlier.
+// ReplaceHold returns the hold as it replaces an earlier hold with the same ID, if any, on a workload with this many replicas.
+// A hold that needs no more than the earlier hold keeps its state. Otherwise it starts over, and a rollback returns to the earlier.
 func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
-	if earlier != nil && earlier.State.Holds() && h.Replicas <= earlier.Replicas && h.floor() <= earlier.floor() && h.Ceiling <= earlier.Ceiling {
+	if earlier != nil && earlier.State.Holds() && h.Replicas <= earlier.Replicas && h.effectiveMinReplicas() <= earlier.effectiveMinReplicas() && h.Ceiling <= earlier.Ceiling {
 		h.State, h.Why, h.Since, h.Entered = earlier.State, earlier.Why, earlier.Since, earlier.Entered
 		h.Before, h.Asked, h.Previous = earlier.Before, earlier.Asked, earlier.Previous
 		return h
@@ -92,14 +92,14 @@ func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
 		previous := *earlier
 		previous.Previous = nil
 		h.Previous = &previous
-	case earlier.State.Holds() || earlier.Undo: // it never came to its end: its pods are new to this one, too
+	case earlier.State.Holds() || earlier.Undo: // the earlier hold never opened: its pods are new pods of this hold, too
 		h.Since, h.Before, h.Previous = earlier.Since, earlier.Before, earlier.Previous
 	}
 	return h
 }
 
-// standing is the hold whose numbers count: itself, after a rollback the one it replaced, or nil.
-func (h *Hold) standing(now time.Time) *Hold {
+// effectiveHold returns the hold that sets the numbers: itself, after a rollback the hold it replaced, or nil.
+func (h *Hold) effectiveHold(now time.Time) *Hold {
 	switch {
 	case h.Ended(now):
 		return nil
@@ -111,12 +111,12 @@ func (h *Hold) standing(now time.Time) *Hold {
 	return nil
 }
 
-// closing is what is to be done before the hold ends: nothing where the gate was never opened.
-func (h *Hold) closing() []action.Action {
+// ownReleaseActions returns the actions that must run before the hold ends. A gate that never opened needs no actions.
+func (h *Hold) ownReleaseActions() []action.Action {
 	switch {
 	case h.State == Open:
 		return h.OnRelease
-	case h.Previous != nil: // which was open, and stays so while this one is on its way
+	case h.Previous != nil: // its gate is open, and stays open while this hold makes progress
 		return h.Previous.OnRelease
 	}
 	return nil

@@ -13,47 +13,49 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
-// What the scaler leaves on objects while it holds them, and nothing after.
+// The scaler's marks on objects. It removes them with the last hold.
 const (
-	// HoldsAnnotation is on a target: its Record.
+	// HoldsAnnotation holds the Record of a workload.
 	HoldsAnnotation = domain.ScalerPrefix + "holds"
-	// BoundsAnnotation is on an autoscaler: its Bounds.
+	// BoundsAnnotation holds the BoundsRecord of an autoscaler.
 	BoundsAnnotation = domain.ScalerPrefix + "bounds"
-	// HeldLabel is on both, so that they are found without reading every object. Its value is the annotation's Mark.
+	// HeldLabel is on both, so that a list needs no read of every object. Its value is HeldLabelValue of the annotation.
 	HeldLabel = domain.ScalerPrefix + "held"
-	// FieldManager is whose changes the scaler's are.
+	// FieldManager is the field manager of the scaler's writes.
 	FieldManager = "tachometer-scaler"
 )
 
-// maxHolds of one target: more are no reasons but a fault, and would not fit into an annotation.
+// maxHolds of one workload: more are a fault of a client, and would not fit into an annotation.
 const maxHolds = 32
 
-// Record is what a target carries while it is held.
+// Record holds all holds of a workload, and its original scale. The workload carries it in an annotation.
 type Record struct {
 	Holds []Hold `json:"holds"`
-	// Replicas is the target's scale before the first hold, and what was made of it where no autoscaler decides.
+	// Replicas holds the workload's scale before the first hold and, without an autoscaler, the scale that the scaler set.
 	Replicas Change `json:"replicas"`
 }
 
-// Change is one number of an object: what it was, and what it was made.
+// ReplicaChange is a change of one number of an object.
 type Change struct {
+	// Was is the number before the first hold.
 	Was int32 `json:"was"`
-	// Set is what it was made last; nil: it was not touched.
+	// Set is the number that the scaler set last; nil: unchanged.
 	Set *int32 `json:"set,omitempty"`
-	// From is what it was just before Set, while it is not known whether Set was written: noted before the write, cleared after.
+	// From is the number just before Set, while the write of Set is not confirmed: the record gets it before the write, and loses it
+	// after.
 	From *int32 `json:"from,omitempty"`
-	// Yielded tells that somebody else changed it since: it is theirs now, and neither raised nor given back.
+	// Yielded is set if another client has changed the number since. The scaler then neither raises nor restores it.
 	Yielded bool `json:"yielded,omitempty"`
 }
 
-// Bounds are what an autoscaler carries while its bounds are not its own; nil: not touched.
+// BoundsRecord holds the changes of an autoscaler's bounds. The autoscaler carries it in an annotation; nil: unchanged.
 type Bounds struct {
-	Min *Change `json:"min,omitempty"`
-	Max *Change `json:"max,omitempty"`
+	Min *Change `json:"minReplicas,omitempty"`
+	Max *Change `json:"maxReplicas,omitempty"`
 }
 
-// Mark is the value of the label beside an annotation with a text; empty for none. It tells whether an annotation is still the one
-// that was written with the label.
+// HeldLabelValue returns the value of HeldLabel beside an annotation with the text; empty for empty text. A label with another value
+// shows that the annotation was replaced without it.
 func Mark(text string) string {
 	if text == "" {
 		return ""
@@ -62,7 +64,7 @@ func Mark(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// ParseRecord reads the annotation; empty text is an empty record. Who edits it by hand is told what is wrong with it.
+// ParseRecord reads the annotation; empty text is an empty record. People edit it by hand, so an error names the fault.
 func ParseRecord(text string) (Record, error) {
 	var r Record
 	if text == "" {
@@ -72,26 +74,26 @@ func ParseRecord(text string) (Record, error) {
 		return Record{}, fmt.Errorf("parse annotation %s: %w", HoldsAnnotation, err)
 	}
 	for i := range r.Holds {
-		if _, known := next[r.Holds[i].State]; !known && !r.Holds[i].State.Settled() {
+		if _, known := nextStates[r.Holds[i].State]; !known && !r.Holds[i].State.Settled() {
 			return Record{}, fmt.Errorf("parse annotation %s: hold %s has unknown state %q", HoldsAnnotation, r.Holds[i].ID, r.Holds[i].State)
 		}
 	}
 	return r, nil
 }
 
-// Text is the annotation; empty for a record without holds.
+// EncodeAnnotation returns the annotation; empty for a record without holds.
 func (r Record) Text() (string, error) {
 	if len(r.Holds) == 0 {
 		return "", nil
 	}
 	if len(r.Holds) > maxHolds {
-		return "", fmt.Errorf("%d holds; a target takes up to %d", len(r.Holds), maxHolds)
+		return "", fmt.Errorf("%d holds; a workload takes up to %d", len(r.Holds), maxHolds)
 	}
 	data, err := json.Marshal(r)
 	return string(data), err
 }
 
-// ParseBounds reads the annotation of an autoscaler; empty text is for bounds that are its own.
+// ParseBoundsRecord reads the annotation of an autoscaler; empty text is a record without changes.
 func ParseBounds(text string) (Bounds, error) {
 	var b Bounds
 	if text == "" {
@@ -103,7 +105,7 @@ func ParseBounds(text string) (Bounds, error) {
 	return b, nil
 }
 
-// Text is the annotation; empty if nothing was touched.
+// EncodeAnnotation returns the annotation; empty for a record without changes.
 func (b Bounds) Text() (string, error) {
 	if b == (Bounds{}) {
 		return "", nil
@@ -112,7 +114,7 @@ func (b Bounds) Text() (string, error) {
 	return string(data), err
 }
 
-// Find returns the hold with the ID, nil if there is none. It points into the record.
+// FindHold returns the hold with the ID, or nil. It points into the record.
 func (r *Record) Find(id string) *Hold {
 	for i := range r.Holds {
 		if r.Holds[i].ID == id {
@@ -122,81 +124,81 @@ func (r *Record) Find(id string) *Hold {
 	return nil
 }
 
-// Drop removes the hold with the ID.
+// RemoveHold removes the hold with the ID.
 func (r *Record) Drop(id string) {
 	r.Holds = slices.DeleteFunc(r.Holds, func(h Hold) bool { return h.ID == id })
 }
 
-// Clone shares nothing with r that Find lets change.
+// Clone returns a copy with its own list of holds.
 func (r Record) Clone() Record {
 	r.Holds = slices.Clone(r.Holds)
 	return r
 }
 
-// Closing is what is to be done before a hold ends: nothing where its gate was never opened, and nothing that another will do
-// whose gate is open still. Of holds that share a gate the last shuts it.
+// ReleaseActions returns the actions that must run before a hold ends, if its gate opened. It leaves out the actions of
+// another hold with an open gate: of holds that share a gate, the last closes it.
 func (r *Record) Closing(h *Hold, now time.Time) []action.Action {
-	return slices.DeleteFunc(slices.Clone(h.closing()), func(a action.Action) bool {
+	return slices.DeleteFunc(slices.Clone(h.ownReleaseActions()), func(a action.Action) bool {
 		return slices.ContainsFunc(r.Holds, func(other Hold) bool {
-			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.closing(), a.Same)
+			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.ownReleaseActions(), a.Same)
 		})
 	})
 }
 
-// AtRest tells that nothing of the target is held, nor still to be given back.
+// HoldsNothing reports whether no hold is active and all numbers are restored.
 func (r *Record) AtRest() bool {
 	return r.Replicas.Set == nil && !slices.ContainsFunc(r.Holds, func(h Hold) bool { return h.State != RolledBack || h.Undo || h.Previous != nil })
 }
 
-// ErrRefused is for a hold that cannot be: nothing was changed for it.
-var ErrRefused = errors.New("refused")
+// ErrRejected marks an invalid hold. The scaler makes no changes for it.
+var ErrRefused = errors.New("rejected")
 
-// Validate tells what is wrong with a hold as such.
+// Validate checks the hold by itself, without a cluster. Its errors wrap ErrRejected.
 func (h *Hold) Validate() error {
 	switch {
 	case h.ID == "":
-		return fmt.Errorf("hold without an id: %w", ErrRefused)
+		return fmt.Errorf("hold has no id: %w", ErrRefused)
 	case h.Replicas < 0 || h.Floor < 0 || h.Ceiling < 0:
-		return fmt.Errorf("hold %s: replicas, floor and ceiling are not negative: %w", h.ID, ErrRefused)
+		return fmt.Errorf("hold %s: replicas, minReplicas and maxReplicas must not be negative: %w", h.ID, ErrRefused)
 	case h.Floor > max(h.Replicas, 1):
-		return fmt.Errorf("hold %s: floor %d above replicas %d: %w", h.ID, h.Floor, h.Replicas, ErrRefused)
+		return fmt.Errorf("hold %s: minReplicas %d is above replicas %d: %w", h.ID, h.Floor, h.Replicas, ErrRefused)
 	case h.Ceiling != 0 && h.Ceiling < h.Replicas:
-		return fmt.Errorf("hold %s: ceiling %d below replicas %d: %w", h.ID, h.Ceiling, h.Replicas, ErrRefused)
+		return fmt.Errorf("hold %s: maxReplicas %d is below replicas %d: %w", h.ID, h.Ceiling, h.Replicas, ErrRefused)
 	}
 	return nil
 }
 
-// floor is what an autoscaler may not go below: at least 1, since without HPAScaleToZero its API takes no less.
-func (h *Hold) floor() int32 {
+// effectiveMinReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects 0.
+func (h *Hold) effectiveMinReplicas() int32 {
 	if h.Floor > 0 {
 		return h.Floor
 	}
 	return max(h.Replicas, 1)
 }
 
-// Want is what the holds of a target together ask for.
+// DesiredScale is the combination of all active holds of a workload.
 type Want struct {
-	Any                      bool // a hold holds; else what was there is wanted back
+	Any                      bool // a hold is active; false: restore the original numbers
 	Replicas, Floor, Ceiling int32
-	Lower                    bool // below what was there, too
+	Lower                    bool // also below the original numbers
 }
 
-// Wanted is what those holds ask for that have neither ended nor failed: of each number the highest.
+// CombineHolds returns the highest of each number over the holds that have neither ended nor failed.
 func (r *Record) Wanted(now time.Time) Want {
 	var w Want
 	for i := range r.Holds {
-		h := r.Holds[i].standing(now)
+		h := r.Holds[i].effectiveHold(now)
 		if h == nil {
 			continue
 		}
 		w.Any = true
-		w.Replicas, w.Floor, w.Ceiling = max(w.Replicas, h.Replicas), max(w.Floor, h.floor()), max(w.Ceiling, h.Ceiling)
+		w.Replicas, w.Floor, w.Ceiling = max(w.Replicas, h.Replicas), max(w.Floor, h.effectiveMinReplicas()), max(w.Ceiling, h.Ceiling)
 		w.Lower = w.Lower || h.Lower
 	}
 	return w
 }
 
-// ReplicasOver is how many replicas are wanted where no autoscaler decides and there were was of them.
+// ReplicasWithoutAutoscaler returns the scale of a workload without an autoscaler that had was replicas before the first hold.
 func (w Want) ReplicasOver(was int32) int32 {
 	switch {
 	case !w.Any:

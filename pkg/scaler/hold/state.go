@@ -2,29 +2,29 @@ package hold
 
 import "slices"
 
-// State is how far a hold has come. It only moves along the arrows of next:
+// State is the progress of a hold. It moves only along the arrows of nextStates:
 //
-//	received ─▶ raised ─▶ scaled ─▶ ready ─▶ verified ─▶ open ─▶ released
-//	    └──────────┴─────────┴────────┴─────────┴─▶ rolled back
+//	Received ─▶ Raised ─▶ Scaled ─▶ Ready ─▶ Verified ─▶ Open ─▶ Released
+//	    └──────────┴─────────┴────────┴─────────┴─▶ RolledBack
 //
-// A hold may be released from every state. It is written to the target before and after each step, so that whoever comes
-// next does the step again, which is harmless, or goes on.
+// A hold may be released from every state. The workload's annotation gets the state before and after each step, so that the next
+// process repeats the step, which is harmless, or continues.
 type State string
 
-// The states of a hold.
+// The states of a hold. Annotation, metric labels, command output and Event reasons spell them alike.
 const (
-	Received   State = "received"    // noted on the target, with what was there before; nothing is changed yet
-	Raised     State = "raised"      // the autoscaler's bounds are as wanted, if there is an autoscaler
-	Scaled     State = "scaled"      // the replicas are asked for
-	Ready      State = "ready"       // every new pod is ready
-	Verified   State = "verified"    // the new pods answered as wanted, or nothing was to be asked
-	Open       State = "open"        // what was to follow success is done
-	RolledBack State = "rolled back" // it failed: what it raised is undone, and the gate stayed shut
-	Released   State = "released"    // it ended: what it raised is undone
+	Received   State = "Received"   // the workload's annotation has the hold and the original numbers; the numbers are unchanged
+	Raised     State = "Raised"     // the autoscaler has its new bounds, if there is an autoscaler
+	Scaled     State = "Scaled"     // the workload has its new scale
+	Ready      State = "Ready"      // every new pod is ready
+	Verified   State = "Verified"   // the new pods passed the verification, if the hold has one
+	Open       State = "Open"       // the OnSuccess actions ran
+	RolledBack State = "RolledBack" // the hold failed: its changes are undone, and its gate stayed closed
+	Released   State = "Released"   // the hold ended: its changes are undone
 )
 
-// next are the steps; each hold may in addition be released.
-var next = map[State][]State{
+// nextStates are the steps; each hold may in addition be released.
+var nextStates = map[State][]State{
 	Received: {Raised, RolledBack},
 	Raised:   {Scaled, RolledBack},
 	Scaled:   {Ready, RolledBack},
@@ -32,13 +32,13 @@ var next = map[State][]State{
 	Verified: {Open, RolledBack},
 }
 
-// May tells whether a hold may go from s to t.
+// CanEnter reports whether a hold may go from s to t.
 func (s State) May(t State) bool {
-	return t == Released && s != Released || slices.Contains(next[s], t)
+	return t == Released && s != Released || slices.Contains(nextStates[s], t)
 }
 
-// Holds tells whether a hold in this state has a say in how high its target stands.
+// IsActive reports whether a hold in this state counts towards the scale of its workload.
 func (s State) Holds() bool { return s != RolledBack && s != Released }
 
-// Settled tells whether a hold in this state waits for nothing but its end.
+// IsSettled reports whether a hold in this state waits only for its end.
 func (s State) Settled() bool { return s == Open || s == RolledBack || s == Released }

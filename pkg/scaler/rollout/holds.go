@@ -11,28 +11,28 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// ErrGone is for a target that is not there.
-var ErrGone = errors.New("it does not exist")
+// ErrGone marks a workload that does not exist.
+var ErrGone = errors.New("workload does not exist")
 
-// Put notes a hold on a target, in the place of one with its ID; the next pass acts on it. It tells whether the record
-// changed: a hold that is there already, with all that it asks for, is left alone, however far it has come.
+// ApplyHold writes a hold to the record of a workload, and replaces a hold with the same ID; the next pass acts on it. It reports
+// whether the record changed: an identical hold stays as it is, with its progress.
 func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.Time) (changed bool, err error) {
 	if err := h.Validate(); err != nil {
 		return false, err
 	}
-	err = e.persist(ctx, func() error {
-		p, err := e.look(ctx, t, now)
+	err = e.retryOnConflict(ctx, func() error {
+		p, err := e.observeWorkload(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		if p.object == nil {
 			return ErrGone
 		}
-		if changed = p.put(h); !changed {
+		if changed = p.applyHold(h); !changed {
 			return nil
 		}
-		defer p.tell(ctx)
-		return p.save(ctx)
+		defer p.writeEvents(ctx)
+		return p.saveRecord(ctx)
 	})
 	if err != nil {
 		return false, fmt.Errorf("hold %s: %w", t, err)
@@ -40,30 +40,30 @@ func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.T
 	return changed, nil
 }
 
-// put changes the record, and tells whether it did.
-func (p *pass) put(h hold.Hold) bool {
-	if !p.change(h) {
+// applyHold adds the hold to the record, with its Event and metric. It reports whether the record changed.
+func (p *reconcilePass) applyHold(h hold.Hold) bool {
+	if !p.upsertHold(h) {
 		return false
 	}
 	if p.record.Find(h.ID).State == hold.Received {
-		p.whenSaved(func() {
-			p.Metrics.moved(hold.Received, 0)
-			p.say("Received", "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, until(&h))
+		p.onRecordSaved(func() {
+			p.Metrics.recordTransition(hold.Received, 0)
+			p.recordEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatHoldUntil(&h))
 		})
 	}
 	return true
 }
 
-// change is put without a word.
-func (p *pass) change(h hold.Hold) bool {
+// upsertHold adds the hold to the record, or replaces the hold with the same ID. It reports whether the record changed.
+func (p *reconcilePass) upsertHold(h hold.Hold) bool {
 	earlier := p.record.Find(h.ID)
-	if earlier != nil && !again(h, earlier) {
+	if earlier != nil && !changesHold(h, earlier) {
 		return false
 	}
-	if p.record.AtRest() { // the first that holds: what is there now is what was there before
-		p.record.Replicas = hold.Change{Was: p.replicas()}
+	if p.record.AtRest() { // the first hold: the current scale is the original
+		p.record.Replicas = hold.Change{Was: p.specReplicas()}
 	}
-	h = h.Replace(earlier, p.replicas(), p.now)
+	h = h.Replace(earlier, p.specReplicas(), p.now)
 	if earlier == nil {
 		p.record.Holds = append(p.record.Holds, h)
 	} else {
@@ -72,24 +72,25 @@ func (p *pass) change(h hold.Hold) bool {
 	return true
 }
 
-func until(h *hold.Hold) string {
+// formatHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
+func formatHoldUntil(h *hold.Hold) string {
 	if h.Until.IsZero() {
 		return ""
 	}
 	return " until " + h.Until.UTC().Format(time.RFC3339)
 }
 
-// again tells whether a hold asks for more than is there. One that failed is not tried again before its end: a schedule that
-// asks at every look would bring pods up and down for hours.
-func again(h hold.Hold, earlier *hold.Hold) bool {
+// changesHold reports whether a hold differs from the earlier hold with its ID. A failed hold is not retried before its end: a schedule,
+// which is applied every minute, would start and stop pods for hours.
+func changesHold(h hold.Hold, earlier *hold.Hold) bool {
 	if earlier.State.Holds() {
-		return !asks(h, *earlier)
+		return !equalHoldSpecs(h, *earlier)
 	}
 	return h.Until.IsZero() || !h.Until.Equal(earlier.Until)
 }
 
-// asks tells whether two holds ask for the same, however far they have come.
-func asks(a, b hold.Hold) bool {
+// equalHoldSpecs reports whether two holds are equal except for their progress.
+func equalHoldSpecs(a, b hold.Hold) bool {
 	text := func(h hold.Hold) string {
 		h.State, h.Why, h.Since, h.Entered, h.Before, h.Asked, h.Undo, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
 		h.Until = h.Until.UTC().Round(0)
@@ -102,22 +103,22 @@ func asks(a, b hold.Hold) bool {
 	return text(a) == text(b)
 }
 
-// End makes holds of a target end now, all of them if ids is empty; the next pass acts on it. It returns the IDs of those
-// that there were.
-func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why string, now time.Time) (ended []string, err error) {
-	err = e.persist(ctx, func() error {
-		p, err := e.look(ctx, t, now)
+// EndHolds sets the end of holds of a workload to now, of all holds if ids is empty; the next pass acts on it. It returns the IDs of the
+// holds that it found.
+func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, message string, now time.Time) (ended []string, err error) {
+	err = e.retryOnConflict(ctx, func() error {
+		p, err := e.observeWorkload(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		if p.object == nil {
 			return ErrGone
 		}
-		ended = p.end(ids, why)
+		ended = p.endHolds(ids, message)
 		if len(ended) == 0 {
 			return nil
 		}
-		return p.save(ctx)
+		return p.saveRecord(ctx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", t, err)
@@ -125,7 +126,8 @@ func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, why strin
 	return ended, nil
 }
 
-func (p *pass) end(ids []string, why string) (ended []string) {
+// endHolds sets the end of the holds to now, with a message for active holds.
+func (p *reconcilePass) endHolds(ids []string, message string) (ended []string) {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if len(ids) > 0 && !slices.Contains(ids, h.ID) {
@@ -135,7 +137,7 @@ func (p *pass) end(ids []string, why string) (ended []string) {
 		if !h.Ended(p.now) {
 			h.Until = p.now
 			if h.State.Holds() {
-				h.Why = why
+				h.Why = message
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,37 +8,39 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Metrics are those of rollouts.
+// Metrics are the metrics of rollouts.
 type Metrics struct {
-	states    *prometheus.CounterVec
-	took      *prometheus.HistogramVec
-	conflicts prometheus.Counter
+	transitions *prometheus.CounterVec
+	stepSeconds *prometheus.HistogramVec
+	conflicts   prometheus.Counter
 }
 
-// NewMetrics returns metrics that are registered with reg; nil: with none.
+// NewMetrics returns metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		states: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tachometer_scaler_holds_entered_total", Help: "Holds that came to a state.",
+		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_scaler_hold_transitions_total", Help: "Transitions of holds to a state, by state.",
 		}, []string{"state"}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "tachometer_scaler_hold_step_seconds", Help: "Time from when a hold was asked for until it came to a state.",
+		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tachometer_scaler_hold_transition_seconds", Help: "Time from the start of a hold until its transition to a state, by state.",
 			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600},
 		}, []string{"state"}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_conflicts_total", Help: "Writes that others' writes had overtaken, and that were made again.",
+			Name: "tachometer_scaler_conflicts_total", Help: "Writes that conflicted with another client's write, and were retried.",
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.states, m.took, m.conflicts)
+		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts)
 	}
 	return m
 }
 
-func (m *Metrics) moved(to hold.State, after time.Duration) {
-	state := strings.ReplaceAll(string(to), " ", "_")
-	m.states.WithLabelValues(state).Inc()
+// recordTransition counts a hold that entered a state, some time after its start. The time until Released is the length of the hold,
+// and no step.
+func (m *Metrics) recordTransition(to hold.State, after time.Duration) {
+	state := string(to)
+	m.transitions.WithLabelValues(state).Inc()
 	if to != hold.Released {
-		m.took.WithLabelValues(state).Observe(after.Seconds())
+		m.stepSeconds.WithLabelValues(state).Observe(after.Seconds())
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// ready tells whether the pod serves.
-func ready(pod *corev1.Pod) bool {
+// isReadyPod reports whether the pod has the condition Ready.
+func isReadyPod(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue
@@ -24,10 +24,10 @@ func ready(pod *corev1.Pod) bool {
 	return false
 }
 
-// split parts the pods into the hold's new ones and those that were there before. New are all that were made since it was asked
-// for, which Kubernetes notes in whole seconds, and at least as many as it raised the target by, the youngest: those of a hold
-// that failed a moment ago, which are on their way out and are kept when it is asked for again, are not the proven ones.
-func split(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
+// splitPodsByHold splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
+// which Kubernetes records in whole seconds. At least the youngest Replicas - ReplicasBefore pods are new: pods of a hold that failed
+// a moment ago, kept by a second try, are not proven.
+func splitPodsByHold(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
 	youngest := slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
@@ -39,17 +39,17 @@ func split(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
 	return youngest[:n], youngest[n:]
 }
 
-// missing is what the hold's new pods lack; empty if all are there and ready. How many there must be is the target's scale
-// now: the autoscaler may have decided on more since, or, where the floor is below the replicas, on fewer.
-func (p *pass) missing(h *hold.Hold) string {
-	pods, _ := split(p.pods, h)
+// describeMissingPods counts the new pods of the hold that are missing or not ready, by cause; empty if all are ready. The expected number
+// is the workload's current scale: the autoscaler may have raised it since or, with minReplicas below replicas, lowered it.
+func (p *reconcilePass) describeMissingPods(h *hold.Hold) string {
+	pods, _ := splitPodsByHold(p.pods, h)
 	causes := map[string]int{}
 	for i := range pods {
-		if !ready(&pods[i]) {
-			causes[unreadiness(&pods[i])]++
+		if !isReadyPod(&pods[i]) {
+			causes[describeUnreadyPod(&pods[i])]++
 		}
 	}
-	absent := int(p.replicas()) - len(p.pods)
+	absent := int(p.specReplicas()) - len(p.pods)
 	if absent <= 0 && len(causes) == 0 {
 		return ""
 	}
@@ -62,11 +62,11 @@ func (p *pass) missing(h *hold.Hold) string {
 		parts = append(parts, fmt.Sprintf("%d %s", causes[cause], cause))
 		total += causes[cause]
 	}
-	return fmt.Sprintf("%d of %d pods not ready after %s: %s", total, p.replicas(), p.now.Sub(h.Since).Round(time.Second), strings.Join(parts, ", "))
+	return fmt.Sprintf("%d of %d pods not ready after %s: %s", total, p.specReplicas(), p.now.Sub(h.Since).Round(time.Second), strings.Join(parts, ", "))
 }
 
-// unreadiness is why a pod is not ready, in Kubernetes' own words, for counting.
-func unreadiness(pod *corev1.Pod) string {
+// describeUnreadyPod returns the cause for which a pod is not ready, in Kubernetes' own words.
+func describeUnreadyPod(pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return "not scheduled (" + c.Message + ")"
@@ -86,8 +86,8 @@ func unreadiness(pod *corev1.Pod) string {
 	return strings.ToLower(string(pod.Status.Phase))
 }
 
-// hint is what the target itself says about pods that cannot be made, such as a quota that is used up.
-func (p *pass) hint() string {
+// replicaFailureHint returns the workload's own message about pods that cannot be created, such as an exhausted quota.
+func (p *reconcilePass) replicaFailureHint() string {
 	conditions, _, _ := unstructured.NestedSlice(p.object.Object, "status", "conditions")
 	for _, c := range conditions {
 		if c, ok := c.(map[string]any); ok && c["type"] == "ReplicaFailure" && c["status"] == "True" {

@@ -12,13 +12,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-var start = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+var podStart = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
-// madeAt are pods by the seconds after start in which they were made; all are ready.
-func madeAt(seconds ...int) (pods []corev1.Pod) {
+// newReadyPods returns ready pods, created the given seconds after podStart.
+func newReadyPods(seconds ...int) (pods []corev1.Pod) {
 	for i, s := range seconds {
 		pods = append(pods, corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p%d", i), CreationTimestamp: metav1.NewTime(start.Add(time.Duration(s) * time.Second))},
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p%d", i), CreationTimestamp: metav1.NewTime(podStart.Add(time.Duration(s) * time.Second))},
 			Status: corev1.PodStatus{
 				Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 			},
@@ -32,16 +32,16 @@ func TestSplit(t *testing.T) {
 	for name, c := range map[string]struct {
 		made []int
 		hold hold.Hold
-		want int // new ones
+		want int // new pods
 	}{
-		"those made since":             {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: start.Add(900 * time.Millisecond), Replicas: 5, Before: 2}, 3},
-		"more, as the load asks":       {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: start, Replicas: 5, Before: 2}, 4},
-		"none":                         {[]int{-60, -60}, hold.Hold{Since: start, Replicas: 2, Before: 2}, 0},
-		"lower":                        {[]int{-60, -60}, hold.Hold{Since: start, Replicas: 1, Before: 2}, 0},
-		"kept of one that failed just": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: start, Replicas: 5, Before: 2}, 3},
-		"fewer than asked for":         {[]int{-60}, hold.Hold{Since: start, Replicas: 5, Before: 2}, 1},
+		"created since":            {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: podStart.Add(900 * time.Millisecond), Replicas: 5, Before: 2}, 3},
+		"more, as the load asks":   {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 4},
+		"same scale":               {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 2, Before: 2}, 0},
+		"lower":                    {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 1, Before: 2}, 0},
+		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 3},
+		"fewer than asked for":     {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 1},
 	} {
-		now, old := split(madeAt(c.made...), &c.hold)
+		now, old := splitPodsByHold(newReadyPods(c.made...), &c.hold)
 		if len(now) != c.want || len(now)+len(old) != len(c.made) {
 			t.Errorf("%s: %d new and %d old, want %d new", name, len(now), len(old), c.want)
 		}
@@ -76,12 +76,12 @@ func TestMissing(t *testing.T) {
 		"1 running, not ready": {{Phase: corev1.PodRunning}},
 		"1 pending":            {{Phase: corev1.PodPending}},
 	} {
-		pods := madeAt(1, 1, 1)
+		pods := newReadyPods(1, 1, 1)
 		for i, s := range statuses {
 			pods[i].Status = s
 		}
-		p := pass{now: start.Add(time.Minute), pods: pods, scale: scaleOf(3)}
-		got := p.missing(&hold.Hold{Since: start, Replicas: 3})
+		p := reconcilePass{now: podStart.Add(time.Minute), pods: pods, scale: newScaleObject(3)}
+		got := p.describeMissingPods(&hold.Hold{Since: podStart, Replicas: 3})
 		if want != "" {
 			want = fmt.Sprintf("%d of 3 pods not ready after 1m0s: %s", len(statuses), want)
 		}
@@ -89,24 +89,24 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	p := pass{now: start.Add(time.Minute), pods: madeAt(1), scale: scaleOf(3)}
-	if got := p.missing(&hold.Hold{Since: start, Replicas: 3}); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
+	p := reconcilePass{now: podStart.Add(time.Minute), pods: newReadyPods(1), scale: newScaleObject(3)}
+	if got := p.describeMissingPods(&hold.Hold{Since: podStart, Replicas: 3}); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
 		t.Errorf("%q", got)
 	}
 }
 
-func scaleOf(replicas int64) *unstructured.Unstructured {
+func newScaleObject(replicas int64) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"replicas": replicas}}}
 }
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	total := time.Duration(0)
-	for i := 1; i < attempts; i++ {
-		if backoff(i) > 500*time.Millisecond || backoff(i) < backoff(max(1, i-1)) {
-			t.Errorf("try %d waits %s", i, backoff(i))
+	for i := 1; i < maxPassAttempts; i++ {
+		if conflictBackoff(i) > 500*time.Millisecond || conflictBackoff(i) < conflictBackoff(max(1, i-1)) {
+			t.Errorf("try %d waits %s", i, conflictBackoff(i))
 		}
-		total += backoff(i)
+		total += conflictBackoff(i)
 	}
 	if total > 5*time.Second {
 		t.Errorf("a pass gives up after %s", total)

@@ -7,31 +7,33 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// reports are what was verified of the holds whose outcome nobody has been told yet. They are figures for people, in the memory
-// of whoever verified: where another process tells the outcome, it tells the verdict, which is on the target, without them.
-type reports struct {
-	mu  sync.Mutex
-	all map[reported]verify.Report
+// verifyReports keeps the verification reports of holds until their outcome is notified. They are figures for people, in memory. If
+// another process notifies the outcome, its message has the verdict from the workload's annotation, without a report.
+type verifyReports struct {
+	mu     sync.Mutex // guards byHold
+	byHold map[reportKey]verify.Report
 }
 
-type reported struct {
-	target hold.Target
-	id     string
+// reportKey identifies a hold of a workload.
+type reportKey struct {
+	workload hold.Target
+	holdID   string
 }
 
-func (r *reports) keep(t hold.Target, id string, report verify.Report) {
+// keepReport stores the report of a hold.
+func (r *verifyReports) keepReport(t hold.Target, id string, report verify.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all[reported{t, id}] = report
+	r.byHold[reportKey{t, id}] = report
 }
 
-// take returns the report of a hold, nil if there is none, and forgets it.
-func (r *reports) take(t hold.Target, id string) *verify.Report {
+// takeReport returns the report of a hold, or nil, and deletes it.
+func (r *verifyReports) takeReport(t hold.Target, id string) *verify.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := reported{t, id}
-	report, ok := r.all[key]
-	delete(r.all, key)
+	key := reportKey{t, id}
+	report, ok := r.byHold[key]
+	delete(r.byHold, key)
 	if !ok {
 		return nil
 	}

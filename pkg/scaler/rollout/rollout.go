@@ -1,8 +1,8 @@
-// Package rollout takes a target to where its holds want it, one step after the other, and back to what it was.
+// Package rollout scales a workload to the numbers of its holds, step by step, and restores the original numbers at their end.
 //
-// Everything is level-triggered: a pass reads the target, its scale and its autoscaler, and does what is missing between
-// what it sees and what the record on the target asks for. A pass that was cut off anywhere is finished by the next, of this
-// process or of another; passes of two processes at once are kept apart by the resource versions that every write names.
+// Everything is level-triggered: a pass observes the workload, its scale and its autoscaler, and makes the changes that its record
+// still lacks. The next pass, of this process or of another, finishes an interrupted pass. Every write names the resource version
+// that it was decided on, so that two processes do not overwrite each other.
 package rollout
 
 import (
@@ -23,23 +23,23 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Checker asks pods and judges their answers.
+// Checker sends test requests to pods and judges the responses.
 type Checker interface {
-	// Run returns an error where the pods could not be asked at all; a verdict against them is in the report.
+	// Run returns an error if it cannot test the pods at all; a verdict against them is in the report.
 	Run(ctx context.Context, spec verify.Spec, now, old []corev1.Pod) (verify.Report, error)
 }
 
-// Gate does what follows success or the end of a hold. Doing it twice is harmless.
+// ActionRunner runs the actions that follow the success or precede the end of a hold. Running them twice is harmless.
 type Gate interface {
 	Do(ctx context.Context, namespace string, actions []action.Action) error
 }
 
-// Notifier tells people. It does not block and may be called concurrently.
+// Notifier sends messages to people. Post does not block, and may be called concurrently.
 type Notifier interface {
 	Post(names []string, m notify.Message) error
 }
 
-// Options are what an Engine works with. All but Metrics are needed.
+// Options are the parts of an Engine. All except Metrics and Identity are required.
 type Options struct {
 	Client   kubernetes.Interface
 	Dynamic  dynamic.Interface
@@ -47,15 +47,15 @@ type Options struct {
 	Checker  Checker
 	Gate     Gate
 	Notifier Notifier
-	Metrics  *Metrics // nil: none
-	Identity string   // who reports the Events: a pod's or a user's name
+	Metrics  *Metrics // nil: not registered
+	Identity string   // reporting instance of Events: the name of a pod or a user
 }
 
-// Engine takes targets through their holds. It starts nothing, and keeps nothing between passes that another would need; its
-// methods may be called concurrently, for one target too.
+// Engine moves workloads through the states of their holds. It keeps no state between passes that another process needs. Its methods may
+// be called concurrently, also for the same workload.
 type Engine struct {
 	Options
-	reports reports
+	reports verifyReports
 }
 
 // New returns an engine.
@@ -63,54 +63,54 @@ func New(opts Options) *Engine {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	return &Engine{Options: opts, reports: reports{all: map[reported]verify.Report{}}}
+	return &Engine{Options: opts, reports: verifyReports{byHold: map[reportKey]verify.Report{}}}
 }
 
-// Result is how a target stands after a pass.
+// Result is the state of a workload after a pass.
 type Result struct {
 	Record hold.Record
-	// Held tells that the target or its autoscaler still carries something of ours: a pass is to follow.
+	// Held is set if the workload or its autoscaler still carries the scaler's marks: another pass must follow.
 	Held bool
-	// Again is when the next pass is worth while, at the latest; zero: when something is asked for.
+	// NextPass is the latest time of the next pass; zero: after the next change of a hold.
 	Again time.Time
-	// Judge is the hold whose pods are to be verified; empty: none. See Engine.Judge.
+	// HoldToVerify is the hold that needs Engine.VerifyHold; empty: no hold does.
 	Judge string
-	// Autoscaler is the name of the one that points at the target; empty: none.
+	// Autoscaler is the name of the workload's autoscaler; empty: it has no autoscaler.
 	Autoscaler string
 	Limits     hold.Limits
-	Replicas   int32 // asked for
-	Ready      int32 // pods of the target that are ready; known while a hold waits for them
-	// Gone tells that the target is not there.
+	Replicas   int32 // of the scale
+	Ready      int32 // ready pods of the workload; known while a hold waits for them
+	// Gone is set if the workload does not exist.
 	Gone bool
-	// Ended are the holds that this pass ended, in their last state.
+	// EndedHolds are the holds that this pass ended, in their last state.
 	Ended []hold.Hold
 }
 
-// How often a target is looked at.
+// The intervals between two passes over a workload.
 const (
-	// waiting: pods become ready; a look is two reads.
-	waiting = 250 * time.Millisecond
-	// watching: a hold rests; a person's change in between is seen within this.
-	watching = 15 * time.Second
-	// retrying: a gate or a scale that refused.
-	retrying = 2 * time.Second
+	// readyPollInterval applies while a hold waits for ready pods; a pass then costs a few reads.
+	readyPollInterval = 250 * time.Millisecond
+	// restingInterval applies while holds only wait for their end. A user's change is seen within it.
+	restingInterval = 15 * time.Second
+	// retryInterval applies after a gate or a scale that failed.
+	retryInterval = 2 * time.Second
 )
 
-// attempts at one pass that others' writes cut off: a storm of conflicts is over, or shown as what it is.
-const attempts = 12
+// maxPassAttempts bounds the tries of one pass that other clients' writes interrupt. After them the conflict is returned as an error.
+const maxPassAttempts = 12
 
-// Pass does all that can be done for a target now, without waiting for anything. It returns an error where the API server
-// could not be asked or refused; what was done until then stays, and the next pass goes on.
+// ReconcileOnce makes all changes that a workload needs now, without waiting. It returns an error if the API server is away or rejects a
+// request. The changes until then stay, and the next pass continues.
 func (e *Engine) Pass(ctx context.Context, t hold.Target, now time.Time) (Result, error) {
 	var r Result
-	err := e.persist(ctx, func() error {
-		p, err := e.look(ctx, t, now)
+	err := e.retryOnConflict(ctx, func() error {
+		p, err := e.observeWorkload(ctx, t, now)
 		if err == nil {
-			err = p.run(ctx)
+			err = p.runSteps(ctx)
 		}
 		if p != nil {
-			p.tell(ctx)
-			r = p.result()
+			p.writeEvents(ctx)
+			r = p.buildResult()
 		}
 		return err
 	})
@@ -120,42 +120,44 @@ func (e *Engine) Pass(ctx context.Context, t hold.Target, now time.Time) (Result
 	return r, nil
 }
 
-// persist repeats do while others' writes get in between.
-func (e *Engine) persist(ctx context.Context, do func() error) error {
+// retryOnConflict repeats do while it conflicts with other clients' writes.
+func (e *Engine) retryOnConflict(ctx context.Context, do func() error) error {
 	for i := 1; ; i++ {
 		err := do()
-		if !apierrors.IsConflict(err) || i == attempts {
+		if !apierrors.IsConflict(err) || i == maxPassAttempts {
 			return err
 		}
 		e.Metrics.conflicts.Inc()
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(backoff(i)):
+		case <-time.After(conflictBackoff(i)):
 		}
 	}
 }
 
-// backoff is how long the i-th try waits, from 1: 10 ms, doubling up to half a second.
-func backoff(i int) time.Duration { return min(10*time.Millisecond<<(i-1), 500*time.Millisecond) }
+// conflictBackoff returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
+func conflictBackoff(i int) time.Duration {
+	return min(10*time.Millisecond<<(i-1), 500*time.Millisecond)
+}
 
-// run is one pass over what was seen. The order is what makes it safe to be cut off: nothing is raised that the record does
-// not hold, and the record forgets nothing that is still raised.
-func (p *pass) run(ctx context.Context) error {
+// runSteps makes one pass over the observed workload. The order makes an interruption safe: the record has a change before the change
+// is made, and loses it after the change is undone.
+func (p *reconcilePass) runSteps(ctx context.Context) error {
 	if p.object == nil {
-		return p.orphan(ctx)
+		return p.restoreOrphanBounds(ctx)
 	}
-	steps := []func(context.Context) error{p.rewrite, p.shut, p.admit, p.raise, p.ask, p.undo, p.await, p.open, p.finish}
+	steps := []func(context.Context) error{p.rewriteRecord, p.closeGates, p.rejectOversizedHolds, p.raiseBounds, p.scaleHolds, p.undoRolledBackHolds, p.checkReady, p.openGates, p.removeEndedHolds}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	p.rest()
+	p.requestRestingPass()
 	return nil
 }
 
-// log is the logger of a pass.
-func (p *pass) log(ctx context.Context) klog.Logger {
-	return klog.FromContext(ctx).WithValues("target", p.target.String())
+// passLogger returns the logger of a pass.
+func (p *reconcilePass) passLogger(ctx context.Context) klog.Logger {
+	return klog.FromContext(ctx).WithValues("workload", p.workload.String())
 }

@@ -9,74 +9,74 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// gateWithin is how long what follows success may fail until it is a failure: an API server or a webhook's receiver that
-// restarts is back by then, and an event that waits longer is over.
-const gateWithin = time.Minute
+// gateOpenTimeout is the time in which the actions of a verified hold must succeed. A restarted API server or receiver of a webhook is
+// back by then, and an event that waits longer is over.
+const gateOpenTimeout = time.Minute
 
-// The steps of a pass are in the order in which they are made; nothing is raised that the record does not hold, and the record
-// forgets nothing that is still raised.
+// This file holds the steps of a pass, in the order in which runSteps makes them.
 
-// shut closes the gates of the holds that have ended. While one cannot be closed, its pods stay.
-func (p *pass) shut(ctx context.Context) error {
+// closeGates closes the gates of ended holds. While a gate cannot be closed, its pods stay.
+func (p *reconcilePass) closeGates(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		actions := p.record.Closing(h, p.now)
 		if !h.Ended(p.now) || len(actions) == 0 {
 			continue
 		}
-		if err := p.Gate.Do(ctx, p.target.Namespace, actions); err != nil {
-			p.log(ctx).Error(err, "Gate cannot be shut; the pods stay until it can", "hold", h.ID)
-			p.closing = append(p.closing, h.ID)
-			p.nudge(p.now.Add(retrying))
+		if err := p.Gate.Do(ctx, p.workload.Namespace, actions); err != nil {
+			p.passLogger(ctx).Error(err, "Gate cannot be closed, keeping the pods", "hold", h.ID)
+			p.unclosedHolds = append(p.unclosedHolds, h.ID)
+			p.requestPassBy(p.now.Add(retryInterval))
 		}
 	}
 	return nil
 }
 
-// admit refuses the holds that ask for more than the autoscaler may do, before anything is changed for them.
-func (p *pass) admit(ctx context.Context) error {
-	p.want = p.wanted()
+// rejectOversizedHolds rolls back the holds above the autoscaler's maxReplicas, before any change is made for them.
+func (p *reconcilePass) rejectOversizedHolds(ctx context.Context) error {
+	p.desired = p.computeDesired()
 	if p.hpa == nil {
 		return nil
 	}
-	most := p.most()
-	return p.fail(ctx, p.tooMany(most), func(h *hold.Hold) bool { return h.State == hold.Received && h.Replicas > most })
+	allowed := p.maxAllowedReplicas()
+	return p.rollBackHolds(ctx, p.formatTooMany(allowed), func(h *hold.Hold) bool { return h.State == hold.Received && h.Replicas > allowed })
 }
 
-// most is how many replicas the autoscaler allows: its own maximum, or the ceiling that was asked for.
-func (p *pass) most() int32 {
-	own := limits(p.hpa).Max
+// maxAllowedReplicas returns the greatest number of replicas that a hold may ask for: the autoscaler's own maxReplicas, or the holds'.
+func (p *reconcilePass) maxAllowedReplicas() int32 {
+	own := autoscalerBounds(p.hpa).Max
 	if m := p.bounds.Max; m != nil && !m.Yielded {
 		own = m.Was
 	}
-	return max(own, p.want.Ceiling)
+	return max(own, p.desired.Ceiling)
 }
 
-func (p *pass) tooMany(most int32) string {
-	return fmt.Sprintf("%s allows at most %d replicas: raise its maxReplicas, or ask for a ceiling", p.autoscaler(), most)
+// formatTooMany returns the message of a hold above the allowed number.
+func (p *reconcilePass) formatTooMany(allowed int32) string {
+	return fmt.Sprintf("%s allows at most %d replicas: raise its maxReplicas, or set the hold's maxReplicas", p.autoscalerText(), allowed)
 }
 
-// wanted is what the holds ask for that have not ended, or whose gate is still open.
-func (p *pass) wanted() hold.Want {
+// computeDesired combines the holds that have not ended, or still have an open gate.
+func (p *reconcilePass) computeDesired() hold.Want {
 	record := p.record.Clone()
-	for _, id := range p.closing {
+	for _, id := range p.unclosedHolds {
 		record.Find(id).Until = time.Time{}
 	}
 	return record.Wanted(p.now)
 }
 
-// raise makes the autoscaler's bounds what is wanted: higher before the scale is, so that it does not undo the change, and
-// lower as soon as a hold has ended.
-func (p *pass) raise(ctx context.Context) error {
-	if err := p.bound(ctx); err != nil {
+// raiseBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change, and lowers
+// them as soon as a hold has ended.
+func (p *reconcilePass) raiseBounds(ctx context.Context) error {
+	if err := p.updateBounds(ctx); err != nil {
 		return err
 	}
-	return p.enter(ctx, hold.Received, hold.Raised)
+	return p.advanceHolds(ctx, hold.Received, hold.Raised)
 }
 
-// ask scales: with an autoscaler up to what each new hold wants, once; without one to what all holds want, always.
-func (p *pass) ask(ctx context.Context) error {
-	if err := p.scaleTo(ctx); err != nil {
+// scaleHolds sets the scale. With an autoscaler it raises the scale once for each new hold; without, it keeps the combined scale.
+func (p *reconcilePass) scaleHolds(ctx context.Context) error {
+	if err := p.scaleWithoutAutoscaler(ctx); err != nil {
 		return err
 	}
 	for i := range p.record.Holds {
@@ -84,121 +84,132 @@ func (p *pass) ask(ctx context.Context) error {
 		if h.State != hold.Raised {
 			continue
 		}
-		if p.hpa != nil && p.replicas() < h.Replicas {
-			if err := p.rescale(ctx, h.Replicas); err != nil {
+		if p.hpa != nil && p.specReplicas() < h.Replicas {
+			if err := p.rereadAndScale(ctx, h.Replicas); err != nil {
 				return err
 			}
 		}
 		h.Asked = h.Replicas > h.Before
 	}
-	return p.enter(ctx, hold.Raised, hold.Scaled)
+	return p.advanceHolds(ctx, hold.Raised, hold.Scaled)
 }
 
-// enter moves all holds in one state to the next, and notes it.
-func (p *pass) enter(ctx context.Context, from, to hold.State) error {
+// advanceHolds moves all holds in one state to the next, and saves the record.
+func (p *reconcilePass) advanceHolds(ctx context.Context, from, to hold.State) error {
 	moved := false
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State == from && !h.Ended(p.now) {
-			p.move(h, to, "")
+			p.enterHoldState(h, to, "")
+			p.onRecordSaved(func() { p.recordEvent(string(to), "hold %s: %s", h.ID, p.scaleText()) })
 			moved = true
 		}
 	}
 	if !moved {
 		return nil
 	}
-	return p.save(ctx)
+	return p.saveRecord(ctx)
 }
 
-// move is Enter, counted when it is noted.
-func (p *pass) move(h *hold.Hold, to hold.State, why string) {
-	h.Enter(to, why, p.now)
+// scaleText describes the current scale and the autoscaler's bounds, for Events.
+func (p *reconcilePass) scaleText() string {
+	text := fmt.Sprintf("%d replicas", p.specReplicas())
+	if p.hpa != nil {
+		now := autoscalerBounds(p.hpa)
+		text += fmt.Sprintf(", %s %d..%d", p.autoscalerText(), now.Min, now.Max)
+	}
+	return text
+}
+
+// enterHoldState moves the hold to a state, and counts the transition after the next write of the record.
+func (p *reconcilePass) enterHoldState(h *hold.Hold, to hold.State, message string) {
+	h.Enter(to, message, p.now)
 	took := p.now.Sub(h.Since)
-	p.whenSaved(func() { p.Metrics.moved(to, took) })
+	p.onRecordSaved(func() { p.Metrics.recordTransition(to, took) })
 }
 
-// fail decides that holds are rolled back, and notes it. What they raised is undone from the next step on.
-func (p *pass) fail(ctx context.Context, why string, which func(*hold.Hold) bool) error {
+// rollBackHolds moves holds to RolledBack, and saves the record. The steps after it undo the changes of the holds.
+func (p *reconcilePass) rollBackHolds(ctx context.Context, reason string, matches func(*hold.Hold) bool) error {
 	failed := false
 	for i := range p.record.Holds {
-		if h := &p.record.Holds[i]; which(h) {
-			p.move(h, hold.RolledBack, why)
+		if h := &p.record.Holds[i]; matches(h) {
+			p.enterHoldState(h, hold.RolledBack, reason)
 			id := h.ID
-			p.whenSaved(func() { p.warn("Failed", "hold %s: %s", id, why) })
+			p.onRecordSaved(func() { p.recordWarning(string(hold.RolledBack), "hold %s: %s", id, reason) })
 			failed = true
 		}
 	}
 	if !failed {
 		return nil
 	}
-	if err := p.save(ctx); err != nil {
+	if err := p.saveRecord(ctx); err != nil {
 		return err
 	}
-	p.want = p.wanted()
-	p.nudge(p.now)
+	p.desired = p.computeDesired()
+	p.requestPassBy(p.now)
 	return nil
 }
 
-// undo takes the replicas back that a failed hold asked for, and tells people. The bounds are back already.
-func (p *pass) undo(ctx context.Context) error {
+// undoRolledBackHolds lowers the replicas that failed holds had raised, and notifies people. raiseBounds has restored the bounds.
+func (p *reconcilePass) undoRolledBackHolds(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if !h.Undo {
 			continue
 		}
-		if err := p.takeBack(ctx, h); err != nil {
+		if err := p.lowerReplicas(ctx, h); err != nil {
 			return err
 		}
 		h.Undo = false
-		if err := p.save(ctx); err != nil {
+		if err := p.saveRecord(ctx); err != nil {
 			return err
 		}
-		p.announce(ctx, h, fmt.Sprintf("failed and rolled back to %d replicas", p.replicas()))
+		p.notifyOutcome(ctx, h, fmt.Sprintf("failed and rolled back to %d replicas", p.specReplicas()))
 	}
 	return nil
 }
 
-// takeBack lowers the scale to what it was before the hold, but not below what others want.
-func (p *pass) takeBack(ctx context.Context, h *hold.Hold) error {
-	if p.hpa == nil || !h.Asked { // without an autoscaler, scaleTo has done it
+// lowerReplicas lowers the scale to the number before the hold, but not below the other holds.
+func (p *reconcilePass) lowerReplicas(ctx context.Context, h *hold.Hold) error {
+	if p.hpa == nil || !h.Asked { // without an autoscaler, scaleWithoutAutoscaler has lowered it
 		return nil
 	}
-	if to := max(h.Before, p.want.Floor, limits(p.hpa).Min); p.replicas() > to {
-		return p.rescale(ctx, to)
+	if to := max(h.Before, p.desired.Floor, autoscalerBounds(p.hpa).Min); p.specReplicas() > to {
+		return p.rereadAndScale(ctx, to)
 	}
 	return nil
 }
 
-// await looks at the new pods of the holds that are scaled.
-func (p *pass) await(ctx context.Context) error {
-	if !p.any(hold.Scaled) {
-		return p.pickJudged(ctx)
+// checkReady moves the holds in Scaled to Ready if all their new pods are ready, and rolls them back at the deadline.
+func (p *reconcilePass) checkReady(ctx context.Context) error {
+	if !p.hasHoldInState(hold.Scaled) {
+		return p.pickHoldToVerify(ctx)
 	}
-	if err := p.readPods(ctx); err != nil {
+	if err := p.listWorkloadPods(ctx); err != nil {
 		return err
 	}
-	p.nudge(p.now.Add(waiting))
+	p.requestPassBy(p.now.Add(readyPollInterval))
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if h.State != hold.Scaled || h.Ended(p.now) {
 			continue
 		}
-		missing := p.missing(h)
+		missing := p.describeMissingPods(h)
 		switch {
 		case missing == "":
-			p.move(h, hold.Ready, "")
-			if err := p.save(ctx); err != nil {
+			p.enterHoldState(h, hold.Ready, "")
+			if err := p.saveRecord(ctx); err != nil {
 				return err
 			}
-			p.say("Ready", "hold %s: all new pods are ready after %s", h.ID, p.now.Sub(h.Since).Round(time.Millisecond))
+			p.recordEvent(string(hold.Ready), "hold %s: all new pods are ready after %s", h.ID, p.now.Sub(h.Since).Round(time.Millisecond))
 		case !p.now.Before(h.Deadline()):
-			why := missing + p.hint()
-			return p.fail(ctx, why, func(f *hold.Hold) bool { return f.ID == h.ID })
+			return p.rollBackHolds(ctx, missing+p.replicaFailureHint(), func(f *hold.Hold) bool { return f.ID == h.ID })
 		}
 	}
-	return p.pickJudged(ctx)
+	return p.pickHoldToVerify(ctx)
 }
 
-func (p *pass) any(s hold.State) bool {
+// hasHoldInState reports whether a hold in the state has not ended.
+func (p *reconcilePass) hasHoldInState(s hold.State) bool {
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State == s && !h.Ended(p.now) {
 			return true
@@ -207,56 +218,57 @@ func (p *pass) any(s hold.State) bool {
 	return false
 }
 
-// pickJudged names the hold whose pods are to be verified; those with nothing to verify go on.
-func (p *pass) pickJudged(ctx context.Context) error {
+// pickHoldToVerify picks a hold in Ready for verification; holds without a verification move on.
+func (p *reconcilePass) pickHoldToVerify(ctx context.Context) error {
 	moved := false
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		switch {
 		case h.State != hold.Ready || h.Ended(p.now):
 		case h.Verify == nil:
-			p.move(h, hold.Verified, "nothing to verify")
+			p.enterHoldState(h, hold.Verified, "no verification")
+			p.onRecordSaved(func() { p.recordEvent(string(hold.Verified), "hold %s: no verification", h.ID) })
 			moved = true
-		case p.judge == "":
-			p.judge = h.ID
+		case p.holdToVerify == "":
+			p.holdToVerify = h.ID
 		}
 	}
 	if !moved {
 		return nil
 	}
-	return p.save(ctx)
+	return p.saveRecord(ctx)
 }
 
-// open does what follows success.
-func (p *pass) open(ctx context.Context) error {
+// openGates runs the actions of verified holds, and rolls a hold back if they fail for gateOpenTimeout.
+func (p *reconcilePass) openGates(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if h.State != hold.Verified || h.Ended(p.now) {
 			continue
 		}
-		if err := p.Gate.Do(ctx, p.target.Namespace, h.OnSuccess); err != nil {
-			p.nudge(p.now.Add(retrying))
-			if p.now.Before(h.Entered.Add(gateWithin)) {
-				p.log(ctx).Error(err, "Gate cannot be opened yet", "hold", h.ID)
+		if err := p.Gate.Do(ctx, p.workload.Namespace, h.OnSuccess); err != nil {
+			p.requestPassBy(p.now.Add(retryInterval))
+			if p.now.Before(h.Entered.Add(gateOpenTimeout)) {
+				p.passLogger(ctx).Error(err, "Gate cannot be opened yet, retrying", "hold", h.ID)
 				continue
 			}
-			return p.fail(ctx, "open the gate: "+err.Error(), func(f *hold.Hold) bool { return f.ID == h.ID })
+			return p.rollBackHolds(ctx, "open the gate: "+err.Error(), func(f *hold.Hold) bool { return f.ID == h.ID })
 		}
-		p.move(h, hold.Open, h.Why)
-		if err := p.save(ctx); err != nil {
+		p.enterHoldState(h, hold.Open, h.Why)
+		if err := p.saveRecord(ctx); err != nil {
 			return err
 		}
-		p.announce(ctx, h, fmt.Sprintf("up: %d replicas", p.replicas()))
+		p.notifyOutcome(ctx, h, fmt.Sprintf("up: %d replicas", p.specReplicas()))
 	}
 	return nil
 }
 
-// finish forgets the holds that have ended and of which nothing is left to undo.
-func (p *pass) finish(ctx context.Context) error {
+// removeEndedHolds forgets the holds that have ended and of which nothing is left to undo.
+func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 	var ended []hold.Hold
 	for _, h := range p.record.Holds {
 		over := h.Ended(p.now) || h.State == hold.RolledBack && h.Until.IsZero()
-		if over && !h.Undo && !slices.Contains(p.closing, h.ID) {
+		if over && !h.Undo && !slices.Contains(p.unclosedHolds, h.ID) {
 			ended = append(ended, h)
 		}
 	}
@@ -264,24 +276,24 @@ func (p *pass) finish(ctx context.Context) error {
 		return nil
 	}
 	for i := range ended {
-		p.forget(&ended[i])
-		p.reports.take(p.target, ended[i].ID) // ended before anybody was told
+		p.dropOrRestoreHold(&ended[i])
+		p.reports.takeReport(p.workload, ended[i].ID) // the hold ended before its outcome was notified
 	}
 	for i := range ended {
 		if h := &ended[i]; h.State != hold.RolledBack {
-			p.move(h, hold.Released, h.Why)
-			p.whenSaved(func() { p.say("Released", "hold %s ended; %d replicas", h.ID, p.replicas()) })
+			p.enterHoldState(h, hold.Released, h.Why)
+			p.onRecordSaved(func() { p.recordEvent(string(hold.Released), "hold %s ended; %d replicas", h.ID, p.specReplicas()) })
 		}
 	}
-	if err := p.save(ctx); err != nil {
+	if err := p.saveRecord(ctx); err != nil {
 		return err
 	}
-	p.ended = ended
+	p.endedHolds = ended
 	return nil
 }
 
-// forget drops a hold or, after a rollback, puts the one back that it had replaced.
-func (p *pass) forget(h *hold.Hold) {
+// dropOrRestoreHold removes a hold; after a rollback it restores the previous hold instead.
+func (p *reconcilePass) dropOrRestoreHold(h *hold.Hold) {
 	if previous := h.Previous; h.State == hold.RolledBack && previous != nil && !h.Ended(p.now) && !previous.Ended(p.now) {
 		*p.record.Find(h.ID) = *previous
 		return
@@ -289,20 +301,20 @@ func (p *pass) forget(h *hold.Hold) {
 	p.record.Drop(h.ID)
 }
 
-// nudge makes the next pass come at t at the latest.
-func (p *pass) nudge(t time.Time) {
-	if p.again.IsZero() || t.Before(p.again) {
-		p.again = t
+// requestPassBy sets the latest time of the next pass to t, unless it is earlier already.
+func (p *reconcilePass) requestPassBy(t time.Time) {
+	if p.nextPass.IsZero() || t.Before(p.nextPass) {
+		p.nextPass = t
 	}
 }
 
-// rest says when a target with holds is worth the next look, if nothing is waited for.
-func (p *pass) rest() {
+// requestRestingPass sets the next pass of a workload with holds: at their next end, or after restingInterval.
+func (p *reconcilePass) requestRestingPass() {
 	if len(p.record.Holds) == 0 {
 		return
 	}
-	p.nudge(p.now.Add(watching))
+	p.requestPassBy(p.now.Add(restingInterval))
 	if end := p.record.Earliest(p.now); !end.IsZero() {
-		p.nudge(end)
+		p.requestPassBy(end)
 	}
 }

@@ -17,20 +17,20 @@ import (
 
 var patchOptions = metav1.PatchOptions{FieldManager: hold.FieldManager}
 
-// save writes the record to the target, if the record there is still the one that was read. What else changes on the target
-// meanwhile, such as its status with every pod that becomes ready, does not matter.
-func (p *pass) save(ctx context.Context) error {
+// saveRecord writes the record to the workload if its annotation is still the observed one. Other changes of the workload, such as its
+// status with every pod that becomes ready, do not matter.
+func (p *reconcilePass) saveRecord(ctx context.Context) error {
 	text, err := p.record.Text()
 	if err != nil {
 		return err
 	}
-	read := note(p.object)
-	err = p.persist(ctx, func() error {
-		patch, err := marked(p.object.GetResourceVersion(), hold.HoldsAnnotation, text, nil)
+	read := holdsAnnotation(p.object)
+	err = p.retryOnConflict(ctx, func() error {
+		patch, err := newAnnotationPatch(p.object.GetResourceVersion(), hold.HoldsAnnotation, text, nil)
 		if err != nil {
 			return err
 		}
-		object, err := p.api.Patch(ctx, p.target.Name, types.MergePatchType, patch, patchOptions)
+		object, err := p.api.Patch(ctx, p.workload.Name, types.MergePatchType, patch, patchOptions)
 		if err == nil {
 			p.object = object
 			return nil
@@ -38,50 +38,51 @@ func (p *pass) save(ctx context.Context) error {
 		if !apierrors.IsConflict(err) {
 			return err
 		}
-		return p.reread(ctx, read, err)
+		return p.rereadWorkload(ctx, read, err)
 	})
-	if overtaken := (overtakenError{}); errors.As(err, &overtaken) {
-		return conflict(p.target, overtaken)
+	if overtaken := (recordOvertakenError{}); errors.As(err, &overtaken) {
+		return newConflictError(p.workload, overtaken)
 	}
 	if err != nil {
-		return fmt.Errorf("note the holds: %w", err)
+		return fmt.Errorf("write the holds: %w", err)
 	}
-	for _, do := range p.saved {
+	for _, do := range p.afterSave {
 		do()
 	}
-	if p.replaced != "" {
-		p.warn("Replaced", "%s", p.replaced)
+	if p.replacedReason != "" {
+		p.recordWarning(reasonReplaced, "%s", p.replacedReason)
 	}
-	p.saved, p.replaced = nil, ""
+	p.afterSave, p.replacedReason = nil, ""
 	return nil
 }
 
-// whenSaved does something when the record is written as it is now, and not before: a write may be overtaken.
-func (p *pass) whenSaved(do func()) { p.saved = append(p.saved, do) }
+// onRecordSaved runs do after the next write of the record, and not before: the write may conflict.
+func (p *reconcilePass) onRecordSaved(do func()) { p.afterSave = append(p.afterSave, do) }
 
-// overtakenError is for a record that somebody else wrote since it was read.
-type overtakenError struct{ error }
+// recordOvertakenError marks a record that another client wrote since it was observed.
+type recordOvertakenError struct{ error }
 
-// reread takes the target as it is now for the next try to write what was decided, unless its record was written too.
-func (p *pass) reread(ctx context.Context, read string, conflicted error) error {
-	object, err := p.api.Get(ctx, p.target.Name, metav1.GetOptions{})
+// rereadWorkload observes the workload again for the next try of a write. It fails if another client wrote the record too.
+func (p *reconcilePass) rereadWorkload(ctx context.Context, read string, conflicted error) error {
+	object, err := p.api.Get(ctx, p.workload.Name, metav1.GetOptions{})
 	switch {
 	case err != nil:
 		return err
-	case note(object) != read:
-		return overtakenError{errors.New("its holds changed meanwhile")}
+	case holdsAnnotation(object) != read:
+		return recordOvertakenError{errors.New("the holds changed meanwhile")}
 	}
 	p.object = object
 	return conflicted
 }
 
-// note is the record's text on a target.
-func note(object *unstructured.Unstructured) string {
+// holdsAnnotation returns the text of the record on a workload.
+func holdsAnnotation(object *unstructured.Unstructured) string {
 	return object.GetAnnotations()[hold.HoldsAnnotation]
 }
 
-// marked is a patch of an object that carries one of our annotations and, with it, our label; empty text removes both.
-func marked(version, annotation, text string, spec map[string]any) ([]byte, error) {
+// newAnnotationPatch returns a patch of one of the scaler's annotations, its label and the spec, if any; empty text removes annotation and
+// label.
+func newAnnotationPatch(version, annotation, text string, spec map[string]any) ([]byte, error) {
 	var value, label any
 	if text != "" {
 		value, label = text, hold.Mark(text)
@@ -97,165 +98,170 @@ func marked(version, annotation, text string, spec map[string]any) ([]byte, erro
 	return json.Marshal(patch)
 }
 
-// bound makes the autoscaler's bounds what is wanted; the numbers and the note of what they were are one write.
-func (p *pass) bound(ctx context.Context) error {
+// updateBounds sets the autoscaler's bounds; the new bounds and the record of the original ones are one write.
+func (p *reconcilePass) updateBounds(ctx context.Context) error {
 	if p.hpa == nil {
 		return nil
 	}
-	now := limits(p.hpa)
+	now := autoscalerBounds(p.hpa)
 	before := p.bounds
 	bounds, yielded := before.Yield(now)
-	bounds, to := bounds.Apply(p.want, now)
-	if to == now && same(bounds, before) {
+	bounds, to := bounds.Apply(p.desired, now)
+	if to == now && equalBoundsRecords(bounds, before) {
 		return nil
 	}
 	if err := p.patchBounds(ctx, bounds, to); err != nil {
 		return err
 	}
 	if yielded {
-		p.say("Yielded", "somebody set %s to %d to %d replicas; it is left so, also when the holds end", p.autoscaler(), now.Min, now.Max)
+		p.recordEvent(reasonYielded, "another client set %s to %d..%d replicas; the scaler leaves it, also after the holds", p.autoscalerText(), now.Min, now.Max)
 	}
 	if to != now {
-		p.say("Bounds", "%s from %d..%d to %d..%d replicas", p.autoscaler(), now.Min, now.Max, to.Min, to.Max)
+		p.recordEvent(reasonBoundsChanged, "%s from %d..%d to %d..%d replicas", p.autoscalerText(), now.Min, now.Max, to.Min, to.Max)
 	}
 	return nil
 }
 
-func (p *pass) autoscaler() string { return "autoscaler " + p.hpa.Name }
+func (p *reconcilePass) autoscalerText() string { return "autoscaler " + p.hpa.Name }
 
-func same(a, b hold.Bounds) bool {
+// equalBoundsRecords reports whether two records have the same annotation.
+func equalBoundsRecords(a, b hold.Bounds) bool {
 	x, errX := a.Text()
 	y, errY := b.Text()
 	return errX == nil && errY == nil && x == y
 }
 
-func (p *pass) patchBounds(ctx context.Context, b hold.Bounds, to hold.Limits) error {
+// patchBounds writes bounds and their record to the autoscaler, if it is still the observed one.
+func (p *reconcilePass) patchBounds(ctx context.Context, b hold.Bounds, to hold.Limits) error {
 	text, err := b.Text()
 	if err != nil {
 		return err
 	}
-	patch, err := marked(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.Min, "maxReplicas": to.Max})
+	patch, err := newAnnotationPatch(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.Min, "maxReplicas": to.Max})
 	if err != nil {
 		return err
 	}
-	hpa, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.target.Namespace).Patch(ctx, p.hpa.Name, types.MergePatchType, patch, patchOptions)
+	hpa, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.workload.Namespace).Patch(ctx, p.hpa.Name, types.MergePatchType, patch, patchOptions)
 	if err != nil {
-		return fmt.Errorf("set the bounds of %s: %w", p.autoscaler(), err)
+		return fmt.Errorf("set the bounds of %s: %w", p.autoscalerText(), err)
 	}
 	p.hpa, p.bounds = hpa, b
 	return nil
 }
 
-// orphan gives an autoscaler back what it was, whose target is gone, and with it every hold.
-func (p *pass) orphan(ctx context.Context) error {
+// restoreOrphanBounds restores the bounds of an autoscaler after its workload was deleted, with all its holds.
+func (p *reconcilePass) restoreOrphanBounds(ctx context.Context) error {
 	if p.hpa == nil || p.bounds == (hold.Bounds{}) {
 		return nil
 	}
-	p.log(ctx).Info("Target is gone; its autoscaler gets its own bounds back", "autoscaler", p.hpa.Name)
-	return p.bound(ctx)
+	p.passLogger(ctx).Info("Workload is gone, restoring the bounds of its autoscaler", "autoscaler", p.hpa.Name)
+	return p.updateBounds(ctx)
 }
 
-// patchScale asks for n replicas, if the scale is still as it was read.
-func (p *pass) patchScale(ctx context.Context, n int32) error {
+// patchScale sets the scale to n replicas, if it is still the observed one.
+func (p *reconcilePass) patchScale(ctx context.Context, n int32) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": p.scale.GetResourceVersion()}, "spec": map[string]any{"replicas": n},
 	})
 	if err != nil {
 		return err
 	}
-	before := p.replicas()
-	scale, err := p.api.Patch(ctx, p.target.Name, types.MergePatchType, patch, patchOptions, "scale")
+	before := p.specReplicas()
+	scale, err := p.api.Patch(ctx, p.workload.Name, types.MergePatchType, patch, patchOptions, "scale")
 	if err != nil {
 		return fmt.Errorf("set the scale: %w", err)
 	}
 	p.scale = scale
 	p.object.SetResourceVersion(scale.GetResourceVersion())
-	p.say("Scaled", "from %d to %d replicas", before, n)
+	p.recordEvent(reasonReplicasChanged, "from %d to %d replicas", before, n)
 	return nil
 }
 
-// scaleTo asks for the wanted replicas where no autoscaler decides. With one, replicas are only ever raised, once for each
-// hold (see raise), and it is the autoscaler's business when they go.
-func (p *pass) scaleTo(ctx context.Context) error {
+// scaleWithoutAutoscaler sets the desired scale of a workload without an autoscaler. With an autoscaler, scaleHolds raises the replicas
+// once for each hold, and the autoscaler decides when to lower them.
+func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 	if p.hpa != nil || len(p.record.Holds) == 0 {
-		return p.idle(ctx)
+		return p.giveBackReplicas(ctx)
 	}
-	c, now := p.record.Replicas, p.replicas()
-	if c.Yielded || !p.want.Any && c.Set == nil {
+	c, now := p.record.Replicas, p.specReplicas()
+	if c.Yielded || !p.desired.Any && c.Set == nil {
 		return nil
 	}
-	to := p.want.ReplicasOver(c.Was)
-	if c.Set == nil && p.want.Any && !p.want.Lower {
-		to = max(to, now) // what an autoscaler left that is there no more
+	to := p.desired.ReplicasOver(c.Was)
+	if c.Set == nil && p.desired.Any && !p.desired.Lower {
+		to = max(to, now) // the scale that a deleted autoscaler left
 	}
 	switch {
 	case c.From != nil && now != *c.From && now != *c.Set, c.From == nil && c.Set != nil && now != *c.Set:
-		p.whenSaved(func() { p.say("Yielded", "somebody set %d replicas; it is left so, also when the holds end", now) })
+		p.onRecordSaved(func() {
+			p.recordEvent(reasonYielded, "another client set %d replicas; the scaler leaves them, also after the holds", now)
+		})
 		p.record.Replicas.Yielded, p.record.Replicas.From = true, nil
-		return p.save(ctx)
+		return p.saveRecord(ctx)
 	case now == to && c.From == nil && (c.Set != nil || to == c.Was):
 		return nil
 	}
-	return p.noteAndScale(ctx, now, to)
+	return p.recordAndScale(ctx, now, to)
 }
 
-// noteAndScale writes the intent before the scale, so that a crash between them is not taken for somebody's change.
-func (p *pass) noteAndScale(ctx context.Context, now, to int32) error {
+// recordAndScale writes the intent to the record before the scale. After a crash between them, the old scale then does not look like
+// another client's change.
+func (p *reconcilePass) recordAndScale(ctx context.Context, now, to int32) error {
 	p.record.Replicas.Set, p.record.Replicas.From = &to, &now
-	if err := p.save(ctx); err != nil {
+	if err := p.saveRecord(ctx); err != nil {
 		return err
 	}
 	if now != to {
-		if err := p.rescale(ctx, to); err != nil {
+		if err := p.rereadAndScale(ctx, to); err != nil {
 			return err
 		}
 	}
 	p.record.Replicas.From = nil
-	if !p.want.Any { // given back: from now on it is nobody's business here
+	if !p.desired.Any { // the original scale is restored: the scaler is done with it
 		p.record.Replicas.Set = nil
 	}
-	return p.save(ctx)
+	return p.saveRecord(ctx)
 }
 
-// rescale is patchScale after a write of our own to the object that the scale belongs to.
-func (p *pass) rescale(ctx context.Context, to int32) error {
-	scale, err := p.api.Get(ctx, p.target.Name, metav1.GetOptions{}, "scale")
+// rereadAndScale sets the scale after a write of the record, which changed the resource version of the scale.
+func (p *reconcilePass) rereadAndScale(ctx context.Context, to int32) error {
+	scale, err := p.api.Get(ctx, p.workload.Name, metav1.GetOptions{}, "scale")
 	if err != nil {
 		return fmt.Errorf("get scale: %w", err)
 	}
-	before := p.replicas()
-	if p.scale = scale; p.replicas() != before {
-		return conflict(p.target, errors.New("replicas changed meanwhile"))
+	before := p.specReplicas()
+	if p.scale = scale; p.specReplicas() != before {
+		return newConflictError(p.workload, errors.New("replicas changed meanwhile"))
 	}
 	return p.patchScale(ctx, to)
 }
 
-// conflict makes the pass look again.
-func conflict(t hold.Target, err error) error {
+// newConflictError returns a conflict, so that the pass starts over.
+func newConflictError(t hold.Target, err error) error {
 	return apierrors.NewConflict(autoscalingv2.Resource("scale"), t.Name, err)
 }
 
-// idle is scaleTo where an autoscaler decides. One that cannot, for want of metrics, keeps what it finds for ever: it is given
-// the replicas back that were there.
-func (p *pass) idle(ctx context.Context) error {
+// giveBackReplicas restores the original replicas of a workload with an autoscaler that has no metrics. Such an autoscaler would keep the
+// raised replicas forever.
+func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
 	if p.hpa == nil {
 		return nil
 	}
 	if p.record.Replicas.Set != nil {
 		p.record.Replicas.Set, p.record.Replicas.From = nil, nil
-		if err := p.save(ctx); err != nil {
+		if err := p.saveRecord(ctx); err != nil {
 			return err
 		}
 	}
-	to := max(p.record.Replicas.Was, limits(p.hpa).Min)
-	if p.want.Any || active(p.hpa) || !p.lowering() || p.replicas() <= to {
+	to := max(p.record.Replicas.Was, autoscalerBounds(p.hpa).Min)
+	if p.desired.Any || isScalingActive(p.hpa) || !p.hasEndedScaleUp() || p.specReplicas() <= to {
 		return nil
 	}
-	return p.rescale(ctx, to)
+	return p.rereadAndScale(ctx, to)
 }
 
-// lowering tells whether a hold has ended that had asked for replicas.
-func (p *pass) lowering() bool {
+// hasEndedScaleUp reports whether a hold that raised the replicas has ended.
+func (p *reconcilePass) hasEndedScaleUp() bool {
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State.Holds() && h.Asked && h.Ended(p.now) {
 			return true
@@ -264,8 +270,8 @@ func (p *pass) lowering() bool {
 	return false
 }
 
-// active tells whether the autoscaler computes replicas; one that was never judged may begin to.
-func active(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
+// isScalingActive reports whether the autoscaler computes replicas. An autoscaler without the condition may begin to.
+func isScalingActive(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 	for _, c := range hpa.Status.Conditions {
 		if c.Type == autoscalingv2.ScalingActive {
 			return c.Status != "False"

@@ -21,36 +21,36 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// newEngine is an engine that tells nobody but the target's Events, unless there is a notifier.
-func newEngine(c *connection, n rollout.Notifier) *rollout.Engine {
-	return c.engine(action.Options{}, n, nil)
+// newCommandEngine is an engine that tells nobody but the target's Events, unless there is a notifier.
+func newCommandEngine(c *clusterConnection, n rollout.Notifier) *rollout.Engine {
+	return c.buildEngine(action.Options{}, n, nil)
 }
 
-func (c *connection) engine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
-	opts := c.options()
+func (c *clusterConnection) buildEngine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
+	opts := c.engineOptions()
 	opts.Checker = verify.New(verify.Options{})
 	opts.Gate = action.New(c.dynamic, c.mapper, gates)
 	opts.Metrics = metrics
 	if opts.Notifier = n; n == nil {
-		opts.Notifier = nobody{}
+		opts.Notifier = missingNotifier{}
 	}
 	return rollout.New(opts)
 }
 
-// nobody is told.
-type nobody struct{}
+// missingNotifier is told.
+type missingNotifier struct{}
 
-func (nobody) Post(names []string, _ notify.Message) error {
+func (missingNotifier) Post(names []string, _ notify.Message) error {
 	return fmt.Errorf("nobody here knows %v", names)
 }
 
-// telling does something with an engine that tells whom the names say, and waits until they are told.
-func telling(ctx context.Context, c *connection, names []string, do func(context.Context, *rollout.Engine) error) error {
+// withNotifier does something with an engine that tells whom the names say, and waits until they are told.
+func withNotifier(ctx context.Context, c *clusterConnection, names []string, do func(context.Context, *rollout.Engine) error) error {
 	senders := map[string]notify.Sender{}
 	for _, name := range names {
 		sender, err := notify.ParseSender(name, notify.SenderOptions{})
 		if err != nil {
-			return coded{err, exitUsage}
+			return exitError{err, exitUsage}
 		}
 		senders[name] = sender
 	}
@@ -58,39 +58,39 @@ func telling(ctx context.Context, c *connection, names []string, do func(context
 	ctx, cancel := context.WithCancel(ctx)
 	told := make(chan error, 1)
 	go func() { told <- queue.Run(ctx) }()
-	err := do(ctx, newEngine(c, queue))
+	err := do(ctx, newCommandEngine(c, queue))
 	cancel()
 	return errors.Join(err, <-told)
 }
 
-// crew works by one configuration until ctx ends: the standby takes events over HTTP and notes them on the targets, the leader
+// runComponents works by one configuration until ctx ends: the standby takes events over HTTP and notes them on the targets, the leader
 // does all the rest too.
-func (s *crews) crew(ctx context.Context, cfg *scalerconfig.Config) error {
+func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig.Config) error {
 	registry := prometheus.NewRegistry()
-	s.health.crew(registry)
+	s.health.setComponentMetrics(registry)
 	queue := notify.NewQueue(cfg.Senders(), notify.QueueOptions{Registerer: registry})
-	engine := s.engine(action.Options{Webhooks: cfg.Webhooks()}, queue, rollout.NewMetrics(registry))
+	engine := s.buildEngine(action.Options{Webhooks: cfg.Webhooks()}, queue, rollout.NewMetrics(registry))
 	control := controller.New(controller.Options{
 		Engine: engine, Namespaces: cfg.Namespaces, Kinds: cfg.Kinds(), Schedules: cfg.Schedules, Verifications: cfg.Verifications,
-		By: "scaler " + s.lead.name, Metrics: controller.NewMetrics(registry),
+		By: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
-	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.lease+"-events", dedup.Options{Registerer: registry})
+	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{VerifySpecs: cfg.Verifications, Registerer: registry})
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // alerts go out after the last that is posted
 	group.Go(func() error { return queue.Run(posting) })
 	group.Go(func() error {
 		defer posted()
-		return s.lead.whileLeading(ctx, control.Run)
+		return s.lead.runWhileLeading(ctx, control.Run)
 	})
 	if len(cfg.Events.Rules) > 0 {
-		s.takeEvents(ctx, group, cfg.Events, events, ids, registry)
+		s.runEventSources(ctx, group, cfg.Events, events, ids, registry)
 	}
 	return group.Wait()
 }
 
-// takeEvents brings events to the handler.
-func (s *crews) takeEvents(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+// runEventSources brings events to the handler.
+func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // ids are written after the last that is added
 	group.Go(func() error { return ids.Run(adding) })
 	group.Go(func() error {
@@ -108,7 +108,7 @@ func (s *crews) takeEvents(ctx context.Context, group *errgroup.Group, cfg event
 			return err
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {
-			return s.lead.whileLeading(ctx, func(ctx context.Context) error {
+			return s.lead.runWhileLeading(ctx, func(ctx context.Context) error {
 				if !ids.Reload(ctx) { // what the leader before this one saw
 					return nil
 				}

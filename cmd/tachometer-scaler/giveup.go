@@ -12,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// patient is f, and a context that ends when for a time nothing but trouble came: a command does not outwait a cluster that is gone.
-func patient(ctx context.Context, most time.Duration, f rollout.Follower) (context.Context, rollout.Follower) {
+// withGiveUp is f, and a context that ends when for a time nothing but trouble came: a command does not outwait a cluster that is gone.
+func withGiveUp(ctx context.Context, most time.Duration, f rollout.Follower) (context.Context, rollout.Follower) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	pass, trouble := f.Pass, f.Trouble
 	var since time.Time // the first trouble after a success; zero: none
@@ -37,13 +37,13 @@ func patient(ctx context.Context, most time.Duration, f rollout.Follower) (conte
 	return ctx, f
 }
 
-// unnoted is the error of a hold that could not be noted on its target, with the exit code that is true: an answer that never
+// unrecordedError is the error of a hold that could not be noted on its target, with the exit code that is true: an answer that never
 // came leaves open whether the API server did what it was asked for.
-func unnoted(err error) error {
+func unrecordedError(err error) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
 	if unsent || rollout.Hopeless(err) || apierrors.IsConflict(err) {
 		return err
 	}
-	return coded{fmt.Errorf("%w; it may have been noted nevertheless: scaler status tells, scaler release takes it back", err), exitUnfinished}
+	return exitError{fmt.Errorf("%w; it may have been noted nevertheless: scaler status tells, scaler release takes it back", err), exitUnfinished}
 }

@@ -21,7 +21,7 @@ func TestPatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("the API server is away")
 		troubles := 0
-		ctx, f := patient(t.Context(), 5*time.Minute, rollout.Follower{Trouble: func(error) { troubles++ }})
+		ctx, f := withGiveUp(t.Context(), 5*time.Minute, rollout.Follower{Trouble: func(error) { troubles++ }})
 		for range 3 { // nine minutes, with successes in between
 			f.Trouble(away)
 			time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
@@ -54,11 +54,11 @@ func TestUnnoted(t *testing.T) {
 		"a timeout":            {fmt.Errorf("note the holds: %w", apierrors.NewTimeoutError("the server was slow", 1)), exitUnfinished},
 	} {
 		code := exitFailed
-		if coded := (coded{}); errors.As(unnoted(c.err), &coded) {
+		if coded := (exitError{}); errors.As(unrecordedError(c.err), &coded) {
 			code = coded.code
 		}
-		if code != c.code || !strings.Contains(unnoted(c.err).Error(), c.err.Error()) {
-			t.Errorf("%s: exit code %d, %v; want %d", name, code, unnoted(c.err), c.code)
+		if code != c.code || !strings.Contains(unrecordedError(c.err).Error(), c.err.Error()) {
+			t.Errorf("%s: exit code %d, %v; want %d", name, code, unrecordedError(c.err), c.code)
 		}
 	}
 }

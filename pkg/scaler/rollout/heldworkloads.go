@@ -12,30 +12,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Kinds are those whose targets are found without being named.
+// DefaultKinds returns the kinds of workloads that a list searches by default.
 func Kinds() []schema.GroupVersionKind {
-	return []schema.GroupVersionKind{deployments.WithVersion("v1"), {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
+	return []schema.GroupVersionKind{deploymentKind.WithVersion("v1"), {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
 }
 
-var deployments = schema.GroupKind{Group: "apps", Kind: "Deployment"}
+var deploymentKind = schema.GroupKind{Group: "apps", Kind: "Deployment"}
 
-// HeldSelector finds what is held.
+// HeldSelector selects the objects with holds.
 const HeldSelector = hold.HeldLabel
 
-// Standing is a target that is held, as a list shows it.
+// HeldWorkload is a workload with holds, as a list shows it.
 type Standing struct {
-	Target     hold.Target `json:"target"`
-	Record     hold.Record `json:"record"`               // empty where only the autoscaler is still held
-	Autoscaler string      `json:"autoscaler,omitempty"` // that is held with it
+	Target     hold.Target `json:"workload"`
+	Record     hold.Record `json:"record"`               // empty if only the autoscaler is still held
+	Autoscaler string      `json:"autoscaler,omitempty"` // the held autoscaler of the workload
 	Bounds     hold.Bounds `json:"bounds,omitzero"`
-	Err        error       `json:"-"` // why something of it cannot be read
+	Err        error       `json:"-"` // an annotation that cannot be parsed
 }
 
-// Held lists the targets of the kinds that are held in a namespace, and those whose autoscaler still is. An empty namespace is all.
+// ListHeld lists the held workloads of the kinds in a namespace, and the workloads of held autoscalers. An empty namespace means all
+// namespaces.
 func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]Standing, error) {
 	var all []Standing
 	for _, kind := range kinds {
-		some, err := e.heldOf(ctx, namespace, kind)
+		some, err := e.listHeldOfKind(ctx, namespace, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +44,7 @@ func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.Grou
 	}
 	hpas, err := e.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{LabelSelector: HeldSelector})
 	if err != nil {
-		return nil, fmt.Errorf("list autoscalers that are held: %w", err)
+		return nil, fmt.Errorf("list held autoscalers: %w", err)
 	}
 	for i := range hpas.Items {
 		hpa := &hpas.Items[i]
@@ -54,21 +55,22 @@ func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.Grou
 			s, all = len(all), append(all, Standing{Target: t})
 		}
 		all[s].Autoscaler = hpa.Name
-		var unreadable error
-		all[s].Bounds, unreadable = hold.ParseBounds(hpa.Annotations[hold.BoundsAnnotation])
-		all[s].Err = errors.Join(all[s].Err, unreadable)
+		var parseErr error
+		all[s].Bounds, parseErr = hold.ParseBounds(hpa.Annotations[hold.BoundsAnnotation])
+		all[s].Err = errors.Join(all[s].Err, parseErr)
 	}
 	return all, nil
 }
 
-func (e *Engine) heldOf(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]Standing, error) {
+// listHeldOfKind lists the held workloads of one kind.
+func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]Standing, error) {
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return nil, fmt.Errorf("find the API of %s: %w", kind.Kind, err)
 	}
 	list, err := e.Dynamic.Resource(mapping.Resource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: HeldSelector})
 	if err != nil {
-		return nil, fmt.Errorf("list %s that are held: %w", mapping.Resource.Resource, err)
+		return nil, fmt.Errorf("list held %s: %w", mapping.Resource.Resource, err)
 	}
 	all := make([]Standing, 0, len(list.Items))
 	for i := range list.Items {
@@ -76,7 +78,7 @@ func (e *Engine) heldOf(ctx context.Context, namespace string, kind schema.Group
 		s := Standing{Target: hold.Target{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
 		}}
-		s.Record, _, s.Err = e.recall(ctx, object)
+		s.Record, _, s.Err = e.restoreRecord(ctx, object)
 		all = append(all, s)
 	}
 	return all, nil

@@ -1,0 +1,168 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// reconcilePass is one observation of a workload and the changes that follow from it.
+type reconcilePass struct {
+	*Engine
+	workload hold.Target
+	now      time.Time
+	api      dynamic.ResourceInterface
+
+	object *unstructured.Unstructured // the workload; nil: it does not exist
+	record hold.Record
+	// replacedReason says why record differs from the workload's annotation; empty: they agree. See restoreRecord.
+	replacedReason string
+	scale          *unstructured.Unstructured
+	hpa            *autoscalingv2.HorizontalPodAutoscaler // nil: no autoscaler scales the workload
+	bounds         hold.Bounds
+	pods           []corev1.Pod // observed only if a hold waits for them
+
+	desired       hold.Want
+	unclosedHolds []string // IDs of ended holds with a gate that cannot be closed
+	holdToVerify  string
+	nextPass      time.Time
+	endedHolds    []hold.Hold
+	pendingEvents []pendingEvent
+	afterSave     []func() // Events and metrics that follow the next write of the record
+}
+
+// observeWorkload reads the workload, its scale and its autoscaler. It returns a pass without object if the workload does not exist.
+func (e *Engine) observeWorkload(ctx context.Context, t hold.Target, now time.Time) (*reconcilePass, error) {
+	p := &reconcilePass{Engine: e, workload: t, now: now}
+	api, err := e.resolveWorkloadClient(t)
+	if err != nil {
+		return nil, err
+	}
+	p.api = api
+	if err := p.findAutoscaler(ctx); err != nil {
+		return nil, err
+	}
+	p.object, err = api.Get(ctx, t.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		p.object = nil
+		return p, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get workload: %w", err)
+	}
+	if p.record, p.replacedReason, err = e.restoreRecord(ctx, p.object); err != nil {
+		return nil, err
+	}
+	if p.scale, err = api.Get(ctx, t.Name, metav1.GetOptions{}, "scale"); err != nil {
+		return nil, fmt.Errorf("get scale: %w", err)
+	}
+	return p, nil
+}
+
+// resolveWorkloadClient returns the client of the workload's kind, in its namespace.
+func (e *Engine) resolveWorkloadClient(t hold.Target) (dynamic.ResourceInterface, error) {
+	kind := t.GroupVersionKind()
+	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return nil, fmt.Errorf("find the API of %s %s: %w", t.APIVersion, t.Kind, err)
+	}
+	return e.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), nil
+}
+
+// findAutoscaler finds the autoscaler that scales the workload. Two autoscalers are an error.
+func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
+	list, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.workload.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list autoscalers: %w", err)
+	}
+	var names []string
+	for i := range list.Items {
+		if hpa := &list.Items[i]; scalesWorkload(hpa, p.workload) && hpa.DeletionTimestamp == nil {
+			names = append(names, hpa.Name)
+			p.hpa = hpa
+		}
+	}
+	switch {
+	case len(names) > 1:
+		return fmt.Errorf("%d autoscalers scale it (%s) and undo each other: delete all but one", len(names), strings.Join(names, ", "))
+	case p.hpa == nil:
+		return nil
+	}
+	p.bounds, err = hold.ParseBounds(p.hpa.Annotations[hold.BoundsAnnotation])
+	if err != nil {
+		return fmt.Errorf("autoscaler %s: %w", p.hpa.Name, err)
+	}
+	return nil
+}
+
+// scalesWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.
+func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Target) bool {
+	ref := hpa.Spec.ScaleTargetRef
+	group, err := schema.ParseGroupVersion(ref.APIVersion)
+	return err == nil && ref.Kind == t.Kind && ref.Name == t.Name && group.Group == t.GroupVersionKind().Group
+}
+
+// autoscalerBounds returns the autoscaler's current bounds. The API's default of minReplicas is 1.
+func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.Limits {
+	l := hold.Limits{Min: 1, Max: hpa.Spec.MaxReplicas}
+	if hpa.Spec.MinReplicas != nil {
+		l.Min = *hpa.Spec.MinReplicas
+	}
+	return l
+}
+
+// specReplicas returns the replicas of the scale; a scale without the field has 0.
+func (p *reconcilePass) specReplicas() int32 {
+	n, _, _ := unstructured.NestedInt64(p.scale.Object, "spec", "replicas")
+	return int32(n) //nolint:gosec // the API's own field is an int32
+}
+
+// listWorkloadPods lists the workload's pods without the terminating and finished ones.
+func (p *reconcilePass) listWorkloadPods(ctx context.Context) error {
+	selector, _, _ := unstructured.NestedString(p.scale.Object, "status", "selector")
+	if selector == "" {
+		return fmt.Errorf("scale of %s has no selector yet, so its pods cannot be listed", p.workload)
+	}
+	list, err := p.Client.CoreV1().Pods(p.workload.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	p.pods = p.pods[:0]
+	for _, pod := range list.Items {
+		if pod.DeletionTimestamp == nil && pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded {
+			p.pods = append(p.pods, pod)
+		}
+	}
+	return nil
+}
+
+// buildResult returns the state of the workload after the pass.
+func (p *reconcilePass) buildResult() Result {
+	r := Result{
+		Record: p.record, Held: len(p.record.Holds) > 0 || p.bounds != (hold.Bounds{}), Again: p.nextPass, Judge: p.holdToVerify, Gone: p.object == nil,
+		Ended: p.endedHolds,
+	}
+	if p.scale != nil {
+		r.Replicas = p.specReplicas()
+	}
+	if p.hpa != nil {
+		r.Autoscaler, r.Limits = p.hpa.Name, autoscalerBounds(p.hpa)
+	}
+	for i := range p.pods {
+		if isReadyPod(&p.pods[i]) {
+			r.Ready++
+		}
+	}
+	return r
+}

@@ -1,0 +1,152 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// Observer observes a Reconcile. Its fields may be nil; calls come one at a time.
+type Follower struct {
+	Pass    func(Result)        // after every pass that succeeded
+	Report  func(verify.Report) // after every verification
+	Trouble func(error)         // after every failed pass, before the retry
+	Wake    <-chan struct{}     // makes the next pass come at once
+}
+
+// Reconcile makes passes over a workload, and verifies holds, until done returns true. It returns early if ctx ends, if the workload
+// is gone, or with a permanent error of the API server. All its goroutines have ended when it returns.
+func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) bool, f Follower) (Result, error) {
+	d := workloadReconciler{Engine: e, workload: t, Follower: f, verdicts: make(chan holdVerdict, 1)}
+	defer d.stopVerification()
+	for {
+		r, err := e.Pass(ctx, t, time.Now())
+		switch {
+		case ctx.Err() != nil:
+			return r, context.Cause(ctx)
+		case err == nil:
+			d.handlePassResult(ctx, r)
+			if r.Gone && !r.Held || done(r) {
+				return r, nil
+			}
+		case Hopeless(err):
+			return r, err
+		default:
+			r.Again = time.Now().Add(d.reportPassError(err))
+		}
+		if err := d.waitForNextPass(ctx, time.Until(r.Again)); err != nil {
+			return r, err
+		}
+	}
+}
+
+// workloadReconciler is the state of a Reconcile between its passes.
+type workloadReconciler struct {
+	*Engine
+	Follower
+	workload           hold.Target
+	failures           int
+	verifyingID        string // the hold that a goroutine verifies; empty: no verification runs
+	cancelVerification context.CancelFunc
+	verdicts           chan holdVerdict
+}
+
+// holdVerdict is the result of a verification.
+type holdVerdict struct {
+	report verify.Report
+	err    error
+}
+
+// handlePassResult starts the verification that the pass asks for, and stops a verification that is no longer needed.
+func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
+	d.failures = 0
+	if d.verifyingID != "" && r.Judge != d.verifyingID {
+		d.stopVerification()
+	}
+	if r.Judge != "" && d.verifyingID == "" {
+		d.verifyingID = r.Judge
+		ctx, d.cancelVerification = context.WithCancel(ctx)
+		go func(id string) {
+			report, err := d.Judge(ctx, d.workload, id, time.Now)
+			d.verdicts <- holdVerdict{report, err}
+		}(r.Judge)
+	}
+	if d.Follower.Pass != nil {
+		d.Follower.Pass(r)
+	}
+}
+
+// stopVerification cancels the verification, if any, and waits for its end.
+func (d *workloadReconciler) stopVerification() {
+	if d.verifyingID != "" {
+		d.cancelVerification()
+		<-d.verdicts
+		d.verifyingID = ""
+	}
+}
+
+// recordVerdict ends a verification. If it failed to give a verdict, it returns the delay until the next try.
+func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
+	d.verifyingID = ""
+	d.cancelVerification()
+	if v.err != nil {
+		return d.reportPassError(v.err)
+	}
+	if d.Report != nil && len(v.report.Pods) > 0 {
+		d.Report(v.report)
+	}
+	return 0
+}
+
+// reportPassError reports a failed pass, and returns the delay until the next: ten times conflictBackoff, up to retryInterval.
+func (d *workloadReconciler) reportPassError(err error) time.Duration {
+	d.failures++
+	if d.Trouble != nil {
+		d.Trouble(err)
+	}
+	return min(conflictBackoff(d.failures)*10, retryInterval)
+}
+
+// waitForNextPass waits for the pause, a wake-up, or the end of a verification.
+func (d *workloadReconciler) waitForNextPass(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case v := <-d.verdicts:
+		if pause := d.recordVerdict(v); pause > 0 {
+			return d.waitForNextPass(ctx, pause)
+		}
+	case <-d.Wake:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// IsPermanentError reports whether a retry cannot succeed: no permission, an unknown kind, an invalid request.
+func Hopeless(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) ||
+		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, hold.ErrRefused) || meta.IsNoMatchError(err)
+}
+
+// NewLogObserver returns an observer that logs errors; it logs an error that repeats only once.
+func Logged(log klog.Logger) Follower {
+	var last string
+	return Follower{
+		Pass: func(Result) { last = "" },
+		Trouble: func(err error) {
+			if text := err.Error(); text != last {
+				last = text
+				log.Error(err, "Workload cannot be scaled yet, retrying")
+			}
+		},
+	}
+}

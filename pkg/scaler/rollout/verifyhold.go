@@ -1,0 +1,100 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// VerifyHold verifies the new pods of a hold in state Ready, and writes the verdict to the workload's record; the next pass acts on it.
+// It blocks during the test requests. It returns an error if it cannot write the verdict; pods that it cannot test fail the
+// verification. Two verifications of one hold are harmless: the first verdict counts.
+func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func() time.Time) (verify.Report, error) {
+	p, h, err := e.getHoldToVerify(ctx, t, id, now())
+	if err != nil || h == nil {
+		return verify.Report{}, err
+	}
+	if err := p.listWorkloadPods(ctx); err != nil {
+		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
+	}
+	since := h.Since
+	report, passed, message := p.verifyNewPods(ctx, h)
+	if ctx.Err() != nil {
+		return report, context.Cause(ctx)
+	}
+	err = e.retryOnConflict(ctx, func() error {
+		p, h, err := e.getHoldToVerify(ctx, t, id, now())
+		if err != nil || h == nil || !h.Since.Equal(since) {
+			return err // released, replaced or verified by another process meanwhile
+		}
+		defer p.writeEvents(ctx)
+		if len(report.Pods) > 0 {
+			p.reports.keepReport(t, id, report)
+		}
+		if !passed {
+			return p.rollBackHolds(ctx, message, func(f *hold.Hold) bool { return f.ID == id })
+		}
+		p.enterHoldState(h, hold.Verified, message)
+		p.onRecordSaved(func() { p.recordEvent(string(hold.Verified), "hold %s: %s", id, message) })
+		return p.saveRecord(ctx)
+	})
+	if err != nil {
+		return report, fmt.Errorf("write the verdict to %s: %w", t, err)
+	}
+	return report, nil
+}
+
+// getHoldToVerify observes the workload, and returns the hold if it still needs verification.
+func (e *Engine) getHoldToVerify(ctx context.Context, t hold.Target, id string, now time.Time) (*reconcilePass, *hold.Hold, error) {
+	p, err := e.observeWorkload(ctx, t, now)
+	if err != nil {
+		return nil, nil, fmt.Errorf("verify %s: %w", t, err)
+	}
+	h := p.record.Find(id)
+	if h == nil || h.State != hold.Ready || h.Verify == nil {
+		return p, nil, nil
+	}
+	return p, h, nil
+}
+
+// verifyNewPods tests the new pods of the hold, beside the old pods.
+func (p *reconcilePass) verifyNewPods(ctx context.Context, h *hold.Hold) (report verify.Report, passed bool, message string) {
+	pods, old := splitPodsByHold(p.pods, h)
+	if len(pods) == 0 {
+		return verify.Report{}, true, "no new pods to verify"
+	}
+	report, err := p.Checker.Run(ctx, *h.Verify, pods, old)
+	if err != nil {
+		return report, false, "verify the new pods: " + err.Error()
+	}
+	return report, report.Passed, report.SummaryLine()
+}
+
+// VerifyPods tests all ready pods of a workload. It only reads from the cluster.
+func (e *Engine) Check(ctx context.Context, t hold.Target, spec verify.Spec) (verify.Report, error) {
+	p, err := e.observeWorkload(ctx, t, time.Time{})
+	if err == nil && p.object == nil {
+		err = ErrGone
+	}
+	if err == nil {
+		err = p.listWorkloadPods(ctx)
+	}
+	if err != nil {
+		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
+	}
+	pods := slices.DeleteFunc(p.pods, func(pod corev1.Pod) bool { return !isReadyPod(&pod) })
+	if len(pods) == 0 {
+		return verify.Report{}, fmt.Errorf("verify %s: none of its %d pods is ready", t, p.specReplicas())
+	}
+	report, err := e.Checker.Run(ctx, spec, pods, nil)
+	if err != nil {
+		return report, fmt.Errorf("verify %s: %w", t, err)
+	}
+	return report, nil
+}
