@@ -11,30 +11,32 @@ import (
 	"golang.org/x/term"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	_ "k8s.io/component-base/logs/json/register"            // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_requests_total: what kube-apiserver is asked for
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-const adapterDescription = `The adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
+const adapterDescription = `tachometer-adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
 autoscalers ask about, or asks a Prometheus-compatible server, and serves what its rules compute from them as
-custom.metrics.k8s.io and external.metrics.k8s.io.`
+custom.metrics.k8s.io and external.metrics.k8s.io.
+
+Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
 // newAdapterCommand returns the command line of the adapter; what it is asked to print goes to out.
 func newAdapterCommand(out io.Writer) *cobra.Command {
 	opts := newAdapterOptions()
 	cmd := &cobra.Command{
-		Use:           "adapter",
+		Use:           "tachometer-adapter",
 		Long:          adapterDescription,
-		Args:          validateArgs,
+		Args:          asUsageError(validateArgs),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runCommand(cmd.Context(), opts, out)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	groups := opts.newFlagSets()
 	for _, name := range groups.Order {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
@@ -42,15 +44,29 @@ func newAdapterCommand(out io.Writer) *cobra.Command {
 	cmd.SetOut(out)
 	cmd.AddCommand(newImportCommand(out))
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.CompletionOptions.DisableDefaultCmd = true
 	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectTerminalWidth(out))
 	return cmd
 }
 
-// validateArgs permits the program's own name as an argument, which the chart of prometheus-adapter passes, and no other.
+// usageError is a wrong use of the program, which ends with exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// asUsageError makes the errors of a check of arguments usage errors.
+func asUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// validateArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
 func validateArgs(cmd *cobra.Command, args []string) error {
 	for _, arg := range args {
-		if path.Base(arg) != cmd.Name() {
+		if name := path.Base(arg); name != cmd.Name() && name != "adapter" {
 			return fmt.Errorf("unexpected argument %q", arg)
 		}
 	}
@@ -77,7 +93,7 @@ func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error 
 		return nil
 	}
 	if err := opts.validate(); err != nil {
-		return err
+		return usageError{err}
 	}
 	if opts.checkConfig {
 		if _, err := readAdapterConfig(opts); err != nil {
@@ -87,7 +103,7 @@ func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error 
 		return nil
 	}
 	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
-		return err
+		return usageError{err}
 	}
 	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())
 	if err := runAdapter(ctx, opts); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,7 +152,7 @@ func TestImport(t *testing.T) {
 	for name, args := range map[string][]string{
 		"--from is":      {"import", writeFile(t, legacyRules)},
 		"accepts 1 arg":  {"import", "--from=prometheus-adapter"},
-		"is refused":     {"import", "--from=prometheus-adapter", writeFile(t, "rules: 1")},
+		"must be a list": {"import", "--from=prometheus-adapter", writeFile(t, "rules: 1")},
 		"none.yaml":      {"import", "--from=prometheus-adapter", "none.yaml"},
 		"rules[0].serie": {"import", "--from=prometheus-adapter", writeFile(t, "rules: [{metricsQuery: a}]")},
 	} {
@@ -159,7 +160,43 @@ func TestImport(t *testing.T) {
 			t.Errorf("import %q: %v", args[1:], err)
 		}
 	}
-	if help, err := adapterCommand(t, "import", "--help"); err != nil || !strings.Contains(help, "--url string") || strings.Contains(help, "secure-port") {
+	if help, err := adapterCommand(t, "import", "--help"); err != nil || !strings.Contains(help, "--url url") || strings.Contains(help, "secure-port") {
 		t.Errorf("help: %s, %v", help, err)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	faulty := filepath.Join(t.TempDir(), "faulty.yaml")
+	if err := os.WriteFile(faulty, []byte("rules: many\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		want int
+	}{
+		"no faults":                {[]string{"--check-config", "--config", "../../manifests/adapter/config.yaml"}, 0},
+		"faults in the file":       {[]string{"--check-config", "--config", faulty}, 1},
+		"no such file":             {[]string{"--check-config", "--config", faulty + ".gone"}, 1},
+		"no file named":            {[]string{"--check-config"}, 2},
+		"unknown flag":             {[]string{"--check"}, 2},
+		"unexpected argument":      {[]string{"check"}, 2},
+		"flag out of its range":    {[]string{"--discovery-interval=0s"}, 2},
+		"import of nothing":        {[]string{"import"}, 2},
+		"import of another format": {[]string{"import", "--from", "keda", faulty}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := newAdapterCommand(io.Discard)
+			cmd.SetArgs(tc.args)
+			err := cmd.ExecuteContext(t.Context())
+			got := 0
+			if err != nil {
+				got = exitCode(err)
+			}
+			if got != tc.want {
+				t.Errorf("exit code %d, want %d: %v", got, tc.want, err)
+			}
+		})
 	}
 }

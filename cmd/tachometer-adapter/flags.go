@@ -14,6 +14,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 )
 
 // adapterOptions are everything that the command line says.
@@ -37,7 +38,7 @@ type adapterOptions struct {
 }
 
 func newAdapterOptions() *adapterOptions {
-	o := &adapterOptions{
+	return &adapterOptions{
 		// A miss refreshes at once, so this only finds what disappeared.
 		discoveryInterval: 10 * time.Minute,
 		namespace:         "tachometer",
@@ -47,10 +48,8 @@ func newAdapterOptions() *adapterOptions {
 		prometheus:        newPrometheusOptions(),
 		resources:         newResourceOptions(),
 		server:            apiserver.NewOptions(),
-		logging:           logsapi.NewLoggingConfiguration(),
+		logging:           logging.NewConfiguration("tachometer-adapter"),
 	}
-	o.logging.Format = logsapi.JSONLogFormat // read by machines first; people have --logging-format=text
-	return o
 }
 
 // newFlagSets are the flags, in the order in which --help shows them.
@@ -58,31 +57,31 @@ func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 	groups := &cliflag.NamedFlagSets{}
 	fs := groups.FlagSet("adapter")
 	fs.StringVar(&o.configFile, "config", o.configFile,
-		"File with the configuration (rules, scraping, backends), read again when it changes. Without it the built-in rules apply.")
+		"configuration `file` (rules, scraping, backends), read again when it changes; empty: the built-in rules")
 	fs.BoolVar(&o.checkConfig, "check-config", o.checkConfig,
-		"Check the file given by --config, print everything that is wrong with it, and exit with 0 or 1.")
-	fs.BoolVar(&o.version, "version", o.version, "Print the version and exit.")
+		"check the file of --config, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
+	fs.BoolVar(&o.version, "version", o.version, "print the version and exit")
 
 	fs = groups.FlagSet("cluster")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig,
-		"Kubeconfig file of the cluster. Empty in a pod: its service account is used.")
+		"kubeconfig `file` of the cluster; empty: the pod's service account")
 	fs.DurationVar(&o.discoveryInterval, "discovery-interval", o.discoveryInterval,
-		"Time between two looks at which resources the cluster has. One that is asked for and not known is looked for within seconds.")
+		"`time` between two reads of the cluster's API resources; a request for an unknown resource reads them within seconds")
 
 	fs.Float32Var(&o.clientQPS, "client-qps", o.clientQPS,
-		"Most requests per second to kube-apiserver, of each client. 0: what the adapter asks bounds itself.")
-	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "Requests by which --client-qps may be exceeded for a moment.")
-	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "The name that prometheus-adapter has for --kubeconfig.")
+		"maximum `queries` per second to kube-apiserver for each client; 0 disables throttling")
+	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "`queries` by which a burst may exceed --client-qps")
+	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "prometheus-adapter's name of --kubeconfig")
 
 	o.resources.addResourceFlags(groups.FlagSet("resource metrics"))
 	o.prometheus.addPrometheusFlags(groups.FlagSet("prometheus-adapter"))
 
 	fs = groups.FlagSet("serving certificate")
 	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
-		"Name of the Secret in --namespace through which the replicas share the serving certificate that they make and renew.")
-	fs.StringVar(&o.namespace, "namespace", o.namespace, "Namespace of the adapter's Service and Secret.")
+		"`name` of the Secret in --namespace in which the replicas share their serving certificate")
+	fs.StringVar(&o.namespace, "namespace", o.namespace, "`namespace` of the adapter's Service and Secret")
 	fs.StringVar(&o.service, "service-name", o.service,
-		"Name of the Service that the APIServices point at; the certificate is made for it.")
+		"`name` of the Service that the APIServices point at; the certificate is made for it")
 
 	o.server.AddFlags(groups)
 	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
@@ -95,14 +94,14 @@ func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	fs := groups.FlagSet("logging")
 	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
-		fs.Bool(name, false, "No effect: the log goes to standard error.")
+		fs.Bool(name, false, "no effect: the log goes to standard error")
 	}
 	for _, name := range []string{"log_dir", "log_file", "log_file_max_size", "log_backtrace_at", "stderrthreshold"} {
-		fs.String(name, "", "No effect: the log goes to standard error.")
+		fs.String(name, "", "no effect: the log goes to standard error")
 	}
-	fs.VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || strings.HasPrefix(f.Usage, "No effect") })
+	fs.VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || strings.HasPrefix(f.Usage, "no effect") })
 	serving := groups.FlagSet("secure serving")
-	serving.BoolVar(&o.server.Serving.DisableHTTP2Serving, "disable-http2", false, "The name that prometheus-adapter has for --disable-http2-serving.")
+	serving.BoolVar(&o.server.Serving.DisableHTTP2Serving, "disable-http2", false, "prometheus-adapter's name of --disable-http2-serving")
 	serving.Lookup("disable-http2").Hidden = true
 	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
 }

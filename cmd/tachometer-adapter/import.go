@@ -18,17 +18,17 @@ func newImportCommand(out io.Writer) *cobra.Command {
 	var from, url string
 	cmd := &cobra.Command{
 		Use:   "import --from prometheus-adapter [--url URL] FILE",
-		Short: "Print the native configuration that means the same as another adapter's, and name what has no counterpart",
-		Args:  cobra.ExactArgs(1),
+		Short: "print the native configuration with the meaning of another adapter's, and name each part without a counterpart",
+		Args:  asUsageError(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if from != legacyFormat {
-				return fmt.Errorf("--from is %q; known is %s", from, legacyFormat)
+				return usageError{fmt.Errorf("--from is %q; the one known format is %s", from, legacyFormat)}
 			}
 			return importLegacy(out, args[0], url)
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "Whose configuration FILE is: "+legacyFormat+".")
-	cmd.Flags().StringVar(&url, "url", "", "Base address of the server, as --prometheus-url had it. A placeholder where it is left out.")
+	cmd.Flags().StringVar(&from, "from", "", "`format` of FILE: "+legacyFormat)
+	cmd.Flags().StringVar(&url, "url", "", "base `url` of the server, as in --prometheus-url; empty: a placeholder")
 	plain := &cobra.Command{} // the parent's functions show the parent's flags
 	cmd.SetUsageFunc(plain.UsageFunc())
 	cmd.SetHelpFunc(plain.HelpFunc())
@@ -42,7 +42,7 @@ func importLegacy(out io.Writer, file, url string) error {
 	}
 	legacy, err := promadapter.Load(data)
 	if err != nil {
-		return fmt.Errorf("%s is refused:\n%w", file, err)
+		return fmt.Errorf("%s:\n%w", file, err)
 	}
 	native, _, err := promadapter.Import(legacy, url)
 	if err != nil {

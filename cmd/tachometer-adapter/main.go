@@ -1,8 +1,9 @@
-// Command adapter serves the custom and external metrics APIs of Kubernetes from the /metrics pages of Go services.
+// Command tachometer-adapter serves the custom and external metrics APIs of Kubernetes from the /metrics pages of Go services.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,8 +20,16 @@ func executeCommand() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "adapter: %v\n", err)
-		return 1
+		fmt.Fprintf(os.Stderr, "tachometer-adapter: %v\n", err)
+		return exitCode(err)
 	}
 	return 0
+}
+
+// exitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }

@@ -38,7 +38,7 @@ func (r *metricRecorder) MustRegister(cs ...prometheus.Collector) {
 }
 
 // described takes apart what a Desc says of itself; there is no other way to ask one.
-var described = regexp.MustCompile(`^Desc\{fqName: (".*?"), help: ("(?:[^"\\]|\\.)*"), unit: ".*?", constLabels: \{.*?\}, variableLabels: \{(.*?)\}`)
+var described = regexp.MustCompile(`^Desc\{fqName: (".*?"), help: ("(?:[^"\\]|\\.)*"), unit: ".*?", constLabels: \{(?:(\w+)=".*?")?\}, variableLabels: \{(.*?)\}`)
 
 func (r *metricRecorder) recordMetrics(c prometheus.Collector) {
 	descs := make(chan *prometheus.Desc, 100)
@@ -53,7 +53,7 @@ func (r *metricRecorder) recordMetrics(c prometheus.Collector) {
 		}
 		name, _ := strconv.Unquote(m[1])
 		help, _ := strconv.Unquote(m[2])
-		r.metrics = append(r.metrics, documentedMetric{name: name, kind: kindOf(c), labels: strings.ReplaceAll(m[3], ",", ", "), help: help})
+		r.metrics = append(r.metrics, documentedMetric{name: name, kind: kindOf(c), labels: strings.Trim(m[3]+", "+strings.ReplaceAll(m[4], ",", ", "), ", "), help: help})
 	}
 }
 

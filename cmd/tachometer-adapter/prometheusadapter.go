@@ -45,20 +45,20 @@ func newPrometheusOptions() prometheusOptions {
 
 func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 	p.flags = fs
-	fs.StringVar(&p.url, "prometheus-url", p.url, "Base address of the server that a configuration of prometheus-adapter, as --config, is about.")
+	fs.StringVar(&p.url, "prometheus-url", p.url, "base `url` of the server that a prometheus-adapter configuration queries")
 	fs.BoolVar(&p.authInCluster, "prometheus-auth-incluster", p.authInCluster,
-		"Use the service account's token and certificate authority for the server.")
-	fs.StringVar(&p.authConfig, "prometheus-auth-config", p.authConfig, "Kubeconfig file with the credentials for the server.")
-	fs.StringVar(&p.caFile, "prometheus-ca-file", p.caFile, "File with the certificate authorities of the server.")
-	fs.StringVar(&p.certFile, "prometheus-client-tls-cert-file", p.certFile, "File with the client certificate for the server.")
-	fs.StringVar(&p.keyFile, "prometheus-client-tls-key-file", p.keyFile, "File with the key of the client certificate.")
+		"use the service account's token and certificate authority for the server")
+	fs.StringVar(&p.authConfig, "prometheus-auth-config", p.authConfig, "kubeconfig `file` with the credentials for the server")
+	fs.StringVar(&p.caFile, "prometheus-ca-file", p.caFile, "`file` with the certificate authorities of the server")
+	fs.StringVar(&p.certFile, "prometheus-client-tls-cert-file", p.certFile, "`file` with the client certificate for the server")
+	fs.StringVar(&p.keyFile, "prometheus-client-tls-key-file", p.keyFile, "`file` with the key of the client certificate")
 	fs.StringVar(&p.tokenFile, "prometheus-token-file", p.tokenFile,
-		"File with the bearer token for the server. It is read again when it changes.")
-	fs.StringArrayVar(&p.headers, "prometheus-header", p.headers, "Header for the server, as NAME=VALUE. May be repeated.")
-	fs.StringVar(&p.verb, "prometheus-verb", p.verb, "HTTP method of queries, GET or POST.")
-	fs.DurationVar(&p.relistInterval, "metrics-relist-interval", p.relistInterval, "Time between two listings of the series that there are.")
+		"`file` with the bearer token for the server, read again when it changes")
+	fs.StringArrayVar(&p.headers, "prometheus-header", p.headers, "`header` for the server, NAME=VALUE; may be repeated")
+	fs.StringVar(&p.verb, "prometheus-verb", p.verb, "HTTP `method` of queries, GET or POST")
+	fs.DurationVar(&p.relistInterval, "metrics-relist-interval", p.relistInterval, "`time` between two listings of the server's series")
 	fs.DurationVar(&p.metricsAge, "metrics-max-age", p.metricsAge,
-		"How far back a series may have had its last sample to be listed. 0 means --metrics-relist-interval.")
+		"greatest `age` of the last sample of a listed series; 0: --metrics-relist-interval")
 }
 
 // validate returns every fault at once.

@@ -22,7 +22,7 @@ type configReloader struct {
 	initial *parsedConfig
 	apply   func(next *parsedConfig) error
 
-	metrics *metrics
+	metrics *filewatch.Metrics
 
 	mu          sync.Mutex // guards what follows
 	activeSince time.Time
@@ -32,7 +32,7 @@ type configReloader struct {
 
 // newConfigReloader returns a reloader of the file that the options may name; apply has been given start before.
 func newConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
-	return &configReloader{opts: opts, initial: start, apply: apply, metrics: newMetrics(r)}
+	return &configReloader{opts: opts, initial: start, apply: apply, metrics: filewatch.NewMetrics(r, "adapter")}
 }
 
 // Run follows the file until ctx ends.
@@ -41,7 +41,7 @@ func (r *configReloader) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.activeSince = now
 	r.mu.Unlock()
-	r.metrics.recordApplied(now)
+	r.metrics.RecordApplied(now)
 	if r.opts.configFile == "" {
 		<-ctx.Done()
 		return nil
@@ -68,13 +68,13 @@ func (r *configReloader) applyOrReject(ctx context.Context, next *parsedConfig, 
 	defer r.mu.Unlock()
 	r.rejected, r.rejectedAt = err, now
 	if err != nil {
-		r.metrics.faults.Set(float64(len(errorLines(err))))
-		log.Error(err, "Configuration refused, the last good one stays in force")
+		r.metrics.RecordRejected(len(errorLines(err)))
+		log.Error(err, "Configuration rejected, keeping the previous one")
 		return
 	}
 	r.activeSince = now
-	r.metrics.recordApplied(now)
-	log.Info("Configuration in force", "rules", next.ruleCount())
+	r.metrics.RecordApplied(now)
+	log.Info("Configuration applied", "rules", next.ruleCount())
 }
 
 // describeReloads are the lines of /readyz?verbose.
@@ -85,9 +85,9 @@ func (r *configReloader) describeReloads() []string {
 	if source == "" {
 		source = "built-in rules"
 	}
-	notes := []string{fmt.Sprintf("config: %s in force since %s", source, r.activeSince.UTC().Format(time.RFC3339))}
+	notes := []string{fmt.Sprintf("config: %s active since %s", source, r.activeSince.UTC().Format(time.RFC3339))}
 	for _, line := range errorLines(r.rejected) {
-		notes = append(notes, fmt.Sprintf("config: refused at %s: %s", r.rejectedAt.UTC().Format(time.RFC3339), line))
+		notes = append(notes, fmt.Sprintf("config: rejected at %s: %s", r.rejectedAt.UTC().Format(time.RFC3339), line))
 	}
 	return notes
 }
@@ -106,29 +106,4 @@ func errorLines(err error) []string {
 		lines[i] = f.String()
 	}
 	return lines
-}
-
-type metrics struct {
-	generation, success, faults prometheus.Gauge
-}
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "tachometer_config_" + name, Help: help})
-	}
-	m := &metrics{
-		generation: gauge("generation", "Number of configurations put in force since the start; the first is 1."),
-		success:    gauge("last_success_timestamp_seconds", "Time at which the configuration in force was read, in seconds since the epoch."),
-		faults:     gauge("faults", "Faults in the newest content of the configuration file; while there are any, the last good one stays in force."),
-	}
-	if r != nil {
-		r.MustRegister(m.generation, m.success, m.faults)
-	}
-	return m
-}
-
-func (m *metrics) recordApplied(now time.Time) {
-	m.generation.Inc()
-	m.success.Set(float64(now.Unix()))
-	m.faults.Set(0)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
@@ -52,15 +51,15 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 	go func() { done <- r.Run(ctx) }()
 
 	write(configHeader + "scrape: {interval: never}\n")
-	waitUntil(t, func() bool { return testutil.ToFloat64(r.metrics.faults) == 1 })
-	if notes := strings.Join(r.describeReloads(), "\n"); !strings.Contains(notes, "refused at") || !strings.Contains(notes, "scrape.interval") {
+	waitUntil(t, func() bool { return gaugeValue(t, registry, "tachometer_config_faults") == 1 })
+	if notes := strings.Join(r.describeReloads(), "\n"); !strings.Contains(notes, "rejected at") || !strings.Contains(notes, "scrape.interval") {
 		t.Errorf("notes do not name the fault: %s", notes)
 	}
 	write(configHeader + "backends: [{name: a, url: http://a}]\n")
 	waitUntil(t, func() bool { return strings.Contains(strings.Join(r.describeReloads(), "\n"), "cannot be read") })
 	write("rules: []\n")
 	waitUntil(t, func() bool { return strings.Contains(strings.Join(r.describeReloads(), "\n"), "another format") })
-	if g := testutil.ToFloat64(r.metrics.generation); g != 1 || len(applied) != 0 {
+	if g := gaugeValue(t, registry, "tachometer_config_generation"); g != 1 || len(applied) != 0 {
 		t.Errorf("generation %v, %d applied: a refused file was taken into force", g, len(applied))
 	}
 
@@ -68,8 +67,8 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 	if got := <-applied; got != 7*time.Second {
 		t.Errorf("applied an interval of %v, want 7s", got)
 	}
-	waitUntil(t, func() bool { return testutil.ToFloat64(r.metrics.generation) == 2 })
-	if f := testutil.ToFloat64(r.metrics.faults); f != 0 {
+	waitUntil(t, func() bool { return gaugeValue(t, registry, "tachometer_config_generation") == 2 })
+	if f := gaugeValue(t, registry, "tachometer_config_faults"); f != 0 {
 		t.Errorf("%v faults after a good file", f)
 	}
 	if notes := r.describeReloads(); len(notes) != 1 {
@@ -110,4 +109,20 @@ func waitUntil(t *testing.T, yes func() bool) {
 			t.Fatal("not within 20 s")
 		}
 	}
+}
+
+// gaugeValue returns the value of a registered gauge.
+func gaugeValue(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }

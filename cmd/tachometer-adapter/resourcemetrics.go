@@ -30,14 +30,14 @@ func newResourceOptions() resourceOptions {
 
 func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&r.kubelets, "resource-metrics", r.kubelets,
-		"Serve metrics.k8s.io, the CPU and memory of pods and nodes, from what the kubelets measure.")
-	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "Time between two reads of a kubelet.")
+		"serve metrics.k8s.io, the CPU and memory of pods and nodes, from the kubelets")
+	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "`time` between two reads of a kubelet")
 	fs.StringVar(&r.kubeletTLS.CAFile, "kubelet-certificate-authority", r.kubeletTLS.CAFile,
-		"File with the authorities that signed the kubelets' certificates. Empty: those of the cluster.")
+		"`file` with the certificate authorities of the kubelets; empty: those of the cluster")
 	fs.BoolVar(&r.kubeletTLS.Insecure, "kubelet-insecure-tls", r.kubeletTLS.Insecure,
-		"Believe whoever answers at a node's address, and show it the adapter's token. For tests only.")
+		"do not verify kubelet certificates: the token is sent to any server at the node's address; for tests only")
 	fs.StringSliceVar(&r.addressTypes, "kubelet-preferred-address-types", r.addressTypes,
-		"Types of a node's addresses by which its kubelet is asked, the preferred first. Empty: InternalIP, then the others.")
+		"`types` of node address to reach a kubelet by, the preferred first; empty: InternalIP, then the others")
 }
 
 func (r *resourceOptions) validate() error {

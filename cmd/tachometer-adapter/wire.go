@@ -139,13 +139,11 @@ func (a *adapter) buildCertificateKeeper(behind []string, kube kubernetes.Interf
 
 // buildScrapePipeline makes the way of the data: targets to samples to values.
 func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistry) {
-	a.store = store.New(store.Options{
-		Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, Registerer: metrics,
-	})
-	settings := newScrapeOptions(cfg)
-	settings.Registerer = metrics
-	settings.Seed = rand.Uint64() // two replicas do not ask a target at the same moment
-	a.scraper = scrape.New(a.store, settings)
+	storeOptions, scrapeOptions := newStoreOptions(cfg), newScrapeOptions(cfg)
+	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
+	scrapeOptions.Seed = rand.Uint64() // two replicas do not ask a target at the same moment
+	a.store = store.New(storeOptions)
+	a.scraper = scrape.New(a.store, scrapeOptions)
 	a.engine = query.New(a.store, query.Options{
 		Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow, Registerer: metrics,
 	})
@@ -201,11 +199,15 @@ func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	}
 	// From the samples to those who read them: a rule must not be answered with another interval, or over a longer
 	// window, than there are samples for.
-	a.store.Reconfigure(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), cfg.Scrape.MaxSeries)
+	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
 	a.engine.Reconfigure(cfg.Scrape.Interval, cfg.MaxWindow)
 	a.applyRules(next)
 	return nil
+}
+
+func newStoreOptions(cfg *config.Config) store.Options {
+	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries}
 }
 
 func newScrapeOptions(cfg *config.Config) scrape.Options {

@@ -59,7 +59,7 @@ func TestPreview(t *testing.T) {
 	if code != exitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
-	if lines, code := runScaler(append(args, "-o", "json")...); code != exitDone || strings.Count(lines, `"floor":8`) != 1 {
+	if lines, code := runScaler(append(args, "-o", "json")...); code != exitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
 		t.Errorf("exit code %d\n%s", code, lines)
 	}
 }

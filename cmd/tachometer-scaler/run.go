@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
@@ -33,8 +33,7 @@ type runCommand struct {
 }
 
 func newRunCommand(g *globalFlags) *cobra.Command {
-	r := &runCommand{globalFlags: g, logging: logsapi.NewLoggingConfiguration()}
-	r.logging.Format = logsapi.JSONLogFormat // read by machines first; people have --logging-format=text
+	r := &runCommand{globalFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "run the controller for schedules, events and holds",
 		Long: `Run applies schedules, accepts events, and reconciles every held workload, including the holds of other processes: it finishes

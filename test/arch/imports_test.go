@@ -58,8 +58,8 @@ var importRules = []importRule{
 		"github.com/prometheus/prometheus/scrape", "github.com/prometheus/prometheus/discovery", "github.com/prometheus/prometheus/tsdb",
 	}, true, "these drag in three clouds' SDKs, a database on the disk, or test code"},
 
-	{[]string{"pkg/adapter/metric", "pkg/adapter/window"}, thirdParty, true,
-		"the vocabulary and the formula cost nothing: standard library only"},
+	{[]string{"pkg/adapter/metric", "pkg/adapter/netcause", "pkg/adapter/window"}, thirdParty, true,
+		"the vocabulary, the words for errors and the formula cost nothing: standard library only"},
 	{
 		[]string{
 			"pkg/adapter/config", "pkg/adapter/rule", "pkg/adapter/promadapter", "pkg/adapter/exposition", "pkg/adapter/scrape",
@@ -69,6 +69,8 @@ var importRules = []importRule{
 	},
 	{[]string{"pkg/adapter/scrape"}, []string{adapter + "store", adapter + "query", adapter + "remote", adapter + "rule"}, true,
 		"the scraper does not know the store or its readers: they meet in cmd"},
+	{[]string{"pkg/adapter/scrape/http1"}, []string{module}, true,
+		"an HTTP client knows nothing of metrics"},
 	{[]string{"pkg/adapter/store"}, []string{adapter + "scrape", adapter + "query", adapter + "remote", adapter + "rule"}, true,
 		"the store keeps samples of any origin for any query"},
 	{[]string{"pkg/adapter/query"}, []string{adapter + "scrape", adapter + "store", adapter + "remote"}, true,

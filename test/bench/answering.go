@@ -63,7 +63,7 @@ const (
 	noPod      = "no pod matches"
 )
 
-func (a *answering) question(name string) question {
+func (a *answering) chooseRead(name string) question {
 	metric, app := orderRate, ""
 	q := question{status: http.StatusOK, values: podsPerGroup}
 	switch name {
@@ -82,28 +82,28 @@ func (a *answering) question(name string) question {
 	return q
 }
 
-// run starts everything, measures and ends everything.
-func (a *answering) run(ctx context.Context) (_ []*answer, err error) {
+// measureAnswering starts everything, measures and ends everything.
+func (a *answering) measureAnswering(ctx context.Context) (_ []*answer, err error) {
 	if a.pages, err = startRole(&a.cpus.others, a.dir, rolePages, "-mode", namedPages); err != nil {
 		return nil, err
 	}
-	defer a.pages.end()
+	defer a.pages.endProcess()
 	proxy, err := newFrontProxy(time.Now())
 	if err != nil {
 		return nil, err
 	}
 	a.kube = newKubeAPIServer(a.groups, a.pages.line, proxy)
-	defer a.kube.end()
+	defer a.kube.closeWatches()
 	if err := a.startAdapter(ctx, proxy); err != nil {
 		return nil, err
 	}
-	defer a.adapter.end()
+	defer a.adapter.endProcess()
 	if err := a.awaitValues(ctx); err != nil {
 		log, _ := os.ReadFile(a.adapter.log.Name())
 		return nil, fmt.Errorf("wait for values: %w; log of the adapter: %s", err, log[max(0, len(log)-2000):])
 	}
 	m := meter{measured: a.adapter, serving: a.pages}
-	if a.idle, err = m.over(ctx, a.steady, nil); err != nil {
+	if a.idle, err = m.measureWork(ctx, a.steady, nil); err != nil {
 		return nil, err
 	}
 	return a.measureAll(ctx)
@@ -117,53 +117,53 @@ func (a *answering) measureAll(ctx context.Context) ([]*answer, error) {
 		{name: manySeries, protocol: http2, rate: 500}, {name: manySeries, protocol: http2},
 		{name: fewSeries, protocol: http1, rate: 500}, {name: fewSeries, protocol: http1},
 	} {
-		if err := a.measure(ctx, &one); err != nil {
+		if err := a.measureReads(ctx, &one); err != nil {
 			return nil, fmt.Errorf("measure reads of %s: %w", one.name, err)
 		}
 		fmt.Fprintf(a.log, "%s, %s, %d reads/s: %.0f a second, p50 %v, p99 %v, CPU %v a read, %d reviews and %d others at kube-apiserver, others %.2f, adapter %.2f, reader %.2f processors\n",
-			one.name, one.protocol, one.rate, one.perSecond(), one.quantile(0.5), one.quantile(0.99), one.perRead(a.idle), one.reviews, one.others, one.foreign,
+			one.name, one.protocol, one.rate, one.perSecond(), one.latencyQuantile(0.5), one.latencyQuantile(0.99), one.perRead(a.idle), one.reviews, one.others, one.foreign,
 			one.cpu.Seconds()/one.elapsed.Seconds(), one.own.Seconds()/one.elapsed.Seconds())
 		all = append(all, &one)
 	}
 	return all, nil
 }
 
-func (a *answering) measure(ctx context.Context, one *answer) error {
+func (a *answering) measureReads(ctx context.Context, one *answer) error {
 	r := newReader(a.base, a.trust, one.protocol)
-	defer r.close()
-	q := a.question(one.name)
-	if _, err := r.read(ctx, q, one.rate, a.steady/5); err != nil { // connections and caches warm up
+	defer r.closeReader()
+	q := a.chooseRead(one.name)
+	if _, err := r.readAtRate(ctx, q, one.rate, a.steady/5); err != nil { // connections and caches warm up
 		return err
 	}
-	reviews, others := a.kube.requests()
+	reviews, others := a.kube.countRequests()
 	m := meter{measured: a.adapter, serving: a.pages}
 	var err error
-	one.usage, err = m.over(ctx, a.steady, func(ctx context.Context) (err error) {
-		one.latencies, err = r.read(ctx, q, one.rate, a.steady)
+	one.usage, err = m.measureWork(ctx, a.steady, func(ctx context.Context) (err error) {
+		one.latencies, err = r.readAtRate(ctx, q, one.rate, a.steady)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	one.reviews, one.others = a.kube.requests()
+	one.reviews, one.others = a.kube.countRequests()
 	one.reviews, one.others = one.reviews-reviews, one.others-others
 	if a.profiles == "" || one.rate > 0 {
 		return nil
 	}
-	return a.profile(ctx, one, r, q)
+	return a.profileReads(ctx, one, r, q)
 }
 
-// profile keeps a CPU profile of reads as fast as possible, taken after the measurement.
-func (a *answering) profile(ctx context.Context, one *answer, r *reader, q question) error {
+// profileReads keeps a CPU profile of reads as fast as possible, taken after the measurement.
+func (a *answering) profileReads(ctx context.Context, one *answer, r *reader, q question) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = r.read(ctx, q, 0, patience) // ends by cancel
+		_, _ = r.readAtRate(ctx, q, 0, patience) // ends by cancel
 	}()
 	aside := &http.Client{Transport: &http.Transport{TLSClientConfig: a.trust.Clone(), DisableKeepAlives: true}}
-	profile, err := fetch(ctx, aside, a.base+"/debug/pprof/profile?seconds=10")
+	profile, err := fetchPage(ctx, aside, a.base+"/debug/pprof/profile?seconds=10")
 	cancel()
 	<-done
 	if err != nil {
@@ -175,7 +175,7 @@ func (a *answering) profile(ctx context.Context, one *answer, r *reader, q quest
 
 // startAdapter runs the adapter, with its defaults.
 func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
-	kubeconfig, err := a.kube.kubeconfig(a.dir)
+	kubeconfig, err := a.kube.writeKubeconfig(a.dir)
 	if err != nil {
 		return err
 	}
@@ -185,19 +185,19 @@ func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
 	}
 	_, port, _ := strings.Cut(listen, ":")
 	certificates := filepath.Join(a.dir, "certificates")
-	a.adapter, err = start(&a.cpus.measured, a.dir, a.program, "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+	a.adapter, err = startChild(&a.cpus.measured, a.dir, a.program, "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
 		"--cert-dir", certificates, "--shutdown-delay-duration", "0s")
 	if err != nil {
 		return err
 	}
 	a.base = "https://" + listen
-	return a.believe(ctx, filepath.Join(certificates, "adapter.crt"), proxy)
+	return a.trustCertificate(ctx, filepath.Join(certificates, "adapter.crt"), proxy)
 }
 
-// believe waits for the adapter's certificate, which is the only one to be trusted.
-func (a *answering) believe(ctx context.Context, file string, proxy frontProxy) error {
+// trustCertificate waits for the adapter's certificate, which is the only one to be trusted.
+func (a *answering) trustCertificate(ctx context.Context, file string, proxy frontProxy) error {
 	a.trust = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", Certificates: []tls.Certificate{proxy.client}}
-	return poll(ctx, func() error {
+	return pollUntil(ctx, func() error {
 		text, err := os.ReadFile(file)
 		if err == nil && !a.trust.RootCAs.AppendCertsFromPEM(text) {
 			err = errors.New("adapter has no certificate")
@@ -209,13 +209,13 @@ func (a *answering) believe(ctx context.Context, file string, proxy frontProxy) 
 // awaitValues returns when every group has a value for each pod over the longest window: the store is full, then.
 func (a *answering) awaitValues(ctx context.Context) error {
 	r := newReader(a.base, a.trust, http2)
-	defer r.close()
-	q := a.question(manySeries)
+	defer r.closeReader()
+	q := a.chooseRead(manySeries)
 	for range a.groups {
-		if err := poll(ctx, func() error { return r.ask(ctx, r.clients[0], q) }); err != nil {
+		if err := pollUntil(ctx, func() error { return r.readOnce(ctx, r.clients[0], q) }); err != nil {
 			return err
 		}
 	}
 	const longestWindow = time.Minute
-	return pause(ctx, longestWindow)
+	return sleepOrDone(ctx, longestWindow)
 }

@@ -11,17 +11,17 @@ import (
 // groups make 1,000 pods.
 const groups = 50
 
-func (s *settings) answering(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
+func (s *settings) reportAnswering(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
 	a := &answering{cpus: s.cpus, dir: dir, program: s.adapter, groups: groups, steady: s.steady / 2, profiles: s.profiles, log: out}
-	head := machine(time.Now(), load)
-	answers, err := a.run(ctx)
+	head := describeMachine(time.Now(), load)
+	answers, err := a.measureAnswering(ctx)
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + a.report(answers), nil
+	return head + "\n" + a.formatAnswering(answers), nil
 }
 
-func (a *answering) report(answers []*answer) string {
+func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts answering -steady %v -report docs/benchmarks.md`"+`.
 
@@ -38,12 +38,12 @@ access reviews, and others. *Others* is how many processors were busy with somet
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 `, 2*a.steady, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
 	for _, one := range answers {
-		a.row(&w, one, answers)
+		a.writeAnsweringRow(&w, one, answers)
 	}
 	return w.String()
 }
 
-func (a *answering) row(w io.Writer, one *answer, answers []*answer) {
+func (a *answering) writeAnsweringRow(w io.Writer, one *answer, answers []*answer) {
 	offered, ratio := "all it takes", ""
 	if one.rate > 0 {
 		offered = fmt.Sprintf("%d/s", one.rate)
@@ -54,6 +54,6 @@ func (a *answering) row(w io.Writer, one *answer, answers []*answer) {
 		}
 	}
 	fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.2f | %.2f | %.3f | %s | %d, %d | %.2f |\n", one.name, one.protocol, offered, one.perSecond(),
-		1000*one.quantile(0.5).Seconds(), 1000*one.quantile(0.99).Seconds(), 1000*one.perRead(a.idle).Seconds(), ratio,
+		1000*one.latencyQuantile(0.5).Seconds(), 1000*one.latencyQuantile(0.99).Seconds(), 1000*one.perRead(a.idle).Seconds(), ratio,
 		one.reviews, one.others, one.foreign)
 }

@@ -40,23 +40,23 @@ type evaluation struct {
 	prometheus bool // the peer
 }
 
-func (e *evaluation) each() float64 { return e.cpu.Seconds() / float64(e.of) }
+func (e *evaluation) secondsEach() float64 { return e.cpu.Seconds() / float64(e.of) }
 
 const evaluated = "sum by (namespace, pod) (rate(http_requests_total[$window]))"
 
-func (s *settings) evaluating(ctx context.Context, _ string, load float64, out io.Writer) (string, error) {
+func (s *settings) reportEvaluating(ctx context.Context, _ string, load float64, out io.Writer) (string, error) {
 	e := &evaluating{series: []int{50, 5000}, samples: 45, steady: s.steady / 10, log: out, now: time.Now()}
-	head := machine(e.now, load)
-	all, err := e.run(ctx)
+	head := describeMachine(e.now, load)
+	all, err := e.measureEvaluators(ctx)
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + e.report(all), nil
+	return head + "\n" + e.formatEvaluating(all), nil
 }
 
-func (e *evaluating) run(ctx context.Context) (all []*evaluation, err error) {
+func (e *evaluating) measureEvaluators(ctx context.Context) (all []*evaluation, err error) {
 	for _, series := range e.series {
-		rows, err := e.compare(ctx, series)
+		rows, err := e.compareEvaluators(ctx, series)
 		if err != nil {
 			return nil, err
 		}
@@ -65,35 +65,35 @@ func (e *evaluating) run(ctx context.Context) (all []*evaluation, err error) {
 	return all, nil
 }
 
-// compare measures all evaluators over the same samples.
-func (e *evaluating) compare(ctx context.Context, series int) (rows []*evaluation, err error) {
+// compareEvaluators measures all evaluators over the same samples.
+func (e *evaluating) compareEvaluators(ctx context.Context, series int) (rows []*evaluation, err error) {
 	theirs, err := teststorage.NewWithError()
 	if err != nil {
 		return nil, fmt.Errorf("make Prometheus's storage: %w", err)
 	}
 	defer func() { err = errors.Join(err, theirs.Close()) }()
 	mine := store.New(store.Options{})
-	pods, err := e.fill(ctx, series, mine, theirs)
+	pods, err := e.fillStores(ctx, series, mine, theirs)
 	if err != nil {
 		return nil, err
 	}
 	for _, window := range []string{"60s", "auto"} {
-		ask, err := e.tachometer(mine, window, pods)
+		ask, err := e.ownEvaluator(mine, window, pods)
 		if err != nil {
 			return nil, err
 		}
-		row, err := e.measure(ctx, evaluation{series: series, who: "Tachometer, window " + window}, ask)
+		row, err := e.measureEvaluator(ctx, evaluation{series: series, who: "Tachometer, window " + window}, ask)
 		if err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)
 	}
-	row, err := e.measure(ctx, evaluation{series: series, who: "Prometheus's engine and storage", prometheus: true}, e.peer(theirs, series))
+	row, err := e.measureEvaluator(ctx, evaluation{series: series, who: "Prometheus's engine and storage", prometheus: true}, e.peerEvaluator(theirs, series))
 	return append(rows, row), err
 }
 
-// fill puts a counter a pod, with a sample every 2 s, into both.
-func (e *evaluating) fill(ctx context.Context, series int, mine *store.Store, theirs storage.Appendable) (pods []string, err error) {
+// fillStores puts a counter a pod, with a sample every 2 s, into both.
+func (e *evaluating) fillStores(ctx context.Context, series int, mine *store.Store, theirs storage.Appendable) (pods []string, err error) {
 	app := theirs.Appender(ctx)
 	for i := range series {
 		pod := fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i)
@@ -114,8 +114,8 @@ func (e *evaluating) fill(ctx context.Context, series int, mine *store.Store, th
 	return pods, app.Commit()
 }
 
-// tachometer returns what evaluates a rule, as a read does, and says how many values there are.
-func (e *evaluating) tachometer(mine *store.Store, window string, pods []string) (func(context.Context) (int, error), error) {
+// ownEvaluator returns what evaluates a rule, as a read does, and says how many values there are.
+func (e *evaluating) ownEvaluator(mine *store.Store, window string, pods []string) (func(context.Context) (int, error), error) {
 	_, set, err := rule.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n- metric: m\n  query: " + evaluated + "\n  window: " + window + "\n"))
 	if err != nil {
 		return nil, err
@@ -131,8 +131,8 @@ func (e *evaluating) tachometer(mine *store.Store, window string, pods []string)
 	}, nil
 }
 
-// peer returns what evaluates the same expression for all pods, which costs Prometheus least.
-func (e *evaluating) peer(theirs storage.Queryable, series int) func(context.Context) (int, error) {
+// peerEvaluator returns what evaluates the same expression for all pods, which costs Prometheus least.
+func (e *evaluating) peerEvaluator(theirs storage.Queryable, series int) func(context.Context) (int, error) {
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1000 * series, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
 	text := `sum by (namespace, pod) (rate(http_requests_total{namespace="` + namespace + `"}[60s]))`
 	return func(ctx context.Context) (int, error) {
@@ -146,8 +146,8 @@ func (e *evaluating) peer(theirs storage.Queryable, series int) func(context.Con
 	}
 }
 
-// measure evaluates for a time, and again before it until everything is warm.
-func (e *evaluating) measure(ctx context.Context, row evaluation, ask func(context.Context) (int, error)) (*evaluation, error) {
+// measureEvaluator evaluates for a time, and again before it until everything is warm.
+func (e *evaluating) measureEvaluator(ctx context.Context, row evaluation, ask func(context.Context) (int, error)) (*evaluation, error) {
 	for _, d := range []time.Duration{e.steady / 5, e.steady} {
 		before, err := host.CPUTime(os.Getpid())
 		if err != nil {
@@ -165,11 +165,11 @@ func (e *evaluating) measure(ctx context.Context, row evaluation, ask func(conte
 		}
 		row.cpu = after - before
 	}
-	fmt.Fprintf(e.log, "%d series, %s: %.4f ms of %d evaluations\n", row.series, row.who, 1000*row.each(), row.of)
+	fmt.Fprintf(e.log, "%d series, %s: %.4f ms of %d evaluations\n", row.series, row.who, 1000*row.secondsEach(), row.of)
 	return &row, nil
 }
 
-func (e *evaluating) report(all []*evaluation) string {
+func (e *evaluating) formatEvaluating(all []*evaluation) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts evaluating -steady %v -report docs/benchmarks.md`"+`.
 
@@ -184,10 +184,10 @@ where that is `+"`auto`"+`; Prometheus's engine, of the same release as the modu
 		ratio := ""
 		for _, peer := range all {
 			if peer.prometheus && !row.prometheus && peer.series == row.series {
-				ratio = fmt.Sprintf("%.2f", row.each()/peer.each())
+				ratio = fmt.Sprintf("%.2f", row.secondsEach()/peer.secondsEach())
 			}
 		}
-		fmt.Fprintf(&w, "| %d | %s | %.3f | %s |\n", row.series, row.who, 1000*row.each(), ratio)
+		fmt.Fprintf(&w, "| %d | %s | %.3f | %s |\n", row.series, row.who, 1000*row.secondsEach(), ratio)
 	}
 	return w.String()
 }

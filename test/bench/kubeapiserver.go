@@ -57,14 +57,14 @@ func newKubeAPIServer(groups int, port string, proxy frontProxy) *kubeAPIServer 
 	return k
 }
 
-// end lets no watch keep the server.
-func (k *kubeAPIServer) end() {
+// closeWatches lets no watch keep the server.
+func (k *kubeAPIServer) closeWatches() {
 	k.server.CloseClientConnections()
 	k.server.Close()
 }
 
-// requests is how many have begun so far, those for reviews of access apart.
-func (k *kubeAPIServer) requests() (reviews, others int) {
+// countRequests is how many have begun so far, those for reviews of access apart.
+func (k *kubeAPIServer) countRequests() (reviews, others int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for what, n := range k.asked {
@@ -77,38 +77,38 @@ func (k *kubeAPIServer) requests() (reviews, others int) {
 	return reviews, others
 }
 
-// kubeconfig writes the file that leads here.
-func (k *kubeAPIServer) kubeconfig(dir string) (string, error) {
+// writeKubeconfig writes the file that leads here.
+func (k *kubeAPIServer) writeKubeconfig(dir string) (string, error) {
 	path := filepath.Join(dir, "kubeconfig")
 	text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\n"+
 		"contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n", k.server.URL)
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
-func respond(w http.ResponseWriter, code int, v any) {
+func respondJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(v) // who has gone does not need it
 }
 
-func kind(apiVersion, kind string) metav1.TypeMeta {
+func typeMeta(apiVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 }
 
 func serveDiscovery(mux *http.ServeMux) {
 	always := func(path string, v any) {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, v) })
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { respondJSON(w, http.StatusOK, v) })
 	}
 	group := func(name, version string) metav1.APIGroup {
 		v := metav1.GroupVersionForDiscovery{GroupVersion: name + "/" + version, Version: version}
 		return metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v}
 	}
 	resources := func(groupVersion string, all ...metav1.APIResource) metav1.APIResourceList {
-		return metav1.APIResourceList{TypeMeta: kind("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all}
+		return metav1.APIResourceList{TypeMeta: typeMeta("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all}
 	}
-	always("/api", metav1.APIVersions{TypeMeta: kind("v1", "APIVersions"), Versions: []string{"v1"}})
+	always("/api", metav1.APIVersions{TypeMeta: typeMeta("v1", "APIVersions"), Versions: []string{"v1"}})
 	always("/apis", metav1.APIGroupList{
-		TypeMeta: kind("v1", "APIGroupList"), Groups: []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")},
+		TypeMeta: typeMeta("v1", "APIGroupList"), Groups: []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")},
 	})
 	always("/api/v1", resources("v1", metav1.APIResource{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}))
 	always("/apis/autoscaling/v2", resources("autoscaling/v2",
@@ -118,13 +118,13 @@ func serveDiscovery(mux *http.ServeMux) {
 		metav1.APIResource{Name: "deployments/scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Namespaced: true}))
 }
 
-// list answers a list, and a watch on which nothing happens.
-func list(v any) http.HandlerFunc {
+// listAndWatch answers a list, and a watch on which nothing happens.
+func listAndWatch(v any) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Query().Get("sendInitialEvents") != "": // clients then list
-			respond(w, http.StatusUnprocessableEntity, metav1.Status{
-				TypeMeta: kind("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
+			respondJSON(w, http.StatusUnprocessableEntity, metav1.Status{
+				TypeMeta: typeMeta("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
 			})
 		case r.URL.Query().Get("watch") != "":
 			w.Header().Set("Content-Type", "application/json")
@@ -132,34 +132,34 @@ func list(v any) http.HandlerFunc {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		default:
-			respond(w, http.StatusOK, v)
+			respondJSON(w, http.StatusOK, v)
 		}
 	}
 }
 
 func serveObjects(mux *http.ServeMux, groups int, port string) {
-	pods := core.PodList{TypeMeta: kind("v1", "PodList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+	pods := core.PodList{TypeMeta: typeMeta("v1", "PodList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
 	hpas := autoscaling.HorizontalPodAutoscalerList{
-		TypeMeta: kind("autoscaling/v2", "HorizontalPodAutoscalerList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+		TypeMeta: typeMeta("autoscaling/v2", "HorizontalPodAutoscalerList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"},
 	}
 	for group := range groups {
-		hpas.Items = append(hpas.Items, autoscaler(groupName(group)))
+		hpas.Items = append(hpas.Items, newAutoscaler(groupName(group)))
 		for i := range podsPerGroup {
-			pods.Items = append(pods.Items, pod(groupName(group), group*podsPerGroup+i, port))
+			pods.Items = append(pods.Items, newTargetPod(groupName(group), group*podsPerGroup+i, port))
 		}
 	}
-	mux.HandleFunc("GET /api/v1/pods", list(pods))
-	mux.HandleFunc("GET /apis/autoscaling/v2/horizontalpodautoscalers", list(hpas))
+	mux.HandleFunc("GET /api/v1/pods", listAndWatch(pods))
+	mux.HandleFunc("GET /apis/autoscaling/v2/horizontalpodautoscalers", listAndWatch(hpas))
 	mux.HandleFunc("GET /apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
-		respond(w, http.StatusOK, scaling.Scale{
-			TypeMeta: kind("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		respondJSON(w, http.StatusOK, scaling.Scale{
+			TypeMeta: typeMeta("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 			Status: scaling.ScaleStatus{Replicas: podsPerGroup, Selector: "app=" + name},
 		})
 	})
 }
 
-func autoscaler(name string) autoscaling.HorizontalPodAutoscaler {
+func newAutoscaler(name string) autoscaling.HorizontalPodAutoscaler {
 	hpa := autoscaling.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID("hpa-" + name), ResourceVersion: "1"},
 		Spec: autoscaling.HorizontalPodAutoscalerSpec{
@@ -176,8 +176,8 @@ func autoscaler(name string) autoscaling.HorizontalPodAutoscaler {
 	return hpa
 }
 
-func pod(app string, target int, port string) core.Pod {
-	ip, _, _ := strings.Cut(address(target, port), ":")
+func newTargetPod(app string, target int, port string) core.Pod {
+	ip, _, _ := strings.Cut(targetAddress(target, port), ":")
 	name := fmt.Sprintf("%s-7d4b9c6f58-%05d", app, target)
 	return core.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -195,7 +195,7 @@ func pod(app string, target int, port string) core.Pod {
 
 func (k *kubeAPIServer) serveAuthentication(mux *http.ServeMux) {
 	config := core.ConfigMap{
-		TypeMeta:   kind("v1", "ConfigMap"),
+		TypeMeta:   typeMeta("v1", "ConfigMap"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "extension-apiserver-authentication", ResourceVersion: "1"},
 		Data: map[string]string{
 			"client-ca-file": string(k.proxy.authority), "requestheader-client-ca-file": string(k.proxy.authority),
@@ -204,14 +204,14 @@ func (k *kubeAPIServer) serveAuthentication(mux *http.ServeMux) {
 		},
 	}
 	const configMaps = "GET /api/v1/namespaces/kube-system/configmaps"
-	mux.HandleFunc(configMaps, list(core.ConfigMapList{
-		TypeMeta: kind("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
+	mux.HandleFunc(configMaps, listAndWatch(core.ConfigMapList{
+		TypeMeta: typeMeta("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
 	}))
-	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, config) })
+	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { respondJSON(w, http.StatusOK, config) })
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
 		var review authorization.SubjectAccessReview
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		review.Status = authorization.SubjectAccessReviewStatus{Allowed: true}
-		respond(w, http.StatusCreated, review)
+		respondJSON(w, http.StatusCreated, review)
 	})
 }

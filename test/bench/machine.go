@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// machine says where figures come from, in one paragraph.
-func machine(now time.Time, load float64, versions ...string) string {
+// describeMachine says where figures come from, in one paragraph.
+func describeMachine(now time.Time, load float64, versions ...string) string {
 	return host.Describe(now, load, versions...)
 }
 

@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
+	if err := runBench(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -50,7 +50,7 @@ type settings struct {
 	patience time.Duration
 }
 
-func (s *settings) flags() *flag.FlagSet {
+func (s *settings) benchFlags() *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&s.parts, "parts", "scraping,answering,evaluating", "what to measure, a `list`")
 	fs.StringVar(&s.sizes, "sizes", "100,1000,3000,10000", "numbers of targets to scrape, a `list`; all of these take 20 minutes")
@@ -71,11 +71,11 @@ func (s *settings) flags() *flag.FlagSet {
 	return fs
 }
 
-func run(args []string, out io.Writer) (err error) {
+func runBench(args []string, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var s settings
-	if err := s.flags().Parse(args); err != nil {
+	if err := s.benchFlags().Parse(args); err != nil {
 		return err
 	}
 	if s.role == roleFamilies {
@@ -83,21 +83,21 @@ func run(args []string, out io.Writer) (err error) {
 	}
 	if s.role != "" {
 		s.task.interval = s.interval
-		return s.task.play(ctx, s.role)
+		return s.task.playRole(ctx, s.role)
 	}
 	dir, err := os.MkdirTemp("", "tachometer-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := s.prepare(ctx, dir); err != nil {
+	if err := s.prepareRun(ctx, dir); err != nil {
 		return err
 	}
-	return s.measure(ctx, dir, out)
+	return s.measureParts(ctx, dir, out)
 }
 
-// prepare does what would disturb a measurement.
-func (s *settings) prepare(ctx context.Context, dir string) (err error) {
+// prepareRun does what would disturb a measurement.
+func (s *settings) prepareRun(ctx context.Context, dir string) (err error) {
 	if s.profiles != "" {
 		if s.profiles, err = filepath.Abs(s.profiles); err != nil {
 			return err
@@ -114,16 +114,16 @@ func (s *settings) prepare(ctx context.Context, dir string) (err error) {
 			return fmt.Errorf("build the adapter: %w: %s", err, out)
 		}
 	}
-	if s.cpus, err = divide(); err != nil {
+	if s.cpus, err = divideProcessors(); err != nil {
 		return err
 	}
 	return s.cpus.stepAside()
 }
 
-// measure runs the parts asked for, each when the machine is quiet.
-func (s *settings) measure(ctx context.Context, dir string, out io.Writer) error {
+// measureParts runs the parts asked for, each when the machine is quiet.
+func (s *settings) measureParts(ctx context.Context, dir string, out io.Writer) error {
 	parts := map[string]func(context.Context, string, float64, io.Writer) (string, error){
-		"scraping": s.scraping, "answering": s.answering, "memory": s.memory, "evaluating": s.evaluating,
+		"scraping": s.reportScraping, "answering": s.reportAnswering, "memory": s.reportMemory, "evaluating": s.reportEvaluating,
 	}
 	for _, name := range strings.Split(s.parts, ",") {
 		part := parts[name]
@@ -143,14 +143,14 @@ func (s *settings) measure(ctx context.Context, dir string, out io.Writer) error
 		if s.report == "" {
 			continue
 		}
-		if err := section(s.report, name, text); err != nil {
+		if err := replaceSection(s.report, name, text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *settings) scraping(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
+func (s *settings) reportScraping(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
 	version, err := prometheusVersion(ctx, s.prometheus)
 	if err != nil {
 		return "", err
@@ -167,12 +167,12 @@ func (s *settings) scraping(ctx context.Context, dir string, load float64, out i
 		part.sizes = append(part.sizes, n)
 	}
 	slices.Sort(part.sizes)
-	head := machine(time.Now(), load, version)
-	results, err := part.run(ctx)
+	head := describeMachine(time.Now(), load, version)
+	results, err := part.measureScraping(ctx)
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + part.report(results), nil
+	return head + "\n" + part.formatScraping(results), nil
 }
 
 // newClient is for looks from outside: it keeps no connection.

@@ -28,8 +28,8 @@ type population struct {
 	groups, series int
 }
 
-func (p population) pods() int  { return p.groups * podsPerGroup }
-func (p population) total() int { return 2 * p.series * p.pods() }
+func (p population) podCount() int    { return p.groups * podsPerGroup }
+func (p population) seriesCount() int { return 2 * p.series * p.podCount() }
 
 // The populations. The first is what the adapter holds without pods; differences of the others are what a target and a series
 // cost.
@@ -54,87 +54,87 @@ type holding struct {
 // longestWindow is that of the adapter's defaults.
 const longestWindow = time.Minute
 
-func (m *memory) run(ctx context.Context) ([]*holding, error) {
+func (m *memory) measurePopulations(ctx context.Context) ([]*holding, error) {
 	var all []*holding
 	for _, p := range measurable {
 		h := &holding{population: p}
-		if err := m.measure(ctx, h); err != nil {
-			return nil, fmt.Errorf("measure %d pods with %d series a family: %w", p.pods(), p.series, err)
+		if err := m.measurePopulation(ctx, h); err != nil {
+			return nil, fmt.Errorf("measure %d pods with %d series a family: %w", p.podCount(), p.series, err)
 		}
 		fmt.Fprintf(m.log, "%d pods, %d series, %.0f samples: resident %.1f MB, heap %.1f MB, stacks %.1f MB, %.2f processors, %.0f scrapes left out\n",
-			p.pods(), p.total(), h.samples, float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
+			p.podCount(), p.seriesCount(), h.samples, float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
 		all = append(all, h)
 	}
 	return all, nil
 }
 
-// measure runs the adapter with a population until its store is full, and then watches it.
-func (m *memory) measure(ctx context.Context, h *holding) (err error) {
+// measurePopulation runs the adapter with a population until its store is full, and then watches it.
+func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) {
 	pages, err := startRole(&m.cpus.others, m.dir, roleFamilies, "-targets", fmt.Sprint(h.series))
 	if err != nil {
 		return err
 	}
-	defer pages.end()
+	defer pages.endProcess()
 	proxy, err := newFrontProxy(time.Now())
 	if err != nil {
 		return err
 	}
 	// It may use all processors: what is late here would be held no longer, but the pages would.
-	a := &answering{cpus: processors{measured: m.cpus.both(), others: m.cpus.others}, dir: m.dir, program: m.program, groups: h.groups, log: m.log}
+	a := &answering{cpus: processors{measured: m.cpus.allProcessors(), others: m.cpus.others}, dir: m.dir, program: m.program, groups: h.groups, log: m.log}
 	a.kube = newKubeAPIServer(h.groups, pages.line, proxy)
-	defer a.kube.end()
+	defer a.kube.closeWatches()
 	if err := a.startAdapter(ctx, proxy); err != nil {
 		return err
 	}
-	defer a.adapter.end()
+	defer a.adapter.endProcess()
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: a.trust, DisableKeepAlives: true}}
-	if err := m.fill(ctx, client, a.base, h); err != nil {
+	if err := m.fillStore(ctx, client, a.base, h); err != nil {
 		log, _ := os.ReadFile(a.adapter.log.Name())
 		return fmt.Errorf("wait for samples: %w; log of the adapter: %s", err, log[max(0, len(log)-2000):])
 	}
 	watch := meter{measured: a.adapter, serving: pages}
-	if h.usage, err = watch.over(ctx, m.steady, nil); err != nil {
+	if h.usage, err = watch.measureWork(ctx, m.steady, nil); err != nil {
 		return err
 	}
-	if err := h.look(ctx, client, a.base); err != nil {
+	if err := h.readHolding(ctx, client, a.base); err != nil {
 		return err
 	}
-	return m.profile(ctx, client, a.base, h)
+	return m.profileHeap(ctx, client, a.base, h)
 }
 
-// fill returns when the store has every series over the longest window, and some time more, in which the garbage of the start
+// fillStore returns when the store has every series over the longest window, and some time more, in which the garbage of the start
 // goes.
-func (m *memory) fill(ctx context.Context, client *http.Client, base string, h *holding) error {
-	err := poll(ctx, func() error {
+func (m *memory) fillStore(ctx context.Context, client *http.Client, base string, h *holding) error {
+	err := pollUntil(ctx, func() error {
 		page, err := selfMetrics(ctx, client, base)
-		if err == nil && int(page["tachometer_store_series"]) < h.total() {
-			err = fmt.Errorf("%.0f series of %d are there", page["tachometer_store_series"], h.total())
+		if err == nil && int(page["tachometer_store_series"]) < h.seriesCount() {
+			err = fmt.Errorf("%.0f series of %d are there", page["tachometer_store_series"], h.seriesCount())
 		}
 		return err
 	})
 	if err != nil || h.groups == 0 {
 		return err
 	}
-	return pause(ctx, longestWindow+longestWindow/2)
+	return sleepOrDone(ctx, longestWindow+longestWindow/2)
 }
 
-func (h *holding) look(ctx context.Context, client *http.Client, base string) error {
+func (h *holding) readHolding(ctx context.Context, client *http.Client, base string) error {
 	page, err := selfMetrics(ctx, client, base)
 	h.samples, h.heap, h.stacks = page["tachometer_store_samples"], page["go_memstats_heap_inuse_bytes"], page["go_memstats_stack_inuse_bytes"]
 	h.scrapes = page["tachometer_scrape_missed_total"]
 	return err
 }
 
-// profile keeps a profile of the heap.
-func (m *memory) profile(ctx context.Context, client *http.Client, base string, h *holding) error {
+// profileHeap keeps a profile of the heap.
+func (m *memory) profileHeap(ctx context.Context, client *http.Client, base string, h *holding) error {
 	if m.profiles == "" {
 		return nil
 	}
-	profile, err := fetch(ctx, client, base+"/debug/pprof/heap?gc=1")
+	profile, err := fetchPage(ctx, client, base+"/debug/pprof/heap?gc=1")
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("heap-%d-pods-%d-series.pprof", h.pods(), h.total())
+	name := fmt.Sprintf("heap-%d-pods-%d-series.pprof", h.podCount(), h.seriesCount())
 	return os.WriteFile(filepath.Join(m.profiles, name), profile, 0o600)
 }
 

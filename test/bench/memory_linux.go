@@ -1,7 +1,7 @@
 package main
 
-// both are all processors.
-func (p *processors) both() cpuSet {
+// allProcessors are all processors.
+func (p *processors) allProcessors() cpuSet {
 	all := p.others
 	for cpu := range len(all) * 64 {
 		if p.measured.IsSet(cpu) {

@@ -2,4 +2,4 @@
 
 package main
 
-func (*processors) both() cpuSet { return cpuSet{} }
+func (*processors) allProcessors() cpuSet { return cpuSet{} }

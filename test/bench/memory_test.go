@@ -26,7 +26,7 @@ func TestMemoryReport(t *testing.T) {
 		h.resident, h.elapsed = []int64{50e6, 60e6, 82e6, 140e6}[i], time.Second
 		all = append(all, h)
 	}
-	report := (&memory{}).report(all)
+	report := (&memory{}).formatMemory(all)
 	const want = "20.0 KB a target with its two series and its pod; 1.00 KB a series"
 	if !strings.Contains(report, want) {
 		t.Errorf("the report lacks %q:\n%s", want, report)

@@ -27,9 +27,9 @@ type usage struct {
 	foreign  float64       // processors that were busy with something else, on average
 }
 
-// over lets work run, or just waits for as long where work is nil, and returns what it took.
-func (m *meter) over(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
-	if err := m.start(); err != nil {
+// measureWork lets work run, or just waits for as long where work is nil, and returns what it took.
+func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
+	if err := m.startMeter(); err != nil {
 		return usage{}, err
 	}
 	done := make(chan error, 1)
@@ -38,7 +38,7 @@ func (m *meter) over(ctx context.Context, d time.Duration, work func(context.Con
 	}
 	var most int64
 	for {
-		resident, err := m.measured.resident()
+		resident, err := m.measured.residentBytes()
 		if err != nil {
 			return usage{}, err
 		}
@@ -50,17 +50,17 @@ func (m *meter) over(ctx context.Context, d time.Duration, work func(context.Con
 			if err != nil {
 				return usage{}, err
 			}
-			return m.stop(most)
+			return m.stopMeter(most)
 		case <-time.After(min(time.Second, time.Until(m.begin.Add(d)))):
 			if work == nil && time.Since(m.begin) >= d {
-				return m.stop(most)
+				return m.stopMeter(most)
 			}
 		}
 	}
 }
 
-// clocks reads all clocks.
-func (m *meter) clocks() (cpu, served, own, machine time.Duration, err error) {
+// readClocks reads all clocks.
+func (m *meter) readClocks() (cpu, served, own, machine time.Duration, err error) {
 	if cpu, err = host.CPUTime(m.measured.pid()); err != nil {
 		return
 	}
@@ -76,14 +76,14 @@ func (m *meter) clocks() (cpu, served, own, machine time.Duration, err error) {
 	return
 }
 
-func (m *meter) start() (err error) {
+func (m *meter) startMeter() (err error) {
 	m.begin = time.Now()
-	m.cpu, m.served, m.own, m.machine, err = m.clocks()
+	m.cpu, m.served, m.own, m.machine, err = m.readClocks()
 	return err
 }
 
-func (m *meter) stop(resident int64) (usage, error) {
-	cpu, served, own, machine, err := m.clocks()
+func (m *meter) stopMeter(resident int64) (usage, error) {
+	cpu, served, own, machine, err := m.readClocks()
 	u := usage{
 		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, own: own - m.own, resident: resident,
 	}

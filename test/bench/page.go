@@ -60,8 +60,8 @@ func newService() *service {
 	return s
 }
 
-// work moves every series on.
-func (s *service) work() {
+// advanceSeries moves every series on.
+func (s *service) advanceSeries() {
 	s.steps++
 	s.orders.Add(7)
 	for i, c := range s.requests {
@@ -75,15 +75,15 @@ func (s *service) work() {
 	}
 }
 
-// handler is promhttp's, which honours name[].
-func (s *service) handler() http.Handler {
+// metricsHandler is promhttp's, which honours name[].
+func (s *service) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
 }
 
-// page is what the service answers to a query.
-func (s *service) page(query string) []byte {
+// renderPage is what the service answers to a query.
+func (s *service) renderPage(query string) []byte {
 	answer := httptest.NewRecorder()
-	s.handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
+	s.metricsHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
 	return answer.Body.Bytes()
 }
 
@@ -112,21 +112,21 @@ type pages struct {
 
 func newPages(mode string) *pages {
 	p := &pages{mode: mode, service: newService(), rendered: map[string][]byte{}}
-	p.live = p.service.handler()
-	p.service.work()
+	p.live = p.service.metricsHandler()
+	p.service.advanceSeries()
 	return p
 }
 
-// refresh has some time go by in the service.
-func (p *pages) refresh() {
+// refreshPages has some time go by in the service.
+func (p *pages) refreshPages() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.service.work()
+	p.service.advanceSeries()
 	clear(p.rendered)
 }
 
-// page is the answer to a query, which was rendered beforehand unless it is the first since the last refresh.
-func (p *pages) page(query string) []byte {
+// cachedPage is the answer to a query, which was rendered beforehand unless it is the first since the last refresh.
+func (p *pages) cachedPage(query string) []byte {
 	if p.mode == wholePages {
 		query = ""
 	}
@@ -138,7 +138,7 @@ func (p *pages) page(query string) []byte {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rendered[query] = p.service.page(query)
+	p.rendered[query] = p.service.renderPage(query)
 	return p.rendered[query]
 }
 
@@ -148,7 +148,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.live.ServeHTTP(w, r)
 		return
 	}
-	page := p.page(r.URL.RawQuery)
+	page := p.cachedPage(r.URL.RawQuery)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	_, _ = w.Write(page) // who has gone does not need it

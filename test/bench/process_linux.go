@@ -17,8 +17,8 @@ type cpuSet = unix.CPUSet
 // with one gives it to both.
 type processors struct{ measured, others cpuSet }
 
-// divide must be asked before stepAside.
-func divide() (p processors, err error) {
+// divideProcessors must be asked before stepAside.
+func divideProcessors() (p processors, err error) {
 	if err := unix.SchedGetaffinity(0, &p.others); err != nil {
 		return p, fmt.Errorf("list processors: %w", err)
 	}
@@ -54,8 +54,8 @@ func (p *processors) stepAside() error {
 	return nil
 }
 
-// launch starts a process that ends with this one. What is measured has one processor, which its Go runtime knows.
-func launch(cmd *exec.Cmd, cpus *cpuSet) error {
+// launchOn starts a process that ends with this one. What is measured has one processor, which its Go runtime knows.
+func launchOn(cmd *exec.Cmd, cpus *cpuSet) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var own cpuSet
 	runtime.LockOSThread() // a child inherits the processors of the thread that makes it

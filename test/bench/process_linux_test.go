@@ -11,7 +11,7 @@ import (
 // What is measured has a processor that this process, and the others that it starts, keep off.
 func TestPinned(t *testing.T) {
 	t.Parallel()
-	cpus, err := divide()
+	cpus, err := divideProcessors()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestPinned(t *testing.T) {
 		var out strings.Builder
 		cmd := exec.Command("grep", "Cpus_allowed_list", "/proc/self/status")
 		cmd.Stdout = &out
-		if err := launch(cmd, on); err != nil {
+		if err := launchOn(cmd, on); err != nil {
 			t.Fatal(err)
 		}
 		if err := cmd.Wait(); err != nil {

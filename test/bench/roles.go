@@ -37,20 +37,20 @@ type task struct {
 	interval time.Duration
 }
 
-func (t task) play(ctx context.Context, role string) error {
+func (t task) playRole(ctx context.Context, role string) error {
 	switch role {
 	case rolePages:
 		return t.servePages(ctx)
 	case roleTachometer:
-		return t.scrape(ctx)
+		return t.scrapeAsAdapter(ctx)
 	case roleBare:
 		return t.readBare(ctx)
 	}
 	return fmt.Errorf("no role %q", role)
 }
 
-// address is that of a target: one of loopback's sixteen million, all of which lead to the one page server.
-func address(target int, port string) string {
+// targetAddress is that of a target: one of loopback's sixteen million, all of which lead to the one page server.
+func targetAddress(target int, port string) string {
 	return fmt.Sprintf("127.1.%d.%d:%s", target/250, 1+target%250, port)
 }
 
@@ -70,8 +70,8 @@ func (l loopback) Accept() (net.Conn, error) {
 	}
 }
 
-// serve answers until ctx ends, and tells the parent the port.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+// serveUntilDone answers until ctx ends, and tells the parent the port.
+func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		return err
@@ -95,18 +95,18 @@ func (t task) servePages(ctx context.Context) error {
 	mux.Handle("GET /metrics", p)
 	mux.HandleFunc("GET /served", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, p.served.Load()) })
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serve(ctx, loopback{listener}, mux) })
+	group.Go(func() error { return serveUntilDone(ctx, loopback{listener}, mux) })
 	group.Go(func() error {
-		for pause(ctx, time.Second) == nil {
-			p.refresh()
+		for sleepOrDone(ctx, time.Second) == nil {
+			p.refreshPages()
 		}
 		return nil
 	})
 	return group.Wait()
 }
 
-// watched shows self-metrics and profiles of a measured child.
-func watched(ctx context.Context, metrics prometheus.Gatherer) error {
+// serveProfiles shows self-metrics and profiles of a measured child.
+func serveProfiles(ctx context.Context, metrics prometheus.Gatherer) error {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -115,15 +115,15 @@ func watched(ctx context.Context, metrics prometheus.Gatherer) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	return serve(ctx, listener, mux)
+	return serveUntilDone(ctx, listener, mux)
 }
 
 // settle is how many times the interval is longer at first. New targets are all scraped within an eighth of the interval, and
 // then move to their own places in it by a 32nd each time; when the interval becomes shorter each goes there at once.
 const settle = 8
 
-// scrape is the write side of the adapter, wired as the adapter wires it.
-func (t task) scrape(ctx context.Context) error {
+// scrapeAsAdapter is the write side of the adapter, wired as the adapter wires it.
+func (t task) scrapeAsAdapter(ctx context.Context) error {
 	metrics := prometheus.NewRegistry()
 	kept := store.New(store.Options{Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, Registerer: metrics})
 	scraper := scrape.New(kept, scrape.Options{Interval: settle * t.interval, Registerer: metrics})
@@ -132,20 +132,20 @@ func (t task) scrape(ctx context.Context) error {
 		name := fmt.Sprintf("web-%05d", i)
 		targets[i] = metric.Target{
 			Namespace: "shop", Pod: name, Node: fmt.Sprintf("node-%03d", i/100), UID: name,
-			URL: "http://" + address(i, t.port) + "/metrics", Families: []string{family},
+			URL: "http://" + targetAddress(i, t.port) + "/metrics", Families: []string{family},
 		}
 	}
 	scraper.SetTargets(targets)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return scraper.Run(ctx) })
 	group.Go(func() error {
-		if pause(ctx, t.interval) == nil {
+		if sleepOrDone(ctx, t.interval) == nil {
 			scraper.Reconfigure(scrape.Options{Interval: t.interval})
 		}
 		return nil
 	})
 	group.Go(func() error { return kept.Run(ctx) })
-	group.Go(func() error { return watched(ctx, metrics) })
+	group.Go(func() error { return serveProfiles(ctx, metrics) })
 	return group.Wait()
 }
 
@@ -159,17 +159,17 @@ func (t task) readBare(ctx context.Context) error {
 	for i := range t.targets {
 		group.Go(func() error {
 			wait := t.interval * time.Duration(i) / time.Duration(t.targets)
-			for pause(ctx, wait) == nil {
+			for sleepOrDone(ctx, wait) == nil {
 				begin := time.Now()
 				buffer := buffers.Get().(*bytes.Buffer)
-				readPage(ctx, client, "http://"+address(i, t.port)+"/metrics", buffer)
+				readPage(ctx, client, "http://"+targetAddress(i, t.port)+"/metrics", buffer)
 				buffers.Put(buffer)
 				wait = t.interval - time.Since(begin)
 			}
 			return nil
 		})
 	}
-	group.Go(func() error { return watched(ctx, prometheus.NewRegistry()) })
+	group.Go(func() error { return serveProfiles(ctx, prometheus.NewRegistry()) })
 	return group.Wait()
 }
 

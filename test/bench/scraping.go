@@ -64,16 +64,16 @@ func (r *result) servePerScrape() time.Duration {
 	return r.served / time.Duration(max(1, r.scrapes))
 }
 
-// run measures all systems at all sizes.
-func (s *scraping) run(ctx context.Context) ([]*result, error) {
+// measureScraping measures all systems at all sizes.
+func (s *scraping) measureScraping(ctx context.Context) ([]*result, error) {
 	if err := filesFor(slices.Max(s.sizes)); err != nil {
 		return nil, err
 	}
 	s.empty = map[string]int64{}
 	var all []*result
 	for _, size := range s.sizes {
-		for _, one := range s.systems(size) {
-			r, err := s.measure(ctx, one, size)
+		for _, one := range s.systemsOfSize(size) {
+			r, err := s.measureSystem(ctx, one, size)
 			if err != nil {
 				return nil, fmt.Errorf("measure %s with %d targets: %w", one.name, size, err)
 			}
@@ -85,9 +85,9 @@ func (s *scraping) run(ctx context.Context) ([]*result, error) {
 	return all, nil
 }
 
-// systems are those that are measured at a size, peers side by side with what they are peers of. The targets' own cost is
+// systemsOfSize are those that are measured at a size, peers side by side with what they are peers of. The targets' own cost is
 // looked at with the fewest targets: it is the same for each.
-func (s *scraping) systems(size int) []system {
+func (s *scraping) systemsOfSize(size int) []system {
 	if size > s.peerLimit {
 		return []system{{tachometer, wholePages}, {tachometer, namedPages}}
 	}
@@ -100,17 +100,17 @@ func (s *scraping) systems(size int) []system {
 	return all
 }
 
-func (s *scraping) measure(ctx context.Context, one system, size int) (*result, error) {
+func (s *scraping) measureSystem(ctx context.Context, one system, size int) (*result, error) {
 	base, known := s.empty[one.name]
 	if !known {
-		none, err := s.observe(ctx, one, 0)
+		none, err := s.observeSystem(ctx, one, 0)
 		if err != nil {
 			return nil, err
 		}
 		base = none.resident
 		s.empty[one.name] = base
 	}
-	r, err := s.observe(ctx, one, size)
+	r, err := s.observeSystem(ctx, one, size)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func (s *scraping) measure(ctx context.Context, one system, size int) (*result, 
 // target is scraped at its own place in the interval.
 const warmUp = 5
 
-// observe runs one system with so many targets.
-func (s *scraping) observe(ctx context.Context, one system, size int) (*result, error) {
+// observeSystem runs one system with so many targets.
+func (s *scraping) observeSystem(ctx context.Context, one system, size int) (*result, error) {
 	dir, err := os.MkdirTemp(s.dir, "run-")
 	if err != nil {
 		return nil, err
@@ -132,50 +132,50 @@ func (s *scraping) observe(ctx context.Context, one system, size int) (*result, 
 	if err != nil {
 		return nil, err
 	}
-	defer pages.end()
+	defer pages.endProcess()
 	scraper, control, err := s.startSystem(ctx, one, size, dir, pages.line)
 	if err != nil {
 		return nil, err
 	}
-	defer scraper.end()
+	defer scraper.endProcess()
 	steady := s.steady
 	if size == 0 {
 		steady = s.interval
 	}
-	if err := pause(ctx, warmUp*s.interval); err != nil {
+	if err := sleepOrDone(ctx, warmUp*s.interval); err != nil {
 		return nil, err
 	}
 	r := &result{system: one, targets: size}
-	return r, s.watch(ctx, r, steady, scraper, pages, control)
+	return r, s.watchScraper(ctx, r, steady, scraper, pages, control)
 }
 
-// watch fills in what is measured.
-func (s *scraping) watch(ctx context.Context, r *result, steady time.Duration, scraper, pages *process, control string) error {
-	before, err := s.look(ctx, r.name, pages.line, control)
+// watchScraper fills in what is measured.
+func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Duration, scraper, pages *process, control string) error {
+	before, err := s.readScraper(ctx, r.name, pages.line, control)
 	if err != nil {
 		return err
 	}
 	m := meter{measured: scraper, serving: pages}
-	if r.usage, err = m.over(ctx, steady, nil); err != nil {
+	if r.usage, err = m.measureWork(ctx, steady, nil); err != nil {
 		return err
 	}
-	after, err := s.look(ctx, r.name, pages.line, control)
+	after, err := s.readScraper(ctx, r.name, pages.line, control)
 	if err != nil {
 		return err
 	}
 	r.scrapes = after.served - before.served
 	r.due = float64(r.targets) * r.elapsed.Seconds() / s.interval.Seconds()
-	r.late, r.percentile = after.lateness.since(before.lateness).quantile(0.99)
+	r.late, r.percentile = after.lateness.observedSince(before.lateness).interpolateQuantile(0.99)
 	if s.profiles == "" || r.targets == 0 || r.name == bareReading {
 		return nil
 	}
-	return s.profile(ctx, control, filepath.Join(s.profiles, fmt.Sprintf("scrape-%.4s-%s-%d.pprof", r.name, r.mode, r.targets)))
+	return s.profileScraper(ctx, control, filepath.Join(s.profiles, fmt.Sprintf("scrape-%.4s-%s-%d.pprof", r.name, r.mode, r.targets)))
 }
 
-// profile keeps a CPU profile, taken after the measurement, which it would disturb.
-func (s *scraping) profile(ctx context.Context, control, file string) error {
+// profileScraper keeps a CPU profile, taken after the measurement, which it would disturb.
+func (s *scraping) profileScraper(ctx context.Context, control, file string) error {
 	patient := &http.Client{Timeout: patience}
-	profile, err := fetch(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
+	profile, err := fetchPage(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
 	if err != nil {
 		return err
 	}
@@ -188,16 +188,16 @@ type sight struct {
 	lateness histogram
 }
 
-func (s *scraping) look(ctx context.Context, name, pages, control string) (sight, error) {
+func (s *scraping) readScraper(ctx context.Context, name, pages, control string) (sight, error) {
 	var now sight
-	served, err := fetch(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
+	served, err := fetchPage(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
 	if err == nil {
 		now.served, err = strconv.ParseInt(string(served), 10, 64)
 	}
 	if err != nil || name != tachometer {
 		return now, err
 	}
-	metrics, err := fetch(ctx, s.client, "http://"+control+"/metrics")
+	metrics, err := fetchPage(ctx, s.client, "http://"+control+"/metrics")
 	if err != nil {
 		return now, err
 	}
@@ -215,7 +215,7 @@ func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, p
 		}
 		return p, "127.0.0.1:" + p.line, nil
 	}
-	config, err := s.configure(dir, port, size, one.name == askingPeer)
+	config, err := s.writeScrapeConfig(dir, port, size, one.name == askingPeer)
 	if err != nil {
 		return nil, "", err
 	}
@@ -223,25 +223,25 @@ func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, p
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := start(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	p, err := startChild(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+control, "--log.level=warn")
 	if err != nil {
 		return nil, "", err
 	}
 	if err := p.awaitOK(ctx, s.client, "http://"+control+"/-/ready"); err != nil {
-		p.end()
+		p.endProcess()
 		return nil, "", err
 	}
 	return p, control, nil
 }
 
-// configure writes the configuration of a Prometheus that keeps the demanded family of the targets, and asks for it alone
+// writeScrapeConfig writes the configuration of a Prometheus that keeps the demanded family of the targets, and asks for it alone
 // if asking says so. JSON is YAML.
-func (s *scraping) configure(dir, port string, size int, asking bool) (string, error) {
+func (s *scraping) writeScrapeConfig(dir, port string, size int, asking bool) (string, error) {
 	type object map[string]any
 	addresses := make([]string, size)
 	for i := range addresses {
-		addresses[i] = address(i, port)
+		addresses[i] = targetAddress(i, port)
 	}
 	job := object{
 		"job_name":        "bench",

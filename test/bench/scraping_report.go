@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// report is the section on scraping.
-func (s *scraping) report(results []*result) string {
+// formatScraping is the section on scraping.
+func (s *scraping) formatScraping(results []*result) string {
 	var w bytes.Buffer
 	service := newService()
-	service.work()
-	whole, named := service.page(""), service.page("name[]="+family)
+	service.advanceSeries()
+	whole, named := service.renderPage(""), service.renderPage("name[]="+family)
 	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts scraping -sizes %s -steady %v -report docs/benchmarks.md`"+`.
 
 Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
@@ -26,11 +26,11 @@ something else meanwhile, which is what these figures can be wrong by.
 
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, sizesText(s.sizes), s.steady, s.interval, seriesOf(whole), kilo(len(whole)), family, seriesOf(named), kilo(len(named)), s.steady,
+`, sizesText(s.sizes), s.steady, s.interval, seriesOf(whole), kiloBytes(len(whole)), family, seriesOf(named), kiloBytes(len(named)), s.steady,
 		warmUp*s.interval, s.peerLimit, s.emptyText(results))
 	for _, r := range results {
 		if r.mode != livePages {
-			s.row(&w, r, results)
+			s.writeScrapingRow(&w, r, results)
 		}
 	}
 	s.reportTargets(&w, results)
@@ -41,7 +41,7 @@ func sizesText(sizes []int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(sizes), "[]"), " ", ",")
 }
 
-func kilo(bytes int) float64 { return float64(bytes) / 1000 }
+func kiloBytes(bytes int) float64 { return float64(bytes) / 1000 }
 
 // emptyText names the systems' memory without targets.
 func (s *scraping) emptyText(results []*result) string {
@@ -59,8 +59,8 @@ func (s *scraping) emptyText(results []*result) string {
 	return text
 }
 
-// beside is the peer's result with as many targets, or else with the most that it was given.
-func beside(results []*result, r *result, mode string) *result {
+// peerResult is the peer's result with as many targets, or else with the most that it was given.
+func peerResult(results []*result, r *result, mode string) *result {
 	var found *result
 	for _, other := range results {
 		if other.name == peer && other.mode == mode && other.targets <= r.targets && (found == nil || found.targets < other.targets) {
@@ -70,9 +70,9 @@ func beside(results []*result, r *result, mode string) *result {
 	return found
 }
 
-func (s *scraping) row(w io.Writer, r *result, results []*result) {
+func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
 	ratio, late := "", ""
-	if other := beside(results, r, wholePages); other != nil && other != r {
+	if other := peerResult(results, r, wholePages); other != nil && other != r {
 		ratio = fmt.Sprintf("%.2f", r.perScrape().Seconds()/other.perScrape().Seconds())
 	}
 	if r.percentile {
@@ -96,7 +96,7 @@ is asked for; Prometheus asks for a compressed page.
 			continue
 		}
 		ratio := ""
-		if other := beside(results, r, livePages); other != nil && other != r {
+		if other := peerResult(results, r, livePages); other != nil && other != r {
 			ratio = fmt.Sprintf("%.2f", r.servePerScrape().Seconds()/other.servePerScrape().Seconds())
 		}
 		fmt.Fprintf(w, "| %s | %.3f | %s |\n", r.name, 1000*r.servePerScrape().Seconds(), ratio)

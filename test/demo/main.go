@@ -22,13 +22,13 @@ import (
 const name = "demo"
 
 func main() {
-	if err := run(); err != nil {
+	if err := runDemo(); err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func runDemo() error {
 	down := flag.Bool("down", false, "remove the cluster that an earlier run with KEEP=1 left")
 	picture := flag.String("svg", "out/demo.svg", "`file` for the picture of the run")
 	steps := flag.String("load", "60:20s,500:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
@@ -36,13 +36,13 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := demo{picture: *picture, keep: os.Getenv("KEEP") == "1", out: os.Stdout}
-	if err := d.parse(*steps); err != nil {
+	if err := d.parseSteps(*steps); err != nil {
 		return err
 	}
 	if *down {
-		return d.down(ctx)
+		return d.removeKept(ctx)
 	}
-	return d.run(ctx)
+	return d.playDemo(ctx)
 }
 
 type demo struct {
@@ -53,7 +53,7 @@ type demo struct {
 	out     io.Writer
 }
 
-func (d *demo) parse(steps string) error {
+func (d *demo) parseSteps(steps string) error {
 	var err error
 	if d.steps, err = load.ParseSteps(steps); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (d *demo) parse(steps string) error {
 	return nil
 }
 
-func (d *demo) down(ctx context.Context) error {
+func (d *demo) removeKept(ctx context.Context) error {
 	c, err := cluster.Open("", name)
 	if errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintln(d.out, "no demo cluster is there")
@@ -77,53 +77,53 @@ func (d *demo) down(ctx context.Context) error {
 	return c.Down(ctx)
 }
 
-func (d *demo) run(ctx context.Context) error {
-	s, err := d.up(ctx)
+func (d *demo) playDemo(ctx context.Context) error {
+	s, err := d.startStack(ctx)
 	if err != nil {
 		return err
 	}
-	points, err := d.show(ctx, s)
+	points, err := d.playLoad(ctx, s)
 	if err == nil {
-		err = d.draw(points)
+		err = d.drawRun(points)
 	}
 	if d.keep {
-		d.explain()
+		d.printNextCommands()
 		return err
 	}
 	fmt.Fprintln(d.out, "removing the cluster (KEEP=1 keeps it)")
 	return errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 }
 
-// up starts a cluster or, where no node can run, takes the user's.
-func (d *demo) up(ctx context.Context) (*stack.Stack, error) {
+// startStack starts a cluster or, where no node can run, takes the user's.
+func (d *demo) startStack(ctx context.Context) (*stack.Stack, error) {
 	s, err := stack.Up(ctx, stack.Options{Name: name, Keep: d.keep, Log: d.out})
 	if errors.Is(err, cluster.ErrNoNode) {
 		fmt.Fprintf(d.out, "%v\n", err)
-		s, err = d.theirs(ctx)
+		s, err = d.useOwnCluster(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
 	fmt.Fprintln(d.out, "kubectl apply -k manifests/adapter")
 	if err := s.InstallAdapter(ctx, "manifests/adapter"); err != nil {
-		return nil, d.abandon(ctx, s, err)
+		return nil, d.abandonStack(ctx, s, err)
 	}
 	fmt.Fprintln(d.out, "kubectl apply -k manifests/sample/overlays/demo")
 	if err := s.Apply(ctx, "manifests/sample/overlays/demo"); err != nil {
-		return nil, d.abandon(ctx, s, err)
+		return nil, d.abandonStack(ctx, s, err)
 	}
 	return s, nil
 }
 
-func (d *demo) abandon(ctx context.Context, s *stack.Stack, err error) error {
+func (d *demo) abandonStack(ctx context.Context, s *stack.Stack, err error) error {
 	if d.keep {
-		d.explain()
+		d.printNextCommands()
 		return err
 	}
 	return errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 }
 
-func (d *demo) theirs(ctx context.Context) (*stack.Stack, error) {
+func (d *demo) useOwnCluster(ctx context.Context) (*stack.Stack, error) {
 	kubeconfig := os.Getenv("KUBECONFIG")
 	if kubeconfig == "" {
 		return nil, errors.New("set KUBECONFIG to a cluster that has the images " + stack.AdapterImage + " and " + stack.SampleImage +
@@ -133,8 +133,8 @@ func (d *demo) theirs(ctx context.Context) (*stack.Stack, error) {
 	return stack.On(ctx, kubeconfig, d.out)
 }
 
-// explain prints how to look around in the cluster that stays.
-func (d *demo) explain() {
+// printNextCommands prints how to look around in the cluster that stays.
+func (d *demo) printNextCommands() {
 	fmt.Fprintf(d.out, `
 The cluster stays. To explore it:
   eval "$(go -C test/cluster run ./cmd/cluster env --name %s)"

@@ -18,8 +18,8 @@ import (
 
 const metricName = "request_per_second"
 
-// show sends the load, prints what happens once a second, and returns it.
-func (d *demo) show(ctx context.Context, s *stack.Stack) ([]timeline.Point, error) {
+// playLoad sends the load, prints what happens once a second, and returns it.
+func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, error) {
 	fmt.Fprintln(d.out, "waiting for the sample's pods")
 	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return atLeast(ctx, s, 2) }); err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (d *demo) show(ctx context.Context, s *stack.Stack) ([]timeline.Point, erro
 	go func() { defer close(sent); generator.Run(sending) }()
 
 	fmt.Fprintf(d.out, "\n%s\n", timeline.Header)
-	points := d.watch(sending, s, func(at time.Time, urls []string) float64 {
+	points := d.watchReaction(sending, s, func(at time.Time, urls []string) float64 {
 		targets.Store(&urls)
 		return rate(at)
 	})
@@ -48,7 +48,7 @@ func (d *demo) show(ctx context.Context, s *stack.Stack) ([]timeline.Point, erro
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("stopped by the user: %w", err)
 	}
-	d.summarize(points, generator.Result())
+	d.summarizeRun(points, generator.Result())
 	return points, nil
 }
 
@@ -60,15 +60,15 @@ func atLeast(ctx context.Context, s *stack.Stack, n int) error {
 	return err
 }
 
-// watch observes once a second until ctx ends. Each second the pods that are ready become the targets of the
+// watchReaction observes once a second until ctx ends. Each second the pods that are ready become the targets of the
 // load, as the endpoints of a Service would.
-func (d *demo) watch(ctx context.Context, s *stack.Stack, offer func(time.Time, []string) float64) []timeline.Point {
+func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(time.Time, []string) float64) []timeline.Point {
 	var points []timeline.Point
 	start := time.Now()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		p, urls, err := observe(ctx, s)
+		p, urls, err := observeSample(ctx, s)
 		if ctx.Err() != nil {
 			return points
 		}
@@ -88,8 +88,8 @@ func (d *demo) watch(ctx context.Context, s *stack.Stack, offer func(time.Time, 
 	}
 }
 
-// observe is one look at the metric, the HPA and the pods.
-func observe(ctx context.Context, s *stack.Stack) (timeline.Point, []string, error) {
+// observeSample is one look at the metric, the HPA and the pods.
+func observeSample(ctx context.Context, s *stack.Stack) (timeline.Point, []string, error) {
 	var p timeline.Point
 	pods, err := s.ReadyPods(ctx)
 	if err != nil {
@@ -121,8 +121,8 @@ func observe(ctx context.Context, s *stack.Stack) (timeline.Point, []string, err
 	return p, urls, nil
 }
 
-// summarize prints what the run showed.
-func (d *demo) summarize(points []timeline.Point, sent load.Result) {
+// summarizeRun prints what the run showed.
+func (d *demo) summarizeRun(points []timeline.Point, sent load.Result) {
 	total := sent.Total()
 	most := slices.MaxFunc(points, func(a, b timeline.Point) int { return a.Ready - b.Ready })
 	last := points[len(points)-1]
@@ -135,7 +135,7 @@ func (d *demo) summarize(points []timeline.Point, sent load.Result) {
 	for at := time.Duration(0); at < d.length; {
 		step, before := d.stepAt(at), d.stepAt(at-1)
 		if at > 0 {
-			d.reaction(points, at, before.Rate, step.Rate)
+			d.printReaction(points, at, before.Rate, step.Rate)
 		}
 		at += step.For
 	}
@@ -151,8 +151,8 @@ func (d *demo) stepAt(at time.Duration) load.Step {
 	return d.steps[len(d.steps)-1]
 }
 
-// reaction prints how long after a step the served metric had moved nine tenths of the way.
-func (d *demo) reaction(points []timeline.Point, at time.Duration, from, to float64) {
+// printReaction prints how long after a step the served metric had moved nine tenths of the way.
+func (d *demo) printReaction(points []timeline.Point, at time.Duration, from, to float64) {
 	for _, p := range points {
 		if p.At > at && (p.Served-from)/(to-from) >= 0.9 {
 			fmt.Fprintf(d.out, "  %4.0f → %.0f requests/s: the metric shows 90 %% of the step after %.1f s\n", from, to, (p.At - at).Seconds())
@@ -162,8 +162,8 @@ func (d *demo) reaction(points []timeline.Point, at time.Duration, from, to floa
 	fmt.Fprintf(d.out, "  %4.0f → %.0f requests/s: the metric never showed 90 %% of the step\n", from, to)
 }
 
-// draw writes the picture of the run.
-func (d *demo) draw(points []timeline.Point) error {
+// drawRun writes the picture of the run.
+func (d *demo) drawRun(points []timeline.Point) error {
 	f, err := createFile(d.picture)
 	if err != nil {
 		return fmt.Errorf("draw the run: %w", err)

@@ -138,7 +138,7 @@ func TestBadPages(t *testing.T) {
 		t.Error(err)
 	}
 	// Each bad page was fetched; now each is fetched some more, and nothing of it piles up.
-	before, err := tacho.counted(t.Context(), "tachometer_scrape_pages_refused_total", "reason", "too_large")
+	before, err := tacho.counted(t.Context(), "tachometer_scrape_pages_rejected_total", "reason", "too_large")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestBadPages(t *testing.T) {
 		if err := reach(ctx, t, all, want); err != nil {
 			return err
 		}
-		now, err := tacho.counted(ctx, "tachometer_scrape_pages_refused_total", "reason", "too_large")
+		now, err := tacho.counted(ctx, "tachometer_scrape_pages_rejected_total", "reason", "too_large")
 		if err == nil && now < before+6 {
 			err = fmt.Errorf("%v pages were too large, waiting for %v", now, before+6)
 		}
@@ -180,7 +180,7 @@ func reach(ctx context.Context, t *testing.T, path string, want map[string]float
 }
 
 func (b badPage) isCounted(ctx context.Context) error {
-	name, label, value := "tachometer_scrape_pages_refused_total", "reason", b.refused
+	name, label, value := "tachometer_scrape_pages_rejected_total", "reason", b.refused
 	switch {
 	case b.outcome != "":
 		name, label, value = "tachometer_scrape_requests_total", "outcome", b.outcome

@@ -36,8 +36,8 @@ kind: ScalerConfig
 schedules:
 - name: always
   namespace: NAMESPACE
-  targets: [deploy/shop]
-  windows: [{start: "00:00", end: "24:00", floor: 4}]
+  workloads: [deploy/shop]
+  windows: [{start: "00:00", end: "24:00", minReplicas: 4}]
 events:
   http: {address: EVENTS, secretFiles: [SECRET]}
   rules:
@@ -45,7 +45,7 @@ events:
     namespace: NAMESPACE
     type: START
     releaseOn: END
-    targets: [{target: deploy/shop, replicas: 9}]
+    workloads: [{workload: deploy/shop, replicas: 9}]
     within: 1m
 `
 )
@@ -221,7 +221,7 @@ func TestReload(t *testing.T) {
 	s := startScaler(t, buildScaler(t), namespace)
 	stands(t, namespace, 4)
 	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
-	six := head + "schedules: [{name: always, namespace: " + namespace + ", targets: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", floor: 6}]}]\n"
+	six := head + "schedules: [{name: always, namespace: " + namespace + ", workloads: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", minReplicas: 6}]}]\n"
 	for _, step := range []struct {
 		config      string
 		bad         int

@@ -74,17 +74,16 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 	groups.FlagSet("secure serving").Lookup("tls-cert-file").Usage = "File with the certificate for HTTPS, followed by " +
 		"those of its authorities if any. It is read again when it changes. With this flag the adapter makes no " +
 		"certificate, and the caBundle of its APIServices is somebody else's task (such as cert-manager's)."
-	groups.FlagSet("secure serving").Lookup("cert-dir").Usage = "Folder for a self-signed certificate that is made at the " +
-		"start, as prometheus-adapter does: for APIServices with insecureSkipTLSVerify, which believe anybody. Better " +
-		"leave it out."
+	groups.FlagSet("secure serving").Lookup("cert-dir").Usage = "`folder` for a self-signed certificate made at the " +
+		"start, as prometheus-adapter does: only for APIServices with insecureSkipTLSVerify, which trust any server"
 	add("authentication", o.Authentication.AddFlags)
 	add("authorization", o.Authorization.AddFlags)
 	add("auditing", o.Audit.AddFlags)
 	add("features", o.Features.AddFlags)
 	fs := groups.FlagSet("secure serving")
 	fs.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", o.ShutdownDelay,
-		"How long requests are still served after the signal to stop, while /readyz says no, so that endpoints can follow.")
-	fs.DurationVar(&o.RequestTimeout, "request-timeout", o.RequestTimeout, "The longest that a request may take.")
+		"`time` for which requests are served after the signal to stop, with /readyz failing, so that endpoints can follow")
+	fs.DurationVar(&o.RequestTimeout, "request-timeout", o.RequestTimeout, "greatest `duration` of a request")
 }
 
 // UseKubeconfig makes path the default of all that talks to kube-apiserver; empty leaves the in-cluster configuration.

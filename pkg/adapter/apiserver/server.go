@@ -111,9 +111,6 @@ func (s *Server) buildConfig() (*genericapiserver.Config, error) {
 	if err := s.opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
 		return nil, err
 	}
-	if front := config.Authentication.RequestHeaderConfig; front != nil {
-		config.Authentication.Authenticator = newFrontProxies(front, config.Authentication.Authenticator, time.Now)
-	}
 	if err := s.opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return nil, err
 	}
@@ -130,7 +127,7 @@ func (s *Server) buildConfig() (*genericapiserver.Config, error) {
 	config.AddLivezChecks(toHealthCheckers(s.deps.Health.Live)...)
 	config.AddReadyzChecks(toHealthCheckers(s.deps.Health.Ready)...)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return chain(s.deps.Health.explainHealth(plainDiscovery(api)), c)
+		return genericapiserver.DefaultBuildHandlerChain(s.deps.Health.explainHealth(plainDiscovery(api)), c)
 	}
 	return config, nil
 }

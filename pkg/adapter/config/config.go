@@ -101,8 +101,8 @@ type Labels struct {
 	Object string
 }
 
-// or fills in what l leaves out.
-func (l Labels) or(o Labels) Labels {
+// withDefaults fills in what l leaves out.
+func (l Labels) withDefaults(o Labels) Labels {
 	return Labels{
 		Namespace: cmp.Or(l.Namespace, o.Namespace), Pod: cmp.Or(l.Pod, o.Pod), Node: cmp.Or(l.Node, o.Node),
 		Object: cmp.Or(l.Object, o.Object),

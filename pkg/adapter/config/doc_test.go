@@ -12,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-const document = "../../../docs/configuration.md"
+const documentPath = "../../../docs/configuration.md"
 
 // knownKeys are the keys that the decoder knows, by their place, in its own words.
 func knownKeys(t *testing.T) map[string][]string {
@@ -37,8 +37,8 @@ rules: [{"?": 1, metric: a, query: a}]
 	return keys
 }
 
-// section is the text below a heading of the document, up to the next one of any level.
-func section(t *testing.T, text, heading string) string {
+// documentSection is the text below a heading of the document, up to the next one of any level.
+func documentSection(t *testing.T, text, heading string) string {
 	t.Helper()
 	_, after, found := strings.Cut(text, "\n## "+heading+"\n")
 	if !found {
@@ -48,16 +48,16 @@ func section(t *testing.T, text, heading string) string {
 	return before
 }
 
-var row = regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\| [^|]* \\| ([^|]*) \\| .+ \\|$")
+var tableRowRegexp = regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\| [^|]* \\| ([^|]*) \\| .+ \\|$")
 
 // TestDocumented: every key has a row in the table of its section, and nothing else has.
 func TestDocumented(t *testing.T) {
 	t.Parallel()
-	text := string(read(t, document))
+	text := string(readTestFile(t, documentPath))
 	for place, keys := range knownKeys(t) {
 		heading := map[string]string{"": "The file", "scrape": "scrape", "backends[0]": "backends", "rules[0]": "rules"}[place]
 		rows := map[string]bool{}
-		for _, m := range row.FindAllStringSubmatch(section(t, text, heading), -1) {
+		for _, m := range tableRowRegexp.FindAllStringSubmatch(documentSection(t, text, heading), -1) {
 			rows[m[1]] = true
 		}
 		want := map[string]bool{}
@@ -73,16 +73,16 @@ func TestDocumented(t *testing.T) {
 // TestDocumentedDefaults: the defaults in the document are those in the code.
 func TestDocumentedDefaults(t *testing.T) {
 	t.Parallel()
-	text := string(read(t, document))
+	text := string(readTestFile(t, documentPath))
 	c := Default()
 	c.Rules = []Rule{{Metric: "a"}}
 	c.Backends = []Backend{{}}
-	c.complete()
+	c.setConfigDefaults()
 	s, r := c.Scrape, c.Rules[0]
 	for heading, defaults := range map[string]map[string]string{
 		"The file": {"maxAge": strict.FormatDuration(c.MaxAge), "maxWindow": strict.FormatDuration(c.MaxWindow)},
 		"scrape": {
-			"interval": strict.FormatDuration(s.Interval), "timeout": strict.FormatDuration(maxTimeout), "maxPageBytes": strict.FormatBytes(s.MaxPageBytes),
+			"interval": strict.FormatDuration(s.Interval), "timeout": strict.FormatDuration(maxDefaultTimeout), "maxPageBytes": strict.FormatBytes(s.MaxPageBytes),
 			"maxSamples": strconv.Itoa(s.MaxSamples), "maxLabels": strconv.Itoa(s.MaxLabels), "maxSeries": strconv.Itoa(s.MaxSeries),
 			"maxConcurrent": strconv.Itoa(s.MaxConcurrent),
 		},
@@ -93,7 +93,7 @@ func TestDocumentedDefaults(t *testing.T) {
 		},
 	} {
 		rows := map[string]string{}
-		for _, m := range row.FindAllStringSubmatch(section(t, text, heading), -1) {
+		for _, m := range tableRowRegexp.FindAllStringSubmatch(documentSection(t, text, heading), -1) {
 			rows[m[1]] = m[2]
 		}
 		for key, want := range defaults {

@@ -26,45 +26,45 @@ func Load(data []byte) (*Config, error) {
 // Decode is Load for who has faults of their own to add: with faults, the configuration holds what could be
 // read, with defaults for the rest, and must not be used for anything but finding more. It is never nil.
 func Decode(data []byte) (*Config, Faults) {
-	d := &decoder{strict.NewDecoder()}
+	d := &adapterConfigDecoder{strict.NewDecoder()}
 	c := Default()
 	// What complete derives is derived again, from what the file says.
 	c.Scrape.Timeout, c.MaxAge, c.MaxWindow = 0, 0, 0
 	c.lines = d.Lines
-	d.config(&c, data)
-	c.complete()
+	d.decodeConfigFile(&c, data)
+	c.setConfigDefaults()
 	if len(c.lines) > 1 {
-		v := validator{decoder: d, c: &c}
-		v.config()
+		v := configValidator{adapterConfigDecoder: d, config: &c}
+		v.validateConfig()
 	}
 	return &c, d.Faults
 }
 
 // The bounds of durations.
 const (
-	minInterval = 100 * time.Millisecond // below, targets would do little but answer
-	maxInterval = 5 * time.Minute        // above, an HPA has decided twenty times on one sample
-	maxSpan     = time.Hour              // of age and window: what is older says nothing about load
-	minRefresh  = time.Second
-	maxFallback = 24 * time.Hour
+	minScrapeInterval  = 100 * time.Millisecond // below, targets would do little but answer
+	maxInterval        = 5 * time.Minute        // above, an HPA has decided twenty times on one sample
+	maxAgeOrWindow     = time.Hour              // of age and window: what is older says nothing about load
+	minRefreshInterval = time.Second
+	maxFallbackDelay   = 24 * time.Hour
 )
 
-// decoder reads the sections of a configuration.
-type decoder struct{ *strict.Decoder }
+// adapterConfigDecoder reads the sections of a configuration.
+type adapterConfigDecoder struct{ *strict.Decoder }
 
-func (d *decoder) config(c *Config, data []byte) {
+func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
 	d.File(data, domain.AdapterConfigKind, map[string]strict.Field{
-		"scrape":    func(path string, n *yaml.Node) { d.scrape(path, n, &c.Scrape) },
-		"maxAge":    d.Duration(&c.MaxAge, minInterval, maxSpan),
-		"maxWindow": d.Duration(&c.MaxWindow, minInterval, maxSpan),
+		"scrape":    func(path string, n *yaml.Node) { d.decodeScrape(path, n, &c.Scrape) },
+		"maxAge":    d.Duration(&c.MaxAge, minScrapeInterval, maxAgeOrWindow),
+		"maxWindow": d.Duration(&c.MaxWindow, minScrapeInterval, maxAgeOrWindow),
 		"backends": func(path string, n *yaml.Node) {
 			d.Sequence(path, n, func(path string, n *yaml.Node) {
-				c.Backends = append(c.Backends, d.backend(path, n))
+				c.Backends = append(c.Backends, d.decodeBackend(path, n))
 			})
 		},
 		"rules": func(path string, n *yaml.Node) {
 			c.HasRules = true
-			d.Sequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.rule(path, n)) })
+			d.Sequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeConfigRule(path, n)) })
 			if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 				d.Fault(path, n.Line, "is empty; leave the key out for the built-in rules")
 			}
@@ -72,9 +72,9 @@ func (d *decoder) config(c *Config, data []byte) {
 	})
 }
 
-func (d *decoder) scrape(path string, n *yaml.Node, s *Scrape) {
+func (d *adapterConfigDecoder) decodeScrape(path string, n *yaml.Node, s *Scrape) {
 	d.Mapping(path, n, map[string]strict.Field{
-		"interval":      d.Duration(&s.Interval, minInterval, maxInterval),
+		"interval":      d.Duration(&s.Interval, minScrapeInterval, maxInterval),
 		"timeout":       d.Duration(&s.Timeout, time.Millisecond, maxInterval),
 		"maxPageBytes":  d.Bytes(&s.MaxPageBytes, 1<<10, 1<<30),
 		"maxSamples":    d.Integer(&s.MaxSamples, 1, 10_000_000),
@@ -84,28 +84,28 @@ func (d *decoder) scrape(path string, n *yaml.Node, s *Scrape) {
 	})
 }
 
-func (d *decoder) backend(path string, n *yaml.Node) Backend {
+func (d *adapterConfigDecoder) decodeBackend(path string, n *yaml.Node) Backend {
 	b := Backend{HTTP: promconfig.DefaultHTTPClientConfig}
 	d.Mapping(path, n, map[string]strict.Field{
 		"name":     d.Text(&b.Name),
 		"url":      d.Text(&b.URL),
 		"failover": func(path string, n *yaml.Node) { b.Failover = d.Texts(path, n) },
-		"refresh":  d.Duration(&b.Refresh, minRefresh, maxInterval),
-		"timeout":  d.Duration(&b.Timeout, minInterval, maxInterval),
-		"maxAge":   d.Duration(&b.MaxAge, minRefresh, maxSpan),
-		"labels":   func(path string, n *yaml.Node) { b.Labels = d.labels(path, n, false) },
+		"refresh":  d.Duration(&b.Refresh, minRefreshInterval, maxInterval),
+		"timeout":  d.Duration(&b.Timeout, minScrapeInterval, maxInterval),
+		"maxAge":   d.Duration(&b.MaxAge, minRefreshInterval, maxAgeOrWindow),
+		"labels":   func(path string, n *yaml.Node) { b.Labels = d.decodeLabelNames(path, n, false) },
 		"partialResponse": func(path string, n *yaml.Node) {
 			b.AcceptPartial = d.Word(path, n, "reject", "accept") == "accept"
 		},
 		"method":           func(path string, n *yaml.Node) { b.Method = d.Word(path, n, MethodPost, MethodGet) },
 		"maxResponseBytes": d.Bytes(&b.MaxResponseBytes, 1<<10, 1<<30),
-		"http":             func(path string, n *yaml.Node) { b.HTTP = d.http(path, n) },
+		"http":             func(path string, n *yaml.Node) { b.HTTP = d.decodeHTTPClient(path, n) },
 	})
 	return b
 }
 
-// labels are the names of labels; object is the name of one more that is allowed in a rule.
-func (d *decoder) labels(path string, n *yaml.Node, object bool) Labels {
+// decodeLabelNames are the names of labels; object is the name of one more that is allowed in a rule.
+func (d *adapterConfigDecoder) decodeLabelNames(path string, n *yaml.Node, object bool) Labels {
 	var l Labels
 	fields := map[string]strict.Field{"namespace": d.Label(&l.Namespace), "pod": d.Label(&l.Pod), "node": d.Label(&l.Node)}
 	if object {
@@ -115,8 +115,8 @@ func (d *decoder) labels(path string, n *yaml.Node, object bool) Labels {
 	return l
 }
 
-// http reads what Prometheus itself calls the configuration of an HTTP client, with its own decoder and its checks.
-func (d *decoder) http(path string, n *yaml.Node) promconfig.HTTPClientConfig {
+// decodeHTTPClient reads what Prometheus itself calls the configuration of an HTTP client, with its own decoder and its checks.
+func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	c := promconfig.DefaultHTTPClientConfig
 	text, err := yaml.Marshal(n)
 	if err == nil {
@@ -126,7 +126,7 @@ func (d *decoder) http(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	switch {
 	case errors.As(err, &several):
 		for _, e := range several.Errors {
-			d.Fault(path, n.Line, "%s", unknownField.ReplaceAllString(e, "unknown key $1"))
+			d.Fault(path, n.Line, "%s", unknownKeyRegexp.ReplaceAllString(e, "unknown key $1"))
 		}
 	case err != nil:
 		d.Fault(path, n.Line, "%v", err)
@@ -134,10 +134,10 @@ func (d *decoder) http(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	return c
 }
 
-// unknownField is what Prometheus's decoder says of a key that it does not know.
-var unknownField = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
+// unknownKeyRegexp is what Prometheus's decoder says of a key that it does not know.
+var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
 
-func (d *decoder) rule(path string, n *yaml.Node) Rule {
+func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule {
 	var r Rule
 	d.Mapping(path, n, map[string]strict.Field{
 		"metric":     d.Text(&r.Metric),
@@ -146,23 +146,23 @@ func (d *decoder) rule(path string, n *yaml.Node) Rule {
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
 		"external":   d.Truth(&r.External),
-		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.namespaced(path, n) },
-		"labels":     func(path string, n *yaml.Node) { r.Labels = d.labels(path, n, true) },
-		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.fallback(path, n) },
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeNamespaced(path, n) },
+		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeLabelNames(path, n, true) },
+		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
 			r.HasWindow = true
-			r.Window = d.window(path, n)
+			r.Window = d.decodeRuleWindow(path, n)
 		},
 		"backend":       d.Text(&r.Backend),
 		"aggregate":     d.Text((*string)(&r.Aggregate)),
-		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.onMissing(path, n) },
+		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeOnMissing(path, n) },
 		"allowNegative": d.Truth(&r.AllowNegative),
-		"maxAge":        d.Duration(&r.MaxAge, minInterval, maxSpan),
+		"maxAge":        d.Duration(&r.MaxAge, minScrapeInterval, maxAgeOrWindow),
 	})
 	return r
 }
 
-func (d *decoder) window(path string, n *yaml.Node) Window {
+func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Window {
 	if n.Kind == yaml.ScalarNode && n.Value == "auto" {
 		return Window{Auto: true}
 	}
@@ -170,8 +170,8 @@ func (d *decoder) window(path string, n *yaml.Node) Window {
 	return Window{Duration: v}
 }
 
-// namespaced reads whose namespace becomes a matcher: the request's, none, or one that is named.
-func (d *decoder) namespaced(path string, n *yaml.Node) (request *bool, name string) {
+// decodeNamespaced reads whose namespace becomes a matcher: the request's, none, or one that is named.
+func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (request *bool, name string) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
 		d.Truth(request)(path, n)
@@ -186,19 +186,19 @@ func (d *decoder) namespaced(path string, n *yaml.Node) (request *bool, name str
 	case "none":
 		return new(false), ""
 	}
-	if !namespaceName.MatchString(n.Value) {
+	if !namespaceNameRegexp.MatchString(n.Value) {
 		d.Fault(path, n.Line, "must be request (or true), none (or false), or the name of a namespace, not %s", strict.Describe(n))
 	}
 	return new(false), n.Value
 }
 
-// namespaceName is that of a Kubernetes namespace.
-var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// namespaceNameRegexp is that of a Kubernetes namespace.
+var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (d *decoder) fallback(path string, n *yaml.Node) *Fallback {
+func (d *adapterConfigDecoder) decodeFallback(path string, n *yaml.Node) *Fallback {
 	var f Fallback
 	before := len(d.Faults)
-	d.Mapping(path, n, map[string]strict.Field{"after": d.Duration(&f.After, minRefresh, maxFallback), "value": d.Number(&f.Value)})
+	d.Mapping(path, n, map[string]strict.Field{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})
 	for _, key := range []string{"after", "value"} {
 		if _, ok := d.Lines[path+"."+key]; !ok && len(d.Faults) == before {
 			d.Fault(path, n.Line, "must be {after: DURATION, value: NUMBER}; %s is missing", key)
@@ -207,7 +207,7 @@ func (d *decoder) fallback(path string, n *yaml.Node) *Fallback {
 	return &f
 }
 
-func (d *decoder) onMissing(path string, n *yaml.Node) *float64 {
+func (d *adapterConfigDecoder) decodeOnMissing(path string, n *yaml.Node) *float64 {
 	var v float64
 	if n.Kind == yaml.MappingNode {
 		before := len(d.Faults)

@@ -15,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func read(t testing.TB, path string) []byte {
+func readTestFile(t testing.TB, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -24,7 +24,7 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-func glob(t testing.TB, pattern string) []string {
+func globTestFiles(t testing.TB, pattern string) []string {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
@@ -35,7 +35,7 @@ func glob(t testing.TB, pattern string) []string {
 
 func TestLoadBad(t *testing.T) {
 	t.Parallel()
-	files := glob(t, "testdata/*.bad.yaml")
+	files := globTestFiles(t, "testdata/*.bad.yaml")
 	if len(files) != len(badFiles) {
 		t.Errorf("%d files, %d entries in badFiles", len(files), len(badFiles))
 	}
@@ -43,7 +43,7 @@ func TestLoadBad(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".bad.yaml")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, err := Load(read(t, file))
+			c, err := Load(readTestFile(t, file))
 			if err == nil {
 				t.Fatal("loaded")
 			}
@@ -98,7 +98,7 @@ func TestDefault(t *testing.T) {
 
 func TestLoadFull(t *testing.T) {
 	t.Parallel()
-	got, err := Load(read(t, "testdata/full.good.yaml"))
+	got, err := Load(readTestFile(t, "testdata/full.good.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestDerivedDefaults(t *testing.T) {
 
 func TestLine(t *testing.T) {
 	t.Parallel()
-	c, err := Load(read(t, "testdata/full.good.yaml"))
+	c, err := Load(readTestFile(t, "testdata/full.good.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,18 +220,18 @@ func TestWindowString(t *testing.T) {
 // FuzzLoad: whatever the file, Load says yes with everything in its bounds, or no with faults in order.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.yaml", "../rule/testdata/*.yaml", "../rule/builtin.yaml"} {
-		for _, file := range glob(f, pattern) {
-			f.Add(read(f, file))
+		for _, file := range globTestFiles(f, pattern) {
+			f.Add(readTestFile(f, file))
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Load(data)
 		if err != nil {
-			checkFaults(t, err)
+			checkFaultOrder(t, err)
 			return
 		}
-		if c.Scrape.Interval < minInterval || c.Scrape.Timeout > c.Scrape.Interval || c.Scrape.Timeout <= 0 ||
-			c.MaxAge < c.Scrape.Interval || c.MaxWindow < leastChoice*c.Scrape.Interval {
+		if c.Scrape.Interval < minScrapeInterval || c.Scrape.Timeout > c.Scrape.Interval || c.Scrape.Timeout <= 0 ||
+			c.MaxAge < c.Scrape.Interval || c.MaxWindow < minAutoIntervals*c.Scrape.Interval {
 			t.Errorf("out of bounds: %+v", c)
 		}
 		for i, r := range c.Rules {
@@ -242,7 +242,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-func checkFaults(t *testing.T, err error) {
+func checkFaultOrder(t *testing.T, err error) {
 	var faults Faults
 	if !errors.As(err, &faults) || len(faults) == 0 {
 		t.Fatalf("error is %T: %v", err, err)

@@ -10,67 +10,67 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// validator checks what no single value shows. It says nothing about values that were at fault already.
-type validator struct {
-	*decoder
-	c *Config
+// configValidator checks what no single value shows. It says nothing about values that were at fault already.
+type configValidator struct {
+	*adapterConfigDecoder
+	config *Config
 }
 
-func (v *validator) config() {
-	s := v.c.Scrape
+func (v *configValidator) validateConfig() {
+	s := v.config.Scrape
 	if s.Timeout > s.Interval {
 		v.Wrong("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
 			strict.FormatDuration(s.Timeout), strict.FormatDuration(s.Interval))
 	}
-	if v.c.MaxAge < s.Interval {
+	if v.config.MaxAge < s.Interval {
 		v.Wrong("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
-			strict.FormatDuration(v.c.MaxAge), strict.FormatDuration(s.Interval))
+			strict.FormatDuration(v.config.MaxAge), strict.FormatDuration(s.Interval))
 	}
-	if least := leastChoice * s.Interval; v.c.MaxWindow < least {
+	if least := minAutoIntervals * s.Interval; v.config.MaxWindow < least {
 		v.Wrong("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
-			strict.FormatDuration(v.c.MaxWindow), leastChoice, strict.FormatDuration(least))
+			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(least))
 	}
-	for i := range v.c.Backends {
-		v.backend(i)
+	for i := range v.config.Backends {
+		v.validateBackend(i)
 	}
-	for i := range v.c.Rules {
-		v.rule(i)
+	for i := range v.config.Rules {
+		v.validateConfigRule(i)
 	}
-	v.duplicates()
+	v.rejectDuplicateRules()
 }
 
 const (
-	// leastChoice is the least of maxWindow, in scrape intervals: auto's shortest window is about two.
-	leastChoice = 3
-	// rateIntervals: with fewer samples than this gives, there is no rate.
-	rateIntervals = 2
+	// minAutoIntervals is the least of maxWindow, in scrape intervals: auto's shortest window is about two.
+	minAutoIntervals = 3
+	// minRateIntervals: with fewer samples than this gives, there is no rate.
+	minRateIntervals = 2
 )
 
-var backendName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+var backendNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (v *validator) backend(i int) {
-	b, path := v.c.Backends[i], fmt.Sprintf("backends[%d]", i)
+func (v *configValidator) validateBackend(i int) {
+	b, path := v.config.Backends[i], fmt.Sprintf("backends[%d]", i)
 	switch {
 	case b.Name == "":
-		v.required(path+".name", "")
+		v.requireKey(path+".name", "")
 	case b.Name == ScrapeBackend:
 		v.Wrong(path+".name", "%s is the embedded backend's name", ScrapeBackend)
-	case !backendName.MatchString(b.Name):
+	case !backendNameRegexp.MatchString(b.Name):
 		v.Wrong(path+".name", "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(b.Name))
 	}
-	for j, other := range v.c.Backends[:i] {
+	for j, other := range v.config.Backends[:i] {
 		if b.Name != "" && other.Name == b.Name {
 			v.Wrong(path+".name", "%s is already the name of backends[%d]", b.Name, j)
 			break
 		}
 	}
 	if b.URL == "" {
-		v.required(path+".url", "")
+		v.requireKey(path+".url", "")
 	} else {
-		v.address(path+".url", b.URL)
+		v.validateBackendURL(path+".url", b.URL)
 	}
 	for j, address := range b.Failover {
-		v.address(fmt.Sprintf("%s.failover[%d]", path, j), address)
+		v.validateBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
 	}
 	if b.MaxAge < b.Refresh {
 		v.Wrong(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
@@ -78,7 +78,7 @@ func (v *validator) backend(i int) {
 	}
 }
 
-func (v *validator) address(path, address string) {
+func (v *configValidator) validateBackendURL(path, address string) {
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		v.Wrong(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
@@ -89,33 +89,33 @@ func (v *validator) address(path, address string) {
 	}
 }
 
-func (v *validator) required(path, hint string) {
+func (v *configValidator) requireKey(path, hint string) {
 	if !v.Failed(path) && !v.Failed(strict.ParentPath(path)) {
 		v.Wrong(path, "required%s", hint)
 	}
 }
 
-func (v *validator) rule(i int) {
-	r, path := &v.c.Rules[i], RulePath(i)
+func (v *configValidator) validateConfigRule(i int) {
+	r, path := &v.config.Rules[i], RulePath(i)
 	if v.Failed(path) {
 		return // not even a mapping
 	}
-	v.name(r, path)
-	v.resource(r, path)
+	v.validateRuleName(r, path)
+	v.validateRuleResource(r, path)
 	if r.Query == "" {
-		v.required(path+".query", ": a PromQL expression")
+		v.requireKey(path+".query", ": a PromQL expression")
 	}
 	switch r.Aggregate {
 	case AggregateSum, AggregateAvg, AggregateMax:
 	default:
 		v.Wrong(path+".aggregate", "must be sum, avg or max, not %q", strict.Shorten(string(r.Aggregate)))
 	}
-	v.missing(r, path)
-	v.ruleBackend(r, path)
+	v.validateMissingValue(r, path)
+	v.validateRuleBackend(r, path)
 }
 
-// missing checks what stands for a value that there is not.
-func (v *validator) missing(r *Rule, path string) {
+// validateMissingValue checks what stands for a value that there is not.
+func (v *configValidator) validateMissingValue(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
 		v.Wrong(path+".onMissing", "a negative value needs allowNegative: true")
 	}
@@ -133,35 +133,35 @@ func (v *validator) missing(r *Rule, path string) {
 	}
 }
 
-// metricName is what a path segment of the API and PromQL-minded people agree on; a slash would end the
+// metricNameRegexp is what a path segment of the API and PromQL-minded people agree on; a slash would end the
 // segment, and a percent sign is refused by the API server.
-var metricName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.-]*$`)
+var metricNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.-]*$`)
 
-const maxMetricName = 253
+const maxMetricNameLength = 253
 
-func (v *validator) name(r *Rule, path string) {
+func (v *configValidator) validateRuleName(r *Rule, path string) {
 	switch {
 	case v.Failed(path+".metric") || v.Failed(path+".match"):
 	case r.Metric == "" && r.Match == "":
-		v.required(path+".metric", ": the name that an HPA asks for (or match, a pattern of names)")
+		v.requireKey(path+".metric", ": the name that an HPA asks for (or match, a pattern of names)")
 	case r.Metric != "" && r.Match != "":
 		v.Wrong(path+".match", "a rule has either metric or match")
 	case r.Match != "":
-	case !metricName.MatchString(r.Metric):
+	case !metricNameRegexp.MatchString(r.Metric):
 		v.Wrong(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
 			strict.Shorten(r.Metric))
-	case len(r.Metric) > maxMetricName:
-		v.Wrong(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricName)
+	case len(r.Metric) > maxMetricNameLength:
+		v.Wrong(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricNameLength)
 	}
 	if r.Except != "" && r.Match == "" {
 		v.Wrong(path+".except", "needs match: it excludes names from it")
 	}
 }
 
-func (v *validator) ruleBackend(r *Rule, path string) {
-	switch remote := v.c.backend(r.Backend); {
+func (v *configValidator) validateRuleBackend(r *Rule, path string) {
+	switch remote := v.config.findBackend(r.Backend); {
 	case r.Backend == ScrapeBackend:
-		v.embedded(r, path)
+		v.validateEmbeddedRule(r, path)
 	case remote == nil:
 		v.Wrong(path+".backend", "no backend is named %q; there are: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
 	case v.Given(path+".maxAge") && r.MaxAge < remote.Refresh:
@@ -170,9 +170,9 @@ func (v *validator) ruleBackend(r *Rule, path string) {
 	}
 }
 
-func (v *validator) backendNames() []string {
+func (v *configValidator) backendNames() []string {
 	names := []string{ScrapeBackend}
-	for _, b := range v.c.Backends {
+	for _, b := range v.config.Backends {
 		if b.Name != "" && !slices.Contains(names, b.Name) {
 			names = append(names, b.Name)
 		}
@@ -180,9 +180,9 @@ func (v *validator) backendNames() []string {
 	return names
 }
 
-// embedded checks what the embedded backend cannot do.
-func (v *validator) embedded(r *Rule, path string) {
-	interval := v.c.Scrape.Interval
+// validateEmbeddedRule checks what the embedded backend cannot do.
+func (v *configValidator) validateEmbeddedRule(r *Rule, path string) {
+	interval := v.config.Scrape.Interval
 	if v.Given(path + ".labels") {
 		v.Wrong(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
 	}
@@ -193,18 +193,18 @@ func (v *validator) embedded(r *Rule, path string) {
 	if r.Window.Auto {
 		return
 	}
-	if w := r.Window.Duration; w < rateIntervals*interval {
+	if w := r.Window.Duration; w < minRateIntervals*interval {
 		v.Wrong(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
 			strict.FormatDuration(w), strict.FormatDuration(interval))
-	} else if w > v.c.MaxWindow {
-		v.Wrong(path+".window", "%s is longer than maxWindow %s", strict.FormatDuration(w), strict.FormatDuration(v.c.MaxWindow))
+	} else if w > v.config.MaxWindow {
+		v.Wrong(path+".window", "%s is longer than maxWindow %s", strict.FormatDuration(w), strict.FormatDuration(v.config.MaxWindow))
 	}
 }
 
-var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+var resourceNameRegexp = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// wellKnown maps what people write to what they mean: resources of groups other than the core one, and singulars.
-var wellKnown = map[string]string{
+// resourceCorrections maps what people write to what they mean: resources of groups other than the core one, and singulars.
+var resourceCorrections = map[string]string{
 	"pod": "pods", "namespace": "namespaces", "node": "nodes", "service": "services",
 	"deployment": "deployments.apps", "deployments": "deployments.apps",
 	"statefulset": "statefulsets.apps", "statefulsets": "statefulsets.apps",
@@ -214,7 +214,7 @@ var wellKnown = map[string]string{
 	"ingress": "ingresses.networking.k8s.io", "ingresses": "ingresses.networking.k8s.io",
 }
 
-func (v *validator) resource(r *Rule, path string) {
+func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	at := path + ".resource"
 	if r.External {
 		if v.Given(at) {
@@ -231,10 +231,10 @@ func (v *validator) resource(r *Rule, path string) {
 	if r.Namespace != "" {
 		v.Wrong(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
 	}
-	v.object(r, path)
-	if meant := wellKnown[strings.ToLower(r.Resource)]; meant != "" {
+	v.validateObjectLabel(r, path)
+	if meant := resourceCorrections[strings.ToLower(r.Resource)]; meant != "" {
 		v.Wrong(at, "%q is not a resource; write %s", r.Resource, meant)
-	} else if !resourceName.MatchString(r.Resource) {
+	} else if !resourceNameRegexp.MatchString(r.Resource) {
 		v.Wrong(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
@@ -242,8 +242,8 @@ func (v *validator) resource(r *Rule, path string) {
 	}
 }
 
-// object checks the label of a rule whose results name the objects themselves.
-func (v *validator) object(r *Rule, path string) {
+// validateObjectLabel checks the label of a rule whose results name the objects themselves.
+func (v *configValidator) validateObjectLabel(r *Rule, path string) {
 	at := path + ".labels.object"
 	switch {
 	case r.Labels.Object == "":
@@ -256,14 +256,14 @@ func (v *validator) object(r *Rule, path string) {
 	}
 }
 
-// duplicates: of two rules for one metric, only one could ever answer.
-func (v *validator) duplicates() {
+// rejectDuplicateRules: of two rules for one metric, only one could ever answer.
+func (v *configValidator) rejectDuplicateRules() {
 	type key struct {
 		external               bool
 		resource, name, except string
 	}
 	first := map[key]int{}
-	for i, r := range v.c.Rules {
+	for i, r := range v.config.Rules {
 		if r.Name() == "" {
 			continue
 		}
@@ -277,11 +277,11 @@ func (v *validator) duplicates() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.Wrong(at, "%s already serves %s of %s", RulePath(j), r.Name(), kindOf(&r))
+		v.Wrong(at, "%s already serves %s of %s", RulePath(j), r.Name(), describeRuleKind(&r))
 	}
 }
 
-func kindOf(r *Rule) string {
+func describeRuleKind(r *Rule) string {
 	if r.External {
 		return "external metrics"
 	}

@@ -12,8 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
-// typicalPage is a page of 50 families, 600 lines and about 50 KB, the size that the project's claims are
-// stated for.
+// typicalPage is a page of 50 families, 600 lines and about 50 KB: the size in the project's claims.
 func typicalPage() []byte {
 	var b bytes.Buffer
 	for family := range 50 {
@@ -30,9 +29,8 @@ func typicalPage() []byte {
 	return b.Bytes()
 }
 
-// BenchmarkPage reads one page of 600 lines with one wanted family of 10 series: as the parser of a target
-// does on every scrape but the first, on the first, and as Prometheus's parser reads the whole page, which
-// is the least that a scraper without selection does.
+// BenchmarkPage reads one page of 600 lines with one wanted family of 10 series: on every scrape except the first, and on the
+// first. The peer is Prometheus's parser on the whole page, the minimum for a scraper without selection.
 func BenchmarkPage(b *testing.B) {
 	body := typicalPage()
 	page := PageOptions{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}
@@ -74,8 +72,8 @@ func mustParse(tb testing.TB, p *Parser, page PageOptions, body []byte, want int
 	}
 }
 
-// countByTextparse has textparse read the whole page and counts the series that start with prefix; like a scraper
-// with a cache of series, it does not ask for labels.
+// countByTextparse reads the whole page with textparse and counts the series that start with prefix. Like a scraper with a
+// cache of series, it does not decode labels.
 func countByTextparse(tb testing.TB, body []byte, prefix string) int {
 	tb.Helper()
 	p := textparse.NewPromParser(body, labels.NewSymbolTable(), false)
@@ -97,7 +95,7 @@ func countByTextparse(tb testing.TB, body []byte, prefix string) int {
 	}
 }
 
-// TestSteadyPathAllocatesNothing holds the claim of the package comment.
+// TestSteadyPathAllocatesNothing checks the claim of the package comment.
 func TestSteadyPathAllocatesNothing(t *testing.T) {
 	body := typicalPage()
 	page := PageOptions{Families: NewFamilies([]string{"http_requests_total"}), MaxSamples: 10000, MaxLabels: 64, Now: time.Now()}

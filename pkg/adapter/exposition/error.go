@@ -1,5 +1,7 @@
 package exposition
 
+// The reasons why a page is rejected, and their texts.
+
 import (
 	"fmt"
 	"strconv"
@@ -10,25 +12,25 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// ErrorKind is why a page was refused, in one word; it is a label value of the self-metrics.
+// ErrorKind is the reason of a rejected page, in one word: a label value of the self-metrics.
 type ErrorKind string
 
-// The kinds of refusal.
+// The reasons to reject a page.
 const (
-	KindNotMetrics     ErrorKind = "not_metrics"      // HTML, JSON or whatever else
+	KindNotMetrics     ErrorKind = "not_metrics"      // HTML, JSON or another content
 	KindEncoding       ErrorKind = "encoding"         // compressed, though not asked for
-	KindTooLarge       ErrorKind = "too_large"        // more bytes than Page.MaxBytes
-	KindTruncated      ErrorKind = "truncated"        // the page breaks off
+	KindTooLarge       ErrorKind = "too_large"        // more bytes than PageOptions.MaxBytes
+	KindTruncated      ErrorKind = "truncated"        // the page is incomplete
 	KindSyntax         ErrorKind = "syntax"           // a wanted line is malformed
 	KindNotUTF8        ErrorKind = "not_utf8"         // a wanted line is not UTF-8
 	KindDuplicate      ErrorKind = "duplicate"        // a wanted series appears twice
-	KindTooManySamples ErrorKind = "too_many_samples" // more wanted samples than Page.MaxSamples
-	KindTooManyLabels  ErrorKind = "too_many_labels"  // a wanted series has more labels than Page.MaxLabels
+	KindTooManySamples ErrorKind = "too_many_samples" // more wanted samples than PageOptions.MaxSamples
+	KindTooManyLabels  ErrorKind = "too_many_labels"  // a wanted series has more labels than PageOptions.MaxLabels
 	KindTooLong        ErrorKind = "too_long"         // a wanted line is longer than 16 KiB
 	KindFuture         ErrorKind = "future"           // a wanted sample's timestamp lies in the future
 )
 
-// ErrorKinds lists all kinds of refusal.
+// ErrorKinds returns all kinds.
 func ErrorKinds() []ErrorKind {
 	return []ErrorKind{
 		KindNotMetrics, KindEncoding, KindTooLarge, KindTruncated, KindSyntax, KindNotUTF8, KindDuplicate,
@@ -36,21 +38,21 @@ func ErrorKinds() []ErrorKind {
 	}
 }
 
-// Error says why a page was refused: nothing of it may be used.
+// Error is the reason of a rejected page: no sample of the page may be used.
 type Error struct {
 	Kind ErrorKind
-	// Detail is for people, short and on one line: "HTML, not metrics".
+	// Detail is a short text for people, on one line: "HTML, not metrics".
 	Detail string
 }
 
-// Error is the detail.
+// Error returns the detail.
 func (e *Error) Error() string { return e.Detail }
 
 func newPageError(k ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...)}
 }
 
-// maxDetailBytes bounds what a page can put into an error message; a message ends up in the status of an HPA.
+// maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
 func shortenDetail(s string) string {
@@ -64,7 +66,7 @@ func shortenDetail(s string) string {
 	return s[:cut] + "…"
 }
 
-// formatSeries writes a series for people, without the braces of a name that has no labels.
+// formatSeries returns a series as a text for people, with braces only if it has labels.
 func formatSeries(l labels.Labels) string {
 	var b strings.Builder
 	b.WriteString(l.Get(model.MetricNameLabel))
@@ -74,7 +76,7 @@ func formatSeries(l labels.Labels) string {
 	return shortenDetail(b.String())
 }
 
-// formatByteSize writes a number of bytes for people: "16 MiB".
+// formatByteSize returns a number of bytes as a text for people: "16 MiB".
 func formatByteSize(n int64) string {
 	for _, u := range []struct {
 		bytes int64

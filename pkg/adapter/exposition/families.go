@@ -1,26 +1,28 @@
 package exposition
 
+// The wanted families, and which lines belong to them.
+
 import (
 	"bytes"
 	"slices"
 	"strings"
 )
 
-// Families is a set of wanted metric families, compiled for finding their lines. A family NAME has the samples
+// Families is a set of wanted metric families, compiled to find their lines. A family NAME has the samples
 // NAME, NAME_bucket, NAME_sum and NAME_count. It is immutable and may be shared by parsers and goroutines.
 type Families struct {
 	names       []string
 	quotedNames [][]byte       // the names as they begin within braces: a quote, then the escaped name
-	namesByByte [256]nameRange // finds the names that begin with a byte: names[lo:hi]
-	skippable   [256]bool      // the first bytes of lines that need no second look, whatever follows
+	namesByByte [256]nameRange // the names that begin with a byte: names[lo:hi]
+	skippable   [256]bool      // the first bytes of lines without a wanted sample
 }
 
 type nameRange struct{ lo, hi uint16 }
 
-// maxFamilies keeps an index in a span; far more than one target can be asked for in a URL.
+// maxFamilies keeps an index within the uint16 of a nameRange. A URL has room for far fewer names.
 const maxFamilies = 1 << 14
 
-// NewFamilies compiles a set of family names; names beyond 16,384 are ignored.
+// NewFamilies compiles a set of family names. It ignores names beyond 16,384.
 func NewFamilies(names []string) *Families {
 	f := &Families{names: slices.Clone(names)}
 	slices.Sort(f.names)
@@ -55,11 +57,11 @@ var nameEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 func escapeName(s string) string { return nameEscaper.Replace(s) }
 
-// matchLine returns the index of the family whose sample the line is, or -1. The line is not empty and starts
-// with a metric name.
+// matchLine returns the index of the family that the line is a sample of, or -1. The line is not empty and starts with a
+// metric name.
 func (f *Families) matchLine(line []byte) int {
 	s := f.namesByByte[line[0]]
-	// Downwards: of foo and foo_count, both wanted, the longer one is meant by a line of foo_count.
+	// Downwards: if foo and foo_count are both wanted, a line of foo_count belongs to the longer name.
 	for i := int(s.hi) - 1; i >= int(s.lo); i-- {
 		name := f.names[i]
 		if len(line) > len(name) && string(line[:len(name)]) == name && endsSampleName(line[len(name):]) {
@@ -77,6 +79,7 @@ func endsSampleName(rest []byte) bool {
 	return len(rest) > 0 && (rest[0] == '{' || rest[0] == ' ' || rest[0] == '\t')
 }
 
+// sampleSuffix returns the suffix that s starts with, or an empty string.
 func sampleSuffix[T []byte | string](s T) string {
 	for _, suffix := range [...]string{"_bucket", "_sum", "_count"} {
 		if len(s) >= len(suffix) && string(s[:len(suffix)]) == suffix {
@@ -96,7 +99,7 @@ func (f *Families) mayNameFamily(line []byte) bool {
 	return false
 }
 
-// familyIndex returns the index of the family that the sample name belongs to, or -1.
+// familyIndex returns the index of the family with the sample name, or -1.
 func (f *Families) familyIndex(name string) int {
 	if name == "" {
 		return -1
@@ -110,8 +113,8 @@ func (f *Families) familyIndex(name string) int {
 	return -1
 }
 
-// matchesTypeName reports whether a TYPE line of that name may be about a wanted family. In OpenMetrics the TYPE of the
-// counter NAME_total names NAME, hence the prefix.
+// matchesTypeName reports whether a TYPE line with this name may belong to a wanted family. In OpenMetrics the TYPE line of the
+// counter NAME_total has the name NAME, hence the prefix.
 func (f *Families) matchesTypeName(name []byte) bool {
 	if len(name) == 0 {
 		return false

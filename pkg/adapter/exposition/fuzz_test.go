@@ -19,8 +19,8 @@ import (
 
 var fuzzFamilies = []string{"http_requests_total", "http_request_duration_seconds", "queue_age", "with.dots", "a"}
 
-// FuzzParse reads any bytes as a page. It must not panic; what it accepts belongs to a wanted family; and it
-// must say the same whether the page comes in pieces, and whether the series are known already.
+// FuzzParse reads any bytes as a page. It must not panic; accepted samples belong to a wanted family; and the result must be
+// the same for a page in pieces, and for series known already.
 func FuzzParse(f *testing.F) {
 	pages, err := filepath.Glob("testdata/*.page")
 	if err != nil || len(pages) == 0 {
@@ -58,7 +58,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// parseInPieces reads a page in pieces and writes what came out.
+// parseInPieces reads a page in pieces and returns the result as a text.
 func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string, error) {
 	p.BeginPage(page)
 	for len(body) > 0 {
@@ -84,8 +84,8 @@ func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string,
 	return r.formatPage(page.Families.Names()), nil
 }
 
-// FuzzAgreesWithTextparse makes a valid page from a seed: selecting its wanted lines and reading those must
-// give what reading the whole page and filtering gives.
+// FuzzAgreesWithTextparse makes a valid page from a seed: reading only its wanted lines must give the same samples as reading
+// the whole page and filtering.
 func FuzzAgreesWithTextparse(f *testing.F) {
 	for seed := range uint64(50) {
 		f.Add(seed, seed%2 == 0)
@@ -154,7 +154,7 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 	}
 }
 
-// newValidPage writes a page of some wanted and some unwanted families, with all that the format allows.
+// newValidPage writes a page of some wanted and some unwanted families, with all features of the format.
 func newValidPage(r *rand.Rand, format Format) []byte {
 	var b strings.Builder
 	names := append([]string{"b", "with_dots", "http_requests", "queue_age_max", "with.dots.too"}, fuzzFamilies...)

@@ -1,5 +1,7 @@
 package exposition
 
+// One line of a page: skipped, read on the fast path, or kept for Prometheus's parser.
+
 import (
 	"bytes"
 	"errors"
@@ -9,7 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// parseLine reads one line, without its line break.
+// parseLine reads a line, without its line break.
 func (p *Parser) parseLine(line []byte) {
 	if p.sawEOF {
 		p.rejectAfterEOF()
@@ -39,7 +41,7 @@ func (p *Parser) parseLine(line []byte) {
 	}
 }
 
-// rejectNonMetrics looks at the first line of a page: whoever forgot the content type is told what was found.
+// rejectNonMetrics rejects HTML and gzip by the first line of a page, for targets that send no content type.
 func (p *Parser) rejectNonMetrics(line []byte) {
 	p.sawLine, p.canSkipLines = true, true
 	if line[0] == '<' {
@@ -50,8 +52,8 @@ func (p *Parser) rejectNonMetrics(line []byte) {
 	}
 }
 
-// parseComment reads a line that starts with #. A TYPE line goes with the samples of its family: it decides how
-// the labels le and quantile are written.
+// parseComment reads a line that starts with #. It keeps the TYPE line of a wanted family for Prometheus's parser: the type
+// decides how to write the labels le and quantile.
 func (p *Parser) parseComment(line []byte) {
 	if p.options.Format == OpenMetrics && string(line) == "# EOF" {
 		p.sawEOF, p.canSkipLines = true, false
@@ -67,7 +69,7 @@ func (p *Parser) parseComment(line []byte) {
 	}
 }
 
-// parseTypeName returns the metric name at the start of b, which is what follows TYPE.
+// parseTypeName returns the metric name at the start of b, the rest of a line behind TYPE.
 func parseTypeName(b []byte) []byte {
 	b = bytes.TrimLeft(b, " \t")
 	if len(b) > 0 && b[0] == '"' {
@@ -80,9 +82,9 @@ func parseTypeName(b []byte) []byte {
 	return b
 }
 
-// parseKnownLine takes a line that is a known series, one space and a number, as nearly all lines are. It reports
-// false for any other line. The series' bytes were once read by Prometheus's parser as a whole series, so
-// it would read them so again. A negative family stands for: as the series' name says.
+// parseKnownLine reads a line of a known series, one space and a number, as nearly all lines are. It returns false for any
+// other line. Prometheus's parser once read the same bytes as a whole series, so it would read them so again. For a negative
+// family, the name of the series decides.
 func (p *Parser) parseKnownLine(line []byte, family int) bool {
 	space := bytes.LastIndexByte(line, ' ')
 	if space < 0 {
@@ -108,7 +110,7 @@ func (p *Parser) parseKnownLine(line []byte, family int) bool {
 // parseSampleValue reads a sample's value exactly as Prometheus's parser does.
 func parseSampleValue(b []byte) (float64, bool) {
 	for _, c := range b {
-		if c == 'p' || c == 'P' || c == '_' { // Go's own notations, which a page may not use
+		if c == 'p' || c == 'P' || c == '_' { // Go's own notations, invalid on a page
 			return 0, false
 		}
 	}
@@ -116,8 +118,7 @@ func parseSampleValue(b []byte) (float64, bool) {
 	return v, err == nil
 }
 
-// deferLine keeps a wanted line for Prometheus's parser, after the checks that keep that one's work and
-// memory bounded.
+// deferLine keeps a wanted line for Prometheus's parser, after checks that bound the work and the memory of that parser.
 func (p *Parser) deferLine(line []byte) {
 	switch {
 	case len(line) > maxLineBytes:
@@ -167,7 +168,7 @@ func countLabels(line []byte) int {
 	return n
 }
 
-// decodePending has Prometheus's parser read the lines put aside.
+// decodePending reads the pending lines with Prometheus's parser.
 func (p *Parser) decodePending() {
 	if p.pendingCount == 0 || p.err != nil {
 		return
@@ -180,10 +181,10 @@ func (p *Parser) decodePending() {
 	if err == nil && taken != p.pendingCount {
 		err = errors.New("a sample runs over the end of its line")
 	}
-	var refused *Error
+	var rejected *Error
 	switch {
-	case errors.As(err, &refused):
-		p.rejectPage(refused)
+	case errors.As(err, &rejected):
+		p.rejectPage(rejected)
 	case err != nil:
 		line := p.pendingLines[min(read, len(p.pendingLines)-1)]
 		p.rejectPage(newPageError(KindSyntax, "line %d: %s", line, shortenDetail(err.Error())))
@@ -191,6 +192,7 @@ func (p *Parser) decodePending() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
+// addDecodedSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
 func (p *Parser) addDecodedSample(d decodedSample) error {
 	s := p.cache.findSeries(d.series)
 	if s == nil {
@@ -214,7 +216,7 @@ func (p *Parser) addDecodedSample(d decodedSample) error {
 	return nil
 }
 
-// addSample appends a sample, unless its series was on the page already or the page has too many.
+// addSample appends a sample. It rejects the page if the series appears twice or the page has too many samples.
 func (p *Parser) addSample(s *Series, family int, sample Sample) {
 	switch {
 	case !p.cache.markOnPage(s):

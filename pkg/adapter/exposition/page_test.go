@@ -160,7 +160,7 @@ func TestRefusedPages(t *testing.T) {
 			if n := len(p.AliveSeries()); n != 1 {
 				t.Errorf("%d series alive after a refused page, want 1 as before it", n)
 			}
-			mustParse(t, p, newTestPage(Text, "http_requests_total"), []byte(good), 1) // a refused page leaves nothing behind
+			mustParse(t, p, newTestPage(Text, "http_requests_total"), []byte(good), 1) // a rejected page leaves no trace
 		})
 	}
 }
@@ -250,7 +250,7 @@ func TestSeriesLife(t *testing.T) {
 	}
 }
 
-// TestCacheIsBounded reads pages that have other series every time, and ones that write them differently.
+// TestCacheIsBounded reads pages with other series every time, and pages that write the same series differently.
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 50

@@ -1,5 +1,7 @@
 package exposition
 
+// The Parser: a page from its first piece to its end.
+
 import (
 	"bytes"
 
@@ -7,35 +9,35 @@ import (
 )
 
 const (
-	// maxLineBytes bounds a wanted line. An endless line is not kept beyond this.
+	// maxLineBytes bounds a wanted line. The parser keeps no more of an endless line.
 	maxLineBytes = 16 << 10
-	// decodeAtBytes is how many bytes of lines are gathered for Prometheus's parser before it runs, so that a
-	// page of any size is read in bounded memory.
+	// decodeAtBytes is the size of the pending lines at which Prometheus's parser runs, so that a page of any size needs
+	// bounded memory.
 	decodeAtBytes = 256 << 10
 )
 
-// Parser reads the pages of one target, one after the other: Begin, Write as often as needed, End. It keeps
-// what it learnt about the target's series. It is not safe for concurrent use.
+// Parser reads the pages of one target, one after the other: BeginPage, Write for each piece, EndPage. It remembers the series
+// of the target. It must not be used concurrently.
 type Parser struct {
 	cache   seriesCache
 	options PageOptions
-	now     int64 // Page.Now in milliseconds
+	now     int64 // PageOptions.Now in milliseconds
 
 	err          error
 	byteCount    int64
 	lineCount    int  // lines begun so far
-	sawLine      bool // a line with something in it was seen
-	canSkipLines bool // sniffed and not eof: a line may be judged by its first byte
+	sawLine      bool // a line that is not empty was read
+	canSkipLines bool // sawLine and not sawEOF: the first byte of a line may decide
 	sawEOF       bool // OpenMetrics: "# EOF" was seen
 
-	partialLine     []byte // the line that the last Write broke off
-	typeLine        []byte // the TYPE line in force, if it may be about a wanted family
+	partialLine     []byte // the last line of the last Write, without its end
+	typeLine        []byte // the last TYPE line, if it may belong to a wanted family
 	typeLinePending bool   // the TYPE line is already in pending
 
 	pending      []byte  // lines for Prometheus's parser
 	pendingLines []int   // their numbers on the page
-	pendingCount int     // how many of them are samples
-	pendingUsed  [2]bool // whether this page, and the one before it, had any
+	pendingCount int     // the samples among them
+	pendingUsed  [2]bool // whether this page, and the page before it, had pending lines
 
 	samples     []Sample
 	counts      []int
@@ -43,20 +45,20 @@ type Parser struct {
 	vanished    []*Series
 }
 
-// NewParser returns a parser for a target whose series all get the labels own. A label of the page with
-// the same name becomes exported_NAME.
+// NewParser returns a parser for one target, which adds the labels own to every series. A label of the page with the same name
+// becomes exported_NAME.
 func NewParser(own labels.Labels) *Parser {
 	return &Parser{cache: newSeriesCache(own)}
 }
 
-// Parse reads a page that is at hand as a whole. An error is an *Error and leaves Alive as it was.
+// Parse reads a whole page. An error is an *Error and leaves AliveSeries unchanged.
 func (p *Parser) Parse(page PageOptions, body []byte) (ParsedPage, error) {
 	p.BeginPage(page)
-	_, _ = p.Write(body) // End returns the same error
+	_, _ = p.Write(body) // EndPage returns the same error
 	return p.EndPage()
 }
 
-// BeginPage starts a page. A page begun before and not ended is forgotten.
+// BeginPage starts a page. It forgets an earlier page that has not ended.
 func (p *Parser) BeginPage(page PageOptions) {
 	p.options, p.now = page, page.Now.UnixMilli()
 	if p.options.Families == nil {
@@ -73,8 +75,8 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.cache.startPage(page.MaxSamples)
 }
 
-// Write reads the next piece of the page; it keeps none of it. After an error, which is an *Error, the page
-// is refused and the rest of it need not be written.
+// Write reads the next piece of the page, and keeps no part of the slice. An error is an *Error: the page is rejected, and the
+// caller may omit the rest of it.
 func (p *Parser) Write(piece []byte) (int, error) {
 	n := len(piece)
 	p.byteCount += int64(n)
@@ -89,7 +91,7 @@ func (p *Parser) Write(piece []byte) (int, error) {
 			break
 		}
 		if end > 0 && p.canSkipLines && p.options.Families.skippable[piece[0]] {
-			p.lineCount++ // most lines end here: a third less time for a page than by way of line
+			p.lineCount++ // most lines end here: a page takes a third less time than with parseLine
 		} else {
 			p.parseLine(piece[:end])
 		}
@@ -101,8 +103,8 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	return n, nil
 }
 
-// finishPartialLine ends the line that the last piece broke off and returns the rest of this piece. Of an overlong
-// line it keeps enough to see that it is overlong.
+// finishPartialLine completes the last line of the previous piece and returns the rest of this piece. Of an overlong line it
+// keeps just enough to see that the line is overlong.
 func (p *Parser) finishPartialLine(piece []byte) []byte {
 	end := bytes.IndexByte(piece, '\n')
 	rest := piece[len(piece):]
@@ -119,8 +121,7 @@ func (p *Parser) finishPartialLine(piece []byte) []byte {
 	return rest
 }
 
-// EndPage ends the page. An error is an *Error: the page is refused as a whole, and the series count as they did
-// before it.
+// EndPage ends the page. An error is an *Error: the whole page is rejected, and AliveSeries is unchanged.
 func (p *Parser) EndPage() (ParsedPage, error) {
 	if p.err == nil {
 		p.checkPageEnd()
@@ -136,7 +137,7 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	return ParsedPage{Samples: p.samples, Vanished: p.vanished, Counts: p.counts}, nil
 }
 
-// AbandonPage forgets the page begun: its bytes did not all arrive. The series count as they did before it.
+// AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.
 func (p *Parser) AbandonPage() {
 	p.BeginPage(p.options)
 	p.trimBuffers()
@@ -145,8 +146,8 @@ func (p *Parser) AbandonPage() {
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
 func (p *Parser) AliveSeries() []*Series { return p.aliveSeries }
 
-// checkPageEnd decides whether the page is whole. A page in the text format ends with a line break, so that a
-// number that lost its last digits is noticed; an OpenMetrics page ends with a line of its own.
+// checkPageEnd rejects an incomplete page. A page in the text format ends with a line break, which reveals a number without its
+// last digits; an OpenMetrics page ends with the line # EOF.
 func (p *Parser) checkPageEnd() {
 	if len(p.partialLine) > 0 && !p.sawLine {
 		p.rejectNonMetrics(p.partialLine)
@@ -167,7 +168,7 @@ func (p *Parser) checkPageEnd() {
 	}
 }
 
-// acceptPage makes the page's series the ones that are alive.
+// acceptPage makes the series of the page the alive series.
 func (p *Parser) acceptPage() {
 	p.vanished = p.vanished[:0]
 	for _, s := range p.aliveSeries {
@@ -186,7 +187,7 @@ func (p *Parser) acceptPage() {
 	p.cache.forgetOldSeries()
 }
 
-// trimBuffers gives back what only a first page, or a bad one, needs much of. (2.5 KB a target with 24 series, of 22 KB.)
+// trimBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
 func (p *Parser) trimBuffers() {
 	const keep = 4 << 10
 	if cap(p.pending) > keep || p.pendingUsed != [2]bool{true, true} {
@@ -197,6 +198,7 @@ func (p *Parser) trimBuffers() {
 	}
 }
 
+// rejectPage sets the error of the page. The first error counts; nil changes nothing.
 func (p *Parser) rejectPage(err *Error) {
 	if p.err == nil && err != nil {
 		p.err = err

@@ -1,5 +1,7 @@
 package exposition
 
+// The series of a target, remembered from page to page.
+
 import (
 	"errors"
 	"fmt"
@@ -8,19 +10,19 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// forgetAfterPages is how many pages a series may be missing before it is forgotten. A series that comes and goes
-// keeps its place that long; it costs only its labels' parsing if it comes later.
+// forgetAfterPages is the number of pages after which the cache forgets a missing series. A series that returns later costs a
+// new parsing of its labels, no more.
 const forgetAfterPages = 16
 
-// seriesCache holds the series of a target by the bytes that a page writes them with. Pages of one program write a
-// series the same way every time. Were they to write it in several ways, all lead to the same Series.
+// seriesCache holds the series of a target by their bytes on the page. Pages of a program write a series the same way every
+// time. Several ways to write a series all lead to the same Series.
 type seriesCache struct {
 	ownLabels labels.Labels
 
 	byBytes     map[string]*Series
-	byHash      map[uint64]*Series // chained by next
+	byHash      map[uint64]*Series // chained by nextSameHash
 	seriesCount int                // series in byHash
-	maxSeries   int                // series of one page; 0: none
+	maxSeries   int                // limit of the series on a page; 0: no limit
 	pageNumber  uint64             // number of the page being read
 }
 
@@ -40,7 +42,7 @@ func (c *seriesCache) startPage(limit int) {
 // findSeries returns the series written as b, or nil.
 func (c *seriesCache) findSeries(b []byte) *Series { return c.byBytes[string(b)] }
 
-// markOnPage notes that the page has the series; false: it was noted before.
+// markOnPage marks the series as present on the page. It returns false if the series was marked before.
 func (c *seriesCache) markOnPage(s *Series) bool {
 	if s.lastPage == c.pageNumber {
 		return false
@@ -52,7 +54,7 @@ func (c *seriesCache) markOnPage(s *Series) bool {
 // isOnPage reports whether the page being read has the series.
 func (c *seriesCache) isOnPage(s *Series) bool { return s.lastPage == c.pageNumber }
 
-// addDecodedSeries adds the series of a decoded line, or another way of writing a series that is known.
+// addDecodedSeries adds the series of a decoded line, or a new way to write a known series.
 func (c *seriesCache) addDecodedSeries(d decodedSample) (*Series, error) {
 	l, err := c.mergeOwnLabels(d.sortedLabels())
 	if err != nil {
@@ -73,8 +75,8 @@ func (c *seriesCache) addDecodedSeries(d decodedSample) (*Series, error) {
 	return s, nil
 }
 
-// makeRoom keeps both maps within a few times the limit, whatever a page does: one that writes its series
-// differently each time, or has other series each time.
+// makeRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
+// written differently each time.
 func (c *seriesCache) makeRoom() {
 	if c.maxSeries <= 0 {
 		return
@@ -87,8 +89,8 @@ func (c *seriesCache) makeRoom() {
 	}
 }
 
-// mergeOwnLabels adds the target's own labels. As in Prometheus, they win over the page's, which are kept under
-// exported_NAME, with as many exported_ as it takes.
+// mergeOwnLabels adds the target's own labels. As in Prometheus, they replace labels of the page, which are kept as
+// exported_NAME, with as many exported_ as necessary.
 func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
 	if name, twice := l.HasDuplicateLabelNames(); twice {
 		return l, fmt.Errorf("label %s twice in %s", shortenDetail(name), formatSeries(l))
@@ -110,15 +112,15 @@ func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
 	return b.Labels(), nil
 }
 
-// forgetOldSeries forgets, every so often, the series that have not been seen for long.
+// forgetOldSeries forgets, every forgetAfterPages pages, the series missing for as many.
 func (c *seriesCache) forgetOldSeries() {
 	if c.pageNumber%forgetAfterPages == 0 {
 		c.forgetUnseen(forgetAfterPages)
 	}
 }
 
-// forgetUnseen drops the series that were not on the last pages, that many and the one being read, and are not
-// alive: those still wait for their staleness marker.
+// forgetUnseen drops the series missing on the current page and on this many pages before it. It keeps alive series, which
+// still need their staleness marker.
 func (c *seriesCache) forgetUnseen(pages uint64) {
 	old := func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber }
 	dropped := false

@@ -1,5 +1,7 @@
 package exposition
 
+// Prometheus's parser. This file alone uses textparse, because its interface changes between releases.
+
 import (
 	"bytes"
 	"errors"
@@ -9,25 +11,24 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
-// decodedSample is one sample as Prometheus's parser reads it. It is valid during the call that it is handed to.
+// decodedSample is a sample as Prometheus's parser reads it. It is valid during the call of take.
 type decodedSample struct {
-	series  []byte // the series as the page writes it: name and labels
+	series  []byte // name and labels of the series, as on the page
 	time    int64  // milliseconds, if hasTime
 	hasTime bool
 	value   float64
 	parser  textparse.Parser
 }
 
-// sortedLabels returns the labels of the series, sorted, sharing no memory with the page.
+// sortedLabels returns the labels of the series, sorted. They share no memory with the page.
 func (d decodedSample) sortedLabels() labels.Labels {
 	var l labels.Labels
 	d.parser.Labels(&l)
 	return l
 }
 
-// decodeLines hands each sample in lines, which are whole TYPE and sample lines of a page, to take. It returns the
-// number of lines that were read before the end or the error. This file alone knows textparse, whose
-// interface changes between releases.
+// decodeLines calls take for each sample in lines, which are whole TYPE and sample lines of a page. It returns the number of
+// lines read before the end or the error.
 func decodeLines(lines []byte, f Format, take func(decodedSample) error) (read int, err error) {
 	var p textparse.Parser
 	if f == OpenMetrics {
@@ -54,6 +55,7 @@ func decodeLines(lines []byte, f Format, take func(decodedSample) error) (read i
 
 var errLabelLineBreak = errors.New("line break within a label value")
 
+// decodeEntry calls take for the sample that p is at.
 func decodeEntry(p textparse.Parser, take func(decodedSample) error) error {
 	d := decodedSample{parser: p}
 	var ts *int64
@@ -61,8 +63,8 @@ func decodeEntry(p textparse.Parser, take func(decodedSample) error) error {
 	if ts != nil {
 		d.time, d.hasTime = *ts, true
 	}
-	// The text parser lets a quoted value run over the end of a line. By the format's own words that is an
-	// error, and here the next line may be from elsewhere on the page.
+	// The text parser lets a quoted value run over the end of a line. The format forbids it, and here the next line may be
+	// from elsewhere on the page.
 	if bytes.IndexByte(d.series, '\n') >= 0 {
 		return errLabelLineBreak
 	}

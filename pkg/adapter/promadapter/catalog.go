@@ -49,32 +49,32 @@ type Options struct {
 
 const (
 	defaultRelistInterval = 10 * time.Minute
-	// firstRetry is how soon a listing that failed is tried again; each further time takes twice as long, to lastRetry.
-	firstRetry = 5 * time.Second
-	lastRetry  = time.Minute
+	// firstRetryDelay is how soon a listing that failed is tried again; each further time takes twice as long, to lastRetry.
+	firstRetryDelay = 5 * time.Second
+	maxRetryDelay   = time.Minute
 	// listingTimeout is for one listing, which a server may well take longer for than for a query.
 	listingTimeout = time.Minute
-	// maxConcurrent bounds the listings under way at one time: the server has others to serve.
-	maxConcurrent = 4
-	// maxNames bounds the names that one listing may give.
-	maxNames = 50_000
-	// maxKnown bounds the metrics that a rule ever had.
-	maxKnown = 100_000
+	// maxConcurrentListings bounds the listings under way at one time: the server has others to serve.
+	maxConcurrentListings = 4
+	// maxListedNames bounds the names that one listing may give.
+	maxListedNames = 50_000
+	// maxRuleMetrics bounds the metrics that a rule ever had.
+	maxRuleMetrics = 100_000
 )
 
 // Catalog knows which metrics a configuration serves, from the series that there are. Create it with New.
 type Catalog struct {
-	opts      Options
-	series    Series
-	resources Resources
-	rules     []*ruleState // Run's alone
-	set       atomic.Pointer[Set]
-	tried     atomic.Bool
-	usage     atomic.Pointer[Usage]
+	opts         Options
+	series       Series
+	resources    Resources
+	rules        []*ruleState // Run's alone
+	snapshot     atomic.Pointer[Set]
+	synced       atomic.Bool
+	usageRuleSet atomic.Pointer[Usage]
 
-	usageRules *ResourceRules
-	usageErr   error           // Run's alone
-	said       map[string]bool // Run's alone: oddities that were logged and still hold
+	resourceRules  *ResourceRules
+	usageErr       error           // Run's alone
+	loggedOddities map[string]bool // Run's alone: oddities that were logged and still hold
 }
 
 // New returns a catalog of cfg that knows no series until Run has listed them.
@@ -88,43 +88,43 @@ func New(cfg *Config, series Series, resources Resources, opts Options) *Catalog
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	c := &Catalog{opts: opts, series: series, resources: resources, usageRules: cfg.ResourceRules}
+	c := &Catalog{opts: opts, series: series, resources: resources, resourceRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
 		c.rules = append(c.rules, newRuleState(&cfg.Rules[i]))
 	}
 	for i := range cfg.ExternalRules {
 		c.rules = append(c.rules, newRuleState(&cfg.ExternalRules[i]))
 	}
-	c.publish()
+	c.publishRuleSnapshot()
 	return c
 }
 
 // Rules is what is known now: a new pointer whenever it changes.
-func (c *Catalog) Rules() *Set { return c.set.Load() }
+func (c *Catalog) Rules() *Set { return c.snapshot.Load() }
 
 // Synced tells that every rule's series were listed, or that it was tried. Until then, and for a rule of which that
 // failed, what is not known is answered as unavailable, never as not there.
-func (c *Catalog) Synced() bool { return c.tried.Load() }
+func (c *Catalog) Synced() bool { return c.synced.Load() }
 
 // Run lists the series until ctx is done: at once, then every RelistInterval, and those of a rule that failed sooner.
 func (c *Catalog) Run(ctx context.Context) error {
 	rng := rand.New(rand.NewPCG(c.opts.Seed, 0))
-	c.opts.Metrics.failing.Reset()
+	c.opts.Metrics.ruleFailing.Reset()
 	relist := time.Now()
 	for ctx.Err() == nil {
 		now := time.Now()
-		due := c.due(now)
+		due := c.dueRules(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitter(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterRelist(rng, c.opts.RelistInterval))
 		}
-		c.resolveUsage(ctx)
-		c.list(ctx, now, due)
+		c.resolveUsageRules(ctx)
+		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // a listing that was cut short says nothing
 		}
-		c.tried.Store(true)
-		timer := time.NewTimer(time.Until(c.next(now, relist)))
+		c.synced.Store(true)
+		timer := time.NewTimer(time.Until(c.nextListingTime(now, relist)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -134,41 +134,41 @@ func (c *Catalog) Run(ctx context.Context) error {
 	return nil
 }
 
-// jitter is a time around d, so that adapters that started together do not ask together.
-func jitter(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterRelist is a time around d, so that adapters that started together do not ask together.
+func jitterRelist(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
-// due are the rules to be tried again.
-func (c *Catalog) due(now time.Time) []*ruleState {
+// dueRules are the rules to be tried again.
+func (c *Catalog) dueRules(now time.Time) []*ruleState {
 	var due []*ruleState
 	for _, r := range c.rules {
-		if r.err != nil && !now.Before(r.retry) {
+		if r.err != nil && !now.Before(r.retryAt) {
 			due = append(due, r)
 		}
 	}
 	return due
 }
 
-// next is when there is something to do.
-func (c *Catalog) next(now, relist time.Time) time.Time {
-	if retry := now.Add(usageRetry); c.usageErr != nil && retry.Before(relist) {
+// nextListingTime is when there is something to do.
+func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
+	if retry := now.Add(usageRetryInterval); c.usageErr != nil && retry.Before(relist) {
 		relist = retry
 	}
 	for _, r := range c.rules {
-		if r.err != nil && r.retry.Before(relist) {
-			relist = r.retry
+		if r.err != nil && r.retryAt.Before(relist) {
+			relist = r.retryAt
 		}
 	}
 	return relist
 }
 
 // Relist lists the series of all rules once, as of now. It must not run beside Run.
-func (c *Catalog) Relist(ctx context.Context, now time.Time) { c.list(ctx, now, c.rules) }
+func (c *Catalog) Relist(ctx context.Context, now time.Time) { c.relistRules(ctx, now, c.rules) }
 
-// list finds the series of the rules. Those that need no listing are served before the others are done.
-func (c *Catalog) list(ctx context.Context, now time.Time, rules []*ruleState) {
-	l := newListing(c, now)
+// relistRules finds the series of the rules. Those that need no listing are served before the others are done.
+func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleState) {
+	l := newSeriesListing(c, now)
 	var quick, slow []*ruleState
 	for _, r := range rules {
 		if r.isFixed() {
@@ -181,38 +181,38 @@ func (c *Catalog) list(ctx context.Context, now time.Time, rules []*ruleState) {
 		if len(some) == 0 {
 			continue
 		}
-		c.discover(ctx, l, some)
+		c.listRuleSeries(ctx, l, some)
 		// Rules that meet over a name have to say whether they have series at all. That is asked once for each rule.
-		for again := c.publish(); len(again) > 0 && ctx.Err() == nil; again = c.publish() {
-			c.discover(ctx, l, again)
+		for again := c.publishRuleSnapshot(); len(again) > 0 && ctx.Err() == nil; again = c.publishRuleSnapshot() {
+			c.listRuleSeries(ctx, l, again)
 		}
 	}
 	if len(rules) == 0 {
-		c.publish() // what is said of resourceRules
+		c.publishRuleSnapshot() // what is said of resourceRules
 	}
-	c.say(ctx)
+	c.logOddities(ctx)
 }
 
-// say logs what is odd, when it begins to be.
-func (c *Catalog) say(ctx context.Context) {
+// logOddities logs what is odd, when it begins to be.
+func (c *Catalog) logOddities(ctx context.Context) {
 	odd := map[string]bool{}
-	for _, note := range c.Rules().odd {
+	for _, note := range c.Rules().oddities {
 		odd[note] = true
-		if !c.said[note] {
+		if !c.loggedOddities[note] {
 			klog.FromContext(ctx).Info("Configuration of prometheus-adapter may not mean what it should", "note", note)
 		}
 	}
-	c.said = odd
+	c.loggedOddities = odd
 }
 
-// discover lists for all of the rules, and notes what came of it.
-func (c *Catalog) discover(ctx context.Context, l *listing, rules []*ruleState) {
-	found := make([]discovered, len(rules))
+// listRuleSeries lists for all of the rules, and notes what came of it.
+func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
+	found := make([]listingResult, len(rules))
 	var group errgroup.Group
-	group.SetLimit(maxConcurrent)
+	group.SetLimit(maxConcurrentListings)
 	for i, r := range rules {
 		group.Go(func() error {
-			found[i] = l.discover(ctx, r)
+			found[i] = l.findAssociations(ctx, r)
 			return nil
 		})
 	}
@@ -221,33 +221,33 @@ func (c *Catalog) discover(ctx context.Context, l *listing, rules []*ruleState) 
 		return
 	}
 	for i, r := range rules {
-		c.note(ctx, r, found[i], l.now)
+		c.recordListing(ctx, r, found[i], l.now)
 	}
 }
 
-// note keeps what was found for a rule, or why nothing was.
-func (c *Catalog) note(ctx context.Context, r *ruleState, d discovered, now time.Time) {
+// recordListing keeps what was found for a rule, or why nothing was.
+func (c *Catalog) recordListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
-		r.backoff = min(max(2*r.backoff, firstRetry), lastRetry)
-		r.retry = now.Add(r.backoff)
+		r.backoff = min(max(2*r.backoff, firstRetryDelay), maxRetryDelay)
+		r.retryAt = now.Add(r.backoff)
 	} else {
 		r.backoff = 0
-		r.keep(d, c.rule)
+		r.applyListing(d, c.newAssociationRule)
 	}
-	c.opts.Metrics.listed(r.err)
+	c.opts.Metrics.countListing(r.err)
 	switch {
 	case r.err == nil && before == nil:
 	case r.err == nil:
-		klog.FromContext(ctx).Info("Rule of prometheus-adapter is served again", "rule", r.name())
+		klog.FromContext(ctx).Info("Rule of prometheus-adapter is served again", "rule", r.logName())
 	case before == nil || r.err.Error() != before.Error():
-		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.name())
+		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.logName())
 	}
-	c.opts.Metrics.trouble(r.path, r.trouble())
+	c.opts.Metrics.setRuleFailing(r.path, r.servingError())
 }
 
-// rule makes the rule for one association.
-func (c *Catalog) rule(r *ruleState, a association) *rule.Rule {
+// newAssociationRule makes the rule for one association.
+func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	if !r.external {
 		namespaced = namespaced && a.resource.Namespaced
@@ -257,10 +257,10 @@ func (c *Catalog) rule(r *ruleState, a association) *rule.Rule {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
-		Metric: r.compiled.metricName(a.series), Resource: a.resource.Name, Name: r.name(), External: r.external,
+		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.logName(), External: r.external,
 		Namespaced: namespaced, NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: rule.AggregateSum, MaxAge: c.opts.MaxAge,
-	}.WithTemplate(r.renderer(a.series, groupBy))
+	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
 }
 
 var errNotListed = errors.New("its series are not listed yet")

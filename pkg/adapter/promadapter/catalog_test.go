@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-const sample = `
+const sampleConfig = `
 rules:
 - seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
   resources:
@@ -56,8 +56,8 @@ var sampleSeries = []string{
 	`queue_depth{name="mail"}`,
 }
 
-// started is a catalog that has listed once; what it does ends with the test's bubble.
-func started(t *testing.T, cfg *Config, s Series, r Resources) *Catalog {
+// startCatalog is a catalog that has listed once; what it does ends with the test's bubble.
+func startCatalog(t *testing.T, cfg *Config, s Series, r Resources) *Catalog {
 	t.Helper()
 	c := New(cfg, s, r, Options{MaxAge: time.Minute, Seed: 1})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -73,8 +73,8 @@ func started(t *testing.T, cfg *Config, s Series, r Resources) *Catalog {
 	return c
 }
 
-// served are the metrics as a person would list them.
-func served(s *Set) []string {
+// servedMetrics are the metrics as a person would list them.
+func servedMetrics(s *Set) []string {
 	var out []string
 	for _, i := range s.Metrics() {
 		text := i.Resource + " " + i.Metric
@@ -92,8 +92,8 @@ func served(s *Set) []string {
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		series := newSeries(t, sampleSeries...)
-		c := started(t, load(t, sample), series, &cluster{})
+		series := newSeriesList(t, sampleSeries...)
+		c := startCatalog(t, loadConfig(t, sampleConfig), series, &fakeCluster{})
 		want := []string{
 			"external queue_depth",
 			"jobs.batch http_requests",
@@ -101,7 +101,7 @@ func TestDiscovery(t *testing.T) {
 			"pods cpu_usage", "pods go_gc", "pods http_requests", "pods memory_bytes",
 			"services http_requests",
 		}
-		if diff := cmp.Diff(want, served(c.Rules())); diff != "" {
+		if diff := cmp.Diff(want, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
 		// Each label that names objects is asked for once, whatever the number of rules, names and series.
@@ -114,7 +114,7 @@ func TestDiscovery(t *testing.T) {
 			`values {namespace!="",__name__!~"^container_.*",service!=""}`,
 			`values {namespace!="",__name__!~"^container_.*"}`,
 		}
-		if diff := cmp.Diff(asked, series.questions()); diff != "" {
+		if diff := cmp.Diff(asked, series.takeListCalls()); diff != "" {
 			t.Errorf("asked (-want +got):\n%s", diff)
 		}
 		if notes := c.Rules().Notes(); len(notes) > 0 {
@@ -127,9 +127,9 @@ func TestDiscovery(t *testing.T) {
 func TestNamedSeriesNeedNoListing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		series := newSeries(t)
-		series.setFault("", errors.New("down"))
-		c := started(t, load(t, `
+		series := newSeriesList(t)
+		series.setListError("", errors.New("down"))
+		c := startCatalog(t, loadConfig(t, `
 rules:
 - seriesQuery: 'http_requests_total{namespace!="",pod!=""}'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
@@ -138,12 +138,12 @@ rules:
 externalRules:
 - seriesQuery: '{__name__=~"queue_depth"}'
   metricsQuery: sum(<<.Series>>)
-`), series, &cluster{})
+`), series, &fakeCluster{})
 		want := []string{"external queue_depth", "namespaces requests (cluster)", "pods requests"}
-		if diff := cmp.Diff(want, served(c.Rules())); diff != "" {
+		if diff := cmp.Diff(want, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
-		if asked := series.questions(); len(asked) > 0 {
+		if asked := series.takeListCalls(); len(asked) > 0 {
 			t.Errorf("asked %q", asked)
 		}
 	})
@@ -151,7 +151,7 @@ externalRules:
 
 func TestBeforeTheFirstListing(t *testing.T) {
 	t.Parallel()
-	c := New(load(t, sample), newSeries(t), &cluster{}, Options{})
+	c := New(loadConfig(t, sampleConfig), newSeriesList(t), &fakeCluster{}, Options{})
 	if c.Synced() {
 		t.Error("synced before Run")
 	}
@@ -167,7 +167,7 @@ func TestBeforeTheFirstListing(t *testing.T) {
 func TestNotFoundNamesTheNearest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := started(t, load(t, sample), newSeries(t, sampleSeries...), &cluster{}).Rules()
+		s := startCatalog(t, loadConfig(t, sampleConfig), newSeriesList(t, sampleSeries...), &fakeCluster{}).Rules()
 		for _, tc := range []struct{ resource, name, want string }{
 			{"pods", "http_request", `no rule has a series for metric "http_request" on pods; nearest: http_requests`},
 			{"nodes", "http_requests", `no rule has a series for metric "http_requests" on nodes; it is a metric of jobs.batch`},
@@ -190,9 +190,9 @@ func TestNotFoundNamesTheNearest(t *testing.T) {
 func TestOneRuleFailsAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		series := newSeries(t, sampleSeries...)
-		series.setFault(`{namespace!="",__name__!~"^container_.*"}`, errors.New("query too heavy"))
-		c := started(t, load(t, sample), series, &cluster{})
+		series := newSeriesList(t, sampleSeries...)
+		series.setListError(`{namespace!="",__name__!~"^container_.*"}`, errors.New("query too heavy"))
+		c := startCatalog(t, loadConfig(t, sampleConfig), series, &fakeCluster{})
 		if _, err := c.Rules().Lookup("pods", "cpu_usage"); err != nil {
 			t.Error(err)
 		}
@@ -204,14 +204,14 @@ func TestOneRuleFailsAlone(t *testing.T) {
 		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
 			t.Errorf("notes (-want +got):\n%s", diff)
 		}
-		series.setFault("", nil)
-		series.questions()
-		<-time.After(firstRetry)
+		series.setListError("", nil)
+		series.takeListCalls()
+		<-time.After(firstRetryDelay)
 		synctest.Wait()
 		if _, err := c.Rules().Lookup("pods", "http_requests"); err != nil {
 			t.Error(err)
 		}
-		if asked := series.questions(); len(asked) != 5 {
+		if asked := series.takeListCalls(); len(asked) != 5 {
 			t.Errorf("the retry asked %q, which is not only about the one rule", asked)
 		}
 	})
@@ -220,8 +220,8 @@ func TestOneRuleFailsAlone(t *testing.T) {
 func TestUnknownResourceFailsOneRule(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var kube cluster
-		c := started(t, load(t, `
+		var kube fakeCluster
+		c := startCatalog(t, loadConfig(t, `
 rules:
 - seriesQuery: 'cheddar{sharp="true",brand!=""}'
   resources: {overrides: {brand: {group: cheese.io, resource: brand}}}
@@ -229,18 +229,18 @@ rules:
 - seriesQuery: 'gouda{pod!=""}'
   resources: {overrides: {pod: {resource: pod}}}
   metricsQuery: 'count(gouda{<<.LabelMatchers>>})'
-`), newSeries(t), &kube)
+`), newSeriesList(t), &kube)
 		want := []string{`rules[0] cheddar: look up the resource of label "brand": the cluster has no resource "brand.cheese.io"`}
 		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
 			t.Errorf("notes (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]string{"pods gouda"}, served(c.Rules())); diff != "" {
+		if diff := cmp.Diff([]string{"pods gouda"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
 		// A custom resource of the cluster, in no namespace, is installed later.
-		kube.set(nil, Resource{"brands.cheese.io", "brand", "cheese.io", false})
+		kube.setResources(nil, Resource{"brands.cheese.io", "brand", "cheese.io", false})
 		<-time.After(time.Minute)
-		if diff := cmp.Diff([]string{"brands.cheese.io cheddar (cluster)", "pods gouda"}, served(c.Rules())); diff != "" {
+		if diff := cmp.Diff([]string{"brands.cheese.io cheddar (cluster)", "pods gouda"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served later (-want +got):\n%s", diff)
 		}
 	})
@@ -249,15 +249,15 @@ rules:
 func TestNamesOnceSeenStay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		series := newSeries(t, sampleSeries...)
-		c := started(t, load(t, sample), series, &cluster{})
+		series := newSeriesList(t, sampleSeries...)
+		c := startCatalog(t, loadConfig(t, sampleConfig), series, &fakeCluster{})
 		before := c.Rules()
-		series.set(t)
+		series.setSeries(t)
 		<-time.After(time.Hour)
 		if c.Rules() != before {
-			t.Errorf("the rules changed: %q", served(c.Rules()))
+			t.Errorf("the rules changed: %q", servedMetrics(c.Rules()))
 		}
-		if len(series.questions()) == 0 {
+		if len(series.takeListCalls()) == 0 {
 			t.Error("nothing was asked in an hour")
 		}
 	})
@@ -284,12 +284,12 @@ externalRules:
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := started(t, load(t, cfg), newSeries(t, tc.series...), &cluster{})
+				c := startCatalog(t, loadConfig(t, cfg), newSeriesList(t, tc.series...), &fakeCluster{})
 				r, err := c.Rules().External("depth")
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := text(t, r, "", nil, nil); got != tc.want {
+				if got := ruleQueryText(t, r, "", nil, nil); got != tc.want {
 					t.Errorf("query %s, want %s", got, tc.want)
 				}
 				if notes := c.Rules().Notes(); len(notes) != 1 || !strings.HasSuffix(notes[0], tc.note) {
@@ -304,11 +304,11 @@ externalRules:
 func TestClusterDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var kube cluster
-		kube.set(errors.New("connection refused"))
+		var kube fakeCluster
+		kube.setResources(errors.New("connection refused"))
 		reg := prometheus.NewPedanticRegistry()
-		cfg := load(t, sample)
-		c := New(cfg, newSeries(t, sampleSeries...), &kube, Options{Metrics: NewMetrics(reg)})
+		cfg := loadConfig(t, sampleConfig)
+		c := New(cfg, newSeriesList(t, sampleSeries...), &kube, Options{Metrics: NewMetrics(reg)})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
@@ -371,12 +371,12 @@ func (nameCount) LabelNames(_ context.Context, _ Selection, each func(string) er
 
 // What a listing costs depends on the names (2,000 in a setup with 200,000 series), not on the series.
 func TestListingIsCheap(t *testing.T) {
-	c := New(load(t, sample), nameCount(2000), &cluster{}, Options{})
+	c := New(loadConfig(t, sampleConfig), nameCount(2000), &fakeCluster{}, Options{})
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	began := time.Now()
-	c.list(t.Context(), began, c.rules)
+	c.relistRules(t.Context(), began, c.rules)
 	took := time.Since(began)
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc // far less without the race detector

@@ -34,7 +34,7 @@ type Rule struct {
 
 	path     string
 	external bool
-	compiled compiled
+	compiled compiledRuleText
 }
 
 // Filter matches the name of a series, anywhere in it, by exactly one of two regular expressions.
@@ -74,8 +74,8 @@ type Override struct {
 	Resource string
 }
 
-// name is the resource as Resources.Resource takes it.
-func (o Override) name() string {
+// resourceName is the resource as Resources.Resource takes it.
+func (o Override) resourceName() string {
 	if o.Group == "" {
 		return o.Resource
 	}
@@ -99,9 +99,9 @@ type ResourceRule struct {
 	// ContainerLabel is the label that names the container.
 	ContainerLabel string
 
-	path            string
-	labels          *labelTemplate
-	container, node *template.Template // nil: none
+	path                            string
+	labelTemplate                   *labelTemplate
+	containerTemplate, nodeTemplate *template.Template // nil: none
 }
 
 // Line is the line of the file on which the value at path, such as rules[2].metricsQuery, stands; 0 if the file does

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// block is the code block of that kind in the document.
-func block(t *testing.T, text, kind string) string {
+// yamlBlock is the code block of that kind in the document.
+func yamlBlock(t *testing.T, text, kind string) string {
 	t.Helper()
 	_, after, found := strings.Cut(text, "\n```yaml "+kind+"\n")
 	if !found {
@@ -27,11 +27,11 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	native, notes, err := Import(load(t, block(t, text, "prometheus-adapter")), "")
+	native, notes, err := Import(loadConfig(t, yamlBlock(t, text, "prometheus-adapter")), "")
 	if err != nil || len(notes) > 0 {
 		t.Errorf("Import: %v, %q", err, notes)
 	}
-	if diff := cmp.Diff(block(t, text, "imported"), string(native)); diff != "" {
+	if diff := cmp.Diff(yamlBlock(t, text, "imported"), string(native)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -15,26 +15,26 @@ import (
 
 // seriesList is a server with these series, written {a="b"} or name{a="b"}. It notes what it was asked.
 type seriesList struct {
-	mu     sync.Mutex // guards the rest
-	series []labels.Labels
-	asked  []string
-	fail   map[string]error // by selector
+	mu        sync.Mutex // guards the rest
+	series    []labels.Labels
+	listCalls []string
+	failures  map[string]error // by selector
 }
 
-func newSeries(t testing.TB, texts ...string) *seriesList {
+func newSeriesList(t testing.TB, texts ...string) *seriesList {
 	t.Helper()
 	s := &seriesList{}
-	s.set(t, texts...)
+	s.setSeries(t, texts...)
 	return s
 }
 
-func (s *seriesList) set(t testing.TB, texts ...string) {
+func (s *seriesList) setSeries(t testing.TB, texts ...string) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.series = nil
 	for _, text := range texts {
-		parsed, err := parseSelector(text)
+		parsed, err := parseSeriesSelector(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,33 +46,33 @@ func (s *seriesList) set(t testing.TB, texts ...string) {
 	}
 }
 
-func (s *seriesList) setFault(selector string, err error) {
+func (s *seriesList) setListError(selector string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fail = map[string]error{selector: err}
+	s.failures = map[string]error{selector: err}
 }
 
-// questions are what was asked since the last call, sorted.
-func (s *seriesList) questions() []string {
+// takeListCalls are what was asked since the last call, sorted.
+func (s *seriesList) takeListCalls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.asked
-	s.asked = nil
+	asked := s.listCalls
+	s.listCalls = nil
 	slices.Sort(asked)
 	return asked
 }
 
-func (s *seriesList) each(what string, sel Selection, do func(labels.Labels)) error {
+func (s *seriesList) forEachSelected(what string, sel Selection, do func(labels.Labels)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, what+" "+strings.Join(sel.Match, " "))
+	s.listCalls = append(s.listCalls, what+" "+strings.Join(sel.Match, " "))
 	if len(sel.Match) != 1 || sel.Limit == 0 || !sel.Start.Before(sel.End) {
 		return errors.New("an unbounded question")
 	}
-	if err := s.fail[sel.Match[0]]; err != nil {
+	if err := s.failures[sel.Match[0]]; err != nil {
 		return err
 	}
-	selector, err := parseSelector(sel.Match[0])
+	selector, err := parseSeriesSelector(sel.Match[0])
 	if err != nil {
 		return err
 	}
@@ -86,26 +86,26 @@ func (s *seriesList) each(what string, sel Selection, do func(labels.Labels)) er
 
 func (s *seriesList) LabelValues(ctx context.Context, label string, sel Selection, each func(string) error) error {
 	seen := map[string]bool{}
-	if err := s.each("values", sel, func(l labels.Labels) {
+	if err := s.forEachSelected("values", sel, func(l labels.Labels) {
 		if v := l.Get(label); v != "" {
 			seen[v] = true
 		}
 	}); err != nil {
 		return err
 	}
-	return tell(ctx, seen, each)
+	return yieldValues(ctx, seen, each)
 }
 
 func (s *seriesList) LabelNames(ctx context.Context, sel Selection, each func(string) error) error {
 	seen := map[string]bool{}
-	if err := s.each("names", sel, func(l labels.Labels) { l.Range(func(l labels.Label) { seen[l.Name] = true }) }); err != nil {
+	if err := s.forEachSelected("names", sel, func(l labels.Labels) { l.Range(func(l labels.Label) { seen[l.Name] = true }) }); err != nil {
 		return err
 	}
-	return tell(ctx, seen, each)
+	return yieldValues(ctx, seen, each)
 }
 
-func tell(ctx context.Context, seen map[string]bool, each func(string) error) error {
-	for _, v := range sortedKeys(toFields(seen)) {
+func yieldValues(ctx context.Context, seen map[string]bool, each func(string) error) error {
+	for _, v := range sortedFieldKeys(fieldSet(seen)) {
 		if err := errors.Join(ctx.Err(), each(v)); err != nil {
 			return err
 		}
@@ -113,42 +113,42 @@ func tell(ctx context.Context, seen map[string]bool, each func(string) error) er
 	return nil
 }
 
-func toFields(seen map[string]bool) map[string]field {
-	out := map[string]field{}
+func fieldSet(seen map[string]bool) map[string]fieldDecoder {
+	out := map[string]fieldDecoder{}
 	for k := range seen {
 		out[k] = nil
 	}
 	return out
 }
 
-// cluster has the resources of a usual cluster, and those added.
-type cluster struct {
+// fakeCluster has the resources of a usual cluster, and those added.
+type fakeCluster struct {
 	mu    sync.Mutex // guards the rest
 	extra []Resource
 	down  error
 }
 
-var usual = []Resource{
+var usualResources = []Resource{
 	{"pods", "pod", "", true}, {"namespaces", "namespace", "", false}, {"nodes", "node", "", false},
 	{"services", "service", "", true}, {"persistentvolumes", "persistentvolume", "", false},
 	{"deployments.apps", "deployment", "apps", true}, {"jobs.batch", "job", "batch", true},
 	{"ingresses.networking.k8s.io", "ingress", "networking.k8s.io", true},
 }
 
-func (c *cluster) set(down error, extra ...Resource) {
+func (c *fakeCluster) setResources(down error, extra ...Resource) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down, c.extra = down, extra
 }
 
-func (c *cluster) Resource(name string) (Resource, error) {
+func (c *fakeCluster) Resource(name string) (Resource, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.down != nil {
 		return Resource{}, c.down
 	}
 	resource, group, _ := strings.Cut(name, ".")
-	for _, r := range append(usual[:len(usual):len(usual)], c.extra...) {
+	for _, r := range append(usualResources[:len(usualResources):len(usualResources)], c.extra...) {
 		plural, _, _ := strings.Cut(r.Name, ".")
 		if (resource == plural || resource == r.Singular) && (group == "" || group == r.Group) {
 			return r, nil
@@ -157,7 +157,7 @@ func (c *cluster) Resource(name string) (Resource, error) {
 	return Resource{}, metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", name)
 }
 
-func load(t testing.TB, text string) *Config {
+func loadConfig(t testing.TB, text string) *Config {
 	t.Helper()
 	c, err := Load([]byte(text))
 	if err != nil {

@@ -12,149 +12,149 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
-// importURL stands for the server's address where that is not given.
-const importURL = "http://prometheus.example:9090"
+// placeholderURL stands for the server's address where that is not given.
+const placeholderURL = "http://prometheus.example:9090"
 
 // Import returns the configuration in the native format that means the same, with url (empty: a placeholder) as the
 // server's address. The notes, which also stand in it as comments, say what has no counterpart, and why; nothing is
 // guessed. The error is that nothing at all could be translated.
 func Import(cfg *Config, url string) (native []byte, notes []string, err error) {
 	if url == "" {
-		url = importURL
+		url = placeholderURL
 	}
-	im := importer{url: url}
+	im := ruleImporter{url: url}
 	for i := range cfg.Rules {
-		im.rule(&cfg.Rules[i])
+		im.importRule(&cfg.Rules[i])
 	}
 	for i := range cfg.ExternalRules {
-		im.rule(&cfg.ExternalRules[i])
+		im.importRule(&cfg.ExternalRules[i])
 	}
-	im.refuseAmbiguous()
-	im.refuseRepeated()
-	im.refuseInvalid()
+	im.rejectAmbiguousRules()
+	im.rejectRepeatedRules()
+	im.rejectInvalidRules()
 	if cfg.ResourceRules != nil {
-		im.add("resourceRules", "metrics.k8s.io is not served by native rules: keep this part in a configuration of prometheus-adapter, "+
+		im.addRejectedRule("resourceRules", "metrics.k8s.io is not served by native rules: keep this part in a configuration of prometheus-adapter, "+
 			"or have it served from the kubelets")
 	}
-	native, notes = im.print()
-	if !slices.ContainsFunc(im.items, func(i *item) bool { return i.why == "" }) {
+	native, notes = im.formatNativeConfig()
+	if !slices.ContainsFunc(im.rules, func(i *importedRule) bool { return i.reason == "" }) {
 		return native, notes, errors.New("no rule has a counterpart in the native format")
 	}
 	return native, notes, nil
 }
 
-// item is a native rule, or why there is none.
-type item struct {
+// importedRule is a native rule, or why there is none.
+type importedRule struct {
 	path      string
-	why       string
+	reason    string
 	ambiguous bool // a rule for a single metric would do
 	nativeRule
 }
 
-// refuse takes the item out. The first reason stays.
-func (i *item) refuse(why string, args ...any) {
-	if i.why == "" {
-		i.why = fmt.Sprintf(why, args...)
+// rejectRule takes the item out. The first reason stays.
+func (i *importedRule) rejectRule(why string, args ...any) {
+	if i.reason == "" {
+		i.reason = fmt.Sprintf(why, args...)
 	}
 }
 
 // nativeRule is a rule as the native format has it.
 type nativeRule struct {
-	names      names
+	names      nativeNames
 	resource   string // empty where external
 	labels     [][2]string
 	namespaced string // empty: the default
 	query      string
 }
 
-type importer struct {
+type ruleImporter struct {
 	url   string
-	items []*item
+	rules []*importedRule
 }
 
-func (im *importer) add(path, why string, args ...any) {
-	im.items = append(im.items, &item{path: path, why: fmt.Sprintf(why, args...)})
+func (im *ruleImporter) addRejectedRule(path, why string, args ...any) {
+	im.rules = append(im.rules, &importedRule{path: path, reason: fmt.Sprintf(why, args...)})
 }
 
-// target is a resource that a rule has metrics of, and the labels that name its objects.
-type target struct {
+// mappedResource is a resource that a rule has metrics of, and the labels that name its objects.
+type mappedResource struct {
 	Resource
-	label, namespaceLabel string
-	namespaced            bool // the request's namespace is a matcher
+	objectLabel, namespaceLabel string
+	namespaced                  bool // the request's namespace is a matcher
 }
 
-func (im *importer) rule(r *Rule) {
-	names, err := namesOf(r)
+func (im *ruleImporter) importRule(r *Rule) {
+	names, err := invertNameMapping(r)
 	if err != nil {
-		im.add(r.path, "%v", err)
+		im.addRejectedRule(r.path, "%v", err)
 		return
 	}
-	for _, t := range im.targets(r) {
-		query, err := translate(r, names, t)
+	for _, t := range im.mapRuleResources(r) {
+		query, err := translateQuery(r, names, t)
 		if err != nil {
-			im.add(r.path+targetText(t), "%v", err)
+			im.addRejectedRule(r.path+formatResourceSuffix(t), "%v", err)
 			continue
 		}
-		n := nativeRule{names: names, resource: t.Name, query: query, labels: nativeLabels(t)}
-		if !t.namespaced && (t.Name == "" || t.Name != namespaces && t.Name != "nodes") {
+		n := nativeRule{names: names, resource: t.Name, query: query, labels: nativeLabelPairs(t)}
+		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
 			n.namespaced = "none"
 		}
-		im.items = append(im.items, &item{path: r.path + targetText(t), nativeRule: n})
+		im.rules = append(im.rules, &importedRule{path: r.path + formatResourceSuffix(t), nativeRule: n})
 	}
 }
 
-func targetText(t target) string {
+func formatResourceSuffix(t mappedResource) string {
 	if t.Name == "" {
 		return ""
 	}
 	return " for " + t.Name
 }
 
-// targets are the resources of a rule, as far as they can be told without the cluster.
-func (im *importer) targets(r *Rule) []target {
+// mapRuleResources are the resources of a rule, as far as they can be told without the cluster.
+func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
-	known := mapping{template: r.compiled.labels, cluster: wellKnown{}}
+	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: wellKnownResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, err := known.cluster.Resource(o.name())
+		res, err := known.cluster.Resource(o.resourceName())
 		if err != nil {
-			im.add(r.path, "label %s: %v: write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
+			im.addRejectedRule(r.path, "label %s: %v: write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
 			continue
 		}
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, err := known.labelOf(namespaces, r.compiled.selector.asserts)
+	namespaceLabel, err := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsLabel)
 	if err != nil {
-		im.add(r.path, "%v", err)
+		im.addRejectedRule(r.path, "%v", err)
 		return nil
 	}
 	if r.external {
-		return []target{{namespaceLabel: namespaceLabel, namespaced: namespaced}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: namespaced}}
 	}
-	var out []target
-	for _, res := range im.resources(r, known) {
-		label, err := known.labelOf(res.Name, r.compiled.selector.asserts)
+	var out []mappedResource
+	for _, res := range im.collectResources(r, known) {
+		label, err := known.findResourceLabel(res.Name, r.compiled.selector.assertsLabel)
 		if err != nil {
-			im.add(r.path, "%v", err)
+			im.addRejectedRule(r.path, "%v", err)
 			continue
 		}
-		out = append(out, target{res, label, namespaceLabel, namespaced && res.Namespaced})
+		out = append(out, mappedResource{res, label, namespaceLabel, namespaced && res.Namespaced})
 	}
 	return out
 }
 
-// resources are those of the overrides, and with a template those that the native format has words for.
-func (im *importer) resources(r *Rule, known mapping) []Resource {
+// collectResources are those of the overrides, and with a template those that the native format has words for.
+func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resource {
 	all := known.resources[:len(known.resources):len(known.resources)]
-	if r.compiled.labels != nil {
-		im.add(r.path, "resources.template also finds resources other than pods, namespaces and nodes: "+
+	if r.compiled.labelTemplate != nil {
+		im.addRejectedRule(r.path, "resources.template also finds resources other than pods, namespaces and nodes: "+
 			"for each that you use write a rule with resource and labels: {object: LABEL}")
-		for _, name := range []string{"pods", namespaces, "nodes"} {
-			res, _ := wellKnown{}.Resource(name)
+		for _, name := range []string{"pods", namespacesResource, "nodes"} {
+			res, _ := wellKnownResources{}.Resource(name)
 			all = append(all, res)
 		}
 	}
 	if len(all) == 0 && len(r.Resources.Overrides) == 0 {
-		im.add(r.path, "serves nothing: neither resources.overrides nor resources.template names a label")
+		im.addRejectedRule(r.path, "serves nothing: neither resources.overrides nor resources.template names a label")
 	}
 	var out []Resource
 	for _, res := range all {
@@ -165,8 +165,8 @@ func (im *importer) resources(r *Rule, known mapping) []Resource {
 	return out
 }
 
-// nativeLabels are those that are not what the native format takes them for anyway.
-func nativeLabels(t target) [][2]string {
+// nativeLabelPairs are those that are not what the native format takes them for anyway.
+func nativeLabelPairs(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
 		if label != usual {
@@ -179,93 +179,93 @@ func nativeLabels(t target) [][2]string {
 	switch t.Name {
 	case "":
 	case "pods":
-		add("pod", t.label, "pod")
-	case namespaces:
-		add("namespace", t.label, "namespace")
+		add("pod", t.objectLabel, "pod")
+	case namespacesResource:
+		add("namespace", t.objectLabel, "namespace")
 	case "nodes":
-		add("node", t.label, "node")
+		add("node", t.objectLabel, "node")
 	default:
-		add("object", t.label, "")
+		add("object", t.objectLabel, "")
 	}
 	return out
 }
 
-// refuseAmbiguous takes out patterns that serve the same names from other series: which of them a name is from only the
+// rejectAmbiguousRules takes out patterns that serve the same names from other series: which of them a name is from only the
 // series that there are can tell, and the native format does not ask for these.
-func (im *importer) refuseAmbiguous() {
-	for i, a := range im.items {
-		for _, b := range im.items[:i] {
-			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.meets(*b.names.pattern) {
+func (im *ruleImporter) rejectAmbiguousRules() {
+	for i, a := range im.rules {
+		for _, b := range im.rules[:i] {
+			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.canOverlap(*b.names.pattern) {
 				continue
 			}
 			const why = "serves the same names as %s from other series: write a rule for each metric that your HPAs name"
-			a.refuse(why, b.path)
-			b.refuse(why, a.path)
+			a.rejectRule(why, b.path)
+			b.rejectRule(why, a.path)
 			a.ambiguous, b.ambiguous = true, true
 		}
 	}
 }
 
-// refuseRepeated keeps the last of several rules for one metric, as prometheus-adapter does where both have series.
-func (im *importer) refuseRepeated() {
-	for i, a := range im.items {
-		for _, b := range im.items[i+1:] {
-			if a.why == "" && b.why == "" && a.resource == b.resource && a.names.metric != "" && a.names.metric == b.names.metric {
-				a.refuse("%s comes later and has the same metric; if that has no series, take this rule in its place", b.path)
+// rejectRepeatedRules keeps the last of several rules for one metric, as prometheus-adapter does where both have series.
+func (im *ruleImporter) rejectRepeatedRules() {
+	for i, a := range im.rules {
+		for _, b := range im.rules[i+1:] {
+			if a.reason == "" && b.reason == "" && a.resource == b.resource && a.names.metric != "" && a.names.metric == b.names.metric {
+				a.rejectRule("%s comes later and has the same metric; if that has no series, take this rule in its place", b.path)
 			}
 		}
 	}
 }
 
-// refuseInvalid takes out what the native format itself refuses.
-func (im *importer) refuseInvalid() {
-	for _, i := range im.items {
-		if i.why != "" {
+// rejectInvalidRules takes out what the native format itself refuses.
+func (im *ruleImporter) rejectInvalidRules() {
+	for _, i := range im.rules {
+		if i.reason != "" {
 			continue
 		}
-		_, _, err := rule.Load([]byte(im.head() + "rules:\n" + i.print()))
+		_, _, err := rule.Load([]byte(im.formatNativeHeader() + "rules:\n" + i.formatNativeRule()))
 		if err != nil {
-			i.refuse("the native format refuses it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			i.rejectRule("the native format refuses it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 }
 
-func (im *importer) head() string {
+func (im *ruleImporter) formatNativeHeader() string {
 	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quoteYAML(im.url) + "\n"
 }
 
-func (im *importer) print() (native []byte, notes []string) {
+func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
 	var b strings.Builder
-	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.head() + "rules:\n")
-	for _, i := range im.items {
-		if i.why != "" {
-			notes = append(notes, i.path+": "+i.why)
-			b.WriteString("# " + oneLine(i.path+": "+i.why) + "\n")
+	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatNativeHeader() + "rules:\n")
+	for _, i := range im.rules {
+		if i.reason != "" {
+			notes = append(notes, i.path+": "+i.reason)
+			b.WriteString("# " + joinLines(i.path+": "+i.reason) + "\n")
 			if i.ambiguous {
-				b.WriteString(comment(i.single().print()))
+				b.WriteString(commentOutLines(i.singleMetricRule().formatNativeRule()))
 			}
 			continue
 		}
-		b.WriteString("# " + i.path + "\n" + i.print())
+		b.WriteString("# " + i.path + "\n" + i.formatNativeRule())
 	}
 	return []byte(b.String()), notes
 }
 
-// single is the rule for one metric of a pattern, for a person to fill in.
-func (n nativeRule) single() nativeRule {
-	n.names = names{metric: n.names.template}
-	n.query = strings.ReplaceAll(n.query, "${1}", placeholder)
+// singleMetricRule is the rule for one metric of a pattern, for a person to fill in.
+func (n nativeRule) singleMetricRule() nativeRule {
+	n.names = nativeNames{metric: n.names.template}
+	n.query = strings.ReplaceAll(n.query, "${1}", namePlaceholder)
 	return n
 }
 
-func comment(lines string) string {
+func commentOutLines(lines string) string {
 	return "#   " + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n#   ") + "\n"
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+func joinLines(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// print is the rule as an element of a YAML list.
-func (n nativeRule) print() string {
+// formatNativeRule is the rule as an element of a YAML list.
+func (n nativeRule) formatNativeRule() string {
 	var lines []string
 	add := func(key, value string) {
 		if value != "" {
@@ -293,29 +293,29 @@ func (n nativeRule) print() string {
 }
 
 var (
-	plainYAML = regexp.MustCompile(`^[a-zA-Z^][-a-zA-Z0-9_.:/+()*^$|]*$`)
-	// notText are plain words that YAML takes for something else, or that end like a key.
-	notText = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$|:$`)
+	plainYAMLRegexp = regexp.MustCompile(`^[a-zA-Z^][-a-zA-Z0-9_.:/+()*^$|]*$`)
+	// nonTextRegexp are plain words that YAML takes for something else, or that end like a key.
+	nonTextRegexp = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$|:$`)
 )
 
 // quoteYAML is text as YAML takes it, in quotes only where it must be.
 func quoteYAML(s string) string {
-	if plainYAML.MatchString(s) && !notText.MatchString(s) {
+	if plainYAMLRegexp.MatchString(s) && !nonTextRegexp.MatchString(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
 
-// wellKnown are the resources that every cluster has and metrics are made of.
-type wellKnown struct{}
+// wellKnownResources are the resources that every cluster has and metrics are made of.
+type wellKnownResources struct{}
 
-var _ Resources = wellKnown{}
+var _ Resources = wellKnownResources{}
 
 // Resource implements Resources.
-func (wellKnown) Resource(name string) (Resource, error) {
+func (wellKnownResources) Resource(name string) (Resource, error) {
 	for _, r := range []Resource{
 		{"pods", "pod", "", true},
-		{namespaces, "namespace", "", false},
+		{namespacesResource, "namespace", "", false},
 		{"nodes", "node", "", false},
 		{"services", "service", "", true},
 		{"persistentvolumes", "persistentvolume", "", false},

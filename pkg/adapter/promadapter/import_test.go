@@ -12,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
 // Each configuration of testdata/import, and what it becomes in the native format.
 func TestImport(t *testing.T) {
@@ -31,7 +31,7 @@ func TestImport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			native, notes, err := Import(load(t, string(data)), "")
+			native, notes, err := Import(loadConfig(t, string(data)), "")
 			if got := strings.Count(string(native), "\n# "); err == nil && got < len(notes) {
 				t.Errorf("%d notes and %d comments", len(notes), got)
 			}
@@ -44,7 +44,7 @@ func TestImport(t *testing.T) {
 				}
 			}
 			golden := strings.TrimSuffix(path, ".yaml") + ".native.yaml"
-			if *update {
+			if *updateGolden {
 				if err := os.WriteFile(golden, native, 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -62,7 +62,7 @@ func TestImport(t *testing.T) {
 
 // FuzzImport: what is translated is a configuration that the native format takes.
 func FuzzImport(f *testing.F) {
-	files(f)
+	addSeedConfigs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Load(data)
 		if err != nil {

@@ -11,37 +11,37 @@ import (
 // format. What is no YAML at all is neither.
 func Recognise(data []byte) bool {
 	var doc yaml.Node
-	if len(data) > maxBytes || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
+	if len(data) > maxFileBytes || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
 		return false
 	}
 	root := doc.Content[0]
-	if hasKey(root, "externalRules", "resourceRules") {
+	if hasAnyKey(root, "externalRules", "resourceRules") {
 		return true
 	}
-	rules := valueOf(root, "rules")
+	rules := findKeyValue(root, "rules")
 	switch {
 	case rules == nil:
 		return false
-	case isNull(rules) || len(rules.Content) == 0:
-		return !hasKey(root, "apiVersion", "kind")
+	case isNullNode(rules) || len(rules.Content) == 0:
+		return !hasAnyKey(root, "apiVersion", "kind")
 	}
 	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool {
-		return hasKey(resolve(r), "seriesQuery", "metricsQuery", "seriesFilters")
+		return hasAnyKey(resolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
 	})
 }
 
-func hasKey(n *yaml.Node, names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return valueOf(n, name) != nil })
+func hasAnyKey(n *yaml.Node, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return findKeyValue(n, name) != nil })
 }
 
-// valueOf is the value of a key, or nil.
-func valueOf(n *yaml.Node, name string) *yaml.Node {
+// findKeyValue is the value of a key, or nil.
+func findKeyValue(n *yaml.Node, name string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			return resolve(n.Content[i+1])
+			return resolveAlias(n.Content[i+1])
 		}
 	}
 	return nil
@@ -50,12 +50,12 @@ func valueOf(n *yaml.Node, name string) *yaml.Node {
 // Load reads a configuration and compiles it. The error is config.Faults with all that is wrong in the file itself.
 // What depends on the cluster or the server makes a single rule fail later, in a Catalog.
 func Load(data []byte) (*Config, error) {
-	d := newDecoder()
+	d := newLenientDecoder()
 	c := &Config{lines: d.lines}
-	if root := d.document(data); root != nil && !isNull(root) {
-		d.config(c, root)
-		if d.pairs <= maxPairs {
-			d.compile(c)
+	if root := d.parseDocument(data); root != nil && !isNullNode(root) {
+		d.decodeAdapterConfig(c, root)
+		if d.pairCount <= maxPairs {
+			d.compileAllRules(c)
 		}
 	}
 	if err := d.faults.Err(); err != nil {
@@ -64,51 +64,51 @@ func Load(data []byte) (*Config, error) {
 	return c, nil
 }
 
-func (d *decoder) config(c *Config, root *yaml.Node) {
-	d.mapping("", root, map[string]field{
-		"rules":         func(path string, n *yaml.Node) { c.Rules = d.rules(path, n, false) },
-		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.rules(path, n, true) },
-		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.resourceRules(path, n) },
+func (d *lenientDecoder) decodeAdapterConfig(c *Config, root *yaml.Node) {
+	d.decodeMapping("", root, map[string]fieldDecoder{
+		"rules":         func(path string, n *yaml.Node) { c.Rules = d.decodeSeriesRules(path, n, false) },
+		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.decodeSeriesRules(path, n, true) },
+		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.decodeResourceRules(path, n) },
 	})
 }
 
-func (d *decoder) rules(path string, n *yaml.Node, external bool) []Rule {
+func (d *lenientDecoder) decodeSeriesRules(path string, n *yaml.Node, external bool) []Rule {
 	var rules []Rule
-	d.sequence(path, n, func(path string, n *yaml.Node) {
+	d.decodeSequence(path, n, func(path string, n *yaml.Node) {
 		r := Rule{path: path, external: external}
-		d.rule(path, n, &r)
+		d.decodeSeriesRule(path, n, &r)
 		rules = append(rules, r)
 	})
 	return rules
 }
 
-func (d *decoder) rule(path string, n *yaml.Node, r *Rule) {
-	d.mapping(path, n, map[string]field{
-		"seriesQuery": d.text(&r.SeriesQuery),
+func (d *lenientDecoder) decodeSeriesRule(path string, n *yaml.Node, r *Rule) {
+	d.decodeMapping(path, n, map[string]fieldDecoder{
+		"seriesQuery": d.textField(&r.SeriesQuery),
 		"seriesFilters": func(path string, n *yaml.Node) {
-			d.sequence(path, n, func(path string, n *yaml.Node) {
+			d.decodeSequence(path, n, func(path string, n *yaml.Node) {
 				var f Filter
-				d.mapping(path, n, map[string]field{"is": d.text(&f.Is), "isNot": d.text(&f.IsNot)})
+				d.decodeMapping(path, n, map[string]fieldDecoder{"is": d.textField(&f.Is), "isNot": d.textField(&f.IsNot)})
 				r.SeriesFilters = append(r.SeriesFilters, f)
 			})
 		},
-		"resources": func(path string, n *yaml.Node) { d.resources(path, n, &r.Resources) },
+		"resources": func(path string, n *yaml.Node) { d.decodeResourceMapping(path, n, &r.Resources) },
 		"name": func(path string, n *yaml.Node) {
-			d.mapping(path, n, map[string]field{"matches": d.text(&r.Name.Matches), "as": d.text(&r.Name.As)})
+			d.decodeMapping(path, n, map[string]fieldDecoder{"matches": d.textField(&r.Name.Matches), "as": d.textField(&r.Name.As)})
 		},
-		"metricsQuery": d.text(&r.MetricsQuery),
+		"metricsQuery": d.textField(&r.MetricsQuery),
 	})
 }
 
-func (d *decoder) resources(path string, n *yaml.Node, m *ResourceMapping) {
-	d.mapping(path, n, map[string]field{
-		"template":   d.text(&m.Template),
-		"namespaced": d.truth(&m.Namespaced),
+func (d *lenientDecoder) decodeResourceMapping(path string, n *yaml.Node, m *ResourceMapping) {
+	d.decodeMapping(path, n, map[string]fieldDecoder{
+		"template":   d.textField(&m.Template),
+		"namespaced": d.boolField(&m.Namespaced),
 		"overrides": func(path string, n *yaml.Node) {
-			d.keys(path, n, func(at string, key, value *yaml.Node) {
+			d.visitKeys(path, n, func(at string, key, value *yaml.Node) {
 				o := Override{Label: key.Value}
-				if !isNull(value) {
-					d.mapping(at, value, map[string]field{"group": d.text(&o.Group), "resource": d.text(&o.Resource)})
+				if !isNullNode(value) {
+					d.decodeMapping(at, value, map[string]fieldDecoder{"group": d.textField(&o.Group), "resource": d.textField(&o.Resource)})
 				}
 				m.Overrides = append(m.Overrides, o)
 			})
@@ -116,24 +116,24 @@ func (d *decoder) resources(path string, n *yaml.Node, m *ResourceMapping) {
 	})
 }
 
-func (d *decoder) resourceRules(path string, n *yaml.Node) *ResourceRules {
+func (d *lenientDecoder) decodeResourceRules(path string, n *yaml.Node) *ResourceRules {
 	r := &ResourceRules{CPU: ResourceRule{path: path + ".cpu"}, Memory: ResourceRule{path: path + ".memory"}}
-	d.mapping(path, n, map[string]field{
-		"cpu":    func(path string, n *yaml.Node) { d.resourceRule(path, n, &r.CPU) },
-		"memory": func(path string, n *yaml.Node) { d.resourceRule(path, n, &r.Memory) },
-		"window": d.duration(&r.Window),
+	d.decodeMapping(path, n, map[string]fieldDecoder{
+		"cpu":    func(path string, n *yaml.Node) { d.decodeResourceRule(path, n, &r.CPU) },
+		"memory": func(path string, n *yaml.Node) { d.decodeResourceRule(path, n, &r.Memory) },
+		"window": d.durationField(&r.Window),
 	})
 	return r
 }
 
-func (d *decoder) resourceRule(path string, n *yaml.Node, r *ResourceRule) {
-	d.mapping(path, n, map[string]field{
-		"containerQuery": d.text(&r.ContainerQuery),
-		"nodeQuery":      d.text(&r.NodeQuery),
-		"containerLabel": d.text(&r.ContainerLabel),
-		"resources":      func(path string, n *yaml.Node) { d.resources(path, n, &r.Resources) },
+func (d *lenientDecoder) decodeResourceRule(path string, n *yaml.Node, r *ResourceRule) {
+	d.decodeMapping(path, n, map[string]fieldDecoder{
+		"containerQuery": d.textField(&r.ContainerQuery),
+		"nodeQuery":      d.textField(&r.NodeQuery),
+		"containerLabel": d.textField(&r.ContainerLabel),
+		"resources":      func(path string, n *yaml.Node) { d.decodeResourceMapping(path, n, &r.Resources) },
 	})
 }
 
-// index is a position in a list as a path has it.
-func index(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
+// elementPath is a position in a list as a path has it.
+func elementPath(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }

@@ -49,7 +49,7 @@ func TestRecognise(t *testing.T) {
 // What prometheus-adapter's decoder takes is taken.
 func TestLoadTakes(t *testing.T) {
 	t.Parallel()
-	c := load(t, `rules:
+	c := loadConfig(t, `rules:
 - &first
   seriesQuery: up{pod!=""}
   seriesFilters: []
@@ -78,7 +78,7 @@ resourceRules: {window: 5m, cpu: {containerLabel: 7}}
 		},
 		{SeriesQuery: `up{pod!=""}`, MetricsQuery: "sum(up)", Resources: ResourceMapping{Overrides: pod, Namespaced: &yes}},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Rule{}, compiled{}, selector{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Rule{}, compiledRuleText{}, seriesSelector{})); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)
 	}
 	if c.ResourceRules.Window != 5*time.Minute || c.ResourceRules.CPU.ContainerLabel != "7" || c.ExternalRules != nil {
@@ -159,7 +159,7 @@ resourceRules:
 line 4: rules[0].resources.overrides: has a label without a name
 line 4: rules[0].resources.overrides.pod.resource: required: the resource that the label names objects of
 line 4: rules[0].resources.template: must use <<.Resource>>
-line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.groupResource
+line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.labelTemplateArguments
 line 8: rules[2].resources.template: does not make a regular expression that finds labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
 line 10: resourceRules.cpu.containerQuery: is no template: 1: unexpected {{end}}
 line 11: resourceRules.window: must be a duration such as 5m, not "5"`,
@@ -211,8 +211,8 @@ func TestAliasesAreBounded(t *testing.T) {
 	}
 }
 
-// files are all the configurations in the tests, for fuzzing.
-func files(f *testing.F) {
+// addSeedConfigs are all the configurations in the tests, for fuzzing.
+func addSeedConfigs(f *testing.F) {
 	paths, err := filepath.Glob("testdata/import/*.yaml")
 	if err != nil || len(paths) == 0 {
 		f.Fatal(err, paths)
@@ -225,33 +225,33 @@ func files(f *testing.F) {
 		f.Add(data)
 	}
 	var cases []queryCase
-	decodeFile(f, "testdata/queries.yaml", &cases)
+	decodeYAMLFile(f, "testdata/queries.yaml", &cases)
 	for _, c := range cases {
 		f.Add([]byte(c.Config))
 	}
-	f.Add([]byte(sample))
+	f.Add([]byte(sampleConfig))
 }
 
 // FuzzLoad: whatever the file, Load says yes with all that rules need, or no with faults in order.
 func FuzzLoad(f *testing.F) {
-	files(f)
+	addSeedConfigs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Load(data)
 		if err != nil {
-			checkFaults(t, err)
+			checkAdapterFaults(t, err)
 			return
 		}
 		for _, r := range append(c.Rules[:len(c.Rules):len(c.Rules)], c.ExternalRules...) {
-			if r.compiled.matches == nil || r.compiled.as == "" || len(r.compiled.selector.matchers) == 0 {
+			if r.compiled.matches == nil || r.compiled.metricAs == "" || len(r.compiled.selector.matchers) == 0 {
 				t.Errorf("%s is incomplete: %+v", r.path, r.compiled)
 			}
-			_ = r.compiled.metricName(r.compiled.selector.name)
-			_, _ = r.render(r.example())
+			_ = r.compiled.expandMetricName(r.compiled.selector.onlyName)
+			_, _ = r.renderQuery(r.exampleRequest())
 		}
 	})
 }
 
-func checkFaults(t *testing.T, err error) {
+func checkAdapterFaults(t *testing.T, err error) {
 	var faults config.Faults
 	if !errors.As(err, &faults) || len(faults) == 0 {
 		t.Fatalf("error is %T: %v", err, err)
@@ -274,15 +274,15 @@ func FuzzRender(f *testing.F) {
 		if key == "" {
 			return
 		}
-		q := question{
+		q := queryRequest{
 			series: "up", namespaceLabel: "namespace", namespace: namespace, objectLabel: "pod", objects: []string{one, other},
 			selector: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, key, value)},
 		}
-		args, err := q.arguments()
+		args, err := q.buildQueryArguments()
 		if err != nil {
 			return // no UTF-8
 		}
-		s, err := parseSelector("up{" + args.LabelMatchers + "}")
+		s, err := parseSeriesSelector("up{" + args.LabelMatchers + "}")
 		if err != nil {
 			return // no label of that name, or text that is not UTF-8
 		}

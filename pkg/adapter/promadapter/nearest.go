@@ -2,8 +2,8 @@ package promadapter
 
 import "github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 
-// hint names the nearest metric of the resource (empty: external), if one is near, or where else there is such a metric.
-func (s *Set) hint(resource, name string) string {
+// suggestMetric names the nearest metric of the resource (empty: external), if one is near, or where else there is such a metric.
+func (s *Set) suggestMetric(resource, name string) string {
 	best, bestDistance := "", len(name)/3+1 // farther away it is another word
 	for _, i := range s.infos {
 		if i.Metric == name {
@@ -12,10 +12,10 @@ func (s *Set) hint(resource, name string) string {
 			}
 			return "; it is a metric of " + i.Resource
 		}
-		if i.Resource != resource || len(name) > maxNearest || len(i.Metric) > maxNearest {
+		if i.Resource != resource || len(name) > maxComparedLength || len(i.Metric) > maxComparedLength {
 			continue
 		}
-		if abs(len(i.Metric)-len(name)) >= bestDistance {
+		if absInt(len(i.Metric)-len(name)) >= bestDistance {
 			continue // cheaper than to compare
 		}
 		if d := rule.EditDistance(name, i.Metric); d < bestDistance {
@@ -28,7 +28,7 @@ func (s *Set) hint(resource, name string) string {
 	return "; nearest: " + best
 }
 
-// maxNearest bounds the names that are compared: the effort grows with the square.
-const maxNearest = 100
+// maxComparedLength bounds the names that are compared: the effort grows with the square.
+const maxComparedLength = 100
 
-func abs(n int) int { return max(n, -n) }
+func absInt(n int) int { return max(n, -n) }

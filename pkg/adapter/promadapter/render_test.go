@@ -31,13 +31,13 @@ type queryCase struct {
 	Why string
 }
 
-// upstream is what prometheus-adapter 0.12 makes of a case; testdata/upstream writes it.
-type upstream struct {
+// upstreamCase is what prometheus-adapter 0.12 makes of a case; testdata/upstream writes it.
+type upstreamCase struct {
 	Name             string
 	Metrics, Queries []string
 }
 
-func decodeFile(t testing.TB, path string, to any) {
+func decodeYAMLFile(t testing.TB, path string, to any) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -52,21 +52,21 @@ func decodeFile(t testing.TB, path string, to any) {
 func TestMeaning(t *testing.T) {
 	t.Parallel()
 	var cases []queryCase
-	var theirs []upstream
-	decodeFile(t, "testdata/queries.yaml", &cases)
-	decodeFile(t, "testdata/queries.golden.yaml", &theirs)
+	var theirs []upstreamCase
+	decodeYAMLFile(t, "testdata/queries.yaml", &cases)
+	decodeYAMLFile(t, "testdata/queries.golden.yaml", &theirs)
 	if len(cases) != len(theirs) {
 		t.Fatalf("%d cases, and %d of upstream: run testdata/upstream", len(cases), len(theirs))
 	}
 	for i, tc := range cases {
 		t.Run(tc.Name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { tc.check(t, theirs[i]) })
+			synctest.Test(t, func(t *testing.T) { tc.checkQueries(t, theirs[i]) })
 		})
 	}
 }
 
-func (tc queryCase) check(t *testing.T, theirs upstream) {
+func (tc queryCase) checkQueries(t *testing.T, theirs upstreamCase) {
 	if theirs.Name != tc.Name || len(theirs.Queries) != len(tc.Requests) {
 		t.Fatalf("upstream has another case here, %q: run testdata/upstream", theirs.Name)
 	}
@@ -74,11 +74,11 @@ func (tc queryCase) check(t *testing.T, theirs upstream) {
 	for _, s := range tc.Series {
 		series.series = append(series.series, labels.FromMap(s))
 	}
-	s := started(t, load(t, tc.Config), &series,
-		&cluster{extra: []Resource{{"brands.cheese.io", "brand", "cheese.io", false}}}).Rules()
+	s := startCatalog(t, loadConfig(t, tc.Config), &series,
+		&fakeCluster{extra: []Resource{{"brands.cheese.io", "brand", "cheese.io", false}}}).Rules()
 
 	var metrics []string
-	for _, m := range served(s) {
+	for _, m := range servedMetrics(s) {
 		metrics = append(metrics, strings.TrimSuffix(m, " (cluster)"))
 	}
 	slices.Sort(metrics)
@@ -93,7 +93,7 @@ func (tc queryCase) check(t *testing.T, theirs upstream) {
 		if r.External {
 			find = func() (*rule.Rule, error) { return s.External(r.Metric) }
 		}
-		got := ask(find, rule.Query{Namespace: r.Namespace, Objects: r.Objects, Selector: matchers(t, r.Selector)})
+		got := renderRuleQuery(find, rule.Query{Namespace: r.Namespace, Objects: r.Objects, Selector: selectorMatchers(t, r.Selector)})
 		want := theirs.Queries[i]
 		if r.Query != "" {
 			want, differs = r.Query, true
@@ -110,8 +110,8 @@ func (tc queryCase) check(t *testing.T, theirs upstream) {
 	}
 }
 
-// ask renders the query by the template itself; Text would print it anew.
-func ask(find func() (*rule.Rule, error), q rule.Query) string {
+// renderRuleQuery renders the query by the template itself; Text would print it anew.
+func renderRuleQuery(find func() (*rule.Rule, error), q rule.Query) string {
 	r, err := find()
 	if err != nil {
 		return "error: " + err.Error()
@@ -125,8 +125,8 @@ func ask(find func() (*rule.Rule, error), q rule.Query) string {
 	return parts[len(parts)-1]
 }
 
-// matchers are those that the provider makes of a metric selector.
-func matchers(t testing.TB, text string) []*labels.Matcher {
+// selectorMatchers are those that the provider makes of a metric selector.
+func selectorMatchers(t testing.TB, text string) []*labels.Matcher {
 	t.Helper()
 	s, err := k8slabels.Parse(text)
 	if err != nil {
@@ -153,7 +153,7 @@ func matchers(t testing.TB, text string) []*labels.Matcher {
 	return out
 }
 
-func text(t testing.TB, r *rule.Rule, namespace string, objects []string, selector []*labels.Matcher) string {
+func ruleQueryText(t testing.TB, r *rule.Rule, namespace string, objects []string, selector []*labels.Matcher) string {
 	t.Helper()
 	got, err := rule.Query{Rule: r, Namespace: namespace, Objects: objects, Selector: selector}.BuildRemoteQuery(nil)
 	if err != nil {

@@ -9,37 +9,37 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// selector is a parsed seriesQuery.
-type selector struct {
+// seriesSelector is a parsed seriesQuery.
+type seriesSelector struct {
 	text     string
 	matchers []*labels.Matcher
-	// name is the only name that the series can have; empty if there are several.
-	name string
+	// onlyName is the only name that the series can have; empty if there are several.
+	onlyName string
 }
 
-func parseSelector(text string) (selector, error) {
+func parseSeriesSelector(text string) (seriesSelector, error) {
 	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
 	if err != nil {
-		return selector{}, firstError(err)
+		return seriesSelector{}, firstParseError(err)
 	}
-	s := selector{text: text, matchers: matchers}
+	s := seriesSelector{text: text, matchers: matchers}
 	some := false
 	for _, m := range matchers {
 		some = some || !m.Matches("")
 	}
 	if !some {
-		return selector{}, errors.New("selects every series there is: at least one matcher must not match an empty value")
+		return seriesSelector{}, errors.New("selects every series there is: at least one matcher must not match an empty value")
 	}
 	for _, m := range matchers {
-		if name := onlyValue(m); m.Name == model.MetricNameLabel && name != "" && s.admits(name) {
-			s.name = name
+		if name := onlyMatchedValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsName(name) {
+			s.onlyName = name
 		}
 	}
 	return s, nil
 }
 
-// firstError is the first of the parser's errors, without its position in a line of one expression.
-func firstError(err error) error {
+// firstParseError is the first of the parser's errors, without its position in a line of one expression.
+func firstParseError(err error) error {
 	var all parser.ParseErrors
 	if errors.As(err, &all) && len(all) > 0 {
 		return all[0].Err
@@ -47,8 +47,8 @@ func firstError(err error) error {
 	return err
 }
 
-// onlyValue is the one value that a matcher matches, or empty.
-func onlyValue(m *labels.Matcher) string {
+// onlyMatchedValue is the one value that a matcher matches, or empty.
+func onlyMatchedValue(m *labels.Matcher) string {
 	switch set := m.SetMatches(); {
 	case m.Type == labels.MatchEqual:
 		return m.Value
@@ -58,8 +58,8 @@ func onlyValue(m *labels.Matcher) string {
 	return ""
 }
 
-// admits tells whether series of that name may be selected.
-func (s selector) admits(name string) bool {
+// admitsName tells whether series of that name may be selected.
+func (s seriesSelector) admitsName(name string) bool {
 	for _, m := range s.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(name) {
 			return false
@@ -68,8 +68,8 @@ func (s selector) admits(name string) bool {
 	return true
 }
 
-// asserts tells whether every series selected has the label.
-func (s selector) asserts(label string) bool {
+// assertsLabel tells whether every series selected has the label.
+func (s seriesSelector) assertsLabel(label string) bool {
 	for _, m := range s.matchers {
 		if m.Name == label && !m.Matches("") {
 			return true
@@ -78,21 +78,21 @@ func (s selector) asserts(label string) bool {
 	return false
 }
 
-// with is the selector, as text, of those series that have the label.
-func (s selector) with(label string) string {
-	if s.asserts(label) {
+// formatWithLabel is the selector, as text, of those series that have the label.
+func (s seriesSelector) formatWithLabel(label string) string {
+	if s.assertsLabel(label) {
 		return s.text
 	}
-	return "{" + join(append(s.matchers[:len(s.matchers):len(s.matchers)], has(label))) + "}"
+	return "{" + joinMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newPresenceMatcher(label))) + "}"
 }
 
-// has matches series that have the label.
-func has(label string) *labels.Matcher {
+// newPresenceMatcher matches series that have the label.
+func newPresenceMatcher(label string) *labels.Matcher {
 	return &labels.Matcher{Type: labels.MatchNotEqual, Name: label}
 }
 
-// join prints matchers as PromQL has them.
-func join(matchers []*labels.Matcher) string {
+// joinMatchers prints matchers as PromQL has them.
+func joinMatchers(matchers []*labels.Matcher) string {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {
 		parts[i] = m.String()

@@ -20,20 +20,20 @@ const maxQueryBytes = 1 << 20
 func parseTemplate(name, text string) (*template.Template, error) {
 	t, err := template.New(name).Delims("<<", ">>").Parse(text)
 	if err != nil {
-		return nil, errors.New(templateError(name, err))
+		return nil, errors.New(formatTemplateError(name, err))
 	}
 	return t, nil
 }
 
-func templateError(name string, err error) string {
+func formatTemplateError(name string, err error) string {
 	return strings.TrimPrefix(err.Error(), "template: "+name+":")
 }
 
-// execute returns the text that the template makes, which is not empty.
-func execute(t *template.Template, data any) (string, error) {
-	var out bounded
+// renderTemplate returns the text that the template makes, which is not empty.
+func renderTemplate(t *template.Template, data any) (string, error) {
+	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
-		return "", errors.New(templateError(t.Name(), err))
+		return "", errors.New(formatTemplateError(t.Name(), err))
 	}
 	if out.Len() == 0 {
 		return "", errors.New("the template makes no text")
@@ -41,18 +41,18 @@ func execute(t *template.Template, data any) (string, error) {
 	return out.String(), nil
 }
 
-// bounded is a string builder that takes maxQueryBytes.
-type bounded struct{ strings.Builder }
+// boundedBuilder is a string builder that takes maxQueryBytes.
+type boundedBuilder struct{ strings.Builder }
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *boundedBuilder) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxQueryBytes {
 		return 0, fmt.Errorf("the template makes more than %d bytes", maxQueryBytes)
 	}
 	return b.Builder.Write(p)
 }
 
-// arguments are what a metricsQuery sees.
-type arguments struct {
+// queryArguments are what a metricsQuery sees.
+type queryArguments struct {
 	Series            string
 	LabelMatchers     string
 	LabelValuesByName map[string]string
@@ -60,8 +60,8 @@ type arguments struct {
 	GroupBySlice      []string
 }
 
-// question is what a metricsQuery is rendered for.
-type question struct {
+// queryRequest is what a metricsQuery is rendered for.
+type queryRequest struct {
 	series   string
 	selector []*labels.Matcher
 	// namespaceLabel and namespace make a matcher, if there is a namespace.
@@ -72,19 +72,19 @@ type question struct {
 	groupBy     []string
 }
 
-// arguments orders the matchers as they always were: those of the metric selector, the namespace, the objects.
-func (q question) arguments() (arguments, error) {
+// buildQueryArguments orders the matchers as they always were: those of the metric selector, the namespace, the objects.
+func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	matchers := q.selector[:len(q.selector):len(q.selector)]
 	if q.namespace != "" {
 		if q.namespaceLabel == "" {
-			return arguments{}, errors.New("no label names the namespace: give resources.overrides or resources.template, or namespaced: false")
+			return queryArguments{}, errors.New("no label names the namespace: give resources.overrides or resources.template, or namespaced: false")
 		}
 		matchers = append(matchers, &labels.Matcher{Type: labels.MatchEqual, Name: q.namespaceLabel, Value: q.namespace})
 	}
 	if q.objects != nil {
-		m, err := oneOf(q.objectLabel, q.objects)
+		m, err := newObjectMatcher(q.objectLabel, q.objects)
 		if err != nil {
-			return arguments{}, err
+			return queryArguments{}, err
 		}
 		matchers = append(matchers, m)
 	}
@@ -92,17 +92,17 @@ func (q question) arguments() (arguments, error) {
 	for _, m := range matchers {
 		values[m.Name] = bracketDots(m)
 	}
-	return arguments{
+	return queryArguments{
 		Series:            q.series,
-		LabelMatchers:     join(matchers),
+		LabelMatchers:     joinMatchers(matchers),
 		LabelValuesByName: values,
 		GroupBy:           strings.Join(q.groupBy, ","),
 		GroupBySlice:      q.groupBy,
 	}, nil
 }
 
-// oneOf matches any of the values, of which there is at least one.
-func oneOf(label string, values []string) (*labels.Matcher, error) {
+// newObjectMatcher matches any of the values, of which there is at least one.
+func newObjectMatcher(label string, values []string) (*labels.Matcher, error) {
 	switch len(values) {
 	case 0:
 		return nil, errors.New("no objects are asked for")
@@ -125,10 +125,10 @@ func bracketDots(m *labels.Matcher) string {
 	return strings.ReplaceAll(m.Value, `\.`, `[.]`)
 }
 
-// renderer makes the text of a rule's questions about one series.
-func (r *Rule) renderer(series string, groupBy []string) func(rule.Query) (string, error) {
+// newQueryRenderer makes the text of a rule's questions about one series.
+func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {
-		ask := question{
+		ask := queryRequest{
 			series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
 			objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
 		}
@@ -138,7 +138,7 @@ func (r *Rule) renderer(series string, groupBy []string) func(rule.Query) (strin
 		if q.Rule.External {
 			ask.objects = nil
 		}
-		text, err := r.render(ask)
+		text, err := r.renderQuery(ask)
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s.metricsQuery: %w", r.path, err)
 		}
@@ -146,13 +146,13 @@ func (r *Rule) renderer(series string, groupBy []string) func(rule.Query) (strin
 	}
 }
 
-func (r *Rule) render(q question) (string, error) {
-	if r.compiled.query == nil {
+func (r *Rule) renderQuery(q queryRequest) (string, error) {
+	if r.compiled.metricsQuery == nil {
 		return "", errors.New("missing")
 	}
-	args, err := q.arguments()
+	args, err := q.buildQueryArguments()
 	if err != nil {
 		return "", err
 	}
-	return execute(r.compiled.query, args)
+	return renderTemplate(r.compiled.metricsQuery, args)
 }

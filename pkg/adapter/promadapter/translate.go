@@ -16,62 +16,62 @@ import (
 
 // What stands for the parts of a request while a template's text is parsed as PromQL.
 const (
-	marker       = "zzzz_tachometer_"
-	seriesMarker = marker + "series"
-	labelMarker  = marker + "matchers"
-	groupMarker  = marker + "group"
+	markerPrefix = "zzzz_tachometer_"
+	seriesMarker = markerPrefix + "series"
+	labelMarker  = markerPrefix + "matchers"
+	groupMarker  = markerPrefix + "group"
 )
 
-// translate makes the native query of a rule: the template rendered with markers, parsed, and the markers taken out of
+// translateQuery makes the native query of a rule: the template rendered with markers, parsed, and the markers taken out of
 // the syntax tree again. The native format adds matchers to every selector by itself.
-func translate(r *Rule, n names, t target) (string, error) {
-	if r.compiled.query == nil {
+func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
+	if r.compiled.metricsQuery == nil {
 		return "", errors.New("metricsQuery: missing")
 	}
 	if t.namespaced && t.namespaceLabel == "" {
 		return "", errors.New("no label names the namespace, so that prometheus-adapter cannot serve it either")
 	}
-	if err := plainTemplate(r.compiled.query.Root); err != nil {
+	if err := validatePlainTemplate(r.compiled.metricsQuery.Root); err != nil {
 		return "", fmt.Errorf("metricsQuery: %w", err)
 	}
-	args := arguments{Series: seriesMarker, LabelMatchers: labelMarker + `="x"`}
+	args := queryArguments{Series: seriesMarker, LabelMatchers: labelMarker + `="x"`}
 	if !r.external {
 		args.GroupBy = groupMarker
 	}
-	text, err := execute(r.compiled.query, args)
+	text, err := renderTemplate(r.compiled.metricsQuery, args)
 	if err != nil {
 		return "", fmt.Errorf("metricsQuery: %w", err)
 	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
-		return "", fmt.Errorf("metricsQuery: makes no PromQL: %w", firstError(err))
+		return "", fmt.Errorf("metricsQuery: makes no PromQL: %w", firstParseError(err))
 	}
-	tr := translator{series: n.series, groupBy: t.groupBy()}
-	parser.Inspect(expr, tr.visit)
+	tr := markerReplacer{series: n.series, groupBy: t.groupingLabels()}
+	parser.Inspect(expr, tr.replaceNodeMarkers)
 	if tr.err != nil {
 		return "", tr.err
 	}
 	out := expr.String()
-	if strings.Contains(out, marker) {
-		return "", errors.New("metricsQuery: uses a part of the request where the native format has none: " + strings.ReplaceAll(out, marker, ""))
+	if strings.Contains(out, markerPrefix) {
+		return "", errors.New("metricsQuery: uses a part of the request where the native format has none: " + strings.ReplaceAll(out, markerPrefix, ""))
 	}
 	return out, nil
 }
 
-// groupBy are the labels that a native result must have.
-func (t target) groupBy() []string {
+// groupingLabels are the labels that a native result must have.
+func (t mappedResource) groupingLabels() []string {
 	var out []string
 	if t.namespaced {
 		out = append(out, t.namespaceLabel)
 	}
-	if t.label != "" {
-		out = append(out, t.label)
+	if t.objectLabel != "" {
+		out = append(out, t.objectLabel)
 	}
 	return out
 }
 
-// plainTemplate refuses what makes another expression for other requests.
-func plainTemplate(root *parse.ListNode) error {
+// validatePlainTemplate refuses what makes another expression for other requests.
+func validatePlainTemplate(root *parse.ListNode) error {
 	for _, n := range root.Nodes {
 		switch n := n.(type) {
 		case *parse.TextNode, *parse.CommentNode:
@@ -82,38 +82,38 @@ func plainTemplate(root *parse.ListNode) error {
 			}
 		}
 		text := strings.NewReplacer("{{", "<<", "}}", ">>").Replace(n.String())
-		return fmt.Errorf("%s depends on the request in a way that the native format does not have", oneLine(strict.Shorten(text)))
+		return fmt.Errorf("%s depends on the request in a way that the native format does not have", joinLines(strict.Shorten(text)))
 	}
 	return nil
 }
 
-// translator takes markers out of a syntax tree.
-type translator struct {
+// markerReplacer takes markers out of a syntax tree.
+type markerReplacer struct {
 	series  string
 	groupBy []string
 	err     error
 }
 
-func (tr *translator) visit(node parser.Node, _ []parser.Node) error {
+func (tr *markerReplacer) replaceNodeMarkers(node parser.Node, _ []parser.Node) error {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
-		tr.selector(n)
+		tr.replaceSelectorMarkers(n)
 	case *parser.AggregateExpr:
 		if !n.Without {
-			n.Grouping = tr.grouping(n.Grouping)
+			n.Grouping = tr.replaceGroupMarker(n.Grouping)
 		}
 	case *parser.BinaryExpr:
 		if m := n.VectorMatching; m != nil {
 			if m.On {
-				m.MatchingLabels = tr.grouping(m.MatchingLabels)
+				m.MatchingLabels = tr.replaceGroupMarker(m.MatchingLabels)
 			}
-			m.Include = tr.grouping(m.Include)
+			m.Include = tr.replaceGroupMarker(m.Include)
 		}
 	}
 	return nil
 }
 
-func (tr *translator) selector(v *parser.VectorSelector) {
+func (tr *markerReplacer) replaceSelectorMarkers(v *parser.VectorSelector) {
 	isMarker := func(m *labels.Matcher) bool { return m.Name == labelMarker }
 	if !slices.ContainsFunc(v.LabelMatchers, isMarker) {
 		tr.err = errors.New("metricsQuery: the native format adds matchers to every selector; <<.LabelMatchers>> is missing in " +
@@ -132,8 +132,8 @@ func (tr *translator) selector(v *parser.VectorSelector) {
 	}
 }
 
-// grouping puts the labels of an object in the place of the marker, and the namespace beside the object.
-func (tr *translator) grouping(by []string) []string {
+// replaceGroupMarker puts the labels of an object in the place of the marker, and the namespace beside the object.
+func (tr *markerReplacer) replaceGroupMarker(by []string) []string {
 	if len(tr.groupBy) == 0 {
 		return by
 	}

@@ -19,18 +19,18 @@ const queueRules = `
   query: sum by (queue) (messages)
 `
 
-// TestLyingServer has every answer that must not become a number, or not another one.
+// TestLyingServer has the responses that must not become a number, or not a different number.
 func TestLyingServer(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for name, tc := range map[string]struct {
 		answer fakeResponse
 		kind   metric.Kind
-		want   string // beginning with error: where it is one
+		want   string // with the prefix error: for an error
 	}{
 		"not a number": {
 			newVectorResponse(fakeSeries{"namespace=shop,pod=a", newNaN(), now}, fakeSeries{"namespace=shop,pod=b", 1, now}),
-			0, "shop/a=NaN shop/b=1", // the provider judges it
+			0, "shop/a=NaN shop/b=1", // the provider validates it
 		},
 		"infinite": {
 			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[` +
@@ -186,7 +186,7 @@ func TestScalarOfExternalRule(t *testing.T) {
 	}
 }
 
-// endlessBody is an answer of 100 MB of which the client reads as much as it likes.
+// endlessBody is a body of 100 MB that counts the bytes read.
 type endlessBody struct{ read int64 }
 
 func (e *endlessBody) RoundTrip(r *http.Request) (*http.Response, error) {

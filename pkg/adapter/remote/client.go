@@ -1,3 +1,5 @@
+// The HTTP client of a backend: it sends a request to the preferred server, and after a failure to the next.
+
 package remote
 
 import (
@@ -17,7 +19,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// backendClient puts questions to the servers of a backend.
+// backendClient sends requests to the servers of a backend.
 type backendClient struct {
 	name    string
 	method  string
@@ -48,56 +50,56 @@ func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Me
 	return c, nil
 }
 
-// newRedirectPolicy follows a redirect only to the same host and only if the question stays what it is. Credentials are for one
-// host, and headers among them (a tenant, a key) would go along; a POST that becomes a GET loses its form.
+// newRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
+// single host, and their headers (a tenant, a key) would follow; a POST that becomes a GET loses its form.
 func newRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
-	const most = 3
+	const maxRedirects = 3
 	return func(req *http.Request, via []*http.Request) error {
 		first := via[0]
 		same := req.URL.Scheme == first.URL.Scheme && req.URL.Host == first.URL.Host && req.Method == first.Method
-		if !follow || !same || len(via) > most {
+		if !follow || !same || len(via) > maxRedirects {
 			return http.ErrUseLastResponse
 		}
 		return nil
 	}
 }
 
-// serverRequest is a question in the words of HTTP.
+// serverRequest is a request of the Prometheus API, the same for every server.
 type serverRequest struct {
 	path    string // below /api/v1
 	method  string
 	form    url.Values
-	timeout time.Duration // for one server
-	// readResponse takes the answer of a server: status 200, any body.
+	timeout time.Duration // for each server
+	// readResponse reads a response with status 200 and any body.
 	readResponse func(*http.Response) *requestFailure
 }
 
-// sendWithFailover puts a question to the first server that answers it.
+// sendWithFailover sends a request to the servers in their order, until the first response.
 func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *requestFailure {
-	var faults []*requestFailure
+	var failures []*requestFailure
 	for _, s := range c.servers {
 		f := c.sendUnlessDown(ctx, s, r)
 		if f == nil || !f.allowsFailover() {
 			return f
 		}
-		faults = append(faults, f)
+		failures = append(failures, f)
 	}
-	return c.mergeServerFailures(faults)
+	return c.mergeServerFailures(failures)
 }
 
-// mergeServerFailures is what the faults of all servers come to.
-func (c *backendClient) mergeServerFailures(faults []*requestFailure) *requestFailure {
-	all := *faults[0]
-	if len(faults) == 1 {
+// mergeServerFailures merges the failures of all servers, in the order of the servers.
+func (c *backendClient) mergeServerFailures(failures []*requestFailure) *requestFailure {
+	all := *failures[0]
+	if len(failures) == 1 {
 		return &all
 	}
 	var texts []string
-	for i, f := range faults {
+	for i, f := range failures {
 		texts = append(texts, c.servers[i].displayURL+": "+f.text)
 		all.serverWide = all.serverWide && f.serverWide
 		all.retryAfter = min(all.retryAfter, f.retryAfter)
 		if f.outcome != outcomeSkipped {
-			all.outcome = f.outcome // somebody was asked
+			all.outcome = f.outcome // this server received the request
 		}
 		all.since = earlierTime(all.since, f.since)
 	}
@@ -105,10 +107,10 @@ func (c *backendClient) mergeServerFailures(faults []*requestFailure) *requestFa
 	return &all
 }
 
-// sendUnlessDown puts a question to one server, unless that is left alone.
+// sendUnlessDown sends a request to a server. It skips a server that waits for its next try.
 func (c *backendClient) sendUnlessDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
-	began := time.Now()
-	if f := s.admitRequest(began); f != nil {
+	start := time.Now()
+	if f := s.admitRequest(start); f != nil {
 		return f
 	}
 	f := c.sendToServer(ctx, s, r)
@@ -116,7 +118,7 @@ func (c *backendClient) sendUnlessDown(ctx context.Context, s *backendServer, r 
 		f = newRequestFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
 	now := time.Now()
-	c.metrics.observeServerRequest(c.name, f, now.Sub(began))
+	c.metrics.observeServerRequest(c.name, f, now.Sub(start))
 	was, is := s.recordServerOutcome(now, f, c.refresh)
 	if was != is && len(c.servers) > 1 {
 		c.logServerState(ctx, s, f)
@@ -124,14 +126,14 @@ func (c *backendClient) sendUnlessDown(ctx context.Context, s *backendServer, r 
 	return f
 }
 
-// logServerState tells that one of several servers went or came back.
+// logServerState logs that one of several servers went down or came back.
 func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f *requestFailure) {
 	log := klog.FromContext(ctx).WithValues("backend", c.name, "url", s.displayURL)
 	if f == nil {
 		log.Info("Server of a backend is back")
 		return
 	}
-	log.Info("Server of a backend is down", "err", f.text)
+	log.Info("Server of a backend is down", "reason", f.text)
 }
 
 func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
@@ -144,7 +146,7 @@ func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r se
 	})
 	req, err := s.newHTTPRequest(ctx, r.method, r.path, r.form)
 	if err != nil {
-		return newRequestFailuref(outcomeOther, "no request can be made for this url")
+		return newRequestFailuref(outcomeOther, "the url makes no valid request")
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
@@ -162,7 +164,7 @@ func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r se
 	return r.readResponse(resp)
 }
 
-// earlierTime is the earlier of two times, of which the zero time is none.
+// earlierTime returns the earlier of two times. It ignores a zero time.
 func earlierTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// testSecrets are all that must not show.
+// testSecrets must not appear in any text.
 var testSecrets = []string{"hunter2", "aHVudGVyMg"} // plain, and the beginning of base64
 
 func checkNoSecrets(t *testing.T, where, text string) {
@@ -73,7 +73,7 @@ func TestRequest(t *testing.T) {
 			defer server.Close()
 			defer w.client.http.CloseIdleConnections()
 			then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-			// As it is in memory, so that what matters here does not depend on how times are asked for.
+			// Not through Evaluate: the request must not depend on the query for sample times.
 			_, f := w.sendInstantQuery(t.Context(), "sum by (queue) (messages)", then)
 			r := s.requests[0]
 			if got := r.Method + " " + r.URL.String(); got != tc.want {
@@ -93,7 +93,7 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// TestNoSecretInErrors has every place for a secret filled, and every way to fail.
+// TestNoSecretInErrors fills every place for a secret, and fails in every way.
 func TestNoSecretInErrors(t *testing.T) {
 	t.Parallel()
 	refused := newClosedAddress(t)
@@ -136,7 +136,7 @@ func TestNoSecretInErrors(t *testing.T) {
 	}
 }
 
-// TestTokenServerRefuses has an OAuth 2 server that knows the client no longer.
+// TestTokenServerRefuses has an OAuth 2 server that rejects the client.
 func TestTokenServerRefuses(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -153,8 +153,8 @@ func TestTokenServerRefuses(t *testing.T) {
 	checkNoSecrets(t, "error", got)
 }
 
-// TestIdleConnectionClosed has a server that hangs up when the second question comes over a connection, as one does whose
-// patience with idle connections ends at that moment.
+// TestIdleConnectionClosed has a server that closes a connection at its second request, like a server with an idle timeout that
+// expires at that moment.
 func TestIdleConnectionClosed(t *testing.T) {
 	t.Parallel()
 	var conns atomic.Int64
@@ -186,14 +186,14 @@ func TestIdleConnectionClosed(t *testing.T) {
 		}
 	}
 	if n := conns.Load(); n != 3 {
-		t.Errorf("%d connections, want three: each is good for one question", n)
+		t.Errorf("%d connections, want three: each serves one request", n)
 	}
 	if h, sent := s.requests[0].Header["Idempotency-Key"]; sent {
 		t.Errorf("header Idempotency-Key sent: %q", h)
 	}
 }
 
-// newClosedAddress is one on which nobody listens.
+// newClosedAddress returns an address without a listener.
 func newClosedAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -203,7 +203,7 @@ func newClosedAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestTokenRotated has a token that the server takes no longer, until its file is written anew.
+// TestTokenRotated has a token that the server rejects until its file is rewritten.
 func TestTokenRotated(t *testing.T) {
 	t.Parallel()
 	token := filepath.Join(t.TempDir(), "token")
@@ -235,7 +235,7 @@ func TestTokenRotated(t *testing.T) {
 	}
 }
 
-// issueCertificate is a self-signed one for 127.0.0.1 that is valid between two times.
+// issueCertificate returns a self-signed certificate for 127.0.0.1, valid between two times.
 func issueCertificate(t *testing.T, from, to time.Time) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -259,7 +259,7 @@ func TestCertificates(t *testing.T) {
 	expired := now.Add(-time.Hour).UTC().Truncate(time.Second)
 	for name, tc := range map[string]struct {
 		from, to time.Time
-		config   string // with CA in the place of the certificate's file
+		config   string // CA stands for the certificate's file
 		want     string
 	}{
 		"good":        {now.Add(-time.Hour), now.Add(time.Hour), "  http: {tls_config: {ca_file: CA}}\n", "shop/web-1=1"},
@@ -296,7 +296,7 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// TestRedirects follows them only on the same host and with the same question.
+// TestRedirects follows redirects only on the same host, with the same request.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
 	const auth = "  http: {basic_auth: {username: me, password: hunter2}, http_headers: {X-Key: {secrets: [hunter2]}}}\n"

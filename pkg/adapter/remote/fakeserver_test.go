@@ -28,19 +28,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeServer answers every question from a script. It is an HTTP handler, and a transport for bubbles of fake time.
+// fakeServer responds to every query from a script. It is an HTTP handler, and a transport for bubbles of fake time.
 type fakeServer struct {
 	mu         sync.Mutex
 	forms      []url.Values
 	requests   []*http.Request
 	delay      time.Duration
 	running    int
-	maxRunning int  // that ran at one time
+	maxRunning int  // at the same time
 	down       bool // refuses connections, as a transport
 	script     func(url.Values) fakeResponse
 }
 
-// fakeResponse is what a server does with a question.
+// fakeResponse is the reaction of a server to a query.
 type fakeResponse struct {
 	code   int // 0: 200
 	header map[string]string
@@ -61,7 +61,7 @@ func (s *fakeServer) alwaysRespond(r fakeResponse) {
 	s.setScript(func(url.Values) fakeResponse { return r })
 }
 
-// receivedQueries are those asked so far.
+// receivedQueries returns the queries so far.
 func (s *fakeServer) receivedQueries() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *fakeServer) receivedQueries() []string {
 	return all
 }
 
-// countRunning is how many questions are at work, and were at most.
+// countRunning returns the number of running queries, and its maximum so far.
 func (s *fakeServer) countRunning() (now, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.body)
 }
 
-// RoundTrip answers without a network.
+// RoundTrip responds without a network.
 func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	down := s.down
@@ -120,7 +120,7 @@ func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// serversByHost are several servers by their host.
+// serversByHost is a transport to several servers by host.
 type serversByHost map[string]*fakeServer
 
 func (h serversByHost) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -131,7 +131,7 @@ func (h serversByHost) RoundTrip(r *http.Request) (*http.Response, error) {
 type fakeSeries struct {
 	labels string
 	value  float64
-	at     time.Time // zero: none is told
+	at     time.Time // zero: the server has none
 }
 
 func (s fakeSeries) writeJSON(b *strings.Builder, extra, value string) {
@@ -148,7 +148,7 @@ func (s fakeSeries) writeJSON(b *strings.Builder, extra, value string) {
 	fmt.Fprintf(b, `{"metric":%s,"value":[1435781451.781,%q]}`, text, value)
 }
 
-// newVectorResponse is an answer with these results, and their times as the expression asks for them.
+// newVectorResponse returns a response with these results, and their times if the expression queries them.
 func newVectorResponse(all ...fakeSeries) fakeResponse {
 	var b strings.Builder
 	for _, s := range all {
@@ -162,7 +162,7 @@ func newVectorResponse(all ...fakeSeries) fakeResponse {
 
 var namespaceMatcher = regexp.MustCompile(`namespace=~?"([^"]*)"`)
 
-// respondPerNamespace answers with one pod of each namespace asked for, whose sample is a second old.
+// respondPerNamespace returns a pod of each queried namespace, with a sample of a second ago.
 func respondPerNamespace(form url.Values) fakeResponse {
 	at, _ := strconv.ParseFloat(form.Get("time"), 64)
 	var all []fakeSeries
@@ -178,7 +178,7 @@ const sharedRules = `
   query: sum by (namespace, pod) (rate(http_requests_total[1m]))
 `
 
-// compileRules compiles rules on a backend, which is as backend says.
+// compileRules compiles rules on a backend with the configuration backend.
 func compileRules(t testing.TB, backend, rules string) (config.Backend, *rule.Set) {
 	t.Helper()
 	cfg, set, err := rule.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nbackends:\n- name: prometheus\n" +
@@ -195,7 +195,7 @@ type testBackend struct {
 	t      testing.TB
 	server *fakeServer
 	rules  *rule.Set
-	log    io.Writer // of run; nil: none
+	log    io.Writer // of Run; nil: no log
 }
 
 func newTestBackend(t testing.TB, backend, rules string, opts Options) *testBackend {
@@ -213,7 +213,7 @@ func newTestBackend(t testing.TB, backend, rules string, opts Options) *testBack
 	return &testBackend{Backend: b, t: t, server: s, rules: set}
 }
 
-// newNetworkBackend is a world whose server is on the network.
+// newNetworkBackend returns a testBackend with its server on the network.
 func newNetworkBackend(t testing.TB, backend, rules string) *testBackend {
 	t.Helper()
 	s := &fakeServer{script: respondPerNamespace}
@@ -254,7 +254,7 @@ func runInBubble(t *testing.T, backend, rules string, f func(*testBackend)) {
 	})
 }
 
-// passTime lets time go by until all that is due has been done.
+// passTime advances the time and waits until all due work is done.
 func passTime(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -277,7 +277,7 @@ func (w *testBackend) evaluateRequests(namespace string) ([]metric.Value, error)
 	return w.Evaluate(klog.NewContext(w.t.Context(), klog.Logger{}), w.newRuleQuery("requests", namespace), time.Now())
 }
 
-// formatValues is an answer as text: objects or labels with their numbers, in their order, or the error.
+// formatValues formats values as objects or labels with their numbers, in their order, or the error.
 func formatValues(values []metric.Value, err error) string {
 	if err != nil {
 		return "error: " + err.Error()

@@ -1,3 +1,5 @@
+// Whether a backend responds, for logs, self-metrics and /readyz?verbose.
+
 package remote
 
 import (
@@ -11,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// backendHealth is whether a backend answers, for logs and self-metrics.
+// backendHealth records whether a backend responds.
 type backendHealth struct {
 	mu           sync.Mutex // guards all below
 	failures     int        // in a row
@@ -19,22 +21,22 @@ type backendHealth struct {
 	downCause    *requestFailure // nil: up
 }
 
-// failuresUntilDown in a row are not those of one question.
+// failuresUntilDown is the number of failures in a row that a single query does not explain.
 const failuresUntilDown = 3
 
-// recordBackendOutcome takes the outcome of a question. It logs when the backend goes down and when it is back, and nothing between.
+// recordBackendOutcome records the outcome of a request. It logs when the backend goes down and when it is back, but no failure between.
 func (h *backendHealth) recordBackendOutcome(ctx context.Context, b *Backend, f *requestFailure) {
 	if f != nil && f.outcome == outcomeCancelled {
 		return
 	}
 	now := time.Now()
-	answered := f == nil || f.errorKind() == metric.KindInternal // what is wrong then is the rule
+	responded := f == nil || f.errorKind() == metric.KindInternal // then the rule is at fault
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	log := klog.FromContext(ctx).WithValues("backend", b.name)
-	if answered {
+	if responded {
 		if h.downCause != nil {
-			log.Info("Backend is back", "after", now.Sub(h.failingSince).Round(time.Second).String(), "lastErr", h.downCause.text)
+			log.Info("Backend is back", "downFor", now.Sub(h.failingSince).Round(time.Second).String(), "reason", h.downCause.text)
 		}
 		h.failures, h.downCause = 0, nil
 		b.metrics.setBackendUp(b.name, true, now)
@@ -45,7 +47,7 @@ func (h *backendHealth) recordBackendOutcome(ctx context.Context, b *Backend, f 
 	}
 	if h.downCause == nil && (f.serverWide || h.failures >= failuresUntilDown) {
 		h.downCause = f
-		log.Info("Backend is down", "err", f.text)
+		log.Info("Backend is down", "reason", f.text)
 		b.metrics.setBackendUp(b.name, false, now)
 	}
 }
@@ -59,12 +61,12 @@ func (h *backendHealth) describeBackendHealth() string {
 	return fmt.Sprintf("down since %s: %s", formatClockTime(h.failingSince), h.downCause.text)
 }
 
-// Notes are lines for a person who wants to know how the backend is: its state, and that of each of its servers.
+// Notes returns lines for people: the state of the backend, then the state of each server.
 func (b *Backend) Notes() []string {
 	b.mu.Lock()
-	questions := len(b.queries)
+	queries := len(b.queries)
 	b.mu.Unlock()
-	state := fmt.Sprintf("backend %s: %s; questions refreshed every %v: %d", b.name, b.health.describeBackendHealth(), b.config.Refresh, questions)
+	state := fmt.Sprintf("backend %s: %s; queries refreshed every %v: %d", b.name, b.health.describeBackendHealth(), b.config.Refresh, queries)
 	notes := []string{state}
 	for _, s := range b.client.servers {
 		notes = append(notes, fmt.Sprintf("backend %s: %s", b.name, s.describeServerState()))

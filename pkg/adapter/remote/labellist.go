@@ -1,3 +1,5 @@
+// Lists of label names and values, decoded as they arrive: a list may be larger than any query result.
+
 package remote
 
 import (
@@ -14,13 +16,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// SeriesSelection are the series whose labels are listed.
+// SeriesSelection selects the series whose labels are listed.
 type SeriesSelection struct {
-	// Match are series selectors, any of which must match; none means all series.
+	// Match are series selectors, any of which may match; empty means all series.
 	Match []string
-	// Start and End bound the time in which a series must have samples; zero: as the server likes.
+	// Start and End bound the time in which a series must have samples; zero: the server decides.
 	Start, End time.Time
-	// Limit bounds the list; 0: none but the server's. A list that reaches it is an error, for it may lack something.
+	// Limit bounds the list; 0: only the server's limit applies. A list that reaches it is an error, for it may lack entries.
 	Limit int
 }
 
@@ -41,27 +43,27 @@ func (s SeriesSelection) encodeSelection() url.Values {
 	return form
 }
 
-// LabelValues hands each value of a label among the selected series on, as they come. After an error the list is not
-// whole, and nothing that was handed on should be used. An error of each ends it and is returned as it is; others are of
-// metric's kinds.
+// LabelValues calls each with every value of a label among the selected series, as they arrive. After an error the list is
+// incomplete, and the caller must discard all values. An error of each ends the list and is returned unchanged; other errors are
+// of metric's kinds.
 func (b *Backend) LabelValues(ctx context.Context, label string, s SeriesSelection, each func(string) error) error {
-	// This part of the API knows no POST.
+	// This endpoint accepts no POST.
 	return b.listLabels(ctx, "label/"+url.PathEscape(label)+"/values", http.MethodGet, s, each)
 }
 
-// LabelNames is as LabelValues, for the names of labels.
+// LabelNames calls each with every label name, by the rules of LabelValues.
 func (b *Backend) LabelNames(ctx context.Context, s SeriesSelection, each func(string) error) error {
 	return b.listLabels(ctx, "labels", b.config.Method, s, each)
 }
 
-// listTimeoutFactor is how much longer than a query a list may take. It is asked for seldom, and reads an index.
+// listTimeoutFactor is the timeout of a list in timeouts of a query. Lists are rare, and read an index.
 const listTimeoutFactor = 6
 
 func (b *Backend) listLabels(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
-	patience := listTimeoutFactor * b.config.Timeout
+	timeout := listTimeoutFactor * b.config.Timeout
 	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
 	f := b.client.sendWithFailover(ctx, serverRequest{
-		path: path, method: method, form: s.encodeSelection(), timeout: patience,
+		path: path, method: method, form: s.encodeSelection(), timeout: timeout,
 		readResponse: func(resp *http.Response) *requestFailure {
 			body, f := openResponseBody(resp, b.config.MaxResponseBytes)
 			if f != nil {
@@ -70,12 +72,12 @@ func (b *Backend) listLabels(ctx context.Context, path, method string, s SeriesS
 			l.responseEnvelope = responseEnvelope{}
 			err := l.decodeLabelList(json.NewDecoder(body))
 			if body.err != nil {
-				f = newBodyReadFailure(body.err, b.config.MaxResponseBytes, patience)
+				f = newBodyReadFailure(body.err, b.config.MaxResponseBytes, timeout)
 			} else {
 				f = l.checkLabelList(err)
 			}
 			if f != nil && l.count > 0 && f.allowsFailover() {
-				f.outcome = outcomeOther // what was handed on cannot be taken back: no other server is asked
+				f.outcome = outcomeOther // each cannot take entries back: no failover
 			}
 			return f
 		},
@@ -93,19 +95,19 @@ func (b *Backend) listLabels(ctx context.Context, path, method string, s SeriesS
 	return metric.Errorf(f.errorKind(), "backend %s: list %s: %s", b.name, path, f.text)
 }
 
-// labelList is an answer with a list of strings, read as it comes.
+// labelList decodes a response with a list of strings, as it arrives.
 type labelList struct {
 	limit         int
 	acceptPartial bool
 	each          func(string) error
 	count         int
-	callbackErr   error // by each
+	callbackErr   error // returned by each
 	responseEnvelope
 }
 
-var errNotStringList = errors.New("its data is no list of strings")
+var errNotStringList = errors.New("its data is not a list of strings")
 
-// decodeLabelList reads the whole answer.
+// decodeLabelList decodes the whole response.
 func (l *labelList) decodeLabelList(d *json.Decoder) error {
 	if err := expectDelim(d, json.Delim('{')); err != nil {
 		return err
@@ -177,7 +179,7 @@ func expectDelim(d *json.Decoder, want json.Delim) error {
 	return err
 }
 
-// checkLabelList is what is wrong with an answer that was read until err.
+// checkLabelList returns the failure of a response that was decoded until err; nil for a complete list.
 func (l *labelList) checkLabelList(err error) *requestFailure {
 	if err != nil {
 		return l.classifyListError(err)

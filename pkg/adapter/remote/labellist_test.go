@@ -58,8 +58,8 @@ func TestLabelsFaults(t *testing.T) {
 		"error":              {"", fakeResponse{body: `{"status":"error","errorType":"bad_data","error":"invalid match"}`}, "refuses the query: invalid match"},
 		"422":                {"", fakeResponse{code: 422, body: `{"status":"error","errorType":"bad_data","error":"invalid match"}`}, "refuses the query: invalid match"},
 		"HTML":               {"", fakeResponse{header: map[string]string{"Content-Type": "text/html"}}, "HTML page"},
-		"no strings":         {"", fakeResponse{body: `{"status":"success","data":[1]}`}, "no list of strings"},
-		"no list":            {"", fakeResponse{body: `{"status":"success","data":{}}`}, "no list of strings"},
+		"no strings":         {"", fakeResponse{body: `{"status":"success","data":[1]}`}, "not a list of strings"},
+		"no list":            {"", fakeResponse{body: `{"status":"success","data":{}}`}, "not a list of strings"},
 		"not JSON":           {"", fakeResponse{body: `x`}, "not JSON"},
 		"an array":           {"", fakeResponse{body: `[]`}, "not JSON"},
 		"status of no kind":  {"", fakeResponse{body: `{"status":1,"data":[]}`}, "not JSON"},
@@ -83,7 +83,7 @@ func TestLabelsFaults(t *testing.T) {
 	}
 }
 
-// TestLabelsFailOver asks another server only as long as nothing was handed on.
+// TestLabelsFailOver sends a list to the next server only before its first entry.
 func TestLabelsFailOver(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]int{`{"status":"success","data":[`: 1, `{"status":"success","data":["a",`: 0} {
@@ -93,7 +93,7 @@ func TestLabelsFailOver(t *testing.T) {
 		w := newTestBackend(t, "  url: http://first\n  failover: ['http://second']\n", sharedRules, Options{Transport: serversByHost{"first": first, "second": second}})
 		err := w.LabelNames(t.Context(), SeriesSelection{}, func(string) error { return nil })
 		if (err == nil) != (want == 1) || len(second.receivedQueries()) != want {
-			t.Errorf("after %s: %v, %d questions to the second server", body, err, len(second.receivedQueries()))
+			t.Errorf("after %s: %v, %d requests to the second server", body, err, len(second.receivedQueries()))
 		}
 		if err != nil && metric.KindOf(err) != metric.KindUnavailable {
 			t.Errorf("kind %v", metric.KindOf(err))

@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics are the self-metrics of all backends, which the label backend tells apart. They outlive a backend that a
-// reload replaces by another of the same name.
+// Metrics are the self-metrics of all backends, with the label backend. They outlive a backend that a reload replaces by
+// another of the same name.
 type Metrics struct {
 	requests         *prometheus.CounterVec
 	requestDuration  *prometheus.HistogramVec
@@ -20,10 +20,10 @@ type Metrics struct {
 	infos            *prometheus.CounterVec
 
 	mu      sync.Mutex     // guards running
-	running map[string]int // backends that run, by name
+	running map[string]int // number of running backends, by name
 }
 
-// NewMetrics registers the self-metrics; with nil they are counted only.
+// NewMetrics registers the self-metrics; with nil it only counts.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	by := []string{"backend"}
@@ -31,37 +31,37 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		running: map[string]int{},
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_requests_total",
-			Help: "Requests to the servers of a backend that ended, by outcome.",
+			Help: "Finished requests to the servers of a backend, by outcome.",
 		}, []string{"backend", "outcome"}),
 		requestDuration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tachometer_backend_request_duration_seconds",
-			Help:    "Time that a request to a server of a backend took, whatever its outcome.",
+			Help:    "Duration of a request to a server of a backend, with any outcome.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, by),
 		refreshedQueries: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tachometer_backend_questions",
-			Help: "Questions that are refreshed because somebody asks them: one query to the backend each, every refresh interval.",
+			Name: "tachometer_backend_refreshed_queries",
+			Help: "Queries that the adapter repeats every refresh interval, because HPAs or other clients read them.",
 		}, by),
 		up: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_up",
-			Help: "Whether the backend answers (1) or fails (0).",
+			Help: "Whether the backend responds (1) or fails (0).",
 		}, by),
 		lastSuccess: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_last_success_timestamp_seconds",
-			Help: "When the backend answered a query last.",
+			Help: "Time of the last response of the backend to a query.",
 		}, by),
 		partialResponses: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_partial_responses_total",
-			Help: "Answers that the backend called incomplete or warned of, whether they were accepted or not.",
+			Help: "Responses that the backend called incomplete or warned of, accepted or not.",
 		}, by),
 		infos: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_infos_total",
-			Help: "Answers with which the backend sent remarks about the query.",
+			Help: "Responses with informational notices about the query.",
 		}, by),
 	}
 }
 
-// addBackendSeries makes the series of a backend that begins to run.
+// addBackendSeries creates the series of a backend that starts to run.
 func (m *Metrics) addBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,7 +75,7 @@ func (m *Metrics) addBackendSeries(name string) {
 	m.infos.WithLabelValues(name)
 }
 
-// removeBackendSeries removes them after the last backend of the name: one that is configured no more is not down.
+// removeBackendSeries removes the series with the last running backend of the name: a backend without configuration is not down.
 func (m *Metrics) removeBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,9 +93,9 @@ func (m *Metrics) removeBackendSeries(name string) {
 	m.infos.DeletePartialMatch(own)
 }
 
-// observeServerRequest counts a request that ended; nobody is to blame for one that was given up.
+// observeServerRequest counts a finished request. It skips a cancelled request, whose outcome is not the server's.
 func (m *Metrics) observeServerRequest(name string, f *requestFailure, took time.Duration) {
-	o := outcomeOK
+	o := outcomeSuccess
 	if f != nil {
 		o = f.outcome
 	}

@@ -20,15 +20,15 @@ func TestMetrics(t *testing.T) {
 		synctest.Wait()
 		want := func(when, text string) {
 			t.Helper()
-			if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "tachometer_backend_up", "tachometer_backend_questions"); err != nil {
+			if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "tachometer_backend_up", "tachometer_backend_refreshed_queries"); err != nil {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
 		const help = `
-# HELP tachometer_backend_questions Questions that are refreshed because somebody asks them: one query to the backend each, every refresh interval.
-# TYPE tachometer_backend_questions gauge
-tachometer_backend_questions{backend="prometheus"} 1
-# HELP tachometer_backend_up Whether the backend answers (1) or fails (0).
+# HELP tachometer_backend_refreshed_queries Queries that the adapter repeats every refresh interval, because HPAs or other clients read them.
+# TYPE tachometer_backend_refreshed_queries gauge
+tachometer_backend_refreshed_queries{backend="prometheus"} 1
+# HELP tachometer_backend_up Whether the backend responds (1) or fails (0).
 # TYPE tachometer_backend_up gauge
 tachometer_backend_up{backend="prometheus"} `
 		_, _ = w.evaluateRequests("shop")
@@ -43,7 +43,7 @@ tachometer_backend_up{backend="prometheus"} `
 		_, _ = next.evaluateRequests("shop")
 		stop()
 		want("reloaded", help+"1\n")
-		if got := testutil.ToFloat64(m.requests.WithLabelValues("prometheus", "ok")); got < 2 {
+		if got := testutil.ToFloat64(m.requests.WithLabelValues("prometheus", "success")); got < 2 {
 			t.Errorf("%v requests, want those of both", got)
 		}
 		stopNext()
@@ -53,13 +53,13 @@ tachometer_backend_up{backend="prometheus"} `
 	})
 }
 
-func TestTooManyQuestions(t *testing.T) {
+func TestTooManyQueries(t *testing.T) {
 	t.Parallel()
 	w := newTestBackend(t, "", sharedRules, Options{})
 	for i := range maxStandingQueries {
 		w.queries[string(rune(i))] = nil
 	}
-	if got := formatValues(w.evaluateRequests("shop")); !strings.Contains(got, "10000 different questions are asked already") {
+	if got := formatValues(w.evaluateRequests("shop")); !strings.Contains(got, "the limit of 10000 different queries is reached") {
 		t.Error(got)
 	}
 }

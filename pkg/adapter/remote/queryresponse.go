@@ -1,3 +1,5 @@
+// Responses to instant queries: content type, size, the envelope of the API, and results.
+
 package remote
 
 import (
@@ -12,14 +14,14 @@ import (
 	"time"
 )
 
-// queryResponse is an answer of the HTTP API to an instant query.
+// queryResponse is a response of the HTTP API to an instant query.
 type queryResponse struct {
 	samples []resultSample
-	// warnings say why the answer may not be whole, infos what else the server noticed.
+	// warnings explain a response that may be incomplete; infos are other notices of the server.
 	warnings, infos []string
 }
 
-// resultSample is one result of a query.
+// resultSample is a result of a query.
 type resultSample struct {
 	Metric map[string]string
 	Value  timedValue
@@ -31,27 +33,27 @@ type timedValue struct {
 	value float64
 }
 
-// parseUnixSeconds is a time in seconds since the epoch, to the millisecond; false for what is none.
+// parseUnixSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
 func parseUnixSeconds(s float64) (time.Time, bool) {
-	const most = 1 << 40 // in seconds: the year 36812
-	if math.IsNaN(s) || math.Abs(s) > most {
+	const maxSeconds = 1 << 40 // the year 36812
+	if math.IsNaN(s) || math.Abs(s) > maxSeconds {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(int64(math.Round(s * 1000))), true
 }
 
-// responseEnvelope is what all answers of the API have in common.
+// responseEnvelope has the fields that all responses of the API share.
 type responseEnvelope struct {
 	Status    string
 	ErrorType string
 	Error     string
 	Warnings  []string
 	Infos     []string
-	// IsPartial is VictoriaMetrics's way to say that a node of its cluster did not answer.
+	// IsPartial is true if a node of a VictoriaMetrics cluster did not respond.
 	IsPartial bool
 }
 
-// checkAPIStatus is what the envelope alone says.
+// checkAPIStatus returns the failure that the envelope states; nil for success.
 func (e responseEnvelope) checkAPIStatus() *requestFailure {
 	switch {
 	case e.Status == "success":
@@ -66,7 +68,7 @@ func (e responseEnvelope) checkAPIStatus() *requestFailure {
 	return newRequestFailuref(outcomeServerError, "%s: %s", clipServerText(e.ErrorType), text)
 }
 
-// splitNotices sorts warnings from infos. Servers of 2023 and 2024 put both into one list.
+// splitNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
 func (e responseEnvelope) splitNotices() (warnings, infos []string) {
 	infos = e.Infos
 	for _, w := range e.Warnings {
@@ -82,21 +84,21 @@ func (e responseEnvelope) splitNotices() (warnings, infos []string) {
 	return warnings, infos
 }
 
-// readQueryResponse reads an answer to an instant query of at most that many bytes.
-func readQueryResponse(resp *http.Response, most int64, patience time.Duration) (*queryResponse, *requestFailure) {
-	body, f := openResponseBody(resp, most)
+// readQueryResponse reads a response of at most maxBytes to an instant query.
+func readQueryResponse(resp *http.Response, maxBytes int64, timeout time.Duration) (*queryResponse, *requestFailure) {
+	body, f := openResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
 	}
-	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(most, resp.ContentLength+bytes.MinRead))))
+	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(maxBytes, resp.ContentLength+bytes.MinRead))))
 	if _, err := data.ReadFrom(body); err != nil {
-		return nil, newBodyReadFailure(err, most, patience)
+		return nil, newBodyReadFailure(err, maxBytes, timeout)
 	}
 	return decodeQueryResponse(data.Bytes())
 }
 
-// openResponseBody is the body of an answer as far as it may be read.
-func openResponseBody(resp *http.Response, most int64) (*limitedBody, *requestFailure) {
+// openResponseBody returns the body of a JSON response, bounded to maxBytes.
+func openResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
 	switch t := responseMediaType(resp); t {
 	case "application/json":
 	case "text/html":
@@ -104,12 +106,13 @@ func openResponseBody(resp *http.Response, most int64) (*limitedBody, *requestFa
 	default:
 		return nil, newRequestFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipServerText(t))
 	}
-	if resp.ContentLength > most {
-		return nil, newBodyReadFailure(errResponseTooLarge, most, 0)
+	if resp.ContentLength > maxBytes {
+		return nil, newBodyReadFailure(errResponseTooLarge, maxBytes, 0)
 	}
-	return &limitedBody{r: resp.Body, remaining: most}, nil
+	return &limitedBody{r: resp.Body, remaining: maxBytes}, nil
 }
 
+// responseMediaType returns the content type without parameters.
 func responseMediaType(resp *http.Response) string {
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
@@ -120,12 +123,12 @@ func responseMediaType(resp *http.Response) string {
 
 var errResponseTooLarge = errors.New("answer too large")
 
-// newBodyReadFailure distils an error of reading a body. It concerns the one answer: its server was there.
-func newBodyReadFailure(err error, most int64, patience time.Duration) *requestFailure {
+// newBodyReadFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
+func newBodyReadFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
 	if errors.Is(err, errResponseTooLarge) {
-		return newRequestFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", most)
+		return newRequestFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
 	}
-	f := classifyTransportError(err, patience)
+	f := classifyTransportError(err, timeout)
 	if f.outcome == outcomeConnect {
 		f.text += " in the middle of the answer"
 		f.serverWide = false
@@ -133,13 +136,14 @@ func newBodyReadFailure(err error, most int64, patience time.Duration) *requestF
 	return f
 }
 
-// limitedBody reads at most left bytes; one more is errTooLarge.
+// limitedBody reads at most remaining bytes; the next byte is errResponseTooLarge.
 type limitedBody struct {
 	r         io.Reader
 	remaining int64
-	err       error // that ended it, other than io.EOF
+	err       error // of the last read, other than io.EOF
 }
 
+// Read implements io.Reader.
 func (b *limitedBody) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.remaining+1 {
 		p = p[:b.remaining+1]
@@ -156,8 +160,8 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decodeQueryResponse reads an answer to an instant query. It is done by hand because there are many results every few seconds:
-// encoding/json takes more than three times as long (BenchmarkDecode).
+// decodeQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
+// seconds: encoding/json takes more than three times as long (BenchmarkDecode).
 func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 	d := &responseDecoder{data: data, internedStrings: map[string]string{}}
 	var e responseEnvelope
@@ -201,9 +205,9 @@ func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 	return r, d.resultFailure
 }
 
-// decodeResponseData reads the data of an answer.
+// decodeResponseData decodes the field data.
 func (d *responseDecoder) decodeResponseData() {
-	at := -1 // of a result that came before its type
+	at := -1 // offset of the result, which may come before its type
 	d.decodeJSONObject(func(key string) {
 		switch key {
 		case "resultType":
@@ -222,7 +226,7 @@ func (d *responseDecoder) decodeResponseData() {
 	}
 }
 
-// decodeResults reads results of the kind that is known by now.
+// decodeResults decodes results of resultType. It skips them if the type is unknown yet.
 func (d *responseDecoder) decodeResults() {
 	d.resultDecoded, d.samples, d.resultFailure = true, nil, nil
 	switch d.resultType {
@@ -240,6 +244,7 @@ func (d *responseDecoder) decodeResults() {
 	}
 }
 
+// decodeResultSample decodes a result: its labels and its value.
 func (d *responseDecoder) decodeResultSample() resultSample {
 	var s resultSample
 	valued, histogram := false, false
@@ -265,14 +270,14 @@ func (d *responseDecoder) decodeResultSample() resultSample {
 	return s
 }
 
-// decodeResultLabels reads the labels of a result. Their names, and most values, are those of the results before.
+// decodeResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
 func (d *responseDecoder) decodeResultLabels() map[string]string {
 	l := make(map[string]string, 4)
 	d.decodeJSONObject(func(name string) { l[name] = d.decodeJSONString() })
 	return l
 }
 
-// decodeTimedValue reads a sample. NaN and infinities are spelt as Go's strconv has them.
+// decodeTimedValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
 func (d *responseDecoder) decodeTimedValue() timedValue {
 	var p timedValue
 	n := 0
@@ -286,7 +291,7 @@ func (d *responseDecoder) decodeTimedValue() timedValue {
 			}
 		case 1:
 			var err error
-			// Beyond the range of a float it is infinite to every reader.
+			// Every reader of the API takes a number beyond the range of a float for an infinity.
 			if p.value, err = strconv.ParseFloat(d.decodeJSONString(), 64); err != nil && !errors.Is(err, strconv.ErrRange) {
 				d.failDecoding("a sample without a number")
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// referenceResponse is an answer for encoding/json.
+// referenceResponse is a response for encoding/json.
 type referenceResponse struct {
 	Data struct {
 		ResultType string
@@ -41,7 +41,7 @@ func (r *referenceResponse) decodeSamples(t *testing.T) []resultSample {
 	return all
 }
 
-// referenceSample is a result with its number as it is written.
+// referenceSample is a result with its number as text.
 type referenceSample struct {
 	Metric map[string]string
 	Value  json.RawMessage
@@ -58,7 +58,7 @@ func (r *referenceResponse) decodeVector(t testing.TB) []referenceSample {
 
 func newTimedValue(at time.Time, value float64) timedValue { return timedValue{at, value} }
 
-// FuzzDecode: whatever is decoded without a fault is what encoding/json decodes.
+// FuzzDecode compares every successful decoding with encoding/json.
 func FuzzDecode(f *testing.F) {
 	for _, body := range []string{
 		newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1.5, time.Unix(90, 0)}, fakeSeries{"namespace=shop,pod=b", math.Inf(1), time.Time{}}).body,
@@ -77,10 +77,10 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, fault := decodeQueryResponse(data)
-		if fault != nil {
-			if fault.text == "" || fault.outcome == "" || len(fault.text) > 1000 {
-				t.Errorf("fault %+v", fault)
+		r, failure := decodeQueryResponse(data)
+		if failure != nil {
+			if failure.text == "" || failure.outcome == "" || len(failure.text) > 1000 {
+				t.Errorf("failure %+v", failure)
 			}
 			return
 		}
@@ -127,7 +127,7 @@ func TestPoint(t *testing.T) {
 	}
 }
 
-// BenchmarkDecode is one refresh with 10,000 results and their times, beside what encoding/json takes for less.
+// BenchmarkDecode decodes a refresh with 10,000 results and their times, beside encoding/json.
 func BenchmarkDecode(b *testing.B) {
 	var all []fakeSeries
 	for i := range 10_000 {

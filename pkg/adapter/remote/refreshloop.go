@@ -1,3 +1,5 @@
+// The loop that refreshes standing queries: a heap by due time, a bounded number of refreshes at once.
+
 package remote
 
 import (
@@ -6,8 +8,8 @@ import (
 	"time"
 )
 
-// Run refreshes what is read until ctx ends. It returns nil after every query that it started has ended. It runs once at
-// a time.
+// Run refreshes the standing queries until ctx ends. It returns nil after its last query has ended. Runs must not
+// overlap.
 func (b *Backend) Run(ctx context.Context) error {
 	b.markRunning()
 	defer b.discardQueries()
@@ -33,18 +35,18 @@ func (b *Backend) markRunning() {
 	b.countRefreshedQueries(len(b.queries))
 }
 
-// countRefreshedQueries adds to the questions that are refreshed. The caller holds b.mu.
+// countRefreshedQueries adds n to the number of refreshed queries. The caller holds b.mu.
 func (b *Backend) countRefreshedQueries(n int) {
 	if b.running {
 		b.metrics.refreshedQueries.WithLabelValues(b.name).Add(float64(n))
 	}
 }
 
-// discardQueries forgets everything: nothing of it is refreshed any more.
+// discardQueries removes all standing queries.
 func (b *Backend) discardQueries() {
 	b.mu.Lock()
-	for _, e := range b.queries {
-		b.removeQuery(e)
+	for _, sq := range b.queries {
+		b.removeQuery(sq)
 	}
 	b.running = false
 	b.mu.Unlock()
@@ -52,32 +54,32 @@ func (b *Backend) discardQueries() {
 	b.metrics.removeBackendSeries(b.name)
 }
 
-// removeQuery forgets a question. The caller holds b.mu.
-func (b *Backend) removeQuery(e *standingQuery) {
-	delete(b.queries, e.key)
-	if e.queueIndex >= 0 {
-		heap.Remove(&b.refreshQueue, e.queueIndex)
+// removeQuery removes a standing query. The caller holds b.mu.
+func (b *Backend) removeQuery(sq *standingQuery) {
+	delete(b.queries, sq.key)
+	if sq.queueIndex >= 0 {
+		heap.Remove(&b.refreshQueue, sq.queueIndex)
 	}
 	b.countRefreshedQueries(-1)
 }
 
-// scheduleQuery puts a question into the queue, unless it is forgotten. The caller holds b.mu.
-func (b *Backend) scheduleQuery(e *standingQuery, due time.Time) {
-	if b.queries[e.key] != e {
+// scheduleQuery sets the time of the next refresh. It ignores a removed query. The caller holds b.mu.
+func (b *Backend) scheduleQuery(sq *standingQuery, due time.Time) {
+	if b.queries[sq.key] != sq {
 		return
 	}
-	e.dueAt = due
-	if e.queueIndex < 0 {
-		heap.Push(&b.refreshQueue, e)
+	sq.dueAt = due
+	if sq.queueIndex < 0 {
+		heap.Push(&b.refreshQueue, sq)
 	} else {
-		heap.Fix(&b.refreshQueue, e.queueIndex)
+		heap.Fix(&b.refreshQueue, sq.queueIndex)
 	}
-	if e.queueIndex == 0 {
+	if sq.queueIndex == 0 {
 		b.wakeRefreshLoop()
 	}
 }
 
-// wakeRefreshLoop wakes the loop, now or as soon as it looks.
+// wakeRefreshLoop wakes the loop, without blocking.
 func (b *Backend) wakeRefreshLoop() {
 	select {
 	case b.wakeups <- struct{}{}:
@@ -85,38 +87,38 @@ func (b *Backend) wakeRefreshLoop() {
 	}
 }
 
-// startDueRefreshes starts the refreshes that are due, as far as places are free, and returns how long the loop may sleep. A
-// refresh that ends wakes it earlier.
+// startDueRefreshes starts due refreshes, at most maxRefreshes at once. It returns how long the loop may sleep; a refresh that
+// ends wakes the loop earlier.
 func (b *Backend) startDueRefreshes(ctx context.Context, now time.Time) time.Duration {
 	const heartbeat = time.Minute
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.refreshQueue) > 0 && b.activeRefreshes < maxRefreshes {
-		e := b.refreshQueue[0]
-		if wait := e.dueAt.Sub(now); wait > 0 {
+		sq := b.refreshQueue[0]
+		if wait := sq.dueAt.Sub(now); wait > 0 {
 			return wait
 		}
-		if e.forgetIdleNamespaces(now, b.idleTimeout) {
-			b.removeQuery(e)
+		if sq.forgetIdleNamespaces(now, b.idleTimeout) {
+			b.removeQuery(sq)
 			continue
 		}
-		e.dueAt = nextRefreshTime(now, now, b.config.Refresh, e.offset)
+		sq.dueAt = nextRefreshTime(now, now, b.config.Refresh, sq.offset)
 		heap.Fix(&b.refreshQueue, 0)
-		if e.fetch == nil {
-			b.startRefresh(ctx, e, now)
-		} else if e.fetch.extends != nil {
-			e.missedRefresh = true
+		if sq.fetch == nil {
+			b.startRefresh(ctx, sq, now)
+		} else if sq.fetch.extends != nil {
+			sq.missedRefresh = true
 		}
 	}
 	return heartbeat
 }
 
-// startRefresh refreshes a question. The caller holds b.mu.
-func (b *Backend) startRefresh(ctx context.Context, e *standingQuery, now time.Time) {
-	f := e.startFetch(now, nil)
+// startRefresh refreshes a query in the background. The caller holds b.mu.
+func (b *Backend) startRefresh(ctx context.Context, sq *standingQuery, now time.Time) {
+	f := sq.startFetch(now, nil)
 	b.activeRefreshes++
 	b.runningRefreshes.Go(func() {
-		b.runQueryFetch(ctx, e, f, now)
+		b.runQueryFetch(ctx, sq, f, now)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.activeRefreshes--
@@ -124,7 +126,7 @@ func (b *Backend) startRefresh(ctx context.Context, e *standingQuery, now time.T
 	})
 }
 
-// refreshQueue is a heap of questions by the time they are due.
+// refreshQueue is a heap of standing queries by due time.
 type refreshQueue []*standingQuery
 
 func (q refreshQueue) Len() int           { return len(q) }
@@ -135,19 +137,19 @@ func (q refreshQueue) Swap(i, j int) {
 	q[i].queueIndex, q[j].queueIndex = i, j
 }
 
-// Push is for package heap.
+// Push implements heap.Interface.
 func (q *refreshQueue) Push(x any) {
-	e := x.(*standingQuery)
-	e.queueIndex = len(*q)
-	*q = append(*q, e)
+	sq := x.(*standingQuery)
+	sq.queueIndex = len(*q)
+	*q = append(*q, sq)
 }
 
-// Pop is for package heap.
+// Pop implements heap.Interface.
 func (q *refreshQueue) Pop() any {
 	old := *q
-	e := old[len(old)-1]
+	sq := old[len(old)-1]
 	old[len(old)-1] = nil
 	*q = old[:len(old)-1]
-	e.queueIndex = -1
-	return e
+	sq.queueIndex = -1
+	return sq
 }

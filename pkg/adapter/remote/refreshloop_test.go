@@ -17,20 +17,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// newSelectorQuery is a read with a selector of its own, which makes it a question of its own.
+// newSelectorQuery returns a read with its own selector, and so its own standing query.
 func (w *testBackend) newSelectorQuery(i int) rule.Query {
 	q := w.newRuleQuery("requests", "shop")
 	q.Selector = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "route", fmt.Sprint(i))}
 	return q
 }
 
-// TestManyQuestions spreads questions over the interval, asks each once in it, and few at one time.
-func TestManyQuestions(t *testing.T) {
+// TestManyQueries spreads queries over the interval: each is sent once in it, and few at the same time.
+func TestManyQueries(t *testing.T) {
 	t.Parallel()
-	const questions = 200
+	const queries = 200
 	runInBubble(t, "", sharedRules, func(w *testBackend) {
 		w.server.updateState(func(s *fakeServer) { s.delay = 100 * time.Millisecond })
-		for i := range questions {
+		for i := range queries {
 			go func() {
 				if got := formatValues(w.Evaluate(w.t.Context(), w.newSelectorQuery(i), time.Now())); got != "shop/web-1=1" {
 					t.Error(got)
@@ -39,7 +39,7 @@ func TestManyQuestions(t *testing.T) {
 		}
 		passTime(20 * time.Second)
 		if _, most := w.server.countRunning(); most > 2*maxRefreshes {
-			t.Errorf("%d questions at one time", most)
+			t.Errorf("%d queries at the same time", most)
 		}
 		w.server.updateState(func(s *fakeServer) { s.forms, s.maxRunning = nil, 0 })
 		passTime(50 * time.Second)
@@ -47,8 +47,8 @@ func TestManyQuestions(t *testing.T) {
 		for _, q := range w.server.receivedQueries() {
 			times[q]++
 		}
-		if len(times) != questions {
-			t.Errorf("%d questions refreshed, want %d", len(times), questions)
+		if len(times) != queries {
+			t.Errorf("%d queries refreshed, want %d", len(times), queries)
 		}
 		for q, n := range times {
 			if n < 9 || n > 11 {
@@ -61,17 +61,17 @@ func TestManyQuestions(t *testing.T) {
 	})
 }
 
-// TestTooSlowForAll has more questions than the server can answer in time: all of them become older alike, and those who
-// read are told.
+// TestTooSlowForAll has more queries than the server can evaluate in time: all results age alike, and reads get an error
+// with the cause.
 func TestTooSlowForAll(t *testing.T) {
 	t.Parallel()
-	const questions = 100
+	const queries = 100
 	runInBubble(t, "", sharedRules, func(w *testBackend) {
 		ask := func(i int) error {
 			_, err := w.Evaluate(w.t.Context(), w.newSelectorQuery(i), time.Now())
 			return err
 		}
-		for i := range questions {
+		for i := range queries {
 			if err := ask(i); err != nil {
 				t.Fatal(err)
 			}
@@ -89,10 +89,10 @@ func TestTooSlowForAll(t *testing.T) {
 				t.Errorf("%d times in two rounds: %s", n, q)
 			}
 		}
-		if len(times) != questions {
-			t.Errorf("%d questions refreshed in two rounds, want %d", len(times), questions)
+		if len(times) != queries {
+			t.Errorf("%d queries refreshed in two rounds, want %d", len(times), queries)
 		}
-		for i := range questions {
+		for i := range queries {
 			if err := ask(i); err != nil {
 				t.Error(err)
 			}
@@ -131,20 +131,20 @@ func TestNextDue(t *testing.T) {
 		}
 	}
 	if computeRefreshOffset("a", 1) == computeRefreshOffset("a", 2) {
-		t.Error("two replicas ask in step")
+		t.Error("two replicas query in step")
 	}
 }
 
-func TestPause(t *testing.T) {
+func TestRefreshBackoff(t *testing.T) {
 	t.Parallel()
 	var got []time.Duration
-	for failures := range 7 {
-		got = append(got, backendRetryDelay(5*time.Second, failures)/time.Second)
+	for failures := range 6 {
+		got = append(got, newRefreshBackoff(5*time.Second).Delay(failures+1)/time.Second)
 	}
-	if want := []time.Duration{5, 5, 10, 20, 40, 60, 60}; !slices.Equal(got, want) {
+	if want := []time.Duration{5, 10, 20, 40, 60, 60}; !slices.Equal(got, want) {
 		t.Errorf("pauses %d s, want %d", got, want)
 	}
-	if got := backendRetryDelay(10*time.Minute, 1); got != time.Minute {
+	if got := newRefreshBackoff(10 * time.Minute).Delay(1); got != time.Minute {
 		t.Errorf("with a long refresh: %v", got)
 	}
 }
@@ -172,7 +172,7 @@ func TestConnectCause(t *testing.T) {
 	}
 }
 
-// TestRunEnds ends a run amid queries: it waits for them, and keeps nothing.
+// TestRunEnds ends a run amid queries: Run waits for them, and removes all.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestRunEnds(t *testing.T) {
 		}
 		stop()
 		if running, _ := w.server.countRunning(); running != 0 || len(w.queries) != 0 || len(w.refreshQueue) != 0 {
-			t.Errorf("%d queries under way, %d questions kept, %d in the queue", running, len(w.queries), len(w.refreshQueue))
+			t.Errorf("%d queries under way, %d kept, %d in the queue", running, len(w.queries), len(w.refreshQueue))
 		}
 		w.server.updateState(func(s *fakeServer) { s.delay = 0 })
 		if got := formatValues(w.evaluateRequests("shop")); got != "shop/web-1=1" {

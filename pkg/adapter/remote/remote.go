@@ -1,8 +1,8 @@
-// Package prometheus is the remote backend: the Prometheus HTTP API, answered from memory, refreshed ahead of the HPA.
+// Package remote is the backend for Prometheus-compatible servers: it refreshes queries ahead of the HPA, and serves from memory.
 //
-// What is read is kept as a question: one query that answers reads of any namespace and any objects where the
-// rule permits that. The first read of something new asks the server and waits; from then on Run repeats the question
-// every refresh interval, until nobody reads it any more.
+// A read becomes a standing query, which serves reads of any namespace and any objects where the rule permits that. The first
+// read of a new query waits for the server. From then on Run repeats the query every refresh interval, until it has not been read
+// for IdleTimeout.
 package remote
 
 import (
@@ -23,21 +23,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// Options are the settings of a Backend beside its configuration. A zero value means the default.
+// Options are the settings of a Backend beside its configuration. A zero field means the default.
 type Options struct {
-	// Metrics take the self-metrics; nil: none.
+	// Metrics counts requests and states; nil: no self-metrics.
 	Metrics *Metrics
-	// Transport speaks to the servers; nil: as the configuration says, with its credentials.
+	// Transport sends the requests; nil: the transport of the configuration, with its credentials.
 	Transport http.RoundTripper
-	// IdleTimeout is how long something is refreshed that nobody reads. Default 3m: several times the HPA's period, so that
-	// its next read is answered at once also after a restart of its controller.
+	// IdleTimeout ends the refreshes of a query after its last read. Default 3m: several times the HPA's period, so that its
+	// next read finds a value also after a restart of its controller.
 	IdleTimeout time.Duration
-	// Seed moves this process's refreshes within the interval, so that replicas do not ask in step.
+	// Seed moves this process's refreshes within the interval, so that replicas do not query the server in step.
 	Seed uint64
 }
 
-// Backend answers questions from a Prometheus-compatible server. Its methods may be called from several goroutines,
-// before, while and after Run runs.
+// Backend evaluates rules on a Prometheus-compatible server. Its methods may be called concurrently, before, during and after
+// Run.
 type Backend struct {
 	name             string
 	config           config.Backend
@@ -46,31 +46,31 @@ type Backend struct {
 	idleTimeout      time.Duration
 	seed             uint64
 	health           backendHealth
-	wakeups          chan struct{}  // the loop has something to look at
-	requestSlots     chan struct{}  // for reads that ask
-	runningRefreshes sync.WaitGroup // those that Run started
+	wakeups          chan struct{}  // the queue has changed
+	requestSlots     chan struct{}  // bounds the queries that reads start
+	runningRefreshes sync.WaitGroup // the queries that Run started
 
-	mu              sync.Mutex // guards all below, and all questions
+	mu              sync.Mutex // guards all below, and all standing queries
 	queries         map[string]*standingQuery
 	refreshQueue    refreshQueue
-	activeRefreshes int  // flights that Run started
-	running         bool // Run runs
+	activeRefreshes int  // queries under way that Run started
+	running         bool // Run is running
 }
 
 const (
-	// maxStandingQueries bounds the questions kept. Each is a query every refresh interval.
+	// maxStandingQueries bounds the memory and the load of the server: each is a query every refresh interval.
 	maxStandingQueries = 10_000
-	// maxQueryNamespaces bounds those of one question, which names them all. It is as many as a cluster can have.
+	// maxQueryNamespaces bounds the namespaces that a query names: as many as a cluster can have.
 	maxQueryNamespaces = 10_000
-	// maxRefreshes bounds the queries under way that Run started, and as well those that reads started. Prometheus
-	// has 20 places for all who ask it.
+	// maxRefreshes bounds the queries under way that Run started, and separately the queries that reads started. Prometheus
+	// evaluates 20 queries at once for all its clients.
 	maxRefreshes = 8
-	// serverTimeoutGrace is what the server's own timeout is given to arrive before this side's: its error says more.
+	// serverTimeoutGrace lets the server's own timeout arrive before this side's: the server's error says more.
 	serverTimeoutGrace = 500 * time.Millisecond
 )
 
-// New returns the backend of b, which must be complete as config makes it. It starts nothing. It fails if the files that
-// the configuration names cannot be used.
+// New returns the backend of b, a valid configuration, without starting it. It returns an error if a URL or a file of
+// the configuration is unusable.
 func New(b config.Backend, opts Options) (*Backend, error) {
 	b.Complete()
 	if opts.Metrics == nil {
@@ -89,11 +89,11 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 	}, nil
 }
 
-// Evaluate answers q as of now: from memory, or, if it is new or Run does not run, from the server. The values are
-// those of q.Namespace and q.Objects (of an external metric all that it found), in no particular order; their time is that of the newest sample behind them, or
-// the zero time where the server has none, or the time of the evaluation where that cannot be asked for. The caller
-// owns the slice, and must not change the labels. While the backend fails, values are served as long as one of them is
-// younger than the rule's MaxAge; errors are of metric's kinds.
+// Evaluate returns the values of q at now, in no particular order. They come from memory, or from the server if q is new or Run
+// is not running. They belong to q.Namespace and q.Objects; an external metric returns all its results. The time of a value is
+// the time of the newest sample behind it: zero if the server has none, the evaluation's if the query cannot return sample times.
+// The caller owns the slice, and must not change the labels. While the backend fails, Evaluate returns the last values as long as
+// any of them is younger than the rule's MaxAge. Errors are of metric's kinds.
 func (b *Backend) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	if q.Objects != nil && len(q.Objects) == 0 {
 		return nil, nil
@@ -112,7 +112,7 @@ func (b *Backend) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]
 	return b.serveCachedResult(q, r, now)
 }
 
-// serveCachedResult answers a read with what there is.
+// serveCachedResult returns the values of a read from memory, or the error of the last try.
 func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time) ([]metric.Value, error) {
 	var values []metric.Value
 	if r.result != nil {
@@ -122,7 +122,7 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 		}
 		objects := q.Objects
 		if q.Rule.External {
-			objects = nil // its results name none; those asked for were matchers of the query
+			objects = nil // its results name no objects: the requested objects became matchers of the query
 		}
 		values = r.result.selectValues(namespace, objects)
 	}
@@ -139,8 +139,8 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 	return values, nil
 }
 
-// isWorthServing tells whether the last values stand for those that the backend fails to give: one that is not older than
-// maxAge, or of an external metric, whose series are added up, all of them.
+// isWorthServing reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
+// external metric adds its series up, and so needs all within maxAge.
 func isWorthServing(r *rule.Rule, values []metric.Value, now time.Time) bool {
 	old := func(v metric.Value) bool { return v.Age(now).Abs() > r.MaxAge }
 	if r.External {
@@ -149,7 +149,7 @@ func isWorthServing(r *rule.Rule, values []metric.Value, now time.Time) bool {
 	return slices.ContainsFunc(values, func(v metric.Value) bool { return !old(v) })
 }
 
-// newBackendError is the error of a read for which there is nothing else.
+// newBackendError returns the error of a read that has no value to serve.
 func (b *Backend) newBackendError(q rule.Query, r cachedResult, now time.Time) error {
 	f := r.failure
 	if f.errorKind() == metric.KindInternal {
@@ -163,34 +163,35 @@ func (b *Backend) newBackendError(q rule.Query, r cachedResult, now time.Time) e
 		b.name, f.text, formatClockTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
 }
 
-// getOrAddQuery is the one of that key, read now; a new one if there is room. The caller holds b.mu.
+// getOrAddQuery returns the standing query of key, after counting a read of it at now. It adds a new query within the limits. The
+// caller holds b.mu.
 func (b *Backend) getOrAddQuery(key string, q rule.Query, now time.Time) (*standingQuery, error) {
-	e := b.queries[key]
-	if e == nil {
+	sq := b.queries[key]
+	if sq == nil {
 		if len(b.queries) >= maxStandingQueries {
 			return nil, metric.Errorf(metric.KindUnavailable,
-				"backend %s: %d different questions are asked already, and no more are taken", b.name, maxStandingQueries)
+				"backend %s: the limit of %d different queries is reached", b.name, maxStandingQueries)
 		}
-		e = newStandingQuery(key, q, b.seed)
-		b.queries[key] = e
+		sq = newStandingQuery(key, q, b.seed)
+		b.queries[key] = sq
 		b.countRefreshedQueries(1)
-		b.scheduleQuery(e, nextRefreshTime(now, now, b.config.Refresh, e.offset))
+		b.scheduleQuery(sq, nextRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
-	if _, known := e.lastRequested[q.Namespace]; !known && len(e.lastRequested) >= maxQueryNamespaces {
+	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
 		return nil, metric.Errorf(metric.KindUnavailable,
-			"backend %s: rule %q is asked for %d namespaces already, and no more are taken", b.name, q.Rule.Name, maxQueryNamespaces)
+			"backend %s: rule %q: the limit of %d namespaces is reached", b.name, q.Rule.Name, maxQueryNamespaces)
 	}
-	e.lastRequested[q.Namespace] = now
-	return e, nil
+	sq.lastRequested[q.Namespace] = now
+	return sq, nil
 }
 
-// fetchQueryResult asks the servers as of now, within a scope.
-func (b *Backend) fetchQueryResult(ctx context.Context, e *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
+// fetchQueryResult queries the servers at now, within a scope.
+func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
 	var namespaces []string
 	if !s.allNamespaces {
 		namespaces = slices.Sorted(maps.Keys(s.namespaces))
 	}
-	t, err := e.query.BuildRemoteQuery(namespaces)
+	t, err := sq.query.BuildRemoteQuery(namespaces)
 	if err != nil {
 		return nil, newRequestFailuref(outcomeBadResult, "%v", err)
 	}
@@ -198,40 +199,40 @@ func (b *Backend) fetchQueryResult(ctx context.Context, e *standingQuery, s name
 	if f != nil {
 		return nil, f
 	}
-	if f := b.rejectPartialResponse(ctx, e, r); f != nil {
+	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: e.query, text: t, scope: s, evaluatedAt: now}.joinSamples(r.samples)
+	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinSamples(r.samples)
 }
 
-// sendInstantQuery puts an instant query.
+// sendInstantQuery sends an instant query for time now.
 func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Time) (*queryResponse, *requestFailure) {
-	patience := b.config.Timeout + serverTimeoutGrace
+	timeout := b.config.Timeout + serverTimeoutGrace
 	form := url.Values{
 		"query":   {expr},
 		"time":    {formatUnixSeconds(now)},
 		"timeout": {model.Duration(b.config.Timeout).String()},
-		// VictoriaMetrics evaluates half a minute in the past unless it is told that the time is meant. Others ignore it.
+		// Without it VictoriaMetrics evaluates half a minute in the past. Other servers ignore it.
 		"nocache": {"1"},
 	}
 	var r *queryResponse
 	f := b.client.sendWithFailover(ctx, serverRequest{
-		path: "query", method: b.config.Method, form: form, timeout: patience,
+		path: "query", method: b.config.Method, form: form, timeout: timeout,
 		readResponse: func(resp *http.Response) (f *requestFailure) {
-			r, f = readQueryResponse(resp, b.config.MaxResponseBytes, patience)
+			r, f = readQueryResponse(resp, b.config.MaxResponseBytes, timeout)
 			return f
 		},
 	})
 	return r, f
 }
 
-// formatUnixSeconds is a time as the API has it, to the millisecond.
+// formatUnixSeconds formats a time for the API, to the millisecond.
 func formatUnixSeconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
-// rejectPartialResponse refuses an answer that may not be whole, unless those are accepted.
-func (b *Backend) rejectPartialResponse(ctx context.Context, e *standingQuery, r *queryResponse) *requestFailure {
+// rejectPartialResponse returns a failure for a response that may be incomplete, unless the configuration accepts it.
+func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *requestFailure {
 	if len(r.infos) > 0 {
 		b.metrics.infos.WithLabelValues(b.name).Inc()
 	}
@@ -241,19 +242,19 @@ func (b *Backend) rejectPartialResponse(ctx context.Context, e *standingQuery, r
 			return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(r.warnings[0]))
 		}
 	}
-	if remarks := slices.Concat(r.warnings, r.infos); len(remarks) > 0 {
-		b.logServerRemark(ctx, e, remarks[0])
+	if notices := slices.Concat(r.warnings, r.infos); len(notices) > 0 {
+		b.logServerNotice(ctx, sq, notices[0])
 	}
 	return nil
 }
 
-// logServerRemark logs what a server has to say about a question, once.
-func (b *Backend) logServerRemark(ctx context.Context, e *standingQuery, text string) {
+// logServerNotice logs a notice of a server about a query, once for each query.
+func (b *Backend) logServerNotice(ctx context.Context, sq *standingQuery, text string) {
 	b.mu.Lock()
-	again := e.remarkLogged
-	e.remarkLogged = true
+	logged := sq.noticeLogged
+	sq.noticeLogged = true
 	b.mu.Unlock()
-	if !again {
-		klog.FromContext(ctx).V(1).Info("Backend remarks on a query", "backend", b.name, "rule", e.query.Rule.Name, "remark", clipServerText(text))
+	if !logged {
+		klog.FromContext(ctx).V(1).Info("Backend sent a notice about a query", "backend", b.name, "rule", sq.query.Rule.Name, "message", clipServerText(text))
 	}
 }

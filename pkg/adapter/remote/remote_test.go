@@ -37,7 +37,7 @@ func TestOneQueryPerRefresh(t *testing.T) {
 					t.Fatal(v, err)
 				}
 				if age := v[0].Age(time.Now()); age > 10*time.Second {
-					t.Errorf("age %v with a refresh of 5s and answers of 2s", age)
+					t.Errorf("age %v with a refresh of 5s and responses of 2s", age)
 				}
 				took = append(took, time.Since(began))
 			}
@@ -55,7 +55,7 @@ func TestOneQueryPerRefresh(t *testing.T) {
 	})
 }
 
-// TestReadsFromMemory measures reads while a server on the network takes two seconds for each answer.
+// TestReadsFromMemory measures reads while a server on the network takes two seconds for each response.
 func TestReadsFromMemory(t *testing.T) {
 	t.Parallel()
 	const pods = 5000
@@ -145,7 +145,7 @@ func TestUnreadIsForgotten(t *testing.T) {
 		n := len(w.server.receivedQueries())
 		passTime(time.Minute)
 		if got := len(w.server.receivedQueries()); got != n || len(w.queries) != 0 {
-			t.Errorf("%d queries for what nobody reads; %d questions kept", got-n, len(w.queries))
+			t.Errorf("%d queries without a read; %d kept", got-n, len(w.queries))
 		}
 		if got := formatValues(w.evaluateRequests("b")); got != "b/web-1=1" {
 			t.Errorf("read again: %s", got)
@@ -169,13 +169,13 @@ func TestFirstReadsShareOneQuery(t *testing.T) {
 		}
 		passTime(2 * time.Second)
 		if got := w.server.receivedQueries(); len(got) != 2 || !strings.Contains(got[1], `namespace=~"b|c|d"`) {
-			t.Errorf("queries %q, want one for a and one for all others who came during that", got)
+			t.Errorf("queries %q, want one for a and one for all others read meanwhile", got)
 		}
 	})
 }
 
-// TestFirstReadsOneByOne has the few workers of an HPA controller come upon many namespaces: each first read asks for its
-// own, and a refresh for all, on time.
+// TestFirstReadsOneByOne has the few workers of an HPA controller read many namespaces: each first read queries its own
+// namespace, and a refresh queries all, on time.
 func TestFirstReadsOneByOne(t *testing.T) {
 	t.Parallel()
 	const namespaces = 40

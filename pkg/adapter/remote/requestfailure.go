@@ -1,8 +1,9 @@
+// Failures of requests: their outcomes as label values, their texts without secrets, and their consequences.
+
 package remote
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -14,53 +15,54 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// requestOutcome is how a question to a server ended, as a label value.
+// requestOutcome is the end of a request to a server, as a label value.
 type requestOutcome string
 
 const (
-	outcomeOK           requestOutcome = "ok"
-	outcomeConnect      requestOutcome = "connect" // no connection, or a broken one
+	outcomeSuccess      requestOutcome = "success"
+	outcomeConnect      requestOutcome = "connect" // no connection, or a broken connection
 	outcomeTimeout      requestOutcome = "timeout"
 	outcomeTLS          requestOutcome = "tls"
 	outcomeUnauthorised requestOutcome = "unauthorised"
 	outcomeThrottled    requestOutcome = "throttled"
 	outcomeServerError  requestOutcome = "server_error" // 5xx
 	outcomeBadQuery     requestOutcome = "bad_query"
-	outcomeBadRequest   requestOutcome = "bad_request" // redirects and 4xx that do not concern the query
-	outcomeBadResponse  requestOutcome = "bad_answer"  // not the JSON that it should be
+	outcomeBadRequest   requestOutcome = "bad_request"  // redirects and 4xx that do not concern the query
+	outcomeBadResponse  requestOutcome = "bad_response" // not JSON of the Prometheus API
 	outcomeTooLarge     requestOutcome = "too_large"
 	outcomePartial      requestOutcome = "partial"
-	outcomeBadResult    requestOutcome = "bad_result" // whole, but not what the rule promises
+	outcomeBadResult    requestOutcome = "bad_result" // complete, but not as the rule promises
 	outcomeOther        requestOutcome = "other"
 
-	// Not counted: no question was asked, or nobody waits for the answer.
+	// Not counted: no request was sent, or no reader waits for the response.
 	outcomeSkipped   requestOutcome = "skipped"
 	outcomeCancelled requestOutcome = "cancelled"
 )
 
 func countedOutcomes() []requestOutcome {
 	return []requestOutcome{
-		outcomeOK, outcomeConnect, outcomeTimeout, outcomeTLS, outcomeUnauthorised, outcomeThrottled, outcomeServerError, outcomeBadQuery, outcomeBadRequest, outcomeBadResponse,
+		outcomeSuccess, outcomeConnect, outcomeTimeout, outcomeTLS, outcomeUnauthorised, outcomeThrottled, outcomeServerError, outcomeBadQuery, outcomeBadRequest, outcomeBadResponse,
 		outcomeTooLarge, outcomePartial, outcomeBadResult, outcomeOther,
 	}
 }
 
-// requestFailure is why a question has no answer.
+// requestFailure explains the lack of a response.
 type requestFailure struct {
 	outcome requestOutcome
-	// text is the cause in a few words that hold no secret: it appears in the status of HPAs.
+	// text is the cause in a few words without secrets: it appears in the status of HPAs.
 	text string
-	// serverWide tells that the server will not answer other questions either.
+	// serverWide means that other requests to the server would fail too.
 	serverWide bool
-	// retryAfter is how long the server wants to be left alone; 0 where it does not say.
+	// retryAfter is the time until the next try that the server demands; 0 without such a demand.
 	retryAfter time.Duration
-	// since is since when it is so, where that is longer than this question.
+	// since is the time of the first such failure, if it is older than this request.
 	since time.Time
 }
 
@@ -68,7 +70,7 @@ func newRequestFailuref(o requestOutcome, format string, args ...any) *requestFa
 	return &requestFailure{outcome: o, text: fmt.Sprintf(format, args...)}
 }
 
-// allowsFailover tells that another server of the same data may do better.
+// allowsFailover reports whether another server of the same data may succeed.
 func (f *requestFailure) allowsFailover() bool {
 	switch f.outcome {
 	case outcomeConnect, outcomeTimeout, outcomeTLS, outcomeThrottled, outcomeServerError, outcomeBadResponse, outcomeSkipped:
@@ -77,7 +79,7 @@ func (f *requestFailure) allowsFailover() bool {
 	return false
 }
 
-// errorKind is what the fault means for a read.
+// errorKind returns the kind of a read's error.
 func (f *requestFailure) errorKind() metric.Kind {
 	if f.outcome == outcomeBadQuery || f.outcome == outcomeBadResult {
 		return metric.KindInternal
@@ -85,7 +87,7 @@ func (f *requestFailure) errorKind() metric.Kind {
 	return metric.KindUnavailable
 }
 
-// allowsRegularRefresh tells that repeating the question as often as ever burdens nobody.
+// allowsRegularRefresh reports whether the query may repeat at its usual interval: the failure does not come from load.
 func (f *requestFailure) allowsRegularRefresh() bool {
 	switch f.outcome {
 	case outcomePartial, outcomeBadResult, outcomeBadResponse:
@@ -94,15 +96,15 @@ func (f *requestFailure) allowsRegularRefresh() bool {
 	return false
 }
 
-// classifyTransportError distils an error of the HTTP client. What the net package says is full of addresses, and of URLs with what may
-// be secret in them.
-func classifyTransportError(err error, patience time.Duration) *requestFailure {
+// classifyTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
+// that may contain secrets.
+func classifyTransportError(err error, timeout time.Duration) *requestFailure {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return newRequestFailuref(outcomeTimeout, "timeout after %v", patience)
+		return newRequestFailuref(outcomeTimeout, "timeout after %v", timeout)
 	}
 	if f := classifyTLSError(err); f != nil {
 		return f
@@ -114,32 +116,22 @@ func classifyTransportError(err error, patience time.Duration) *requestFailure {
 	if errors.As(err, &file) {
 		return newRequestFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
 	}
-	text, _, _ := strings.Cut(innermostError(err).Error(), "\n")
-	if strings.HasPrefix(text, "oauth2: ") { // what the server of tokens says
+	text, _, _ := strings.Cut(netcause.Innermost(err).Error(), "\n")
+	if strings.HasPrefix(text, "oauth2: ") { // words of the token server
 		return newRequestFailuref(outcomeUnauthorised, "credentials: %s", clipServerText(text))
 	}
 	return newRequestFailuref(outcomeOther, "%s", clipServerText(text))
 }
 
 func classifyConnectError(err error) *requestFailure {
-	text := ""
-	var dns *net.DNSError
+	text, host := netcause.DescribeConnect(err)
 	var dial *net.OpError
 	switch {
-	case errors.As(err, &dns):
-		text = "no such host " + clipServerText(dns.Name)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		text = "connection refused"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		text = "no route to host"
-	case errors.Is(err, syscall.ETIMEDOUT):
-		text = "connection timed out"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		text = "connection reset"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
-		text = "connection closed"
+	case host != "":
+		text += " " + clipServerText(host)
+	case text != "":
 	case errors.As(err, &dial) && dial.Op == "dial":
-		text = clipServerText(innermostError(err).Error())
+		text = clipServerText(netcause.Innermost(err).Error())
 	default:
 		return nil
 	}
@@ -147,56 +139,36 @@ func classifyConnectError(err error) *requestFailure {
 }
 
 func classifyTLSError(err error) *requestFailure {
-	var verification *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var alert tls.AlertError
-	var host x509.HostnameError
+	text, detail := netcause.DescribeTLS(err, "server")
+	text += clipServerText(detail)
 	var invalid x509.CertificateInvalidError
-	text := ""
-	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		text = "certificate expired"
-		if c := invalid.Cert; c != nil {
-			text = fmt.Sprintf("certificate is valid from %s to %s only",
-				c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
-			if c.NotAfter.Before(time.Now()) {
-				text = "certificate expired at " + c.NotAfter.UTC().Format(time.DateTime) + " UTC"
-			}
-		}
-	case errors.As(err, &host):
-		text = "certificate is for another name than " + clipServerText(host.Host)
-	case errors.As(err, &verification):
-		text = "certificate not trusted"
-	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
-		text = "the server speaks plain HTTP"
-	case errors.As(err, &alert):
-		text = "handshake refused: " + clipServerText(alert.Error())
-	default:
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+		text = "TLS: " + describeExpiry(invalid.Cert, time.Now())
+	}
+	if text == "" {
 		return nil
 	}
-	return &requestFailure{outcome: outcomeTLS, text: "TLS: " + text, serverWide: true}
+	return &requestFailure{outcome: outcomeTLS, text: text, serverWide: true}
 }
 
-func innermostError(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		err = inner
+// describeExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
+func describeExpiry(c *x509.Certificate, now time.Time) string {
+	switch {
+	case c == nil:
+		return "certificate expired"
+	case c.NotAfter.Before(now):
+		return "certificate expired at " + c.NotAfter.UTC().Format(time.DateTime) + " UTC"
 	}
+	return fmt.Sprintf("certificate is valid from %s to %s only", c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
 }
 
-// clipServerText bounds a text that another program wrote.
+// clipServerText bounds text of another program.
 func clipServerText(s string) string {
-	const most = 300
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
+	const maxBytes = 300
+	return netcause.Clip(s, maxBytes)
 }
 
-// checkHTTPStatus is what an answer's status means; nil where it is the answer to the question. It may read the body.
+// checkHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
 func checkHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	code := resp.StatusCode
 	if code == http.StatusOK {
@@ -228,17 +200,17 @@ func checkHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	return newRequestFailuref(outcomeBadRequest, "%s", text)
 }
 
-// serverMessage are what a server says beside a status.
+// serverMessage is the text of an error response.
 type serverMessage struct {
 	text    string
-	fromAPI bool // by the rules of the Prometheus API
+	fromAPI bool // an error of the Prometheus API
 }
 
-// readServerMessage reads the beginning of an error's body: the error of the API, or a line of text. Pages for a browser say
-// nothing that fits here.
+// readServerMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
+// a browser, which have no short cause.
 func readServerMessage(resp *http.Response) serverMessage {
-	const enough = 16 << 10
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, enough)) // what came before an error is all there is
+	const maxBytes = 16 << 10
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBytes)) // the part before a read error may do
 	var api struct{ Error string }
 	if json.Unmarshal(body, &api) == nil && api.Error != "" {
 		return serverMessage{clipServerText(api.Error), true}
@@ -250,7 +222,7 @@ func readServerMessage(resp *http.Response) serverMessage {
 	return serverMessage{text: clipServerText(line)}
 }
 
-// redirectLocation is where a redirect points, without what may be secret.
+// redirectLocation returns the address of a redirect, without parts that may be secret.
 func redirectLocation(resp *http.Response) string {
 	u, err := resp.Location()
 	if err != nil {
@@ -259,10 +231,10 @@ func redirectLocation(resp *http.Response) string {
 	return clipServerText(redactURL(u))
 }
 
-// maxRetryDelay is the longest time for which a server or a question is left alone.
+// maxRetryDelay bounds the time between two tries of a server or a query.
 const maxRetryDelay = time.Minute
 
-// parseRetryAfter is how long the server wants to be left alone, at most maxPause.
+// parseRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
 func parseRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	header := resp.Header.Get("Retry-After")
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
@@ -274,13 +246,7 @@ func parseRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// backendRetryDelay is how long to wait after a number of failures in a row: refresh, twice that, and so on up to maxPause.
-func backendRetryDelay(refresh time.Duration, failures int) time.Duration {
-	d := min(refresh, maxRetryDelay)
-	for range failures - 1 {
-		if d = min(maxRetryDelay, 2*d); d == maxRetryDelay {
-			break
-		}
-	}
-	return d
+// newRefreshBackoff returns the delays after failures: the refresh interval, twice that, and so on up to maxRetryDelay.
+func newRefreshBackoff(refresh time.Duration) retry.Backoff {
+	return retry.Backoff{First: refresh, Max: maxRetryDelay}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// TestDownLater has a server that goes and comes back.
+// TestDownLater stops a server and starts it again.
 func TestDownLater(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -49,7 +49,7 @@ func TestDownLater(t *testing.T) {
 			t.Error(notes)
 		}
 		passTime(time.Hour)
-		if lines := strings.Count(log.String(), "\n"); lines != 1 || !strings.Contains(log.String(), `"Backend is down" backend="prometheus" err="connection refused"`) {
+		if lines := strings.Count(log.String(), "\n"); lines != 1 || !strings.Contains(log.String(), `"Backend is down" backend="prometheus" reason="connection refused"`) {
 			t.Errorf("log of an hour without server:\n%s", log.String())
 		}
 		for range 8 {
@@ -64,13 +64,13 @@ func TestDownLater(t *testing.T) {
 		if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), `"Backend is back"`) {
 			t.Errorf("log:\n%s", log.String())
 		}
-		if notes := strings.Join(w.Notes(), "\n"); !strings.Contains(notes, "backend prometheus: up; questions refreshed every 5s: 1") {
+		if notes := strings.Join(w.Notes(), "\n"); !strings.Contains(notes, "backend prometheus: up; queries refreshed every 5s: 1") {
 			t.Error(notes)
 		}
 	})
 }
 
-// TestDownAtStart has many who read from a server that is not there: they are told at once, and few ask.
+// TestDownAtStart has many reads of an absent server: each fails at once, and few send a request.
 func TestDownAtStart(t *testing.T) {
 	t.Parallel()
 	reg := &countingTransport{}
@@ -108,7 +108,7 @@ func (c *countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.fakeServer.RoundTrip(r)
 }
 
-// TestBackOff counts what a server in trouble is asked, in five minutes of reads.
+// TestBackOff counts the requests to a failing server in five minutes of reads.
 func TestBackOff(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -170,7 +170,7 @@ func TestRetryAfterDate(t *testing.T) {
 	}
 }
 
-// TestSlow has a server that answers too late, always.
+// TestSlow has a server that always responds too late.
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	runInBubble(t, "  timeout: 2s\n", sharedRules, func(w *testBackend) {
@@ -190,7 +190,7 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// TestFailover has a first server that goes and comes back.
+// TestFailover stops the first server and starts it again.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestFailover(t *testing.T) {
 			n := len(second.receivedQueries())
 			passTime(time.Minute)
 			if got := len(second.receivedQueries()); got != n {
-				t.Errorf("after %s the second server is still asked", name)
+				t.Errorf("after %s the second server still receives requests", name)
 			}
 		}
 		for _, s := range []*fakeServer{first, second} {
@@ -260,7 +260,7 @@ func TestReaderGivesUp(t *testing.T) {
 				}
 				done <- formatValues(v, err)
 			}()
-			synctest.Wait() // the hasty one is the first, whose query the other waits for
+			synctest.Wait() // the hasty read is first; the other waits for its query
 		}
 		<-done
 		if got := <-done; got != "shop/web-1=1" || time.Since(began) != 4*time.Second {

@@ -1,3 +1,5 @@
+// The JSON decoder of query responses: it interns strings and stops at the first failure.
+
 package remote
 
 import (
@@ -8,28 +10,29 @@ import (
 	"unicode/utf8"
 )
 
-// responseDecoder reads JSON from front to back. After the first fault it reads nothing more.
+// responseDecoder decodes JSON from front to back. After the first failure it skips the rest.
 type responseDecoder struct {
 	data            []byte
 	offset          int
 	depth           int
 	failure         *requestFailure
-	internedStrings map[string]string // strings seen before, so that equal ones are one
+	internedStrings map[string]string // equal strings share their memory
 
-	resultType    string // of the result
-	resultDecoded bool   // the result was
+	resultType    string // type of the result
+	resultDecoded bool   // a result was decoded
 	samples       []resultSample
-	resultFailure *requestFailure // of the first result that is no number
+	resultFailure *requestFailure // of the first result without a number
 }
 
-func (d *responseDecoder) failDecoding(what string) {
+// failDecoding records the first failure and skips the rest.
+func (d *responseDecoder) failDecoding(cause string) {
 	if d.failure == nil {
-		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", what, d.offset, len(d.data))
+		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
 	}
 	d.offset = len(d.data)
 }
 
-// failUnexpectedByte is at what stands here, or at the end.
+// failUnexpectedByte fails at the byte at the offset, or at the end.
 func (d *responseDecoder) failUnexpectedByte() {
 	if d.offset < len(d.data) {
 		d.failDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
@@ -38,7 +41,7 @@ func (d *responseDecoder) failUnexpectedByte() {
 	}
 }
 
-// peekToken is the first byte of the next token; 0 at the end.
+// peekToken returns the first byte of the next token; 0 at the end.
 func (d *responseDecoder) peekToken() byte {
 	for ; d.offset < len(d.data); d.offset++ {
 		switch c := d.data[d.offset]; c {
@@ -52,7 +55,7 @@ func (d *responseDecoder) peekToken() byte {
 	return 0
 }
 
-// consumeByte goes on behind a byte.
+// consumeByte skips the next token if it begins with c.
 func (d *responseDecoder) consumeByte(c byte) bool {
 	if d.peekToken() != c {
 		return false
@@ -61,10 +64,10 @@ func (d *responseDecoder) consumeByte(c byte) bool {
 	return true
 }
 
-// maxJSONDepth bounds how deep values may be nested.
+// maxJSONDepth bounds the nesting of values.
 const maxJSONDepth = 100
 
-// enterNested goes into an array or object.
+// enterNested enters an array or object.
 func (d *responseDecoder) enterNested(open byte) bool {
 	if !d.consumeByte(open) {
 		d.failUnexpectedByte()
@@ -76,7 +79,7 @@ func (d *responseDecoder) enterNested(open byte) bool {
 	return d.failure == nil
 }
 
-// advanceElement tells whether there is another element, of which there have been n, before the end of an array or object.
+// advanceElement reports whether an array or object has an element after its first n.
 func (d *responseDecoder) advanceElement(n int, end byte) bool {
 	switch {
 	case d.failure != nil:
@@ -91,7 +94,7 @@ func (d *responseDecoder) advanceElement(n int, end byte) bool {
 	return true
 }
 
-// decodeJSONObject reads an object; field must read the value that belongs to each key.
+// decodeJSONObject decodes an object; field must decode the value of its key.
 func (d *responseDecoder) decodeJSONObject(field func(key string)) {
 	if !d.enterNested('{') {
 		return
@@ -106,7 +109,7 @@ func (d *responseDecoder) decodeJSONObject(field func(key string)) {
 	}
 }
 
-// decodeJSONArray reads an array; element must read each element.
+// decodeJSONArray decodes an array; element must decode each element.
 func (d *responseDecoder) decodeJSONArray(element func()) {
 	if !d.enterNested('[') {
 		return
@@ -116,7 +119,7 @@ func (d *responseDecoder) decodeJSONArray(element func()) {
 	}
 }
 
-// decodeJSONString reads a string.
+// decodeJSONString decodes a string.
 func (d *responseDecoder) decodeJSONString() string {
 	raw := d.readQuoted()
 	if len(raw) < 2 {
@@ -128,21 +131,21 @@ func (d *responseDecoder) decodeJSONString() string {
 	return d.internJSONString(raw)
 }
 
-// internJSONString makes a string of its text in quotes, and keeps it for others that are equal.
+// internJSONString decodes a quoted string and keeps it for equal strings.
 func (d *responseDecoder) internJSONString(raw []byte) string {
-	const most = 1 << 12 // more are names of objects, which do not recur
+	const maxInterned = 1 << 12 // further strings are mostly names of objects, which do not recur
 	s := string(raw[1 : len(raw)-1])
 	if strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
 		if err := json.Unmarshal(raw, &s); err != nil {
 			d.failDecoding("a bad string")
 		}
-	} else if len(d.internedStrings) < most {
+	} else if len(d.internedStrings) < maxInterned {
 		d.internedStrings[s] = s
 	}
 	return s
 }
 
-// readQuoted reads a string with its quotes, as it is written.
+// readQuoted reads a string with its quotes and escapes.
 func (d *responseDecoder) readQuoted() []byte {
 	if d.peekToken() != '"' {
 		d.failUnexpectedByte()
@@ -166,7 +169,7 @@ func (d *responseDecoder) readQuoted() []byte {
 	return nil
 }
 
-// decodeJSONStrings reads a list of strings, or null.
+// decodeJSONStrings decodes a list of strings, or null.
 func (d *responseDecoder) decodeJSONStrings() []string {
 	var all []string
 	if d.peekToken() == 'n' {
@@ -177,7 +180,7 @@ func (d *responseDecoder) decodeJSONStrings() []string {
 	return all
 }
 
-// skipJSONValue reads any value and returns it as it is written, if it is neither array nor object.
+// skipJSONValue skips any value. It returns the text of a value that is neither array nor object.
 func (d *responseDecoder) skipJSONValue() []byte {
 	switch d.peekToken() {
 	case '{':

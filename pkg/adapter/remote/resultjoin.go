@@ -1,3 +1,5 @@
+// Results become values: each is joined to its object, its namespace, and the time of its newest sample.
+
 package remote
 
 import (
@@ -16,11 +18,11 @@ import (
 
 const (
 	metricNameLabel = "__name__"
-	// sampleTimeLabel tells the times of samples from results, which come back together.
+	// sampleTimeLabel marks the times of samples in the response, which has results as well.
 	sampleTimeLabel = "tachometer_sample_time"
 )
 
-// addSampleTimes is one expression for results and the times of their newest samples. A second question would see other
+// addSampleTimes returns a single expression for results and the times of their newest samples. A second query would see other
 // samples, and cost the server a second look-up.
 func addSampleTimes(t rule.RemoteQuery) string {
 	if t.Times == "" {
@@ -29,7 +31,7 @@ func addSampleTimes(t rule.RemoteQuery) string {
 	return "(" + t.Expr + ") or label_replace(" + t.Times + `, "` + sampleTimeLabel + `", "1", "", "")`
 }
 
-// namespaceScope is what a question is asked for: namespaces, or any.
+// namespaceScope is the scope of a query: certain namespaces, or all.
 type namespaceScope struct {
 	allNamespaces bool
 	namespaces    map[string]bool
@@ -39,26 +41,26 @@ func (s namespaceScope) coversNamespace(namespace string) bool {
 	return s.allNamespaces || s.namespaces[namespace]
 }
 
-// queryResult is what a server said to a question, joined to objects. It does not change.
+// queryResult is the result of a query, joined to objects. It is immutable.
 type queryResult struct {
 	namespaceScope
 	// evaluatedAt is the time of the evaluation.
 	evaluatedAt time.Time
-	// valuesByNamespace has the values of each namespace, sorted by object; all are under "" where the rule does not tell
-	// namespaces apart.
+	// valuesByNamespace has the values of each namespace, sorted by object. If the rule does not separate namespaces, all
+	// values are under "".
 	valuesByNamespace map[string][]metric.Value
-	sortedNamespaces  []string // sorted
+	sortedNamespaces  []string // keys of valuesByNamespace
 }
 
-// selectValues are the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
+// selectValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
 // change the labels.
-func (a *queryResult) selectValues(namespace string, objects []string) []metric.Value {
+func (r *queryResult) selectValues(namespace string, objects []string) []metric.Value {
 	if namespace != "" {
-		return appendObjectValues(nil, a.valuesByNamespace[namespace], objects)
+		return appendObjectValues(nil, r.valuesByNamespace[namespace], objects)
 	}
 	var found []metric.Value
-	for _, n := range a.sortedNamespaces {
-		found = appendObjectValues(found, a.valuesByNamespace[n], objects)
+	for _, n := range r.sortedNamespaces {
+		found = appendObjectValues(found, r.valuesByNamespace[n], objects)
 	}
 	return found
 }
@@ -77,12 +79,12 @@ func appendObjectValues(found, values []metric.Value, objects []string) []metric
 	return found
 }
 
-// mergeResult is the answer with another one for further namespaces. It is as old as the older.
-func (a *queryResult) mergeResult(more *queryResult) *queryResult {
+// mergeResult returns a result with the namespaces of both. Its time is the earlier of the two.
+func (r *queryResult) mergeResult(more *queryResult) *queryResult {
 	both := &queryResult{
-		evaluatedAt:       earlierTime(a.evaluatedAt, more.evaluatedAt),
-		namespaceScope:    namespaceScope{namespaces: maps.Clone(a.namespaceScope.namespaces)},
-		valuesByNamespace: maps.Clone(a.valuesByNamespace),
+		evaluatedAt:       earlierTime(r.evaluatedAt, more.evaluatedAt),
+		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
+		valuesByNamespace: maps.Clone(r.valuesByNamespace),
 	}
 	maps.Copy(both.namespaceScope.namespaces, more.namespaceScope.namespaces)
 	maps.Copy(both.valuesByNamespace, more.valuesByNamespace)
@@ -90,10 +92,10 @@ func (a *queryResult) mergeResult(more *queryResult) *queryResult {
 	return both
 }
 
-// isPartitioned tells that one answer holds values of several namespaces, which are told apart by a label.
+// isPartitioned reports whether a result has values of several namespaces, which a label separates.
 func isPartitioned(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
 
-// resultJoin makes values of the results to q, as asked for by text within a scope.
+// resultJoin joins the results of an evaluation to objects.
 type resultJoin struct {
 	query       rule.Query
 	text        rule.RemoteQuery
@@ -101,12 +103,13 @@ type resultJoin struct {
 	evaluatedAt time.Time
 }
 
-// namespacedValue is a value and the namespace that it is filed under.
+// namespacedValue is a value and its key in valuesByNamespace.
 type namespacedValue struct {
 	namespace string
 	value     metric.Value
 }
 
+// joinSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
 func (j resultJoin) joinSamples(samples []resultSample) (*queryResult, *requestFailure) {
 	results, times := j.splitSampleTimes(samples)
 	rows := make([]namespacedValue, 0, len(results))
@@ -132,7 +135,7 @@ func (j resultJoin) joinSamples(samples []resultSample) (*queryResult, *requestF
 	return j.groupByNamespace(rows), nil
 }
 
-// splitSampleTimes parts results from times.
+// splitSampleTimes separates results from sample times.
 func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, newestSampleTimes) {
 	if j.text.Times == "" {
 		return samples, nil
@@ -153,10 +156,9 @@ func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, ne
 	return results, times
 }
 
-// resultSampleTime is the time of the newest sample behind a result; the zero time where the server sees none. Where no times can
-// be asked for, because the expression is in no dialect known here or hides its metrics, it is the time of the
-// evaluation: what every adapter before this one says, and the best that can be said. Of that the server's word counts
-// where it is earlier: VictoriaMetrics may evaluate somewhat in the past.
+// resultSampleTime returns the time of the newest sample behind a result; zero if the server sees no sample. If the query cannot
+// return sample times, because the expression does not parse or hides its metrics, it is the time of the evaluation: no better
+// time is known. The server's evaluation time counts if it is earlier: VictoriaMetrics may evaluate somewhat in the past.
 func (j resultJoin) resultSampleTime(s resultSample, times newestSampleTimes) time.Time {
 	if j.text.Times != "" {
 		return times.lookupSampleTime(s.Metric)
@@ -167,7 +169,7 @@ func (j resultJoin) resultSampleTime(s resultSample, times newestSampleTimes) ti
 	return j.evaluatedAt
 }
 
-// joinObject joins a result to its object; false leaves it out.
+// joinObject joins a result to its object; false omits the result.
 func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
 	namespace, f := j.resolveResultNamespace(s)
@@ -187,9 +189,9 @@ func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestF
 	return namespacedValue{namespace, v}, true, nil
 }
 
-// resolveResultNamespace is that of a result's object; empty where the rule does not tell, and for objects that are in none.
+// resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no namespace.
 func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFailure) {
-	r, asked := j.query.Rule, j.query.Namespace
+	r, requested := j.query.Rule, j.query.Namespace
 	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
 		return "", nil
 	}
@@ -199,14 +201,14 @@ func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFail
 		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
 	case r.Shared():
 	case is == "" || r.External:
-		return asked, nil
-	case asked != "" && is != asked:
-		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), asked)
+		return requested, nil
+	case requested != "" && is != requested:
+		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), requested)
 	}
 	return is, nil
 }
 
-// rejectDuplicateObjects finds two values of one object.
+// rejectDuplicateObjects returns a failure if two of the sorted values have the same object.
 func (j resultJoin) rejectDuplicateObjects(rows []namespacedValue) *requestFailure {
 	if j.query.Rule.External {
 		return nil
@@ -221,9 +223,9 @@ func (j resultJoin) rejectDuplicateObjects(rows []namespacedValue) *requestFailu
 	return nil
 }
 
-// groupByNamespace makes the answer of sorted rows.
+// groupByNamespace returns the result of sorted rows.
 func (j resultJoin) groupByNamespace(rows []namespacedValue) *queryResult {
-	a := &queryResult{namespaceScope: j.scope, evaluatedAt: j.evaluatedAt, valuesByNamespace: map[string][]metric.Value{}}
+	result := &queryResult{namespaceScope: j.scope, evaluatedAt: j.evaluatedAt, valuesByNamespace: map[string][]metric.Value{}}
 	values := make([]metric.Value, len(rows))
 	for i, r := range rows {
 		values[i] = r.value
@@ -233,28 +235,29 @@ func (j resultJoin) groupByNamespace(rows []namespacedValue) *queryResult {
 		for to < len(rows) && rows[to].namespace == rows[from].namespace {
 			to++
 		}
-		a.valuesByNamespace[rows[from].namespace] = values[from:to:to]
-		a.sortedNamespaces = append(a.sortedNamespaces, rows[from].namespace)
+		result.valuesByNamespace[rows[from].namespace] = values[from:to:to]
+		result.sortedNamespaces = append(result.sortedNamespaces, rows[from].namespace)
 		from = to
 	}
-	return a
+	return result
 }
 
-// formatResultLabels is a set of labels as PromQL writes it.
+// formatResultLabels formats labels in PromQL syntax.
 func formatResultLabels(l map[string]string) string {
 	return clipServerText(labels.FromMap(l).String())
 }
 
-// newestSampleTimes are times of newest samples, by the labels that they share with results: one entry per set of label names,
-// those with the most labels first.
+// newestSampleTimes are times of newest samples, by the labels that they share with results: an entry for each set of label
+// names, the largest set first.
 type newestSampleTimes []*timesByLabels
 
+// timesByLabels are times by the values of labelNames.
 type timesByLabels struct {
 	labelNames []string // sorted
 	times      map[string]time.Time
 }
 
-// labelValuesKey is the values of the labels; false if one is missing.
+// labelValuesKey returns the key of the label values; false if a label is missing.
 func (t *timesByLabels) labelValuesKey(l map[string]string) (string, bool) {
 	if len(t.labelNames) == 1 {
 		v, ok := l[t.labelNames[0]]
@@ -266,12 +269,12 @@ func (t *timesByLabels) labelValuesKey(l map[string]string) (string, bool) {
 		if !ok {
 			return "", false
 		}
-		key = append(append(key, v...), 0xff) // which is in no label's value: they are UTF-8
+		key = append(append(key, v...), 0xff) // no label value contains it: they are UTF-8
 	}
 	return string(key), true
 }
 
-// addSampleTime files a time under all labels of its series.
+// addSampleTime adds a time under all labels of its series.
 func (n newestSampleTimes) addSampleTime(l map[string]string, at time.Time) newestSampleTimes {
 	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactLabels(l) })
 	if i < 0 {
@@ -298,17 +301,17 @@ func (t *timesByLabels) hasExactLabels(l map[string]string) bool {
 	return ok
 }
 
-// lookupSampleTime is the time for a result: of the series that has the most of its labels, and no others.
+// lookupSampleTime returns the time for a result: of the series with the most of its labels, and no others.
 func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
 	var at time.Time
-	most := 0
+	matched := 0 // labels of the best series so far
 	for _, t := range n {
-		if len(t.labelNames) < most {
+		if len(t.labelNames) < matched {
 			break
 		}
 		if key, ok := t.labelValuesKey(l); ok {
 			if found, ok := t.times[key]; ok {
-				most = len(t.labelNames)
+				matched = len(t.labelNames)
 				at = laterTime(at, found)
 			}
 		}

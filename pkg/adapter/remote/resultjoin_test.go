@@ -14,14 +14,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// TestJoin shows what becomes of the results of one rule.
+// TestJoin joins the results of a rule to objects.
 func TestJoin(t *testing.T) {
 	t.Parallel()
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	const share = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) / on () group_left () sum (a)\n"
 	for name, tc := range map[string]struct {
 		backend, rules string
-		template       string // in place of the query
+		template       string // instead of the query
 		namespace      string
 		answer         fakeResponse
 		want           string // object=value@time, or the error
@@ -122,7 +122,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// newTemplateRule is a rule of pods whose expression is this text.
+// newTemplateRule returns a rule of pods with this text as its expression.
 func newTemplateRule(text string, err error) *rule.Rule {
 	r := rule.Rule{
 		Name: "template", Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod", MaxAge: time.Minute,
@@ -130,8 +130,8 @@ func newTemplateRule(text string, err error) *rule.Rule {
 	return r.WithTemplate(func(rule.Query) (string, error) { return text, err })
 }
 
-// TestObjectsOfExternalTemplate: resourceRules ask for objects by name, and get a result for each container, which names
-// no object that could be looked up.
+// TestObjectsOfExternalTemplate queries objects by name, as resourceRules do, and gets a result for each container, without the
+// name of an object.
 func TestObjectsOfExternalTemplate(t *testing.T) {
 	t.Parallel()
 	w := newTestBackend(t, "", sharedRules, Options{})
@@ -146,7 +146,7 @@ func TestObjectsOfExternalTemplate(t *testing.T) {
 	}
 }
 
-// TestKeys tells which reads one query answers.
+// TestKeys shows the reads that share a query.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	w := newTestBackend(t, "", sharedRules+`
@@ -173,7 +173,7 @@ func TestKeys(t *testing.T) {
 		"share of shop's b":  key("share", "shop", nil, "b"),
 		"queue":              key("queue", "", nil),
 	}
-	for _, namespace := range []string{"shop", "bank"} { // which the text does not name
+	for _, namespace := range []string{"shop", "bank"} { // the text does not name them
 		k, err := buildStandingQueryKey(rule.Query{Rule: newTemplateRule("a", nil), Namespace: namespace})
 		if err != nil {
 			t.Fatal(err)
@@ -183,12 +183,12 @@ func TestKeys(t *testing.T) {
 	seen := map[string]string{}
 	for name, k := range all {
 		if other := seen[k]; other != "" {
-			t.Errorf("%s and %s are one question", name, other)
+			t.Errorf("%s and %s are one query", name, other)
 		}
 		seen[k] = name
 	}
 	if key("requests", "bank", nil, "x") != all["requests"] || key("requests", "shop", nil, "b", "a") != all["requests"] {
-		t.Error("a shared rule has a question for each namespace or object")
+		t.Error("a shared rule has a query for each namespace or object")
 	}
 }
 

@@ -1,3 +1,5 @@
+// One server of a backend: its URL, and when it may receive the next request.
+
 package remote
 
 import (
@@ -10,19 +12,19 @@ import (
 	"time"
 )
 
-// backendServer is one base address of a backend, and whether it is worth asking.
+// backendServer is a base address of a backend, with its state.
 type backendServer struct {
 	base       *url.URL
 	displayURL string
 
 	mu sync.Mutex // guards all below
-	// downCause is why the server is left alone; nil: it is not.
+	// downCause is the failure for which requests skip the server until retryAt; nil: the server is up.
 	downCause    *requestFailure
-	failingSince time.Time // since when it fails
+	failingSince time.Time // of the first failure in a row
 	retryAt      time.Time
-	failures     int  // in a row, of those that concern the whole server
+	failures     int  // in a row, of the whole server
 	timeouts     int  // in a row
-	probing      bool // one question finds out whether it is back
+	probing      bool // a request is finding out whether the server is back
 	lastResponse time.Time
 }
 
@@ -34,10 +36,10 @@ func newBackendServer(address string) (*backendServer, error) {
 	return &backendServer{base: u, displayURL: redactURL(u)}, nil
 }
 
-// redactURL is a URL as people may see it: without parameters and user.
+// redactURL returns a URL for people: without parameters and user, which may be secret.
 func redactURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
 
-// newHTTPRequest asks path, which is below /api/v1. The parameters of the server's URL stay.
+// newHTTPRequest returns a request for path, which is below /api/v1. It keeps the parameters of the server's URL.
 func (s *backendServer) newHTTPRequest(ctx context.Context, method, path string, form url.Values) (*http.Request, error) {
 	u := s.base.JoinPath("api/v1", path)
 	body := form.Encode()
@@ -50,13 +52,13 @@ func (s *backendServer) newHTTPRequest(ctx context.Context, method, path string,
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	// Not sent: it tells net/http that this POST may be repeated when the server has closed an idle connection, which
-	// it may do at any time.
+	// net/http does not send this header: it permits net/http to repeat the POST when the server has closed an idle
+	// connection, which may happen at any time.
 	req.Header["Idempotency-Key"] = nil
 	return req, nil
 }
 
-// admitRequest asks for permission to ask: a fault says why not. One question at a time probes a server that was down.
+// admitRequest returns nil if the server may receive a request now, else the failure. One request at a time probes a down server.
 func (s *backendServer) admitRequest(now time.Time) *requestFailure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,10 +72,10 @@ func (s *backendServer) admitRequest(now time.Time) *requestFailure {
 	return nil
 }
 
-// timeoutsUntilDown in a row are not one slow query's fault. Each costs a place among the questions under way.
+// timeoutsUntilDown is the number of timeouts in a row that a slow query does not explain. Each occupies a request slot.
 const timeoutsUntilDown = 3
 
-// recordServerOutcome notes how a question ended, and reports whether the server is down now, and was before.
+// recordServerOutcome records the outcome of a request. It reports whether the server was down before, and is down now.
 func (s *backendServer) recordServerOutcome(now time.Time, f *requestFailure, refresh time.Duration) (was, is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +99,7 @@ func (s *backendServer) recordServerOutcome(now time.Time, f *requestFailure, re
 	return was, s.downCause != nil
 }
 
-// markServerDown leaves the server alone for a time. The caller holds s.mu.
+// markServerDown makes requests skip the server until the next try. The caller holds s.mu.
 func (s *backendServer) markServerDown(now time.Time, f *requestFailure, refresh time.Duration) {
 	if s.downCause == nil {
 		s.failingSince = now
@@ -106,12 +108,12 @@ func (s *backendServer) markServerDown(now time.Time, f *requestFailure, refresh
 	s.failures++
 	wait := f.retryAfter
 	if wait <= 0 {
-		wait = backendRetryDelay(refresh, s.failures)
+		wait = newRefreshBackoff(refresh).Delay(s.failures)
 	}
 	s.retryAt = now.Add(wait)
 }
 
-// describeServerState is the server's state in one line.
+// describeServerState returns the server's state in one line.
 func (s *backendServer) describeServerState() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

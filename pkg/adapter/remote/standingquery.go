@@ -1,3 +1,5 @@
+// Standing queries: the state of each, reads that wait for the server, and the times of refreshes.
+
 package remote
 
 import (
@@ -11,40 +13,41 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// standingQuery is what one query to the backend answers, for as long as somebody asks it. Backend.mu guards it.
+// standingQuery is a query that the backend repeats as long as it is read. Backend.mu guards it.
 type standingQuery struct {
-	key    string // never changes, nor do query and place
+	key    string // constant, as are query and offset
 	query  rule.Query
 	offset refreshOffset
 
-	lastRequested   map[string]time.Time // when it was last read, by namespace
-	result          *queryResult         // the last good one; nil: none yet
-	failure         *refreshFailure      // of the last try; nil: it gave the answer
-	fetch           *queryFetch          // under way; nil: none
+	lastRequested   map[string]time.Time // time of the last read, by namespace
+	result          *queryResult         // of the last success; nil before it
+	failure         *refreshFailure      // of the last try; nil: it succeeded
+	fetch           *queryFetch          // under way, or nil
 	failedRefreshes int                  // failures in a row
 	dueAt           time.Time            // of the next refresh
-	queueIndex      int                  // in the queue; -1: in none
-	missedRefresh   bool                 // was due during a flight for some namespaces only
-	remarkLogged    bool                 // infos of the server were logged
+	queueIndex      int                  // in the queue; -1: not queued
+	missedRefresh   bool                 // became due during a fetch of some namespaces only
+	noticeLogged    bool                 // a notice of the server was logged
 }
 
-// refreshFailure is why there is no newer answer.
+// refreshFailure explains the lack of a newer result.
 type refreshFailure struct {
 	*requestFailure
-	began   time.Time // of failures without a success between
-	retryAt time.Time // nobody asks before
+	began   time.Time // of the first failure since the last success
+	retryAt time.Time // no query starts before
 }
 
-// queryFetch is one query under way.
+// queryFetch is a query under way.
 type queryFetch struct {
 	done  chan struct{} // closed at its end
 	began time.Time
 	scope namespaceScope
-	// extends is the answer that lacks the namespaces of the scope, which are all that is asked for; nil: all is.
+	// extends is the result to which the fetch adds the namespaces of its scope; nil: the fetch replaces the result.
 	extends *queryResult
 }
 
-// buildStandingQueryKey identifies the question that answers q. What Key leaves out decides how results are joined.
+// buildStandingQueryKey returns the key of the standing query that serves q. It adds to SharingKey the properties of the rule that
+// decide how results are joined.
 func buildStandingQueryKey(q rule.Query) (string, error) {
 	key, err := q.SharingKey()
 	if err != nil {
@@ -63,7 +66,7 @@ func buildStandingQueryKey(q rule.Query) (string, error) {
 	return string(flags) + key, nil
 }
 
-// newStandingQuery keeps nothing of q that belongs to the caller.
+// newStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
 func newStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
 	q.Objects = slices.Clone(q.Objects)
 	if q.Rule.Shared() {
@@ -72,71 +75,71 @@ func newStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
 	return &standingQuery{key: key, query: q, offset: computeRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
 }
 
-// requestedScope is what is to be asked for now.
-func (e *standingQuery) requestedScope() namespaceScope {
-	s := namespaceScope{namespaces: make(map[string]bool, len(e.lastRequested))}
-	for n := range e.lastRequested {
+// requestedScope returns the namespaces that were read lately.
+func (sq *standingQuery) requestedScope() namespaceScope {
+	s := namespaceScope{namespaces: make(map[string]bool, len(sq.lastRequested))}
+	for n := range sq.lastRequested {
 		s.namespaces[n] = true
 	}
 	s.allNamespaces = s.namespaces[""]
 	return s
 }
 
-// forgetIdleNamespaces drops the namespaces that nobody read lately, and reports whether nothing is left.
-func (e *standingQuery) forgetIdleNamespaces(now time.Time, idle time.Duration) bool {
-	for n, at := range e.lastRequested {
+// forgetIdleNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
+func (sq *standingQuery) forgetIdleNamespaces(now time.Time, idle time.Duration) bool {
+	for n, at := range sq.lastRequested {
 		if now.Sub(at) > idle {
-			delete(e.lastRequested, n)
+			delete(sq.lastRequested, n)
 		}
 	}
-	return len(e.lastRequested) == 0
+	return len(sq.lastRequested) == 0
 }
 
-// cachedResult is what memory has for a read: an answer, a failure, or both.
+// cachedResult is the content of memory for a read: a result, a failure, or both.
 type cachedResult struct {
 	result  *queryResult
 	failure *refreshFailure
 }
 
-// lookupCachedResult looks into memory; false if it must be asked. now is the time of the read, clock that of this process.
-// Without Run nothing is refreshed, so that an answer is good only around its own time.
-func (b *Backend) lookupCachedResult(e *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
+// lookupCachedResult returns the content of memory; false if the read must query the server. now is the time of the read, clock
+// the time of this process. Without Run no query is refreshed, so a result serves only reads within a refresh interval of it.
+func (b *Backend) lookupCachedResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
 	var r cachedResult
-	if e.result != nil && e.result.coversNamespace(namespace) {
-		r.result = e.result
+	if sq.result != nil && sq.result.coversNamespace(namespace) {
+		r.result = sq.result
 	}
-	if e.failure != nil && (b.running || clock.Before(e.failure.retryAt)) {
-		r.failure = e.failure
+	if sq.failure != nil && (b.running || clock.Before(sq.failure.retryAt)) {
+		r.failure = sq.failure
 		return r, true
 	}
 	if r.result == nil {
 		return r, false
 	}
-	return r, b.running || now.Sub(e.result.evaluatedAt).Abs() < b.config.Refresh
+	return r, b.running || now.Sub(sq.result.evaluatedAt).Abs() < b.config.Refresh
 }
 
-// awaitResult returns what memory has for q, after it was asked for if need be: by this caller, or by one before it.
+// awaitResult returns the content of memory for q. If it is empty, this read or an earlier one queries the server first.
 func (b *Backend) awaitResult(ctx context.Context, key string, q rule.Query, now time.Time) (cachedResult, error) {
 	for {
 		b.mu.Lock()
 		clock := time.Now()
-		e, err := b.getOrAddQuery(key, q, clock)
+		sq, err := b.getOrAddQuery(key, q, clock)
 		if err != nil {
 			b.mu.Unlock()
 			return cachedResult{}, err
 		}
-		if r, ok := b.lookupCachedResult(e, q.Namespace, now, clock); ok {
+		if r, ok := b.lookupCachedResult(sq, q.Namespace, now, clock); ok {
 			b.mu.Unlock()
 			return r, nil
 		}
-		f := e.fetch
+		f := sq.fetch
 		mine := f == nil
 		if mine {
-			f = e.startFetch(clock, b.planMissingNamespaces(e, now))
+			f = sq.startFetch(clock, b.planMissingNamespaces(sq, now))
 		}
 		b.mu.Unlock()
 		if mine {
-			b.fetchForRequest(ctx, e, f, now)
+			b.fetchForRequest(ctx, sq, f, now)
 		}
 		select {
 		case <-f.done:
@@ -148,101 +151,102 @@ func (b *Backend) awaitResult(ctx context.Context, key string, q rule.Query, now
 	}
 }
 
-// planMissingNamespaces is what the answer lacks, if only some namespaces are new, and the others need no refresh now: the first reads
-// after a start come one by one, and must not ask for all namespaces each time. The caller holds b.mu.
-func (b *Backend) planMissingNamespaces(e *standingQuery, now time.Time) *queryFetch {
-	a := e.result
-	if a == nil || e.failure != nil || e.missedRefresh || !isPartitioned(e.query.Rule) || e.requestedScope().allNamespaces ||
-		!b.running && now.Sub(a.evaluatedAt).Abs() >= b.config.Refresh {
+// planMissingNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
+// reads after a start arrive singly, and must not query all namespaces each time. The caller holds b.mu.
+func (b *Backend) planMissingNamespaces(sq *standingQuery, now time.Time) *queryFetch {
+	result := sq.result
+	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitioned(sq.query.Rule) || sq.requestedScope().allNamespaces ||
+		!b.running && now.Sub(result.evaluatedAt).Abs() >= b.config.Refresh {
 		return nil
 	}
-	f := &queryFetch{extends: a, scope: namespaceScope{namespaces: map[string]bool{}}}
-	for n := range e.lastRequested {
-		if !a.coversNamespace(n) {
+	f := &queryFetch{extends: result, scope: namespaceScope{namespaces: map[string]bool{}}}
+	for n := range sq.lastRequested {
+		if !result.coversNamespace(n) {
 			f.scope.namespaces[n] = true
 		}
 	}
 	return f
 }
 
-// startFetch begins a flight, for all that is read or for a gap. The caller holds b.mu and sees to it that it ends.
-func (e *standingQuery) startFetch(now time.Time, gap *queryFetch) *queryFetch {
-	e.fetch = gap
-	if gap == nil {
-		e.fetch = &queryFetch{scope: e.requestedScope()}
-		e.missedRefresh = false
+// startFetch begins a fetch of the missing namespaces; nil: of all that are read. The caller holds b.mu and must finish the fetch.
+func (sq *standingQuery) startFetch(now time.Time, missing *queryFetch) *queryFetch {
+	sq.fetch = missing
+	if missing == nil {
+		sq.fetch = &queryFetch{scope: sq.requestedScope()}
+		sq.missedRefresh = false
 	}
-	e.fetch.done, e.fetch.began = make(chan struct{}), now
-	return e.fetch
+	sq.fetch.done, sq.fetch.began = make(chan struct{}), now
+	return sq.fetch
 }
 
-// fetchForRequest flies in the name of a read, and ends with its ctx: others who wait for it then ask again.
-func (b *Backend) fetchForRequest(ctx context.Context, e *standingQuery, f *queryFetch, now time.Time) {
+// fetchForRequest fetches for a read, and ends with its ctx. Other reads that wait for the fetch then start their own.
+func (b *Backend) fetchForRequest(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
 	select {
 	case b.requestSlots <- struct{}{}:
 		defer func() { <-b.requestSlots }()
 	case <-ctx.Done():
-		b.finishQueryFetch(ctx, e, f, nil, newRequestFailuref(outcomeCancelled, "%v", ctx.Err()))
+		b.finishQueryFetch(ctx, sq, f, nil, newRequestFailuref(outcomeCancelled, "%v", ctx.Err()))
 		return
 	}
-	b.runQueryFetch(ctx, e, f, now)
+	b.runQueryFetch(ctx, sq, f, now)
 }
 
-// runQueryFetch asks the servers and keeps the answer.
-func (b *Backend) runQueryFetch(ctx context.Context, e *standingQuery, f *queryFetch, now time.Time) {
-	a, fault := b.fetchQueryResult(ctx, e, f.scope, now)
-	if fault == nil && f.extends != nil {
-		a = f.extends.mergeResult(a)
+// runQueryFetch queries the servers and keeps the result.
+func (b *Backend) runQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
+	result, failure := b.fetchQueryResult(ctx, sq, f.scope, now)
+	if failure == nil && f.extends != nil {
+		result = f.extends.mergeResult(result)
 	}
-	b.finishQueryFetch(ctx, e, f, a, fault)
+	b.finishQueryFetch(ctx, sq, f, result, failure)
 }
 
-// finishQueryFetch ends a flight with an answer or a fault.
-func (b *Backend) finishQueryFetch(ctx context.Context, e *standingQuery, f *queryFetch, a *queryResult, fault *requestFailure) {
-	b.health.recordBackendOutcome(ctx, b, fault)
+// finishQueryFetch ends a fetch with a result or a failure.
+func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
+	b.health.recordBackendOutcome(ctx, b, failure)
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e.fetch = nil
+	sq.fetch = nil
 	defer close(f.done)
 	switch {
-	case fault == nil:
-		e.result, e.failure, e.failedRefreshes = a, nil, 0
+	case failure == nil:
+		sq.result, sq.failure, sq.failedRefreshes = result, nil, 0
 		switch {
 		case f.extends == nil:
-			b.scheduleQuery(e, nextRefreshTime(f.began, now, b.config.Refresh, e.offset))
-		case e.missedRefresh:
-			b.scheduleQuery(e, now)
+			b.scheduleQuery(sq, nextRefreshTime(f.began, now, b.config.Refresh, sq.offset))
+		case sq.missedRefresh:
+			b.scheduleQuery(sq, now)
 		}
-	case fault.outcome == outcomeCancelled:
+	case failure.outcome == outcomeCancelled:
 	default:
-		b.scheduleQuery(e, b.recordRefreshFailure(e, f, fault, now))
+		b.scheduleQuery(sq, b.recordRefreshFailure(sq, f, failure, now))
 	}
 }
 
-// recordRefreshFailure notes a fault and returns when to try again. The caller holds b.mu.
-func (b *Backend) recordRefreshFailure(e *standingQuery, f *queryFetch, fault *requestFailure, now time.Time) time.Time {
-	began := earlierTime(now, fault.since)
-	if e.failure != nil {
-		began = earlierTime(began, e.failure.began)
+// recordRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
+func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
+	began := earlierTime(now, failure.since)
+	if sq.failure != nil {
+		began = earlierTime(began, sq.failure.began)
 	}
-	due := nextRefreshTime(f.began, now, b.config.Refresh, e.offset)
-	// A server that is left alone costs nothing, and one of all questions must find out that it is back.
-	if !fault.allowsRegularRefresh() && !fault.serverWide {
-		e.failedRefreshes++
-		wait := fault.retryAfter
+	due := nextRefreshTime(f.began, now, b.config.Refresh, sq.offset)
+	// While its server is down a refresh sends no request. One query of all must still find out that the server is back.
+	if !failure.allowsRegularRefresh() && !failure.serverWide {
+		sq.failedRefreshes++
+		wait := failure.retryAfter
 		if wait <= 0 {
-			wait = backendRetryDelay(b.config.Refresh, e.failedRefreshes)
+			wait = newRefreshBackoff(b.config.Refresh).Delay(sq.failedRefreshes)
 		}
-		due = now.Add(wait + time.Duration(float64(wait)*float64(e.offset)/8)) // not all at once
+		due = now.Add(wait + time.Duration(float64(wait)*float64(sq.offset)/8)) // spreads the retries
 	}
-	e.failure = &refreshFailure{requestFailure: fault, began: began, retryAt: due}
+	sq.failure = &refreshFailure{requestFailure: failure, began: began, retryAt: due}
 	return due
 }
 
-// refreshOffset is where in the interval a question is refreshed, as a fraction of it in [0, 1).
+// refreshOffset is the place of a refresh within the interval, as a fraction in [0, 1).
 type refreshOffset float64
 
+// computeRefreshOffset hashes key and seed into an offset.
 func computeRefreshOffset(key string, seed uint64) refreshOffset {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key))
@@ -253,8 +257,8 @@ func computeRefreshOffset(key string, seed uint64) refreshOffset {
 	return refreshOffset(float64((x^x>>31)>>11) / (1 << 53))
 }
 
-// nextRefreshTime is when a question is refreshed that was last asked at began: at its place, half an interval to one and a half
-// after that, and not before now. Counted from a fixed time it never drifts.
+// nextRefreshTime returns the time of the refresh after a query at began: at the offset p, half an interval to one and a half
+// after began, and not before now. It counts from a fixed time, so refreshes never drift.
 func nextRefreshTime(began, now time.Time, interval time.Duration, p refreshOffset) time.Time {
 	phase := float64(began.UnixNano()%int64(interval)) / float64(interval)
 	step := math.Mod(float64(p)-phase+1, 1)

@@ -1,3 +1,5 @@
+// The API group metrics.k8s.io and its dependencies: the objects of the cluster and their usage.
+
 package resourcemetrics
 
 import (
@@ -16,37 +18,37 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// The resources of metrics.k8s.io.
+// Pods and Nodes are the resources of metrics.k8s.io.
 const (
 	Pods  = "pods"
 	Nodes = "nodes"
 )
 
-// APIService is the name of the APIService of what an API serves.
+// APIService is the name of the APIService of the group version that an API serves.
 const APIService = "v1beta1.metrics.k8s.io"
 
-// Objects are the pods and nodes that exist; Cluster has them. It must be safe for concurrent use. What it returns is
-// shared, and not changed.
+// Objects lists the existing pods and nodes; Cluster implements it. It must be safe for concurrent use. Callers share the returned
+// objects, and must not change them.
 type Objects interface {
-	// SyncError is nil once List and Get tell the truth.
+	// SyncError returns nil once List and Get know all objects.
 	SyncError() error
-	// List returns those that s selects; of all namespaces, if it is empty.
+	// List returns the objects that s selects in a namespace; empty: in all.
 	List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata
-	// Get returns one, or nil.
+	// Get returns an object, or nil.
 	Get(resource string, o metric.Object) *metav1.PartialObjectMetadata
 }
 
-// Deps are what an API stands on. All are required.
+// Deps are the dependencies of an API. All are required.
 type Deps struct {
 	Objects Objects
 	Source  UsageSource
-	// Now is the clock by which a usage is too old.
+	// Now is the clock for the age of a usage.
 	Now func() time.Time
 }
 
-// Options are what an API can be told.
+// Options are the settings of an API.
 type Options struct {
-	// Registerer takes the self-metrics; nil for none.
+	// Registerer registers the self-metrics; nil: registers none.
 	Registerer prometheus.Registerer
 }
 
@@ -61,15 +63,15 @@ func New(deps Deps, opts Options) *API {
 	return &API{deps: deps, metrics: newAPIMetrics(opts.Registerer)}
 }
 
-// Group is the API group, for a generic API server to install. The scheme, the codecs and the description are
-// metrics-server's; its storage is not used, which has no context, and nothing to say of why there is no usage.
+// Group returns the API group, for a generic API server to install. The scheme, the codecs and the description are
+// metrics-server's. Its storage is not: it passes no context, and gives no reason for a missing usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
-	group := api.Build(&podStorage{usageStorage{a, Pods}}, &nodeStorage{usageStorage{a, Nodes}})
-	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme has a v1, which nobody asks for yet
+	group := api.Build(newPodStorage(a), newNodeStorage(a))
+	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme's v1 has no clients yet
 	return &group
 }
 
-// Definitions describe the group's types for OpenAPI.
+// Definitions returns the OpenAPI definitions of the group's types.
 func (*API) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
 	return generated.GetOpenAPIDefinitions(ref)
 }

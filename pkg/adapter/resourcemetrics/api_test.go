@@ -33,7 +33,7 @@ import (
 
 var measuredAt = time.Unix(1_900_000_000, 0)
 
-// fakeUsage are objects and their usage, the same for ever.
+// fakeUsage has objects and their usage, which never change.
 type fakeUsage struct {
 	pods, nodes []*metav1.PartialObjectMetadata
 	usage       map[metric.Object]PodUsage
@@ -50,7 +50,7 @@ func newPodUsage(name string, containers ...ContainerUsage) PodUsage {
 	return PodUsage{Object: metric.Object{Namespace: "default", Name: name}, Containers: containers, Time: measuredAt, Window: 15032 * time.Millisecond}
 }
 
-// newTwoPodUsage has two pods of one application with a usage, one that is too young, and a node of two with a usage.
+// newTwoPodUsage returns two pods of an application with a usage, a third that is too young, and two nodes, one with a usage.
 func newTwoPodUsage() *fakeUsage {
 	f := &fakeUsage{
 		pods: []*metav1.PartialObjectMetadata{
@@ -122,7 +122,7 @@ func (f *fakeUsage) GetNodeUsages(_ context.Context, names []string, _ time.Time
 	return found, omitted, f.err
 }
 
-// serveUsageAPI is a generic API server with the group alone, for everybody.
+// serveUsageAPI starts a generic API server with only this group, without authorization.
 func serveUsageAPI(t *testing.T, f *fakeUsage, r prometheus.Registerer) string {
 	t.Helper()
 	a := New(Deps{Objects: f, Source: f, Now: func() time.Time { return measuredAt.Add(4 * time.Second) }}, Options{Registerer: r})
@@ -230,7 +230,7 @@ func TestAPI(t *testing.T) {
 	}
 }
 
-// The autoscaler's own client, in each encoding.
+// The autoscaler's own client reads each encoding.
 func TestAPIWithClient(t *testing.T) {
 	t.Parallel()
 	url := serveUsageAPI(t, newTwoPodUsage(), nil)
@@ -290,7 +290,7 @@ func TestAPIFaults(t *testing.T) {
 			if code != tc.code || !strings.Contains(body, tc.want) || strings.Contains(body, "secret") {
 				t.Errorf("%d %s, want %d %q", code, body, tc.code, tc.want)
 			}
-			if tc.code != http.StatusNotFound { // a list fails as well, and is not empty
+			if tc.code != http.StatusNotFound { // a list fails too, instead of being empty
 				if code, body := getURL(t, url+groupPath+"/pods", "application/json"); code != tc.code {
 					t.Errorf("list: %d %s, want %d", code, body, tc.code)
 				}
@@ -309,12 +309,12 @@ func TestAPICounts(t *testing.T) {
 		}
 	}
 	const want = `
-# HELP tachometer_resource_omitted_total Pods and nodes that were left out of an answer about resource usage, by reason.
-# TYPE tachometer_resource_omitted_total counter
-tachometer_resource_omitted_total{reason="scrape_failed",resource="nodes"} 1
-tachometer_resource_omitted_total{reason="warming_up",resource="pods"} 2
+# HELP tachometer_resource_omissions_total Pods and nodes omitted from a response about resource usage, by reason.
+# TYPE tachometer_resource_omissions_total counter
+tachometer_resource_omissions_total{reason="scrape_failed",resource="nodes"} 1
+tachometer_resource_omissions_total{reason="warming_up",resource="pods"} 2
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "tachometer_resource_omitted_total"); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "tachometer_resource_omissions_total"); err != nil {
 		t.Error(err)
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
@@ -350,7 +350,7 @@ func FuzzQuantities(f *testing.F) {
 			if got := q.AsApproximateFloat64(); math.Abs(got-want) > unit/2+want*1e-12 || q.Sign() < 0 {
 				t.Errorf("%s: %v for %v", name, got, want)
 			}
-			if want >= 1 && q.MilliValue() <= 0 { // what the autoscaler reads
+			if want >= 1 && q.MilliValue() <= 0 { // the autoscaler reads it
 				t.Errorf("%s: %v reads as %d thousandths", name, want, q.MilliValue())
 			}
 		}
@@ -359,7 +359,7 @@ func FuzzQuantities(f *testing.F) {
 
 func TestStatusIsOne(t *testing.T) {
 	t.Parallel()
-	err := usageStorage{nil, Pods}.toAPIStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
+	err := objectLookup{nil, Pods}.toAPIStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
 	if !apierrors.IsBadRequest(err) {
 		t.Errorf("%v", err)
 	}

@@ -1,3 +1,5 @@
+// Watches of pods and nodes: the objects of the API, and the addresses of kubelets.
+
 package resourcemetrics
 
 import (
@@ -27,15 +29,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
-// Clients are how the cluster's pods and nodes are read. Both are required.
+// Clients read the cluster's pods and nodes. Both are required.
 type Clients struct {
-	// Metadata reads pods, of which names and labels are enough.
+	// Metadata reads pods: names and labels are enough.
 	Metadata metadata.Interface
 	// Kube reads nodes, whose status has the kubelet's address.
 	Kube kubernetes.Interface
 }
 
-// NewClients returns the clients for a cluster; cfg stays as it is.
+// NewClients returns the clients for a cluster. It does not change cfg.
 func NewClients(cfg *rest.Config) (Clients, error) {
 	pods, err := metadata.NewForConfig(metadata.ConfigFor(cfg))
 	if err != nil {
@@ -48,14 +50,14 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	return Clients{Metadata: pods, Kube: kube}, nil
 }
 
-// ClusterOptions are what a Cluster can be told.
+// ClusterOptions are the settings of a Cluster.
 type ClusterOptions struct {
-	// Addresses are the types of a node's addresses by which its kubelet is asked, the preferred first. Empty means
+	// Addresses are the types of node addresses for requests to kubelets, the preferred type first. Empty means
 	// InternalIP, ExternalIP, InternalDNS, ExternalDNS, Hostname.
 	Addresses []corev1.NodeAddressType
 }
 
-// Cluster knows the pods and nodes of the cluster by watching them. It is safe for concurrent use.
+// Cluster watches the pods and nodes of the cluster. It is safe for concurrent use.
 type Cluster struct {
 	informers  map[string]cache.SharedIndexInformer // by resource
 	podLister  metadatalister.Lister
@@ -63,12 +65,12 @@ type Cluster struct {
 	addresses  []corev1.NodeAddressType
 
 	mu          sync.Mutex
-	watchErrors map[string]error // the last list or watch that failed, by resource; guarded by mu
+	watchErrors map[string]error // the last failure of a list or watch, by resource; guarded by mu
 }
 
 var _ Objects = (*Cluster)(nil)
 
-// NewCluster returns a Cluster that knows nothing until Run.
+// NewCluster returns a Cluster without objects; Run fills it.
 func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
 	byNamespace := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	gvr := corev1.SchemeGroupVersion.WithResource("pods")
@@ -94,7 +96,7 @@ func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
 	return cl, nil
 }
 
-// stripObject keeps of an object what is read here: a cluster has tens of thousands.
+// stripObject drops the fields that this package does not read: a cluster has tens of thousands of objects.
 func stripObject(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *metav1.PartialObjectMetadata:
@@ -131,7 +133,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	return watches.Wait()
 }
 
-// SyncError returns nil once all pods and nodes are known; else what is missing, and why if that is known.
+// SyncError returns nil once all pods and nodes are known; else an error with the missing resource and the last failure.
 func (c *Cluster) SyncError() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,11 +149,11 @@ func (c *Cluster) SyncError() error {
 	return nil
 }
 
-// List returns the objects of Pods (of all namespaces, if it is empty) or Nodes that s selects. They are shared: the
-// caller changes none.
+// List returns the objects of Pods (namespace empty: of all namespaces) or Nodes that s selects. They are shared: the caller
+// must not change them.
 func (c *Cluster) List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata {
 	if resource == Pods {
-		found, _ := c.podLister.Namespace(namespace).List(s) // a list from memory does not fail
+		found, _ := c.podLister.Namespace(namespace).List(s) // a list from memory cannot fail
 		return found
 	}
 	nodes, _ := c.nodeLister.List(s)
@@ -162,7 +164,7 @@ func (c *Cluster) List(resource, namespace string, s labels.Selector) []*metav1.
 	return found
 }
 
-// Get returns one object of Pods or Nodes, which the caller must not change; nil if there is none.
+// Get returns an object of Pods or Nodes, or nil. The caller must not change it.
 func (c *Cluster) Get(resource string, o metric.Object) *metav1.PartialObjectMetadata {
 	if resource == Pods {
 		found, err := c.podLister.Namespace(o.Namespace).Get(o.Name)
@@ -178,7 +180,7 @@ func (c *Cluster) Get(resource string, o metric.Object) *metav1.PartialObjectMet
 	return &metav1.PartialObjectMetadata{ObjectMeta: n.ObjectMeta}
 }
 
-// ListNodes returns where the kubelets are, in no fixed order.
+// ListNodes returns the nodes with the addresses of their kubelets, in no fixed order.
 func (c *Cluster) ListNodes() []Node {
 	all, _ := c.nodeLister.List(labels.Everything())
 	nodes := make([]Node, len(all))
@@ -188,9 +190,10 @@ func (c *Cluster) ListNodes() []Node {
 	return nodes
 }
 
-// defaultKubeletPort is where a kubelet listens if its node does not say.
+// defaultKubeletPort is the port of a kubelet if its node does not state one.
 const defaultKubeletPort = 10250
 
+// kubeletAddress returns the kubelet's host:port; empty if the node has no address of the types.
 func (c *Cluster) kubeletAddress(n *corev1.Node) string {
 	port := cmp.Or(int(n.Status.DaemonEndpoints.KubeletEndpoint.Port), defaultKubeletPort)
 	for _, t := range c.addresses {

@@ -1,3 +1,5 @@
+// The table of kubectl get, in the columns of metrics-server.
+
 package resourcemetrics
 
 import (
@@ -7,7 +9,7 @@ import (
 	"k8s.io/metrics/pkg/apis/metrics"
 )
 
-// kubectlTable is what kubectl get shows, in the columns of metrics-server.
+// kubectlTable is the table that kubectl get shows.
 type kubectlTable struct{ table *metav1.Table }
 
 func newKubectlTable(opts runtime.Object) kubectlTable {

@@ -1,3 +1,5 @@
+// The families of a page of a kubelet, and the readings in it.
+
 package resourcemetrics
 
 import (
@@ -10,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// The families of a kubelet's /metrics/resource that are read. The last two, 1 and not 0, say that the page lacks what it
-// should have.
+// The families of a kubelet's /metrics/resource that the adapter reads. A value of the last two other than 0 means that the page is
+// incomplete.
 const (
 	containerCPU    = "container_cpu_usage_seconds_total"
 	containerMemory = "container_memory_working_set_bytes"
@@ -28,13 +30,13 @@ func kubeletFamilies() *exposition.Families {
 	})
 }
 
-// containerID names one in a cluster.
+// containerID identifies a container in the cluster.
 type containerID struct {
 	pod  metric.Object
 	name string
 }
 
-// kubeletPage is what a kubelet tells: of its node, and of every container that has a line.
+// kubeletPage has the readings of a page: of the node, and of every container on it.
 type kubeletPage struct {
 	node       usageReading
 	containers map[containerID]usageReading
@@ -42,7 +44,7 @@ type kubeletPage struct {
 
 var errIncomplete = errors.New("the kubelet could not read its containers' usage")
 
-// newKubeletPage sorts a page's samples; an error if the page itself says that it is not complete.
+// newKubeletPage sorts a page's samples by container. It returns errIncomplete if the page itself states an error.
 func newKubeletPage(samples []exposition.Sample) (kubeletPage, error) {
 	p := kubeletPage{containers: make(map[containerID]usageReading, len(samples)/3)}
 	for _, s := range samples {
@@ -65,8 +67,8 @@ func newKubeletPage(samples []exposition.Sample) (kubeletPage, error) {
 	return p, nil
 }
 
-// addReadingSample adds a sample. A running process has used some CPU and some memory: 0, as some runtimes report it for what they did
-// not measure, is no measurement.
+// addReadingSample adds a sample. It ignores 0 as no measurement: a running process has used some CPU and memory, and some runtimes
+// report 0 for containers that they did not measure.
 func (r *usageReading) addReadingSample(name string, v float64, at time.Time) {
 	switch name {
 	case containerCPU, nodeCPU:
@@ -82,8 +84,8 @@ func (r *usageReading) addReadingSample(name string, v float64, at time.Time) {
 	}
 }
 
-// parseStartTime is a time that a page gives as seconds since the epoch, to the millisecond: a float has no more. What is no
-// time is the zero time.
+// parseStartTime returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
+// zero time if v is not a time.
 func parseStartTime(v float64) time.Time {
 	const year3000 = 32503680000
 	if !(v > 0 && v < year3000) {

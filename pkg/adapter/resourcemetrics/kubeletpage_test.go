@@ -14,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// decodePage reads a page as a reader does.
+// decodePage parses a page like kubeletReader.
 func decodePage(body string, now time.Time) (kubeletPage, error) {
 	p := exposition.NewParser(labels.EmptyLabels())
 	result, err := p.Parse(exposition.PageOptions{Families: kubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now}, []byte(body))
@@ -97,7 +97,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Whatever two pages hold, a usage is a finite, non-negative CPU over a window within the limits, or none.
+// After any two pages, a usage is a finite, non-negative CPU over a window within the limits, or absent.
 func FuzzPages(f *testing.F) {
 	const labels = `{container="c",namespace="n",pod="p"} `
 	f.Add(containerCPU+labels+"1.5 1899999980000\n"+containerMemory+labels+"2e6 1899999980000\n",

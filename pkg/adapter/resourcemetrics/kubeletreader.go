@@ -1,3 +1,5 @@
+// A read of a kubelet's page over HTTPS, and the outcomes of reads.
+
 package resourcemetrics
 
 import (
@@ -19,21 +21,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// KubeletTLS says how a kubelet proves who it is.
+// KubeletTLS configures the verification of kubelets.
 type KubeletTLS struct {
-	// CAFile holds the authorities that kubelets' certificates are signed by; empty means the cluster's own.
+	// CAFile holds the authorities that sign kubelets' certificates; empty: the cluster's own.
 	CAFile string
-	// Insecure talks to whoever answers at a node's address, and shows it the adapter's token.
+	// Insecure skips the verification: any server at a node's address receives the adapter's token.
 	Insecure bool
 }
 
-// NewKubeletTransport returns what asks kubelets, with the identity that cluster gives the adapter: of a service account the
-// token, read again when its file changes. It uses no proxy.
+// NewKubeletTransport returns a transport for requests to kubelets, with the adapter's identity in cluster. It reads a service
+// account's token again when the file changes. It uses no proxy.
 func NewKubeletTransport(cluster *rest.Config, trust KubeletTLS) (http.RoundTripper, error) {
 	cfg := rest.CopyConfig(cluster)
-	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // nodes are near; a proxy is for what is far
-	cfg.DisableCompression = true                                         // costs both sides more than it saves
-	cfg.ServerName = ""                                                   // kube-apiserver's
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // nodes are near; a proxy is for distant servers
+	cfg.DisableCompression = true                                         // costs both sides more CPU than it saves
+	cfg.ServerName = ""                                                   // is kube-apiserver's
 	cfg.Insecure = trust.Insecure
 	if trust.Insecure || trust.CAFile != "" {
 		cfg.CAData, cfg.CAFile = nil, trust.CAFile
@@ -48,20 +50,21 @@ func NewKubeletTransport(cluster *rest.Config, trust KubeletTLS) (http.RoundTrip
 	return transport, nil
 }
 
-// kubeletReader reads the pages of one kubelet. It is used by one read at a time.
+// kubeletReader reads the pages of a kubelet. It serves one read at a time.
 type kubeletReader struct {
 	transport  http.RoundTripper
 	parser     *exposition.Parser
-	pageLimits exposition.PageOptions // bounds and families; the rest is set for each page
+	pageLimits exposition.PageOptions // bounds and families; each page sets the rest
 }
 
 func newKubeletReader(transport http.RoundTripper, limit exposition.PageOptions) *kubeletReader {
 	return &kubeletReader{transport: transport, parser: exposition.NewParser(labels.EmptyLabels()), pageLimits: limit}
 }
 
-// kubeletStatusError is an answer that is not 200.
+// kubeletStatusError is the status of a response other than 200.
 type kubeletStatusError int
 
+// Error returns the status, with the remedy where it is known.
 func (e kubeletStatusError) Error() string {
 	switch {
 	case e == http.StatusUnauthorized || e == http.StatusForbidden:
@@ -72,7 +75,7 @@ func (e kubeletStatusError) Error() string {
 	return fmt.Sprintf("HTTP %d", int(e))
 }
 
-// readKubeletPage asks the kubelet at address, host:port. Samples without a time of their own are of now.
+// readKubeletPage reads the page of the kubelet at address, host:port. Samples without a time of their own get now.
 func (r *kubeletReader) readKubeletPage(ctx context.Context, address string, now time.Time) (kubeletPage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics/resource", http.NoBody)
 	if err != nil {
@@ -80,7 +83,7 @@ func (r *kubeletReader) readKubeletPage(ctx context.Context, address string, now
 	}
 	req.Header.Set("Accept", exposition.AcceptHeader)
 	req.Header.Set("User-Agent", "tachometer")
-	// The transport alone, without a Client around it: no redirects, and so no token for whom they point at.
+	// The transport without a Client follows no redirects, which would carry the token to another host.
 	resp, err := r.transport.RoundTrip(req)
 	if err != nil {
 		return kubeletPage{}, err
@@ -116,29 +119,29 @@ func (r *kubeletReader) parseKubeletPage(resp *http.Response, now time.Time) (ku
 
 // The outcomes of a read, as label values.
 const (
-	outcomeOK           = "ok"
+	outcomeSuccess      = "success"
 	outcomeTimeout      = "timeout"
 	outcomeConnect      = "connect"
 	outcomeTLS          = "tls"
 	outcomeHTTPStatus   = "http_status"
-	outcomePageRejected = "page_refused"
+	outcomePageRejected = "page_rejected"
 	outcomeIncomplete   = "incomplete"
 )
 
 func kubeletReadOutcomes() []string {
-	return []string{outcomeOK, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeHTTPStatus, outcomePageRejected, outcomeIncomplete}
+	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeHTTPStatus, outcomePageRejected, outcomeIncomplete}
 }
 
-// classifyKubeletError distils why a read failed: an outcome, and a few words for people, without addresses.
+// classifyKubeletError returns the outcome of a read, and its cause in a few words without addresses.
 func classifyKubeletError(err error) (outcome, text string) {
 	var status kubeletStatusError
-	var refused *exposition.Error
+	var rejected *exposition.Error
 	var errno syscall.Errno
 	switch {
 	case err == nil:
-		return outcomeOK, ""
-	case errors.As(err, &refused):
-		return outcomePageRejected, refused.Detail
+		return outcomeSuccess, ""
+	case errors.As(err, &rejected):
+		return outcomePageRejected, rejected.Detail
 	case errors.As(err, &status):
 		return outcomeHTTPStatus, status.Error()
 	case errors.Is(err, errIncomplete):
@@ -157,6 +160,7 @@ func classifyKubeletError(err error) (outcome, text string) {
 	return outcomeConnect, "connection broken"
 }
 
+// describeKubeletTLSError returns the cause of a failed handshake; empty if err has another cause.
 func describeKubeletTLSError(err error) string {
 	var host x509.HostnameError
 	var verification *tls.CertificateVerificationError

@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// The adapter's token goes to those kubelets alone that an authority vouches for, and never where they redirect to.
+// The adapter's token goes only to kubelets with a trusted certificate, and never to the target of a redirect.
 func TestKubeletTransport(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 10)
@@ -43,10 +43,10 @@ func TestKubeletTransport(t *testing.T) {
 		trust   KubeletTLS
 		outcome string
 	}{
-		"the cluster's authority": {rest.Config{BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca, ServerName: "kubernetes"}}, KubeletTLS{}, outcomeOK},
-		"one of its own":          {rest.Config{BearerTokenFile: token}, KubeletTLS{CAFile: caFile}, outcomeOK},
+		"the cluster's authority": {rest.Config{BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca, ServerName: "kubernetes"}}, KubeletTLS{}, outcomeSuccess},
+		"one of its own":          {rest.Config{BearerTokenFile: token}, KubeletTLS{CAFile: caFile}, outcomeSuccess},
 		"unknown":                 {rest.Config{BearerTokenFile: token}, KubeletTLS{}, outcomeTLS},
-		"insecure":                {rest.Config{BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAFile: caFile}}, KubeletTLS{Insecure: true}, outcomeOK},
+		"insecure":                {rest.Config{BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAFile: caFile}}, KubeletTLS{Insecure: true}, outcomeSuccess},
 		"redirected":              {rest.Config{BearerToken: "stale"}, KubeletTLS{CAFile: caFile}, outcomeHTTPStatus},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestKubeletTransport(t *testing.T) {
 			if got, text := classifyKubeletError(err); got != tc.outcome {
 				t.Fatalf("%s (%s: %v), want %s", got, text, err, tc.outcome)
 			}
-			if tc.outcome == outcomeOK && p.node.cpu == 0 {
+			if tc.outcome == outcomeSuccess && p.node.cpu == 0 {
 				t.Errorf("page %+v", p)
 			}
 			select {

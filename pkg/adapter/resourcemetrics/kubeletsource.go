@@ -1,3 +1,5 @@
+// The usage source that reads all kubelets: the schedule of reads, and the health of the loop.
+
 package resourcemetrics
 
 import (
@@ -16,30 +18,31 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// Node is a node and where its kubelet listens.
+// Node is a node with the address of its kubelet.
 type Node struct {
 	Name string
-	// Address is the kubelet's host:port; empty where the node has none yet.
+	// Address is the kubelet's host:port; empty if the node has no address yet.
 	Address string
 }
 
-// KubeletOptions are what a Kubelets can be told. The zero value of each means its default.
+// KubeletOptions are the settings of a KubeletSource. A zero field means its default.
 type KubeletOptions struct {
-	// Interval is the time between two reads of a kubelet: 15 s, as long as a kubelet takes at most to measure anew.
+	// Interval is the time between two reads of a kubelet: 15 s, the longest time between two measurements of a kubelet.
 	Interval time.Duration
-	// Timeout bounds one read: 10 s, or the interval if that is shorter.
+	// Timeout bounds a read: 10 s, or the interval if it is shorter.
 	Timeout time.Duration
-	// MaxAge is the age beyond which a usage is not served: 60 s, four reads.
+	// MaxAge is the greatest age of a served usage: 60 s, four reads.
 	MaxAge time.Duration
-	// MaxConcurrent bounds the reads at a time: 32.
+	// MaxConcurrent bounds the concurrent reads: 32.
 	MaxConcurrent int
 	// MaxPageBytes bounds a page: 16 MiB, tens of thousands of containers on a node.
 	MaxPageBytes int64
-	// Seed spreads the reads over time. Replicas with different seeds do not ask a kubelet at the same moment.
+	// Seed spreads the reads over time. Replicas with different seeds do not read a kubelet at the same moment.
 	Seed uint64
-	// Registerer takes the self-metrics; nil for none.
+	// Registerer registers the self-metrics; nil: registers none.
 	Registerer prometheus.Registerer
 }
 
@@ -52,10 +55,10 @@ func (o KubeletOptions) withDefaults() KubeletOptions {
 	return o
 }
 
-// minUsageWindow is the least time that a CPU usage is computed over, see limits.
+// minUsageWindow is the shortest time that a CPU usage is computed over, see windowLimits.
 const minUsageWindow = 10 * time.Second
 
-// KubeletSource is the Source that reads every node's kubelet: it needs neither Prometheus nor metrics-server.
+// KubeletSource is the UsageSource that reads every node's kubelet. It needs neither Prometheus nor metrics-server.
 type KubeletSource struct {
 	listNodes func() []Node
 	transport http.RoundTripper
@@ -64,9 +67,9 @@ type KubeletSource struct {
 	families  *exposition.Families
 	metrics   *kubeletMetrics
 
-	mu       sync.Mutex // guards what follows, and the kubelets' own fields where they say so
+	mu       sync.Mutex // guards all below, and the fields of kubeletState from address on
 	random   *rand.Rand
-	kubelets map[string]*kubeletState // by name of the node
+	kubelets map[string]*kubeletState // by node name
 	latest   latestUsage
 	lastTick time.Time
 	warm     bool
@@ -74,8 +77,8 @@ type KubeletSource struct {
 
 var _ UsageSource = (*KubeletSource)(nil)
 
-// NewKubeletSource returns a source that reads the nodes of the moment through transport (see KubeletTransport); nodes must be
-// safe for concurrent use.
+// NewKubeletSource returns a source that reads the current nodes through transport, see NewKubeletTransport. It starts nothing. nodes
+// must be safe for concurrent use.
 func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts KubeletOptions) *KubeletSource {
 	opts = opts.withDefaults()
 	return &KubeletSource{
@@ -89,25 +92,25 @@ func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts Kub
 	}
 }
 
-// kubeletState is the one of a node. The reader and the histories belong to the read in progress.
+// kubeletState is the state of a node's kubelet. The reader and the histories belong to the read in progress.
 type kubeletState struct {
 	node    string
 	reader  *kubeletReader
 	history usageHistory
 	pods    map[containerID]usageHistory
 
-	address     string    // guarded by Kubelets.mu, as all that follows
+	address     string    // guarded by KubeletSource.mu, as are all below
 	dueAt       time.Time // of the next read
 	busy        bool      // a read is in progress
-	reads       int       // that ended
-	lastFailure string    // why the last read failed; empty if it did not
-	removed     bool      // the node is no longer there: what a read in progress brings is dropped
+	reads       int       // finished reads
+	lastFailure string    // cause of the last read's failure; empty after a success
+	removed     bool      // the node is gone: the page of a read in progress is dropped
 }
 
-// dueCheckInterval is how often Run looks for reads that are due.
+// dueCheckInterval is the time between two checks for due reads.
 const dueCheckInterval = 500 * time.Millisecond
 
-// Run reads the kubelets until ctx ends; then it waits for the reads in progress and returns nil.
+// Run reads the kubelets until ctx ends. Then it waits for the reads in progress, and returns nil.
 func (k *KubeletSource) Run(ctx context.Context) error {
 	defer utilnet.CloseIdleConnectionsFor(k.transport)
 	var reads sync.WaitGroup
@@ -126,10 +129,8 @@ func (k *KubeletSource) Run(ctx context.Context) error {
 				k.runKubeletRead(ctx, due)
 			})
 		}
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, dueCheckInterval) {
 			return nil
-		case <-time.After(dueCheckInterval):
 		}
 	}
 }
@@ -140,13 +141,13 @@ func (k *KubeletSource) recordTick(now time.Time) {
 	k.lastTick = now
 }
 
-// kubeletRead is one read to do.
+// kubeletRead is a read to do.
 type kubeletRead struct {
 	kubelet *kubeletState
 	address string
 }
 
-// reserveDueReads returns the reads that are due, the longest overdue first, and counts them as begun. New nodes are due at once.
+// reserveDueReads returns the due reads, the longest overdue first, and marks them as started. New nodes are due at once.
 func (k *KubeletSource) reserveDueReads(now time.Time) []kubeletRead {
 	nodes := k.listNodes()
 	k.mu.Lock()
@@ -170,11 +171,11 @@ func (k *KubeletSource) reserveDueReads(now time.Time) []kubeletRead {
 	return jobs
 }
 
-// updateKubelets makes the kubelets those of the nodes.
+// updateKubelets adds and removes kubelets, as the nodes came and went. The caller holds k.mu.
 func (k *KubeletSource) updateKubelets(nodes []Node, now time.Time) {
-	there := make(map[string]bool, len(nodes))
+	present := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
-		there[n.Name] = true
+		present[n.Name] = true
 		u, known := k.kubelets[n.Name]
 		if !known {
 			u = &kubeletState{node: n.Name, dueAt: now, reader: newKubeletReader(k.transport, exposition.PageOptions{
@@ -185,7 +186,7 @@ func (k *KubeletSource) updateKubelets(nodes []Node, now time.Time) {
 		u.address = n.Address
 	}
 	for name, u := range k.kubelets {
-		if !there[name] {
+		if !present[name] {
 			u.removed = true
 			delete(k.kubelets, name)
 			k.latest.removeNodeUsage(name)
@@ -194,7 +195,7 @@ func (k *KubeletSource) updateKubelets(nodes []Node, now time.Time) {
 	k.metrics.nodes.Set(float64(len(k.kubelets)))
 }
 
-// The page is the kubelet's own: these bounds only keep what is not one from taking memory.
+// The page is the kubelet's own: these bounds only protect the memory from pages of other servers.
 const (
 	maxPageLabels  = 16
 	maxPageSamples = 200000
@@ -202,7 +203,7 @@ const (
 
 var errNoAddress = errors.New("the node has no address")
 
-// runKubeletRead does one read and takes what it brings.
+// runKubeletRead reads a kubelet, and stores its page and the outcome.
 func (k *KubeletSource) runKubeletRead(ctx context.Context, j kubeletRead) {
 	start := time.Now()
 	p, err := kubeletPage{}, errNoAddress
@@ -213,7 +214,7 @@ func (k *KubeletSource) runKubeletRead(ctx context.Context, j kubeletRead) {
 	}
 	end := time.Now()
 	if err != nil && ctx.Err() != nil {
-		return // the end of the program is no failure of the kubelet
+		return // the end of the program is not a failure of the kubelet
 	}
 	k.metrics.observeKubeletRead(err, end.Sub(start))
 	if err == nil {
@@ -222,7 +223,7 @@ func (k *KubeletSource) runKubeletRead(ctx context.Context, j kubeletRead) {
 	k.finishKubeletRead(ctx, j.kubelet, err, start)
 }
 
-// storeKubeletPage makes what a page tells be served.
+// storeKubeletPage adds a page to the histories, and replaces the usage that the source returns.
 func (k *KubeletSource) storeKubeletPage(u *kubeletState, p kubeletPage) {
 	u.history = u.history.withReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
@@ -238,20 +239,20 @@ func (k *KubeletSource) storeKubeletPage(u *kubeletState, p kubeletPage) {
 	}
 }
 
-// finishKubeletRead ends a read that began at start. A change from well to ill, or back, is logged once.
+// finishKubeletRead records the end of a read that began at start. It logs the first failure, and the first success after failures.
 func (k *KubeletSource) finishKubeletRead(ctx context.Context, u *kubeletState, err error, start time.Time) {
 	_, text := classifyKubeletError(err)
 	k.mu.Lock()
 	was := u.lastFailure
 	u.lastFailure, u.busy = text, false
 	u.reads++
-	// A little less than the interval, by a random amount: kubelets that became due together drift apart.
+	// The interval minus a random share, of a tenth at most: kubelets that became due together drift apart.
 	u.dueAt = start.Add(k.opts.Interval - time.Duration(k.random.Int64N(int64(k.opts.Interval)/10+1)))
 	k.metrics.failing.Set(float64(k.countFailingKubelets()))
 	k.mu.Unlock()
 	switch {
 	case text != "" && was == "":
-		klog.FromContext(ctx).Info("Kubelet cannot be read", "node", u.node, "cause", text, "err", err)
+		klog.FromContext(ctx).Info("Kubelet cannot be read", "node", u.node, "reason", text, "err", err)
 	case text == "" && was != "":
 		klog.FromContext(ctx).Info("Kubelet is read again", "node", u.node)
 	}
@@ -267,18 +268,18 @@ func (k *KubeletSource) countFailingKubelets() int {
 	return n
 }
 
-// Live returns an error if no read was begun or looked for lately: the loop hangs. It is nil before Run.
+// Live returns an error if the loop has not checked for due reads lately, and so hangs. It returns nil before Run.
 func (k *KubeletSource) Live(now time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if age := now.Sub(k.lastTick); !k.lastTick.IsZero() && age > 30*time.Second+k.opts.Timeout {
-		return fmt.Errorf("kubelets were last looked after %s ago", age.Round(time.Second))
+		return fmt.Errorf("last check for due reads of kubelets was %s ago", age.Round(time.Second))
 	}
 	return nil
 }
 
-// Warm returns nil once every node was read twice, or tried: a usage needs two samples, and a replica that called itself
-// ready before would take reads from one that can answer them. Once warm it stays so.
+// Warm returns nil once every node had two reads, successful or not. A usage needs two samples, and a replica that is ready earlier
+// would take requests from a replica with values. A warm source stays warm.
 func (k *KubeletSource) Warm() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

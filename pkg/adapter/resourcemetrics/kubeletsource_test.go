@@ -20,8 +20,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// fakeKubelets is the kubelets of a cluster, by address. Each uses half a core and runs one pod of the same use, named as the
-// node, unless a test says otherwise. They measure whenever they are asked.
+// fakeKubelets are the kubelets of a cluster, by address. By default each node uses half a core and runs a pod of the same usage
+// and name. They measure at every request.
 type fakeKubelets struct {
 	mu           sync.Mutex
 	nodes        []Node
@@ -52,7 +52,7 @@ func (f *fakeKubelets) listNodes() []Node {
 	return f.nodes
 }
 
-// setResponse makes the kubelet of a node answer otherwise; nil: as it should.
+// setResponse replaces the response of a node's kubelet; nil: the default.
 func (f *fakeKubelets) setResponse(node string, say func(*http.Request) (*http.Response, error)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +72,7 @@ func (f *fakeKubelets) RoundTrip(r *http.Request) (*http.Response, error) {
 	return newPageResponse(http.StatusOK, usagePage(strings.TrimSuffix(r.URL.Host, ":10250"), time.Now())), nil
 }
 
-// usagePage is of half a core since the beginning of the bubble's time.
+// usagePage returns a page with half a core of usage since the start of the bubble.
 func usagePage(pod string, now time.Time) string {
 	ms := now.UnixMilli()
 	cpu := float64(now.Unix()-946684800)/2 + 1000 + float64(now.Nanosecond())/2e9
@@ -178,7 +178,7 @@ func TestKubeletsServeUsage(t *testing.T) {
 
 var nearlyEqual = cmp.Comparer(func(a, b float64) bool { return a-b < 1e-6 && b-a < 1e-6 })
 
-// A kubelet that cannot be read keeps its last usage until that is too old; its recovery begins with a new pair.
+// A failing kubelet keeps its last usage until it is too old. Its recovery needs two new samples.
 func TestKubeletFails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -244,7 +244,7 @@ func TestKubeletRepeatsItself(t *testing.T) {
 	})
 }
 
-// A pod that went, and one whose node went, have no usage from the next page on.
+// A removed pod, and a pod of a removed node, have no usage from the next page on.
 func TestPodsAndNodesGo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestPodsAndNodesGo(t *testing.T) {
 	})
 }
 
-// A pod of a StatefulSet is made again under its name, on another node perhaps.
+// A StatefulSet makes a pod again with the same name, perhaps on another node.
 func TestPodIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,3 +1,5 @@
+// Usages of a KubeletSource, from memory, and the reasons for omissions.
+
 package resourcemetrics
 
 import (
@@ -8,24 +10,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// GetPodUsages answers from memory.
+// GetPodUsages returns usages from memory.
 func (k *KubeletSource) GetPodUsages(_ context.Context, pods []Pod, now time.Time) ([]PodUsage, []metric.Omission, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	usages := make([]PodUsage, 0, len(pods))
-	var omitted []metric.Omission
-	for _, p := range pods {
-		usage, o := k.lookupPodUsage(p, now)
-		if o.Reason != "" {
-			o.Object = p.Object
-			omitted = append(omitted, o)
-			continue
-		}
-		usages = append(usages, usage)
-	}
+	usages, omitted := collectUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
+		u, o := k.lookupPodUsage(p, now)
+		o.Object = p.Object
+		return u, o
+	})
 	return usages, omitted, nil
 }
 
+// GetNodeUsages returns usages from memory.
+func (k *KubeletSource) GetNodeUsages(_ context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	usages, omitted := collectUsages(names, func(name string) (NodeUsage, metric.Omission) {
+		u, o := k.lookupNodeUsage(name, now)
+		o.Object.Name = name
+		return u, o
+	})
+	return usages, omitted, nil
+}
+
+// lookupPodUsage returns the usage of a pod, or the reason for its omission. The caller holds k.mu.
 func (k *KubeletSource) lookupPodUsage(p Pod, now time.Time) (PodUsage, metric.Omission) {
 	e, found := k.latest.pods[p.Object]
 	switch {
@@ -34,7 +43,7 @@ func (k *KubeletSource) lookupPodUsage(p Pod, now time.Time) (PodUsage, metric.O
 	case e.reason != "":
 		return PodUsage{}, metric.Omission{Reason: e.reason}
 	case e.usage.Time.Add(-e.usage.Window).Before(p.Created):
-		// Measured, in part at least, on an earlier pod of that name.
+		// At least a part of the window belongs to an earlier pod of the same name.
 		return PodUsage{}, metric.Omission{Reason: metric.ReasonWarmingUp}
 	case now.Sub(e.usage.Time) > k.opts.MaxAge:
 		return PodUsage{}, k.explainStaleUsage(e.node)
@@ -42,24 +51,7 @@ func (k *KubeletSource) lookupPodUsage(p Pod, now time.Time) (PodUsage, metric.O
 	return e.usage, metric.Omission{}
 }
 
-// GetNodeUsages answers from memory.
-func (k *KubeletSource) GetNodeUsages(_ context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	usages := make([]NodeUsage, 0, len(names))
-	var omitted []metric.Omission
-	for _, name := range names {
-		usage, o := k.lookupNodeUsage(name, now)
-		if o.Reason != "" {
-			o.Object.Name = name
-			omitted = append(omitted, o)
-			continue
-		}
-		usages = append(usages, usage)
-	}
-	return usages, omitted, nil
-}
-
+// lookupNodeUsage returns the usage of a node, or the reason for its omission. The caller holds k.mu.
 func (k *KubeletSource) lookupNodeUsage(name string, now time.Time) (NodeUsage, metric.Omission) {
 	e, found := k.latest.nodes[name]
 	u := k.kubelets[name]
@@ -76,15 +68,15 @@ func (k *KubeletSource) lookupNodeUsage(name string, now time.Time) (NodeUsage, 
 	return e.usage, metric.Omission{}
 }
 
-// explainStaleUsage says why the usage of what is on a node is too old.
+// explainStaleUsage returns the reason for an old usage of a node or its pods. The caller holds k.mu.
 func (k *KubeletSource) explainStaleUsage(node string) metric.Omission {
 	if u := k.kubelets[node]; u != nil && u.lastFailure != "" {
 		return metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: u.lastFailure}
 	}
-	return metric.Omission{Reason: metric.ReasonStale, Detail: "the kubelet repeats what it measured long ago, or its clock is late"}
+	return metric.Omission{Reason: metric.ReasonStale, Detail: "the kubelet repeats an old measurement, or its clock is late"}
 }
 
-// explainUnknownPod says why a pod is on no page. On which node it runs is not known here.
+// explainUnknownPod returns the reason for a pod on no page. The source does not know the pod's node. The caller holds k.mu.
 func (k *KubeletSource) explainUnknownPod() metric.Omission {
 	unread, failing, text := 0, 0, ""
 	for _, u := range k.kubelets {

@@ -1,3 +1,5 @@
+// The newest usage of all pods and nodes, from the pages of their nodes.
+
 package resourcemetrics
 
 import (
@@ -8,20 +10,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podPageUsage is what a node's page tells of a pod: its usage, or the reason why it has none yet.
+// podPageUsage is a pod's usage by a node's page, or the reason for its absence.
 type podPageUsage struct {
 	node   string
 	usage  PodUsage
 	reason metric.Reason
 }
 
-// nodePageUsage is what a node's page tells of itself.
+// nodePageUsage is a node's usage by its own page, or the reason for its absence.
 type nodePageUsage struct {
 	usage  NodeUsage
 	reason metric.Reason
 }
 
-// latestUsage is the newest usage of everything, whichever node told it. It is not safe for concurrent use.
+// latestUsage is the newest usage of all pods and nodes. It is not safe for concurrent use.
 type latestUsage struct {
 	nodes      map[string]nodePageUsage
 	pods       map[metric.Object]podPageUsage
@@ -32,8 +34,8 @@ func newLatestUsage() latestUsage {
 	return latestUsage{nodes: map[string]nodePageUsage{}, pods: map[metric.Object]podPageUsage{}, podsByNode: map[string][]metric.Object{}}
 }
 
-// replaceNodeUsage replaces what a node told before. Of a pod that two nodes tell of, as one that was deleted here and made again
-// there, the newer sample counts.
+// replaceNodeUsage replaces the usage by a node's earlier page. If two nodes report a pod, which was deleted and made again
+// elsewhere, the newer sample counts.
 func (t *latestUsage) replaceNodeUsage(node nodePageUsage, pods map[metric.Object]podPageUsage) {
 	name := node.usage.Name
 	t.removeNodeUsage(name)
@@ -46,7 +48,7 @@ func (t *latestUsage) replaceNodeUsage(node nodePageUsage, pods map[metric.Objec
 	}
 }
 
-// removeNodeUsage forgets what a node told.
+// removeNodeUsage removes the usage by a node's page.
 func (t *latestUsage) removeNodeUsage(node string) {
 	for _, o := range t.podsByNode[node] {
 		if t.pods[o].node == node {
@@ -57,12 +59,13 @@ func (t *latestUsage) removeNodeUsage(node string) {
 	delete(t.nodes, node)
 }
 
+// newNodePageUsage returns a node's usage by its history.
 func newNodePageUsage(name string, h usageHistory, l windowLimits) nodePageUsage {
 	u, s, reason := h.computeUsage(l)
 	return nodePageUsage{NodeUsage{Name: name, Usage: u, Time: s.time, Window: s.window}, reason}
 }
 
-// newPodPageUsages are the pods of a page. A pod of which one container has no usage yet has none.
+// newPodPageUsages returns the usage of the pods of a page. A pod with a container without usage has no usage.
 func newPodPageUsages(node string, containers map[containerID]usageHistory, l windowLimits) map[metric.Object]podPageUsage {
 	pods := map[metric.Object]podPageUsage{}
 	for c, h := range containers {
@@ -80,13 +83,13 @@ func newPodPageUsages(node string, containers map[containerID]usageHistory, l wi
 	return pods
 }
 
-// addContainerUsage adds a container. The pod's time is its oldest container's, and its window the longest: the autoscaler takes a pod
-// that became ready within the window for one that still starts.
+// addContainerUsage adds a container. The pod's time is its oldest container's, and its window the longest: the autoscaler considers
+// a pod that became ready within the window as still starting.
 func (p *podPageUsage) addContainerUsage(name string, h usageHistory, l windowLimits) {
 	u, s, reason := h.computeUsage(l)
 	if reason != "" {
 		if p.reason == "" || reason == metric.ReasonWarmingUp {
-			p.reason = reason // of two, the one that passes
+			p.reason = reason // of two reasons, the temporary
 		}
 		return
 	}

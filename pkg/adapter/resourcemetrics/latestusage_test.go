@@ -9,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Of a pod that moved, the page of its old node says nothing any more: neither by having it nor by losing it.
+// The page of the old node of a moved pod does not count, with the pod or without it.
 func TestTableFollowsPods(t *testing.T) {
 	t.Parallel()
 	pod := metric.Object{Namespace: "n", Name: "p"}
@@ -33,7 +33,7 @@ func TestTableFollowsPods(t *testing.T) {
 	}
 }
 
-// A page that arrives after its node went is not served.
+// The source drops a page that arrives after the removal of its node.
 func TestNodeGoesDuringRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,3 +1,5 @@
+// Usages of a source as objects of the API: metadata, quantities, omissions.
+
 package resourcemetrics
 
 import (
@@ -13,17 +15,17 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// listPodMetrics answers for pods, in their order, with what was left out and why.
+// listPodMetrics returns the usages of pods, in their order, and the omitted pods with their reasons.
 func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.PodMetrics{}, nil, nil
 	}
-	asked := make([]Pod, len(objects))
+	requested := make([]Pod, len(objects))
 	for i, o := range objects {
-		asked[i] = Pod{metric.Object{Namespace: o.Namespace, Name: o.Name}, o.CreationTimestamp.Time}
+		requested[i] = Pod{metric.Object{Namespace: o.Namespace, Name: o.Name}, o.CreationTimestamp.Time}
 	}
 	now := a.deps.Now()
-	usages, omitted, err := a.deps.Source.GetPodUsages(ctx, asked, now)
+	usages, omitted, err := a.deps.Source.GetPodUsages(ctx, requested, now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +40,7 @@ func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjec
 	}
 	items := make([]metrics.PodMetrics, 0, len(byPod))
 	for i, o := range objects {
-		if m, found := byPod[asked[i].Object]; found {
+		if m, found := byPod[requested[i].Object]; found {
 			m.ObjectMeta = newUsageMeta(o, now)
 			items = append(items, m)
 			a.metrics.age.WithLabelValues(Pods).Observe(now.Sub(m.Timestamp.Time).Seconds())
@@ -48,17 +50,17 @@ func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjec
 	return items, omitted, nil
 }
 
-// listNodeMetrics answers for nodes, as podMetrics for pods.
+// listNodeMetrics returns the usages of nodes, like listPodMetrics for pods.
 func (a *API) listNodeMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.NodeMetrics{}, nil, nil
 	}
-	asked := make([]string, len(objects))
+	requested := make([]string, len(objects))
 	for i, o := range objects {
-		asked[i] = o.Name
+		requested[i] = o.Name
 	}
 	now := a.deps.Now()
-	usages, omitted, err := a.deps.Source.GetNodeUsages(ctx, asked, now)
+	usages, omitted, err := a.deps.Source.GetNodeUsages(ctx, requested, now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,13 +85,13 @@ func (a *API) listNodeMetrics(ctx context.Context, objects []*metav1.PartialObje
 	return items, omitted, nil
 }
 
-// newUsageMeta is the metadata of an object's usage, which comes into being as it is asked for.
+// newUsageMeta returns the metadata of an object's usage. A usage is created by its request, at now.
 func newUsageMeta(o *metav1.PartialObjectMetadata, now time.Time) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, Labels: o.Labels, CreationTimestamp: metav1.NewTime(now)}
 }
 
-// convertPodUsage is a usage as the API says it, without metadata; or the reason why it cannot: one container whose numbers are
-// none spoils the sum that the autoscaler forms.
+// convertPodUsage returns a usage in the API's type, without metadata; or a reason if the numbers of a container are unusable,
+// which would spoil the autoscaler's sum.
 func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	m := metrics.PodMetrics{Timestamp: metav1.NewTime(u.Time), Window: metav1.Duration{Duration: u.Window}}
 	for _, c := range u.Containers {
@@ -105,14 +107,14 @@ func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	return m, ""
 }
 
-// toResourceList are CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
-// reason why the usage has none.
+// toResourceList returns CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
+// reason if a number is unusable.
 func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
 	cpu, reason := roundToUnits(u.CPU, 1e9)
 	if reason != "" {
 		return nil, reason
 	}
-	// The autoscaler reads memory in thousandths of a byte too, which must fit.
+	// The autoscaler reads memory in thousandths of a byte: these must fit an int64 too.
 	memory, reason := roundToUnits(u.Memory, 1)
 	if reason == "" && memory > math.MaxInt64/1000 {
 		reason = metric.ReasonOutOfRange
@@ -128,7 +130,7 @@ func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
 	}, ""
 }
 
-// roundToUnits is v in units of which a one has so many; it is total.
+// roundToUnits returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
 func roundToUnits(v, units float64) (int64, metric.Reason) {
 	n := math.Round(v * units)
 	switch {

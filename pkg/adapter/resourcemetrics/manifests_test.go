@@ -47,7 +47,7 @@ func readManifest[T any](t *testing.T, file, kind string) T {
 	}
 }
 
-// The component names what the program asks for and serves, and gives no more rights than that.
+// The component grants exactly the rights that the program uses, and names the APIService that it serves.
 func TestComponentAgrees(t *testing.T) {
 	t.Parallel()
 	const component = "components/resource-metrics/"

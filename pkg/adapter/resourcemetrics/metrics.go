@@ -9,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// kubeletMetrics are the self-metrics of Kubelets.
+// kubeletMetrics are the self-metrics of a KubeletSource.
 type kubeletMetrics struct {
 	reads    *prometheus.CounterVec
 	duration prometheus.Histogram
@@ -19,41 +19,41 @@ type kubeletMetrics struct {
 
 func newKubeletMetrics(r prometheus.Registerer) *kubeletMetrics {
 	f := promauto.With(r)
-	i := &kubeletMetrics{
+	m := &kubeletMetrics{
 		reads: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_resource_node_reads_total",
-			Help: "Reads of kubelets' resource metrics that ended, by outcome.",
+			Help: "Finished reads of kubelets' resource metrics, by outcome.",
 		}, []string{"outcome"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_resource_node_read_duration_seconds",
-			Help:    "Time from the start of a read of a kubelet until its page was parsed, or it failed.",
+			Help:    "Duration of a read of a kubelet, until its page was parsed or the read failed.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		nodes: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_resource_nodes",
-			Help: "Nodes whose kubelets are read.",
+			Help: "Number of nodes with a kubelet to read.",
 		}),
 		failing: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_resource_nodes_failing",
-			Help: "Nodes whose kubelet could not be read at the last attempt.",
+			Help: "Number of nodes with a failure of the last read of their kubelet.",
 		}),
 	}
 	for _, o := range kubeletReadOutcomes() {
-		i.reads.WithLabelValues(o)
+		m.reads.WithLabelValues(o)
 	}
-	return i
+	return m
 }
 
-func (i *kubeletMetrics) observeKubeletRead(err error, took time.Duration) {
+func (m *kubeletMetrics) observeKubeletRead(err error, took time.Duration) {
 	outcome, _ := classifyKubeletError(err)
-	i.reads.WithLabelValues(outcome).Inc()
-	i.duration.Observe(took.Seconds())
+	m.reads.WithLabelValues(outcome).Inc()
+	m.duration.Observe(took.Seconds())
 }
 
 // apiMetrics are the self-metrics of an API.
 type apiMetrics struct {
-	age     *prometheus.HistogramVec
-	omitted *prometheus.CounterVec
+	age       *prometheus.HistogramVec
+	omissions *prometheus.CounterVec
 }
 
 func newAPIMetrics(r prometheus.Registerer) *apiMetrics {
@@ -61,18 +61,18 @@ func newAPIMetrics(r prometheus.Registerer) *apiMetrics {
 	return &apiMetrics{
 		age: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tachometer_resource_age_seconds",
-			Help:    "Age of the resource usage served: the time of the read minus that of the newest sample behind it.",
+			Help:    "Age of served resource usage: time of the request minus time of the newest sample behind it.",
 			Buckets: []float64{1, 2.5, 5, 10, 15, 20, 30, 45, 60, 120},
 		}, []string{"resource"}),
-		omitted: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "tachometer_resource_omitted_total",
-			Help: "Pods and nodes that were left out of an answer about resource usage, by reason.",
+		omissions: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_resource_omissions_total",
+			Help: "Pods and nodes omitted from a response about resource usage, by reason.",
 		}, []string{"resource", "reason"}),
 	}
 }
 
-func (i *apiMetrics) countOmissions(resource string, omitted []metric.Omission) {
+func (m *apiMetrics) countOmissions(resource string, omitted []metric.Omission) {
 	for _, o := range omitted {
-		i.omitted.WithLabelValues(resource, string(o.Reason)).Inc()
+		m.omissions.WithLabelValues(resource, string(o.Reason)).Inc()
 	}
 }

@@ -1,4 +1,4 @@
-// Package resource serves metrics.k8s.io: what pods and nodes use of CPU and memory, each with its own time and window.
+// Package resourcemetrics serves metrics.k8s.io: the CPU and memory usage of pods and nodes, each with its own time and window.
 package resourcemetrics
 
 import (
@@ -8,14 +8,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Pod is a pod whose usage is asked for.
+// Pod is a pod of a request for usage.
 type Pod struct {
 	metric.Object
-	// Created is when the API server made the pod: what was measured before is of an earlier one of that name.
+	// Created is the creation time of the pod: earlier measurements belong to an earlier pod of the same name.
 	Created time.Time
 }
 
-// Usage is what something uses.
+// Usage is a use of CPU and memory.
 type Usage struct {
 	// CPU is in cores, on average over a window.
 	CPU float64
@@ -23,24 +23,24 @@ type Usage struct {
 	Memory float64
 }
 
-// ContainerUsage is what one container of a pod uses.
+// ContainerUsage is the usage of a container of a pod.
 type ContainerUsage struct {
 	Name string
 	Usage
 }
 
-// PodUsage is what a pod uses. It has all of its running containers, each with both resources: the autoscaler adds
-// them up, and a sum that lacks a container is a wrong number.
+// PodUsage is the usage of a pod. It has all running containers, each with both resources: the autoscaler adds them up, and a sum
+// without a container is a wrong number.
 type PodUsage struct {
 	Object     metric.Object
 	Containers []ContainerUsage
-	// Time is that of the newest sample; of several containers, of the one whose newest sample is the oldest.
+	// Time is the time of the newest sample. Of several containers, the oldest such time counts.
 	Time time.Time
-	// Window is what the CPU usage is an average over.
+	// Window is the time that the CPU usage is averaged over.
 	Window time.Duration
 }
 
-// NodeUsage is what a node uses; Time and Window are as in PodUsage.
+// NodeUsage is the usage of a node. Time and Window are as in PodUsage.
 type NodeUsage struct {
 	Name string
 	Usage
@@ -48,11 +48,26 @@ type NodeUsage struct {
 	Window time.Duration
 }
 
-// UsageSource is where usage comes from. Its methods may be called concurrently, and end when ctx does. What has no usage,
-// or one that is too old at now, is not among the usages but among the omissions, with the reason. The numbers are as
-// measured: who asks judges whether they are numbers at all. The slices belong to the caller, but for what is in a
-// usage, which nobody changes. An error means that nothing can be told of any.
+// UsageSource returns the usage of pods and nodes. Its methods may be called concurrently, and end when ctx does. An object without
+// a usage, or with a usage too old at now, is among the omissions, with the reason. The numbers are as measured: the caller
+// validates them. The slices belong to the caller, except the slices inside a usage, which the caller must not change. An error
+// means that no usage is known.
 type UsageSource interface {
 	GetPodUsages(ctx context.Context, pods []Pod, now time.Time) ([]PodUsage, []metric.Omission, error)
 	GetNodeUsages(ctx context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error)
+}
+
+// collectUsages calls getUsage for every object, and separates usages from omissions, which have a reason.
+func collectUsages[O, U any](objects []O, getUsage func(O) (U, metric.Omission)) ([]U, []metric.Omission) {
+	usages := make([]U, 0, len(objects))
+	var omitted []metric.Omission
+	for _, object := range objects {
+		u, o := getUsage(object)
+		if o.Reason != "" {
+			omitted = append(omitted, o)
+			continue
+		}
+		usages = append(usages, u)
+	}
+	return usages, omitted
 }

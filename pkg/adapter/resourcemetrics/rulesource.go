@@ -1,3 +1,5 @@
+// The usage source that evaluates rules on a backend, as prometheus-adapter does.
+
 package resourcemetrics
 
 import (
@@ -13,30 +15,30 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// UsageRuleSet is how usage is computed by rules. It is not changed once it is given to a Rules.
+// UsageRuleSet has the rules for usage. It must not change once a RuleSource has it.
 type UsageRuleSet struct {
 	CPU, Memory UsageRules
-	// Window is what CPU usage is said to be an average over; 0: what the values themselves say.
+	// Window is the stated window of CPU usage; 0: the values' own.
 	Window time.Duration
 }
 
-// UsageRules are the rules of one resource. Containers is asked with Query.Namespace and the names of pods as
-// Query.Objects, Nodes with the names of nodes. The labels name what a result is of; CPU is in cores, memory in bytes.
+// UsageRules are the rules of CPU, in cores, or of memory, in bytes. Containers is evaluated with Query.Namespace and the names of
+// pods as Query.Objects, Nodes with the names of nodes. The labels of a result name its object.
 type UsageRules struct {
 	Containers, Nodes                                   *rule.Rule
 	NamespaceLabel, PodLabel, ContainerLabel, NodeLabel string
 }
 
-// Evaluator is what evaluates a rule: a backend, or several by the rule's. It may be called concurrently.
+// Evaluator evaluates a rule on its backend. It may be called concurrently.
 type Evaluator interface {
 	Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error)
 }
 
-// maxConcurrentQueries bounds the queries that one read waits for at a time: one that lists the pods of all namespaces asks two of
-// each.
+// maxConcurrentQueries bounds the concurrent queries of a request. A list of the pods of all namespaces has two queries for each
+// namespace.
 const maxConcurrentQueries = 8
 
-// RuleSource is the Source that asks a backend.
+// RuleSource is the UsageSource that evaluates rules.
 type RuleSource struct {
 	ruleSet func() *UsageRuleSet
 	backend Evaluator
@@ -44,14 +46,14 @@ type RuleSource struct {
 
 var _ UsageSource = (*RuleSource)(nil)
 
-// NewRuleSource returns a source for the rules of the moment. set must be safe for concurrent use; nil says that there are none.
+// NewRuleSource returns a source for the current rules. set must be safe for concurrent use; it returns nil if there are no rules.
 func NewRuleSource(set func() *UsageRuleSet, backend Evaluator) *RuleSource {
 	return &RuleSource{set, backend}
 }
 
 var errNoRules = metric.Errorf(metric.KindUnavailable, "the configuration has no rules for resource usage")
 
-// GetPodUsages asks for each namespace by itself.
+// GetPodUsages evaluates the rules for each namespace separately.
 func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time) ([]PodUsage, []metric.Omission, error) {
 	set := r.ruleSet()
 	if set == nil {
@@ -62,39 +64,33 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 		names[p.Namespace] = append(names[p.Namespace], p.Name)
 	}
 	cpu, memory := map[string]*containerValues{}, map[string]*containerValues{}
-	questions, ctx := errgroup.WithContext(ctx)
-	questions.SetLimit(maxConcurrentQueries)
+	queries, ctx := errgroup.WithContext(ctx)
+	queries.SetLimit(maxConcurrentQueries)
 	for namespace, objects := range names {
 		slices.Sort(objects)
 		cpu[namespace], memory[namespace] = &containerValues{}, &containerValues{}
-		ask := func(rules UsageRules, into *containerValues) {
+		evaluate := func(rules UsageRules, into *containerValues) {
 			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
-			questions.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.podContainerKey, now) })
+			queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.podContainerKey, now) })
 		}
-		ask(set.CPU, cpu[namespace])
-		ask(set.Memory, memory[namespace])
+		evaluate(set.CPU, cpu[namespace])
+		evaluate(set.Memory, memory[namespace])
 	}
-	if err := questions.Wait(); err != nil {
+	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	var usages []PodUsage
-	var omitted []metric.Omission
-	for _, p := range pods {
+	usages, omitted := collectUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu[p.Namespace].byObject[p.Name], memory[p.Namespace].byObject[p.Name], set.Window)
 		if reason == "" && isUsageStale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
 		}
-		if reason != "" {
-			omitted = append(omitted, metric.Omission{Object: p.Object, Reason: reason})
-			continue
-		}
 		u.Object = p.Object
-		usages = append(usages, u)
-	}
+		return u, metric.Omission{Object: p.Object, Reason: reason}
+	})
 	return usages, omitted, nil
 }
 
-// GetNodeUsages asks for all nodes at once.
+// GetNodeUsages evaluates the rules for all nodes at once.
 func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error) {
 	set := r.ruleSet()
 	if set == nil {
@@ -102,29 +98,26 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	}
 	names = slices.Sorted(slices.Values(names))
 	var cpu, memory containerValues
-	questions, ctx := errgroup.WithContext(ctx)
-	ask := func(rules UsageRules, into *containerValues) {
+	queries, ctx := errgroup.WithContext(ctx)
+	evaluate := func(rules UsageRules, into *containerValues) {
 		q := rule.Query{Rule: rules.Nodes, Objects: names}
-		questions.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.nodeContainerKey, now) })
+		queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.nodeContainerKey, now) })
 	}
-	ask(set.CPU, &cpu)
-	ask(set.Memory, &memory)
-	if err := questions.Wait(); err != nil {
+	evaluate(set.CPU, &cpu)
+	evaluate(set.Memory, &memory)
+	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	var usages []NodeUsage
-	var omitted []metric.Omission
-	for _, name := range names {
+	usages, omitted := collectUsages(names, func(name string) (NodeUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu.byObject[name], memory.byObject[name], set.Window)
 		if reason == "" && isUsageStale(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
 			reason = metric.ReasonStale
 		}
 		if reason != "" {
-			omitted = append(omitted, metric.Omission{Object: metric.Object{Name: name}, Reason: reason})
-			continue
+			return NodeUsage{}, metric.Omission{Object: metric.Object{Name: name}, Reason: reason}
 		}
-		usages = append(usages, NodeUsage{Name: name, Usage: u.Containers[0].Usage, Time: u.Time, Window: u.Window})
-	}
+		return NodeUsage{Name: name, Usage: u.Containers[0].Usage, Time: u.Time, Window: u.Window}, metric.Omission{}
+	})
 	return usages, omitted, nil
 }
 
@@ -133,7 +126,7 @@ type containerValues struct {
 	byObject map[string]map[string]metric.Value
 }
 
-// containerKeyFunc tells what a value is of. Not ok: of nothing that was asked for.
+// containerKeyFunc returns the object and container of a value; not ok if the query does not cover them.
 type containerKeyFunc func(q rule.Query, v metric.Value) (object, container string, ok bool, err error)
 
 func (r UsageRules) podContainerKey(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
@@ -159,8 +152,8 @@ func newMissingLabelError(q rule.Query, label string, v metric.Value) error {
 	return metric.Errorf(metric.KindInternal, "rule %s: a result has no label %s: %v", q.Rule.Name, label, v.Labels)
 }
 
-// evaluateUsageRule evaluates one question and sorts its results.
-func (r *RuleSource) evaluateUsageRule(ctx context.Context, q rule.Query, into *containerValues, of containerKeyFunc, now time.Time) error {
+// evaluateUsageRule evaluates a query, and sorts its results into values by object and container.
+func (r *RuleSource) evaluateUsageRule(ctx context.Context, q rule.Query, into *containerValues, keyOf containerKeyFunc, now time.Time) error {
 	if q.Rule == nil {
 		return errNoRules
 	}
@@ -170,7 +163,7 @@ func (r *RuleSource) evaluateUsageRule(ctx context.Context, q rule.Query, into *
 	}
 	into.byObject = map[string]map[string]metric.Value{}
 	for _, v := range values {
-		object, container, ok, err := of(q, v)
+		object, container, ok, err := keyOf(q, v)
 		if err != nil {
 			return err
 		}
@@ -189,8 +182,8 @@ func (r *RuleSource) evaluateUsageRule(ctx context.Context, q rule.Query, into *
 	return nil
 }
 
-// joinContainerUsage is the usage of an object's containers, of which a node has one without a name. A container without memory has ended, and what CPU it used within the window is of
-// the past; one without CPU has just started, and the pod has no usage yet.
+// joinContainerUsage returns the usage of an object's containers; a node has a container without a name. A container without memory
+// has ended: its CPU within the window is past, and does not count. A container without CPU has just started, so the pod has no usage yet.
 func joinContainerUsage(cpu, memory map[string]metric.Value, window time.Duration) (PodUsage, metric.Reason) {
 	if len(memory) == 0 {
 		return PodUsage{}, metric.ReasonAbsent
@@ -198,7 +191,7 @@ func joinContainerUsage(cpu, memory map[string]metric.Value, window time.Duratio
 	u := PodUsage{Window: window}
 	for name, m := range memory {
 		if name == "" && len(memory) > 1 {
-			continue // the pod's cgroup, which the named containers are in
+			continue // the pod's cgroup, which contains the named containers
 		}
 		c, found := cpu[name]
 		if !found {
@@ -218,7 +211,7 @@ func joinContainerUsage(cpu, memory map[string]metric.Value, window time.Duratio
 	return u, ""
 }
 
-// isUsageStale tells whether a usage is older than both rules permit.
+// isUsageStale reports whether a usage is older than the smaller MaxAge of the rules.
 func isUsageStale(at, now time.Time, cpu, memory *rule.Rule) bool {
 	limit := min(cpu.MaxAge, memory.MaxAge)
 	return limit > 0 && now.Sub(at) > limit

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// fakeEvaluator answers with the values that a test gives each rule, whatever is asked, and remembers the questions.
+// fakeEvaluator returns the values that a test gives each rule, for any query, and records the queries.
 type fakeEvaluator struct {
 	values  map[string][]metric.Value // by name of the rule
 	err     error
@@ -117,7 +118,7 @@ func TestRulesPods(t *testing.T) {
 			for i := range tc.want {
 				tc.want[i].Object = pod
 			}
-			if diff := cmp.Diff(tc.want, usages); diff != "" {
+			if diff := cmp.Diff(tc.want, usages, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("usages (-want +got):\n%s", diff)
 			}
 			var want []metric.Omission
@@ -165,7 +166,7 @@ func TestRulesNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(usages) != 2 || usages[0].Name != "a" || usages[0].Usage != (Usage{3, 9}) || !usages[0].Time.Equal(measuredAt.Add(-time.Second)) ||
-		usages[0].Window != 5*time.Minute || !math.IsNaN(usages[1].CPU) { // what is no number is judged by the API
+		usages[0].Window != 5*time.Minute || !math.IsNaN(usages[1].CPU) { // the API rejects NaN
 		t.Errorf("usages %+v", usages)
 	}
 	want := []metric.Omission{{Object: metric.Object{Name: "c"}, Reason: metric.ReasonStale}, {Object: metric.Object{Name: "d"}, Reason: metric.ReasonAbsent}}

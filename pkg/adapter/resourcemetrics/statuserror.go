@@ -1,3 +1,5 @@
+// Errors of requests for usage, and their status in the API.
+
 package resourcemetrics
 
 import (
@@ -14,22 +16,22 @@ func newUnavailableErrorf(format string, args ...any) error {
 	return metric.Errorf(metric.KindUnavailable, format, args...)
 }
 
-// newNoUsageListError says that objects were found, and that none has a usage.
-func (s usageStorage) newNoUsageListError(omitted []metric.Omission) error {
-	noun := s.resource
+// newNoUsageListError returns the error of a list that found objects, all without usage.
+func (l objectLookup) newNoUsageListError(omitted []metric.Omission) error {
+	noun := l.resource
 	if len(omitted) == 1 {
 		noun = singularResource(noun)
 	}
 	return newUnavailableErrorf("no usage of %d %s: %s", len(omitted), noun, metric.SummarizeOmissions(omitted))
 }
 
-// newNoUsageError says that one object, which exists, has no usage. That is "not found", as clients of metrics-server know it.
-func (s usageStorage) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
-	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", singularResource(s.resource), o, metric.SummarizeOmissions(omitted))
+// newNoUsageError returns the error of an existing object without usage: "not found", as clients of metrics-server expect.
+func (l objectLookup) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
+	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", singularResource(l.resource), o, metric.SummarizeOmissions(omitted))
 }
 
-// toAPIStatus is err as the API says it.
-func (s usageStorage) toAPIStatus(ctx context.Context, name string, err error) error {
-	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: s.resource, Name: name}
-	return apistatus.ToStatus(ctx, "usage of "+s.resource, err, details, "name", name)
+// toAPIStatus returns err as a status of the API.
+func (l objectLookup) toAPIStatus(ctx context.Context, name string, err error) error {
+	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: l.resource, Name: name}
+	return apistatus.ToStatus(ctx, "usage of "+l.resource, err, details, "name", name)
 }

@@ -1,71 +1,130 @@
+// One generic storage serves both resources: get, list, and the table of kubectl.
+
 package resourcemetrics
 
 import (
 	"context"
-	"slices"
-	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/metrics/pkg/apis/metrics"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// usageStorage is what pods and nodes have in common.
-type usageStorage struct {
-	api      *API
-	resource string
+// usageObject is a pointer to the API type of one usage.
+type usageObject[T any] interface {
+	*T
+	runtime.Object
 }
 
-// Destroy has nothing to end.
-func (usageStorage) Destroy() {}
+// usageStorage serves the usage of one resource. T is the resource's API type.
+type usageStorage[T any, P usageObject[T]] struct {
+	objectLookup
+	kind       string // of T; it differs from the resource's name
+	namespaced bool
+	listUsages func(context.Context, []*metav1.PartialObjectMetadata) ([]T, []metric.Omission, error)
+	makeList   func([]T) runtime.Object
+	addRow     func(kubectlTable, P)
+}
 
-// GetSingularName is the name that kubectl knows one by; none, lest `kubectl get pod` mean a usage.
-func (usageStorage) GetSingularName() string { return "" }
+type (
+	podStorage  = usageStorage[metrics.PodMetrics, *metrics.PodMetrics]
+	nodeStorage = usageStorage[metrics.NodeMetrics, *metrics.NodeMetrics]
+)
 
-// listSelectedObjects returns the objects that a list asks for, sorted as kube-apiserver sorts.
-func (s usageStorage) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
-	if err := s.api.deps.Objects.SyncError(); err != nil {
-		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", s.resource, err)
+var (
+	_ rest.Storage              = (*podStorage)(nil)
+	_ rest.KindProvider         = (*podStorage)(nil)
+	_ rest.Getter               = (*podStorage)(nil)
+	_ rest.Lister               = (*podStorage)(nil)
+	_ rest.Scoper               = (*podStorage)(nil)
+	_ rest.SingularNameProvider = (*podStorage)(nil)
+)
+
+func newPodStorage(a *API) *podStorage {
+	return &podStorage{
+		objectLookup: objectLookup{a.deps.Objects, Pods}, kind: "PodMetrics", namespaced: true,
+		listUsages: a.listPodMetrics,
+		makeList:   func(items []metrics.PodMetrics) runtime.Object { return &metrics.PodMetricsList{Items: items} },
+		addRow:     kubectlTable.addPodRow,
 	}
-	selector := labels.Everything()
-	if opts != nil && opts.LabelSelector != nil {
-		selector = opts.LabelSelector
+}
+
+func newNodeStorage(a *API) *nodeStorage {
+	return &nodeStorage{
+		objectLookup: objectLookup{a.deps.Objects, Nodes}, kind: "NodeMetrics", namespaced: false,
+		listUsages: a.listNodeMetrics,
+		makeList:   func(items []metrics.NodeMetrics) runtime.Object { return &metrics.NodeMetricsList{Items: items} },
+		addRow:     kubectlTable.addNodeRow,
 	}
-	found := s.api.deps.Objects.List(s.resource, request.NamespaceValue(ctx), selector)
-	if opts != nil && opts.FieldSelector != nil && !opts.FieldSelector.Empty() {
-		found = slices.DeleteFunc(slices.Clone(found), func(o *metav1.PartialObjectMetadata) bool {
-			return !opts.FieldSelector.Matches(fields.Set{"metadata.name": o.Name, "metadata.namespace": o.Namespace})
-		})
+}
+
+// New returns an empty object of the kind.
+func (*usageStorage[T, P]) New() runtime.Object { return P(new(T)) }
+
+// NewList returns an empty list of the kind.
+func (s *usageStorage[T, P]) NewList() runtime.Object { return s.makeList(nil) }
+
+// Destroy does nothing: a storage owns no resources.
+func (*usageStorage[T, P]) Destroy() {}
+
+// Kind returns the kind of T.
+func (s *usageStorage[T, P]) Kind() string { return s.kind }
+
+// NamespaceScoped reports whether the resource is namespaced.
+func (s *usageStorage[T, P]) NamespaceScoped() bool { return s.namespaced }
+
+// GetSingularName returns no name, lest `kubectl get pod` mean a usage.
+func (*usageStorage[T, P]) GetSingularName() string { return "" }
+
+// List returns the usages of the selected objects. It omits objects without a usage.
+func (s *usageStorage[T, P]) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
+	found, err := s.listSelectedObjects(ctx, opts)
+	if err != nil {
+		return nil, s.toAPIStatus(ctx, "", err)
 	}
-	slices.SortFunc(found, func(a, b *metav1.PartialObjectMetadata) int {
-		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-			return c
+	items, omitted, err := s.listUsages(ctx, found)
+	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelective(opts) {
+		err = s.newNoUsageListError(omitted)
+	}
+	if err != nil {
+		return nil, s.toAPIStatus(ctx, "", err)
+	}
+	return s.makeList(items), nil
+}
+
+// Get returns the usage of one object.
+func (s *usageStorage[T, P]) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
+	found, err := s.getUsageObject(ctx, name)
+	if err != nil {
+		return nil, s.toAPIStatus(ctx, name, err)
+	}
+	items, omitted, err := s.listUsages(ctx, []*metav1.PartialObjectMetadata{found})
+	if err == nil && len(items) == 0 {
+		err = s.newNoUsageError(metric.Object{Namespace: found.Namespace, Name: found.Name}, omitted)
+	}
+	if err != nil {
+		return nil, s.toAPIStatus(ctx, name, err)
+	}
+	return P(&items[0]), nil
+}
+
+// ConvertToTable returns the table that kubectl get shows for a usage or a list of usages.
+func (s *usageStorage[T, P]) ConvertToTable(_ context.Context, object, opts runtime.Object) (*metav1.Table, error) {
+	t := newKubectlTable(opts)
+	if usage, ok := object.(P); ok {
+		s.addRow(t, usage)
+		return t.table, nil
+	}
+	err := meta.EachListItem(object, func(item runtime.Object) error {
+		if usage, ok := item.(P); ok {
+			s.addRow(t, usage)
 		}
-		return strings.Compare(a.Name, b.Name)
+		return nil
 	})
-	return found, nil
-}
-
-// getUsageObject returns the object that a get asks for.
-func (s usageStorage) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
-	if err := s.api.deps.Objects.SyncError(); err != nil {
-		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", s.resource, err)
-	}
-	o := metric.Object{Namespace: request.NamespaceValue(ctx), Name: name}
-	if found := s.api.deps.Objects.Get(s.resource, o); found != nil {
-		return found, nil
-	}
-	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singularResource(s.resource), o)
-}
-
-func singularResource(resource string) string { return strings.TrimSuffix(resource, "s") }
-
-// isSelective tells whether the list asks for certain objects: then it is worth an error that none has a usage.
-func isSelective(opts *internalversion.ListOptions) bool {
-	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
-		opts.FieldSelector != nil && !opts.FieldSelector.Empty())
+	return t.table, err
 }

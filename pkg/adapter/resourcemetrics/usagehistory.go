@@ -1,3 +1,5 @@
+// CPU usage from successive readings of a counter.
+
 package resourcemetrics
 
 import (
@@ -6,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// usageReading is what one page tells of one container or node. A zero time means that the page does not tell it.
+// usageReading has the samples of a container or node on a page. A zero time means that the page lacks the sample.
 type usageReading struct {
 	cpu        float64 // seconds of CPU used since the start
 	cpuTime    time.Time
@@ -21,22 +23,22 @@ type cpuSample struct {
 	time    time.Time
 }
 
-// windowLimits say which samples are compared.
+// windowLimits bound the time between two compared samples.
 type windowLimits struct {
-	// minWindow is the least distance of two samples that a usage is computed from: the kubelet's clock ticks and the
-	// accounting of the kernel are too coarse for less.
+	// minWindow is the shortest time between them: the kubelet's clock ticks and the accounting of the kernel are too coarse
+	// for less.
 	minWindow time.Duration
-	// maxGap is the largest: an average over longer says nothing of the present.
+	// maxGap is the longest: an average over more time does not describe the present.
 	maxGap time.Duration
 }
 
-// usageHistory is what is known of one container or node. It is immutable.
+// usageHistory has the recent readings of a container or node. It is immutable.
 type usageHistory struct {
 	newest     usageReading
-	cpuSamples []cpuSample // oldest first; the first is the newest that is limits.window before the last, if there is one
+	cpuSamples []cpuSample // oldest first; the first is the newest at least minWindow before the last, if any is
 }
 
-// withReading is the history after one more page. It starts anew where the counter did, and after a gap.
+// withReading returns the history with another page. It starts anew if the counter did, and after a gap.
 func (h usageHistory) withReading(r usageReading, l windowLimits) usageHistory {
 	after := usageHistory{newest: r}
 	if !h.newest.started.Equal(r.started) && !r.started.IsZero() || r.cpuTime.IsZero() {
@@ -52,7 +54,7 @@ func (h usageHistory) withReading(r usageReading, l windowLimits) usageHistory {
 		}
 	}
 	if len(after.cpuSamples) > 0 && h.cpuSamples[len(h.cpuSamples)-1].seconds > now.seconds {
-		after.cpuSamples = nil // between the two the counter was reset
+		after.cpuSamples = nil // the counter was reset between them
 	}
 	for len(after.cpuSamples) > 1 && now.time.Sub(after.cpuSamples[1].time) >= l.minWindow {
 		after.cpuSamples = after.cpuSamples[1:]
@@ -61,13 +63,13 @@ func (h usageHistory) withReading(r usageReading, l windowLimits) usageHistory {
 	return after
 }
 
-// usageSpan is the time of a usage and the window it was computed over.
+// usageSpan is the time of a usage and its window.
 type usageSpan struct {
 	time   time.Time
 	window time.Duration
 }
 
-// computeUsage is what the history tells; a reason if it does not tell enough.
+// computeUsage returns the usage by the history, or a reason if the history is too short.
 func (h usageHistory) computeUsage(l windowLimits) (Usage, usageSpan, metric.Reason) {
 	r := h.newest
 	if r.cpuTime.IsZero() || r.memoryTime.IsZero() {

@@ -14,7 +14,7 @@ var (
 	testLimits = windowLimits{minWindow: 10 * time.Second, maxGap: time.Minute}
 )
 
-// readingAt is a reading of a container that has run since before the epoch.
+// readingAt returns a reading of a container that has run since before the epoch.
 func readingAt(second, cpu float64) usageReading {
 	t := epoch.Add(time.Duration(second * float64(time.Second)))
 	return usageReading{cpu: cpu, cpuTime: t, memory: 100, memoryTime: t, started: epoch.Add(-time.Hour)}
@@ -80,7 +80,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// A kubelet that measures often, read often, must not make the history grow.
+// Frequent measurements and frequent reads must not make the history grow.
 func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	var h usageHistory

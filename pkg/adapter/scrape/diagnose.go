@@ -1,22 +1,24 @@
 package scrape
 
+// Diagnose: the status of each target, and the reason of a missing value.
+
 import (
 	"slices"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// targetStatus is what is known of a target since its last scrape. Manager.mu guards it.
+// targetStatus is the state of a target after its last scrape. Manager.mu guards it.
 type targetStatus struct {
 	tried bool
-	cause string // why the last scrape failed; "" if it did not
-	// pages is how many pages in a row had samples of each of the families, which are sorted; a page that was not
-	// had leaves it.
+	cause string // the reason of the last scrape's failure; "" after a success
+	// pages counts, for each of the sorted families, the newest pages in a row with samples of it. A failed scrape leaves
+	// the counts.
 	families []string
 	pages    []int32
 }
 
-// recordScrape notes a scrape: why it failed, or the number of samples it had of each family.
+// recordScrape records a scrape: the cause of its failure, or the number of samples of each family.
 func (s *targetStatus) recordScrape(cause string, families []string, counts []int) {
 	s.tried, s.cause = true, cause
 	if counts == nil {
@@ -32,7 +34,7 @@ func (s *targetStatus) recordScrape(cause string, families []string, counts []in
 	}
 }
 
-// setFamilies forgets families that are not wanted any more.
+// setFamilies replaces the families and keeps the counts of families in both sets.
 func (s *targetStatus) setFamilies(families []string) {
 	pages := make([]int32, len(families))
 	for i, f := range families {
@@ -41,7 +43,7 @@ func (s *targetStatus) setFamilies(families []string) {
 	s.families, s.pages = families, pages
 }
 
-// pagesInRow returns how many pages in a row had a family, if a page was looked at for it.
+// pagesInRow returns the number of newest pages in a row with a family. It returns false if no scrape asked for the family.
 func (s *targetStatus) pagesInRow(family string) (pages int32, known bool) {
 	i, known := slices.BinarySearch(s.families, family)
 	if !known {
@@ -50,12 +52,12 @@ func (s *targetStatus) pagesInRow(family string) (pages int32, known bool) {
 	return s.pages[i], true
 }
 
-// minPagesInRow is how many pages must have had a family before a missing value cannot be for want of samples: two
-// for a rate, and one more because the newest may have come after the value was computed.
+// minPagesInRow is the number of pages in a row that rules out too few samples as the reason of a missing value: two for a
+// rate, and a third because the newest page may be younger than the computation of the value.
 const minPagesInRow = 3
 
-// Diagnose says why the pod has no value of a metric that is computed from families: no target, a scrape that
-// failed, a family that the page does not have, or too few pages so far.
+// Diagnose returns the reason why a pod has no value of a metric computed from families: no target, a failed scrape, a family
+// missing on the page, or too few pages so far.
 func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
 	m.mu.Lock()
@@ -68,6 +70,7 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
+// omissionReason returns the reason and its detail, for the families of a metric and the sorted families asked for.
 func (s *targetStatus) omissionReason(families, asked []string) (metric.Reason, string) {
 	switch {
 	case !s.tried:

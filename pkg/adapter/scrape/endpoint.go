@@ -1,5 +1,7 @@
 package scrape
 
+// The request for a target: its address, its families by name, and its bytes, rendered once.
+
 import (
 	"bytes"
 	"net"
@@ -11,20 +13,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// targetEndpoint is where and how to ask one target for some families. It is used by one scrape at a time.
+// targetEndpoint is the address of a target and the requests for its families. One scrape at a time uses it.
 type targetEndpoint struct {
 	url         string
-	loggedURL   string // the URL for logs: without user and query, which may hold secrets
-	dialAddress string // where to connect to for plain HTTP; empty: net/http does
+	loggedURL   string // the URL for logs, without user and query, which may hold secrets
+	dialAddress string // host and port for plain HTTP; empty: net/http connects
 	families    *exposition.Families
-	urlErr      error // the URL is no URL
+	urlErr      error // the URL is invalid
 
-	namedRequest, wholeRequest requestTemplate // the page of the families; the whole page, made when needed
-	wholeUntil                 time.Time       // asked for whole pages until then
-	namedUntil                 time.Time       // not asked for whole pages until then
+	namedRequest, wholeRequest requestTemplate // for the families by name; for the whole page, rendered when needed
+	wholeUntil                 time.Time       // until then, requests ask for whole pages
+	namedUntil                 time.Time       // until then, no request asks for a whole page
 }
 
-// requestTemplate is a request, to be sent any number of times: as bytes for plain HTTP, else as a template.
+// requestTemplate is a request to send any number of times: as bytes for plain HTTP, else as a template for net/http.
 type requestTemplate struct {
 	raw     []byte
 	netHTTP *http.Request
@@ -50,8 +52,8 @@ func newTargetEndpoint(address string, families *exposition.Families) *targetEnd
 	return e
 }
 
-// plainHTTPAddress is the host and port of a URL with the scheme http. Names that have to be translated first are
-// left to net/http, and so is https.
+// plainHTTPAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
+// host names outside ASCII: net/http handles both.
 func plainHTTPAddress(u *url.URL) string {
 	host, port := u.Hostname(), u.Port()
 	if u.Scheme != "http" || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
@@ -63,14 +65,15 @@ func plainHTTPAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneFor returns an endpoint for another URL or other families that remembers how the target likes to be asked.
+// cloneFor returns an endpoint for another URL or other families. It keeps the times until which requests avoid names or whole
+// pages.
 func (e *targetEndpoint) cloneFor(address string, families *exposition.Families) *targetEndpoint {
 	n := newTargetEndpoint(address, families)
 	n.wholeUntil, n.namedUntil = e.wholeUntil, e.namedUntil
 	return n
 }
 
-// newRequestTemplate renders the request for a URL once for all scrapes. The bytes are those that net/http would send.
+// newRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
 func (e *targetEndpoint) newRequestTemplate(u *url.URL) requestTemplate {
 	request := &http.Request{
 		Method: http.MethodGet, URL: u, Host: u.Host, Header: requestHeader,
@@ -82,21 +85,21 @@ func (e *targetEndpoint) newRequestTemplate(u *url.URL) requestTemplate {
 			return requestTemplate{raw: bytes.Clone(b.Bytes())}
 		}
 	}
-	return requestTemplate{netHTTP: request} // what cannot be rendered, net/http refuses with its own words
+	return requestTemplate{netHTTP: request} // net/http rejects the request with its own error
 }
 
-// wholePageRequest returns the request without names.
+// wholePageRequest returns the request without family names.
 func (e *targetEndpoint) wholePageRequest() requestTemplate {
 	if e.wholeRequest.raw == nil && e.wholeRequest.netHTTP == nil {
-		u, _ := url.Parse(e.url) // newEndpoint parsed it
+		u, _ := url.Parse(e.url) // newTargetEndpoint parsed it
 		e.wholeRequest = e.newRequestTemplate(u)
 	}
 	return e.wholeRequest
 }
 
-// appendNameParams adds to a query the names that a target may know the families' samples under. client_golang wants the
-// family's name, Python's client those of the samples; names that do not exist are ignored by both. The
-// samples of FAMILY_sum and FAMILY_count may be those of a histogram or summary FAMILY.
+// appendNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
+// Python's client the names of its samples; both ignore unknown names. FAMILY_sum and FAMILY_count may belong to a histogram
+// or summary FAMILY.
 func appendNameParams(query string, families []string) string {
 	var b strings.Builder
 	b.WriteString(query)

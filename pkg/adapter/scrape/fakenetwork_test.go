@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeNetwork connects by net.Pipe to servers of its own, inside a bubble of fake time. An address that it does
-// not have refuses the connection; one whose handler is nil never answers.
+// fakeNetwork connects by net.Pipe to servers of its own, inside a bubble of fake time. An unknown address
+// refuses the connection; an address with a nil handler never answers.
 type fakeNetwork struct {
 	mu       sync.Mutex
 	handlers map[string]http.Handler
@@ -99,14 +99,14 @@ func (l *oneConnListener) Accept() (net.Conn, error) {
 func (l *oneConnListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *oneConnListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// fakePage answers every request with a body, and counts requests; it notes the last one's query.
+// fakePage answers every request with a body, and counts requests; it records the query of the last request.
 type fakePage struct {
 	mu       sync.Mutex
 	body     string
 	requests int
 	query    string
 	delay    time.Duration
-	cut      bool // says that there is more, and hangs up
+	cut      bool // announces more bytes than the body has, and closes
 	running  int
 	overlaps int
 }
@@ -142,7 +142,7 @@ func (p *fakePage) setCutOff(cut bool) {
 	p.cut = cut
 }
 
-// dyingTarget answers until its time has come, and then never again.
+// dyingTarget answers until a time, and never after it.
 type dyingTarget struct{ after time.Time }
 
 func (d *dyingTarget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -152,7 +152,7 @@ func (d *dyingTarget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "a 1\n")
 }
 
-// recordingAppender is a sink that keeps everything, and refuses what is not newer.
+// recordingAppender keeps all samples, and rejects a sample that is not newer than the last of its series.
 type recordingAppender struct {
 	mu     sync.Mutex
 	series []string
@@ -194,7 +194,7 @@ func (r *recordingAppender) Append(ref uint64, l labels.Labels, t int64, v float
 	return ref, nil
 }
 
-// pointsOfSeries returns the points of the only series whose labels contain all parts.
+// pointsOfSeries returns the points of the only series with all parts in its labels.
 func (r *recordingAppender) pointsOfSeries(t *testing.T, parts ...string) []recordedPoint {
 	t.Helper()
 	r.mu.Lock()
@@ -257,7 +257,7 @@ func runInFakeTime(t *testing.T, opts Options, test func(m *Manager, n *fakeNetw
 	})
 }
 
-// passFakeTime lets fake time pass, and lets what is due then come to its end.
+// passFakeTime lets fake time pass, and waits until all work due then has ended.
 func passFakeTime(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // fake time
 	synctest.Wait()

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// FuzzWithNames asks for any family, beside any query: the target must see every family under its own name,
-// and the query as it was.
-func FuzzWithNames(f *testing.F) {
+// FuzzAppendNameParams asks for any families, beside any query: the target must see every family under its own name, and the
+// query unchanged.
+func FuzzAppendNameParams(f *testing.F) {
 	f.Add("", "http_requests_total", "a")
 	f.Add("token=x&y=%20", "http_request_duration_seconds", "queue_age_count")
 	f.Add("a", "with.dots", "with space&=#ü\xff")

@@ -58,8 +58,8 @@ func TestSeriesGetTheTargetsLabels(t *testing.T) {
 	})
 }
 
-// TestSilentTargets has many targets that never answer: they must not hold up those that do, neither while
-// there are more of them than places, nor in the moment in which they fall silent.
+// TestSilentTargets scrapes many targets that never answer: they must not hold up the others, neither while they outnumber
+// the places, nor in the moment when they fall silent.
 func TestSilentTargets(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -166,7 +166,7 @@ func TestTargetThatGoes(t *testing.T) {
 					}
 				}
 				m.SetTargets(tc.next())
-				for range 80 { // until three more, at most
+				for range 80 { // at most until three more scrapes
 					passFakeTime(100 * time.Millisecond)
 					if ps := r.pointsOfSeries(t, `code="200"`); len(ps) >= len(strings.Fields(tc.want)) {
 						break
@@ -193,7 +193,7 @@ func otherPod() []metric.Target {
 	return []metric.Target{t}
 }
 
-// startedScrapes counts the scrapes of a target that ended, and the one under way.
+// startedScrapes counts the finished scrapes of a target, and the scrape under way.
 func startedScrapes(m *Manager, pod string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -213,7 +213,7 @@ func TestSeriesThatVanishes(t *testing.T) {
 		n.addServer("cart-1:8080", p)
 		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
 		passFakeTime(time.Second)
-		p.setBody("a{i=\"1\"} 2\na{i=") // truncated: says nothing about what is on the page
+		p.setBody("a{i=\"1\"} 2\na{i=") // truncated: says nothing about the series on the page
 		passFakeTime(2 * time.Second)
 		p.setBody("a{i=\"1\"} 2\n")
 		p.setCutOff(true) // whole lines, but not all of them
@@ -232,7 +232,7 @@ func TestSeriesThatVanishes(t *testing.T) {
 	})
 }
 
-// TestLargePageIsNotRead checks that a page that says it is too large is refused at its first byte.
+// TestLargePageIsNotRead checks that the scraper rejects a page with too large a Content-Length at its first byte.
 func TestLargePageIsNotRead(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{}, func(m *Manager, n *fakeNetwork, _ *recordingAppender) {
@@ -258,7 +258,7 @@ func TestLargePageIsNotRead(t *testing.T) {
 	})
 }
 
-// TestFailedScrapeAddsNothing holds for the whole time that a target fails: age tells, no marker does.
+// TestFailedScrapeAddsNothing checks that a failing target adds no marker: the age of its samples shows the failure.
 func TestFailedScrapeAddsNothing(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
@@ -372,9 +372,9 @@ func TestRunWaitsForItsScrapes(t *testing.T) {
 		m.SetTargets([]metric.Target{newTestTarget("silent", "a"), newTestTarget("slow", "a")})
 		passFakeTime(8 * time.Second)
 		n.addServer("slow:8080", nil)
-	}) // the bubble and goleak notice what stays behind
+	}) // the bubble and goleak notice goroutines left behind
 	for _, o := range outcomeLabels() {
-		if v := counterValue(t, reg, "tachometer_scrape_requests_total", o); v != 0 && o != outcomeOK {
+		if v := counterValue(t, reg, "tachometer_scrape_requests_total", o); v != 0 && o != outcomeSuccess {
 			t.Errorf("a cancelled scrape counts as %s", o)
 		}
 	}

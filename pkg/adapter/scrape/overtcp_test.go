@@ -58,12 +58,12 @@ func scrapeOverTCP(t *testing.T, opts Options, targets []metric.Target, done fun
 	return m, r
 }
 
-// schemes are the ways to a target: plain HTTP is read by the scraper, the rest by net/http.
+// schemes are the ways to a target: package http1 reads plain HTTP, net/http reads https.
 var schemes = map[string]func(http.Handler) *httptest.Server{
 	"http": httptest.NewServer, "https": httptest.NewTLSServer,
 }
 
-// serveScheme returns the address of a server, and how to trust it.
+// serveScheme returns the address of a server, and the TLS settings that trust it.
 func serveScheme(t *testing.T, scheme string, h http.HandlerFunc) (string, *tls.Config) {
 	t.Helper()
 	s := schemes[scheme](h)
@@ -83,7 +83,7 @@ func textHandler(body string) http.HandlerFunc {
 	}
 }
 
-// endlessHandler writes piece again and again until the other side has enough.
+// endlessHandler writes piece repeatedly until the client closes.
 func endlessHandler(piece string, pause time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		for {
@@ -124,8 +124,8 @@ func serveCutOff(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "a 1\n")
 }
 
-// TestBadTargets has one target of each bad kind, many times over, beside good ones. Each is told from the
-// others by its reason; no sample of it is taken; the good ones are not disturbed; memory stays bounded.
+// TestBadTargets scrapes many targets of each bad kind beside good targets. Each kind has its own reason; no sample of a bad
+// target is stored; the good targets are not disturbed; memory stays bounded.
 func TestBadTargets(t *testing.T) {
 	for scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) { testBadTargets(t, scheme) })
@@ -205,7 +205,7 @@ func testBadTargets(t *testing.T, scheme string) {
 		if !told[name] {
 			t.Errorf("%s: never said to be %q; in the end %+v", name, b.cause, m.Diagnose("shop", name, []string{"a"}))
 		}
-		if b.kind != "" && counterValue(t, reg, "tachometer_scrape_pages_refused_total", string(b.kind)) == 0 {
+		if b.kind != "" && counterValue(t, reg, "tachometer_scrape_pages_rejected_total", string(b.kind)) == 0 {
 			t.Errorf("%s: kind %s not counted", name, b.kind)
 		}
 		if ps := r.pointsOfSeries(t, fmt.Sprintf(`pod="%s"`, name)); len(ps) > 0 {
@@ -221,8 +221,8 @@ func testBadTargets(t *testing.T, scheme string) {
 			t.Errorf("%s has samples %q", pod, got)
 		}
 	}
-	// The servers of this test share the heap: the 200 MB of one are in before. What TLS servers throw away while they
-	// write them is not collected until it is as much again.
+	// The servers of this test share the heap: before includes the 200 MB of a server. The garbage of TLS servers that write
+	// them is not collected until it has the same size.
 	bound := map[string]int64{"http": 64 << 20, "https": 320 << 20}[scheme]
 	if grown := int64(peak) - int64(before); grown > bound {
 		t.Errorf("heap grew by %d MiB at 64 bad targets", grown>>20)
@@ -246,8 +246,8 @@ func heapBytes(collect bool) uint64 {
 	return s.HeapAlloc
 }
 
-// TestAgainstClientGolang scrapes what the library that services use serves: counter, gauge, histogram and
-// summary by their family, and those of a histogram's counter alone.
+// TestAgainstClientGolang scrapes pages of the library that services use: counter, gauge, histogram and summary by family,
+// and the count of a histogram alone.
 func TestAgainstClientGolang(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
@@ -278,7 +278,7 @@ func TestAgainstClientGolang(t *testing.T) {
 			for _, tc := range []struct {
 				families []string
 				series   int
-				lacks    string // what the page must not have been asked for
+				lacks    string // the request must not ask for this family
 			}{
 				{[]string{"http_requests_total"}, 2, "other_total"},
 				{[]string{"http_requests_in_flight"}, 1, ""},
@@ -316,11 +316,11 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 	return c.ResponseWriter.Write(b)
 }
 
-// namelessServer serves a page only to whom does not ask for families.
+// namelessServer serves a page only for requests without family names.
 type namelessServer struct {
 	mu           sync.Mutex
 	named, whole int
-	rejecting    bool // refuses everything
+	rejecting    bool // rejects every request
 }
 
 func (h *namelessServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -390,7 +390,7 @@ func TestTargetThatRefusesNames(t *testing.T) {
 	})
 }
 
-// TestCauses checks that a cause is short, for people, and holds nothing of a URL that may be secret.
+// TestCauses checks that a cause is short, for people, and holds no secret of a URL.
 func TestCauses(t *testing.T) {
 	t.Parallel()
 	tlsServer := httptest.NewTLSServer(textHandler("a 1\n"))
@@ -436,8 +436,8 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape is one whole scrape over TCP, both sides: of one family by name, of a page of 50 KB whose
-// server does not know names, and, as the peer, a bare client that reads the same page and drops it.
+// BenchmarkScrape measures one whole scrape over TCP, both sides: of a family by name, and of a page of 50 KB from a server
+// that ignores names. Its peer is a bare client that reads the same page and drops it.
 func BenchmarkScrape(b *testing.B) {
 	var big bytes.Buffer
 	for family := range 50 {
@@ -463,11 +463,11 @@ func BenchmarkScrape(b *testing.B) {
 			tg := newTestTarget("cart-1", "f00_operations_total")
 			tg.URL = server.URL + path
 			l := newScrapeLoop(tg, exposition.NewFamilies(tg.Families), 0)
-			defer l.conn.closeConn()
+			defer l.conn.Close()
 			j := &scrapeJob{loop: l, endpoint: l.endpoint, opts: m.opts}
 			b.ReportAllocs()
 			for b.Loop() {
-				l.inflight.setDeadline(time.Now().Add(time.Minute))
+				l.inflight.SetDeadline(time.Now().Add(time.Minute))
 				if o := m.scrapeTarget(b.Context(), j); o.err != nil {
 					b.Fatal(o.err)
 				}

@@ -64,7 +64,7 @@ func TestNextDueAfterALongScrape(t *testing.T) {
 	}
 }
 
-// TestPlacesSpread checks that pods of one Deployment, whose names differ little, do not bunch up.
+// TestPlacesSpread checks that the pods of a Deployment, with nearly equal names, do not bunch up.
 func TestPlacesSpread(t *testing.T) {
 	t.Parallel()
 	const n, bins = 1000, 10
@@ -80,8 +80,8 @@ func TestPlacesSpread(t *testing.T) {
 	}
 }
 
-// TestSlots follows targets that come at different times: in the end they are due in few moments, to the nanosecond, and at
-// others than those of another process.
+// TestSlots follows targets that come at different times: in the end they are due at few moments, to the nanosecond, and at
+// other moments than in another process.
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	const interval = 5 * time.Second

@@ -1,11 +1,13 @@
-// Package scrape runs the loops that fetch targets on time and hand their samples on.
+// Package scrape runs the loops that fetch targets on time and append their samples.
 //
-// One goroutine holds all targets in a heap by the time they are due, and hands them to a bounded number of workers.
-// A target is scraped at a fixed place in the interval, one of 64, which a hash of its name decides, so that
-// targets do not bunch up; it goes back into the heap when its scrape has ended, so that two scrapes of it cannot
-// overlap. Plain HTTP is read by the worker itself, over one connection a target, which costs nothing but memory
-// in the kernel while it waits; https and whatever is unusual is left to net/http.
+// One goroutine holds all targets in a heap by due time, and hands them to a bounded number of workers. A hash of a target's
+// name decides at which of 64 places in the interval the target is scraped, so that targets do not bunch up. A target returns
+// to the heap after its scrape has ended, so that two scrapes of it cannot overlap. A worker reads plain HTTP itself, by
+// package http1, over one connection a target; between scrapes that connection costs memory in the kernel only. net/http
+// handles https and unusual responses.
 package scrape
+
+// The Manager: its options, its scheduler, and its health.
 
 import (
 	"context"
@@ -22,37 +24,37 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Appender takes samples; it is called from several goroutines at once, though never for one target.
+// Appender takes samples. Several goroutines call it at once, but never for the same target.
 type Appender interface {
-	// Append adds a sample at t, in milliseconds, to the series called ref, or to that of lset where ref is
-	// 0 or no longer valid. It returns the series' reference for the next call, or 0 where it has none; an
-	// error concerns this sample alone. It must not block.
+	// Append adds a sample at t, in milliseconds, to the series with the reference ref, or to the series with the labels lset
+	// if ref is 0 or no longer valid. It returns the reference of the series for the next call, or 0 without one. An error
+	// concerns this sample alone. Append must not block.
 	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
 }
 
-// Options are the settings of a Manager. A zero value means the default.
+// Options are the settings of a Manager, for New and for Reconfigure. A zero value means the default.
 type Options struct {
 	// Interval is the time between two scrapes of a target. Default 2s.
 	Interval time.Duration
-	// Timeout is the time that a scrape may take, from connecting to the end of the page. Default: the
-	// interval, but at most 10s.
+	// Timeout bounds a scrape, from connecting to the end of the page. Default: the interval, but at most 10s.
 	Timeout time.Duration
-	// MaxPageBytes bounds a page. Default 16 MiB: no sane page is larger, and it is never held in memory.
+	// MaxPageBytes bounds a page. Default 16 MiB: no sane page is larger. The scraper never holds a page in memory.
 	MaxPageBytes int64
-	// MaxSamples bounds the wanted samples of a page. Default 10,000.
+	// MaxSamples bounds the demanded samples of a page. Default 10,000.
 	MaxSamples int
 	// MaxLabels bounds the labels of a series. Default 64.
 	MaxLabels int
-	// MaxConcurrent bounds the scrapes at work at one time. Default 64: a scrape takes milliseconds, most of
-	// which it waits. Four times as many more may wait for targets that are slow or silent; those cost no
-	// CPU, but would take the places of the others.
+	// MaxConcurrent bounds the concurrent scrapes. Default 64: a scrape takes milliseconds and mostly waits. Four times as
+	// many further scrapes may wait for slow or silent targets: they cost no CPU, but would take the places of the others.
 	MaxConcurrent int
+
+	// New reads the following options; Reconfigure ignores them.
 
 	// Registerer takes the self-metrics; nil: they are counted but not registered.
 	Registerer prometheus.Registerer
 	// DialContext connects to targets; nil: TCP, directly.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// TLS is for targets with the scheme https; nil: their certificates are verified against the system's.
+	// TLS is for targets with the scheme https; nil: the system's authorities verify their certificates.
 	TLS *tls.Config
 	// Seed moves this process's scrapes within the interval, so that replicas do not scrape in step.
 	Seed uint64
@@ -80,38 +82,39 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Manager scrapes a changing set of targets. Its methods may be called from several goroutines, before, while
-// and after Run runs.
+// Manager scrapes a changing set of targets. Its methods may be called concurrently, before, during and after Run.
 type Manager struct {
 	appender Appender
 	fetcher  *pageFetcher
 	metrics  *metrics
-	wake     chan struct{}  // the scheduler has something to look at
+	seed     uint64         // of the scrape offsets
+	wake     chan struct{}  // wakes the scheduler
 	scrapes  sync.WaitGroup // scrapes under way
 
 	mu             sync.Mutex                    // guards all below, and the parts of a loop that say so
 	opts           *Options                      // never changed, but replaced
-	loops          map[metric.Object]*scrapeLoop // by target, as set last
+	loops          map[metric.Object]*scrapeLoop // of the current targets
 	retiring       map[metric.Object]*scrapeLoop // no longer a target, but still in a scrape
 	families       map[string]*exposition.Families
-	dueLoops       loopQueue            // loops that wait for their time
+	dueLoops       loopQueue            // loops that wait for their due time
 	readyLoops     [2]fifo[*scrapeLoop] // loops that wait for a free place, by lane
 	running        [2]int               // scrapes under way, by lane
-	idleWorkers    []scrapeWorker       // those that wait for a job, the last one to begin first
-	stopped        bool                 // Run ends
-	fastJobs       fifo[*scrapeJob]     // scrapes in the fast lane, by their start; some have ended
-	firstRoundLeft int                  // targets of the first SetTargets that were not tried yet
+	idleWorkers    []scrapeWorker       // workers without a job; the last gets the next job
+	stopped        bool                 // Run is ending
+	fastJobs       fifo[*scrapeJob]     // scrapes in the fast lane, by start; some have ended
+	firstRoundLeft int                  // targets of the first SetTargets without a scrape so far
 	targetsSet     bool                 // SetTargets was called
-	lastTick       time.Time
+	lastTick       time.Time            // when the scheduler last ran
 }
 
-// New returns a manager without targets. It starts nothing.
-func New(sink Appender, opts Options) *Manager {
+// New returns a manager without targets. It starts no goroutine: see Run.
+func New(appender Appender, opts Options) *Manager {
 	opts = opts.withDefaults()
 	return &Manager{
-		appender: sink,
+		appender: appender,
 		fetcher:  newPageFetcher(opts),
 		metrics:  newMetrics(opts.Registerer),
+		seed:     opts.Seed,
 		wake:     make(chan struct{}, 1),
 		opts:     &opts,
 		loops:    map[metric.Object]*scrapeLoop{},
@@ -120,10 +123,10 @@ func New(sink Appender, opts Options) *Manager {
 	}
 }
 
-// maxSchedulerSleep is how often the scheduler looks up although nothing is due, so that Live can tell that it would.
+// maxSchedulerSleep is the longest sleep of the scheduler, even when no scrape is due, so that CheckLive sees it run.
 const maxSchedulerSleep = time.Second
 
-// Run scrapes until ctx ends. It returns nil after every scrape that it started has ended.
+// Run scrapes until ctx ends. It returns nil after all its scrapes have ended.
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.stopScrapes()
 	timer := time.NewTimer(0)
@@ -139,7 +142,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// wakeScheduler wakes the scheduler, now or as soon as it looks.
+// wakeScheduler wakes the scheduler at once, or after its current round.
 func (m *Manager) wakeScheduler() {
 	select {
 	case m.wake <- struct{}{}:
@@ -147,8 +150,8 @@ func (m *Manager) wakeScheduler() {
 	}
 }
 
-// startDueScrapes starts the scrapes that are due, as far as places are free, and returns how long the scheduler may
-// sleep. A scrape that ends wakes it earlier where that matters.
+// startDueScrapes starts the due scrapes, as far as places are free, and returns the time that the scheduler may sleep. The
+// end of a scrape wakes the scheduler earlier where necessary.
 func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,8 +171,8 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 	return max(0, wait)
 }
 
-// startNextScrape begins the scrape that has waited longest for a place that is free now, or returns nil. The caller holds
-// m.mu.
+// startNextScrape begins the scrape that has waited longest for a free place. It returns nil if no place is free or no scrape
+// waits. The caller holds m.mu.
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
 		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.laneCapacity(lane) {
@@ -181,11 +184,11 @@ func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	return nil
 }
 
-// slowLaneFactor is how many scrapes of slow or silent targets may wait for each that may be at work. A node
-// that dies with its 110 pods must not hold up the scrapes of all the others until the last has run into its
-// timeout. A waiting scrape costs some 20 KiB.
+// slowLaneFactor is the number of places in the slow lane for each place in the fast lane. A node that dies with its 110 pods
+// must not hold up all other scrapes until the last of its scrapes has timed out. A waiting scrape costs some 20 KiB.
 const slowLaneFactor = 4
 
+// laneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
 func (m *Manager) laneCapacity(l lane) int {
 	if l == slowLane {
 		return slowLaneFactor * m.opts.MaxConcurrent
@@ -193,11 +196,11 @@ func (m *Manager) laneCapacity(l lane) int {
 	return m.opts.MaxConcurrent
 }
 
-// fastLaneLimit is how long a scrape counts as being at work; after that it waits.
+// fastLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
 func fastLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
-// changeLanes moves the scrapes that have been under way for long from the fast lane to the slow one, as far as
-// that has places. It returns when it wants to look again.
+// changeLanes moves long scrapes from the fast lane to the slow lane, as far as places are free. It returns the time until its
+// next call is due. The caller holds m.mu.
 func (m *Manager) changeLanes(now time.Time) time.Duration {
 	for m.fastJobs.len() > 0 {
 		j := m.fastJobs.peek()
@@ -217,7 +220,8 @@ func (m *Manager) changeLanes(now time.Time) time.Duration {
 	return maxSchedulerSleep
 }
 
-// CheckLive returns an error unless the scheduler looked up lately: it does so every second, whatever the targets do.
+// CheckLive returns an error if the scheduler did not run within the last ten seconds. It runs every second, independent of the
+// targets.
 func (m *Manager) CheckLive(now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -225,31 +229,26 @@ func (m *Manager) CheckLive(now time.Time) error {
 		return fmt.Errorf("scrape scheduler has not started")
 	}
 	if silent := now.Sub(m.lastTick); silent > 10*maxSchedulerSleep {
-		return fmt.Errorf("scrape scheduler stands still for %v", silent.Round(time.Second))
+		return fmt.Errorf("scrape scheduler has not run for %v", silent.Round(time.Second))
 	}
 	return nil
 }
 
-// FirstRoundDone reports whether every target of the first SetTargets was tried once or is a target no more.
-// It is true before the first SetTargets and where that had no targets.
+// FirstRoundDone reports whether every target of the first SetTargets had a scrape or is no longer a target. It returns true
+// before the first SetTargets, and if the first SetTargets had no targets.
 func (m *Manager) FirstRoundDone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.firstRoundLeft == 0
 }
 
-// Reconfigure puts the interval, the timeout and the limits of opts into force; scrapes under way end with
-// the old ones. The rest of opts is for New alone.
+// Reconfigure replaces the options, except those that only New reads. Scrapes under way end with the old options.
 func (m *Manager) Reconfigure(opts Options) {
 	opts = opts.withDefaults()
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := *m.opts
-	o.Interval, o.Timeout = opts.Interval, opts.Timeout
-	o.MaxPageBytes, o.MaxSamples, o.MaxLabels = opts.MaxPageBytes, opts.MaxSamples, opts.MaxLabels
-	o.MaxConcurrent = opts.MaxConcurrent
-	m.opts = &o
-	m.dueLoops.advanceDue(now, o.Interval)
+	m.opts = &opts
+	m.dueLoops.advanceDue(now, opts.Interval)
 	m.wakeScheduler()
 }

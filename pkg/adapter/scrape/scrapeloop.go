@@ -1,5 +1,7 @@
 package scrape
 
+// One target's loop: a scrape from its start to its outcome.
+
 import (
 	"context"
 	"time"
@@ -9,20 +11,21 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
 )
 
-// lane is where a loop waits for a free place.
+// lane is one of two lists of loops that wait for a free place.
 type lane int
 
 const (
 	fastLane lane = iota
-	slowLane      // the last scrape took longer than patience, or this one does
+	slowLane      // the last scrape or the scrape under way took longer than fastLaneLimit
 )
 
-// scrapeLoop is one target in its life as a target. It is either in the queue, in a ready list, in a scrape, or waits
-// for its predecessor; a scrape owns the parts that say so, Manager.mu guards the rest.
+// scrapeLoop is one target for as long as it is a target. It is in the queue, in a ready list, or in a scrape, or it waits for
+// its predecessor. The scrape under way owns the fields marked so; Manager.mu guards the rest.
 type scrapeLoop struct {
-	key       metric.Object // never changes, nor do uid, node and place
+	key       metric.Object // key, uid, node and offset never change
 	uid, node string
 	offset    scrapeOffset
 
@@ -34,10 +37,10 @@ type scrapeLoop struct {
 	firstRound bool
 	status     targetStatus
 
-	inflight     inflight           // the scrape under way
-	conn         keptConn           // owned by the scrape under way
+	inflight     http1.Inflight     // of the scrape under way
+	conn         http1.Conn         // owned by the scrape under way, else guarded by Manager.mu
 	parser       *exposition.Parser // likewise
-	newestSample int64              // time of the newest sample handed on, ms; likewise
+	newestSample int64              // time of the newest appended sample, ms; likewise
 }
 
 func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffset) *scrapeLoop {
@@ -50,18 +53,17 @@ func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffse
 	}
 }
 
-// scrapesTarget reports whether t is the target of the loop: the same pod, whose series have the same labels.
+// scrapesTarget reports whether t is the target of the loop: the same pod, with the same labels for its series.
 func (l *scrapeLoop) scrapesTarget(t metric.Target) bool { return l.uid == t.UID && l.node == t.Node }
 
-// updateEndpoint changes what is asked for and where; a scrape under way ends as it began.
+// updateEndpoint changes the URL and the families; a scrape under way keeps the previous endpoint.
 func (l *scrapeLoop) updateEndpoint(t metric.Target, families *exposition.Families) {
 	if l.endpoint.url != t.URL || l.endpoint.families != families {
 		l.endpoint = l.endpoint.cloneFor(t.URL, families)
 	}
 }
 
-// scrapeJob is one scrape: what it needs to know, as of its start. Manager.mu guards lane and ended; the rest does
-// not change.
+// scrapeJob is one scrape, with the settings at its start. Manager.mu guards lane and ended; the rest does not change.
 type scrapeJob struct {
 	loop         *scrapeLoop
 	endpoint     *targetEndpoint
@@ -72,20 +74,20 @@ type scrapeJob struct {
 	ended bool
 }
 
-// scrapeOutcome is what a scrape came to.
+// scrapeOutcome is the result of a scrape.
 type scrapeOutcome struct {
 	start, end time.Time
 	bytes      int64
 	counts     []int // samples by family; nil unless the page was accepted
-	err        error // why there is no page
-	rejected   error // why the sink refused a sample
-	cancelled  bool  // by the end of Run or of the target: says nothing about the target
+	err        error // the fetch or the page failed
+	rejected   error // the appender rejected a sample
+	cancelled  bool  // the end of Run or of the target ended the scrape: the result says nothing about the target
 }
 
-// startScrape makes the scrape of l that starts now. The caller holds m.mu.
+// startScrape returns a scrape of l that starts now. The caller holds m.mu.
 func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
-	l.inflight.setDeadline(now.Add(m.opts.Timeout))
+	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{loop: l, endpoint: l.endpoint, due: l.due, started: now, opts: m.opts, lane: l.lane}
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.push(j)
@@ -93,7 +95,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	return j
 }
 
-// scrapeTarget fetches one page and hands its samples on, or none of them.
+// scrapeTarget fetches a page and appends all its samples, or none if it rejects the page.
 func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
@@ -107,14 +109,13 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		o.rejected = m.appendSamples(j.loop, r, o.start)
 	}
 	o.end = time.Now()
-	o.cancelled = o.err != nil && (j.loop.inflight.wasInterrupted() || ctx.Err() != nil)
+	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)
 	return o
 }
 
-// appendSamples appends the samples of a page and ends the series that it has no longer. It returns why a sample was
-// refused, if one was. That of a sample with a time of its own does not count: a page that repeats it until
-// there is a newer one is not to blame.
-func (m *Manager) appendSamples(l *scrapeLoop, r exposition.ParsedPage, start time.Time) (refused error) {
+// appendSamples appends the samples of a page and ends the series that the page no longer has. It returns the error of a
+// rejected sample. A rejected sample with a time of its own is no error: a page repeats it until a newer sample exists.
+func (m *Manager) appendSamples(l *scrapeLoop, r exposition.ParsedPage, start time.Time) (rejected error) {
 	now := start.UnixMilli()
 	stored := 0
 	for _, s := range r.Samples {
@@ -125,7 +126,7 @@ func (m *Manager) appendSamples(l *scrapeLoop, r exposition.ParsedPage, start ti
 			stored++
 			l.newestSample = max(l.newestSample, s.Time)
 		case s.Time == now:
-			refused = err
+			rejected = err
 		}
 	}
 	for _, s := range r.Vanished {
@@ -133,10 +134,10 @@ func (m *Manager) appendSamples(l *scrapeLoop, r exposition.ParsedPage, start ti
 	}
 	m.metrics.storedSamples.Add(float64(stored))
 	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
-	return refused
+	return rejected
 }
 
-// finishScrape notes a scrape's outcome, and schedules the loop's next scrape or ends the loop.
+// finishScrape records and logs a scrape's outcome, and schedules the loop's next scrape or ends the loop.
 func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcome) {
 	if o.cancelled {
 		m.recordOutcome(j, o)
@@ -148,19 +149,19 @@ func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcom
 		return
 	}
 	log := klog.FromContext(ctx).WithValues(
-		"namespace", j.loop.key.Namespace, "pod", j.loop.key.Name, "url", j.endpoint.loggedURL)
-	switch { // failing every two seconds is one event
+		"namespace", j.loop.key.Namespace, "pod", j.loop.key.Name, "target", j.endpoint.loggedURL)
+	switch { // a target that fails every two seconds is one event
 	case before == "":
-		log.Info("Scrape fails", "err", after)
+		log.Info("Scrape fails", "reason", after)
 	case after == "":
-		log.Info("Scrape works again", "lastErr", before)
+		log.Info("Scrape succeeds again", "lastReason", before)
 	default:
-		log.V(2).Info("Scrape fails otherwise", "err", after, "lastErr", before)
+		log.V(2).Info("Scrape fails for another reason", "reason", after, "lastReason", before)
 	}
 }
 
-// recordOutcome brings the manager's books up to date after a scrape. It returns why the target's last scrape and
-// this one failed; empty where they did not.
+// recordOutcome updates the manager's state after a scrape. It returns the causes of the target's last failure and of this
+// failure; empty for a success.
 func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after string) {
 	l := j.loop
 	m.mu.Lock()
@@ -183,7 +184,7 @@ func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after st
 	return before, l.status.cause
 }
 
-// nextLane is the one for a target's next scrape.
+// nextLane returns the lane of a target's next scrape.
 func (o scrapeOutcome) nextLane(timeout time.Duration) lane {
 	if o.end.Sub(o.start) > fastLaneLimit(timeout) {
 		return slowLane

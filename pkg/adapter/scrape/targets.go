@@ -1,5 +1,7 @@
 package scrape
 
+// Changes of the set of targets: loops begin, and end with a staleness marker for each of their series.
+
 import (
 	"math"
 	"strings"
@@ -11,11 +13,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// SetTargets makes targets the ones that are scraped, and keeps no part of the slice. A new target is scraped at
-// once, within an eighth of the interval, and then every interval. A target that stays keeps its place and its
-// series; new families of it come with its next scrape. All series of a target that goes end with a
-// staleness marker, also where a target of the same name but of another pod takes its place. Of several
-// targets of one pod the first counts.
+// SetTargets replaces the set of targets, and keeps no part of the slice. The first scrape of a new target comes within an
+// eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
+// families of it come with its next scrape. All series of a removed target end with a staleness marker, even if another pod
+// of the same name takes its place. Of several targets of one pod the first counts.
 func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
@@ -34,7 +35,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			l.updateEndpoint(t, families)
 			delete(m.loops, key)
 		} else {
-			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.opts.Seed))
+			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
 			added = append(added, l)
 		}
 		loops[key] = l
@@ -48,7 +49,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 	m.wakeScheduler()
 }
 
-// compileFamilies returns the compiled form of families; targets with the same demand share it.
+// compileFamilies returns the compiled form of families. Targets with the same families share it.
 func (m *Manager) compileFamilies(compiled map[string]*exposition.Families, families []string) *exposition.Families {
 	key := strings.Join(families, "\x00")
 	f := compiled[key]
@@ -61,8 +62,8 @@ func (m *Manager) compileFamilies(compiled map[string]*exposition.Families, fami
 	return f
 }
 
-// scheduleNewLoops schedules new loops, after the markers of the loops that they replace have been written. One whose
-// predecessor is still in a scrape waits for that to end.
+// scheduleNewLoops schedules new loops; the caller has written the markers of their predecessors. A loop whose predecessor is
+// still in a scrape waits for the end of that scrape.
 func (m *Manager) scheduleNewLoops(added []*scrapeLoop, now time.Time) {
 	if !m.targetsSet {
 		m.targetsSet = true
@@ -85,19 +86,19 @@ func (m *Manager) scheduleLoop(l *scrapeLoop, due time.Time) {
 	}
 }
 
-// retireLoop ends a loop. One in a scrape is cancelled and writes its markers when the scrape has ended.
+// retireLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
 func (m *Manager) retireLoop(l *scrapeLoop, now time.Time) {
 	l.retired = true
 	m.markTried(l)
 	if l.scraping {
-		l.inflight.interrupt()
+		l.inflight.Interrupt()
 		m.retiring[l.key] = l
 		return
 	}
 	m.endLoopSeries(l, now)
 }
 
-// finishRetired ends a retired loop whose scrape has ended, and lets its successor begin.
+// finishRetired ends a retired loop after its scrape, and schedules its successor.
 func (m *Manager) finishRetired(l *scrapeLoop, now time.Time) {
 	m.endLoopSeries(l, now)
 	delete(m.retiring, l.key)
@@ -114,10 +115,9 @@ func (m *Manager) markTried(l *scrapeLoop) {
 	}
 }
 
-// endLoopSeries writes a staleness marker to every series of a loop that will not be scraped again, and closes its
-// connection.
+// endLoopSeries writes a staleness marker to every series of a retired loop, and closes its connection.
 func (m *Manager) endLoopSeries(l *scrapeLoop, now time.Time) {
-	l.conn.closeConn()
+	l.conn.Close()
 	t := max(now.UnixMilli(), l.newestSample+1)
 	for _, s := range l.parser.AliveSeries() {
 		m.appendStaleMarker(s, t)
@@ -127,7 +127,7 @@ func (m *Manager) endLoopSeries(l *scrapeLoop, now time.Time) {
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
 
-// appendStaleMarker ends a series at t. A sink that refuses the marker counts that itself; the series then ends by age.
+// appendStaleMarker ends a series at t. An appender that rejects the marker counts that itself; the series then ends by age.
 func (m *Manager) appendStaleMarker(s *exposition.Series, t int64) {
 	s.Ref, _ = m.appender.Append(s.Ref, s.Labels, t, staleMarker)
 	m.metrics.staleMarkers.Inc()

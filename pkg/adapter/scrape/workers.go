@@ -1,18 +1,20 @@
 package scrape
 
+// The workers: a bounded pool of goroutines that scrape.
+
 import "context"
 
-// scrapeWorker is a goroutine that scrapes one target after the other, by where it is given its next job. A goroutine of its own
-// for each scrape would have to grow its stack each time, and cost a fifth more CPU.
+// scrapeWorker is the channel of a goroutine that scrapes one target after the other: its next job comes there. A new
+// goroutine for each scrape would grow its stack each time, and cost a fifth more CPU.
 type scrapeWorker chan *scrapeJob
 
-// assignJob gives a job to the worker that ended its last one last, whose stack and buffers are still in the processor's
-// caches, or to a new one. The caller holds m.mu.
+// assignJob gives a job to the idle worker that finished a job last, or to a new worker. The stack and the buffers of that idle
+// worker are still in the processor's caches. The caller holds m.mu.
 func (m *Manager) assignJob(ctx context.Context, j *scrapeJob) {
 	if last := len(m.idleWorkers) - 1; last >= 0 {
 		w := m.idleWorkers[last]
 		m.idleWorkers = m.idleWorkers[:last]
-		w <- j // there is room for one
+		w <- j // does not block: an idle worker's channel is empty and has room for a job
 		return
 	}
 	w := make(scrapeWorker, 1)
@@ -20,6 +22,7 @@ func (m *Manager) assignJob(ctx context.Context, j *scrapeJob) {
 	m.scrapes.Go(func() { m.runWorker(ctx, w) })
 }
 
+// runWorker scrapes until w is closed.
 func (m *Manager) runWorker(ctx context.Context, w scrapeWorker) {
 	for j := range w {
 		for j != nil {
@@ -30,8 +33,8 @@ func (m *Manager) runWorker(ctx context.Context, w scrapeWorker) {
 	}
 }
 
-// reassignWorker is what a worker does after a job: the next one that waits for a place, or wait for one. There are no more
-// resting workers than may be at work.
+// reassignWorker returns the worker's next job if a scrape waits for a place. Else it returns nil and makes the worker idle,
+// or ends the worker if MaxConcurrent workers are idle already.
 func (m *Manager) reassignWorker(w scrapeWorker, o scrapeOutcome) *scrapeJob {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -39,7 +42,7 @@ func (m *Manager) reassignWorker(w scrapeWorker, o scrapeOutcome) *scrapeJob {
 		close(w)
 		return nil
 	}
-	m.changeLanes(o.end) // first, or those that have been at work for long would never leave the fast lane
+	m.changeLanes(o.end) // first: else long scrapes would never leave the fast lane
 	if j := m.startNextScrape(o.end); j != nil {
 		if m.readyLoops[fastLane].len() > 0 && m.running[fastLane] < m.laneCapacity(fastLane) {
 			m.wakeScheduler()
@@ -54,7 +57,7 @@ func (m *Manager) reassignWorker(w scrapeWorker, o scrapeOutcome) *scrapeJob {
 	return nil
 }
 
-// stopScrapes cuts all scrapes short, and returns when they have ended and their connections are closed.
+// stopScrapes interrupts all scrapes. It returns after they have ended and their connections are closed.
 func (m *Manager) stopScrapes() {
 	m.mu.Lock()
 	m.stopped = true
@@ -64,7 +67,7 @@ func (m *Manager) stopScrapes() {
 	m.idleWorkers = nil
 	for _, l := range m.loops {
 		if l.scraping {
-			l.inflight.interrupt()
+			l.inflight.Interrupt()
 		}
 	}
 	m.mu.Unlock()
@@ -73,6 +76,6 @@ func (m *Manager) stopScrapes() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.loops {
-		l.conn.closeConn()
+		l.conn.Close()
 	}
 }

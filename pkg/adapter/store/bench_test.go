@@ -22,7 +22,7 @@ func realisticLabels(i int) labels.Labels {
 
 const benchPods = 1000
 
-// newFilledStore holds a minute of benchPods counters at one sample in 2 s.
+// newFilledStore holds a minute of benchPods counters with a sample every 2 s.
 func newFilledStore(b testing.TB) *Store {
 	s := New(Options{})
 	refs := make([]uint64, benchPods)
@@ -34,8 +34,8 @@ func newFilledStore(b testing.TB) *Store {
 	return s
 }
 
-// BenchmarkAppend is one sample to a series known by reference; beside it Prometheus's head block, committed
-// once per 1,000 samples as a scrape of a large page would.
+// BenchmarkAppend appends a sample to a series known by reference. Its peer is Prometheus's head block, committed once per
+// 1,000 samples, as after a scrape of a large page.
 func BenchmarkAppend(b *testing.B) {
 	all := make([]labels.Labels, benchPods)
 	for i := range all {
@@ -125,8 +125,8 @@ func BenchmarkSelect(b *testing.B) {
 	})
 }
 
-// BenchmarkBytesPerSeries is the memory of a series that has run for longer than the retention, in all: its
-// labels, samples and share of the index.
+// BenchmarkBytesPerSeries measures the memory of a series older than the retention: its labels, its samples and its share of
+// the index.
 func BenchmarkBytesPerSeries(b *testing.B) {
 	for name, value := range map[string]func(pod int, round int64) float64{
 		"counter": func(pod int, round int64) float64 { return float64(round * int64(40+pod%80)) },

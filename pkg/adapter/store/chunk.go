@@ -1,39 +1,40 @@
 package store
 
+// The encoding of samples.
+
 import (
 	"encoding/binary"
 	"math"
 )
 
-// A sampleChunk is a run of samples of one series in a fixed block of bytes. It is only ever appended to: what a
-// reader has once seen of it never changes, so a snapshot of a series is a copy of its slice headers.
+// sampleChunk is a run of samples of a series in a fixed block of bytes. Appending never changes bytes already
+// read, so a snapshot of a series is a copy of its slice headers.
 //
-// The first sample is raw: 8 bytes of time (milliseconds, little endian) and 8 bytes of value. Each one that
-// follows is two variable-length integers:
+// The first sample is raw: 8 bytes of time (milliseconds, little endian) and 8 bytes of value. Each further sample is two
+// variable-length integers:
 //
 //   - zigzag(step − step before), where step is the time since the sample before it (0 for the first);
-//   - zigzag(value − value before) << 1 when both are whole numbers that a float64 holds exactly, as the
-//     increments of a counter are; otherwise 1, followed by the 8 bytes of the value.
+//   - zigzag(value − value before) << 1 if both are whole numbers that a float64 holds exactly, as in most counters;
+//     otherwise 1, followed by the 8 bytes of the value.
 //
 // A counter scraped on time takes 2 to 4 bytes a sample instead of 16.
 type sampleChunk []byte
 
 const (
-	// chunkBytes is the size of a block. A minute of a counter at one sample in 2 s fits in one; smaller blocks
-	// cost more in slice headers than they save, larger ones keep samples long after their retention.
+	// chunkBytes is the size of a block. A minute of a counter with a sample every 2 s fits in a block; smaller blocks cost
+	// more in slice headers than they save, larger blocks keep samples long after their retention.
 	chunkBytes = 112
 	// firstSampleBytes is the size of a chunk's first sample.
 	firstSampleBytes = 16
-	// maxSampleBytes is the most that one further sample takes: a 10-byte step, and 9 bytes of value.
+	// maxSampleBytes bounds a further sample: a 10-byte step, and 9 bytes of value.
 	maxSampleBytes = 2*binary.MaxVarintLen64 + 8
-	// maxWholeNumber is the largest whole number up to which a float64 holds all of them.
+	// maxWholeNumber bounds the range in which a float64 holds every whole number.
 	maxWholeNumber = 1 << 53
-	// rawValueCode is the value code that announces a raw value; codes of whole numbers are even.
+	// rawValueCode is the value code before a raw value; codes of whole numbers are even.
 	rawValueCode = 1
 )
 
-// chunkCursor is a position in a chunk: the sample there, and the step that led to it. It is the state of both the
-// encoder and the decoder.
+// chunkCursor is a position in a chunk: its sample, and the step that led to it. Encoder and decoder share this state.
 type chunkCursor struct {
 	t, step int64
 	v       float64
@@ -48,8 +49,8 @@ func newSampleChunk(c *chunkCursor, t int64, v float64) sampleChunk {
 	return ch
 }
 
-// encodeSample appends a sample behind c, the chunk's last one, and moves c to it. It reports false, with nothing
-// changed, when the block is full. t must be later than c's.
+// encodeSample appends a sample behind c, the chunk's last sample, and moves c to it. It returns false, without a change, if the
+// block is full. t must be later than c's.
 func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
 	var buf [maxSampleBytes]byte
 	step := t - c.t
@@ -74,9 +75,9 @@ func (ch sampleChunk) decodeFirst(c *chunkCursor) int {
 	return firstSampleBytes
 }
 
-// decodeNext moves c to the sample at pos, which must be less than the chunk's length, and returns the position of
-// the one behind it. It is most of what a query costs: integers of one byte, which most steps are, and of two,
-// which most increments are, are decoded in place: a Select takes a third less time than with binary.Uvarint.
+// decodeNext moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
+// sample. It is most of the cost of a query. Most steps take one byte and most increments two: decodeNext decodes both in
+// place, so that a Select takes a third less time than with binary.Uvarint.
 func (ch sampleChunk) decodeNext(c *chunkCursor, pos int) int {
 	change := uint64(ch[pos])
 	pos++
@@ -103,8 +104,8 @@ func (ch sampleChunk) decodeNext(c *chunkCursor, pos int) int {
 	return pos + 8
 }
 
-// decodeRange appends the samples in [mint, maxt] to times and values. It decodes as first and next do, with what they keep in
-// a cursor in registers instead.
+// decodeRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirst and decodeNext, but with the
+// fields of the cursor in registers; calls would cost its speed.
 func (ch sampleChunk) decodeRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor
 	pos := ch.decodeFirst(&c)
@@ -143,7 +144,7 @@ func (ch sampleChunk) decodeRange(times []int64, values []float64, mint, maxt in
 		}
 		if code == rawValueCode {
 			v = math.Float64frombits(binary.LittleEndian.Uint64(ch[pos:]))
-			whole = int64(v) // of use only if it is whole
+			whole = int64(v) // used only if v is a whole number
 			pos += 8
 			continue
 		}
@@ -158,10 +159,10 @@ func (ch sampleChunk) decodeUvarint(pos int) (uint64, int) {
 	return u, pos + n
 }
 
-// startTime is the time of the chunk's first sample.
+// startTime returns the time of the chunk's first sample, in milliseconds.
 func (ch sampleChunk) startTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
 
-// countSamples is the number of samples in the chunk.
+// countSamples returns the number of samples in the chunk.
 func (ch sampleChunk) countSamples() int {
 	var c chunkCursor
 	n := 1
@@ -171,7 +172,7 @@ func (ch sampleChunk) countSamples() int {
 	return n
 }
 
-// isWholeNumber reports whether v is a whole number that survives the way through an integer: not a NaN, not −0.
+// isWholeNumber reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
 func isWholeNumber(v float64) bool {
 	return v >= -maxWholeNumber && v <= maxWholeNumber && math.Float64bits(float64(int64(v))) == math.Float64bits(v)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// samplePoint is a sample whose value compares by its bits, so that NaNs do.
+// samplePoint is a sample with the bits of its value, so that NaNs are comparable.
 type samplePoint struct {
 	t    int64
 	bits uint64
@@ -44,7 +44,7 @@ func decodeChunks(chunks []sampleChunk) (points []samplePoint) {
 	return points
 }
 
-// decodeChunkRanges is read, by the decoder of whole chunks.
+// decodeChunkRanges returns the samples of chunks by decodeRange.
 func decodeChunkRanges(chunks []sampleChunk) (points []samplePoint) {
 	for _, ch := range chunks {
 		times, values := ch.decodeRange(nil, nil, math.MinInt64, math.MaxInt64)
@@ -114,7 +114,7 @@ func TestChunkRoundTrip(t *testing.T) {
 	}
 }
 
-// What has been seen of a chunk must never change: a reader decodes without a lock.
+// Bytes of a chunk that a reader has seen must never change: a reader decodes without a lock.
 func TestChunkIsOnlyAppendedTo(t *testing.T) {
 	t.Parallel()
 	var c chunkCursor

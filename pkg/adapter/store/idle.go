@@ -1,16 +1,18 @@
 package store
 
+// The end of idle series.
+
 import (
 	"maps"
 	"time"
 )
 
-// dropBatch bounds how many series are dropped under one hold of the store's lock: a fraction of a millisecond.
+// dropBatch bounds the series dropped under one hold of the store's lock: a fraction of a millisecond.
 const dropBatch = 1000
 
-// DropIdleSeries drops the series whose newest sample is older than the retention, and gives their memory back.
+// DropIdleSeries drops each series with a newest sample older than the retention, and frees its memory.
 func (s *Store) DropIdleSeries(now time.Time) {
-	cutoff := now.UnixMilli() - s.retention.Load()
+	cutoff := s.oldestKept(now.UnixMilli())
 	idle := s.listIdleSeries(cutoff)
 	for len(idle) > 0 {
 		n := min(dropBatch, len(idle))
@@ -34,11 +36,11 @@ func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
 func (s *memSeries) isIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A series without samples was made a moment ago and is about to get its first.
+	// A series without samples is new and about to get its first.
 	return len(s.chunks) > 0 && s.newestSample.t < cutoff
 }
 
-// dropSeries takes out those of the series that are still idle.
+// dropSeries removes the series, except a series that got a sample meanwhile.
 func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +60,8 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	}
 }
 
-// markDropped marks a series as dropped, unless it was dropped before or got a sample meanwhile, and empties it.
+// markDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
+// number of samples that the series held.
 func (s *memSeries) markDropped(cutoff int64) (samples int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +91,7 @@ func (s *Store) removeFromHash(old *memSeries) {
 	}
 }
 
-// shrinkTables gives back what a former crowd took: Go's maps and slices never shrink by themselves.
+// shrinkTables frees the memory of former series: Go's maps and slices never shrink by themselves.
 func (s *Store) shrinkTables() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,7 @@
 package store
 
+// The index of the series, and the matchers that search it.
+
 import (
 	"slices"
 	"strings"
@@ -8,15 +10,15 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// The labels that the index is built on: every other one is compared series by series.
+// The labels of the index. Matchers of other labels are compared with each series.
 const (
 	nameLabel      = model.MetricNameLabel
 	namespaceLabel = "namespace"
 	podLabel       = "pod"
 )
 
-// seriesIndex finds series by metric name, then namespace, then pod. A label that a series does not have counts as
-// empty, as in a matcher. A selector that names its pods touches these pods' series only, however many there are.
+// seriesIndex finds series by metric name, then namespace, then pod. A missing label counts as empty, as in a matcher. A
+// selector with the names of its pods reads only the series of these pods, however many other pods the store has.
 type seriesIndex map[string]map[string]map[string][]*memSeries
 
 func (ix seriesIndex) addToIndex(s *memSeries) {
@@ -31,23 +33,23 @@ func (ix seriesIndex) addToIndex(s *memSeries) {
 		pods = map[string][]*memSeries{}
 		namespaces[strings.Clone(namespace)] = pods
 	}
-	if of := pods[pod]; of != nil {
-		pods[pod] = append(of, s)
+	if found := pods[pod]; found != nil {
+		pods[pod] = append(found, s)
 		return
 	}
 	pods[strings.Clone(pod)] = []*memSeries{s}
 }
 
-// removeFromIndex takes s out, and every level that it leaves empty.
+// removeFromIndex removes s, and every level that is then empty.
 func (ix seriesIndex) removeFromIndex(s *memSeries) {
 	name, namespace, pod := indexKeys(s.labels)
 	pods := ix[name][namespace]
-	of := pods[pod]
-	for i, o := range of {
+	found := pods[pod]
+	for i, o := range found {
 		if o == s {
-			last := len(of) - 1
-			of[i], of[last] = of[last], nil
-			pods[pod] = of[:last]
+			last := len(found) - 1
+			found[i], found[last] = found[last], nil
+			pods[pod] = found[:last]
 			break
 		}
 	}
@@ -70,8 +72,8 @@ func indexKeys(l labels.Labels) (name, namespace, pod string) {
 func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
 	walkLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
 		walkLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
-			walkLevel(pods, f.pod, func(of []*memSeries) {
-				for _, s := range of {
+			walkLevel(pods, f.pod, func(found []*memSeries) {
+				for _, s := range found {
 					if f.rest.matchesLabels(s.labels) {
 						visit(s)
 					}
@@ -81,8 +83,8 @@ func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
 	})
 }
 
-// walkLevel calls visit for the entries of one level whose key all matchers match. Where a matcher can only match
-// certain keys, these are looked up instead of walking the level.
+// walkLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
+// looks them up instead of walking the level.
 func walkLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
 	fixed, known := matchers.fixedValues()
 	if !known || len(fixed) > len(level) {
@@ -100,15 +102,14 @@ func walkLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
 	}
 }
 
-// levelFilter is a set of matchers that must all match, and of values of which there must be one.
+// levelFilter is a set of matchers that must all match, and a set of allowed values of a label.
 type levelFilter struct {
 	matchers []*labels.Matcher
 	valueSet labelValueSet
 }
 
-// labelValueSet is a label that has one of the values, which ascend; of no label where there are none to choose from. It is what a
-// matcher with an alternation of quoted names says, without a regular expression: making one of 20 names takes longer
-// than finding their series.
+// labelValueSet requires that label has a value from the ascending values; an empty label requires nothing. It replaces a matcher with
+// an alternation of quoted names: compiling a regular expression of 20 names takes longer than finding their series.
 type labelValueSet struct {
 	label  string
 	values []string
@@ -119,7 +120,7 @@ func (a labelValueSet) containsValue(v string) bool {
 	return found
 }
 
-// indexFilters are the matchers by the level of the index that they bear on.
+// indexFilters are the matchers, by their level of the index.
 type indexFilters struct{ name, namespace, pod, rest levelFilter }
 
 func (f *indexFilters) filterFor(label string) *levelFilter {
@@ -134,7 +135,7 @@ func (f *indexFilters) filterFor(label string) *levelFilter {
 	return &f.rest
 }
 
-// splitMatchers sorts matchers by the level of the index that they bear on.
+// splitMatchers sorts matchers by their level of the index.
 func splitMatchers(matchers []*labels.Matcher) (f indexFilters) {
 	for _, m := range matchers {
 		level := f.filterFor(m.Name)
@@ -143,7 +144,7 @@ func splitMatchers(matchers []*labels.Matcher) (f indexFilters) {
 	return f
 }
 
-// fixedValues returns the only values that can match, sorted, and whether they are known.
+// fixedValues returns all values that can match, sorted. It returns false if they are unknown.
 func (f levelFilter) fixedValues() (values []string, known bool) {
 	if f.valueSet.label != "" {
 		return f.valueSet.values, true
@@ -167,7 +168,7 @@ func (f levelFilter) matchesValue(v string) bool {
 	return f.matchesFixed(v) && (f.valueSet.label == "" || f.valueSet.containsValue(v))
 }
 
-// matchesFixed is matchValue for a value that fixed returned.
+// matchesFixed reports the same as matchesValue, for a value that fixedValues returned.
 func (f levelFilter) matchesFixed(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {

@@ -1,5 +1,7 @@
 package store
 
+// Iterators over the samples of a Select.
+
 import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -8,7 +10,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// seriesView is a series between two times: what a Select hands out.
+// seriesView is a series between two times, as Select returns it.
 type seriesView struct {
 	series     *memSeries
 	mint, maxt int64
@@ -18,8 +20,8 @@ var _ storage.Series = (*seriesView)(nil)
 
 func (v *seriesView) Labels() labels.Labels { return v.series.labels }
 
-// Iterator returns an iterator over the samples that the series holds now; later appends do not show. It
-// reuses it where that came from this package.
+// Iterator returns an iterator over the present samples of the series; later appends do not show. It reuses an iterator of
+// this package.
 func (v *seriesView) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	i, ok := it.(*sampleIterator)
 	if !ok {
@@ -33,8 +35,8 @@ func (v *seriesView) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 type sampleIterator struct {
 	chunks     []sampleChunk
 	mint, maxt int64
-	nextChunk  int         // the chunk to open when the open one is used up
-	openChunk  sampleChunk // nil if none is
+	nextChunk  int         // the chunk to open after openChunk
+	openChunk  sampleChunk // nil: no chunk is open
 	pos        int         // in the open chunk
 	at         chunkCursor
 	valid      bool // at is a sample within bounds
@@ -52,7 +54,7 @@ func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
 	}
 	t = max(t, i.mint)
 	for !i.done && i.nextChunk+1 < len(i.chunks) && i.chunks[i.nextChunk+1].startTime() <= t {
-		i.nextChunk, i.openChunk, i.pos = i.nextChunk+1, nil, 0 // all that was left is before t
+		i.nextChunk, i.openChunk, i.pos = i.nextChunk+1, nil, 0 // the rest of the previous chunk is before t
 	}
 	if i.nextChunk < len(i.chunks) && i.chunks[i.nextChunk].startTime() <= t {
 		i.openChunk, i.pos = nil, 0
@@ -60,7 +62,7 @@ func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
 	return i.advanceSample(t)
 }
 
-// advanceSample moves on by one sample, and further to the first one at or after t.
+// advanceSample moves on to the next sample at or after t.
 func (i *sampleIterator) advanceSample(t int64) chunkenc.ValueType {
 	i.valid = false
 	for !i.done {
@@ -99,7 +101,7 @@ func (i *sampleIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *hi
 	return i.at.t, nil
 }
 
-// seriesSet hands out the views of one Select.
+// seriesSet is the result of a Select.
 type seriesSet struct {
 	views []seriesView
 	at    int

@@ -1,8 +1,10 @@
 package store
 
+// The self-metrics.
+
 import "github.com/prometheus/client_golang/prometheus"
 
-// The values of the label reason of tachometer_store_refused_total.
+// Values of the label reason of tachometer_store_rejected_total.
 const (
 	reasonTooManySeries = "too_many_series"
 	reasonOutOfOrder    = "out_of_order"
@@ -13,31 +15,31 @@ type metrics struct {
 	tooMany, outOfOrder, droppedSeries prometheus.Counter
 }
 
-// newMetrics builds the self-metrics of s and registers them with r, unless that is nil.
+// newMetrics returns the self-metrics of s. It registers them with r unless r is nil.
 func newMetrics(s *Store, r prometheus.Registerer) metrics {
-	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tachometer_store_refused_total",
-		Help: "Samples that the store did not take, by reason.",
+	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tachometer_store_rejected_total",
+		Help: "Samples that the store rejected, by reason.",
 	}, []string{"reason"})
 	m := metrics{
-		tooMany:    refused.WithLabelValues(reasonTooManySeries),
-		outOfOrder: refused.WithLabelValues(reasonOutOfOrder),
+		tooMany:    rejected.WithLabelValues(reasonTooManySeries),
+		outOfOrder: rejected.WithLabelValues(reasonOutOfOrder),
 		droppedSeries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_store_series_dropped_total",
-			Help: "Series that left the store because nothing was appended to them for the retention.",
+			Help: "Series dropped from the store after the retention without a new sample.",
 		}),
 	}
 	if r == nil {
 		return m
 	}
-	r.MustRegister(refused, m.droppedSeries,
+	r.MustRegister(rejected, m.droppedSeries,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_store_series",
-			Help: "Series that the store holds.",
+			Help: "Series in the store.",
 		}, func() float64 { return float64(s.Stats().Series) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_store_samples",
-			Help: "Samples that the store holds.",
+			Help: "Samples in the store.",
 		}, func() float64 { return float64(s.Stats().Samples) }),
 	)
 	return m

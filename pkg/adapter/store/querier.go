@@ -1,5 +1,7 @@
 package store
 
+// The store as a storage.Queryable.
+
 import (
 	"context"
 	"maps"
@@ -23,9 +25,8 @@ type storeQuerier struct {
 
 var _ storage.Querier = (*storeQuerier)(nil)
 
-// Select returns the series in the store that all matchers match, also those without a sample in the
-// querier's time range: they have an empty iterator. Each iterator is a consistent snapshot of its series.
-// Of the hints only a range narrower than the querier's is used.
+// Select returns the series that all matchers match. A series without a sample in the querier's time range has an empty
+// iterator. Each iterator is a consistent snapshot of its series. Select uses two hints: a narrower range, and the limit.
 func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	mint, maxt := q.mint, q.maxt
 	if hints != nil && !hints.DisableTrimming {
@@ -44,7 +45,7 @@ func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.Sel
 	return set
 }
 
-// LabelValues returns the values of a label among the series that match, sorted.
+// LabelValues returns the values of a label in the matching series, sorted.
 func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values := map[string]struct{}{}
 	q.forEachSeries(matchers, func(s *memSeries) {
@@ -55,7 +56,7 @@ func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storag
 	return sortAndLimit(values, hints), nil, nil
 }
 
-// LabelNames returns the names of the labels of the series that match, sorted.
+// LabelNames returns the names of the labels of the matching series, sorted.
 func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names := map[string]struct{}{}
 	q.forEachSeries(matchers, func(s *memSeries) {
@@ -64,7 +65,7 @@ func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, 
 	return sortAndLimit(names, hints), nil, nil
 }
 
-// Close has nothing to release.
+// Close does nothing: a querier holds no resources.
 func (q *storeQuerier) Close() error { return nil }
 
 func (q *storeQuerier) forEachSeries(matchers []*labels.Matcher, visit func(*memSeries)) {

@@ -52,7 +52,7 @@ func matchesAll(l labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(l.Get(m.Name)) })
 }
 
-// Select, LabelNames and LabelValues find what a walk over all series finds, also after some have been dropped.
+// Select, LabelNames and LabelValues find the same as a walk over all series, even after the store dropped some.
 func TestSelectEqualsNaiveFilter(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
@@ -150,7 +150,7 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// A selector that names its pods must not walk the others, or an HPA's read grows with the cluster.
+// A selector with the names of its pods must not walk the other pods: an HPA's read would grow with the cluster.
 func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
@@ -170,7 +170,7 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 	}
 }
 
-// Visit finds what a Select with a matcher that names the pods finds, with the same samples.
+// Visit finds the same series and samples as a Select with a matcher of the pods' names.
 func TestVisitIsSelect(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Hour})
@@ -222,7 +222,7 @@ func TestVisitIsSelect(t *testing.T) {
 	}
 }
 
-// Visit brings the series of one metric name and one pod together, however they came and whatever the matchers are.
+// Visit brings the series of a metric name and a pod together, in any order of appends and for any matchers.
 func TestVisitPodByPod(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 7))

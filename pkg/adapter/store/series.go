@@ -1,27 +1,29 @@
 package store
 
+// One series: appends to its chunks, and snapshots of them.
+
 import (
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// memSeries is one labelled time series and the samples kept of it.
+// memSeries is a labelled time series and its samples.
 type memSeries struct {
 	labels labels.Labels
-	// ref and next belong to the store's lock: the reference given out, and the next series of the same hash.
+	// The store's lock guards ref, the reference given out, and nextSameHash, the next series of the same hash.
 	ref          uint64
 	nextSameHash *memSeries
 
-	// mu guards all that follows.
+	// mu guards the fields below.
 	mu           sync.Mutex
-	chunks       []sampleChunk // oldest first; never empty in a series that is indexed
+	chunks       []sampleChunk // oldest first; never empty in an indexed series
 	newestSample chunkCursor
-	dropped      bool // no longer in the store: whoever still holds the series must look it up again
+	dropped      bool // no longer in the store: holders of the series must look it up again
 }
 
-// appendSample adds a sample and forgets chunks that end before cutoff. It returns by how many samples the series
-// grew, and false when the sample is not newer than the newest.
+// appendSample adds a sample and forgets chunks that end before cutoff. It returns the change in the number of samples, and
+// false if the sample is not newer than the newest.
 func (s *memSeries) appendSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
 	n := len(s.chunks)
 	if n > 0 && t <= s.newestSample.t {
@@ -35,8 +37,8 @@ func (s *memSeries) appendSample(t int64, v float64, cutoff int64) (grown int, o
 	return 1 - forgotten, true
 }
 
-// forgetChunks drops the chunks whose samples are all before cutoff and returns how many samples they held. It moves
-// the rest down in place: readers hold copies of the headers.
+// forgetChunks drops the chunks with all samples before cutoff and returns their number of samples. It moves the rest down in
+// place: readers hold copies of the headers.
 func (s *memSeries) forgetChunks(cutoff int64) (samples int) {
 	old := 0
 	for old+1 < len(s.chunks) && s.chunks[old+1].startTime() <= cutoff {
@@ -56,19 +58,23 @@ func (s *memSeries) forgetChunks(cutoff int64) (samples int) {
 func (s *memSeries) snapshotChunks(dst []sampleChunk, mint, maxt int64) []sampleChunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, ch := range s.chunks {
-		if i+1 < len(s.chunks) && s.chunks[i+1].startTime() <= mint {
-			continue
-		}
-		if ch.startTime() > maxt {
-			break
-		}
-		dst = append(dst, ch)
-	}
-	return dst
+	return append(dst, s.chunksBetween(mint, maxt)...)
 }
 
-// totalSamples is the number of samples held.
+// chunksBetween returns the chunks that may hold samples of [mint, maxt]. The caller holds mu.
+func (s *memSeries) chunksBetween(mint, maxt int64) []sampleChunk {
+	first, end := 0, len(s.chunks)
+	for first+1 < end && s.chunks[first+1].startTime() <= mint {
+		first++
+	}
+	last := first
+	for last < end && s.chunks[last].startTime() <= maxt {
+		last++
+	}
+	return s.chunks[first:last]
+}
+
+// totalSamples returns the number of samples.
 func (s *memSeries) totalSamples() (n int) {
 	for _, ch := range s.chunks {
 		n += ch.countSamples()

@@ -1,6 +1,8 @@
 // Package store keeps the newest minutes of every scraped series in memory, for the query engine to read.
 package store
 
+// The Store: its options, appends, and the look-up of series.
+
 import (
 	"context"
 	"errors"
@@ -11,82 +13,90 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// The reasons why Append refuses a sample.
+// Errors of Append.
 var (
-	// ErrTooManySeries: the series is new, and the store holds as many as it may.
+	// ErrTooManySeries rejects a sample of a new series because the store is full.
 	ErrTooManySeries = errors.New("too many series")
-	// ErrOutOfOrder: the sample is not newer than the newest of its series.
+	// ErrOutOfOrder rejects a sample that is not newer than the newest of its series.
 	ErrOutOfOrder = errors.New("sample not newer than the newest of its series")
 )
 
-// Options say what a Store holds at most. The zero value is usable.
+// Options are the settings of a Store, for New and for Reconfigure. A zero value means the default.
 type Options struct {
-	// Retention is how long samples are kept, at least: the longest window, and on top of it the age that a
-	// sample may have, and a few scrape intervals, so that a window whose first scrape was missed can begin at
-	// the one before. Series that got no sample for as long are dropped. 0 means 90 s: a window of 60 s, and
-	// 30 s for the rest.
+	// Retention is the minimum time that the store keeps samples: the longest window, plus the allowed age of a sample, plus a
+	// few scrape intervals, so that a window with a missed first scrape can begin at the scrape before. The store drops
+	// series without a sample for the retention. Default 90 s: a window of 60 s, and 30 s for the rest.
 	Retention time.Duration
-	// MaxSeries bounds the series. 0 means 200,000, well under 200 MB.
+	// MaxSeries bounds the series. Default 200,000, well under 200 MB.
 	MaxSeries int
-	// Registerer receives the self-metrics; nil registers nothing.
+
+	// Registerer takes the self-metrics; nil: they are counted but not registered. Reconfigure ignores it.
 	Registerer prometheus.Registerer
 }
 
-// Stats is what a Store holds.
+func (o Options) withDefaults() Options {
+	if o.Retention <= 0 {
+		o.Retention = 90 * time.Second
+	}
+	if o.MaxSeries <= 0 {
+		o.MaxSeries = 200_000
+	}
+	return o
+}
+
+// Stats are the numbers of series and samples in a Store.
 type Stats struct {
 	Series, Samples int
 }
 
 // Store holds the newest samples of many series. All methods may be called concurrently.
 type Store struct {
-	retention    atomic.Int64 // milliseconds
-	maxSeries    atomic.Int64
+	options      atomic.Pointer[Options] // with defaults; never changed, but replaced
 	metrics      metrics
 	sampleCount  atomic.Int64
-	visitBuffers sync.Pool // of *reading
+	visitBuffers sync.Pool // of *visitBuffers
 
-	// mu guards what follows, and ref and next of every series. It is never taken under a series' own lock.
+	// mu guards the fields below, and ref and nextSameHash of every series. No code locks it while it holds a series' own lock.
 	mu          sync.RWMutex
 	index       seriesIndex
-	slots       []*memSeries          // by the lower half of a reference; nil where free
+	slots       []*memSeries          // by the lower half of a reference; nil: free
 	freeSlots   []uint32              // the free slots
-	byHash      map[uint64]*memSeries // by the hash of the labels, chained by next
-	slotsGiven  uint32                // how often a slot was given out: the upper half of references
+	byHash      map[uint64]*memSeries // by the hash of the labels, chained by nextSameHash
+	slotsGiven  uint32                // slots given out so far: the upper half of the next reference
 	seriesCount int
-	peakCount   int // the largest count since hashed was made
+	peakCount   int // the largest count since byHash was made
 }
 
 var _ storage.Queryable = (*Store)(nil)
 
-// New returns an empty store. It starts nothing: see Run.
+// New returns an empty store. It starts no goroutine: see Run.
 func New(opts Options) *Store {
 	s := &Store{index: seriesIndex{}, byHash: map[uint64]*memSeries{}}
 	s.visitBuffers.New = func() any { return &visitBuffers{} }
-	s.Reconfigure(opts.Retention, opts.MaxSeries)
+	s.Reconfigure(opts)
 	s.metrics = newMetrics(s, opts.Registerer)
 	return s
 }
 
-// Reconfigure changes the bounds, with the same meaning as in Options. What the store holds beyond a lower one
-// stays until its time has come.
-func (s *Store) Reconfigure(retention time.Duration, maxSeries int) {
-	if retention <= 0 {
-		retention = 90 * time.Second
-	}
-	if maxSeries <= 0 {
-		maxSeries = 200_000
-	}
-	s.retention.Store(retention.Milliseconds())
-	s.maxSeries.Store(int64(maxSeries))
+// Reconfigure replaces the options, except the Registerer. Series beyond a lower MaxSeries stay until they get no samples for
+// the retention.
+func (s *Store) Reconfigure(opts Options) {
+	opts = opts.withDefaults()
+	s.options.Store(&opts)
 }
 
-// Append adds a sample, t in milliseconds, to the series of reference ref, or of labels lset where ref is 0 or
-// no longer valid; a series that does not exist is made. It returns the series' reference for the next call,
-// also with ErrOutOfOrder; with ErrTooManySeries it returns 0. A staleness marker is a sample like others.
+// oldestKept returns the time, in milliseconds, from which on the store keeps samples at now.
+func (s *Store) oldestKept(now int64) int64 { return now - s.options.Load().Retention.Milliseconds() }
+
+// Append adds a sample, t in milliseconds, to the series of reference ref, or of labels lset if ref is 0 or no longer valid. It
+// creates a missing series. It returns the series' reference for the next call, also with ErrOutOfOrder; with
+// ErrTooManySeries it returns 0. A staleness marker is an ordinary sample.
 //
-// lset is looked at only where ref does not lead to a series, and is copied: the caller may reuse its memory.
+// Append reads lset only if ref does not lead to a series, and copies it: the caller may reuse its memory.
 func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
 	for {
 		target := s.lookupRef(ref)
@@ -104,14 +114,14 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 	}
 }
 
-// appendToSeries reports false when the series was dropped meanwhile.
+// appendToSeries adds a sample to a series. It returns false if the series was dropped meanwhile.
 func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, error) {
 	target.mu.Lock()
 	if target.dropped {
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.appendSample(t, v, t-s.retention.Load())
+	grown, ok := target.appendSample(t, v, s.oldestKept(t))
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
@@ -121,7 +131,7 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 	return true, nil
 }
 
-// lookupRef returns the series of a reference, or nil if it is not valid.
+// lookupRef returns the series of a reference, or nil if the reference is invalid.
 func (s *Store) lookupRef(ref uint64) *memSeries {
 	if ref == 0 {
 		return nil
@@ -138,7 +148,7 @@ func (s *Store) lookupRef(ref uint64) *memSeries {
 	return nil
 }
 
-// getOrCreateSeries returns the series of these labels and makes it if need be; nil if the store is full.
+// getOrCreateSeries returns the series of these labels, and creates it if it is missing; nil if the store is full.
 func (s *Store) getOrCreateSeries(lset labels.Labels) *memSeries {
 	hash := lset.Hash()
 	s.mu.Lock()
@@ -148,7 +158,7 @@ func (s *Store) getOrCreateSeries(lset labels.Labels) *memSeries {
 			return found
 		}
 	}
-	if int64(s.seriesCount) >= s.maxSeries.Load() {
+	if s.seriesCount >= s.options.Load().MaxSeries {
 		return nil
 	}
 	made := &memSeries{labels: lset.Copy(), nextSameHash: s.byHash[hash]}
@@ -160,7 +170,7 @@ func (s *Store) getOrCreateSeries(lset labels.Labels) *memSeries {
 	return made
 }
 
-// assignRef gives a series a slot and a reference that was never given before (in four billion).
+// assignRef gives a series a slot and a new reference: references repeat after four billion at the earliest.
 func (s *Store) assignRef(made *memSeries) {
 	var slot uint32
 	if n := len(s.freeSlots); n > 0 {
@@ -170,28 +180,22 @@ func (s *Store) assignRef(made *memSeries) {
 		s.slots = append(s.slots, nil)
 	}
 	s.slots[slot] = made
-	s.slotsGiven = max(1, s.slotsGiven+1) // never 0: no reference is
+	s.slotsGiven = max(1, s.slotsGiven+1) // never 0: 0 means no reference
 	made.ref = uint64(s.slotsGiven)<<32 | uint64(slot)
 }
 
-// Stats counts what the store holds.
+// Stats returns the numbers of series and samples.
 func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return Stats{Series: s.seriesCount, Samples: int(s.sampleCount.Load())}
 }
 
-// Run calls Collect several times per retention until ctx ends, and returns nil then.
+// Run calls DropIdleSeries four times per retention until ctx ends, and returns nil then. An idle series so stays for up to a
+// quarter of the retention longer than necessary.
 func (s *Store) Run(ctx context.Context) error {
-	for {
-		// An idle series stays for up to a quarter of the retention longer than it must.
-		pause := time.NewTimer(time.Duration(s.retention.Load()) * time.Millisecond / 4)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return nil
-		case now := <-pause.C:
-			s.DropIdleSeries(now)
-		}
+	for retry.Sleep(ctx, s.options.Load().Retention/4) {
+		s.DropIdleSeries(time.Now())
 	}
+	return nil
 }

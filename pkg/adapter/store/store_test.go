@@ -166,13 +166,13 @@ func TestReconfigure(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute, MaxSeries: 1})
 	mustAppend(t, s, 0, counterLabels("a"), 0, 1)
-	s.Reconfigure(2*time.Minute, 2)
+	s.Reconfigure(Options{Retention: 2 * time.Minute, MaxSeries: 2})
 	s.DropIdleSeries(time.UnixMilli(110_000))
 	mustAppend(t, s, 0, counterLabels("b"), 110_000, 1)
 	if n := s.Stats().Series; n != 2 {
 		t.Errorf("%d series under the wider bounds, want 2", n)
 	}
-	s.Reconfigure(time.Minute, 1)
+	s.Reconfigure(Options{Retention: time.Minute, MaxSeries: 1})
 	s.DropIdleSeries(time.UnixMilli(110_000))
 	if n := s.Stats().Series; n != 1 {
 		t.Errorf("%d series under the narrower bounds, want 1", n)
@@ -213,7 +213,7 @@ func TestHashCollision(t *testing.T) {
 		all = append(all, s.lookupRef(ref))
 	}
 	for i, victim := range all {
-		hash := victim.labels.Hash() // as if all had it
+		hash := victim.labels.Hash() // as if all series had this hash
 		clear(s.byHash)
 		s.byHash[hash] = all[0]
 		all[0].nextSameHash, all[1].nextSameHash, all[2].nextSameHash = all[1], all[2], nil
@@ -251,7 +251,7 @@ func TestRunCollects(t *testing.T) {
 	})
 }
 
-// Pods come and go by the thousand; nothing of them stays.
+// Pods come and go by the thousand; no memory of them stays.
 func TestChurn(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute, MaxSeries: 30_000})
@@ -327,7 +327,7 @@ func TestConcurrentAppendAndSelect(t *testing.T) {
 	}
 }
 
-// FuzzIterator holds Next and Seek against a plain slice.
+// FuzzIterator compares Next and Seek with a plain slice.
 func FuzzIterator(f *testing.F) {
 	f.Add(uint64(1), []byte{0, 0, 0, 5, 0, 200, 0})
 	f.Add(uint64(2), []byte{250, 1, 0, 0})

@@ -1,4 +1,4 @@
-// Package gate lets traffic in, and shuts it out again: patches of named objects, and webhooks.
+// Package action opens and closes the gate of a hold: it patches named objects and calls webhooks, to admit traffic or to stop it.
 package action
 
 import (
@@ -6,14 +6,14 @@ import (
 	"encoding/json"
 )
 
-// Action is one thing to do; exactly one field is set.
+// Action is a patch or a webhook; exactly one field is set.
 type Action struct {
 	Patch *Patch `json:"patch,omitempty"`
-	// Webhook is the name of a webhook of the configuration, or the file its URL stands in.
+	// Webhook is the name of a webhook in the configuration, or the file with its URL.
 	Webhook string `json:"webhook,omitempty"`
 }
 
-// Same tells whether two actions do the same.
+// Same reports whether two actions are equal.
 func (a Action) Same(b Action) bool {
 	if a.Patch == nil || b.Patch == nil {
 		return a.Patch == b.Patch && a.Webhook == b.Webhook
@@ -26,7 +26,7 @@ func (a Action) Same(b Action) bool {
 type Patch struct {
 	APIVersion string          `json:"apiVersion"`
 	Kind       string          `json:"kind"`
-	Namespace  string          `json:"namespace,omitempty"` // empty: that of the target
+	Namespace  string          `json:"namespace,omitempty"` // empty: the workload's
 	Name       string          `json:"name"`
 	Merge      json.RawMessage `json:"merge"`
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// maxActions is more than a person looks through.
+// maxActions is above any list maintained by hand.
 const maxActions = 32
 
-// Decode reads a list of actions. Everything wrong with it becomes a fault of d; then it is of use for nothing but finding
-// more. Names of webhooks are the caller's to look up.
+// Decode decodes a list of actions and adds every error in it to the faults of d. With a fault, the list serves only to find further
+// faults. The caller resolves the names of webhooks.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) []Action {
 	var all []Action
 	d.Sequence(path, n, func(path string, n *yaml.Node) { all = append(all, decodeAction(d, path, n)) })
 	if len(all) > maxActions {
-		d.Fault(path, n.Line, "has %d elements; up to %d are taken", len(all), maxActions)
+		d.Fault(path, n.Line, "has %d elements; the maximum is %d", len(all), maxActions)
 	}
 	return all
 }
@@ -30,7 +30,7 @@ func decodeAction(d *strict.Decoder, path string, n *yaml.Node) Action {
 		"webhook": d.Text(&a.Webhook),
 	})
 	if d.Given(path+".patch") == d.Given(path+".webhook") {
-		d.Wrong(path, "say one of patch and webhook")
+		d.Wrong(path, "must have either patch or webhook")
 	}
 	if isWebhookURL(a.Webhook) {
 		d.Wrong(path+".webhook", "%s", secretURLMessage)
@@ -47,15 +47,11 @@ func decodePatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 		"name":       d.Text(&p.Name),
 		"merge":      func(path string, n *yaml.Node) { p.Merge = decodeMergePatch(d, path, n) },
 	})
-	for _, key := range []string{"apiVersion", "kind", "name", "merge"} {
-		if at := strict.JoinPath(path, key); !d.Given(at) && !d.Failed(at) {
-			d.Fault(at, d.Line(path), "required")
-		}
-	}
+	d.Require(path, "apiVersion", "kind", "name", "merge")
 	return &p
 }
 
-// namespacePattern is what Kubernetes takes.
+// namespacePattern matches the names of namespaces in Kubernetes.
 var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func namespaceField(d *strict.Decoder, to *string) strict.Field {
@@ -67,10 +63,10 @@ func namespaceField(d *strict.Decoder, to *string) strict.Field {
 	}
 }
 
-// decodeMergePatch is YAML that JSON can say.
+// decodeMergePatch converts a mapping to JSON, and rejects YAML that JSON cannot express.
 func decodeMergePatch(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
 	if n.Kind != yaml.MappingNode {
-		d.Fault(path, n.Line, "must be a mapping, what is merged into the object, not %s", strict.Describe(n))
+		d.Fault(path, n.Line, "must be a mapping to merge into the object, not %s", strict.Describe(n))
 		return nil
 	}
 	var v map[string]any
@@ -81,6 +77,6 @@ func decodeMergePatch(d *strict.Decoder, path string, n *yaml.Node) json.RawMess
 			return data
 		}
 	}
-	d.Fault(path, n.Line, "is no JSON: %s", strict.Shorten(err.Error()))
+	d.Fault(path, n.Line, "is not valid as JSON: %s", strict.Shorten(err.Error()))
 	return nil
 }

@@ -44,15 +44,15 @@ func TestDecodeFaults(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
 		"{}":                        "onSuccess: must be a list",
-		"[{}]":                      "onSuccess[0]: say one of patch and webhook",
-		"[{webhook: a, patch: {}}]": "onSuccess[0]: say one of patch and webhook",
+		"[{}]":                      "onSuccess[0]: must have either patch or webhook",
+		"[{webhook: a, patch: {}}]": "onSuccess[0]: must have either patch or webhook",
 		"[{patch: {}}]":             "onSuccess[0].patch.merge: required",
 		"[{patch: {apiVersion: v1, kind: A, name: a, namespace: A_, merge: {a: 1}}}]": "onSuccess[0].patch.namespace: must be lower-case",
 		"[{patch: {apiVersion: v1, kind: A, name: a, merge: [a]}}]":                   "onSuccess[0].patch.merge: must be a mapping",
-		"[{patch: {apiVersion: v1, kind: A, name: a, merge: {a: .nan}}}]":             "onSuccess[0].patch.merge: is no JSON",
+		"[{patch: {apiVersion: v1, kind: A, name: a, merge: {a: .nan}}}]":             "onSuccess[0].patch.merge: is not valid as JSON",
 		"[{webhook: 'https://a/hush'}]":                                               "onSuccess[0].webhook: a webhook is a name, or the file",
 		"[{webhok: a}]":                                                               "unknown key",
-		"[" + strings.Repeat("{webhook: a},", 33) + "]":                               "has 33 elements; up to 32 are taken",
+		"[" + strings.Repeat("{webhook: a},", 33) + "]":                               "has 33 elements; the maximum is 32",
 	} {
 		if _, err := decodeActionsYAML(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: got %v, want %s", data, err, want)
@@ -69,7 +69,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, a := range all { // what was taken can be done, and kept in an annotation
+		for _, a := range all { // an accepted action is complete, and can be stored in an annotation
 			if (a.Patch == nil) == (a.Webhook == "") {
 				t.Errorf("took %+v", a)
 			}

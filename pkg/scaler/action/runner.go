@@ -19,21 +19,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// FieldManager is who the patched fields belong to.
+// FieldManager is the field manager of patched fields.
 const FieldManager = "tachometer-scaler"
 
-// actionTimeout bounds one action: whoever waits for it has a target to look after, and does it again.
+// actionTimeout bounds an action. The caller also has to reconcile the workload, and retries the action.
 const actionTimeout = 10 * time.Second
 
-// Options are what a Gate does without.
+// Options are the optional settings of a Runner.
 type Options struct {
-	// Webhooks return the URL of each webhook, by name, whenever it is called.
+	// Webhooks are functions by the name of the webhook. Each call of a webhook asks its function for the URL.
 	Webhooks map[string]func() (string, error)
-	// Client calls webhooks, without following redirects; nil: one with a timeout of 5 s.
+	// Client calls webhooks and follows no redirects; nil: a client with a timeout of 5 s.
 	Client *http.Client
 }
 
-// Runner does actions. It keeps nothing, and its methods may be called concurrently.
+// Runner runs actions. It has no state, and its methods may be called concurrently.
 type Runner struct {
 	client     dynamic.Interface
 	mapper     meta.RESTMapper
@@ -41,49 +41,49 @@ type Runner struct {
 	httpClient *http.Client
 }
 
-// New returns a gate that patches with client, and finds the APIs of kinds with mapper.
+// New returns a runner. It patches objects with client, and maps kinds to resources with mapper.
 func New(client dynamic.Interface, mapper meta.RESTMapper, opts Options) *Runner {
 	return &Runner{client: client, mapper: mapper, webhooks: opts.Webhooks, httpClient: webhook.NewClient(opts.Client)}
 }
 
-// Do does the actions in their order, up to the first that fails; the error names it. Objects without a namespace of their own
-// are looked for in the one given. Doing it again is harmless.
-func (g *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
+// Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
+// a namespace. A repeated call is harmless.
+func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
 	for _, a := range actions {
-		if err := g.runAction(ctx, namespace, a); err != nil {
+		if err := r.runAction(ctx, namespace, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (g *Runner) runAction(ctx context.Context, namespace string, a Action) error {
+func (r *Runner) runAction(ctx context.Context, namespace string, a Action) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
-		return errors.New("an action is a patch or a webhook")
+		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
-		return g.patchObject(ctx, namespace, a.Patch)
+		return r.patchObject(ctx, namespace, a.Patch)
 	}
 	if isWebhookURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
 	}
-	if err := g.callWebhook(ctx, namespace, a.Webhook); err != nil {
+	if err := r.callWebhook(ctx, namespace, a.Webhook); err != nil {
 		return fmt.Errorf("call webhook %s: %w", a.Webhook, err)
 	}
 	return nil
 }
 
-const secretURLMessage = "a webhook is a name, or the file that holds the URL; the URL itself is a secret"
+const secretURLMessage = "a webhook is a name, or the file with the URL; the URL itself is a secret"
 
 func isWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
-func (g *Runner) patchObject(ctx context.Context, namespace string, p *Patch) error {
+func (r *Runner) patchObject(ctx context.Context, namespace string, p *Patch) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
-	objects, err := g.resolveObjectClient(p, namespace)
+	objects, err := r.resolveObjectClient(p, namespace)
 	if err == nil {
 		err = validateMergePatch(p.Merge)
 	}
@@ -96,24 +96,24 @@ func (g *Runner) patchObject(ctx context.Context, namespace string, p *Patch) er
 	return nil
 }
 
-// resolveObjectClient are those of the patch's kind.
-func (g *Runner) resolveObjectClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
+// resolveObjectClient returns the client for the kind and namespace of a patch.
+func (r *Runner) resolveObjectClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
 	kind := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
-	mapping, err := g.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	switch {
 	case meta.IsNoMatchError(err):
-		return nil, fmt.Errorf("the API server knows no %s of %s: %w", p.Kind, p.APIVersion, err)
+		return nil, fmt.Errorf("the API server does not serve %s of %s: %w", p.Kind, p.APIVersion, err)
 	case err != nil:
 		return nil, fmt.Errorf("find the API of %s: %w", p.Kind, err)
 	case mapping.Scope.Name() == meta.RESTScopeNameNamespace:
-		return g.client.Resource(mapping.Resource).Namespace(namespace), nil
+		return r.client.Resource(mapping.Resource).Namespace(namespace), nil
 	case p.Namespace != "":
-		return nil, fmt.Errorf("%s is of no namespace, yet the patch names one", p.Kind)
+		return nil, fmt.Errorf("%s is cluster-scoped, but the patch has a namespace", p.Kind)
 	}
-	return g.client.Resource(mapping.Resource), nil
+	return r.client.Resource(mapping.Resource), nil
 }
 
-// validateMergePatch tells a patch from what would replace the whole object.
+// validateMergePatch rejects an empty patch, and JSON other than an object: it would replace the whole object.
 func validateMergePatch(merge json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(merge, &object); err != nil {
@@ -125,12 +125,12 @@ func validateMergePatch(merge json.RawMessage) error {
 	return nil
 }
 
-// callWebhook posts the namespace and the webhook's name, so that one receiver can serve several.
-func (g *Runner) callWebhook(ctx context.Context, namespace, name string) error {
-	address, ok := g.webhooks[name]
+// callWebhook posts the namespace and the webhook's name, so that a receiver can serve several webhooks.
+func (r *Runner) callWebhook(ctx context.Context, namespace, name string) error {
+	address, ok := r.webhooks[name]
 	if !ok {
 		if info, err := os.Stat(name); err != nil || info.IsDir() {
-			return errors.New("there is none of this name, and no such file")
+			return errors.New("no webhook has this name, and no such file exists")
 		}
 		address = webhook.URLFromFile(name)
 	}
@@ -138,5 +138,5 @@ func (g *Runner) callWebhook(ctx context.Context, namespace, name string) error 
 	if err != nil {
 		return fmt.Errorf("write the body: %w", err)
 	}
-	return webhook.Post(ctx, g.httpClient, address, nil, body)
+	return webhook.Post(ctx, r.httpClient, address, nil, body)
 }

@@ -27,7 +27,7 @@ import (
 
 var servicesResource = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 
-// newFakeCluster has a Service of name shop in the namespaces sale and other, and a Namespace sale.
+// newFakeCluster returns a client with a Service shop in the namespaces sale and other, and a Namespace sale.
 func newFakeCluster() (*fake.FakeDynamicClient, meta.RESTMapper) {
 	scheme := runtime.NewScheme()
 	_ = corev1.AddToScheme(scheme)
@@ -66,7 +66,7 @@ func TestPatchMerges(t *testing.T) {
 	client, mapper := newFakeCluster()
 	g := New(client, mapper, Options{})
 	open := []Action{{Patch: newShopPatch(`{"spec":{"selector":{"track":"new","app":null}}}`)}}
-	for range 2 { // a pass that was cut off is made again
+	for range 2 { // an interrupted pass runs again
 		if err := g.Do(t.Context(), "sale", open); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestPatchElsewhere(t *testing.T) {
 		t.Errorf("track is %q", got)
 	}
 	if got := readShopSelector(t, client, "sale")["track"]; got != "old" {
-		t.Errorf("track of the target's namespace is %q", got)
+		t.Errorf("track of the workload's namespace is %q", got)
 	}
 	o, err := client.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Get(t.Context(), "sale", metav1.GetOptions{})
 	if err != nil || o.GetLabels()["open"] != "yes" {
@@ -114,12 +114,12 @@ func TestPatchFails(t *testing.T) {
 		want  string
 		is    func(error) bool
 	}{
-		"unknown kind": {Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(merge)}, nil, "patch HTTPRoute shop in namespace sale: the API server knows no HTTPRoute of gateway.networking.k8s.io/v1", func(err error) bool {
+		"unknown kind": {Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(merge)}, nil, "patch HTTPRoute shop in namespace sale: the API server does not serve HTTPRoute of gateway.networking.k8s.io/v1", func(err error) bool {
 			return meta.IsNoMatchError(errors.Unwrap(errors.Unwrap(err)))
 		}},
 		"not found":       {Patch{APIVersion: "v1", Kind: "Service", Name: "none", Merge: json.RawMessage(merge)}, nil, "patch Service none in namespace sale: ", apierrors.IsNotFound},
 		"forbidden":       {*newShopPatch(merge), forbidden, "patch Service shop in namespace sale: services \"shop\" is forbidden: no rule allows patch", apierrors.IsForbidden},
-		"cluster's own":   {Patch{APIVersion: "v1", Kind: "Namespace", Namespace: "sale", Name: "sale", Merge: json.RawMessage(merge)}, nil, "Namespace is of no namespace", nil},
+		"cluster's own":   {Patch{APIVersion: "v1", Kind: "Namespace", Namespace: "sale", Name: "sale", Merge: json.RawMessage(merge)}, nil, "Namespace is cluster-scoped, but", nil},
 		"no object":       {*newShopPatch(`[]`), nil, "read the merge patch", nil},
 		"empty":           {*newShopPatch(`{}`), nil, "the merge patch is empty", nil},
 		"nothing":         {*newShopPatch(`null`), nil, "the merge patch is empty", nil},
@@ -144,7 +144,7 @@ func TestPatchFails(t *testing.T) {
 	}
 }
 
-// startHookReceiver answers with a status, and returns its URL and the bodies that it got.
+// startHookReceiver starts a receiver that responds with a status. It returns the receiver's URL and the requests received.
 func startHookReceiver(t *testing.T, status int) (string, *[]string) {
 	t.Helper()
 	var got []string
@@ -198,8 +198,8 @@ func TestWebhookFails(t *testing.T) {
 	for name, want := range map[string]string{
 		"unread":                "call webhook unread: no such Secret",
 		"dead":                  "call webhook dead: connection refused",
-		"none":                  "call webhook none: there is none of this name, and no such file",
-		t.TempDir():             "there is none of this name, and no such file",
+		"none":                  "call webhook none: no webhook has this name, and no such file exists",
+		t.TempDir():             "no webhook has this name, and no such file exists",
 		"https://me:hush@a/b/c": "call webhook: a webhook is a name, or the file",
 	} {
 		err := g.Do(t.Context(), "sale", []Action{{Webhook: name}})

@@ -40,8 +40,8 @@ func TestShipped(t *testing.T) {
 func TestSucceed(t *testing.T) {
 	t.Parallel()
 	load := func(namespace, target string) *Config {
-		c, err := Load([]byte(configHeader + "schedules: [{name: a, namespace: " + namespace + ", targets: [" + target +
-			"], windows: [{start: \"08:00\", end: \"22:00\", floor: 2}]}]\n"))
+		c, err := Load([]byte(configHeader + "schedules: [{name: a, namespace: " + namespace + ", workloads: [" + target +
+			"], windows: [{start: \"08:00\", end: \"22:00\", minReplicas: 2}]}]\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,17 +97,17 @@ func TestFaults(t *testing.T) {
 schedules:
 - name: day
   namespace: shop
-  targets: [deploy/web]
+  workloads: [deploy/web]
   verify: nothing
   notify: [nobody]
-  windows: [{start: "08:00", end: "22:00", floor: 8}]
+  windows: [{start: "08:00", end: "22:00", minReplicas: 8}]
 events:
   http: {address: ":8443", secretFiles: [/hmac]}
   rules:
   - name: sale
     namespace: shop
     type: START
-    targets: [{target: deploy/web, replicas: 20}]
+    workloads: [{workload: deploy/web, replicas: 20}]
     verify: nothing
     onSuccess: [{webhook: nobody}]
 surprise: 1

@@ -18,14 +18,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// While as many holds wait as may, Handle waits too: what is in memory is bounded, and nothing is dropped.
+// TestFullQueue checks that Handle waits while a queue is full: memory is bounded, and no event is dropped.
 func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()
 		r.Key, r.Workloads = "sale", newWorkloadSpecs(20, "shop")
 		b := newHandlerBench(t, nil, Options{MaxWaiting: 2}, r)
 		b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
-		for i := range 3 { // one is with the worker
+		for i := range 3 { // the worker holds the first
 			b.acceptEvent(t, newEventJSON(fmt.Sprint(i), "START", "10m", fmt.Sprintf(`,"sale":"%d"`, i)))
 			synctest.Wait()
 		}
@@ -34,7 +34,7 @@ func TestFullQueue(t *testing.T) {
 		if _, err := b.Accept(short, newEventJSON("3", "START", "10m", `,"sale":"3"`), SourceHTTP); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a fourth: %v; want it to wait", err)
 		}
-		last := b.acceptEvent(t, newEventJSON("4", "END", "10m", `,"sale":"2"`)) // takes the place of an order
+		last := b.acceptEvent(t, newEventJSON("4", "END", "10m", `,"sale":"2"`)) // replaces a waiting command
 		b.sink.setFailure(nil)
 		if err := errors.Join(b.WaitDelivered(t.Context(), last), b.Handle(t.Context(), newEventJSON("3", "START", "10m", `,"sale":"3"`), SourceHTTP)); err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
-// 10,000 bad events leave a few lines, and are counted every one.
+// TestBadEventsDoNotFloodTheLog checks that 10,000 bad events leave a few lines, and that each is counted.
 func TestBadEventsDoNotFloodTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, newSaleRule())
@@ -69,7 +69,7 @@ func TestBadEventsDoNotFloodTheLog(t *testing.T) {
 		}
 		time.Sleep(throttlePeriod) //nolint:forbidigo // the clock of the bubble
 		send(1)
-		if want := fmt.Sprintf("hidden=%d", burst-maxLinesPerOutcome); !strings.Contains(log.String(), want) {
+		if want := fmt.Sprintf("suppressed=%d", burst-maxLinesPerOutcome); !strings.Contains(log.String(), want) {
 			t.Errorf("the next line does not say %s:\n%s", want, log.String())
 		}
 		if got := b.countOutcome(Malformed); got != burst+1 {

@@ -6,36 +6,39 @@ import (
 	"sync"
 )
 
-// commandQueue are the orders that wait for one target, in the order of delivery. Any number of callers put, one takes.
+// This file queues commands until Run delivers them, and drops commands that a later command supersedes.
+
+// commandQueue holds the waiting commands of a workload, in the order of delivery. Many goroutines append; a single goroutine takes.
 type commandQueue struct {
 	maxWaiting int
 
 	mu           sync.Mutex // guards all below
-	waiting      *list.List // of *entry
+	waiting      *list.List // of *queuedCommand
 	latestByHold map[string]*list.Element
-	changed      chan struct{} // closed, and made anew, whenever an entry comes or goes
+	changed      chan struct{} // closed and replaced whenever a command comes or goes
 }
 
-// queuedCommand is one order of a delivery.
+// queuedCommand is a command of a delivery.
 type queuedCommand struct {
 	command  holdCommand
 	delivery *Delivery
 }
 
-// supersedesCommand tells whether a later order for the same hold makes an earlier one needless: not a raise that expires before
-// it, since then neither might be delivered.
-func (e *queuedCommand) supersedesCommand(earlier *queuedCommand) bool {
-	return e.command.release || !e.command.expiresAt.Before(earlier.command.expiresAt)
+// supersedesCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
+// command does not: if c expired undelivered, the earlier command would be lost too.
+func (c *queuedCommand) supersedesCommand(earlier *queuedCommand) bool {
+	return c.command.release || !c.command.expiresAt.Before(earlier.command.expiresAt)
 }
 
-func newCommandQueue(most int) *commandQueue {
-	return &commandQueue{maxWaiting: most, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
+func newCommandQueue(maxWaiting int) *commandQueue {
+	return &commandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
-// appendCommand adds e at the end, and returns the one that it supersedes, nil if none. It waits for room; the error is ctx's, or ErrStopped.
-func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{}, e *queuedCommand) (*queuedCommand, error) {
+// appendCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
+// ctx, or ErrStopped.
+func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, ok, changed := q.tryAppendCommand(e)
+		replaced, ok, changed := q.tryAppendCommand(c)
 		if ok {
 			return replaced, nil
 		}
@@ -49,26 +52,26 @@ func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{
 	}
 }
 
-func (q *commandQueue) tryAppendCommand(e *queuedCommand) (replaced *queuedCommand, ok bool, changed <-chan struct{}) {
+func (q *commandQueue) tryAppendCommand(c *queuedCommand) (replaced *queuedCommand, ok bool, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	id := e.command.hold.ID
-	if at := q.latestByHold[id]; at != nil && e.supersedesCommand(at.Value.(*queuedCommand)) {
+	id := c.command.hold.ID
+	if at := q.latestByHold[id]; at != nil && c.supersedesCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
 	} else if q.waiting.Len() >= q.maxWaiting {
 		return nil, false, q.changed
 	}
-	q.latestByHold[id] = q.waiting.PushBack(e)
+	q.latestByHold[id] = q.waiting.PushBack(c)
 	q.signalChange()
 	return replaced, true, nil
 }
 
-// takeCommand removes and returns the first, nil when ctx has ended. It waits for one.
+// takeCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
 func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
 	for ctx.Err() == nil {
-		e, changed := q.tryTakeCommand()
-		if e != nil {
-			return e
+		c, changed := q.tryTakeCommand()
+		if c != nil {
+			return c
 		}
 		select {
 		case <-ctx.Done():
@@ -85,23 +88,23 @@ func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
 	if at == nil {
 		return nil, q.changed
 	}
-	e := q.waiting.Remove(at).(*queuedCommand)
-	if id := e.command.hold.ID; q.latestByHold[id] == at {
+	c := q.waiting.Remove(at).(*queuedCommand)
+	if id := c.command.hold.ID; q.latestByHold[id] == at {
 		delete(q.latestByHold, id)
 	}
 	q.signalChange()
-	return e, nil
+	return c, nil
 }
 
-// isSuperseded tells whether an order that was taken is superseded by one that waits.
-func (q *commandQueue) isSuperseded(e *queuedCommand) bool {
+// isSuperseded reports whether a waiting command supersedes c, which was taken before.
+func (q *commandQueue) isSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at := q.latestByHold[e.command.hold.ID]
-	return at != nil && at.Value.(*queuedCommand).supersedesCommand(e)
+	at := q.latestByHold[c.command.hold.ID]
+	return at != nil && at.Value.(*queuedCommand).supersedesCommand(c)
 }
 
-// signalChange wakes who waits. The caller holds mu.
+// signalChange wakes all waiting goroutines. The caller holds mu.
 func (q *commandQueue) signalChange() {
 	close(q.changed)
 	q.changed = make(chan struct{})

@@ -12,17 +12,18 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The bounds of what a file may say.
+// This file decodes the section events, except its rules.
+
 const (
 	maxRewind    = 24 * time.Hour
 	maxListItems = 100
 )
 
-// configDecoder reads the section of events.
+// configDecoder decodes the section events and collects its faults.
 type configDecoder struct{ *strict.Decoder }
 
-// Decode reads the section events. Everything wrong with it becomes a fault of d; then it is of use for nothing but finding
-// more. Names of verifications and of who is notified are the caller's to look up.
+// Decode decodes the section events and adds every error in it to the faults of strictly. With a fault, the result serves only to find
+// further faults. The caller resolves the names of verifications and notifiers.
 func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	d := &configDecoder{strictly}
 	var c Config
@@ -34,21 +35,11 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	if d.Failed(path) {
 		return c
 	}
-	d.requireEventKeys(path, "rules")
+	d.Require(path, "rules")
 	if !d.Given(path+".kafka") && !d.Given(path+".http") {
-		d.Wrong(path, "say where events come from: kafka or http, or both")
+		d.Wrong(path, "no source of events: give kafka or http, or both")
 	}
 	return c
-}
-
-// requireEventKeys reports the keys that are missing.
-func (d *configDecoder) requireEventKeys(path string, keys ...string) {
-	for _, key := range keys {
-		at := strict.JoinPath(path, key)
-		if !d.Given(at) && !d.Failed(at) {
-			d.Fault(at, d.Line(path), "required")
-		}
-	}
 }
 
 func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
@@ -60,7 +51,7 @@ func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
 		"tls":     func(path string, n *yaml.Node) { k.TLS = d.decodeKafkaTLS(path, n) },
 		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.decodeKafkaSASL(path, n) },
 	})
-	d.requireEventKeys(path, "brokers", "topic")
+	d.Require(path, "brokers", "topic")
 	return &k
 }
 
@@ -80,14 +71,14 @@ func isPortNumber(text string) bool {
 	return err == nil && p >= 0 && p <= 65535
 }
 
-// decodeTextList reads texts, of which there must be some.
+// decodeTextList decodes a list of texts, and rejects an empty or a long list.
 func (d *configDecoder) decodeTextList(path string, n *yaml.Node) []string {
 	all := d.Texts(path, n)
 	switch {
 	case n.Kind == yaml.SequenceNode && len(all) == 0:
 		d.Fault(path, n.Line, "is empty")
 	case len(all) > maxListItems:
-		d.Fault(path, n.Line, "has %d elements; up to %d are taken", len(all), maxListItems)
+		d.Fault(path, n.Line, "has %d elements; the maximum is %d", len(all), maxListItems)
 	}
 	return all
 }
@@ -115,7 +106,7 @@ func (d *configDecoder) decodeKafkaSASL(path string, n *yaml.Node) *KafkaSASL {
 		},
 		"usernameFile": d.filePathField(&s.UsernameFile), "passwordFile": d.filePathField(&s.PasswordFile),
 	})
-	d.requireEventKeys(path, "mechanism", "usernameFile", "passwordFile")
+	d.Require(path, "mechanism", "usernameFile", "passwordFile")
 	return &s
 }
 
@@ -131,7 +122,7 @@ func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfi
 		},
 		"certFile": d.filePathField(&h.CertFile), "keyFile": d.filePathField(&h.KeyFile),
 	})
-	d.requireEventKeys(path, "address", "secretFiles")
+	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isPortNumber(port)) {
 		d.Wrong(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
 	}
@@ -139,7 +130,7 @@ func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfi
 	return &h
 }
 
-// filePathField reads the path of a file; a relative one would depend on where the scaler was started.
+// filePathField decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
 func (d *configDecoder) filePathField(to *string) strict.Field {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
@@ -153,10 +144,10 @@ func (d *configDecoder) validateAbsolutePath(path, file string) {
 	}
 }
 
-// topicNamePattern is what Kafka takes.
+// topicNamePattern matches the topic names that Kafka permits.
 var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
-// patternField reads text of a form.
+// patternField decodes a text, and rejects it unless it matches form.
 func (d *configDecoder) patternField(to *string, form *regexp.Regexp, want string) strict.Field {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)

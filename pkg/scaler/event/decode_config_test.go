@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// decodeEventsYAML reads a section as a file has it.
+// decodeEventsYAML decodes a file with the section events.
 func decodeEventsYAML(text string) (Config, strict.Faults) {
 	d := strict.NewDecoder()
 	var c Config
@@ -42,9 +42,9 @@ const completeEventsYAML = `events:
     releaseOn: FLASH_SALE_END
     match: {region: eu, vip: "true"}
     key: sale
-    targets:
-    - {target: deploy/shop, replicas: {field: pods, max: 50}, floor: 10, ceiling: 60}
-    - {target: sts/cart, replicas: 5}
+    workloads:
+    - {workload: deploy/shop, replicas: {field: pods, max: 50}, minReplicas: 10, maxReplicas: 60}
+    - {workload: sts/cart, replicas: 5}
     for: 30m
     maxFor: 2h
     within: 2m
@@ -92,7 +92,7 @@ func TestDecode(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	c, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t}, rules: [{name: a, namespace: n, type: A, for: 48h, targets: [{target: deploy/a, replicas: 1}]}]}")
+	c, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t}, rules: [{name: a, namespace: n, type: A, for: 48h, workloads: [{workload: deploy/a, replicas: 1}]}]}")
 	if err := faults.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Each change of the whole makes one fault.
+// TestFaults checks that each change of the complete file makes one fault.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ old, new, path, message string }{
@@ -123,19 +123,19 @@ func TestFaults(t *testing.T) {
 		"no namespace":                    {"    namespace: sale\n", "", "events.rules[0].namespace", "required"},
 		"a type that is none":             {"type: FLASH_SALE_START", "type: a b", "events.rules[0].type", "must be"},
 		"an end that is the start":        {"FLASH_SALE_END", "FLASH_SALE_START", "events.rules[0].releaseOn", "raises"},
-		"a key that every event has":      {"key: sale", "key: id", "events.rules[0].key", "no field"},
-		"a match of what every event has": {"{region: eu,", "{type: eu,", "events.rules[0].match.type", "no field"},
+		"a key that every event has":      {"key: sale", "key: id", "events.rules[0].key", "a field of every event"},
+		"a match of what every event has": {"{region: eu,", "{type: eu,", "events.rules[0].match.type", "a field of every event"},
 		"a match with a number":           {"{region: eu,", "{region: 7,", "events.rules[0].match.region", "text"},
-		"a target that is none":           {"deploy/shop", "shop", "events.rules[0].targets[0].target", "KIND/NAME"},
-		"a target twice":                  {"sts/cart", "deployment/shop", "events.rules[0].targets[1].target", "already"},
-		"no replicas":                     {"sts/cart, replicas: 5", "sts/cart", "events.rules[0].targets[1].replicas", "required"},
-		"a floor above":                   {"replicas: 5", "replicas: 5, floor: 6", "events.rules[0].targets[1].floor", "above"},
-		"a ceiling below":                 {"replicas: 5", "replicas: 5, ceiling: 4", "events.rules[0].targets[1].ceiling", "below"},
-		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].targets[0].replicas.max", "required"},
-		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "one of"},
+		"a workload that is none":         {"deploy/shop", "shop", "events.rules[0].workloads[0].workload", "KIND/NAME"},
+		"a workload twice":                {"sts/cart", "deployment/shop", "events.rules[0].workloads[1].workload", "already"},
+		"no replicas":                     {"sts/cart, replicas: 5", "sts/cart", "events.rules[0].workloads[1].replicas", "required"},
+		"a minReplicas above":             {"replicas: 5", "replicas: 5, minReplicas: 6", "events.rules[0].workloads[1].minReplicas", "above"},
+		"a maxReplicas below":             {"replicas: 5", "replicas: 5, maxReplicas: 4", "events.rules[0].workloads[1].maxReplicas", "below"},
+		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].workloads[0].replicas.max", "required"},
+		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "either patch or webhook"},
 		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
 		"a patch that is none":            {"{spec: {open: true, weight: 100, was: null}}", "7", "events.rules[0].onSuccess[0].patch.merge", "mapping"},
-		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "no JSON"},
+		"a patch that JSON cannot say":    {"weight: 100", "weight: .nan", "events.rules[0].onSuccess[0].patch.merge", "not valid as JSON"},
 		"longer than the longest":         {"for: 30m", "for: 3h", "events.rules[0].for", "maxFor"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -160,10 +160,10 @@ func TestSectionsThatAreNotWhole(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"no rules":         {"events: {kafka: {brokers: ['a:1'], topic: t}}", "events.rules: required"},
 		"empty rules":      {"events: {kafka: {brokers: ['a:1'], topic: t}, rules: []}", "is empty"},
-		"no source at all": {"events: {rules: [{name: a, namespace: n, type: A, targets: [{target: deploy/a, replicas: 1}]}]}", "where events come from"},
+		"no source at all": {"events: {rules: [{name: a, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]}]}", "no source of events"},
 		"a list":           {"events: []", "must be a mapping"},
 		"a name twice": {
-			"events: {http: {address: ':1', secretFiles: [/a]}, rules: [{name: a, namespace: n, type: A, targets: [{target: deploy/a, replicas: 1}]}, {name: a, namespace: n, type: B, targets: [{target: deploy/a, replicas: 1}]}]}",
+			"events: {http: {address: ':1', secretFiles: [/a]}, rules: [{name: a, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]}, {name: a, namespace: n, type: B, workloads: [{workload: deploy/a, replicas: 1}]}]}",
 			"already the name",
 		},
 	} {

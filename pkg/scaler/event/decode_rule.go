@@ -14,11 +14,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The bounds of what a rule may say.
+// This file decodes the rules of the section events.
+
 const (
-	maxReplicaCount = 10_000              // above, it is a slip of the finger
-	minFor          = time.Second         // a demonstration is over in seconds
-	maxFor          = 31 * 24 * time.Hour // longer is no event but how things are
+	maxReplicaCount = 10_000              // a larger number is a typing error
+	minFor          = time.Second         // a demonstration takes seconds
+	maxFor          = 31 * 24 * time.Hour // a longer hold is a permanent setting
 	maxWithin       = 24 * time.Hour
 	maxRules        = 1000
 )
@@ -39,12 +40,12 @@ func (d *configDecoder) decodeRules(path string, n *yaml.Node) []Rule {
 	case n.Kind == yaml.SequenceNode && len(all) == 0:
 		d.Fault(path, n.Line, "is empty")
 	case len(all) > maxRules:
-		d.Fault(path, n.Line, "has %d elements; up to %d are taken", len(all), maxRules)
+		d.Fault(path, n.Line, "has %d elements; the maximum is %d", len(all), maxRules)
 	}
 	return all
 }
 
-// ruleNamePattern is that of a Kubernetes namespace, and of a rule: it becomes part of a hold's ID.
+// ruleNamePattern matches a Kubernetes namespace and the name of a rule, which becomes part of a hold's ID.
 var ruleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 const ruleNameForm = "lower-case letters, digits and -, at most 63"
@@ -52,7 +53,7 @@ const ruleNameForm = "lower-case letters, digits and -, at most 63"
 func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 	r := Rule{MaxFor: DefaultMaxFor}
 	var namespace string
-	var targets func(namespace string) []WorkloadSpec
+	var decodeWorkloads func(namespace string) []WorkloadSpec
 	d.Mapping(path, n, map[string]strict.Field{
 		"name":      d.patternField(&r.Name, ruleNamePattern, ruleNameForm),
 		"namespace": d.patternField(&namespace, ruleNamePattern, ruleNameForm),
@@ -60,8 +61,8 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 		"releaseOn": d.eventTypeField(&r.ReleaseOn),
 		"match":     func(path string, n *yaml.Node) { r.Match = d.decodeMatch(path, n) },
 		"key":       d.fieldNameField(&r.Key),
-		"targets": func(path string, n *yaml.Node) { // read last: their namespace may come after them
-			targets = func(namespace string) []WorkloadSpec { return d.decodeWorkloadSpecs(path, n, namespace) }
+		"workloads": func(path string, n *yaml.Node) { // decoded last, because the namespace may follow
+			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.decodeWorkloadSpecs(path, n, namespace) }
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
@@ -74,18 +75,18 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 	if d.Failed(path) {
 		return r
 	}
-	d.requireEventKeys(path, "name", "namespace", "type", "targets")
-	if targets != nil {
-		r.Workloads = targets(namespace)
+	d.Require(path, "name", "namespace", "type", "workloads")
+	if decodeWorkloads != nil {
+		r.Workloads = decodeWorkloads(namespace)
 	}
 	d.validateRule(path, &r)
 	return r
 }
 
-// validateRule are the faults of keys that go together.
+// validateRule checks keys that depend on each other.
 func (d *configDecoder) validateRule(path string, r *Rule) {
 	if r.Type != "" && r.ReleaseOn == r.Type {
-		d.Wrong(path+".releaseOn", "is the type that raises")
+		d.Wrong(path+".releaseOn", "equals type, which raises")
 	}
 	if r.For > r.MaxFor {
 		if !d.Given(path + ".maxFor") {
@@ -96,17 +97,17 @@ func (d *configDecoder) validateRule(path string, r *Rule) {
 	}
 }
 
-// eventTypeField reads the type of an event.
+// eventTypeField decodes the type of an event.
 func (d *configDecoder) eventTypeField(to *string) strict.Field {
 	return d.patternField(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
-// fieldNameField reads the name of a field of events; the four that all events have are none.
+// fieldNameField decodes the name of an event's field, and rejects the four that every event has.
 func (d *configDecoder) fieldNameField(to *string) strict.Field {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
-			d.Wrong(path, "%s is no field of its own; use another field", *to)
+			d.Wrong(path, "%s is a field of every event; use another field", *to)
 		}
 	}
 }
@@ -132,7 +133,7 @@ func (d *configDecoder) decodeMatch(path string, n *yaml.Node) map[string]string
 	return all
 }
 
-// objectNamePattern is that of any object that has replicas.
+// objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
 func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace string) []WorkloadSpec {
@@ -140,7 +141,7 @@ func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace
 	d.Sequence(path, n, func(path string, n *yaml.Node) {
 		w := d.decodeWorkloadSpec(path, n, namespace)
 		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
-			d.Wrong(path+".target", "%s is in the list already", w.Workload)
+			d.Wrong(path+".workload", "%s is in the list already", w.Workload)
 		}
 		all = append(all, w)
 	})
@@ -153,16 +154,16 @@ func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace
 func (d *configDecoder) decodeWorkloadSpec(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
 	d.Mapping(path, n, map[string]strict.Field{
-		"target":   func(path string, n *yaml.Node) { w.Workload = d.decodeWorkload(path, n, namespace) },
-		"replicas": d.replicaCountField(&w.Replicas),
-		"floor":    d.replicaCountField(&w.MinReplicas),
-		"ceiling":  d.replicaCountField(&w.MaxReplicas),
+		"workload":    func(path string, n *yaml.Node) { w.Workload = d.decodeWorkload(path, n, namespace) },
+		"replicas":    d.replicaCountField(&w.Replicas),
+		"minReplicas": d.replicaCountField(&w.MinReplicas),
+		"maxReplicas": d.replicaCountField(&w.MaxReplicas),
 	})
 	if d.Failed(path) {
 		return w
 	}
-	d.requireEventKeys(path, "target", "replicas")
-	for _, f := range []struct{ key, fault string }{{"floor", w.minReplicasError()}, {"ceiling", w.maxReplicasError()}} {
+	d.Require(path, "workload", "replicas")
+	for _, f := range []struct{ key, fault string }{{"minReplicas", w.minReplicasError()}, {"maxReplicas", w.maxReplicasError()}} {
 		if f.fault != "" && d.Given(path+".replicas") {
 			d.Wrong(path+"."+f.key, "%s", f.fault)
 		}
@@ -184,7 +185,7 @@ func (w *WorkloadSpec) maxReplicasError() string {
 	return ""
 }
 
-// areBothFixed tells whether the file itself says both numbers.
+// areBothFixed reports whether neither number comes from a field of the event.
 func areBothFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
 
 func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace string) hold.Target {
@@ -198,25 +199,25 @@ func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace stri
 	case err != nil:
 		d.Fault(path, n.Line, "%s", strict.Shorten(err.Error()))
 	case !objectNamePattern.MatchString(t.Name):
-		d.Fault(path, n.Line, "%q is no name of an object", strict.Shorten(t.Name))
+		d.Fault(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 	}
 	return t
 }
 
-// replicaCountField reads a number, or the field that holds it and the most that is taken from there.
+// replicaCountField decodes a number, or the name of an event's field with a maximum.
 func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.Field {
 	return func(path string, n *yaml.Node) {
-		var value, most int
+		var value, maxValue int
 		if n.Kind != yaml.MappingNode {
 			d.Integer(&value, 0, maxReplicaCount)(path, n)
 			to.Value = clampToInt32(value)
 			return
 		}
-		d.Mapping(path, n, map[string]strict.Field{"field": d.fieldNameField(&to.Field), "max": d.Integer(&most, 1, maxReplicaCount)})
-		d.requireEventKeys(path, "field", "max")
-		to.MaxValue = clampToInt32(most)
+		d.Mapping(path, n, map[string]strict.Field{"field": d.fieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
+		d.Require(path, "field", "max")
+		to.MaxValue = clampToInt32(maxValue)
 	}
 }
 
-// clampToInt32 is a number that was checked to be at most maxReplicas.
+// clampToInt32 converts a number that is at most maxReplicaCount, or already a fault.
 func clampToInt32(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -3,65 +3,56 @@ package event
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
+// This file delivers the commands of an event to the sink: it claims the event's id, fills the queues, empties them with retries, and
+// settles the outcome.
+
 const (
-	// firstRetryPause is short, since most failures of an API server are conflicts and timeouts that are gone at once; maxPause is
-	// what an event waits at most after the API server is back.
+	// firstRetryPause is short, because most failures of an API server are conflicts and timeouts that pass at once. maxRetryPause is
+	// the longest wait of an event after the API server is back.
 	firstRetryPause = 100 * time.Millisecond
 	maxRetryPause   = 5 * time.Second
-	// clockSlack is for the id of an expired event: another replica's clock may be behind.
+	// clockSlack keeps the id of an expired event a little longer: the clock of another replica may be behind.
 	clockSlack = 2 * time.Minute
 )
 
-// matchRules is what the rules make of an event.
-func (h *Handler) matchRules(e *Event, now time.Time) ([]holdCommand, *OutcomeError) {
-	known := false
-	var all []holdCommand
-	for i := range h.rules {
-		r := &h.rules[i]
-		if !r.handlesType(e.Type) {
-			continue
-		}
-		known = true
-		if !r.matchesFields(e) {
-			continue
-		}
-		orders, err := r.buildCommands(e, h.opts.VerifySpecs)
-		if err != nil {
-			return nil, newOutcomeError(Malformed, "rule %s: %v", r.Name, err)
-		}
-		all = append(all, orders...)
-	}
-	switch {
-	case !known:
-		return nil, newOutcomeError(Unknown, "no rule is about type %s", e.Type)
-	case len(all) == 0:
-		return nil, newOutcomeError(Unmatched, "no rule about type %s matches its fields", e.Type)
-	case e.At.After(now.Add(h.opts.MaxSkew)):
-		return nil, newOutcomeError(Future, "at is %s ahead of this clock; up to %s is taken", e.At.Sub(now).Round(time.Second), h.opts.MaxSkew)
-	}
-	for i := range all {
-		if !now.Before(all[i].expiresAt) {
-			return nil, newOutcomeError(Expired, "it expired %s ago", now.Sub(all[i].expiresAt).Round(time.Second))
-		}
-	}
-	return all, nil
+// retryBackoff waits for a random share of a pause, at least half; the pause doubles from firstRetryPause to maxRetryPause.
+var retryBackoff = retry.Backoff{First: firstRetryPause / 2, Max: maxRetryPause / 2, Jitter: 1}
+
+// Delivery is an event on its way to the sink.
+type Delivery struct {
+	event        Event
+	source       string
+	readAt       time.Time
+	remaining    int // commands without an outcome
+	worstOutcome Outcome
+	reason       string
+	done         chan struct{} // closed when remaining is 0 and the other fields are final
 }
 
-// rejectEvent notes a refusal, and is it.
-func (h *Handler) rejectEvent(ctx context.Context, e *Event, source string, r *OutcomeError) error {
-	h.recordEventOutcome(ctx, e, source, r.Outcome, r.Reason)
-	return r
+// WaitDelivered waits for the end of a delivery. It returns the same errors as Handle.
+func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-h.stopped:
+		return ErrStopped
+	case <-d.done:
+	}
+	if d.worstOutcome == Refused || d.worstOutcome == Undelivered {
+		return &OutcomeError{Outcome: d.worstOutcome, Reason: d.reason}
+	}
+	return nil
 }
 
-// claimEventID makes d the delivery of its event's id, or returns the one that is on its way.
+// claimEventID makes d the delivery of its event's id, or returns the delivery that already has the id.
 func (h *Handler) claimEventID(d *Delivery) *Delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,22 +63,22 @@ func (h *Handler) claimEventID(d *Delivery) *Delivery {
 	return nil
 }
 
-// abandonDelivery ends a delivery that did not begin.
-func (h *Handler) abandonDelivery(d *Delivery, o Outcome, why string) {
+// abandonDelivery ends a delivery before its first command.
+func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d.worstOutcome, d.reason, d.remaining = o, why, 0
+	d.worstOutcome, d.reason, d.remaining = o, reason, 0
 	delete(h.pending, d.event.ID)
 	close(d.done)
 }
 
-// enqueueCommands puts the orders of d into the queues of their targets.
-func (h *Handler) enqueueCommands(ctx context.Context, d *Delivery, orders []holdCommand) error {
-	for i := range orders {
-		replaced, err := h.queues[orders[i].workload].appendCommand(ctx, h.stopped, &queuedCommand{command: orders[i], delivery: d})
+// enqueueCommands appends the commands of d to the queues of their workloads.
+func (h *Handler) enqueueCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
+	for i := range commands {
+		replaced, err := h.queues[commands[i].workload].appendCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
 		if err != nil {
-			for range orders[i:] {
-				h.finishCommand(ctx, d, Undelivered, "no room among the holds that wait for the target")
+			for range commands[i:] {
+				h.finishCommand(ctx, d, Undelivered, "the queue of the workload is full")
 			}
 			return err
 		}
@@ -100,17 +91,17 @@ func (h *Handler) enqueueCommands(ctx context.Context, d *Delivery, orders []hol
 	return nil
 }
 
-// finishCommand is the end of a delivery to one target; the last one's is the event's. The id is added before another event with it
-// can be taken up.
-func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, why string) {
+// finishCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another
+// event with the same id can be claimed.
+func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	if o.severityRank() > d.worstOutcome.severityRank() {
-		d.worstOutcome, d.reason = o, why
+		d.worstOutcome, d.reason = o, reason
 	}
 	d.remaining--
 	last := d.remaining == 0
 	if last {
-		if d.worstOutcome != Undelivered { // sent or read again, it may still be delivered before it expires
+		if d.worstOutcome != Undelivered { // a second reading may still deliver it before it expires
 			h.deliveredIDs.Add(d.event.ID, d.event.Expiry().Add(clockSlack))
 		}
 		delete(h.pending, d.event.ID)
@@ -126,82 +117,70 @@ func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, why
 	close(d.done)
 }
 
-// deliverQueue takes the events of one target one after the other.
-func (h *Handler) deliverQueue(ctx context.Context, t hold.Target, q *commandQueue) {
+// deliverQueue delivers the commands of a workload in their order, until ctx ends.
+func (h *Handler) deliverQueue(ctx context.Context, w hold.Target, q *commandQueue) {
 	for {
-		e := q.takeCommand(ctx)
-		if e == nil {
+		c := q.takeCommand(ctx)
+		if c == nil {
 			return
 		}
-		o, why, ok := h.deliverCommand(ctx, t, q, e)
+		o, reason, ok := h.deliverCommand(ctx, w, q, c)
 		if !ok {
 			return
 		}
 		h.metrics.waiting.Dec()
-		h.finishCommand(ctx, e.delivery, o, why)
+		h.finishCommand(ctx, c.delivery, o, reason)
 	}
 }
 
-// deliverCommand calls the sink until it takes the order, refuses it, or nothing is to be taken any more; false: ctx has ended.
-func (h *Handler) deliverCommand(ctx context.Context, t hold.Target, q *commandQueue, e *queuedCommand) (o Outcome, why string, ok bool) {
-	pause := firstRetryPause
-	for {
-		left := time.Until(e.command.expiresAt)
+// deliverCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
+// if ctx ends first.
+func (h *Handler) deliverCommand(ctx context.Context, w hold.Target, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
+	for failures := 1; ; failures++ {
+		left := time.Until(c.command.expiresAt)
 		switch {
-		case q.isSuperseded(e):
+		case q.isSuperseded(c):
 			return Superseded, "", true
 		case left <= 0:
-			return Undelivered, why, true
+			return Undelivered, reason, true
 		}
-		err := h.callSink(ctx, t, &e.command)
+		err := h.callSink(ctx, w, &c.command)
 		switch {
 		case err == nil:
 			return Delivered, "", true
 		case errors.Is(err, hold.ErrRefused):
 			return Refused, err.Error(), true
 		}
-		why = err.Error()
+		reason = err.Error()
 		h.metrics.retries.Inc()
-		if pause == firstRetryPause {
-			h.logFirstRetry(ctx, t, e, err)
+		pause := min(retryBackoff.Delay(failures), left)
+		if failures == 1 {
+			h.logFirstRetry(ctx, w, c, err, pause)
 		}
-		if !waitBeforeRetry(ctx, min(pause/2+rand.N(pause/2), left)) {
+		if !retry.Sleep(ctx, pause) {
 			return "", "", false
 		}
-		pause = min(2*pause, maxRetryPause)
 	}
 }
 
-// logFirstRetry says that an order was not taken at its first attempt.
-func (h *Handler) logFirstRetry(ctx context.Context, t hold.Target, e *queuedCommand, err error) {
-	if hidden, ok := h.throttle.allowLine("retried", time.Now()); ok {
-		klog.FromContext(ctx).Info("event not taken, trying again until it expires",
-			"target", t, "id", e.delivery.event.ID, "err", err, "expires", e.command.expiresAt, "hidden", hidden)
+// logFirstRetry logs the first failed attempt of a command.
+func (h *Handler) logFirstRetry(ctx context.Context, w hold.Target, c *queuedCommand, err error, pause time.Duration) {
+	if suppressed, ok := h.throttle.allowLine("retried", time.Now()); ok {
+		klog.FromContext(ctx).Info("Event not taken, retrying until it expires",
+			"workload", w, "event", c.delivery.event.ID, "err", err, "retryIn", pause, "expiresAt", c.command.expiresAt, "suppressed", suppressed)
 	}
 }
 
-// callSink makes one attempt, which ends when the order expires.
-func (h *Handler) callSink(ctx context.Context, t hold.Target, o *holdCommand) error {
+// callSink makes an attempt, which ends when the command expires.
+func (h *Handler) callSink(ctx context.Context, w hold.Target, c *holdCommand) error {
 	until := time.Now().Add(h.opts.AttemptTimeout)
-	if o.expiresAt.Before(until) {
-		until = o.expiresAt
+	if c.expiresAt.Before(until) {
+		until = c.expiresAt
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	if o.release {
-		return h.sink.Release(ctx, t, o.hold.ID, o.reason)
+	if c.release {
+		return h.sink.Release(ctx, w, c.hold.ID, c.reason)
 	}
-	return h.sink.Raise(ctx, t, o.hold)
-}
-
-// waitBeforeRetry tells whether the time passed before ctx ended.
-func waitBeforeRetry(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return h.sink.Raise(ctx, w, c.hold)
 }

@@ -1,28 +1,27 @@
-// Package event brings events to the targets that rules name, as holds.
+// Package event turns events into holds on the workloads that rules name.
 //
-// # What is promised
+// # Delivery
 //
-// An event that rules match is delivered to the sink at least once, never after its expiry (at + ttl, or the end of the
-// hold it asks for if that is earlier), and once only as far as its id is remembered: a second event with the same id is
-// skipped, whatever it says, also after a restart.
+// An event that matches a rule is delivered to the sink at least once, and never after its expiry: at + ttl, or the end of its hold if
+// earlier. It is delivered only once while its id is remembered: a second event with the same id is skipped, whatever its content, also
+// after a restart.
 //
-// Per target, events are delivered in the order in which Handle was called: a target whose sink fails holds up its own
-// events, and no other target's. Of several waiting events for one hold of one target the last is delivered, and those
-// before it are superseded, also where the sink then refuses the last; a raise does not supersede one that expires later
-// than itself.
+// For each workload, events are delivered in the order of the calls of Handle. A failing workload delays its own events, and no other
+// workload's. Of several waiting events for the same hold of a workload, the last supersedes the others, even if the sink then rejects
+// it. A raise does not supersede a raise that expires later.
 //
-// The promise begins when an event is read. A record of Kafka can be read again for as long as the consumer rewinds
-// (a minute, if nothing else is set); a sender over HTTP has its promise with status 202, and none before.
+// The guarantee begins when an event is read. A Kafka record can be read again within the consumer's rewind (a minute by default). A
+// sender over HTTP has the guarantee with status 202, and not before.
 //
-// # What a crash does
+// # Crashes
 //
-//   - Before the sink was called, or during it: nothing is remembered, so the record is read again, and a sender over HTTP
-//     has no answer and sends again. Lost are records that waited for the sink for longer than the consumer rewinds: who
-//     wants to outlive a crash during a long outage of the API server rewinds by as much.
-//   - After the sink took the event for some of its targets: it is delivered again to all. The sink is idempotent.
-//   - After the sink took it, before its id is written (a second, or as long as the API server refuses): it is delivered
-//     again. Ids are written in the order of delivery, so if a start is repeated that a later event ended, that later event
-//     is repeated too, and the hold is there for as long as it takes to read on.
+//   - Before or during the call of the sink: no id is remembered, so the record is read again, and a sender over HTTP gets no response
+//     and sends again. Records that waited longer than the rewind are lost; to survive a crash during a long outage of the API server,
+//     configure a rewind as long as the outage.
+//   - After the sink took the event for some of its workloads: it is delivered to all again. The sink is idempotent.
+//   - After the sink took it, and before its id is written (a second, or as long as the API server rejects the write): it is delivered
+//     again. Ids are written in the order of delivery. So if a start is repeated after its end was delivered, the end is repeated too,
+//     and the hold exists until the reader reaches the end.
 //   - After its id is written: it is skipped.
 package event
 
@@ -42,32 +41,32 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// MaxBytes bounds one event.
+// MaxBytes bounds an event.
 const MaxBytes = 64 << 10
 
-// The bounds of what an event says of itself.
+// Limits of the fields of every event.
 const (
 	maxID   = 256
 	maxType = 128
-	// MinTTL and MaxTTL bound ttl: a shorter one expires on its way, and a longer one would be remembered for too long.
+	// MinTTL and MaxTTL bound ttl. A shorter ttl expires in transit; a longer ttl keeps the event's id in memory for too long.
 	MinTTL = time.Second
 	MaxTTL = 7 * 24 * time.Hour
 )
 
-// Event is something that happened, or is about to.
+// Event is an occurrence that a sender announces, such as the start of a sale.
 type Event struct {
-	// ID tells it from every other event: 1 to 256 printable ASCII characters without spaces.
+	// ID is unique to the event: 1 to 256 printable ASCII characters without spaces.
 	ID string
-	// Type is what rules look for, such as FLASH_SALE_START.
+	// Type selects the rules, such as FLASH_SALE_START.
 	Type string
-	// At is when it happened by the sender's clock; it expires at At + TTL.
+	// At is the time of the event by the sender's clock. The event expires at At + TTL.
 	At  time.Time
 	TTL time.Duration
-	// Fields are all others: string, json.Number, bool, nil, []any or map[string]any.
+	// Fields are all other fields: string, json.Number, bool, nil, []any or map[string]any.
 	Fields map[string]any
 }
 
-// Expiry is the moment from which on the event is not delivered.
+// Expiry returns the moment from which on the event is not delivered.
 func (e *Event) Expiry() time.Time { return e.At.Add(e.TTL) }
 
 var (
@@ -75,11 +74,11 @@ var (
 	eventTypePattern = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
 )
 
-// Parse reads one event: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields. Duplicate
-// keys, invalid UTF-8, anything after the object, and more than MaxBytes are errors. The event shares nothing with data.
+// Parse parses an event: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields. Duplicate keys,
+// invalid UTF-8, text after the object, and more than MaxBytes are errors. The event shares no memory with data.
 func Parse(data []byte) (Event, error) {
 	if len(data) > MaxBytes {
-		return Event{}, fmt.Errorf("%d bytes; an event has up to %d", len(data), MaxBytes)
+		return Event{}, fmt.Errorf("%d bytes; the maximum of an event is %d", len(data), MaxBytes)
 	}
 	if !utf8.Valid(data) {
 		return Event{}, errors.New("not UTF-8")
@@ -106,7 +105,7 @@ func Parse(data []byte) (Event, error) {
 	return e, nil
 }
 
-// decodeEventFields reads the keys of an object by hand: the standard decoder takes keys twice, and in any case.
+// decodeEventFields decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
 func decodeEventFields(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -121,7 +120,7 @@ func decodeEventFields(data []byte) (map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, _ := t.(string) // the decoder takes nothing else for a key
+		key, _ := t.(string) // the decoder rejects any other key
 		if _, again := fields[key]; again {
 			return nil, fmt.Errorf("key %q twice", strict.Shorten(key))
 		}
@@ -135,7 +134,7 @@ func decodeEventFields(data []byte) (map[string]any, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows it")
+		return nil, errors.New("text follows the object")
 	}
 	return fields, nil
 }
@@ -152,7 +151,7 @@ func requireTextField(fields map[string]any, key string) (string, error) {
 	return s, nil
 }
 
-// setCommonFields checks and sets what is of one form in all events.
+// setCommonFields validates the fields of every event, and sets At and TTL.
 func (e *Event) setCommonFields(at, ttl string) (err error) {
 	switch {
 	case len(e.ID) > maxID || !eventIDPattern.MatchString(e.ID):

@@ -49,7 +49,7 @@ func TestParseRefuses(t *testing.T) {
 		"nothing":        {"", "not one JSON object"},
 		"a list":         {"[1]", "not one JSON object"},
 		"cut off":        {validEventJSON[:40], "not one JSON object"},
-		"two objects":    {validEventJSON + validEventJSON, "something follows"},
+		"two objects":    {validEventJSON + validEventJSON, "text follows"},
 		"a key twice":    {`{"id":"a","id":"b"}`, `key "id" twice`},
 		"not UTF-8":      {"{\"id\":\"\xff\"}", "UTF-8"},
 		"too long":       {`{"id":"` + strings.Repeat("a", MaxBytes) + `"}`, "bytes"},
@@ -99,7 +99,7 @@ func FuzzParse(f *testing.F) {
 		if e.ID == "" || e.Type == "" || e.TTL < MinTTL || e.TTL > MaxTTL || !e.Expiry().After(e.At) {
 			t.Fatalf("event out of its bounds: %+v", e)
 		}
-		// What was read, written again, reads the same.
+		// Parse, Marshal and Parse again give the same event.
 		again := map[string]any{"id": e.ID, "type": e.Type, "at": e.At.Format(time.RFC3339Nano), "ttl": strict.FormatDuration(e.TTL)}
 		for k, v := range e.Fields {
 			again[k] = v
@@ -109,7 +109,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		if len(text) > MaxBytes {
-			return // < and > are written longer than they were read
+			return // Marshal escapes < and >, which makes the text longer
 		}
 		other, err := Parse(text)
 		if err != nil {

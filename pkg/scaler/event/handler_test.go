@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rememberedIDs remembers ids as long as it lives, which may be longer than a handler.
+// rememberedIDs is an IDSet in memory. It may outlive a handler.
 type rememberedIDs struct {
 	mu  sync.Mutex
 	ids map[string]time.Time
@@ -42,7 +42,7 @@ func (m *rememberedIDs) Add(id string, until time.Time) {
 	m.ids[id] = until
 }
 
-// recordingSink is a sink that keeps what it is told, and fails as it is told.
+// recordingSink is a Sink that records its calls, and fails on demand.
 type recordingSink struct {
 	mu    sync.Mutex
 	calls []string
@@ -100,12 +100,12 @@ func newWorkloadSpecs(replicas int32, names ...string) (all []WorkloadSpec) {
 	return all
 }
 
-// newSaleRule is the rule of most tests.
+// newSaleRule returns the rule of most tests.
 func newSaleRule() Rule {
 	return Rule{Name: "sale", Type: "START", ReleaseOn: "END", Workloads: newWorkloadSpecs(20, "shop", "cart")}
 }
 
-// handlerBench is a handler that runs, with what it works on.
+// handlerBench is a running handler with its sink and ids.
 type handlerBench struct {
 	*Handler
 	sink *recordingSink
@@ -114,7 +114,7 @@ type handlerBench struct {
 	stop func()
 }
 
-// newHandlerBench starts a handler on a new sink, with the memory of another if there was one.
+// newHandlerBench starts a handler on a new sink. A non-nil seen holds the ids of an earlier handler.
 func newHandlerBench(t *testing.T, seen *rememberedIDs, opts Options, rules ...Rule) *handlerBench {
 	t.Helper()
 	if seen == nil {
@@ -136,7 +136,7 @@ func newHandlerBench(t *testing.T, seen *rememberedIDs, opts Options, rules ...R
 	return b
 }
 
-// newEventJSON is an event of now.
+// newEventJSON returns an event of the current time.
 func newEventJSON(id, kind, ttl, more string) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"type":%q,"at":%q,"ttl":%q%s}`, id, kind, time.Now().UTC().Format(time.RFC3339Nano), ttl, more)
 }
@@ -154,7 +154,7 @@ func (b *handlerBench) countOutcome(o Outcome) int {
 	return int(testutil.ToFloat64(b.metrics.events.WithLabelValues(SourceKafka, string(o))))
 }
 
-// errorOutcome is that of an error of Handle.
+// errorOutcome returns the outcome in an error of Handle.
 func errorOutcome(t *testing.T, err error) Outcome {
 	t.Helper()
 	var r *OutcomeError
@@ -274,7 +274,7 @@ func TestEventsThatAreSkipped(t *testing.T) {
 			}
 		}
 		if got := b.sink.listCalls(); len(got) != 2 {
-			t.Errorf("calls %q; want one for each target", got)
+			t.Errorf("calls %q; want one for each workload", got)
 		}
 		for o, want := range map[Outcome]int{Malformed: 4, Unknown: 1, Unmatched: 2, Expired: 1, Future: 1, Delivered: 1, Duplicate: 2} {
 			if got := b.countOutcome(o); got != want {
@@ -284,7 +284,7 @@ func TestEventsThatAreSkipped(t *testing.T) {
 	})
 }
 
-// The API server is away for 30 s: nothing is lost, targets do not wait for each other, and each has its events in order.
+// TestSinkIsDown checks that an outage of the API server of 30 s loses no event, delays no other workload, and keeps the order of each workload.
 func TestSinkIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, two := newSaleRule(), newSaleRule()
@@ -305,7 +305,7 @@ func TestSinkIsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, want := b.sink.listCalls(), []string{"raise cart event/cart 5"}; !slices.Equal(got, want) {
-			t.Errorf("while one target fails: %q; want %q", got, want)
+			t.Errorf("while one workload fails: %q; want %q", got, want)
 		}
 		for _, d := range []*Delivery{first, second, third} {
 			if err := b.WaitDelivered(t.Context(), d); err != nil {
@@ -343,7 +343,7 @@ func TestNothingIsDeliveredAfterItsExpiry(t *testing.T) {
 	})
 }
 
-// A sink that hangs is left at the expiry, and what it does then is its context's matter.
+// TestCallEndsAtExpiry checks that a call of a hanging sink is abandoned at the expiry; its context ends it.
 func TestCallEndsAtExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()
@@ -392,7 +392,7 @@ func TestSinkRefuses(t *testing.T) {
 			t.Errorf("%v; want it refused, and why", err)
 		}
 		if got := b.sink.listCalls(); len(got) != 1 {
-			t.Errorf("calls %q; want the other target's", got)
+			t.Errorf("calls %q; want the other workload's", got)
 		}
 		if got := errorOutcome(t, b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)); got != Duplicate {
 			t.Errorf("again: %s; want a duplicate: it is refused for good", got)

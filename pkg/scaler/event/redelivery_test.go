@@ -56,7 +56,7 @@ func TestLaterEventsSupersede(t *testing.T) {
 	}
 }
 
-// Who sends an event again while it is on its way waits for the first.
+// TestDuplicateOnItsWay checks that a sender that repeats an event during its delivery waits for the first delivery.
 func TestDuplicateOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, newSaleRule())
@@ -67,12 +67,12 @@ func TestDuplicateOnItsWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := b.sink.listCalls(); len(got) != 2 {
-			t.Errorf("calls %q; want one for each target", got)
+			t.Errorf("calls %q; want one for each workload", got)
 		}
 	})
 }
 
-// After a crash the event is read again. The second handler has what the first wrote of its memory.
+// TestCrash reads the event again after a crash. The second handler has the ids that the first wrote.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -85,7 +85,7 @@ func TestCrash(t *testing.T) {
 			func(hold.Target, string) error { return errors.New("down") }, true, nil,
 			[]string{"raise cart event/sale 20", "raise shop event/sale 20"},
 		},
-		"after one target of two": {
+		"after one workload of two": {
 			func(t hold.Target, _ string) error {
 				if t.Name == "cart" {
 					return errors.New("down")

@@ -16,45 +16,28 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The kinds of senders.
-const (
-	kindSlack   = "slack"
-	kindWebhook = "webhook"
-)
-
-// Config is whom to tell, as a configuration says it. Decode and ParseSender make it.
+// Config is the configuration of a notifier. Decode and ParseSender make it.
 type Config struct {
-	kind    string
+	kind    string // a key of senderKinds
 	urlFile string // holds the URL
 	headers map[string]string
 }
 
-// NewSender is the one that the configuration describes. The configuration's headers are sent along with those of opts.
-func (c Config) NewSender(opts SenderOptions) Sender {
-	if c.kind == kindSlack {
-		return NewSlack(c.ReadURL, opts)
-	}
-	headers := map[string]string{}
-	for _, given := range []map[string]string{opts.Headers, c.headers} {
-		for name, value := range given {
-			headers[name] = value
-		}
-	}
-	opts.Headers = headers
-	return NewWebhook(c.ReadURL, opts)
-}
+// NewSender returns the sender of the configuration. The configuration's headers are added to the headers of opts.
+func (c Config) NewSender(opts SenderOptions) Sender { return senderKinds[c.kind].newSender(c, opts) }
 
 // ReadURL reads the URL from its file.
 func (c Config) ReadURL() (string, error) { return webhook.URLFromFile(c.urlFile)() }
 
-// ParseSender reads slack:FILE or webhook:FILE, where the file holds the URL. It must be there.
+// ParseSender parses KIND:FILE, such as slack:FILE, and returns the sender. The file holds the URL, and must exist.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {
-	if strings.Contains(text, "://") { // which is not to show in an error, too
-		return nil, errors.New("notify: want slack:FILE or webhook:FILE, where the file holds the URL; the URL itself is a secret")
+	want := "want " + listKinds("%s:FILE", " or ") + ", where the file holds the URL"
+	if strings.Contains(text, "://") { // the error must not show a URL
+		return nil, errors.New("notify: " + want + "; the URL itself is a secret")
 	}
 	kind, file, _ := strings.Cut(text, ":")
-	if kind != kindSlack && kind != kindWebhook || file == "" {
-		return nil, fmt.Errorf("notify %q: want slack:FILE or webhook:FILE, where the file holds the URL", strict.Shorten(text))
+	if _, known := senderKinds[kind]; !known || file == "" {
+		return nil, fmt.Errorf("notify %q: %s", strict.Shorten(text), want)
 	}
 	info, err := os.Stat(file)
 	switch {
@@ -66,49 +49,45 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 	return Config{kind: kind, urlFile: file}.NewSender(opts), nil
 }
 
-// Decode reads one of those to tell: slack or webhook, each with urlFile, and webhook with headers. Everything wrong with it
-// becomes a fault of d; then it is of use for nothing but finding more.
+// Decode decodes a notifier: a kind with urlFile and the keys of the kind, such as the headers of a webhook. It adds every error to
+// the faults of d. With a fault, the result serves only to find further faults.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	var c Config
-	d.Mapping(path, n, map[string]strict.Field{
-		kindSlack: func(path string, n *yaml.Node) {
-			c.kind = kindSlack
-			c.decodeSenderFields(d, path, n, map[string]strict.Field{})
-		},
-		kindWebhook: func(path string, n *yaml.Node) {
-			c.kind = kindWebhook
-			c.decodeSenderFields(d, path, n, map[string]strict.Field{"headers": func(path string, n *yaml.Node) { c.headers = decodeSenderHeaders(d, path, n) }})
-		},
-	})
-	if d.Given(path+"."+kindSlack) == d.Given(path+"."+kindWebhook) {
-		d.Wrong(path, "say one of slack and webhook")
+	fields := kindFields(d, &c)
+	d.Mapping(path, n, fields)
+	given := 0
+	for name := range fields {
+		if d.Given(path + "." + name) {
+			given++
+		}
+	}
+	if given != 1 {
+		d.Wrong(path, "must have one of %s", listKinds("%s", " and "))
 	}
 	return c
 }
 
-// decodeSenderFields reads urlFile, beside what else there may be.
+// decodeSenderFields decodes urlFile and the keys of the kind.
 func (c *Config) decodeSenderFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.Field) {
 	fields["urlFile"] = func(path string, n *yaml.Node) {
 		d.Text(&c.urlFile)(path, n)
 		switch {
 		case strings.Contains(c.urlFile, "://"):
-			d.Wrong(path, "must be the file that holds the URL, not the URL, which is a secret")
+			d.Wrong(path, "must be the file that holds the URL, not the URL itself, which is a secret")
 		case !filepath.IsAbs(c.urlFile):
 			d.Wrong(path, "must be an absolute path, not %q", strict.Shorten(c.urlFile))
 		}
 	}
 	d.Mapping(path, n, fields)
-	if at := strict.JoinPath(path, "urlFile"); !d.Given(at) && !d.Failed(at) {
-		d.Fault(at, d.Line(path), "required")
-	}
+	d.Require(path, "urlFile")
 }
 
 var (
 	headerNamePattern  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 	headerValuePattern = regexp.MustCompile(`^[\x20-\x7e]{1,1000}$`)
-	// reservedHeaders are the headers that a message has anyway, and those that are the connection's.
+	// reservedHeaders are the headers of every message and of the connection.
 	reservedHeaders = []string{"Content-Type", "Content-Length", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade"}
-	// secretHeaders are the headers that are none for a ConfigMap.
+	// secretHeaders do not belong into a ConfigMap.
 	secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 )
 
@@ -131,9 +110,9 @@ func decodeSenderHeader(d *strict.Decoder, path string, n *yaml.Node, name strin
 	canonical := http.CanonicalHeaderKey(name)
 	switch {
 	case !headerNamePattern.MatchString(name):
-		d.Wrong(path, "%q is no name of a header", strict.Shorten(name))
+		d.Wrong(path, "%q is not a valid header name", strict.Shorten(name))
 	case slices.Contains(reservedHeaders, canonical):
-		d.Wrong(path, "is not to be set")
+		d.Wrong(path, "is reserved")
 	case slices.Contains(secretHeaders, canonical):
 		d.Wrong(path, "is a secret; write USER:PASSWORD@ before the host of the URL in its file")
 	case !headerValuePattern.MatchString(value):

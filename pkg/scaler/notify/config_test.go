@@ -20,7 +20,7 @@ func decodeNotifyYAML(data string) (Config, error) {
 	return c, d.Faults.Err()
 }
 
-// writeURLFile is a file that holds the URL of a receiver.
+// writeURLFile writes the URL of a receiver to a file.
 func writeURLFile(t *testing.T, url func() (string, error)) string {
 	t.Helper()
 	text, err := url()
@@ -64,16 +64,16 @@ func TestDecodeFaults(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
 		"[]": "notify.oncall: must be a mapping",
-		"{}": "notify.oncall: say one of slack and webhook",
-		"{slack: {urlFile: /a}, webhook: {urlFile: /b}}": "notify.oncall: say one of slack and webhook",
+		"{}": "notify.oncall: must have one of slack and webhook",
+		"{slack: {urlFile: /a}, webhook: {urlFile: /b}}": "notify.oncall: must have one of slack and webhook",
 		"slack: {}":                                              "notify.oncall.slack.urlFile: required",
 		"slack: {urlFile: a}":                                    "must be an absolute path",
 		"slack: {urlFile: 'https://a/hush'}":                     "must be the file that holds the URL",
 		"slack: {url: 'https://a/hush', urlFile: /a}":            "notify.oncall.slack.url: unknown key",
 		"slack: {urlFile: /a, headers: {a: b}}":                  "unknown key",
 		"webhook: {urlFile: /a, headers: {Authorization: hush}}": "is a secret",
-		"webhook: {urlFile: /a, headers: {content-type: a}}":     "is not to be set",
-		"webhook: {urlFile: /a, headers: {'a b': c}}":            "is no name of a header",
+		"webhook: {urlFile: /a, headers: {content-type: a}}":     "is reserved",
+		"webhook: {urlFile: /a, headers: {'a b': c}}":            "is not a valid header name",
 		"webhook: {urlFile: /a, headers: {a: \"b\\nX: y\"}}":     "printable characters",
 		"webhook: {urlFile: /a, headers: []}":                    "must be a mapping",
 		"email: {}":                                              "unknown key",

@@ -41,7 +41,7 @@ func newTestMessage() Message {
 	}
 }
 
-// startMessageReceiver returns the URL of one that keeps the last body it got.
+// startMessageReceiver starts a receiver that keeps its last body and header, and returns its URL.
 func startMessageReceiver(t *testing.T, body *[]byte, header *http.Header) func() (string, error) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -104,7 +104,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestSlackBounds are those of Slack's reference for blocks: 50 of them, 3000 characters of text, 2000 a field.
+// TestSlackBounds checks the limits of Slack's reference: 50 blocks, 3000 characters of text, 2000 a field.
 func TestSlackBounds(t *testing.T) {
 	t.Parallel()
 	m := newTestMessage()

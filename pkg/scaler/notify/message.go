@@ -1,4 +1,4 @@
-// Package notify tells people how a target fares, without anybody waiting for it.
+// Package notify sends messages about holds to people, in the background.
 package notify
 
 import (
@@ -9,19 +9,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Message is what became of a hold.
+// Message is the outcome of a hold.
 type Message struct {
 	Time     time.Time      `json:"time"`
 	Outcome  string         `json:"outcome"` // in a few words, such as failed and rolled back to 2 replicas
-	Workload hold.Target    `json:"target"`
-	Hold     string         `json:"hold"` // its ID
-	Reason   string         `json:"reason,omitempty"`
-	By       string         `json:"by,omitempty"`
-	Why      string         `json:"why,omitempty"`    // it came to this outcome
-	Report   *verify.Report `json:"report,omitempty"` // nil: nothing was verified
+	Workload hold.Target    `json:"workload"`
+	Hold     string         `json:"hold"`             // its ID
+	Reason   string         `json:"reason,omitempty"` // of the hold
+	By       string         `json:"by,omitempty"`     // owner of the hold
+	Why      string         `json:"why,omitempty"`    // reason of the outcome
+	Report   *verify.Report `json:"report,omitempty"` // nil: no verification
 }
 
-// Sender tells one receiver, once. It may be called concurrently; no part of the receiver's URL stands in its errors.
+// Sender sends messages to a receiver. Send makes a single attempt. It may be called concurrently. Its errors contain no part of the
+// receiver's URL.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }

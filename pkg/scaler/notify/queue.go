@@ -4,44 +4,48 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// QueueOptions are what a Queue does without.
+// QueueOptions are the optional settings of a Queue.
 type QueueOptions struct {
-	// Registerer takes the metrics; nil: none.
+	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// Length is how many messages wait for each sender; 0: DefaultLength.
+	// Length bounds the waiting messages of each sender; 0: DefaultLength.
 	Length int
-	// MaxAttempts at one message, within Patience of its Post; 0: DefaultAttempts, DefaultPatience.
+	// MaxAttempts bounds the attempts to send a message, and SendTimeout the time since its Post; 0: DefaultMaxAttempts and
+	// DefaultSendTimeout.
 	MaxAttempts int
 	SendTimeout time.Duration
-	// DrainTimeout is how long messages are still sent after Run's context has ended; 0: DefaultDrain.
+	// DrainTimeout is how long Run continues to send after its context has ended; 0: DefaultDrainTimeout.
 	DrainTimeout time.Duration
 }
 
 const (
-	// DefaultLength is more than a day's holds; what comes faster is a flood that nobody reads.
+	// DefaultLength is above the holds of a day. More messages are a flood that people do not read.
 	DefaultLength = 100
-	// DefaultMaxAttempts are about four minutes, with the pauses between them: a restart, or a limit for each minute.
+	// DefaultMaxAttempts take about four minutes with the pauses between them: longer than a restart, or a rate limit per minute.
 	DefaultMaxAttempts = 9
-	// DefaultSendTimeout is what a receiver's own Retry-After may take: later, the news is none.
+	// DefaultSendTimeout leaves time for a receiver's Retry-After. A later message is no news.
 	DefaultSendTimeout = 15 * time.Minute
-	// DefaultDrainTimeout is a part of the 30 s that Kubernetes leaves a pod, and of the patience of a person at a terminal.
+	// DefaultDrainTimeout is a part of the 30 s in which Kubernetes stops a pod, and short for a person at a terminal.
 	DefaultDrainTimeout = 5 * time.Second
 
 	firstRetryPause = time.Second
 	maxRetryPause   = time.Minute
-	// attemptTimeout bounds a sender that does not bound itself.
+	// attemptTimeout bounds a sender without a timeout of its own.
 	attemptTimeout = 10 * time.Second
 )
+
+// retryBackoff has jitter, so that senders that failed together do not retry together.
+var retryBackoff = retry.Backoff{First: firstRetryPause, Max: maxRetryPause, Jitter: 0.5}
 
 func (o QueueOptions) withDefaults() QueueOptions {
 	if o.Length == 0 {
@@ -59,17 +63,17 @@ func (o QueueOptions) withDefaults() QueueOptions {
 	return o
 }
 
-// Queue sends messages in the background, for each sender in their order. Post may be called concurrently, before Run too.
+// Queue sends messages in the background. Each sender gets them in their order. Post may be called concurrently, also before Run.
 type Queue struct {
-	opts          QueueOptions
-	senders       map[string]*senderQueue
-	notifications *prometheus.CounterVec
+	opts    QueueOptions
+	senders map[string]*senderQueue
+	metrics *metrics
 
-	mu     sync.Mutex // guards closed, and sending into a closed line
+	mu     sync.Mutex // guards closed, and sends to the queues, which are closed with it
 	closed bool
 }
 
-// senderQueue is what waits for a sender.
+// senderQueue holds the waiting messages of a sender.
 type senderQueue struct {
 	name    string
 	sender  Sender
@@ -81,34 +85,17 @@ type queuedMessage struct {
 	postedAt time.Time
 }
 
-// The outcomes that are counted.
-const (
-	outcomeSent    = "sent"
-	outcomeRetried = "retried"
-	outcomeFailed  = "failed"
-	outcomeDropped = "dropped"
-)
-
-// NewQueue returns a queue for senders by name. It starts nothing before Run.
+// NewQueue returns a queue for senders by name. It sends no message before Run.
 func NewQueue(senders map[string]Sender, opts QueueOptions) *Queue {
-	q := &Queue{opts: opts.withDefaults(), senders: map[string]*senderQueue{}, notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tachometer_scaler_notifications_total",
-		Help: "Notifications by what came of them: sent, failed, or dropped since too many waited; retried counts the attempts that were followed by another.",
-	}, []string{"sender", "outcome"})}
+	q := &Queue{opts: opts.withDefaults(), senders: map[string]*senderQueue{}, metrics: newMetrics(opts.Registerer, senders)}
 	for name, s := range senders {
 		q.senders[name] = &senderQueue{name: name, sender: s, waiting: make(chan queuedMessage, q.opts.Length)}
-		for _, outcome := range []string{outcomeSent, outcomeRetried, outcomeFailed, outcomeDropped} {
-			q.notifications.WithLabelValues(name, outcome)
-		}
-	}
-	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(q.notifications)
 	}
 	return q
 }
 
-// Post has a message sent to all that are named, and does not wait for anything. The error tells to whom it will not be: names
-// that are unknown, those for whom too many messages wait, and all once Run's context has ended.
+// Post queues a message for each named sender, and does not block. The error lists the senders that will not get it: unknown names,
+// senders with a full queue, and all senders once Run's context has ended.
 func (q *Queue) Post(names []string, m Message) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -121,38 +108,38 @@ func (q *Queue) Post(names []string, m Message) error {
 	return errors.Join(errs...)
 }
 
-// enqueueMessage is Post for one name, under the lock.
+// enqueueMessage queues a message for a sender. The caller holds mu.
 func (q *Queue) enqueueMessage(name string, m Message) error {
-	l := q.senders[name]
+	s := q.senders[name]
 	switch {
-	case l == nil:
-		return errors.New("nobody of this name is configured")
+	case s == nil:
+		return errors.New("unknown notifier")
 	case q.closed:
-		q.notifications.WithLabelValues(name, outcomeDropped).Inc()
-		return errors.New("messages are taken no more, the scaler stops")
+		q.metrics.countOutcome(name, outcomeDropped)
+		return errors.New("not queued, the scaler is stopping")
 	}
 	select {
-	case l.waiting <- queuedMessage{m, time.Now()}:
+	case s.waiting <- queuedMessage{m, time.Now()}:
 		return nil
 	default:
-		q.notifications.WithLabelValues(name, outcomeDropped).Inc()
-		return fmt.Errorf("%d messages wait already", q.opts.Length)
+		q.metrics.countOutcome(name, outcomeDropped)
+		return fmt.Errorf("%d messages are waiting already", q.opts.Length)
 	}
 }
 
-// Run sends what is posted until ctx ends, and then for at most Drain what still waits. It is called once.
+// Run sends messages until ctx ends. It then sends the waiting messages for at most DrainTimeout, and returns nil. It is called once.
 func (q *Queue) Run(ctx context.Context) error {
-	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	drainCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	var working sync.WaitGroup
-	for _, l := range q.senders {
-		working.Go(func() { q.sendQueuedMessages(ctx, last, l) })
+	var workers sync.WaitGroup
+	for _, s := range q.senders {
+		workers.Go(func() { q.sendQueuedMessages(ctx, drainCtx, s) })
 	}
 	<-ctx.Done()
 	q.closeSenderQueues()
 	timer := time.AfterFunc(q.opts.DrainTimeout, cancel)
 	defer timer.Stop()
-	working.Wait()
+	workers.Wait()
 	return nil
 }
 
@@ -160,48 +147,49 @@ func (q *Queue) closeSenderQueues() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	for _, l := range q.senders {
-		close(l.waiting)
+	for _, s := range q.senders {
+		close(s.waiting)
 	}
 }
 
-// sendQueuedMessages sends what waits in a line, until it is closed and empty. ctx is that of Run, last that of its end.
-func (q *Queue) sendQueuedMessages(ctx, last context.Context, l *senderQueue) {
-	log := klog.FromContext(ctx).WithValues("sender", l.name)
-	for m := range l.waiting {
-		outcome := outcomeSent
-		if err := q.deliverMessage(ctx, last, l, m); err != nil {
-			outcome = outcomeFailed
-			log.Error(err, "Notification given up", "target", m.Workload.String(), "hold", m.Hold, "outcome", m.Outcome)
+// sendQueuedMessages sends the messages of a sender until its queue is closed and empty. ctx is the context of Run; drainCtx ends
+// DrainTimeout later.
+func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue) {
+	log := klog.FromContext(ctx).WithValues("sender", s.name)
+	for m := range s.waiting {
+		outcome := outcomeSuccess
+		if err := q.deliverMessage(ctx, drainCtx, s, m); err != nil {
+			outcome = outcomeError
+			log.Error(err, "Notification not sent, giving up", "workload", m.Workload.String(), "hold", m.Hold, "outcome", m.Outcome)
 		}
-		q.notifications.WithLabelValues(l.name, outcome).Inc()
+		q.metrics.countOutcome(s.name, outcome)
 	}
 }
 
-// deliverMessage sends one message, again and again while there is hope.
-func (q *Queue) deliverMessage(ctx, last context.Context, l *senderQueue, m queuedMessage) error {
+// deliverMessage sends a message, and retries until the attempts or the time are used up, or the error is permanent.
+func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m queuedMessage) error {
 	for i := 1; ; i++ {
-		err := sendOnce(last, l.sender, m.Message)
+		err := sendOnce(drainCtx, s.sender, m.Message)
 		if err == nil {
 			return nil
 		}
-		var e *webhook.Error
-		asked := errors.As(err, &e)
-		if i >= q.opts.MaxAttempts || last.Err() != nil || asked && e.IsPermanent() {
+		var postErr *webhook.Error
+		isPostErr := errors.As(err, &postErr)
+		if i >= q.opts.MaxAttempts || drainCtx.Err() != nil || isPostErr && postErr.IsPermanent() {
 			return fmt.Errorf("send message, attempt %d: %w", i, err)
 		}
-		wait := retryPause(i)
-		if asked {
-			wait = max(wait, e.RetryAfter)
+		pause := retryBackoff.Delay(i)
+		if isPostErr {
+			pause = max(pause, postErr.RetryAfter)
 		}
-		if time.Since(m.postedAt)+wait > q.opts.SendTimeout {
-			return fmt.Errorf("send message, attempt %d, with %s to wait for the next: %w", i, wait.Round(time.Second), err)
+		if time.Since(m.postedAt)+pause > q.opts.SendTimeout {
+			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
 		}
-		klog.FromContext(ctx).Info("Notification cannot be sent yet", "sender", l.name, "err", err.Error(), "again in", wait.Round(time.Millisecond).String())
-		if !q.waitForRetry(ctx, last, wait) {
-			return fmt.Errorf("send message, attempt %d, until the scaler stopped: %w", i, err)
+		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
+		if !q.waitForRetry(ctx, drainCtx, pause) {
+			return fmt.Errorf("send message, attempt %d, stopped before the next: %w", i, err)
 		}
-		q.notifications.WithLabelValues(l.name, outcomeRetried).Inc()
+		q.metrics.countOutcome(s.name, outcomeRetried)
 	}
 }
 
@@ -211,30 +199,13 @@ func sendOnce(ctx context.Context, s Sender, m Message) error {
 	return s.Send(ctx, m)
 }
 
-// retryPause is how long to wait after the i-th attempt, from 1: a second, doubling up to a minute, and up to half of it more, so
-// that what failed together does not come back together.
-func retryPause(i int) time.Duration {
-	d := min(firstRetryPause<<min(i-1, 16), maxRetryPause)
-	return d + rand.N(d/2+1) //nolint:gosec // it only spreads
-}
-
-// waitForRetry waits. It tells whether there is time for another attempt: once ctx has ended, within Drain.
-func (q *Queue) waitForRetry(ctx, last context.Context, wait time.Duration) bool {
-	due := time.Now().Add(wait)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+// waitForRetry waits for the pause, and reports whether time for another attempt is left. After the end of ctx it continues to wait only
+// if the pause ends within DrainTimeout.
+func (q *Queue) waitForRetry(ctx, drainCtx context.Context, pause time.Duration) bool {
+	due := time.Now().Add(pause)
+	if retry.Sleep(ctx, pause) {
 		return true
-	case <-ctx.Done():
 	}
-	if time.Until(due) >= q.opts.DrainTimeout {
-		return false
-	}
-	select {
-	case <-timer.C:
-		return true
-	case <-last.Done():
-		return false
-	}
+	left := time.Until(due)
+	return left < q.opts.DrainTimeout && retry.Sleep(drainCtx, left)
 }

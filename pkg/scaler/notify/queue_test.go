@@ -23,9 +23,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recordingSender notes when it is asked to send what, and answers with its errors in turn, then with none.
+// recordingSender records its messages and their times. It returns its errors in turn, and then succeeds.
 type recordingSender struct {
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards all below
 	errs   []error
 	always error
 	times  []time.Time
@@ -48,7 +48,7 @@ func (r *recordingSender) Send(_ context.Context, m Message) error {
 	return nil
 }
 
-// listSends are the pauses between attempts, and the holds that were sent.
+// listSends returns the pauses between attempts, and the holds of the sent messages.
 func (r *recordingSender) listSends() (pauses []time.Duration, holds []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,7 +64,7 @@ func (r *recordingSender) countAttempts() int {
 	return len(r.times)
 }
 
-// hangingSender answers only when it is given up.
+// hangingSender returns only when its context ends.
 type hangingSender struct{}
 
 func (hangingSender) Send(ctx context.Context, _ Message) error {
@@ -95,7 +95,7 @@ func postMessage(t *testing.T, q *Queue, name, hold string) {
 }
 
 func (q *Queue) countNotifications(name, outcome string) float64 {
-	return testutil.ToFloat64(q.notifications.WithLabelValues(name, outcome))
+	return testutil.ToFloat64(q.metrics.notifications.WithLabelValues(name, outcome))
 }
 
 func TestBackoff(t *testing.T) {
@@ -118,8 +118,8 @@ func TestBackoff(t *testing.T) {
 			}
 			least *= 2
 		}
-		if len(pauses) != 4 || q.countNotifications("slack", outcomeRetried) != 4 || q.countNotifications("slack", outcomeSent) != 1 || q.countNotifications("slack", outcomeFailed) != 0 {
-			t.Errorf("%d pauses, %v retried, %v sent", len(pauses), q.countNotifications("slack", outcomeRetried), q.countNotifications("slack", outcomeSent))
+		if len(pauses) != 4 || q.countNotifications("slack", outcomeRetried) != 4 || q.countNotifications("slack", outcomeSuccess) != 1 || q.countNotifications("slack", outcomeError) != 0 {
+			t.Errorf("%d pauses, %v retried, %v sent", len(pauses), q.countNotifications("slack", outcomeRetried), q.countNotifications("slack", outcomeSuccess))
 		}
 		stop()
 	})
@@ -128,7 +128,7 @@ func TestBackoff(t *testing.T) {
 func TestPauseIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, i := range []int{7, 8, 63, 64, 1000} {
-		if p := retryPause(i); p < maxRetryPause || p > maxRetryPause*3/2 {
+		if p := retryBackoff.Delay(i); p < maxRetryPause || p > maxRetryPause*3/2 {
 			t.Errorf("pause %d is %s", i, p)
 		}
 	}
@@ -173,8 +173,8 @@ func TestGivesUp(t *testing.T) {
 				stop := startQueue(t, q)
 				postMessage(t, q, "slack", "a")
 				time.Sleep(time.Hour) //nolint:forbidigo // in a bubble, where it takes no time
-				if got := r.countAttempts(); got != c.want || q.countNotifications("slack", outcomeFailed) != 1 || q.countNotifications("slack", outcomeSent) != 0 {
-					t.Errorf("%d attempts, want %d; %v failed", got, c.want, q.countNotifications("slack", outcomeFailed))
+				if got := r.countAttempts(); got != c.want || q.countNotifications("slack", outcomeError) != 1 || q.countNotifications("slack", outcomeSuccess) != 0 {
+					t.Errorf("%d attempts, want %d; %v failed", got, c.want, q.countNotifications("slack", outcomeError))
 				}
 				stop()
 			})
@@ -207,12 +207,12 @@ func TestOneHangsOthersAreTold(t *testing.T) {
 
 func TestPostNeverBlocks(t *testing.T) {
 	t.Parallel()
-	q := NewQueue(map[string]Sender{"slack": hangingSender{}}, QueueOptions{Length: 3}) // nothing runs: a line is as good as stuck
+	q := NewQueue(map[string]Sender{"slack": hangingSender{}}, QueueOptions{Length: 3}) // without Run every queue is stuck
 	for range 3 {
 		postMessage(t, q, "slack", "a")
 	}
 	err := q.Post([]string{"slack"}, Message{})
-	if err == nil || err.Error() != "notify slack: 3 messages wait already" {
+	if err == nil || err.Error() != "notify slack: 3 messages are waiting already" {
 		t.Errorf("got %v", err)
 	}
 	if got := q.countNotifications("slack", outcomeDropped); got != 1 {
@@ -227,7 +227,7 @@ func TestPostToNobodyKnown(t *testing.T) {
 		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
 		stop := startQueue(t, q)
 		err := q.Post([]string{"oncal", "slack"}, Message{Hold: "a"})
-		if err == nil || err.Error() != "notify oncal: nobody of this name is configured" {
+		if err == nil || err.Error() != "notify oncal: unknown notifier" {
 			t.Errorf("got %v", err)
 		}
 		stop()
@@ -274,7 +274,7 @@ func TestDrainIsBounded(t *testing.T) {
 				if took := startQueue(t, q)(); took > DefaultDrainTimeout {
 					t.Errorf("the end took %s", took)
 				}
-				if got := q.countNotifications("slack", outcomeFailed); got != 20 {
+				if got := q.countNotifications("slack", outcomeError); got != 20 {
 					t.Errorf("%v failed", got)
 				}
 			})
@@ -293,7 +293,7 @@ func TestNobodyToTell(t *testing.T) {
 	})
 }
 
-// TestSecretStaysSecret sends to a dead port until it is given up, and looks at all that is shown of it.
+// TestSecretStaysSecret sends to a dead port until the queue gives up, and searches log and metrics for the URL.
 func TestSecretStaysSecret(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -316,12 +316,12 @@ func TestSecretStaysSecret(t *testing.T) {
 		t.Errorf("logged:\n%s", text)
 	}
 	want := `
-# HELP tachometer_scaler_notifications_total Notifications by what came of them: sent, failed, or dropped since too many waited; retried counts the attempts that were followed by another.
+# HELP tachometer_scaler_notifications_total Notifications by outcome: success, error, or dropped because the queue was full; retried counts failed attempts that another attempt followed.
 # TYPE tachometer_scaler_notifications_total counter
 tachometer_scaler_notifications_total{outcome="dropped",sender="slack"} 0
-tachometer_scaler_notifications_total{outcome="failed",sender="slack"} 1
+tachometer_scaler_notifications_total{outcome="error",sender="slack"} 1
 tachometer_scaler_notifications_total{outcome="retried",sender="slack"} 1
-tachometer_scaler_notifications_total{outcome="sent",sender="slack"} 0
+tachometer_scaler_notifications_total{outcome="success",sender="slack"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
 		t.Error(err)

@@ -13,6 +13,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// slackKind is the kind slack of the configuration.
+var slackKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewSlack(c.ReadURL, opts) }}
+
 // Slack posts messages to an incoming webhook of Slack.
 type Slack struct {
 	readURL func() (string, error)
@@ -21,12 +24,12 @@ type Slack struct {
 
 var _ Sender = (*Slack)(nil)
 
-// NewSlack returns a sender to the incoming webhook whose URL the function returns before each attempt.
+// NewSlack returns a sender to an incoming webhook. It calls url before each attempt.
 func NewSlack(url func() (string, error), opts SenderOptions) *Slack {
 	return &Slack{readURL: url, client: webhook.NewClient(opts.Client)}
 }
 
-// Send posts a message.
+// Send posts a message with blocks.
 func (s *Slack) Send(ctx context.Context, m Message) error {
 	body, err := json.Marshal(newSlackBody(m))
 	if err != nil {
@@ -35,13 +38,13 @@ func (s *Slack) Send(ctx context.Context, m Message) error {
 	return webhook.Post(ctx, s.client, s.readURL, nil, body)
 }
 
-// Slack's bounds, in characters, are 3000 for the text of a block and 2000 for a field. Escaping counts.
+// Slack's limits, in characters, are 3000 for the text of a block and 2000 for a field. Escaped characters count in full.
 const (
 	maxBlockChars = 2800
 	maxFieldChars = 1800
 )
 
-// slackBody is what an incoming webhook takes: text for what shows no blocks, such as a phone's lock screen.
+// slackBody is the body of a request to an incoming webhook. Text is for places without blocks, such as a phone's lock screen.
 type slackBody struct {
 	Text   string       `json:"text"`
 	Blocks []slackBlock `json:"blocks"`
@@ -60,9 +63,9 @@ type slackText struct {
 }
 
 func newSlackBody(m Message) slackBody {
-	what := escapeSlackText(m.Workload.String(), maxFieldChars)
+	workload := escapeSlackText(m.Workload.String(), maxFieldChars)
 	outcome := escapeSlackText(m.Outcome, maxFieldChars/2)
-	body := slackBody{Text: what + ": " + outcome, Blocks: []slackBlock{newSlackSection("*" + what + "*\n" + outcome)}}
+	body := slackBody{Text: workload + ": " + outcome, Blocks: []slackBlock{newSlackSection("*" + workload + "*\n" + outcome)}}
 	if m.Why != "" {
 		body.Blocks = append(body.Blocks, newSlackSection(escapeSlackText(m.Why, maxBlockChars)))
 	}
@@ -89,7 +92,7 @@ func newSlackSection(text string) slackBlock {
 
 func newSlackMarkdown(text string) slackText { return slackText{"mrkdwn", text} }
 
-// formatReportTable is a report in a block of its own; of many pods it shows the end, where the verdicts are.
+// formatReportTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
 func formatReportTable(r *verify.Report) string {
 	var b strings.Builder
 	r.WriteTable(&b)
@@ -100,16 +103,16 @@ func formatReportTable(r *verify.Report) string {
 	return "```\n" + escapeSlackText(strings.Join(lines, "\n"), maxBlockChars) + "\n```"
 }
 
-// slackEscapes are what keeps text from being a link or a call to everybody in the channel.
+// slackEscapes prevents text from becoming a link or a mention of the whole channel.
 var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// escapeSlackText is text for Slack, cut to at most a number of characters.
-func escapeSlackText(text string, most int) string {
+// escapeSlackText escapes text for Slack, and cuts it to at most maxChars characters.
+func escapeSlackText(text string, maxChars int) string {
 	var b strings.Builder
 	length := 0
 	for _, r := range text {
 		part := slackEscapes.Replace(string(r))
-		if length += utf8.RuneCountInString(part); length > most {
+		if length += utf8.RuneCountInString(part); length > maxChars {
 			return b.String() + "…"
 		}
 		b.WriteString(part)

@@ -4,17 +4,39 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// SenderOptions are what a sender does without.
+// SenderOptions are the optional settings of a sender.
 type SenderOptions struct {
-	// Client sends, without following redirects; nil: one with a timeout of 5 s.
+	// Client sends the requests and follows no redirects; nil: a client with a timeout of 5 s.
 	Client *http.Client
-	// Headers are sent along by a Webhook.
+	// Headers are added to the requests of a Webhook.
 	Headers map[string]string
+}
+
+// webhookKind is the kind webhook of the configuration.
+var webhookKind = senderKind{
+	newSender: func(c Config, opts SenderOptions) Sender {
+		headers := maps.Clone(opts.Headers)
+		if headers == nil {
+			headers = map[string]string{}
+		}
+		maps.Copy(headers, c.headers)
+		opts.Headers = headers
+		return NewWebhook(c.ReadURL, opts)
+	},
+	fields: func(d *strict.Decoder, c *Config) map[string]strict.Field {
+		return map[string]strict.Field{
+			"headers": func(path string, n *yaml.Node) { c.headers = decodeSenderHeaders(d, path, n) },
+		}
+	},
 }
 
 // Webhook posts messages as JSON.
@@ -26,7 +48,7 @@ type Webhook struct {
 
 var _ Sender = (*Webhook)(nil)
 
-// NewWebhook returns a sender to the URL that the function returns before each attempt.
+// NewWebhook returns a sender to a URL. It calls url before each attempt.
 func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
 	header := http.Header{}
 	for name, value := range opts.Headers {
@@ -35,7 +57,7 @@ func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
 	return &Webhook{readURL: url, client: webhook.NewClient(opts.Client), header: header}
 }
 
-// Send posts a message.
+// Send posts a message as JSON.
 func (w *Webhook) Send(ctx context.Context, m Message) error {
 	body, err := json.Marshal(m)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestBadFiles: every file that must be refused, with the whole text of the error.
+// TestBadFiles checks the complete error text of every invalid file.
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.bad.yaml")

@@ -12,20 +12,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The bounds of what a file may say.
+// This file decodes schedules and their lists; decode_window.go decodes the windows.
+
+// Limits of the numbers and durations in a file.
 const (
-	maxReplicaCount = 10_000               // above, it is a slip of the finger
-	minFor          = time.Minute          // shorter, pods would not be ready before it is over
-	maxFor          = 31 * 24 * time.Hour  // longer is no window but how things are
-	maxOnce         = 366 * 24 * time.Hour // of one that happens once: a season
-	minRampStep     = time.Second          // of a ramp: a hold is not written more often
+	maxReplicaCount = 10_000               // a larger number is a typing error
+	minFor          = time.Minute          // pods need as long to become ready
+	maxFor          = 31 * 24 * time.Hour  // a longer window is a permanent setting
+	maxOnce         = 366 * 24 * time.Hour // a window with from and to: a season
+	minRampStep     = time.Second          // the controller writes a hold no more often
 	maxRampSteps    = 100
 )
 
-// scheduleDecoder reads schedules.
+// scheduleDecoder decodes schedules and collects their faults.
 type scheduleDecoder struct{ *strict.Decoder }
 
-// DecodeAll reads a list of schedules, whose names must differ.
+// DecodeAll decodes a list of schedules. Their names must differ.
 func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
 	var all []Schedule
 	first := map[string]string{}
@@ -41,16 +43,17 @@ func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
 	return all
 }
 
-// Decode reads a schedule. Everything wrong with it becomes a fault of d; then it is of use for nothing but finding more.
+// Decode decodes a schedule and adds every error in it to the faults of strictly. With a fault, the schedule serves only to find
+// further faults.
 func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d := &scheduleDecoder{strictly}
 	s := Schedule{Zone: time.UTC}
 	var namespace string
-	var targets, windows, except deferredNode
+	var workloads, windows, except deferredNode
 	d.Mapping(path, n, map[string]strict.Field{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
-		"targets":   targets.keepNode,
+		"workloads": workloads.keepNode,
 		"zone":      func(path string, n *yaml.Node) { s.Zone = d.decodeZone(path, n) },
 		"windows":   windows.keepNode,
 		"except":    except.keepNode,
@@ -60,16 +63,16 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	if d.Failed(path) {
 		return s
 	}
-	d.requireScheduleKeys(path, "name", "namespace", "targets", "windows")
+	d.Require(path, "name", "namespace", "workloads", "windows")
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
-	targets.decodeNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeWorkloads(path, n, namespace) })
+	workloads.decodeNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeWorkloads(path, n, namespace) })
 	except.decodeNode(func(path string, n *yaml.Node) { s.Except = d.decodeDates(path, n) })
 	windows.decodeNode(func(path string, n *yaml.Node) { s.Windows = d.decodeWindows(path, n, &s) })
 	return s
 }
 
-// deferredNode is a node that is read later, since it means something else with what comes after it.
+// deferredNode is a node to decode after its siblings, because it depends on keys that may follow it.
 type deferredNode struct {
 	path string
 	node *yaml.Node
@@ -83,17 +86,7 @@ func (l *deferredNode) decodeNode(f strict.Field) {
 	}
 }
 
-// requireScheduleKeys reports the keys that are missing.
-func (d *scheduleDecoder) requireScheduleKeys(path string, keys ...string) {
-	for _, key := range keys {
-		at := strict.JoinPath(path, key)
-		if !d.Given(at) && !d.Failed(at) {
-			d.Fault(at, d.Line(path), "required")
-		}
-	}
-}
-
-// scheduleNamePattern is that of a Kubernetes namespace, and of a schedule: it becomes part of a hold's ID.
+// scheduleNamePattern matches a Kubernetes namespace and the name of a schedule, which becomes part of a hold's ID.
 var scheduleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func (d *scheduleDecoder) validateScheduleName(path, text string) {
@@ -109,14 +102,14 @@ func (d *scheduleDecoder) decodeZone(path string, n *yaml.Node) *time.Location {
 		return time.UTC
 	}
 	zone, err := time.LoadLocation(text)
-	if err != nil || text == "Local" { // where the scaler happens to run
-		d.Fault(path, n.Line, "%s is no time zone; write one such as Europe/Berlin or UTC", strict.Describe(n))
+	if err != nil || text == "Local" { // Local depends on the scaler's machine
+		d.Fault(path, n.Line, "%s is not a time zone; write a name such as Europe/Berlin or UTC", strict.Describe(n))
 		return time.UTC
 	}
 	return zone
 }
 
-// objectNamePattern is that of any object that has replicas.
+// objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
 func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace string) []hold.Target {
@@ -132,7 +125,7 @@ func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace s
 		case err != nil:
 			d.Fault(path, n.Line, "%s", sanitizeText(err.Error()))
 		case !objectNamePattern.MatchString(t.Name):
-			d.Fault(path, n.Line, "%q is no name of an object", strict.Shorten(t.Name))
+			d.Fault(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 		case slices.Contains(all, t):
 			d.Fault(path, n.Line, "%s is in the list already", strict.Describe(n))
 		default:
@@ -142,7 +135,7 @@ func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace s
 	return all
 }
 
-// decodeNonEmptyList reads a list that is not empty.
+// decodeNonEmptyList decodes a list and rejects an empty one.
 func (d *scheduleDecoder) decodeNonEmptyList(path string, n *yaml.Node, item strict.Field) {
 	d.Sequence(path, n, item)
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
@@ -150,7 +143,7 @@ func (d *scheduleDecoder) decodeNonEmptyList(path string, n *yaml.Node, item str
 	}
 }
 
-// sanitizeText replaces what a terminal would act on, and bounds the rest.
+// sanitizeText replaces control characters, which a terminal would obey, and shortens long text.
 func sanitizeText(text string) string {
 	return strict.Shorten(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -177,13 +170,13 @@ func (d *scheduleDecoder) decodeDates(path string, n *yaml.Node) []Date {
 	return all
 }
 
-// isPlausibleYear is a year that nobody mistyped.
+// isPlausibleYear rejects mistyped years.
 func isPlausibleYear(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2200 }
 
-// momentFormats of a point in time: what clocks of the schedule's zone show, unless it has an offset.
+// momentFormats are the formats of a point in time without an offset, read on the clocks of the schedule's zone.
 var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
 
-// decodeMoment reads a point in time.
+// decodeMoment decodes a point in time, with an offset or on the clocks of the zone.
 func (d *scheduleDecoder) decodeMoment(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.Scalar(path, n, want, "!!timestamp", "!!str") {

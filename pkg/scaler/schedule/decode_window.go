@@ -13,6 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
+// This file decodes windows: their times, cron patterns, weekdays and ramps.
+
 func (d *scheduleDecoder) decodeWindows(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
 	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) { all = append(all, d.decodeWindow(path, n, s)) })
@@ -21,40 +23,40 @@ func (d *scheduleDecoder) decodeWindows(path string, n *yaml.Node, s *Schedule) 
 
 func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
-	var floor, ceiling int
+	var minReplicas, maxReplicas int
 	before := len(d.Faults)
 	d.Mapping(path, n, map[string]strict.Field{
-		"name":    d.Text(&w.Name),
-		"cron":    d.Text(&w.Cron),
-		"for":     d.Duration(&w.For, minFor, maxFor),
-		"start":   func(path string, n *yaml.Node) { w.Start = d.decodeTimeOfDay(path, n, false) },
-		"end":     func(path string, n *yaml.Node) { w.End = d.decodeTimeOfDay(path, n, true) },
-		"days":    func(path string, n *yaml.Node) { w.Days = d.decodeWeekdays(path, n) },
-		"from":    func(path string, n *yaml.Node) { w.From = d.decodeMoment(path, n, s.Zone) },
-		"to":      func(path string, n *yaml.Node) { w.To = d.decodeMoment(path, n, s.Zone) },
-		"floor":   d.Integer(&floor, 0, maxReplicaCount),
-		"ceiling": d.Integer(&ceiling, 1, maxReplicaCount),
-		"ramp":    func(path string, n *yaml.Node) { w.Ramp = d.decodeRamp(path, n) },
+		"name":        d.Text(&w.Name),
+		"cron":        d.Text(&w.Cron),
+		"for":         d.Duration(&w.For, minFor, maxFor),
+		"start":       func(path string, n *yaml.Node) { w.Start = d.decodeTimeOfDay(path, n, false) },
+		"end":         func(path string, n *yaml.Node) { w.End = d.decodeTimeOfDay(path, n, true) },
+		"days":        func(path string, n *yaml.Node) { w.Days = d.decodeWeekdays(path, n) },
+		"from":        func(path string, n *yaml.Node) { w.From = d.decodeMoment(path, n, s.Zone) },
+		"to":          func(path string, n *yaml.Node) { w.To = d.decodeMoment(path, n, s.Zone) },
+		"minReplicas": d.Integer(&minReplicas, 0, maxReplicaCount),
+		"maxReplicas": d.Integer(&maxReplicas, 1, maxReplicaCount),
+		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.decodeRamp(path, n) },
 	})
-	w.MinReplicas, w.MaxReplicas = int32(floor), int32(ceiling) //nolint:gosec // at most maxReplicas
+	w.MinReplicas, w.MaxReplicas = int32(minReplicas), int32(maxReplicas) //nolint:gosec // at most maxReplicaCount
 	if d.Failed(path) {
 		return Window{}
 	}
-	d.requireScheduleKeys(path, "floor")
+	d.Require(path, "minReplicas")
 	d.validateWindowKind(path)
-	if len(d.Faults) > before { // what follows would speak of consequences
+	if len(d.Faults) > before { // further faults would only be consequences
 		return Window{}
 	}
 	d.completeWindow(path, &w, s)
 	return w
 }
 
-// windowKinds are the three ways to say when, each with the keys it needs and those it may have.
+// windowKinds are the three ways to write the times of a window, each with its required and its optional keys.
 var windowKinds = []struct{ needs, may []string }{
 	{needs: []string{"cron", "for"}}, {needs: []string{"start", "end"}, may: []string{"days"}}, {needs: []string{"from", "to"}},
 }
 
-// validateWindowKind checks that a window says when in one way.
+// validateWindowKind rejects a window without times, and a window that mixes two ways to write them.
 func (d *scheduleDecoder) validateWindowKind(path string) {
 	chosen := -1
 	for i, kind := range windowKinds {
@@ -69,20 +71,20 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 		}
 	}
 	if chosen < 0 {
-		d.Wrong(path, "when? a window has cron and for, start and end, or from and to")
+		d.Wrong(path, "no time given: a window has cron and for, start and end, or from and to")
 		return
 	}
-	d.requireScheduleKeys(path, windowKinds[chosen].needs...)
+	d.Require(path, windowKinds[chosen].needs...)
 }
 
-// completeWindow checks what keys say together, and finds how to look for begins.
+// completeWindow checks keys that depend on each other, and sets the window's starts.
 func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
 	if w.Name != sanitizeText(w.Name) {
 		d.Wrong(path+".name", "has control characters or more than 80 characters")
 	}
 	if w.MaxReplicas > 0 && w.MaxReplicas < w.MinReplicas {
-		d.Wrong(path+".ceiling", "%d is below floor %d", w.MaxReplicas, w.MinReplicas)
+		d.Wrong(path+".maxReplicas", "%d is below minReplicas %d", w.MaxReplicas, w.MinReplicas)
 	}
 	var shortest time.Duration
 	switch {
@@ -95,7 +97,7 @@ func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	default:
 		shortest = w.wallDuration()
 		if w.Start == w.End {
-			d.Wrong(path+".end", "is the start; for whole days write 00:00 and 24:00, or cron and for: 24h")
+			d.Wrong(path+".end", "equals start; for whole days write 00:00 and 24:00, or cron and for: 24h")
 		}
 		w.starts = dailyStarts{w.Start, w.Days}
 	}
@@ -104,7 +106,7 @@ func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	}
 }
 
-// wallDuration is how long clocks show a window of times of day to last.
+// wallDuration returns how long a window of times of day lasts on the clock.
 func (w *Window) wallDuration() time.Duration {
 	minutes := w.End - w.Start
 	if minutes <= 0 {
@@ -120,27 +122,27 @@ func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule
 	case length > maxOnce:
 		d.Wrong(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
 	case s.isExcepted(w.From.In(s.Zone)):
-		d.Wrong(path+".from", "is on %s, which except has: it would never happen", dateOf(w.From.In(s.Zone)))
+		d.Wrong(path+".from", "is on %s, which is in except: the window would never start", dateOf(w.From.In(s.Zone)))
 	}
 }
 
-// searchYears reach from one 29 February on a given day of the week to the next, over a century without a leap year too.
+// searchYears reach from a 29 February on a given day of the week to the next, even across a century without a leap year.
 const searchYears = 41
 
-// decodeCronStarts reads the pattern of a window.
+// decodeCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
 func (d *scheduleDecoder) decodeCronStarts(path string, w *Window) {
 	at := path + ".cron"
-	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library takes the H of THU for one of its own
+	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
 	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
 		d.Wrong(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
 		return
 	}
 	starts, err := parseCronPattern(w.Cron)
 	if err != nil {
-		d.Wrong(at, "no cron pattern: %s", sanitizeText(err.Error()))
+		d.Wrong(at, "not a cron pattern: %s", sanitizeText(err.Error()))
 		return
 	}
-	// From a fixed day, so that a file is right or wrong whenever it is read.
+	// The search begins on a fixed day, so that the same file is valid or invalid on every day.
 	last := starts.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second))
 	if last.IsZero() {
 		d.Wrong(at, "never happens")
@@ -159,14 +161,14 @@ func (d *scheduleDecoder) decodeCronStarts(path string, w *Window) {
 	}
 }
 
-// parseCronPattern reads a cron pattern as crontab(5) means it: a day that is right by month or by week is right if both are given.
+// parseCronPattern parses a cron pattern by the rules of crontab(5): with both a day of month and a day of week, either may match.
 func parseCronPattern(text string) (*cron.SpecSchedule, error) {
 	parser := cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
 	s, err := parser.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	spec := s.(*cron.SpecSchedule) // everything else begins with @
+	spec := s.(*cron.SpecSchedule) // other types come from patterns with @ only
 	spec.Location = time.UTC
 	return spec, nil
 }
@@ -191,7 +193,7 @@ func (d *scheduleDecoder) decodeTimeOfDay(path string, n *yaml.Node, end bool) T
 	return TimeOfDay(60*hours + minutes)
 }
 
-// decodeWeekdays reads days of the week and ranges of them, such as mon-fri.
+// decodeWeekdays decodes days of the week and ranges such as mon-fri.
 func (d *scheduleDecoder) decodeWeekdays(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
 	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) {
@@ -221,7 +223,7 @@ func (d *scheduleDecoder) decodeRamp(path string, n *yaml.Node) Ramp {
 	if d.Failed(path) {
 		return Ramp{}
 	}
-	d.requireScheduleKeys(path, "over", "steps")
+	d.Require(path, "over", "steps")
 	if r.Steps > 0 && r.Over > 0 && r.Over/time.Duration(r.Steps) < minRampStep {
 		d.Wrong(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minRampStep))
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// FuzzDecode: whatever a file says, it is refused with lines of text, or answers for years to come.
+// FuzzDecode checks that any file is rejected with lines of text, or yields schedules valid for years to come.
 func FuzzDecode(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {

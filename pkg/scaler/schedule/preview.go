@@ -9,51 +9,53 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// PreviewRow is what schedules want of a target for a while.
+// This file computes previews: the rows that schedules set for each workload over a span of time.
+
+// PreviewRow is the state that schedules set for a workload over a span of time.
 type PreviewRow struct {
-	// From and To are in the zone of the schedule that wins or, if none wants anything, of the target's first.
+	// From and To are in the zone of the schedule that wins, or of the workload's first schedule if no window is active.
 	From     time.Time   `json:"from"`
 	To       time.Time   `json:"to"`
-	Workload hold.Target `json:"target"`
-	// MinReplicas is the highest that is wanted; nil: nothing is.
-	MinReplicas *int32 `json:"floor,omitempty"`
-	// MaxReplicas is the highest that is wanted; 0: nothing is said of it.
-	MaxReplicas int32 `json:"ceiling,omitempty"`
-	// Schedule and Window are where Floor is from; Ramping tells that it is a step of the window's ramp.
+	Workload hold.Target `json:"workload"`
+	// MinReplicas is the highest minimum of all active windows; nil if no window is active.
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+	// MaxReplicas is the highest maximum of all active schedules; 0: no maximum.
+	MaxReplicas int32 `json:"maxReplicas,omitempty"`
+	// Schedule and Window are the source of MinReplicas. Ramping marks a step of the window's ramp.
 	Schedule string `json:"schedule,omitempty"`
 	Window   string `json:"window,omitempty"`
 	Ramping  bool   `json:"ramping,omitempty"`
-	// Notes tell of changes of clocks, of windows that have no say, and of numbers that do not fit together.
+	// Notes name clock changes, windows without effect, and conflicting numbers.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Preview is what the schedules will want from a time on: for each target rows without a hole between them, in the order
-// in which the targets appear. Times when nothing is wanted have rows too.
+// Preview returns the states that the schedules will set from a time on. The rows of each workload follow one another without a gap,
+// and workloads come in the order of their first schedule. Times without an active window have rows too.
 func Preview(schedules []Schedule, from time.Time, span time.Duration) []PreviewRow {
-	var targets []hold.Target
-	of := map[hold.Target][]*Schedule{}
+	var workloads []hold.Target
+	schedulesOf := map[hold.Target][]*Schedule{}
 	for i := range schedules {
-		for _, t := range schedules[i].Workloads {
-			if of[t] == nil {
-				targets = append(targets, t)
+		for _, w := range schedules[i].Workloads {
+			if schedulesOf[w] == nil {
+				workloads = append(workloads, w)
 			}
-			of[t] = append(of[t], &schedules[i])
+			schedulesOf[w] = append(schedulesOf[w], &schedules[i])
 		}
 	}
 	var rows []PreviewRow
-	for _, t := range targets {
-		rows = append(rows, previewWorkload(t, of[t], from, from.Add(span))...)
+	for _, w := range workloads {
+		rows = append(rows, previewWorkload(w, schedulesOf[w], from, from.Add(span))...)
 	}
 	return rows
 }
 
-// previewWorkload are the rows of one target.
-func previewWorkload(target hold.Target, schedules []*Schedule, from, to time.Time) []PreviewRow {
+// previewWorkload returns the rows of one workload.
+func previewWorkload(workload hold.Target, schedules []*Schedule, from, to time.Time) []PreviewRow {
 	var rows []PreviewRow
-	var since time.Time // of the window of the last row
+	var since time.Time // start of the window of the last row
 	for t := from; t.Before(to); {
 		row, begun := rowAt(schedules, t)
-		row.Workload, row.From, row.To = target, t, to
+		row.Workload, row.From, row.To = workload, t, to
 		for _, s := range schedules {
 			if next, ok := s.nextBoundary(t); ok && next.Before(row.To) {
 				row.To = next
@@ -72,7 +74,7 @@ func previewWorkload(target hold.Target, schedules []*Schedule, from, to time.Ti
 	return rows
 }
 
-// equalRows tells whether two rows differ in nothing but when they are.
+// equalRows reports whether two rows are equal except for their times.
 func equalRows(a, b PreviewRow) bool {
 	if (a.MinReplicas == nil) != (b.MinReplicas == nil) || a.MinReplicas != nil && *a.MinReplicas != *b.MinReplicas {
 		return false
@@ -80,7 +82,7 @@ func equalRows(a, b PreviewRow) bool {
 	return a.MaxReplicas == b.MaxReplicas && a.Schedule == b.Schedule && a.Window == b.Window && a.Ramping == b.Ramping && slices.Equal(a.Notes, b.Notes)
 }
 
-// scheduledWindow is what one window of one schedule wants.
+// scheduledWindow is an active window with its schedule.
 type scheduledWindow struct {
 	schedule *Schedule
 	ActiveWindow
@@ -88,7 +90,7 @@ type scheduledWindow struct {
 
 func (c scheduledWindow) String() string { return c.schedule.Name + " (" + c.Window + ")" }
 
-// listActiveWindows are what all windows want now, the one that wins first.
+// listActiveWindows returns the active windows of all schedules, the winner first.
 func listActiveWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	var all []scheduledWindow
 	for _, s := range schedules {
@@ -102,7 +104,7 @@ func listActiveWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	return all
 }
 
-// rowAt is a row but for its times, and when its window began.
+// rowAt returns a row without its times, and the start of its window.
 func rowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
 	all := listActiveWindows(schedules, now)
 	if len(all) == 0 {
@@ -110,22 +112,22 @@ func rowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
 	}
 	first := all[0]
 	row := PreviewRow{MinReplicas: &first.MinReplicas, Schedule: first.schedule.Name, Window: first.Window, Ramping: first.Ramping}
-	for _, s := range schedules { // of one schedule only one window counts, of several the highest numbers
+	for _, s := range schedules { // one window of each schedule counts; of several schedules, the highest number wins
 		if w, ok := s.ActiveAt(now); ok {
 			row.MaxReplicas = max(row.MaxReplicas, w.MaxReplicas)
 		}
 	}
 	for _, c := range all[1:] {
 		if c.MaxReplicas > 0 && c.MaxReplicas < first.MinReplicas {
-			row.Notes = append(row.Notes, fmt.Sprintf("conflict: above the ceiling %d of %s", c.MaxReplicas, c))
+			row.Notes = append(row.Notes, fmt.Sprintf("conflict: above maxReplicas %d of %s", c.MaxReplicas, c))
 		} else {
-			row.Notes = append(row.Notes, fmt.Sprintf("shadows %s, floor %d", c, c.MinReplicas))
+			row.Notes = append(row.Notes, fmt.Sprintf("shadows %s, minReplicas %d", c, c.MinReplicas))
 		}
 	}
 	return row, first.Since
 }
 
-// localizeTimes puts the row into the zone of its schedule, and notes the changes of clocks in it.
+// localizeTimes converts the row to the zone of its schedule, and adds a note for each clock change in it.
 func (r *PreviewRow) localizeTimes(schedules []*Schedule) {
 	zone := schedules[0].Zone
 	for _, s := range schedules {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestPreview: the table and the lines of a weekend when clocks change, with a sale over it.
+// TestPreview compares the table and the JSON lines of a weekend with a clock change and a sale.
 func TestPreview(t *testing.T) {
 	t.Parallel()
 	schedules, err := loadSchedules(readTestFile(t, "testdata/full.good.yaml"))
@@ -35,7 +35,7 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// TestPreviewIntoNothing: an output that is closed is an error.
+// TestPreviewIntoNothing checks that a closed output is an error.
 func TestPreviewIntoNothing(t *testing.T) {
 	t.Parallel()
 	rows := []PreviewRow{{From: parseTestTime(t, "2027-01-01T00:00:00Z"), To: parseTestTime(t, "2027-01-02T00:00:00Z")}}
@@ -47,14 +47,14 @@ func TestPreviewIntoNothing(t *testing.T) {
 	}
 }
 
-// TestPreviewOfNothing: no schedules, no rows; a window that is over leaves one row without a floor.
+// TestPreviewOfNothing checks that no schedules give no rows, and a past window gives one row without minReplicas.
 func TestPreviewOfNothing(t *testing.T) {
 	t.Parallel()
 	now := parseTestTime(t, "2027-06-01T00:00:00Z")
 	if rows := Preview(nil, now, time.Hour); rows != nil {
 		t.Errorf("%+v", rows)
 	}
-	s := newOneSchedule(t, "UTC", "", `{from: 2026-11-26 08:00, to: 2026-11-28 08:00, floor: 4}`)
+	s := newOneSchedule(t, "UTC", "", `{from: 2026-11-26 08:00, to: 2026-11-28 08:00, minReplicas: 4}`)
 	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Workload: s.Workloads[0]}}
 	reportDiff(t, want, Preview([]Schedule{*s}, now, time.Hour))
 }

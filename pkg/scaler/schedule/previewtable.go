@@ -10,11 +10,13 @@ import (
 	"time"
 )
 
-// WriteTable writes rows for people, aligned.
+// This file writes previews as a table and as JSON lines.
+
+// WriteTable writes rows as an aligned table.
 func WriteTable(out io.Writer, rows []PreviewRow) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	// What cannot be written shows in Flush.
-	_, _ = fmt.Fprintln(w, "FROM\tTO\tTARGET\tFLOOR\tCEILING\tSCHEDULE\tWINDOW\tNOTES")
+	// Flush returns the errors of these writes.
+	_, _ = fmt.Fprintln(w, "FROM\tTO\tWORKLOAD\tMINREPLICAS\tMAXREPLICAS\tSCHEDULE\tWINDOW\tNOTES")
 	for _, r := range rows {
 		cells := []string{
 			formatRowTime(r.From), formatRowTime(r.To), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
@@ -28,7 +30,7 @@ func WriteTable(out io.Writer, rows []PreviewRow) error {
 	return nil
 }
 
-// WriteJSON writes rows for programs, one a line.
+// WriteJSON writes rows as JSON, one row a line.
 func WriteJSON(out io.Writer, rows []PreviewRow) error {
 	e := json.NewEncoder(out)
 	for _, r := range rows {
@@ -60,7 +62,7 @@ func (r *PreviewRow) notesCell() []string {
 	return r.Notes
 }
 
-// maxReplicasCell is a ceiling in a cell.
+// maxReplicasCell returns the cell of a maximum; 0 is no maximum.
 func maxReplicasCell(n int32) string {
 	if n == 0 {
 		return "-"
@@ -68,7 +70,7 @@ func maxReplicasCell(n int32) string {
 	return strconv.Itoa(int(n))
 }
 
-// wordCell is a word in a cell, which must not be empty: words are columns.
+// wordCell returns s, or a dash if s is empty: programs split the table at spaces.
 func wordCell(s string) string {
 	if s == "" {
 		return "-"

@@ -15,18 +15,18 @@ func reportDiff(t *testing.T, want, got any) {
 	}
 }
 
-// newMixedSchedule has a window of every kind; all its times are whole minutes.
+// newMixedSchedule returns a schedule with a window of every kind. All its times are whole minutes.
 func newMixedSchedule(t *testing.T, zone string) *Schedule {
 	t.Helper()
 	return newOneSchedule(t, zone, ", except: [2027-03-14, 2027-05-01, 2027-10-31]",
-		`{name: day, start: "08:00", end: "22:00", days: [mon-fri], floor: 8, ramp: {over: 20m, steps: 4}}`,
-		`{name: night, start: "22:00", end: "02:15", floor: 2, ramp: {over: 1h, steps: 3}}`,
-		`{name: early, start: "02:10", end: "02:40", floor: 3}`,
-		`{name: job, cron: "45 1,2 * * *", for: 55m, floor: 5}`,
-		`{name: always, cron: 30 0 * * *, for: 24h, floor: 1}`,
-		`{name: quarter, cron: "*/15 9-11 1-7 * *", for: 10m, floor: 9}`,
-		`{name: sale, from: 2027-11-26 00:00, to: 2027-11-30 00:00, floor: 40, ceiling: 60}`,
-		`{name: summer, from: 2027-07-01 00:00, to: 2027-07-15 12:00, floor: 6}`)
+		`{name: day, start: "08:00", end: "22:00", days: [mon-fri], minReplicas: 8, ramp: {over: 20m, steps: 4}}`,
+		`{name: night, start: "22:00", end: "02:15", minReplicas: 2, ramp: {over: 1h, steps: 3}}`,
+		`{name: early, start: "02:10", end: "02:40", minReplicas: 3}`,
+		`{name: job, cron: "45 1,2 * * *", for: 55m, minReplicas: 5}`,
+		`{name: always, cron: 30 0 * * *, for: 24h, minReplicas: 1}`,
+		`{name: quarter, cron: "*/15 9-11 1-7 * *", for: 10m, minReplicas: 9}`,
+		`{name: sale, from: 2027-11-26 00:00, to: 2027-11-30 00:00, minReplicas: 40, maxReplicas: 60}`,
+		`{name: summer, from: 2027-07-01 00:00, to: 2027-07-15 12:00, minReplicas: 6}`)
 }
 
 // TestNextIsTheNextChange walks minute by minute through stretches of two years, those when clocks change and exceptions or
@@ -49,7 +49,7 @@ func TestNextIsTheNextChange(t *testing.T) {
 	}
 }
 
-// walkMinutes compares each minute with the one before, and counts the changes.
+// walkMinutes compares each minute with the previous one, and counts the changes.
 func walkMinutes(t *testing.T, s *Schedule, now time.Time, span time.Duration) (seen int) {
 	t.Helper()
 	want, found := s.ActiveAt(now)
@@ -69,8 +69,8 @@ func walkMinutes(t *testing.T, s *Schedule, now time.Time, span time.Duration) (
 	return seen
 }
 
-// TestPure: At and Next depend on nothing but the time, in whatever zone it is given and after whatever other question; Next is
-// the same from every moment of a state.
+// TestPure checks that ActiveAt and NextChange depend on the time alone, in any zone and in any order of calls, and that NextChange
+// is the same from every moment of a state.
 func TestPure(t *testing.T) {
 	t.Parallel()
 	for _, zone := range testZones {
@@ -121,7 +121,7 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestPreviewHasNoHoles: for each target the rows follow one another over the whole span, and say what At says.
+// TestPreviewHasNoHoles checks that the rows of each workload cover the span without a gap, and agree with ActiveAt.
 func TestPreviewHasNoHoles(t *testing.T) {
 	t.Parallel()
 	for _, zone := range testZones {

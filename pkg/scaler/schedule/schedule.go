@@ -1,4 +1,4 @@
-// Package schedule tells what a calendar wants of targets at a time.
+// Package schedule computes the replicas that a calendar sets for workloads at a time.
 package schedule
 
 import (
@@ -9,38 +9,39 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Schedule states for some targets how many replicas there are at least, during its windows. Its methods are pure
-// functions of the time given: whoever was away meanwhile asks At and does the right thing. Decode makes it; it is
-// not changed after, and may be used concurrently.
+// Schedule sets a minimum of replicas for some workloads during its windows. Its methods are pure functions of the given time: after
+// downtime, a caller of ActiveAt gets the current window. Decode returns it complete; it does not change afterwards, so it may be used
+// concurrently.
 type Schedule struct {
 	Name      string
 	Workloads []hold.Target
-	// Zone is whose clocks and calendar the windows and exceptions mean.
+	// Zone is the time zone of the windows and exceptions.
 	Zone    *time.Location
 	Windows []Window
-	// Except are days; windows that begin on them do not happen.
+	// Except are days on which windows do not start.
 	Except []Date
-	// Verify is the name of a verification, Notify those of who is told; empty: none.
+	// Verify is the name of a verification, and Notify are the names of notifiers; both are optional.
 	Verify string
 	Notify []string
 }
 
-// ActiveWindow is what a schedule wants of each of its targets.
+// ActiveWindow is the state that a schedule sets for each of its workloads.
 type ActiveWindow struct {
 	MinReplicas int32
-	// MaxReplicas is the least that an autoscaler's maximum must be; 0: nothing is said of it.
+	// MaxReplicas is the lowest permitted maximum of an autoscaler; 0: no limit.
 	MaxReplicas int32
-	// Replicas are asked for at once.
+	// Replicas is the number to scale to at once.
 	Replicas int32
-	// Window is the window's name or, without one, its text.
+	// Window is the window's name, or its times if it has no name.
 	Window string
-	// Since and Until are the window's begin and end, in the schedule's zone.
+	// Since and Until are the window's start and end, in the schedule's zone.
 	Since, Until time.Time
-	// Ramping tells that Floor is a step on the way to the window's floor, up or down.
+	// Ramping marks MinReplicas as a step on the way to the window's minimum, up or down.
 	Ramping bool
 }
 
-// ActiveAt is what is wanted now; false: nothing. Of several windows the highest floor wins, of equal ones the first.
+// ActiveAt returns the window in effect at now, or false if no window is active. Of several windows the highest minReplicas wins, and the
+// first window among equals.
 func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
 	want, found := ActiveWindow{}, false
 	for _, o := range s.runningOccurrences(now) {
@@ -51,7 +52,7 @@ func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
 	return want, found
 }
 
-// NextChange is when At changes next after now; false: never.
+// NextChange returns the next time after now at which the result of ActiveAt changes, or false if it never does.
 func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
 	want, found := s.ActiveAt(now)
 	for t, ok := s.nextBoundary(now); ok; t, ok = s.nextBoundary(t) {
@@ -62,31 +63,31 @@ func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// nextBoundary is the first begin, end or step of any window after now.
+// nextBoundary returns the first start, end or ramp step of any window after now.
 func (s *Schedule) nextBoundary(now time.Time) (first time.Time, found bool) {
-	meet := func(t time.Time) {
+	offer := func(t time.Time) {
 		if t.After(now) && (!found || t.Before(first)) {
 			first, found = t, true
 		}
 	}
 	for _, o := range s.runningOccurrences(now) {
-		meet(o.until)
+		offer(o.until)
 		for k := 1; k <= o.window.Ramp.Steps; k++ {
 			if step := o.since.Add(o.window.Ramp.stepOffset(k)); step.Before(o.until) {
-				meet(step)
+				offer(step)
 			}
 		}
 	}
 	for i := range s.Windows {
 		if t, ok := s.nextStart(&s.Windows[i], now); ok {
-			meet(t)
+			offer(t)
 		}
 	}
 	return first, found
 }
 
-// evaluateOccurrence is what an occurrence that runs wants now; false for the part of a ramp before its first step if nothing was
-// wanted before it.
+// evaluateOccurrence returns the state that a running occurrence sets at now. It returns false before the first step of a ramp that
+// no window precedes.
 func (s *Schedule) evaluateOccurrence(o windowOccurrence, now time.Time) (ActiveWindow, bool) {
 	w := o.window
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
@@ -100,34 +101,34 @@ func (s *Schedule) evaluateOccurrence(o windowOccurrence, now time.Time) (Active
 		want.MinReplicas = w.Ramp.rampedReplicas(base, w.MinReplicas, done)
 		want.Ramping = !any || base != w.MinReplicas
 	}
-	if want.MaxReplicas > 0 { // a ramp downwards begins above
+	if want.MaxReplicas > 0 { // a downward ramp starts above the maximum
 		want.MaxReplicas = max(want.MaxReplicas, want.MinReplicas)
 	}
 	want.Replicas = want.MinReplicas
 	return want, true
 }
 
-// minReplicasBefore is the highest floor of the windows that ran just before t; false if none did. A ramp under way counts as arrived:
-// else each would depend on all that came before it.
-func (s *Schedule) minReplicasBefore(t time.Time) (floor int32, any bool) {
+// minReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
+// counts with its final value; otherwise each ramp would depend on all earlier windows.
+func (s *Schedule) minReplicasBefore(t time.Time) (minReplicas int32, any bool) {
 	for _, o := range s.runningOccurrences(t.Add(-1)) {
-		floor, any = max(floor, o.window.MinReplicas), true
+		minReplicas, any = max(minReplicas, o.window.MinReplicas), true
 	}
-	return floor, any
+	return minReplicas, any
 }
 
-// Ramp moves a floor in equal steps from the value before a window; the first comes after Over/Steps, the last after Over.
+// Ramp moves minReplicas in equal steps from the value before a window. The first step comes after Over/Steps, the last after Over.
 type Ramp struct {
 	Over  time.Duration
 	Steps int // 0: none
 }
 
-// stepOffset is how long after the window's begin step k comes, from 1.
+// stepOffset returns the time from the window's start to step k, counted from 1.
 func (r Ramp) stepOffset(k int) time.Duration {
 	return r.Over * time.Duration(k) / time.Duration(r.Steps)
 }
 
-// completedSteps is how many steps have come.
+// completedSteps returns the number of steps completed after the time into of the window.
 func (r Ramp) completedSteps(into time.Duration) int {
 	k := 0
 	for k < r.Steps && r.stepOffset(k+1) <= into {
@@ -136,11 +137,11 @@ func (r Ramp) completedSteps(into time.Duration) int {
 	return k
 }
 
-// rampedReplicas is base + (floor - base) * done/steps, rounded up.
-func (r Ramp) rampedReplicas(base, floor int32, done int) int32 {
-	way := (int(floor) - int(base)) * done
-	if way > 0 {
-		way += r.Steps - 1
+// rampedReplicas returns base + (minReplicas - base) * done/steps, rounded up.
+func (r Ramp) rampedReplicas(base, minReplicas int32, done int) int32 {
+	delta := (int(minReplicas) - int(base)) * done
+	if delta > 0 {
+		delta += r.Steps - 1
 	}
-	return base + int32(way/r.Steps) //nolint:gosec // between base and floor
+	return base + int32(delta/r.Steps) //nolint:gosec // between base and minReplicas
 }

@@ -23,10 +23,10 @@ func loadSchedules(data []byte) ([]Schedule, error) {
 
 const scheduleHeader = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nschedules:\n"
 
-// newOneSchedule is a schedule in a zone with these windows, one a line.
+// newOneSchedule returns a schedule in a zone with these windows.
 func newOneSchedule(t *testing.T, zone, more string, windows ...string) *Schedule {
 	t.Helper()
-	text := scheduleHeader + "- {name: one, namespace: shop, targets: [deploy/web], zone: " + zone + more + ", windows: [\n  " + strings.Join(windows, ",\n  ") + "]}\n"
+	text := scheduleHeader + "- {name: one, namespace: shop, workloads: [deploy/web], zone: " + zone + more + ", windows: [\n  " + strings.Join(windows, ",\n  ") + "]}\n"
 	all, err := loadSchedules([]byte(text))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -43,7 +43,7 @@ func parseTestTime(t *testing.T, text string) time.Time {
 	return when
 }
 
-// listChanges are what At is after each Next within a span, as text.
+// listChanges returns the result of ActiveAt after each NextChange within a span, as text.
 func listChanges(s *Schedule, from, to time.Time) []string {
 	var all []string
 	for t, ok := s.NextChange(from); ok && t.Before(to); t, ok = s.NextChange(t) {
@@ -61,14 +61,14 @@ func listChanges(s *Schedule, from, to time.Time) []string {
 	return all
 }
 
-const dayWindow = `{start: "08:00", end: "22:00", floor: 8}`
-const nightWindow = `{start: "22:00", end: "08:00", floor: 2}`
+const dayWindow = `{start: "08:00", end: "22:00", minReplicas: 8}`
+const nightWindow = `{start: "22:00", end: "08:00", minReplicas: 2}`
 
 // testZones have changes of clocks by an hour on different days, and by half an hour in the south.
 var testZones = []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe"}
 
-// TestSeed: by day 8, by night 2, over ten years: each change is at one of the two times, none is left out, and there is no
-// minute of a day when clocks change, nor of the days around it, with anything else.
+// TestSeed checks 8 replicas by day and 2 by night over ten years: each change is at one of the two times, every change happens, and
+// around each clock change every minute has the right number.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	for _, zone := range testZones {
@@ -118,59 +118,59 @@ func TestClocksChange(t *testing.T) {
 		want               []string
 	}{
 		{
-			"begins in the gap", "Europe/Berlin", `{cron: 30 2 * * *, for: 2h, floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T12:00:00Z",
+			"begins in the gap", "Europe/Berlin", `{cron: 30 2 * * *, for: 2h, minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T12:00:00Z",
 			[]string{"2027-03-28T03:00:00+02:00 3", "2027-03-28T05:00:00+02:00 -", "2027-03-29T02:30:00+02:00 3", "2027-03-29T04:30:00+02:00 -"},
 		},
 		{
-			"begins twice", "Europe/Berlin", `{cron: 30 2 * * *, for: 20m, floor: 3}`, "2027-10-30T12:00:00Z", "2027-11-01T12:00:00Z",
+			"begins twice", "Europe/Berlin", `{cron: 30 2 * * *, for: 20m, minReplicas: 3}`, "2027-10-30T12:00:00Z", "2027-11-01T12:00:00Z",
 			[]string{"2027-10-31T02:30:00+02:00 3", "2027-10-31T02:50:00+02:00 -", "2027-11-01T02:30:00+01:00 3", "2027-11-01T02:50:00+01:00 -"},
 		},
 		{
-			"elapsed over the hour lost", "Europe/Berlin", `{cron: 0 22 * * *, for: 10h, floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			"elapsed over the hour lost", "Europe/Berlin", `{cron: 0 22 * * *, for: 10h, minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
 			[]string{"2027-03-27T22:00:00+01:00 3", "2027-03-28T09:00:00+02:00 -"},
 		},
 		{
-			"wall clock over the hour lost", "Europe/Berlin", `{start: "22:00", end: "08:00", floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			"wall clock over the hour lost", "Europe/Berlin", `{start: "22:00", end: "08:00", minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
 			[]string{"2027-03-27T22:00:00+01:00 3", "2027-03-28T08:00:00+02:00 -"},
 		},
 		{
-			"wall clock over the hour won", "Europe/Berlin", `{start: "22:00", end: "08:00", floor: 3}`, "2027-10-30T12:00:00Z", "2027-10-31T12:00:00Z",
+			"wall clock over the hour won", "Europe/Berlin", `{start: "22:00", end: "08:00", minReplicas: 3}`, "2027-10-30T12:00:00Z", "2027-10-31T12:00:00Z",
 			[]string{"2027-10-30T22:00:00+02:00 3", "2027-10-31T08:00:00+01:00 -"},
 		},
 		{
-			"ends in the gap", "Europe/Berlin", `{start: "01:00", end: "02:30", floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			"ends in the gap", "Europe/Berlin", `{start: "01:00", end: "02:30", minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
 			[]string{"2027-03-28T01:00:00+01:00 3", "2027-03-28T03:00:00+02:00 -"},
 		},
 		{
-			"lies in the gap", "Europe/Berlin", `{start: "02:10", end: "02:50", floor: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T02:00:00Z",
+			"lies in the gap", "Europe/Berlin", `{start: "02:10", end: "02:50", minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T02:00:00Z",
 			[]string{"2027-03-29T02:10:00+02:00 3", "2027-03-29T02:50:00+02:00 -"},
 		},
 		{
-			"begins in the gap", "America/New_York", `{cron: 30 2 * * *, for: 2h, floor: 3}`, "2027-03-13T12:00:00Z", "2027-03-14T12:00:00Z",
+			"begins in the gap", "America/New_York", `{cron: 30 2 * * *, for: 2h, minReplicas: 3}`, "2027-03-13T12:00:00Z", "2027-03-14T12:00:00Z",
 			[]string{"2027-03-14T03:00:00-04:00 3", "2027-03-14T05:00:00-04:00 -"},
 		},
 		{
-			"begins and ends twice", "America/New_York", `{start: "01:10", end: "01:40", floor: 3}`, "2027-11-06T12:00:00Z", "2027-11-07T12:00:00Z",
+			"begins and ends twice", "America/New_York", `{start: "01:10", end: "01:40", minReplicas: 3}`, "2027-11-06T12:00:00Z", "2027-11-07T12:00:00Z",
 			[]string{"2027-11-07T01:10:00-04:00 3", "2027-11-07T01:40:00-04:00 -"},
 		},
 		{
-			"every half hour", "America/New_York", `{cron: "*/30 * * * *", for: 10m, floor: 3}`, "2027-11-07T04:59:00Z", "2027-11-07T07:00:00Z",
+			"every half hour", "America/New_York", `{cron: "*/30 * * * *", for: 10m, minReplicas: 3}`, "2027-11-07T04:59:00Z", "2027-11-07T07:00:00Z",
 			[]string{"2027-11-07T01:00:00-04:00 3", "2027-11-07T01:10:00-04:00 -", "2027-11-07T01:30:00-04:00 3", "2027-11-07T01:40:00-04:00 -"},
 		},
 		{
-			"begins in the gap", "Australia/Lord_Howe", `{cron: 15 2 * * *, for: 1h, floor: 3}`, "2027-10-02T00:00:00Z", "2027-10-03T00:00:00Z",
+			"begins in the gap", "Australia/Lord_Howe", `{cron: 15 2 * * *, for: 1h, minReplicas: 3}`, "2027-10-02T00:00:00Z", "2027-10-03T00:00:00Z",
 			[]string{"2027-10-03T02:30:00+11:00 3", "2027-10-03T03:30:00+11:00 -"},
 		},
 		{
-			"begins twice", "Australia/Lord_Howe", `{cron: 45 1 * * *, for: 10m, floor: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
+			"begins twice", "Australia/Lord_Howe", `{cron: 45 1 * * *, for: 10m, minReplicas: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
 			[]string{"2027-04-04T01:45:00+11:00 3", "2027-04-04T01:55:00+11:00 -"},
 		},
 		{
-			"wall clock over the half hour won", "Australia/Lord_Howe", `{start: "00:00", end: "03:00", floor: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
+			"wall clock over the half hour won", "Australia/Lord_Howe", `{start: "00:00", end: "03:00", minReplicas: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
 			[]string{"2027-04-04T00:00:00+11:00 3", "2027-04-04T03:00:00+10:30 -"},
 		},
 		{
-			"midnight is in the gap", "Africa/Cairo", `{start: "00:00", end: "24:00", days: [fri], floor: 3}`, "2027-04-29T12:00:00Z", "2027-05-01T12:00:00Z",
+			"midnight is in the gap", "Africa/Cairo", `{start: "00:00", end: "24:00", days: [fri], minReplicas: 3}`, "2027-04-29T12:00:00Z", "2027-05-01T12:00:00Z",
 			[]string{"2027-04-30T01:00:00+03:00 3", "2027-05-01T00:00:00+03:00 -"},
 		},
 	} {
@@ -181,7 +181,7 @@ func TestClocksChange(t *testing.T) {
 	}
 }
 
-// TestWindows: what is not of clocks.
+// TestWindows checks windows where no clock changes.
 func TestWindows(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -191,17 +191,17 @@ func TestWindows(t *testing.T) {
 		want       []string
 	}{
 		{
-			"the highest floor wins", "", []string{dayWindow, nightWindow, `{cron: 0 12 * * *, for: 2h, floor: 20}`, `{cron: 0 13 * * *, for: 30m, floor: 5}`},
+			"the highest minReplicas wins", "", []string{dayWindow, nightWindow, `{cron: 0 12 * * *, for: 2h, minReplicas: 20}`, `{cron: 0 13 * * *, for: 30m, minReplicas: 5}`},
 			"2027-06-01T00:00:00Z", "2027-06-02T00:00:00Z",
 			[]string{"2027-06-01T08:00:00Z 8", "2027-06-01T12:00:00Z 20", "2027-06-01T14:00:00Z 8", "2027-06-01T22:00:00Z 2"},
 		},
 		{
-			"days, over midnight", "", []string{`{start: "22:00", end: "02:00", days: [fri-sat], floor: 4}`},
+			"days, over midnight", "", []string{`{start: "22:00", end: "02:00", days: [fri-sat], minReplicas: 4}`},
 			"2027-06-01T00:00:00Z", "2027-06-08T00:00:00Z",
 			[]string{"2027-06-04T22:00:00Z 4", "2027-06-05T02:00:00Z -", "2027-06-05T22:00:00Z 4", "2027-06-06T02:00:00Z -"},
 		},
 		{
-			"days over the end of the week", "", []string{`{start: "08:00", end: "09:00", days: [sat-mon], floor: 4}`},
+			"days over the end of the week", "", []string{`{start: "08:00", end: "09:00", days: [sat-mon], minReplicas: 4}`},
 			"2027-06-04T00:00:00Z", "2027-06-08T00:00:00Z",
 			[]string{
 				"2027-06-05T08:00:00Z 4", "2027-06-05T09:00:00Z -", "2027-06-06T08:00:00Z 4", "2027-06-06T09:00:00Z -",
@@ -210,17 +210,17 @@ func TestWindows(t *testing.T) {
 		},
 		{
 			"exceptions are of begins", ", except: [2027-06-02, 2027-06-05]",
-			[]string{`{start: "22:00", end: "02:00", floor: 4}`},
+			[]string{`{start: "22:00", end: "02:00", minReplicas: 4}`},
 			"2027-06-01T12:00:00Z", "2027-06-04T12:00:00Z",
 			[]string{"2027-06-01T22:00:00Z 4", "2027-06-02T02:00:00Z -", "2027-06-03T22:00:00Z 4", "2027-06-04T02:00:00Z -"},
 		},
 		{
-			"once", "", []string{`{from: 2027-11-26 08:00, to: "2027-11-28T00:00:00+01:00", floor: 40, ceiling: 60}`},
+			"once", "", []string{`{from: 2027-11-26 08:00, to: "2027-11-28T00:00:00+01:00", minReplicas: 40, maxReplicas: 60}`},
 			"2026-01-01T00:00:00Z", "2030-01-01T00:00:00Z",
 			[]string{"2027-11-26T08:00:00Z 40", "2027-11-27T23:00:00Z -"},
 		},
 		{
-			"a ramp from nothing", "", []string{`{cron: 0 8 * * *, for: 1h, floor: 10, ramp: {over: 12m, steps: 4}}`},
+			"a ramp from nothing", "", []string{`{cron: 0 8 * * *, for: 1h, minReplicas: 10, ramp: {over: 12m, steps: 4}}`},
 			"2027-06-01T00:00:00Z", "2027-06-02T00:00:00Z",
 			[]string{
 				"2027-06-01T08:03:00Z 3 ramp", "2027-06-01T08:06:00Z 5 ramp", "2027-06-01T08:09:00Z 8 ramp", "2027-06-01T08:12:00Z 10",
@@ -230,8 +230,8 @@ func TestWindows(t *testing.T) {
 		{
 			"ramps up and down", "",
 			[]string{
-				`{start: "08:00", end: "22:00", floor: 8, ramp: {over: 10m, steps: 2}}`,
-				`{start: "22:00", end: "08:00", floor: 2, ceiling: 3, ramp: {over: 30m, steps: 3}}`,
+				`{start: "08:00", end: "22:00", minReplicas: 8, ramp: {over: 10m, steps: 2}}`,
+				`{start: "22:00", end: "08:00", minReplicas: 2, maxReplicas: 3, ramp: {over: 30m, steps: 3}}`,
 			},
 			"2027-06-01T07:00:00Z", "2027-06-02T00:00:00Z",
 			[]string{
@@ -240,11 +240,11 @@ func TestWindows(t *testing.T) {
 			},
 		},
 		{
-			"a rare day", "", []string{`{cron: 0 0 29 2 *, for: 1d, floor: 1}`}, "2093-01-01T00:00:00Z", "2107-01-01T00:00:00Z",
+			"a rare day", "", []string{`{cron: 0 0 29 2 *, for: 1d, minReplicas: 1}`}, "2093-01-01T00:00:00Z", "2107-01-01T00:00:00Z",
 			[]string{"2096-02-29T00:00:00Z 1", "2096-03-01T00:00:00Z -", "2104-02-29T00:00:00Z 1", "2104-03-01T00:00:00Z -"},
 		},
 		{
-			"by month or by week, as crontab has it", "", []string{`{cron: 0 0 1 * THU, for: 1d, floor: 1}`}, "2027-05-30T00:00:00Z", "2027-06-05T00:00:00Z",
+			"by month or by week, as crontab has it", "", []string{`{cron: 0 0 1 * THU, for: 1d, minReplicas: 1}`}, "2027-05-30T00:00:00Z", "2027-06-05T00:00:00Z",
 			[]string{"2027-06-01T00:00:00Z 1", "2027-06-02T00:00:00Z -", "2027-06-03T00:00:00Z 1", "2027-06-04T00:00:00Z -"},
 		},
 	} {
@@ -258,7 +258,7 @@ func TestWindows(t *testing.T) {
 // TestWant: the fields of a want.
 func TestWant(t *testing.T) {
 	t.Parallel()
-	s := newOneSchedule(t, "Europe/Berlin", "", `{name: night, start: "22:00", end: "08:00", floor: 2, ceiling: 4}`, dayWindow)
+	s := newOneSchedule(t, "Europe/Berlin", "", `{name: night, start: "22:00", end: "08:00", minReplicas: 2, maxReplicas: 4}`, dayWindow)
 	got, _ := s.ActiveAt(parseTestTime(t, "2027-06-01T21:00:00Z"))
 	want := ActiveWindow{MinReplicas: 2, MaxReplicas: 4, Replicas: 2, Window: "night", Since: parseTestTime(t, "2027-06-01T20:00:00Z").In(s.Zone), Until: parseTestTime(t, "2027-06-02T06:00:00Z").In(s.Zone)}
 	if got != want {
@@ -272,7 +272,7 @@ func TestWant(t *testing.T) {
 // TestNever: after the last window there is no next.
 func TestNever(t *testing.T) {
 	t.Parallel()
-	s := newOneSchedule(t, "UTC", "", `{from: 2027-11-26 08:00, to: 2027-11-28 08:00, floor: 4}`)
+	s := newOneSchedule(t, "UTC", "", `{from: 2027-11-26 08:00, to: 2027-11-28 08:00, minReplicas: 4}`)
 	if next, ok := s.NextChange(parseTestTime(t, "2027-11-28T08:00:00Z")); ok {
 		t.Errorf("next %s", next)
 	}
@@ -281,7 +281,7 @@ func TestNever(t *testing.T) {
 // TestNextFarAway: a change months away is found though a shadowed window begins every five minutes.
 func TestNextFarAway(t *testing.T) {
 	t.Parallel()
-	s := newOneSchedule(t, "Europe/Berlin", "", `{from: 2027-01-01 00:00, to: 2027-03-15 00:00, floor: 9}`, `{cron: "*/5 * * * *", for: 1m, floor: 1}`)
+	s := newOneSchedule(t, "Europe/Berlin", "", `{from: 2027-01-01 00:00, to: 2027-03-15 00:00, minReplicas: 9}`, `{cron: "*/5 * * * *", for: 1m, minReplicas: 1}`)
 	if next, ok := s.NextChange(parseTestTime(t, "2027-01-01T12:00:00Z")); !ok || !next.Equal(parseTestTime(t, "2027-03-14T23:00:00Z")) {
 		t.Errorf("%s %v", next, ok)
 	}

@@ -2,10 +2,11 @@ package schedule
 
 import "time"
 
-// Wall-clock time is kept as a time.Time in UTC that reads as the clock does: there every day has 24 hours, and calendars
-// and cron patterns need to know nothing of daylight saving. instant and reached lead from there to real time and back.
+// This file converts between real time and wall-clock time. A wall-clock time is a time.Time in UTC with the digits of the clock:
+// every day has 24 hours there, so calendars and cron patterns can ignore daylight saving. firstInstant converts a wall-clock time
+// to real time; latestWallTime is its inverse.
 
-// wallTime is what the clocks of the zone show at t.
+// wallTime returns the time on the clocks of the zone at t.
 func wallTime(t time.Time, zone *time.Location) time.Time { return t.UTC().Add(zoneOffset(t, zone)) }
 
 func zoneOffset(t time.Time, zone *time.Location) time.Duration {
@@ -13,26 +14,26 @@ func zoneOffset(t time.Time, zone *time.Location) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// firstInstant is when the clocks of the zone first show w or, where they jump over it, when they jump.
+// firstInstant returns the moment at which the clocks of the zone first show w. If they jump over w, it returns the moment of the jump.
 func firstInstant(w time.Time, zone *time.Location) time.Time {
 	t := time.Date(w.Year(), w.Month(), w.Day(), w.Hour(), w.Minute(), w.Second(), w.Nanosecond(), zone)
 	since, until := t.ZoneBounds()
 	switch shown := wallTime(t, zone); {
-	case shown.Before(w): // a gap, and t is before it
+	case shown.Before(w): // w is in a gap, and t before the gap
 		return until
-	case shown.After(w): // a gap, and t is after it
+	case shown.After(w): // w is in a gap, and t after the gap
 		return since
 	case since.IsZero():
 		return t
 	}
-	if first := w.Add(-zoneOffset(since.Add(-1), zone)); first.Before(since) { // shown before the clocks went back, too
+	if first := w.Add(-zoneOffset(since.Add(-1), zone)); first.Before(since) { // the clocks also showed w before they went back
 		return first.In(zone)
 	}
 	return t
 }
 
-// latestWallTime is the latest that the clocks of the zone have shown until t: what they show, unless they went back.
-// It is the inverse of instant: w is not after reached(t) if and only if instant(w) is not after t.
+// latestWallTime returns the latest time that the clocks of the zone have shown until t: the current one, unless they went back.
+// It is the inverse of firstInstant: w is not after latestWallTime(t) if and only if firstInstant(w) is not after t.
 func latestWallTime(t time.Time, zone *time.Location) time.Time {
 	w := wallTime(t, zone)
 	since, _ := t.In(zone).ZoneBounds()

@@ -9,41 +9,44 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Window is when a floor holds. It is one of three: Cron and For; Start, End and Days; From and To.
+// This file holds windows and their occurrences in time.
+
+// Window is a time span with a minimum of replicas. Its times have one of three forms: Cron and For; Start, End and Days; From
+// and To.
 type Window struct {
-	// Name is for people; empty: none.
+	// Name is for people; optional.
 	Name string
-	// Cron is when it begins, For how long it lasts, whatever clocks do meanwhile.
+	// Cron is the pattern of its starts. For is its length in elapsed time, also across a clock change.
 	Cron string
 	For  time.Duration
-	// Start and End are what clocks show when it begins and ends, on the same day or the next; Days those it begins on.
+	// Start and End are wall-clock times, on the same day or the next. Days are the days on which it starts.
 	Start, End TimeOfDay
-	Days       []time.Weekday // none: every day
-	// From and To are the begin and end of one that happens once.
+	Days       []time.Weekday // empty: every day
+	// From and To are the start and end of a window without repetition.
 	From, To time.Time
 
 	MinReplicas int32
-	MaxReplicas int32 // 0: nothing is said of it
+	MaxReplicas int32 // 0: no maximum
 	Ramp        Ramp
 
-	// starts are its begins as clocks show them, nil for one that happens once.
+	// starts are its starts in wall-clock time; nil for a window without repetition.
 	starts startTimes
 }
 
-// startTimes are times as clocks show them, that is in UTC, cron patterns too: no library of those begins in a gap at the jump
-// and does only once what is shown twice.
+// startTimes are wall-clock times, written as UTC. Cron patterns are evaluated in the same way: a start in a clock gap must move to the
+// end of the gap, and an hour that comes twice must have a single start. No cron library does both.
 type startTimes interface {
-	// Next is the first after t; zero: none.
+	// Next returns the first start after t, or the zero time if none follows.
 	Next(t time.Time) time.Time
 }
 
-// dailyStarts is a time of day on some days of the week, none for all.
+// dailyStarts is a time of day on some days of the week. No days mean every day.
 type dailyStarts struct {
 	timeOfDay TimeOfDay
 	weekdays  []time.Weekday
 }
 
-// Next implements starts.
+// Next implements startTimes.
 func (d dailyStarts) Next(t time.Time) time.Time {
 	year, month, day := t.Date()
 	for ; ; day++ {
@@ -54,10 +57,10 @@ func (d dailyStarts) Next(t time.Time) time.Time {
 	}
 }
 
-// TimeOfDay is a time of day in minutes; 24:00 is possible as an end.
+// TimeOfDay is a time of day in minutes after midnight. An end may be 24:00.
 type TimeOfDay int
 
-// String is the time as a clock shows it.
+// String returns the time as HH:MM.
 func (t TimeOfDay) String() string { return fmt.Sprintf("%02d:%02d", int(t)/60, int(t)%60) }
 
 // Date is a day of the calendar.
@@ -72,12 +75,12 @@ func dateOf(t time.Time) Date {
 	return Date{y, m, d}
 }
 
-// String is the date as files have it.
+// String returns the date in the form of the configuration file, such as 2026-11-27.
 func (d Date) String() string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day) }
 
 const minuteFormat = "2006-01-02 15:04"
 
-// String is the window's name or, without one, what it says.
+// String returns the window's name, or its times if it has no name.
 func (w *Window) String() string {
 	switch {
 	case w.Name != "":
@@ -94,10 +97,10 @@ func (w *Window) String() string {
 	return strings.TrimSpace(strings.Join(days, ",") + " " + w.Start.String() + "-" + w.End.String())
 }
 
-// weekdayWords are the days of the week in files, by time.Weekday.
+// weekdayWords are the days of the week in the configuration file, indexed by time.Weekday.
 var weekdayWords = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// windowOccurrence is a window from one of its begins to its end.
+// windowOccurrence is one occurrence of a window, from a start to its end.
 type windowOccurrence struct {
 	window       *Window
 	since, until time.Time
@@ -107,7 +110,7 @@ func (o windowOccurrence) coversTime(now time.Time) bool {
 	return !now.Before(o.since) && now.Before(o.until)
 }
 
-// runningOccurrences are the occurrences that cover now, in the order of the windows, the latest of a window first.
+// runningOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first.
 func (s *Schedule) runningOccurrences(now time.Time) []windowOccurrence {
 	var all []windowOccurrence
 	for i := range s.Windows {
@@ -130,15 +133,15 @@ func (s *Schedule) runningOccurrences(now time.Time) []windowOccurrence {
 	return all
 }
 
-// maxDuration is a bound of how long an occurrence lasts.
+// maxDuration returns an upper bound of the length of an occurrence.
 func (w *Window) maxDuration() time.Duration {
 	if w.For > 0 {
 		return w.For
 	}
-	return w.wallDuration() + 3*time.Hour // more than any clocks go back
+	return w.wallDuration() + 3*time.Hour // no zone puts clocks back as far
 }
 
-// newOccurrence is that which begins when clocks show start.
+// newOccurrence returns the occurrence that starts at the wall-clock time start.
 func (w *Window) newOccurrence(start time.Time, zone *time.Location) windowOccurrence {
 	since := firstInstant(start, zone)
 	if w.For > 0 {
@@ -151,7 +154,7 @@ func (w *Window) newOccurrence(start time.Time, zone *time.Location) windowOccur
 	return windowOccurrence{w, since, firstInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), zone)}
 }
 
-// nextStart is the next begin of a window after now; false: none.
+// nextStart returns the next start of a window after now, or false if none follows.
 func (s *Schedule) nextStart(w *Window, now time.Time) (time.Time, bool) {
 	if w.starts == nil {
 		return w.From, w.From.After(now) && !s.isExcepted(w.From.In(s.Zone))
@@ -167,5 +170,5 @@ func (s *Schedule) nextStart(w *Window, now time.Time) (time.Time, bool) {
 	return firstInstant(t, s.Zone), true
 }
 
-// isExcepted tells whether nothing begins on the day of t, as clocks show it.
+// isExcepted reports whether the day of t, a wall-clock time, is an exception: windows do not start on it.
 func (s *Schedule) isExcepted(t time.Time) bool { return slices.Contains(s.Except, dateOf(t)) }

@@ -11,18 +11,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// DefaultParallel pods are asked at a time: enough that twenty take a few seconds, few enough that asking does not slow them.
+// This file runs verifications: first the readiness of all new pods, then the requests to new and old pods.
+
+// DefaultParallel lets twenty pods take a few seconds, and does not slow them down.
 const DefaultParallel = 10
 
-// Options of a Checker; the zero value is right.
+// Options are the optional settings of a Checker.
 type Options struct {
-	// Transport asks all pods; nil: one for each, without proxies, which takes any certificate. Redirects are not followed either way.
+	// Transport sends all requests; nil: a transport for each pod, without proxies, that accepts any certificate. Redirects are never
+	// followed.
 	Transport http.RoundTripper
-	// Parallel is how many new pods are asked at a time, and beside each an old one; 0: DefaultParallel.
+	// Parallel is how many new pods are tested at a time, each beside an old pod; 0: DefaultParallel.
 	Parallel int
 }
 
-// Checker asks pods and judges their answers. It may be used concurrently.
+// Checker verifies pods. It may be used concurrently.
 type Checker struct{ opts Options }
 
 // New returns a Checker.
@@ -31,16 +34,17 @@ func New(opts Options) *Checker {
 	return &Checker{opts}
 }
 
-// Run asks the new pods for their readiness and then, if all are, what the spec says, the old ones beside them if it compares; a
-// sample of at most as many, of those that are ready. The error is for what could not be asked at all, such as a pod without a port;
-// whatever the pods answer or fail to is in the report, which is empty beside an error. When ctx ends, so does Run, with its cause.
+// Run tests the readiness of the new pods. If all are ready, it sends them the requests of the spec. If the spec compares with old pods,
+// a sample of the ready old pods gets the requests too, at most as many as the new pods. Responses and failed requests are in the
+// report. Run returns an error, and an empty report, if requests cannot be made at all, such as for a pod without a port. When ctx ends,
+// Run returns its cause.
 func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Report, error) {
 	spec = spec.WithDefaults()
 	if err := spec.Validate(); err != nil {
 		return Report{}, fmt.Errorf("verification: %w", err)
 	}
 	if len(now) == 0 {
-		return Report{}, errors.New("no pods to ask")
+		return Report{}, errors.New("no pods to verify")
 	}
 	r := &podVerification{Checker: c, spec: spec, newTotal: newRequestTally(), oldTotal: newRequestTally()}
 	for i := range now {
@@ -54,7 +58,7 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 	return r.verifyPods(ctx)
 }
 
-// podVerification is one verification.
+// podVerification is a running verification.
 type podVerification struct {
 	*Checker
 	spec               Spec
@@ -62,7 +66,7 @@ type podVerification struct {
 	newTotal, oldTotal *requestTally
 }
 
-// sampleOldPods picks the old pods to compare with, spread over all that can be asked.
+// sampleOldPods selects the old pods to compare with, spread evenly over the serving old pods.
 func (r *podVerification) sampleOldPods(old []corev1.Pod) {
 	if r.spec.Slower == 0 {
 		return
@@ -79,7 +83,7 @@ func (r *podVerification) sampleOldPods(old []corev1.Pod) {
 	}
 }
 
-// isServingPod tells whether a pod serves and will go on to.
+// isServingPod reports whether a pod is ready and not terminating.
 func isServingPod(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
@@ -94,13 +98,13 @@ func (r *podVerification) verifyPods(ctx context.Context) (Report, error) {
 	r.forEachNewPod(ctx, func(i int) { pods[i] = r.requestReadiness(ctx, &r.newPods[i]) })
 	report := Report{Pods: pods}
 	if ctx.Err() != nil {
-		return Report{}, fmt.Errorf("ask the pods: %w", context.Cause(ctx))
+		return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
 	}
 	report.Verdicts = append(report.Verdicts, decideReadiness(pods))
 	if r.spec.URL != "" && report.Verdicts[0].Passed {
 		report.Pods = r.measureAllPods(ctx, pods)
 		if ctx.Err() != nil {
-			return Report{}, fmt.Errorf("ask the pods: %w", context.Cause(ctx))
+			return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
 		}
 		report.New, report.Old = r.newTotal.summarizeRequests(), r.oldTotal.summarizeRequests()
 		report.Verdicts = append(report.Verdicts, r.decideThresholds(&report)...)
@@ -109,7 +113,7 @@ func (r *podVerification) verifyPods(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
-// forEachNewPod calls f for every new pod, some at a time, and returns when all calls have.
+// forEachNewPod calls f for every new pod, Parallel calls at a time, and returns after all calls.
 func (r *podVerification) forEachNewPod(ctx context.Context, f func(i int)) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
@@ -127,7 +131,7 @@ func (r *podVerification) forEachNewPod(ctx context.Context, f func(i int)) {
 	}
 }
 
-// requestReadiness asks the readiness addresses of a pod, of which most have one.
+// requestReadiness requests the readiness addresses of a pod. Most pods have only one.
 func (r *podVerification) requestReadiness(ctx context.Context, a *podChecks) PodReport {
 	report := PodReport{Name: a.podName, Readiness: readinessOK}
 	if len(a.readiness) == 0 {
@@ -145,7 +149,7 @@ func (r *podVerification) requestReadiness(ctx context.Context, a *podChecks) Po
 	return report
 }
 
-// measureAllPods asks every new pod, and an old one beside it while there are any, so that both meet the same moment.
+// measureAllPods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
 func (r *podVerification) measureAllPods(ctx context.Context, pods []PodReport) []PodReport {
 	older := make([]PodReport, len(r.oldPods))
 	r.forEachNewPod(ctx, func(i int) {
@@ -161,7 +165,7 @@ func (r *podVerification) measureAllPods(ctx context.Context, pods []PodReport) 
 	return append(pods, older...)
 }
 
-// measurePod sends the requests to one pod.
+// measurePod sends the requests to a pod.
 func (r *podVerification) measurePod(ctx context.Context, a *podChecks, total *requestTally) Summary {
 	c := newPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
 	defer c.closeIdle()

@@ -8,8 +8,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Decode reads a verification and completes it. Everything wrong with it becomes a fault of d; then it is of use for nothing
-// but finding more.
+// This file decodes verifications; limits.go holds the defaults and limits.
+
+// Decode decodes a verification, completes it with defaults, and adds every error in it to the faults of d. With a fault, the result
+// serves only to find further faults.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 	var s Spec
 	d.Mapping(path, n, map[string]strict.Field{
@@ -33,7 +35,7 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 	return s
 }
 
-// shareField reads a share of which 0 would mean the default.
+// shareField decodes a share, and rejects 0, which would mean the default.
 func shareField(d *strict.Decoder, to *float64) strict.Field {
 	return func(path string, n *yaml.Node) {
 		if d.Number(to)(path, n); *to == 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// decodeSpecYAML reads a verification of a file.
+// decodeSpecYAML decodes a file with a verification.
 func decodeSpecYAML(text string) (Spec, error) {
 	d := strict.NewDecoder()
 	n := d.Document([]byte(text))
@@ -52,15 +52,15 @@ func TestDecode(t *testing.T) {
 
 func TestDecodeFaults(t *testing.T) {
 	t.Parallel()
-	const unfounded = "says how slow the answers of url may be, which is not given"
+	const unfounded = "limits the responses of url, which is missing"
 	for text, want := range map[string]string{
 		"- x":                          "line 1: work: must be a mapping of keys to values, not a list",
 		"url: work":                    `line 1: work.url: must be a path that begins with /, or an http or https URL, not "work"`,
 		"url: //host/x":                `line 1: work.url: must be a path that begins with /, or an http or https URL, not "//host/x"`,
 		"url: ftp://host/x":            `line 1: work.url: must be a path that begins with /, or an http or https URL, not "ftp://host/x"`,
-		"url: http://u:secret@host/":   "line 1: work.url: must not hold a user or a password: it is kept in annotations and shown in reports",
+		"url: http://u:secret@host/":   "line 1: work.url: must not have a user or a password: it is stored in annotations and shown in reports",
 		"url: /x#y":                    "line 1: work.url: must not have a fragment, which is never sent",
-		`url: "/%zz"`:                  "line 1: work.url: is no URL",
+		`url: "/%zz"`:                  "line 1: work.url: is not a valid URL",
 		"requests: 0":                  "line 1: work.requests: must be from 1 to 10000, not 0",
 		"concurrency: 101":             "line 1: work.concurrency: must be from 1 to 100, not 101",
 		"timeout: 2":                   "line 1: work.timeout: must be a duration such as 2s, 500ms or 1m30s; 2 has no unit",
@@ -91,7 +91,7 @@ func FuzzDecode(f *testing.F) {
 		if err := s.Validate(); err != nil {
 			t.Fatalf("what was decoded is not valid: %v", err)
 		}
-		// It is kept in annotations: what comes back from there must be the same.
+		// Annotations store the spec, so JSON must preserve it.
 		data, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)

@@ -13,19 +13,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The defaults of what is asked.
+// This file holds the defaults and limits of a Spec, and validates it.
+
 const (
-	// DefaultRequests are the fewest of which one in a hundred, and so a p99 of a single pod, can be told.
+	// DefaultRequests is the smallest number with a meaningful p99 of a single pod: a hundredth is a request.
 	DefaultRequests = 100
-	// DefaultConcurrency keeps a pod busy without being a load test: a pod that just became ready is still warming up.
+	// DefaultConcurrency keeps a pod busy without a load test: a pod that just became ready is still warming up.
 	DefaultConcurrency = 5
-	// DefaultTimeout is what people wait for before they try again.
+	// DefaultTimeout is how long people wait before they try again.
 	DefaultTimeout = 2 * time.Second
-	// DefaultSuccess forgives one request in a hundred: one connection lost must not undo a rollout.
+	// DefaultSuccess permits a failure in a hundred: a single lost connection must not undo a rollout.
 	DefaultSuccess = 0.99
 )
 
-// The bounds of what may be asked: a verification is no attack on one's own pods.
+// Limits of a Spec: a verification must not overload the pods.
 const (
 	maxRequests    = 10_000
 	maxConcurrency = 100
@@ -35,7 +36,7 @@ const (
 	maxURLBytes    = 2048
 )
 
-// WithDefaults returns the spec with the defaults in place of what it leaves out.
+// WithDefaults returns the spec with defaults for missing fields.
 func (s Spec) WithDefaults() Spec {
 	s.Requests = cmp.Or(s.Requests, DefaultRequests)
 	s.Concurrency = cmp.Or(s.Concurrency, min(DefaultConcurrency, max(s.Requests, 1)))
@@ -44,7 +45,7 @@ func (s Spec) WithDefaults() Spec {
 	return s
 }
 
-// Validate says everything that is wrong with a completed spec, in the words of the file.
+// Validate returns all errors of a completed spec, with the keys of the configuration file.
 func (s Spec) Validate() error {
 	var all []error
 	for _, f := range s.findFieldErrors() {
@@ -53,14 +54,14 @@ func (s Spec) Validate() error {
 	return errors.Join(all...)
 }
 
-// fieldError is what is wrong with the value of a key.
+// fieldError is an error in the value of a key.
 type fieldError struct{ key, text string }
 
-// findFieldErrors are those of a completed spec; at most one of each key.
+// findFieldErrors returns the errors of a completed spec, at most one for each key.
 func (s Spec) findFieldErrors() []fieldError {
 	var all []fieldError
-	check := func(right bool, key, format string, args ...any) {
-		if !right {
+	check := func(valid bool, key, format string, args ...any) {
+		if !valid {
 			all = append(all, fieldError{key, fmt.Sprintf(format, args...)})
 		}
 	}
@@ -72,11 +73,11 @@ func (s Spec) findFieldErrors() []fieldError {
 		"must be from %s to %s, not %s", strict.FormatDuration(minTimeout), strict.FormatDuration(maxTimeout), s.Timeout.Duration)
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
-	check(s.Slower == 0 || s.URL != "", "slower", "says how slow the answers of url may be, which is not given")
+	check(s.Slower == 0 || s.URL != "", "slower", "limits the responses of url, which is missing")
 	return append(all, s.findLatencyErrors()...)
 }
 
-// findLatencyErrors are those of the thresholds of latencies.
+// findLatencyErrors returns the errors of the latency thresholds.
 func (s Spec) findLatencyErrors() []fieldError {
 	var all []fieldError
 	var before time.Duration
@@ -86,7 +87,7 @@ func (s Spec) findLatencyErrors() []fieldError {
 		case d < 0:
 			all = append(all, fieldError{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
 		case d > 0 && s.URL == "":
-			all = append(all, fieldError{l.name, "says how slow the answers of url may be, which is not given"})
+			all = append(all, fieldError{l.name, "limits the responses of url, which is missing"})
 		case d > 0 && d < before:
 			all = append(all, fieldError{l.name, fmt.Sprintf("%s is below %s, %s", d, above, before)})
 		case d > 0:
@@ -96,7 +97,7 @@ func (s Spec) findLatencyErrors() []fieldError {
 	return all
 }
 
-// latencyLimit is a threshold: a share of all requests, of 100, may take so long at most.
+// latencyLimit is a threshold for a percentile of the latency.
 type latencyLimit struct {
 	name       string
 	maximum    metav1.Duration
@@ -111,20 +112,20 @@ func (s Spec) latencyLimits() []latencyLimit {
 	}
 }
 
-// describeURLError is what is wrong with a URL; empty: nothing. What it quotes has no password in it: those are refused unquoted.
+// describeURLError returns the error of a URL as text, or an empty text. It never quotes a URL with a password.
 func describeURLError(text string) string {
 	if text == "" {
 		return ""
 	}
 	if len(text) > maxURLBytes {
-		return fmt.Sprintf("has %d bytes; up to %d are taken", len(text), maxURLBytes)
+		return fmt.Sprintf("has %d bytes; the maximum is %d", len(text), maxURLBytes)
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return "is no URL"
+		return "is not a valid URL"
 	case u.User != nil:
-		return "must not hold a user or a password: it is kept in annotations and shown in reports"
+		return "must not have a user or a password: it is stored in annotations and shown in reports"
 	case u.Fragment != "":
 		return "must not have a fragment, which is never sent"
 	case u.IsAbs() && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "":

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// compareGoldenReport compares with a file of testdata, or rewrites it.
+// compareGoldenReport compares text with a file of testdata, or rewrites the file.
 func compareGoldenReport(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name+".txt")
@@ -40,10 +40,10 @@ func compareGoldenReport(t *testing.T, name, got string) {
 	}
 }
 
-// specDuration is a duration as a spec has it.
+// specDuration converts a duration to the type of a spec.
 func specDuration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 
-// newProbedPod is a ready pod with a probe of /healthz on its port "web".
+// newProbedPod returns a ready pod with a probe of /healthz on its port "web".
 func newProbedPod(name, ip string, port int) corev1.Pod {
 	return corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -58,7 +58,7 @@ func newProbedPod(name, ip string, port int) corev1.Pod {
 	}
 }
 
-// readinessProbe is the probe of a pod's only container.
+// readinessProbe returns the probe of a pod's only container.
 func readinessProbe(p *corev1.Pod) *corev1.HTTPGetAction {
 	return p.Spec.Containers[0].ReadinessProbe.HTTPGet
 }
@@ -97,7 +97,7 @@ func podOfServer(t *testing.T, name string, s *httptest.Server) corev1.Pod {
 	return newProbedPod(name, ip, port)
 }
 
-// mustVerify is the report of a verification that must be carried out.
+// mustVerify runs a verification, and fails the test on an error.
 func mustVerify(t *testing.T, spec Spec, now, old []corev1.Pod) Report {
 	t.Helper()
 	r, err := New(Options{}).Run(t.Context(), spec, now, old)

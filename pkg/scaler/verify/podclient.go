@@ -18,20 +18,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The bounds of what is read of one answer.
+// This file sends requests to a pod.
+
+// Limits of a response.
 const (
 	maxBodyBytes   = 1 << 20
 	maxHeaderBytes = 64 << 10
 )
 
-// podClient asks one pod over connections of its own, which it keeps while it asks as browsers and proxies do. It never follows a
-// redirect, which would lead away from the pod.
+// podClient sends requests to a pod. It has its own connections and keeps them alive between requests, as browsers and proxies do. It
+// never follows a redirect, which would lead away from the pod.
 type podClient struct {
 	http      http.Client
 	closeIdle func()
 }
 
-// newPodClient returns a client of a pod; a nil transport makes one of its own.
+// newPodClient returns a client of a pod. A nil shared transport means a transport of its own.
 func newPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
 	c := &podClient{closeIdle: func() {}}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -42,15 +44,15 @@ func newPodClient(shared http.RoundTripper, host string, concurrency int) *podCl
 			TLSClientConfig:        podTLSConfig(host),
 			MaxIdleConnsPerHost:    concurrency,
 			MaxResponseHeaderBytes: maxHeaderBytes,
-			DisableCompression:     true, // what is measured is what is sent
+			DisableCompression:     true, // the body is measured as the pod sends it
 		}
 		c.http.Transport, c.closeIdle = own, own.CloseIdleConnections
 	}
 	return c
 }
 
-// podTLSConfig takes any certificate, as the kubelet does for its probes: no certificate names a pod's address, and nothing secret is
-// sent.
+// podTLSConfig accepts any certificate, as the kubelet does for its probes: no certificate names a pod's address, and the requests contain
+// no secret.
 func podTLSConfig(host string) *tls.Config {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -58,8 +60,7 @@ func podTLSConfig(host string) *tls.Config {
 	return &tls.Config{ServerName: host, InsecureSkipVerify: true}
 }
 
-// sendRequest sends one request, and returns how long it took from its start to the end of its answer, and in few words what went
-// wrong; empty: nothing.
+// sendRequest sends a request. It returns the time from its start to the end of the response, and a short cause if it failed.
 func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -78,7 +79,7 @@ func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.D
 		return time.Since(begin), shortenCause(err)
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // what is beyond goes down with the connection
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
 	took = time.Since(begin)
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
@@ -89,10 +90,10 @@ func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.D
 	return took, ""
 }
 
-// timeoutCause is the cause of requests that were given up.
+// timeoutCause is the cause of requests that timed out.
 const timeoutCause = "timeout"
 
-// shortenCause is an error in few words, the same for every request that fails in the same way.
+// shortenCause returns an error as a short text. Requests that fail in the same way get the same text.
 func shortenCause(err error) string {
 	var timeout net.Error
 	switch {
@@ -114,8 +115,8 @@ func shortenCause(err error) string {
 	return cmp.Or(strict.Shorten(err.Error()), otherCause)
 }
 
-// sendRequests asks a pod what the spec says, and returns what it answered. It ends early with ctx, and when so many requests have timed
-// out that the rest cannot help: a pod that hangs must not hold the rollback for the time of all its requests.
+// sendRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass
+// because of timeouts: a hanging pod must not delay the rollback by the time of all its requests.
 func (c *podClient) sendRequests(ctx context.Context, a *podRequest, spec Spec) *requestTally {
 	t := newRequestTally()
 	turns := make(chan struct{}, spec.Requests)
@@ -129,7 +130,7 @@ func (c *podClient) sendRequests(ctx context.Context, a *podRequest, spec Spec) 
 			for range turns {
 				took, cause := c.sendRequest(ctx, a)
 				if ctx.Err() != nil {
-					return // not the pod's fault
+					return // an interrupted request is not a failure of the pod
 				}
 				if t.countPodRequest(took, cause); t.cannotPass(spec) {
 					return

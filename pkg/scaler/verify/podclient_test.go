@@ -16,7 +16,7 @@ import (
 
 func answerFine(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "fine") }
 
-// exceptHealthz lets the readiness address be fine, and has a handler for the rest.
+// exceptHealthz answers the readiness address with 200, and passes other requests to a handler.
 func exceptHealthz(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" {
@@ -189,7 +189,7 @@ func TestPodsAreAskedTogether(t *testing.T) {
 			defer now.Add(-1)
 			for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
 			}
-			if n == 6 { // two pods with three each: nobody is answered before
+			if n == 6 { // two pods with three each: no request is answered before
 				close(full)
 			}
 			<-full

@@ -15,27 +15,29 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// podRequest is one thing to ask a pod.
+// This file builds the requests to a pod from its readiness probes and the URL of the spec.
+
+// podRequest is a request to a pod.
 type podRequest struct {
 	url     string // with the pod's address as its host
-	host    string // sent as the Host header and as the server name of TLS; empty: that of url
+	host    string // Host header and TLS server name; empty: the host of url
 	header  http.Header
 	timeout time.Duration
 }
 
-// podChecks are what one pod is asked.
+// podChecks are the requests to a pod.
 type podChecks struct {
 	podName    string
 	readiness  []podRequest // of the readiness probes of its containers
-	skipReason string       // why there is nothing in ready
-	load       *podRequest  // nil: nothing but the readiness
+	skipReason string       // reason of an empty readiness
+	load       *podRequest  // nil: only the readiness is tested
 }
 
-// resolvePodChecks says where a pod is asked what the spec says.
+// resolvePodChecks returns the requests to a pod.
 func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	a := podChecks{podName: pod.Name, skipReason: "skipped: no httpGet readiness probe"}
 	if net.ParseIP(pod.Status.PodIP) == nil {
-		return a, fmt.Errorf("pod %s has no address", pod.Name)
+		return a, fmt.Errorf("pod %s has no IP address", pod.Name)
 	}
 	for _, c := range probedContainers(pod) {
 		get := c.ReadinessProbe.HTTPGet
@@ -46,11 +48,11 @@ func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 			a.skipReason = "skipped: the readiness probe asks the host " + get.Host + ", not the pod"
 			continue
 		}
-		one, err := buildReadinessRequest(pod, c, spec.Timeout.Duration)
+		readiness, err := buildReadinessRequest(pod, c, spec.Timeout.Duration)
 		if err != nil {
 			return a, err
 		}
-		a.readiness = append(a.readiness, one)
+		a.readiness = append(a.readiness, readiness)
 	}
 	if spec.URL == "" {
 		return a, nil
@@ -60,7 +62,7 @@ func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	return a, err
 }
 
-// probedContainers are the containers with readiness probes, those that run beside them from the start included.
+// probedContainers returns the containers with readiness probes, including sidecars among the init containers.
 func probedContainers(pod *corev1.Pod) []*corev1.Container {
 	var all []*corev1.Container
 	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
@@ -73,8 +75,8 @@ func probedContainers(pod *corev1.Pod) []*corev1.Container {
 	return all
 }
 
-// buildReadinessRequest is the readiness address of a container, as the kubelet asks it. It asks from the same machine; from another, a pod
-// has at least as long as for any other request.
+// buildReadinessRequest returns the request of a container's readiness probe, as the kubelet sends it. The kubelet runs on the pod's
+// machine; from another machine the timeout is at least the timeout of any other request.
 func buildReadinessRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Duration) (podRequest, error) {
 	get := c.ReadinessProbe.HTTPGet
 	port, err := resolveProbePort(pod, c, get.Port)
@@ -83,10 +85,10 @@ func buildReadinessRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Du
 	}
 	u, err := url.Parse(get.Path)
 	if err != nil {
-		return podRequest{}, fmt.Errorf("pod %s: the path of its readiness probe is none: %q", pod.Name, get.Path)
+		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, get.Path)
 	}
-	target := url.URL{Scheme: probeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
-	a := podRequest{url: target.String(), header: http.Header{}, timeout: max(timeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second)}
+	probeURL := url.URL{Scheme: probeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
+	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second)}
 	for _, h := range get.HTTPHeaders {
 		if strings.EqualFold(h.Name, "Host") {
 			a.host = h.Value
@@ -101,7 +103,7 @@ func probeScheme(get *corev1.HTTPGetAction) string {
 	return strings.ToLower(string(cmp.Or(get.Scheme, corev1.URISchemeHTTP)))
 }
 
-// resolveProbePort is the number of a port, which a container may have a name for.
+// resolveProbePort returns the number of a port. A name is looked up in the container.
 func resolveProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrString) (string, error) {
 	number := int64(port.IntVal)
 	if port.Type == intstr.String {
@@ -111,7 +113,7 @@ func resolveProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrStr
 		} else if n, err := strconv.ParseInt(port.StrVal, 10, 32); err == nil {
 			number = n
 		} else {
-			return "", fmt.Errorf("pod %s: the readiness probe of container %s names the port %q, which it has not", pod.Name, c.Name, port.StrVal)
+			return "", fmt.Errorf("pod %s: the readiness probe of container %s names the unknown port %q", pod.Name, c.Name, port.StrVal)
 		}
 	}
 	if number < 1 || number > 65535 {
@@ -120,7 +122,7 @@ func resolveProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrStr
 	return strconv.FormatInt(number, 10), nil
 }
 
-// buildLoadRequest is the address of the URL in the spec.
+// buildLoadRequest returns the request to the URL of the spec, with the pod's address.
 func buildLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
 	u, err := url.Parse(spec.URL)
 	if err != nil {
@@ -143,7 +145,7 @@ func buildLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
 	return &a, nil
 }
 
-// findMainPort is that of the first readiness probe with one.
+// findMainPort returns the scheme and port of the first readiness probe with a port.
 func findMainPort(pod *corev1.Pod) (urlScheme, port string, err error) {
 	for _, c := range probedContainers(pod) {
 		switch {
@@ -155,5 +157,5 @@ func findMainPort(pod *corev1.Pod) (urlScheme, port string, err error) {
 			return "http", port, err
 		}
 	}
-	return "", "", fmt.Errorf("pod %s has no readiness probe to take the port from: give a whole URL, such as http://HOST:8080/PATH", pod.Name)
+	return "", "", fmt.Errorf("pod %s has no readiness probe to take the port from: give a complete URL, such as http://HOST:8080/PATH", pod.Name)
 }

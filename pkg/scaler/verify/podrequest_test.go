@@ -30,9 +30,9 @@ func TestResolve(t *testing.T) {
 		}, "", "http://10.0.0.1:8080/", ""},
 		{"no probe", "", func(p *corev1.Pod) { p.Spec.Containers[0].ReadinessProbe = nil }, "", "", ""},
 		{"no probe, path", "/", func(p *corev1.Pod) { p.Spec.Containers[0].ReadinessProbe = nil }, "", "", "pod web-0 has no readiness probe to take the port from"},
-		{"no such port", "", func(p *corev1.Pod) { readinessProbe(p).Port = intstr.FromString("admin") }, "", "", `names the port "admin", which it has not`},
+		{"no such port", "", func(p *corev1.Pod) { readinessProbe(p).Port = intstr.FromString("admin") }, "", "", `names the unknown port "admin"`},
 		{"no port", "", func(p *corev1.Pod) { readinessProbe(p).Port = intstr.FromInt32(0) }, "", "", "has no port"},
-		{"no address", "", func(p *corev1.Pod) { p.Status.PodIP = "" }, "", "", "pod web-0 has no address"},
+		{"no address", "", func(p *corev1.Pod) { p.Status.PodIP = "" }, "", "", "pod web-0 has no IP address"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -12,26 +12,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Report is what new and old pods answered, and what it is worth.
+// This file holds the report of a verification, and its forms for people.
+
+// Report is the result of a verification: the responses of new and old pods, and the verdicts.
 type Report struct {
-	Pods     []PodReport `json:"pods"` // the new ones in the order they were given, then the old ones
+	Pods     []PodReport `json:"pods"` // new pods in the given order, then old pods
 	New      Summary     `json:"new"`
 	Old      Summary     `json:"old"`
 	Verdicts []Verdict   `json:"verdicts"`
 	Passed   bool        `json:"passed"`
 }
 
-// PodReport is what one pod answered.
+// PodReport is the result of a pod.
 type PodReport struct {
 	Name string `json:"name"`
 	Old  bool   `json:"old,omitempty"`
-	// Readiness is what the readiness address answered: ok, skipped and why, or what went wrong. Old pods are not asked.
+	// Readiness is the result of the readiness address: ok, skipped with a reason, or the cause of the failure. Empty for old pods.
 	Readiness string `json:"readiness,omitempty"`
 	Summary
 }
 
-// Summary counts requests, and gives the latencies, from the start of a request to the end of its answer, of those that were
-// answered well or timed out; 0: there were none.
+// Summary counts requests and summarizes latencies, from the start of a request to the end of its response. The latencies are those of
+// successful and timed-out requests; 0: no such request.
 type Summary struct {
 	Requests int             `json:"requests"`
 	Failed   int             `json:"failed"`
@@ -40,10 +42,10 @@ type Summary struct {
 	P95      metav1.Duration `json:"p95"`
 	P99      metav1.Duration `json:"p99"`
 	Max      metav1.Duration `json:"max"`
-	Causes   map[string]int  `json:"causes,omitempty"` // of failures, in few words
+	Causes   map[string]int  `json:"causes,omitempty"` // failures by cause
 }
 
-// Verdict is one threshold, and whether it was kept.
+// Verdict is the result of a threshold.
 type Verdict struct {
 	What   string `json:"what"`  // such as p95
 	Got    string `json:"got"`   // such as 312ms
@@ -51,7 +53,7 @@ type Verdict struct {
 	Passed bool   `json:"passed"`
 }
 
-// SummaryLine is one line: which thresholds were broken, with figures and limits, or what was found where none was.
+// SummaryLine returns a line of text: the broken thresholds with figures and limits, or the figures of a report that passed.
 func (r Report) SummaryLine() string {
 	var broken []string
 	for _, v := range r.Verdicts {
@@ -68,7 +70,7 @@ func (r Report) SummaryLine() string {
 	return r.passedLine()
 }
 
-// passedLine is the line of a report that passed.
+// passedLine returns the line of a report that passed.
 func (r Report) passedLine() string {
 	skipped, fresh := 0, 0
 	for i := range r.Pods {
@@ -91,7 +93,7 @@ func (r Report) passedLine() string {
 		r.New.Requests, r.New.Failed, formatLatency(r.New.P50.Duration), formatLatency(r.New.P95.Duration), formatLatency(r.New.P99.Duration))
 }
 
-// WriteTable writes the report for people: pods, totals, verdicts.
+// WriteTable writes the report as tables: pods, totals, verdicts.
 func (r Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush() //nolint:errcheck // a terminal that went away
@@ -122,7 +124,7 @@ func (r Report) WriteTable(w io.Writer) {
 	}
 }
 
-// formatCells are the cells of a summary; what was not measured is a dash, for 0 is a figure.
+// formatCells returns the cells of a summary. A dash marks an unmeasured figure, because 0 is a figure.
 func (s *Summary) formatCells(name, readiness string) []string {
 	cells := []string{name, readiness, "-", "-", "-", "-", "-", "-", "-"}
 	if s.Requests > 0 {
@@ -139,7 +141,7 @@ func (s *Summary) formatCells(name, readiness string) []string {
 	return cells
 }
 
-// formatCauses lists causes, the most frequent first.
+// formatCauses lists causes, most frequent first.
 func formatCauses(causes map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(causes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(causes[b], causes[a]), cmp.Compare(a, b))

@@ -10,7 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// requestTally counts answers. Its methods may be called concurrently.
+// This file counts the responses of pods and computes their percentiles.
+
+// requestTally counts requests. Its methods may be called concurrently.
 type requestTally struct {
 	mu        sync.Mutex // guards all below
 	requests  int
@@ -21,9 +23,9 @@ type requestTally struct {
 }
 
 const (
-	// maxTrackedLatency is beyond every timeout, which is not exact to the microsecond.
+	// maxTrackedLatency is above every timeout; a timeout is not exact to the microsecond.
 	maxTrackedLatency = 2 * maxTimeout
-	// maxCauses bounds a report; pods that answer nonsense have a new cause every time.
+	// maxCauses bounds a report: a pod with nonsense responses has a new cause every time.
 	maxCauses  = 10
 	otherCause = "other"
 )
@@ -32,8 +34,8 @@ func newRequestTally() *requestTally {
 	return &requestTally{causes: map[string]int{}, latencies: hdrhistogram.New(1, maxTrackedLatency.Microseconds(), 3)}
 }
 
-// countPodRequest counts one request. Requests that timed out count among the latencies too, or dropping the slowest would make the rest
-// look fast; other failures do not, for they may be faster than any answer.
+// countPodRequest counts a request. The latencies include requests that timed out: without the slowest, the rest would look fast. They
+// exclude other failures, which may be faster than any response.
 func (t *requestTally) countPodRequest(took time.Duration, cause string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,7 +47,7 @@ func (t *requestTally) countPodRequest(took time.Duration, cause string) {
 	if cause == "" || cause == timeoutCause {
 		took = min(max(took, time.Microsecond), maxTrackedLatency)
 		t.max = max(t.max, took)
-		_ = t.latencies.RecordValue(took.Microseconds()) // within its bounds, by the line above
+		_ = t.latencies.RecordValue(took.Microseconds()) // the line above keeps it within the histogram's range
 	}
 }
 
@@ -57,27 +59,27 @@ func (t *requestTally) countCause(cause string, n int) {
 	t.causes[cause] += n
 }
 
-// cannotPass tells whether a pod cannot pass any more, were all its other requests answered well.
+// cannotPass reports whether timeouts alone put a pod below the required success, even if all its other requests succeed.
 func (t *requestTally) cannotPass(spec Spec) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return float64(spec.Requests-t.causes[timeoutCause])/float64(spec.Requests) < spec.Success
 }
 
-// mergeTally adds the counts of a tally that nobody adds to any more.
+// mergeTally adds the counts of a finished tally.
 func (t *requestTally) mergeTally(from *requestTally) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.requests += from.requests
 	t.failed += from.failed
-	for _, cause := range slices.Sorted(maps.Keys(from.causes)) { // in an order, so that equal answers make equal reports
+	for _, cause := range slices.Sorted(maps.Keys(from.causes)) { // sorted, so that equal responses make equal reports
 		t.countCause(cause, from.causes[cause])
 	}
 	t.latencies.Merge(from.latencies)
 	t.max = max(t.max, from.max)
 }
 
-// summarizeRequests is what was counted.
+// summarizeRequests returns the counts and percentiles.
 func (t *requestTally) summarizeRequests() Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,8 +94,8 @@ func (t *requestTally) summarizeRequests() Summary {
 	return s
 }
 
-// latencyPercentile is a percentile, in the three digits that the histogram is good for: it rounds up by as much as a thousandth, and a latency
-// that is as shown must not break a threshold that is the same. It is never beyond the greatest.
+// latencyPercentile returns a percentile with the three digits of the histogram's precision, and at most the maximum. The histogram rounds
+// up by as much as a thousandth; without this rounding, a latency could break a threshold equal to its printed value.
 func (t *requestTally) latencyPercentile(percentile float64) metav1.Duration {
 	us := t.latencies.ValueAtPercentile(percentile)
 	return metav1.Duration{Duration: min(roundLatency(time.Duration(us)*time.Microsecond), t.max.Truncate(time.Microsecond))}

@@ -9,18 +9,20 @@ import (
 	"time"
 )
 
-// readinessOK is the readiness of a pod that answered well.
+// This file compares results with the thresholds of the spec.
+
+// readinessOK is the readiness of a ready pod.
 const readinessOK = "ok"
 
-// minLatencyDifference is what pods may be slower than old ones whatever the factor: at such latencies it judges the network and the
-// scheduler of the machine.
+// minLatencyDifference always passes, whatever the ratio to old pods: at such latencies a ratio measures the network and the scheduler of
+// the machine.
 const minLatencyDifference = 5 * time.Millisecond
 
 func allPassed(all []Verdict) bool {
 	return !slices.ContainsFunc(all, func(v Verdict) bool { return !v.Passed })
 }
 
-// decideReadiness wants every pod that has a readiness address to have answered.
+// decideReadiness passes if every pod with a readiness address is ready.
 func decideReadiness(pods []PodReport) Verdict {
 	causes := map[string]int{}
 	asked, failed := 0, 0
@@ -45,7 +47,7 @@ func decideReadiness(pods []PodReport) Verdict {
 	return v
 }
 
-// decideThresholds holds the answers against the thresholds.
+// decideThresholds compares the responses with the thresholds.
 func (r *podVerification) decideThresholds(report *Report) []Verdict {
 	all := []Verdict{r.decideSuccess("success", &report.New), r.decideWorstPod(report.Pods)}
 	for _, l := range r.spec.latencyLimits() {
@@ -59,16 +61,16 @@ func (r *podVerification) decideThresholds(report *Report) []Verdict {
 	return all
 }
 
-func (r *podVerification) decideSuccess(what string, s *Summary) Verdict {
+func (r *podVerification) decideSuccess(name string, s *Summary) Verdict {
 	got := fmt.Sprintf("%s of %d", formatShare(s.Success), s.Requests)
 	if s.Failed > 0 {
 		got += " (" + formatCauses(s.Causes) + ")"
 	}
-	return Verdict{What: what, Got: got, Limit: "at least " + formatShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
+	return Verdict{What: name, Got: got, Limit: "at least " + formatShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
 }
 
-// decideWorstPod judges the new pod with the fewest good answers, and says how many others are not good enough: one bad pod among
-// many does not show in the whole.
+// decideWorstPod compares the new pod with the lowest success with the threshold, and counts the other pods below it: a single bad pod
+// among many does not show in the total.
 func (r *podVerification) decideWorstPod(pods []PodReport) Verdict {
 	var worst *PodReport
 	bad := 0
@@ -91,17 +93,17 @@ func (r *podVerification) decideWorstPod(pods []PodReport) Verdict {
 	return v
 }
 
-// decideLatency judges a latency. Of no answers there is none, and what is not known does not pass.
-func decideLatency(what string, s *Summary, got, most time.Duration, of string) Verdict {
-	v := Verdict{What: what, Got: formatLatency(got), Limit: "at most " + most.String() + of, Passed: got <= most}
+// decideLatency compares a latency with its limit. Without responses the latency is unknown, and does not pass.
+func decideLatency(name string, s *Summary, got, limit time.Duration, comparison string) Verdict {
+	v := Verdict{What: name, Got: formatLatency(got), Limit: "at most " + limit.String() + comparison, Passed: got <= limit}
 	if !s.hasLatencies() {
 		v.Got, v.Passed = "no answers", false
 	}
 	return v
 }
 
-// decideSlowdown judges p50 and p95 by those of the old pods. Without old ones there is nothing to compare with, which is said and is
-// no fault of the new ones.
+// decideSlowdown compares p50 and p95 with the old pods'. Without measured old pods it passes, and the verdict says so: the new pods are
+// not at fault.
 func (r *podVerification) decideSlowdown(report *Report) []Verdict {
 	if !report.Old.hasLatencies() {
 		got := "no ready old pods"
@@ -113,20 +115,20 @@ func (r *podVerification) decideSlowdown(report *Report) []Verdict {
 	var all []Verdict
 	for _, l := range r.spec.latencyLimits()[:2] {
 		theirs := l.percentile(&report.Old)
-		most := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
-		all = append(all, decideLatency(l.name+" beside old pods", &report.New, l.percentile(&report.New), most, ", theirs "+formatLatency(theirs)))
+		limit := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
+		all = append(all, decideLatency(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatLatency(theirs)))
 	}
 	return all
 }
 
-// hasLatencies tells whether there are latencies: Max is at least a microsecond then.
+// hasLatencies reports whether a latency was measured: Max is at least a microsecond then.
 func (s *Summary) hasLatencies() bool { return s.Max.Duration > 0 }
 
-// formatShare writes a share, never as more than it is: 100% is all.
+// formatShare formats a share as a percentage, rounded down, so that only a full share is 100%.
 func formatShare(share float64) string {
 	const slack = 1e-9 // 0.57 is a little less than 57 hundredths
 	return strconv.FormatFloat(math.Floor(share*1e4+slack)/100, 'f', -1, 64) + "%"
 }
 
-// formatLatency is a latency in the digits that are measured.
+// formatLatency formats a latency with the measured digits.
 func formatLatency(d time.Duration) string { return roundLatency(d).String() }

@@ -15,15 +15,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// scriptedTransport are a transport whose pods take a stated time, by the clock of the bubble.
+// scriptedTransport is a transport with scripted response times, by the clock of the bubble.
 type scriptedTransport struct {
-	// reply says how long the nth request to an address takes, from 1, and its status.
+	// reply returns the duration and status of the nth request to an address, from 1.
 	reply       func(host string, n int64) (time.Duration, int)
 	counts      map[string]*atomic.Int64
 	now, atOnce atomic.Int64
 }
 
-// newScriptedTransport are answers of these addresses.
+// newScriptedTransport returns a transport for these addresses.
 func newScriptedTransport(reply func(host string, n int64) (time.Duration, int), hosts ...string) *scriptedTransport {
 	a := &scriptedTransport{reply: reply, counts: map[string]*atomic.Int64{}}
 	for _, h := range hosts {
@@ -49,7 +49,7 @@ func (a *scriptedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// newPodFleet are pods of addresses prefix1, prefix2 and so on.
+// newPodFleet returns pods with the addresses prefix1, prefix2 and so on.
 func newPodFleet(name, prefix string, n int) (pods []corev1.Pod, hosts []string) {
 	for i := range n {
 		host := fmt.Sprint(prefix, i+1)

@@ -16,35 +16,35 @@ import (
 	"time"
 )
 
-// Error is why a post was not taken. No part of the URL stands in it.
+// Error is the error of a failed post. It contains no part of the URL.
 type Error struct {
 	message string
-	// Status is that of the answer; 0: there was none.
+	// Status is the status of the response; 0: no response.
 	Status int
-	// RetryAfter is how long the receiver wants to be left alone; 0: it does not say.
+	// RetryAfter is the pause that the receiver asks for; 0: unknown.
 	RetryAfter time.Duration
 	cause      error // without an address, or nil
 }
 
-// Error is in a few words.
+// Error returns a short message.
 func (e *Error) Error() string { return e.message }
 
-// Unwrap is the end of a context, or what the operating system said.
+// Unwrap returns the error of a context or of the operating system, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// permanentStatuses are the statuses that the same message meets again: it is the message that is wrong, or what is asked there.
-// Others pass, too those of a URL that was withdrawn: its file is written anew.
+// permanentStatuses are the statuses that a retry of the same message gets again, because the message or the endpoint is wrong. All other
+// statuses can pass, also the status of a withdrawn URL: its file can change.
 var permanentStatuses = []int{
 	http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 	http.StatusUnprocessableEntity,
 }
 
-// IsPermanent tells that sending the same once more is of no use.
+// IsPermanent reports whether a retry of the same message is useless.
 func (e *Error) IsPermanent() bool {
 	return e.Status/100 == 3 || slices.Contains(permanentStatuses, e.Status)
 }
 
-// newTransportError is an error of the client without the addresses that its own text has.
+// newTransportError converts an error of the HTTP client, and drops the addresses in its text.
 func newTransportError(err error) *Error {
 	var dns *net.DNSError
 	var host x509.HostnameError
@@ -53,9 +53,9 @@ func newTransportError(err error) *Error {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.Canceled):
-		return &Error{message: "given up before it was answered", cause: context.Canceled}
+		return &Error{message: "cancelled before the response", cause: context.Canceled}
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return &Error{message: "no answer in time", cause: context.DeadlineExceeded}
+		return &Error{message: "no response in time", cause: context.DeadlineExceeded}
 	case errors.As(err, &dns):
 		return &Error{message: "look up the host: " + dns.Err}
 	case errors.As(err, &host):
@@ -65,23 +65,23 @@ func newTransportError(err error) *Error {
 	case errors.As(err, &errno):
 		return &Error{message: errno.Error(), cause: errno}
 	}
-	return &Error{message: "the connection broke, or what answered speaks no HTTP"}
+	return &Error{message: "connection broken, or not an HTTP server"}
 }
 
-// shortAnswerPattern is what services say in their answers, such as invalid_payload; anything longer may repeat what was sent.
+// shortAnswerPattern matches the short error words of services, such as invalid_payload. A longer body may repeat the request.
 var shortAnswerPattern = regexp.MustCompile(`^[A-Za-z_ ]{1,64}$`)
 
 func newAnswerError(resp *http.Response, u *url.URL, answer []byte, now time.Time) *Error {
 	e := &Error{Status: resp.StatusCode, RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), now)}
 	e.message = "status " + strconv.Itoa(resp.StatusCode)
-	said := strings.TrimSpace(string(answer))
-	if shortAnswerPattern.MatchString(said) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(said)) {
-		e.message += ": " + said
+	text := strings.TrimSpace(string(answer))
+	if shortAnswerPattern.MatchString(text) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(text)) {
+		e.message += ": " + text
 	}
 	return e
 }
 
-// parseRetryAfter reads Retry-After: seconds, or a date.
+// parseRetryAfter parses the header Retry-After, which holds seconds or a date. It returns 0 for any other text.
 func parseRetryAfter(header string, now time.Time) time.Duration {
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return time.Duration(s) * time.Second

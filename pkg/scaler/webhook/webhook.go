@@ -1,4 +1,4 @@
-// Package hook posts JSON to a URL that is a secret, so that no part of it stands in an error.
+// Package webhook posts JSON to a secret URL. Its errors contain no part of the URL.
 package webhook
 
 import (
@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds a post where the client has no bound of its own: whoever takes hooks queues them.
+	// DefaultTimeout is the timeout of the default client. It is short, because receivers of webhooks queue them.
 	DefaultTimeout = 5 * time.Second
-	// maxURLBytes is many times the longest that services give out.
+	// maxURLBytes is many times the length of real webhook URLs.
 	maxURLBytes = 4 << 10
-	// maxResponseBytes is what is read of an answer, so that the connection can be used again.
+	// maxResponseBytes bounds the part of a response to read, for the error and for reuse of the connection.
 	maxResponseBytes = 4 << 10
 )
 
-// URLFromFile returns the URL that stands in a file, read whenever it is asked for: Secrets rotate.
+// URLFromFile returns a function that reads the URL from a file. Each call reads the file again, because Secrets rotate.
 func URLFromFile(path string) func() (string, error) {
 	return func() (string, error) {
-		f, err := os.Open(path) //nolint:gosec // whoever may write the configuration chooses the file
+		f, err := os.Open(path) //nolint:gosec // the author of the configuration chooses the file
 		if err != nil {
 			return "", fmt.Errorf("read the URL: %w", err)
 		}
@@ -41,8 +41,8 @@ func URLFromFile(path string) func() (string, error) {
 	}
 }
 
-// NewClient is a copy of c, nil for one with Timeout, that follows no redirect: it would take the message, and with it the secret,
-// to another place.
+// NewClient returns a copy of c that follows no redirect: a redirect would send the message, and with it the secret, to another server. A
+// nil c is a client with DefaultTimeout.
 func NewClient(c *http.Client) *http.Client {
 	if c == nil {
 		c = &http.Client{Timeout: DefaultTimeout}
@@ -52,31 +52,31 @@ func NewClient(c *http.Client) *http.Client {
 	return &own
 }
 
-// Post sends a JSON body with a client that Client returned, and returns nil when it was answered with a status of 2xx. All
-// other errors than those of the function address are of type *Error.
-func Post(ctx context.Context, client *http.Client, address func() (string, error), header http.Header, body []byte) error {
-	text, err := address()
+// Post sends a JSON body with a client from NewClient, and returns nil for a status of 2xx. Errors of readURL are returned as they are;
+// all other errors are of type *Error.
+func Post(ctx context.Context, client *http.Client, readURL func() (string, error), header http.Header, body []byte) error {
+	text, err := readURL()
 	if err != nil {
 		return err
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return &Error{message: "what is given as the URL is none that begins with http:// or https://"}
+		return &Error{message: "the URL does not begin with http:// or https://, or has no host"}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, text, bytes.NewReader(body))
 	if err != nil {
-		return &Error{message: "what is given as the URL cannot be asked"}
+		return &Error{message: "the URL is not valid"}
 	}
 	if header != nil {
 		req.Header = header.Clone()
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req) //nolint:gosec // the URL is whatever the configuration's author wrote
+	resp, err := client.Do(req) //nolint:gosec // the author of the configuration chooses the URL
 	if err != nil {
 		return newTransportError(err)
 	}
 	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes)) // the status has told already
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes)) // the status decides, with or without a body
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}

@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// secretPath is the secret of all URLs here.
+// secretPath is the secret part of every URL in this file.
 const secretPath = "/services/T0SECRET/hush?token=mum"
 
 func fixedURL(url string) func() (string, error) { return func() (string, error) { return url, nil } }
 
-// checkNoSecret fails where an error shows a part of the URL.
+// checkNoSecret fails the test if an error shows a part of the URL.
 func checkNoSecret(t *testing.T, err error, url string) {
 	t.Helper()
 	for _, part := range []string{"T0SECRET", "hush", "mum", url, strings.TrimPrefix(strings.SplitN(url, "/services", 2)[0], "http://")} {
@@ -105,7 +105,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// failingTransport fails as the network does.
+// failingTransport fails with an error of the network.
 type failingTransport struct{ err error }
 
 func (f failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
@@ -119,10 +119,10 @@ func TestFailuresHideTheURL(t *testing.T) {
 	}{
 		"no such host": {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "T0SECRET.example.com"}}, "look up the host: no such host"},
 		"refused":      {&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "connection refused"},
-		"deadline":     {context.DeadlineExceeded, "no answer in time"},
-		"cancelled":    {context.Canceled, "given up before it was answered"},
+		"deadline":     {context.DeadlineExceeded, "no response in time"},
+		"cancelled":    {context.Canceled, "cancelled before the response"},
 		"untrusted":    {&tls.CertificateVerificationError{Err: errors.New("for T0SECRET.example.com")}, "the certificate is not trusted"},
-		"anything":     {errors.New("cannot reach " + url), "the connection broke, or what answered speaks no HTTP"},
+		"anything":     {errors.New("cannot reach " + url), "connection broken, or not an HTTP server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +156,7 @@ func TestHangIsBounded(t *testing.T) {
 	defer server.Close()
 	defer close(hold)
 	err := Post(t.Context(), NewClient(&http.Client{Timeout: 20 * time.Millisecond}), fixedURL(server.URL+secretPath), nil, nil)
-	if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "no answer in time" {
+	if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "no response in time" {
 		t.Fatalf("got %v", err)
 	}
 }

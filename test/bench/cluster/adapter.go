@@ -45,8 +45,8 @@ func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
 	return a, nil
 }
 
-// install starts it in a cluster, and returns when the API server reaches it.
-func (a *adapter) install(ctx context.Context, c *cluster.Cluster, root string, interval time.Duration) error {
+// installAdapter starts it in a cluster, and returns when the API server reaches it.
+func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root string, interval time.Duration) error {
 	port, err := freePort(c.HostIP())
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (a *adapter) install(ctx context.Context, c *cluster.Cluster, root string, 
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
-	log, err := os.Create(a.log())
+	log, err := os.Create(a.logFile())
 	if err != nil {
 		return err
 	}
@@ -73,28 +73,28 @@ func (a *adapter) install(ctx context.Context, c *cluster.Cluster, root string, 
 	if err != nil {
 		return err
 	}
-	if err := a.await(ctx, c); err != nil {
-		return errors.Join(err, a.running())
+	if err := a.awaitAvailable(ctx, c); err != nil {
+		return errors.Join(err, a.exitReason())
 	}
 	return nil
 }
 
-func (a *adapter) log() string { return filepath.Join(a.dir, "adapter.log") }
+func (a *adapter) logFile() string { return filepath.Join(a.dir, "adapter.log") }
 
-// running says why the process has ended, or nothing while it runs.
-func (a *adapter) running() error {
+// exitReason says why the process has ended, or nothing while it runs.
+func (a *adapter) exitReason() error {
 	select {
 	case <-a.done:
-		log, _ := os.ReadFile(a.log())
+		log, _ := os.ReadFile(a.logFile())
 		return fmt.Errorf("the adapter ended: %v; its log: %s", a.cmd.ProcessState, log[max(0, len(log)-2000):])
 	default:
 		return nil
 	}
 }
 
-func (a *adapter) end() {
+func (a *adapter) endAdapter() {
 	if a.process != nil {
-		a.process.end()
+		a.process.stopProcess()
 	}
 }
 
@@ -107,13 +107,13 @@ func freePort(host string) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// await returns when the adapter is ready and its APIService is available.
-func (a *adapter) await(ctx context.Context, c *cluster.Cluster) error {
-	if err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error { return a.connect(ctx, c) }); err != nil {
+// awaitAvailable returns when the adapter is ready and its APIService is available.
+func (a *adapter) awaitAvailable(ctx context.Context, c *cluster.Cluster) error {
+	if err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error { return a.connectClient(ctx, c) }); err != nil {
 		return err
 	}
 	err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
-		_, err := a.get(ctx, "/readyz")
+		_, err := a.getFromAdapter(ctx, "/readyz")
 		return err
 	})
 	if err != nil {
@@ -123,8 +123,8 @@ func (a *adapter) await(ctx context.Context, c *cluster.Cluster) error {
 	return err
 }
 
-// connect makes the client, which trusts the certificate that the adapter wrote into its APIService.
-func (a *adapter) connect(ctx context.Context, c *cluster.Cluster) error {
+// connectClient makes the client, which trusts the certificate that the adapter wrote into its APIService.
+func (a *adapter) connectClient(ctx context.Context, c *cluster.Cluster) error {
 	out, err := c.Kubectl(ctx, "get", "apiservice", "v1beta2.custom.metrics.k8s.io", "-o", "json")
 	if err != nil {
 		return err
@@ -147,8 +147,8 @@ func (a *adapter) connect(ctx context.Context, c *cluster.Cluster) error {
 	return nil
 }
 
-// get reads from the adapter itself, not through kube-apiserver.
-func (a *adapter) get(ctx context.Context, path string) (io.ReadCloser, error) {
+// getFromAdapter reads from the adapter itself, not through kube-apiserver.
+func (a *adapter) getFromAdapter(ctx context.Context, path string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -165,9 +165,9 @@ func (a *adapter) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// scrapes are how many it has made, and how many were due and not made.
-func (a *adapter) scrapes(ctx context.Context) (made, missed float64, err error) {
-	page, err := a.get(ctx, "/metrics")
+// countScrapes are how many it has made, and how many were due and not made.
+func (a *adapter) countScrapes(ctx context.Context) (made, missed float64, err error) {
+	page, err := a.getFromAdapter(ctx, "/metrics")
 	if err != nil {
 		return 0, 0, err
 	}

@@ -89,15 +89,15 @@ func parseAudit(log io.Reader, from, to time.Time) (*audit, error) {
 			continue
 		}
 		if e.User.Username == adapterUser {
-			a.asked(&e)
+			a.countRequest(&e)
 		} else {
 			a.hpaRead(&e, last)
 		}
 	}
 }
 
-// asked counts a request of the adapter: once, though a watch is logged when it begins and when it ends.
-func (a *audit) asked(e *event) {
+// countRequest counts a request of the adapter: once, though a watch is logged when it begins and when it ends.
+func (a *audit) countRequest(e *event) {
 	if (e.Verb == "watch") != (e.Stage == "ResponseStarted") {
 		return
 	}
@@ -129,8 +129,8 @@ func (a *audit) hpaRead(e *event, last map[string]time.Time) {
 	last[e.RequestURI] = e.RequestReceivedTimestamp
 }
 
-// kinds lists what the adapter asked for, the most frequent first.
-func (a *audit) kinds() string {
+// listRequestKinds lists what the adapter asked for, the most frequent first.
+func (a *audit) listRequestKinds() string {
 	names := slices.SortedFunc(maps.Keys(a.adapter), func(x, y string) int {
 		if a.adapter[x] != a.adapter[y] {
 			return a.adapter[y] - a.adapter[x]

@@ -42,10 +42,10 @@ func TestParseAudit(t *testing.T) {
 	if diff := cmp.Diff(figures{15 * time.Second, 15500 * time.Millisecond}, a.periods); diff != "" {
 		t.Errorf("periods: %s", diff)
 	}
-	if got := a.latency.quantile(1); got != 3*time.Millisecond {
+	if got := a.latency.nearestRank(1); got != 3*time.Millisecond {
 		t.Errorf("latency %v, want 3 ms", got)
 	}
-	if got, want := a.kinds(), "create subjectaccessreviews 1, get /apis 1, watch pods 1"; got != want || a.requests != 3 {
+	if got, want := a.listRequestKinds(), "create subjectaccessreviews 1, get /apis 1, watch pods 1"; got != want || a.requests != 3 {
 		t.Errorf("%d requests of the adapter: %q, want %q", a.requests, got, want)
 	}
 	if _, err := parseAudit(strings.NewReader("no JSON\n"), start, at(60)); err == nil {
@@ -60,14 +60,14 @@ func TestFigures(t *testing.T) {
 		f = append(f, time.Duration(i)*time.Second)
 	}
 	for q, want := range map[float64]time.Duration{0: time.Second, 0.5: 10 * time.Second, 0.95: 19 * time.Second, 1: 20 * time.Second} {
-		if got := f.quantile(q); got != want {
+		if got := f.nearestRank(q); got != want {
 			t.Errorf("quantile %v = %v, want %v", q, got, want)
 		}
 	}
-	if got, want := f[18:].raw(), "2.0, 1.0"; got != want {
+	if got, want := f[18:].formatTenths(), "2.0, 1.0"; got != want {
 		t.Errorf("raw = %q, want %q", got, want)
 	}
-	if got := figures(nil).quantile(0.5); got != 0 {
+	if got := figures(nil).nearestRank(0.5); got != 0 {
 		t.Errorf("quantile of nothing = %v", got)
 	}
 }

@@ -28,7 +28,7 @@ type autoscalersOptions struct {
 	qps      int
 }
 
-func (o *autoscalersOptions) flags(fs *flag.FlagSet) {
+func (o *autoscalersOptions) autoscalersFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.count, "hpas", 1000, "number of autoscalers, each on 5 pods, for autoscalers")
 	fs.DurationVar(&o.measure, "measure", 4*time.Minute, "how long they are watched")
 	fs.DurationVar(&o.interval, "interval", 2*time.Second, "time between two scrapes of a pod there")
@@ -56,18 +56,18 @@ func (b *bench) manyAutoscalers(ctx context.Context, load float64) (_ string, er
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &setting{autoscalersOptions: b.autoscalers, dir: dir, out: b.out}
-	defer func() { err = errors.Join(err, s.down(ctx)) }()
-	if err := s.up(ctx); err != nil {
+	defer func() { err = errors.Join(err, s.stopSetting(ctx)) }()
+	if err := s.startSetting(ctx); err != nil {
 		return "", err
 	}
-	seen, err := s.watch(ctx)
+	seen, err := s.watchSetting(ctx)
 	if err != nil {
 		return "", err
 	}
-	return host.Describe(time.Now(), load, s.version) + "\n" + s.report(seen), nil
+	return host.Describe(time.Now(), load, s.version) + "\n" + s.formatAutoscalers(seen), nil
 }
 
-func (s *setting) up(ctx context.Context) (err error) {
+func (s *setting) startSetting(ctx context.Context) (err error) {
 	if s.root, err = stack.Root(ctx); err != nil {
 		return err
 	}
@@ -81,11 +81,11 @@ func (s *setting) up(ctx context.Context) (err error) {
 		return err
 	}
 	began := time.Now()
-	if err := s.populate(ctx); err != nil {
+	if err := s.populateCluster(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "%d pods are there after %.0f s\n", s.count*podsEach, time.Since(began).Seconds())
-	if err := s.adapter.install(ctx, s.cluster, s.root, s.interval); err != nil {
+	if err := s.adapter.installAdapter(ctx, s.cluster, s.root, s.interval); err != nil {
 		return err
 	}
 	if err := s.scaleAll(ctx); err != nil {
@@ -129,14 +129,14 @@ func (s *setting) startCluster(ctx context.Context) (err error) {
 
 func (s *setting) auditLog() string { return filepath.Join(s.dir, "audit.log") }
 
-func (s *setting) down(ctx context.Context) error {
+func (s *setting) stopSetting(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if s.adapter != nil {
-		s.adapter.end()
+		s.adapter.endAdapter()
 	}
 	if s.pages != nil {
-		s.pages.end()
+		s.pages.stopProcess()
 	}
 	if s.cluster == nil {
 		return nil
@@ -146,18 +146,18 @@ func (s *setting) down(ctx context.Context) error {
 
 // allActive tells why not every autoscaler reads its metric.
 func (s *setting) allActive(ctx context.Context) error {
-	active, steady, reason, err := s.states(ctx)
+	active, steady, reason, err := s.countStates(ctx)
 	if err == nil && (active < s.count || steady < s.count) {
 		err = fmt.Errorf("%d of %d autoscalers are active, %d ask for %d pods: %s", active, s.count, steady, podsEach, reason)
 	}
 	if err != nil {
-		return errors.Join(err, s.adapter.running())
+		return errors.Join(err, s.adapter.exitReason())
 	}
 	return nil
 }
 
-// states counts the autoscalers that read their metric, and those that ask for the pods that their load needs.
-func (s *setting) states(ctx context.Context) (active, steady int, reason string, err error) {
+// countStates counts the autoscalers that read their metric, and those that ask for the pods that their load needs.
+func (s *setting) countStates(ctx context.Context) (active, steady int, reason string, err error) {
 	list, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return 0, 0, "", fmt.Errorf("list autoscalers: %w", err)
@@ -192,18 +192,18 @@ type sight struct {
 	audit          *audit
 }
 
-// watch measures for as long as told.
-func (s *setting) watch(ctx context.Context) (*sight, error) {
-	if err := pause(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start goes
+// watchSetting measures for as long as told.
+func (s *setting) watchSetting(ctx context.Context) (*sight, error) {
+	if err := sleepUntil(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start goes
 		return nil, err
 	}
 	began := time.Now()
-	seen, err := s.usage(ctx)
+	seen, err := s.measureUsage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ended := time.Now()
-	if seen.active, seen.steady, _, err = s.states(ctx); err != nil {
+	if seen.active, seen.steady, _, err = s.countStates(ctx); err != nil {
 		return nil, err
 	}
 	seen.elapsed = ended.Sub(began)
@@ -211,9 +211,9 @@ func (s *setting) watch(ctx context.Context) (*sight, error) {
 	return seen, err
 }
 
-// usage is what the adapter and the machine used meanwhile.
-func (s *setting) usage(ctx context.Context) (*sight, error) {
-	before, err := s.clocks(ctx)
+// measureUsage is what the adapter and the machine used meanwhile.
+func (s *setting) measureUsage(ctx context.Context) (*sight, error) {
+	before, err := s.readClocks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -221,14 +221,14 @@ func (s *setting) usage(ctx context.Context) (*sight, error) {
 	for end := before.at.Add(s.measure); time.Now().Before(end); {
 		resident, err := host.Resident(s.adapter.pid())
 		if err != nil {
-			return nil, errors.Join(err, s.adapter.running())
+			return nil, errors.Join(err, s.adapter.exitReason())
 		}
 		most = max(most, resident)
-		if err := pause(ctx, time.Now().Add(time.Second)); err != nil {
+		if err := sleepUntil(ctx, time.Now().Add(time.Second)); err != nil {
 			return nil, err
 		}
 	}
-	after, err := s.clocks(ctx)
+	after, err := s.readClocks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ type clocks struct {
 	scrapes, missed float64
 }
 
-func (s *setting) clocks(ctx context.Context) (c clocks, err error) {
+func (s *setting) readClocks(ctx context.Context) (c clocks, err error) {
 	c.at = time.Now()
 	if c.cpu, err = host.CPUTime(s.adapter.pid()); err != nil {
 		return c, err
@@ -253,6 +253,6 @@ func (s *setting) clocks(ctx context.Context) (c clocks, err error) {
 	if c.busy, err = host.Busy(); err != nil {
 		return c, err
 	}
-	c.scrapes, c.missed, err = s.adapter.scrapes(ctx)
+	c.scrapes, c.missed, err = s.adapter.countScrapes(ctx)
 	return c, err
 }

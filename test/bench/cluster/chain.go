@@ -56,18 +56,18 @@ type chainRun struct {
 	sent                  int
 }
 
-// chain measures how soon there are pods for a step of the load.
-func (b *bench) chain(ctx context.Context, load float64) (string, error) {
+// reportChain measures how soon there are pods for a step of the load.
+func (b *bench) reportChain(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	c := &chain{node: b.node}
-	if err := c.run(ctx, b.runs); err != nil {
-		b.node.dump(ctx)
+	if err := c.measureChain(ctx, b.runs); err != nil {
+		b.node.dumpNode(ctx)
 		return "", err
 	}
-	if err := c.draw(b.picture); err != nil {
+	if err := c.drawMedianRuns(b.picture); err != nil {
 		return "", err
 	}
-	return head + "\n" + c.report(b.settings), nil
+	return head + "\n" + c.formatChain(b.settings), nil
 }
 
 type chain struct {
@@ -76,26 +76,26 @@ type chain struct {
 	runs    []*chainRun
 }
 
-// run makes so many runs with each behavior, by turns.
-func (c *chain) run(ctx context.Context, runs int) error {
+// measureChain makes so many runs with each behavior, by turns.
+func (c *chain) measureChain(ctx context.Context, runs int) error {
 	if err := c.makeRoom(ctx); err != nil {
 		return err
 	}
-	if err := c.scale(ctx, fewPods); err != nil {
+	if err := c.scaleSample(ctx, fewPods); err != nil {
 		return err
 	}
-	urls, err := c.urls(ctx)
+	urls, err := c.readyURLs(ctx)
 	if err != nil {
 		return err
 	}
 	sending, stop := context.WithCancel(ctx)
 	c.traffic = startTraffic(sending, urls)
-	defer c.traffic.wait()
+	defer c.traffic.awaitTraffic()
 	defer stop()
 	for i := range runs {
 		for _, behavior := range []string{shippedBehavior, defaultBehavior} {
 			r := &chainRun{behavior: behavior}
-			if err := c.one(ctx, r, fmt.Sprintf("chain-%d-%d", i, len(c.runs))); err != nil {
+			if err := c.measureChainRun(ctx, r, fmt.Sprintf("chain-%d-%d", i, len(c.runs))); err != nil {
 				return fmt.Errorf("run %d with %s: %w", i+1, behavior, err)
 			}
 			fmt.Fprintf(c.out, "run %d of %d, %s: metric right after %.1f s, %d desired after %.1f s, ready after %.1f s, %d of %d requests failed\n",
@@ -130,24 +130,24 @@ func rolledOut(d *apps.Deployment) bool {
 	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas
 }
 
-// one run: calm at the low load, then the step.
-func (c *chain) one(ctx context.Context, r *chainRun, name string) error {
-	if err := c.calm(ctx, r.behavior, name); err != nil {
+// measureChainRun run: calm at the low load, then the step.
+func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) error {
+	if err := c.settleLoad(ctx, r.behavior, name); err != nil {
 		return fmt.Errorf("calm down: %w", err)
 	}
 	began := time.Now()
 	seen := func() bool { return time.Since(began) > lead }
-	if err := c.observe(ctx, r, began, low, seen); err != nil {
+	if err := c.observeChain(ctx, r, began, low, seen); err != nil {
 		return err
 	}
 	before := c.traffic.generator.Result().Total()
-	stepped, err := c.traffic.step(ctx, high)
+	stepped, err := c.traffic.stepRate(ctx, high)
 	if err != nil {
 		return err
 	}
 	var last time.Time // when all was there
-	err = c.observe(ctx, r, began, high, func() bool {
-		r.note(time.Since(stepped), r.points[len(r.points)-1])
+	err = c.observeChain(ctx, r, began, high, func() bool {
+		r.noteFirstSeen(time.Since(stepped), r.points[len(r.points)-1])
 		if last.IsZero() && r.right > 0 && r.desired > 0 && r.ready > 0 {
 			last = time.Now()
 		}
@@ -158,17 +158,17 @@ func (c *chain) one(ctx context.Context, r *chainRun, name string) error {
 	return err
 }
 
-// calm has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
+// settleLoad has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
 // controller's period.
-func (c *chain) calm(ctx context.Context, behavior, name string) error {
+func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
 	if err := c.removeAutoscalers(ctx); err != nil {
 		return err
 	}
-	if _, err := c.traffic.step(ctx, low); err != nil {
+	if _, err := c.traffic.stepRate(ctx, low); err != nil {
 		return err
 	}
-	stop := c.follow(ctx)
-	err := c.scale(ctx, fewPods)
+	stop := c.followPods(ctx)
+	err := c.scaleSample(ctx, fewPods)
 	stop()
 	if err != nil {
 		return err
@@ -184,8 +184,8 @@ func (c *chain) calm(ctx context.Context, behavior, name string) error {
 		return err
 	}
 	err = stack.Wait(ctx, chainPatience, func(ctx context.Context) error {
-		p, _, err := c.look(ctx)
-		if err == nil && (p.Desired != fewPods || !near(p.Served, low)) {
+		p, _, err := c.readChain(ctx)
+		if err == nil && (p.Desired != fewPods || !isNear(p.Served, low)) {
 			err = fmt.Errorf("%d pods are desired and the metric is %.1f (%s)", p.Desired, p.Served, p.Reason)
 		}
 		return err
@@ -193,43 +193,43 @@ func (c *chain) calm(ctx context.Context, behavior, name string) error {
 	if err != nil {
 		return err
 	}
-	return pause(ctx, time.Now().Add(rand.N(hpaPeriod)))
+	return sleepUntil(ctx, time.Now().Add(rand.N(hpaPeriod)))
 }
 
-// near tells whether a total is within a tenth of the truth.
-func near(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
+// isNear tells whether a total is within a tenth of the truth.
+func isNear(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
 
-// follow sends requests to the pods that are ready, until it is stopped.
-func (c *chain) follow(ctx context.Context) (stop func()) {
+// followPods sends requests to the pods that are ready, until it is stopped.
+func (c *chain) followPods(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			if urls, err := c.urls(ctx); err == nil && len(urls) > 0 {
-				c.traffic.aim(urls)
+			if urls, err := c.readyURLs(ctx); err == nil && len(urls) > 0 {
+				c.traffic.aimAt(urls)
 			}
-			_ = pause(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
+			_ = sleepUntil(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
 		}
 	}()
 	return func() { cancel(); <-ended }
 }
 
-// observe looks again and again, and has the load follow the pods, until done says so after a look.
-func (c *chain) observe(ctx context.Context, r *chainRun, began time.Time, offered float64, done func() bool) error {
+// observeChain looks again and again, and has the load follow the pods, until done says so after a look.
+func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, offered float64, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, chainPatience)
 	defer cancel()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		p, urls, err := c.look(ctx)
+		p, urls, err := c.readChain(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.state())
+			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.describeRun())
 		case err != nil:
 			return fmt.Errorf("observe: %w", err)
 		}
-		c.traffic.aim(urls)
+		c.traffic.aimAt(urls)
 		p.At, p.Offered = time.Since(began), offered
 		r.points = append(r.points, p)
 		if done() {
@@ -242,10 +242,10 @@ func (c *chain) observe(ctx context.Context, r *chainRun, began time.Time, offer
 	}
 }
 
-// look is one look at the metric, the autoscaler and the pods.
-func (c *chain) look(ctx context.Context) (timeline.Point, []string, error) {
+// readChain is one look at the metric, the autoscaler and the pods.
+func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error) {
 	var p timeline.Point
-	urls, err := c.urls(ctx)
+	urls, err := c.readyURLs(ctx)
 	if err != nil {
 		return p, nil, err
 	}
@@ -257,25 +257,25 @@ func (c *chain) look(ctx context.Context) (timeline.Point, []string, error) {
 		return p, nil, fmt.Errorf("%d autoscalers target the sample, want 1", len(hpas.Items))
 	}
 	p.Ready, p.Desired = len(urls), int(hpas.Items[0].Status.DesiredReplicas)
-	if p.Served, _, err = c.total(ctx); err != nil {
+	if p.Served, _, err = c.sumOfMetric(ctx); err != nil {
 		p.Served, p.Reason = math.NaN(), stack.Reason(err)
 	}
 	return p, urls, nil
 }
 
-// note keeps when something was first seen.
-func (r *chainRun) note(since time.Duration, p timeline.Point) {
+// noteFirstSeen keeps when something was first seen.
+func (r *chainRun) noteFirstSeen(since time.Duration, p timeline.Point) {
 	first := func(d *time.Duration, seen bool) {
 		if *d == 0 && seen {
 			*d = since
 		}
 	}
-	first(&r.right, near(p.Served, high))
+	first(&r.right, isNear(p.Served, high))
 	first(&r.desired, p.Desired >= enough)
 	first(&r.ready, p.Ready >= enough)
 }
 
-func (r *chainRun) state() string {
+func (r *chainRun) describeRun() string {
 	if len(r.points) == 0 {
 		return "nothing was seen"
 	}
@@ -283,16 +283,16 @@ func (r *chainRun) state() string {
 	return fmt.Sprintf("the metric is %.1f (%s), %d pods are desired, %d ready", p.Served, p.Reason, p.Desired, p.Ready)
 }
 
-// of are the runs with a behavior, in order.
-func (c *chain) of(behavior string) []*chainRun {
+// runsWith are the runs with a behavior, in order.
+func (c *chain) runsWith(behavior string) []*chainRun {
 	return slices.DeleteFunc(slices.Clone(c.runs), func(r *chainRun) bool { return r.behavior != behavior })
 }
 
-// draw writes the picture of the run with each behavior that took the median time.
-func (c *chain) draw(path string) error {
+// drawMedianRuns writes the picture of the run with each behavior that took the median time.
+func (c *chain) drawMedianRuns(path string) error {
 	var runs []timeline.Run
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
-		of := c.of(behavior)
+		of := c.runsWith(behavior)
 		slices.SortFunc(of, func(a, b *chainRun) int { return int(a.ready - b.ready) })
 		runs = append(runs, timeline.Run{Name: behavior, Points: of[(len(of)-1)/2].points})
 	}

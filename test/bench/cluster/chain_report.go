@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-func (c *chain) report(set settings) string {
+func (c *chain) formatChain(set settings) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n\n", set.regenerate(fmt.Sprintf("-parts chain -runs %d -svg %s", set.runs, set.picture)))
+	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf("-parts chain -runs %d -svg %s", set.runs, set.picture)))
 	fmt.Fprintf(&w, `The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod); then the load
 steps to %d, for which %d are wanted. The HPA controller is Kubernetes' own at its real period of %v; the step comes at any phase of
 it. *Right* is the time from the step until the metric of all pods together is within 10 %% of the load, *desired* until the autoscaler
@@ -22,19 +22,19 @@ asks for %d pods, *ready* until so many are ready, looked at every %v. The sampl
 `, low, fewPods, perPod, high, manyPods, hpaPeriod, enough, lookEvery, enough, enough)
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
 		var right, desired, ready figures
-		for i, r := range c.of(behavior) {
+		for i, r := range c.runsWith(behavior) {
 			fmt.Fprintf(&w, "| %s | %d | %.1f | %.1f | %.1f | %d of %d |\n", behavior, i+1, r.right.Seconds(), r.desired.Seconds(), r.ready.Seconds(), r.failed, r.sent)
 			right, desired, ready = append(right, r.right), append(desired, r.desired), append(ready, r.ready)
 		}
-		median := func(f figures) time.Duration { return f.quantile(0.5) }
+		median := func(f figures) time.Duration { return f.nearestRank(0.5) }
 		fmt.Fprintf(&w, "| %s | median | %.1f | %.1f | %.1f |  |\n", behavior, median(right).Seconds(), median(desired).Seconds(), median(ready).Seconds())
 	}
 	fmt.Fprintf(&w, "\nThe run with the median time of each:\n\n![load, metric, desired and ready pods over time](%s)\n", filepath.Base(set.picture))
 	return w.String()
 }
 
-// regenerate is the sentence that says how to measure this again, and with which adapter if not with that of this repository.
-func (s settings) regenerate(args string) string {
+// regenerateCommand is the sentence that says how to measure this again, and with which adapter if not with that of this repository.
+func (s settings) regenerateCommand(args string) string {
 	if strings.HasSuffix(s.adapter, "/"+shipped) {
 		return "Regenerate: `go run ./test/bench/cluster " + args + " -report docs/benchmarks.md`."
 	}

@@ -12,8 +12,8 @@ import (
 // figures are durations as they were measured, in their order.
 type figures []time.Duration
 
-// quantile is the smallest that so many of them do not exceed (nearest rank).
-func (f figures) quantile(q float64) time.Duration {
+// nearestRank is the smallest that so many of them do not exceed (nearest rank).
+func (f figures) nearestRank(q float64) time.Duration {
 	if len(f) == 0 {
 		return 0
 	}
@@ -21,18 +21,18 @@ func (f figures) quantile(q float64) time.Duration {
 	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
 
-// summary is the median, the 95th percentile and the greatest, as columns of a table.
-func (f figures) summary() string {
-	return fmt.Sprintf("%.1f | %.1f | %.1f", f.quantile(0.5).Seconds(), f.quantile(0.95).Seconds(), f.quantile(1).Seconds())
+// summaryColumns is the median, the 95th percentile and the greatest, as columns of a table.
+func (f figures) summaryColumns() string {
+	return fmt.Sprintf("%.1f | %.1f | %.1f", f.nearestRank(0.5).Seconds(), f.nearestRank(0.95).Seconds(), f.nearestRank(1).Seconds())
 }
 
-// raw are all of them, in seconds.
-func (f figures) raw() string { return f.with("%.1f") }
+// formatTenths are all of them, in seconds.
+func (f figures) formatTenths() string { return f.formatFigures("%.1f") }
 
-// fine is raw, for what is over in a part of a second.
-func (f figures) fine() string { return f.with("%.2f") }
+// formatHundredths is raw, for what is over in a part of a second.
+func (f figures) formatHundredths() string { return f.formatFigures("%.2f") }
 
-func (f figures) with(format string) string {
+func (f figures) formatFigures(format string) string {
 	all := make([]string, len(f))
 	for i, d := range f {
 		all[i] = fmt.Sprintf(format, d.Seconds())
@@ -40,8 +40,8 @@ func (f figures) with(format string) string {
 	return strings.Join(all, ", ")
 }
 
-// pause waits until a time, or returns ctx's error.
-func pause(ctx context.Context, until time.Time) error {
+// sleepUntil waits until a time, or returns ctx's error.
+func sleepUntil(ctx context.Context, until time.Time) error {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {

@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
+	if err := runClusterBench(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "bench-cluster: %v\n", err)
 		os.Exit(1)
 	}
@@ -47,7 +47,7 @@ type settings struct {
 	role string
 }
 
-func (s *settings) flags() *flag.FlagSet {
+func (s *settings) clusterBenchFlags() *flag.FlagSet {
 	fs := flag.NewFlagSet("bench-cluster", flag.ContinueOnError)
 	fs.StringVar(&s.parts, "parts", "step,chain,sale,autoscalers", "what to measure, a `list`")
 	fs.StringVar(&s.report, "report", "", "`file` whose sections are written anew; empty: figures are only shown")
@@ -60,16 +60,16 @@ func (s *settings) flags() *flag.FlagSet {
 	fs.IntVar(&s.runs, "runs", 5, "runs with each behavior, for chain")
 	fs.IntVar(&s.sales, "sales", 10, "events, for sale")
 	fs.StringVar(&s.picture, "svg", "out/chain.svg", "`file` for the picture of chain")
-	s.autoscalers.flags(fs)
+	s.autoscalers.autoscalersFlags(fs)
 	fs.StringVar(&s.role, "role", "", "internal: be one of the processes of a benchmark")
 	return fs
 }
 
-func run(args []string, out io.Writer) (err error) {
+func runClusterBench(args []string, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var s settings
-	if err := s.flags().Parse(args); err != nil {
+	if err := s.clusterBenchFlags().Parse(args); err != nil {
 		return err
 	}
 	if s.role == rolePages {
@@ -79,8 +79,8 @@ func run(args []string, out io.Writer) (err error) {
 		return err
 	}
 	b := &bench{settings: s, out: out}
-	defer func() { err = errors.Join(err, b.down(ctx)) }()
-	return b.measure(ctx)
+	defer func() { err = errors.Join(err, b.removeNode(ctx)) }()
+	return b.measureAll(ctx)
 }
 
 // bench is the run of all parts.
@@ -97,24 +97,24 @@ type part struct {
 	measure     func(ctx context.Context, load float64) (string, error)
 }
 
-func (b *bench) all() []part {
+func (b *bench) allParts() []part {
 	return []part{
-		{"step", "On a real node: seconds until a step of the load shows", true, b.step},
-		{"chain", "On a real node: seconds until there are pods for the load", true, b.chain},
-		{"sale", "On a real node: seconds from an event to twenty pods", true, b.sale},
+		{"step", "On a real node: seconds until a step of the load shows", true, b.reportStep},
+		{"chain", "On a real node: seconds until there are pods for the load", true, b.reportChain},
+		{"sale", "On a real node: seconds from an event to twenty pods", true, b.reportSale},
 		{"autoscalers", "A thousand autoscalers on five thousand pods", false, b.manyAutoscalers},
 	}
 }
 
-// measure runs the parts asked for, each when the machine is quiet.
-func (b *bench) measure(ctx context.Context) error {
-	all := b.all()
+// measureAll runs the parts asked for, each when the machine is quiet.
+func (b *bench) measureAll(ctx context.Context) error {
+	all := b.allParts()
 	for _, name := range strings.Split(b.parts, ",") {
 		i := slices.IndexFunc(all, func(p part) bool { return p.name == name })
 		if i < 0 {
 			return fmt.Errorf("no part %q", name)
 		}
-		err := b.one(ctx, all[i])
+		err := b.measurePart(ctx, all[i])
 		if ctx.Err() != nil {
 			err = context.Cause(ctx) // what failed for that says less
 		}
@@ -125,9 +125,9 @@ func (b *bench) measure(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) one(ctx context.Context, p part) error {
+func (b *bench) measurePart(ctx context.Context, p part) error {
 	if !p.node {
-		if err := b.down(ctx); err != nil {
+		if err := b.removeNode(ctx); err != nil {
 			return err
 		}
 	}
@@ -152,8 +152,8 @@ func (b *bench) one(ctx context.Context, p part) error {
 	return report.Section{Command: "test/bench/cluster", Part: p.name, Title: p.title}.Write(b.report, text)
 }
 
-// down ends the cluster with a node, if there is one.
-func (b *bench) down(ctx context.Context) error {
+// removeNode ends the cluster with a node, if there is one.
+func (b *bench) removeNode(ctx context.Context) error {
 	if b.node == nil {
 		return nil
 	}

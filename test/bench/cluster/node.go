@@ -39,14 +39,14 @@ func newNode(ctx context.Context, s settings, out io.Writer) (*node, error) {
 		return nil, err
 	}
 	n := &node{stack: st, out: out}
-	if err := n.install(ctx, s); err != nil {
-		n.dump(ctx)
+	if err := n.installOnNode(ctx, s); err != nil {
+		n.dumpNode(ctx)
 		return nil, errors.Join(err, st.Down(context.WithoutCancel(ctx)))
 	}
 	return n, nil
 }
 
-func (n *node) install(ctx context.Context, s settings) error {
+func (n *node) installOnNode(ctx context.Context, s settings) error {
 	for _, archive := range strings.FieldsFunc(s.images, func(r rune) bool { return r == ',' }) {
 		if err := n.stack.Cluster.LoadImage(ctx, archive); err != nil {
 			return fmt.Errorf("load image %s: %w", archive, err)
@@ -117,8 +117,8 @@ func (n *node) findAPI(ctx context.Context, metric string) error {
 	return nil
 }
 
-// scale has exactly so many pods of the sample, all ready, and no others that still end.
-func (n *node) scale(ctx context.Context, replicas int) error {
+// scaleSample has exactly so many pods of the sample, all ready, and no others that still end.
+func (n *node) scaleSample(ctx context.Context, replicas int) error {
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 	_, err := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace).
 		Patch(ctx, sample, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
@@ -126,7 +126,7 @@ func (n *node) scale(ctx context.Context, replicas int) error {
 		return fmt.Errorf("scale the sample: %w", err)
 	}
 	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
-		list, err := n.pods(ctx)
+		list, err := n.listSamplePods(ctx)
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (n *node) scale(ctx context.Context, replicas int) error {
 	})
 }
 
-func (n *node) pods(ctx context.Context) ([]core.Pod, error) {
+func (n *node) listSamplePods(ctx context.Context) ([]core.Pod, error) {
 	list, err := n.stack.Client.CoreV1().Pods(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list the sample's pods: %w", err)
@@ -146,8 +146,8 @@ func (n *node) pods(ctx context.Context) ([]core.Pod, error) {
 	return list.Items, nil
 }
 
-// urls are where the pods that are ready are sent to.
-func (n *node) urls(ctx context.Context) ([]string, error) {
+// readyURLs are where the pods that are ready are sent to.
+func (n *node) readyURLs(ctx context.Context) ([]string, error) {
 	pods, err := n.stack.ReadyPods(ctx)
 	if err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func (n *node) urls(ctx context.Context) ([]string, error) {
 	return urls, nil
 }
 
-// total is the sum of the metric over the pods, and how many they are, as `kubectl get --raw` shows it.
-func (n *node) total(ctx context.Context) (sum float64, pods int, err error) {
+// sumOfMetric is the sum of the metric over the pods, and how many they are, as `kubectl get --raw` shows it.
+func (n *node) sumOfMetric(ctx context.Context) (sum float64, pods int, err error) {
 	values, err := n.stack.Custom(ctx, n.path)
 	for _, v := range values {
 		sum += v.Value.AsApproximateFloat64()
@@ -168,8 +168,8 @@ func (n *node) total(ctx context.Context) (sum float64, pods int, err error) {
 	return sum, len(values), err
 }
 
-// dump shows what a person would look at first, unless that person has ended the run.
-func (n *node) dump(ctx context.Context) {
+// dumpNode shows what a person would look at first, unless that person has ended the run.
+func (n *node) dumpNode(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}

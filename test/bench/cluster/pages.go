@@ -15,8 +15,8 @@ const rolePages = "pages"
 // pageRate is what each pod counts, in requests per second.
 const pageRate = 50
 
-// address is that of a pod: one of loopback's sixteen million, all of which lead to the one server.
-func address(pod int) string { return fmt.Sprintf("127.1.%d.%d", pod/250, 1+pod%250) }
+// groupAddress is that of a pod: one of loopback's sixteen million, all of which lead to the one server.
+func groupAddress(pod int) string { return fmt.Sprintf("127.1.%d.%d", pod/250, 1+pod%250) }
 
 // loopback takes connections that come from this machine alone, though it listens on all addresses.
 type loopback struct{ net.Listener }

@@ -27,12 +27,12 @@ const (
 // group is a Deployment with its pods and its autoscaler.
 type group int
 
-func (g group) namespace() string         { return fmt.Sprintf("shop-%02d", g/groupsEach) }
-func (g group) name() string              { return fmt.Sprintf("web-%04d", int(g)) }
-func (g group) labels() map[string]string { return map[string]string{"app": g.name()} }
+func (g group) groupNamespace() string         { return fmt.Sprintf("shop-%02d", g/groupsEach) }
+func (g group) groupName() string              { return fmt.Sprintf("web-%04d", int(g)) }
+func (g group) groupLabels() map[string]string { return map[string]string{"app": g.groupName()} }
 
-// each does something for all groups, several at a time.
-func (s *setting) each(ctx context.Context, do func(context.Context, group) error) error {
+// forEachGroup does something for all groups, several at a time.
+func (s *setting) forEachGroup(ctx context.Context, do func(context.Context, group) error) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(creators)
 	for i := range s.count {
@@ -41,14 +41,14 @@ func (s *setting) each(ctx context.Context, do func(context.Context, group) erro
 	return all.Wait()
 }
 
-// populate makes everything but the autoscalers.
-func (s *setting) populate(ctx context.Context) error {
+// populateCluster makes everything but the autoscalers.
+func (s *setting) populateCluster(ctx context.Context) error {
 	for first := 0; first < s.count; first += groupsEach {
-		if err := s.makeNamespace(ctx, group(first).namespace()); err != nil {
+		if err := s.makeNamespace(ctx, group(first).groupNamespace()); err != nil {
 			return err
 		}
 	}
-	return s.each(ctx, func(ctx context.Context, g group) error {
+	return s.forEachGroup(ctx, func(ctx context.Context, g group) error {
 		if err := s.makeDeployment(ctx, g); err != nil {
 			return err
 		}
@@ -74,15 +74,15 @@ func (s *setting) makeNamespace(ctx context.Context, name string) error {
 }
 
 func (s *setting) makeDeployment(ctx context.Context, g group) error {
-	_, err := s.client.AppsV1().Deployments(g.namespace()).Create(ctx, &apps.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: g.name()},
+	_, err := s.client.AppsV1().Deployments(g.groupNamespace()).Create(ctx, &apps.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: g.groupName()},
 		Spec: apps.DeploymentSpec{
-			Replicas: new(int32(podsEach)), Selector: &metav1.LabelSelector{MatchLabels: g.labels()},
-			Template: core.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: g.labels()}, Spec: podSpec()},
+			Replicas: new(int32(podsEach)), Selector: &metav1.LabelSelector{MatchLabels: g.groupLabels()},
+			Template: core.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: g.groupLabels()}, Spec: podSpec()},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("create Deployment %s: %w", g.name(), err)
+		return fmt.Errorf("create Deployment %s: %w", g.groupName(), err)
 	}
 	return nil
 }
@@ -96,16 +96,16 @@ func podSpec() core.PodSpec {
 
 // makePod makes a pod that no node runs, and writes the status that a kubelet would.
 func (s *setting) makePod(ctx context.Context, g group, i int) error {
-	pods := s.client.CoreV1().Pods(g.namespace())
-	name := fmt.Sprintf("%s-7d4b9c6f58-%d", g.name(), i)
+	pods := s.client.CoreV1().Pods(g.groupNamespace())
+	name := fmt.Sprintf("%s-7d4b9c6f58-%d", g.groupName(), i)
 	made, err := pods.Create(ctx, &core.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: g.labels(), Annotations: map[string]string{"prometheus.io/port": s.pages.line}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: g.groupLabels(), Annotations: map[string]string{"prometheus.io/port": s.pages.line}},
 		Spec:       podSpec(),
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create pod %s: %w", name, err)
 	}
-	now, ip := metav1.Now(), address(int(g)*podsEach+i)
+	now, ip := metav1.Now(), groupAddress(int(g)*podsEach+i)
 	made.Status = core.PodStatus{
 		Phase: core.PodRunning, PodIP: ip, PodIPs: []core.PodIP{{IP: ip}}, StartTime: &now,
 		Conditions: []core.PodCondition{{Type: core.PodReady, Status: core.ConditionTrue, LastTransitionTime: now}},
@@ -119,23 +119,23 @@ func (s *setting) makePod(ctx context.Context, g group, i int) error {
 // scaleAll makes the autoscalers, evenly over a period of their controller, which keeps the distances.
 func (s *setting) scaleAll(ctx context.Context) error {
 	began := time.Now()
-	return s.each(ctx, func(ctx context.Context, g group) error {
-		if err := pause(ctx, began.Add(hpaPeriod*time.Duration(g)/time.Duration(s.count))); err != nil {
+	return s.forEachGroup(ctx, func(ctx context.Context, g group) error {
+		if err := sleepUntil(ctx, began.Add(hpaPeriod*time.Duration(g)/time.Duration(s.count))); err != nil {
 			return err
 		}
-		_, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(g.namespace()).Create(ctx, autoscaler(g), metav1.CreateOptions{})
+		_, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(g.groupNamespace()).Create(ctx, groupAutoscaler(g), metav1.CreateOptions{})
 		if err != nil {
-			return fmt.Errorf("create autoscaler %s: %w", g.name(), err)
+			return fmt.Errorf("create autoscaler %s: %w", g.groupName(), err)
 		}
 		return nil
 	})
 }
 
-func autoscaler(g group) *autoscaling.HorizontalPodAutoscaler {
+func groupAutoscaler(g group) *autoscaling.HorizontalPodAutoscaler {
 	return &autoscaling.HorizontalPodAutoscaler{
-		ObjectMeta: metav1.ObjectMeta{Name: g.name()},
+		ObjectMeta: metav1.ObjectMeta{Name: g.groupName()},
 		Spec: autoscaling.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscaling.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: g.name()},
+			ScaleTargetRef: autoscaling.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: g.groupName()},
 			MinReplicas:    new(int32(1)), MaxReplicas: 2 * podsEach,
 			Metrics: []autoscaling.MetricSpec{{
 				Type: autoscaling.PodsMetricSourceType,

@@ -26,7 +26,7 @@ func startPages(dir string) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(self, "-role", rolePages), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stderr, p.cmd.SysProcAttr = dir, os.Stderr, attributes()
+	p.cmd.Dir, p.cmd.Stderr, p.cmd.SysProcAttr = dir, os.Stderr, processAttributes()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -38,31 +38,31 @@ func startPages(dir string) (*process, error) {
 		return nil, errors.Join(fmt.Errorf("start the pages: %w", err), p.cmd.Wait())
 	}
 	p.line = strings.TrimSpace(p.line)
-	go p.wait()
+	go p.awaitExit()
 	return p, nil
 }
 
 // startProcess runs a program with its log in a file.
 func startProcess(log *os.File, env []string, program string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = log, log, attributes()
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = log, log, processAttributes()
 	p.cmd.Env = append(os.Environ(), env...)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
 	}
-	go p.wait()
+	go p.awaitExit()
 	return p, nil
 }
 
-func (p *process) wait() {
+func (p *process) awaitExit() {
 	defer close(p.done)
 	_ = p.cmd.Wait() // it was told to end, or its log says why it did
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// end stops the process and waits until it is gone.
-func (p *process) end() {
+// stopProcess stops the process and waits until it is gone.
+func (p *process) stopProcess() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()

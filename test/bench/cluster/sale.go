@@ -25,18 +25,18 @@ const saleRest = 5 * time.Second
 // saleTimes are the parts of one sale, from when its event was published.
 type saleTimes struct{ minReplicas, scale, created, running, ready, open time.Duration }
 
-// sale measures how soon an event on Kafka has twenty new containers running, and its gate open.
-func (b *bench) sale(ctx context.Context, load float64) (string, error) {
+// reportSale measures how soon an event on Kafka has twenty new containers running, and its gate open.
+func (b *bench) reportSale(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
-	all, err := b.node.sales(ctx, b.sales)
+	all, err := b.node.measureSales(ctx, b.sales)
 	if err != nil {
-		b.node.dump(ctx)
+		b.node.dumpNode(ctx)
 		return "", err
 	}
 	return head + "\n" + saleReport(all), nil
 }
 
-func (n *node) sales(ctx context.Context, runs int) (all []saleTimes, err error) {
+func (n *node) measureSales(ctx context.Context, runs int) (all []saleTimes, err error) {
 	if err := n.makeRoom(ctx); err != nil {
 		return nil, err
 	}
@@ -54,10 +54,10 @@ func (n *node) sales(ctx context.Context, runs int) (all []saleTimes, err error)
 		err = errors.Join(err, market.Down(context.WithoutCancel(ctx)), n.removeAutoscalers(context.WithoutCancel(ctx)))
 	}()
 	for i := range runs {
-		if err := n.scale(ctx, 2); err != nil {
+		if err := n.scaleSample(ctx, 2); err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, time.Now().Add(saleRest)); err != nil {
+		if err := sleepUntil(ctx, time.Now().Add(saleRest)); err != nil {
 			return nil, err
 		}
 		times, err := n.oneSale(ctx, market, fmt.Sprintf("sale-%d", i))
@@ -84,7 +84,7 @@ func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleT
 		return saleTimes{}, err
 	}
 	err = stack.Wait(watching, 2*time.Minute, func(context.Context) error {
-		return seen.missing("minReplicas", "scale", "created", "running", "ready", "open")
+		return seen.missingMoments("minReplicas", "scale", "created", "running", "ready", "open")
 	})
 	stop()
 	watchers.Wait()
@@ -110,7 +110,7 @@ type saleSeen struct {
 	times map[string]time.Time
 }
 
-func (s *saleSeen) note(what string) {
+func (s *saleSeen) noteMoment(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.times[what].IsZero() {
@@ -118,7 +118,7 @@ func (s *saleSeen) note(what string) {
 	}
 }
 
-func (s *saleSeen) missing(all ...string) error {
+func (s *saleSeen) missingMoments(all ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, what := range all {
@@ -148,39 +148,39 @@ func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, 
 	hpas, err := client.AutoscalingV2().HorizontalPodAutoscalers(in).Watch(ctx, metav1.ListOptions{})
 	err = follow(hpas, err, func(e watch.Event) {
 		if h, ok := e.Object.(*autoscaling.HorizontalPodAutoscaler); ok && *h.Spec.MinReplicas == sale.Pods {
-			seen.note("minReplicas")
+			seen.noteMoment("minReplicas")
 		}
 	})
 	if err != nil {
 		return &all, err
 	}
 	scales, err := client.AppsV1().Deployments(in).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + sample})
-	if err := follow(scales, err, scaled(seen)); err != nil {
+	if err := follow(scales, err, watchScale(seen)); err != nil {
 		return &all, err
 	}
 	pods, err := client.CoreV1().Pods(in).Watch(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + sample})
-	if err := follow(pods, err, counted(seen)); err != nil {
+	if err := follow(pods, err, watchPodCount(seen)); err != nil {
 		return &all, err
 	}
 	gates, err := client.CoreV1().ConfigMaps(in).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=gate"})
 	return &all, follow(gates, err, func(e watch.Event) {
 		if m, ok := e.Object.(*core.ConfigMap); ok && m.Data["open"] == "true" {
-			seen.note("open")
+			seen.noteMoment("open")
 		}
 	})
 }
 
-// scaled notes when the replicas are asked for.
-func scaled(seen *saleSeen) func(watch.Event) {
+// watchScale notes when the replicas are asked for.
+func watchScale(seen *saleSeen) func(watch.Event) {
 	return func(e watch.Event) {
 		if d, ok := e.Object.(*apps.Deployment); ok && *d.Spec.Replicas == sale.Pods {
-			seen.note("scale")
+			seen.noteMoment("scale")
 		}
 	}
 }
 
-// counted notes when so many pods are there, run and are ready.
-func counted(seen *saleSeen) func(watch.Event) {
+// watchPodCount notes when so many pods are there, run and are ready.
+func watchPodCount(seen *saleSeen) func(watch.Event) {
 	pods := map[string]*core.Pod{}
 	return func(e watch.Event) {
 		pod, ok := e.Object.(*core.Pod)
@@ -204,7 +204,7 @@ func counted(seen *saleSeen) func(watch.Event) {
 		}
 		for what, count := range map[string]int{"created": len(pods), "running": running, "ready": ready} {
 			if count >= sale.Pods {
-				seen.note(what)
+				seen.noteMoment(what)
 			}
 		}
 	}
@@ -235,7 +235,7 @@ it is published until a watch shows each part; %d runs.
 			f = append(f, part.of(t))
 		}
 		fmt.Fprintf(&b, "| %s | %.2f | %.2f | %.2f | %s |\n", part.name,
-			f.quantile(0.5).Seconds(), f.quantile(0.95).Seconds(), f.quantile(1).Seconds(), f.fine())
+			f.nearestRank(0.5).Seconds(), f.nearestRank(0.95).Seconds(), f.nearestRank(1).Seconds(), f.formatHundredths())
 	}
 	return b.String()
 }

@@ -40,28 +40,28 @@ type steps struct {
 	reason   error
 }
 
-// step measures how soon a step of the load shows.
-func (b *bench) step(ctx context.Context, load float64) (string, error) {
+// reportStep measures how soon a step of the load shows.
+func (b *bench) reportStep(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
-	s, err := b.node.step(ctx, b.steps)
+	s, err := b.node.measureSteps(ctx, b.steps)
 	if err != nil {
-		b.node.dump(ctx)
+		b.node.dumpNode(ctx)
 		return "", err
 	}
-	return head + "\n" + s.report(b.settings), nil
+	return head + "\n" + s.formatSteps(b.settings), nil
 }
 
-func (n *node) step(ctx context.Context, count int) (*steps, error) {
+func (n *node) measureSteps(ctx context.Context, count int) (*steps, error) {
 	err := n.addAutoscaler(ctx, "fixed", func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
 		spec.MinReplicas, spec.MaxReplicas = new(int32(fixedPods)), fixedPods
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := n.scale(ctx, fixedPods); err != nil {
+	if err := n.scaleSample(ctx, fixedPods); err != nil {
 		return nil, err
 	}
-	urls, err := n.urls(ctx)
+	urls, err := n.readyURLs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (n *node) step(ctx context.Context, count int) (*steps, error) {
 	s := &steps{}
 	err = n.takeSteps(ctx, t, s, count)
 	stop()
-	if sent := t.wait(); err == nil && (sent.Unsent > 0 || sent.Total().Failed > 0) {
+	if sent := t.awaitTraffic(); err == nil && (sent.Unsent > 0 || sent.Total().Failed > 0) {
 		err = fmt.Errorf("the load was not the one meant: %d requests were not sent, %d failed: %v", sent.Unsent, sent.Total().Failed, sent.Total().Causes)
 	}
 	if err != nil {
@@ -80,22 +80,22 @@ func (n *node) step(ctx context.Context, count int) (*steps, error) {
 }
 
 func (n *node) takeSteps(ctx context.Context, t *traffic, s *steps, count int) error {
-	if _, err := t.step(ctx, low); err != nil {
+	if _, err := t.stepRate(ctx, low); err != nil {
 		return err
 	}
 	const near = low + (high-low)/10
-	if _, err := n.shows(ctx, s, func(sum float64) bool { return sum > 0.9*low && sum < near }); err != nil {
+	if _, err := n.awaitMetric(ctx, s, func(sum float64) bool { return sum > 0.9*low && sum < near }); err != nil {
 		return err
 	}
 	for i := range count {
-		if err := pause(ctx, time.Now().Add(lowFor+rand.N(lowMore))); err != nil {
+		if err := sleepUntil(ctx, time.Now().Add(lowFor+rand.N(lowMore))); err != nil {
 			return err
 		}
 		up, err := n.stepTo(ctx, t, s, high, func(sum float64) bool { return sum >= 0.9*high })
 		if err != nil {
 			return err
 		}
-		if err := pause(ctx, time.Now().Add(highFor)); err != nil {
+		if err := sleepUntil(ctx, time.Now().Add(highFor)); err != nil {
 			return err
 		}
 		down, err := n.stepTo(ctx, t, s, low, func(sum float64) bool { return sum <= near })
@@ -110,25 +110,25 @@ func (n *node) takeSteps(ctx context.Context, t *traffic, s *steps, count int) e
 
 // stepTo changes the load and returns how long it took to show.
 func (n *node) stepTo(ctx context.Context, t *traffic, s *steps, rate float64, right func(float64) bool) (time.Duration, error) {
-	began, err := t.step(ctx, rate)
+	began, err := t.stepRate(ctx, rate)
 	if err != nil {
 		return 0, err
 	}
-	seen, err := n.shows(ctx, s, right)
+	seen, err := n.awaitMetric(ctx, s, right)
 	if err != nil {
 		return 0, fmt.Errorf("step to %.0f requests/s: %w", rate, err)
 	}
 	return seen.Sub(began), nil
 }
 
-// shows returns when the metric of all pods was first seen to be right.
-func (n *node) shows(ctx context.Context, s *steps, right func(sum float64) bool) (time.Time, error) {
+// awaitMetric returns when the metric of all pods was first seen to be right.
+func (n *node) awaitMetric(ctx context.Context, s *steps, right func(sum float64) bool) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepPatience)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		sum, pods, err := n.total(ctx)
+		sum, pods, err := n.sumOfMetric(ctx)
 		switch {
 		case err == nil && pods == fixedPods && right(sum):
 			return time.Now(), nil
@@ -143,9 +143,9 @@ func (n *node) shows(ctx context.Context, s *steps, right func(sum float64) bool
 	}
 }
 
-func (s *steps) report(set settings) string {
+func (s *steps) formatSteps(set settings) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n\n", set.regenerate(fmt.Sprintf("-parts step -steps %d", len(s.up))))
+	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf("-parts step -steps %d", len(s.up))))
 	fmt.Fprintf(&w, `Pods of the sample service on a real node, %d of them, and the adapter with its manifests as shipped. The load
 steps from %d to %d requests/s, evenly spread, and back; after each step the pods' metric is read every %v as `+"`kubectl get --raw`"+`
 does, through kube-apiserver. *Up* is the time from the step until the sum over all pods shows 90 %% of the new load, *down* until
@@ -159,7 +159,7 @@ it has come nine tenths of the way back; the low load holds for %v to %v in betw
 Up, in order: %s.
 Down, in order: %s.
 `, fixedPods, low, high, pollEvery, lowFor, lowFor+lowMore,
-		low, high, len(s.up), s.up.summary(), high, low, len(s.down), s.down.summary(), s.up.raw(), s.down.raw())
+		low, high, len(s.up), s.up.summaryColumns(), high, low, len(s.down), s.down.summaryColumns(), s.up.formatTenths(), s.down.formatTenths())
 	if s.refused > 0 {
 		fmt.Fprintf(&w, "\n%d reads were answered with an error, the last: %v.\n", s.refused, s.reason)
 	}

@@ -26,18 +26,18 @@ type change struct {
 // startTraffic sends nothing before the first step. It ends with ctx; wait returns when it has.
 func startTraffic(ctx context.Context, urls []string) *traffic {
 	t := &traffic{next: make(chan change), ended: make(chan struct{})}
-	t.aim(urls)
+	t.aimAt(urls)
 	t.generator = load.New(load.Options{
 		Targets: func() []string { return *t.targets.Load() },
-		Rate:    t.rate,
+		Rate:    t.rateAt,
 	})
 	go func() { defer close(t.ended); t.generator.Run(ctx) }()
 	return t
 }
 
-// rate is asked by the generator every few milliseconds; the first request at a new rate follows within a request's
+// rateAt is asked by the generator every few milliseconds; the first request at a new rate follows within a request's
 // distance.
-func (t *traffic) rate(now time.Time) float64 {
+func (t *traffic) rateAt(now time.Time) float64 {
 	select {
 	case c := <-t.next:
 		t.current = c.rate
@@ -47,11 +47,11 @@ func (t *traffic) rate(now time.Time) float64 {
 	return t.current
 }
 
-// aim changes where requests go.
-func (t *traffic) aim(urls []string) { t.targets.Store(&urls) }
+// aimAt changes where requests go.
+func (t *traffic) aimAt(urls []string) { t.targets.Store(&urls) }
 
-// step changes the rate and returns when that was. Only one goroutine may step.
-func (t *traffic) step(ctx context.Context, rate float64) (time.Time, error) {
+// stepRate changes the rate and returns when that was. Only one goroutine may step.
+func (t *traffic) stepRate(ctx context.Context, rate float64) (time.Time, error) {
 	c := change{rate, make(chan time.Time, 1)}
 	select {
 	case t.next <- c:
@@ -66,8 +66,8 @@ func (t *traffic) step(ctx context.Context, rate float64) (time.Time, error) {
 	}
 }
 
-// wait returns when the last answer has come, after the end of the context.
-func (t *traffic) wait() load.Result {
+// awaitTraffic returns when the last answer has come, after the end of the context.
+func (t *traffic) awaitTraffic() load.Result {
 	<-t.ended
 	return t.generator.Result()
 }

@@ -35,13 +35,13 @@ const (
 )
 
 func main() {
-	if err := run(); err != nil {
+	if err := runSaleDemo(); err != nil {
 		fmt.Fprintf(os.Stderr, "demo-sale: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run() (err error) {
+func runSaleDemo() (err error) {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -51,7 +51,7 @@ func run() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Down(context.WithoutCancel(ctx))) }()
 	d := &demo{stack: s, out: os.Stdout, began: time.Now()}
-	return d.show(ctx)
+	return d.playSale(ctx)
 }
 
 // demo is one run.
@@ -64,8 +64,8 @@ type demo struct {
 	seen    map[string]bool // Events that were shown, by name
 }
 
-func (d *demo) show(ctx context.Context) (err error) {
-	if err := d.install(ctx); err != nil {
+func (d *demo) playSale(ctx context.Context) (err error) {
+	if err := d.installStack(ctx); err != nil {
 		return err
 	}
 	if d.market, err = sale.Up(ctx, d.stack); err != nil {
@@ -73,7 +73,7 @@ func (d *demo) show(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.market.Down(context.WithoutCancel(ctx))) }()
 	visiting, home := context.WithCancel(ctx)
-	done := d.visit(visiting)
+	done := d.sendVisitors(visiting)
 	defer func() { home(); <-done }()
 	if err := d.goodSale(ctx); err != nil {
 		return err
@@ -81,8 +81,8 @@ func (d *demo) show(ctx context.Context) (err error) {
 	return d.badSale(ctx)
 }
 
-func (d *demo) install(ctx context.Context) error {
-	d.say("kubectl apply -k manifests/adapter, manifests/sample/overlays/demo")
+func (d *demo) installStack(ctx context.Context) error {
+	d.printLine("kubectl apply -k manifests/adapter, manifests/sample/overlays/demo")
 	if err := d.stack.InstallAdapter(ctx, "manifests/adapter"); err != nil {
 		return err
 	}
@@ -90,19 +90,19 @@ func (d *demo) install(ctx context.Context) error {
 		return err
 	}
 	const room = `{"spec":{"template":{"spec":{"containers":[{"name":"sample","resources":{"requests":{"cpu":"10m"}}}]}}}}`
-	if _, err := d.kubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // twenty fit on one small node
+	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // twenty fit on one small node
 		return err
 	}
-	_, err := d.kubectl(ctx, "rollout", "status", "deploy/sample", "--timeout=120s")
+	_, err := d.runKubectl(ctx, "rollout", "status", "deploy/sample", "--timeout=120s")
 	return err
 }
 
-func (d *demo) kubectl(ctx context.Context, args ...string) (string, error) {
+func (d *demo) runKubectl(ctx context.Context, args ...string) (string, error) {
 	return d.stack.Kubectl(ctx, append([]string{"-n", stack.SampleNamespace}, args...)...)
 }
 
-// visit sends the load to the pods that are ready, until ctx ends.
-func (d *demo) visit(ctx context.Context) <-chan struct{} {
+// sendVisitors sends the load to the pods that are ready, until ctx ends.
+func (d *demo) sendVisitors(ctx context.Context) <-chan struct{} {
 	d.targets.Store(&[]string{})
 	g := load.New(load.Options{Rate: func(time.Time) float64 { return visitors }, Targets: func() []string { return *d.targets.Load() }})
 	done := make(chan struct{})
@@ -110,58 +110,58 @@ func (d *demo) visit(ctx context.Context) <-chan struct{} {
 		defer close(done)
 		g.Run(ctx)
 		r := g.Result()
-		d.say("visitors: %d requests were answered well, %d were not", r.Total().OK, r.Total().Failed)
+		d.printLine("visitors: %d requests were answered well, %d were not", r.Total().OK, r.Total().Failed)
 	}()
 	return done
 }
 
 // goodSale is the sale as it should be.
 func (d *demo) goodSale(ctx context.Context) error {
-	d.say("an event on Kafka: the sale begins, for %s", lasts)
+	d.printLine("an event on Kafka: the sale begins, for %s", lasts)
 	if err := d.market.Publish(ctx, sale.Event("sale-1", sale.Start, lasts)); err != nil {
 		return err
 	}
-	if err := d.until(ctx, 2*time.Minute, func(w world) bool { return w.gate == "true" }); err != nil {
+	if err := d.showUntil(ctx, 2*time.Minute, func(w world) bool { return w.gate == "true" }); err != nil {
 		return err
 	}
-	d.say("what is held, and how the pods answer:")
-	if err := d.scaler(ctx, "status"); err != nil {
+	d.printLine("what is held, and how the pods answer:")
+	if err := d.runScaler(ctx, "status"); err != nil {
 		return err
 	}
-	if err := d.scaler(ctx, "verify", "deploy/sample", "--url", "/work?ms=1", "--requests", "10", "--concurrency", "2"); err != nil {
-		d.say("%v", err)
+	if err := d.runScaler(ctx, "verify", "deploy/sample", "--url", "/work?ms=1", "--requests", "10", "--concurrency", "2"); err != nil {
+		d.printLine("%v", err)
 	}
-	d.say("the sale goes on until the event's time is over")
-	if err := d.until(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
+	d.printLine("the sale goes on until the event's time is over")
+	if err := d.showUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
 		return err
 	}
-	d.say("everything is as it was: %s", d.last(ctx))
+	d.printLine("everything is as it was: %s", d.lastAlert(ctx))
 	return nil
 }
 
 // badSale is a sale on a bad release: its probes are fine, its users wait.
 func (d *demo) badSale(ctx context.Context) error {
-	d.say("a bad release: FAULT=slow")
+	d.printLine("a bad release: FAULT=slow")
 	for _, args := range [][]string{{"set", "env", "deploy/sample", "FAULT=slow"}, {"rollout", "status", "deploy/sample", "--timeout=180s"}} {
-		if _, err := d.kubectl(ctx, args...); err != nil {
+		if _, err := d.runKubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
 	told := len(d.market.Alerts())
-	d.say("an event on Kafka: the next sale begins")
+	d.printLine("an event on Kafka: the next sale begins")
 	if err := d.market.Publish(ctx, sale.Event("sale-2", sale.Start, lasts)); err != nil {
 		return err
 	}
-	err := d.until(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
+	err := d.showUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
 	if err != nil {
 		return err
 	}
-	d.say("rolled back, the gate stayed shut: %s", d.last(ctx))
-	d.say("the alert that was sent:")
-	return d.pretty(d.market.Alerts()[told])
+	d.printLine("rolled back, the gate stayed shut: %s", d.lastAlert(ctx))
+	d.printLine("the alert that was sent:")
+	return d.printAlert(d.market.Alerts()[told])
 }
 
-func (d *demo) pretty(alert string) error {
+func (d *demo) printAlert(alert string) error {
 	var v any
 	if err := json.Unmarshal([]byte(alert), &v); err != nil {
 		return fmt.Errorf("the alert is no JSON: %w", err)
@@ -171,8 +171,8 @@ func (d *demo) pretty(alert string) error {
 	return err
 }
 
-// scaler runs the command as a person would.
-func (d *demo) scaler(ctx context.Context, args ...string) error {
+// runScaler runs the command as a person would.
+func (d *demo) runScaler(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{
 		"run", "github.com/tachometer-metrics/tachometer/cmd/tachometer-scaler", "--kubeconfig", d.stack.Cluster.Kubeconfig(), "-n", stack.SampleNamespace, "-o", "text",
 	}, args...)...)
@@ -195,28 +195,28 @@ func (w world) String() string {
 	return fmt.Sprintf("minReplicas %d, %d replicas, %d pods, %d ready, gate open: %s", w.minReplicas, w.scale, w.pods, w.ready, w.gate)
 }
 
-func (d *demo) last(ctx context.Context) string {
-	w, err := d.look(ctx)
+func (d *demo) lastAlert(ctx context.Context) string {
+	w, err := d.readWorld(ctx)
 	if err != nil {
 		return err.Error()
 	}
 	return w.String()
 }
 
-// until shows what changes, until it is as wanted.
-func (d *demo) until(ctx context.Context, atMost time.Duration, right func(world) bool) error {
+// showUntil shows what changes, until it is as wanted.
+func (d *demo) showUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
 	var shown world
 	return stack.Wait(ctx, atMost, func(ctx context.Context) error {
-		w, err := d.look(ctx)
+		w, err := d.readWorld(ctx)
 		if err != nil {
 			return err
 		}
-		if err := d.events(ctx); err != nil {
+		if err := d.showEvents(ctx); err != nil {
 			return err
 		}
 		if w != shown {
 			shown = w
-			d.say("  %s", w)
+			d.printLine("  %s", w)
 		}
 		if !right(w) {
 			return fmt.Errorf("still %s", w)
@@ -225,7 +225,7 @@ func (d *demo) until(ctx context.Context, atMost time.Duration, right func(world
 	})
 }
 
-func (d *demo) look(ctx context.Context) (world, error) {
+func (d *demo) readWorld(ctx context.Context) (world, error) {
 	var w world
 	hpa, err := d.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 	if err != nil {
@@ -239,13 +239,13 @@ func (d *demo) look(ctx context.Context) (world, error) {
 	if err != nil {
 		return w, err
 	}
-	d.aim(pods)
+	d.aimVisitors(pods)
 	w.gate, err = d.market.Gate(ctx)
 	w.minReplicas, w.scale, w.pods, w.ready = *hpa.Spec.MinReplicas, *deployment.Spec.Replicas, int(deployment.Status.Replicas), len(pods)
 	return w, err
 }
 
-func (d *demo) aim(pods []corev1.Pod) {
+func (d *demo) aimVisitors(pods []corev1.Pod) {
 	urls := make([]string, len(pods))
 	for i := range pods {
 		urls[i] = "http://" + pods[i].Status.PodIP + ":8080/"
@@ -253,8 +253,8 @@ func (d *demo) aim(pods []corev1.Pod) {
 	d.targets.Store(&urls)
 }
 
-// events shows what the scaler says of the sample.
-func (d *demo) events(ctx context.Context) error {
+// showEvents shows what the scaler says of the sample.
+func (d *demo) showEvents(ctx context.Context) error {
 	list, err := d.stack.Client.CoreV1().Events(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -266,12 +266,12 @@ func (d *demo) events(ctx context.Context) error {
 		e := &list.Items[i]
 		if e.ReportingController == domain.ScalerController && !d.seen[e.Name] {
 			d.seen[e.Name] = true
-			d.say("Event %-9s %s", e.Reason, e.Message)
+			d.printLine("Event %-9s %s", e.Reason, e.Message)
 		}
 	}
 	return nil
 }
 
-func (d *demo) say(format string, args ...any) {
+func (d *demo) printLine(format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.1f s  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
 }

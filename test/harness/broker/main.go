@@ -26,7 +26,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err := runCommand(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintf(os.Stderr, "broker: %v\n", err)
@@ -34,21 +34,21 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func runCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("say serve or send")
 	}
 	switch args[0] {
 	case "serve":
-		return serve(ctx, args[1:], out)
+		return serveBroker(ctx, args[1:], out)
 	case "send":
-		return send(ctx, args[1:], out)
+		return sendEvent(ctx, args[1:], out)
 	}
 	return fmt.Errorf("unknown command %q: say serve or send", args[0])
 }
 
-// serve runs the broker until ctx ends. Its first line is its address: who waits for that line finds it listening.
-func serve(ctx context.Context, args []string, out io.Writer) error {
+// serveBroker runs the broker until ctx ends. Its first line is its address: who waits for that line finds it listening.
+func serveBroker(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	address := flags.String("address", "127.0.0.1:0", "`HOST:PORT` to listen on, which is also what clients are told; port 0 picks one")
 	topic := flags.String("topic", "sales", "topic that is there from the start")
@@ -88,8 +88,8 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// send appends one event and prints it.
-func send(ctx context.Context, args []string, out io.Writer) error {
+// sendEvent appends one event and prints it.
+func sendEvent(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("send", pflag.ContinueOnError)
 	brokers := flags.StringSlice("brokers", nil, "`HOST:PORT` of brokers")
 	topic := flags.String("topic", "sales", "topic to append to")
@@ -105,7 +105,7 @@ func send(ctx context.Context, args []string, out io.Writer) error {
 	record := []byte(*data)
 	if len(record) == 0 {
 		var err error
-		if record, err = compose(*id, *kind, *ttl, *fields, time.Now()); err != nil {
+		if record, err = composeEvent(*id, *kind, *ttl, *fields, time.Now()); err != nil {
 			return err
 		}
 	}
@@ -124,8 +124,8 @@ func send(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// compose is an event of now.
-func compose(id, kind, ttl string, fields []string, now time.Time) ([]byte, error) {
+// composeEvent is an event of now.
+func composeEvent(id, kind, ttl string, fields []string, now time.Time) ([]byte, error) {
 	if kind == "" {
 		return nil, errors.New("--type: required")
 	}

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// client speaks to the API server as its administrator.
-func (c *Cluster) client() (*http.Client, error) {
+// adminClient speaks to the API server as its administrator.
+func (c *Cluster) adminClient() (*http.Client, error) {
 	ca, err := os.ReadFile(c.CA())
 	if err != nil {
 		return nil, err
@@ -34,8 +34,8 @@ func (c *Cluster) client() (*http.Client, error) {
 	}, nil
 }
 
-// get reads one path of the API into answer, which may be nil.
-func (c *Cluster) get(ctx context.Context, client *http.Client, path string, answer any) error {
+// getPath reads one path of the API into answer, which may be nil.
+func (c *Cluster) getPath(ctx context.Context, client *http.Client, path string, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.state.Server+path, http.NoBody)
 	if err != nil {
 		return err
@@ -58,15 +58,15 @@ func (c *Cluster) get(ctx context.Context, client *http.Client, path string, ans
 	return json.Unmarshal(body, answer)
 }
 
-// await asks until check has no more to say against the cluster. On the way out it says what check said last.
-func (c *Cluster) await(ctx context.Context, what string, check func(context.Context, *http.Client) error) error {
-	client, err := c.client()
+// awaitCheck asks until check has no more to say against the cluster. On the way out it says what check said last.
+func (c *Cluster) awaitCheck(ctx context.Context, what string, check func(context.Context, *http.Client) error) error {
+	client, err := c.adminClient()
 	if err != nil {
 		return err
 	}
 	defer client.CloseIdleConnections()
 	var last error
-	err = poll(ctx, 50*time.Millisecond, func() bool {
+	err = pollEvery(ctx, 50*time.Millisecond, func() bool {
 		if last = c.componentsRun(); last == nil {
 			last = check(ctx, client)
 		}
@@ -83,7 +83,7 @@ var errEnded = errors.New("ended too early")
 
 // componentsRun returns an error that is errEnded if a process of the cluster has ended.
 func (c *Cluster) componentsRun() error {
-	statuses, err := c.statuses()
+	statuses, err := c.readStatuses()
 	if err != nil {
 		return err
 	}
@@ -99,15 +99,15 @@ func (c *Cluster) componentsRun() error {
 }
 
 func (c *Cluster) awaitControlPlane(ctx context.Context) error {
-	return c.await(ctx, "the control plane", func(ctx context.Context, client *http.Client) error {
-		if err := c.get(ctx, client, "/readyz", nil); err != nil {
+	return c.awaitCheck(ctx, "the control plane", func(ctx context.Context, client *http.Client) error {
+		if err := c.getPath(ctx, client, "/readyz", nil); err != nil {
 			return err
 		}
 		// The controller manager makes both; without them no pod is admitted, or none starts.
-		if err := c.get(ctx, client, "/api/v1/namespaces/default/serviceaccounts/default", nil); err != nil {
+		if err := c.getPath(ctx, client, "/api/v1/namespaces/default/serviceaccounts/default", nil); err != nil {
 			return err
 		}
-		return c.get(ctx, client, "/api/v1/namespaces/default/configmaps/kube-root-ca.crt", nil)
+		return c.getPath(ctx, client, "/api/v1/namespaces/default/configmaps/kube-root-ca.crt", nil)
 	})
 }
 
@@ -122,9 +122,9 @@ type node struct {
 }
 
 func (c *Cluster) awaitNode(ctx context.Context) error {
-	return c.await(ctx, "the node", func(ctx context.Context, client *http.Client) error {
+	return c.awaitCheck(ctx, "the node", func(ctx context.Context, client *http.Client) error {
 		var n node
-		if err := c.get(ctx, client, "/api/v1/nodes/"+NodeName, &n); err != nil {
+		if err := c.getPath(ctx, client, "/api/v1/nodes/"+NodeName, &n); err != nil {
 			return err
 		}
 		for _, condition := range n.Status.Conditions {

@@ -173,7 +173,7 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		return err == nil
 	}
-	if waited := poll(ctx, 200*time.Millisecond, taken); waited != nil {
+	if waited := pollEvery(ctx, 200*time.Millisecond, taken); waited != nil {
 		file.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, errors.Join(waited, err))
 	}

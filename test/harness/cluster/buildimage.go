@@ -45,7 +45,7 @@ func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
 	}
 	tools := []nodeTool{{"buildah", "buildah"}}
 	if build.Install {
-		if err := install(ctx, build.Log, tools); err != nil {
+		if err := installTools(ctx, build.Log, tools); err != nil {
 			return err
 		}
 	}
@@ -59,7 +59,7 @@ func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	b := &builder{buildah: paths["buildah"], work: work, log: build.Log}
-	return b.build(ctx, build)
+	return b.buildInBuilder(ctx, build)
 }
 
 // builder runs buildah with a storage of its own, which is thrown away: what is worth keeping is in Go's caches.
@@ -68,7 +68,7 @@ type builder struct {
 	log           io.Writer
 }
 
-func (b *builder) build(ctx context.Context, build ImageBuild) error {
+func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 	toolchain, err := readGoEnv(ctx)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (b *builder) build(ctx context.Context, build ImageBuild) error {
 	if err != nil {
 		return err
 	}
-	if err := b.run(ctx, "pull", "docker-archive:"+archive); err != nil {
+	if err := b.runBuildah(ctx, "pull", "docker-archive:"+archive); err != nil {
 		return err
 	}
 	idFile := filepath.Join(b.work, "id") // a name would end up in the archive
@@ -92,7 +92,7 @@ func (b *builder) build(ctx context.Context, build ImageBuild) error {
 	for _, name := range sortedKeys(build.Args) {
 		args = append(args, "--build-arg", name+"="+build.Args[name])
 	}
-	if err := b.run(ctx, append(args, build.Context)...); err != nil {
+	if err := b.runBuildah(ctx, append(args, build.Context)...); err != nil {
 		return err
 	}
 	id, err := os.ReadFile(idFile)
@@ -100,13 +100,13 @@ func (b *builder) build(ctx context.Context, build ImageBuild) error {
 		return err
 	}
 	built := filepath.Join(b.work, "result.tar")
-	if err := b.run(ctx, "push", strings.TrimSpace(string(id)), "docker-archive:"+built+":"+build.Tag); err != nil {
+	if err := b.runBuildah(ctx, "push", strings.TrimSpace(string(id)), "docker-archive:"+built+":"+build.Tag); err != nil {
 		return err
 	}
 	return copyFile(build.Archive, built)
 }
 
-func (b *builder) run(ctx context.Context, args ...string) error {
+func (b *builder) runBuildah(ctx context.Context, args ...string) error {
 	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.work, "root"), "--runroot", filepath.Join(b.work, "run")}
 	cmd := exec.CommandContext(ctx, b.buildah, append(storage, args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.work) // for what else it would leave in /var/tmp

@@ -80,8 +80,8 @@ func openAuthority(path pair) (*authority, error) {
 	return &authority{certificate: certificate, key: key, path: path.cert}, nil
 }
 
-// issue signs a certificate that is good both for servers and for clients.
-func (a *authority) issue(path pair, who identity) error {
+// issueCertificate signs a certificate that is good both for servers and for clients.
+func (a *authority) issueCertificate(path pair, who identity) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return err

@@ -82,11 +82,11 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{dir: dir, state: state{Name: opts.Name, Node: opts.Node, Tools: tools, Programs: built, Owner: process.Identify(os.Getpid())}}
-	if err := c.claim(ctx); err != nil {
+	if err := c.claimFolder(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.start(ctx, opts); err != nil {
-		err = c.diagnose(err)
+	if err := c.startCluster(ctx, opts); err != nil {
+		err = c.diagnoseStart(err)
 		// The start's own context may be over already; what was begun is removed all the same.
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 		defer cancel()
@@ -101,7 +101,7 @@ func nodePrerequisites(ctx context.Context, opts Options) (map[string]string, er
 		return nil, nil
 	}
 	if opts.Install {
-		if err := install(ctx, opts.Log, nodeTools()); err != nil {
+		if err := installTools(ctx, opts.Log, nodeTools()); err != nil {
 			return nil, err
 		}
 	}
@@ -118,8 +118,8 @@ func randomHex() string {
 	return hex.EncodeToString(random)
 }
 
-// claim makes the cluster's folder its own. What a dead cluster of that name left is removed first.
-func (c *Cluster) claim(ctx context.Context) error {
+// claimFolder makes the cluster's folder its own. What a dead cluster of that name left is removed first.
+func (c *Cluster) claimFolder(ctx context.Context) error {
 	base := filepath.Dir(c.dir)
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (c *Cluster) claim(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := sweep(ctx, base); err != nil {
+	if err := sweepDeadClusters(ctx, base); err != nil {
 		return err
 	}
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
@@ -139,7 +139,7 @@ func (c *Cluster) claim(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range []string{"pki", "logs", "users", "images"} {
-		if err := os.Mkdir(c.path(dir), 0o700); err != nil {
+		if err := os.Mkdir(c.filePath(dir), 0o700); err != nil {
 			return err
 		}
 	}
@@ -149,15 +149,15 @@ func (c *Cluster) claim(ctx context.Context) error {
 	return c.writeState()
 }
 
-func (c *Cluster) start(ctx context.Context, opts Options) error {
+func (c *Cluster) startCluster(ctx context.Context, opts Options) error {
 	started := time.Now()
 	say := func(what string) {
 		fmt.Fprintf(opts.Log, "cluster %s: %s after %.1f s\n", opts.Name, what, time.Since(started).Seconds())
 	}
-	if err := c.configure(ctx, opts); err != nil {
+	if err := c.writeConfiguration(ctx, opts); err != nil {
 		return err
 	}
-	lifeline, err := c.launch(ctx, opts)
+	lifeline, err := c.launchSupervisor(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -181,8 +181,8 @@ func (c *Cluster) start(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// configure chooses addresses and writes every file that the components read.
-func (c *Cluster) configure(ctx context.Context, opts Options) error {
+// writeConfiguration chooses addresses and writes every file that the components read.
+func (c *Cluster) writeConfiguration(ctx context.Context, opts Options) error {
 	if c.state.Node {
 		if err := c.chooseNetwork(ctx); err != nil {
 			return err
@@ -195,7 +195,7 @@ func (c *Cluster) configure(ctx context.Context, opts Options) error {
 		c.state.Network = network
 	}
 	n := c.state.Network
-	c.state.ExternalName = opts.ExternalNameRouting || n.loopback()
+	c.state.ExternalName = opts.ExternalNameRouting || n.isLoopback()
 	host := n.Address
 	if !c.state.Node {
 		host = n.Bind
@@ -212,9 +212,9 @@ func (c *Cluster) configure(ctx context.Context, opts Options) error {
 	return c.writeState()
 }
 
-// launch starts the supervisor and, through it, everything else, which ends when the lifeline does.
-func (c *Cluster) launch(ctx context.Context, opts Options) (lifeline io.Writer, err error) {
-	spec, err := json.Marshal(c.specification(opts))
+// launchSupervisor starts the supervisor and, through it, everything else, which ends when the lifeline does.
+func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline io.Writer, err error) {
+	spec, err := json.Marshal(c.specifyProcesses(opts))
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (c *Cluster) launch(ctx context.Context, opts Options) (lifeline io.Writer,
 		return nil, err
 	}
 	if c.state.Node {
-		if err := c.connect(ctx, c.state.Supervisor.PID); err != nil {
+		if err := c.connectNamespace(ctx, c.state.Supervisor.PID); err != nil {
 			return nil, err
 		}
 	}
@@ -241,7 +241,7 @@ func (c *Cluster) launch(ctx context.Context, opts Options) (lifeline io.Writer,
 }
 
 func (c *Cluster) startSupervisor() (*exec.Cmd, io.Writer, error) {
-	logFile, err := os.Create(c.path("logs", "supervise.log"))
+	logFile, err := os.Create(c.filePath("logs", "supervise.log"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -277,16 +277,16 @@ func (c *Cluster) HasNode() bool { return c.state.Node }
 func (c *Cluster) Server() string { return c.state.Server }
 
 // Kubeconfig is the path of the administrator's kubeconfig.
-func (c *Cluster) Kubeconfig() string { return c.path("admin.kubeconfig") }
+func (c *Cluster) Kubeconfig() string { return c.filePath("admin.kubeconfig") }
 
 // CA is the path of the certificate, PEM, that the API server's own is verified with.
-func (c *Cluster) CA() string { return c.pki("ca").cert }
+func (c *Cluster) CA() string { return c.pkiPair("ca").cert }
 
 // AdminCert is the path of the administrator's client certificate, PEM.
-func (c *Cluster) AdminCert() string { return c.pki("admin").cert }
+func (c *Cluster) AdminCert() string { return c.pkiPair("admin").cert }
 
 // AdminKey is the path of the key of AdminCert.
-func (c *Cluster) AdminKey() string { return c.pki("admin").key }
+func (c *Cluster) AdminKey() string { return c.pkiPair("admin").key }
 
 // NodeIP is the node's address, and the API server's, reachable from this machine; empty without a node.
 func (c *Cluster) NodeIP() string {

@@ -137,7 +137,7 @@ func serveExternalMetric(t *testing.T, c *Cluster, value string) {
 		t.Fatal(err)
 	}
 	serving := pair{cert: filepath.Join(t.TempDir(), "tls.crt"), key: filepath.Join(t.TempDir(), "tls.key")}
-	if err := ca.issue(serving, identity{name: "test", hosts: []string{"metrics.aggregated.svc"}}); err != nil {
+	if err := ca.issueCertificate(serving, identity{name: "test", hosts: []string{"metrics.aggregated.svc"}}); err != nil {
 		t.Fatal(err)
 	}
 	certificate, err := tls.LoadX509KeyPair(serving.cert, serving.key)
@@ -247,7 +247,7 @@ func TestClusterEndsWithItsOwner(t *testing.T) {
 		}
 		return nil
 	})
-	if err := sweep(t.Context(), dir); err != nil { // as the next start does
+	if err := sweepDeadClusters(t.Context(), dir); err != nil { // as the next start does
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "orphan")); !errors.Is(err, os.ErrNotExist) {

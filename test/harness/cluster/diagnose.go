@@ -17,13 +17,13 @@ const failedSuffix = ".failed"
 // logLines is how much of a log an error shows.
 const logLines = 10
 
-// diagnose adds to the reason why a start failed what the components say themselves, and keeps their logs.
-func (c *Cluster) diagnose(cause error) error {
+// diagnoseStart adds to the reason why a start failed what the components say themselves, and keeps their logs.
+func (c *Cluster) diagnoseStart(cause error) error {
 	kept := c.dir + failedSuffix
-	if err := errors.Join(os.RemoveAll(kept), os.Rename(c.path("logs"), kept)); err != nil {
+	if err := errors.Join(os.RemoveAll(kept), os.Rename(c.filePath("logs"), kept)); err != nil {
 		return errors.Join(cause, err)
 	}
-	statuses, err := c.statuses()
+	statuses, err := c.readStatuses()
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -36,7 +36,7 @@ func (c *Cluster) diagnose(cause error) error {
 	sort.Strings(ended)
 	for _, name := range ended {
 		path := filepath.Join(kept, name+".log")
-		cause = fmt.Errorf("%w\n%s ended (%s); the end of %s:\n%s", cause, name, statuses[name].Exit, path, tail(path))
+		cause = fmt.Errorf("%w\n%s ended (%s); the end of %s:\n%s", cause, name, statuses[name].Exit, path, tailOfFile(path))
 	}
 	if len(ended) == 0 {
 		cause = fmt.Errorf("%w\nevery component was running; their logs are in %s", cause, kept)
@@ -44,8 +44,8 @@ func (c *Cluster) diagnose(cause error) error {
 	return cause
 }
 
-// tail is the last lines of a file; of one that cannot be read, the reason.
-func tail(path string) string {
+// tailOfFile is the last lines of a file; of one that cannot be read, the reason.
+func tailOfFile(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()

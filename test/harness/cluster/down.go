@@ -19,7 +19,7 @@ const downTimeout = 30 * time.Second
 // Down ends the cluster and removes all that it has made: processes, network, cgroups, its folder. It may be called from
 // any process, for a cluster in any condition, and again after an error.
 func (c *Cluster) Down(ctx context.Context) error {
-	if err := c.end(ctx); err != nil {
+	if err := c.endCluster(ctx); err != nil {
 		return fmt.Errorf("remove cluster %s: %w", c.state.Name, err)
 	}
 	if err := removeAll(ctx, c.dir); err != nil {
@@ -28,8 +28,8 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return nil
 }
 
-// end ends the processes, and with them the node's namespaces, and removes what the kernel does not remove by itself.
-func (c *Cluster) end(ctx context.Context) error {
+// endCluster ends the processes, and with them the node's namespaces, and removes what the kernel does not remove by itself.
+func (c *Cluster) endCluster(ctx context.Context) error {
 	if err := c.state.Supervisor.Kill(ctx); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *Cluster) end(ctx context.Context) error {
 
 // killRecorded kills the components that the supervisor has left, where the kernel does not do that.
 func (c *Cluster) killRecorded(ctx context.Context) error {
-	statuses, err := c.statuses()
+	statuses, err := c.readStatuses()
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func removeCGroup(ctx context.Context, root string) error {
 			last = os.Remove(dir)
 			return last == nil || errors.Is(last, os.ErrNotExist)
 		}
-		if err := poll(ctx, 20*time.Millisecond, gone); err != nil {
+		if err := pollEvery(ctx, 20*time.Millisecond, gone); err != nil {
 			return fmt.Errorf("remove cgroup: %w", errors.Join(last, err))
 		}
 	}
@@ -100,14 +100,14 @@ func removeCGroup(ctx context.Context, root string) error {
 func removeAll(ctx context.Context, dir string) error {
 	var last error
 	gone := func() bool { last = os.RemoveAll(dir); return last == nil }
-	if err := poll(ctx, 50*time.Millisecond, gone); err != nil {
+	if err := pollEvery(ctx, 50*time.Millisecond, gone); err != nil {
 		return errors.Join(last, err)
 	}
 	return nil
 }
 
-// sweep removes what is left of clusters that ended without being removed: their processes are gone already.
-func sweep(ctx context.Context, base string) error {
+// sweepDeadClusters removes what is left of clusters that ended without being removed: their processes are gone already.
+func sweepDeadClusters(ctx context.Context, base string) error {
 	entries, err := os.ReadDir(base)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func sweep(ctx context.Context, base string) error {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		if s.alive() {
+		if s.isAlive() {
 			continue
 		}
 		if err := (&Cluster{dir: dir, state: s}).Down(ctx); err != nil {

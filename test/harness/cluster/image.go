@@ -42,12 +42,12 @@ func (c *Cluster) containerdSocket() string {
 
 // importPause waits for containerd and gives it the image that every pod starts with.
 func (c *Cluster) importPause(ctx context.Context) error {
-	archive := c.path("images", "pause.tar")
+	archive := c.filePath("images", "pause.tar")
 	if err := PackImage(archive, Image{Tag: PauseImage, Files: map[string]string{"/pause": c.state.Programs.Pause}, Entrypoint: []string{"/pause"}}); err != nil {
 		return err
 	}
 	listens := func() bool { _, err := os.Stat(c.containerdSocket()); return err == nil || c.componentsRun() != nil }
-	if err := poll(ctx, pollInterval, listens); err != nil {
+	if err := pollEvery(ctx, pollInterval, listens); err != nil {
 		return fmt.Errorf("wait for containerd: %w", err)
 	}
 	return errors.Join(c.componentsRun(), c.LoadImage(ctx, archive))
@@ -72,12 +72,12 @@ func PackImage(archive string, image Image) error {
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
 		"config": map[string]any{"Entrypoint": image.Entrypoint, "User": image.User, "Env": image.Env},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + digest(layer)}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + digestOf(layer)}},
 	})
 	if err != nil {
 		return err
 	}
-	configName := digest(config) + ".json"
+	configName := digestOf(config) + ".json"
 	manifest, err := json.Marshal([]map[string]any{{"Config": configName, "RepoTags": []string{image.Tag}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func PackImage(archive string, image Image) error {
 	return os.WriteFile(archive, out.Bytes(), 0o644)
 }
 
-func digest(data []byte) string {
+func digestOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// install installs the Debian packages of the tools that are missing, if this is root on Debian. Otherwise it does nothing:
+// installTools installs the Debian packages of the tools that are missing, if this is root on Debian. Otherwise it does nothing:
 // whoever needs the tools says what is missing.
-func install(ctx context.Context, log io.Writer, tools []nodeTool) error {
+func installTools(ctx context.Context, log io.Writer, tools []nodeTool) error {
 	_, missing := findTools(tools)
 	apt, err := exec.LookPath("apt-get")
 	if len(missing) == 0 || err != nil || os.Geteuid() != 0 {

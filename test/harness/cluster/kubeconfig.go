@@ -11,7 +11,7 @@ import (
 
 // writeKubeconfig writes a kubeconfig that is complete in itself, readable by its owner only.
 func (c *Cluster) writeKubeconfig(path string, who pair) error {
-	ca, err := encodeFile(c.pki("ca").cert)
+	ca, err := encodeFile(c.pkiPair("ca").cert)
 	if err != nil {
 		return err
 	}
@@ -53,16 +53,16 @@ func encodeFile(path string) (string, error) {
 // AddUser returns the path of a new kubeconfig for a user that the API server knows by the name and groups given. The user
 // may do what RBAC rules allow; without any, nothing.
 func (c *Cluster) AddUser(name string, groups ...string) (string, error) {
-	ca, err := openAuthority(c.pki("ca"))
+	ca, err := openAuthority(c.pkiPair("ca"))
 	if err != nil {
 		return "", fmt.Errorf("add user %s: %w", name, err)
 	}
-	dir, err := os.MkdirTemp(c.path("users"), "user-")
+	dir, err := os.MkdirTemp(c.filePath("users"), "user-")
 	if err != nil {
 		return "", fmt.Errorf("add user %s: %w", name, err)
 	}
 	who := pair{cert: filepath.Join(dir, "client.crt"), key: filepath.Join(dir, "client.key")}
-	if err := ca.issue(who, identity{name: name, groups: groups}); err != nil {
+	if err := ca.issueCertificate(who, identity{name: name, groups: groups}); err != nil {
 		return "", fmt.Errorf("add user %s: %w", name, err)
 	}
 	kubeconfig := filepath.Join(dir, "kubeconfig")
@@ -76,7 +76,7 @@ func (c *Cluster) AddUser(name string, groups ...string) (string, error) {
 func (c *Cluster) writeIdentities() error {
 	authorities := map[string]*authority{}
 	for _, name := range []string{"ca", "front-proxy-ca", "etcd-ca"} {
-		a, err := newAuthority(c.pki(name), "tachometer "+c.state.Name+" "+name)
+		a, err := newAuthority(c.pkiPair(name), "tachometer "+c.state.Name+" "+name)
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (c *Cluster) writeIdentities() error {
 		"front-proxy":       {"front-proxy-ca", identity{name: "front-proxy-client"}},
 		"apiserver-kubelet": {"ca", identity{name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}}},
 	} {
-		if err := authorities[cert.by].issue(c.pki(name), cert.who); err != nil {
+		if err := authorities[cert.by].issueCertificate(c.pkiPair(name), cert.who); err != nil {
 			return err
 		}
 	}
@@ -108,12 +108,12 @@ func (c *Cluster) writeIdentities() error {
 		"kube-proxy":              {name: "system:kube-proxy"},
 		"node":                    {name: "system:node:" + NodeName, groups: []string{"system:nodes"}},
 	} {
-		if err := authorities["ca"].issue(c.pki(name), who); err != nil {
+		if err := authorities["ca"].issueCertificate(c.pkiPair(name), who); err != nil {
 			return err
 		}
-		if err := c.writeKubeconfig(c.path(name+".kubeconfig"), c.pki(name)); err != nil {
+		if err := c.writeKubeconfig(c.filePath(name+".kubeconfig"), c.pkiPair(name)); err != nil {
 			return err
 		}
 	}
-	return writeServiceAccountKey(c.pki("service-account").key, c.path("pki", "service-account.pub"))
+	return writeServiceAccountKey(c.pkiPair("service-account").key, c.filePath("pki", "service-account.pub"))
 }

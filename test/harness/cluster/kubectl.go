@@ -16,16 +16,16 @@ import (
 // Kubectl runs kubectl as the cluster's administrator and returns its standard output. An error holds what it wrote to
 // standard error. To act as somebody else, give --kubeconfig.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) ([]byte, error) {
-	return c.kubectl(ctx, nil, args)
+	return c.execKubectl(ctx, nil, args)
 }
 
 // Apply runs `kubectl apply` on a manifest: YAML or JSON, any number of objects.
 func (c *Cluster) Apply(ctx context.Context, manifest string) error {
-	_, err := c.kubectl(ctx, strings.NewReader(manifest), []string{"apply", "-f", "-"})
+	_, err := c.execKubectl(ctx, strings.NewReader(manifest), []string{"apply", "-f", "-"})
 	return err
 }
 
-func (c *Cluster) kubectl(ctx context.Context, stdin io.Reader, args []string) ([]byte, error) {
+func (c *Cluster) execKubectl(ctx context.Context, stdin io.Reader, args []string) ([]byte, error) {
 	cmd := c.KubectlCommand(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
@@ -48,7 +48,7 @@ func (c *Cluster) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd 
 func (c *Cluster) Env() []string {
 	return []string{
 		"KUBECONFIG=" + c.Kubeconfig(),
-		"KUBECACHEDIR=" + c.path("kubectl-cache"),
+		"KUBECACHEDIR=" + c.filePath("kubectl-cache"),
 		"PATH=" + c.state.Programs.Bin + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}
 }

@@ -26,36 +26,36 @@ const networks = 256
 // chooseNetwork takes a network that nothing on this machine uses, by adding the route to its pods: of two that want the
 // same one, the kernel refuses the second. The link's far end becomes the node's eth0.
 func (c *Cluster) chooseNetwork(ctx context.Context) error {
-	if err := c.ip(ctx, "link", "add", c.state.Link, "type", "veth", "peer", "name", c.state.Link+"n"); err != nil {
+	if err := c.runIP(ctx, "link", "add", c.state.Link, "type", "veth", "peer", "name", c.state.Link+"n"); err != nil {
 		return err
 	}
-	if err := c.ip(ctx, "link", "set", c.state.Link, "up"); err != nil {
+	if err := c.runIP(ctx, "link", "set", c.state.Link, "up"); err != nil {
 		return err
 	}
 	var last error
 	for number := range networks {
 		n := nodeNetwork(number)
-		busy, err := n.busy()
+		busy, err := n.isBusy()
 		if err != nil {
 			return err
 		}
 		if busy {
 			continue
 		}
-		last = c.ip(ctx, "route", "add", n.Pods, "via", n.Address, "dev", c.state.Link, "onlink")
+		last = c.runIP(ctx, "route", "add", n.Pods, "via", n.Address, "dev", c.state.Link, "onlink")
 		if last == nil {
 			c.state.Network = n
 			return errors.Join(
-				c.ip(ctx, "address", "add", n.HostAddress+"/30", "dev", c.state.Link),
-				c.ip(ctx, "route", "add", n.Services, "via", n.Address, "dev", c.state.Link))
+				c.runIP(ctx, "address", "add", n.HostAddress+"/30", "dev", c.state.Link),
+				c.runIP(ctx, "route", "add", n.Services, "via", n.Address, "dev", c.state.Link))
 		}
 	}
 	return fmt.Errorf("find a free network among %d: %w", networks, errors.Join(last, ctx.Err()))
 }
 
-// connect gives the link's far end to the supervisor's network namespace.
-func (c *Cluster) connect(ctx context.Context, supervisorPID int) error {
-	return c.ip(ctx, "link", "set", c.state.Link+"n", "netns", strconv.Itoa(supervisorPID), "name", "eth0")
+// connectNamespace gives the link's far end to the supervisor's network namespace.
+func (c *Cluster) connectNamespace(ctx context.Context, supervisorPID int) error {
+	return c.runIP(ctx, "link", "set", c.state.Link+"n", "netns", strconv.Itoa(supervisorPID), "name", "eth0")
 }
 
 // removeLink removes both ends of the link, if it is there, and with it every route.
@@ -66,14 +66,14 @@ func (c *Cluster) removeLink(ctx context.Context) error {
 	if _, err := os.Stat("/sys/class/net/" + c.state.Link); err != nil {
 		return nil
 	}
-	err := c.ip(ctx, "link", "delete", c.state.Link)
+	err := c.runIP(ctx, "link", "delete", c.state.Link)
 	if _, gone := os.Stat("/sys/class/net/" + c.state.Link); gone != nil {
 		return nil // it went with the node's end
 	}
 	return err
 }
 
-func (c *Cluster) ip(ctx context.Context, args ...string) error {
+func (c *Cluster) runIP(ctx context.Context, args ...string) error {
 	out, err := exec.CommandContext(ctx, c.state.Tools["ip"], args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))

@@ -96,12 +96,12 @@ func (n network) firstServiceIP() string {
 	return netip.MustParsePrefix(n.Services).Addr().Next().String()
 }
 
-// loopback tells that no EndpointSlice can name a process of this machine.
-func (n network) loopback() bool { return netip.MustParseAddr(n.HostAddress).IsLoopback() }
+// isLoopback tells that no EndpointSlice can name a process of this machine.
+func (n network) isLoopback() bool { return netip.MustParseAddr(n.HostAddress).IsLoopback() }
 
-// busy tells that one of this machine's own networks overlaps one of n's. Very wide ones (10.0.0.0/8 of a VPN) do not count:
+// isBusy tells that one of this machine's own networks overlaps one of n's. Very wide ones (10.0.0.0/8 of a VPN) do not count:
 // the cluster's narrower routes go before them.
-func (n network) busy() (bool, error) {
+func (n network) isBusy() (bool, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		return false, fmt.Errorf("list this machine's addresses: %w", err)

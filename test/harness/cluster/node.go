@@ -39,7 +39,7 @@ func nodeTools() []nodeTool {
 func CheckNode() error {
 	_, missing := findTools(nodeTools())
 	status, _ := os.ReadFile("/proc/self/status") // without one, the kernel will say what it refuses
-	return machine{os: runtime.GOOS, user: os.Geteuid(), status: string(status), missing: missing}.check()
+	return machine{os: runtime.GOOS, user: os.Geteuid(), status: string(status), missing: missing}.checkMachine()
 }
 
 // machine is what decides whether a node can run.
@@ -50,7 +50,7 @@ type machine struct {
 	missing []string // packages
 }
 
-func (m machine) check() error {
+func (m machine) checkMachine() error {
 	if m.os != "linux" {
 		return fmt.Errorf("%w: it takes Linux, this is %s", ErrNoNode, m.os)
 	}

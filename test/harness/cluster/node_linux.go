@@ -5,7 +5,7 @@ import "syscall"
 // overlayMagic is the file system type of an overlay, which cannot hold another one's layers.
 const overlayMagic = 0x794c7630
 
-func snapshotter(dir string) string {
+func chooseSnapshotter(dir string) string {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err == nil && fs.Type == overlayMagic {
 		return "native"

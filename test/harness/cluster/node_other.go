@@ -4,7 +4,7 @@ package cluster
 
 import "syscall"
 
-func snapshotter(string) string { return "native" }
+func chooseSnapshotter(string) string { return "native" }
 
 // supervisorAttributes: only Linux has nodes.
 func supervisorAttributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

@@ -16,7 +16,7 @@ var nodeScript string
 // writeNodeFiles writes the node's set-up and its components' configurations.
 func (c *Cluster) writeNodeFiles() error {
 	for _, dir := range []string{"kubelet", "containerd", "pod-logs", "container-logs", "cni"} {
-		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
+		if err := os.MkdirAll(c.filePath(dir), 0o755); err != nil {
 			return err
 		}
 	}
@@ -29,7 +29,7 @@ func (c *Cluster) writeNodeFiles() error {
 		"cni/10-bridge.conflist": c.cniConfig(),
 	}
 	for name, content := range files {
-		if err := os.WriteFile(c.path(name), []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(c.filePath(name), []byte(content), 0o600); err != nil {
 			return err
 		}
 	}
@@ -58,13 +58,13 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q
-`, containerdSocket, PauseImage, snapshotter(c.dir), filepath.Dir(c.state.Tools["bridge"]), c.path("cni"))
+`, containerdSocket, PauseImage, chooseSnapshotter(c.dir), filepath.Dir(c.state.Tools["bridge"]), c.filePath("cni"))
 }
 
 const containerdSocket = "/run/containerd/containerd.sock"
 
 func (c *Cluster) kubeletConfig() string {
-	serving := c.pki("kubelet")
+	serving := c.pkiPair("kubelet")
 	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://%s
@@ -87,7 +87,7 @@ imageGCLowThresholdPercent: 99
 registryPullQPS: 0
 serializeImagePulls: false
 resolvConf: ""
-`, containerdSocket, c.pki("ca").cert, serving.cert, serving.key, c.state.CGroup)
+`, containerdSocket, c.pkiPair("ca").cert, serving.cert, serving.key, c.state.CGroup)
 }
 
 func (c *Cluster) cniConfig() string {

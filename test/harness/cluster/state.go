@@ -54,10 +54,10 @@ func (c *Cluster) writeState() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.path("state.json.new"), data, 0o600); err != nil {
+	if err := os.WriteFile(c.filePath("state.json.new"), data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(c.path("state.json.new"), c.path("state.json"))
+	return os.Rename(c.filePath("state.json.new"), c.filePath("state.json"))
 }
 
 func readState(dir string) (state, error) {
@@ -72,8 +72,8 @@ func readState(dir string) (state, error) {
 	return s, nil
 }
 
-// alive tells that the cluster runs or is being started.
-func (s state) alive() bool {
+// isAlive tells that the cluster runs or is being started.
+func (s state) isAlive() bool {
 	if s.Supervisor.PID != 0 {
 		return s.Supervisor.Alive()
 	}

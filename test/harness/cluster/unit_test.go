@@ -35,7 +35,7 @@ func TestWhyNoNode(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := tt.machine.check()
+			err := tt.machine.checkMachine()
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -65,7 +65,7 @@ func TestInstall(t *testing.T) {
 		t.Fatalf("missing before: got %v, want frobnicator once", missing)
 	}
 	for range 2 { // the second time there is nothing to do
-		if err := install(t.Context(), io.Discard, tools); err != nil {
+		if err := installTools(t.Context(), io.Discard, tools); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,7 +204,7 @@ func TestPackImage(t *testing.T) {
 		t.Errorf("tags %v, want a/b:c", got)
 	}
 	config := string(files[manifest[0].Config])
-	for _, want := range []string{`"User":"7"`, `"Entrypoint":["/p"]`, digest(files[manifest[0].Layers[0]]), runtime.GOARCH} {
+	for _, want := range []string{`"User":"7"`, `"Entrypoint":["/p"]`, digestOf(files[manifest[0].Layers[0]]), runtime.GOARCH} {
 		if !strings.Contains(config, want) {
 			t.Errorf("configuration %s lacks %s", config, want)
 		}
@@ -243,7 +243,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := sweep(t.Context(), base); err != nil {
+	if err := sweepDeadClusters(t.Context(), base); err != nil {
 		t.Fatal(err)
 	}
 	left, err := filepath.Glob(filepath.Join(base, "*"))

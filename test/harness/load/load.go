@@ -47,7 +47,7 @@ type Count struct {
 	Resent int
 }
 
-func (c Count) clone() Count {
+func (c Count) cloneCount() Count {
 	causes := make(map[string]int, len(c.Causes))
 	for k, v := range c.Causes {
 		causes[k] = v
@@ -130,7 +130,7 @@ func (g *Generator) Result() Result {
 	defer g.mu.Unlock()
 	urls := make(map[string]Count, len(g.urls))
 	for url, c := range g.urls {
-		urls[url] = c.clone()
+		urls[url] = c.cloneCount()
 	}
 	return Result{URLs: urls, Unsent: g.lost}
 }
@@ -151,36 +151,36 @@ func (g *Generator) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := time.Now()
-		due, wait := p.advance(now, g.opts.Rate(now))
+		due, wait := p.advancePace(now, g.opts.Rate(now))
 		for range due {
-			g.send(ctx, &pending, turn)
+			g.sendRequest(ctx, &pending, turn)
 			turn++
 		}
 		timer.Reset(wait)
 	}
 }
 
-// send begins one request, without waiting for a slot or an answer.
-func (g *Generator) send(ctx context.Context, pending *sync.WaitGroup, turn int) {
+// sendRequest begins one request, without waiting for a slot or an answer.
+func (g *Generator) sendRequest(ctx context.Context, pending *sync.WaitGroup, turn int) {
 	targets := g.opts.Targets()
 	if len(targets) == 0 {
-		g.count(func() { g.lost++ })
+		g.updateCount(func() { g.lost++ })
 		return
 	}
 	select {
 	case g.slots <- struct{}{}:
 	default:
-		g.count(func() { g.lost++ })
+		g.updateCount(func() { g.lost++ })
 		return
 	}
 	url := targets[turn%len(targets)]
-	g.count(func() { g.of(url).Sent++ })
+	g.updateCount(func() { g.countOf(url).Sent++ })
 	ctx = context.WithoutCancel(ctx)
 	pending.Go(func() {
 		defer func() { <-g.slots }()
-		cause, resent := g.request(ctx, url)
-		g.count(func() {
-			c := g.of(url)
+		cause, resent := g.doRequest(ctx, url)
+		g.updateCount(func() {
+			c := g.countOf(url)
 			c.Resent += resent
 			if cause == "" {
 				c.OK++
@@ -192,14 +192,14 @@ func (g *Generator) send(ctx context.Context, pending *sync.WaitGroup, turn int)
 	})
 }
 
-func (g *Generator) count(change func()) {
+func (g *Generator) updateCount(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	change()
 }
 
-// of returns url's count; g.mu is held.
-func (g *Generator) of(url string) *Count {
+// countOf returns url's count; g.mu is held.
+func (g *Generator) countOf(url string) *Count {
 	c, ok := g.urls[url]
 	if !ok {
 		c = &Count{Causes: map[string]int{}}
@@ -208,8 +208,8 @@ func (g *Generator) of(url string) *Count {
 	return c
 }
 
-// request returns why the request failed, or "", and how often net/http sent it again.
-func (g *Generator) request(ctx context.Context, url string) (failure string, resent int) {
+// doRequest returns why the request failed, or "", and how often net/http sent it again.
+func (g *Generator) doRequest(ctx context.Context, url string) (failure string, resent int) {
 	resent = -1
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { resent++ }})
 	req, err := http.NewRequestWithContext(ctx, g.opts.Method, url, nil)
@@ -218,11 +218,11 @@ func (g *Generator) request(ctx context.Context, url string) (failure string, re
 	}
 	resp, err := g.client.Do(req)
 	if err != nil {
-		return cause(err), max(resent, 0)
+		return innermostCause(err), max(resent, 0)
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return cause(err), resent
+		return innermostCause(err), resent
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return strconv.Itoa(resp.StatusCode), resent
@@ -230,8 +230,8 @@ func (g *Generator) request(ctx context.Context, url string) (failure string, re
 	return "", resent
 }
 
-// cause returns the innermost words of err, without addresses: few kinds, so that they can be counted.
-func cause(err error) string {
+// innermostCause returns the innermost words of err, without addresses: few kinds, so that they can be counted.
+func innermostCause(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		text = text[i+2:]

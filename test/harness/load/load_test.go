@@ -115,7 +115,7 @@ func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
 			t.Parallel()
 			rate, p, sent := StepRate(start, tc.steps), newPace(start), 0
 			for now := start; now.Before(start.Add(10 * time.Second)); {
-				due, wait := p.advance(now, rate(now))
+				due, wait := p.advancePace(now, rate(now))
 				sent += due
 				now = now.Add(wait + tc.late)
 			}
@@ -133,7 +133,7 @@ func TestPaceIsEven(t *testing.T) {
 	start := time.Unix(0, 0)
 	p, now, last := newPace(start), start, start
 	for range 10_000 {
-		due, wait := p.advance(now, 400)
+		due, wait := p.advancePace(now, 400)
 		if due > 1 {
 			t.Fatalf("%d requests at once at 400/s", due)
 		}

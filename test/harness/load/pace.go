@@ -15,9 +15,9 @@ type pace struct {
 
 func newPace(start time.Time) *pace { return &pace{last: start} }
 
-// advance returns how many requests are due at now, and how long to wait before asking again. rate holds from now on;
+// advancePace returns how many requests are due at now, and how long to wait before asking again. rate holds from now on;
 // what holds up to now is the rate of the call before.
-func (p *pace) advance(now time.Time, rate float64) (due int, wait time.Duration) {
+func (p *pace) advancePace(now time.Time, rate float64) (due int, wait time.Duration) {
 	p.credit += p.rate * now.Sub(p.last).Seconds()
 	p.last, p.rate = now, max(rate, 0)
 	due = int(p.credit)

@@ -49,13 +49,13 @@ type Sale struct {
 // Up installs the scaler, whose image is on the node, and waits until it works.
 func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
 	sale := &Sale{stack: s}
-	if err := sale.up(ctx); err != nil {
+	if err := sale.startSale(ctx); err != nil {
 		return nil, errors.Join(err, sale.Down(context.WithoutCancel(ctx)))
 	}
 	return sale, nil
 }
 
-func (s *Sale) up(ctx context.Context) (err error) {
+func (s *Sale) startSale(ctx context.Context) (err error) {
 	host := s.stack.Cluster.HostIP()
 	if s.broker, err = newBroker(ctx, host); err != nil {
 		return err
@@ -70,15 +70,15 @@ func (s *Sale) up(ctx context.Context) (err error) {
 		return err
 	}
 	text := strings.ReplaceAll(config, "BROKER", s.broker.ListenAddrs()[0])
-	if err := s.configure(ctx, text); err != nil {
+	if err := s.createConfig(ctx, text); err != nil {
 		return err
 	}
 	_, err = s.stack.Kubectl(ctx, "-n", stack.AdapterNamespace, "rollout", "status", "deploy/"+name, "--timeout="+wait.String())
 	return err
 }
 
-// configure creates what the scaler's pods mount; they wait for it.
-func (s *Sale) configure(ctx context.Context, text string) error {
+// createConfig creates what the scaler's pods mount; they wait for it.
+func (s *Sale) createConfig(ctx context.Context, text string) error {
 	core := s.stack.Client.CoreV1()
 	_, err := core.ConfigMaps(stack.AdapterNamespace).Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: name + "-config"}, Data: map[string]string{"config.yaml": text},
@@ -87,7 +87,7 @@ func (s *Sale) configure(ctx context.Context, text string) error {
 		return fmt.Errorf("create the configuration: %w", err)
 	}
 	_, err = core.Secrets(stack.AdapterNamespace).Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{"hmac": secret, "oncall": s.alerts.url()},
+		ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{"hmac": secret, "oncall": s.alerts.alertsURL()},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create the secret: %w", err)
@@ -188,7 +188,7 @@ func (s *Sale) Gate(ctx context.Context) (string, error) {
 }
 
 // Alerts are those received so far, as they were sent.
-func (s *Sale) Alerts() []string { return s.alerts.all() }
+func (s *Sale) Alerts() []string { return s.alerts.allAlerts() }
 
 // alerts is a receiver of webhooks.
 type alerts struct {
@@ -210,9 +210,9 @@ func newAlerts(ctx context.Context, host string) (*alerts, error) {
 	return a, nil
 }
 
-func (a *alerts) url() string { return "http://" + a.listener.Addr().String() + "/alerts" }
+func (a *alerts) alertsURL() string { return "http://" + a.listener.Addr().String() + "/alerts" }
 
-func (a *alerts) all() []string {
+func (a *alerts) allAlerts() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.got)

@@ -2,7 +2,7 @@ package servers
 
 import "syscall"
 
-// attributes make a process group, which ends with this process however that ends.
-func attributes() *syscall.SysProcAttr {
+// serverAttributes make a process group, which ends with this process however that ends.
+func serverAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -12,7 +12,7 @@ import (
 func Prometheus(t testing.TB, opts Options) *Server {
 	t.Helper()
 	config := scrapeConfig(t, opts)
-	return start(t, kind{
+	return startServer(t, kind{
 		name: "Prometheus", program: "prometheus", install: "apt-get install prometheus", ready: "/-/ready",
 		args: func(address, dir string) []string {
 			return []string{

@@ -84,8 +84,8 @@ type child struct {
 	done chan struct{}
 }
 
-// start makes the server and, unless the test wants it otherwise, runs it.
-func start(t testing.TB, k kind, opts Options) *Server {
+// startServer makes the server and, unless the test wants it otherwise, runs it.
+func startServer(t testing.TB, k kind, opts Options) *Server {
 	t.Helper()
 	bin, err := exec.LookPath(k.program)
 	if err != nil {
@@ -95,29 +95,29 @@ func start(t testing.TB, k kind, opts Options) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			s.dump()
+			s.dumpLog()
 		}
 	})
-	s.address()
+	s.chooseAddress()
 	if opts.Stopped {
 		return s
 	}
 	// Another process may take the port between its choice and its use.
 	for attempt := 1; ; attempt++ {
-		if err := s.run(); err == nil {
+		if err := s.runServer(); err == nil {
 			break
 		} else if attempt == 3 {
 			t.Fatal(err)
 		}
 		s.Kill()
-		s.address()
+		s.chooseAddress()
 	}
 	s.Write(opts.Series...)
 	return s
 }
 
-// address chooses a free port.
-func (s *Server) address() {
+// chooseAddress chooses a free port.
+func (s *Server) chooseAddress() {
 	s.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -130,16 +130,16 @@ func (s *Server) address() {
 // Start runs a stopped server, with the data that it had, and waits until it can be asked.
 func (s *Server) Start() {
 	s.t.Helper()
-	if err := s.run(); err != nil {
+	if err := s.runServer(); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 // Stop asks the server to end and waits for it. Its data stays.
-func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+func (s *Server) Stop() { s.endServer(syscall.SIGTERM) }
 
 // Kill ends the server at once. What it was given in the last seconds may be lost.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+func (s *Server) Kill() { s.endServer(syscall.SIGKILL) }
 
 // Restart is Stop and Start.
 func (s *Server) Restart() {
@@ -151,11 +151,11 @@ func (s *Server) Restart() {
 // Freeze keeps the server from answering, though it takes connections, until Thaw.
 func (s *Server) Freeze() {
 	s.t.Helper()
-	s.signal(syscall.SIGSTOP)
+	s.signalGroup(syscall.SIGSTOP)
 	// Its threads stop one by one.
 	for until := time.Now().Add(patience); time.Now().Before(until); {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
-		_, err := do(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		_, err := doHTTP(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return
@@ -165,16 +165,16 @@ func (s *Server) Freeze() {
 }
 
 // Thaw ends what Freeze began.
-func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+func (s *Server) Thaw() { s.signalGroup(syscall.SIGCONT) }
 
-func (s *Server) run() error {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (s *Server) runServer() error {
+	log, err := os.OpenFile(s.serverLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	cmd := exec.Command(s.bin, append(s.kind.args(s.URL[len("http://"):], s.dir), s.args...)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, attributes()
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, serverAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.kind.name, err)
 	}
@@ -192,7 +192,7 @@ func (s *Server) awaitReady() error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := do(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		_, err := doHTTP(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		if err == nil {
 			return nil
 		}
@@ -206,21 +206,21 @@ func (s *Server) awaitReady() error {
 	}
 }
 
-// end sends a signal and waits for the end; a server that ignores it is killed.
-func (s *Server) end(sig syscall.Signal) {
+// endServer sends a signal and waits for the end; a server that ignores it is killed.
+func (s *Server) endServer(sig syscall.Signal) {
 	if s.child == nil {
 		return
 	}
-	s.signal(syscall.SIGCONT) // a frozen process would not hear
-	s.signal(sig)
-	late := time.AfterFunc(patience, func() { s.signal(syscall.SIGKILL) })
+	s.signalGroup(syscall.SIGCONT) // a frozen process would not hear
+	s.signalGroup(sig)
+	late := time.AfterFunc(patience, func() { s.signalGroup(syscall.SIGKILL) })
 	<-s.child.done
 	late.Stop()
 	s.child = nil
 }
 
-// signal reaches the server and whatever it started: they are a process group.
-func (s *Server) signal(sig syscall.Signal) {
+// signalGroup reaches the server and whatever it started: they are a process group.
+func (s *Server) signalGroup(sig syscall.Signal) {
 	if s.child != nil {
 		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended by itself
 	}
@@ -242,10 +242,10 @@ func (s *Server) Write(series ...Series) {
 	}
 	body, err := request.Marshal()
 	if err == nil {
-		_, err = do(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
+		_, err = doHTTP(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
 	}
 	if err == nil && s.kind.flush != "" {
-		_, err = do(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
+		_, err = doHTTP(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
 	}
 	if err != nil {
 		s.t.Fatalf("write %d series to %s: %v", len(series), s.kind.name, err)
@@ -255,7 +255,7 @@ func (s *Server) Write(series ...Series) {
 // Get reads a path of the server, which may carry a query.
 func (s *Server) Get(path string) []byte {
 	s.t.Helper()
-	body, err := do(s.t.Context(), http.MethodGet, s.URL+path, nil)
+	body, err := doHTTP(s.t.Context(), http.MethodGet, s.URL+path, nil)
 	if err != nil {
 		s.t.Fatalf("ask %s: %v", s.kind.name, err)
 	}
@@ -265,7 +265,7 @@ func (s *Server) Get(path string) []byte {
 // client keeps no connection, so that no goroutine outlives a test.
 var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+func doHTTP(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -287,11 +287,11 @@ func do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	return answer, err
 }
 
-func (s *Server) log() string { return filepath.Join(s.dir, "log") }
+func (s *Server) serverLog() string { return filepath.Join(s.dir, "log") }
 
-// dump shows the end of the server's log.
-func (s *Server) dump() {
+// dumpLog shows the end of the server's log.
+func (s *Server) dumpLog() {
 	const most = 4 << 10
-	text, err := os.ReadFile(s.log())
+	text, err := os.ReadFile(s.serverLog())
 	s.t.Logf("the log of %s (%v):\n%s", s.kind.name, err, text[max(0, len(text)-most):])
 }

@@ -66,7 +66,7 @@ func Up(ctx context.Context, opts Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := on(c.Kubeconfig(), opts.Log)
+	s, err := newStackOn(c.Kubeconfig(), opts.Log)
 	if err == nil {
 		s.Cluster, s.Root, s.kubectl = c, root, c.KubectlCommand
 		err = s.loadImages(ctx)
@@ -90,7 +90,7 @@ func On(ctx context.Context, kubeconfig string, log io.Writer) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := on(kubeconfig, log)
+	s, err := newStackOn(kubeconfig, log)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func On(ctx context.Context, kubeconfig string, log io.Writer) (*Stack, error) {
 	return s, err
 }
 
-func on(kubeconfig string, log io.Writer) (*Stack, error) {
+func newStackOn(kubeconfig string, log io.Writer) (*Stack, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)

@@ -37,10 +37,10 @@ func (p Point) Row() string {
 		served, age = fmt.Sprintf("%8.1f", p.Served), fmt.Sprintf("%5.1f", p.Age.Seconds())
 	}
 	return fmt.Sprintf("%5.0fs  %8.1f  %s  %s  %7d  %5d  %s",
-		p.At.Seconds(), p.Offered, served, age, p.Desired, p.Ready, p.detail())
+		p.At.Seconds(), p.Offered, served, age, p.Desired, p.Ready, p.pointDetail())
 }
 
-func (p Point) detail() string {
+func (p Point) pointDetail() string {
 	if math.IsNaN(p.Served) {
 		return p.Reason
 	}

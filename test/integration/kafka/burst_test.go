@@ -80,9 +80,9 @@ func TestBurstReachesTheSink(t *testing.T) {
 			c1 := cluster(t)
 			write := writer(t, c1.ListenAddrs())
 			s := &sink{raised: map[string]int{}, released: make(chan string, burst), slow: c.slow, reg: prometheus.NewRegistry()}
-			target := hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+			workload := hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
 			h := event.NewHandler([]event.Rule{{
-				Name: "sale", Type: "START", ReleaseOn: "END", Key: "sale", Workloads: []event.WorkloadSpec{{Workload: target, Replicas: event.ReplicaCount{Value: 20}}},
+				Name: "sale", Type: "START", ReleaseOn: "END", Key: "sale", Workloads: []event.WorkloadSpec{{Workload: workload, Replicas: event.ReplicaCount{Value: 20}}},
 			}}, s, &seen{}, event.Options{Registerer: s.reg})
 			values := make([]string, burst)
 			for i := range values {

@@ -10,15 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 const fieldManager = hold.FieldManager
 
-// idHash is the first half of the SHA-256 of an id: two ids that share it do not happen, and its length does not depend on the sender.
+// idHash is the first half of the SHA-256 of an id. Collisions do not occur in practice, and its length does not depend on the sender.
 type idHash [16]byte
 
 func hashID(id string) idHash {
@@ -26,11 +23,11 @@ func hashID(id string) idHash {
 	return idHash(sum[:16])
 }
 
-// idExpiries are keys with the time from which on they are forgotten.
+// idExpiries maps ids to their expiry. An expired id is forgotten.
 type idExpiries map[idHash]time.Time
 
-// encodeLines is a line for each: the key in base64, a space, the time in seconds since 1970. Sorted, so that a person sees in the
-// difference of two what was added.
+// encodeLines returns a line for each id: the hash in base64, a space, the expiry in seconds since 1970. The lines are sorted, so that a
+// diff of two versions shows the added ids.
 func (s idExpiries) encodeLines() string {
 	var b strings.Builder
 	b.Grow(len(s) * 34)
@@ -43,14 +40,14 @@ func (s idExpiries) encodeLines() string {
 	return b.String()
 }
 
-// sortByExpiry are the keys, the one that is forgotten first in front.
+// sortByExpiry returns the ids in the order of their expiry.
 func (s idExpiries) sortByExpiry() []idHash {
 	return slices.SortedFunc(maps.Keys(s), func(a, b idHash) int {
 		return cmp.Or(s[a].Compare(s[b]), slices.Compare(a[:], b[:]))
 	})
 }
 
-// mergeLines adds what text says, and counts the lines that say nothing. Of two times for a key the later holds.
+// mergeLines adds the ids in text, and returns the number of invalid lines. The later of two expiries of an id wins.
 func (s idExpiries) mergeLines(text string) (bad int) {
 	for line := range strings.Lines(text) {
 		k, until, ok := parseIDLine(strings.TrimSuffix(line, "\n"))
@@ -77,43 +74,15 @@ func parseIDLine(line string) (k idHash, until time.Time, ok bool) {
 	return idHash(sum), time.Unix(seconds, 0), true
 }
 
-// forgetExpired forgets what is over at now, and of what is left all but most. It counts the latter.
-func (s idExpiries) forgetExpired(now time.Time, most int) (forgotten int) {
+// forgetExpired forgets expired ids, and the ids above maxIDs that expire first. It returns the number of the latter.
+func (s idExpiries) forgetExpired(now time.Time, maxIDs int) (forgotten int) {
 	maps.DeleteFunc(s, func(_ idHash, until time.Time) bool { return !now.Before(until) })
-	if len(s) <= most {
+	if len(s) <= maxIDs {
 		return 0
 	}
-	early := s.sortByExpiry()[:len(s)-most]
+	early := s.sortByExpiry()[:len(s)-maxIDs]
 	for _, k := range early {
 		delete(s, k)
 	}
 	return len(early)
-}
-
-// metrics are the self-metrics of a Set.
-type metrics struct {
-	ids                         prometheus.Gauge
-	forgotten, writes, failures prometheus.Counter
-}
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	f := promauto.With(r)
-	return &metrics{
-		ids: f.NewGauge(prometheus.GaugeOpts{
-			Name: "tachometer_scaler_event_ids",
-			Help: "Ids of events that are remembered, as of the last read or write.",
-		}),
-		forgotten: f.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_event_ids_forgotten_total",
-			Help: "Ids of events that were forgotten before their time, because there were too many.",
-		}),
-		writes: f.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_event_ids_writes_total",
-			Help: "Times that the ConfigMap with the ids of events was written.",
-		}),
-		failures: f.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_event_ids_failures_total",
-			Help: "Reads and writes of the ConfigMap with the ids of events that failed.",
-		}),
-	}
 }

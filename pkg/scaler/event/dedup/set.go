@@ -1,7 +1,7 @@
-// Package seen remembers the ids of events in a ConfigMap.
+// Package dedup remembers the ids of delivered events in a ConfigMap, so that a second event with the same id is skipped.
 //
-// Ids are kept as hashes of a fixed length, each with the time from which on it is forgotten; what does not fit is forgotten
-// first where it expires first. Of several writers none undoes another's: whoever meets a conflict reads, adds and writes again.
+// Ids are stored as hashes of a fixed length, each with its expiry. If there are too many, the ids that expire first are forgotten.
+// Several writers keep each other's ids: on a conflict, a writer reads, merges and writes again.
 package dedup
 
 import (
@@ -17,44 +17,46 @@ import (
 	v1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
 const (
-	// DefaultMaxIDs ids are 700 kB; an object has at most a megabyte.
+	// DefaultMaxIDs ids take 700 kB; the limit of an object is a megabyte.
 	DefaultMaxIDs = 20_000
-	// DefaultWriteInterval makes one write of a burst, and is lost in a crash at most: then events are delivered again.
+	// DefaultWriteInterval turns a burst into one write. A crash loses at most this time; then events are delivered again.
 	DefaultWriteInterval = time.Second
 	// requestTimeout bounds one request to the API server.
 	requestTimeout = 10 * time.Second
-	// maxRetryPause is the longest time between two attempts.
-	maxRetryPause = 10 * time.Second
+	// firstRetryPause and maxRetryPause bound the time between two attempts, which doubles.
+	firstRetryPause = 100 * time.Millisecond
+	maxRetryPause   = 10 * time.Second
 	// drainTimeout bounds the last write.
 	drainTimeout = 5 * time.Second
-	// maxConflicts are as many as another writer may cause in a row.
+	// maxConflicts is above the conflicts in a row that another writer causes.
 	maxConflicts = 5
-	// dataKey is that of the ConfigMap.
+	// dataKey is the key in the ConfigMap's data.
 	dataKey = "ids"
 )
 
-// Options are what a Set does without.
+// Options are the optional settings of a Set.
 type Options struct {
-	// Registerer takes the metrics; nil: none.
+	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// MaxIDs bounds the ids; 0: DefaultMost.
+	// MaxIDs bounds the ids; 0: DefaultMaxIDs.
 	MaxIDs int
-	// WriteInterval is the time between two writes; 0: DefaultEvery.
+	// WriteInterval is the time between two writes; 0: DefaultWriteInterval.
 	WriteInterval time.Duration
 }
 
-// Set are the ids that are remembered.
+// Set is the set of remembered ids.
 type Set struct {
 	client        v1.ConfigMapInterface
 	configMapName string
 	opts          Options
 	metrics       *metrics
-	loaded        chan struct{} // closed when the ConfigMap was read
-	added         chan struct{} // holds an element while there is something to write
+	loaded        chan struct{} // closed after the ConfigMap was read
+	added         chan struct{} // has an element while an unwritten id waits
 
 	mu    sync.Mutex // guards all below
 	ids   idExpiries
@@ -63,7 +65,7 @@ type Set struct {
 
 var _ event.IDSet = (*Set)(nil)
 
-// New returns a set that is kept in the ConfigMap of that name. It reads and writes nothing before Run.
+// New returns a set stored in the ConfigMap of the given name. It sends no request before Run.
 func New(client v1.ConfigMapInterface, name string, opts Options) *Set {
 	if opts.MaxIDs == 0 {
 		opts.MaxIDs = DefaultMaxIDs
@@ -77,7 +79,7 @@ func New(client v1.ConfigMapInterface, name string, opts Options) *Set {
 	}
 }
 
-// Has implements event.Seen: it waits until the ConfigMap was read.
+// Has implements event.IDSet. It waits until the ConfigMap was read.
 func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 	select {
 	case <-ctx.Done():
@@ -90,13 +92,13 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 	return ok && time.Now().Before(until), nil
 }
 
-// Add implements event.Seen.
+// Add implements event.IDSet.
 func (s *Set) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids[hashID(id)] = until.Truncate(time.Second).Add(time.Second) // as it is written: forgotten late rather than early
+	s.ids[hashID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
 	s.dirty = true
-	if len(s.ids) > s.opts.MaxIDs+s.opts.MaxIDs/10 { // a tenth over, so that not every id sorts all of them
+	if len(s.ids) > s.opts.MaxIDs+s.opts.MaxIDs/10 { // a tenth above, so that not every Add sorts all ids
 		s.pruneLocked(time.Now())
 	}
 	select {
@@ -105,16 +107,16 @@ func (s *Set) Add(id string, until time.Time) {
 	}
 }
 
-// pruneLocked forgets. The caller holds mu.
+// pruneLocked forgets expired and excess ids. The caller holds mu.
 func (s *Set) pruneLocked(now time.Time) {
 	s.metrics.forgotten.Add(float64(s.ids.forgetExpired(now, s.opts.MaxIDs)))
 	s.metrics.ids.Set(float64(len(s.ids)))
 }
 
-// Run reads the ConfigMap, and writes what is added until ctx ends, and once more then. It is to end after whoever adds. It
-// returns an error if that last write could not be made: some events may then be delivered again.
+// Run reads the ConfigMap, and writes added ids until ctx ends, and once more then. It must end after the last Add. It returns an error if
+// the last write fails: some events may then be delivered again.
 func (s *Set) Run(ctx context.Context) error {
-	if !s.retryUntilDone(ctx, "remembered events not read, trying again", s.loadIDs) {
+	if !s.retryUntilDone(ctx, "read", s.loadIDs) {
 		return nil
 	}
 	close(s.loaded)
@@ -126,15 +128,16 @@ func (s *Set) Run(ctx context.Context) error {
 			return s.saveIDs(last)
 		case <-s.added:
 		}
-		if sleepContext(ctx, s.opts.WriteInterval) {
-			s.retryUntilDone(ctx, "remembered events not written, trying again", s.saveIDs)
+		if retry.Sleep(ctx, s.opts.WriteInterval) {
+			s.retryUntilDone(ctx, "write", s.saveIDs)
 		}
 	}
 }
 
-// retryUntilDone does it until it succeeds; false: ctx ended before.
-func (s *Set) retryUntilDone(ctx context.Context, message string, do func(context.Context) error) bool {
-	for wait, first := 100*time.Millisecond, true; ; wait = min(2*wait, maxRetryPause) {
+// retryUntilDone calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
+func (s *Set) retryUntilDone(ctx context.Context, request string, do func(context.Context) error) bool {
+	backoff := retry.Backoff{First: firstRetryPause, Max: maxRetryPause}
+	for failures := 1; ; failures++ {
 		err := do(ctx)
 		if err == nil {
 			return true
@@ -143,31 +146,19 @@ func (s *Set) retryUntilDone(ctx context.Context, message string, do func(contex
 		if ctx.Err() != nil {
 			return false
 		}
-		if first {
-			klog.FromContext(ctx).Error(err, message)
-			first = false
+		if failures == 1 {
+			klog.FromContext(ctx).Error(err, "Remembered ids not read or written, retrying", "request", request, "configMap", s.configMapName)
 		}
-		if !sleepContext(ctx, wait) {
+		if !retry.Sleep(ctx, backoff.Delay(failures)) {
 			return false
 		}
 	}
 }
 
-func sleepContext(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-// Reload adds what others have written since Run began, before the first event is read in their place. It tries until it can, and
-// returns false if ctx ends before.
+// Reload merges the ids that other replicas have written since Run began. A new leader calls it before it reads its first event. It
+// retries until it succeeds, and returns false if ctx ends before.
 func (s *Set) Reload(ctx context.Context) bool {
-	return s.retryUntilDone(ctx, "remembered events not read, trying again", s.loadIDs)
+	return s.retryUntilDone(ctx, "read", s.loadIDs)
 }
 
 func (s *Set) loadIDs(ctx context.Context) error {
@@ -175,7 +166,7 @@ func (s *Set) loadIDs(ctx context.Context) error {
 	return err
 }
 
-// mergeConfigMap adds what the ConfigMap holds to what is known, and returns it; an empty one if it does not exist.
+// mergeConfigMap reads the ConfigMap and merges its ids. It returns an empty ConfigMap if none exists.
 func (s *Set) mergeConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -189,12 +180,12 @@ func (s *Set) mergeConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists b
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if bad := s.ids.mergeLines(m.Data[dataKey]); bad > 0 {
-		klog.FromContext(ctx).Info("lines of the ConfigMap are no ids, leaving them out", "configMap", s.configMapName, "lines", bad)
+		klog.FromContext(ctx).Info("Invalid lines in the ConfigMap skipped", "configMap", s.configMapName, "lines", bad)
 	}
 	return m, true, nil
 }
 
-// saveIDs writes what is known, if anything was added since. Each attempt reads first, so that what others wrote stays.
+// saveIDs writes the ids if any was added since the last write. Each attempt reads first, so that ids of other writers stay.
 func (s *Set) saveIDs(ctx context.Context) error {
 	var err error
 	for range maxConflicts {
@@ -212,7 +203,7 @@ func (s *Set) saveIDs(ctx context.Context) error {
 	return err
 }
 
-// clearDirty tells whether there is something to write; what is added from here on is written next time.
+// clearDirty reports whether ids are unwritten, and marks them as written. The next write has the ids added after it.
 func (s *Set) clearDirty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,7 +24,7 @@ const (
 	testConfigMap = "scaler-events"
 )
 
-// startSet is a set that runs, and its end.
+// startSet returns a running set and a function that ends it.
 func startSet(t *testing.T, c *fake.Clientset, opts Options) (s *Set, stop func()) {
 	t.Helper()
 	s = New(c.CoreV1().ConfigMaps(testNamespace), testConfigMap, opts)
@@ -65,7 +65,7 @@ func countStoredIDs(t *testing.T, c *fake.Clientset) int {
 	return strings.Count(m.Data[dataKey], "\n")
 }
 
-// advanceClock lets the bubble's clock go on.
+// advanceClock advances the bubble's clock.
 func advanceClock(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -141,7 +141,7 @@ func TestFullSetForgetsWhatExpiresFirst(t *testing.T) {
 	})
 }
 
-// Two scalers write, one of them believing to lead still: what each knows stays.
+// Two scalers write, and an old leader does not know that it lost: the ids of both stay.
 func TestConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fake.NewClientset()
@@ -181,7 +181,7 @@ func TestConflict(t *testing.T) {
 
 var configMapsResource = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 
-// Between the read and the creation somebody else creates it.
+// Another writer creates the ConfigMap between the read and the creation.
 func TestCreatedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fake.NewClientset()
@@ -205,7 +205,7 @@ func TestCreatedMeanwhile(t *testing.T) {
 	})
 }
 
-// While the API server is away at the start, nobody is told that an id is new.
+// During an outage of the API server at the start, Has reports no id as new.
 func TestServerIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fake.NewClientset()

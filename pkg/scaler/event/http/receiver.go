@@ -1,16 +1,16 @@
-// Package receiver takes events over HTTP, from senders that know a secret.
+// Package httpevent receives events over HTTP, from senders with a shared secret.
 //
-// A sender posts the event to /events with two headers: X-Tachometer-Timestamp, the time in seconds since 1970, and
-// X-Tachometer-Signature, sha256=HEX, the HMAC-SHA256 with the secret of the timestamp, a dot, and the body. The answer
-// is a JSON object with outcome and, unless the event was delivered, error:
+// A sender posts the event to /events with two headers. X-Tachometer-Timestamp is the time in seconds since 1970.
+// X-Tachometer-Signature is sha256=HEX, the HMAC-SHA256 of the timestamp, a dot and the body. The response is a JSON object with
+// outcome and, unless the event was delivered, error:
 //
-//	202  the holds that the event asks for are kept on every target, where a crash does not reach them
+//	202  the holds of the event are stored on every workload, beyond a crash
 //	200  its id was seen before: sending twice is harmless
-//	400  it is no event, none that a rule is about, or expired (the outcome says which)
+//	400  it is not an event, matches no rule, or is expired (see the outcome)
 //	401  signature or timestamp are missing or wrong, or the timestamp is more than five minutes off
-//	409  a target refused what it asks for
+//	409  the hold of a workload was rejected
 //	413  the body is longer than 64 KiB
-//	429  too many requests at a time; send it again
+//	429  too many concurrent requests; send it again
 //	503  it was not delivered yet: send it again. It may still be delivered
 package httpevent
 
@@ -23,13 +23,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
@@ -39,53 +38,51 @@ const (
 	SignatureHeader = "X-Tachometer-Signature"
 )
 
-// Path is where events are posted to.
+// Path is the path of the endpoint.
 const Path = "/events"
 
-// DeliverFunc delivers an event, as event.Handler does; its errors are those of event.Handler. Any other is answered with 503.
+// DeliverFunc delivers an event, with the errors of event.Handler.Handle. Any other error becomes status 503.
 type DeliverFunc func(ctx context.Context, data []byte) error
 
-// Options are what a Receiver does without.
+// Options are the optional settings of a Receiver.
 type Options struct {
-	// Registerer takes the metrics; nil: none.
+	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// Listener is used in the place of one for the configured address, if not nil.
+	// Listener replaces a listener on the configured address; optional.
 	Listener net.Listener
-	// MaxConcurrent bounds the requests at a time; 0: DefaultConcurrent.
+	// MaxConcurrent bounds concurrent requests; 0: DefaultMaxConcurrent.
 	MaxConcurrent int
-	// DeliveryTimeout is how long a request waits until its event is delivered; 0: DefaultPatience.
+	// DeliveryTimeout is how long a request waits for the delivery of its event; 0: DefaultDeliveryTimeout.
 	DeliveryTimeout time.Duration
 }
 
 const (
-	// DefaultMaxConcurrent events at a time: senders are few, and each request is answered in milliseconds.
+	// DefaultMaxConcurrent is enough for few senders with requests of milliseconds.
 	DefaultMaxConcurrent = 64
-	// DefaultDeliveryTimeout is below the 10 s after which many clients give up, so that they see why.
+	// DefaultDeliveryTimeout is below the usual client timeout of 10 s, so that clients get the reason.
 	DefaultDeliveryTimeout = 8 * time.Second
-	// readTimeout is for 64 KiB over a slow line, and ends who only opens connections.
+	// readTimeout lets 64 KiB arrive over a slow line, and ends connections that send no request.
 	readTimeout = 5 * time.Second
-	// idleTimeout ends connections that nothing is sent over.
+	// idleTimeout ends idle connections.
 	idleTimeout = time.Minute
-	// maxHeaderBytes are many times what a sender needs.
+	// maxHeaderBytes is many times the headers of a sender.
 	maxHeaderBytes = 16 << 10
-	// drainTimeout is how long requests may take that are under way when the receiver stops.
+	// drainTimeout bounds the requests in progress when the receiver stops.
 	drainTimeout = 5 * time.Second
 )
 
-// Receiver is the endpoint.
+// Receiver is the HTTP endpoint for events.
 type Receiver struct {
-	cfg      event.HTTPConfig
-	deliver  DeliverFunc
-	opts     Options
-	slots    chan struct{}
-	requests *prometheus.CounterVec
-
-	mu                  sync.Mutex // guards said
-	secretErrorLoggedAt time.Time  // when it was last said that there is no secret
+	cfg          event.HTTPConfig
+	deliver      DeliverFunc
+	opts         Options
+	slots        chan struct{}
+	metrics      *metrics
+	secretErrors retry.Throttle
 }
 
-// New returns an endpoint. It listens to nothing before Run.
-func New(cfg event.HTTPConfig, handle DeliverFunc, opts Options) *Receiver {
+// New returns a receiver. It does not listen before Run.
+func New(cfg event.HTTPConfig, deliver DeliverFunc, opts Options) *Receiver {
 	if opts.MaxConcurrent == 0 {
 		opts.MaxConcurrent = DefaultMaxConcurrent
 	}
@@ -93,15 +90,12 @@ func New(cfg event.HTTPConfig, handle DeliverFunc, opts Options) *Receiver {
 		opts.DeliveryTimeout = DefaultDeliveryTimeout
 	}
 	return &Receiver{
-		cfg: cfg, deliver: handle, opts: opts, slots: make(chan struct{}, opts.MaxConcurrent),
-		requests: promauto.With(opts.Registerer).NewCounterVec(prometheus.CounterOpts{
-			Name: "tachometer_scaler_http_requests_total",
-			Help: "Requests to the endpoint for events, by the status of the answer.",
-		}, []string{"code"}),
+		cfg: cfg, deliver: deliver, opts: opts, slots: make(chan struct{}, opts.MaxConcurrent),
+		metrics: newMetrics(opts.Registerer), secretErrors: retry.Throttle{Interval: secretLogInterval},
 	}
 }
 
-// Run serves until ctx ends, lets requests that are under way end, and returns nil.
+// Run serves until ctx ends, waits for the requests in progress, and returns nil.
 func (r *Receiver) Run(ctx context.Context) error {
 	l, err := r.openEventListener(ctx)
 	if err != nil {
@@ -112,7 +106,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
-	klog.FromContext(ctx).Info("taking events over HTTP", "address", l.Addr().String(), "tls", r.cfg.CertFile != "")
+	klog.FromContext(ctx).Info("Receiving events over HTTP", "address", l.Addr().String(), "tls", r.cfg.CertFile != "")
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {
@@ -123,7 +117,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if s.Shutdown(last) != nil {
-		_ = s.Close() // their senders have no answer, and send again
+		_ = s.Close() // the senders get no response, and send again
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve events: %w", err)
@@ -166,14 +160,14 @@ func (r *Receiver) Handler() http.Handler {
 	return mux
 }
 
-// eventResponse is an answer; its fields are the body.
+// eventResponse is a response; its exported fields are the JSON body.
 type eventResponse struct {
 	statusCode int
 	Outcome    event.Outcome `json:"outcome,omitempty"`
 	Error      string        `json:"error,omitempty"`
 }
 
-// receiveEvent reads a request, and waits for the delivery of its event.
+// receiveEvent verifies a request, and waits for the delivery of its event.
 func (r *Receiver) receiveEvent(req *http.Request) eventResponse {
 	now := time.Now()
 	sent, mac, err := parseSignatureHeaders(req.Header, now)
@@ -189,7 +183,7 @@ func (r *Receiver) receiveEvent(req *http.Request) eventResponse {
 	}
 	known, err := r.readSecrets(req.Context())
 	if err != nil {
-		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret is there to check the signature by"}
+		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret to check the signature with"}
 	}
 	if !matchesAnySecret(known, sent, body, mac) {
 		return eventResponse{statusCode: http.StatusUnauthorized, Error: "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body"}
@@ -199,17 +193,17 @@ func (r *Receiver) receiveEvent(req *http.Request) eventResponse {
 	return outcomeResponse(r.deliver(ctx, body))
 }
 
-// outcomeResponse is the answer for what became of an event.
+// outcomeResponse maps the outcome of an event to a response.
 func outcomeResponse(err error) eventResponse {
-	var refusal *event.OutcomeError
+	var rejection *event.OutcomeError
 	switch {
 	case err == nil:
 		return eventResponse{statusCode: http.StatusAccepted, Outcome: event.Delivered}
-	case !errors.As(err, &refusal):
+	case !errors.As(err, &rejection):
 		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "not delivered yet"}
 	}
-	out := eventResponse{statusCode: http.StatusBadRequest, Outcome: refusal.Outcome, Error: refusal.Reason}
-	switch refusal.Outcome {
+	out := eventResponse{statusCode: http.StatusBadRequest, Outcome: rejection.Outcome, Error: rejection.Reason}
+	switch rejection.Outcome {
 	case event.Duplicate:
 		out.statusCode = http.StatusOK
 	case event.Refused:
@@ -221,11 +215,11 @@ func outcomeResponse(err error) eventResponse {
 }
 
 func (r *Receiver) writeEventResponse(w http.ResponseWriter, a eventResponse) {
-	r.requests.WithLabelValues(fmt.Sprint(a.statusCode)).Inc()
+	r.metrics.requests.WithLabelValues(fmt.Sprint(a.statusCode)).Inc()
 	if a.statusCode == http.StatusTooManyRequests || a.statusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.statusCode)
-	_ = json.NewEncoder(w).Encode(a) // the sender is gone: nobody is left to tell
+	_ = json.NewEncoder(w).Encode(a) // an error means that the sender is gone
 }

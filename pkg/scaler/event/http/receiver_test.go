@@ -37,7 +37,7 @@ func writeSecretFile(t *testing.T, content string) string {
 	return path
 }
 
-// serveReceiver is the endpoint on a real server.
+// serveReceiver serves the endpoint with a real server.
 func serveReceiver(t *testing.T, handle DeliverFunc, opts Options, files ...string) *httptest.Server {
 	t.Helper()
 	if handle == nil {
@@ -48,7 +48,7 @@ func serveReceiver(t *testing.T, handle DeliverFunc, opts Options, files ...stri
 	return s
 }
 
-// newSignedRequest is a signed one.
+// newSignedRequest returns a signed request.
 func newSignedRequest(t *testing.T, url, key, body string, at time.Time) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+Path, strings.NewReader(body))
@@ -61,7 +61,7 @@ func newSignedRequest(t *testing.T, url, key, body string, at time.Time) *http.R
 	return req
 }
 
-// sendEventRequest returns the answer's status and body.
+// sendEventRequest returns the response and its decoded body.
 func sendEventRequest(t *testing.T, s *httptest.Server, req *http.Request) (*http.Response, eventResponse) {
 	t.Helper()
 	res, err := s.Client().Do(req)
@@ -82,7 +82,7 @@ func sendEventRequest(t *testing.T, s *httptest.Server, req *http.Request) (*htt
 	return res, a
 }
 
-// The signature as any other program makes it: printf '1700000000.{"id":"a"}' | openssl dgst -sha256 -hmac 'correct horse battery'.
+// TestSign checks the signature against another program: printf '1700000000.{"id":"a"}' | openssl dgst -sha256 -hmac 'correct horse battery'.
 func TestSign(t *testing.T) {
 	t.Parallel()
 	timestamp, mac := Sign([]byte(testSecret), []byte(testBody), time.Unix(1_700_000_000, 0))
@@ -172,7 +172,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// An event that cannot be delivered now is answered while the sender still listens.
+// An undelivered event gets a response before the sender gives up.
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	s := serveReceiver(t, func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }, Options{DeliveryTimeout: 50 * time.Millisecond}, writeSecretFile(t, testSecret))
@@ -260,7 +260,7 @@ func TestSecretsAreReadAgain(t *testing.T) {
 	}
 }
 
-// Run serves until its end, and lets a request that is under way end.
+// Run serves until its end, and waits for a request in progress.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -270,7 +270,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ []byte) error {
 		cancel()
-		return ctx.Err() // the request's, which goes on
+		return ctx.Err() // the context of the request, which continues
 	}, Options{Listener: l})
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()

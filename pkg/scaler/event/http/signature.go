@@ -18,18 +18,20 @@ import (
 	"k8s.io/klog/v2"
 )
 
+// This file signs and verifies requests with a shared secret.
+
 const (
-	// maxTimestampSkew is how far a timestamp may be off: a request that was overheard is of no use later. The event's id and expiry
-	// see to it that it is of none before.
+	// maxTimestampSkew bounds the error of a timestamp: an intercepted request cannot be replayed later. The event's id and expiry
+	// prevent a replay before.
 	maxTimestampSkew = 5 * time.Minute
-	// minSecretBytes and maxSecret bytes: a shorter one could be guessed.
+	// minSecretBytes and maxSecretBytes bound a secret; a shorter secret could be guessed.
 	minSecretBytes, maxSecretBytes = 16, 4096
 	signaturePrefix                = "sha256="
-	// secretLogInterval is the time between two lines about secrets.
+	// secretLogInterval is the time between two log lines about unreadable secrets.
 	secretLogInterval = 30 * time.Second
 )
 
-// Sign returns the values of TimestampHeader and SignatureHeader for a body that is sent now.
+// Sign returns the values of TimestampHeader and SignatureHeader for a body sent at now.
 func Sign(secret, body []byte, now time.Time) (timestamp, signature string) {
 	timestamp = strconv.FormatInt(now.Unix(), 10)
 	return timestamp, signaturePrefix + hex.EncodeToString(computeSignature(secret, timestamp, body))
@@ -43,7 +45,7 @@ func computeSignature(secret []byte, timestamp string, body []byte) []byte {
 	return h.Sum(nil)
 }
 
-// parseSignatureHeaders reads the headers, before the body is worth reading.
+// parseSignatureHeaders parses and validates the headers. It comes before the body is read.
 func parseSignatureHeaders(h http.Header, now time.Time) (timestamp string, mac []byte, err error) {
 	timestamp = h.Get(TimestampHeader)
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
@@ -61,7 +63,7 @@ func parseSignatureHeaders(h http.Header, now time.Time) (timestamp string, mac 
 	return timestamp, mac, nil
 }
 
-// matchesAnySecret tells whether one of the secrets made the signature. It takes as long for each, whichever it is.
+// matchesAnySecret reports whether the signature was made with any of the secrets. Its duration does not depend on which.
 func matchesAnySecret(secrets [][]byte, timestamp string, body, mac []byte) bool {
 	ok := false
 	for _, s := range secrets {
@@ -70,9 +72,9 @@ func matchesAnySecret(secrets [][]byte, timestamp string, body, mac []byte) bool
 	return ok
 }
 
-// readSecrets are those of the files that can be read now; an error if there is none.
+// readSecrets returns the secrets in all readable files, and an error if no file is readable.
 func (r *Receiver) readSecrets(ctx context.Context) ([][]byte, error) {
-	var all [][]byte
+	var secrets [][]byte
 	var problems []error
 	for _, path := range r.cfg.SecretFiles {
 		s, err := readSecretFile(path)
@@ -80,22 +82,19 @@ func (r *Receiver) readSecrets(ctx context.Context) ([][]byte, error) {
 			problems = append(problems, err)
 			continue
 		}
-		all = append(all, s)
+		secrets = append(secrets, s)
 	}
-	if len(all) > 0 {
-		return all, nil
+	if len(secrets) > 0 {
+		return secrets, nil
 	}
 	err := errors.Join(problems...)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now := time.Now(); now.Sub(r.secretErrorLoggedAt) >= secretLogInterval { // anybody can make this happen as often as they like
-		r.secretErrorLoggedAt = now
-		klog.FromContext(ctx).Error(err, "events over HTTP refused: no secret")
+	if r.secretErrors.Allow("", time.Now()) { // throttled, because any client can trigger it
+		klog.FromContext(ctx).Error(err, "Events over HTTP rejected: no secret")
 	}
 	return nil, err
 }
 
-// readSecretFile is what a file holds, without the line ends that editors leave.
+// readSecretFile returns the content of a file without trailing line ends, which editors add.
 func readSecretFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -108,7 +107,7 @@ func readSecretFile(path string) ([]byte, error) {
 	}
 	data = bytes.TrimRight(data, "\r\n")
 	if len(data) < minSecretBytes || len(data) > maxSecretBytes {
-		return nil, fmt.Errorf("read secret: %s has %d bytes; from %d to %d are taken", path, len(data), minSecretBytes, maxSecretBytes)
+		return nil, fmt.Errorf("read secret: %s has %d bytes; it must have %d to %d", path, len(data), minSecretBytes, maxSecretBytes)
 	}
 	return data, nil
 }

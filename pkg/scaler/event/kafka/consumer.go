@@ -1,13 +1,15 @@
-// Package kafka reads events from a topic.
+// Package kafka reads events from a Kafka topic.
 //
-// All partitions are read, without a consumer group: the scaler that leads reads everything, and what another one read is
-// known by the ids of events. Reading begins Rewind before the start; nothing is committed. A partition that is added later is
-// found within seconds and read from the same time on. Where a broker lost records that were read already (an unclean
-// election, a restored disk), reading goes on Rewind before the last record read; where records were deleted before they
-// were read, with the first that is left; where the topic was deleted and made anew, with what the new one has.
+// The consumer reads all partitions, without a consumer group: the leading scaler reads everything, and recognises events that another
+// replica handled by their ids. Reading begins Rewind before the start; no offset is committed. A new partition is found within
+// seconds and read from the same time on.
 //
-// Records of one partition are handled in their order; of several partitions, in any. Events that belong together (the start and
-// the end of one sale) therefore go to one partition: give them the same record key.
+// After a loss, reading resumes as follows. If a broker lost records that were read (an unclean election, a restored disk): Rewind before
+// the last record read. If records were deleted before they were read: with the first remaining record. If the topic was deleted and
+// created again: with the records of the new topic.
+//
+// Records of a partition are handled in their order; records of several partitions, in any order. So related events (the start and the
+// end of a sale) must go to the same partition: give them the same record key.
 package kafka
 
 import (
@@ -22,43 +24,44 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// RecordHandler takes the value of a record, which it must not keep. It may wait, and nothing more is read until it returns: that
-// bounds what is in memory. Its error ends the consumer where it is ctx's, and is otherwise the event's own affair.
+// RecordHandler handles the value of a record, and must not keep it. It may block: the consumer reads no further until it returns, which
+// bounds the memory. The consumer ignores its error; the handler records the outcome of the event.
 type RecordHandler func(ctx context.Context, value []byte) error
 
-// Options are what a Consumer does without.
+// Options are the optional settings of a Consumer.
 type Options struct {
-	// Registerer takes the metrics; nil: none.
+	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// ClientOptions goes to the client last, for tests.
+	// ClientOptions are appended to the client's options, for tests.
 	ClientOptions []kgo.Opt
 }
 
-// The limits of the client.
+// Limits of the client.
 const (
 	dialTimeout = 5 * time.Second
-	// maxWait is how long a broker holds a request that it has no records for. One that has some answers at once.
+	// maxWait is how long a broker may hold a fetch without records. With records it responds at once.
 	maxWait = 500 * time.Millisecond
-	// maxBytes of one answer, maxPartitionBytes of one partition in it: hundreds of the largest events.
+	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it: hundreds of the largest events.
 	maxBytes, maxPartitionBytes = 8 << 20, 1 << 20
-	// maxFetches at the same time, each of up to maxBytes; readBytes is more than a sane broker answers with.
+	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes is above any response of a healthy broker.
 	maxFetches, maxReadBytes = 2, 16 << 20
-	// metadataMaxAge is how soon a new partition, or the topic itself, is found; metadataMin, after a leader moved.
+	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
 	metadataMaxAge, metadataMinAge = 5 * time.Second, 250 * time.Millisecond
-	// minBackoff doubles up to maxPause between attempts to reach a broker.
+	// minBackoff and maxBackoff bound the pause between attempts to reach a broker, which doubles.
 	minBackoff, maxBackoff = 100 * time.Millisecond, 2 * time.Second
-	// topicCheckInterval is how long nothing comes until it is looked whether there is such a topic.
+	// topicCheckInterval is the time without records after which the consumer checks that the topic exists.
 	topicCheckInterval = 5 * time.Second
-	// sessionPause is the time between two clients, where the topic was deleted and made anew.
+	// sessionPause is the time between two clients, after the topic was deleted and created again.
 	sessionPause = time.Second
-	// maxPollRecords records are handled before the next are asked for.
+	// maxPollRecords bounds the records of a poll.
 	maxPollRecords = 500
 )
 
-// Consumer reads one topic.
+// Consumer reads a topic.
 type Consumer struct {
 	cfg          event.KafkaConfig
 	handleRecord RecordHandler
@@ -66,16 +69,16 @@ type Consumer struct {
 	metrics      *metrics
 }
 
-// New returns a consumer. It connects to nothing before Run.
+// New returns a consumer. It opens no connection before Run.
 func New(cfg event.KafkaConfig, handle RecordHandler, opts Options) *Consumer {
 	return &Consumer{cfg: cfg, handleRecord: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
 }
 
-// Run reads until ctx ends, and returns nil then. Brokers that are away, refuse, or do not know the topic are asked again and
-// again; an error is for a configuration that no client can be made of.
+// Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
+// returns an error only for a configuration that the Kafka client rejects.
 func (c *Consumer) Run(ctx context.Context) error {
-	t := &brokerErrorLog{ctx: ctx, metrics: c.metrics, loggedAt: map[string]time.Time{}}
-	klog.FromContext(ctx).Info("reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
+	t := newBrokerErrorLog(ctx, c.metrics)
+	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
 		client, err := kgo.NewClient(append(c.clientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
 		if err != nil {
@@ -83,21 +86,21 @@ func (c *Consumer) Run(ctx context.Context) error {
 		}
 		last = c.runSession(ctx, client, t, last)
 		client.Close()
-		if !waitBetweenSessions(ctx, sessionPause) {
+		if !retry.Sleep(ctx, sessionPause) {
 			return nil
 		}
 	}
 }
 
-// runSession reads until ctx ends or the topic is another than it was, which a client does not get over. It returns when
-// records were read last, or last.
+// runSession reads until ctx ends, or until the topic was replaced: a client does not recover from that. It returns the time of the last
+// read, or last if it read no record.
 func (c *Consumer) runSession(ctx context.Context, client *kgo.Client, t *brokerErrorLog, last time.Time) time.Time {
 	for ctx.Err() == nil {
 		polled := c.pollRecords(ctx, client, t)
-		another := false
+		topicReplaced := false
 		polled.EachError(func(_ string, partition int32, err error) {
 			t.reportReadError(partition, err)
-			another = another || errors.Is(err, kerr.UnknownTopicID)
+			topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
 		})
 		now := time.Now()
 		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
@@ -105,17 +108,17 @@ func (c *Consumer) runSession(ctx context.Context, client *kgo.Client, t *broker
 			last = now
 			c.metrics.records.Inc()
 			c.metrics.lag.Observe(now.Sub(r.Timestamp).Seconds())
-			_ = c.handleRecord(ctx, r.Value) // what became of the event is noted by who handles it
+			_ = c.handleRecord(ctx, r.Value) // the handler records the outcome of the event
 		}
-		if another {
+		if topicReplaced {
 			break
 		}
 	}
 	return last
 }
 
-// pollRecords waits for records or errors. While there are none it looks now and then whether there is such a topic: the client
-// waits for it without a word.
+// pollRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
+// silently for a missing topic.
 func (c *Consumer) pollRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, topicCheckInterval)
@@ -130,7 +133,7 @@ func (c *Consumer) pollRecords(ctx context.Context, client *kgo.Client, t *broke
 	}
 }
 
-// checkTopicExists is the error that brokers have for the topic. That they do not answer is known elsewhere.
+// checkTopicExists returns the brokers' error about the topic, and nil if no broker responds: OnBrokerConnect reports that.
 func (c *Consumer) checkTopicExists(ctx context.Context, client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -145,18 +148,7 @@ func (c *Consumer) checkTopicExists(ctx context.Context, client *kgo.Client) err
 	return kerr.ErrorForCode(res.Topics[0].ErrorCode)
 }
 
-func waitBetweenSessions(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-// clientOptions are those of the client.
+// clientOptions returns the options of a client that reads records from the time from on.
 func (c *Consumer) clientOptions(from time.Time) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
@@ -176,6 +168,7 @@ func (c *Consumer) clientOptions(from time.Time) []kgo.Opt {
 	return append(opts, c.opts.ClientOptions...)
 }
 
+// brokerBackoff returns the pause after failures, counted by the client from 0.
 func brokerBackoff(failures int) time.Duration {
-	return min(minBackoff<<min(failures, 10), maxBackoff)
+	return retry.Backoff{First: minBackoff, Max: maxBackoff}.Delay(failures + 1)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// dialBroker connects to a broker, with the certificates that the files hold now.
+// dialBroker connects to a broker. It reads the certificate files anew.
 func (c *Consumer) dialBroker(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -54,7 +54,7 @@ func loadBrokerTLS(t *event.KafkaTLS) (*tls.Config, error) {
 	return config, nil
 }
 
-// newSASLMechanism reads the credentials for each connection.
+// newSASLMechanism returns a mechanism that reads the credentials for each connection.
 func newSASLMechanism(s *event.KafkaSASL) sasl.Mechanism {
 	credentials := func() (user, password string, err error) {
 		if user, err = readCredential(s.UsernameFile); err == nil {
@@ -78,7 +78,7 @@ func newSASLMechanism(s *event.KafkaSASL) sasl.Mechanism {
 	return scram.Sha512(auth)
 }
 
-// readCredential is what a file holds, without the line ends that editors leave.
+// readCredential returns the content of a file without trailing line ends, which editors add.
 func readCredential(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -4,92 +4,66 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// metrics are the self-metrics of a Consumer.
-type metrics struct {
-	records, failures, losses prometheus.Counter
-	lag                       prometheus.Histogram
-}
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	f := promauto.With(r)
-	return &metrics{
-		records: f.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_kafka_records_total",
-			Help: "Records that were read from the topic of events.",
-		}),
-		failures: f.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_kafka_failures_total",
-			Help: "Failures to connect to a broker or to read from it; they are tried again.",
-		}),
-		losses: f.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_kafka_losses_total",
-			Help: "Times that a broker had lost records that had been read, and reading went on further back.",
-		}),
-		lag: f.NewHistogram(prometheus.HistogramOpts{
-			Name:    "tachometer_scaler_kafka_lag_seconds",
-			Help:    "Time from a record's timestamp until it was read, also of those that are older than the start.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		}),
-	}
-}
-
-// errorLogInterval is the time between two lines about the same trouble.
+// errorLogInterval is the time between two lines about the same kind of error.
 const errorLogInterval = 30 * time.Second
 
-// brokerErrorLog counts what goes wrong with the brokers, and says it, though not each time: the client tries all of it again.
+// brokerErrorLog counts all errors of the brokers, and logs some of them. The client retries each.
 type brokerErrorLog struct {
-	ctx     context.Context // of Run, for the log: the client's hooks have none
-	metrics *metrics
-
-	mu       sync.Mutex // guards said
-	loggedAt map[string]time.Time
+	ctx      context.Context // of Run, for the log: the client's hooks have no context
+	metrics  *metrics
+	throttle retry.Throttle // by kind of error
 }
 
 var _ kgo.HookBrokerConnect = (*brokerErrorLog)(nil)
 
-// OnBrokerConnect implements kgo.HookBrokerConnect; the error is that of the connection, of TLS or of SASL.
+func newBrokerErrorLog(ctx context.Context, m *metrics) *brokerErrorLog {
+	return &brokerErrorLog{ctx: ctx, metrics: m, throttle: retry.Throttle{Interval: errorLogInterval}}
+}
+
+// OnBrokerConnect implements kgo.HookBrokerConnect. The error comes from the connection, from TLS or from SASL.
 func (t *brokerErrorLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	if err == nil || t.ctx.Err() != nil {
 		return
 	}
 	t.metrics.failures.Inc()
-	t.logThrottled("broker not reached, trying again", err, "broker", broker.Host, "port", broker.Port)
+	if t.allowKind("broker") {
+		klog.FromContext(t.ctx).Error(err, "Broker not reached, retrying", "broker", broker.Host, "port", broker.Port)
+	}
 }
 
-// reportReadError takes an error of reading a partition.
+// reportReadError counts and logs an error of reading a partition.
 func (t *brokerErrorLog) reportReadError(partition int32, err error) {
 	var loss *kgo.ErrDataLoss
 	switch {
 	case t.ctx.Err() != nil:
 	case errors.As(err, &loss):
 		t.metrics.losses.Inc()
-		t.logThrottled("records lost by the broker, reading again from further back", err, "partition", partition)
+		if t.allowKind("loss") {
+			klog.FromContext(t.ctx).Error(err, "Records lost by the broker, reading again from further back", "partition", partition)
+		}
 	default:
 		t.metrics.failures.Inc()
-		t.logThrottled("events not read, trying again", err, "partition", partition)
+		if t.allowKind("read") {
+			klog.FromContext(t.ctx).Error(err, "Events not read, retrying", "partition", partition)
+		}
 	}
 }
 
-// reportTopicError takes the brokers' error for the topic itself.
+// reportTopicError counts and logs the brokers' error about the topic itself.
 func (t *brokerErrorLog) reportTopicError(err error) {
 	t.metrics.failures.Inc()
-	t.logThrottled("topic not there, waiting for it", err)
-}
-
-func (t *brokerErrorLog) logThrottled(message string, err error, keys ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now := time.Now(); now.Sub(t.loggedAt[message]) >= errorLogInterval {
-		t.loggedAt[message] = now
-		klog.FromContext(t.ctx).Error(err, message, keys...)
+	if t.allowKind("topic") {
+		klog.FromContext(t.ctx).Error(err, "Topic not found, waiting for it")
 	}
 }
+
+// allowKind reports whether a line about a kind of error may be written now.
+func (t *brokerErrorLog) allowKind(kind string) bool { return t.throttle.Allow(kind, time.Now()) }

@@ -12,4 +12,4 @@ func CPUTime(int) (time.Duration, error) {
 	return 0, errors.New("the benchmarks measure with Linux's /proc")
 }
 
-func kernel() string { return "unknown" }
+func kernelVersion() string { return "unknown" }

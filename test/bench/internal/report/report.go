@@ -21,14 +21,14 @@ func (s Section) Write(file, text string) error {
 	if err != nil {
 		return err
 	}
-	written, err := s.replace(string(old), text)
+	written, err := s.replaceInReport(string(old), text)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
 	return os.WriteFile(file, []byte(written), 0o644)
 }
 
-func (s Section) replace(report, text string) (string, error) {
+func (s Section) replaceInReport(report, text string) (string, error) {
 	begin := fmt.Sprintf("<!-- %s %s: begin -->\n", s.Command, s.Part)
 	end := fmt.Sprintf("<!-- %s %s: end -->", s.Command, s.Part)
 	if !strings.Contains(report, begin) {

@@ -35,7 +35,7 @@ The first one compiles Kubernetes, if build has not, which takes minutes; the pr
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err := runClusterCommand(ctx, os.Args[1:], os.Stdout)
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -45,22 +45,22 @@ func main() {
 	}
 }
 
-// run is one command; what a person or a shell asked for goes to out, progress to standard error.
-func run(ctx context.Context, args []string, out io.Writer) error {
+// runClusterCommand is one command; what a person or a shell asked for goes to out, progress to standard error.
+func runClusterCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprint(out, usage)
 		return nil
 	}
-	command, ok := commands()[args[0]]
+	command, ok := clusterCommands()[args[0]]
 	if !ok {
 		return fmt.Errorf("no command %q; cluster --help lists them", args[0])
 	}
 	return command(ctx, args[1:], out)
 }
 
-func commands() map[string]func(context.Context, []string, io.Writer) error {
+func clusterCommands() map[string]func(context.Context, []string, io.Writer) error {
 	return map[string]func(context.Context, []string, io.Writer) error{
-		"build": build, "up": up, "down": down, "env": env, "load-image": loadImage, "build-image": buildImage, "status": status,
+		"build": buildKubernetes, "up": upCommand, "down": downCommand, "env": envCommand, "load-image": loadImage, "build-image": buildImage, "status": statusCommand,
 	}
 }
 
@@ -77,14 +77,14 @@ func newFlags(command string) *flags {
 	return f
 }
 
-func (f *flags) open(args []string) (*cluster.Cluster, error) {
+func (f *flags) openCluster(args []string) (*cluster.Cluster, error) {
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	return cluster.Open(f.dir, f.name)
 }
 
-func build(ctx context.Context, args []string, out io.Writer) error {
+func buildKubernetes(ctx context.Context, args []string, out io.Writer) error {
 	if err := flag.NewFlagSet("cluster build", flag.ContinueOnError).Parse(args); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func build(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func up(ctx context.Context, args []string, out io.Writer) error {
+func upCommand(ctx context.Context, args []string, out io.Writer) error {
 	f := newFlags("up")
 	opts := cluster.Options{Install: true, Detach: true, Log: os.Stderr}
 	f.BoolVar(&opts.Node, "node", false, "with a node that runs pods")
@@ -117,8 +117,8 @@ func up(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func down(ctx context.Context, args []string, _ io.Writer) error {
-	c, err := newFlags("down").open(args)
+func downCommand(ctx context.Context, args []string, _ io.Writer) error {
+	c, err := newFlags("down").openCluster(args)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // what is wanted is so
 	}
@@ -128,8 +128,8 @@ func down(ctx context.Context, args []string, _ io.Writer) error {
 	return c.Down(ctx)
 }
 
-func env(_ context.Context, args []string, out io.Writer) error {
-	c, err := newFlags("env").open(args)
+func envCommand(_ context.Context, args []string, out io.Writer) error {
+	c, err := newFlags("env").openCluster(args)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func printEnv(c *cluster.Cluster, out io.Writer) {
 
 func loadImage(ctx context.Context, args []string, _ io.Writer) error {
 	f := newFlags("load-image")
-	c, err := f.open(args)
+	c, err := f.openCluster(args)
 	if err != nil {
 		return err
 	}
@@ -162,8 +162,8 @@ func loadImage(ctx context.Context, args []string, _ io.Writer) error {
 	return nil
 }
 
-func status(_ context.Context, args []string, out io.Writer) error {
-	c, err := newFlags("status").open(args)
+func statusCommand(_ context.Context, args []string, out io.Writer) error {
+	c, err := newFlags("status").openCluster(args)
 	if err != nil {
 		return err
 	}

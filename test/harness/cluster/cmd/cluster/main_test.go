@@ -15,10 +15,10 @@ import (
 func TestHelpNamesEveryCommand(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := run(t.Context(), nil, &out); err != nil {
+	if err := runClusterCommand(t.Context(), nil, &out); err != nil {
 		t.Fatal(err)
 	}
-	for name := range commands() {
+	for name := range clusterCommands() {
 		if !strings.Contains(out.String(), "\n  cluster "+name+" ") {
 			t.Errorf("help lacks %q", name)
 		}
@@ -38,7 +38,7 @@ func TestWrongUse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if err := run(t.Context(), tt.args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := runClusterCommand(t.Context(), tt.args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})

@@ -6,4 +6,4 @@ import "syscall"
 
 // attributes puts a process into a group of its own. There is no death signal here: `cluster down` kills what the
 // status file names.
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func supervisedAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

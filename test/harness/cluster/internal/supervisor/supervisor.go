@@ -77,10 +77,10 @@ func Run(input io.Reader) error {
 	}()
 	s := &supervisor{spec: spec, status: map[string]Status{}}
 	defer s.killAll()
-	if err := s.setup(ctx); err != nil {
+	if err := s.setupNamespaces(ctx); err != nil {
 		return err
 	}
-	return s.supervise(ctx)
+	return s.superviseAll(ctx)
 }
 
 // supervisor is used by one goroutine only.
@@ -89,11 +89,11 @@ type supervisor struct {
 	status map[string]Status
 }
 
-func (s *supervisor) setup(ctx context.Context) error {
+func (s *supervisor) setupNamespaces(ctx context.Context) error {
 	if len(s.spec.Setup) == 0 {
 		return nil
 	}
-	logFile, err := s.log("setup")
+	logFile, err := s.openLog("setup")
 	if err != nil {
 		return err
 	}
@@ -107,9 +107,9 @@ func (s *supervisor) setup(ctx context.Context) error {
 	return nil
 }
 
-// supervise starts what is to be started and reaps whatever ends, the orphans of others included: it may be the first
+// superviseAll starts what is to be started and reaps whatever ends, the orphans of others included: it may be the first
 // process of a namespace. It returns when ctx is done.
-func (s *supervisor) supervise(ctx context.Context) error {
+func (s *supervisor) superviseAll(ctx context.Context) error {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
 	defer signal.Stop(children)
@@ -118,7 +118,7 @@ func (s *supervisor) supervise(ctx context.Context) error {
 	wait := func() {
 		if len(todo) > 0 {
 			after := todo[0].After
-			go func() { ready <- s.await(ctx, after) }()
+			go func() { ready <- s.awaitAddress(ctx, after) }()
 		}
 	}
 	wait()
@@ -127,12 +127,12 @@ func (s *supervisor) supervise(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-children:
-			if err := s.reap(); err != nil {
+			if err := s.reapChildren(); err != nil {
 				return err
 			}
 		case err := <-ready:
 			if err == nil {
-				err = s.start(todo[0])
+				err = s.startProcess(todo[0])
 			}
 			if err != nil {
 				return err
@@ -143,8 +143,8 @@ func (s *supervisor) supervise(ctx context.Context) error {
 	}
 }
 
-func (s *supervisor) start(p Process) error {
-	logFile, err := s.log(p.Name)
+func (s *supervisor) startProcess(p Process) error {
+	logFile, err := s.openLog(p.Name)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (s *supervisor) start(p Process) error {
 	child, err := os.StartProcess(p.Args[0], p.Args, &os.ProcAttr{
 		Env:   append(os.Environ(), p.Env...),
 		Files: []*os.File{null, logFile, logFile},
-		Sys:   attributes(),
+		Sys:   supervisedAttributes(),
 	})
 	if err != nil {
 		s.status[p.Name] = Status{Exit: err.Error()}
@@ -168,7 +168,7 @@ func (s *supervisor) start(p Process) error {
 	return s.writeStatus()
 }
 
-func (s *supervisor) reap() error {
+func (s *supervisor) reapChildren() error {
 	for {
 		var how syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &how, syscall.WNOHANG, nil)
@@ -180,7 +180,7 @@ func (s *supervisor) reap() error {
 		}
 		for name, status := range s.status {
 			if status.Process.PID == pid && status.Exit == "" {
-				s.status[name] = Status{Process: status.Process, Exit: describe(how)}
+				s.status[name] = Status{Process: status.Process, Exit: describeExit(how)}
 				if err := s.writeStatus(); err != nil {
 					return err
 				}
@@ -189,7 +189,7 @@ func (s *supervisor) reap() error {
 	}
 }
 
-func describe(how syscall.WaitStatus) string {
+func describeExit(how syscall.WaitStatus) string {
 	if how.Signaled() {
 		return "killed by signal " + how.Signal().String()
 	}
@@ -205,7 +205,7 @@ func (s *supervisor) killAll() {
 	}
 }
 
-func (s *supervisor) log(name string) (*os.File, error) {
+func (s *supervisor) openLog(name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(s.spec.Logs, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
@@ -220,8 +220,8 @@ func (s *supervisor) writeStatus() error {
 	return os.Rename(s.spec.Status+".new", s.spec.Status)
 }
 
-// await returns when the address answers, or with ctx's error.
-func (s *supervisor) await(ctx context.Context, after string) error {
+// awaitAddress returns when the address answers, or with ctx's error.
+func (s *supervisor) awaitAddress(ctx context.Context, after string) error {
 	if after == "" {
 		return nil
 	}
@@ -231,7 +231,7 @@ func (s *supervisor) await(ctx context.Context, after string) error {
 	}
 	probe := func() bool { return answersTCP(ctx, address.Host) }
 	if address.Scheme == "https" {
-		client, err := s.client()
+		client, err := s.trustingClient()
 		if err != nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (s *supervisor) await(ctx context.Context, after string) error {
 	return nil
 }
 
-func (s *supervisor) client() (*http.Client, error) {
+func (s *supervisor) trustingClient() (*http.Client, error) {
 	pem, err := os.ReadFile(s.spec.CA)
 	if err != nil {
 		return nil, err

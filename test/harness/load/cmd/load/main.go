@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := runLoad(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "load: %v\n", err)
 		os.Exit(1)
 	}
@@ -31,8 +31,8 @@ type settings struct {
 	opts     load.Options
 }
 
-func run(args []string) error {
-	s, err := parse(args)
+func runLoad(args []string) error {
+	s, err := parseSettings(args)
 	if err != nil {
 		return err
 	}
@@ -51,11 +51,11 @@ func run(args []string) error {
 		defer close(done)
 		generator.Run(ctx)
 	}()
-	report(generator, done)
-	return summary(generator.Result())
+	reportProgress(generator, done)
+	return printSummary(generator.Result())
 }
 
-func parse(args []string) (settings, error) {
+func parseSettings(args []string) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("load", flag.ExitOnError)
 	rate := flags.String("rate", "10", "requests per second, or steps RATE:DURATION,… such as 40:30s,400:60s,40:30s")
@@ -86,8 +86,8 @@ func parse(args []string) (settings, error) {
 	return s, nil
 }
 
-// report prints a line every second until done is closed.
-func report(g *load.Generator, done <-chan struct{}) {
+// reportProgress prints a line every second until done is closed.
+func reportProgress(g *load.Generator, done <-chan struct{}) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	before, at := g.Result().Total(), time.Now()
@@ -106,7 +106,7 @@ func report(g *load.Generator, done <-chan struct{}) {
 	}
 }
 
-func summary(r load.Result) error {
+func printSummary(r load.Result) error {
 	for _, url := range slices.Sorted(maps.Keys(r.URLs)) {
 		c := r.URLs[url]
 		fmt.Printf("%s  sent %d  ok %d  failed %d\n", url, c.Sent, c.OK, c.Failed)

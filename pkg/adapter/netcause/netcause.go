@@ -1,0 +1,69 @@
+// Package netcause words the causes of failed HTTP requests, without addresses or secrets, for the status of an HPA.
+package netcause
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// DescribeConnect returns the cause of a missing or broken connection; empty if err has another cause. For an unknown host, host
+// is the name that did not resolve.
+func DescribeConnect(err error) (text, host string) {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return "no such host", dns.Name
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused", ""
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "no route to host", ""
+	case errors.Is(err, syscall.ETIMEDOUT):
+		return "connection timed out", ""
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection reset", ""
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
+		return "connection closed", ""
+	}
+	return "", ""
+}
+
+// DescribeTLS returns the cause of a failed handshake with peer ("server"); empty if err has another cause. A caller may append
+// detail, which names the host that the certificate lacks, or the TLS alert.
+func DescribeTLS(err error, peer string) (text, detail string) {
+	var host x509.HostnameError
+	var verification *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &host):
+		return "TLS: certificate is for another name", " than " + host.Host
+	case errors.As(err, &verification):
+		return "TLS: certificate not trusted", ""
+	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		return "TLS: the " + peer + " speaks plain HTTP", ""
+	case errors.As(err, &alert):
+		return "TLS: handshake refused", ": " + alert.Error()
+	}
+	return "", ""
+}
+
+// Innermost returns the last error of err's chain: the outer ones add addresses.
+func Innermost(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
+}
+
+// Clip cuts text of another program to maxBytes and marks the cut.
+func Clip(text string, maxBytes int) string {
+	if len(text) <= maxBytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxBytes], "") + "…"
+}

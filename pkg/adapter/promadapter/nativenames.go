@@ -1,0 +1,299 @@
+package promadapter
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// nativeNames are the metrics of a rule in the native format, and the series of each.
+type nativeNames struct {
+	metric        string        // of a rule with one series
+	match, except string        // else
+	series        string        // with ${1} for what match takes from the name
+	pattern       *affixPattern // of the metrics' names
+	template      string        // of a metric's name, with NAME for what match takes from it
+}
+
+// affixPattern is the set of texts that begin with prefix and end with suffix, which do not overlap; or prefix alone, if exact.
+type affixPattern struct {
+	prefix, suffix string
+	exact          bool
+	nonEmpty       bool // with something between them
+}
+
+// canOverlap tells whether a text can be in both sets.
+func (a affixPattern) canOverlap(b affixPattern) bool {
+	return (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix)) &&
+		(strings.HasSuffix(a.suffix, b.suffix) || strings.HasSuffix(b.suffix, a.suffix))
+}
+
+// formatRegexp is the set as a regular expression without anchors, with open and shut around what varies.
+func (a affixPattern) formatRegexp(open, shut string) string {
+	body := ".*"
+	if a.nonEmpty || a.prefix == "" && a.suffix == "" {
+		body = ".+"
+	}
+	if a.exact {
+		return open + regexp.QuoteMeta(a.prefix) + shut
+	}
+	return open + regexp.QuoteMeta(a.prefix) + body + regexp.QuoteMeta(a.suffix) + shut
+}
+
+// namePlaceholder stands for what a person has to fill in.
+const namePlaceholder = "NAME"
+
+var errAmbiguousSeries = errors.New("which series a metric's name is from is not evident")
+
+// invertNameMapping turns name.matches and name.as around. It succeeds where one text goes over from the series' name to the
+// metric's, between texts that do not vary.
+func invertNameMapping(r *Rule) (nativeNames, error) {
+	c := &r.compiled
+	if series := c.selector.onlyName; series != "" {
+		if !c.servesSeries(series) {
+			return nativeNames{}, errors.New("serves nothing: its filters exclude its only series, " + series)
+		}
+		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
+	}
+	before, after, whole, err := splitMetricAs(c)
+	if err != nil {
+		return nativeNames{}, err
+	}
+	m, ok := parseMatchedNames(c.matches.String(), whole)
+	switch {
+	case !ok:
+		return nativeNames{}, fmt.Errorf("name.matches: %w", errAmbiguousSeries)
+	case whole:
+		// The whole name goes over, which matches restricts.
+		return restrictNames(r, affixPattern{}, before, after, m)
+	}
+	return restrictNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
+}
+
+// splitMetricAs is name.as around its only reference, and whether that is to the whole match.
+func splitMetricAs(c *compiledRuleText) (before, after string, whole bool, err error) {
+	refs := groupReferenceRegexp.FindAllStringSubmatchIndex(c.metricAs, -1)
+	switch {
+	case len(refs) == 0:
+		return "", "", false, errors.New("name.as gives several series one name; which of them is meant is not evident")
+	case len(refs) > 1:
+		return "", "", false, fmt.Errorf("name.as: %w", errAmbiguousSeries)
+	}
+	at := refs[0]
+	text := strings.Trim(c.metricAs[at[0]:at[1]], "${}")
+	whole = text == "0"
+	if !whole && (c.matches.NumSubexp() != 1 || !hasCaptureGroup(c.matches, text)) {
+		return "", "", false, fmt.Errorf("name.as: %w", errAmbiguousSeries)
+	}
+	before, after = c.metricAs[:at[0]], c.metricAs[at[1]:]
+	if strings.Contains(before+after, "$") {
+		return "", "", false, fmt.Errorf("name.as: %w", errAmbiguousSeries)
+	}
+	return before, after, whole, nil
+}
+
+// parseMatchedNames is the set of names that name.matches matches from end to end. Unless the whole of it is taken, its group must
+// be all that varies.
+func parseMatchedNames(expr string, whole bool) (affixPattern, bool) {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return affixPattern{}, false
+	}
+	re = re.Simplify()
+	var f affixRegexp
+	if !f.readSyntax(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
+		return affixPattern{}, false
+	}
+	if group := findFirstGroup(re); !whole && (group == nil || group.Op != syntax.OpStar && group.Op != syntax.OpPlus) {
+		return affixPattern{}, false
+	}
+	return affixPattern{prefix: f.before, suffix: f.after, nonEmpty: f.nonEmpty}, true
+}
+
+// findFirstGroup is what is in the first group.
+func findFirstGroup(re *syntax.Regexp) *syntax.Regexp {
+	if re.Op == syntax.OpCapture {
+		return re.Sub[0]
+	}
+	for _, sub := range re.Sub {
+		if g := findFirstGroup(sub); g != nil {
+			return g
+		}
+	}
+	return nil
+}
+
+// restrictNames restricts what goes over by all that the rule says of the series' names, which are fixed around it.
+func restrictNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
+	out := nativeNames{series: fixed.prefix + "${1}" + fixed.suffix}
+	var not []string
+	for _, f := range r.nameConstraints() {
+		a, ok := parseAffix(f.expr, f.anchored)
+		if !ok {
+			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
+		}
+		inner, meets := a.innerAffix(fixed)
+		switch {
+		case f.mustMatch && (!meets || inner.exact):
+			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
+		case f.mustMatch:
+			if taken, ok = taken.intersectAffix(inner); !ok {
+				return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
+			}
+		case meets && inner == (affixPattern{}):
+			return nativeNames{}, fmt.Errorf("serves nothing: %s excludes all of its series", f.origin)
+		case meets:
+			not = append(not, "^"+regexp.QuoteMeta(before)+inner.formatRegexp("", "")+regexp.QuoteMeta(after)+"$")
+		}
+	}
+	out.match = "^" + regexp.QuoteMeta(before) + taken.formatRegexp("(", ")") + regexp.QuoteMeta(after) + "$"
+	out.except = strings.Join(not, "|")
+	out.template = before + namePlaceholder + after
+	out.pattern = &affixPattern{prefix: before + taken.prefix, suffix: taken.suffix + after}
+	return out, nil
+}
+
+// nameConstraint is what a rule says of the names of its series, apart from name.matches.
+type nameConstraint struct {
+	origin, expr        string
+	anchored, mustMatch bool
+}
+
+func (r *Rule) nameConstraints() []nameConstraint {
+	var out []nameConstraint
+	for _, m := range r.compiled.selector.matchers {
+		if m.Name != model.MetricNameLabel {
+			continue // it restricts which metrics there are, and never which series a query reads
+		}
+		expr := m.Value
+		if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
+			if !model.LegacyValidation.IsValidMetricName(m.Value) {
+				continue // it is no name, so that no series has it
+			}
+			expr = regexp.QuoteMeta(m.Value)
+		}
+		out = append(out, nameConstraint{"seriesQuery: " + m.String(), expr, true, m.Type == labels.MatchRegexp || m.Type == labels.MatchEqual})
+	}
+	for _, f := range r.SeriesFilters {
+		if f.Is != "" {
+			out = append(out, nameConstraint{"seriesFilters: is " + f.Is, f.Is, false, true})
+		} else {
+			out = append(out, nameConstraint{"seriesFilters: isNot " + f.IsNot, f.IsNot, false, false})
+		}
+	}
+	return out
+}
+
+// innerAffix is what a says of the part of a text between fixed ones; false if no such text is in a.
+func (a affixPattern) innerAffix(fixed affixPattern) (affixPattern, bool) {
+	if a.exact {
+		inner, ok := strings.CutPrefix(a.prefix, fixed.prefix)
+		inner, ok2 := strings.CutSuffix(inner, fixed.suffix)
+		return affixPattern{prefix: inner, exact: true}, ok && ok2 && inner != ""
+	}
+	var out affixPattern
+	switch {
+	case strings.HasPrefix(a.prefix, fixed.prefix):
+		out.prefix = a.prefix[len(fixed.prefix):]
+	case !strings.HasPrefix(fixed.prefix, a.prefix):
+		return affixPattern{}, false
+	}
+	switch {
+	case strings.HasSuffix(a.suffix, fixed.suffix):
+		out.suffix = strings.TrimSuffix(a.suffix, fixed.suffix)
+	case !strings.HasSuffix(fixed.suffix, a.suffix):
+		return affixPattern{}, false
+	}
+	out.nonEmpty = a.nonEmpty && len(a.prefix) >= len(fixed.prefix) && len(a.suffix) >= len(fixed.suffix)
+	return out, true
+}
+
+// intersectAffix is the intersection, if it has the same form.
+func (a affixPattern) intersectAffix(b affixPattern) (affixPattern, bool) {
+	if !a.canOverlap(b) {
+		return affixPattern{}, false
+	}
+	if len(b.prefix) > len(a.prefix) {
+		a.prefix = b.prefix
+	}
+	if len(b.suffix) > len(a.suffix) {
+		a.suffix = b.suffix
+	}
+	a.nonEmpty = a.nonEmpty || b.nonEmpty
+	return a, true
+}
+
+// parseAffix is the set of texts that an expression matches, if it has that form: anchored as PromQL's, or as it is written.
+func parseAffix(expr string, anchored bool) (affixPattern, bool) {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return affixPattern{}, false
+	}
+	var f affixRegexp
+	if !f.readSyntax(re.Simplify()) {
+		return affixPattern{}, false
+	}
+	begins, ends := anchored || f.anchoredStart, anchored || f.anchoredEnd
+	switch {
+	case !f.hasWildcard && begins && ends:
+		return affixPattern{prefix: f.before, exact: true}, true
+	case !f.hasWildcard && begins:
+		return affixPattern{prefix: f.before}, true
+	case !f.hasWildcard && ends:
+		return affixPattern{suffix: f.before}, true
+	case f.hasWildcard && (begins || f.before == "") && (ends || f.after == ""):
+		return affixPattern{prefix: f.before, suffix: f.after, nonEmpty: f.nonEmpty}, true
+	}
+	return affixPattern{}, false
+}
+
+// affixRegexp is an expression of the form ^before.*after$, with or without the anchors.
+type affixRegexp struct {
+	anchoredStart, anchoredEnd, hasWildcard, nonEmpty bool
+	before, after                                     string
+}
+
+func (f *affixRegexp) readSyntax(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpEmptyMatch:
+		return true
+	case syntax.OpBeginText:
+		f.anchoredStart = true
+		return f.before == "" && !f.hasWildcard
+	case syntax.OpEndText:
+		f.anchoredEnd = true
+		return true
+	case syntax.OpCapture:
+		return f.readSyntax(re.Sub[0])
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase != 0 || f.anchoredEnd {
+			return false
+		}
+		if f.hasWildcard {
+			f.after += string(re.Rune)
+		} else {
+			f.before += string(re.Rune)
+		}
+		return true
+	case syntax.OpStar, syntax.OpPlus:
+		any := re.Sub[0].Op == syntax.OpAnyCharNotNL || re.Sub[0].Op == syntax.OpAnyChar
+		if !any || f.hasWildcard || f.anchoredEnd {
+			return false
+		}
+		f.hasWildcard, f.nonEmpty = true, re.Op == syntax.OpPlus
+		return true
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			if !f.readSyntax(sub) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}

@@ -1,0 +1,138 @@
+package http1
+
+// The reader of a response: its buffers and its body.
+
+import (
+	"errors"
+	"io"
+	"math"
+)
+
+const (
+	smallBufferSize = 8 << 10
+	largeBufferSize = 64 << 10
+	// maxEmptyReads bounds the reads in a row that return neither bytes nor an error, as bufio does.
+	maxEmptyReads = 100
+)
+
+// responseReader reads the response to one GET request from a connection. It reads responses of the usual kind within a
+// buffer, without an allocation: HTTP/1.1, status 200, and a length or chunks. net/http's own reader reads all others. A
+// responseReader reads one response after the other; a Client lends it to a request.
+type responseReader struct {
+	client   *Client
+	smallBuf []byte  // for the header and for short bodies
+	largeBuf *[]byte // for a long body, borrowed from client; nil: not borrowed
+
+	conn     *Conn
+	inflight *Inflight
+
+	src    io.Reader
+	buf    []byte // the buffer in use
+	lo, hi int    // buf[lo:hi] was read from src and is not used yet
+
+	response      Response
+	seen          seenHeaders
+	mustClose     bool  // the connection must not be used again
+	chunked       bool  // the body comes in chunks
+	bytesLeft     int64 // bytes to read of the body, or of the chunk
+	inChunk       bool  // a chunk has begun: a line break follows its bytes
+	bodyEnded     bool  // the whole body was returned
+	hasTrailer    bool  // headers follow the last chunk
+	chunkOverhead int64 // see parseChunkSize
+	fallback      *fallbackResponse
+}
+
+var _ responseBody = (*responseReader)(nil)
+
+// beginResponse prepares for the next response, which comes from src.
+func (r *responseReader) beginResponse(src io.Reader) {
+	*r = responseReader{client: r.client, smallBuf: r.smallBuf, src: src, buf: r.smallBuf}
+}
+
+// returnBuffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
+func (r *responseReader) returnBuffers() {
+	if r.largeBuf != nil {
+		r.client.largeBuffers.Put(r.largeBuf)
+	}
+	*r = responseReader{client: r.client, smallBuf: r.smallBuf}
+}
+
+// release ends the request: it keeps or closes the connection, and gives r back to its Client.
+func (r *responseReader) release() {
+	r.inflight.detachConn()
+	if !r.isConnReusable() {
+		r.conn.Close()
+	}
+	r.returnBuffers()
+	r.client.readers.Put(r)
+}
+
+// isConnReusable reports whether the connection may carry another request: the response was read to its end, and no byte
+// follows it.
+func (r *responseReader) isConnReusable() bool {
+	switch {
+	case r.mustClose:
+		return false
+	case r.fallback != nil:
+		return r.fallback.isConnReusable()
+	}
+	return r.bodyEnded && !r.hasTrailer && r.lo == r.hi
+}
+
+// fillBuffer reads at most limit bytes and appends them to the buffer, which has room.
+func (r *responseReader) fillBuffer(limit int64) error {
+	room := r.buf[r.hi:]
+	room = room[:min(int64(len(room)), limit)]
+	for range maxEmptyReads {
+		n, err := r.src.Read(room)
+		if r.hi += n; n > 0 {
+			return nil // the next read returns an error again
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// readMore makes room and reads at most limit bytes of the body. A body that fills the small buffer gets a large buffer: a
+// page of 50 KB then takes two or three reads.
+func (r *responseReader) readMore(limit int64) error {
+	rest := r.buf[r.lo:r.hi]
+	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
+		r.largeBuf = r.client.borrowLargeBuffer()
+		r.buf = *r.largeBuf
+	}
+	r.lo, r.hi = 0, copy(r.buf, rest)
+	err := r.fillBuffer(limit)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// nextPiece returns the next piece of the body, which is valid until the next call.
+func (r *responseReader) nextPiece() ([]byte, error) {
+	if r.chunked && r.bytesLeft == 0 {
+		if err := r.readChunkHeader(); err != nil {
+			return nil, err
+		}
+	}
+	if r.bodyEnded {
+		return nil, io.EOF
+	}
+	if r.lo == r.hi {
+		limit := r.bytesLeft
+		if r.chunked {
+			limit = math.MaxInt64 // at least the last chunk follows this chunk
+		}
+		if err := r.readMore(limit); err != nil {
+			return nil, err
+		}
+	}
+	piece := r.buf[r.lo:][:min(int64(r.hi-r.lo), r.bytesLeft)]
+	r.lo += len(piece)
+	r.bytesLeft -= int64(len(piece))
+	r.bodyEnded = !r.chunked && r.bytesLeft == 0
+	return piece, nil
+}

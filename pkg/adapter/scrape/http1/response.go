@@ -1,0 +1,81 @@
+package http1
+
+// The response as the caller sees it, read by this package or by net/http.
+
+import (
+	"errors"
+	"io"
+	"net/http"
+)
+
+// Response is a response after its header. The caller reads the body piece by piece: a page of any size costs a buffer or two.
+// It is valid until Close, and must not be used concurrently.
+type Response struct {
+	Status                                 int
+	ContentType, ContentEncoding, Location string
+	Length                                 int64 // of the body, in bytes; -1: unknown
+
+	body   responseBody
+	reader *responseReader // reads body and returns to its Client; nil: net/http reads body
+	closer io.Closer       // the body of a response of NewResponse
+}
+
+// responseBody is the body of a response.
+type responseBody interface {
+	// nextPiece has the contract of Response.NextPiece.
+	nextPiece() ([]byte, error)
+}
+
+// NewResponse returns a response that net/http received, so that a caller of both clients reads bodies in one way. The body
+// is read through buffer.
+func NewResponse(resp *http.Response, buffer []byte) *Response {
+	r := newNetHTTPResponse(resp, buffer)
+	r.closer = resp.Body
+	return &r
+}
+
+func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
+	return Response{
+		Status:      resp.StatusCode,
+		ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
+		Location: resp.Header.Get("Location"),
+		Length:   resp.ContentLength,
+		body:     &netHTTPBody{reader: resp.Body, buffer: buffer},
+	}
+}
+
+// NextPiece returns the next piece of the body, which is valid until the next call, and io.EOF at the end. Where the body is
+// shorter than its own framing says, the error is io.ErrUnexpectedEOF.
+func (r *Response) NextPiece() ([]byte, error) { return r.body.nextPiece() }
+
+// Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
+// request; else it closes the connection.
+func (r *Response) Close() {
+	switch {
+	case r.reader != nil:
+		r.reader.release()
+	case r.closer != nil:
+		_ = r.closer.Close() // the body was read as far as necessary
+	}
+}
+
+// netHTTPBody is a body that net/http reads.
+type netHTTPBody struct {
+	reader io.Reader
+	buffer []byte
+	ended  bool
+}
+
+func (b *netHTTPBody) nextPiece() ([]byte, error) {
+	for range maxEmptyReads {
+		n, err := b.reader.Read(b.buffer)
+		b.ended = errors.Is(err, io.EOF)
+		if n > 0 {
+			return b.buffer[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, io.ErrNoProgress
+}

@@ -1,0 +1,40 @@
+package filewatch
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the self-metrics of a configuration that is read from a file: the same three in every program.
+type Metrics struct {
+	generation, lastSuccess, faults prometheus.Gauge
+}
+
+// NewMetrics returns the metrics of a program ("adapter", "scaler"), registered with r; a nil r registers nothing.
+func NewMetrics(r prometheus.Registerer, program string) *Metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_config_" + name, Help: help, ConstLabels: prometheus.Labels{"program": program},
+		})
+	}
+	m := &Metrics{
+		generation:  gauge("generation", "Number of configurations applied since the start; the first is 1."),
+		lastSuccess: gauge("last_success_timestamp_seconds", "Time at which the active configuration was read, in seconds since the epoch."),
+		faults:      gauge("faults", "Faults in the newest content of the configuration file; above 0 the previous configuration stays active."),
+	}
+	if r != nil {
+		r.MustRegister(m.generation, m.lastSuccess, m.faults)
+	}
+	return m
+}
+
+// RecordApplied counts a configuration without faults that became active at now.
+func (m *Metrics) RecordApplied(now time.Time) {
+	m.generation.Inc()
+	m.lastSuccess.Set(float64(now.Unix()))
+	m.faults.Set(0)
+}
+
+// RecordRejected counts a configuration with faults, of which there are at least one.
+func (m *Metrics) RecordRejected(faults int) { m.faults.Set(float64(max(1, faults))) }

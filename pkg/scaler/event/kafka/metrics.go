@@ -1,0 +1,35 @@
+package kafka
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// metrics are the self-metrics of a Consumer.
+type metrics struct {
+	records, failures, losses prometheus.Counter
+	lag                       prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
+	return &metrics{
+		records: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_kafka_records_total",
+			Help: "Records read from the topic of events.",
+		}),
+		failures: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_kafka_failures_total",
+			Help: "Failures to connect to a broker or to read from it. Each is retried.",
+		}),
+		losses: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_kafka_losses_total",
+			Help: "Times that a broker lost records after they were read, and reading resumed further back.",
+		}),
+		lag: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tachometer_scaler_kafka_lag_seconds",
+			Help:    "Time from a record's timestamp until it was read, including records older than the start.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}),
+	}
+}

@@ -1,0 +1,52 @@
+package notify
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// senderKinds maps the name of a kind, as in the configuration, to the kind. A new notifier is one file with its senderKind, and one
+// line here.
+var senderKinds = map[string]senderKind{
+	"slack":   slackKind,
+	"webhook": webhookKind,
+}
+
+// senderKind makes the senders of a kind.
+type senderKind struct {
+	// newSender returns a sender by the configuration.
+	newSender func(c Config, opts SenderOptions) Sender
+	// fields decode the keys beside urlFile into c; optional.
+	fields func(d *strict.Decoder, c *Config) map[string]strict.Field
+}
+
+// listKinds formats the name of each kind, and joins the texts with separator.
+func listKinds(format, separator string) string {
+	names := slices.Sorted(maps.Keys(senderKinds))
+	for i, name := range names {
+		names[i] = fmt.Sprintf(format, name)
+	}
+	return strings.Join(names, separator)
+}
+
+// kindFields returns the keys of a notifier: the kinds, of which it has exactly one.
+func kindFields(d *strict.Decoder, c *Config) map[string]strict.Field {
+	fields := map[string]strict.Field{}
+	for name, kind := range senderKinds {
+		fields[name] = func(path string, n *yaml.Node) {
+			c.kind = name
+			keys := map[string]strict.Field{}
+			if kind.fields != nil {
+				keys = kind.fields(d, c)
+			}
+			c.decodeSenderFields(d, path, n, keys)
+		}
+	}
+	return fields
+}

@@ -1,0 +1,38 @@
+package notify
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// The outcomes of a message, and of an attempt that was retried.
+const (
+	outcomeSuccess = "success"
+	outcomeRetried = "retried"
+	outcomeError   = "error"
+	outcomeDropped = "dropped"
+)
+
+// metrics are the self-metrics of a Queue.
+type metrics struct {
+	notifications *prometheus.CounterVec // by sender and outcome
+}
+
+func newMetrics(r prometheus.Registerer, senders map[string]Sender) *metrics {
+	m := &metrics{
+		notifications: promauto.With(r).NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_scaler_notifications_total",
+			Help: "Notifications by outcome: success, error, or dropped because the queue was full; retried counts failed attempts that another attempt followed.",
+		}, []string{"sender", "outcome"}),
+	}
+	for name := range senders {
+		for _, outcome := range []string{outcomeSuccess, outcomeRetried, outcomeError, outcomeDropped} {
+			m.notifications.WithLabelValues(name, outcome)
+		}
+	}
+	return m
+}
+
+func (m *metrics) countOutcome(sender, outcome string) {
+	m.notifications.WithLabelValues(sender, outcome).Inc()
+}

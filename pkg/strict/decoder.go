@@ -1,0 +1,406 @@
+// Package strict decodes YAML by hand-written fields, and says of everything that does not fit where it stands and why.
+package strict
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+)
+
+// MaxBytes bounds a file: a ConfigMap holds no more.
+const MaxBytes = 1 << 20
+
+// Decoder turns YAML nodes into values, and everything that does not fit into faults.
+type Decoder struct {
+	Faults Faults
+	Lines  map[string]int // of the keys and elements read, by path
+	failed map[string]bool
+}
+
+// NewDecoder returns a decoder of one file.
+func NewDecoder() *Decoder { return &Decoder{Lines: map[string]int{}, failed: map[string]bool{}} }
+
+// Failed tells whether there is a fault at the path.
+func (d *Decoder) Failed(path string) bool { return d.failed[path] }
+
+// Given tells whether the file has the key.
+func (d *Decoder) Given(path string) bool {
+	_, ok := d.Lines[path]
+	return ok
+}
+
+// Line is the line of the value at path or, where the file leaves it out, of the nearest enclosing one.
+func (d *Decoder) Line(path string) int { return NearestLine(d.Lines, path) }
+
+// NearestLine is the line of the value at path or, where it has none, of the nearest enclosing one; 0 without any.
+func NearestLine(lines map[string]int, path string) int {
+	for path != "" {
+		if n, ok := lines[path]; ok {
+			return n
+		}
+		path = ParentPath(path)
+	}
+	return lines[""]
+}
+
+// Wrong reports a fault at a path, unless there is one already.
+func (d *Decoder) Wrong(path, format string, args ...any) {
+	if !d.Failed(path) {
+		d.Fault(path, d.Line(path), format, args...)
+	}
+}
+
+// File reads the one document of a file: apiVersion and kind, which must be right, and the fields.
+func (d *Decoder) File(data []byte, kind string, fields map[string]Field) {
+	if len(data) > MaxBytes {
+		d.Fault("", 0, "the file has %d bytes; more than %d are refused", len(data), MaxBytes)
+		return
+	}
+	root := d.Document(data)
+	if root == nil {
+		return
+	}
+	d.Lines[""] = root.Line
+	var gotVersion, gotKind string
+	all := maps.Clone(fields)
+	all["apiVersion"] = d.Text(&gotVersion)
+	all["kind"] = d.Text(&gotKind)
+	d.Mapping("", root, all)
+	d.validateFixedKey("apiVersion", gotVersion, domain.ConfigAPIVersion)
+	d.validateFixedKey("kind", gotKind, kind)
+}
+
+// validateFixedKey checks a key with one right value.
+func (d *Decoder) validateFixedKey(path, got, want string) {
+	if got != want && !d.Failed(path) && !d.Failed("") {
+		if got == "" {
+			d.Fault(path, d.Lines[""], "required: %s", want)
+			return
+		}
+		d.Fault(path, d.Lines[path], "must be %s, not %q", want, Shorten(got))
+	}
+}
+
+// Fault records what is wrong at a path, on a line from 1 or 0 for none.
+func (d *Decoder) Fault(path string, line int, format string, args ...any) {
+	d.failed[path] = true
+	d.Faults = append(d.Faults, Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
+}
+
+// Field is what to do with the value of a key.
+type Field func(path string, n *yaml.Node)
+
+var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// Document is the one document in data, or nil and a fault.
+func (d *Decoder) Document(data []byte) *yaml.Node {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			d.Fault("", 0, "the file is empty; it begins with apiVersion: %s", domain.ConfigAPIVersion)
+			return nil
+		}
+		d.addSyntaxFault(err)
+		return nil
+	}
+	switch err := dec.Decode(&more); {
+	case err == nil:
+		d.Fault("", more.Line, "a second document; a configuration is one")
+	case !errors.Is(err, io.EOF):
+		d.addSyntaxFault(err)
+	}
+	if len(doc.Content) != 1 {
+		return nil
+	}
+	return doc.Content[0]
+}
+
+func (d *Decoder) addSyntaxFault(err error) {
+	line, message := 0, err.Error()
+	if m := yamlErrorRegexp.FindStringSubmatch(message); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		message = m[2]
+	}
+	d.Fault("", line, "not YAML: %s", message)
+}
+
+// resolveAlias follows an alias.
+func resolveAlias(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		return n.Alias
+	}
+	return n
+}
+
+// Mapping calls the field of each key; unknown and duplicate keys are faults.
+func (d *Decoder) Mapping(path string, n *yaml.Node, fields map[string]Field) {
+	n = resolveAlias(n)
+	if n.Kind != yaml.MappingNode {
+		d.Fault(path, n.Line, "must be a mapping of keys to values, not %s", Describe(n))
+		return
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], resolveAlias(n.Content[i+1])
+		at := JoinPath(path, key.Value)
+		f, known := fields[key.Value]
+		switch first, again := seen[key.Value]; {
+		case key.Kind != yaml.ScalarNode:
+			d.Fault(path, key.Line, "a key must be a word, not %s", Describe(key))
+		case again:
+			d.Fault(at, key.Line, "duplicate key; first on line %d", first)
+		case !known:
+			d.Fault(at, key.Line, "unknown key%s", suggestKey(key.Value, fields))
+		case isNullNode(value):
+			d.Fault(at, key.Line, "has no value")
+		default:
+			d.Lines[at] = key.Line
+			f(at, value)
+		}
+		seen[key.Value] = key.Line
+	}
+}
+
+// Sequence calls item for each element.
+func (d *Decoder) Sequence(path string, n *yaml.Node, item Field) {
+	if n.Kind != yaml.SequenceNode {
+		d.Fault(path, n.Line, "must be a list, not %s", Describe(n))
+		return
+	}
+	for i, e := range n.Content {
+		at := IndexPath(path, i)
+		d.Lines[at] = e.Line
+		item(at, resolveAlias(e))
+	}
+}
+
+// IndexPath is the path of an element of the list at path.
+func IndexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// JoinPath is the path of a key below path.
+func JoinPath(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func isNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// Describe is what stands there, for a fault.
+func Describe(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.AliasNode:
+		return "an alias"
+	case isNullNode(n):
+		return "nothing"
+	}
+	return strconv.Quote(Shorten(n.Value))
+}
+
+// Shorten keeps a message readable, whatever it quotes.
+func Shorten(s string) string {
+	const most = 80
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// Scalar reports whether the node is a scalar of one of the tags.
+func (d *Decoder) Scalar(path string, n *yaml.Node, want string, tags ...string) bool {
+	if n.Kind == yaml.ScalarNode {
+		for _, tag := range tags {
+			if n.ShortTag() == tag {
+				return true
+			}
+		}
+	}
+	d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
+	return false
+}
+
+// Text reads text that is not empty.
+func (d *Decoder) Text(to *string) Field {
+	return func(path string, n *yaml.Node) {
+		if !d.Scalar(path, n, "text (in quotes where YAML sees a number or a truth value)", "!!str") {
+			return
+		}
+		if strings.TrimSpace(n.Value) == "" {
+			d.Fault(path, n.Line, "has no value")
+			return
+		}
+		*to = n.Value
+	}
+}
+
+// Texts reads a list of texts.
+func (d *Decoder) Texts(path string, n *yaml.Node) []string {
+	var all []string
+	d.Sequence(path, n, func(path string, n *yaml.Node) {
+		var one string
+		d.Text(&one)(path, n)
+		all = append(all, one)
+	})
+	return all
+}
+
+// Word is one of a few.
+func (d *Decoder) Word(path string, n *yaml.Node, words ...string) string {
+	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
+		d.Fault(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), Describe(n))
+		return words[0]
+	}
+	return n.Value
+}
+
+// labelNameRegexp is what every server and every dialect takes without quotes.
+var labelNameRegexp = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// Label reads the name of a label.
+func (d *Decoder) Label(to *string) Field {
+	return func(path string, n *yaml.Node) {
+		d.Text(to)(path, n)
+		if !d.failed[path] && !labelNameRegexp.MatchString(*to) {
+			d.Fault(path, n.Line, "%s is no label name: use letters, digits and _, not beginning with a digit", Describe(n))
+		}
+	}
+}
+
+// Truth reads true or false.
+func (d *Decoder) Truth(to *bool) Field {
+	return func(path string, n *yaml.Node) {
+		if d.Scalar(path, n, "true or false", "!!bool") {
+			*to = strings.EqualFold(n.Value, "true")
+		}
+	}
+}
+
+// Integer reads a whole number within bounds.
+func (d *Decoder) Integer(to *int, least, most int) Field {
+	return func(path string, n *yaml.Node) {
+		if !d.Scalar(path, n, "a whole number", "!!int") {
+			return
+		}
+		v, err := strconv.Atoi(n.Value)
+		if err != nil || v < least || v > most {
+			d.Fault(path, n.Line, "must be from %d to %d, not %s", least, most, Shorten(n.Value))
+			return
+		}
+		*to = v
+	}
+}
+
+// byteUnits are the suffixes of Kubernetes quantities.
+var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
+
+// Bytes reads a number of bytes, with the suffixes of Kubernetes quantities.
+func (d *Decoder) Bytes(to *int64, least, most int64) Field {
+	return func(path string, n *yaml.Node) {
+		const want = "a number of bytes such as 16Mi"
+		if !d.Scalar(path, n, want, "!!int", "!!str") {
+			return
+		}
+		m := byteCountRegexp.FindStringSubmatch(n.Value)
+		if m == nil {
+			d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
+			return
+		}
+		v, _ := strconv.ParseInt(m[1], 10, 64)
+		unit := byteUnits[m[2]]
+		if v > most/unit || v*unit < least {
+			d.Fault(path, n.Line, "must be from %s to %s, not %s", FormatBytes(least), FormatBytes(most), n.Value)
+			return
+		}
+		*to = v * unit
+	}
+}
+
+// FormatBytes writes bytes as a file does.
+func FormatBytes(n int64) string {
+	for _, unit := range []string{"Gi", "Mi", "Ki"} {
+		if n%byteUnits[unit] == 0 {
+			return strconv.FormatInt(n/byteUnits[unit], 10) + unit
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Duration reads durations as PromQL writes them, so that a file has one way to write them.
+func (d *Decoder) Duration(to *time.Duration, least, most time.Duration) Field {
+	return func(path string, n *yaml.Node) {
+		v, ok := d.Span(path, n, "a duration such as 2s, 500ms or 1m30s")
+		switch {
+		case !ok:
+		case v < least || v > most:
+			d.Fault(path, n.Line, "must be from %s to %s, not %s", FormatDuration(least), FormatDuration(most), n.Value)
+		default:
+			*to = v
+		}
+	}
+}
+
+// Span is a duration of any length; want says in the fault what was expected.
+func (d *Decoder) Span(path string, n *yaml.Node, want string) (time.Duration, bool) {
+	if !d.Scalar(path, n, want, "!!str", "!!int", "!!float") {
+		return 0, false
+	}
+	if n.ShortTag() != "!!str" {
+		d.Fault(path, n.Line, "must be %s; %s has no unit", want, Shorten(n.Value))
+		return 0, false
+	}
+	v, err := model.ParseDuration(n.Value)
+	if err != nil {
+		d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
+		return 0, false
+	}
+	return time.Duration(v), true
+}
+
+// FormatDuration writes a duration as a file does.
+func FormatDuration(d time.Duration) string { return model.Duration(d).String() }
+
+// Number reads a finite number.
+func (d *Decoder) Number(to *float64) Field {
+	return func(path string, n *yaml.Node) {
+		if !d.Scalar(path, n, "a number", "!!int", "!!float") {
+			return
+		}
+		v, err := strconv.ParseFloat(n.Value, 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			d.Fault(path, n.Line, "must be a finite number, not %s", Shorten(n.Value))
+			return
+		}
+		*to = v
+	}
+}
+
+// suggestKey is a hint at the known key that is meant, if there is one.
+func suggestKey(got string, fields map[string]Field) string {
+	for _, known := range slices.Sorted(maps.Keys(fields)) {
+		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
+			return "; did you mean " + known + "?"
+		}
+	}
+	return "; known: " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+}
