@@ -74,8 +74,8 @@ func (c *clusterConnection) engineOptions() rollout.Options {
 }
 
 // parseWorkload parses the workload argument of a command.
-func (c *clusterConnection) parseWorkload(text string) (hold.Target, error) {
-	t, err := hold.ParseTarget(text, c.namespace)
+func (c *clusterConnection) parseWorkload(text string) (hold.Workload, error) {
+	t, err := hold.ParseWorkload(text, c.namespace)
 	if err != nil {
 		return t, exitError{err, exitUsage}
 	}

@@ -16,17 +16,17 @@ import (
 
 // withGiveUp wraps an observer, and returns a context that ends after a time with errors only, so that a command does not wait forever for
 // a cluster that is away.
-func withGiveUp(ctx context.Context, limit time.Duration, f rollout.Follower) (context.Context, rollout.Follower) {
+func withGiveUp(ctx context.Context, limit time.Duration, f rollout.Observer) (context.Context, rollout.Observer) {
 	ctx, giveUp := context.WithCancelCause(ctx)
-	onPass, onError := f.Pass, f.Trouble
+	onPass, onError := f.OnReconciled, f.OnError
 	var since time.Time // the first error after a success; zero: the last pass succeeded
-	f.Pass = func(r rollout.Result) {
+	f.OnReconciled = func(r rollout.Result) {
 		since = time.Time{}
 		if onPass != nil {
 			onPass(r)
 		}
 	}
-	f.Trouble = func(err error) {
+	f.OnError = func(err error) {
 		if since.IsZero() {
 			since = time.Now()
 		}
@@ -45,7 +45,7 @@ func withGiveUp(ctx context.Context, limit time.Duration, f rollout.Follower) (c
 func unrecordedError(err error) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
-	if unsent || rollout.Hopeless(err) || apierrors.IsConflict(err) {
+	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
 		return err
 	}
 	return exitError{fmt.Errorf("%w; the hold may exist nevertheless: check with `scaler status`, undo with `scaler release`", err), exitUnfinished}

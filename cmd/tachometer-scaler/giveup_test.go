@@ -21,19 +21,19 @@ func TestGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("the API server is away")
 		failures := 0
-		ctx, f := withGiveUp(t.Context(), 5*time.Minute, rollout.Follower{Trouble: func(error) { failures++ }})
+		ctx, f := withGiveUp(t.Context(), 5*time.Minute, rollout.Observer{OnError: func(error) { failures++ }})
 		for range 3 { // nine minutes, with successes in between
-			f.Trouble(away)
+			f.OnError(away)
 			time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
-			f.Trouble(away)
-			f.Pass(rollout.Result{})
+			f.OnError(away)
+			f.OnReconciled(rollout.Result{})
 		}
 		if ctx.Err() != nil || failures != 6 {
 			t.Fatalf("after %d errors: %v", failures, ctx.Err())
 		}
-		f.Trouble(away)
+		f.OnError(away)
 		time.Sleep(5 * time.Minute) //nolint:forbidigo // the bubble's clock
-		f.Trouble(away)
+		f.OnError(away)
 		if cause := context.Cause(ctx); !errors.Is(cause, away) || !strings.Contains(cause.Error(), "after 5m0s") {
 			t.Errorf("the cause is %v", cause)
 		}

@@ -24,7 +24,7 @@ type outputPrinter struct {
 }
 
 // newOutputPrinter returns a printer for the format of --output; its JSON lines name the workload.
-func (g *globalFlags) newOutputPrinter(t hold.Target) (*outputPrinter, error) {
+func (g *globalFlags) newOutputPrinter(t hold.Workload) (*outputPrinter, error) {
 	p := &outputPrinter{out: g.out, workload: t.String()}
 	if f, ok := g.out.(*os.File); ok {
 		p.terminal = term.IsTerminal(int(f.Fd()))

@@ -22,17 +22,17 @@ type holdProgress struct {
 }
 
 // newObserver returns the observer that prints the progress.
-func (f *holdProgress) newObserver() rollout.Follower {
-	return rollout.Follower{Pass: f.showResult, Report: f.showReport, Trouble: f.showError}
+func (f *holdProgress) newObserver() rollout.Observer {
+	return rollout.Observer{OnReconciled: f.showResult, OnReport: f.showReport, OnError: f.showError}
 }
 
 // showResult prints a change of the hold's state.
 func (f *holdProgress) showResult(r rollout.Result) {
 	f.workloadGone = r.Gone
-	h := r.Record.Find(f.holdID)
-	for i := range r.Ended {
-		if r.Ended[i].ID == f.holdID {
-			h = &r.Ended[i]
+	h := r.Record.FindHold(f.holdID)
+	for i := range r.EndedHolds {
+		if r.EndedHolds[i].ID == f.holdID {
+			h = &r.EndedHolds[i]
 		}
 	}
 	if h == nil {
@@ -43,9 +43,9 @@ func (f *holdProgress) showResult(r rollout.Result) {
 	}
 	f.lastHold = *h
 	if h.State == hold.Scaled {
-		f.showProgress("%d of %d pods are ready", r.Ready, r.Replicas)
+		f.showProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
 	}
-	if r.Judge == f.holdID {
+	if r.HoldToVerify == f.holdID {
 		f.showProgress("verifying the new pods")
 	}
 }
@@ -54,14 +54,14 @@ func (f *holdProgress) showResult(r rollout.Result) {
 func describeHold(h *hold.Hold, r rollout.Result) string {
 	switch h.State {
 	case hold.RolledBack:
-		return h.Why
+		return h.StateMessage
 	case hold.Verified, hold.Open:
-		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.Why)
+		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.StateMessage)
 	case hold.Released:
 		return fmt.Sprintf("%d replicas", r.Replicas)
 	}
 	if r.Autoscaler != "" {
-		return fmt.Sprintf("%d replicas, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Limits.Min, r.Limits.Max)
+		return fmt.Sprintf("%d replicas, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Bounds.MinReplicas, r.Bounds.MaxReplicas)
 	}
 	return fmt.Sprintf("%d replicas", r.Replicas)
 }
@@ -86,17 +86,17 @@ func (f *holdProgress) showError(err error) {
 
 // isFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback.
 func (f *holdProgress) isFinished(r rollout.Result, enough func(hold.State) bool) bool {
-	for i := range r.Ended {
-		if r.Ended[i].ID == f.holdID {
+	for i := range r.EndedHolds {
+		if r.EndedHolds[i].ID == f.holdID {
 			return true
 		}
 	}
-	h := r.Record.Find(f.holdID)
+	h := r.Record.FindHold(f.holdID)
 	switch {
 	case h == nil:
 		return true
 	case h.State == hold.RolledBack:
-		return !h.Undo
+		return !h.UndoPending
 	case f.lastHold.State == hold.RolledBack: // rolled back, with the previous hold restored
 		return true
 	}
@@ -118,7 +118,7 @@ func (f *holdProgress) finalError(ctx context.Context, err error) error {
 	case f.workloadGone:
 		return errors.New("the workload is gone")
 	case f.lastHold.State == hold.RolledBack:
-		return fmt.Errorf("failed and rolled back: %s", f.lastHold.Why)
+		return fmt.Errorf("failed and rolled back: %s", f.lastHold.StateMessage)
 	}
 	return nil
 }

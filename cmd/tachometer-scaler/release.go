@@ -67,8 +67,8 @@ func (r *releaseCommand) runRelease(ctx context.Context, args []string) error {
 }
 
 // releaseHolds ends holds of a workload, and waits for their release.
-func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t hold.Target, out *outputPrinter) error {
-	ids, err := e.End(ctx, t, r.reasons, "released by "+identifyCaller(), time.Now())
+func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
+	ids, err := e.EndHolds(ctx, t, r.reasons, "released by "+identifyCaller(), time.Now())
 	if err != nil && !errors.Is(err, rollout.ErrGone) { // the autoscaler of a deleted workload may still be held
 		return exitError{err, exitUnfinished}
 	}
@@ -79,25 +79,25 @@ func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t 
 }
 
 // waitReleased reconciles until the holds are gone and, after the last hold, the original numbers are restored.
-func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string, out *outputPrinter) error {
+func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
 	done := func(r rollout.Result) bool {
 		return !slices.ContainsFunc(r.Record.Holds, func(h hold.Hold) bool { return slices.Contains(ids, h.ID) }) &&
 			(len(r.Record.Holds) > 0 || !r.Held)
 	}
 	printed := map[string]bool{}
-	observer := rollout.Follower{Trouble: func(err error) {
+	observer := rollout.Observer{OnError: func(err error) {
 		if !printed[err.Error()] {
 			printed[err.Error()] = true
 			out.printEvent("error", "", err.Error()+"; retrying", nil)
 		}
 	}}
-	observer.Pass = func(r rollout.Result) {
-		for i := range r.Ended {
-			out.printEvent(string(hold.Released), r.Ended[i].ID, describeHold(&r.Ended[i], r), nil)
+	observer.OnReconciled = func(r rollout.Result) {
+		for i := range r.EndedHolds {
+			out.printEvent(string(hold.Released), r.EndedHolds[i].ID, describeHold(&r.EndedHolds[i], r), nil)
 		}
 	}
 	ctx, observer = withGiveUp(ctx, hold.DefaultWithin, observer)
-	r, err := e.Drive(ctx, t, done, observer)
+	r, err := e.Reconcile(ctx, t, done, observer)
 	if err != nil {
 		return exitError{fmt.Errorf("original numbers are not restored yet: %w", err), exitUnfinished}
 	}
@@ -113,22 +113,22 @@ func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Target, ids []s
 
 // releaseExpired releases the expired holds of all workloads in a namespace.
 func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, namespace string) error {
-	all, err := e.Held(ctx, namespace, rollout.Kinds())
+	all, err := e.ListHeld(ctx, namespace, rollout.DefaultKinds())
 	if err != nil {
 		return exitError{err, exitUnfinished}
 	}
 	var failed []error
 	for _, s := range all {
-		out, err := r.newOutputPrinter(s.Target)
+		out, err := r.newOutputPrinter(s.Workload)
 		if err != nil {
 			return err
 		}
 		if s.Err != nil {
-			failed = append(failed, exitError{fmt.Errorf("%s: %w", s.Target, s.Err), exitUnfinished})
+			failed = append(failed, exitError{fmt.Errorf("%s: %w", s.Workload, s.Err), exitUnfinished})
 			continue
 		}
 		if ids := expiredHoldIDs(s.Record, time.Now()); len(ids) > 0 || len(s.Record.Holds) == 0 {
-			failed = append(failed, waitReleased(ctx, e, s.Target, ids, out))
+			failed = append(failed, waitReleased(ctx, e, s.Workload, ids, out))
 		}
 	}
 	return errors.Join(failed...)
@@ -137,7 +137,7 @@ func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, 
 // expiredHoldIDs returns the IDs of the expired holds.
 func expiredHoldIDs(r hold.Record, now time.Time) (ids []string) {
 	for i := range r.Holds {
-		if r.Holds[i].Ended(now) {
+		if r.Holds[i].HasEnded(now) {
 			ids = append(ids, r.Holds[i].ID)
 		}
 	}

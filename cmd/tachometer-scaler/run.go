@@ -178,7 +178,7 @@ func (s *componentReloader) restartOnChange(ctx context.Context, cfg *config.Con
 		go func() { done <- s.runComponents(running, cfg) }()
 		select {
 		case next := <-changes:
-			next.Succeed(cfg)
+			next.InheritFrom(cfg)
 			cfg = next
 			stop()
 			if err := <-done; err != nil {

@@ -90,7 +90,7 @@ func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
 		return hold.Hold{}, err
 	}
 	h := hold.Hold{
-		ID: s.reason, Reason: s.reason, By: identifyCaller(), Replicas: s.replicas, Floor: s.minReplicas, Ceiling: s.maxReplicas, Lower: true,
+		ID: s.reason, Reason: s.reason, By: identifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
 		Within: s.within, Verify: spec, Notify: s.notify,
 	}
 	if s.holdFor < 0 || s.within <= 0 {
@@ -106,26 +106,26 @@ func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
 }
 
 // printHoldPlan prints the changes that the hold would make.
-func (s *setCommand) printHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Target, h hold.Hold, out *outputPrinter) error {
-	plan, err := e.Plan(ctx, t, h, time.Now())
+func (s *setCommand) printHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+	plan, err := e.PlanHold(ctx, t, h, time.Now())
 	if err != nil {
 		return err
 	}
-	if plan.Refused != "" {
-		return fmt.Errorf("would be rejected: %s", plan.Refused)
+	if plan.RejectReason != "" {
+		return fmt.Errorf("would be rejected: %s", plan.RejectReason)
 	}
 	text := fmt.Sprintf("would set %d replicas (now %d)", plan.ToReplicas, plan.Replicas)
 	if plan.Autoscaler != "" {
 		text += fmt.Sprintf(", and autoscaler %s to %d..%d (now %d..%d)",
-			plan.Autoscaler, plan.To.Min, plan.To.Max, plan.Limits.Min, plan.Limits.Max)
+			plan.Autoscaler, plan.ToBounds.MinReplicas, plan.ToBounds.MaxReplicas, plan.Bounds.MinReplicas, plan.Bounds.MaxReplicas)
 	}
 	out.printEvent("dry-run", h.ID, text, plan)
 	return nil
 }
 
 // applyAndWait writes the hold, and reconciles until it is Scaled or, with --wait, Open.
-func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold.Target, h hold.Hold, out *outputPrinter) error {
-	changed, err := e.Put(ctx, t, h, time.Now())
+func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+	changed, err := e.ApplyHold(ctx, t, h, time.Now())
 	if err != nil {
 		return unrecordedError(err)
 	}
@@ -137,6 +137,6 @@ func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold
 		return at == hold.Open || !s.wait && at != hold.Received && at != hold.Raised
 	}
 	waiting, observer := withGiveUp(ctx, s.within, f.newObserver())
-	_, err = e.Drive(waiting, t, func(r rollout.Result) bool { return f.isFinished(r, enough) }, observer)
+	_, err = e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isFinished(r, enough) }, observer)
 	return f.finalError(ctx, err)
 }

@@ -82,7 +82,7 @@ func readVerifySpec(file string) (*verify.Spec, error) {
 		return nil, newUsageError("read --verify: %w", err)
 	}
 	d := strict.NewDecoder()
-	node := d.Document(data)
+	node := d.ParseDocument(data)
 	if node == nil {
 		return nil, newUsageError("%s: %w", file, d.Faults.Err())
 	}
@@ -133,7 +133,7 @@ func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyF
 		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
-	report, err := newCommandEngine(c, nil).Check(ctx, workload, *spec)
+	report, err := newCommandEngine(c, nil).VerifyPods(ctx, workload, *spec)
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ type Config struct {
 func Load(data []byte) (*Config, error) {
 	d := &sectionDecoder{strict.NewDecoder()}
 	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
-	d.File(data, domain.ScalerConfigKind, map[string]strict.Field{
-		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.Texts(path, n) },
+	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
+		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
 			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
 		},
@@ -61,14 +61,14 @@ type sectionDecoder struct{ *strict.Decoder }
 
 // decodeNamedEntries calls each for every entry of a mapping with user-defined keys.
 func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
-	fields := map[string]strict.Field{}
+	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i].Value
 			fields[name] = func(path string, n *yaml.Node) { each(name, path, n) }
 		}
 	}
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 }
 
 // validateNamedReferences checks that schedules and rules name existing verifications and notifiers.
@@ -86,16 +86,16 @@ func (d *sectionDecoder) validateNamedReferences(c *Config) {
 // validateNamesAt checks the names in a schedule or rule.
 func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
-		d.Wrong(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
+		d.AddFault(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
 	}
 	for _, name := range notifiers {
 		if _, ok := c.Notify[name]; !ok {
-			d.Wrong(path+".notify", "unknown notifier %q; the file has %v", name, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path+".notify", "unknown notifier %q; the file has %v", name, slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 	for _, a := range actions {
 		if _, ok := c.Notify[a.Webhook]; a.Webhook != "" && !ok {
-			d.Wrong(path, "webhook %q is not in notify; the file has %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path, "webhook %q is not in notify; the file has %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 }
@@ -111,14 +111,14 @@ func (c *Config) addWorkloadNamespaces() {
 
 // InheritFrom adds the namespaces and kinds of the previous configuration to the search for held workloads. The controller so finishes
 // and releases holds on workloads that the new configuration no longer has.
-func (c *Config) Succeed(before *Config) {
+func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
-	c.previousKinds = before.Kinds()
+	c.previousKinds = before.WorkloadKinds()
 	c.addWorkloadNamespaces()
 }
 
 // listWorkloads returns the workloads of all schedules and rules.
-func (c *Config) listWorkloads() (all []hold.Target) {
+func (c *Config) listWorkloads() (all []hold.Workload) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Workloads...)
 	}
@@ -131,8 +131,8 @@ func (c *Config) listWorkloads() (all []hold.Target) {
 }
 
 // WorkloadKinds returns the kinds to search for held workloads: the default kinds, and the kinds of all workloads in the configuration.
-func (c *Config) Kinds() []schema.GroupVersionKind {
-	kinds := rollout.Kinds()
+func (c *Config) WorkloadKinds() []schema.GroupVersionKind {
+	kinds := rollout.DefaultKinds()
 	named := slices.Clone(c.previousKinds)
 	for _, t := range c.listWorkloads() {
 		named = append(named, t.GroupVersionKind())
@@ -146,7 +146,7 @@ func (c *Config) Kinds() []schema.GroupVersionKind {
 }
 
 // NewSenders returns a sender for each notifier, by name.
-func (c *Config) Senders() map[string]notify.Sender {
+func (c *Config) NewSenders() map[string]notify.Sender {
 	senders := map[string]notify.Sender{}
 	for name, n := range c.Notify {
 		senders[name] = n.NewSender(notify.SenderOptions{})
@@ -155,7 +155,7 @@ func (c *Config) Senders() map[string]notify.Sender {
 }
 
 // WebhookURLs returns a function for each notifier, by name, that reads the URL which an action may call.
-func (c *Config) Webhooks() map[string]func() (string, error) {
+func (c *Config) WebhookURLs() map[string]func() (string, error) {
 	urls := map[string]func() (string, error){}
 	for name, n := range c.Notify {
 		urls[name] = n.ReadURL

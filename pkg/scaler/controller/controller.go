@@ -21,7 +21,7 @@ type Options struct {
 	Kinds         []schema.GroupVersionKind
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
-	By            string                 // owner of the schedules' holds; the controller ends all other schedule holds of this owner
+	HoldsBy       string                 // owner of the schedules' holds; the controller ends all other schedule holds of this owner
 	Metrics       *Metrics               // nil: not registered
 }
 
@@ -31,7 +31,7 @@ type Controller struct {
 
 	mu             sync.Mutex      // guards the fields below
 	runContext     context.Context //nolint:containedctx // context of Run, nil before and after: workers come and go with the held workloads
-	workers        map[hold.Target]*workloadWorker
+	workers        map[hold.Workload]*workloadWorker
 	runningWorkers sync.WaitGroup
 }
 
@@ -46,7 +46,7 @@ func New(opts Options) *Controller {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	return &Controller{Options: opts, workers: map[hold.Target]*workloadWorker{}}
+	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
 
 // Run applies schedules and reconciles held workloads until ctx ends. It returns after all its goroutines have ended. The workloads'
@@ -73,8 +73,8 @@ func (c *Controller) Run(ctx context.Context) error {
 }
 
 // Raise writes a hold to a workload and, if this controller runs, wakes its worker.
-func (c *Controller) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
-	_, err := c.Engine.Put(ctx, t, h, timeNow())
+func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
+	_, err := c.Engine.ApplyHold(ctx, t, h, timeNow())
 	if err == nil {
 		c.wakeWorker(t)
 	}
@@ -82,8 +82,8 @@ func (c *Controller) Raise(ctx context.Context, t hold.Target, h hold.Hold) erro
 }
 
 // Release ends a hold of a workload. A missing hold is not an error.
-func (c *Controller) Release(ctx context.Context, t hold.Target, id, message string) error {
-	_, err := c.Engine.End(ctx, t, []string{id}, message, timeNow())
+func (c *Controller) Release(ctx context.Context, t hold.Workload, id, message string) error {
+	_, err := c.Engine.EndHolds(ctx, t, []string{id}, message, timeNow())
 	if err == nil {
 		c.wakeWorker(t)
 	}
@@ -91,7 +91,7 @@ func (c *Controller) Release(ctx context.Context, t hold.Target, id, message str
 }
 
 // wakeWorker makes the workload's worker start a pass at once, and starts the worker if necessary.
-func (c *Controller) wakeWorker(t hold.Target) {
+func (c *Controller) wakeWorker(t hold.Workload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runContext == nil || c.runContext.Err() != nil {
@@ -113,12 +113,12 @@ func (c *Controller) wakeWorker(t hold.Target) {
 }
 
 // reconcileUntilReleased reconciles a workload until it carries no more marks of the scaler.
-func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Target, w *workloadWorker) {
+func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
 	log := klog.FromContext(ctx).WithValues("workload", t.String())
-	observer := rollout.Logged(log)
+	observer := rollout.NewLogObserver(log)
 	observer.Wake = w.wake
 	for {
-		_, err := c.Engine.Drive(ctx, t, func(r rollout.Result) bool { return !r.Held }, observer)
+		_, err := c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.Held }, observer)
 		if ctx.Err() == nil && err != nil {
 			log.Error(err, "Workload cannot be scaled", "retryIn", permanentErrorPause)
 			c.waitToReconcile(ctx, w)
@@ -130,7 +130,7 @@ func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Target, 
 }
 
 // removeFinishedWorker removes the worker, unless a wake-up came meanwhile or the reconciliation failed. It reports whether it did.
-func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Target, w *workloadWorker, err error) bool {
+func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() == nil && (w.wokenAgain || err != nil) {

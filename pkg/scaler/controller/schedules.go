@@ -49,7 +49,7 @@ func (c *Controller) runSchedules(ctx context.Context) error {
 // applySchedules sets the holds of all schedules for a time. It reports whether all succeeded.
 func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 	done := true
-	applied := map[hold.Target]map[string]bool{}
+	applied := map[hold.Workload]map[string]bool{}
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
 		want, on := s.ActiveAt(at)
@@ -74,8 +74,8 @@ func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 // of a ramp.
 func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
-		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.By,
-		Replicas: w.Replicas, Floor: w.MinReplicas, Ceiling: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
+		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
+		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec
@@ -84,21 +84,21 @@ func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWind
 }
 
 // endStaleHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration.
-func (c *Controller) endStaleHolds(ctx context.Context, applied map[hold.Target]map[string]bool) bool {
+func (c *Controller) endStaleHolds(ctx context.Context, applied map[hold.Workload]map[string]bool) bool {
 	done := true
 	for _, namespace := range c.Namespaces {
-		held, err := c.Engine.Held(ctx, namespace, c.Kinds)
+		held, err := c.Engine.ListHeld(ctx, namespace, c.Kinds)
 		if err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "Held workloads cannot be listed", "namespace", namespace, "retryIn", reapplyRetryInterval)
 			done = false
 		}
 		for _, s := range held {
 			for _, h := range s.Record.Holds {
-				if h.By != c.By || !strings.HasPrefix(h.ID, schedulePrefix) || applied[s.Target][h.ID] {
+				if h.By != c.HoldsBy || !strings.HasPrefix(h.ID, schedulePrefix) || applied[s.Workload][h.ID] {
 					continue
 				}
-				if err := c.Release(ctx, s.Target, h.ID, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
-					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "workload", s.Target.String())
+				if err := c.Release(ctx, s.Workload, h.ID, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
+					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "workload", s.Workload.String())
 					done = false
 				}
 			}
