@@ -17,10 +17,10 @@ type backendSeries struct {
 	name     string
 }
 
-var _ promadapter.Series = backendSeries{}
+var _ promadapter.SeriesLister = backendSeries{}
 
 // LabelValues hands on the values of a label.
-func (l backendSeries) LabelValues(ctx context.Context, label string, s promadapter.Selection, each func(string) error) error {
+func (l backendSeries) LabelValues(ctx context.Context, label string, s promadapter.SeriesSelection, each func(string) error) error {
 	server, err := l.requireServer()
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func (l backendSeries) LabelValues(ctx context.Context, label string, s promadap
 }
 
 // LabelNames hands on the names of labels.
-func (l backendSeries) LabelNames(ctx context.Context, s promadapter.Selection, each func(string) error) error {
+func (l backendSeries) LabelNames(ctx context.Context, s promadapter.SeriesSelection, each func(string) error) error {
 	server, err := l.requireServer()
 	if err != nil {
 		return err
@@ -48,10 +48,10 @@ func (l backendSeries) requireServer() (*remoteBackend, error) {
 // clusterResources are the resources that a REST mapper knows, in the words of the rules.
 type clusterResources struct{ mapper apimeta.RESTMapper }
 
-var _ promadapter.Resources = clusterResources{}
+var _ promadapter.ResourceLookup = clusterResources{}
 
-// Resource is the resource of a partial name: a plural or singular, with or without its group.
-func (c clusterResources) Resource(name string) (promadapter.Resource, error) {
+// LookupResource is the resource of a partial name: a plural or singular, with or without its group.
+func (c clusterResources) LookupResource(name string) (promadapter.Resource, error) {
 	gvk, err := c.mapper.KindFor(schema.ParseGroupResource(name).WithVersion(""))
 	if err != nil {
 		return promadapter.Resource{}, wrapResourceError(name, err)

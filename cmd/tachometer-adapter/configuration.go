@@ -47,7 +47,7 @@ func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 
 // parseConfig reads a configuration in either format.
 func (o *adapterOptions) parseConfig(data []byte) (*parsedConfig, error) {
-	if !promadapter.Recognise(data) {
+	if !promadapter.IsConfig(data) {
 		if err := o.prometheus.rejectGivenFlags("with a configuration in Tachometer's own format"); err != nil {
 			return nil, err
 		}

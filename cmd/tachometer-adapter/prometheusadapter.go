@@ -138,7 +138,7 @@ func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
 	if err := b.HTTP.Validate(); err != nil {
 		return b, fmt.Errorf("flags of the server: %w", err)
 	}
-	b.Complete()
+	b.SetDefaults()
 	return b, nil
 }
 

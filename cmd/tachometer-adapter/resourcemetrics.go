@@ -125,7 +125,7 @@ func (l *liveRules) getResourceRules() *resourcemetrics.UsageRuleSet {
 	if l.catalog == nil {
 		return nil
 	}
-	u := l.catalog.Usage()
+	u := l.catalog.UsageRules()
 	if u == nil {
 		return nil
 	}

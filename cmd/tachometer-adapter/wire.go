@@ -182,7 +182,7 @@ func (a *adapter) applyRules(next *parsedConfig) {
 
 // newCatalog is that of a configuration of prometheus-adapter.
 func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
-	return promadapter.New(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
+	return promadapter.NewCatalog(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
 		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogMetrics,
 	})

@@ -71,8 +71,8 @@ func (c *clusterConnection) engineOptions() rollout.Options {
 }
 
 // parseWorkload reads the argument of a command.
-func (c *clusterConnection) parseWorkload(text string) (hold.Target, error) {
-	t, err := hold.ParseTarget(text, c.namespace)
+func (c *clusterConnection) parseWorkload(text string) (hold.Workload, error) {
+	t, err := hold.ParseWorkload(text, c.namespace)
 	if err != nil {
 		return t, exitError{err, exitUsage}
 	}

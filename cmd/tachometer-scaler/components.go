@@ -29,7 +29,7 @@ func newCommandEngine(c *clusterConnection, n rollout.Notifier) *rollout.Engine 
 func (c *clusterConnection) buildEngine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
 	opts := c.engineOptions()
 	opts.Checker = verify.New(verify.Options{})
-	opts.Gate = action.New(c.dynamic, c.mapper, gates)
+	opts.Actions = action.New(c.dynamic, c.mapper, gates)
 	opts.Metrics = metrics
 	if opts.Notifier = n; n == nil {
 		opts.Notifier = missingNotifier{}
@@ -68,11 +68,11 @@ func withNotifier(ctx context.Context, c *clusterConnection, names []string, do 
 func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig.Config) error {
 	registry := prometheus.NewRegistry()
 	s.health.setComponentMetrics(registry)
-	queue := notify.NewQueue(cfg.Senders(), notify.QueueOptions{Registerer: registry})
-	engine := s.buildEngine(action.Options{Webhooks: cfg.Webhooks()}, queue, rollout.NewMetrics(registry))
+	queue := notify.NewQueue(cfg.NewSenders(), notify.QueueOptions{Registerer: registry})
+	engine := s.buildEngine(action.Options{Webhooks: cfg.WebhookURLs()}, queue, rollout.NewMetrics(registry))
 	control := controller.New(controller.Options{
-		Engine: engine, Namespaces: cfg.Namespaces, Kinds: cfg.Kinds(), Schedules: cfg.Schedules, Verifications: cfg.Verifications,
-		By: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
+		Engine: engine, Namespaces: cfg.Namespaces, Kinds: cfg.WorkloadKinds(), Schedules: cfg.Schedules, Verifications: cfg.Verifications,
+		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{VerifySpecs: cfg.Verifications, Registerer: registry})

@@ -13,17 +13,17 @@ import (
 )
 
 // withGiveUp is f, and a context that ends when for a time nothing but trouble came: a command does not outwait a cluster that is gone.
-func withGiveUp(ctx context.Context, most time.Duration, f rollout.Follower) (context.Context, rollout.Follower) {
+func withGiveUp(ctx context.Context, most time.Duration, f rollout.Observer) (context.Context, rollout.Observer) {
 	ctx, giveUp := context.WithCancelCause(ctx)
-	pass, trouble := f.Pass, f.Trouble
+	pass, trouble := f.OnReconciled, f.OnError
 	var since time.Time // the first trouble after a success; zero: none
-	f.Pass = func(r rollout.Result) {
+	f.OnReconciled = func(r rollout.Result) {
 		since = time.Time{}
 		if pass != nil {
 			pass(r)
 		}
 	}
-	f.Trouble = func(err error) {
+	f.OnError = func(err error) {
 		if since.IsZero() {
 			since = time.Now()
 		}
@@ -42,7 +42,7 @@ func withGiveUp(ctx context.Context, most time.Duration, f rollout.Follower) (co
 func unrecordedError(err error) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
-	if unsent || rollout.Hopeless(err) || apierrors.IsConflict(err) {
+	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
 		return err
 	}
 	return exitError{fmt.Errorf("%w; it may have been noted nevertheless: scaler status tells, scaler release takes it back", err), exitUnfinished}

@@ -21,19 +21,19 @@ func TestPatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("the API server is away")
 		troubles := 0
-		ctx, f := withGiveUp(t.Context(), 5*time.Minute, rollout.Follower{Trouble: func(error) { troubles++ }})
+		ctx, f := withGiveUp(t.Context(), 5*time.Minute, rollout.Observer{OnError: func(error) { troubles++ }})
 		for range 3 { // nine minutes, with successes in between
-			f.Trouble(away)
+			f.OnError(away)
 			time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
-			f.Trouble(away)
-			f.Pass(rollout.Result{})
+			f.OnError(away)
+			f.OnReconciled(rollout.Result{})
 		}
 		if ctx.Err() != nil || troubles != 6 {
 			t.Fatalf("after %d troubles: %v", troubles, ctx.Err())
 		}
-		f.Trouble(away)
+		f.OnError(away)
 		time.Sleep(5 * time.Minute) //nolint:forbidigo // the bubble's clock
-		f.Trouble(away)
+		f.OnError(away)
 		if cause := context.Cause(ctx); !errors.Is(cause, away) || !strings.Contains(cause.Error(), "after 5m0s") {
 			t.Errorf("the cause is %v", cause)
 		}

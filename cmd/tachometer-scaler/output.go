@@ -22,7 +22,7 @@ type outputPrinter struct {
 }
 
 // newOutputPrinter of a command, about a target.
-func (g *globalFlags) newOutputPrinter(t hold.Target) (*outputPrinter, error) {
+func (g *globalFlags) newOutputPrinter(t hold.Workload) (*outputPrinter, error) {
 	p := &outputPrinter{out: g.out, workload: t.String()}
 	if f, ok := g.out.(*os.File); ok {
 		p.terminal = term.IsTerminal(int(f.Fd()))

@@ -19,17 +19,17 @@ type holdProgress struct {
 	lastError    string
 }
 
-func (f *holdProgress) newObserver() rollout.Follower {
-	return rollout.Follower{Pass: f.showResult, Report: f.showReport, Trouble: f.showError}
+func (f *holdProgress) newObserver() rollout.Observer {
+	return rollout.Observer{OnReconciled: f.showResult, OnReport: f.showReport, OnError: f.showError}
 }
 
 // showResult shows what changed.
 func (f *holdProgress) showResult(r rollout.Result) {
 	f.workloadGone = r.Gone
-	h := r.Record.Find(f.holdID)
-	for i := range r.Ended {
-		if r.Ended[i].ID == f.holdID {
-			h = &r.Ended[i]
+	h := r.Record.FindHold(f.holdID)
+	for i := range r.EndedHolds {
+		if r.EndedHolds[i].ID == f.holdID {
+			h = &r.EndedHolds[i]
 		}
 	}
 	if h == nil {
@@ -40,9 +40,9 @@ func (f *holdProgress) showResult(r rollout.Result) {
 	}
 	f.lastHold = *h
 	if h.State == hold.Scaled {
-		f.showProgress("%d of %d pods are ready", r.Ready, r.Replicas)
+		f.showProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
 	}
-	if r.Judge == f.holdID {
+	if r.HoldToVerify == f.holdID {
 		f.showProgress("the new pods are asked")
 	}
 }
@@ -59,14 +59,14 @@ func stateWord(s hold.State) string {
 func describeHold(h *hold.Hold, r rollout.Result) string {
 	switch h.State {
 	case hold.RolledBack:
-		return h.Why
+		return h.StateMessage
 	case hold.Verified, hold.Open:
-		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.Why)
+		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.StateMessage)
 	case hold.Released:
 		return fmt.Sprintf("%d replicas are asked for now", r.Replicas)
 	}
 	if r.Autoscaler != "" {
-		return fmt.Sprintf("%d replicas asked for, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Limits.Min, r.Limits.Max)
+		return fmt.Sprintf("%d replicas asked for, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Bounds.MinReplicas, r.Bounds.MaxReplicas)
 	}
 	return fmt.Sprintf("%d replicas asked for", r.Replicas)
 }
@@ -89,17 +89,17 @@ func (f *holdProgress) showError(err error) {
 
 // isFinished tells whether the hold has come as far as it will, or far enough. A failed hold is over when it is undone.
 func (f *holdProgress) isFinished(r rollout.Result, enough func(hold.State) bool) bool {
-	for i := range r.Ended {
-		if r.Ended[i].ID == f.holdID {
+	for i := range r.EndedHolds {
+		if r.EndedHolds[i].ID == f.holdID {
 			return true
 		}
 	}
-	h := r.Record.Find(f.holdID)
+	h := r.Record.FindHold(f.holdID)
 	switch {
 	case h == nil:
 		return true
 	case h.State == hold.RolledBack:
-		return !h.Undo
+		return !h.UndoPending
 	case f.lastHold.State == hold.RolledBack: // undone, and what it had replaced is back in its place
 		return true
 	}
@@ -121,7 +121,7 @@ func (f *holdProgress) finalError(ctx context.Context, err error) error {
 	case f.workloadGone:
 		return errors.New("the target is gone")
 	case f.lastHold.State == hold.RolledBack:
-		return fmt.Errorf("failed and rolled back: %s", f.lastHold.Why)
+		return fmt.Errorf("failed and rolled back: %s", f.lastHold.StateMessage)
 	}
 	return nil
 }

@@ -62,8 +62,8 @@ func (r *releaseCommand) runRelease(ctx context.Context, args []string) error {
 }
 
 // releaseHolds ends holds of one target and sees them off.
-func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t hold.Target, out *outputPrinter) error {
-	ids, err := e.End(ctx, t, r.reasons, "released by "+identifyCaller(), time.Now())
+func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
+	ids, err := e.EndHolds(ctx, t, r.reasons, "released by "+identifyCaller(), time.Now())
 	if err != nil && !errors.Is(err, rollout.ErrGone) { // an autoscaler may still be held whose target is gone
 		return exitError{err, exitUnfinished}
 	}
@@ -74,25 +74,25 @@ func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t 
 }
 
 // waitReleased makes passes until the holds are gone, and everything with the last of them.
-func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Target, ids []string, out *outputPrinter) error {
+func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
 	done := func(r rollout.Result) bool {
 		return !slices.ContainsFunc(r.Record.Holds, func(h hold.Hold) bool { return slices.Contains(ids, h.ID) }) &&
 			(len(r.Record.Holds) > 0 || !r.Held)
 	}
 	said := map[string]bool{}
-	shown := rollout.Follower{Trouble: func(err error) {
+	shown := rollout.Observer{OnError: func(err error) {
 		if !said[err.Error()] {
 			said[err.Error()] = true
 			out.printEvent("trouble", "", err.Error()+"; tried again", nil)
 		}
 	}}
-	shown.Pass = func(r rollout.Result) {
-		for i := range r.Ended {
-			out.printEvent("released", r.Ended[i].ID, describeHold(&r.Ended[i], r), nil)
+	shown.OnReconciled = func(r rollout.Result) {
+		for i := range r.EndedHolds {
+			out.printEvent("released", r.EndedHolds[i].ID, describeHold(&r.EndedHolds[i], r), nil)
 		}
 	}
 	ctx, shown = withGiveUp(ctx, hold.DefaultWithin, shown)
-	r, err := e.Drive(ctx, t, done, shown)
+	r, err := e.Reconcile(ctx, t, done, shown)
 	if err != nil {
 		return exitError{fmt.Errorf("not everything is given back yet: %w", err), exitUnfinished}
 	}
@@ -108,22 +108,22 @@ func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Target, ids []s
 
 // releaseExpired ends what is over, of all targets of a namespace.
 func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, namespace string) error {
-	all, err := e.Held(ctx, namespace, rollout.Kinds())
+	all, err := e.ListHeld(ctx, namespace, rollout.DefaultKinds())
 	if err != nil {
 		return exitError{err, exitUnfinished}
 	}
 	var failed []error
 	for _, s := range all {
-		out, err := r.newOutputPrinter(s.Target)
+		out, err := r.newOutputPrinter(s.Workload)
 		if err != nil {
 			return err
 		}
 		if s.Err != nil {
-			failed = append(failed, exitError{fmt.Errorf("%s: %w", s.Target, s.Err), exitUnfinished})
+			failed = append(failed, exitError{fmt.Errorf("%s: %w", s.Workload, s.Err), exitUnfinished})
 			continue
 		}
 		if ids := expiredHoldIDs(s.Record, time.Now()); len(ids) > 0 || len(s.Record.Holds) == 0 {
-			failed = append(failed, waitReleased(ctx, e, s.Target, ids, out))
+			failed = append(failed, waitReleased(ctx, e, s.Workload, ids, out))
 		}
 	}
 	return errors.Join(failed...)
@@ -132,7 +132,7 @@ func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, 
 // expiredHoldIDs are the holds whose time is over.
 func expiredHoldIDs(r hold.Record, now time.Time) (ids []string) {
 	for i := range r.Holds {
-		if r.Holds[i].Ended(now) {
+		if r.Holds[i].HasEnded(now) {
 			ids = append(ids, r.Holds[i].ID)
 		}
 	}

@@ -171,7 +171,7 @@ func (s *componentReloader) restartOnChange(ctx context.Context, cfg *config.Con
 		go func() { done <- s.runComponents(working, cfg) }()
 		select {
 		case next := <-changes:
-			next.Succeed(cfg)
+			next.InheritFrom(cfg)
 			cfg = next
 			dismiss()
 			if err := <-done; err != nil {

@@ -55,7 +55,7 @@ func (g *globalFlags) previewSchedules(file, next, from string) error {
 	if len(c.Schedules) == 0 {
 		return fmt.Errorf("%s has no schedules", file)
 	}
-	out, err := g.newOutputPrinter(hold.Target{})
+	out, err := g.newOutputPrinter(hold.Workload{})
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
 		return hold.Hold{}, err
 	}
 	h := hold.Hold{
-		ID: s.reason, Reason: s.reason, By: identifyCaller(), Replicas: s.replicas, Floor: s.minReplicas, Ceiling: s.maxReplicas, Lower: true,
+		ID: s.reason, Reason: s.reason, By: identifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
 		Within: s.within, Verify: spec, Notify: s.notify,
 	}
 	if s.holdFor < 0 || s.within <= 0 {
@@ -100,26 +100,26 @@ func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
 	return h, nil
 }
 
-func (s *setCommand) printHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Target, h hold.Hold, out *outputPrinter) error {
-	plan, err := e.Plan(ctx, t, h, time.Now())
+func (s *setCommand) printHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+	plan, err := e.PlanHold(ctx, t, h, time.Now())
 	if err != nil {
 		return err
 	}
-	if plan.Refused != "" {
-		return fmt.Errorf("would be refused: %s", plan.Refused)
+	if plan.RejectReason != "" {
+		return fmt.Errorf("would be refused: %s", plan.RejectReason)
 	}
 	text := fmt.Sprintf("would ask for %d replicas (now %d)", plan.ToReplicas, plan.Replicas)
 	if plan.Autoscaler != "" {
 		text += fmt.Sprintf(", and make autoscaler %s %d..%d (now %d..%d)",
-			plan.Autoscaler, plan.To.Min, plan.To.Max, plan.Limits.Min, plan.Limits.Max)
+			plan.Autoscaler, plan.ToBounds.MinReplicas, plan.ToBounds.MaxReplicas, plan.Bounds.MinReplicas, plan.Bounds.MaxReplicas)
 	}
 	out.printEvent("dry-run", h.ID, text, plan)
 	return nil
 }
 
 // applyAndWait notes the hold and takes it as far as was asked for.
-func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold.Target, h hold.Hold, out *outputPrinter) error {
-	changed, err := e.Put(ctx, t, h, time.Now())
+func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+	changed, err := e.ApplyHold(ctx, t, h, time.Now())
 	if err != nil {
 		return unrecordedError(err)
 	}
@@ -131,6 +131,6 @@ func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold
 		return at == hold.Open || !s.wait && at != hold.Received && at != hold.Raised
 	}
 	waiting, follower := withGiveUp(ctx, s.within, f.newObserver())
-	_, err = e.Drive(waiting, t, func(r rollout.Result) bool { return f.isFinished(r, enough) }, follower)
+	_, err = e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isFinished(r, enough) }, follower)
 	return f.finalError(ctx, err)
 }

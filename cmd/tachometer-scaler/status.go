@@ -38,8 +38,8 @@ func (g *globalFlags) runStatus(ctx context.Context, args []string, everywhere b
 	if err != nil {
 		return err
 	}
-	kinds, namespace := rollout.Kinds(), c.namespace
-	var only hold.Target
+	kinds, namespace := rollout.DefaultKinds(), c.namespace
+	var only hold.Workload
 	if len(args) == 1 {
 		if only, err = c.parseWorkload(args[0]); err != nil {
 			return err
@@ -50,23 +50,23 @@ func (g *globalFlags) runStatus(ctx context.Context, args []string, everywhere b
 	if everywhere {
 		namespace = ""
 	}
-	all, err := newCommandEngine(c, nil).Held(ctx, namespace, kinds)
+	all, err := newCommandEngine(c, nil).ListHeld(ctx, namespace, kinds)
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(s rollout.Standing) bool { return len(args) == 1 && s.Target != only })
-	slices.SortFunc(all, func(a, b rollout.Standing) int { return cmp.Compare(a.Target.String(), b.Target.String()) })
+	all = slices.DeleteFunc(all, func(s rollout.HeldWorkload) bool { return len(args) == 1 && s.Workload != only })
+	slices.SortFunc(all, func(a, b rollout.HeldWorkload) int { return cmp.Compare(a.Workload.String(), b.Workload.String()) })
 	return g.printHeld(all, time.Now())
 }
 
-func (g *globalFlags) printHeld(all []rollout.Standing, now time.Time) error {
-	out, err := g.newOutputPrinter(hold.Target{})
+func (g *globalFlags) printHeld(all []rollout.HeldWorkload, now time.Time) error {
+	out, err := g.newOutputPrinter(hold.Workload{})
 	if err != nil {
 		return err
 	}
 	if out.json {
 		for _, s := range all {
-			out.workload = s.Target.String()
+			out.workload = s.Workload.String()
 			out.printEvent("status", "", formatCount(len(s.Record.Holds), "hold"), s)
 		}
 		return nil
@@ -79,20 +79,20 @@ func (g *globalFlags) printHeld(all []rollout.Standing, now time.Time) error {
 }
 
 // writeHeldTable is what is held, a line for each hold.
-func writeHeldTable(w io.Writer, all []rollout.Standing, now time.Time) error {
+func writeHeldTable(w io.Writer, all []rollout.HeldWorkload, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TARGET\tHOLD\tSTATE\tREPLICAS\tUNTIL\tBY\tBEFORE\tWHY")
 	for _, s := range all {
 		if s.Err != nil {
-			fmt.Fprintf(t, "%s\t-\tunreadable\t-\t-\t-\t-\t%v\n", s.Target, s.Err)
+			fmt.Fprintf(t, "%s\t-\tunreadable\t-\t-\t-\t-\t%v\n", s.Workload, s.Err)
 			continue
 		}
 		if len(s.Record.Holds) == 0 {
-			fmt.Fprintf(t, "%s\t-\treleased\t-\t-\t-\t%s\tits autoscaler is still held: scaler release gives it back\n", s.Target, describeOriginal(s))
+			fmt.Fprintf(t, "%s\t-\treleased\t-\t-\t-\t%s\tits autoscaler is still held: scaler release gives it back\n", s.Workload, describeOriginal(s))
 		}
 		for i := range s.Record.Holds {
 			h := &s.Record.Holds[i]
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Target, h.ID, h.State, h.Replicas, describeHoldEnd(h, now), h.By, describeOriginal(s), h.Why)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Workload, h.ID, h.State, h.Replicas, describeHoldEnd(h, now), h.By, describeOriginal(s), h.StateMessage)
 		}
 	}
 	return t.Flush()
@@ -103,28 +103,28 @@ func describeHoldEnd(h *hold.Hold, now time.Time) string {
 	switch {
 	case h.Until.IsZero():
 		return "released"
-	case h.Ended(now):
+	case h.HasEnded(now):
 		return "over"
 	}
 	return fmt.Sprintf("%s (%s)", h.Until.Local().Format("2006-01-02 15:04:05"), h.Until.Sub(now).Round(time.Second))
 }
 
 // describeOriginal is what there was, and will be again.
-func describeOriginal(s rollout.Standing) string {
+func describeOriginal(s rollout.HeldWorkload) string {
 	parts := []string{fmt.Sprintf("%d replicas", s.Record.Replicas.Was)}
 	if s.Record.Replicas.Yielded {
 		parts[0] = "replicas changed by somebody"
 	}
-	if b := s.Bounds.Min; b != nil {
+	if b := s.Bounds.MinReplicas; b != nil {
 		parts = append(parts, describeChange("floor", b))
 	}
-	if b := s.Bounds.Max; b != nil {
+	if b := s.Bounds.MaxReplicas; b != nil {
 		parts = append(parts, describeChange("ceiling", b))
 	}
 	return strings.Join(parts, ", ")
 }
 
-func describeChange(what string, c *hold.Change) string {
+func describeChange(what string, c *hold.ReplicaChange) string {
 	if c.Yielded {
 		return what + " changed by somebody"
 	}

@@ -79,7 +79,7 @@ func readVerifySpec(file string) (*verify.Spec, error) {
 		return nil, newUsageError("read --verify: %w", err)
 	}
 	d := strict.NewDecoder()
-	node := d.Document(data)
+	node := d.ParseDocument(data)
 	if node == nil {
 		return nil, newUsageError("%s: %w", file, d.Faults.Err())
 	}
@@ -125,7 +125,7 @@ func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyF
 		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
-	report, err := newCommandEngine(c, nil).Check(ctx, target, *spec)
+	report, err := newCommandEngine(c, nil).VerifyPods(ctx, target, *spec)
 	if err != nil {
 		return err
 	}

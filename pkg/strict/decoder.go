@@ -33,11 +33,11 @@ type Decoder struct {
 // NewDecoder returns a decoder of one file.
 func NewDecoder() *Decoder { return &Decoder{Lines: map[string]int{}, failed: map[string]bool{}} }
 
-// Failed tells whether there is a fault at the path.
-func (d *Decoder) Failed(path string) bool { return d.failed[path] }
+// HasFault tells whether there is a fault at the path.
+func (d *Decoder) HasFault(path string) bool { return d.failed[path] }
 
-// Given tells whether the file has the key.
-func (d *Decoder) Given(path string) bool {
+// HasKey tells whether the file has the key.
+func (d *Decoder) HasKey(path string) bool {
 	_, ok := d.Lines[path]
 	return ok
 }
@@ -56,20 +56,20 @@ func NearestLine(lines map[string]int, path string) int {
 	return lines[""]
 }
 
-// Wrong reports a fault at a path, unless there is one already.
-func (d *Decoder) Wrong(path, format string, args ...any) {
-	if !d.Failed(path) {
-		d.Fault(path, d.Line(path), format, args...)
+// AddFault reports a fault at a path, unless there is one already.
+func (d *Decoder) AddFault(path, format string, args ...any) {
+	if !d.HasFault(path) {
+		d.AddFaultAtLine(path, d.Line(path), format, args...)
 	}
 }
 
-// File reads the one document of a file: apiVersion and kind, which must be right, and the fields.
-func (d *Decoder) File(data []byte, kind string, fields map[string]Field) {
+// DecodeFile reads the one document of a file: apiVersion and kind, which must be right, and the fields.
+func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDecoder) {
 	if len(data) > MaxBytes {
-		d.Fault("", 0, "the file has %d bytes; more than %d are refused", len(data), MaxBytes)
+		d.AddFaultAtLine("", 0, "the file has %d bytes; more than %d are refused", len(data), MaxBytes)
 		return
 	}
-	root := d.Document(data)
+	root := d.ParseDocument(data)
 	if root == nil {
 		return
 	}
@@ -78,40 +78,40 @@ func (d *Decoder) File(data []byte, kind string, fields map[string]Field) {
 	all := maps.Clone(fields)
 	all["apiVersion"] = d.Text(&gotVersion)
 	all["kind"] = d.Text(&gotKind)
-	d.Mapping("", root, all)
+	d.DecodeMapping("", root, all)
 	d.validateFixedKey("apiVersion", gotVersion, domain.ConfigAPIVersion)
 	d.validateFixedKey("kind", gotKind, kind)
 }
 
 // validateFixedKey checks a key with one right value.
 func (d *Decoder) validateFixedKey(path, got, want string) {
-	if got != want && !d.Failed(path) && !d.Failed("") {
+	if got != want && !d.HasFault(path) && !d.HasFault("") {
 		if got == "" {
-			d.Fault(path, d.Lines[""], "required: %s", want)
+			d.AddFaultAtLine(path, d.Lines[""], "required: %s", want)
 			return
 		}
-		d.Fault(path, d.Lines[path], "must be %s, not %q", want, Shorten(got))
+		d.AddFaultAtLine(path, d.Lines[path], "must be %s, not %q", want, Shorten(got))
 	}
 }
 
-// Fault records what is wrong at a path, on a line from 1 or 0 for none.
-func (d *Decoder) Fault(path string, line int, format string, args ...any) {
+// AddFaultAtLine records what is wrong at a path, on a line from 1 or 0 for none.
+func (d *Decoder) AddFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
 	d.Faults = append(d.Faults, Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// Field is what to do with the value of a key.
-type Field func(path string, n *yaml.Node)
+// FieldDecoder is what to do with the value of a key.
+type FieldDecoder func(path string, n *yaml.Node)
 
 var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// Document is the one document in data, or nil and a fault.
-func (d *Decoder) Document(data []byte) *yaml.Node {
+// ParseDocument is the one document in data, or nil and a fault.
+func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			d.Fault("", 0, "the file is empty; it begins with apiVersion: %s", domain.ConfigAPIVersion)
+			d.AddFaultAtLine("", 0, "the file is empty; it begins with apiVersion: %s", domain.ConfigAPIVersion)
 			return nil
 		}
 		d.addSyntaxFault(err)
@@ -119,7 +119,7 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	}
 	switch err := dec.Decode(&more); {
 	case err == nil:
-		d.Fault("", more.Line, "a second document; a configuration is one")
+		d.AddFaultAtLine("", more.Line, "a second document; a configuration is one")
 	case !errors.Is(err, io.EOF):
 		d.addSyntaxFault(err)
 	}
@@ -135,7 +135,7 @@ func (d *Decoder) addSyntaxFault(err error) {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
 	}
-	d.Fault("", line, "not YAML: %s", message)
+	d.AddFaultAtLine("", line, "not YAML: %s", message)
 }
 
 // resolveAlias follows an alias.
@@ -146,11 +146,11 @@ func resolveAlias(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// Mapping calls the field of each key; unknown and duplicate keys are faults.
-func (d *Decoder) Mapping(path string, n *yaml.Node, fields map[string]Field) {
+// DecodeMapping calls the field of each key; unknown and duplicate keys are faults.
+func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]FieldDecoder) {
 	n = resolveAlias(n)
 	if n.Kind != yaml.MappingNode {
-		d.Fault(path, n.Line, "must be a mapping of keys to values, not %s", Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", DescribeNode(n))
 		return
 	}
 	seen := map[string]int{}
@@ -160,13 +160,13 @@ func (d *Decoder) Mapping(path string, n *yaml.Node, fields map[string]Field) {
 		f, known := fields[key.Value]
 		switch first, again := seen[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
-			d.Fault(path, key.Line, "a key must be a word, not %s", Describe(key))
+			d.AddFaultAtLine(path, key.Line, "a key must be a word, not %s", DescribeNode(key))
 		case again:
-			d.Fault(at, key.Line, "duplicate key; first on line %d", first)
+			d.AddFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:
-			d.Fault(at, key.Line, "unknown key%s", suggestKey(key.Value, fields))
+			d.AddFaultAtLine(at, key.Line, "unknown key%s", suggestKey(key.Value, fields))
 		case isNullNode(value):
-			d.Fault(at, key.Line, "has no value")
+			d.AddFaultAtLine(at, key.Line, "has no value")
 		default:
 			d.Lines[at] = key.Line
 			f(at, value)
@@ -175,10 +175,10 @@ func (d *Decoder) Mapping(path string, n *yaml.Node, fields map[string]Field) {
 	}
 }
 
-// Sequence calls item for each element.
-func (d *Decoder) Sequence(path string, n *yaml.Node, item Field) {
+// DecodeSequence calls item for each element.
+func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
-		d.Fault(path, n.Line, "must be a list, not %s", Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be a list, not %s", DescribeNode(n))
 		return
 	}
 	for i, e := range n.Content {
@@ -201,8 +201,8 @@ func JoinPath(path, key string) string {
 
 func isNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// Describe is what stands there, for a fault.
-func Describe(n *yaml.Node) string {
+// DescribeNode is what stands there, for a fault.
+func DescribeNode(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
@@ -225,8 +225,8 @@ func Shorten(s string) string {
 	return s
 }
 
-// Scalar reports whether the node is a scalar of one of the tags.
-func (d *Decoder) Scalar(path string, n *yaml.Node, want string, tags ...string) bool {
+// ValidateScalar reports whether the node is a scalar of one of the tags.
+func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ...string) bool {
 	if n.Kind == yaml.ScalarNode {
 		for _, tag := range tags {
 			if n.ShortTag() == tag {
@@ -234,28 +234,28 @@ func (d *Decoder) Scalar(path string, n *yaml.Node, want string, tags ...string)
 			}
 		}
 	}
-	d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
+	d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, DescribeNode(n))
 	return false
 }
 
 // Text reads text that is not empty.
-func (d *Decoder) Text(to *string) Field {
+func (d *Decoder) Text(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		if !d.Scalar(path, n, "text (in quotes where YAML sees a number or a truth value)", "!!str") {
+		if !d.ValidateScalar(path, n, "text (in quotes where YAML sees a number or a truth value)", "!!str") {
 			return
 		}
 		if strings.TrimSpace(n.Value) == "" {
-			d.Fault(path, n.Line, "has no value")
+			d.AddFaultAtLine(path, n.Line, "has no value")
 			return
 		}
 		*to = n.Value
 	}
 }
 
-// Texts reads a list of texts.
-func (d *Decoder) Texts(path string, n *yaml.Node) []string {
+// DecodeTexts reads a list of texts.
+func (d *Decoder) DecodeTexts(path string, n *yaml.Node) []string {
 	var all []string
-	d.Sequence(path, n, func(path string, n *yaml.Node) {
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		var one string
 		d.Text(&one)(path, n)
 		all = append(all, one)
@@ -263,10 +263,10 @@ func (d *Decoder) Texts(path string, n *yaml.Node) []string {
 	return all
 }
 
-// Word is one of a few.
-func (d *Decoder) Word(path string, n *yaml.Node, words ...string) string {
+// DecodeEnum is one of a few.
+func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string {
 	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
-		d.Fault(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), DescribeNode(n))
 		return words[0]
 	}
 	return n.Value
@@ -275,34 +275,34 @@ func (d *Decoder) Word(path string, n *yaml.Node, words ...string) string {
 // labelNameRegexp is what every server and every dialect takes without quotes.
 var labelNameRegexp = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// Label reads the name of a label.
-func (d *Decoder) Label(to *string) Field {
+// LabelName reads the name of a label.
+func (d *Decoder) LabelName(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !d.failed[path] && !labelNameRegexp.MatchString(*to) {
-			d.Fault(path, n.Line, "%s is no label name: use letters, digits and _, not beginning with a digit", Describe(n))
+			d.AddFaultAtLine(path, n.Line, "%s is no label name: use letters, digits and _, not beginning with a digit", DescribeNode(n))
 		}
 	}
 }
 
-// Truth reads true or false.
-func (d *Decoder) Truth(to *bool) Field {
+// Bool reads true or false.
+func (d *Decoder) Bool(to *bool) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		if d.Scalar(path, n, "true or false", "!!bool") {
+		if d.ValidateScalar(path, n, "true or false", "!!bool") {
 			*to = strings.EqualFold(n.Value, "true")
 		}
 	}
 }
 
 // Integer reads a whole number within bounds.
-func (d *Decoder) Integer(to *int, least, most int) Field {
+func (d *Decoder) Integer(to *int, least, most int) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		if !d.Scalar(path, n, "a whole number", "!!int") {
+		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
 			return
 		}
 		v, err := strconv.Atoi(n.Value)
 		if err != nil || v < least || v > most {
-			d.Fault(path, n.Line, "must be from %d to %d, not %s", least, most, Shorten(n.Value))
+			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", least, most, Shorten(n.Value))
 			return
 		}
 		*to = v
@@ -315,21 +315,21 @@ var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 <<
 var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
 
 // Bytes reads a number of bytes, with the suffixes of Kubernetes quantities.
-func (d *Decoder) Bytes(to *int64, least, most int64) Field {
+func (d *Decoder) Bytes(to *int64, least, most int64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		const want = "a number of bytes such as 16Mi"
-		if !d.Scalar(path, n, want, "!!int", "!!str") {
+		if !d.ValidateScalar(path, n, want, "!!int", "!!str") {
 			return
 		}
 		m := byteCountRegexp.FindStringSubmatch(n.Value)
 		if m == nil {
-			d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
+			d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, DescribeNode(n))
 			return
 		}
 		v, _ := strconv.ParseInt(m[1], 10, 64)
 		unit := byteUnits[m[2]]
 		if v > most/unit || v*unit < least {
-			d.Fault(path, n.Line, "must be from %s to %s, not %s", FormatBytes(least), FormatBytes(most), n.Value)
+			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatBytes(least), FormatBytes(most), n.Value)
 			return
 		}
 		*to = v * unit
@@ -347,31 +347,31 @@ func FormatBytes(n int64) string {
 }
 
 // Duration reads durations as PromQL writes them, so that a file has one way to write them.
-func (d *Decoder) Duration(to *time.Duration, least, most time.Duration) Field {
+func (d *Decoder) Duration(to *time.Duration, least, most time.Duration) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		v, ok := d.Span(path, n, "a duration such as 2s, 500ms or 1m30s")
+		v, ok := d.DecodeDuration(path, n, "a duration such as 2s, 500ms or 1m30s")
 		switch {
 		case !ok:
 		case v < least || v > most:
-			d.Fault(path, n.Line, "must be from %s to %s, not %s", FormatDuration(least), FormatDuration(most), n.Value)
+			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatDuration(least), FormatDuration(most), n.Value)
 		default:
 			*to = v
 		}
 	}
 }
 
-// Span is a duration of any length; want says in the fault what was expected.
-func (d *Decoder) Span(path string, n *yaml.Node, want string) (time.Duration, bool) {
-	if !d.Scalar(path, n, want, "!!str", "!!int", "!!float") {
+// DecodeDuration is a duration of any length; want says in the fault what was expected.
+func (d *Decoder) DecodeDuration(path string, n *yaml.Node, want string) (time.Duration, bool) {
+	if !d.ValidateScalar(path, n, want, "!!str", "!!int", "!!float") {
 		return 0, false
 	}
 	if n.ShortTag() != "!!str" {
-		d.Fault(path, n.Line, "must be %s; %s has no unit", want, Shorten(n.Value))
+		d.AddFaultAtLine(path, n.Line, "must be %s; %s has no unit", want, Shorten(n.Value))
 		return 0, false
 	}
 	v, err := model.ParseDuration(n.Value)
 	if err != nil {
-		d.Fault(path, n.Line, "must be %s, not %s", want, Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, DescribeNode(n))
 		return 0, false
 	}
 	return time.Duration(v), true
@@ -381,14 +381,14 @@ func (d *Decoder) Span(path string, n *yaml.Node, want string) (time.Duration, b
 func FormatDuration(d time.Duration) string { return model.Duration(d).String() }
 
 // Number reads a finite number.
-func (d *Decoder) Number(to *float64) Field {
+func (d *Decoder) Number(to *float64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		if !d.Scalar(path, n, "a number", "!!int", "!!float") {
+		if !d.ValidateScalar(path, n, "a number", "!!int", "!!float") {
 			return
 		}
 		v, err := strconv.ParseFloat(n.Value, 64)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			d.Fault(path, n.Line, "must be a finite number, not %s", Shorten(n.Value))
+			d.AddFaultAtLine(path, n.Line, "must be a finite number, not %s", Shorten(n.Value))
 			return
 		}
 		*to = v
@@ -396,7 +396,7 @@ func (d *Decoder) Number(to *float64) Field {
 }
 
 // suggestKey is a hint at the known key that is meant, if there is one.
-func suggestKey(got string, fields map[string]Field) string {
+func suggestKey(got string, fields map[string]FieldDecoder) string {
 	for _, known := range slices.Sorted(maps.Keys(fields)) {
 		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
 			return "; did you mean " + known + "?"

@@ -11,8 +11,8 @@ func TestRequire(t *testing.T) {
 	t.Parallel()
 	d := NewDecoder()
 	var name, kind, zone string
-	d.Mapping("", d.Document([]byte("rule:\n  name: a\n  kind: [b]\n")), map[string]Field{"rule": func(path string, n *yaml.Node) {
-		d.Mapping(path, n, map[string]Field{"name": d.Text(&name), "kind": d.Text(&kind), "zone": d.Text(&zone)})
+	d.DecodeMapping("", d.ParseDocument([]byte("rule:\n  name: a\n  kind: [b]\n")), map[string]FieldDecoder{"rule": func(path string, n *yaml.Node) {
+		d.DecodeMapping(path, n, map[string]FieldDecoder{"name": d.Text(&name), "kind": d.Text(&kind), "zone": d.Text(&zone)})
 	}})
 	before := len(d.Faults)
 	d.Require("rule", "name", "kind", "zone")

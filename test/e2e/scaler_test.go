@@ -386,7 +386,7 @@ func officeHours(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := record.Find("schedule/office-hours")
+	h := record.FindHold("schedule/office-hours")
 	if h == nil || h.State != hold.Open || h.Replicas != minReplicas || *d.Spec.Replicas < minReplicas {
 		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", minReplicas, *d.Spec.Replicas, h)
 	}

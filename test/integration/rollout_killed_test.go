@@ -76,13 +76,13 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 		h := &heard{}
 		died = killed(t, target, few, h, passed, after, n)
 		whole := newEngine(t, h, passed, nil)
-		if _, err := whole.Put(t.Context(), target, few, time.Now()); err != nil { // the event comes again
+		if _, err := whole.ApplyHold(t.Context(), target, few, time.Now()); err != nil { // the event comes again
 			t.Fatal(err)
 		}
 		r := drive(t.Context(), t, whole, target, settled)
 		now := mustLook(t, namespace)
 		switch {
-		case passed && (now.Replicas != top || autoscaled && now.Min != top || r.Record.Find("event/sale").State != hold.Open || h.count("open") == 0):
+		case passed && (now.Replicas != top || autoscaled && now.Min != top || r.Record.FindHold("event/sale").State != hold.Open || h.count("open") == 0):
 			t.Fatalf("killed at write %d, another came to %+v, gate %v, %+v", n, now, h.actions, r.Record)
 		case !passed && (now.Replicas != 2 || h.count("open") != 0):
 			t.Fatalf("killed at write %d, another left %+v, gate %v", n, now, h.actions)
@@ -110,11 +110,11 @@ func mortal(t *testing.T, h *heard, passed, after bool, n int64) (context.Contex
 }
 
 // killed runs a process that dies at its n-th write; it tells whether it came to that.
-func killed(t *testing.T, target hold.Target, few hold.Hold, h *heard, passed, after bool, n int64) bool {
+func killed(t *testing.T, target hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
 	t.Helper()
 	ctx, k, e := mortal(t, h, passed, after, n)
-	if _, err := e.Put(ctx, target, few, time.Now()); err == nil {
-		_, err = e.Drive(ctx, target, settled, rollout.Follower{})
+	if _, err := e.ApplyHold(ctx, target, few, time.Now()); err == nil {
+		_, err = e.Reconcile(ctx, target, settled, rollout.Observer{})
 		if err != nil && !k.dead.Load() {
 			t.Fatal(err)
 		}
@@ -123,14 +123,14 @@ func killed(t *testing.T, target hold.Target, few hold.Hold, h *heard, passed, a
 }
 
 // killedReleasing is killed for the way down.
-func killedReleasing(t *testing.T, target hold.Target, h *heard, passed, after bool, n int64) {
+func killedReleasing(t *testing.T, target hold.Workload, h *heard, passed, after bool, n int64) {
 	t.Helper()
 	ctx, k, e := mortal(t, h, passed, after, n)
-	if _, err := e.End(ctx, target, nil, "over", time.Now()); err == nil {
-		_, _ = e.Drive(ctx, target, unheld, rollout.Follower{})
+	if _, err := e.EndHolds(ctx, target, nil, "over", time.Now()); err == nil {
+		_, _ = e.Reconcile(ctx, target, unheld, rollout.Observer{})
 	}
 	if k.dead.Load() { // the release is asked for again, as whoever asked for it would
-		if _, err := newEngine(t, h, passed, nil).End(t.Context(), target, nil, "over", time.Now()); err != nil {
+		if _, err := newEngine(t, h, passed, nil).EndHolds(t.Context(), target, nil, "over", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -105,13 +105,13 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 		t.Fatal(err)
 	}
 	return rollout.New(rollout.Options{
-		Client: typed, Dynamic: objects, Mapper: mapper, Checker: verdicts{passed}, Gate: h, Notifier: h, Identity: t.Name(),
+		Client: typed, Dynamic: objects, Mapper: mapper, Checker: verdicts{passed}, Actions: h, Notifier: h, Identity: t.Name(),
 	})
 }
 
 // newTarget is a Deployment of two pods, with an autoscaler for 2 to 30 if wanted. The autoscaler reads nothing that is there,
 // so that nobody but the scaler scales.
-func newTarget(t *testing.T, namespace string, autoscaled bool) hold.Target {
+func newTarget(t *testing.T, namespace string, autoscaled bool) hold.Workload {
 	t.Helper()
 	labels := map[string]string{"app": "shop"}
 	meta := metav1.ObjectMeta{Name: "shop", Namespace: namespace}
@@ -129,7 +129,7 @@ func newTarget(t *testing.T, namespace string, autoscaled bool) hold.Target {
 		newAutoscaler(t, namespace)
 	}
 	newKubelet(t, namespace)
-	target := hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
+	target := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
 	eventually(t, 20*time.Second, func(ctx context.Context) error {
 		d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
 		if err == nil && d.Status.ReadyReplicas != 2 {
@@ -230,15 +230,15 @@ func unheld(r rollout.Result) bool { return !r.Held }
 
 // settled tells that the hold waits for nothing but its end, or is there no more.
 func settled(r rollout.Result) bool {
-	h := r.Record.Find("event/sale")
-	return h == nil || h.State.Settled() && !h.Undo
+	h := r.Record.FindHold("event/sale")
+	return h == nil || h.State.IsSettled() && !h.UndoPending
 }
 
-func drive(ctx context.Context, t *testing.T, e *rollout.Engine, target hold.Target, done func(rollout.Result) bool) rollout.Result {
+func drive(ctx context.Context, t *testing.T, e *rollout.Engine, target hold.Workload, done func(rollout.Result) bool) rollout.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // kube-controller-manager asks no more than 20 times a second, for all tests together
 	defer cancel()
-	r, err := e.Drive(ctx, target, done, rollout.Follower{})
+	r, err := e.Reconcile(ctx, target, done, rollout.Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,12 +267,12 @@ func TestRaiseAndRelease(t *testing.T) {
 			more := sale()
 			more.ID, more.Replicas, more.OnSuccess, more.OnRelease = "set", 25, nil, nil
 			put(t, e, target, more)
-			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
+			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
 			if top := mustLook(t, namespace); top.Replicas != 25 {
 				t.Fatalf("two holds: %+v", top)
 			}
 			end(t, e, target, "set")
-			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set") == nil })
+			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set") == nil })
 			if left := mustLook(t, namespace); autoscaled && left.Min != 20 || !autoscaled && left.Replicas != 20 {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
@@ -286,16 +286,16 @@ func TestRaiseAndRelease(t *testing.T) {
 	}
 }
 
-func put(t *testing.T, e *rollout.Engine, target hold.Target, h hold.Hold) {
+func put(t *testing.T, e *rollout.Engine, target hold.Workload, h hold.Hold) {
 	t.Helper()
-	if changed, err := e.Put(t.Context(), target, h, time.Now()); err != nil || !changed {
+	if changed, err := e.ApplyHold(t.Context(), target, h, time.Now()); err != nil || !changed {
 		t.Fatalf("put %s: changed %v, %v", h.ID, changed, err)
 	}
 }
 
-func end(t *testing.T, e *rollout.Engine, target hold.Target, id string) {
+func end(t *testing.T, e *rollout.Engine, target hold.Workload, id string) {
 	t.Helper()
-	if ended, err := e.End(t.Context(), target, []string{id}, "the test says so", time.Now()); err != nil || len(ended) != 1 {
+	if ended, err := e.EndHolds(t.Context(), target, []string{id}, "the test says so", time.Now()); err != nil || len(ended) != 1 {
 		t.Fatalf("end %s: %v, %v", id, ended, err)
 	}
 }

@@ -73,8 +73,8 @@ func TestQuota(t *testing.T) {
 	wanted.Within = 25 * time.Second // long enough for the Deployment to say why
 	put(t, e, target, wanted)
 	r := drive(t.Context(), t, e, target, unheld)
-	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "not created") || !strings.Contains(r.Ended[0].Why, "quota") {
-		t.Errorf("ended: %+v", r.Ended)
+	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "not created") || !strings.Contains(r.EndedHolds[0].StateMessage, "quota") {
+		t.Errorf("ended: %+v", r.EndedHolds)
 	}
 	isBack(t, namespace, before)
 	if h.count("open") != 0 {
@@ -107,11 +107,11 @@ func TestTooMany(t *testing.T) {
 	wanted.Replicas = 31
 	put(t, e, target, wanted)
 	r := drive(t.Context(), t, e, target, unheld)
-	if len(r.Ended) != 1 || !strings.Contains(r.Ended[0].Why, "at most 30 replicas") {
-		t.Errorf("ended: %+v", r.Ended)
+	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "at most 30 replicas") {
+		t.Errorf("ended: %+v", r.EndedHolds)
 	}
 	isBack(t, namespace, before)
-	wanted.Ceiling = 40
+	wanted.MaxReplicas = 40
 	put(t, e, target, wanted)
 	drive(t.Context(), t, e, target, settled)
 	if w := mustLook(t, namespace); w.Replicas != 31 || w.Min != 31 || w.Max != 40 {
@@ -140,11 +140,11 @@ func TestAutoscalerComesAndGoes(t *testing.T) {
 		t.Errorf("without autoscaler: %+v", w)
 	}
 	newAutoscaler(t, namespace)
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Limits.Min == 20 })
+	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
 	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := drive(t.Context(), t, e, target, unheld); !r.Gone || r.Limits != (hold.Limits{Min: 2, Max: 30}) {
+	if r := drive(t.Context(), t, e, target, unheld); !r.Gone || r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
 		t.Errorf("without target: %+v", r)
 	}
 }
@@ -173,7 +173,7 @@ func TestConflicts(t *testing.T) {
 	for range 2 {
 		e := newEngine(t, h, true, nil)
 		both.Go(func() {
-			if _, err := e.Drive(ctx, target, settled, rollout.Follower{}); err != nil {
+			if _, err := e.Reconcile(ctx, target, settled, rollout.Observer{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -200,7 +200,7 @@ func TestUnreadableRecord(t *testing.T) {
 	put(t, e, target, sale())
 	drive(t.Context(), t, e, target, settled)
 	annotate(t, namespace, "mine")
-	_, err := e.Put(t.Context(), target, sale(), time.Now())
+	_, err := e.ApplyHold(t.Context(), target, sale(), time.Now())
 	if err == nil || !strings.Contains(err.Error(), hold.HoldsAnnotation) || !strings.Contains(holds(t, namespace), "mine") {
 		t.Errorf("error: %v, annotation %q", err, holds(t, namespace))
 	}
@@ -244,7 +244,7 @@ func TestUndo(t *testing.T) {
 	more := sale()
 	more.ID, more.Replicas = "set", 25
 	put(t, e, target, more)
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
+	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
 	held := holds(t, namespace)
 	copied(t, namespace, held)
 	undo(t, namespace, held)
@@ -254,17 +254,17 @@ func TestUndo(t *testing.T) {
 	}
 	eventEventually(t, namespace, "Replaced", "kubectl rollout undo")
 
-	if _, err := e.End(t.Context(), target, nil, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), target, nil, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, target, unheld)
 	isBack(t, namespace, before)
 	undo(t, namespace, "") // to the bad release, with what was held then
-	if all, err := e.Held(t.Context(), namespace, rollout.Kinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
+	if all, err := e.ListHeld(t.Context(), namespace, rollout.DefaultKinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
 		t.Errorf("held: %+v, %v; the annotation is %q", all, err, holds(t, namespace))
 	}
 	put(t, e, target, more)
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.Find("set").State == hold.Open })
+	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
 	end(t, e, target, "set")
 	drive(t.Context(), t, e, target, unheld)
 	isBack(t, namespace, before)

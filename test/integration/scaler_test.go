@@ -271,13 +271,13 @@ func TestScalerOutage(t *testing.T) {
 	resume()
 	stands(t, namespace, 20)
 	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
-	if _, err := e.End(t.Context(), target, []string{"event/sale"}, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), target, []string{"event/sale"}, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 4) // the schedule's
 	s.kill()
 	drive(t.Context(), t, e, target, settled)
-	if _, err := e.End(t.Context(), target, nil, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), target, nil, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, target, unheld)

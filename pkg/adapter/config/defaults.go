@@ -62,15 +62,15 @@ func (c *Config) setConfigDefaults() {
 		c.MaxWindow = max(minDefaultMaxWindow, maxWindowIntervals*c.Scrape.Interval)
 	}
 	for i := range c.Backends {
-		c.Backends[i].Complete()
+		c.Backends[i].SetDefaults()
 	}
 	for i := range c.Rules {
 		c.Rules[i].setRuleDefaults(c)
 	}
 }
 
-// Complete fills in a backend's defaults.
-func (b *Backend) Complete() {
+// SetDefaults fills in a backend's defaults.
+func (b *Backend) SetDefaults() {
 	b.Refresh = cmp.Or(b.Refresh, defaultRefreshInterval)
 	b.Timeout = cmp.Or(b.Timeout, defaultQueryTimeout)
 	b.MaxAge = cmp.Or(b.MaxAge, defaultRemoteMaxAge)

@@ -53,27 +53,27 @@ const (
 type adapterConfigDecoder struct{ *strict.Decoder }
 
 func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
-	d.File(data, domain.AdapterConfigKind, map[string]strict.Field{
+	d.DecodeFile(data, domain.AdapterConfigKind, map[string]strict.FieldDecoder{
 		"scrape":    func(path string, n *yaml.Node) { d.decodeScrape(path, n, &c.Scrape) },
 		"maxAge":    d.Duration(&c.MaxAge, minScrapeInterval, maxAgeOrWindow),
 		"maxWindow": d.Duration(&c.MaxWindow, minScrapeInterval, maxAgeOrWindow),
 		"backends": func(path string, n *yaml.Node) {
-			d.Sequence(path, n, func(path string, n *yaml.Node) {
+			d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 				c.Backends = append(c.Backends, d.decodeBackend(path, n))
 			})
 		},
 		"rules": func(path string, n *yaml.Node) {
 			c.HasRules = true
-			d.Sequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeConfigRule(path, n)) })
+			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeConfigRule(path, n)) })
 			if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-				d.Fault(path, n.Line, "is empty; leave the key out for the built-in rules")
+				d.AddFaultAtLine(path, n.Line, "is empty; leave the key out for the built-in rules")
 			}
 		},
 	})
 }
 
 func (d *adapterConfigDecoder) decodeScrape(path string, n *yaml.Node, s *Scrape) {
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"interval":      d.Duration(&s.Interval, minScrapeInterval, maxInterval),
 		"timeout":       d.Duration(&s.Timeout, time.Millisecond, maxInterval),
 		"maxPageBytes":  d.Bytes(&s.MaxPageBytes, 1<<10, 1<<30),
@@ -86,18 +86,18 @@ func (d *adapterConfigDecoder) decodeScrape(path string, n *yaml.Node, s *Scrape
 
 func (d *adapterConfigDecoder) decodeBackend(path string, n *yaml.Node) Backend {
 	b := Backend{HTTP: promconfig.DefaultHTTPClientConfig}
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":     d.Text(&b.Name),
 		"url":      d.Text(&b.URL),
-		"failover": func(path string, n *yaml.Node) { b.Failover = d.Texts(path, n) },
+		"failover": func(path string, n *yaml.Node) { b.Failover = d.DecodeTexts(path, n) },
 		"refresh":  d.Duration(&b.Refresh, minRefreshInterval, maxInterval),
 		"timeout":  d.Duration(&b.Timeout, minScrapeInterval, maxInterval),
 		"maxAge":   d.Duration(&b.MaxAge, minRefreshInterval, maxAgeOrWindow),
 		"labels":   func(path string, n *yaml.Node) { b.Labels = d.decodeLabelNames(path, n, false) },
 		"partialResponse": func(path string, n *yaml.Node) {
-			b.AcceptPartial = d.Word(path, n, "reject", "accept") == "accept"
+			b.AcceptPartial = d.DecodeEnum(path, n, "reject", "accept") == "accept"
 		},
-		"method":           func(path string, n *yaml.Node) { b.Method = d.Word(path, n, MethodPost, MethodGet) },
+		"method":           func(path string, n *yaml.Node) { b.Method = d.DecodeEnum(path, n, MethodPost, MethodGet) },
 		"maxResponseBytes": d.Bytes(&b.MaxResponseBytes, 1<<10, 1<<30),
 		"http":             func(path string, n *yaml.Node) { b.HTTP = d.decodeHTTPClient(path, n) },
 	})
@@ -107,11 +107,11 @@ func (d *adapterConfigDecoder) decodeBackend(path string, n *yaml.Node) Backend 
 // decodeLabelNames are the names of labels; object is the name of one more that is allowed in a rule.
 func (d *adapterConfigDecoder) decodeLabelNames(path string, n *yaml.Node, object bool) Labels {
 	var l Labels
-	fields := map[string]strict.Field{"namespace": d.Label(&l.Namespace), "pod": d.Label(&l.Pod), "node": d.Label(&l.Node)}
+	fields := map[string]strict.FieldDecoder{"namespace": d.LabelName(&l.Namespace), "pod": d.LabelName(&l.Pod), "node": d.LabelName(&l.Node)}
 	if object {
-		fields["object"] = d.Label(&l.Object)
+		fields["object"] = d.LabelName(&l.Object)
 	}
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 	return l
 }
 
@@ -126,10 +126,10 @@ func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promc
 	switch {
 	case errors.As(err, &several):
 		for _, e := range several.Errors {
-			d.Fault(path, n.Line, "%s", unknownKeyRegexp.ReplaceAllString(e, "unknown key $1"))
+			d.AddFaultAtLine(path, n.Line, "%s", unknownKeyRegexp.ReplaceAllString(e, "unknown key $1"))
 		}
 	case err != nil:
-		d.Fault(path, n.Line, "%v", err)
+		d.AddFaultAtLine(path, n.Line, "%v", err)
 	}
 	return c
 }
@@ -139,13 +139,13 @@ var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in t
 
 func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule {
 	var r Rule
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"metric":     d.Text(&r.Metric),
 		"match":      d.Text(&r.Match),
 		"except":     d.Text(&r.Except),
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
-		"external":   d.Truth(&r.External),
+		"external":   d.Bool(&r.External),
 		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeNamespaced(path, n) },
 		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeLabelNames(path, n, true) },
 		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeFallback(path, n) },
@@ -156,7 +156,7 @@ func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule 
 		"backend":       d.Text(&r.Backend),
 		"aggregate":     d.Text((*string)(&r.Aggregate)),
 		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeOnMissing(path, n) },
-		"allowNegative": d.Truth(&r.AllowNegative),
+		"allowNegative": d.Bool(&r.AllowNegative),
 		"maxAge":        d.Duration(&r.MaxAge, minScrapeInterval, maxAgeOrWindow),
 	})
 	return r
@@ -166,7 +166,7 @@ func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Windo
 	if n.Kind == yaml.ScalarNode && n.Value == "auto" {
 		return Window{Auto: true}
 	}
-	v, _ := d.Span(path, n, "auto or a duration such as 30s")
+	v, _ := d.DecodeDuration(path, n, "auto or a duration such as 30s")
 	return Window{Duration: v}
 }
 
@@ -174,10 +174,10 @@ func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Windo
 func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (request *bool, name string) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
-		d.Truth(request)(path, n)
+		d.Bool(request)(path, n)
 		return request, ""
 	}
-	if !d.Scalar(path, n, "request (or true), none (or false), or the name of a namespace", "!!str") {
+	if !d.ValidateScalar(path, n, "request (or true), none (or false), or the name of a namespace", "!!str") {
 		return nil, ""
 	}
 	switch n.Value {
@@ -187,7 +187,7 @@ func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (requ
 		return new(false), ""
 	}
 	if !namespaceNameRegexp.MatchString(n.Value) {
-		d.Fault(path, n.Line, "must be request (or true), none (or false), or the name of a namespace, not %s", strict.Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be request (or true), none (or false), or the name of a namespace, not %s", strict.DescribeNode(n))
 	}
 	return new(false), n.Value
 }
@@ -198,10 +198,10 @@ var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])
 func (d *adapterConfigDecoder) decodeFallback(path string, n *yaml.Node) *Fallback {
 	var f Fallback
 	before := len(d.Faults)
-	d.Mapping(path, n, map[string]strict.Field{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})
 	for _, key := range []string{"after", "value"} {
 		if _, ok := d.Lines[path+"."+key]; !ok && len(d.Faults) == before {
-			d.Fault(path, n.Line, "must be {after: DURATION, value: NUMBER}; %s is missing", key)
+			d.AddFaultAtLine(path, n.Line, "must be {after: DURATION, value: NUMBER}; %s is missing", key)
 		}
 	}
 	return &f
@@ -211,9 +211,9 @@ func (d *adapterConfigDecoder) decodeOnMissing(path string, n *yaml.Node) *float
 	var v float64
 	if n.Kind == yaml.MappingNode {
 		before := len(d.Faults)
-		d.Mapping(path, n, map[string]strict.Field{"value": d.Number(&v)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"value": d.Number(&v)})
 		if _, ok := d.Lines[path+".value"]; !ok && len(d.Faults) == before {
-			d.Fault(path, n.Line, "must be error, zero or {value: NUMBER}, not an empty mapping")
+			d.AddFaultAtLine(path, n.Line, "must be error, zero or {value: NUMBER}, not an empty mapping")
 		}
 		return &v
 	}
@@ -223,6 +223,6 @@ func (d *adapterConfigDecoder) decodeOnMissing(path string, n *yaml.Node) *float
 	case "error":
 		return nil
 	}
-	d.Fault(path, n.Line, "must be error, zero or {value: NUMBER}, not %s", strict.Describe(n))
+	d.AddFaultAtLine(path, n.Line, "must be error, zero or {value: NUMBER}, not %s", strict.DescribeNode(n))
 	return nil
 }

@@ -19,15 +19,15 @@ type configValidator struct {
 func (v *configValidator) validateConfig() {
 	s := v.config.Scrape
 	if s.Timeout > s.Interval {
-		v.Wrong("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
+		v.AddFault("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
 			strict.FormatDuration(s.Timeout), strict.FormatDuration(s.Interval))
 	}
 	if v.config.MaxAge < s.Interval {
-		v.Wrong("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+		v.AddFault("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
 			strict.FormatDuration(v.config.MaxAge), strict.FormatDuration(s.Interval))
 	}
 	if least := minAutoIntervals * s.Interval; v.config.MaxWindow < least {
-		v.Wrong("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
+		v.AddFault("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
 			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(least))
 	}
 	for i := range v.config.Backends {
@@ -54,13 +54,13 @@ func (v *configValidator) validateBackend(i int) {
 	case b.Name == "":
 		v.requireKey(path+".name", "")
 	case b.Name == ScrapeBackend:
-		v.Wrong(path+".name", "%s is the embedded backend's name", ScrapeBackend)
+		v.AddFault(path+".name", "%s is the embedded backend's name", ScrapeBackend)
 	case !backendNameRegexp.MatchString(b.Name):
-		v.Wrong(path+".name", "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(b.Name))
+		v.AddFault(path+".name", "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(b.Name))
 	}
 	for j, other := range v.config.Backends[:i] {
 		if b.Name != "" && other.Name == b.Name {
-			v.Wrong(path+".name", "%s is already the name of backends[%d]", b.Name, j)
+			v.AddFault(path+".name", "%s is already the name of backends[%d]", b.Name, j)
 			break
 		}
 	}
@@ -73,7 +73,7 @@ func (v *configValidator) validateBackend(i int) {
 		v.validateBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
 	}
 	if b.MaxAge < b.Refresh {
-		v.Wrong(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
+		v.AddFault(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
 			strict.FormatDuration(b.MaxAge), strict.FormatDuration(b.Refresh))
 	}
 }
@@ -81,23 +81,23 @@ func (v *configValidator) validateBackend(i int) {
 func (v *configValidator) validateBackendURL(path, address string) {
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		v.Wrong(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	case u.User != nil:
-		v.Wrong(path, "must not hold credentials, since it is shown in logs: they belong to http.basic_auth")
+		v.AddFault(path, "must not hold credentials, since it is shown in logs: they belong to http.basic_auth")
 	case u.Fragment != "":
-		v.Wrong(path, "must not have a fragment (#)")
+		v.AddFault(path, "must not have a fragment (#)")
 	}
 }
 
 func (v *configValidator) requireKey(path, hint string) {
-	if !v.Failed(path) && !v.Failed(strict.ParentPath(path)) {
-		v.Wrong(path, "required%s", hint)
+	if !v.HasFault(path) && !v.HasFault(strict.ParentPath(path)) {
+		v.AddFault(path, "required%s", hint)
 	}
 }
 
 func (v *configValidator) validateConfigRule(i int) {
 	r, path := &v.config.Rules[i], RulePath(i)
-	if v.Failed(path) {
+	if v.HasFault(path) {
 		return // not even a mapping
 	}
 	v.validateRuleName(r, path)
@@ -108,7 +108,7 @@ func (v *configValidator) validateConfigRule(i int) {
 	switch r.Aggregate {
 	case AggregateSum, AggregateAvg, AggregateMax:
 	default:
-		v.Wrong(path+".aggregate", "must be sum, avg or max, not %q", strict.Shorten(string(r.Aggregate)))
+		v.AddFault(path+".aggregate", "must be sum, avg or max, not %q", strict.Shorten(string(r.Aggregate)))
 	}
 	v.validateMissingValue(r, path)
 	v.validateRuleBackend(r, path)
@@ -117,7 +117,7 @@ func (v *configValidator) validateConfigRule(i int) {
 // validateMissingValue checks what stands for a value that there is not.
 func (v *configValidator) validateMissingValue(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
-		v.Wrong(path+".onMissing", "a negative value needs allowNegative: true")
+		v.AddFault(path+".onMissing", "a negative value needs allowNegative: true")
 	}
 	if r.Fallback == nil {
 		return
@@ -125,11 +125,11 @@ func (v *configValidator) validateMissingValue(r *Rule, path string) {
 	at := path + ".fallback"
 	switch {
 	case !r.External:
-		v.Wrong(at, "needs external: true; without a value for its pods the HPA keeps the replicas that there are")
+		v.AddFault(at, "needs external: true; without a value for its pods the HPA keeps the replicas that there are")
 	case r.OnMissing != nil:
-		v.Wrong(at, "onMissing answers at once; leave one of them out")
+		v.AddFault(at, "onMissing answers at once; leave one of them out")
 	case r.Fallback.Value < 0 && !r.AllowNegative:
-		v.Wrong(at+".value", "a negative value needs allowNegative: true")
+		v.AddFault(at+".value", "a negative value needs allowNegative: true")
 	}
 }
 
@@ -141,20 +141,20 @@ const maxMetricNameLength = 253
 
 func (v *configValidator) validateRuleName(r *Rule, path string) {
 	switch {
-	case v.Failed(path+".metric") || v.Failed(path+".match"):
+	case v.HasFault(path+".metric") || v.HasFault(path+".match"):
 	case r.Metric == "" && r.Match == "":
 		v.requireKey(path+".metric", ": the name that an HPA asks for (or match, a pattern of names)")
 	case r.Metric != "" && r.Match != "":
-		v.Wrong(path+".match", "a rule has either metric or match")
+		v.AddFault(path+".match", "a rule has either metric or match")
 	case r.Match != "":
 	case !metricNameRegexp.MatchString(r.Metric):
-		v.Wrong(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
+		v.AddFault(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
 			strict.Shorten(r.Metric))
 	case len(r.Metric) > maxMetricNameLength:
-		v.Wrong(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricNameLength)
+		v.AddFault(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricNameLength)
 	}
 	if r.Except != "" && r.Match == "" {
-		v.Wrong(path+".except", "needs match: it excludes names from it")
+		v.AddFault(path+".except", "needs match: it excludes names from it")
 	}
 }
 
@@ -163,9 +163,9 @@ func (v *configValidator) validateRuleBackend(r *Rule, path string) {
 	case r.Backend == ScrapeBackend:
 		v.validateEmbeddedRule(r, path)
 	case remote == nil:
-		v.Wrong(path+".backend", "no backend is named %q; there are: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
-	case v.Given(path+".maxAge") && r.MaxAge < remote.Refresh:
-		v.Wrong(path+".maxAge", "%s is shorter than the backend's refresh %s: values would come and go",
+		v.AddFault(path+".backend", "no backend is named %q; there are: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
+	case v.HasKey(path+".maxAge") && r.MaxAge < remote.Refresh:
+		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s: values would come and go",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
 	}
 }
@@ -183,21 +183,21 @@ func (v *configValidator) backendNames() []string {
 // validateEmbeddedRule checks what the embedded backend cannot do.
 func (v *configValidator) validateEmbeddedRule(r *Rule, path string) {
 	interval := v.config.Scrape.Interval
-	if v.Given(path + ".labels") {
-		v.Wrong(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
+	if v.HasKey(path + ".labels") {
+		v.AddFault(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
 	}
-	if v.Given(path+".maxAge") && r.MaxAge < interval {
-		v.Wrong(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+	if v.HasKey(path+".maxAge") && r.MaxAge < interval {
+		v.AddFault(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(interval))
 	}
 	if r.Window.Auto {
 		return
 	}
 	if w := r.Window.Duration; w < minRateIntervals*interval {
-		v.Wrong(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
+		v.AddFault(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
 			strict.FormatDuration(w), strict.FormatDuration(interval))
 	} else if w > v.config.MaxWindow {
-		v.Wrong(path+".window", "%s is longer than maxWindow %s", strict.FormatDuration(w), strict.FormatDuration(v.config.MaxWindow))
+		v.AddFault(path+".window", "%s is longer than maxWindow %s", strict.FormatDuration(w), strict.FormatDuration(v.config.MaxWindow))
 	}
 }
 
@@ -217,28 +217,28 @@ var resourceCorrections = map[string]string{
 func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	at := path + ".resource"
 	if r.External {
-		if v.Given(at) {
-			v.Wrong(at, "an external metric has no resource")
+		if v.HasKey(at) {
+			v.AddFault(at, "an external metric has no resource")
 		}
-		if v.Given(path + ".aggregate") {
-			v.Wrong(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
+		if v.HasKey(path + ".aggregate") {
+			v.AddFault(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
 		}
-		if v.Given(path + ".labels.object") {
-			v.Wrong(path+".labels.object", "an external metric has no object")
+		if v.HasKey(path + ".labels.object") {
+			v.AddFault(path+".labels.object", "an external metric has no object")
 		}
 		return
 	}
 	if r.Namespace != "" {
-		v.Wrong(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
+		v.AddFault(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
 	}
 	v.validateObjectLabel(r, path)
 	if meant := resourceCorrections[strings.ToLower(r.Resource)]; meant != "" {
-		v.Wrong(at, "%q is not a resource; write %s", r.Resource, meant)
+		v.AddFault(at, "%q is not a resource; write %s", r.Resource, meant)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
-		v.Wrong(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
+		v.AddFault(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
-		v.Wrong(path+".namespaced", "%s are not in a namespace", r.Resource)
+		v.AddFault(path+".namespaced", "%s are not in a namespace", r.Resource)
 	}
 }
 
@@ -248,11 +248,11 @@ func (v *configValidator) validateObjectLabel(r *Rule, path string) {
 	switch {
 	case r.Labels.Object == "":
 	case r.Resource == "pods":
-		v.Wrong(at, "the label that names pods is labels.pod")
+		v.AddFault(at, "the label that names pods is labels.pod")
 	case r.Resource == "namespaces":
-		v.Wrong(at, "the label that names namespaces is labels.namespace")
-	case v.Given(path + ".aggregate"):
-		v.Wrong(path+".aggregate", "has no effect: with labels.object the result is the object's value, not that of its pods")
+		v.AddFault(at, "the label that names namespaces is labels.namespace")
+	case v.HasKey(path + ".aggregate"):
+		v.AddFault(path+".aggregate", "has no effect: with labels.object the result is the object's value, not that of its pods")
 	}
 }
 
@@ -277,7 +277,7 @@ func (v *configValidator) rejectDuplicateRules() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.Wrong(at, "%s already serves %s of %s", RulePath(j), r.Name(), describeRuleKind(&r))
+		v.AddFault(at, "%s already serves %s of %s", RulePath(j), r.Name(), describeRuleKind(&r))
 	}
 }
 

@@ -14,18 +14,18 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// Series knows the names and labels of a server's series. It is safe for concurrent use, returns soon after ctx is done,
+// SeriesLister knows the names and labels of a server's series. It is safe for concurrent use, returns soon after ctx is done,
 // and calls each for one value after the other, never at the same time.
-type Series interface {
+type SeriesLister interface {
 	// LabelValues are the values that the label has in the series selected.
-	LabelValues(ctx context.Context, label string, s Selection, each func(string) error) error
+	LabelValues(ctx context.Context, label string, s SeriesSelection, each func(string) error) error
 	// LabelNames are the names of the labels of the series selected.
-	LabelNames(ctx context.Context, s Selection, each func(string) error) error
+	LabelNames(ctx context.Context, s SeriesSelection, each func(string) error) error
 }
 
-// Selection are series: those that any of Match selects, with samples from Start to End. Limit is the most that is
+// SeriesSelection are series: those that any of Match selects, with samples from Start to End. Limit is the most that is
 // wanted to be told; 0: all.
-type Selection struct {
+type SeriesSelection struct {
 	Match      []string
 	Start, End time.Time
 	Limit      int
@@ -65,20 +65,20 @@ const (
 // Catalog knows which metrics a configuration serves, from the series that there are. Create it with New.
 type Catalog struct {
 	opts         Options
-	series       Series
-	resources    Resources
+	series       SeriesLister
+	resources    ResourceLookup
 	rules        []*ruleState // Run's alone
-	snapshot     atomic.Pointer[Set]
+	snapshot     atomic.Pointer[RuleSnapshot]
 	synced       atomic.Bool
-	usageRuleSet atomic.Pointer[Usage]
+	usageRuleSet atomic.Pointer[UsageRuleSet]
 
 	resourceRules  *ResourceRules
 	usageErr       error           // Run's alone
 	loggedOddities map[string]bool // Run's alone: oddities that were logged and still hold
 }
 
-// New returns a catalog of cfg that knows no series until Run has listed them.
-func New(cfg *Config, series Series, resources Resources, opts Options) *Catalog {
+// NewCatalog returns a catalog of cfg that knows no series until Run has listed them.
+func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts Options) *Catalog {
 	opts.Backend = cmp.Or(opts.Backend, "prometheus")
 	opts.RelistInterval = cmp.Or(opts.RelistInterval, defaultRelistInterval)
 	opts.Lookback = max(opts.Lookback, opts.RelistInterval)
@@ -100,7 +100,7 @@ func New(cfg *Config, series Series, resources Resources, opts Options) *Catalog
 }
 
 // Rules is what is known now: a new pointer whenever it changes.
-func (c *Catalog) Rules() *Set { return c.snapshot.Load() }
+func (c *Catalog) Rules() *RuleSnapshot { return c.snapshot.Load() }
 
 // Synced tells that every rule's series were listed, or that it was tried. Until then, and for a rule of which that
 // failed, what is not known is answered as unavailable, never as not there.

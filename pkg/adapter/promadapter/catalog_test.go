@@ -57,9 +57,9 @@ var sampleSeries = []string{
 }
 
 // startCatalog is a catalog that has listed once; what it does ends with the test's bubble.
-func startCatalog(t *testing.T, cfg *Config, s Series, r Resources) *Catalog {
+func startCatalog(t *testing.T, cfg *Config, s SeriesLister, r ResourceLookup) *Catalog {
 	t.Helper()
-	c := New(cfg, s, r, Options{MaxAge: time.Minute, Seed: 1})
+	c := NewCatalog(cfg, s, r, Options{MaxAge: time.Minute, Seed: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- c.Run(ctx) }()
@@ -74,7 +74,7 @@ func startCatalog(t *testing.T, cfg *Config, s Series, r Resources) *Catalog {
 }
 
 // servedMetrics are the metrics as a person would list them.
-func servedMetrics(s *Set) []string {
+func servedMetrics(s *RuleSnapshot) []string {
 	var out []string
 	for _, i := range s.Metrics() {
 		text := i.Resource + " " + i.Metric
@@ -151,7 +151,7 @@ externalRules:
 
 func TestBeforeTheFirstListing(t *testing.T) {
 	t.Parallel()
-	c := New(loadConfig(t, sampleConfig), newSeriesList(t), &fakeCluster{}, Options{})
+	c := NewCatalog(loadConfig(t, sampleConfig), newSeriesList(t), &fakeCluster{}, Options{})
 	if c.Synced() {
 		t.Error("synced before Run")
 	}
@@ -308,7 +308,7 @@ func TestClusterDown(t *testing.T) {
 		kube.setResources(errors.New("connection refused"))
 		reg := prometheus.NewPedanticRegistry()
 		cfg := loadConfig(t, sampleConfig)
-		c := New(cfg, newSeriesList(t, sampleSeries...), &kube, Options{Metrics: NewMetrics(reg)})
+		c := NewCatalog(cfg, newSeriesList(t, sampleSeries...), &kube, Options{Metrics: NewMetrics(reg)})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
@@ -351,7 +351,7 @@ tachometer_promadapter_rule_failing{rule="rules[2]"} 1
 // nameCount is a server with so many names, and a few labels that name objects.
 type nameCount int
 
-func (n nameCount) LabelValues(_ context.Context, _ string, _ Selection, each func(string) error) error {
+func (n nameCount) LabelValues(_ context.Context, _ string, _ SeriesSelection, each func(string) error) error {
 	for i := range int(n) {
 		if err := each(fmt.Sprintf("app_metric_%d_total", i)); err != nil {
 			return err
@@ -360,7 +360,7 @@ func (n nameCount) LabelValues(_ context.Context, _ string, _ Selection, each fu
 	return nil
 }
 
-func (nameCount) LabelNames(_ context.Context, _ Selection, each func(string) error) error {
+func (nameCount) LabelNames(_ context.Context, _ SeriesSelection, each func(string) error) error {
 	for _, l := range []string{"__name__", "namespace", "pod", "service", "node", "instance", "code", "le"} {
 		if err := each(l); err != nil {
 			return err
@@ -371,7 +371,7 @@ func (nameCount) LabelNames(_ context.Context, _ Selection, each func(string) er
 
 // What a listing costs depends on the names (2,000 in a setup with 200,000 series), not on the series.
 func TestListingIsCheap(t *testing.T) {
-	c := New(loadConfig(t, sampleConfig), nameCount(2000), &fakeCluster{}, Options{})
+	c := NewCatalog(loadConfig(t, sampleConfig), nameCount(2000), &fakeCluster{}, Options{})
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

@@ -105,7 +105,7 @@ func (r *Rule) exampleRequest() queryRequest {
 	return q
 }
 
-func (d *lenientDecoder) compileSeriesFilter(path string, f Filter, c *compiledRuleText) {
+func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
 	key, expr := "is", f.Is
 	if f.IsNot != "" {
 		key, expr = "isNot", f.IsNot

@@ -24,7 +24,7 @@ type Rule struct {
 	// SeriesQuery is the series selector that finds the series.
 	SeriesQuery string
 	// SeriesFilters restrict the names of the series found; all must hold.
-	SeriesFilters []Filter
+	SeriesFilters []SeriesFilter
 	// Resources says which labels name objects.
 	Resources ResourceMapping
 	// Name makes the metric's name from the series'.
@@ -37,8 +37,8 @@ type Rule struct {
 	compiled compiledRuleText
 }
 
-// Filter matches the name of a series, anywhere in it, by exactly one of two regular expressions.
-type Filter struct {
+// SeriesFilter matches the name of a series, anywhere in it, by exactly one of two regular expressions.
+type SeriesFilter struct {
 	// Is must match.
 	Is string
 	// IsNot must not match.
@@ -59,13 +59,13 @@ type ResourceMapping struct {
 	// Template makes the label from .Group and .Resource (the singular); empty: there is none.
 	Template string
 	// Overrides are single labels, in file order; they come before the template.
-	Overrides []Override
+	Overrides []LabelOverride
 	// Namespaced tells that the request's namespace becomes a matcher; nil, where the file does not say, means yes.
 	Namespaced *bool
 }
 
-// Override is one label that names objects of a resource.
-type Override struct {
+// LabelOverride is one label that names objects of a resource.
+type LabelOverride struct {
 	// Label is the label's name.
 	Label string
 	// Group is the resource's API group. Empty means the core group, or whichever group has such a resource.
@@ -75,7 +75,7 @@ type Override struct {
 }
 
 // resourceName is the resource as Resources.Resource takes it.
-func (o Override) resourceName() string {
+func (o LabelOverride) resourceName() string {
 	if o.Group == "" {
 		return o.Resource
 	}

@@ -62,7 +62,7 @@ func (s *seriesList) takeListCalls() []string {
 	return asked
 }
 
-func (s *seriesList) forEachSelected(what string, sel Selection, do func(labels.Labels)) error {
+func (s *seriesList) forEachSelected(what string, sel SeriesSelection, do func(labels.Labels)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listCalls = append(s.listCalls, what+" "+strings.Join(sel.Match, " "))
@@ -84,7 +84,7 @@ func (s *seriesList) forEachSelected(what string, sel Selection, do func(labels.
 	return nil
 }
 
-func (s *seriesList) LabelValues(ctx context.Context, label string, sel Selection, each func(string) error) error {
+func (s *seriesList) LabelValues(ctx context.Context, label string, sel SeriesSelection, each func(string) error) error {
 	seen := map[string]bool{}
 	if err := s.forEachSelected("values", sel, func(l labels.Labels) {
 		if v := l.Get(label); v != "" {
@@ -96,7 +96,7 @@ func (s *seriesList) LabelValues(ctx context.Context, label string, sel Selectio
 	return yieldValues(ctx, seen, each)
 }
 
-func (s *seriesList) LabelNames(ctx context.Context, sel Selection, each func(string) error) error {
+func (s *seriesList) LabelNames(ctx context.Context, sel SeriesSelection, each func(string) error) error {
 	seen := map[string]bool{}
 	if err := s.forEachSelected("names", sel, func(l labels.Labels) { l.Range(func(l labels.Label) { seen[l.Name] = true }) }); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (c *fakeCluster) setResources(down error, extra ...Resource) {
 	c.down, c.extra = down, extra
 }
 
-func (c *fakeCluster) Resource(name string) (Resource, error) {
+func (c *fakeCluster) LookupResource(name string) (Resource, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.down != nil {

@@ -115,7 +115,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: wellKnownResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, err := known.cluster.Resource(o.resourceName())
+		res, err := known.cluster.LookupResource(o.resourceName())
 		if err != nil {
 			im.addRejectedRule(r.path, "label %s: %v: write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
 			continue
@@ -149,7 +149,7 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 		im.addRejectedRule(r.path, "resources.template also finds resources other than pods, namespaces and nodes: "+
 			"for each that you use write a rule with resource and labels: {object: LABEL}")
 		for _, name := range []string{"pods", namespacesResource, "nodes"} {
-			res, _ := wellKnownResources{}.Resource(name)
+			res, _ := wellKnownResources{}.LookupResource(name)
 			all = append(all, res)
 		}
 	}
@@ -309,10 +309,10 @@ func quoteYAML(s string) string {
 // wellKnownResources are the resources that every cluster has and metrics are made of.
 type wellKnownResources struct{}
 
-var _ Resources = wellKnownResources{}
+var _ ResourceLookup = wellKnownResources{}
 
 // Resource implements Resources.
-func (wellKnownResources) Resource(name string) (Resource, error) {
+func (wellKnownResources) LookupResource(name string) (Resource, error) {
 	for _, r := range []Resource{
 		{"pods", "pod", "", true},
 		{namespacesResource, "namespace", "", false},

@@ -130,7 +130,7 @@ func sortedFieldKeys(fields map[string]fieldDecoder) []string {
 // visitKeys calls each for all keys of a mapping, those of merged mappings last, and as far as they are not there already.
 func (d *lenientDecoder) visitKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
 	if n = resolveAlias(n); n.Kind != yaml.MappingNode {
-		d.addFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.Describe(n))
+		d.addFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
 		return
 	}
 	seen := map[string]int{}
@@ -152,7 +152,7 @@ func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]i
 		first, again := seen[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.addFaultAtLine(path, key.Line, "a key must be a word, not %s", strict.Describe(key))
+			d.addFaultAtLine(path, key.Line, "a key must be a word, not %s", strict.DescribeNode(key))
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case own[key.Value]:
@@ -179,14 +179,14 @@ func (d *lenientDecoder) visitMergedPairs(path string, m *yaml.Node, seen map[st
 			d.visitMergedPairs(path, resolveAlias(e), seen, depth+1, each)
 		}
 	default:
-		d.addFaultAtLine(path, m.Line, "a merge key takes a mapping, not %s", strict.Describe(m))
+		d.addFaultAtLine(path, m.Line, "a merge key takes a mapping, not %s", strict.DescribeNode(m))
 	}
 }
 
 // decodeSequence calls item for each element.
 func (d *lenientDecoder) decodeSequence(path string, n *yaml.Node, item fieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
-		d.addFaultAtLine(path, n.Line, "must be a list, not %s", strict.Describe(n))
+		d.addFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
 		return
 	}
 	for i, e := range n.Content {
@@ -199,7 +199,7 @@ func (d *lenientDecoder) decodeSequence(path string, n *yaml.Node, item fieldDec
 func (d *lenientDecoder) textField(to *string) fieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.addFaultAtLine(path, n.Line, "must be text, not %s", strict.Describe(n))
+			d.addFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = n.Value
@@ -215,7 +215,7 @@ func (d *lenientDecoder) boolField(to **bool) fieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := boolWords[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-			d.addFaultAtLine(path, n.Line, "must be true or false, not %s", strict.Describe(n))
+			d.addFaultAtLine(path, n.Line, "must be true or false, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = &v
@@ -226,7 +226,7 @@ func (d *lenientDecoder) durationField(to *time.Duration) fieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, err := model.ParseDuration(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode {
-			d.addFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.Describe(n))
+			d.addFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = time.Duration(v)

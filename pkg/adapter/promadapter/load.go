@@ -7,9 +7,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Recognise tells whether data is a configuration of prometheus-adapter, right or wrong, and not one of the native
+// IsConfig tells whether data is a configuration of prometheus-adapter, right or wrong, and not one of the native
 // format. What is no YAML at all is neither.
-func Recognise(data []byte) bool {
+func IsConfig(data []byte) bool {
 	var doc yaml.Node
 	if len(data) > maxFileBytes || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
 		return false
@@ -87,7 +87,7 @@ func (d *lenientDecoder) decodeSeriesRule(path string, n *yaml.Node, r *Rule) {
 		"seriesQuery": d.textField(&r.SeriesQuery),
 		"seriesFilters": func(path string, n *yaml.Node) {
 			d.decodeSequence(path, n, func(path string, n *yaml.Node) {
-				var f Filter
+				var f SeriesFilter
 				d.decodeMapping(path, n, map[string]fieldDecoder{"is": d.textField(&f.Is), "isNot": d.textField(&f.IsNot)})
 				r.SeriesFilters = append(r.SeriesFilters, f)
 			})
@@ -106,7 +106,7 @@ func (d *lenientDecoder) decodeResourceMapping(path string, n *yaml.Node, m *Res
 		"namespaced": d.boolField(&m.Namespaced),
 		"overrides": func(path string, n *yaml.Node) {
 			d.visitKeys(path, n, func(at string, key, value *yaml.Node) {
-				o := Override{Label: key.Value}
+				o := LabelOverride{Label: key.Value}
 				if !isNullNode(value) {
 					d.decodeMapping(at, value, map[string]fieldDecoder{"group": d.textField(&o.Group), "resource": d.textField(&o.Resource)})
 				}

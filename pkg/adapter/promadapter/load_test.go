@@ -39,7 +39,7 @@ func TestRecognise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := Recognise([]byte(tc.text)); got != tc.want {
+			if got := IsConfig([]byte(tc.text)); got != tc.want {
 				t.Errorf("Recognise = %v", got)
 			}
 		})
@@ -70,7 +70,7 @@ resourceRules: {window: 5m, cpu: {containerLabel: 7}}
 			SeriesQuery: got[i].SeriesQuery, Name: got[i].Name, Resources: got[i].Resources, MetricsQuery: got[i].MetricsQuery,
 		}
 	}
-	pod := []Override{{Label: "pod", Resource: "pod"}}
+	pod := []LabelOverride{{Label: "pod", Resource: "pod"}}
 	want := []Rule{
 		{
 			SeriesQuery: `up{pod!=""}`, Name: NameMapping{As: "5xx"}, MetricsQuery: "sum(up)",

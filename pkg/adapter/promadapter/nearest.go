@@ -3,7 +3,7 @@ package promadapter
 import "github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 
 // suggestMetric names the nearest metric of the resource (empty: external), if one is near, or where else there is such a metric.
-func (s *Set) suggestMetric(resource, name string) string {
+func (s *RuleSnapshot) suggestMetric(resource, name string) string {
 	best, bestDistance := "", len(name)/3+1 // farther away it is another word
 	for _, i := range s.infos {
 		if i.Metric == name {

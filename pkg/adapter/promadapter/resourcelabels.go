@@ -23,11 +23,11 @@ type Resource struct {
 	Namespaced bool
 }
 
-// Resources knows the cluster's resources. It is safe for concurrent use.
-type Resources interface {
-	// Resource is the resource of a partial name: pod, pods, deployment, deployments.apps, ingress.networking.k8s.io. Where
+// ResourceLookup knows the cluster's resources. It is safe for concurrent use.
+type ResourceLookup interface {
+	// LookupResource is the resource of a partial name: pod, pods, deployment, deployments.apps, ingress.networking.k8s.io. Where
 	// there is none the error is a metric.KindNotFound; any other error means that it cannot be told now.
-	Resource(name string) (Resource, error)
+	LookupResource(name string) (Resource, error)
 }
 
 // namespacesResource is the resource of which the request names one.
@@ -106,9 +106,9 @@ func (t *labelTemplate) parseResourceNames(label string) []string {
 }
 
 // lookupTemplateResource is the resource that a label names, if the cluster has such a resource.
-func (t *labelTemplate) lookupTemplateResource(label string, resources Resources) (Resource, bool, error) {
+func (t *labelTemplate) lookupTemplateResource(label string, resources ResourceLookup) (Resource, bool, error) {
 	for _, name := range t.parseResourceNames(label) {
-		switch r, err := resources.Resource(name); {
+		switch r, err := resources.LookupResource(name); {
 		case err == nil:
 			return r, true, nil
 		case metric.KindOf(err) != metric.KindNotFound:
@@ -120,17 +120,17 @@ func (t *labelTemplate) lookupTemplateResource(label string, resources Resources
 
 // resolvedMapping is a ResourceMapping in a cluster.
 type resolvedMapping struct {
-	overrides []Override
+	overrides []LabelOverride
 	resources []Resource // of overrides, by index
 	template  *labelTemplate
-	cluster   Resources
+	cluster   ResourceLookup
 }
 
 // resolve looks the overrides' resources up. The error names the override.
-func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster Resources) (resolvedMapping, error) {
+func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
 	out := resolvedMapping{overrides: m.Overrides, template: t, cluster: cluster}
 	for _, o := range m.Overrides {
-		r, err := cluster.Resource(o.resourceName())
+		r, err := cluster.LookupResource(o.resourceName())
 		if err != nil {
 			return resolvedMapping{}, fmt.Errorf("look up the resource of label %q: %w", o.Label, err)
 		}
@@ -170,7 +170,7 @@ func (m resolvedMapping) findResourceLabel(resource string, have func(label stri
 	if first != "" || m.template == nil {
 		return first, nil
 	}
-	r, err := m.cluster.Resource(resource)
+	r, err := m.cluster.LookupResource(resource)
 	if err != nil {
 		return "", fmt.Errorf("look up %s: %w", resource, err)
 	}

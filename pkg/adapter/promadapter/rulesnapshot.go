@@ -9,8 +9,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// Set is what a Catalog knew at one time: immutable and safe for concurrent use.
-type Set struct {
+// RuleSnapshot is what a Catalog knew at one time: immutable and safe for concurrent use.
+type RuleSnapshot struct {
 	rules map[metricKey]*rule.Rule
 	infos []rule.MetricInfo
 	// failures and odd are lines for people; notes are both.
@@ -26,7 +26,7 @@ type metricKey struct{ resource, metric string }
 
 // Lookup returns the rule that computes a metric for a resource, given as plural or plural.group. A metric that no rule
 // has is a metric.KindNotFound error that names the nearest; one that may yet be found is a metric.KindUnavailable.
-func (s *Set) Lookup(resource, name string) (*rule.Rule, error) {
+func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{resource, name}]; r != nil {
 		return r, nil
 	}
@@ -40,7 +40,7 @@ func (s *Set) Lookup(resource, name string) (*rule.Rule, error) {
 }
 
 // External returns the rule of an external metric; the error is as that of Lookup.
-func (s *Set) External(name string) (*rule.Rule, error) {
+func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{"", name}]; r != nil {
 		return r, nil
 	}
@@ -51,10 +51,10 @@ func (s *Set) External(name string) (*rule.Rule, error) {
 }
 
 // Metrics describes all metrics, those of each resource by name. The caller must not change the slice.
-func (s *Set) Metrics() []rule.MetricInfo { return s.infos }
+func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 
 // Notes are lines for people: rules that fail, and what is odd. The caller must not change the slice.
-func (s *Set) Notes() []string { return s.notes }
+func (s *RuleSnapshot) Notes() []string { return s.notes }
 
 // joinFewReasons names a few.
 func joinFewReasons(texts []string) string {
@@ -68,7 +68,7 @@ func joinFewReasons(texts []string) string {
 // publishRuleSnapshot makes a Set of what is known, and returns the rules that must be asked whether they have series at all.
 func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	b := snapshotBuilder{
-		snapshot: &Set{rules: map[metricKey]*rule.Rule{}, awaited: map[string]string{}},
+		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
 	for _, r := range c.rules {
@@ -85,7 +85,7 @@ func (c *Catalog) publishRuleSnapshot() []*ruleState {
 }
 
 // equalsSnapshot tells whether the sets answer alike.
-func (s *Set) equalsSnapshot(o *Set) bool {
+func (s *RuleSnapshot) equalsSnapshot(o *RuleSnapshot) bool {
 	return equalMaps(s.rules, o.rules) && equalMaps(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
@@ -110,7 +110,7 @@ type metricCandidate struct {
 
 // snapshotBuilder makes a Set.
 type snapshotBuilder struct {
-	snapshot    *Set
+	snapshot    *RuleSnapshot
 	chosen      map[metricKey]metricCandidate
 	unconfirmed []*ruleState
 	conflicts   []string

@@ -77,7 +77,7 @@ func (r *ruleState) isFixed() bool {
 
 // assertsObjectLabels tells whether the seriesQuery itself says which labels that name objects the series have.
 func (r *Rule) assertsObjectLabels() bool {
-	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o Override) bool {
+	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
 		return !r.compiled.selector.assertsLabel(o.Label)
 	})
 }

@@ -15,8 +15,8 @@ import (
 
 // seriesListing finds the series of rules at one time. Equal questions of several rules are asked once.
 type seriesListing struct {
-	series    Series
-	resources Resources
+	series    SeriesLister
+	resources ResourceLookup
 	now       time.Time
 	lookback  time.Duration
 
@@ -46,7 +46,7 @@ func (l *seriesListing) listOnce(key string, ask func() ([]string, error)) ([]st
 // listSeriesNames are the names of the series that match selects.
 func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]string, error) {
 	return l.listOnce("names of "+match, func() ([]string, error) {
-		return l.collectValues(ctx, match, func(ctx context.Context, s Selection, each func(string) error) error {
+		return l.collectValues(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
 			return l.series.LabelValues(ctx, model.MetricNameLabel, s, each)
 		})
 	})
@@ -58,12 +58,12 @@ func (l *seriesListing) listSeriesLabels(ctx context.Context, match string) ([]s
 }
 
 func (l *seriesListing) collectValues(ctx context.Context, match string,
-	ask func(context.Context, Selection, func(string) error) error,
+	ask func(context.Context, SeriesSelection, func(string) error) error,
 ) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
 	defer cancel()
 	var all []string
-	s := Selection{Match: []string{match}, Start: l.now.Add(-l.lookback), End: l.now, Limit: maxListedNames}
+	s := SeriesSelection{Match: []string{match}, Start: l.now.Add(-l.lookback), End: l.now, Limit: maxListedNames}
 	err := ask(ctx, s, func(v string) error {
 		if len(all) >= maxListedNames {
 			return fmt.Errorf("there are more than %d", maxListedNames)
@@ -288,17 +288,17 @@ func (f *associationFinder) associateLabels(labels []string) ([]association, err
 
 // cachedLookup asks once for each name, found or not, within one listing.
 type cachedLookup struct {
-	resources Resources
+	resources ResourceLookup
 	mu        sync.Mutex // guards known
 	lookups   map[string]func() (Resource, error)
 }
 
 // Resource implements Resources.
-func (c *cachedLookup) Resource(name string) (Resource, error) {
+func (c *cachedLookup) LookupResource(name string) (Resource, error) {
 	c.mu.Lock()
 	f := c.lookups[name]
 	if f == nil {
-		f = sync.OnceValues(func() (Resource, error) { return c.resources.Resource(name) })
+		f = sync.OnceValues(func() (Resource, error) { return c.resources.LookupResource(name) })
 		if c.lookups == nil {
 			c.lookups = map[string]func() (Resource, error){}
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// Usage is how resourceRules compute metrics.k8s.io.
-type Usage struct {
+// UsageRuleSet is how resourceRules compute metrics.k8s.io.
+type UsageRuleSet struct {
 	CPU, Memory UsageRules
 	// Window is what the values are said to be an average over; 0: the file does not say.
 	Window time.Duration
@@ -28,8 +28,8 @@ type UsageRules struct {
 	NamespaceLabel, PodLabel, ContainerLabel, NodeLabel string
 }
 
-// Usage is how resourceRules compute metrics.k8s.io; nil if there are none, or not yet: Rules().Notes() says why.
-func (c *Catalog) Usage() *Usage { return c.usageRuleSet.Load() }
+// UsageRules is how resourceRules compute metrics.k8s.io; nil if there are none, or not yet: Rules().Notes() says why.
+func (c *Catalog) UsageRules() *UsageRuleSet { return c.usageRuleSet.Load() }
 
 // usageRetryInterval is how soon the resources of resourceRules are looked up again.
 const usageRetryInterval = 30 * time.Second
@@ -49,8 +49,8 @@ func (c *Catalog) resolveUsageRules(ctx context.Context) {
 	c.opts.Metrics.setRuleFailing("resourceRules", err)
 }
 
-func (r *ResourceRules) newUsageRuleSet(cluster Resources, opts Options) (*Usage, error) {
-	u := &Usage{Window: r.Window}
+func (r *ResourceRules) newUsageRuleSet(cluster ResourceLookup, opts Options) (*UsageRuleSet, error) {
+	u := &UsageRuleSet{Window: r.Window}
 	for _, each := range []struct {
 		of   *ResourceRule
 		into *UsageRules
@@ -62,7 +62,7 @@ func (r *ResourceRules) newUsageRuleSet(cluster Resources, opts Options) (*Usage
 	return u, nil
 }
 
-func (r *ResourceRule) resolveUsageRule(cluster Resources, opts Options, u *UsageRules) error {
+func (r *ResourceRule) resolveUsageRule(cluster ResourceLookup, opts Options, u *UsageRules) error {
 	m, err := resolveResourceMapping(r.Resources, r.labelTemplate, cluster)
 	if err != nil {
 		return err

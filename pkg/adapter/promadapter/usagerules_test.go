@@ -23,7 +23,7 @@ func TestUsage(t *testing.T) {
 		var kube fakeCluster
 		kube.setResources(errors.New("connection refused"))
 		c := startCatalog(t, loadConfig(t, string(data)), newSeriesList(t), &kube)
-		if c.Usage() != nil {
+		if c.UsageRules() != nil {
 			t.Error("usage without the cluster's resources")
 		}
 		if notes := strings.Join(c.Rules().Notes(), "\n"); !strings.Contains(notes, `resourceRules: resourceRules.cpu: look up the resource of label "namespace": connection refused`) {
@@ -32,7 +32,7 @@ func TestUsage(t *testing.T) {
 		kube.setResources(nil)
 		<-time.After(usageRetryInterval)
 		synctest.Wait()
-		u := c.Usage()
+		u := c.UsageRules()
 		if u == nil {
 			t.Fatalf("no usage: %q", c.Rules().Notes())
 		}
@@ -64,7 +64,7 @@ func TestUsageWithoutLabels(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := startCatalog(t, loadConfig(t, "resourceRules: {cpu: {containerQuery: 'sum(x{<<.LabelMatchers>>})'}}"), newSeriesList(t), &fakeCluster{})
-		u := c.Usage()
+		u := c.UsageRules()
 		if u == nil || u.CPU.Nodes != nil || u.Memory.Containers != nil {
 			t.Fatalf("usage %+v", u)
 		}

@@ -72,7 +72,7 @@ const (
 // New returns the backend of b, a valid configuration, without starting it. It returns an error if a URL or a file of
 // the configuration is unusable.
 func New(b config.Backend, opts Options) (*Backend, error) {
-	b.Complete()
+	b.SetDefaults()
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}

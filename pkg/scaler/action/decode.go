@@ -16,31 +16,31 @@ const maxActions = 32
 // faults. The caller resolves the names of webhooks.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) []Action {
 	var all []Action
-	d.Sequence(path, n, func(path string, n *yaml.Node) { all = append(all, decodeAction(d, path, n)) })
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) { all = append(all, decodeAction(d, path, n)) })
 	if len(all) > maxActions {
-		d.Fault(path, n.Line, "has %d elements; the maximum is %d", len(all), maxActions)
+		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxActions)
 	}
 	return all
 }
 
 func decodeAction(d *strict.Decoder, path string, n *yaml.Node) Action {
 	var a Action
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"patch":   func(path string, n *yaml.Node) { a.Patch = decodePatch(d, path, n) },
 		"webhook": d.Text(&a.Webhook),
 	})
-	if d.Given(path+".patch") == d.Given(path+".webhook") {
-		d.Wrong(path, "must have either patch or webhook")
+	if d.HasKey(path+".patch") == d.HasKey(path+".webhook") {
+		d.AddFault(path, "must have either patch or webhook")
 	}
 	if isWebhookURL(a.Webhook) {
-		d.Wrong(path+".webhook", "%s", secretURLMessage)
+		d.AddFault(path+".webhook", "%s", secretURLMessage)
 	}
 	return a
 }
 
 func decodePatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 	var p Patch
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"apiVersion": d.Text(&p.APIVersion),
 		"kind":       d.Text(&p.Kind),
 		"namespace":  namespaceField(d, &p.Namespace),
@@ -54,11 +54,11 @@ func decodePatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 // namespacePattern matches the names of namespaces in Kubernetes.
 var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func namespaceField(d *strict.Decoder, to *string) strict.Field {
+func namespaceField(d *strict.Decoder, to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !namespacePattern.MatchString(*to) {
-			d.Wrong(path, "must be lower-case letters, digits and -, at most 63, not %s", strict.Describe(n))
+			d.AddFault(path, "must be lower-case letters, digits and -, at most 63, not %s", strict.DescribeNode(n))
 		}
 	}
 }
@@ -66,7 +66,7 @@ func namespaceField(d *strict.Decoder, to *string) strict.Field {
 // decodeMergePatch converts a mapping to JSON, and rejects YAML that JSON cannot express.
 func decodeMergePatch(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
 	if n.Kind != yaml.MappingNode {
-		d.Fault(path, n.Line, "must be a mapping to merge into the object, not %s", strict.Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be a mapping to merge into the object, not %s", strict.DescribeNode(n))
 		return nil
 	}
 	var v map[string]any
@@ -77,6 +77,6 @@ func decodeMergePatch(d *strict.Decoder, path string, n *yaml.Node) json.RawMess
 			return data
 		}
 	}
-	d.Fault(path, n.Line, "is not valid as JSON: %s", strict.Shorten(err.Error()))
+	d.AddFaultAtLine(path, n.Line, "is not valid as JSON: %s", strict.Shorten(err.Error()))
 	return nil
 }

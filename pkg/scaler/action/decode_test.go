@@ -12,7 +12,7 @@ import (
 
 func decodeActionsYAML(data string) ([]Action, error) {
 	d := strict.NewDecoder()
-	root := d.Document([]byte(data))
+	root := d.ParseDocument([]byte(data))
 	if root == nil {
 		return nil, d.Faults.Err()
 	}

@@ -37,8 +37,8 @@ type Config struct {
 func Load(data []byte) (*Config, error) {
 	d := &sectionDecoder{strict.NewDecoder()}
 	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
-	d.File(data, domain.ScalerConfigKind, map[string]strict.Field{
-		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.Texts(path, n) },
+	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
+		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
 			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
 		},
@@ -61,14 +61,14 @@ type sectionDecoder struct{ *strict.Decoder }
 
 // decodeNamedEntries calls each for each key of a mapping whose keys are names of the user's own.
 func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
-	fields := map[string]strict.Field{}
+	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i].Value
 			fields[name] = func(path string, n *yaml.Node) { each(name, path, n) }
 		}
 	}
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 }
 
 // validateNamedReferences checks that what is named is there.
@@ -85,16 +85,16 @@ func (d *sectionDecoder) validateNamedReferences(c *Config) {
 
 func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, told []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
-		d.Wrong(path+".verify", "no verification %q; there are %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
+		d.AddFault(path+".verify", "no verification %q; there are %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
 	}
 	for _, name := range told {
 		if _, ok := c.Notify[name]; !ok {
-			d.Wrong(path+".notify", "nobody is called %q in notify; there are %v", name, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path+".notify", "nobody is called %q in notify; there are %v", name, slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 	for _, a := range actions {
 		if _, ok := c.Notify[a.Webhook]; a.Webhook != "" && !ok {
-			d.Wrong(path, "webhook %q is not in notify; there are %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path, "webhook %q is not in notify; there are %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 }
@@ -108,15 +108,15 @@ func (c *Config) addWorkloadNamespaces() {
 	c.Namespaces = slices.Compact(c.Namespaces)
 }
 
-// Succeed makes the configuration look for holds where the one before it did, too: what that one's schedules and events left on
+// InheritFrom makes the configuration look for holds where the one before it did, too: what that one's schedules and events left on
 // targets that this one does not name is finished, and given back.
-func (c *Config) Succeed(before *Config) {
+func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
-	c.previousKinds = before.Kinds()
+	c.previousKinds = before.WorkloadKinds()
 	c.addWorkloadNamespaces()
 }
 
-func (c *Config) listWorkloads() (all []hold.Target) {
+func (c *Config) listWorkloads() (all []hold.Workload) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Workloads...)
 	}
@@ -128,9 +128,9 @@ func (c *Config) listWorkloads() (all []hold.Target) {
 	return all
 }
 
-// Kinds are those of targets to look for: the usual ones, and those of all that are named.
-func (c *Config) Kinds() []schema.GroupVersionKind {
-	kinds := rollout.Kinds()
+// WorkloadKinds are those of targets to look for: the usual ones, and those of all that are named.
+func (c *Config) WorkloadKinds() []schema.GroupVersionKind {
+	kinds := rollout.DefaultKinds()
 	named := slices.Clone(c.previousKinds)
 	for _, t := range c.listWorkloads() {
 		named = append(named, t.GroupVersionKind())
@@ -143,8 +143,8 @@ func (c *Config) Kinds() []schema.GroupVersionKind {
 	return kinds
 }
 
-// Senders are whom to tell, by name.
-func (c *Config) Senders() map[string]notify.Sender {
+// NewSenders are whom to tell, by name.
+func (c *Config) NewSenders() map[string]notify.Sender {
 	senders := map[string]notify.Sender{}
 	for name, n := range c.Notify {
 		senders[name] = n.NewSender(notify.SenderOptions{})
@@ -152,8 +152,8 @@ func (c *Config) Senders() map[string]notify.Sender {
 	return senders
 }
 
-// Webhooks are the URLs of those that a gate may call, by name.
-func (c *Config) Webhooks() map[string]func() (string, error) {
+// WebhookURLs are the URLs of those that a gate may call, by name.
+func (c *Config) WebhookURLs() map[string]func() (string, error) {
 	urls := map[string]func() (string, error){}
 	for name, n := range c.Notify {
 		urls[name] = n.ReadURL

@@ -48,12 +48,12 @@ func TestSucceed(t *testing.T) {
 		return c
 	}
 	first, second, third := load("shop", "argoproj.io/v1alpha1/Rollout/web"), load("bank", "deploy/web"), load("bank", "deploy/web")
-	second.Succeed(first)
-	third.Succeed(second)
+	second.InheritFrom(first)
+	third.InheritFrom(second)
 	if diff := cmp.Diff([]string{"bank", "shop"}, third.Namespaces); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(first.Kinds(), third.Kinds()); diff != "" {
+	if diff := cmp.Diff(first.WorkloadKinds(), third.WorkloadKinds()); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }
@@ -72,10 +72,10 @@ func TestDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatalf("docs/scaler.md: %v", err)
 	}
-	if len(c.Events.Rules) != 1 || len(c.Schedules) != 1 || len(c.Notify) != 2 || len(c.Senders()) != 2 || len(c.Webhooks()) != 2 {
+	if len(c.Events.Rules) != 1 || len(c.Schedules) != 1 || len(c.Notify) != 2 || len(c.NewSenders()) != 2 || len(c.WebhookURLs()) != 2 {
 		t.Errorf("docs/scaler.md: %+v", c)
 	}
-	kinds := c.Kinds()
+	kinds := c.WorkloadKinds()
 	if len(kinds) != len(slices.Compact(kinds)) || len(kinds) < 2 {
 		t.Errorf("kinds %v", kinds)
 	}

@@ -22,7 +22,7 @@ type Options struct {
 	Kinds         []schema.GroupVersionKind
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // by name, for schedules
-	By            string                 // whose holds those of schedules are; others of them, made by the same, are ended
+	HoldsBy       string                 // whose holds those of schedules are; others of them, made by the same, are ended
 	Metrics       *Metrics               // nil: none
 }
 
@@ -32,7 +32,7 @@ type Controller struct {
 
 	mu             sync.Mutex      // guards what follows
 	runContext     context.Context //nolint:containedctx // that of Run, while it runs: workers come and go with what is held
-	workers        map[hold.Target]*workloadWorker
+	workers        map[hold.Workload]*workloadWorker
 	runningWorkers sync.WaitGroup
 }
 
@@ -47,7 +47,7 @@ func New(opts Options) *Controller {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	return &Controller{Options: opts, workers: map[hold.Target]*workloadWorker{}}
+	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
 
 // Metrics are those of a controller.
@@ -88,8 +88,8 @@ func (c *Controller) Run(ctx context.Context) error {
 }
 
 // Raise notes a hold on a target and, where this controller runs, takes it on at once.
-func (c *Controller) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
-	_, err := c.Engine.Put(ctx, t, h, timeNow())
+func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
+	_, err := c.Engine.ApplyHold(ctx, t, h, timeNow())
 	if err == nil {
 		c.wakeWorker(t)
 	}
@@ -97,8 +97,8 @@ func (c *Controller) Raise(ctx context.Context, t hold.Target, h hold.Hold) erro
 }
 
 // Release ends a hold of a target; there being none is no error.
-func (c *Controller) Release(ctx context.Context, t hold.Target, id, why string) error {
-	_, err := c.Engine.End(ctx, t, []string{id}, why, timeNow())
+func (c *Controller) Release(ctx context.Context, t hold.Workload, id, why string) error {
+	_, err := c.Engine.EndHolds(ctx, t, []string{id}, why, timeNow())
 	if err == nil {
 		c.wakeWorker(t)
 	}
@@ -106,7 +106,7 @@ func (c *Controller) Release(ctx context.Context, t hold.Target, id, why string)
 }
 
 // wakeWorker makes the target's worker look at once, and starts one if there is none.
-func (c *Controller) wakeWorker(t hold.Target) {
+func (c *Controller) wakeWorker(t hold.Workload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runContext == nil || c.runContext.Err() != nil {
@@ -128,12 +128,12 @@ func (c *Controller) wakeWorker(t hold.Target) {
 }
 
 // reconcileUntilReleased drives a target until nothing of ours is left on it.
-func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Target, w *workloadWorker) {
+func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
 	log := klog.FromContext(ctx).WithValues("target", t.String())
-	follower := rollout.Logged(log)
+	follower := rollout.NewLogObserver(log)
 	follower.Wake = w.wake
 	for {
-		_, err := c.Engine.Drive(ctx, t, func(r rollout.Result) bool { return !r.Held }, follower)
+		_, err := c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.Held }, follower)
 		if ctx.Err() == nil && err != nil {
 			log.Error(err, "Target cannot be scaled", "again in", permanentErrorPause)
 			c.waitToReconcile(ctx, w)
@@ -145,7 +145,7 @@ func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Target, 
 }
 
 // removeFinishedWorker removes the worker, unless it was woken since its drive began or has not done its work.
-func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Target, w *workloadWorker, err error) bool {
+func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() == nil && (w.wokenAgain || err != nil) {

@@ -49,7 +49,7 @@ func (c *Controller) runSchedules(ctx context.Context) error {
 // applySchedules makes the holds of schedules what they say at a time. It tells whether all could be.
 func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 	done := true
-	stated := map[hold.Target]map[string]bool{}
+	stated := map[hold.Workload]map[string]bool{}
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
 		want, on := s.ActiveAt(at)
@@ -74,8 +74,8 @@ func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 // first steps of a ramp.
 func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
-		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.By,
-		Replicas: w.Replicas, Floor: w.MinReplicas, Ceiling: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
+		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
+		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec
@@ -84,21 +84,21 @@ func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWind
 }
 
 // endStaleHolds ends our holds of schedules that say so no more: whose window was taken out of the configuration.
-func (c *Controller) endStaleHolds(ctx context.Context, stated map[hold.Target]map[string]bool) bool {
+func (c *Controller) endStaleHolds(ctx context.Context, stated map[hold.Workload]map[string]bool) bool {
 	done := true
 	for _, namespace := range c.Namespaces {
-		standing, err := c.Engine.Held(ctx, namespace, c.Kinds)
+		standing, err := c.Engine.ListHeld(ctx, namespace, c.Kinds)
 		if err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "Held targets cannot be listed", "namespace", namespace, "again in", reapplyRetryInterval)
 			done = false
 		}
 		for _, s := range standing {
 			for _, h := range s.Record.Holds {
-				if h.By != c.By || !strings.HasPrefix(h.ID, schedulePrefix) || stated[s.Target][h.ID] {
+				if h.By != c.HoldsBy || !strings.HasPrefix(h.ID, schedulePrefix) || stated[s.Workload][h.ID] {
 					continue
 				}
-				if err := c.Release(ctx, s.Target, h.ID, "no schedule says so any more"); err != nil && ctx.Err() == nil {
-					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "target", s.Target.String())
+				if err := c.Release(ctx, s.Workload, h.ID, "no schedule says so any more"); err != nil && ctx.Err() == nil {
+					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "target", s.Workload.String())
 					done = false
 				}
 			}

@@ -82,17 +82,17 @@ func (c *Controller) watchHeldKind(factory dynamicinformer.DynamicSharedInformer
 }
 
 // workloadFromObject is the target that an object is, or points at.
-func workloadFromObject(object any, kind schema.GroupVersionKind) (hold.Target, bool) {
+func workloadFromObject(object any, kind schema.GroupVersionKind) (hold.Workload, bool) {
 	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
 	}
 	o, ok := object.(*unstructured.Unstructured)
 	if !ok {
-		return hold.Target{}, false
+		return hold.Workload{}, false
 	}
 	if kind != autoscalerKind {
-		return hold.Target{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}, true
+		return hold.Workload{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}, true
 	}
 	ref, found, err := unstructured.NestedStringMap(o.Object, "spec", "scaleTargetRef")
-	return hold.Target{APIVersion: ref["apiVersion"], Kind: ref["kind"], Namespace: o.GetNamespace(), Name: ref["name"]}, found && err == nil
+	return hold.Workload{APIVersion: ref["apiVersion"], Kind: ref["kind"], Namespace: o.GetNamespace(), Name: ref["name"]}, found && err == nil
 }

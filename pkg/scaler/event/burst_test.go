@@ -24,7 +24,7 @@ func TestFullQueue(t *testing.T) {
 		r := newSaleRule()
 		r.Key, r.Workloads = "sale", newWorkloadSpecs(20, "shop")
 		b := newHandlerBench(t, nil, Options{MaxWaiting: 2}, r)
-		b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
+		b.sink.setFailure(func(hold.Workload, string) error { return errors.New("down") })
 		for i := range 3 { // the worker holds the first
 			b.acceptEvent(t, newEventJSON(fmt.Sprint(i), "START", "10m", fmt.Sprintf(`,"sale":"%d"`, i)))
 			synctest.Wait()

@@ -27,24 +27,24 @@ type configDecoder struct{ *strict.Decoder }
 func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	d := &configDecoder{strictly}
 	var c Config
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.decodeKafka(path, n) },
 		"http":  func(path string, n *yaml.Node) { c.HTTP = d.decodeHTTPEndpoint(path, n) },
 		"rules": func(path string, n *yaml.Node) { c.Rules = d.decodeRules(path, n) },
 	})
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return c
 	}
 	d.Require(path, "rules")
-	if !d.Given(path+".kafka") && !d.Given(path+".http") {
-		d.Wrong(path, "no source of events: give kafka or http, or both")
+	if !d.HasKey(path+".kafka") && !d.HasKey(path+".http") {
+		d.AddFault(path, "no source of events: give kafka or http, or both")
 	}
 	return c
 }
 
 func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
 	k := KafkaConfig{Rewind: DefaultRewind}
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.decodeBrokers(path, n) },
 		"topic":   d.patternField(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
 		"rewind":  d.Duration(&k.Rewind, time.Second, maxRewind),
@@ -60,7 +60,7 @@ func (d *configDecoder) decodeBrokers(path string, n *yaml.Node) []string {
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
 		if err != nil || host == "" || !isPortNumber(port) {
-			d.Wrong(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %q", strict.Shorten(b))
+			d.AddFault(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %q", strict.Shorten(b))
 		}
 	}
 	return all
@@ -73,19 +73,19 @@ func isPortNumber(text string) bool {
 
 // decodeTextList decodes a list of texts, and rejects an empty or a long list.
 func (d *configDecoder) decodeTextList(path string, n *yaml.Node) []string {
-	all := d.Texts(path, n)
+	all := d.DecodeTexts(path, n)
 	switch {
 	case n.Kind == yaml.SequenceNode && len(all) == 0:
-		d.Fault(path, n.Line, "is empty")
+		d.AddFaultAtLine(path, n.Line, "is empty")
 	case len(all) > maxListItems:
-		d.Fault(path, n.Line, "has %d elements; the maximum is %d", len(all), maxListItems)
+		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxListItems)
 	}
 	return all
 }
 
 func (d *configDecoder) decodeKafkaTLS(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"caFile": d.filePathField(&t.CAFile), "certFile": d.filePathField(&t.CertFile), "keyFile": d.filePathField(&t.KeyFile), "serverName": d.Text(&t.ServerName),
 	})
 	d.validateCertPair(path, t.CertFile, t.KeyFile)
@@ -94,15 +94,15 @@ func (d *configDecoder) decodeKafkaTLS(path string, n *yaml.Node) *KafkaTLS {
 
 func (d *configDecoder) validateCertPair(path, cert, key string) {
 	if (cert == "") != (key == "") {
-		d.Wrong(path, "certFile and keyFile go together")
+		d.AddFault(path, "certFile and keyFile go together")
 	}
 }
 
 func (d *configDecoder) decodeKafkaSASL(path string, n *yaml.Node) *KafkaSASL {
 	var s KafkaSASL
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"mechanism": func(path string, n *yaml.Node) {
-			s.Mechanism = d.Word(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
+			s.Mechanism = d.DecodeEnum(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
 		},
 		"usernameFile": d.filePathField(&s.UsernameFile), "passwordFile": d.filePathField(&s.PasswordFile),
 	})
@@ -112,7 +112,7 @@ func (d *configDecoder) decodeKafkaSASL(path string, n *yaml.Node) *KafkaSASL {
 
 func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfig {
 	var h HTTPConfig
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"address": d.Text(&h.Address),
 		"secretFiles": func(path string, n *yaml.Node) {
 			h.SecretFiles = d.decodeTextList(path, n)
@@ -124,14 +124,14 @@ func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfi
 	})
 	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isPortNumber(port)) {
-		d.Wrong(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
+		d.AddFault(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
 	}
 	d.validateCertPair(path, h.CertFile, h.KeyFile)
 	return &h
 }
 
 // filePathField decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
-func (d *configDecoder) filePathField(to *string) strict.Field {
+func (d *configDecoder) filePathField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		d.validateAbsolutePath(path, *to)
@@ -140,7 +140,7 @@ func (d *configDecoder) filePathField(to *string) strict.Field {
 
 func (d *configDecoder) validateAbsolutePath(path, file string) {
 	if !filepath.IsAbs(file) {
-		d.Wrong(path, "must be an absolute path, not %q", strict.Shorten(file))
+		d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(file))
 	}
 }
 
@@ -148,11 +148,11 @@ func (d *configDecoder) validateAbsolutePath(path, file string) {
 var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 // patternField decodes a text, and rejects it unless it matches form.
-func (d *configDecoder) patternField(to *string, form *regexp.Regexp, want string) strict.Field {
+func (d *configDecoder) patternField(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !form.MatchString(*to) {
-			d.Wrong(path, "must be %s, not %s", want, strict.Describe(n))
+			d.AddFault(path, "must be %s, not %s", want, strict.DescribeNode(n))
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 func decodeEventsYAML(text string) (Config, strict.Faults) {
 	d := strict.NewDecoder()
 	var c Config
-	d.File([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"+text), "ScalerConfig", map[string]strict.Field{
+	d.DecodeFile([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"+text), "ScalerConfig", map[string]strict.FieldDecoder{
 		"events": func(path string, n *yaml.Node) { c = Decode(d, path, n) },
 	})
 	return c, d.Faults

@@ -27,20 +27,20 @@ const (
 func (d *configDecoder) decodeRules(path string, n *yaml.Node) []Rule {
 	var all []Rule
 	first := map[string]string{}
-	d.Sequence(path, n, func(path string, n *yaml.Node) {
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		r := d.decodeRule(path, n)
 		all = append(all, r)
 		if at, again := first[r.Name]; again && r.Name != "" {
-			d.Wrong(path+".name", "%s is already the name of %s", r.Name, at)
+			d.AddFault(path+".name", "%s is already the name of %s", r.Name, at)
 			return
 		}
 		first[r.Name] = path
 	})
 	switch {
 	case n.Kind == yaml.SequenceNode && len(all) == 0:
-		d.Fault(path, n.Line, "is empty")
+		d.AddFaultAtLine(path, n.Line, "is empty")
 	case len(all) > maxRules:
-		d.Fault(path, n.Line, "has %d elements; the maximum is %d", len(all), maxRules)
+		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxRules)
 	}
 	return all
 }
@@ -54,7 +54,7 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 	r := Rule{MaxFor: DefaultMaxFor}
 	var namespace string
 	var decodeWorkloads func(namespace string) []WorkloadSpec
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":      d.patternField(&r.Name, ruleNamePattern, ruleNameForm),
 		"namespace": d.patternField(&namespace, ruleNamePattern, ruleNameForm),
 		"type":      d.eventTypeField(&r.Type),
@@ -70,9 +70,9 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 		"verify":    d.Text(&r.Verify),
 		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = action.Decode(d.Decoder, path, n) },
 		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = action.Decode(d.Decoder, path, n) },
-		"notify":    func(path string, n *yaml.Node) { r.Notify = d.Texts(path, n) },
+		"notify":    func(path string, n *yaml.Node) { r.Notify = d.DecodeTexts(path, n) },
 	})
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return r
 	}
 	d.Require(path, "name", "namespace", "type", "workloads")
@@ -86,28 +86,28 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 // validateRule checks keys that depend on each other.
 func (d *configDecoder) validateRule(path string, r *Rule) {
 	if r.Type != "" && r.ReleaseOn == r.Type {
-		d.Wrong(path+".releaseOn", "equals type, which raises")
+		d.AddFault(path+".releaseOn", "equals type, which raises")
 	}
 	if r.For > r.MaxFor {
-		if !d.Given(path + ".maxFor") {
+		if !d.HasKey(path + ".maxFor") {
 			r.MaxFor = r.For
 			return
 		}
-		d.Wrong(path+".for", "is longer than maxFor, %s", strict.FormatDuration(r.MaxFor))
+		d.AddFault(path+".for", "is longer than maxFor, %s", strict.FormatDuration(r.MaxFor))
 	}
 }
 
 // eventTypeField decodes the type of an event.
-func (d *configDecoder) eventTypeField(to *string) strict.Field {
+func (d *configDecoder) eventTypeField(to *string) strict.FieldDecoder {
 	return d.patternField(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
 // fieldNameField decodes the name of an event's field, and rejects the four that every event has.
-func (d *configDecoder) fieldNameField(to *string) strict.Field {
+func (d *configDecoder) fieldNameField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
-			d.Wrong(path, "%s is a field of every event; use another field", *to)
+			d.AddFault(path, "%s is a field of every event; use another field", *to)
 		}
 	}
 }
@@ -115,21 +115,21 @@ func (d *configDecoder) fieldNameField(to *string) strict.Field {
 func (d *configDecoder) decodeMatch(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
-		d.Fault(path, n.Line, "must be a mapping of fields to texts, not %s", strict.Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be a mapping of fields to texts, not %s", strict.DescribeNode(n))
 		return all
 	}
-	fields := map[string]strict.Field{}
+	fields := map[string]strict.FieldDecoder{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		fields[key.Value] = func(path string, n *yaml.Node) {
 			var name, value string
 			d.fieldNameField(&name)(path, key)
-			if d.Text(&value)(path, n); !d.Failed(path) {
+			if d.Text(&value)(path, n); !d.HasFault(path) {
 				all[key.Value] = value
 			}
 		}
 	}
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 	return all
 }
 
@@ -138,34 +138,34 @@ var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])
 
 func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace string) []WorkloadSpec {
 	var all []WorkloadSpec
-	d.Sequence(path, n, func(path string, n *yaml.Node) {
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		w := d.decodeWorkloadSpec(path, n, namespace)
 		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
-			d.Wrong(path+".workload", "%s is in the list already", w.Workload)
+			d.AddFault(path+".workload", "%s is in the list already", w.Workload)
 		}
 		all = append(all, w)
 	})
 	if n.Kind == yaml.SequenceNode && len(all) == 0 {
-		d.Fault(path, n.Line, "is empty")
+		d.AddFaultAtLine(path, n.Line, "is empty")
 	}
 	return all
 }
 
 func (d *configDecoder) decodeWorkloadSpec(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"workload":    func(path string, n *yaml.Node) { w.Workload = d.decodeWorkload(path, n, namespace) },
 		"replicas":    d.replicaCountField(&w.Replicas),
 		"minReplicas": d.replicaCountField(&w.MinReplicas),
 		"maxReplicas": d.replicaCountField(&w.MaxReplicas),
 	})
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return w
 	}
 	d.Require(path, "workload", "replicas")
 	for _, f := range []struct{ key, fault string }{{"minReplicas", w.minReplicasError()}, {"maxReplicas", w.maxReplicasError()}} {
-		if f.fault != "" && d.Given(path+".replicas") {
-			d.Wrong(path+"."+f.key, "%s", f.fault)
+		if f.fault != "" && d.HasKey(path+".replicas") {
+			d.AddFault(path+"."+f.key, "%s", f.fault)
 		}
 	}
 	return w
@@ -188,24 +188,24 @@ func (w *WorkloadSpec) maxReplicasError() string {
 // areBothFixed reports whether neither number comes from a field of the event.
 func areBothFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
 
-func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace string) hold.Target {
+func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string
 	d.Text(&text)(path, n)
-	if d.Failed(path) {
-		return hold.Target{}
+	if d.HasFault(path) {
+		return hold.Workload{}
 	}
-	t, err := hold.ParseTarget(text, namespace)
+	t, err := hold.ParseWorkload(text, namespace)
 	switch {
 	case err != nil:
-		d.Fault(path, n.Line, "%s", strict.Shorten(err.Error()))
+		d.AddFaultAtLine(path, n.Line, "%s", strict.Shorten(err.Error()))
 	case !objectNamePattern.MatchString(t.Name):
-		d.Fault(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
+		d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 	}
 	return t
 }
 
 // replicaCountField decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.Field {
+func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {
@@ -213,7 +213,7 @@ func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.Field {
 			to.Value = clampToInt32(value)
 			return
 		}
-		d.Mapping(path, n, map[string]strict.Field{"field": d.fieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.fieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
 		d.Require(path, "field", "max")
 		to.MaxValue = clampToInt32(maxValue)
 	}

@@ -118,7 +118,7 @@ func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, rea
 }
 
 // deliverQueue delivers the commands of a workload in their order, until ctx ends.
-func (h *Handler) deliverQueue(ctx context.Context, w hold.Target, q *commandQueue) {
+func (h *Handler) deliverQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
 	for {
 		c := q.takeCommand(ctx)
 		if c == nil {
@@ -135,7 +135,7 @@ func (h *Handler) deliverQueue(ctx context.Context, w hold.Target, q *commandQue
 
 // deliverCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
 // if ctx ends first.
-func (h *Handler) deliverCommand(ctx context.Context, w hold.Target, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
+func (h *Handler) deliverCommand(ctx context.Context, w hold.Workload, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
 	for failures := 1; ; failures++ {
 		left := time.Until(c.command.expiresAt)
 		switch {
@@ -148,7 +148,7 @@ func (h *Handler) deliverCommand(ctx context.Context, w hold.Target, q *commandQ
 		switch {
 		case err == nil:
 			return Delivered, "", true
-		case errors.Is(err, hold.ErrRefused):
+		case errors.Is(err, hold.ErrRejected):
 			return Refused, err.Error(), true
 		}
 		reason = err.Error()
@@ -164,7 +164,7 @@ func (h *Handler) deliverCommand(ctx context.Context, w hold.Target, q *commandQ
 }
 
 // logFirstRetry logs the first failed attempt of a command.
-func (h *Handler) logFirstRetry(ctx context.Context, w hold.Target, c *queuedCommand, err error, pause time.Duration) {
+func (h *Handler) logFirstRetry(ctx context.Context, w hold.Workload, c *queuedCommand, err error, pause time.Duration) {
 	if suppressed, ok := h.throttle.allowLine("retried", time.Now()); ok {
 		klog.FromContext(ctx).Info("Event not taken, retrying until it expires",
 			"workload", w, "event", c.delivery.event.ID, "err", err, "retryIn", pause, "expiresAt", c.command.expiresAt, "suppressed", suppressed)
@@ -172,7 +172,7 @@ func (h *Handler) logFirstRetry(ctx context.Context, w hold.Target, c *queuedCom
 }
 
 // callSink makes an attempt, which ends when the command expires.
-func (h *Handler) callSink(ctx context.Context, w hold.Target, c *holdCommand) error {
+func (h *Handler) callSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
 	until := time.Now().Add(h.opts.AttemptTimeout)
 	if c.expiresAt.Before(until) {
 		until = c.expiresAt

@@ -20,9 +20,9 @@ import (
 // that wraps hold.ErrRefused is final; after any other error the handler retries until the event expires.
 type Sink interface {
 	// Raise adds the hold, or replaces the hold with its ID. State is hold.Received; the sink sets Since, Entered and Before.
-	Raise(ctx context.Context, w hold.Target, h hold.Hold) error
+	Raise(ctx context.Context, w hold.Workload, h hold.Hold) error
 	// Release ends the hold with the ID. An absent hold is no error.
-	Release(ctx context.Context, w hold.Target, id, reason string) error
+	Release(ctx context.Context, w hold.Workload, id, reason string) error
 }
 
 // IDSet remembers the ids of delivered events. Its methods are called concurrently.
@@ -87,7 +87,7 @@ type Handler struct {
 	opts         Options
 	metrics      *metrics
 	throttle     logThrottle
-	queues       map[hold.Target]*commandQueue // of every workload of every rule; the map does not change
+	queues       map[hold.Workload]*commandQueue // of every workload of every rule; the map does not change
 	stopped      chan struct{}
 
 	mu      sync.Mutex // guards pending, and the deliveries in it
@@ -100,7 +100,7 @@ func NewHandler(rules []Rule, sink Sink, deliveredIDs IDSet, opts Options) *Hand
 		rules: rules, sink: sink, deliveredIDs: deliveredIDs, opts: opts.withDefaults(),
 		metrics:  newMetrics(opts.Registerer, []string{SourceKafka, SourceHTTP}),
 		throttle: logThrottle{byOutcome: map[Outcome]*outcomeLines{}},
-		queues:   map[hold.Target]*commandQueue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
+		queues:   map[hold.Workload]*commandQueue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
 	}
 	for i := range rules {
 		for _, w := range rules[i].Workloads {

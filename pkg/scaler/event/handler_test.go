@@ -47,18 +47,18 @@ type recordingSink struct {
 	mu    sync.Mutex
 	calls []string
 	holds []hold.Hold
-	fail  func(t hold.Target, id string) error
+	fail  func(t hold.Workload, id string) error
 }
 
-func (r *recordingSink) Raise(ctx context.Context, t hold.Target, h hold.Hold) error {
+func (r *recordingSink) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
 	return r.recordCall(ctx, t, h, fmt.Sprintf("raise %s %s %d", t.Name, h.ID, h.Replicas))
 }
 
-func (r *recordingSink) Release(ctx context.Context, t hold.Target, id, _ string) error {
+func (r *recordingSink) Release(ctx context.Context, t hold.Workload, id, _ string) error {
 	return r.recordCall(ctx, t, hold.Hold{ID: id}, fmt.Sprintf("release %s %s", t.Name, id))
 }
 
-func (r *recordingSink) recordCall(ctx context.Context, t hold.Target, h hold.Hold, text string) error {
+func (r *recordingSink) recordCall(ctx context.Context, t hold.Workload, h hold.Hold, text string) error {
 	r.mu.Lock()
 	fail := r.fail
 	r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *recordingSink) recordCall(ctx context.Context, t hold.Target, h hold.Ho
 	return nil
 }
 
-func (r *recordingSink) setFailure(f func(t hold.Target, id string) error) {
+func (r *recordingSink) setFailure(f func(t hold.Workload, id string) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = f
@@ -89,8 +89,8 @@ func (r *recordingSink) listCalls() []string {
 	return slices.Clone(r.calls)
 }
 
-func newDeployment(name string) hold.Target {
-	return hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
+func newDeployment(name string) hold.Workload {
+	return hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
 }
 
 func newWorkloadSpecs(replicas int32, names ...string) (all []WorkloadSpec) {
@@ -179,7 +179,7 @@ func TestEventBecomesHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []hold.Hold{{
-			ID: "event/sale/friday", Reason: "START", By: "event a", Replicas: 20, Floor: 5, Ceiling: 20, Until: now.Add(time.Hour), Within: 2 * time.Minute,
+			ID: "event/sale/friday", Reason: "START", By: "event a", Replicas: 20, MinReplicas: 5, MaxReplicas: 20, Until: now.Add(time.Hour), Within: 2 * time.Minute,
 			Verify: &verify.Spec{URL: "/work", Requests: 3}, Notify: []string{"slack"}, State: hold.Received,
 		}}
 		if diff := cmp.Diff(want, b.sink.holds); diff != "" {
@@ -292,7 +292,7 @@ func TestSinkIsDown(t *testing.T) {
 		two.Name, two.Type, two.Workloads = "cart", "CART", newWorkloadSpecs(5, "cart")
 		b := newHandlerBench(t, nil, Options{}, one, two)
 		down := time.Now().Add(30 * time.Second)
-		b.sink.setFailure(func(t hold.Target, _ string) error {
+		b.sink.setFailure(func(t hold.Workload, _ string) error {
 			if t.Name == "shop" && time.Now().Before(down) {
 				return errors.New("connection refused")
 			}
@@ -329,7 +329,7 @@ func TestNothingIsDeliveredAfterItsExpiry(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, r)
 		begun := time.Now()
 		var last time.Time
-		b.sink.setFailure(func(hold.Target, string) error { last = time.Now(); return errors.New("no route to host") })
+		b.sink.setFailure(func(hold.Workload, string) error { last = time.Now(); return errors.New("no route to host") })
 		err := b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)
 		if got := errorOutcome(t, err); got != Undelivered || !strings.Contains(err.Error(), "no route to host") {
 			t.Errorf("%v; want it undelivered, and why", err)
@@ -369,21 +369,21 @@ func TestCallEndsAtExpiry(t *testing.T) {
 
 type hangingSink struct{ deadlines chan time.Time }
 
-func (h hangingSink) Raise(ctx context.Context, _ hold.Target, _ hold.Hold) error {
+func (h hangingSink) Raise(ctx context.Context, _ hold.Workload, _ hold.Hold) error {
 	d, _ := ctx.Deadline()
 	h.deadlines <- d
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (h hangingSink) Release(context.Context, hold.Target, string, string) error { return nil }
+func (h hangingSink) Release(context.Context, hold.Workload, string, string) error { return nil }
 
 func TestSinkRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, newSaleRule())
-		b.sink.setFailure(func(t hold.Target, _ string) error {
+		b.sink.setFailure(func(t hold.Workload, _ string) error {
 			if t.Name == "cart" {
-				return fmt.Errorf("20 above the maximum: %w", hold.ErrRefused)
+				return fmt.Errorf("20 above the maximum: %w", hold.ErrRejected)
 			}
 			return nil
 		})
@@ -403,7 +403,7 @@ func TestSinkRefuses(t *testing.T) {
 func TestHandleEndsWithTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{MaxWaiting: 1}, newSaleRule())
-		b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
+		b.sink.setFailure(func(hold.Workload, string) error { return errors.New("down") })
 		d := b.acceptEvent(t, newEventJSON("1", "START", "10m", ""))
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -15,7 +15,7 @@ import (
 
 // holdCommand is the change that an event makes to the holds of a workload.
 type holdCommand struct {
-	workload  hold.Target
+	workload  hold.Workload
 	hold      hold.Hold // a release has only its ID
 	release   bool
 	reason    string    // of a release
@@ -110,7 +110,7 @@ func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]
 	for _, n := range []struct {
 		to   *int32
 		from ReplicaCount
-	}{{&h.Replicas, w.Replicas}, {&h.Floor, w.MinReplicas}, {&h.Ceiling, w.MaxReplicas}} {
+	}{{&h.Replicas, w.Replicas}, {&h.MinReplicas, w.MinReplicas}, {&h.MaxReplicas, w.MaxReplicas}} {
 		if *n.to, err = n.from.resolveCount(e); err != nil {
 			return hold.Hold{}, err
 		}

@@ -30,7 +30,7 @@ func TestLaterEventsSupersede(t *testing.T) {
 				r := newSaleRule()
 				r.Workloads = newWorkloadSpecs(20, "shop")
 				b := newHandlerBench(t, nil, Options{}, r)
-				b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
+				b.sink.setFailure(func(hold.Workload, string) error { return errors.New("down") })
 				var last *Delivery
 				for _, s := range c.events {
 					last = b.acceptEvent(t, newEventJSON(s.id, s.kind, s.ttl, ""))
@@ -60,7 +60,7 @@ func TestLaterEventsSupersede(t *testing.T) {
 func TestDuplicateOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, newSaleRule())
-		b.sink.setFailure(func(hold.Target, string) error { return errors.New("down") })
+		b.sink.setFailure(func(hold.Workload, string) error { return errors.New("down") })
 		first, second := b.acceptEvent(t, newEventJSON("1", "START", "10m", "")), b.acceptEvent(t, newEventJSON("1", "START", "10m", ""))
 		b.sink.setFailure(nil)
 		if err := errors.Join(b.WaitDelivered(t.Context(), first), b.WaitDelivered(t.Context(), second)); err != nil {
@@ -76,17 +76,17 @@ func TestDuplicateOnItsWay(t *testing.T) {
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fail    func(t hold.Target, id string) error
+		fail    func(t hold.Workload, id string) error
 		written bool
 		first   []string
 		second  []string
 	}{
 		"before the sink took it": {
-			func(hold.Target, string) error { return errors.New("down") }, true, nil,
+			func(hold.Workload, string) error { return errors.New("down") }, true, nil,
 			[]string{"raise cart event/sale 20", "raise shop event/sale 20"},
 		},
 		"after one workload of two": {
-			func(t hold.Target, _ string) error {
+			func(t hold.Workload, _ string) error {
 				if t.Name == "cart" {
 					return errors.New("down")
 				}

@@ -42,7 +42,7 @@ type Rule struct {
 
 // WorkloadSpec is the hold of a rule on a workload.
 type WorkloadSpec struct {
-	Workload                           hold.Target
+	Workload                           hold.Workload
 	Replicas, MinReplicas, MaxReplicas ReplicaCount
 }
 

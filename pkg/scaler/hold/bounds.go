@@ -3,21 +3,21 @@ package hold
 import "time"
 
 // ReplicaBounds are an autoscaler's minReplicas and maxReplicas.
-type Limits struct {
-	Min int32 `json:"minReplicas"`
-	Max int32 `json:"maxReplicas"`
+type ReplicaBounds struct {
+	MinReplicas int32 `json:"minReplicas"`
+	MaxReplicas int32 `json:"maxReplicas"`
 }
 
 // MarkYielded marks a bound as yielded if another client changed it after the scaler set it. It reports whether a bound is newly
 // yielded.
-func (b Bounds) Yield(now Limits) (Bounds, bool) {
-	lower, first := b.Min.yieldIfChanged(now.Min)
-	upper, second := b.Max.yieldIfChanged(now.Max)
-	return Bounds{Min: lower, Max: upper}, first || second
+func (b BoundsRecord) MarkYielded(now ReplicaBounds) (BoundsRecord, bool) {
+	lower, first := b.MinReplicas.yieldIfChanged(now.MinReplicas)
+	upper, second := b.MaxReplicas.yieldIfChanged(now.MaxReplicas)
+	return BoundsRecord{MinReplicas: lower, MaxReplicas: upper}, first || second
 }
 
 // yieldIfChanged returns the change, yielded if the number now is not the number that the scaler set.
-func (c *Change) yieldIfChanged(now int32) (*Change, bool) {
+func (c *ReplicaChange) yieldIfChanged(now int32) (*ReplicaChange, bool) {
 	if c == nil || c.Yielded || c.Set == nil || *c.Set == now {
 		return c, false
 	}
@@ -28,52 +28,52 @@ func (c *Change) yieldIfChanged(now int32) (*Change, bool) {
 
 // ComputeBounds returns the bounds that the autoscaler should have for the desired scale, and the record of the change. A yielded
 // number stays as it is. Without a hold, all other numbers are the original ones.
-func (b Bounds) Apply(w Want, now Limits) (Bounds, Limits) {
-	was := Limits{Min: b.Min.originalReplicas(now.Min), Max: b.Max.originalReplicas(now.Max)}
+func (b BoundsRecord) ComputeBounds(w DesiredScale, now ReplicaBounds) (BoundsRecord, ReplicaBounds) {
+	was := ReplicaBounds{MinReplicas: b.MinReplicas.originalReplicas(now.MinReplicas), MaxReplicas: b.MaxReplicas.originalReplicas(now.MaxReplicas)}
 	to := was
-	if w.Any {
-		to.Max = max(was.Max, w.Ceiling)
-		to.Min = w.Floor
+	if w.Held {
+		to.MaxReplicas = max(was.MaxReplicas, w.MaxReplicas)
+		to.MinReplicas = w.MinReplicas
 		if !w.Lower {
-			to.Min = max(w.Floor, was.Min)
+			to.MinReplicas = max(w.MinReplicas, was.MinReplicas)
 		}
 	}
-	if b.Max.isYielded() {
-		to.Max = now.Max
+	if b.MaxReplicas.isYielded() {
+		to.MaxReplicas = now.MaxReplicas
 	}
-	to.Min = min(to.Min, to.Max) // the API rejects minReplicas > maxReplicas: a lowered maxReplicas is a user's decision
-	if b.Min.isYielded() {
-		to.Min = now.Min
+	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas) // the API rejects minReplicas > maxReplicas: a lowered maxReplicas is a user's decision
+	if b.MinReplicas.isYielded() {
+		to.MinReplicas = now.MinReplicas
 	}
-	if !w.Any {
-		return Bounds{}, to
+	if !w.Held {
+		return BoundsRecord{}, to
 	}
-	return Bounds{Min: b.Min.recordChange(was.Min, to.Min), Max: b.Max.recordChange(was.Max, to.Max)}, to
+	return BoundsRecord{MinReplicas: b.MinReplicas.recordChange(was.MinReplicas, to.MinReplicas), MaxReplicas: b.MaxReplicas.recordChange(was.MaxReplicas, to.MaxReplicas)}, to
 }
 
 // originalReplicas returns the number before the scaler changed it; an unchanged number is the original.
-func (c *Change) originalReplicas(now int32) int32 {
+func (c *ReplicaChange) originalReplicas(now int32) int32 {
 	if c == nil {
 		return now
 	}
 	return c.Was
 }
 
-func (c *Change) isYielded() bool { return c != nil && c.Yielded }
+func (c *ReplicaChange) isYielded() bool { return c != nil && c.Yielded }
 
 // recordChange returns the record of a change from was to set, nil if the number stays the same. A yielded change stays.
-func (c *Change) recordChange(was, set int32) *Change {
+func (c *ReplicaChange) recordChange(was, set int32) *ReplicaChange {
 	switch {
 	case c.isYielded():
 		return c
 	case set == was:
 		return nil
 	}
-	return &Change{Was: was, Set: &set}
+	return &ReplicaChange{Was: was, Set: &set}
 }
 
 // NextEnd returns the first end of a hold after now; zero if no hold ends.
-func (r *Record) Earliest(now time.Time) time.Time {
+func (r *Record) NextEnd(now time.Time) time.Time {
 	var first time.Time
 	for i := range r.Holds {
 		if u := r.Holds[i].Until; u.After(now) && (first.IsZero() || u.Before(first)) {

@@ -18,10 +18,10 @@ type Hold struct {
 	Reason string `json:"reason,omitempty"`
 	By     string `json:"by,omitempty"`
 	// Replicas is the scale that the hold sets at once. MinReplicas is the autoscaler's minReplicas during the hold; 0: Replicas.
-	Replicas int32 `json:"replicas"`
-	Floor    int32 `json:"minReplicas,omitempty"`
+	Replicas    int32 `json:"replicas"`
+	MinReplicas int32 `json:"minReplicas,omitempty"`
 	// MaxReplicas is the least maxReplicas of the autoscaler during the hold; 0: unchanged, and the scaler rejects a hold above it.
-	Ceiling int32 `json:"maxReplicas,omitempty"`
+	MaxReplicas int32 `json:"maxReplicas,omitempty"`
 	// Lower lets the hold lower the workload; without it, a hold below the current numbers leaves them.
 	Lower bool `json:"lower,omitempty"`
 	// Since is the start of the current step up: its new pods are the pods created later. Until is the end; zero: until released.
@@ -38,18 +38,18 @@ type Hold struct {
 	Notify []string `json:"notify,omitempty"`
 
 	// State is the progress of the hold, and StateMessage the last message about it, for people.
-	State State  `json:"state"`
-	Why   string `json:"stateMessage,omitempty"`
+	State        State  `json:"state"`
+	StateMessage string `json:"stateMessage,omitempty"`
 	// Entered is the time at which the hold entered State.
 	Entered time.Time `json:"entered"`
 	// ReplicasBefore is the workload's scale at Since: a rollback returns to it.
-	Before int32 `json:"replicasBefore"`
+	ReplicasBefore int32 `json:"replicasBefore"`
 	// Previous is the hold that this hold replaced: a rollback returns to it. nil: no previous hold.
 	Previous *Hold `json:"previous,omitempty"`
 	// ScaledUp is set if the hold raised the replicas, or let the autoscaler raise them: a rollback lowers them again.
-	Asked bool `json:"scaledUp,omitempty"`
+	ScaledUp bool `json:"scaledUp,omitempty"`
 	// UndoPending is set from the decision to roll back until everything is undone and the notifiers have the message.
-	Undo bool `json:"undoPending,omitempty"`
+	UndoPending bool `json:"undoPending,omitempty"`
 }
 
 // DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
@@ -57,16 +57,16 @@ type Hold struct {
 const DefaultWithin = 5 * time.Minute
 
 // EnterState moves the hold to a state, with a message. It panics if the state machine has no such step: that is a bug here.
-func (h *Hold) Enter(s State, message string, now time.Time) {
-	if !h.State.May(s) {
+func (h *Hold) EnterState(s State, message string, now time.Time) {
+	if !h.State.CanEnter(s) {
 		panic("hold " + h.ID + ": no step from " + string(h.State) + " to " + string(s))
 	}
-	h.State, h.Why, h.Entered = s, message, now
-	h.Undo = s == RolledBack
+	h.State, h.StateMessage, h.Entered = s, message, now
+	h.UndoPending = s == RolledBack
 }
 
 // ReadyDeadline returns the time at which the pods of a hold in state Scaled must be ready.
-func (h *Hold) Deadline() time.Time {
+func (h *Hold) ReadyDeadline() time.Time {
 	if h.Within > 0 {
 		return h.Entered.Add(h.Within)
 	}
@@ -74,26 +74,26 @@ func (h *Hold) Deadline() time.Time {
 }
 
 // HasEnded reports whether the hold's end has come.
-func (h *Hold) Ended(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
+func (h *Hold) HasEnded(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
 
 // ReplaceHold returns the hold as it replaces an earlier hold with the same ID, if any, on a workload with this many replicas.
 // A hold that needs no more than the earlier hold keeps its state. Otherwise it starts over, and a rollback returns to the earlier.
-func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
-	if earlier != nil && earlier.State.Holds() && h.Replicas <= earlier.Replicas && h.effectiveMinReplicas() <= earlier.effectiveMinReplicas() && h.Ceiling <= earlier.Ceiling {
-		h.State, h.Why, h.Since, h.Entered = earlier.State, earlier.Why, earlier.Since, earlier.Entered
-		h.Before, h.Asked, h.Previous = earlier.Before, earlier.Asked, earlier.Previous
+func (h Hold) ReplaceHold(earlier *Hold, replicas int32, now time.Time) Hold {
+	if earlier != nil && earlier.State.IsActive() && h.Replicas <= earlier.Replicas && h.effectiveMinReplicas() <= earlier.effectiveMinReplicas() && h.MaxReplicas <= earlier.MaxReplicas {
+		h.State, h.StateMessage, h.Since, h.Entered = earlier.State, earlier.StateMessage, earlier.Since, earlier.Entered
+		h.ReplicasBefore, h.ScaledUp, h.Previous = earlier.ReplicasBefore, earlier.ScaledUp, earlier.Previous
 		return h
 	}
-	h.State, h.Why, h.Since, h.Entered = Received, "", now, now
-	h.Before, h.Asked, h.Undo, h.Previous = replicas, false, false, nil
+	h.State, h.StateMessage, h.Since, h.Entered = Received, "", now, now
+	h.ReplicasBefore, h.ScaledUp, h.UndoPending, h.Previous = replicas, false, false, nil
 	switch {
-	case earlier == nil || earlier.Ended(now):
+	case earlier == nil || earlier.HasEnded(now):
 	case earlier.State == Open:
 		previous := *earlier
 		previous.Previous = nil
 		h.Previous = &previous
-	case earlier.State.Holds() || earlier.Undo: // the earlier hold never opened: its pods are new pods of this hold, too
-		h.Since, h.Before, h.Previous = earlier.Since, earlier.Before, earlier.Previous
+	case earlier.State.IsActive() || earlier.UndoPending: // the earlier hold never opened: its pods are new pods of this hold, too
+		h.Since, h.ReplicasBefore, h.Previous = earlier.Since, earlier.ReplicasBefore, earlier.Previous
 	}
 	return h
 }
@@ -101,11 +101,11 @@ func (h Hold) Replace(earlier *Hold, replicas int32, now time.Time) Hold {
 // effectiveHold returns the hold that sets the numbers: itself, after a rollback the hold it replaced, or nil.
 func (h *Hold) effectiveHold(now time.Time) *Hold {
 	switch {
-	case h.Ended(now):
+	case h.HasEnded(now):
 		return nil
-	case h.State.Holds():
+	case h.State.IsActive():
 		return h
-	case h.Previous != nil && !h.Previous.Ended(now):
+	case h.Previous != nil && !h.Previous.HasEnded(now):
 		return h.Previous
 	}
 	return nil

@@ -32,11 +32,11 @@ const maxHolds = 32
 type Record struct {
 	Holds []Hold `json:"holds"`
 	// Replicas holds the workload's scale before the first hold and, without an autoscaler, the scale that the scaler set.
-	Replicas Change `json:"replicas"`
+	Replicas ReplicaChange `json:"replicas"`
 }
 
 // ReplicaChange is a change of one number of an object.
-type Change struct {
+type ReplicaChange struct {
 	// Was is the number before the first hold.
 	Was int32 `json:"was"`
 	// Set is the number that the scaler set last; nil: unchanged.
@@ -49,14 +49,14 @@ type Change struct {
 }
 
 // BoundsRecord holds the changes of an autoscaler's bounds. The autoscaler carries it in an annotation; nil: unchanged.
-type Bounds struct {
-	Min *Change `json:"minReplicas,omitempty"`
-	Max *Change `json:"maxReplicas,omitempty"`
+type BoundsRecord struct {
+	MinReplicas *ReplicaChange `json:"minReplicas,omitempty"`
+	MaxReplicas *ReplicaChange `json:"maxReplicas,omitempty"`
 }
 
 // HeldLabelValue returns the value of HeldLabel beside an annotation with the text; empty for empty text. A label with another value
 // shows that the annotation was replaced without it.
-func Mark(text string) string {
+func HeldLabelValue(text string) string {
 	if text == "" {
 		return ""
 	}
@@ -74,7 +74,7 @@ func ParseRecord(text string) (Record, error) {
 		return Record{}, fmt.Errorf("parse annotation %s: %w", HoldsAnnotation, err)
 	}
 	for i := range r.Holds {
-		if _, known := nextStates[r.Holds[i].State]; !known && !r.Holds[i].State.Settled() {
+		if _, known := nextStates[r.Holds[i].State]; !known && !r.Holds[i].State.IsSettled() {
 			return Record{}, fmt.Errorf("parse annotation %s: hold %s has unknown state %q", HoldsAnnotation, r.Holds[i].ID, r.Holds[i].State)
 		}
 	}
@@ -82,7 +82,7 @@ func ParseRecord(text string) (Record, error) {
 }
 
 // EncodeAnnotation returns the annotation; empty for a record without holds.
-func (r Record) Text() (string, error) {
+func (r Record) EncodeAnnotation() (string, error) {
 	if len(r.Holds) == 0 {
 		return "", nil
 	}
@@ -94,20 +94,20 @@ func (r Record) Text() (string, error) {
 }
 
 // ParseBoundsRecord reads the annotation of an autoscaler; empty text is a record without changes.
-func ParseBounds(text string) (Bounds, error) {
-	var b Bounds
+func ParseBoundsRecord(text string) (BoundsRecord, error) {
+	var b BoundsRecord
 	if text == "" {
 		return b, nil
 	}
 	if err := json.Unmarshal([]byte(text), &b); err != nil {
-		return Bounds{}, fmt.Errorf("parse annotation %s: %w", BoundsAnnotation, err)
+		return BoundsRecord{}, fmt.Errorf("parse annotation %s: %w", BoundsAnnotation, err)
 	}
 	return b, nil
 }
 
 // EncodeAnnotation returns the annotation; empty for a record without changes.
-func (b Bounds) Text() (string, error) {
-	if b == (Bounds{}) {
+func (b BoundsRecord) EncodeAnnotation() (string, error) {
+	if b == (BoundsRecord{}) {
 		return "", nil
 	}
 	data, err := json.Marshal(b)
@@ -115,7 +115,7 @@ func (b Bounds) Text() (string, error) {
 }
 
 // FindHold returns the hold with the ID, or nil. It points into the record.
-func (r *Record) Find(id string) *Hold {
+func (r *Record) FindHold(id string) *Hold {
 	for i := range r.Holds {
 		if r.Holds[i].ID == id {
 			return &r.Holds[i]
@@ -125,7 +125,7 @@ func (r *Record) Find(id string) *Hold {
 }
 
 // RemoveHold removes the hold with the ID.
-func (r *Record) Drop(id string) {
+func (r *Record) RemoveHold(id string) {
 	r.Holds = slices.DeleteFunc(r.Holds, func(h Hold) bool { return h.ID == id })
 }
 
@@ -137,71 +137,71 @@ func (r Record) Clone() Record {
 
 // ReleaseActions returns the actions that must run before a hold ends, if its gate opened. It leaves out the actions of
 // another hold with an open gate: of holds that share a gate, the last closes it.
-func (r *Record) Closing(h *Hold, now time.Time) []action.Action {
+func (r *Record) ReleaseActions(h *Hold, now time.Time) []action.Action {
 	return slices.DeleteFunc(slices.Clone(h.ownReleaseActions()), func(a action.Action) bool {
 		return slices.ContainsFunc(r.Holds, func(other Hold) bool {
-			return other.ID != h.ID && !other.Ended(now) && slices.ContainsFunc(other.ownReleaseActions(), a.Same)
+			return other.ID != h.ID && !other.HasEnded(now) && slices.ContainsFunc(other.ownReleaseActions(), a.Same)
 		})
 	})
 }
 
 // HoldsNothing reports whether no hold is active and all numbers are restored.
-func (r *Record) AtRest() bool {
-	return r.Replicas.Set == nil && !slices.ContainsFunc(r.Holds, func(h Hold) bool { return h.State != RolledBack || h.Undo || h.Previous != nil })
+func (r *Record) HoldsNothing() bool {
+	return r.Replicas.Set == nil && !slices.ContainsFunc(r.Holds, func(h Hold) bool { return h.State != RolledBack || h.UndoPending || h.Previous != nil })
 }
 
 // ErrRejected marks an invalid hold. The scaler makes no changes for it.
-var ErrRefused = errors.New("rejected")
+var ErrRejected = errors.New("rejected")
 
 // Validate checks the hold by itself, without a cluster. Its errors wrap ErrRejected.
 func (h *Hold) Validate() error {
 	switch {
 	case h.ID == "":
-		return fmt.Errorf("hold has no id: %w", ErrRefused)
-	case h.Replicas < 0 || h.Floor < 0 || h.Ceiling < 0:
-		return fmt.Errorf("hold %s: replicas, minReplicas and maxReplicas must not be negative: %w", h.ID, ErrRefused)
-	case h.Floor > max(h.Replicas, 1):
-		return fmt.Errorf("hold %s: minReplicas %d is above replicas %d: %w", h.ID, h.Floor, h.Replicas, ErrRefused)
-	case h.Ceiling != 0 && h.Ceiling < h.Replicas:
-		return fmt.Errorf("hold %s: maxReplicas %d is below replicas %d: %w", h.ID, h.Ceiling, h.Replicas, ErrRefused)
+		return fmt.Errorf("hold has no id: %w", ErrRejected)
+	case h.Replicas < 0 || h.MinReplicas < 0 || h.MaxReplicas < 0:
+		return fmt.Errorf("hold %s: replicas, minReplicas and maxReplicas must not be negative: %w", h.ID, ErrRejected)
+	case h.MinReplicas > max(h.Replicas, 1):
+		return fmt.Errorf("hold %s: minReplicas %d is above replicas %d: %w", h.ID, h.MinReplicas, h.Replicas, ErrRejected)
+	case h.MaxReplicas != 0 && h.MaxReplicas < h.Replicas:
+		return fmt.Errorf("hold %s: maxReplicas %d is below replicas %d: %w", h.ID, h.MaxReplicas, h.Replicas, ErrRejected)
 	}
 	return nil
 }
 
 // effectiveMinReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects 0.
 func (h *Hold) effectiveMinReplicas() int32 {
-	if h.Floor > 0 {
-		return h.Floor
+	if h.MinReplicas > 0 {
+		return h.MinReplicas
 	}
 	return max(h.Replicas, 1)
 }
 
 // DesiredScale is the combination of all active holds of a workload.
-type Want struct {
-	Any                      bool // a hold is active; false: restore the original numbers
-	Replicas, Floor, Ceiling int32
-	Lower                    bool // also below the original numbers
+type DesiredScale struct {
+	Held                               bool // a hold is active; false: restore the original numbers
+	Replicas, MinReplicas, MaxReplicas int32
+	Lower                              bool // also below the original numbers
 }
 
 // CombineHolds returns the highest of each number over the holds that have neither ended nor failed.
-func (r *Record) Wanted(now time.Time) Want {
-	var w Want
+func (r *Record) CombineHolds(now time.Time) DesiredScale {
+	var w DesiredScale
 	for i := range r.Holds {
 		h := r.Holds[i].effectiveHold(now)
 		if h == nil {
 			continue
 		}
-		w.Any = true
-		w.Replicas, w.Floor, w.Ceiling = max(w.Replicas, h.Replicas), max(w.Floor, h.effectiveMinReplicas()), max(w.Ceiling, h.Ceiling)
+		w.Held = true
+		w.Replicas, w.MinReplicas, w.MaxReplicas = max(w.Replicas, h.Replicas), max(w.MinReplicas, h.effectiveMinReplicas()), max(w.MaxReplicas, h.MaxReplicas)
 		w.Lower = w.Lower || h.Lower
 	}
 	return w
 }
 
 // ReplicasWithoutAutoscaler returns the scale of a workload without an autoscaler that had was replicas before the first hold.
-func (w Want) ReplicasOver(was int32) int32 {
+func (w DesiredScale) ReplicasWithoutAutoscaler(was int32) int32 {
 	switch {
-	case !w.Any:
+	case !w.Held:
 		return was
 	case w.Lower:
 		return w.Replicas

@@ -33,12 +33,12 @@ var nextStates = map[State][]State{
 }
 
 // CanEnter reports whether a hold may go from s to t.
-func (s State) May(t State) bool {
+func (s State) CanEnter(t State) bool {
 	return t == Released && s != Released || slices.Contains(nextStates[s], t)
 }
 
 // IsActive reports whether a hold in this state counts towards the scale of its workload.
-func (s State) Holds() bool { return s != RolledBack && s != Released }
+func (s State) IsActive() bool { return s != RolledBack && s != Released }
 
 // IsSettled reports whether a hold in this state waits only for its end.
-func (s State) Settled() bool { return s == Open || s == RolledBack || s == Released }
+func (s State) IsSettled() bool { return s == Open || s == RolledBack || s == Released }

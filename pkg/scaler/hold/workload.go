@@ -8,7 +8,7 @@ import (
 )
 
 // Workload identifies an object with a scale subresource.
-type Target struct {
+type Workload struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Namespace  string `json:"namespace"`
@@ -16,17 +16,17 @@ type Target struct {
 }
 
 // String returns the workload as a person writes it: deployment/shop in namespace sale.
-func (t Target) String() string {
+func (t Workload) String() string {
 	return fmt.Sprintf("%s/%s in namespace %s", strings.ToLower(t.Kind), t.Name, t.Namespace)
 }
 
 // GroupVersionKind returns the group, version and kind of the workload.
-func (t Target) GroupVersionKind() schema.GroupVersionKind {
+func (t Workload) GroupVersionKind() schema.GroupVersionKind {
 	return schema.FromAPIVersionAndKind(t.APIVersion, t.Kind)
 }
 
 // kindShortNames maps each kind that needs no apiVersion to its type.
-var kindShortNames = map[string]Target{
+var kindShortNames = map[string]Workload{
 	"deploy": {APIVersion: "apps/v1", Kind: "Deployment"}, "deployment": {APIVersion: "apps/v1", Kind: "Deployment"},
 	"deployments": {APIVersion: "apps/v1", Kind: "Deployment"},
 	"sts":         {APIVersion: "apps/v1", Kind: "StatefulSet"}, "statefulset": {APIVersion: "apps/v1", Kind: "StatefulSet"},
@@ -37,10 +37,10 @@ var kindShortNames = map[string]Target{
 
 // ParseWorkload reads KIND/NAME, such as deploy/shop, or for other kinds APIVERSION/KIND/NAME, such as
 // argoproj.io/v1alpha1/Rollout/shop.
-func ParseTarget(text, namespace string) (Target, error) {
+func ParseWorkload(text, namespace string) (Workload, error) {
 	i := strings.LastIndexByte(text, '/')
 	if i <= 0 || i == len(text)-1 {
-		return Target{}, fmt.Errorf("workload %q: want KIND/NAME, such as deploy/shop", text)
+		return Workload{}, fmt.Errorf("workload %q: want KIND/NAME, such as deploy/shop", text)
 	}
 	kind, name := text[:i], text[i+1:]
 	if t, ok := kindShortNames[strings.ToLower(kind)]; ok {
@@ -49,10 +49,10 @@ func ParseTarget(text, namespace string) (Target, error) {
 	}
 	i = strings.LastIndexByte(kind, '/')
 	if i <= 0 || i == len(kind)-1 {
-		return Target{}, fmt.Errorf("workload %q: unknown kind %s; write APIVERSION/KIND/NAME, such as argoproj.io/v1alpha1/Rollout/shop", text, kind)
+		return Workload{}, fmt.Errorf("workload %q: unknown kind %s; write APIVERSION/KIND/NAME, such as argoproj.io/v1alpha1/Rollout/shop", text, kind)
 	}
 	if strings.Count(kind[:i], "/") > 1 {
-		return Target{}, fmt.Errorf("workload %q: %q is not an apiVersion", text, kind[:i])
+		return Workload{}, fmt.Errorf("workload %q: %q is not an apiVersion", text, kind[:i])
 	}
-	return Target{APIVersion: kind[:i], Kind: kind[i+1:], Namespace: namespace, Name: name}, nil
+	return Workload{APIVersion: kind[:i], Kind: kind[i+1:], Namespace: namespace, Name: name}, nil
 }

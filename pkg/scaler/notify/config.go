@@ -54,31 +54,31 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	var c Config
 	fields := kindFields(d, &c)
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 	given := 0
 	for name := range fields {
-		if d.Given(path + "." + name) {
+		if d.HasKey(path + "." + name) {
 			given++
 		}
 	}
 	if given != 1 {
-		d.Wrong(path, "must have one of %s", listKinds("%s", " and "))
+		d.AddFault(path, "must have one of %s", listKinds("%s", " and "))
 	}
 	return c
 }
 
 // decodeSenderFields decodes urlFile and the keys of the kind.
-func (c *Config) decodeSenderFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.Field) {
+func (c *Config) decodeSenderFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
 	fields["urlFile"] = func(path string, n *yaml.Node) {
 		d.Text(&c.urlFile)(path, n)
 		switch {
 		case strings.Contains(c.urlFile, "://"):
-			d.Wrong(path, "must be the file that holds the URL, not the URL itself, which is a secret")
+			d.AddFault(path, "must be the file that holds the URL, not the URL itself, which is a secret")
 		case !filepath.IsAbs(c.urlFile):
-			d.Wrong(path, "must be an absolute path, not %q", strict.Shorten(c.urlFile))
+			d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(c.urlFile))
 		}
 	}
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 	d.Require(path, "urlFile")
 }
 
@@ -93,14 +93,14 @@ var (
 
 func decodeSenderHeaders(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
-	fields := map[string]strict.Field{}
+	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i].Value
 			fields[name] = func(path string, n *yaml.Node) { decodeSenderHeader(d, path, n, name, all) }
 		}
 	}
-	d.Mapping(path, n, fields)
+	d.DecodeMapping(path, n, fields)
 	return all
 }
 
@@ -110,13 +110,13 @@ func decodeSenderHeader(d *strict.Decoder, path string, n *yaml.Node, name strin
 	canonical := http.CanonicalHeaderKey(name)
 	switch {
 	case !headerNamePattern.MatchString(name):
-		d.Wrong(path, "%q is not a valid header name", strict.Shorten(name))
+		d.AddFault(path, "%q is not a valid header name", strict.Shorten(name))
 	case slices.Contains(reservedHeaders, canonical):
-		d.Wrong(path, "is reserved")
+		d.AddFault(path, "is reserved")
 	case slices.Contains(secretHeaders, canonical):
-		d.Wrong(path, "is a secret; write USER:PASSWORD@ before the host of the URL in its file")
+		d.AddFault(path, "is a secret; write USER:PASSWORD@ before the host of the URL in its file")
 	case !headerValuePattern.MatchString(value):
-		d.Wrong(path, "must be at most 1000 printable characters of ASCII")
+		d.AddFault(path, "must be at most 1000 printable characters of ASCII")
 	default:
 		all[canonical] = value
 	}

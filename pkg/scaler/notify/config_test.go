@@ -12,7 +12,7 @@ import (
 
 func decodeNotifyYAML(data string) (Config, error) {
 	d := strict.NewDecoder()
-	root := d.Document([]byte(data))
+	root := d.ParseDocument([]byte(data))
 	if root == nil {
 		return Config{}, d.Faults.Err()
 	}

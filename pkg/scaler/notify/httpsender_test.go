@@ -31,7 +31,7 @@ func newTestMessage() Message {
 	slow := verify.Summary{Requests: 20, Failed: 1, Success: 0.95, P50: ms(80), P95: ms(290), P99: ms(312), Max: ms(340), Causes: map[string]int{"status 503": 1}}
 	return Message{
 		Time: time.Date(2026, 11, 27, 8, 0, 5, 0, time.FixedZone("", 3600)), Outcome: "failed and rolled back to 2 replicas",
-		Workload: hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"},
+		Workload: hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"},
 		Hold:     "event/flash-sale/black-friday", Reason: "Black Friday <!channel> & more", By: "event 4711", Why: "p99 312ms, at most 250ms",
 		Report: &verify.Report{
 			Pods:     []verify.PodReport{{Name: "shop-1", Readiness: "ok", Summary: slow}},

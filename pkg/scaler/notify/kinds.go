@@ -23,7 +23,7 @@ type senderKind struct {
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
 	// fields decode the keys beside urlFile into c; optional.
-	fields func(d *strict.Decoder, c *Config) map[string]strict.Field
+	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
 }
 
 // listKinds formats the name of each kind, and joins the texts with separator.
@@ -36,12 +36,12 @@ func listKinds(format, separator string) string {
 }
 
 // kindFields returns the keys of a notifier: the kinds, of which it has exactly one.
-func kindFields(d *strict.Decoder, c *Config) map[string]strict.Field {
-	fields := map[string]strict.Field{}
+func kindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
+	fields := map[string]strict.FieldDecoder{}
 	for name, kind := range senderKinds {
 		fields[name] = func(path string, n *yaml.Node) {
 			c.kind = name
-			keys := map[string]strict.Field{}
+			keys := map[string]strict.FieldDecoder{}
 			if kind.fields != nil {
 				keys = kind.fields(d, c)
 			}

@@ -13,7 +13,7 @@ import (
 type Message struct {
 	Time     time.Time      `json:"time"`
 	Outcome  string         `json:"outcome"` // in a few words, such as failed and rolled back to 2 replicas
-	Workload hold.Target    `json:"workload"`
+	Workload hold.Workload  `json:"workload"`
 	Hold     string         `json:"hold"`             // its ID
 	Reason   string         `json:"reason,omitempty"` // of the hold
 	By       string         `json:"by,omitempty"`     // owner of the hold

@@ -32,8 +32,8 @@ var webhookKind = senderKind{
 		opts.Headers = headers
 		return NewWebhook(c.ReadURL, opts)
 	},
-	fields: func(d *strict.Decoder, c *Config) map[string]strict.Field {
-		return map[string]strict.Field{
+	fields: func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
+		return map[string]strict.FieldDecoder{
 			"headers": func(path string, n *yaml.Node) { c.headers = decodeSenderHeaders(d, path, n) },
 		}
 	},

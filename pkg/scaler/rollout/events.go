@@ -43,7 +43,7 @@ func (p *reconcilePass) notifyOutcome(ctx context.Context, h *hold.Hold, outcome
 		return
 	}
 	m := notify.Message{
-		Time: p.now, Outcome: outcome, Workload: p.workload, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.Why, Report: report,
+		Time: p.now, Outcome: outcome, Workload: p.workload, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.StateMessage, Report: report,
 	}
 	if err := p.Notifier.Post(h.Notify, m); err != nil {
 		p.passLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.ID, "outcome", outcome)

@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultKinds returns the kinds of workloads that a list searches by default.
-func Kinds() []schema.GroupVersionKind {
+func DefaultKinds() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{deploymentKind.WithVersion("v1"), {Group: "apps", Version: "v1", Kind: "StatefulSet"}}
 }
 
@@ -23,18 +23,18 @@ var deploymentKind = schema.GroupKind{Group: "apps", Kind: "Deployment"}
 const HeldSelector = hold.HeldLabel
 
 // HeldWorkload is a workload with holds, as a list shows it.
-type Standing struct {
-	Target     hold.Target `json:"workload"`
-	Record     hold.Record `json:"record"`               // empty if only the autoscaler is still held
-	Autoscaler string      `json:"autoscaler,omitempty"` // the held autoscaler of the workload
-	Bounds     hold.Bounds `json:"bounds,omitzero"`
-	Err        error       `json:"-"` // an annotation that cannot be parsed
+type HeldWorkload struct {
+	Workload   hold.Workload     `json:"workload"`
+	Record     hold.Record       `json:"record"`               // empty if only the autoscaler is still held
+	Autoscaler string            `json:"autoscaler,omitempty"` // the held autoscaler of the workload
+	Bounds     hold.BoundsRecord `json:"bounds,omitzero"`
+	Err        error             `json:"-"` // an annotation that cannot be parsed
 }
 
 // ListHeld lists the held workloads of the kinds in a namespace, and the workloads of held autoscalers. An empty namespace means all
 // namespaces.
-func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]Standing, error) {
-	var all []Standing
+func (e *Engine) ListHeld(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]HeldWorkload, error) {
+	var all []HeldWorkload
 	for _, kind := range kinds {
 		some, err := e.listHeldOfKind(ctx, namespace, kind)
 		if err != nil {
@@ -49,21 +49,21 @@ func (e *Engine) Held(ctx context.Context, namespace string, kinds []schema.Grou
 	for i := range hpas.Items {
 		hpa := &hpas.Items[i]
 		ref := hpa.Spec.ScaleTargetRef
-		t := hold.Target{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name}
-		s := slices.IndexFunc(all, func(s Standing) bool { return s.Target == t })
+		t := hold.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name}
+		s := slices.IndexFunc(all, func(s HeldWorkload) bool { return s.Workload == t })
 		if s < 0 {
-			s, all = len(all), append(all, Standing{Target: t})
+			s, all = len(all), append(all, HeldWorkload{Workload: t})
 		}
 		all[s].Autoscaler = hpa.Name
 		var parseErr error
-		all[s].Bounds, parseErr = hold.ParseBounds(hpa.Annotations[hold.BoundsAnnotation])
+		all[s].Bounds, parseErr = hold.ParseBoundsRecord(hpa.Annotations[hold.BoundsAnnotation])
 		all[s].Err = errors.Join(all[s].Err, parseErr)
 	}
 	return all, nil
 }
 
 // listHeldOfKind lists the held workloads of one kind.
-func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]Standing, error) {
+func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]HeldWorkload, error) {
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return nil, fmt.Errorf("find the API of %s: %w", kind.Kind, err)
@@ -72,10 +72,10 @@ func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind sche
 	if err != nil {
 		return nil, fmt.Errorf("list held %s: %w", mapping.Resource.Resource, err)
 	}
-	all := make([]Standing, 0, len(list.Items))
+	all := make([]HeldWorkload, 0, len(list.Items))
 	for i := range list.Items {
 		object := &list.Items[i]
-		s := Standing{Target: hold.Target{
+		s := HeldWorkload{Workload: hold.Workload{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
 		}}
 		s.Record, _, s.Err = e.restoreRecord(ctx, object)

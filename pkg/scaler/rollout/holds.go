@@ -16,7 +16,7 @@ var ErrGone = errors.New("workload does not exist")
 
 // ApplyHold writes a hold to the record of a workload, and replaces a hold with the same ID; the next pass acts on it. It reports
 // whether the record changed: an identical hold stays as it is, with its progress.
-func (e *Engine) Put(ctx context.Context, t hold.Target, h hold.Hold, now time.Time) (changed bool, err error) {
+func (e *Engine) ApplyHold(ctx context.Context, t hold.Workload, h hold.Hold, now time.Time) (changed bool, err error) {
 	if err := h.Validate(); err != nil {
 		return false, err
 	}
@@ -45,7 +45,7 @@ func (p *reconcilePass) applyHold(h hold.Hold) bool {
 	if !p.upsertHold(h) {
 		return false
 	}
-	if p.record.Find(h.ID).State == hold.Received {
+	if p.record.FindHold(h.ID).State == hold.Received {
 		p.onRecordSaved(func() {
 			p.Metrics.recordTransition(hold.Received, 0)
 			p.recordEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatHoldUntil(&h))
@@ -56,14 +56,14 @@ func (p *reconcilePass) applyHold(h hold.Hold) bool {
 
 // upsertHold adds the hold to the record, or replaces the hold with the same ID. It reports whether the record changed.
 func (p *reconcilePass) upsertHold(h hold.Hold) bool {
-	earlier := p.record.Find(h.ID)
+	earlier := p.record.FindHold(h.ID)
 	if earlier != nil && !changesHold(h, earlier) {
 		return false
 	}
-	if p.record.AtRest() { // the first hold: the current scale is the original
-		p.record.Replicas = hold.Change{Was: p.specReplicas()}
+	if p.record.HoldsNothing() { // the first hold: the current scale is the original
+		p.record.Replicas = hold.ReplicaChange{Was: p.specReplicas()}
 	}
-	h = h.Replace(earlier, p.specReplicas(), p.now)
+	h = h.ReplaceHold(earlier, p.specReplicas(), p.now)
 	if earlier == nil {
 		p.record.Holds = append(p.record.Holds, h)
 	} else {
@@ -83,7 +83,7 @@ func formatHoldUntil(h *hold.Hold) string {
 // changesHold reports whether a hold differs from the earlier hold with its ID. A failed hold is not retried before its end: a schedule,
 // which is applied every minute, would start and stop pods for hours.
 func changesHold(h hold.Hold, earlier *hold.Hold) bool {
-	if earlier.State.Holds() {
+	if earlier.State.IsActive() {
 		return !equalHoldSpecs(h, *earlier)
 	}
 	return h.Until.IsZero() || !h.Until.Equal(earlier.Until)
@@ -92,7 +92,7 @@ func changesHold(h hold.Hold, earlier *hold.Hold) bool {
 // equalHoldSpecs reports whether two holds are equal except for their progress.
 func equalHoldSpecs(a, b hold.Hold) bool {
 	text := func(h hold.Hold) string {
-		h.State, h.Why, h.Since, h.Entered, h.Before, h.Asked, h.Undo, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
+		h.State, h.StateMessage, h.Since, h.Entered, h.ReplicasBefore, h.ScaledUp, h.UndoPending, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
 		h.Until = h.Until.UTC().Round(0)
 		data, err := json.Marshal(h)
 		if err != nil {
@@ -105,7 +105,7 @@ func equalHoldSpecs(a, b hold.Hold) bool {
 
 // EndHolds sets the end of holds of a workload to now, of all holds if ids is empty; the next pass acts on it. It returns the IDs of the
 // holds that it found.
-func (e *Engine) End(ctx context.Context, t hold.Target, ids []string, message string, now time.Time) (ended []string, err error) {
+func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, ids []string, message string, now time.Time) (ended []string, err error) {
 	err = e.retryOnConflict(ctx, func() error {
 		p, err := e.observeWorkload(ctx, t, now)
 		if err != nil {
@@ -134,10 +134,10 @@ func (p *reconcilePass) endHolds(ids []string, message string) (ended []string) 
 			continue
 		}
 		ended = append(ended, h.ID)
-		if !h.Ended(p.now) {
+		if !h.HasEnded(p.now) {
 			h.Until = p.now
-			if h.State.Holds() {
-				h.Why = message
+			if h.State.IsActive() {
+				h.StateMessage = message
 			}
 		}
 	}

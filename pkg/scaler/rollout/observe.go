@@ -20,7 +20,7 @@ import (
 // reconcilePass is one observation of a workload and the changes that follow from it.
 type reconcilePass struct {
 	*Engine
-	workload hold.Target
+	workload hold.Workload
 	now      time.Time
 	api      dynamic.ResourceInterface
 
@@ -30,10 +30,10 @@ type reconcilePass struct {
 	replacedReason string
 	scale          *unstructured.Unstructured
 	hpa            *autoscalingv2.HorizontalPodAutoscaler // nil: no autoscaler scales the workload
-	bounds         hold.Bounds
+	bounds         hold.BoundsRecord
 	pods           []corev1.Pod // observed only if a hold waits for them
 
-	desired       hold.Want
+	desired       hold.DesiredScale
 	unclosedHolds []string // IDs of ended holds with a gate that cannot be closed
 	holdToVerify  string
 	nextPass      time.Time
@@ -43,7 +43,7 @@ type reconcilePass struct {
 }
 
 // observeWorkload reads the workload, its scale and its autoscaler. It returns a pass without object if the workload does not exist.
-func (e *Engine) observeWorkload(ctx context.Context, t hold.Target, now time.Time) (*reconcilePass, error) {
+func (e *Engine) observeWorkload(ctx context.Context, t hold.Workload, now time.Time) (*reconcilePass, error) {
 	p := &reconcilePass{Engine: e, workload: t, now: now}
 	api, err := e.resolveWorkloadClient(t)
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *Engine) observeWorkload(ctx context.Context, t hold.Target, now time.Ti
 }
 
 // resolveWorkloadClient returns the client of the workload's kind, in its namespace.
-func (e *Engine) resolveWorkloadClient(t hold.Target) (dynamic.ResourceInterface, error) {
+func (e *Engine) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceInterface, error) {
 	kind := t.GroupVersionKind()
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
@@ -99,7 +99,7 @@ func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
 	case p.hpa == nil:
 		return nil
 	}
-	p.bounds, err = hold.ParseBounds(p.hpa.Annotations[hold.BoundsAnnotation])
+	p.bounds, err = hold.ParseBoundsRecord(p.hpa.Annotations[hold.BoundsAnnotation])
 	if err != nil {
 		return fmt.Errorf("autoscaler %s: %w", p.hpa.Name, err)
 	}
@@ -107,17 +107,17 @@ func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
 }
 
 // scalesWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.
-func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Target) bool {
+func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Workload) bool {
 	ref := hpa.Spec.ScaleTargetRef
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
 	return err == nil && ref.Kind == t.Kind && ref.Name == t.Name && group.Group == t.GroupVersionKind().Group
 }
 
 // autoscalerBounds returns the autoscaler's current bounds. The API's default of minReplicas is 1.
-func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.Limits {
-	l := hold.Limits{Min: 1, Max: hpa.Spec.MaxReplicas}
+func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.ReplicaBounds {
+	l := hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: hpa.Spec.MaxReplicas}
 	if hpa.Spec.MinReplicas != nil {
-		l.Min = *hpa.Spec.MinReplicas
+		l.MinReplicas = *hpa.Spec.MinReplicas
 	}
 	return l
 }
@@ -150,18 +150,18 @@ func (p *reconcilePass) listWorkloadPods(ctx context.Context) error {
 // buildResult returns the state of the workload after the pass.
 func (p *reconcilePass) buildResult() Result {
 	r := Result{
-		Record: p.record, Held: len(p.record.Holds) > 0 || p.bounds != (hold.Bounds{}), Again: p.nextPass, Judge: p.holdToVerify, Gone: p.object == nil,
-		Ended: p.endedHolds,
+		Record: p.record, Held: len(p.record.Holds) > 0 || p.bounds != (hold.BoundsRecord{}), NextPass: p.nextPass, HoldToVerify: p.holdToVerify, Gone: p.object == nil,
+		EndedHolds: p.endedHolds,
 	}
 	if p.scale != nil {
 		r.Replicas = p.specReplicas()
 	}
 	if p.hpa != nil {
-		r.Autoscaler, r.Limits = p.hpa.Name, autoscalerBounds(p.hpa)
+		r.Autoscaler, r.Bounds = p.hpa.Name, autoscalerBounds(p.hpa)
 	}
 	for i := range p.pods {
 		if isReadyPod(&p.pods[i]) {
-			r.Ready++
+			r.ReadyPods++
 		}
 	}
 	return r

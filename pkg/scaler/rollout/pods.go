@@ -35,7 +35,7 @@ func splitPodsByHold(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
 	for n < len(youngest) && !youngest[n].CreationTimestamp.Time.Before(h.Since.Truncate(time.Second)) {
 		n++
 	}
-	n = max(n, min(len(youngest), int(h.Replicas-h.Before)))
+	n = max(n, min(len(youngest), int(h.Replicas-h.ReplicasBefore)))
 	return youngest[:n], youngest[n:]
 }
 

@@ -34,12 +34,12 @@ func TestSplit(t *testing.T) {
 		hold hold.Hold
 		want int // new pods
 	}{
-		"created since":            {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: podStart.Add(900 * time.Millisecond), Replicas: 5, Before: 2}, 3},
-		"more, as the load asks":   {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 4},
-		"same scale":               {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 2, Before: 2}, 0},
-		"lower":                    {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 1, Before: 2}, 0},
-		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 3},
-		"fewer than asked for":     {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, Before: 2}, 1},
+		"created since":            {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: podStart.Add(900 * time.Millisecond), Replicas: 5, ReplicasBefore: 2}, 3},
+		"more, as the load asks":   {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 4},
+		"same scale":               {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 2, ReplicasBefore: 2}, 0},
+		"lower":                    {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 1, ReplicasBefore: 2}, 0},
+		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 3},
+		"fewer than asked for":     {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 1},
 	} {
 		now, old := splitPodsByHold(newReadyPods(c.made...), &c.hold)
 		if len(now) != c.want || len(now)+len(old) != len(c.made) {

@@ -14,20 +14,20 @@ import (
 )
 
 // Observer observes a Reconcile. Its fields may be nil; calls come one at a time.
-type Follower struct {
-	Pass    func(Result)        // after every pass that succeeded
-	Report  func(verify.Report) // after every verification
-	Trouble func(error)         // after every failed pass, before the retry
-	Wake    <-chan struct{}     // makes the next pass come at once
+type Observer struct {
+	OnReconciled func(Result)        // after every pass that succeeded
+	OnReport     func(verify.Report) // after every verification
+	OnError      func(error)         // after every failed pass, before the retry
+	Wake         <-chan struct{}     // makes the next pass come at once
 }
 
 // Reconcile makes passes over a workload, and verifies holds, until done returns true. It returns early if ctx ends, if the workload
 // is gone, or with a permanent error of the API server. All its goroutines have ended when it returns.
-func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) bool, f Follower) (Result, error) {
-	d := workloadReconciler{Engine: e, workload: t, Follower: f, verdicts: make(chan holdVerdict, 1)}
+func (e *Engine) Reconcile(ctx context.Context, t hold.Workload, done func(Result) bool, f Observer) (Result, error) {
+	d := workloadReconciler{Engine: e, workload: t, Observer: f, verdicts: make(chan holdVerdict, 1)}
 	defer d.stopVerification()
 	for {
-		r, err := e.Pass(ctx, t, time.Now())
+		r, err := e.ReconcileOnce(ctx, t, time.Now())
 		switch {
 		case ctx.Err() != nil:
 			return r, context.Cause(ctx)
@@ -36,12 +36,12 @@ func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) boo
 			if r.Gone && !r.Held || done(r) {
 				return r, nil
 			}
-		case Hopeless(err):
+		case IsPermanentError(err):
 			return r, err
 		default:
-			r.Again = time.Now().Add(d.reportPassError(err))
+			r.NextPass = time.Now().Add(d.reportPassError(err))
 		}
-		if err := d.waitForNextPass(ctx, time.Until(r.Again)); err != nil {
+		if err := d.waitForNextPass(ctx, time.Until(r.NextPass)); err != nil {
 			return r, err
 		}
 	}
@@ -50,8 +50,8 @@ func (e *Engine) Drive(ctx context.Context, t hold.Target, done func(Result) boo
 // workloadReconciler is the state of a Reconcile between its passes.
 type workloadReconciler struct {
 	*Engine
-	Follower
-	workload           hold.Target
+	Observer
+	workload           hold.Workload
 	failures           int
 	verifyingID        string // the hold that a goroutine verifies; empty: no verification runs
 	cancelVerification context.CancelFunc
@@ -67,19 +67,19 @@ type holdVerdict struct {
 // handlePassResult starts the verification that the pass asks for, and stops a verification that is no longer needed.
 func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
-	if d.verifyingID != "" && r.Judge != d.verifyingID {
+	if d.verifyingID != "" && r.HoldToVerify != d.verifyingID {
 		d.stopVerification()
 	}
-	if r.Judge != "" && d.verifyingID == "" {
-		d.verifyingID = r.Judge
+	if r.HoldToVerify != "" && d.verifyingID == "" {
+		d.verifyingID = r.HoldToVerify
 		ctx, d.cancelVerification = context.WithCancel(ctx)
 		go func(id string) {
-			report, err := d.Judge(ctx, d.workload, id, time.Now)
+			report, err := d.VerifyHold(ctx, d.workload, id, time.Now)
 			d.verdicts <- holdVerdict{report, err}
-		}(r.Judge)
+		}(r.HoldToVerify)
 	}
-	if d.Follower.Pass != nil {
-		d.Follower.Pass(r)
+	if d.Observer.OnReconciled != nil {
+		d.Observer.OnReconciled(r)
 	}
 }
 
@@ -99,8 +99,8 @@ func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
 	if v.err != nil {
 		return d.reportPassError(v.err)
 	}
-	if d.Report != nil && len(v.report.Pods) > 0 {
-		d.Report(v.report)
+	if d.OnReport != nil && len(v.report.Pods) > 0 {
+		d.OnReport(v.report)
 	}
 	return 0
 }
@@ -108,8 +108,8 @@ func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
 // reportPassError reports a failed pass, and returns the delay until the next: ten times conflictBackoff, up to retryInterval.
 func (d *workloadReconciler) reportPassError(err error) time.Duration {
 	d.failures++
-	if d.Trouble != nil {
-		d.Trouble(err)
+	if d.OnError != nil {
+		d.OnError(err)
 	}
 	return min(conflictBackoff(d.failures)*10, retryInterval)
 }
@@ -132,17 +132,17 @@ func (d *workloadReconciler) waitForNextPass(ctx context.Context, pause time.Dur
 }
 
 // IsPermanentError reports whether a retry cannot succeed: no permission, an unknown kind, an invalid request.
-func Hopeless(err error) bool {
+func IsPermanentError(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) ||
-		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, hold.ErrRefused) || meta.IsNoMatchError(err)
+		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, hold.ErrRejected) || meta.IsNoMatchError(err)
 }
 
 // NewLogObserver returns an observer that logs errors; it logs an error that repeats only once.
-func Logged(log klog.Logger) Follower {
+func NewLogObserver(log klog.Logger) Observer {
 	var last string
-	return Follower{
-		Pass: func(Result) { last = "" },
-		Trouble: func(err error) {
+	return Observer{
+		OnReconciled: func(Result) { last = "" },
+		OnError: func(err error) {
 			if text := err.Error(); text != last {
 				last = text
 				log.Error(err, "Workload cannot be scaled yet, retrying")

@@ -16,19 +16,19 @@ type verifyReports struct {
 
 // reportKey identifies a hold of a workload.
 type reportKey struct {
-	workload hold.Target
+	workload hold.Workload
 	holdID   string
 }
 
 // keepReport stores the report of a hold.
-func (r *verifyReports) keepReport(t hold.Target, id string, report verify.Report) {
+func (r *verifyReports) keepReport(t hold.Workload, id string, report verify.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byHold[reportKey{t, id}] = report
 }
 
 // takeReport returns the report of a hold, or nil, and deletes it.
-func (r *verifyReports) takeReport(t hold.Target, id string) *verify.Report {
+func (r *verifyReports) takeReport(t hold.Workload, id string) *verify.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := reportKey{t, id}

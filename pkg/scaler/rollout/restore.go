@@ -18,7 +18,7 @@ import (
 func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {
 	text, mark := holdsAnnotation(object), object.GetLabels()[hold.HeldLabel]
 	switch {
-	case mark == hold.Mark(text):
+	case mark == hold.HeldLabelValue(text):
 		r, err = hold.ParseRecord(text)
 		return r, "", err
 	case mark == "":
@@ -49,7 +49,7 @@ func (e *Engine) findReplicaSetRecord(ctx context.Context, object *unstructured.
 	}
 	for i := range list.Items {
 		text := list.Items[i].Annotations[hold.HoldsAnnotation]
-		if metav1.IsControlledBy(&list.Items[i], object) && hold.Mark(text) == mark {
+		if metav1.IsControlledBy(&list.Items[i], object) && hold.HeldLabelValue(text) == mark {
 			return text, nil
 		}
 	}

@@ -30,7 +30,7 @@ type Checker interface {
 }
 
 // ActionRunner runs the actions that follow the success or precede the end of a hold. Running them twice is harmless.
-type Gate interface {
+type ActionRunner interface {
 	Do(ctx context.Context, namespace string, actions []action.Action) error
 }
 
@@ -45,7 +45,7 @@ type Options struct {
 	Dynamic  dynamic.Interface
 	Mapper   meta.RESTMapper
 	Checker  Checker
-	Gate     Gate
+	Actions  ActionRunner
 	Notifier Notifier
 	Metrics  *Metrics // nil: not registered
 	Identity string   // reporting instance of Events: the name of a pod or a user
@@ -72,18 +72,18 @@ type Result struct {
 	// Held is set if the workload or its autoscaler still carries the scaler's marks: another pass must follow.
 	Held bool
 	// NextPass is the latest time of the next pass; zero: after the next change of a hold.
-	Again time.Time
+	NextPass time.Time
 	// HoldToVerify is the hold that needs Engine.VerifyHold; empty: no hold does.
-	Judge string
+	HoldToVerify string
 	// Autoscaler is the name of the workload's autoscaler; empty: it has no autoscaler.
 	Autoscaler string
-	Limits     hold.Limits
+	Bounds     hold.ReplicaBounds
 	Replicas   int32 // of the scale
-	Ready      int32 // ready pods of the workload; known while a hold waits for them
+	ReadyPods  int32 // ready pods of the workload; known while a hold waits for them
 	// Gone is set if the workload does not exist.
 	Gone bool
 	// EndedHolds are the holds that this pass ended, in their last state.
-	Ended []hold.Hold
+	EndedHolds []hold.Hold
 }
 
 // The intervals between two passes over a workload.
@@ -101,7 +101,7 @@ const maxPassAttempts = 12
 
 // ReconcileOnce makes all changes that a workload needs now, without waiting. It returns an error if the API server is away or rejects a
 // request. The changes until then stay, and the next pass continues.
-func (e *Engine) Pass(ctx context.Context, t hold.Target, now time.Time) (Result, error) {
+func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Time) (Result, error) {
 	var r Result
 	err := e.retryOnConflict(ctx, func() error {
 		p, err := e.observeWorkload(ctx, t, now)

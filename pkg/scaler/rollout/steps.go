@@ -19,11 +19,11 @@ const gateOpenTimeout = time.Minute
 func (p *reconcilePass) closeGates(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
-		actions := p.record.Closing(h, p.now)
-		if !h.Ended(p.now) || len(actions) == 0 {
+		actions := p.record.ReleaseActions(h, p.now)
+		if !h.HasEnded(p.now) || len(actions) == 0 {
 			continue
 		}
-		if err := p.Gate.Do(ctx, p.workload.Namespace, actions); err != nil {
+		if err := p.Actions.Do(ctx, p.workload.Namespace, actions); err != nil {
 			p.passLogger(ctx).Error(err, "Gate cannot be closed, keeping the pods", "hold", h.ID)
 			p.unclosedHolds = append(p.unclosedHolds, h.ID)
 			p.requestPassBy(p.now.Add(retryInterval))
@@ -44,11 +44,11 @@ func (p *reconcilePass) rejectOversizedHolds(ctx context.Context) error {
 
 // maxAllowedReplicas returns the greatest number of replicas that a hold may ask for: the autoscaler's own maxReplicas, or the holds'.
 func (p *reconcilePass) maxAllowedReplicas() int32 {
-	own := autoscalerBounds(p.hpa).Max
-	if m := p.bounds.Max; m != nil && !m.Yielded {
+	own := autoscalerBounds(p.hpa).MaxReplicas
+	if m := p.bounds.MaxReplicas; m != nil && !m.Yielded {
 		own = m.Was
 	}
-	return max(own, p.desired.Ceiling)
+	return max(own, p.desired.MaxReplicas)
 }
 
 // formatTooMany returns the message of a hold above the allowed number.
@@ -57,12 +57,12 @@ func (p *reconcilePass) formatTooMany(allowed int32) string {
 }
 
 // computeDesired combines the holds that have not ended, or still have an open gate.
-func (p *reconcilePass) computeDesired() hold.Want {
+func (p *reconcilePass) computeDesired() hold.DesiredScale {
 	record := p.record.Clone()
 	for _, id := range p.unclosedHolds {
-		record.Find(id).Until = time.Time{}
+		record.FindHold(id).Until = time.Time{}
 	}
-	return record.Wanted(p.now)
+	return record.CombineHolds(p.now)
 }
 
 // raiseBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change, and lowers
@@ -89,7 +89,7 @@ func (p *reconcilePass) scaleHolds(ctx context.Context) error {
 				return err
 			}
 		}
-		h.Asked = h.Replicas > h.Before
+		h.ScaledUp = h.Replicas > h.ReplicasBefore
 	}
 	return p.advanceHolds(ctx, hold.Raised, hold.Scaled)
 }
@@ -98,7 +98,7 @@ func (p *reconcilePass) scaleHolds(ctx context.Context) error {
 func (p *reconcilePass) advanceHolds(ctx context.Context, from, to hold.State) error {
 	moved := false
 	for i := range p.record.Holds {
-		if h := &p.record.Holds[i]; h.State == from && !h.Ended(p.now) {
+		if h := &p.record.Holds[i]; h.State == from && !h.HasEnded(p.now) {
 			p.enterHoldState(h, to, "")
 			p.onRecordSaved(func() { p.recordEvent(string(to), "hold %s: %s", h.ID, p.scaleText()) })
 			moved = true
@@ -115,14 +115,14 @@ func (p *reconcilePass) scaleText() string {
 	text := fmt.Sprintf("%d replicas", p.specReplicas())
 	if p.hpa != nil {
 		now := autoscalerBounds(p.hpa)
-		text += fmt.Sprintf(", %s %d..%d", p.autoscalerText(), now.Min, now.Max)
+		text += fmt.Sprintf(", %s %d..%d", p.autoscalerText(), now.MinReplicas, now.MaxReplicas)
 	}
 	return text
 }
 
 // enterHoldState moves the hold to a state, and counts the transition after the next write of the record.
 func (p *reconcilePass) enterHoldState(h *hold.Hold, to hold.State, message string) {
-	h.Enter(to, message, p.now)
+	h.EnterState(to, message, p.now)
 	took := p.now.Sub(h.Since)
 	p.onRecordSaved(func() { p.Metrics.recordTransition(to, took) })
 }
@@ -153,13 +153,13 @@ func (p *reconcilePass) rollBackHolds(ctx context.Context, reason string, matche
 func (p *reconcilePass) undoRolledBackHolds(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
-		if !h.Undo {
+		if !h.UndoPending {
 			continue
 		}
 		if err := p.lowerReplicas(ctx, h); err != nil {
 			return err
 		}
-		h.Undo = false
+		h.UndoPending = false
 		if err := p.saveRecord(ctx); err != nil {
 			return err
 		}
@@ -170,10 +170,10 @@ func (p *reconcilePass) undoRolledBackHolds(ctx context.Context) error {
 
 // lowerReplicas lowers the scale to the number before the hold, but not below the other holds.
 func (p *reconcilePass) lowerReplicas(ctx context.Context, h *hold.Hold) error {
-	if p.hpa == nil || !h.Asked { // without an autoscaler, scaleWithoutAutoscaler has lowered it
+	if p.hpa == nil || !h.ScaledUp { // without an autoscaler, scaleWithoutAutoscaler has lowered it
 		return nil
 	}
-	if to := max(h.Before, p.desired.Floor, autoscalerBounds(p.hpa).Min); p.specReplicas() > to {
+	if to := max(h.ReplicasBefore, p.desired.MinReplicas, autoscalerBounds(p.hpa).MinReplicas); p.specReplicas() > to {
 		return p.rereadAndScale(ctx, to)
 	}
 	return nil
@@ -190,7 +190,7 @@ func (p *reconcilePass) checkReady(ctx context.Context) error {
 	p.requestPassBy(p.now.Add(readyPollInterval))
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
-		if h.State != hold.Scaled || h.Ended(p.now) {
+		if h.State != hold.Scaled || h.HasEnded(p.now) {
 			continue
 		}
 		missing := p.describeMissingPods(h)
@@ -201,7 +201,7 @@ func (p *reconcilePass) checkReady(ctx context.Context) error {
 				return err
 			}
 			p.recordEvent(string(hold.Ready), "hold %s: all new pods are ready after %s", h.ID, p.now.Sub(h.Since).Round(time.Millisecond))
-		case !p.now.Before(h.Deadline()):
+		case !p.now.Before(h.ReadyDeadline()):
 			return p.rollBackHolds(ctx, missing+p.replicaFailureHint(), func(f *hold.Hold) bool { return f.ID == h.ID })
 		}
 	}
@@ -211,7 +211,7 @@ func (p *reconcilePass) checkReady(ctx context.Context) error {
 // hasHoldInState reports whether a hold in the state has not ended.
 func (p *reconcilePass) hasHoldInState(s hold.State) bool {
 	for i := range p.record.Holds {
-		if h := &p.record.Holds[i]; h.State == s && !h.Ended(p.now) {
+		if h := &p.record.Holds[i]; h.State == s && !h.HasEnded(p.now) {
 			return true
 		}
 	}
@@ -224,7 +224,7 @@ func (p *reconcilePass) pickHoldToVerify(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		switch {
-		case h.State != hold.Ready || h.Ended(p.now):
+		case h.State != hold.Ready || h.HasEnded(p.now):
 		case h.Verify == nil:
 			p.enterHoldState(h, hold.Verified, "no verification")
 			p.onRecordSaved(func() { p.recordEvent(string(hold.Verified), "hold %s: no verification", h.ID) })
@@ -243,10 +243,10 @@ func (p *reconcilePass) pickHoldToVerify(ctx context.Context) error {
 func (p *reconcilePass) openGates(ctx context.Context) error {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
-		if h.State != hold.Verified || h.Ended(p.now) {
+		if h.State != hold.Verified || h.HasEnded(p.now) {
 			continue
 		}
-		if err := p.Gate.Do(ctx, p.workload.Namespace, h.OnSuccess); err != nil {
+		if err := p.Actions.Do(ctx, p.workload.Namespace, h.OnSuccess); err != nil {
 			p.requestPassBy(p.now.Add(retryInterval))
 			if p.now.Before(h.Entered.Add(gateOpenTimeout)) {
 				p.passLogger(ctx).Error(err, "Gate cannot be opened yet, retrying", "hold", h.ID)
@@ -254,7 +254,7 @@ func (p *reconcilePass) openGates(ctx context.Context) error {
 			}
 			return p.rollBackHolds(ctx, "open the gate: "+err.Error(), func(f *hold.Hold) bool { return f.ID == h.ID })
 		}
-		p.enterHoldState(h, hold.Open, h.Why)
+		p.enterHoldState(h, hold.Open, h.StateMessage)
 		if err := p.saveRecord(ctx); err != nil {
 			return err
 		}
@@ -267,8 +267,8 @@ func (p *reconcilePass) openGates(ctx context.Context) error {
 func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 	var ended []hold.Hold
 	for _, h := range p.record.Holds {
-		over := h.Ended(p.now) || h.State == hold.RolledBack && h.Until.IsZero()
-		if over && !h.Undo && !slices.Contains(p.unclosedHolds, h.ID) {
+		over := h.HasEnded(p.now) || h.State == hold.RolledBack && h.Until.IsZero()
+		if over && !h.UndoPending && !slices.Contains(p.unclosedHolds, h.ID) {
 			ended = append(ended, h)
 		}
 	}
@@ -281,7 +281,7 @@ func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 	}
 	for i := range ended {
 		if h := &ended[i]; h.State != hold.RolledBack {
-			p.enterHoldState(h, hold.Released, h.Why)
+			p.enterHoldState(h, hold.Released, h.StateMessage)
 			p.onRecordSaved(func() { p.recordEvent(string(hold.Released), "hold %s ended; %d replicas", h.ID, p.specReplicas()) })
 		}
 	}
@@ -294,11 +294,11 @@ func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 
 // dropOrRestoreHold removes a hold; after a rollback it restores the previous hold instead.
 func (p *reconcilePass) dropOrRestoreHold(h *hold.Hold) {
-	if previous := h.Previous; h.State == hold.RolledBack && previous != nil && !h.Ended(p.now) && !previous.Ended(p.now) {
-		*p.record.Find(h.ID) = *previous
+	if previous := h.Previous; h.State == hold.RolledBack && previous != nil && !h.HasEnded(p.now) && !previous.HasEnded(p.now) {
+		*p.record.FindHold(h.ID) = *previous
 		return
 	}
-	p.record.Drop(h.ID)
+	p.record.RemoveHold(h.ID)
 }
 
 // requestPassBy sets the latest time of the next pass to t, unless it is earlier already.
@@ -314,7 +314,7 @@ func (p *reconcilePass) requestRestingPass() {
 		return
 	}
 	p.requestPassBy(p.now.Add(restingInterval))
-	if end := p.record.Earliest(p.now); !end.IsZero() {
+	if end := p.record.NextEnd(p.now); !end.IsZero() {
 		p.requestPassBy(end)
 	}
 }

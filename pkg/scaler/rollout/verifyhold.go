@@ -15,7 +15,7 @@ import (
 // VerifyHold verifies the new pods of a hold in state Ready, and writes the verdict to the workload's record; the next pass acts on it.
 // It blocks during the test requests. It returns an error if it cannot write the verdict; pods that it cannot test fail the
 // verification. Two verifications of one hold are harmless: the first verdict counts.
-func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func() time.Time) (verify.Report, error) {
+func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id string, now func() time.Time) (verify.Report, error) {
 	p, h, err := e.getHoldToVerify(ctx, t, id, now())
 	if err != nil || h == nil {
 		return verify.Report{}, err
@@ -51,12 +51,12 @@ func (e *Engine) Judge(ctx context.Context, t hold.Target, id string, now func()
 }
 
 // getHoldToVerify observes the workload, and returns the hold if it still needs verification.
-func (e *Engine) getHoldToVerify(ctx context.Context, t hold.Target, id string, now time.Time) (*reconcilePass, *hold.Hold, error) {
+func (e *Engine) getHoldToVerify(ctx context.Context, t hold.Workload, id string, now time.Time) (*reconcilePass, *hold.Hold, error) {
 	p, err := e.observeWorkload(ctx, t, now)
 	if err != nil {
 		return nil, nil, fmt.Errorf("verify %s: %w", t, err)
 	}
-	h := p.record.Find(id)
+	h := p.record.FindHold(id)
 	if h == nil || h.State != hold.Ready || h.Verify == nil {
 		return p, nil, nil
 	}
@@ -77,7 +77,7 @@ func (p *reconcilePass) verifyNewPods(ctx context.Context, h *hold.Hold) (report
 }
 
 // VerifyPods tests all ready pods of a workload. It only reads from the cluster.
-func (e *Engine) Check(ctx context.Context, t hold.Target, spec verify.Spec) (verify.Report, error) {
+func (e *Engine) VerifyPods(ctx context.Context, t hold.Workload, spec verify.Spec) (verify.Report, error) {
 	p, err := e.observeWorkload(ctx, t, time.Time{})
 	if err == nil && p.object == nil {
 		err = ErrGone

@@ -20,7 +20,7 @@ var patchOptions = metav1.PatchOptions{FieldManager: hold.FieldManager}
 // saveRecord writes the record to the workload if its annotation is still the observed one. Other changes of the workload, such as its
 // status with every pod that becomes ready, do not matter.
 func (p *reconcilePass) saveRecord(ctx context.Context) error {
-	text, err := p.record.Text()
+	text, err := p.record.EncodeAnnotation()
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func holdsAnnotation(object *unstructured.Unstructured) string {
 func newAnnotationPatch(version, annotation, text string, spec map[string]any) ([]byte, error) {
 	var value, label any
 	if text != "" {
-		value, label = text, hold.Mark(text)
+		value, label = text, hold.HeldLabelValue(text)
 	}
 	patch := map[string]any{"metadata": map[string]any{
 		"resourceVersion": version,
@@ -105,8 +105,8 @@ func (p *reconcilePass) updateBounds(ctx context.Context) error {
 	}
 	now := autoscalerBounds(p.hpa)
 	before := p.bounds
-	bounds, yielded := before.Yield(now)
-	bounds, to := bounds.Apply(p.desired, now)
+	bounds, yielded := before.MarkYielded(now)
+	bounds, to := bounds.ComputeBounds(p.desired, now)
 	if to == now && equalBoundsRecords(bounds, before) {
 		return nil
 	}
@@ -114,10 +114,10 @@ func (p *reconcilePass) updateBounds(ctx context.Context) error {
 		return err
 	}
 	if yielded {
-		p.recordEvent(reasonYielded, "another client set %s to %d..%d replicas; the scaler leaves it, also after the holds", p.autoscalerText(), now.Min, now.Max)
+		p.recordEvent(reasonYielded, "another client set %s to %d..%d replicas; the scaler leaves it, also after the holds", p.autoscalerText(), now.MinReplicas, now.MaxReplicas)
 	}
 	if to != now {
-		p.recordEvent(reasonBoundsChanged, "%s from %d..%d to %d..%d replicas", p.autoscalerText(), now.Min, now.Max, to.Min, to.Max)
+		p.recordEvent(reasonBoundsChanged, "%s from %d..%d to %d..%d replicas", p.autoscalerText(), now.MinReplicas, now.MaxReplicas, to.MinReplicas, to.MaxReplicas)
 	}
 	return nil
 }
@@ -125,19 +125,19 @@ func (p *reconcilePass) updateBounds(ctx context.Context) error {
 func (p *reconcilePass) autoscalerText() string { return "autoscaler " + p.hpa.Name }
 
 // equalBoundsRecords reports whether two records have the same annotation.
-func equalBoundsRecords(a, b hold.Bounds) bool {
-	x, errX := a.Text()
-	y, errY := b.Text()
+func equalBoundsRecords(a, b hold.BoundsRecord) bool {
+	x, errX := a.EncodeAnnotation()
+	y, errY := b.EncodeAnnotation()
 	return errX == nil && errY == nil && x == y
 }
 
 // patchBounds writes bounds and their record to the autoscaler, if it is still the observed one.
-func (p *reconcilePass) patchBounds(ctx context.Context, b hold.Bounds, to hold.Limits) error {
-	text, err := b.Text()
+func (p *reconcilePass) patchBounds(ctx context.Context, b hold.BoundsRecord, to hold.ReplicaBounds) error {
+	text, err := b.EncodeAnnotation()
 	if err != nil {
 		return err
 	}
-	patch, err := newAnnotationPatch(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.Min, "maxReplicas": to.Max})
+	patch, err := newAnnotationPatch(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.MinReplicas, "maxReplicas": to.MaxReplicas})
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (p *reconcilePass) patchBounds(ctx context.Context, b hold.Bounds, to hold.
 
 // restoreOrphanBounds restores the bounds of an autoscaler after its workload was deleted, with all its holds.
 func (p *reconcilePass) restoreOrphanBounds(ctx context.Context) error {
-	if p.hpa == nil || p.bounds == (hold.Bounds{}) {
+	if p.hpa == nil || p.bounds == (hold.BoundsRecord{}) {
 		return nil
 	}
 	p.passLogger(ctx).Info("Workload is gone, restoring the bounds of its autoscaler", "autoscaler", p.hpa.Name)
@@ -184,11 +184,11 @@ func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 		return p.giveBackReplicas(ctx)
 	}
 	c, now := p.record.Replicas, p.specReplicas()
-	if c.Yielded || !p.desired.Any && c.Set == nil {
+	if c.Yielded || !p.desired.Held && c.Set == nil {
 		return nil
 	}
-	to := p.desired.ReplicasOver(c.Was)
-	if c.Set == nil && p.desired.Any && !p.desired.Lower {
+	to := p.desired.ReplicasWithoutAutoscaler(c.Was)
+	if c.Set == nil && p.desired.Held && !p.desired.Lower {
 		to = max(to, now) // the scale that a deleted autoscaler left
 	}
 	switch {
@@ -217,7 +217,7 @@ func (p *reconcilePass) recordAndScale(ctx context.Context, now, to int32) error
 		}
 	}
 	p.record.Replicas.From = nil
-	if !p.desired.Any { // the original scale is restored: the scaler is done with it
+	if !p.desired.Held { // the original scale is restored: the scaler is done with it
 		p.record.Replicas.Set = nil
 	}
 	return p.saveRecord(ctx)
@@ -237,7 +237,7 @@ func (p *reconcilePass) rereadAndScale(ctx context.Context, to int32) error {
 }
 
 // newConflictError returns a conflict, so that the pass starts over.
-func newConflictError(t hold.Target, err error) error {
+func newConflictError(t hold.Workload, err error) error {
 	return apierrors.NewConflict(autoscalingv2.Resource("scale"), t.Name, err)
 }
 
@@ -253,8 +253,8 @@ func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
 			return err
 		}
 	}
-	to := max(p.record.Replicas.Was, autoscalerBounds(p.hpa).Min)
-	if p.desired.Any || isScalingActive(p.hpa) || !p.hasEndedScaleUp() || p.specReplicas() <= to {
+	to := max(p.record.Replicas.Was, autoscalerBounds(p.hpa).MinReplicas)
+	if p.desired.Held || isScalingActive(p.hpa) || !p.hasEndedScaleUp() || p.specReplicas() <= to {
 		return nil
 	}
 	return p.rereadAndScale(ctx, to)
@@ -263,7 +263,7 @@ func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
 // hasEndedScaleUp reports whether a hold that raised the replicas has ended.
 func (p *reconcilePass) hasEndedScaleUp() bool {
 	for i := range p.record.Holds {
-		if h := &p.record.Holds[i]; h.State.Holds() && h.Asked && h.Ended(p.now) {
+		if h := &p.record.Holds[i]; h.State.IsActive() && h.ScaledUp && h.HasEnded(p.now) {
 			return true
 		}
 	}

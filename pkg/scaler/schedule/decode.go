@@ -31,11 +31,11 @@ type scheduleDecoder struct{ *strict.Decoder }
 func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
 	var all []Schedule
 	first := map[string]string{}
-	d.Sequence(path, n, func(path string, n *yaml.Node) {
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		s := Decode(d, path, n)
 		all = append(all, s)
 		if at, again := first[s.Name]; again && s.Name != "" {
-			d.Wrong(path+".name", "%s is already the name of %s", s.Name, at)
+			d.AddFault(path+".name", "%s is already the name of %s", s.Name, at)
 			return
 		}
 		first[s.Name] = path
@@ -50,7 +50,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	s := Schedule{Zone: time.UTC}
 	var namespace string
 	var workloads, windows, except deferredNode
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
 		"workloads": workloads.keepNode,
@@ -58,9 +58,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 		"windows":   windows.keepNode,
 		"except":    except.keepNode,
 		"verify":    d.Text(&s.Verify),
-		"notify":    func(path string, n *yaml.Node) { s.Notify = d.Texts(path, n) },
+		"notify":    func(path string, n *yaml.Node) { s.Notify = d.DecodeTexts(path, n) },
 	})
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return s
 	}
 	d.Require(path, "name", "namespace", "workloads", "windows")
@@ -80,7 +80,7 @@ type deferredNode struct {
 
 func (l *deferredNode) keepNode(path string, n *yaml.Node) { l.path, l.node = path, n }
 
-func (l *deferredNode) decodeNode(f strict.Field) {
+func (l *deferredNode) decodeNode(f strict.FieldDecoder) {
 	if l.node != nil {
 		f(l.path, l.node)
 	}
@@ -91,19 +91,19 @@ var scheduleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])
 
 func (d *scheduleDecoder) validateScheduleName(path, text string) {
 	if text != "" && !scheduleNamePattern.MatchString(text) {
-		d.Wrong(path, "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(text))
+		d.AddFault(path, "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(text))
 	}
 }
 
 func (d *scheduleDecoder) decodeZone(path string, n *yaml.Node) *time.Location {
 	var text string
 	d.Text(&text)(path, n)
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return time.UTC
 	}
 	zone, err := time.LoadLocation(text)
 	if err != nil || text == "Local" { // Local depends on the scaler's machine
-		d.Fault(path, n.Line, "%s is not a time zone; write a name such as Europe/Berlin or UTC", strict.Describe(n))
+		d.AddFaultAtLine(path, n.Line, "%s is not a time zone; write a name such as Europe/Berlin or UTC", strict.DescribeNode(n))
 		return time.UTC
 	}
 	return zone
@@ -112,22 +112,22 @@ func (d *scheduleDecoder) decodeZone(path string, n *yaml.Node) *time.Location {
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace string) []hold.Target {
-	var all []hold.Target
+func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace string) []hold.Workload {
+	var all []hold.Workload
 	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) {
 		var text string
 		d.Text(&text)(path, n)
-		if d.Failed(path) {
+		if d.HasFault(path) {
 			return
 		}
-		t, err := hold.ParseTarget(text, namespace)
+		t, err := hold.ParseWorkload(text, namespace)
 		switch {
 		case err != nil:
-			d.Fault(path, n.Line, "%s", sanitizeText(err.Error()))
+			d.AddFaultAtLine(path, n.Line, "%s", sanitizeText(err.Error()))
 		case !objectNamePattern.MatchString(t.Name):
-			d.Fault(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
+			d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 		case slices.Contains(all, t):
-			d.Fault(path, n.Line, "%s is in the list already", strict.Describe(n))
+			d.AddFaultAtLine(path, n.Line, "%s is in the list already", strict.DescribeNode(n))
 		default:
 			all = append(all, t)
 		}
@@ -136,10 +136,10 @@ func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace s
 }
 
 // decodeNonEmptyList decodes a list and rejects an empty one.
-func (d *scheduleDecoder) decodeNonEmptyList(path string, n *yaml.Node, item strict.Field) {
-	d.Sequence(path, n, item)
+func (d *scheduleDecoder) decodeNonEmptyList(path string, n *yaml.Node, item strict.FieldDecoder) {
+	d.DecodeSequence(path, n, item)
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		d.Fault(path, n.Line, "is empty")
+		d.AddFaultAtLine(path, n.Line, "is empty")
 	}
 }
 
@@ -155,14 +155,14 @@ func sanitizeText(text string) string {
 
 func (d *scheduleDecoder) decodeDates(path string, n *yaml.Node) []Date {
 	var all []Date
-	d.Sequence(path, n, func(path string, n *yaml.Node) {
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		const want = "a date such as 2026-12-24"
-		if !d.Scalar(path, n, want, "!!timestamp", "!!str") {
+		if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 			return
 		}
 		t, err := time.Parse(time.DateOnly, n.Value)
 		if err != nil || !isPlausibleYear(t) {
-			d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))
+			d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
 			return
 		}
 		all = append(all, dateOf(t))
@@ -179,7 +179,7 @@ var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2
 // decodeMoment decodes a point in time, with an offset or on the clocks of the zone.
 func (d *scheduleDecoder) decodeMoment(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
-	if !d.Scalar(path, n, want, "!!timestamp", "!!str") {
+	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}
 	}
 	if t, err := time.Parse(time.RFC3339, n.Value); err == nil && isPlausibleYear(t) {
@@ -190,6 +190,6 @@ func (d *scheduleDecoder) decodeMoment(path string, n *yaml.Node, zone *time.Loc
 			return firstInstant(t, zone)
 		}
 	}
-	d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))
+	d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
 	return time.Time{}
 }

@@ -25,7 +25,7 @@ func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) W
 	var w Window
 	var minReplicas, maxReplicas int
 	before := len(d.Faults)
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":        d.Text(&w.Name),
 		"cron":        d.Text(&w.Cron),
 		"for":         d.Duration(&w.For, minFor, maxFor),
@@ -39,7 +39,7 @@ func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) W
 		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.decodeRamp(path, n) },
 	})
 	w.MinReplicas, w.MaxReplicas = int32(minReplicas), int32(maxReplicas) //nolint:gosec // at most maxReplicaCount
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return Window{}
 	}
 	d.Require(path, "minReplicas")
@@ -62,16 +62,16 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 	for i, kind := range windowKinds {
 		for _, key := range append(slices.Clone(kind.needs), kind.may...) {
 			switch at := path + "." + key; {
-			case !d.Given(at):
+			case !d.HasKey(at):
 			case chosen >= 0 && chosen != i:
-				d.Wrong(at, "does not go with %s: a window has cron and for, start and end, or from and to", windowKinds[chosen].needs[0])
+				d.AddFault(at, "does not go with %s: a window has cron and for, start and end, or from and to", windowKinds[chosen].needs[0])
 			default:
 				chosen = i
 			}
 		}
 	}
 	if chosen < 0 {
-		d.Wrong(path, "no time given: a window has cron and for, start and end, or from and to")
+		d.AddFault(path, "no time given: a window has cron and for, start and end, or from and to")
 		return
 	}
 	d.Require(path, windowKinds[chosen].needs...)
@@ -81,10 +81,10 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
 	if w.Name != sanitizeText(w.Name) {
-		d.Wrong(path+".name", "has control characters or more than 80 characters")
+		d.AddFault(path+".name", "has control characters or more than 80 characters")
 	}
 	if w.MaxReplicas > 0 && w.MaxReplicas < w.MinReplicas {
-		d.Wrong(path+".maxReplicas", "%d is below minReplicas %d", w.MaxReplicas, w.MinReplicas)
+		d.AddFault(path+".maxReplicas", "%d is below minReplicas %d", w.MaxReplicas, w.MinReplicas)
 	}
 	var shortest time.Duration
 	switch {
@@ -97,12 +97,12 @@ func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	default:
 		shortest = w.wallDuration()
 		if w.Start == w.End {
-			d.Wrong(path+".end", "equals start; for whole days write 00:00 and 24:00, or cron and for: 24h")
+			d.AddFault(path+".end", "equals start; for whole days write 00:00 and 24:00, or cron and for: 24h")
 		}
 		w.starts = dailyStarts{w.Start, w.Days}
 	}
 	if w.Ramp.Over > shortest {
-		d.Wrong(path+".ramp.over", "%s is longer than the window's %s", strict.FormatDuration(w.Ramp.Over), strict.FormatDuration(shortest))
+		d.AddFault(path+".ramp.over", "%s is longer than the window's %s", strict.FormatDuration(w.Ramp.Over), strict.FormatDuration(shortest))
 	}
 }
 
@@ -118,11 +118,11 @@ func (w *Window) wallDuration() time.Duration {
 func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
 	case length <= 0:
-		d.Wrong(path+".to", "is not after from")
+		d.AddFault(path+".to", "is not after from")
 	case length > maxOnce:
-		d.Wrong(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
+		d.AddFault(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
 	case s.isExcepted(w.From.In(s.Zone)):
-		d.Wrong(path+".from", "is on %s, which is in except: the window would never start", dateOf(w.From.In(s.Zone)))
+		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", dateOf(w.From.In(s.Zone)))
 	}
 }
 
@@ -134,25 +134,25 @@ func (d *scheduleDecoder) decodeCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
 	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
-		d.Wrong(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
+		d.AddFault(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
 		return
 	}
 	starts, err := parseCronPattern(w.Cron)
 	if err != nil {
-		d.Wrong(at, "not a cron pattern: %s", sanitizeText(err.Error()))
+		d.AddFault(at, "not a cron pattern: %s", sanitizeText(err.Error()))
 		return
 	}
 	// The search begins on a fixed day, so that the same file is valid or invalid on every day.
 	last := starts.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second))
 	if last.IsZero() {
-		d.Wrong(at, "never happens")
+		d.AddFault(at, "never happens")
 		return
 	}
 	w.starts = starts
 	for range 400 {
 		t := starts.Next(last)
 		if gap := t.Sub(last); gap < w.For && !t.IsZero() {
-			d.Wrong(path+".for", "%s is longer than the %s from one start to the next", strict.FormatDuration(w.For), strict.FormatDuration(gap))
+			d.AddFault(path+".for", "%s is longer than the %s from one start to the next", strict.FormatDuration(w.For), strict.FormatDuration(gap))
 			return
 		}
 		if last = t; t.IsZero() || t.Year() > 2032 {
@@ -177,7 +177,7 @@ var timeOfDayPattern = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
 func (d *scheduleDecoder) decodeTimeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
 	const want = "a time of day such as 08:00"
-	if !d.Scalar(path, n, want, "!!str") {
+	if !d.ValidateScalar(path, n, want, "!!str") {
 		return 0
 	}
 	if end && n.Value == "24:00" {
@@ -185,7 +185,7 @@ func (d *scheduleDecoder) decodeTimeOfDay(path string, n *yaml.Node, end bool) T
 	}
 	m := timeOfDayPattern.FindStringSubmatch(n.Value)
 	if m == nil {
-		d.Fault(path, n.Line, "must be %s, not %s", want, strict.Describe(n))
+		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
 		return 0
 	}
 	hours, _ := strconv.Atoi(m[1])
@@ -203,7 +203,7 @@ func (d *scheduleDecoder) decodeWeekdays(path string, n *yaml.Node) []time.Weekd
 		}
 		from, to := slices.Index(weekdayWords[:], first), slices.Index(weekdayWords[:], last)
 		if n.Kind != yaml.ScalarNode || from < 0 || to < 0 {
-			d.Fault(path, n.Line, "must be %s, or two such as mon-fri, not %s", strings.Join(weekdayWords[:], ", "), strict.Describe(n))
+			d.AddFaultAtLine(path, n.Line, "must be %s, or two such as mon-fri, not %s", strings.Join(weekdayWords[:], ", "), strict.DescribeNode(n))
 			return
 		}
 		for day := from; ; day = (day + 1) % len(weekdayWords) {
@@ -219,13 +219,13 @@ func (d *scheduleDecoder) decodeWeekdays(path string, n *yaml.Node) []time.Weekd
 
 func (d *scheduleDecoder) decodeRamp(path string, n *yaml.Node) Ramp {
 	var r Ramp
-	d.Mapping(path, n, map[string]strict.Field{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
-	if d.Failed(path) {
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
+	if d.HasFault(path) {
 		return Ramp{}
 	}
 	d.Require(path, "over", "steps")
 	if r.Steps > 0 && r.Over > 0 && r.Over/time.Duration(r.Steps) < minRampStep {
-		d.Wrong(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minRampStep))
+		d.AddFault(path+".steps", "%d over %s are less than %s apart", r.Steps, strict.FormatDuration(r.Over), strict.FormatDuration(minRampStep))
 	}
 	return r
 }

@@ -25,7 +25,7 @@ func ExamplePreview() {
   - {name: friday, from: 2026-11-27 12:00, to: 2026-11-27 18:00, minReplicas: 20, maxReplicas: 40}
 `
 	decoder := strict.NewDecoder()
-	schedules := schedule.DecodeAll(decoder, "schedules", decoder.Document([]byte(file)))
+	schedules := schedule.DecodeAll(decoder, "schedules", decoder.ParseDocument([]byte(file)))
 	if err := decoder.Faults.Err(); err != nil {
 		fmt.Println(err)
 		return

@@ -14,9 +14,9 @@ import (
 // PreviewRow is the state that schedules set for a workload over a span of time.
 type PreviewRow struct {
 	// From and To are in the zone of the schedule that wins, or of the workload's first schedule if no window is active.
-	From     time.Time   `json:"from"`
-	To       time.Time   `json:"to"`
-	Workload hold.Target `json:"workload"`
+	From     time.Time     `json:"from"`
+	To       time.Time     `json:"to"`
+	Workload hold.Workload `json:"workload"`
 	// MinReplicas is the highest minimum of all active windows; nil if no window is active.
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
 	// MaxReplicas is the highest maximum of all active schedules; 0: no maximum.
@@ -32,8 +32,8 @@ type PreviewRow struct {
 // Preview returns the states that the schedules will set from a time on. The rows of each workload follow one another without a gap,
 // and workloads come in the order of their first schedule. Times without an active window have rows too.
 func Preview(schedules []Schedule, from time.Time, span time.Duration) []PreviewRow {
-	var workloads []hold.Target
-	schedulesOf := map[hold.Target][]*Schedule{}
+	var workloads []hold.Workload
+	schedulesOf := map[hold.Workload][]*Schedule{}
 	for i := range schedules {
 		for _, w := range schedules[i].Workloads {
 			if schedulesOf[w] == nil {
@@ -50,7 +50,7 @@ func Preview(schedules []Schedule, from time.Time, span time.Duration) []Preview
 }
 
 // previewWorkload returns the rows of one workload.
-func previewWorkload(workload hold.Target, schedules []*Schedule, from, to time.Time) []PreviewRow {
+func previewWorkload(workload hold.Workload, schedules []*Schedule, from, to time.Time) []PreviewRow {
 	var rows []PreviewRow
 	var since time.Time // start of the window of the last row
 	for t := from; t.Before(to); {

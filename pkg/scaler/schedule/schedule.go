@@ -14,7 +14,7 @@ import (
 // concurrently.
 type Schedule struct {
 	Name      string
-	Workloads []hold.Target
+	Workloads []hold.Workload
 	// Zone is the time zone of the windows and exceptions.
 	Zone    *time.Location
 	Windows []Window

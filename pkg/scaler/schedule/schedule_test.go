@@ -15,7 +15,7 @@ import (
 func loadSchedules(data []byte) ([]Schedule, error) {
 	d := strict.NewDecoder()
 	var all []Schedule
-	d.File(data, "ScalerConfig", map[string]strict.Field{
+	d.DecodeFile(data, "ScalerConfig", map[string]strict.FieldDecoder{
 		"schedules": func(path string, n *yaml.Node) { all = DecodeAll(d, path, n) },
 	})
 	return all, d.Faults.Err()

@@ -14,7 +14,7 @@ import (
 // serves only to find further faults.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 	var s Spec
-	d.Mapping(path, n, map[string]strict.Field{
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"url":         d.Text(&s.URL),
 		"requests":    d.Integer(&s.Requests, 1, maxRequests),
 		"concurrency": d.Integer(&s.Concurrency, 1, maxConcurrency),
@@ -26,20 +26,20 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 		"slower":      d.Number(&s.Slower),
 	})
 	s = s.WithDefaults()
-	if d.Failed(path) {
+	if d.HasFault(path) {
 		return s
 	}
 	for _, f := range s.findFieldErrors() {
-		d.Wrong(strict.JoinPath(path, f.key), "%s", f.text)
+		d.AddFault(strict.JoinPath(path, f.key), "%s", f.text)
 	}
 	return s
 }
 
 // shareField decodes a share, and rejects 0, which would mean the default.
-func shareField(d *strict.Decoder, to *float64) strict.Field {
+func shareField(d *strict.Decoder, to *float64) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if d.Number(to)(path, n); *to == 0 {
-			d.Wrong(path, "must be above 0 and at most 1, a share, not 0")
+			d.AddFault(path, "must be above 0 and at most 1, a share, not 0")
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // decodeSpecYAML decodes a file with a verification.
 func decodeSpecYAML(text string) (Spec, error) {
 	d := strict.NewDecoder()
-	n := d.Document([]byte(text))
+	n := d.ParseDocument([]byte(text))
 	if n == nil {
 		return Spec{}, d.Faults.Err()
 	}

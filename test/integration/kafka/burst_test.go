@@ -25,7 +25,7 @@ type sink struct {
 	most     float64 // holds that waited, as seen by some calls
 }
 
-func (s *sink) Raise(_ context.Context, _ hold.Target, h hold.Hold) error {
+func (s *sink) Raise(_ context.Context, _ hold.Workload, h hold.Hold) error {
 	if s.slow > 0 {
 		<-time.After(s.slow)
 	}
@@ -49,7 +49,7 @@ func waiting(reg *prometheus.Registry) float64 {
 	return -1
 }
 
-func (s *sink) Release(_ context.Context, _ hold.Target, id, _ string) error {
+func (s *sink) Release(_ context.Context, _ hold.Workload, id, _ string) error {
 	s.released <- id
 	return nil
 }
@@ -80,7 +80,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 			c1 := cluster(t)
 			write := writer(t, c1.ListenAddrs())
 			s := &sink{raised: map[string]int{}, released: make(chan string, burst), slow: c.slow, reg: prometheus.NewRegistry()}
-			workload := hold.Target{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+			workload := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
 			h := event.NewHandler([]event.Rule{{
 				Name: "sale", Type: "START", ReleaseOn: "END", Key: "sale", Workloads: []event.WorkloadSpec{{Workload: workload, Replicas: event.ReplicaCount{Value: 20}}},
 			}}, s, &seen{}, event.Options{Registerer: s.reg})

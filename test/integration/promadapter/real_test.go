@@ -29,11 +29,11 @@ import (
 // seriesOf lists the series of a backend.
 type seriesOf struct{ *remote.Backend }
 
-func (s seriesOf) LabelValues(ctx context.Context, label string, sel promadapter.Selection, each func(string) error) error {
+func (s seriesOf) LabelValues(ctx context.Context, label string, sel promadapter.SeriesSelection, each func(string) error) error {
 	return s.Backend.LabelValues(ctx, label, remote.SeriesSelection(sel), each)
 }
 
-func (s seriesOf) LabelNames(ctx context.Context, sel promadapter.Selection, each func(string) error) error {
+func (s seriesOf) LabelNames(ctx context.Context, sel promadapter.SeriesSelection, each func(string) error) error {
 	return s.Backend.LabelNames(ctx, remote.SeriesSelection(sel), each)
 }
 
@@ -45,7 +45,7 @@ var usual = resources{
 	{Name: "services", Singular: "service", Namespaced: true}, {Name: "jobs.batch", Singular: "job", Group: "batch", Namespaced: true},
 }
 
-func (r resources) Resource(name string) (promadapter.Resource, error) {
+func (r resources) LookupResource(name string) (promadapter.Resource, error) {
 	for _, res := range r {
 		plural, _, _ := strings.Cut(res.Name, ".")
 		if name == res.Name || name == plural || name == res.Singular {
@@ -73,7 +73,7 @@ func relist(t testing.TB, c *promadapter.Catalog) {
 func backend(t testing.TB, url string) seriesOf {
 	t.Helper()
 	b := config.Backend{Name: "prometheus", URL: url}
-	b.Complete()
+	b.SetDefaults()
 	p, err := remote.New(b, remote.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestRealServers(t *testing.T) {
 			t.Parallel()
 			now := time.Now()
 			b := backend(t, start(t, counted(t, now, sampleSeries...)).URL)
-			c := promadapter.New(loadConfig(t, sample), b, usual, promadapter.Options{MaxAge: time.Minute})
+			c := promadapter.NewCatalog(loadConfig(t, sample), b, usual, promadapter.Options{MaxAge: time.Minute})
 			relist(t, c)
 			want := []string{
 				"external queue_depth", "jobs.batch http_requests",
@@ -180,7 +180,7 @@ externalRules:
   resources: {namespaced: false}
   metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})'
 `)
-	c := promadapter.New(cfg, b, usual, promadapter.Options{MaxAge: time.Minute})
+	c := promadapter.NewCatalog(cfg, b, usual, promadapter.Options{MaxAge: time.Minute})
 	relist(t, c)
 	native, notes, err := promadapter.Import(cfg, "")
 	if err != nil {
@@ -259,7 +259,7 @@ func TestRelistOverHTTP(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
 	}))
 	defer server.Close()
-	c := promadapter.New(loadConfig(t, sample), backend(t, server.URL), usual, promadapter.Options{})
+	c := promadapter.NewCatalog(loadConfig(t, sample), backend(t, server.URL), usual, promadapter.Options{})
 	relist(t, c) // what is kept for good is not a relist's
 
 	var before, after runtime.MemStats
@@ -298,7 +298,7 @@ func BenchmarkRelist(b *testing.B) {
 			Samples: []servers.Sample{{T: now.UnixMilli(), V: 1}},
 		})
 	}
-	c := promadapter.New(loadConfig(b, sample), backend(b, servers.Prometheus(b, o).URL), usual, promadapter.Options{})
+	c := promadapter.NewCatalog(loadConfig(b, sample), backend(b, servers.Prometheus(b, o).URL), usual, promadapter.Options{})
 	b.ReportAllocs()
 	cpu := cpuTime(b)
 	for b.Loop() {
@@ -350,7 +350,7 @@ var sampleSeries = []string{
 }
 
 // served are the metrics as a person would list them.
-func served(s *promadapter.Set) []string {
+func served(s *promadapter.RuleSnapshot) []string {
 	var out []string
 	for _, i := range s.Metrics() {
 		text := i.Resource + " " + i.Metric
