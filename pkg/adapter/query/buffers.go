@@ -30,55 +30,55 @@ type evalBuffers struct {
 const maxKeptKeys = 1000
 
 // resetBuffers takes back everything that was handed out.
-func (m *evalBuffers) resetBuffers() {
-	m.times.used, m.values.used, m.increments.used = 0, 0, 0
-	m.pods.clearBlock()
-	m.objects.clearBlock()
-	m.elements.clearBlock()
-	clear(m.results)
-	for i := range m.series {
-		clear(m.series[i]) // the labels of series that may be dropped
+func (b *evalBuffers) resetBuffers() {
+	b.times.used, b.values.used, b.increments.used = 0, 0, 0
+	b.pods.clearBlock()
+	b.objects.clearBlock()
+	b.elements.clearBlock()
+	clear(b.results)
+	for i := range b.series {
+		clear(b.series[i]) // the labels of series that may be dropped
 	}
 }
 
 // resetSeriesLists are n empty lists of series.
-func (m *evalBuffers) resetSeriesLists(n int) [][]scannedSeries {
-	for len(m.series) < n {
-		m.series = append(m.series, nil)
+func (b *evalBuffers) resetSeriesLists(n int) [][]scannedSeries {
+	for len(b.series) < n {
+		b.series = append(b.series, nil)
 	}
-	for i := range m.series {
-		m.series[i] = m.series[i][:0]
+	for i := range b.series {
+		b.series[i] = b.series[i][:0]
 	}
-	return m.series[:n]
+	return b.series[:n]
 }
 
 // keyPositions are where in a list something with a key is. They are good until the next ones are asked for.
 type keyPositions struct {
 	byKey map[uint64]int
-	byPod []int32 // the place and one; in place of byKey, where keys are the ids of pods, which begin at 0
+	byPod []int32 // the position and one; in position of byKey, where keys are the ids of pods, which begin at 0
 }
 
 // newKeyPositions are empty ones for the keys of a grouping.
-func (m *formulaInput) newKeyPositions(g labelGrouping) keyPositions {
+func (in *formulaInput) newKeyPositions(g labelGrouping) keyPositions {
 	if g.byPod {
-		m.byPod = slices.Grow(m.byPod[:0], len(m.orderedPods))[:len(m.orderedPods)]
-		clear(m.byPod)
-		return keyPositions{byPod: m.byPod}
+		in.byPod = slices.Grow(in.byPod[:0], len(in.orderedPods))[:len(in.orderedPods)]
+		clear(in.byPod)
+		return keyPositions{byPod: in.byPod}
 	}
-	if m.byKey == nil || len(m.byKey) > maxKeptKeys {
-		m.byKey = map[uint64]int{}
+	if in.byKey == nil || len(in.byKey) > maxKeptKeys {
+		in.byKey = map[uint64]int{}
 	}
-	clear(m.byKey)
-	return keyPositions{byKey: m.byKey}
+	clear(in.byKey)
+	return keyPositions{byKey: in.byKey}
 }
 
-// findOrAddKey is the place of a key, which is next if none is known yet.
-func (p keyPositions) findOrAddKey(key uint64, next int) (place int, known bool) {
+// findOrAddKey is the position of a key, which is next if none is known yet.
+func (p keyPositions) findOrAddKey(key uint64, next int) (position int, known bool) {
 	if p.byPod == nil {
-		if place, known = p.byKey[key]; !known {
-			p.byKey[key], place = next, next
+		if position, known = p.byKey[key]; !known {
+			p.byKey[key], position = next, next
 		}
-		return place, known
+		return position, known
 	}
 	if at := p.byPod[key]; at > 0 {
 		return int(at) - 1, true
@@ -99,9 +99,9 @@ func (a *sliceArena[T]) allocSlice(n int) []T {
 		// What was handed out of the old block keeps it until the survey is over.
 		a.block, a.used = make([]T, max(n, 1024, 2*len(a.block))), 0
 	}
-	taken := a.block[a.used : a.used : a.used+n]
+	s := a.block[a.used : a.used : a.used+n]
 	a.used += n
-	return taken
+	return s
 }
 
 // allocElement returns an element, in an arena that is cleared before it is used again.

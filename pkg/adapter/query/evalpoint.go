@@ -58,11 +58,11 @@ type pointPlanner struct {
 	anchored bool
 }
 
-// planPoint finds the slot of an object with these tracks, none of them empty; false if it has none.
-func (p pointPlanner) planPoint(tracks []sampleTimes) (evalPoint, bool) {
-	freshest := tracks[0]
-	first := tracks[0][0]
-	for _, t := range tracks[1:] {
+// planPoint finds the slot of an object with these podTimes, none of them empty; false if it has none.
+func (p pointPlanner) planPoint(podTimes []sampleTimes) (evalPoint, bool) {
+	freshest := podTimes[0]
+	first := podTimes[0][0]
+	for _, t := range podTimes[1:] {
 		if t.lastTime() > freshest.lastTime() {
 			freshest = t
 		}
@@ -74,9 +74,9 @@ func (p pointPlanner) planPoint(tracks []sampleTimes) (evalPoint, bool) {
 	}
 	start := at - p.span(p.window)
 	if first > start {
-		return p.planYoungObject(at, first, tracks)
+		return p.planYoungObject(at, first, podTimes)
 	}
-	return p.planCoveredObject(at, start, tracks)
+	return p.planCoveredObject(at, start, podTimes)
 }
 
 // chooseEvalTime is the time to evaluate at: now, or, where the newest sample is late, a time soon after it. That is a whole
@@ -101,24 +101,24 @@ func (p pointPlanner) reachesRangeEnd(t sampleTimes, at, span int64) bool {
 }
 
 // planYoungObject is the slot of an object that is watched since first, for less than the expression looks back.
-func (p pointPlanner) planYoungObject(at, first int64, tracks []sampleTimes) (evalPoint, bool) {
-	if p.fixedWindow || !p.hasSamplePair(tracks, first-1) {
+func (p pointPlanner) planYoungObject(at, first int64, podTimes []sampleTimes) (evalPoint, bool) {
+	if p.fixedWindow || !p.hasSamplePair(podTimes, first-1) {
 		return evalPoint{}, false
 	}
 	covered := alignWindow(at - first + 1)
 	// The longest window that stays within the coverage; mostly that is the coverage itself.
 	window := int64(sort.Search(int(min(covered, p.window)), func(w int) bool { return p.span(int64(w)+1) > covered }))
-	if window < p.window && !p.hasSamplePair(tracks, at-window) {
+	if window < p.window && !p.hasSamplePair(podTimes, at-window) {
 		return evalPoint{}, false
 	}
 	return evalPoint{at: at, window: window}, window > 0
 }
 
 // planCoveredObject is the slot of an object whose samples reach back to start or further.
-func (p pointPlanner) planCoveredObject(at, start int64, tracks []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planCoveredObject(at, start int64, podTimes []sampleTimes) (evalPoint, bool) {
 	plain := evalPoint{at: at, window: p.window}
 	begin, cut, found := start, 0.0, false
-	for _, t := range tracks {
+	for _, t := range podTimes {
 		i := t.indexAfter(start)
 		if i == len(t) {
 			continue // the pod has not been heard of for longer than that
@@ -130,7 +130,7 @@ func (p pointPlanner) planCoveredObject(at, start int64, tracks []sampleTimes) (
 			continue
 		}
 		begin = min(begin, t[i-1]-1)
-		cut += (missing - step/2) / float64(at-start) / float64(len(tracks))
+		cut += (missing - step/2) / float64(at-start) / float64(len(podTimes))
 	}
 	if begin == start {
 		return plain, found
@@ -138,27 +138,27 @@ func (p pointPlanner) planCoveredObject(at, start int64, tracks []sampleTimes) (
 	if p.fixedWindow || p.span(p.window) != p.window {
 		return plain, found && cut <= maxCut
 	}
-	return p.planStretchedWindow(at, begin, start, tracks)
+	return p.planStretchedWindow(at, begin, start, podTimes)
 }
 
 // planStretchedWindow is the slot of an object with a scrape missing at start, of which begin is the sample before.
-func (p pointPlanner) planStretchedWindow(at, begin, start int64, tracks []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planStretchedWindow(at, begin, start int64, podTimes []sampleTimes) (evalPoint, bool) {
 	from := begin
-	if float64(at-begin) > maxStretch*float64(p.window) && p.hasSamplePair(tracks, start) {
+	if float64(at-begin) > maxStretch*float64(p.window) && p.hasSamplePair(podTimes, start) {
 		// The gap is too long to reach across, and there are samples enough behind it.
 		from = at
-		for _, t := range tracks {
+		for _, t := range podTimes {
 			if i := t.indexAfter(start); i < len(t) {
 				from = min(from, t[i]-1)
 			}
 		}
 	}
-	return evalPoint{at: at, window: alignWindow(at - from)}, p.hasSamplePair(tracks, from)
+	return evalPoint{at: at, window: alignWindow(at - from)}, p.hasSamplePair(podTimes, from)
 }
 
 // hasSamplePair reports whether some track has two samples after start.
-func (p pointPlanner) hasSamplePair(tracks []sampleTimes, start int64) bool {
-	for _, t := range tracks {
+func (p pointPlanner) hasSamplePair(podTimes []sampleTimes, start int64) bool {
+	for _, t := range podTimes {
 		if t.indexAfter(start)+1 < len(t) {
 			return true
 		}

@@ -52,13 +52,13 @@ const placeholderMillis = 876543 * 1000 // milliseconds
 
 // newFastPath makes the formula of an expression, given the order of its selectors; nil for shapes that are not known.
 func newFastPath(root parser.Expr, order map[*parser.VectorSelector]int) *fastPath {
-	d := &fastPath{}
-	c := fastPathCompiler{fastPath: d, selectorIndex: order}
+	p := &fastPath{}
+	c := fastPathCompiler{fastPath: p, selectorIndex: order}
 	var ok bool
-	if d.formula, d.labelShape, ok = c.compileVector(root); !ok {
+	if p.formula, p.labelShape, ok = c.compileVector(root); !ok {
 		return nil
 	}
-	return d
+	return p
 }
 
 // fastPathCompiler makes formulas of syntax trees.
@@ -125,12 +125,12 @@ func (c *fastPathCompiler) compileAggregation(e *parser.AggregateExpr) (fastForm
 	default:
 		return nil, labelShape{}, false
 	}
-	of, inner, ok := c.compileVector(e.Expr)
+	operand, inner, ok := c.compileVector(e.Expr)
 	by := slices.Compact(slices.Sorted(slices.Values(e.Grouping)))
 	if !ok || e.Without || !inner.hasLabelNames(by) {
 		return nil, labelShape{}, false
 	}
-	return labelAggregation{op: e.Op, of: of, labelGrouping: newLabelGrouping(by)}, labelShape{by: by}, true
+	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newLabelGrouping(by)}, labelShape{by: by}, true
 }
 
 // hasLabelNames tells that elements have no fewer labels than those of by.
@@ -148,13 +148,13 @@ func (c *fastPathCompiler) compileQuantile(e *parser.Call) (fastFormula, labelSh
 	if !ok {
 		return nil, labelShape{}, false
 	}
-	of, inner, ok := c.compileVector(e.Args[1])
+	operand, inner, ok := c.compileVector(e.Args[1])
 	at, buckets := slices.BinarySearch(inner.by, labels.BucketLabel)
 	if !ok || !buckets {
 		return nil, labelShape{}, false
 	}
 	by := slices.Delete(slices.Clone(inner.by), at, at+1)
-	return histogramQuantile{q: q, of: of, labelGrouping: newLabelGrouping(by)}, labelShape{by: by}, true
+	return histogramQuantile{q: q, operand: operand, labelGrouping: newLabelGrouping(by)}, labelShape{by: by}, true
 }
 
 func (c *fastPathCompiler) compileArithmetic(e *parser.BinaryExpr) (fastFormula, labelShape, bool) {
@@ -163,12 +163,12 @@ func (c *fastPathCompiler) compileArithmetic(e *parser.BinaryExpr) (fastFormula,
 		return nil, labelShape{}, false
 	}
 	if n, ok := constantNumber(e.RHS); ok {
-		of, s, ok := c.compileVector(e.LHS)
-		return scalarArithmetic{of, func(v float64) float64 { return f(v, n) }}, s, ok
+		operand, s, ok := c.compileVector(e.LHS)
+		return scalarArithmetic{operand, func(v float64) float64 { return f(v, n) }}, s, ok
 	}
 	if n, ok := constantNumber(e.LHS); ok {
-		of, s, ok := c.compileVector(e.RHS)
-		return scalarArithmetic{of, func(v float64) float64 { return f(n, v) }}, s, ok
+		operand, s, ok := c.compileVector(e.RHS)
+		return scalarArithmetic{operand, func(v float64) float64 { return f(n, v) }}, s, ok
 	}
 	left, ls, ok := c.compileVector(e.LHS)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 
 // The values of the label outcome of tachometer_query_evaluations_total.
 const (
-	outcomeOK      = "ok"
+	outcomeSuccess = "success"
 	outcomeNoValue = "no_value"
 	outcomeTimeout = "timeout"
 	outcomeError   = "error"
@@ -42,7 +42,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Buckets: []float64{2, 4, 6, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
 	}
-	for _, outcome := range []string{outcomeOK, outcomeNoValue, outcomeTimeout, outcomeError} {
+	for _, outcome := range []string{outcomeSuccess, outcomeNoValue, outcomeTimeout, outcomeError} {
 		m.evaluations[outcome] = evaluations.WithLabelValues(outcome)
 	}
 	if r != nil {
@@ -73,5 +73,5 @@ func evaluationOutcome(values []metric.Value, err error) string {
 	case len(values) == 0:
 		return outcomeNoValue
 	}
-	return outcomeOK
+	return outcomeSuccess
 }

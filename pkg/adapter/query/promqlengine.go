@@ -47,11 +47,11 @@ func (e *promqlEngine) queryInstant(ctx context.Context, expr string, at time.Ti
 		return nil, err
 	}
 	defer q.Close()
-	answer := q.Exec(ctx)
-	if answer.Err != nil {
-		return nil, answer.Err
+	result := q.Exec(ctx)
+	if result.Err != nil {
+		return nil, result.Err
 	}
-	switch v := answer.Value.(type) {
+	switch v := result.Value.(type) {
 	case promql.Scalar:
 		return []evalResult{{value: v.V}}, nil
 	case promql.Vector:

@@ -33,12 +33,27 @@ func Retention(maxWindow, interval time.Duration) time.Duration {
 	return maxWindow + slackIntervals*interval
 }
 
-// Options bound an Engine. The zero value is usable.
-type Options struct {
+// Settings are the options that Reconfigure changes while an Engine runs. The zero value is usable.
+type Settings struct {
 	// Interval is the scrape interval. 0 means 2 s.
 	Interval time.Duration
 	// MaxWindow is the longest that an expression may look back, and the longest window of auto. 0 means 60 s.
 	MaxWindow time.Duration
+}
+
+func (s *Settings) setDefaults() {
+	if s.Interval <= 0 {
+		s.Interval = 2 * time.Second
+	}
+	if s.MaxWindow <= 0 {
+		s.MaxWindow = time.Minute
+	}
+}
+
+// Options bound an Engine. The zero value is usable.
+type Options struct {
+	// Settings are the first settings; see Reconfigure.
+	Settings Settings
 	// MaxSamples bounds the samples that one evaluation holds in memory. 0 means 5,000,000: a minute of every
 	// series of a full store, with 80 MB.
 	MaxSamples int
@@ -52,12 +67,6 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.Interval <= 0 {
-		o.Interval = 2 * time.Second
-	}
-	if o.MaxWindow <= 0 {
-		o.MaxWindow = time.Minute
-	}
 	if o.MaxSamples <= 0 {
 		o.MaxSamples = 5_000_000
 	}
@@ -85,9 +94,8 @@ type Engine struct {
 	data            SampleSource
 	promqlEngine    *promqlEngine
 	opts            Options
-	interval        atomic.Int64 // nanoseconds
-	maxWindow       atomic.Int64 // nanoseconds
-	slots           chan struct{}
+	settings        atomic.Pointer[Settings]
+	semaphore       chan struct{} // holds an element for each evaluation under way
 	expressions     expressionCache
 	buffers         sync.Pool // of *memory
 	disableFastPath bool      // nothing is computed without Prometheus's engine; for tests
@@ -101,18 +109,18 @@ func New(data SampleSource, opts Options) *Engine {
 		data:         data,
 		promqlEngine: newPromQLEngine(data, opts.MaxSamples, opts.Timeout),
 		opts:         opts,
-		slots:        make(chan struct{}, opts.MaxConcurrent),
+		semaphore:    make(chan struct{}, opts.MaxConcurrent),
 		metrics:      newMetrics(opts.Registerer),
 	}
 	e.buffers.New = func() any { return &evalBuffers{} }
-	e.Reconfigure(opts.Interval, opts.MaxWindow)
+	e.Reconfigure(opts.Settings)
 	return e
 }
 
-// Reconfigure changes the scrape interval and the longest window. Evaluations under way keep the former ones.
-func (e *Engine) Reconfigure(interval, maxWindow time.Duration) {
-	e.interval.Store(int64(interval))
-	e.maxWindow.Store(int64(maxWindow))
+// Reconfigure replaces the settings. Evaluations under way keep the previous settings.
+func (e *Engine) Reconfigure(s Settings) {
+	s.setDefaults()
+	e.settings.Store(&s)
 }
 
 // Evaluate answers a question as of now: a value for each object, or for each series of an external metric,
@@ -133,27 +141,26 @@ func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time)
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	select {
-	case e.slots <- struct{}{}:
-		defer func() { <-e.slots }()
+	case e.semaphore <- struct{}{}:
+		defer func() { <-e.semaphore }()
 	case <-ctx.Done():
 		return nil, metric.Errorf(metric.KindUnavailable, "evaluate rule %q: wait for %d other evaluations: %w",
 			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
 	}
-	m := e.buffers.Get().(*evalBuffers)
-	defer func() { m.resetBuffers(); e.buffers.Put(m) }()
-	a := evaluation{
-		Query: q, now: now, buffers: m, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
-	}
-	if err := a.prepareGroups(ctx, e); err != nil {
+	buffers := e.buffers.Get().(*evalBuffers)
+	defer func() { buffers.resetBuffers(); e.buffers.Put(buffers) }()
+	settings := e.settings.Load()
+	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.Interval, maxWindow: settings.MaxWindow}
+	if err := ev.prepareGroups(ctx, e); err != nil {
 		return nil, wrapEvaluationError(q, err)
 	}
-	for i := range a.evalGroups {
-		if err := a.evaluateGroup(ctx, e, i); err != nil {
+	for i := range ev.evalGroups {
+		if err := ev.evaluateGroup(ctx, e, i); err != nil {
 			return nil, wrapEvaluationError(q, err)
 		}
 	}
-	slices.SortFunc(a.values, compareMetricValues)
-	return a.values, nil
+	slices.SortFunc(ev.values, compareMetricValues)
+	return ev.values, nil
 }
 
 // wrapEvaluationError gives an error its kind, and the names of what it is about.
@@ -170,9 +177,9 @@ func wrapEvaluationError(q rule.Query, err error) error {
 
 // wrapExpressionError is an error of the engine, with what it was asked.
 func wrapExpressionError(text string, err error) error {
-	const most = 300 // a person reads it; the names of a thousand pods would not help
-	if len(text) > most {
-		text = text[:most] + "…"
+	const maxText = 300 // bytes: a person reads it, and the names of a thousand pods would not help
+	if len(text) > maxText {
+		text = text[:maxText] + "…"
 	}
 	return fmt.Errorf("%s: %w", text, err)
 }

@@ -63,8 +63,8 @@ type scannedPod struct {
 
 	// inline is for these, as long as there is one of each: two allocations less for each pod.
 	inline struct {
-		tracks    [1]namedSampleTimes
-		histories [1]window.History
+		sampleTimes [1]namedSampleTimes
+		histories   [1]window.History
 	}
 }
 
@@ -116,8 +116,8 @@ type scanReach struct {
 }
 
 // scanSeries surveys the series of the selectors as of now.
-func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now time.Time, back scanReach) error {
-	s.seriesScan = seriesScan{seriesBySelector: s.resetSeriesLists(len(s.selectors)), since: now.Add(-back.ranged).UnixMilli() + 1}
+func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+	s.seriesScan = seriesScan{seriesBySelector: s.resetSeriesLists(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.visitsPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
 	}
@@ -131,7 +131,7 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 		}
 		since, matchers := s.since, sel.matchers
 		if !sel.ranged {
-			since = now.Add(-back.instant).UnixMilli() + 1
+			since = now.Add(-reach.instant).UnixMilli() + 1
 		}
 		if !s.keepSamples {
 			matchers = sel.scanMatchers
@@ -161,15 +161,15 @@ func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, 
 	sel := s.selectors[selector]
 	p := s.findOrAddPod(l)
 	times = append(s.times.allocSlice(len(times)), times...)
-	goesOn := lastStaleMarker(values) + 1 // samples behind it are of what is there now
+	current := lastStaleMarker(values) + 1 // samples behind it are of what is there now
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
 	if s.keepSamples {
 		values = append(s.values.allocSlice(len(values)), values...)
-		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: values, hasMarkers: goesOn > 0})
+		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: values, hasMarkers: current > 0})
 	}
-	times, values = times[goesOn:], values[goesOn:]
+	times, values = times[current:], values[current:]
 	if len(times) == 0 || sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound {
 		return
 	}
@@ -211,7 +211,7 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	p := s.seriesScan.pods[key]
 	if p == nil {
 		p = s.evalBuffers.pods.allocElement()
-		p.id, p.sampleTimes = uint64(len(s.orderedPods)), p.inline.tracks[:0]
+		p.id, p.sampleTimes = uint64(len(s.orderedPods)), p.inline.sampleTimes[:0]
 		if !s.rule.External {
 			p.object = objectFromLabels(s.rule, l)
 		}
@@ -238,7 +238,7 @@ func (s *seriesScanner) addObject(p *scannedPod) {
 }
 
 // forEachObject calls each for every subject, in the order in which they were found.
-func (s *seriesScan) forEachObject(each func(of metric.Object, is *scannedObject)) {
+func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scannedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -250,7 +250,7 @@ func (s *seriesScan) forEachObject(each func(of metric.Object, is *scannedObject
 func (s *seriesScan) findObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
 		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachObject(func(of metric.Object, is *scannedObject) { s.objects[of] = is })
+		s.forEachObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }

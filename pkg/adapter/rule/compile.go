@@ -40,10 +40,10 @@ func compileConfig(cfg *config.Config) (*Set, config.Faults) {
 	var faults config.Faults
 	s := &Set{}
 	for i, spec := range rules {
-		c, wrong := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow})
-		for _, w := range wrong {
-			path := config.RulePath(i) + "." + w.key
-			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: w.err.Error()})
+		c, keyErrors := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow})
+		for _, e := range keyErrors {
+			path := config.RulePath(i) + "." + e.key
+			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
 		}
 		s.rules = append(s.rules, c)
 	}
@@ -129,14 +129,14 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if faults := c.validateExpression(r, t); len(faults) > 0 {
 		return nil, faults
 	}
-	var apart []string // labels that tell what is asked for together
+	var distinguishing []string // the labels that tell the objects of one evaluation apart
 	if r.Namespaced {
-		apart = append(apart, r.NamespaceLabel)
+		distinguishing = append(distinguishing, r.NamespaceLabel)
 	}
 	if r.ObjectLabel != "" {
-		apart = append(apart, r.ObjectLabel)
+		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
-	r.shared = isShareable(t.root, apart)
+	r.shared = isShareable(t.root, distinguishing)
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -263,7 +263,7 @@ func (c *compiledRule) validateRanges(t *exprTree) []keyError {
 	return nil
 }
 
-func describeSpan(r selectorReach, w Window, span time.Duration) string {
+func describeSpan(r selectorReach, w config.Window, span time.Duration) string {
 	text := formatPromQLRange(span)
 	if w.Auto && r.windowCount > 0 {
 		text += " where auto chooses the longest window"

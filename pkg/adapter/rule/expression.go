@@ -52,18 +52,18 @@ func newRuleExpressions(t *exprTree, b timesGrouping) (e, times ruleExpression, 
 
 // validatePrinted holds the printed text against the tree: it must parse, and have as many holes as the tree.
 func (e ruleExpression) validatePrinted(selectors int) error {
-	slots, windows := 0, 0
+	matchers, windows := 0, 0
 	for _, seg := range e.matcherSegments {
 		switch seg.hole {
 		case matchersHole:
-			slots++
+			matchers++
 		case windowHole:
 			windows++
 		}
 	}
-	if slots != selectors || windows != e.windowCount {
+	if matchers != selectors || windows != e.windowCount {
 		return fmt.Errorf("print %s: %d of %d selectors and %d of %d windows found again",
-			e.fillHoles("", time.Minute), slots, selectors, windows, e.windowCount)
+			e.fillHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
 	}
 	if _, err := parseRuleQuery(e.fillHoles(`x="x"`, time.Minute)); err != nil {
 		return fmt.Errorf("parse what was printed: %w", err)

@@ -79,7 +79,7 @@ func compileQuery(t testing.TB, query string) *Rule {
 	cfg := config.Default()
 	cfg.HasRules = true
 	cfg.Rules = []config.Rule{{
-		Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: Window{Auto: true}, Labels: config.DefaultLabels(),
+		Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: config.Window{Auto: true}, Labels: config.DefaultLabels(),
 	}}
 	s, err := Compile(&cfg)
 	if err != nil {
@@ -182,7 +182,7 @@ func FuzzExpr(f *testing.F) {
 	f.Add("shop", "cart-1", "cart.v2", "route", "/a", 0)
 	f.Add(`a"b`, `c\d`, "`", "app.kubernetes.io/name", "\n\x00\xff", 1)
 	f.Add("größe", "|", ".*", "le", `$window ${1} "1w"`, 2)
-	f.Add("", "", "", "zzzz_tachometer_slot", `11d10h20m54s`, 3)
+	f.Add("", "", "", "zzzz_tachometer_matchers", `11d10h20m54s`, 3)
 	r := compileQuery(f, `sum by (namespace, pod) (rate(a{x="1"}[$window])) / sum by (namespace, pod) ({__name__="b_total"})`)
 	f.Fuzz(func(t *testing.T, namespace, pod1, pod2, label, value string, kind int) {
 		if label == "" || label == model.MetricNameLabel {

@@ -98,7 +98,7 @@ func TestLookupFields(t *testing.T) {
 	t.Parallel()
 	s := loadTestSet(t, lookupRules)
 	three := 3.0
-	auto := Window{Auto: true}
+	auto := config.Window{Auto: true}
 	for name, tc := range map[string]struct {
 		lookup func() (*Rule, error)
 		want   Rule
@@ -107,42 +107,42 @@ func TestLookupFields(t *testing.T) {
 			func() (*Rule, error) { return s.Lookup("pods", "a_per_second") },
 			Rule{
 				Metric: "a_per_second", Resource: "pods", Name: "^(.+)_per_second$", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"services": {
 			func() (*Rule, error) { return s.Lookup("services", "request_per_second") },
 			Rule{
 				Metric: "request_per_second", Resource: "services", Name: "request_per_second", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateAvg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
+				Window: auto, Aggregate: config.AggregateAvg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"namespaces": {
 			func() (*Rule, error) { return s.Lookup("namespaces", "a_rate") },
 			Rule{
 				Metric: "a_rate", Resource: "namespaces", Name: "^(?P<name>.+)_rate$", Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", namesObjects: true,
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", namesObjects: true,
 			},
 		},
 		"nodes": {
 			func() (*Rule, error) { return s.Lookup("nodes", "free_bytes") },
 			Rule{
 				Metric: "free_bytes", Resource: "nodes", Name: "free_bytes", Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", namesObjects: true,
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", namesObjects: true,
 			},
 		},
 		"external": {
 			func() (*Rule, error) { return s.External("orders_waiting") },
 			Rule{
 				Metric: "orders_waiting", Name: "orders_waiting", External: true, Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
+				Window: auto, Aggregate: config.AggregateSum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 		"external, not namespaced": {
 			func() (*Rule, error) { return s.External("queue_a") },
 			Rule{
 				Metric: "queue_a", Name: "^queue_(.+)$", External: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 	} {

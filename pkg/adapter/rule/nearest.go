@@ -55,9 +55,9 @@ func (c *compiledRule) describeOtherAPI() string {
 
 // joinFewNames names a few.
 func joinFewNames(names []string) string {
-	const most = 5
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + " and others"
+	const maxNames = 5
+	if len(names) > maxNames {
+		return strings.Join(names[:maxNames], ", ") + " and others"
 	}
 	return strings.Join(names, ", ")
 }

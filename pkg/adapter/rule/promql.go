@@ -25,7 +25,7 @@ const (
 	sentinelPrinted = "11d10h20m54s"
 	// matcherMarkerLabel is the label of the matcher that marks where matchers are added; it sorts behind all that
 	// people write, so that what is added comes last.
-	matcherMarkerLabel = "zzzz_tachometer_slot"
+	matcherMarkerLabel = "zzzz_tachometer_matchers"
 )
 
 // exprTree is a parsed expression.
@@ -231,8 +231,8 @@ func (t *exprTree) isInstantVector() bool { return t.root.Type() == parser.Value
 
 // printTree is the expression as text, with the sentinel for $window; with a slot, each selector holds the
 // marker matcher, which afterwards stays in the tree.
-func (t *exprTree) printTree(slot bool) string {
-	if slot {
+func (t *exprTree) printTree(marked bool) string {
+	if marked {
 		for _, v := range t.selectors {
 			m := parser.MustLabelMatcher(labels.MatchEqual, matcherMarkerLabel, "")
 			// In front: the parser keeps the matcher of a plain metric name last.

@@ -10,22 +10,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// Window is the time span that $window stands for.
-type Window = config.Window
-
-// Aggregate is how an object's value follows from those of the pods that it selects.
-type Aggregate = config.Aggregate
-
-// Fallback is what is served after a time without a value.
-type Fallback = config.Fallback
-
-// The ways to aggregate.
-const (
-	AggregateSum = config.AggregateSum
-	AggregateAvg = config.AggregateAvg
-	AggregateMax = config.AggregateMax
-)
-
 // Rule is one compiled rule for one concrete metric: a pattern rule is expanded before it becomes a Rule. It
 // is immutable and safe for concurrent use. Resource and Metric identify it within its Set.
 type Rule struct {
@@ -45,9 +29,9 @@ type Rule struct {
 	// Backend is what evaluates the expression: config.ScrapeBackend or the name of a configured one.
 	Backend string
 	// Window is what $window stands for.
-	Window Window
+	Window config.Window
 	// Aggregate is how an object's value follows from those of its pods.
-	Aggregate Aggregate
+	Aggregate config.Aggregate
 	// OnMissing is what is served in place of a missing value; nil means an error.
 	OnMissing *float64
 	// AllowNegative permits negative values.
@@ -55,7 +39,7 @@ type Rule struct {
 	// MaxAge is the age beyond which a value is not served.
 	MaxAge time.Duration
 	// Fallback is what is served after a time without a value; nil means an error.
-	Fallback *Fallback
+	Fallback *config.Fallback
 	// NamespaceLabel is what the backend calls the label that names a namespace.
 	NamespaceLabel string
 	// ObjectLabel is what the backend calls the label that names the object of a result; empty where External.
