@@ -1,3 +1,5 @@
+// One evaluation: scan the series, choose the window, group the objects, compute their values.
+
 package query
 
 import (
@@ -11,36 +13,36 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// maxNamedObjects is how many objects an expression names. Where more are asked for it is evaluated for all there are, and
-// the others are left out: a regular expression of a thousand names costs more than their neighbours' samples, and
-// beyond 256 names Prometheus's matchers no longer say which these are.
+// maxNamedObjects bounds the objects named in an expression. Beyond it the expression covers all objects, and the
+// evaluation drops the others. A regular expression of a thousand names costs more than their neighbours' samples, and
+// beyond 256 names Prometheus's matchers no longer list their names.
 const maxNamedObjects = 200
 
-// evaluation is one evaluation under way.
+// evaluation is the state of one evaluation.
 type evaluation struct {
 	rule.Query
 	now                 time.Time
 	interval, maxWindow time.Duration
 
-	window      time.Duration // in place of $window, for objects that are covered
-	span        time.Duration // how far back the expression looks with it; 0 if only at the newest samples
-	fixedWindow bool          // see planner
-	fastPath    *fastPath     // computes it; nil where the engine has to
+	window      time.Duration // replaces $window for objects whose samples cover it
+	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
+	fixedWindow bool          // see pointPlanner
+	fastPath    *fastPath     // computes the expression; nil if only the engine can
 	buffers     *evalBuffers
 	scan        *seriesScan
 	evalGroups  []evalGroup
 	values      []metric.Value
-	// objectCount is how many there are, with a slot or without.
+	// objectCount is the number of objects, with an evalPoint or without.
 	objectCount int
 }
 
-// evalGroup is objects that are evaluated together.
+// evalGroup is a group of objects with a common evalPoint.
 type evalGroup struct {
 	evalPoint
 	objectCount int
 }
 
-// prepareGroups surveys the series, chooses the window, and puts the objects into groups.
+// prepareGroups scans the series, chooses the window, and groups the objects.
 func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
 	ev.window = ev.Rule.Window.Duration
 	if ev.Rule.Window.Auto {
@@ -77,12 +79,12 @@ func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
 	return nil
 }
 
-// isPodOriginLabel tells whether all series of a pod are of one object, named by that label.
+// isPodOriginLabel returns whether this label names the same object for all series of a pod.
 func isPodOriginLabel(label string) bool {
 	return label == podLabel || label == nodeLabel || label == namespaceLabel
 }
 
-// sortedObjectNames are the names of the objects, ascending; nil means all.
+// sortedObjectNames returns the names of the objects, ascending; nil means all.
 func (ev *evaluation) sortedObjectNames() []string {
 	if ev.Objects == nil || ev.Rule.ObjectLabel == "" {
 		return nil
@@ -97,7 +99,7 @@ func (ev *evaluation) sortedObjectNames() []string {
 
 func (ev *evaluation) instantLookback() time.Duration { return lookbackIntervals * ev.interval }
 
-// groupObjects puts the objects that have a slot into groups.
+// groupObjects groups the objects by their evalPoints. Objects without an evalPoint are in no group.
 func (ev *evaluation) groupObjects() {
 	p := pointPlanner{
 		now: ev.now.UnixMilli(), interval: ev.interval.Milliseconds(), window: ev.window.Milliseconds(), fixedWindow: ev.fixedWindow,
@@ -130,7 +132,7 @@ func (ev *evaluation) groupObjects() {
 	})
 }
 
-// evaluateGroup evaluates the expression for one group and keeps the values.
+// evaluateGroup evaluates the expression for a group and adds its values.
 func (ev *evaluation) evaluateGroup(ctx context.Context, e *Engine, i int) error {
 	g := ev.evalGroups[i]
 	results, err := ev.computeGroupResults(ctx, e, i)
@@ -150,7 +152,7 @@ func (ev *evaluation) evaluateGroup(ctx context.Context, e *Engine, i int) error
 	return nil
 }
 
-// computeGroupResults are what the expression gives for a group.
+// computeGroupResults returns the results of the expression for a group.
 func (ev *evaluation) computeGroupResults(ctx context.Context, e *Engine, i int) ([]evalResult, error) {
 	g := ev.evalGroups[i]
 	if err := ctx.Err(); err != nil {
@@ -170,7 +172,7 @@ func (ev *evaluation) computeGroupResults(ctx context.Context, e *Engine, i int)
 	return results, nil
 }
 
-// groupObjectNames are the objects of a group as matchers name them; nil if nothing is to be said about them.
+// groupObjectNames returns the names of a group's objects for matchers; nil if the expression needs no such matcher.
 func (ev *evaluation) groupObjectNames(group int) []string {
 	n := ev.evalGroups[group].objectCount
 	if ev.Rule.External || ev.Objects == nil && n == ev.objectCount || n > maxNamedObjects {
@@ -186,7 +188,7 @@ func (ev *evaluation) groupObjectNames(group int) []string {
 	return slices.Compact(names)
 }
 
-// addResultValue makes a value of one result of a group.
+// addResultValue adds the value of a group's result.
 func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration) error {
 	v := metric.Value{Value: r.value, Window: span}
 	if ev.Rule.External {
@@ -206,11 +208,11 @@ func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration
 	}
 	switch {
 	case s == nil && len(ev.Objects) > maxNamedObjects:
-		return nil // not asked for
+		return nil // not requested
 	case s == nil:
 		return fmt.Errorf("the result %s names an object that none of its series belongs to", r.labels)
 	case s.groupIndex != group:
-		return nil // it is in another group, and the expression could not tell them apart
+		return nil // it is in another group, and the expression could not separate them
 	case s.hasValue:
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
@@ -220,7 +222,7 @@ func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration
 	return nil
 }
 
-// missingObjectLabel is the label that a result lacks to name its object, or empty.
+// missingObjectLabel returns the label that a result lacks to name its object, or an empty string.
 func (ev *evaluation) missingObjectLabel(r evalResult) string {
 	if ev.Rule.Namespaced && !r.labels.Has(namespaceLabel) {
 		return namespaceLabel

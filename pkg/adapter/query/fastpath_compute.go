@@ -1,3 +1,5 @@
+// The fast path's formulas: each computes the elements of an instant vector.
+
 package query
 
 import (
@@ -15,19 +17,19 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// formulaInput is what a formula is computed for: the objects of a group, at a time, over a window.
+// formulaInput is the input of a formula: the objects of a group, at a time, over a window.
 type formulaInput struct {
 	*seriesScan
 	*evalBuffers
 	groupIndex           int
 	at, window, lookback int64 // milliseconds
-	// overflow tells that the engine has to do it: a mean whose sum is beyond all numbers.
+	// overflow is set if the engine must compute the result: a mean whose sum overflows.
 	overflow bool
 }
 
-// computeResults computes the expression; false if only the engine can: where a sample that it reads may be older than those
-// that the survey has read, or newer than the newest that it looks for. Where elements have the labels that name the rule's
-// objects, their pods say what they are for: then nobody needs labels. The slice is good until the next call.
+// computeResults computes the expression; false if only the engine can. The expression may need samples older than the
+// scan's, or the newest sample as of an earlier time than now. If elements have the labels that name the rule's objects,
+// results carry their pods instead of labels of their own. The slice is valid until the next call.
 func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule, now int64) ([]evalResult, bool) {
 	if p.readsInstant && in.at != now {
 		return nil, false
@@ -55,12 +57,12 @@ func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule, now int64) ([]
 	return results, true
 }
 
-// canNameObjects reports whether elements have the labels that name a rule's objects.
+// canNameObjects returns whether elements have the labels that name a rule's objects.
 func (s labelShape) canNameObjects(r *rule.Rule) bool {
 	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
-// buildElementLabels are the labels of an element.
+// buildElementLabels returns the labels of an element.
 func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
 	if s.all {
 		return e.labels
@@ -74,7 +76,7 @@ func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder
 	return b.Labels()
 }
 
-// rangeMillis is that of a range.
+// rangeMillis returns the width of a range, with the window for 0.
 func (in *formulaInput) rangeMillis(ms int64) int64 {
 	if ms == 0 {
 		return max(1, in.window)
@@ -82,12 +84,12 @@ func (in *formulaInput) rangeMillis(ms int64) int64 {
 	return ms
 }
 
-// isInGroup tells whether a series is of the group.
+// isInGroup returns whether a series belongs to the group.
 func (in *formulaInput) isInGroup(s *scannedSeries) bool {
 	return s.pod.scannedObject != nil && s.pod.scannedObject.groupIndex == in.groupIndex
 }
 
-// instantSelector is a selector: the newest samples of its series, if they are not too old.
+// instantSelector returns the newest samples of its series, without samples older than lookback.
 type instantSelector struct{ selector int }
 
 func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
@@ -106,7 +108,7 @@ func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// rangeFunction is a function of a range.
+// rangeFunction applies a function to a range of each series.
 type rangeFunction struct {
 	selector int
 	vector   *parser.VectorSelector
@@ -139,7 +141,7 @@ func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// collectPoints are the samples of a series after start, until the next call.
+// collectPoints returns the samples of a series after start, valid until the next call.
 func (in *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FPoint {
 	times := sampleTimes(s.times)
 	begin, end := times.indexAfter(start), len(times)
@@ -155,10 +157,10 @@ func (in *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FP
 	return in.points
 }
 
-// labelGrouping tells elements apart by labels.
+// labelGrouping groups elements by labels.
 type labelGrouping struct {
 	by []string
-	// byPod tells that these are the labels that name a pod: there is no need to look at them.
+	// byPod is set if by names a pod: the pod's id then replaces the labels.
 	byPod bool
 }
 
@@ -177,14 +179,14 @@ func (g labelGrouping) elementKey(in *formulaInput, e *vectorElement) (key uint6
 	return key
 }
 
-// labelAggregation is one by labels.
+// labelAggregation aggregates elements by labels.
 type labelAggregation struct {
 	op      parser.ItemType
 	operand fastFormula
 	labelGrouping
 }
 
-// aggregateTotal is what is known of a group of elements.
+// aggregateTotal is the state of a group's aggregation.
 type aggregateTotal struct {
 	sum, rest float64 // see kahansum
 	count     float64
@@ -194,7 +196,7 @@ func (f labelAggregation) computeElements(in *formulaInput) []vectorElement {
 	operands := f.operand.computeElements(in)
 	positions := in.newKeyPositions(f.labelGrouping)
 	totals := in.totals[:0]
-	out := operands[:0] // the elements of it that are still to be read are never fewer
+	out := operands[:0] // never overtakes the elements still to be read
 	for _, e := range operands {
 		e.key = f.elementKey(in, &e)
 		i, known := positions.findOrAddKey(e.key, len(out))
@@ -211,7 +213,7 @@ func (f labelAggregation) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// accumulateValue adds a value to those of a group, as the engine does.
+// accumulateValue adds a value to a group, as the engine does.
 func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, in *formulaInput) {
 	t.count++
 	switch op {
@@ -248,7 +250,7 @@ func (t *aggregateTotal) aggregateValue(op parser.ItemType) float64 {
 	panic("no formula of aggregation " + op.String()) // compileAggregation lets no other pass
 }
 
-// histogramQuantile is histogram_quantile.
+// histogramQuantile computes histogram_quantile.
 type histogramQuantile struct {
 	q       float64
 	operand fastFormula
@@ -263,12 +265,12 @@ func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
 	for _, e := range operands {
 		bound, err := strconv.ParseFloat(e.labels.Get(labels.BucketLabel), 64)
 		if err != nil {
-			continue // as the engine does, with a warning
+			continue // skipped as in the engine, which adds a warning
 		}
 		e.key = f.elementKey(in, &e)
 		i, known := positions.findOrAddKey(e.key, len(out))
 		if !known {
-			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // of a histogram with defaults: 12
+			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // a default histogram has 12
 		}
 		buckets[i] = append(buckets[i], promql.Bucket{UpperBound: bound, Count: e.value})
 	}
@@ -278,7 +280,7 @@ func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// scalarArithmetic is arithmetic with a number.
+// scalarArithmetic applies an operator to a vector and a number.
 type scalarArithmetic struct {
 	operand fastFormula
 	operate func(float64) float64
@@ -292,7 +294,7 @@ func (f scalarArithmetic) computeElements(in *formulaInput) []vectorElement {
 	return operands
 }
 
-// vectorArithmetic is arithmetic among aggregations by the same labels.
+// vectorArithmetic applies an operator to aggregations by the same labels.
 type vectorArithmetic struct {
 	left, right fastFormula
 	operate     func(a, b float64) float64
@@ -307,7 +309,7 @@ func (f vectorArithmetic) computeElements(in *formulaInput) []vectorElement {
 	}
 	out := left[:0]
 	for _, e := range left {
-		if i, ok := keys.findOrAddKey(e.key, 0); ok { // left has each key once, so that what is not there stays so
+		if i, ok := keys.findOrAddKey(e.key, 0); ok { // left has each key once, so that unknown keys stay unknown
 			e.value = f.operate(e.value, right[i].value)
 			out = append(out, e)
 		}
@@ -315,7 +317,7 @@ func (f vectorArithmetic) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// operatorFunc is what an operator does.
+// operatorFunc returns the function of an arithmetic operator.
 func operatorFunc(op parser.ItemType) (func(a, b float64) float64, bool) {
 	switch op {
 	case parser.ADD:
