@@ -1,3 +1,5 @@
+// Errors of rules, timeouts, limits, and the self-metrics.
+
 package query
 
 import (
@@ -94,7 +96,7 @@ func TestEvaluateErrors(t *testing.T) {
 	}
 }
 
-// blockedStore answers when it is released.
+// blockedStore blocks reads until its release.
 type blockedStore struct {
 	SampleSource
 	entered, release chan struct{}

@@ -1,6 +1,8 @@
+// Configurations with faults, and their errors.
+
 package rule
 
-// badFiles maps each file of testdata that must be refused to the whole error text, line by line.
+// badFiles maps each rejected file of testdata to the whole error text, line by line.
 var badFiles = map[string][]string{
 	"labels": {
 		`line 5: rules[0].query: the result has no label namespace; aggregate by (namespace, pod)`,

@@ -1,3 +1,5 @@
+// Lookup: explicit rules, patterns, the cache and the nearest metric.
+
 package rule
 
 import (
@@ -68,7 +70,7 @@ func TestLookup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range 2 { // the second answer comes from the cache
+			for range 2 { // the second result comes from the cache
 				lookup := func() (*Rule, error) { return s.Lookup(tc.resource, tc.metric) }
 				if tc.resource == "" {
 					lookup = func() (*Rule, error) { return s.External(tc.metric) }
@@ -153,7 +155,7 @@ func TestLookupFields(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := *r
-			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests are about
+			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests cover these
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -301,8 +303,8 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// FuzzLookup: whatever the name, a rule or an error that an API may answer with; and never an expression
-// that reads other metrics than the pattern says.
+// FuzzLookup: whatever the name, Lookup returns a rule or an error fit for an API, and never an expression that reads
+// other metrics than the pattern's.
 func FuzzLookup(f *testing.F) {
 	for _, name := range []string{"request_per_second", "a_per_second", "b_p99", "c", "d_total", `x"}) or vector(1) #_per_second`, "$window_p50"} {
 		f.Add(name)

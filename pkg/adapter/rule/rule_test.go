@@ -1,3 +1,5 @@
+// Set, and rules for remote backends.
+
 package rule
 
 import (
@@ -7,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// builtinSet is the set of a configuration without rules.
+// builtinSet returns the set of a configuration without rules.
 func builtinSet(t testing.TB) *Set {
 	t.Helper()
 	cfg := config.Default()
@@ -41,7 +43,7 @@ func TestBuiltinRules(t *testing.T) {
 	}
 }
 
-// What binds expressions to the embedded backend does not bind those for a server, which keeps more.
+// The limits of the embedded backend do not apply to a server, which keeps more.
 func TestCompileRemote(t *testing.T) {
 	t.Parallel()
 	hour := config.Window{Duration: time.Hour}
