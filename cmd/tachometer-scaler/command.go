@@ -22,14 +22,14 @@ It works with the HorizontalPodAutoscaler, since it raises the autoscaler's own 
 const exitCodesHelp = `Exit codes:
   0  success
   1  failed, and no change is left: rejected, or rolled back
-  2  wrong command line or configuration; the cluster is unchanged
+  2  wrong command line or verification file; the cluster is unchanged
   3  failed or interrupted, and NOT rolled back`
 
 // readExitCodesHelp ends the help of every command that only reads.
 const readExitCodesHelp = `Exit codes:
   0  success
-  1  failed
-  2  wrong command line or configuration`
+  1  failed, or faults in the configuration file
+  2  wrong command line, or a file that cannot be read`
 
 // globalFlags holds the flags of every command.
 type globalFlags struct {
@@ -42,7 +42,7 @@ type globalFlags struct {
 // newRootCommand returns the root command of the scaler.
 func newRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "scaler", Long: longHelp, Version: version.String(),
+		Use: "tachometer-scaler", Long: longHelp, Version: version.String(),
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}

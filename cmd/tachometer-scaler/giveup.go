@@ -48,5 +48,5 @@ func unrecordedError(err error) error {
 	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
 		return err
 	}
-	return exitError{fmt.Errorf("%w; the hold may exist nevertheless: check with `scaler status`, undo with `scaler release`", err), exitUnfinished}
+	return exitError{fmt.Errorf("%w; the hold may exist nevertheless: check with `tachometer-scaler status`, undo with `tachometer-scaler release`", err), exitUnfinished}
 }

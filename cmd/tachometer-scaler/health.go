@@ -1,4 +1,4 @@
-// Probes and metrics of scaler run.
+// Probes and metrics of tachometer-scaler run.
 
 package main
 
@@ -14,34 +14,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // healthServer serves the probes and the metrics.
 type healthServer struct {
-	lead      *leadership
-	registry  *prometheus.Registry
-	configBad *prometheus.GaugeVec
+	lead          *leadership
+	registry      *prometheus.Registry
+	configMetrics *filewatch.Metrics
 
 	mu               sync.Mutex          // guards the fields below
 	componentMetrics prometheus.Gatherer // of the running components; nil: not started yet
-	configError      error               // error of the newest configuration; nil: the newest is active
+	configError      error               // of the newest configuration, while the previous one stays active
 	configLoadedAt   time.Time
 }
 
 func newHealthServer(lead *leadership) *healthServer {
-	h := &healthServer{lead: lead, registry: prometheus.NewRegistry(), configBad: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_config_bad", Help: "1 where the newest configuration is bad and an older one in force, else 0.",
-	}, nil)}
-	h.configBad.WithLabelValues().Set(0)
-	leads := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_leader", Help: "1 if this replica leads, else 0.",
-	}, func() float64 {
-		if ctx, _, _ := lead.snapshotLeader(); ctx != nil {
-			return 1
-		}
-		return 0
-	})
-	h.registry.MustRegister(h.configBad, leads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := prometheus.NewRegistry()
+	h := &healthServer{lead: lead, registry: registry, configMetrics: filewatch.NewMetrics(registry, "scaler")}
+	registry.MustRegister(newLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
@@ -52,15 +45,18 @@ func (h *healthServer) setComponentMetrics(g prometheus.Gatherer) {
 	h.componentMetrics = g
 }
 
-// recordConfigLoad records the load of a configuration, with its error.
+// recordConfigLoad records that a configuration was applied, or, with an error, rejected.
 func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.configError, h.configLoadedAt = err, now
-	h.configBad.WithLabelValues().Set(0)
-	if err != nil {
-		h.configBad.WithLabelValues().Set(1)
+	if err == nil {
+		h.configMetrics.RecordApplied(now)
+		return
 	}
+	var faults strict.Faults
+	errors.As(err, &faults)
+	h.configMetrics.RecordRejected(len(faults))
 }
 
 // checkReadiness returns an error until the components run and a leader, this replica or another, is known.
@@ -83,7 +79,7 @@ func (h *healthServer) writeReadinessNotes(w http.ResponseWriter) {
 	_, leader, _ := h.lead.snapshotLeader()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
-		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous configuration:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
+		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Leader election of scaler run.
+// Leader election of tachometer-scaler run.
 
 package main
 

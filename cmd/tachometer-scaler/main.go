@@ -19,8 +19,8 @@ func main() { os.Exit(runProgram(os.Args[1:], os.Stdout, os.Stderr)) }
 // The exit codes. They are part of the interface: jobs and scripts branch on them.
 const (
 	exitDone       = 0 // success
-	exitFailed     = 1 // failed, and no change is left: rejected, or rolled back
-	exitUsage      = 2 // wrong command line or configuration; the cluster is unchanged
+	exitFailed     = 1 // failed, and no change is left: rejected, rolled back, or faults in the configuration file
+	exitUsage      = 2 // wrong command line; the cluster is unchanged
 	exitUnfinished = 3 // failed or interrupted, and NOT rolled back
 )
 
@@ -50,7 +50,7 @@ func runProgram(args []string, out, errs io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(errs, "scaler: %v\n", err)
+	fmt.Fprintf(errs, "tachometer-scaler: %v\n", err)
 	if c := (exitError{}); errors.As(err, &c) {
 		return c.code
 	}

@@ -1,4 +1,4 @@
-// The progress of a hold, for scaler set.
+// The progress of a hold, for tachometer-scaler set.
 
 package main
 
@@ -112,9 +112,9 @@ func (f *holdProgress) finalError(ctx context.Context, err error) error {
 		if state == "" {
 			state = hold.Received
 		}
-		return exitError{fmt.Errorf("interrupted in state %s; NOT rolled back: run `scaler release` to undo it", state), exitUnfinished}
+		return exitError{fmt.Errorf("interrupted in state %s; NOT rolled back: run `tachometer-scaler release` to undo it", state), exitUnfinished}
 	case err != nil:
-		return exitError{fmt.Errorf("%w; NOT rolled back: fix the cause, then run `scaler release`", err), exitUnfinished}
+		return exitError{fmt.Errorf("%w; NOT rolled back: fix the cause, then run `tachometer-scaler release`", err), exitUnfinished}
 	case f.workloadGone:
 		return errors.New("the workload is gone")
 	case f.lastHold.State == hold.RolledBack:

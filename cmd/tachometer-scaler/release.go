@@ -1,4 +1,4 @@
-// scaler release.
+// tachometer-scaler release.
 
 package main
 
@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// releaseCommand holds the flags of scaler release.
+// releaseCommand holds the flags of tachometer-scaler release.
 type releaseCommand struct {
 	*globalFlags
 	reasons []string
@@ -40,7 +40,7 @@ bounds of the autoscaler or, without an autoscaler, the replicas. A number that 
 	return cmd
 }
 
-// runRelease runs scaler release.
+// runRelease runs tachometer-scaler release.
 func (r *releaseCommand) runRelease(ctx context.Context, args []string) error {
 	c, err := r.connectCluster()
 	if err != nil {

@@ -1,4 +1,4 @@
-// scaler schedule preview.
+// tachometer-scaler schedule preview.
 
 package main
 
@@ -16,7 +16,7 @@ import (
 // maxPreviewSpan bounds --next: a leap year has every kind of day.
 const maxPreviewSpan = 400 * 24 * time.Hour
 
-// newScheduleCommand returns scaler schedule, with its subcommand preview.
+// newScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
 func newScheduleCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "preview schedules", RunE: func(cmd *cobra.Command, _ []string) error {
 		return newUsageError("subcommand required: %s preview", cmd.CommandPath())
@@ -41,7 +41,7 @@ clock changes, windows below another window, and numbers that contradict each ot
 	return cmd
 }
 
-// previewSchedules runs scaler schedule preview.
+// previewSchedules runs tachometer-scaler schedule preview.
 func (g *globalFlags) previewSchedules(file, next, from string) error {
 	span, err := model.ParseDuration(next)
 	if err != nil || span <= 0 || time.Duration(span) > maxPreviewSpan {

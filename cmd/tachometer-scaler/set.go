@@ -1,4 +1,4 @@
-// scaler set.
+// tachometer-scaler set.
 
 package main
 
@@ -14,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// setCommand holds the flags of scaler set.
+// setCommand holds the flags of tachometer-scaler set.
 type setCommand struct {
 	*globalFlags
 	replicas, minReplicas, maxReplicas int32
@@ -31,9 +31,9 @@ func newSetCommand(g *globalFlags) *cobra.Command {
 		Use: "set WORKLOAD --replicas N", Short: "hold a workload at a number of replicas",
 		Long: `Set writes a hold with the original numbers to the workload, raises minReplicas of its autoscaler, if it has one, and sets the
 scale at once. With --wait it waits until every new pod is ready and verified, and rolls back on a failure. Without --wait, a running
-controller (scaler run) does both.
+controller (tachometer-scaler run) does both.
 
-  scaler set deploy/shop --replicas 20 --for 30m --wait --url /work --p99 200ms
+  tachometer-scaler set deploy/shop --replicas 20 --for 30m --wait --url /work --p99 200ms
 
 ` + exitCodesHelp,
 		Args: requireOneArg("KIND/NAME"),
@@ -50,7 +50,7 @@ func (s *setCommand) addSetFlags(f *pflag.FlagSet) {
 	f.Int32Var(&s.replicas, "replicas", 0, "`number` of replicas, set at once")
 	f.Int32Var(&s.minReplicas, "min-replicas", 0, "minReplicas of the autoscaler, a `number`; 0: the number of --replicas")
 	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "least maxReplicas of the autoscaler, a `number`; 0: unchanged, and a hold above it is rejected")
-	f.DurationVar(&s.holdFor, "for", 0, "`duration` of the hold; needs a controller or scaler release --expired; 0: until scaler release")
+	f.DurationVar(&s.holdFor, "for", 0, "`duration` of the hold; needs a controller or tachometer-scaler release --expired; 0: until tachometer-scaler release")
 	f.DurationVar(&s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
 	f.StringVar(&s.reason, "reason", "set", "`name` of the hold; a second hold of this name replaces it, all other holds stay")
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
@@ -59,7 +59,7 @@ func (s *setCommand) addSetFlags(f *pflag.FlagSet) {
 	s.verification.addVerifyFlags(f)
 }
 
-// runSet runs scaler set.
+// runSet runs tachometer-scaler set.
 func (s *setCommand) runSet(ctx context.Context, text string) error {
 	c, err := s.connectCluster()
 	if err != nil {

@@ -1,4 +1,4 @@
-// scaler status.
+// tachometer-scaler status.
 
 package main
 
@@ -18,7 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// newStatusCommand returns scaler status.
+// newStatusCommand returns tachometer-scaler status.
 func newStatusCommand(g *globalFlags) *cobra.Command {
 	var everywhere bool
 	cmd := &cobra.Command{
@@ -38,7 +38,7 @@ that the last hold restores.
 	return cmd
 }
 
-// runStatus runs scaler status.
+// runStatus runs tachometer-scaler status.
 func (g *globalFlags) runStatus(ctx context.Context, args []string, everywhere bool) error {
 	c, err := g.connectCluster()
 	if err != nil {
@@ -95,7 +95,7 @@ func writeHeldTable(w io.Writer, all []rollout.HeldWorkload, now time.Time) erro
 			continue
 		}
 		if len(s.Record.Holds) == 0 {
-			fmt.Fprintf(t, "%s\t-\t%s\t-\t-\t-\t%s\tautoscaler is still held: run `scaler release`\n", s.Workload, hold.Released, describeOriginal(s))
+			fmt.Fprintf(t, "%s\t-\t%s\t-\t-\t-\t%s\tautoscaler is still held: run `tachometer-scaler release`\n", s.Workload, hold.Released, describeOriginal(s))
 		}
 		for i := range s.Record.Holds {
 			h := &s.Record.Holds[i]

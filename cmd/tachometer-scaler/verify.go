@@ -1,4 +1,4 @@
-// scaler verify, and the flags of a verification.
+// tachometer-scaler verify, and the flags of a verification.
 
 package main
 
@@ -93,15 +93,15 @@ func readVerifySpec(file string) (*verify.Spec, error) {
 	return &spec, nil
 }
 
-// newVerifyCommand returns scaler verify.
+// newVerifyCommand returns tachometer-scaler verify.
 func newVerifyCommand(g *globalFlags) *cobra.Command {
 	c := &verifyFlags{}
 	cmd := &cobra.Command{
 		Use: "verify WORKLOAD", Short: "send test requests to every ready pod of a workload",
-		Long: `Verify sends the requests of scaler set --verify to all ready pods of a workload, and compares the responses with the thresholds.
+		Long: `Verify sends the requests of tachometer-scaler set --verify to all ready pods of a workload, and compares the responses with the thresholds.
 It only reads from the cluster.
 
-  scaler verify deploy/shop --url /work --requests 50 --p99 200ms
+  tachometer-scaler verify deploy/shop --url /work --requests 50 --p99 200ms
 
 ` + readExitCodesHelp,
 		Args: requireOneArg("KIND/NAME"),
@@ -111,7 +111,7 @@ It only reads from the cluster.
 	return cmd
 }
 
-// runVerify runs scaler verify.
+// runVerify runs tachometer-scaler verify.
 func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyFlags) error {
 	c, err := g.connectCluster()
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
@@ -127,17 +128,15 @@ func (e *Engine) retryOnConflict(ctx context.Context, do func() error) error {
 			return err
 		}
 		e.Metrics.conflicts.Inc()
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, conflictBackoff(i)) {
 			return context.Cause(ctx)
-		case <-time.After(conflictBackoff(i)):
 		}
 	}
 }
 
 // conflictBackoff returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
 func conflictBackoff(i int) time.Duration {
-	return min(10*time.Millisecond<<(i-1), 500*time.Millisecond)
+	return retry.Backoff{First: 10 * time.Millisecond, Max: 500 * time.Millisecond}.Delay(i)
 }
 
 // runSteps makes one pass over the observed workload. The order makes an interruption safe: the record has a change before the change
