@@ -347,7 +347,7 @@ func TestLogNamesTheTrace(t *testing.T) {
 	if got.Header().Get(traceHeader) != trace || !strings.Contains(got.Body.String(), trace) {
 		t.Errorf("answer %v %s does not name trace %s", got.Header(), got.Body, trace)
 	}
-	lines := logs.FilterMessage("request").All()
+	lines := logs.FilterMessage("Request").All()
 	if len(lines) != 1 || lines[0].Level != zap.ErrorLevel {
 		t.Fatalf("log of a 503: %v", lines)
 	}
