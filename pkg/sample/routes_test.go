@@ -170,7 +170,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 		recordResponse(h, newTestRequest(t, r.method, r.target, ""))
 	}
 	got := recordResponse(h, newTestRequest(t, http.MethodGet, "/metrics?name[]=http_requests_total", "")).Body.String()
-	want := `# HELP http_requests_total Requests of users answered, by method, route template and status code; probes and scrapes are not counted.
+	want := `# HELP http_requests_total User requests answered, by method, route template and status code; probes and scrapes are not counted.
 # TYPE http_requests_total counter
 http_requests_total{code="200",method="GET",route="/"} 2
 http_requests_total{code="200",method="GET",route="/orders/{id}"} 0
