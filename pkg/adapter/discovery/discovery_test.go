@@ -38,8 +38,8 @@ type clusterWorld struct {
 	registry *prometheus.Registry
 
 	mu     sync.Mutex
-	scales map[string]any    // what scale subresources answer; guarded by mu
-	calls  [][]metric.Target // what OnTargets handed on; guarded by mu
+	scales map[string]any    // answers of the scale subresources; guarded by mu
+	calls  [][]metric.Target // calls of the OnTargets listener; guarded by mu
 }
 
 // runInWorld runs f with a running Discovery whose cluster holds those objects, and scales. Before it runs,
@@ -79,7 +79,7 @@ func runInWorld(t *testing.T, objects []runtime.Object, scaled map[string]any, p
 
 // replacedMapper is renewed as a whole, as that of the adapter is.
 type replacedMapper struct {
-	meta.RESTMapper // nil: nothing else is asked
+	meta.RESTMapper // nil: discovery calls no other method
 	current         atomic.Pointer[meta.DefaultRESTMapper]
 }
 
