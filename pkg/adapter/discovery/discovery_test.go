@@ -445,15 +445,15 @@ func TestSelfMetrics(t *testing.T) {
 # HELP tachometer_discovery_demands Distinct demands of autoscalers, and of readers in the last ten minutes.
 # TYPE tachometer_discovery_demands gauge
 tachometer_discovery_demands 2
-# HELP tachometer_discovery_hpas HorizontalPodAutoscalers known, whatever their metrics.
+# HELP tachometer_discovery_hpas HorizontalPodAutoscalers in the cluster, including autoscalers without custom or external metrics.
 # TYPE tachometer_discovery_hpas gauge
 tachometer_discovery_hpas 2
-# HELP tachometer_discovery_pods Pods known, live or not.
+# HELP tachometer_discovery_pods Pods in the cluster, live or not.
 # TYPE tachometer_discovery_pods gauge
 tachometer_discovery_pods 2
-# HELP tachometer_discovery_resolve_total Requests for the pod selector of an object, by outcome: ok, not_found, no_selector, forbidden or error.
+# HELP tachometer_discovery_resolve_total Requests for the pod selector of an object, by outcome: success, not_found, no_selector, forbidden or error.
 # TYPE tachometer_discovery_resolve_total counter
-tachometer_discovery_resolve_total{outcome="ok"} 1
+tachometer_discovery_resolve_total{outcome="success"} 1
 # HELP tachometer_discovery_targets Pods that are scraped.
 # TYPE tachometer_discovery_targets gauge
 tachometer_discovery_targets 1
