@@ -50,7 +50,7 @@ It serves /livez, /readyz and /metrics, and follows changes of its configuration
 
 func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.configFile, "config", "", "`file` with the configuration, read again when it changes")
-	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print everything that is wrong with it, and exit with 0 or 2")
+	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print everything that is wrong with it, and exit with 0 or 1")
 	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the Lease that the leader holds")
 	f.StringVar(&r.leaseNamespace, "lease-namespace", "", "`namespace` of the Lease and of the ids of events; empty: the pod's own")
 	f.StringVar(&r.healthAddress, "health-address", ":8080", "`address` of /livez, /readyz and /metrics")
