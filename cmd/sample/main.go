@@ -1,4 +1,4 @@
-// Command sample runs the sample service: an autoscaled Go service in the smallest code that keeps the whole contract.
+// Command sample runs the sample service: an autoscaled Go service with the least code for the whole contract.
 package main
 
 import (
@@ -41,9 +41,9 @@ func runSample(args []string) error {
 		return fmt.Errorf("read environment:\n%w", err)
 	}
 	log := sample.NewLogger(os.Stderr, cfg.LogLevel)
-	redis.SetLogger(sample.RedisLogger{Log: log}) // one for the process, so it is set here and nowhere else
+	redis.SetLogger(sample.RedisLogger{Log: log}) // go-redis has one logger for the process, so only main sets it
 
-	// The second signal ends the process at once: after the first it has its default meaning again.
+	// After the first signal, signals have their default effect again: the second ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop)

@@ -1,3 +1,5 @@
+// The backends of the active configuration: the embedded engine and the remote servers, kept over reloads.
+
 package main
 
 import (
@@ -11,21 +13,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
 )
 
-// backendSet are what evaluates rules: the embedded engine, and the servers of the configuration in force. It is safe for
-// concurrent use.
+// backendSet holds the backends of the active configuration: the embedded engine and the remote servers. It may be used
+// concurrently.
 type backendSet struct {
 	embedded   provider.Backend
 	components *componentGroup
 	metrics    *remote.Metrics
-	transport  http.RoundTripper // for all servers, in place of their configuration; nil: none
+	transport  http.RoundTripper // replaces the HTTP configuration of all servers, unless nil
 	seed       uint64
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	servers map[string]*remoteBackend
 	order   []string // as in the file
 }
 
-// remoteBackend is one backend, its configuration, and how it ends.
+// remoteBackend is a running remote backend. stop ends it without waiting.
 type remoteBackend struct {
 	*remote.Backend
 	config config.Backend
@@ -35,11 +37,11 @@ type remoteBackend struct {
 func newBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
 	return &backendSet{
 		embedded: embedded, components: c, metrics: metrics, transport: transport,
-		seed: rand.Uint64(), // two replicas do not ask a server at the same moment
+		seed: rand.Uint64(), // spreads the queries of two replicas
 	}
 }
 
-// lookupBackend returns the evaluator that rules call by that name.
+// lookupBackend returns the backend of a rule by its name.
 func (b *backendSet) lookupBackend(name string) (provider.Backend, bool) {
 	if name == config.ScrapeBackend {
 		return b.embedded, true
@@ -54,8 +56,8 @@ func (b *backendSet) lookupServer(name string) (*remoteBackend, bool) {
 	return s, ok
 }
 
-// applyBackends puts these in force: one whose configuration stays the same goes on with what it knows. With an error, which
-// names the backend at fault, nothing has changed.
+// applyBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
+// cached values. An error names the faulty backend, and leaves all servers unchanged.
 func (b *backendSet) applyBackends(configs []config.Backend) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -87,7 +89,7 @@ func (b *backendSet) applyBackends(configs []config.Backend) error {
 	return nil
 }
 
-// describeServers are lines for a person: how each server is.
+// describeServers returns the state of each server, in lines for /readyz?verbose.
 func (b *backendSet) describeServers() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,3 +1,5 @@
+// The sources of prometheus-adapter's rules: the series of a server, and the resources of the cluster.
+
 package main
 
 import (
@@ -11,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
 )
 
-// backendSeries lists the series of the server that goes by a name, whichever that is at the time.
+// backendSeries lists the series of a named server. It looks the server up at each call, because a reload may replace it.
 type backendSeries struct {
 	backends *backendSet
 	name     string
@@ -19,7 +21,7 @@ type backendSeries struct {
 
 var _ promadapter.SeriesLister = backendSeries{}
 
-// LabelValues hands on the values of a label.
+// LabelValues implements promadapter.Series.
 func (l backendSeries) LabelValues(ctx context.Context, label string, s promadapter.SeriesSelection, each func(string) error) error {
 	server, err := l.requireServer()
 	if err != nil {
@@ -28,7 +30,7 @@ func (l backendSeries) LabelValues(ctx context.Context, label string, s promadap
 	return server.LabelValues(ctx, label, remote.SeriesSelection(s), each)
 }
 
-// LabelNames hands on the names of labels.
+// LabelNames implements promadapter.Series.
 func (l backendSeries) LabelNames(ctx context.Context, s promadapter.SeriesSelection, each func(string) error) error {
 	server, err := l.requireServer()
 	if err != nil {
@@ -45,7 +47,7 @@ func (l backendSeries) requireServer() (*remoteBackend, error) {
 	return s, nil
 }
 
-// clusterResources are the resources that a REST mapper knows, in the words of the rules.
+// clusterResources looks up the resources of prometheus-adapter rules in a REST mapper.
 type clusterResources struct{ mapper apimeta.RESTMapper }
 
 var _ promadapter.ResourceLookup = clusterResources{}

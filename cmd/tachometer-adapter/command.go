@@ -1,3 +1,5 @@
+// The command line: its arguments, its errors of use, and the choice between version, check and run.
+
 package main
 
 import (
@@ -11,7 +13,7 @@ import (
 	"golang.org/x/term"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_requests_total: what kube-apiserver is asked for
+	_ "k8s.io/component-base/metrics/prometheus/restclient" // registers rest_client_requests_total
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/version"
@@ -23,7 +25,7 @@ custom.metrics.k8s.io and external.metrics.k8s.io.
 
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
-// newAdapterCommand returns the command line of the adapter; what it is asked to print goes to out.
+// newAdapterCommand returns the command line of the adapter, which prints to out.
 func newAdapterCommand(out io.Writer) *cobra.Command {
 	opts := newAdapterOptions()
 	cmd := &cobra.Command{
@@ -48,12 +50,12 @@ func newAdapterCommand(out io.Writer) *cobra.Command {
 	return cmd
 }
 
-// usageError is a wrong use of the program, which ends with exit code 2.
+// usageError marks a wrong use of the program; its exit code is 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// asUsageError makes the errors of a check of arguments usage errors.
+// asUsageError turns the errors of an argument check into usage errors.
 func asUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -73,7 +75,7 @@ func validateArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// detectTerminalWidth is that of the terminal, or 0, for lines as long as they are, where out is none.
+// detectTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
 func detectTerminalWidth(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -86,7 +88,7 @@ func detectTerminalWidth(out io.Writer) int {
 	return columns
 }
 
-// runCommand does what the flags ask for.
+// runCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
 func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())

@@ -1,3 +1,5 @@
+// The group of components that a reload adds and removes.
+
 package main
 
 import (
@@ -5,17 +7,16 @@ import (
 	"sync"
 )
 
-// componentGroup are the components that come and go with the configuration. It is safe for concurrent use.
+// componentGroup runs the components that a reload adds and removes. It may be used concurrently.
 type componentGroup struct {
-	failed chan error // holds the first that ended by itself
+	failed chan error // the error of the first component that ended by itself
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows, and all members
+	mu      sync.Mutex // guards the fields below, and those of all components
 	ctx     context.Context
 	waiting []*component // added before Run
 }
 
-// component is one component.
 type component struct {
 	name    string
 	run     func(context.Context) error
@@ -25,7 +26,7 @@ type component struct {
 
 func newComponentGroup() *componentGroup { return &componentGroup{failed: make(chan error, 1)} }
 
-// addComponent runs a component from now on, or from Run on, until the returned function is called, which does not wait.
+// addComponent starts a component: at once, or when Run begins. The returned function stops it, and does not wait for its end.
 func (c *componentGroup) addComponent(name string, run func(context.Context) error) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,7 +46,7 @@ func (c *componentGroup) addComponent(name string, run func(context.Context) err
 	}
 }
 
-// startComponent is called with c.mu held.
+// startComponent starts a component that is not removed yet. The caller holds c.mu.
 func (c *componentGroup) startComponent(ctx context.Context, m *component) {
 	if m.removed || ctx.Err() != nil {
 		return
@@ -63,7 +64,7 @@ func (c *componentGroup) startComponent(ctx context.Context, m *component) {
 	})
 }
 
-// Run runs the components until ctx ends, or one of them does by itself, and returns when all have ended.
+// Run runs the components until ctx ends or a component ends by itself. It returns after all of them have ended.
 func (c *componentGroup) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,7 +80,7 @@ func (c *componentGroup) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-c.failed:
 	}
-	c.mu.Lock() // nothing is started after this
+	c.mu.Lock() // no component starts after this
 	cancel()
 	c.mu.Unlock()
 	c.wg.Wait()

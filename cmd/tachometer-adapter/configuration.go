@@ -1,3 +1,5 @@
+// Reading the configuration, in the native format or in prometheus-adapter's.
+
 package main
 
 import (
@@ -9,16 +11,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 )
 
-// parsedConfig is a configuration that can be put in force, and the file's content that it came from. It is in the
-// native format, with rules, or in that of prometheus-adapter, with legacy.
+// parsedConfig is a valid configuration: in the native format, with rules, or in prometheus-adapter's format, with legacy.
 type parsedConfig struct {
 	config *config.Config
 	rules  *rule.Set
 	legacy *promadapter.Config
-	data   []byte // nil without a file
+	data   []byte // the content of the file; nil without a file
 }
 
-// ruleCount is the number of rules.
+// ruleCount returns the number of rules in either format.
 func (c *parsedConfig) ruleCount() int {
 	if c.legacy != nil {
 		return len(c.legacy.Rules) + len(c.legacy.ExternalRules)
@@ -26,8 +27,8 @@ func (c *parsedConfig) ruleCount() int {
 	return len(c.config.Rules)
 }
 
-// readAdapterConfig returns the configuration in the file that the options name, or the defaults where they name none. The
-// error lists every fault of the file, one a line.
+// readAdapterConfig returns the configuration of the file in the options, or the defaults without a file. The error lists every fault
+// of the file, one a line.
 func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 	if opts.configFile == "" {
 		cfg := config.Default()

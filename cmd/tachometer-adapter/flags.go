@@ -1,3 +1,5 @@
+// The flags of the adapter itself, their validation, and the ignored flags of prometheus-adapter.
+
 package main
 
 import (
@@ -17,7 +19,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
 )
 
-// adapterOptions are everything that the command line says.
+// adapterOptions holds the values of all flags.
 type adapterOptions struct {
 	configFile  string
 	checkConfig bool
@@ -39,7 +41,7 @@ type adapterOptions struct {
 
 func newAdapterOptions() *adapterOptions {
 	return &adapterOptions{
-		// A miss refreshes at once, so this only finds what disappeared.
+		// A miss refreshes within seconds, so the interval matters only for resources that are removed.
 		discoveryInterval: 10 * time.Minute,
 		namespace:         "tachometer",
 		service:           "tachometer-adapter",
@@ -52,7 +54,7 @@ func newAdapterOptions() *adapterOptions {
 	}
 }
 
-// newFlagSets are the flags, in the order in which --help shows them.
+// newFlagSets returns the flags, in the order of --help.
 func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 	groups := &cliflag.NamedFlagSets{}
 	fs := groups.FlagSet("adapter")
@@ -89,8 +91,8 @@ func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 	return groups
 }
 
-// addIgnoredFlags adds flags that prometheus-adapter has and that would change nothing here, or go by another name, so that
-// its command lines are taken as they are. --help leaves them out.
+// addIgnoredFlags adds the flags of prometheus-adapter that have no effect or another name here, so that its command lines work
+// unchanged. --help omits them.
 func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	fs := groups.FlagSet("logging")
 	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
@@ -106,7 +108,7 @@ func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
 }
 
-// setClientLimits has the clients of a cluster wait as the flags say.
+// setClientLimits applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
 func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
 	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
 	if o.clientQPS == 0 {
@@ -114,7 +116,7 @@ func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
 	}
 }
 
-// validate returns every fault at once.
+// validate returns every fault of the flags at once.
 func (o *adapterOptions) validate() error {
 	errs := []error{o.server.Validate(), o.prometheus.validate(), o.resources.validate()}
 	if o.configFile == "" {

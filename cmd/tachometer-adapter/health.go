@@ -1,3 +1,5 @@
+// The checks of /livez and /readyz, and the warm-up of a new replica.
+
 package main
 
 import (
@@ -10,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
 )
 
-// buildHealth is what the health endpoints tell. No check depends on a backend or a target being up: a replica that
-// answers with the reason is better than none.
+// buildHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
+// responds with the reason is better than no replica.
 func (a *adapter) buildHealth() apiserver.Health {
 	live, ready := a.usage.healthChecks()
 	return apiserver.Health{
@@ -27,22 +29,21 @@ func (a *adapter) buildHealth() apiserver.Health {
 	}
 }
 
-// warmupCheck tells when a replica has something to answer: a rate needs samples, so that after the first round of scrapes
-// a few more must follow. A replica that called itself ready before would take half of the reads from one that
-// can answer them, at every rolling update.
+// warmupCheck reports when a replica has its first values. A rate needs several samples, so a few scrapes must follow the first round.
+// At every rolling update, a replica that is ready too early would take half of the requests from a replica with values.
 type warmupCheck struct {
-	synced         func() bool   // reports whether the targets are known: before that, that there are none says nothing
+	synced         func() bool   // reports whether the targets are known; before that, an empty list means nothing
 	firstRoundDone func() bool   // reports whether every target was tried once
-	targets        func() int    // counts them: where there are none, there is nothing to wait for
+	targets        func() int    // returns their number; without targets there is nothing to wait for
 	interval       time.Duration // between two scrapes of a target
 
 	mu    sync.Mutex
 	since time.Time // when the first round was first seen done; zero: not yet
-	done  bool      // once warm, always warm: what happens to targets later is told by answers
+	done  bool      // once warm, always warm: later, responses carry the state of targets
 }
 
-// warmupIntervals is how many scrape intervals pass after the first round: a rate needs one more scrape of each target, a
-// scrape may fail, and another be late.
+// warmupIntervals is the number of scrape intervals after the first round: a rate needs one more scrape of each target, one scrape
+// may fail, and another may be late.
 const warmupIntervals = 3
 
 func (w *warmupCheck) checkWarm(now time.Time) error {

@@ -1,3 +1,5 @@
+// The import command: prometheus-adapter's configuration in the native format.
+
 package main
 
 import (
@@ -10,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 )
 
-// legacyFormat is what can be imported.
+// legacyFormat is the one format that import reads.
 const legacyFormat = "prometheus-adapter"
 
 // newImportCommand returns the command that translates another adapter's configuration.

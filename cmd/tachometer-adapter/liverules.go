@@ -1,3 +1,5 @@
+// The active rules, for the provider and for discovery, while reloads replace them.
+
 package main
 
 import (
@@ -8,27 +10,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 )
 
-// liveRules are the rules in force. They are safe for concurrent use.
+// liveRules holds the active rules. It may be used concurrently.
 type liveRules struct {
-	mu      sync.RWMutex // guards what follows
+	mu      sync.RWMutex // guards the fields below
 	current func() provider.Rules
-	catalog *promadapter.Catalog // behind current, where the configuration is prometheus-adapter's; else nil
-	stop    func()               // ends the catalog
+	catalog *promadapter.Catalog // the source of current with prometheus-adapter's format; else nil
+	stop    func()               // stops the catalog
 }
 
-// getRules returns the rules of the moment.
+// getRules returns the active rules.
 func (l *liveRules) getRules() provider.Rules {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.current()
 }
 
-// setStatic puts rules in force that stay as they are.
+// setStatic activates rules that do not change.
 func (l *liveRules) setStatic(rules provider.Rules) {
 	l.replaceRules(func() provider.Rules { return rules }, nil, nil)
 }
 
-// setDynamic puts the rules of a catalog in force, which stop ends.
+// setDynamic activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
 func (l *liveRules) setDynamic(c *promadapter.Catalog, stop func()) {
 	l.replaceRules(func() provider.Rules { return c.Rules() }, c, stop)
 }
@@ -42,7 +44,7 @@ func (l *liveRules) replaceRules(current func() provider.Rules, c *promadapter.C
 	l.current, l.catalog, l.stop = current, c, stop
 }
 
-// describeCatalog are lines for a person: what of a catalog fails.
+// describeCatalog returns the failures of the catalog, in lines for /readyz?verbose.
 func (l *liveRules) describeCatalog() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -52,10 +54,10 @@ func (l *liveRules) describeCatalog() []string {
 	return l.catalog.Rules().Notes()
 }
 
-// demandRules tell discovery what the embedded backend must scrape for a metric.
+// demandRules tells discovery which families the embedded backend must scrape for a metric.
 type demandRules struct{ rules provider.Rules }
 
-// Families are those that the metric's rule reads; none where no rule serves it, or another backend does.
+// Families returns the families that the metric's rule reads: none without a rule, or with a rule of another backend.
 func (d demandRules) Families(resource, name string, external bool) []string {
 	r, err := d.rules.Lookup(resource, name)
 	if external {
@@ -67,7 +69,7 @@ func (d demandRules) Families(resource, name string, external bool) []string {
 	return r.Families()
 }
 
-// Namespace is the one whose series an external metric is computed from; empty for all.
+// Namespace returns the namespace whose series an external metric reads; empty: all namespaces.
 func (d demandRules) Namespace(name, asked string) string {
 	r, err := d.rules.External(name)
 	if err != nil || r.Namespaced {

@@ -14,7 +14,7 @@ import (
 
 func main() { os.Exit(executeCommand()) }
 
-// executeCommand is main with a return, so that what is deferred happens before the exit.
+// executeCommand runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
 func executeCommand() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

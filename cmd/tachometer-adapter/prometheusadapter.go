@@ -1,3 +1,5 @@
+// prometheus-adapter's flags, and the remote backend that they describe.
+
 package main
 
 import (
@@ -16,16 +18,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// legacyBackend is the name of the one server that a configuration of prometheus-adapter has.
+// legacyBackend names the one server of a prometheus-adapter configuration.
 const legacyBackend = "prometheus"
 
-// Where a pod finds what its service account may use.
+// The files of a pod's service account.
 const (
 	serviceAccountCA    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 	serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, no credential
 )
 
-// prometheusOptions are the flags of prometheus-adapter, which has one server, described on the command line.
+// prometheusOptions holds the flags of prometheus-adapter: they describe its one server.
 type prometheusOptions struct {
 	url, authConfig            string
 	authInCluster              bool
@@ -33,7 +35,7 @@ type prometheusOptions struct {
 	tokenFile, verb            string
 	headers                    []string
 	relistInterval, metricsAge time.Duration
-	flags                      *pflag.FlagSet // to tell which were given; nil: none
+	flags                      *pflag.FlagSet // tells which flags were given; nil: none
 }
 
 func newPrometheusOptions() prometheusOptions {
@@ -61,7 +63,7 @@ func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 		"greatest `age` of the last sample of a listed series; 0: --metrics-relist-interval")
 }
 
-// validate returns every fault at once.
+// validate returns every fault of the flags at once.
 func (p *prometheusOptions) validate() error {
 	var errs []error
 	if p.relistInterval <= 0 {
@@ -88,7 +90,7 @@ func (p *prometheusOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// rejectGivenFlags is an error if any of the flags is given, which only a configuration of prometheus-adapter goes with.
+// rejectGivenFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
 func (p *prometheusOptions) rejectGivenFlags(where string) error {
 	var given []string
 	if p.flags != nil {
@@ -101,15 +103,15 @@ func (p *prometheusOptions) rejectGivenFlags(where string) error {
 	if len(given) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s %s would have no effect: flags of prometheus-adapter go with a configuration in its format; "+
-		"in Tachometer's own, servers are listed under backends", strings.Join(given, ", "), where)
+	return fmt.Errorf("%s %s would have no effect: they need a configuration in prometheus-adapter's format; "+
+		"in Tachometer's format, servers are listed under backends", strings.Join(given, ", "), where)
 }
 
-// newBackendConfig is the server that the flags describe.
+// newBackendConfig returns the backend that the flags describe.
 func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
 	u, err := url.Parse(p.url)
 	if err != nil {
-		return config.Backend{}, errors.New("--prometheus-url is no URL")
+		return config.Backend{}, errors.New("--prometheus-url is not a valid URL")
 	}
 	b := config.Backend{Name: legacyBackend, Method: p.verb, HTTP: promconfig.DefaultHTTPClientConfig}
 	if u.User != nil {
@@ -136,14 +138,14 @@ func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
 		b.HTTP.HTTPHeaders.Headers[name] = header
 	}
 	if err := b.HTTP.Validate(); err != nil {
-		return b, fmt.Errorf("flags of the server: %w", err)
+		return b, fmt.Errorf("check the --prometheus flags: %w", err)
 	}
 	b.SetDefaults()
 	return b, nil
 }
 
-// newKubeconfigTransport speaks to the server with a kubeconfig's credentials, where the flags name one; else it is nil. As in
-// prometheus-adapter, --prometheus-ca-file comes before it.
+// newKubeconfigTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
+// prometheus-adapter, with --prometheus-ca-file.
 func (p *prometheusOptions) newKubeconfigTransport() (http.RoundTripper, error) {
 	if p.authConfig == "" || p.caFile != "" {
 		return nil, nil

@@ -1,3 +1,5 @@
+// The reloader: it watches the configuration file, and applies or rejects each new content.
+
 package main
 
 import (
@@ -15,8 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 )
 
-// configReloader follows the configuration file and puts good contents in force. What it says of itself may be asked
-// concurrently.
+// configReloader applies each valid content of the configuration file. describeReloads may be called while Run runs.
 type configReloader struct {
 	opts    *adapterOptions
 	initial *parsedConfig
@@ -24,18 +25,18 @@ type configReloader struct {
 
 	metrics *filewatch.Metrics
 
-	mu          sync.Mutex // guards what follows
+	mu          sync.Mutex // guards the fields below
 	activeSince time.Time
 	rejected    error
-	rejectedAt  time.Time // when refused was read
+	rejectedAt  time.Time // when the rejected content was read
 }
 
-// newConfigReloader returns a reloader of the file that the options may name; apply has been given start before.
+// newConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
 func newConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
 	return &configReloader{opts: opts, initial: start, apply: apply, metrics: filewatch.NewMetrics(r, "adapter")}
 }
 
-// Run follows the file until ctx ends.
+// Run watches the file until ctx ends.
 func (r *configReloader) Run(ctx context.Context) error {
 	now := time.Now()
 	r.mu.Lock()
@@ -52,13 +53,13 @@ func (r *configReloader) Run(ctx context.Context) error {
 			next, err = r.opts.parseConfig(data)
 		}
 		if err == nil && (next.legacy == nil) != (r.initial.legacy == nil) {
-			err = errors.New("the file has another format than when the adapter started; that needs a restart")
+			err = errors.New("the file has another format than at the start; restart the adapter to change the format")
 		}
 		r.applyOrReject(ctx, next, err, time.Now())
 	})
 }
 
-// applyOrReject puts next in force, or, when it is faulty, leaves in force what is.
+// applyOrReject applies next. With an error it keeps the previous configuration.
 func (r *configReloader) applyOrReject(ctx context.Context, next *parsedConfig, err error, now time.Time) {
 	log := klog.FromContext(ctx).WithValues("file", r.opts.configFile)
 	if err == nil {
@@ -77,7 +78,7 @@ func (r *configReloader) applyOrReject(ctx context.Context, next *parsedConfig, 
 	log.Info("Configuration applied", "rules", next.ruleCount())
 }
 
-// describeReloads are the lines of /readyz?verbose.
+// describeReloads returns the lines about the configuration in /readyz?verbose.
 func (r *configReloader) describeReloads() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +93,7 @@ func (r *configReloader) describeReloads() []string {
 	return notes
 }
 
-// errorLines are the faults in err, one a line; none for nil.
+// errorLines returns the faults in err, one a line; none for nil.
 func errorLines(err error) []string {
 	if err == nil {
 		return nil

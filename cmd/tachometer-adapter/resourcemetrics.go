@@ -1,3 +1,5 @@
+// metrics.k8s.io: its flags, its components, its health checks and its rules.
+
 package main
 
 import (
@@ -16,7 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// resourceOptions turn on metrics.k8s.io from the kubelets.
+// resourceOptions holds the flags of metrics.k8s.io from the kubelets.
 type resourceOptions struct {
 	kubelets         bool
 	kubeletTLS       resourcemetrics.KubeletTLS
@@ -25,7 +27,7 @@ type resourceOptions struct {
 }
 
 func newResourceOptions() resourceOptions {
-	return resourceOptions{kubeletsInterval: 15 * time.Second} // as long as a kubelet takes at most to measure anew
+	return resourceOptions{kubeletsInterval: 15 * time.Second} // the longest time between two measurements of a kubelet
 }
 
 func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
@@ -43,7 +45,7 @@ func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 func (r *resourceOptions) validate() error {
 	var errs []error
 	if r.kubeletsInterval < time.Second {
-		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure every ten seconds or so"))
+		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure about every ten seconds"))
 	}
 	if r.kubeletTLS.Insecure && r.kubeletTLS.CAFile != "" {
 		errs = append(errs, errors.New("--kubelet-insecure-tls and --kubelet-certificate-authority exclude each other"))
@@ -51,20 +53,20 @@ func (r *resourceOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// resourceMetrics is metrics.k8s.io and what it stands on.
+// resourceMetrics serves metrics.k8s.io from its sources.
 type resourceMetrics struct {
 	api      *resourcemetrics.API
 	objects  *resourcemetrics.Cluster
-	kubelets *resourcemetrics.KubeletSource // nil: rules of the configuration
+	kubelets *resourcemetrics.KubeletSource // nil: resourceRules of the configuration are the source
 }
 
-// servesResourceMetrics tells whether a configuration serves metrics.k8s.io.
+// servesResourceMetrics reports whether a configuration serves metrics.k8s.io.
 func (o *adapterOptions) servesResourceMetrics(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
-// buildResourceMetrics makes what serves metrics.k8s.io, if it is served: from the kubelets, else by the resourceRules of a
-// configuration of prometheus-adapter.
+// buildResourceMetrics builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
+// prometheus-adapter configuration.
 func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	if !a.opts.servesResourceMetrics(start) {
 		return nil
@@ -97,7 +99,7 @@ func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config
 	return nil
 }
 
-// apiGroups are the API groups beside custom and external metrics.
+// apiGroups returns the API groups besides custom and external metrics.
 func (u *resourceMetrics) apiGroups() []apiserver.Group {
 	if u == nil {
 		return nil
@@ -105,7 +107,7 @@ func (u *resourceMetrics) apiGroups() []apiserver.Group {
 	return []apiserver.Group{{Info: u.api.Group(), Definitions: u.api.Definitions}}
 }
 
-// healthChecks are what a replica needs for its part of the answers.
+// healthChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
 func (u *resourceMetrics) healthChecks() (live, ready []apiserver.Check) {
 	if u == nil {
 		return nil, nil
@@ -118,7 +120,7 @@ func (u *resourceMetrics) healthChecks() (live, ready []apiserver.Check) {
 	return live, ready
 }
 
-// getResourceRules are the resourceRules in force, or nil.
+// getResourceRules returns the active resourceRules, or nil.
 func (l *liveRules) getResourceRules() *resourcemetrics.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -132,7 +134,7 @@ func (l *liveRules) getResourceRules() *resourcemetrics.UsageRuleSet {
 	return &resourcemetrics.UsageRuleSet{CPU: resourcemetrics.UsageRules(u.CPU), Memory: resourcemetrics.UsageRules(u.Memory), Window: u.Window}
 }
 
-// Evaluate asks the rule's backend.
+// Evaluate evaluates a query on the backend of its rule.
 func (b *backendSet) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	backend, ok := b.lookupBackend(q.Rule.Backend)
 	if !ok {

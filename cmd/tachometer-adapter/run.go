@@ -1,3 +1,5 @@
+// The life of the adapter: the start, the supervision and the order of stopping of its components.
+
 package main
 
 import (
@@ -10,8 +12,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// runAdapter is the adapter from a valid command line to its end, which comes with ctx's or with an error. Several may run
-// in one process, each with options of its own.
+// runAdapter runs an adapter until ctx ends or a component fails. Several may run in one process, each with its own options.
 func runAdapter(ctx context.Context, opts *adapterOptions) error {
 	start, err := readAdapterConfig(opts)
 	if err != nil {
@@ -34,7 +35,7 @@ func runAdapter(ctx context.Context, opts *adapterOptions) error {
 
 // Run runs all components until ctx ends or one of them fails.
 func (a *adapter) Run(ctx context.Context) error {
-	// What measures outlives what serves: while the server drains, its answers must not grow old.
+	// Measuring stops after serving: while the server drains, its values must not grow old.
 	measuring, stopMeasuring := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopMeasuring()
 	parts, measuring := errgroup.WithContext(measuring)
@@ -43,15 +44,15 @@ func (a *adapter) Run(ctx context.Context) error {
 	}
 	start("resource mapping", a.mapper.Run)
 	start("discovery", func(ctx context.Context) error {
-		// Without the mapping no scale target would be found, and the first targets would be none.
+		// Without the mapping no scale target is found, and the first list of targets would be empty.
 		a.mapper.Wait(ctx)
 		return a.discovery.Run(ctx)
 	})
 	start("scrape", a.scraper.Run)
 	start("store", a.store.Run)
 	start("configuration", a.reloader.Run)
-	start("servers and their series", a.components.Run)
-	start("questions ahead of autoscalers", a.provider.RunPrefetch)
+	start("remote backends", a.components.Run)
+	start("prefetch", a.provider.RunPrefetch)
 	if a.usage != nil {
 		start("pods and nodes", a.usage.objects.Run)
 		if a.usage.kubelets != nil {
@@ -61,7 +62,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	if a.keeper != nil {
 		start("certificate", a.keeper.Run)
 	}
-	// A part that fails ends everything: it is a bug here, and the other replica serves.
+	// A component that fails ends the program: that is a bug here, and the other replica serves.
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	defer context.AfterFunc(measuring, stopServing)()
@@ -71,7 +72,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-// superviseComponent runs a part, which must not end before ctx does.
+// superviseComponent runs a component, and returns an error if it ends before ctx.
 func superviseComponent(ctx context.Context, name string, run func(context.Context) error) error {
 	err := run(ctx)
 	switch {

@@ -1,3 +1,5 @@
+// The wiring: builds the components of a configuration, and applies a new configuration to them.
+
 package main
 
 import (
@@ -26,23 +28,24 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/resourcemetrics"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
-// apiServices are those that the adapter always stands behind.
+// apiServices are the APIServices that the adapter always serves.
 var apiServices = []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"}
 
-// metricsRegistry is where the self-metrics are and are read from.
+// metricsRegistry registers the self-metrics and reads them for /metrics.
 type metricsRegistry interface {
 	prometheus.Registerer
 	prometheus.Gatherer
 }
 
-// adapter is all components, wired. Its parts know each other through the interfaces that they declare.
+// adapter is all components, wired. A component knows another one only through an interface that it declares itself.
 type adapter struct {
-	keeper *certificate.Keeper // nil where the certificate comes from files
+	keeper *certificate.Keeper // nil: the certificate comes from files
 	expiry *certificate.Expiry
 
-	mapper    *apiserver.Mapper
+	mapper    *kube.RESTMapper
 	discovery *podDiscovery.Discovery
 	store     *store.Store
 	scraper   *scrape.Manager
@@ -60,8 +63,7 @@ type adapter struct {
 	warmup         *warmupCheck
 }
 
-// newAdapter makes the components of a configuration in force; it starts nothing and asks nobody. The adapter owns
-// opts from now on.
+// newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
 func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
 	a := &adapter{opts: opts, components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
 	a.reloader = newConfigReloader(opts, start, a.applyConfiguration, metrics)
@@ -95,31 +97,31 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	return a, nil
 }
 
-// buildClusterClients makes what talks to kube-apiserver.
+// buildClusterClients builds the components that talk to kube-apiserver.
 func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
 	}
-	a.mapper = apiserver.NewMapper(resources, a.opts.discoveryInterval)
+	a.mapper = kube.NewRESTMapper(resources, a.opts.discoveryInterval)
 	clients, err := podDiscovery.NewClients(cluster, a.mapper)
 	if err != nil {
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
 		Registerer: metrics,
-		// Nothing is scraped for the rules of prometheus-adapter, whose service account has no right to autoscalers.
+		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
 	})
-	behind := apiServices
+	services := apiServices
 	if a.opts.servesResourceMetrics(start) {
-		behind = append(slices.Clone(behind), resourcemetrics.APIService)
+		services = append(slices.Clone(services), resourcemetrics.APIService)
 	}
-	return a.buildCertificateKeeper(behind, clients.Kube, cluster, metrics)
+	return a.buildCertificateKeeper(services, clients.Kube, cluster, metrics)
 }
 
-// buildCertificateKeeper keeps one for the APIServices that the adapter stands behind, unless the flags name files.
-func (a *adapter) buildCertificateKeeper(behind []string, kube kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
+// buildCertificateKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
+func (a *adapter) buildCertificateKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
 	opts := a.opts
 	if opts.server.OwnCertificate() {
 		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
@@ -129,19 +131,19 @@ func (a *adapter) buildCertificateKeeper(behind []string, kube kubernetes.Interf
 	if err != nil {
 		return fmt.Errorf("make APIService client: %w", err)
 	}
-	a.keeper = certificate.New(kube.CoreV1().Secrets(opts.namespace), registration.ApiregistrationV1().APIServices(), certificate.Options{
+	a.keeper = certificate.New(client.CoreV1().Secrets(opts.namespace), registration.ApiregistrationV1().APIServices(), certificate.Options{
 		Secret: opts.certSecret, Namespace: opts.namespace, Service: opts.service,
-		APIServices: behind, Registerer: metrics,
+		APIServices: services, Registerer: metrics,
 	})
 	a.expiry = certificate.NewExpiry(a.keeper, metrics)
 	return nil
 }
 
-// buildScrapePipeline makes the way of the data: targets to samples to values.
+// buildScrapePipeline builds the path of the data: targets to samples to values.
 func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistry) {
 	storeOptions, scrapeOptions := newStoreOptions(cfg), newScrapeOptions(cfg)
 	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
-	scrapeOptions.Seed = rand.Uint64() // two replicas do not ask a target at the same moment
+	scrapeOptions.Seed = rand.Uint64() // spreads the scrapes of two replicas
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
 	a.engine = query.New(a.store, query.Options{Settings: newEngineSettings(cfg), Registerer: metrics})
@@ -154,7 +156,7 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 	}
 }
 
-// buildBackends makes the way to the servers.
+// buildBackends builds the backends of the configuration.
 func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
 	transport, err := a.opts.prometheus.newKubeconfigTransport()
 	if err != nil {
@@ -164,7 +166,7 @@ func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) err
 	return a.backends.applyBackends(cfg.Backends)
 }
 
-// applyRules has reads and targets follow the rules of a configuration from now on.
+// applyRules makes requests and targets follow the rules of next from now on.
 func (a *adapter) applyRules(next *parsedConfig) {
 	if next.legacy == nil {
 		a.rules.setStatic(next.rules)
@@ -178,7 +180,7 @@ func (a *adapter) applyRules(next *parsedConfig) {
 	a.discovery.SetRules(demandRules{a.rules.getRules()})
 }
 
-// newCatalog is that of a configuration of prometheus-adapter.
+// newCatalog returns the catalog of a prometheus-adapter configuration.
 func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
 	return promadapter.NewCatalog(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
@@ -186,17 +188,17 @@ func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
 	})
 }
 
-// applyConfiguration puts next in force while the adapter runs. With an error nothing has changed.
+// applyConfiguration applies next while the adapter runs. After an error the previous configuration is active, unchanged.
 func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	cfg := next.config
 	if a.opts.servesResourceMetrics(next) != (a.usage != nil) {
-		return errors.New("resourceRules come and go with a restart of the adapter only")
+		return errors.New("restart the adapter to add or remove resourceRules")
 	}
 	if err := a.backends.applyBackends(cfg.Backends); err != nil {
 		return err
 	}
-	// From the samples to those who read them: a rule must not be answered with another interval, or over a longer
-	// window, than there are samples for.
+	// The order is from samples to their readers: a rule must not use another interval, or a longer window, than the store has
+	// samples for.
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
 	a.engine.Reconfigure(newEngineSettings(cfg))
@@ -219,7 +221,7 @@ func newEngineSettings(cfg *config.Config) query.Settings {
 	return query.Settings{Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow}
 }
 
-// loadClusterConfig returns how to reach the cluster: a kubeconfig, or the service account of the pod.
+// loadClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
 func loadClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()

@@ -30,7 +30,7 @@ type clusterConnection struct {
 	config    *rest.Config
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
-	mapper    *kube.DeferredMapper
+	mapper    *kube.RESTMapper
 	namespace string
 }
 
@@ -64,7 +64,7 @@ func newClusterConnection(config *rest.Config, namespace string) (*clusterConnec
 	if err != nil {
 		return nil, fmt.Errorf("make a dynamic client: %w", err)
 	}
-	mapper := kube.NewDeferredMapper(client.Discovery())
+	mapper := kube.NewLazyRESTMapper(client.Discovery())
 	return &clusterConnection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
 }
 

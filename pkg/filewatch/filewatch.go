@@ -1,4 +1,4 @@
-// Package filewatch reads a configuration file, and again whenever it changes, in the ways that files and mounted ConfigMaps do.
+// Package filewatch watches a configuration file for the changes of edited files and of mounted ConfigMaps.
 package filewatch
 
 import (
@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	// settleTime lets a writer finish: a few events belong to one change.
+	// settleTime lets a writer finish: one change causes several events.
 	settleTime = 100 * time.Millisecond
-	// pollInterval finds changes without events: symlinks into other folders, network file systems, no inotify left.
+	// pollInterval finds changes without events: symlinks into other folders, network file systems, exhausted inotify watches.
 	pollInterval = 10 * time.Second
 )
 
-// Read reads a configuration file, and at most one byte more than strict accepts.
+// Read reads a configuration file: at most one byte more than strict accepts, so that strict rejects a longer file.
 func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -37,10 +37,9 @@ func Read(path string) ([]byte, error) {
 	return data, nil
 }
 
-// Watch calls apply with the content of the file at path whenever it differs from the content before, which is last
-// at first. It calls apply with an error when the file cannot be read, once for each different error. It sees edits, renames and
-// the symlink swaps of mounted ConfigMaps, within a fraction of a second. Calls come one at a time. It returns nil after ctx
-// has ended.
+// Watch calls apply with the content of the file at path after each change; last is the content before the first change. When the file
+// cannot be read, Watch calls apply with an error, once for each different error. Watch sees edits, renames and the symlink swaps of
+// mounted ConfigMaps within a fraction of a second. Calls never overlap. Watch returns nil after ctx has ended.
 func Watch(ctx context.Context, path string, last []byte, apply func(data []byte, err error)) error {
 	w := fileWatch{path: path, last: last, apply: apply}
 	return w.watchFile(ctx, settleTime, pollInterval)
@@ -60,15 +59,15 @@ func (w *fileWatch) watchFile(ctx context.Context, settle, poll time.Duration) e
 	if watcher, err := fsnotify.NewWatcher(); err != nil {
 		klog.FromContext(ctx).Info("File events unavailable, polling the configuration", "err", err, "interval", poll)
 	} else {
-		defer func() { _ = watcher.Close() }() // nothing was written
+		defer func() { _ = watcher.Close() }() // closing loses no data
 		events, errs = watcher.Events, watcher.Errors
-		// The folder, since the file is replaced rather than written; again and again, in case it is replaced too.
-		add = func() { _ = watcher.Add(filepath.Dir(w.path)) } // where that fails, polling finds the change
+		// Watches the folder, since a change replaces the file; again at each poll, in case the folder is replaced too.
+		add = func() { _ = watcher.Add(filepath.Dir(w.path)) } // after an error, polling finds the change
 	}
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	add()
-	w.applyChange() // what changed before the folder was watched
+	w.applyChange() // finds changes from before the watch
 	var settled <-chan time.Time
 	for {
 		select {

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the self-metrics of a configuration that is read from a file: the same three in every program.
+// Metrics holds the self-metrics of a configuration file, the same three in every program.
 type Metrics struct {
 	generation, lastSuccess, faults prometheus.Gauge
 }
@@ -29,12 +29,12 @@ func NewMetrics(r prometheus.Registerer, program string) *Metrics {
 	return m
 }
 
-// RecordApplied counts a configuration without faults that became active at now.
+// RecordApplied counts a configuration that became active at now.
 func (m *Metrics) RecordApplied(now time.Time) {
 	m.generation.Inc()
 	m.lastSuccess.Set(float64(now.Unix()))
 	m.faults.Set(0)
 }
 
-// RecordRejected counts a configuration with faults, of which there are at least one.
+// RecordRejected records the faults of a rejected configuration, at least 1.
 func (m *Metrics) RecordRejected(faults int) { m.faults.Set(float64(max(1, faults))) }

@@ -1,4 +1,4 @@
-// Package kubeclient makes clients of Kubernetes's own APIs as both programs want them.
+// Package kube makes the clients of Kubernetes's own APIs that both programs use.
 package kube
 
 import (
@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// NewClient returns a client that speaks protobuf, a third of the size and a fraction of the work of JSON; cfg stays as it is.
+// NewClient returns a client that speaks protobuf: a third of the size of JSON, and a fraction of the work. It does not change cfg.
 func NewClient(cfg *rest.Config) (*kubernetes.Clientset, error) {
 	typed := rest.CopyConfig(cfg)
 	typed.ContentType = runtime.ContentTypeProtobuf

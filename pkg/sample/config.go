@@ -1,3 +1,5 @@
+// This file reads the configuration from the environment.
+
 package sample
 
 import (
@@ -19,91 +21,91 @@ type Config struct {
 	ListenAddr string
 	// PprofAddr serves net/http/pprof; empty switches it off.
 	PprofAddr string
-	// LogLevel is the lowest level that is logged.
+	// LogLevel is the lowest logged level.
 	LogLevel zapcore.Level
 
-	// RedisAddr is where orders are kept; empty means that orders answer 503 and that /readyz does not ask.
+	// RedisAddr is the address of the Redis that keeps orders. If it is empty, /orders answers 503 and /readyz skips
+	// the check.
 	RedisAddr string
-	// RedisTimeout bounds one try of one Redis operation: dial, write and read each.
+	// RedisTimeout bounds each dial, write and read of a single attempt.
 	RedisTimeout time.Duration
-	// RedisPoolSize is the most connections to Redis, idle or not.
+	// RedisPoolSize is the maximum number of connections to Redis, idle or not.
 	RedisPoolSize int
-	// OrderTTL is how long an order is kept.
+	// OrderTTL is the lifetime of an order.
 	OrderTTL time.Duration
 
-	// StartJitter is the upper bound of the random wait before the service first says that it is ready.
+	// StartJitter is the upper bound of the random wait before the service first reports ready.
 	StartJitter time.Duration
-	// DrainDelay is how long the service goes on serving after SIGTERM while saying that it is not ready.
+	// DrainDelay is the time after SIGTERM in which the service still serves but reports not ready.
 	DrainDelay time.Duration
 	// GracePeriod is the time from SIGTERM to the exit.
 	GracePeriod time.Duration
 
 	// RequestTimeout bounds the work for one request.
 	RequestTimeout time.Duration
-	// WorkMax is the most CPU time that one request may ask for.
+	// WorkMax is the maximum CPU time of one request to /work.
 	WorkMax time.Duration
-	// MaxInFlight is the most user requests served at once; more are answered 503.
+	// MaxInFlight is the maximum number of concurrent user requests; further requests get 503.
 	MaxInFlight int
-	// RateLimit is the most requests per second that one client address may send; 0 is no limit.
+	// RateLimit is the maximum number of requests per second from one client address; 0 means no limit.
 	RateLimit float64
-	// Fault is what is wrong with the service, for drills; empty: nothing.
+	// Fault makes the service a bad release, for drills; empty means no fault.
 	Fault Fault
 }
 
-// Fault is a way to be a bad release.
+// Fault is a kind of bad release.
 type Fault string
 
 // The faults.
 const (
 	FaultSlow  Fault = "slow"  // every user request takes half a second longer
-	FaultError Fault = "error" // every user request is answered 500
+	FaultError Fault = "error" // every user request gets 500
 )
 
-// envVariable is one environment variable: what it means, its default with the reason, and how it is read.
+// envVariable is an environment variable with its default, help text and setter.
 type envVariable struct {
 	name, defaultValue, help string
 	set                      func(c *Config, value string) error
 }
 
-// envVariables is the whole configuration, in the order in which Usage prints it.
+// envVariables returns all variables, in the order of Usage.
 func envVariables() []envVariable {
 	return []envVariable{
 		{"LISTEN_ADDR", ":8080", "address of the service, its probes and /metrics",
 			addressSetter(func(c *Config) *string { return &c.ListenAddr })},
-		{"PPROF_ADDR", "", "address of net/http/pprof, e.g. 127.0.0.1:6060; empty: off, as it shows memory to whoever asks",
+		{"PPROF_ADDR", "", "address of net/http/pprof, e.g. 127.0.0.1:6060; empty: off, because it exposes memory to every client",
 			optionalSetter(addressSetter(func(c *Config) *string { return &c.PprofAddr }))},
-		{"LOG_LEVEL", "info", "debug, info, warn or error; each request that succeeds is a line at debug",
+		{"LOG_LEVEL", "info", "debug, info, warn or error; each successful request is a line at debug",
 			func(c *Config, v string) error { return c.LogLevel.Set(v) }},
-		{"REDIS_ADDR", "", "Redis that keeps the orders; empty: /orders answers 503 and /readyz does not ask for Redis",
+		{"REDIS_ADDR", "", "Redis that keeps the orders; empty: /orders answers 503 and /readyz does not check Redis",
 			optionalSetter(addressSetter(func(c *Config) *string { return &c.RedisAddr }))},
-		{"REDIS_TIMEOUT", "500ms", "bound of one dial, write or read: ten times what a slow Redis in the same zone takes",
+		{"REDIS_TIMEOUT", "500ms", "limit for one dial, write or read: ten times the latency of a slow Redis in the same zone",
 			durationSetter(func(c *Config) *time.Duration { return &c.RedisTimeout }, time.Millisecond)},
-		{"REDIS_POOL_SIZE", "10", "most connections to Redis: 10 pods of it stay far below Redis' own 10,000",
+		{"REDIS_POOL_SIZE", "10", "maximum connections to Redis: 10 pods stay far below Redis' own limit of 10,000",
 			integerSetter(func(c *Config) *int { return &c.RedisPoolSize })},
-		{"ORDER_TTL", "24h", "how long an order is kept, so that Redis does not fill up",
+		{"ORDER_TTL", "24h", "lifetime of an order, so that Redis does not fill up",
 			durationSetter(func(c *Config) *time.Duration { return &c.OrderTTL }, time.Second)},
 		{"START_JITTER", "0s", "upper bound of a random wait before the pod is ready: keeps a burst of new pods off the database",
 			durationSetter(func(c *Config) *time.Duration { return &c.StartJitter }, 0)},
-		{"DRAIN_DELAY", "5s", "how long to go on serving after SIGTERM: time for every node and proxy to learn of it",
+		{"DRAIN_DELAY", "5s", "time to keep serving after SIGTERM, until every node and proxy has learned of it",
 			durationSetter(func(c *Config) *time.Duration { return &c.DrainDelay }, 0)},
 		{"GRACE_PERIOD", "25s", "from SIGTERM to the exit; less than the pod's terminationGracePeriodSeconds (30)",
 			durationSetter(func(c *Config) *time.Duration { return &c.GracePeriod }, time.Second)},
-		{"REQUEST_TIMEOUT", "10s", "bound of the work for one request; it must fit between DRAIN_DELAY and GRACE_PERIOD",
+		{"REQUEST_TIMEOUT", "10s", "limit for the work of one request; it must fit between DRAIN_DELAY and GRACE_PERIOD",
 			durationSetter(func(c *Config) *time.Duration { return &c.RequestTimeout }, time.Millisecond)},
-		{"WORK_MAX_MS", "1000", "most CPU milliseconds that one request to /work may ask for",
+		{"WORK_MAX_MS", "1000", "maximum CPU milliseconds of one request to /work",
 			millisecondsSetter(func(c *Config) *time.Duration { return &c.WorkMax })},
-		{"MAX_IN_FLIGHT", "1024", "most user requests at once, 503 beyond: a bound on memory",
+		{"MAX_IN_FLIGHT", "1024", "maximum concurrent user requests, 503 beyond: a bound on memory",
 			integerSetter(func(c *Config) *int { return &c.MaxInFlight })},
-		{"RATE_LIMIT", "1000", "most requests per second of one client address, 429 beyond; 0: no limit",
+		{"RATE_LIMIT", "1000", "maximum requests per second from one client address, 429 beyond; 0: no limit",
 			rateSetter(func(c *Config) *float64 { return &c.RateLimit })},
-		{"FAULT", "", "for drills, a bad release: slow (half a second more for each user request) or error (500); empty: none",
+		{"FAULT", "", "for drills, a bad release: slow (half a second more for each user request) or error (500); empty: no fault",
 			optionalSetter(setFault)},
 	}
 }
 
-// LoadConfig reads the configuration through lookup, which is os.LookupEnv in the program. A variable that is
-// unset or empty has its default. The error, if any, joins every fault, one a line, each beginning with the
-// variable's name.
+// LoadConfig reads the configuration through lookup, which is os.LookupEnv in the program. An unset or empty variable
+// has its default. The error joins all faults, one per line, each beginning with the variable's name.
 func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 	var c Config
 	var faults []error
@@ -125,26 +127,26 @@ func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 	return c, nil
 }
 
-// checkConflicts returns what is wrong between values that are each right.
+// checkConflicts returns the conflicts between values that are valid on their own.
 func (c *Config) checkConflicts() []error {
 	var faults []error
 	if c.DrainDelay+c.RequestTimeout > c.GracePeriod {
 		faults = append(faults, fmt.Errorf("GRACE_PERIOD: %v is less than DRAIN_DELAY %v + REQUEST_TIMEOUT %v: "+
-			"a request taken last would be cut off", c.GracePeriod, c.DrainDelay, c.RequestTimeout))
+			"the last request would be cut off", c.GracePeriod, c.DrainDelay, c.RequestTimeout))
 	}
 	if c.WorkMax > c.RequestTimeout {
 		faults = append(faults, fmt.Errorf("WORK_MAX_MS: %d is more than REQUEST_TIMEOUT %v allows",
 			c.WorkMax.Milliseconds(), c.RequestTimeout))
 	}
 	if c.PprofAddr != "" && c.PprofAddr == c.ListenAddr {
-		faults = append(faults, errors.New("PPROF_ADDR: is the address of the service, LISTEN_ADDR"))
+		faults = append(faults, errors.New("PPROF_ADDR: must differ from LISTEN_ADDR"))
 	}
 	return faults
 }
 
-// Usage writes every variable with its default and its meaning to w.
+// Usage writes every variable with its default and help text to w.
 func Usage(w io.Writer) {
-	fmt.Fprintln(w, "The service is configured by its environment:")
+	fmt.Fprintln(w, "Environment variables:")
 	for _, v := range envVariables() {
 		name := v.name
 		if v.defaultValue != "" {
@@ -207,7 +209,7 @@ func integerSetter(field func(*Config) *int) func(*Config, string) error {
 	}
 }
 
-// parsePositive reads a whole number from 1 to a million: enough for every bound here, and safe to multiply.
+// parsePositive parses a whole number from 1 to a million: enough for every bound here, and safe to multiply.
 func parsePositive(v string) (int, error) {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 || n > 1_000_000 {

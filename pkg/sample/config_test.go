@@ -83,9 +83,9 @@ func TestBadConfiguration(t *testing.T) {
 		}},
 		{"fault", map[string]string{"FAULT": "loud"}, []string{`FAULT: "loud" is neither slow nor error`}},
 		{"conflicts", map[string]string{"GRACE_PERIOD": "14s", "WORK_MAX_MS": "20000", "PPROF_ADDR": ":8080"}, []string{
-			`GRACE_PERIOD: 14s is less than DRAIN_DELAY 5s + REQUEST_TIMEOUT 10s: a request taken last would be cut off`,
+			`GRACE_PERIOD: 14s is less than DRAIN_DELAY 5s + REQUEST_TIMEOUT 10s: the last request would be cut off`,
 			`WORK_MAX_MS: 20000 is more than REQUEST_TIMEOUT 10s allows`,
-			`PPROF_ADDR: is the address of the service, LISTEN_ADDR`,
+			`PPROF_ADDR: must differ from LISTEN_ADDR`,
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func (p *pipeListener) Accept() (net.Conn, error) {
 func (p *pipeListener) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
 func (p *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
 
-// dialPipe returns the client's end of a new connection, or an error if nobody listens.
+// dialPipe returns the client's end of a new connection, or an error without a listener.
 func (p *pipeListener) dialPipe(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
@@ -273,7 +273,7 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 	}
 }
 
-// stuckStore is an orderStore that ignores its context: what a dependency must never do, and one day does.
+// stuckStore is an orderStore that ignores its context: a fault that a dependency must never have, and one day has.
 type stuckStore struct{ until chan struct{} }
 
 func (s stuckStore) saveOrder(context.Context, string, []byte) error { <-s.until; return nil }

@@ -1,3 +1,5 @@
+// This file makes the service's logger.
+
 package sample
 
 import (
@@ -12,9 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// NewLogger returns a logger that writes JSON lines with ts, level, msg, service and version to w. Of lines with
-// the same level and message only the first 100 of a second are written, and every 100th after: a flood of
-// failing requests must not become a flood of log.
+// NewLogger returns a logger that writes JSON lines with ts, level, msg, service and version to w. For each level and
+// message it writes the first 100 lines of a second, then every 100th: a flood of failing requests must not become a
+// flood of log lines.
 func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = encodeLogTime
@@ -23,15 +25,15 @@ func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	return zap.New(core).With(zap.String("service", serviceName), zap.String("version", version.String()))
 }
 
-// encodeLogTime writes RFC 3339 in UTC with milliseconds, as the logs of the platform do.
+// encodeLogTime writes RFC 3339 in UTC with milliseconds, like all programs of this project.
 func encodeLogTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 	enc.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
-// RedisLogger makes go-redis log through log: its logger is one for the whole process, so only main may set it.
+// RedisLogger makes go-redis log through Log. go-redis has one logger for the whole process, so only main may set it.
 type RedisLogger struct{ Log *zap.Logger }
 
-// Printf logs a message of the Redis client; it is a warning, as what fails a request is logged there too.
+// Printf logs a message of the Redis client as a warning, because a failed request has its own log line.
 func (l RedisLogger) Printf(ctx context.Context, format string, args ...any) {
-	l.Log.Warn("Redis client", traceField(ctx), zap.String("reason", fmt.Sprintf(format, args...)))
+	l.Log.Warn("Redis client reported", traceField(ctx), zap.String("reason", fmt.Sprintf(format, args...)))
 }

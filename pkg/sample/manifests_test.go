@@ -26,7 +26,7 @@ func readManifest[T any](t *testing.T, file string) T {
 	return object
 }
 
-// TestManifestKeepsTheContract checks what the service and its Deployment must agree on.
+// TestManifestKeepsTheContract checks that the service and its Deployment agree.
 func TestManifestKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	deployment := readManifest[appsv1.Deployment](t, "base/deployment.yaml")
@@ -73,7 +73,7 @@ func TestManifestKeepsTheContract(t *testing.T) {
 	}
 }
 
-// TestAutoscalersOfTheManifests checks what the two must have in common.
+// TestAutoscalersOfTheManifests checks that the two autoscalers agree.
 func TestAutoscalersOfTheManifests(t *testing.T) {
 	t.Parallel()
 	byCPU := readManifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-cpu/hpa.yaml")

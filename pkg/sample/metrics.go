@@ -1,3 +1,5 @@
+// This file has the service's metrics.
+
 package sample
 
 import (
@@ -10,12 +12,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// unmatchedRoute is the route of every request that no route template matches: the label stays bounded whatever
-// paths are asked for.
+// unmatchedRoute is the route label of every request without a matching route template: it bounds the label's values.
 const unmatchedRoute = "unmatched"
 
-// metrics are the service's own metrics. They count what users ask for: /metrics, /healthz and /readyz are
-// not in them, or a service without users would show the traffic of its probes and scrapers.
+// metrics are the service's own metrics. They count user requests only. They leave out /metrics, /healthz and /readyz:
+// otherwise a service without users would show the traffic of its probes and scrapers.
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -28,21 +29,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "http_requests_total",
-			Help: "Requests of users answered, by method, route template and status code; probes and scrapes are not counted.",
+			Help: "User requests answered, by method, route template and status code; probes and scrapes are not counted.",
 		}, labels),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "http_request_duration_seconds",
 			Help: "Time from the request's header to the end of the answer, by method, route template and status code.",
-			// From a cheap answer (under 1 ms) to the request timeout, close enough for a p95 within a third.
+			// From a cheap answer (under 1 ms) to the request timeout, dense enough for a p95 within a third.
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, labels),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "http_requests_in_flight",
-			Help: "Requests of users being served now.",
+			Help: "User requests in progress.",
 		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sample_http_panics_total",
-			Help: "Requests whose handler panicked; each was answered 500 or cut off.",
+			Help: "Requests whose handler panicked; each got 500 or was cut off.",
 		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -54,9 +55,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// initRouteCounters makes the counters of a route exist at 0 before its first request. A counter that appears with its first
-// increment has no earlier sample, so that a rate over it misses that increment: at the start of a step of load,
-// which is when a new pod is watched most closely.
+// initRouteCounters creates the counters of a route at 0 before its first request. A counter that appears with its first
+// increment has no earlier sample, so that a rate over it misses the increment. This would hurt at the start of a step
+// of load, when a new pod matters most.
 func (m *metrics) initRouteCounters(method, route string, codes ...int) {
 	for _, code := range codes {
 		m.requests.WithLabelValues(method, route, strconv.Itoa(code))
@@ -71,7 +72,8 @@ func (m *metrics) countRequest(r *http.Request, code int, took time.Duration) {
 	m.duration.WithLabelValues(method, route, status).Observe(took.Seconds())
 }
 
-// boundedMethod returns method if HTTP defines it: a client may send any token, which would each be a new series.
+// boundedMethod returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
+// series.
 func boundedMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,

@@ -1,3 +1,5 @@
+// This file wraps the user routes: tracing, observation, panics and limits.
+
 package sample
 
 import (
@@ -17,8 +19,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// traceRequests gives the request its trace ID. While the service drains it also asks the client to open its next
-// connection elsewhere: a kept-alive connection is not moved by taking the pod out of the Service.
+// traceRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
+// connection elsewhere: removing the pod from the Service does not move a kept-alive connection.
 func (s *Service) traceRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, id := withTraceID(r.Context(), r.Header.Get("Traceparent"))
@@ -30,8 +32,8 @@ func (s *Service) traceRequests(next http.Handler) http.Handler {
 	})
 }
 
-// observeRequests counts and logs what next answers. The route is what the ServeMux below writes into the request's
-// Pattern, so the request must reach it as the same *http.Request.
+// observeRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
+// so the request must reach it as the same *http.Request.
 func (s *Service) observeRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -55,14 +57,14 @@ func (s *Service) logRequest(r *http.Request, code int, took time.Duration) {
 	case code >= http.StatusBadRequest:
 		level = zapcore.InfoLevel
 	}
-	if entry := s.log.Check(level, "request"); entry != nil {
+	if entry := s.log.Check(level, "Request"); entry != nil {
 		entry.Write(traceField(r.Context()), zap.String("method", boundedMethod(r.Method)),
 			zap.String("route", routeLabel(r.Pattern)), zap.Int("code", code), zap.Duration("took", took),
 			zap.String("remote", r.RemoteAddr))
 	}
 }
 
-// recoverPanic turns a panic into a 500 and a line of log: one bad request must not end the others.
+// recoverPanic turns a panic into a 500 and a log line: a bad request must not end other requests.
 func (s *Service) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { //nolint:contextcheck // the trace ID comes from the request's own context
@@ -74,9 +76,9 @@ func (s *Service) recoverPanic(next http.Handler) http.Handler {
 				panic(cause)
 			}
 			s.metrics.panics.Inc()
-			s.log.Error("handler panicked", traceField(r.Context()), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+			s.log.Error("Handler panicked", traceField(r.Context()), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
 			if rec, ok := w.(*statusRecorder); ok && rec.code != 0 {
-				panic(http.ErrAbortHandler) // part of an answer is out: cut it off rather than let it look whole
+				panic(http.ErrAbortHandler) // part of the answer is sent: cut it off, so that it does not look complete
 			}
 			writeError(w, r, http.StatusInternalServerError, "internal error")
 		}()
@@ -84,8 +86,8 @@ func (s *Service) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
-// boundRequests keeps one route within the service's bounds: requests at once, requests per client, and time.
-// It wraps each route, below the ServeMux, so that what it refuses is counted under the right route.
+// boundRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
+// the ServeMux, so that rejected requests count under the right route.
 func (s *Service) boundRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.slots.acquireSlot() {
@@ -105,7 +107,7 @@ func (s *Service) boundRequests(next http.Handler) http.Handler {
 	})
 }
 
-// requestSlots bounds how many requests are served at once.
+// requestSlots bounds the number of concurrent requests.
 type requestSlots struct {
 	limit int64
 	used  atomic.Int64
@@ -127,8 +129,8 @@ type clientLimiter struct {
 	retryAfter string           // seconds until an empty bucket has a token again
 }
 
-// bucketTTL is how long a client's bucket is kept. It bounds the memory that many clients take; a bucket made anew
-// after it gives its client at most one more second's worth.
+// bucketTTL is the lifetime of a client's bucket. It bounds the memory of many clients; a recreated bucket grants its
+// client at most one more second's worth.
 const bucketTTL = 10 * time.Minute
 
 func newClientLimiter(perSecond float64) *clientLimiter {
@@ -141,8 +143,8 @@ func newClientLimiter(perSecond float64) *clientLimiter {
 	}
 }
 
-// allowRequest takes a token of r's client. The client is the peer's address, not X-Forwarded-For, which anybody can write:
-// behind a proxy the limit is the proxy's. An IPv6 client is its /64.
+// allowRequest takes a token of r's client. The client is the peer's address, not X-Forwarded-For, which any client can
+// forge: behind a proxy the limit applies to the proxy. An IPv6 client is its /64.
 func (l *clientLimiter) allowRequest(r *http.Request) bool {
 	if l.buckets == nil {
 		return true

@@ -1,3 +1,5 @@
+// This file serves /orders, which a store keeps.
+
 package sample
 
 import (
@@ -18,24 +20,24 @@ import (
 )
 
 const (
-	// maxOrderBytes is far above the longest valid order, and far below what would hurt 1,024 times at once.
+	// maxOrderBytes is far above the longest valid order, and small enough for 1,024 concurrent requests.
 	maxOrderBytes = 4 << 10
 	maxItemRunes  = 100
 	maxQuantity   = 1000
 )
 
-// errOrderNotFound means that no order has the ID.
+// errOrderNotFound means that no order with the ID exists.
 var errOrderNotFound = errors.New("no such order")
 
 // orderStore keeps orders as encoded documents. It may be used concurrently; both methods return when ctx ends, and
 // neither keeps doc or hands out memory that it uses again.
 type orderStore interface {
 	saveOrder(ctx context.Context, id string, doc []byte) error
-	// getOrder returns errNoOrder if there is none.
+	// getOrder returns errOrderNotFound if the order does not exist.
 	getOrder(ctx context.Context, id string) ([]byte, error)
 }
 
-// order is what POST /orders takes (item, quantity) and GET /orders/{id} returns (all of it).
+// order is the document of an order. POST /orders takes item and quantity; GET /orders/{id} returns all fields.
 type order struct {
 	ID       string    `json:"id"`
 	Item     string    `json:"item"`
@@ -43,8 +45,8 @@ type order struct {
 	Created  time.Time `json:"created"`
 }
 
-// bufferPool are reused between orders: the body and the answer go through one of them, so that under load an order
-// costs no allocation that grows with its size.
+// bufferPool reuses buffers between orders: body and answer share a buffer, so that under load an order costs no
+// allocation that grows with its size.
 type bufferPool struct{ pool sync.Pool }
 
 func newBufferPool() *bufferPool {
@@ -74,7 +76,7 @@ func (s *Service) createOrder(w http.ResponseWriter, r *http.Request) {
 	o.ID, o.Created = rand.Text(), time.Now().UTC()
 	buf.Reset()
 	if err := json.NewEncoder(buf).Encode(o); err != nil {
-		panic(err) // every order that passed the checks can be encoded
+		panic(err) // every checked order can be encoded
 	}
 	if err := s.orders.saveOrder(r.Context(), o.ID, buf.Bytes()); err != nil {
 		s.writeOrderFailure(w, r, fmt.Errorf("put order: %w", err))
@@ -90,7 +92,7 @@ func (s *Service) readOrder(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.PathValue("id")
-	if !isOrderID(id) { // what we never gave out is not worth a question to Redis
+	if !isOrderID(id) { // createOrder never issues such an ID: skip the request to Redis
 		writeError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 		return
 	}
@@ -106,11 +108,11 @@ func (s *Service) readOrder(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) writeOrderFailure(w http.ResponseWriter, r *http.Request, err error) {
-	s.log.Warn("redis operation failed", traceField(r.Context()), zap.Error(err))
+	s.log.Warn("Redis operation failed", traceField(r.Context()), zap.NamedError("err", err))
 	writeUnfinished(w, r, err, "orders are unavailable")
 }
 
-// readOrderBody reads body into buf and decodes it strictly. An error is meant for the client, with its status code.
+// readOrderBody reads body into buf and decodes it strictly. It returns an error for the client, with its status code.
 func readOrderBody(buf *bytes.Buffer, body io.Reader) (order, int, error) {
 	if _, err := buf.ReadFrom(body); err != nil {
 		var tooLarge *http.MaxBytesError
@@ -126,7 +128,7 @@ func readOrderBody(buf *bytes.Buffer, body io.Reader) (order, int, error) {
 	return o, 0, nil
 }
 
-// decodeOrder returns the order in doc: one JSON object with the fields item and quantity, and no others.
+// decodeOrder returns the order in doc: a single JSON object with the fields item and quantity only.
 func decodeOrder(doc []byte) (order, error) {
 	var in struct {
 		Item     string `json:"item"`

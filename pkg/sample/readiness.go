@@ -1,3 +1,5 @@
+// This file serves /readyz and checks the dependencies.
+
 package sample
 
 import (
@@ -10,17 +12,17 @@ import (
 	"time"
 )
 
-// servicePhase is where the service is in its life; it only goes forward.
+// servicePhase is a phase of the service's life; phases only advance.
 type servicePhase int32
 
 const (
 	phaseStarting servicePhase = iota // waiting for the start-up jitter
-	phaseServing                      // ready as far as the service itself goes
-	phaseDraining                     // told to end
+	phaseServing                      // ready, if its dependencies are
+	phaseDraining                     // after SIGTERM
 )
 
-// dependencyCheckTTL is how long one answer of a dependency holds: however often /readyz is asked, the dependency sees at most
-// one ping a second from each pod.
+// dependencyCheckTTL is the lifetime of a check's result: a dependency gets at most one ping a second from each pod,
+// however often a prober requests /readyz.
 const dependencyCheckTTL = time.Second
 
 // readiness answers /readyz. It may be used concurrently.
@@ -33,8 +35,8 @@ func (r *readiness) enterPhase(p servicePhase) { r.phase.Store(int32(p)) }
 
 func (r *readiness) isInPhase(p servicePhase) bool { return servicePhase(r.phase.Load()) == p }
 
-// checkReady returns why the service is not ready at now, or nil. Only a serving service asks its dependencies: while it
-// waits for the start-up jitter it must leave them alone, and while it drains their state does not matter.
+// checkReady returns the reason why the service is not ready at now, or nil. It checks the dependencies only in
+// phaseServing: the start-up jitter must spare them, and their state does not matter while the service drains.
 func (r *readiness) checkReady(ctx context.Context, now time.Time) error {
 	switch servicePhase(r.phase.Load()) {
 	case phaseStarting:
@@ -63,13 +65,13 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	writeText(w, "ready\n")
 }
 
-// dependencyCheck asks one dependency, bounded in time, and remembers the answer for checkTTL.
+// dependencyCheck pings a dependency, bounded in time, and keeps the result for dependencyCheckTTL.
 type dependencyCheck struct {
 	name    string
 	timeout time.Duration
 	ping    func(context.Context) error
 
-	mu   sync.Mutex // guards what follows, and lets one caller ask while the others wait for its answer
+	mu   sync.Mutex // guards at and last; concurrent callers wait for one ping and share its result
 	at   time.Time
 	last error
 }
@@ -80,7 +82,7 @@ func (c *dependencyCheck) checkDependency(ctx context.Context, now time.Time) er
 	if !c.at.IsZero() && now.Sub(c.at) < dependencyCheckTTL {
 		return c.last
 	}
-	// The answer is shared: a prober that hangs up must not make it a failure for the next one.
+	// Callers share the result: a prober that hangs up must not make the ping fail for the next prober.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 	defer cancel()
 	c.at, c.last = now, c.ping(ctx)

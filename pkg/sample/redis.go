@@ -1,3 +1,5 @@
+// This file keeps orders in Redis.
+
 package sample
 
 import (
@@ -16,7 +18,7 @@ type redisOrderStore struct {
 	timeout time.Duration // of one operation with its retry
 }
 
-// newRedisOrderStore connects lazily: with the first operation.
+// newRedisOrderStore returns a store that connects with its first operation.
 func newRedisOrderStore(cfg *Config) *redisOrderStore {
 	client := redis.NewClient(&redis.Options{
 		Addr:                  cfg.RedisAddr,
@@ -27,11 +29,11 @@ func newRedisOrderStore(cfg *Config) *redisOrderStore {
 		ContextTimeoutEnabled: true,
 		PoolSize:              cfg.RedisPoolSize,
 		MaxActiveConns:        cfg.RedisPoolSize, // without it PoolSize is exceeded under load
-		PipelinePoolSize:      -1,                // nothing here is pipelined
+		PipelinePoolSize:      -1,                // the service uses no pipelines
 		ConnMaxIdleTime:       5 * time.Minute,
-		MaxRetries:            1, // a connection that died idle is met once; both operations may be done twice
+		MaxRetries:            1, // covers a connection that died idle; both operations may run twice
 		DialerRetries:         1, // the retry above dials again; more would hide an outage for longer
-		// A plain Redis knows neither, and would be asked on every new connection.
+		// A plain Redis supports neither, and every new connection would request both.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})

@@ -1,3 +1,5 @@
+// This file has the routes, the HTTP servers and the writers of answers.
+
 package sample
 
 import (
@@ -14,36 +16,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// userRoute is one endpoint for users: its template is its `route` label.
+// userRoute is a user endpoint. Its template is its `route` label.
 type userRoute struct {
 	method, template string
-	// codes are the status codes whose counters exist from the start, the usual one first.
+	// codes are the status codes whose counters exist from the start, the most common first.
 	codes   []int
 	handler http.HandlerFunc
 }
 
 func (s *Service) userRoutes() []userRoute {
 	const (
-		ok, created         = http.StatusOK, http.StatusCreated
-		bad, missing        = http.StatusBadRequest, http.StatusNotFound
-		limited, unavaiable = http.StatusTooManyRequests, http.StatusServiceUnavailable
+		ok, created          = http.StatusOK, http.StatusCreated
+		bad, missing         = http.StatusBadRequest, http.StatusNotFound
+		limited, unavailable = http.StatusTooManyRequests, http.StatusServiceUnavailable
 	)
 	return []userRoute{
-		{http.MethodGet, "/", []int{ok, limited, unavaiable}, s.serveIndex},
-		{http.MethodGet, "/work", []int{ok, bad, limited, unavaiable}, s.serveWork},
-		{http.MethodPost, "/orders", []int{created, bad, limited, unavaiable}, s.createOrder},
-		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavaiable}, s.readOrder},
+		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveIndex},
+		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveWork},
+		{http.MethodPost, "/orders", []int{created, bad, limited, unavailable}, s.createOrder},
+		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavailable}, s.readOrder},
 	}
 }
 
-// newServiceHandler returns the whole tree: the platform's endpoints beside the users', so that probes and scrapes are neither
-// counted nor limited with the users' requests.
+// newServiceHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
+// probes and scrapes are neither counted nor limited with user requests.
 func (s *Service) newServiceHandler(gatherer prometheus.Gatherer) http.Handler {
 	users := http.NewServeMux()
 	for _, r := range s.userRoutes() {
 		path := r.template
 		if path == "/" {
-			path = "/{$}" // the root alone; "/" would take every path
+			path = "/{$}" // the root alone; "/" would match every path
 		}
 		users.Handle(r.method+" "+path, s.boundRequests(s.injectFault(r.handler)))
 		s.metrics.initRouteCounters(r.method, r.template, r.codes...)
@@ -60,10 +62,10 @@ func (s *Service) newServiceHandler(gatherer prometheus.Gatherer) http.Handler {
 	return all
 }
 
-// faultDelay is far above what any request takes otherwise, and far below REQUEST_TIMEOUT.
+// faultDelay is far above the normal duration of a request, and far below REQUEST_TIMEOUT.
 const faultDelay = 500 * time.Millisecond
 
-// injectFault is next as a bad release would serve it, if one is wanted: its probes are fine, and its users are not.
+// injectFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
 func (s *Service) injectFault(next http.HandlerFunc) http.HandlerFunc {
 	switch s.cfg.Fault {
 	case FaultSlow:
@@ -83,7 +85,7 @@ func (s *Service) injectFault(next http.HandlerFunc) http.HandlerFunc {
 	return next
 }
 
-// newPprofHandler serves the profiles on a tree of its own.
+// newPprofHandler returns a separate handler for the profiles.
 func newPprofHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -107,7 +109,7 @@ func (s *Service) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, s.indexBody)
 }
 
-// writeJSON answers with a document that is already encoded. An error means that the client went away.
+// writeJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
 func writeJSON(w http.ResponseWriter, code int, doc []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
@@ -119,7 +121,7 @@ func writeText(w http.ResponseWriter, text string) {
 	_, _ = io.WriteString(w, text)
 }
 
-// writeError answers with {"error": message, "trace_id": …}. The message is for the client: causes go to the log.
+// writeError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
 func writeError(w http.ResponseWriter, r *http.Request, code int, message string) {
 	doc, err := json.Marshal(struct {
 		Error string `json:"error"`
@@ -131,11 +133,12 @@ func writeError(w http.ResponseWriter, r *http.Request, code int, message string
 	writeJSON(w, code, append(doc, '\n'))
 }
 
-// statusClientGone is nginx's code for a client that hung up before its answer: such a request is neither the
-// service's failure nor a success.
+// statusClientGone is nginx's code for a client that hung up before its answer: such a request is neither a failure of
+// the service nor a success.
 const statusClientGone = 499
 
-// writeUnfinished answers a request whose work ended with err, by who ended it: the client, or a bound or dependency.
+// writeUnfinished answers a request whose work failed with err: 499 if the client hung up, 503 for a limit or a
+// dependency.
 func writeUnfinished(w http.ResponseWriter, r *http.Request, err error, message string) {
 	code := http.StatusServiceUnavailable
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
@@ -146,13 +149,13 @@ func writeUnfinished(w http.ResponseWriter, r *http.Request, err error, message 
 	writeError(w, r, code, message)
 }
 
-// newHTTPServer returns an HTTP server none of whose waits is unbounded.
+// newHTTPServer returns an HTTP server with a timeout for every wait.
 func (s *Service) newHTTPServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ErrorLog:          s.stdLog,
 		ReadHeaderTimeout: 5 * time.Second,          // a header is one packet; slower is an attack
-		ReadTimeout:       s.cfg.RequestTimeout,     // a body that comes slower could not be answered in time either
+		ReadTimeout:       s.cfg.RequestTimeout,     // a slower body could not be answered in time either
 		WriteTimeout:      2 * s.cfg.RequestTimeout, // from the end of the header: the work, and then a slow reader
 		IdleTimeout:       2 * time.Minute,          // longer than the 90 s of Go's own clients, so that they close first
 		MaxHeaderBytes:    16 << 10,

@@ -170,7 +170,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 		recordResponse(h, newTestRequest(t, r.method, r.target, ""))
 	}
 	got := recordResponse(h, newTestRequest(t, http.MethodGet, "/metrics?name[]=http_requests_total", "")).Body.String()
-	want := `# HELP http_requests_total Requests of users answered, by method, route template and status code; probes and scrapes are not counted.
+	want := `# HELP http_requests_total User requests answered, by method, route template and status code; probes and scrapes are not counted.
 # TYPE http_requests_total counter
 http_requests_total{code="200",method="GET",route="/"} 2
 http_requests_total{code="200",method="GET",route="/orders/{id}"} 0
@@ -347,7 +347,7 @@ func TestLogNamesTheTrace(t *testing.T) {
 	if got.Header().Get(traceHeader) != trace || !strings.Contains(got.Body.String(), trace) {
 		t.Errorf("answer %v %s does not name trace %s", got.Header(), got.Body, trace)
 	}
-	lines := logs.FilterMessage("request").All()
+	lines := logs.FilterMessage("Request").All()
 	if len(lines) != 1 || lines[0].Level != zap.ErrorLevel {
 		t.Fatalf("log of a 503: %v", lines)
 	}

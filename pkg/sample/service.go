@@ -1,3 +1,5 @@
+// This file has the service's life: start, serve, drain, stop.
+
 // Package sample is a small Go service that keeps the contract of an autoscaled service: stateless, configured by its
 // environment, measured, bounded in everything, and able to come and go under load without losing a request.
 package sample
@@ -26,13 +28,13 @@ import (
 // serviceName is the value of the log's service key.
 const serviceName = "sample"
 
-// Options are what a Service takes from outside beside its configuration; the zero value is a service that logs nowhere.
+// Options configures a Service beyond its Config. With the zero value the service does not log.
 type Options struct {
-	// Log takes what happens; nil: nothing is logged.
+	// Log is the service's logger; nil switches logging off.
 	Log *zap.Logger
-	// Listener is served instead of one on Config.ListenAddr. Run closes it.
+	// Listener replaces a listener on Config.ListenAddr. Run closes it.
 	Listener net.Listener
-	// Jitter returns the start-up wait for its upper bound; nil: uniform from 0 to it.
+	// Jitter returns the start-up wait for an upper bound; nil means uniform from 0 to the bound.
 	Jitter func(most time.Duration) time.Duration
 }
 
@@ -90,7 +92,7 @@ func encodeIndex() []byte {
 	return append(doc, '\n')
 }
 
-// newStdLogger takes what net/http has to say, which is about single connections.
+// newStdLogger returns a logger for net/http, whose messages concern single connections.
 func newStdLogger(to *zap.Logger) *log.Logger {
 	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
 	if err != nil {
@@ -99,8 +101,8 @@ func newStdLogger(to *zap.Logger) *log.Logger {
 	return std
 }
 
-// Run serves until ctx ends, drains, and returns nil when every request taken has been answered. It returns an error
-// if it could not listen or serve, or if requests were cut off at the end of Config.GracePeriod. Call it once.
+// Run serves until ctx ends, drains, and returns nil after it has answered every accepted request. It returns an error
+// if it cannot listen or serve, or if Config.GracePeriod ends before the last answer. Call it once.
 func (s *Service) Run(ctx context.Context) error {
 	listener, pprofListener, err := s.openListeners(ctx)
 	if err != nil {
@@ -110,7 +112,7 @@ func (s *Service) Run(ctx context.Context) error {
 		defer s.closeRedis()
 	}
 	main, profiles := s.newHTTPServer(s.newServiceHandler(s.registry)), s.newHTTPServer(newPprofHandler())
-	profiles.WriteTimeout = 0 // a profile or a trace takes as long as it was asked to
+	profiles.WriteTimeout = 0 // the client chooses the duration of a profile or a trace
 	group, serveCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveListener(main, listener) })
 	if pprofListener != nil {
@@ -119,12 +121,12 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error {
 		s.runReadiness(serveCtx, listener.Addr())
 		err := s.drainServer(ctx, main)
-		return errors.Join(err, profiles.Close()) // last: a drain that hangs is worth a look
+		return errors.Join(err, profiles.Close()) // last, so that a hanging drain can be profiled
 	})
 	return group.Wait()
 }
 
-// openListeners opens both listeners, or neither; the one for pprof is nil if it is switched off.
+// openListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
 func (s *Service) openListeners(ctx context.Context) (main, profiles net.Listener, err error) {
 	var lc net.ListenConfig
 	main = s.opts.Listener
@@ -140,7 +142,7 @@ func (s *Service) openListeners(ctx context.Context) (main, profiles net.Listene
 		main.Close()
 		return nil, nil, fmt.Errorf("listen for pprof: %w", err)
 	}
-	s.log.Warn("pprof is on", zap.Stringer("address", profiles.Addr()))
+	s.log.Warn("Serving pprof", zap.Stringer("address", profiles.Addr()))
 	return main, profiles, nil
 }
 
@@ -151,45 +153,45 @@ func serveListener(server *http.Server, listener net.Listener) error {
 	return nil
 }
 
-// runReadiness waits for the start-up jitter, says that the service is ready, and returns when ctx ends.
+// runReadiness waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
 func (s *Service) runReadiness(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
-		s.log.Info("waiting before the first readiness", zap.Duration("wait", wait))
+		s.log.Info("Waiting for the start-up jitter", zap.Duration("wait", wait))
 		if !sleepFor(ctx, wait) {
 			return
 		}
 	}
-	if err := s.ready.checkDependencies(ctx, time.Now()); err != nil { // connects, so that the jitter spreads the connections too
-		s.log.Warn("dependency is not ready", zap.Error(err))
+	if err := s.ready.checkDependencies(ctx, time.Now()); err != nil { // connects now, so that the jitter also spreads the connections
+		s.log.Warn("Dependency is not ready", zap.NamedError("err", err))
 	}
 	s.ready.enterPhase(phaseServing)
-	s.log.Info("serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
+	s.log.Info("Serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
 }
 
-// drainServer ends the service. What watches /readyz learns at once; who was told to use this pod learns later, so requests
-// are served for DrainDelay more before the listener closes. ctx is Run's: if it has not ended, the listener is
-// already lost and there is nothing to wait for.
+// drainServer ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
+// later. The listener therefore stays open for DrainDelay. ctx is Run's: if it has not ended, the listener is already
+// lost and the delay is skipped.
 func (s *Service) drainServer(ctx context.Context, server *http.Server) error {
-	told := s.ready.isInPhase(phaseServing) && ctx.Err() != nil
+	announced := s.ready.isInPhase(phaseServing) && ctx.Err() != nil
 	s.ready.enterPhase(phaseDraining)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.GracePeriod)
 	defer cancel()
-	if told {
-		s.log.Info("draining", zap.Duration("delay", s.cfg.DrainDelay))
+	if announced {
+		s.log.Info("Draining", zap.Duration("delay", s.cfg.DrainDelay))
 		sleepFor(ctx, s.cfg.DrainDelay)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err), server.Close())
 	}
-	s.log.Info("stopped")
+	s.log.Info("Stopped")
 	return nil
 }
 
 func (s *Service) closeRedis() {
 	if err := s.redis.closeClient(); err != nil {
-		s.log.Warn("closing redis client failed", zap.Error(err))
+		s.log.Warn("Closing the Redis client failed", zap.NamedError("err", err))
 	}
 }
 

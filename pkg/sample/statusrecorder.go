@@ -1,3 +1,5 @@
+// This file records the status code of an answer.
+
 package sample
 
 import "net/http"
@@ -25,7 +27,7 @@ func (r *statusRecorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// statusCode returns what the client was answered; a handler that wrote nothing answered 200.
+// statusCode returns the status code of the answer; a handler without a write answers 200.
 func (r *statusRecorder) statusCode() int {
 	if r.code == 0 {
 		return http.StatusOK

@@ -1,3 +1,5 @@
+// This file reads or makes the trace ID of a request.
+
 package sample
 
 import (
@@ -9,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// traceHeader carries the trace ID back to the caller, who can then name the request in a question about it.
+// traceHeader returns the trace ID to the caller, for reports about the request.
 const traceHeader = "X-Trace-Id"
 
 type traceContextKey struct{}
@@ -41,7 +43,7 @@ func traceField(ctx context.Context) zap.Field {
 //
 //	version "-" trace-id "-" parent-id "-" flags
 //
-// Versions after 00 may append fields, which are ignored, as the recommendation asks.
+// Versions after 00 may append fields, which it ignores, as the recommendation requires.
 func parseTraceparent(header string) (string, bool) {
 	const length = 2 + 1 + 32 + 1 + 16 + 1 + 2
 	if len(header) < length || header[2] != '-' || header[35] != '-' || header[52] != '-' {

@@ -1,3 +1,5 @@
+// This file serves /work, which burns CPU time.
+
 package sample
 
 import (
@@ -9,7 +11,7 @@ import (
 	"time"
 )
 
-// serveWork burns the CPU time that the request asks for: GET /work?ms=N.
+// serveWork burns N milliseconds of CPU time: GET /work?ms=N.
 func (s *Service) serveWork(w http.ResponseWriter, r *http.Request) {
 	most := s.cfg.WorkMax.Milliseconds()
 	ms, err := strconv.ParseInt(r.URL.Query().Get("ms"), 10, 64)
@@ -17,7 +19,7 @@ func (s *Service) serveWork(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, http.StatusBadRequest, fmt.Sprintf("ms must be a whole number from 0 to %d", most))
 		return
 	}
-	// More at once than there are CPUs would not be done sooner, and each holds a thread.
+	// More workers than CPUs would not finish sooner, and each holds a thread.
 	select {
 	case s.cpus <- struct{}{}:
 		defer func() { <-s.cpus }()
@@ -32,8 +34,8 @@ func (s *Service) serveWork(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, fmt.Appendf(nil, `{"cpu_ms":%d}`+"\n", ms))
 }
 
-// burnCPU spends d of CPU time, not of the clock: a pod that is throttled or shares its CPU takes longer for the same
-// work, as real work would. It returns ctx's error when ctx ends first.
+// burnCPU spends d of CPU time, not of wall time: a throttled pod takes longer for the same work, as with real work.
+// It returns ctx's error when ctx ends first.
 func burnCPU(ctx context.Context, d time.Duration) error {
 	clock, release := threadClock()
 	defer release()
@@ -44,7 +46,7 @@ func burnCPU(ctx context.Context, d time.Duration) error {
 		}
 		x = spinXorshift(x)
 	}
-	runtime.KeepAlive(x) // or the compiler may leave the work out
+	runtime.KeepAlive(x) // else the compiler may remove the work
 	return nil
 }
 

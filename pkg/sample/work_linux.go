@@ -1,3 +1,5 @@
+// This file reads a thread's CPU clock.
+
 package sample
 
 import (

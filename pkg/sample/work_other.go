@@ -1,10 +1,12 @@
 //go:build !linux
 
+// This file replaces the thread's CPU clock on other systems.
+
 package sample
 
 import "time"
 
-// threadClock returns the time of the wall clock: near enough where no pods run.
+// threadClock returns a wall clock: close enough on systems that run no pods.
 func threadClock() (clock func() time.Duration, release func()) {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }, func() {}

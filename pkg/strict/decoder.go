@@ -1,4 +1,4 @@
-// Package strict decodes YAML by hand-written fields, and says of everything that does not fit where it stands and why.
+// Package strict decodes YAML by hand-written fields, and reports every fault with its path, its line and its reason.
 package strict
 
 import (
@@ -20,32 +20,32 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
-// MaxBytes bounds a file: a ConfigMap holds no more.
+// MaxBytes is the maximum size of a file, in bytes: the limit of a ConfigMap.
 const MaxBytes = 1 << 20
 
-// Decoder turns YAML nodes into values, and everything that does not fit into faults.
+// Decoder turns YAML nodes into values, and invalid ones into faults. It is not safe for concurrent use.
 type Decoder struct {
 	Faults Faults
-	Lines  map[string]int // of the keys and elements read, by path
+	Lines  map[string]int // the lines of the decoded keys and elements, by path
 	failed map[string]bool
 }
 
 // NewDecoder returns a decoder of one file.
 func NewDecoder() *Decoder { return &Decoder{Lines: map[string]int{}, failed: map[string]bool{}} }
 
-// HasFault tells whether there is a fault at the path.
+// HasFault reports whether the path has a fault.
 func (d *Decoder) HasFault(path string) bool { return d.failed[path] }
 
-// HasKey tells whether the file has the key.
+// HasKey reports whether the file has the key.
 func (d *Decoder) HasKey(path string) bool {
 	_, ok := d.Lines[path]
 	return ok
 }
 
-// Line is the line of the value at path or, where the file leaves it out, of the nearest enclosing one.
+// Line returns the line of the value at path; without one in the file, the line of the nearest enclosing value.
 func (d *Decoder) Line(path string) int { return NearestLine(d.Lines, path) }
 
-// NearestLine is the line of the value at path or, where it has none, of the nearest enclosing one; 0 without any.
+// NearestLine returns the line of the value at path; without one, the line of the nearest enclosing value, or 0.
 func NearestLine(lines map[string]int, path string) int {
 	for path != "" {
 		if n, ok := lines[path]; ok {
@@ -56,17 +56,17 @@ func NearestLine(lines map[string]int, path string) int {
 	return lines[""]
 }
 
-// AddFault reports a fault at a path, unless there is one already.
+// AddFault records a fault at a path, unless the path has a fault already.
 func (d *Decoder) AddFault(path, format string, args ...any) {
 	if !d.HasFault(path) {
 		d.AddFaultAtLine(path, d.Line(path), format, args...)
 	}
 }
 
-// DecodeFile reads the one document of a file: apiVersion and kind, which must be right, and the fields.
+// DecodeFile decodes the only document of a file: apiVersion and kind, which must have the expected values, and the fields.
 func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDecoder) {
 	if len(data) > MaxBytes {
-		d.AddFaultAtLine("", 0, "the file has %d bytes; more than %d are refused", len(data), MaxBytes)
+		d.AddFaultAtLine("", 0, "the file has %d bytes; the maximum is %d", len(data), MaxBytes)
 		return
 	}
 	root := d.ParseDocument(data)
@@ -83,7 +83,7 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 	d.validateFixedKey("kind", gotKind, kind)
 }
 
-// validateFixedKey checks a key with one right value.
+// validateFixedKey adds a fault unless a key has its only valid value.
 func (d *Decoder) validateFixedKey(path, got, want string) {
 	if got != want && !d.HasFault(path) && !d.HasFault("") {
 		if got == "" {
@@ -94,18 +94,18 @@ func (d *Decoder) validateFixedKey(path, got, want string) {
 	}
 }
 
-// AddFaultAtLine records what is wrong at a path, on a line from 1 or 0 for none.
+// AddFaultAtLine records a fault at a path and a line. Lines count from 1; 0 means no line.
 func (d *Decoder) AddFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
 	d.Faults = append(d.Faults, Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// FieldDecoder is what to do with the value of a key.
+// FieldDecoder decodes the value of a key.
 type FieldDecoder func(path string, n *yaml.Node)
 
 var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// ParseDocument is the one document in data, or nil and a fault.
+// ParseDocument returns the only document in data, or records a fault and returns nil.
 func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -138,7 +138,7 @@ func (d *Decoder) addSyntaxFault(err error) {
 	d.AddFaultAtLine("", line, "not YAML: %s", message)
 }
 
-// resolveAlias follows an alias.
+// resolveAlias returns the node that an alias points at, or n itself.
 func resolveAlias(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias
@@ -146,7 +146,7 @@ func resolveAlias(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// DecodeMapping calls the field of each key; unknown and duplicate keys are faults.
+// DecodeMapping calls the decoder of each key. Unknown and duplicate keys are faults.
 func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]FieldDecoder) {
 	n = resolveAlias(n)
 	if n.Kind != yaml.MappingNode {
@@ -188,10 +188,10 @@ func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 	}
 }
 
-// IndexPath is the path of an element of the list at path.
+// IndexPath returns the path of an element of the list at path.
 func IndexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-// JoinPath is the path of a key below path.
+// JoinPath returns the path of a key below path.
 func JoinPath(path, key string) string {
 	if path == "" {
 		return key
@@ -201,7 +201,7 @@ func JoinPath(path, key string) string {
 
 func isNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// DescribeNode is what stands there, for a fault.
+// DescribeNode describes a node in the message of a fault.
 func DescribeNode(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.SequenceNode:
@@ -216,11 +216,11 @@ func DescribeNode(n *yaml.Node) string {
 	return strconv.Quote(Shorten(n.Value))
 }
 
-// Shorten keeps a message readable, whatever it quotes.
+// Shorten cuts a quoted text to 80 characters, so that messages stay readable.
 func Shorten(s string) string {
-	const most = 80
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
+	const maxRunes = 80
+	if r := []rune(s); len(r) > maxRunes {
+		return string(r[:maxRunes]) + "…"
 	}
 	return s
 }
@@ -238,7 +238,7 @@ func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ..
 	return false
 }
 
-// Text reads text that is not empty.
+// Text decodes text, which must not be empty.
 func (d *Decoder) Text(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if !d.ValidateScalar(path, n, "text (in quotes where YAML sees a number or a truth value)", "!!str") {
@@ -252,18 +252,18 @@ func (d *Decoder) Text(to *string) FieldDecoder {
 	}
 }
 
-// DecodeTexts reads a list of texts.
+// DecodeTexts decodes a list of texts.
 func (d *Decoder) DecodeTexts(path string, n *yaml.Node) []string {
 	var all []string
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		var one string
-		d.Text(&one)(path, n)
-		all = append(all, one)
+		var text string
+		d.Text(&text)(path, n)
+		all = append(all, text)
 	})
 	return all
 }
 
-// DecodeEnum is one of a few.
+// DecodeEnum decodes one of the words. After a fault it returns the first.
 func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string {
 	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
 		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), DescribeNode(n))
@@ -272,20 +272,20 @@ func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string 
 	return n.Value
 }
 
-// labelNameRegexp is what every server and every dialect takes without quotes.
+// labelNameRegexp matches the label names that every server and dialect accepts without quotes.
 var labelNameRegexp = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// LabelName reads the name of a label.
+// LabelName decodes the name of a label.
 func (d *Decoder) LabelName(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !d.failed[path] && !labelNameRegexp.MatchString(*to) {
-			d.AddFaultAtLine(path, n.Line, "%s is no label name: use letters, digits and _, not beginning with a digit", DescribeNode(n))
+			d.AddFaultAtLine(path, n.Line, "%s is not a label name: use letters, digits and _, not beginning with a digit", DescribeNode(n))
 		}
 	}
 }
 
-// Bool reads true or false.
+// Bool decodes true or false.
 func (d *Decoder) Bool(to *bool) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if d.ValidateScalar(path, n, "true or false", "!!bool") {
@@ -294,15 +294,15 @@ func (d *Decoder) Bool(to *bool) FieldDecoder {
 	}
 }
 
-// Integer reads a whole number within bounds.
-func (d *Decoder) Integer(to *int, least, most int) FieldDecoder {
+// Integer decodes a whole number from minimum to maximum.
+func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
 			return
 		}
 		v, err := strconv.Atoi(n.Value)
-		if err != nil || v < least || v > most {
-			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", least, most, Shorten(n.Value))
+		if err != nil || v < minimum || v > maximum {
+			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", minimum, maximum, Shorten(n.Value))
 			return
 		}
 		*to = v
@@ -314,8 +314,8 @@ var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 <<
 
 var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
 
-// Bytes reads a number of bytes, with the suffixes of Kubernetes quantities.
-func (d *Decoder) Bytes(to *int64, least, most int64) FieldDecoder {
+// Bytes decodes a number of bytes, with the suffixes of Kubernetes quantities.
+func (d *Decoder) Bytes(to *int64, minimum, maximum int64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		const want = "a number of bytes such as 16Mi"
 		if !d.ValidateScalar(path, n, want, "!!int", "!!str") {
@@ -328,15 +328,15 @@ func (d *Decoder) Bytes(to *int64, least, most int64) FieldDecoder {
 		}
 		v, _ := strconv.ParseInt(m[1], 10, 64)
 		unit := byteUnits[m[2]]
-		if v > most/unit || v*unit < least {
-			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatBytes(least), FormatBytes(most), n.Value)
+		if v > maximum/unit || v*unit < minimum {
+			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatBytes(minimum), FormatBytes(maximum), n.Value)
 			return
 		}
 		*to = v * unit
 	}
 }
 
-// FormatBytes writes bytes as a file does.
+// FormatBytes writes a number of bytes in the form of the file.
 func FormatBytes(n int64) string {
 	for _, unit := range []string{"Gi", "Mi", "Ki"} {
 		if n%byteUnits[unit] == 0 {
@@ -346,21 +346,21 @@ func FormatBytes(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// Duration reads durations as PromQL writes them, so that a file has one way to write them.
-func (d *Decoder) Duration(to *time.Duration, least, most time.Duration) FieldDecoder {
+// Duration decodes a duration in PromQL's form, so that a file has one form of durations, also in its expressions.
+func (d *Decoder) Duration(to *time.Duration, minimum, maximum time.Duration) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := d.DecodeDuration(path, n, "a duration such as 2s, 500ms or 1m30s")
 		switch {
 		case !ok:
-		case v < least || v > most:
-			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatDuration(least), FormatDuration(most), n.Value)
+		case v < minimum || v > maximum:
+			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatDuration(minimum), FormatDuration(maximum), n.Value)
 		default:
 			*to = v
 		}
 	}
 }
 
-// DecodeDuration is a duration of any length; want says in the fault what was expected.
+// DecodeDuration decodes a duration of any length. want describes the expected value in the fault.
 func (d *Decoder) DecodeDuration(path string, n *yaml.Node, want string) (time.Duration, bool) {
 	if !d.ValidateScalar(path, n, want, "!!str", "!!int", "!!float") {
 		return 0, false
@@ -377,10 +377,10 @@ func (d *Decoder) DecodeDuration(path string, n *yaml.Node, want string) (time.D
 	return time.Duration(v), true
 }
 
-// FormatDuration writes a duration as a file does.
+// FormatDuration writes a duration in the form of the file.
 func FormatDuration(d time.Duration) string { return model.Duration(d).String() }
 
-// Number reads a finite number.
+// Number decodes a finite number.
 func (d *Decoder) Number(to *float64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if !d.ValidateScalar(path, n, "a number", "!!int", "!!float") {
@@ -395,7 +395,7 @@ func (d *Decoder) Number(to *float64) FieldDecoder {
 	}
 }
 
-// suggestKey is a hint at the known key that is meant, if there is one.
+// suggestKey returns a hint: the known key of a similar spelling, or all known keys.
 func suggestKey(got string, fields map[string]FieldDecoder) string {
 	for _, known := range slices.Sorted(maps.Keys(fields)) {
 		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {

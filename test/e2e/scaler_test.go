@@ -334,7 +334,7 @@ func TestImageMissing(t *testing.T) {
 }
 
 // TestShippedSchedule: the manifests as they are, with their office hours, hold what the clock says; without the controller,
-// scaler release gives back what was there.
+// tachometer-scaler release restores the original numbers.
 func TestShippedSchedule(t *testing.T) {
 	needNode(t)
 	light(t)

@@ -48,7 +48,7 @@ func TestGates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gates := action.New(objects, kube.NewDeferredMapper(client.Discovery()), action.Options{})
+	gates := action.New(objects, kube.NewLazyRESTMapper(client.Discovery()), action.Options{})
 	_, err = client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "waiting-room"}, Ports: []corev1.ServicePort{{Port: 80}}},

@@ -93,7 +93,7 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 		t.Fatal(err)
 	}
 	config.QPS, config.Burst = 200, 400
-	mapper := kube.NewDeferredMapper(client.Discovery())
+	mapper := kube.NewLazyRESTMapper(client.Discovery())
 	wrapped := rest.CopyConfig(config)
 	wrapped.WrapTransport = wrap
 	typed, err := kube.NewClient(wrapped)

@@ -22,7 +22,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// scaler is `scaler run` as a process.
+// scaler is `tachometer-scaler run` as a process.
 type scaler struct {
 	process        *exec.Cmd
 	health, events string // addresses

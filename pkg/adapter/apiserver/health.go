@@ -7,20 +7,20 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// Check is one line of a health endpoint. Test returns nil if all is well; it is called for every request, at the same
-// time by several, and must not block.
+// Check is one line of a health endpoint. Test returns nil if the check passes. It runs for every request,
+// must not block, and must be safe for concurrent use.
 type Check struct {
 	Name string
 	Test func() error
 }
 
-// Health is what the health endpoints tell.
+// Health are the checks and notes of the health endpoints.
 type Health struct {
 	// Live are the checks of /livez: a failure means that only a restart helps.
 	Live []Check
 	// Ready are the checks of /readyz: a failure keeps requests away.
 	Ready []Check
-	// Notes are lines for a person who asks /readyz?verbose; they change nothing. They may be read without
+	// Notes returns lines for /readyz?verbose, without effect on its result. They are readable without
 	// authentication. Nil for none.
 	Notes func() []string
 }
@@ -33,8 +33,8 @@ func toHealthCheckers(checks []Check) []healthz.HealthChecker {
 	return out
 }
 
-// explainHealth adds the reasons of failing checks and the notes to what the generic server answers, which withholds
-// reasons. Nothing here is secret, and whoever looks at a pod that is not ready wants to know why.
+// explainHealth adds the reasons of failing checks and the notes to the response of the generic server, which withholds
+// reasons. No reason is secret, and an operator needs the cause of a pod that is not ready.
 func (h Health) explainHealth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)

@@ -26,7 +26,7 @@ func describeOpenAPI(groups []Group) (*openapi.Config, *openapi.OpenAPIV3Config)
 		for _, g := range groups {
 			maps.Copy(all, g.Definitions(ref))
 		}
-		// Last: of types that several describe, such as a list's metadata, these are of the library in use.
+		// Last: for a type with several descriptions, such as a list's metadata, the library in use wins.
 		maps.Copy(all, core.GetOpenAPIDefinitions(ref))
 		maps.Copy(all, custommetrics.GetOpenAPIDefinitions(ref))
 		maps.Copy(all, externalmetrics.GetOpenAPIDefinitions(ref))

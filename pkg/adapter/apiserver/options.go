@@ -12,7 +12,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 )
 
-// Options are the generic API server's, as far as an aggregated server without storage has a use for them.
+// Options are the options of the generic API server that an aggregated server without storage uses.
 type Options struct {
 	Serving        *genericoptions.SecureServingOptionsWithLoopback
 	Authentication *genericoptions.DelegatingAuthenticationOptions
@@ -20,8 +20,7 @@ type Options struct {
 	Audit          *genericoptions.AuditOptions
 	Features       *genericoptions.FeatureOptions
 
-	// ShutdownDelay is how long requests are still accepted after the server was told to stop and says that it
-	// is not ready.
+	// ShutdownDelay is how long the server accepts requests after the signal to stop, while it is not ready.
 	ShutdownDelay time.Duration
 	// RequestTimeout bounds every request.
 	RequestTimeout time.Duration
@@ -37,23 +36,23 @@ func NewOptions() *Options {
 		Features:       genericoptions.NewFeatureOptions(),
 		// Endpoints follow a terminating pod within a second or two; until then connections still arrive here.
 		ShutdownDelay: 5 * time.Second,
-		// Every answer comes from memory, in milliseconds; a query has its own, shorter bound. An HPA worker
-		// that waits for longer keeps other HPAs waiting.
+		// Every response comes from memory, in milliseconds; a query has its own, shorter bound. An HPA worker
+		// that waits longer delays other HPAs.
 		RequestTimeout: 10 * time.Second,
 	}
 	o.Serving.BindPort = 6443 // above 1024: the adapter has no capability to bind a lower one
-	// An HPA reads every 15 s: with the library's 10 s each of its reads would be a SubjectAccessReview as well.
-	// A permission taken away holds for up to a minute.
+	// An HPA sends a request every 15 s: with the library's 10 s each would need a SubjectAccessReview too.
+	// A revoked permission stays valid for up to a minute.
 	o.Authorization.AllowCacheTTL = time.Minute
 	// Fair queuing would need informers on, and the right to read, the cluster's flow schemas. The number of
-	// requests in flight is bounded without it, and kube-apiserver has queued them already.
+	// requests in flight is bounded without it, and kube-apiserver already queues them.
 	o.Features.EnablePriorityAndFairness = false
-	// No self-signed certificate on the disk unless asked for: it is given in files, or kept by the adapter.
+	// No self-signed certificate on disk by default: it comes from files or from the Keeper.
 	o.Serving.ServerCert.CertDirectory, o.Serving.ServerCert.PairName = "", ""
 	return o
 }
 
-// unused are the generic flags that would change nothing here, or promise what is not built in.
+// unused are the generic flags without an effect here.
 var unused = map[string]bool{
 	"enable-priority-and-fairness": true,
 }
@@ -72,8 +71,8 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 	}
 	add("secure serving", o.Serving.AddFlags)
 	groups.FlagSet("secure serving").Lookup("tls-cert-file").Usage = "File with the certificate for HTTPS, followed by " +
-		"those of its authorities if any. It is read again when it changes. With this flag the adapter makes no " +
-		"certificate, and the caBundle of its APIServices is somebody else's task (such as cert-manager's)."
+		"its intermediate authorities, if any. The adapter reloads it when it changes. With this flag the adapter " +
+		"issues no certificate and does not write the caBundle of its APIServices; leave that to cert-manager, for example."
 	groups.FlagSet("secure serving").Lookup("cert-dir").Usage = "`folder` for a self-signed certificate made at the " +
 		"start, as prometheus-adapter does: only for APIServices with insecureSkipTLSVerify, which trust any server"
 	add("authentication", o.Authentication.AddFlags)
@@ -86,7 +85,7 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 	fs.DurationVar(&o.RequestTimeout, "request-timeout", o.RequestTimeout, "greatest `duration` of a request")
 }
 
-// UseKubeconfig makes path the default of all that talks to kube-apiserver; empty leaves the in-cluster configuration.
+// UseKubeconfig makes path the default kubeconfig of authentication and authorization; empty leaves the in-cluster configuration.
 func (o *Options) UseKubeconfig(path string) {
 	for _, file := range []*string{&o.Authentication.RemoteKubeConfigFile, &o.Authorization.RemoteKubeConfigFile} {
 		if *file == "" {
@@ -98,8 +97,7 @@ func (o *Options) UseKubeconfig(path string) {
 // OwnCertificate reports whether the certificate comes from files.
 func (o *Options) OwnCertificate() bool { return o.Serving.ServerCert.CertKey.CertFile != "" }
 
-// SignCertificate makes the self-signed certificate where the flags name a folder for it; afterwards it is an
-// OwnCertificate.
+// SignCertificate makes a self-signed certificate if the flags name a folder for it; OwnCertificate is true afterwards.
 func (o *Options) SignCertificate() error {
 	if o.Serving.ServerCert.CertDirectory == "" || o.OwnCertificate() {
 		return nil

@@ -19,26 +19,28 @@ import (
 	openapi "k8s.io/kube-openapi/pkg/common"
 	metricsapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// Dependencies are what a Server serves.
+// Dependencies are the parts that a Server serves.
 type Dependencies struct {
-	// Provider answers the reads of both APIs.
+	// Provider answers the requests to both APIs.
 	Provider provider.MetricsProvider
-	// Certificate is the serving certificate; it may come later, and handshakes fail until then. It is not used
-	// where the options name files.
+	// Certificate is the serving certificate; handshakes fail until it has one. Files in the options replace
+	// it.
 	Certificate dynamiccertificates.CertKeyContentProvider
-	// Metrics is what /metrics shows besides the API server library's own.
+	// Metrics adds to the API server library's own metrics on /metrics.
 	Metrics prometheus.Gatherer
-	// Health is what the health endpoints tell.
+	// Health are the checks and notes of the health endpoints.
 	Health Health
-	// Groups are API groups served beside these two; none as a rule.
+	// Groups are API groups beside custom and external metrics; usually none.
 	Groups []Group
 }
 
 // Group is an API group with storage of its own.
 type Group struct {
-	// Info belongs to the Server from now on.
+	// Info belongs to the Server.
 	Info *genericapiserver.APIGroupInfo
 	// Definitions describe the group's types for OpenAPI.
 	Definitions openapi.GetOpenAPIDefinitions
@@ -50,11 +52,11 @@ type Server struct {
 	deps Dependencies
 }
 
-// New returns a Server that listens from Run on. The Server owns opts from now on.
+// New returns a Server that listens from Run on and owns opts.
 func New(opts *Options, deps Dependencies) *Server { return &Server{opts: opts, deps: deps} }
 
-// Listen opens the port, unless a listener was put into the options. Run does so too; a test that must know the
-// address calls it before.
+// Listen opens the port, unless the options have a listener, and returns the address. Run calls it too; a test calls it
+// before Run to learn the address.
 func (s *Server) Listen() (addr string, err error) {
 	var info *genericapiserver.SecureServingInfo
 	if err := s.opts.Serving.SecureServingOptions.ApplyTo(&info); err != nil {
@@ -66,9 +68,8 @@ func (s *Server) Listen() (addr string, err error) {
 	return info.Listener.Addr().String(), nil
 }
 
-// Run serves until ctx ends, then says that it is not ready, keeps serving for the shutdown delay, and returns when
-// the last request was answered. While kube-apiserver, which it delegates authentication to, cannot be reached at the
-// start, it waits.
+// Run serves until ctx ends. Then /readyz fails, Run serves for the shutdown delay, and returns after the last response.
+// At the start Run waits until kube-apiserver, its delegate for authentication, is reachable.
 func (s *Server) Run(ctx context.Context) error {
 	if _, err := s.Listen(); err != nil {
 		return err
@@ -90,16 +91,14 @@ func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.Gener
 		if err == nil {
 			return s.buildServer(config)
 		}
-		klog.FromContext(ctx).Error(err, "API server waits for kube-apiserver")
-		select {
-		case <-ctx.Done():
+		klog.FromContext(ctx).Error(err, "Waiting for kube-apiserver")
+		if !retry.Sleep(ctx, 2*time.Second) {
 			return nil, nil
-		case <-time.After(2 * time.Second):
 		}
 	}
 }
 
-// buildConfig applies the options. Looking up how kube-apiserver authenticates itself is what can fail for a while.
+// buildConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
 func (s *Server) buildConfig() (*genericapiserver.Config, error) {
 	config := genericapiserver.NewConfig(metricsapiserver.Codecs)
 	if err := s.opts.Serving.ApplyToConfig(config); err != nil {
@@ -154,8 +153,8 @@ func (s *Server) serveMetrics(server *genericapiserver.GenericAPIServer) {
 		all = append(all, s.deps.Metrics)
 	}
 	server.Handler.NonGoRestfulMux.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{
-		// One collector that fails must not hide the others when they are needed most.
+		// A failing collector must not hide the others when they are needed most.
 		ErrorHandling:       promhttp.ContinueOnError,
-		MaxRequestsInFlight: 4, // a page is a few hundred KB to build, and one or two Prometheuses ask for it
+		MaxRequestsInFlight: 4, // a page has a few hundred KB, and one or two Prometheus servers scrape it
 	}))
 }

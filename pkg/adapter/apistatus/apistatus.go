@@ -1,4 +1,4 @@
-// Package apistatus says errors as statuses of the Kubernetes API: the one place that maps their kinds.
+// Package apistatus maps errors to statuses of the Kubernetes API.
 package apistatus
 
 import (
@@ -13,35 +13,40 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// ToStatus is err as a status about what, such as `metric "requests"`, with details (nil for none). The text of a metric.Error
-// is meant for people and becomes the message, which `kubectl describe hpa` shows; any other error is logged here with
-// keysAndValues, and its text kept from the reader, who may have no right to what it tells. A nil err stays nil.
+// ToStatus returns err as a status for the subject, such as `metric "requests"`, with details (nil for none). The text of a
+// metric.Error is meant for users and becomes the message, which `kubectl describe hpa` shows. ToStatus logs any other
+// error with keysAndValues and hides its text, because the user may have no right to read it. A nil err stays nil.
 //
-// There is never a retry-after: clients of the library would wait and ask again within the autoscaler's own few workers,
-// which delays every other autoscaler.
-func ToStatus(ctx context.Context, what string, err error, details *metav1.StatusDetails, keysAndValues ...any) error {
+// A status never has a retry-after: client-go would wait and retry inside one of the autoscaler's few workers, which delays
+// every other autoscaler.
+func ToStatus(ctx context.Context, subject string, err error, details *metav1.StatusDetails, keysAndValues ...any) error {
 	if err == nil {
 		return nil
 	}
-	code, reason := http.StatusInternalServerError, metav1.StatusReasonInternalError
+	var code int
+	var reason metav1.StatusReason
 	switch KindOf(err) {
+	case metric.KindInternal:
+		code, reason = http.StatusInternalServerError, metav1.StatusReasonInternalError
 	case metric.KindNotFound:
 		code, reason = http.StatusNotFound, metav1.StatusReasonNotFound
 	case metric.KindUnavailable:
 		code, reason = http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable
 	case metric.KindInvalid:
 		code, reason = http.StatusBadRequest, metav1.StatusReasonBadRequest
+	default:
+		panic("apistatus: an error kind has no status")
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status:  metav1.StatusFailure,
 		Code:    int32(code),
 		Reason:  reason,
-		Message: statusMessage(ctx, what, err, keysAndValues),
+		Message: statusMessage(ctx, subject, err, keysAndValues),
 		Details: details,
 	}}
 }
 
-// KindOf is metric.KindOf, but for a request that ended before its answer: that is no fault of the program.
+// KindOf returns metric.KindOf, except KindUnavailable for a request that ended before its response.
 func KindOf(err error) metric.Kind {
 	var e *metric.Error
 	if !errors.As(err, &e) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
@@ -50,14 +55,14 @@ func KindOf(err error) metric.Kind {
 	return metric.KindOf(err)
 }
 
-func statusMessage(ctx context.Context, what string, err error, keysAndValues []any) string {
+func statusMessage(ctx context.Context, subject string, err error, keysAndValues []any) string {
 	var e *metric.Error
 	switch {
 	case errors.As(err, &e):
 		return err.Error()
 	case KindOf(err) == metric.KindUnavailable:
-		return what + ": the request ended before the answer was ready"
+		return subject + ": the request ended before the answer was ready"
 	}
-	klog.FromContext(ctx).Error(err, "Answer a read", append([]any{"what", what}, keysAndValues...)...)
-	return what + ": internal error; the adapter's log has the cause"
+	klog.FromContext(ctx).Error(err, "Request failed with an internal error", append([]any{"subject", subject}, keysAndValues...)...)
+	return subject + ": internal error; the adapter's log has the cause"
 }

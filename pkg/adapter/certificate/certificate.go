@@ -1,5 +1,5 @@
-// Package certificate keeps the adapter's serving certificate: made, shared by the replicas through a Secret, renewed,
-// and trusted by kube-apiserver through the caBundle of each APIService.
+// Package certificate keeps the adapter's serving certificate: it issues and renews the certificate, shares it between the
+// replicas through a Secret, and publishes its authority to kube-apiserver in the caBundle of each APIService.
 package certificate
 
 import (
@@ -15,22 +15,24 @@ import (
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/klog/v2"
 	apiregistration "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// Options say where the certificate is kept and who must trust it. The zero value of a duration takes its default.
+// Options name the Secret, the Service and the APIServices of a certificate. The zero value of a duration takes its default.
 type Options struct {
 	// Secret is the name of the Secret that the replicas share.
 	Secret string
-	// Namespace and Service are the Service in front of the replicas: kube-apiserver asks for its name. Only
-	// APIServices that point at it are written to.
+	// Namespace and Service are the Service in front of the replicas: kube-apiserver verifies its name. The Keeper
+	// writes only to APIServices that point at it.
 	Namespace, Service string
-	// APIServices are the names of those whose caBundle is kept.
+	// APIServices are the names of the APIServices with a caBundle to maintain.
 	APIServices []string
-	// Lifetime of a certificate: 90 days by default, what public authorities have shown to be short enough that
-	// renewal is routine and long enough to survive a month in which nothing can be written.
+	// Lifetime of a certificate: 90 days by default, as public authorities have shown. It is short enough to make
+	// renewal routine, and long enough to survive a month without a possible write.
 	Lifetime time.Duration
-	// Interval between two looks at the Secret and the APIServices: 10 s by default. Looking needs no more than the
-	// right to get these few objects by name, and a caBundle that somebody overwrote is mended within it.
+	// Interval between two checks of the Secret and the APIServices: 10 s by default. A check needs only the right
+	// to get these few objects by name, and restores an overwritten caBundle within the interval.
 	Interval time.Duration
 	// Registerer takes the self-metrics; nil for none.
 	Registerer prometheus.Registerer
@@ -46,7 +48,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// dnsNames are the names that the certificate is valid for; the first is the one that kube-apiserver verifies.
+// dnsNames returns the names in the certificate; kube-apiserver verifies the first.
 func (o Options) dnsNames() []string {
 	host := o.Service + "." + o.Namespace
 	return []string{host + ".svc", host + ".svc.cluster.local", host, o.Service}
@@ -55,12 +57,12 @@ func (o Options) dnsNames() []string {
 // Keeper makes, shares, renews and publishes a serving certificate while Run runs. It offers the certificate to a
 // generic API server as a dynamiccertificates.CertKeyContentProvider. Its methods are safe for concurrent use.
 //
-// A renewal never breaks a connection, whichever replica does it and whichever is asked:
-//  1. one replica stores a new pair, together with the authorities of the old one; of two that try, the API
-//     server refuses the second, which then reads what the first stored;
-//  2. whoever sees the new pair writes old and new authorities into the APIServices;
-//  3. each replica serves the new pair after it has seen the authorities in place for two intervals, by when every
-//     replica has looked and kube-apiserver has read them;
+// A renewal never breaks a connection to any replica:
+//  1. one replica stores a new pair together with the authorities of the old pair; if two replicas try, the API
+//     server rejects the second, which then reads the pair of the first;
+//  2. each replica that sees the new pair writes old and new authorities into the APIServices;
+//  3. each replica serves the new pair after it has seen the authorities in place for two intervals: by then every
+//     replica has checked and kube-apiserver has read them;
 //  4. the old authority leaves the bundle with the next renewal after it has expired.
 type Keeper struct {
 	secrets     corev1.SecretInterface
@@ -68,11 +70,11 @@ type Keeper struct {
 	opts        Options
 	metrics     *metrics
 
-	mu        sync.RWMutex // guards what follows
+	mu        sync.RWMutex // guards the rest
 	serving   *certificatePair
-	trusted   bool             // the APIServices held serving's authority when they were last seen
-	newest    *certificatePair // what the Secret held when it was last read
-	since     time.Time        // since when newest's bundle has been seen in every APIService; zero: it is not
+	trusted   bool             // the APIServices had serving's authority at the last check
+	newest    *certificatePair // the pair in the Secret at the last check
+	since     time.Time        // since when every APIService has newest's bundle; zero: not yet
 	listeners []dynamiccertificates.Listener
 }
 
@@ -86,7 +88,7 @@ func New(secrets corev1.SecretInterface, apiServices apiregistration.APIServiceI
 	}
 }
 
-// Run looks after the certificate until ctx ends. It returns nil: what goes wrong is logged, counted and retried.
+// Run maintains the certificate until ctx ends, then returns nil. It logs, counts and retries failures.
 func (k *Keeper) Run(ctx context.Context) error {
 	log := klog.FromContext(ctx)
 	for {
@@ -95,15 +97,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			log.Error(err, "Certificate check failed", "secret", k.opts.Secret)
 		}
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, k.checkDelay()) {
 			return nil
-		case <-time.After(k.checkDelay()):
 		}
 	}
 }
 
-// checkDelay is short until there is something to serve: nobody is ready before.
+// checkDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
 func (k *Keeper) checkDelay() time.Duration {
 	if k.currentPair() == nil {
 		return min(time.Second, k.opts.Interval)
@@ -111,9 +111,9 @@ func (k *Keeper) checkDelay() time.Duration {
 	return k.opts.Interval
 }
 
-// reconcileCertificate brings Secret, APIServices and the pair served one step nearer to each other.
+// reconcileCertificate takes one step to make Secret, APIServices and serving pair agree.
 func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error {
-	// A look that takes longer than the interval could publish what it read too long ago over something newer.
+	// Without this bound a slow check could publish an old bundle over a newer bundle.
 	ctx, cancel := context.WithTimeout(ctx, k.opts.Interval)
 	defer cancel()
 	newest, err := k.obtainPair(ctx, now)
@@ -125,7 +125,7 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	return err
 }
 
-// adoptPair serves newest as soon as that is safe, and at once when there is nothing better.
+// adoptPair serves newest as soon as clients trust it, or at once if no better pair exists.
 func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, published bool, now time.Time) {
 	k.mu.Lock()
 	if !k.newest.equalPair(newest) {
@@ -149,14 +149,14 @@ func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, publish
 	if !changed {
 		return
 	}
-	klog.FromContext(ctx).Info("Serving certificate taken into use", "names", newest.leaf.DNSNames, "expires", newest.leaf.NotAfter.Format(time.RFC3339))
+	klog.FromContext(ctx).Info("Serving certificate changed", "names", newest.leaf.DNSNames, "expires", newest.leaf.NotAfter.Format(time.RFC3339))
 	for _, l := range listeners {
 		l.Enqueue()
 	}
 }
 
-// Trusted returns nil if a client that trusts the APIServices' caBundles believes the certificate served. What was
-// last seen counts: while the API server cannot be asked, the answer stays.
+// Trusted returns nil if a client with the APIServices' caBundles trusts the serving certificate. The last check counts:
+// while the API server is unreachable, the result stays.
 func (k *Keeper) Trusted() error {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -175,7 +175,7 @@ func (k *Keeper) currentPair() *certificatePair {
 	return k.serving
 }
 
-// knownAuthorities are the authorities that this replica would be believed by, whatever the Secret says.
+// knownAuthorities returns the authorities of the serving pair, independent of the Secret.
 func (k *Keeper) knownAuthorities() []*x509.Certificate {
 	if p := k.currentPair(); p != nil {
 		return parseAuthorities(p.bundle)
@@ -186,7 +186,7 @@ func (k *Keeper) knownAuthorities() []*x509.Certificate {
 // Name identifies the certificate in the API server's log.
 func (k *Keeper) Name() string { return fmt.Sprintf("secret %s/%s", k.opts.Namespace, k.opts.Secret) }
 
-// CurrentCertKeyContent returns the certificate served and its key in PEM, or nothing before there is one. The
+// CurrentCertKeyContent returns the serving certificate and its key in PEM, or nil before the first pair. The
 // caller must not change them.
 func (k *Keeper) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
 	if p := k.currentPair(); p != nil {
@@ -195,7 +195,7 @@ func (k *Keeper) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
 	return nil, nil
 }
 
-// AddListener has l told whenever the certificate served changes.
+// AddListener adds l, to be notified of each change of the serving certificate.
 func (k *Keeper) AddListener(l dynamiccertificates.Listener) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

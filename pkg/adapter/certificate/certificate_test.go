@@ -41,7 +41,7 @@ type optimisticSecret struct {
 	version     int
 	held        *core.Secret
 	down        error  // what every request answers, unless nil
-	beforeWrite func() // what somebody else does between a read and the write
+	beforeWrite func() // another client, between a read and the write
 }
 
 func (s *optimisticSecret) Get(context.Context, string, metav1.GetOptions) (*core.Secret, error) {
@@ -205,7 +205,7 @@ func TestRaceHasOneWinner(t *testing.T) {
 	}
 }
 
-// Over half a year of looks at odd times, whoever connects to whichever replica is served, with at most two pairs
+// Over half a year of looks at odd times, every connection to every replica succeeds, with at most two pairs
 // of authorities to trust.
 func TestRenewalKeepsServing(t *testing.T) {
 	t.Parallel()

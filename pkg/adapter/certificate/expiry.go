@@ -10,16 +10,16 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// Provider offers a serving certificate and its key in PEM; both are empty before there is one. It is safe for
-// concurrent use. A Keeper is one, and so is a certificate read from files.
+// Provider offers a serving certificate and its key in PEM; both are empty before the first certificate.
+// It is safe for concurrent use. Keeper and File implement it.
 type Provider interface {
 	CurrentCertKeyContent() (certPEM, keyPEM []byte)
 }
 
-// Expiry watches over the validity of a certificate, whoever provides it.
+// Expiry checks the validity of a certificate from any Provider.
 type Expiry struct{ provider Provider }
 
-// NewExpiry returns an Expiry that also shows the end of the certificate's validity in a self-metric.
+// NewExpiry returns an Expiry and registers a self-metric with the certificate's end of validity; r may be nil.
 func NewExpiry(p Provider, r prometheus.Registerer) *Expiry {
 	e := &Expiry{provider: p}
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -66,14 +66,14 @@ func (e *Expiry) validityPeriod() (from, until time.Time, err error) {
 	return certs[0].NotBefore, certs[0].NotAfter, nil
 }
 
-// File is a Provider that reads a certificate's file whenever it is asked. It has no key.
+// File is a Provider that reads a certificate file at each call. It has no key.
 type File string
 
-// CurrentCertKeyContent returns what the file holds now; nothing if it cannot be read.
+// CurrentCertKeyContent returns the current content of the file, or nil if it cannot be read.
 func (f File) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
 	pem, err := os.ReadFile(string(f))
 	if err != nil {
-		return nil, nil // as if there were none, which is what the server would say after a restart
+		return nil, nil // as without a file, which is the server's state after a restart
 	}
 	return pem, nil
 }

@@ -2,6 +2,7 @@ package certificate
 
 import "github.com/prometheus/client_golang/prometheus"
 
+// metrics are the self-metrics of the package.
 type metrics struct {
 	checks   *prometheus.CounterVec
 	renewals prometheus.Counter
@@ -12,7 +13,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_certificate_checks_total",
-			Help: "Looks at the shared Secret and the APIServices, by outcome (success or error).",
+			Help: "Checks of the shared Secret and the APIServices by outcome (success or error).",
 		}, []string{"outcome"}),
 		renewals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_renewals_total",
@@ -20,11 +21,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		writes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_ca_bundle_writes_total",
-			Help: "Times that this replica wrote the caBundle of an APIService.",
+			Help: "Writes of the caBundle of an APIService by this replica.",
 		}),
 	}
 	for _, outcome := range []string{"success", "error"} {
-		m.checks.WithLabelValues(outcome) // present from the start, so that a rate over it has a beginning
+		m.checks.WithLabelValues(outcome) // present from the start, so a rate sees the first increase
 	}
 	if r != nil {
 		r.MustRegister(m.checks, m.renewals, m.writes)

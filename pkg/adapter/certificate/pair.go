@@ -19,28 +19,28 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// The Secret's keys: those of a kubernetes.io/tls Secret, and the bundle under the name that cert-manager uses.
+// The Secret's keys: tls.crt and tls.key of a kubernetes.io/tls Secret, and ca.crt, cert-manager's name for the bundle.
 const (
 	certKey   = "tls.crt"
 	keyKey    = "tls.key"
 	bundleKey = "ca.crt"
 )
 
-// backdate is how far before its making a certificate is valid, for nodes whose clocks are behind.
+// backdate is the validity of a certificate before its issue, for nodes with slow clocks.
 const backdate = time.Hour
 
 // certificatePair is a serving certificate, its key, and the authorities that a client must trust.
 //
-// Every pair has an authority of its own, whose key is thrown away when it has signed the one certificate: nothing
-// that could sign another is ever stored, and renewing the authority is not a second, rarer way through the code.
+// Every pair has an authority of its own. Its key signs one certificate and is then discarded, so no stored key can sign
+// another. Renewing the authority is therefore not a second, rarer path through the code.
 type certificatePair struct {
 	cert, key []byte // PEM
-	bundle    []byte // PEM, this pair's authority first, then those of earlier pairs that may still be served
+	bundle    []byte // PEM: this pair's authority, then the authorities of earlier pairs that may still be served
 	leaf      *x509.Certificate
 }
 
-// issuePair makes a pair for names, valid from now for lifetime. The authorities in trusted that have not expired
-// stay in the bundle, so that replicas that still serve an earlier pair are believed.
+// issuePair makes a pair for names, valid from now for lifetime. The unexpired authorities of trusted stay in the bundle,
+// so clients trust replicas that still serve an earlier pair.
 func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certificate, now time.Time) (*certificatePair, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -116,7 +116,7 @@ func unexpiredCertificates(certs []*x509.Certificate, now time.Time) []*x509.Cer
 
 var errNoPair = errors.New("no certificate stored yet")
 
-// parsePair reads a pair from a Secret's data: errNoPair if there is none, another error if it cannot serve.
+// parsePair returns the pair in a Secret's data: errNoPair if it is empty, another error if it cannot serve.
 func parsePair(data map[string][]byte) (*certificatePair, error) {
 	p := &certificatePair{cert: data[certKey], key: data[keyKey], bundle: data[bundleKey]}
 	if len(p.cert) == 0 && len(p.key) == 0 {
@@ -137,7 +137,7 @@ func parsePair(data map[string][]byte) (*certificatePair, error) {
 	return p, nil
 }
 
-// parseAuthorities are the certificates in a bundle; none if it cannot be read, as nothing could verify with it.
+// parseAuthorities returns the certificates in a bundle; an unreadable bundle has none, as no client could verify with it.
 func parseAuthorities(bundle []byte) []*x509.Certificate {
 	certs, err := cert.ParseCertsPEM(bundle)
 	if err != nil {
@@ -146,8 +146,8 @@ func parseAuthorities(bundle []byte) []*x509.Certificate {
 	return certs
 }
 
-// renewalReason says why p must be replaced, or "" while it need not be. A pair is renewed after two thirds of its life:
-// the last third is the time in which a cluster whose API is down, or a missing right, can be mended.
+// renewalReason returns why p must be replaced, or "" if not. A renewal is due after two thirds of a pair's life: the last
+// third is the time to repair an unreachable API or a missing right.
 func (p *certificatePair) renewalReason(names []string, now time.Time) string {
 	life := p.leaf.NotAfter.Sub(p.leaf.NotBefore)
 	switch {

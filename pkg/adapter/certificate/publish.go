@@ -14,8 +14,8 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// publishBundle makes bundle the caBundle of every APIService that points at this adapter. One that is missing, or that
-// another adapter serves (KEDA has external metrics in many clusters), is none of ours.
+// publishBundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
+// an APIService of another adapter (KEDA serves external metrics in many clusters).
 func (k *Keeper) publishBundle(ctx context.Context, bundle []byte) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {
@@ -37,7 +37,7 @@ func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte
 	if !k.isOurService(service) || bytes.Equal(service.Spec.CABundle, bundle) {
 		return nil
 	}
-	// Only this field: everything else belongs to whoever applied the APIService.
+	// Only this field: the owner of the manifest keeps the rest.
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"caBundle": bundle}})
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte
 		return err
 	}
 	k.metrics.writes.Inc()
-	klog.FromContext(ctx).Info("CA bundle written", "apiservice", name)
+	klog.FromContext(ctx).Info("CA bundle written", "apiService", name)
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// obtainPair returns the pair in the Secret, after renewing it if that is due.
+// obtainPair returns the pair in the Secret, after a renewal if due.
 func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePair, error) {
 	secret, stored, reason, err := k.loadPair(ctx, now)
 	if err != nil || reason == "" {
@@ -32,7 +32,7 @@ func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePai
 		klog.FromContext(ctx).Info("Certificate renewed", "secret", k.opts.Secret, "reason", reason, "expires", fresh.leaf.NotAfter.Format(time.RFC3339))
 		return fresh, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
-		// Another replica was first: its pair is the one.
+		// Another replica was first: use its pair.
 		_, stored, reason, err = k.loadPair(ctx, now)
 		if err == nil && reason != "" {
 			err = fmt.Errorf("renew certificate: another replica stored one that is due (%s)", reason)
@@ -43,7 +43,7 @@ func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePai
 	}
 }
 
-// loadPair reads the Secret. A reason says why what it holds must be replaced; secret is nil if there is none.
+// loadPair reads the Secret. A reason says why its pair must be replaced; secret is nil if it does not exist.
 func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secret, stored *certificatePair, reason string, err error) {
 	secret, err = k.secrets.Get(ctx, k.opts.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -63,7 +63,7 @@ func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secr
 	return secret, stored, stored.renewalReason(k.opts.dnsNames(), now), nil
 }
 
-// believedAuthorities are the authorities that some replica may still serve under: the Secret's, and this replica's own.
+// believedAuthorities returns the authorities of all pairs that a replica may serve: the Secret's and this replica's own.
 func (k *Keeper) believedAuthorities(secret *core.Secret) []*x509.Certificate {
 	var all []*x509.Certificate
 	if secret != nil {
@@ -77,8 +77,8 @@ func (k *Keeper) believedAuthorities(secret *core.Secret) []*x509.Certificate {
 	return all
 }
 
-// storePair writes p over what secret held when it was read, or creates the Secret. It fails with a conflict if
-// somebody else was faster.
+// storePair replaces the pair in secret with p, or creates the Secret. It fails with a conflict if another client wrote
+// since the read.
 func (k *Keeper) storePair(ctx context.Context, secret *core.Secret, p *certificatePair) error {
 	data := map[string][]byte{certKey: p.cert, keyKey: p.key, bundleKey: p.bundle}
 	if secret == nil {

@@ -24,7 +24,7 @@ var badFiles = map[string][]string{
 		`line 34: rules[0].backend: no backend is named "c"; there are: scrape, Prometheus, a, b, p, q`,
 		`line 41: rules[2].maxAge: 1s is shorter than the backend's refresh 1m: values would come and go`,
 		`line 46: rules[3].aggregate: has no effect: with labels.object the result is the object's value, not that of its pods`,
-		`line 51: rules[4].labels.namespace: "k8s.namespace" is no label name: use letters, digits and _, not beginning with a digit`,
+		`line 51: rules[4].labels.namespace: "k8s.namespace" is not a label name: use letters, digits and _, not beginning with a digit`,
 		`line 51: rules[4].labels.object: the label that names pods is labels.pod`,
 		`line 56: rules[5].labels.object: an external metric has no object`,
 	},

@@ -1,3 +1,5 @@
+// This file reduces HorizontalPodAutoscalers to their metrics and scale target, and stores them.
+
 package discovery
 
 import (
@@ -19,34 +21,34 @@ type objectReference struct {
 	name string
 }
 
-// namedMetric is one metric that an autoscaler names, of a type that this API serves.
+// namedMetric is a metric in an autoscaler's spec, of a type that the custom or external metrics API serves.
 type namedMetric struct {
 	source autoscalingv2.MetricSourceType // Pods, Object or External
 	metric string
-	// object is what an Object metric describes.
+	// object is the described object of an Object metric.
 	object objectReference
 	// selector is the metric selector in the text form of labels.Parse, so that named values compare by ==.
 	selector string
 }
 
-// metricSelector is the metric selector; nil for none.
+// metricSelector returns the metric selector; nil if the autoscaler sets no selector.
 func (n namedMetric) metricSelector() labels.Selector {
 	if n.selector == "" {
 		return nil
 	}
-	s, _ := labels.Parse(n.selector) // the canonical form of a parsed selector, so it parses
+	s, _ := labels.Parse(n.selector) // the text is a parsed selector's own, so it parses
 	return s
 }
 
-// storedAutoscaler is all that is kept of a HorizontalPodAutoscaler. It is never changed; a changed one is a new
-// one. The status, which the controller rewrites with every read, is not part of it.
+// storedAutoscaler is the stored part of a HorizontalPodAutoscaler. It is immutable: a change replaces it. It leaves
+// out the status, which the controller rewrites with every read.
 type storedAutoscaler struct {
 	namespace, name string
 	scaleTarget     objectReference
 	metrics         []namedMetric
 }
 
-// GetObjectMeta gives client-go's temporary stores the key of the autoscaler.
+// GetObjectMeta returns the autoscaler's key for client-go's temporary stores.
 func (a *storedAutoscaler) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: a.namespace, Name: a.name}
 }
@@ -61,7 +63,7 @@ func (a *storedAutoscaler) equal(o *storedAutoscaler) bool {
 	return a.autoscalerKey() == o.autoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics)
 }
 
-// stripAutoscaler keeps of an API object what discovery reads.
+// stripAutoscaler reduces an API object to the fields that discovery reads.
 func stripAutoscaler(obj any) (*storedAutoscaler, error) {
 	switch o := obj.(type) {
 	case *storedAutoscaler:
@@ -84,12 +86,12 @@ func newStoredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutosc
 }
 
 func newObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
-	// A version that does not parse leaves the group empty; the kind is then not found, which is reported.
+	// An invalid version leaves the group empty; mapping the kind then fails, and discovery reports that.
 	version, _ := schema.ParseGroupVersion(r.APIVersion)
 	return objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name}
 }
 
-// newNamedMetric returns false for what metrics.k8s.io serves (Resource and ContainerResource).
+// newNamedMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
 func newNamedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 	n := namedMetric{source: spec.Type}
 	var id autoscalingv2.MetricIdentifier
@@ -105,8 +107,8 @@ func newNamedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 	}
 	n.metric = id.Name
 	if id.Selector != nil {
-		// A selector that does not convert is refused where the metric is read, with the reason; here it
-		// only tells demands apart.
+		// The metrics API rejects an invalid selector when the metric is read, with the reason. Here the
+		// selector only tells demands apart.
 		if selector, err := metav1.LabelSelectorAsSelector(id.Selector); err == nil {
 			n.selector = selector.String()
 		}

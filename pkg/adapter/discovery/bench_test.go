@@ -42,7 +42,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 	return pods, p, hpas, readers
 }
 
-// BenchmarkPlan is what a change of an autoscaler, a selector, a demand or the rules costs before the targets
+// BenchmarkPlan measures the cost of a change of an autoscaler, a selector, a demand or the rules before the targets
 // are chosen.
 func BenchmarkPlan(b *testing.B) {
 	_, p, hpas, readers := largeCluster(b, 5000)
@@ -51,7 +51,7 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// BenchmarkChoose is what a change of pods costs: at most ten happen in a second.
+// BenchmarkChoose measures the cost of a change of pods: at most ten happen in a second.
 func BenchmarkChoose(b *testing.B) {
 	for _, count := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("pods=%d/hpas=%d", count, count/5), func(b *testing.B) {
@@ -66,7 +66,7 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// BenchmarkPods is what one read costs: a group of 20 pods in a namespace of 1,000.
+// BenchmarkPods measures the cost of one read: a group of 20 pods in a namespace of 1,000.
 func BenchmarkPods(b *testing.B) {
 	d := New(Clients{}, Options{})
 	for i := range 1000 {
@@ -82,7 +82,7 @@ func BenchmarkPods(b *testing.B) {
 	}
 }
 
-// BenchmarkDemand is what every read adds.
+// BenchmarkDemand measures the cost that Demand adds to every read.
 func BenchmarkDemand(b *testing.B) {
 	r, now := newReaderDemands(), time.Now()
 	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}

@@ -1,3 +1,5 @@
+// This file has the API clients that discovery needs.
+
 package discovery
 
 import (
@@ -12,18 +14,18 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
-// Clients are how discovery reads the cluster. All are required.
+// Clients holds the API clients of discovery. All are required.
 type Clients struct {
 	Kube kubernetes.Interface
 	// Dynamic reads spec.selector of objects without a scale subresource.
 	Dynamic dynamic.Interface
 	Scale   scale.ScalesGetter
-	// Mapper answers from memory, and is refreshed by its owner: a kind that it does not know is tried again.
+	// Mapper answers from memory, and its owner refreshes it: discovery retries unknown kinds.
 	Mapper meta.RESTMapper
 }
 
-// NewClients returns the clients for a cluster; cfg stays as it is. Requests are not limited by the client unless cfg says so:
-// discovery bounds what it sends by itself, and a queue in the client would only delay the first answer about a new autoscaler.
+// NewClients returns the clients for a cluster. It does not modify cfg. The clients limit requests only if cfg sets a
+// QPS: discovery bounds its own requests, and a queue in the client would delay the first lookup for a new autoscaler.
 func NewClients(cfg *rest.Config, mapper meta.RESTMapper) (Clients, error) {
 	plain := rest.CopyConfig(cfg)
 	if plain.QPS == 0 {

@@ -1,3 +1,5 @@
+// This file has demands, their keys and order, and the memory of readers' demands.
+
 package discovery
 
 import (
@@ -17,32 +19,32 @@ const (
 	// readerDemandTTL is how long a reader's demand outlives its last read. Autoscalers read every 15 s; a
 	// person with kubectl should find the metric warm a few minutes later.
 	readerDemandTTL = 10 * time.Minute
-	// maxReaderDemands bounds the demands remembered for readers: who may read metrics must not be able to fill
-	// the memory with ever new selectors. It is ten times the autoscalers of a large cluster.
+	// maxReaderDemands bounds the remembered demands of readers: a reader with ever new selectors must not fill the
+	// memory. It is ten times the number of autoscalers in a large cluster.
 	maxReaderDemands = 10_000
 )
 
-// Demand is what an autoscaler or a reader asks for now.
+// Demand is a metric that an autoscaler or a reader currently asks for.
 type Demand struct {
-	// Resource is what the metric belongs to, as plural or plural.group: "pods", "deployments.apps". It is
-	// empty where External.
+	// Resource is the resource that the metric describes, as plural or plural.group: "pods", "deployments.apps". It
+	// is empty for an External demand.
 	Resource string
 	Metric   string
-	// Namespace is empty for objects of the cluster and for external rules over all namespaces.
+	// Namespace is empty for cluster-scoped objects and for external rules over all namespaces.
 	Namespace string
-	// Object is the one object asked for; empty for all objects, or those of the Selector.
+	// Object is the name of a single object; empty for all objects that the Selector matches.
 	Object string
-	// Selector selects the objects by their labels, or, where External, the series. Nil selects all.
+	// Selector selects objects by their labels or, for an External demand, series. Nil selects all.
 	Selector labels.Selector
-	// External tells a metric of external.metrics.k8s.io.
+	// External is true for a metric of external.metrics.k8s.io.
 	External bool
-	// MetricSelector is the metric selector of an autoscaler's demand for objects; nil for none.
+	// MetricSelector is the metric selector of an autoscaler's demand for objects; nil if it has no metric selector.
 	MetricSelector labels.Selector
-	// Standing tells that an autoscaler asks, again and again, and not only a reader. It does not tell demands apart.
+	// Standing is true if an autoscaler, which reads periodically, has the demand. It is not part of the demand's key.
 	Standing bool
 }
 
-// demandKey tells demands apart.
+// demandKey identifies a demand.
 type demandKey struct {
 	resource, metric, namespace, object, selector, metricSelector string
 	external                                                      bool
@@ -52,13 +54,13 @@ func (d Demand) comparableKey() demandKey {
 	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalSelector(d.Selector), canonicalSelector(d.MetricSelector), d.External}
 }
 
-// canonicalSelector is equal for equal selectors, and empty for those that select all.
+// canonicalSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
 func canonicalSelector(s labels.Selector) string {
 	if s == nil || s.Empty() {
 		return ""
 	}
 	if _, selectable := s.Requirements(); !selectable {
-		return "!" // labels.Nothing() has the text of Everything; no selector has this one
+		return "!" // labels.Nothing() has the text of Everything; no selector has the text "!"
 	}
 	return s.String()
 }
@@ -76,7 +78,7 @@ func (k demandKey) compareTo(o demandKey) int {
 	)
 }
 
-// compareObjects orders by namespace, then name.
+// compareObjects orders objects by namespace, then name.
 func compareObjects(a, b metric.Object) int {
 	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
 		return c
@@ -84,8 +86,7 @@ func compareObjects(a, b metric.Object) int {
 	return strings.Compare(a.Name, b.Name)
 }
 
-// sortDemands returns the demands without duplicates, by their keys: those for objects first, then the
-// external ones.
+// sortDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.
 func sortDemands(demands map[demandKey]Demand) []Demand {
 	sorted := make([]Demand, 0, len(demands))
 	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareTo) {
@@ -94,7 +95,7 @@ func sortDemands(demands map[demandKey]Demand) []Demand {
 	return sorted
 }
 
-// readerDemands remembers what was read lately. It is safe for concurrent use.
+// readerDemands remembers the demands of recent reads. It is safe for concurrent use.
 type readerDemands struct {
 	mu   sync.Mutex
 	last map[demandKey]demandRead // guarded by mu
@@ -107,7 +108,8 @@ type demandRead struct {
 
 func newReaderDemands() *readerDemands { return &readerDemands{last: map[demandKey]demandRead{}} }
 
-// recordDemand remembers a read at now and reports whether it is a new demand. One too many is not remembered.
+// recordDemand remembers a read at now and reports whether the demand is new. If the limit is reached, it drops the
+// demand and reports full.
 func (r *readerDemands) recordDemand(d Demand, now time.Time) (fresh, full bool) {
 	key := d.comparableKey()
 	r.mu.Lock()
@@ -120,7 +122,7 @@ func (r *readerDemands) recordDemand(d Demand, now time.Time) (fresh, full bool)
 	return !known, false
 }
 
-// expireDemands forgets what was not read for the time of memory and reports whether there was any.
+// expireDemands removes demands without a read for readerDemandTTL and reports whether it removed any.
 func (r *readerDemands) expireDemands(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,7 +131,7 @@ func (r *readerDemands) expireDemands(now time.Time) bool {
 	return len(r.last) != before
 }
 
-// listDemands returns the demands of readers, in no order; the caller owns the slice.
+// listDemands returns the demands of readers, unsorted; the caller owns the slice.
 func (r *readerDemands) listDemands() []Demand {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,4 +1,7 @@
-// Package discovery knows which pods exist, which of them are targets, and what is demanded of them.
+// This file has the exported type Discovery and its methods.
+
+// Package discovery watches pods and HorizontalPodAutoscalers, and derives the scrape targets from the metrics that
+// autoscalers and readers demand.
 package discovery
 
 import (
@@ -15,28 +18,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Rules says what a metric needs. It must be safe for concurrent use, and answer from memory.
+// Rules maps a metric to the families that its rule reads. It must be safe for concurrent use, and answer from memory.
 type Rules interface {
-	// Families returns the families to scrape for a metric of a resource (plural or plural.group), or for an
-	// external one, whose resource is empty. There are none where no rule serves the metric, and where a
-	// remote backend does.
+	// Families returns the families to scrape for a metric of a resource (plural or plural.group). The resource of
+	// an external metric is empty. The result is empty if no rule or a remote backend serves the metric.
 	Families(resource, metric string, external bool) []string
-	// Namespace is the one whose series an external metric is computed from when it is asked for in a namespace;
-	// empty for all.
+	// Namespace returns the namespace whose series an external metric reads when a client asks for it in the
+	// namespace asked; empty means all namespaces.
 	Namespace(metric, asked string) string
 }
 
-// Options are optional.
+// Options configures a Discovery. All fields are optional.
 type Options struct {
-	// WithoutAutoscalers leaves the autoscalers alone: what readers ask for is all the demand there is. It is for rules
-	// that need no targets, and a service account without the right to list autoscalers.
+	// WithoutAutoscalers switches the watch on autoscalers off, so that only readers create demand. It is for rules
+	// without targets, and for a service account without the right to list autoscalers.
 	WithoutAutoscalers bool
-	// Registerer takes the self-metrics; nil means that they are not registered.
+	// Registerer registers the self-metrics; nil registers no metrics.
 	Registerer prometheus.Registerer
 }
 
-// Discovery watches pods and HorizontalPodAutoscalers, and derives the targets from them. All methods are
-// safe for concurrent use; those that read answer from memory unless they say otherwise.
+// Discovery watches pods and HorizontalPodAutoscalers, and derives the targets from them. All methods are safe for
+// concurrent use. Except PodsOf, all read methods answer from memory.
 type Discovery struct {
 	clients   Clients
 	resolver  *selectorResolver
@@ -48,19 +50,19 @@ type Discovery struct {
 
 	podReflector       *reflectorStore[*storedPod]
 	hpaReflector       *reflectorStore[*storedAutoscaler]
-	withoutAutoscalers bool // no autoscalers are watched
+	withoutAutoscalers bool // do not watch autoscalers
 
 	updateRequested chan struct{}                  // holds one token when the targets may have changed
-	replanRequested atomic.Bool                    // the plan may have changed too, not only the pods
+	replanRequested atomic.Bool                    // set when the plan may have changed too, not only the pods
 	rules           atomic.Pointer[Rules]          // nil before SetRules
 	state           atomic.Pointer[targetSnapshot] // never nil
-	ready           atomic.Bool                    // the first targets were handed on
+	ready           atomic.Bool                    // set after the first targets were published
 
 	mu        sync.Mutex
 	listeners []func([]metric.Target) // guarded by mu
 }
 
-// New returns a Discovery that does nothing before Run.
+// New returns a Discovery that is idle until Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
 		clients: clients, resolver: newSelectorResolver(clients), readers: newReaderDemands(),
@@ -83,7 +85,7 @@ func New(clients Clients, opts Options) *Discovery {
 	return d
 }
 
-// Run watches until ctx ends, and returns nil when all that it started has ended. It may be called once.
+// Run watches until ctx ends, and returns nil when all its goroutines have ended. Call it once.
 func (d *Discovery) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -96,17 +98,17 @@ func (d *Discovery) Run(ctx context.Context) error {
 	return nil
 }
 
-// HasSynced reports whether pods and autoscalers are known and the first targets were handed on.
+// HasSynced reports whether pods and autoscalers are listed and the first targets are published.
 func (d *Discovery) HasSynced() bool { return d.ready.Load() }
 
-// SyncError says what HasSynced waits for; nil once it is true.
+// SyncError returns the reason why HasSynced is false; nil once it is true.
 func (d *Discovery) SyncError() error {
 	if d.HasSynced() {
 		return nil
 	}
 	var waiting []error
-	for _, m := range []interface{ pending() error }{d.podReflector, d.hpaReflector} {
-		if err := m.pending(); err != nil {
+	for _, m := range []interface{ checkSynced() error }{d.podReflector, d.hpaReflector} {
+		if err := m.checkSynced(); err != nil {
 			waiting = append(waiting, err)
 		}
 	}
@@ -116,22 +118,22 @@ func (d *Discovery) SyncError() error {
 	return errors.Join(waiting...)
 }
 
-// OnTargets has f called with all targets, sorted by namespace and name, once when the first are known (also
-// if there are none) and then whenever they change, at most ten times a second and never twice at a time. f
-// must not change the slice and must return soon. To be called before Run.
+// OnTargets registers f, which Discovery calls with all targets, sorted by namespace and name. The first call comes
+// with the first targets, even if the list is empty; later calls follow each change. Calls never overlap, and come at
+// most ten times a second. f must not change the slice and must return soon. Call OnTargets before Run.
 func (d *Discovery) OnTargets(f func([]metric.Target)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.listeners = append(d.listeners, f)
 }
 
-// SetRules makes r what says which families a metric needs. Before the first call nothing is a target.
+// SetRules replaces the rules. Before the first call no pod is a target.
 func (d *Discovery) SetRules(r Rules) {
 	d.rules.Store(&r)
 	d.requestReplan()
 }
 
-// Demand notes that a reader asks for a metric now. It is remembered for ten minutes.
+// Demand records a reader's demand for a metric. Discovery remembers it for ten minutes.
 func (d *Discovery) Demand(demand Demand) {
 	fresh, full := d.readers.recordDemand(demand, time.Now())
 	if full {
@@ -142,21 +144,21 @@ func (d *Discovery) Demand(demand Demand) {
 	}
 }
 
-// Demanded returns what autoscalers and readers demand, sorted, without duplicates, those of objects before
-// the external ones. For a Pods metric, Selector is that of the scale target, nil while it is not known. The
-// slice is shared and must not be changed; it is another one after every change. It is filled by Run.
+// Demanded returns the demands of autoscalers and readers, sorted, without duplicates, object demands before external
+// demands. For a Pods metric, Selector is the scale target's selector, nil while it is unknown. The slice is shared and
+// must not be changed; every change makes a new slice. It is empty before Run.
 func (d *Discovery) Demanded() []Demand { return d.state.Load().demanded }
 
-// Targets returns the targets, as OnTargets has them.
+// Targets returns the targets in the order of OnTargets.
 func (d *Discovery) Targets() []metric.Target { return d.state.Load().targets }
 
-// Pods returns the pods of a namespace (empty: of all) that the selector (nil: all) selects, live or not,
+// Pods returns the pods that the selector matches (nil: all) in a namespace (empty: all namespaces), live or not,
 // sorted by name. The caller owns the slice.
 func (d *Discovery) Pods(namespace string, selector labels.Selector) []Pod {
 	return d.pods.listPods(podScope{namespace: namespace, selector: selector})
 }
 
-// Pod returns the pod of that name; false means that there is none.
+// Pod returns the pod with the name; false means that no such pod exists.
 func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
 	p := d.pods.getPod(metric.Object{Namespace: namespace, Name: name})
 	if p == nil {
@@ -165,11 +167,11 @@ func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
 	return p.Pod, true
 }
 
-// PodsOf returns the pods of an object, live or not, sorted by name: those in a namespace, those on a node,
-// those that a service selects, and those that the scale subresource or spec.selector of anything else
-// selects. It waits for the API server where an object was not asked for lately; selectors are remembered
-// for ten minutes after the last use and kept fresh meanwhile. The error is a metric.KindNotFound where the
-// object does not exist, KindInvalid where it selects no pods, KindUnavailable where that is not known.
+// PodsOf returns the pods of an object, live or not, sorted by name. A namespace or a node has the pods in or on it,
+// a service the pods of its selector, and any other object the pods of its scale subresource's selector or its
+// spec.selector. PodsOf waits for the API server if the cache has no selector for the object. The cache keeps a
+// selector for ten minutes after its last use and refreshes it meanwhile. The error is metric.KindNotFound if the
+// object does not exist, KindInvalid if it selects no pods, KindUnavailable if the lookup fails.
 func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, object metric.Object) ([]Pod, error) {
 	if object.Name == "" { // an empty scope would be every pod of the cluster
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: no name is given", resource)
@@ -192,7 +194,7 @@ func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, o
 	return d.pods.listPods(podScope{namespace: object.Namespace, selector: selector}), nil
 }
 
-// Explain says why a pod is not scraped, and how to change that. The zero Reason means that it is a target,
+// Explain returns the reason why a pod is not scraped, and the remedy. The zero Reason means that the pod is a target,
 // so that only the scraper knows more.
 func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
@@ -203,13 +205,13 @@ func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	return d.state.Load().explainPod(p)
 }
 
-// requestReplan has the plan made anew and the targets computed soon.
+// requestReplan makes the target loop rebuild the plan and compute the targets soon.
 func (d *Discovery) requestReplan() {
 	d.replanRequested.Store(true)
 	d.requestUpdate()
 }
 
-// requestUpdate has the targets computed soon, from the plan as it is: most changes are of pods alone.
+// requestUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
 func (d *Discovery) requestUpdate() {
 	select {
 	case d.updateRequested <- struct{}{}:

@@ -38,8 +38,8 @@ type clusterWorld struct {
 	registry *prometheus.Registry
 
 	mu     sync.Mutex
-	scales map[string]any    // what scale subresources answer; guarded by mu
-	calls  [][]metric.Target // what OnTargets handed on; guarded by mu
+	scales map[string]any    // answers of the scale subresources; guarded by mu
+	calls  [][]metric.Target // calls of the OnTargets listener; guarded by mu
 }
 
 // runInWorld runs f with a running Discovery whose cluster holds those objects, and scales. Before it runs,
@@ -79,7 +79,7 @@ func runInWorld(t *testing.T, objects []runtime.Object, scaled map[string]any, p
 
 // replacedMapper is renewed as a whole, as that of the adapter is.
 type replacedMapper struct {
-	meta.RESTMapper // nil: nothing else is asked
+	meta.RESTMapper // nil: discovery calls no other method
 	current         atomic.Pointer[meta.DefaultRESTMapper]
 }
 
@@ -445,15 +445,15 @@ func TestSelfMetrics(t *testing.T) {
 # HELP tachometer_discovery_demands Distinct demands of autoscalers, and of readers in the last ten minutes.
 # TYPE tachometer_discovery_demands gauge
 tachometer_discovery_demands 2
-# HELP tachometer_discovery_hpas HorizontalPodAutoscalers known, whatever their metrics.
+# HELP tachometer_discovery_hpas HorizontalPodAutoscalers in the cluster, including autoscalers without custom or external metrics.
 # TYPE tachometer_discovery_hpas gauge
 tachometer_discovery_hpas 2
-# HELP tachometer_discovery_pods Pods known, live or not.
+# HELP tachometer_discovery_pods Pods in the cluster, live or not.
 # TYPE tachometer_discovery_pods gauge
 tachometer_discovery_pods 2
-# HELP tachometer_discovery_resolve_total Requests for the pod selector of an object, by outcome: ok, not_found, no_selector, forbidden or error.
+# HELP tachometer_discovery_resolve_total Requests for the pod selector of an object, by outcome: success, not_found, no_selector, forbidden or error.
 # TYPE tachometer_discovery_resolve_total counter
-tachometer_discovery_resolve_total{outcome="ok"} 1
+tachometer_discovery_resolve_total{outcome="success"} 1
 # HELP tachometer_discovery_targets Pods that are scraped.
 # TYPE tachometer_discovery_targets gauge
 tachometer_discovery_targets 1

@@ -1,3 +1,5 @@
+// This file derives a pod's metrics URL from its annotations and container ports.
+
 package discovery
 
 import (
@@ -10,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The annotations that people put on pods already, for Prometheus.
+// The pod annotations, which Prometheus setups commonly use.
 const (
 	annotationScrape = "prometheus.io/scrape"
 	annotationPort   = "prometheus.io/port"
@@ -21,11 +23,11 @@ const (
 // defaultMetricsPath is where Go services expose metrics by convention.
 const defaultMetricsPath = "/metrics"
 
-// metricsPortNames are the names of a container port that mean metrics, the most telling first.
+// metricsPortNames are the names of a container port for metrics, the most specific first.
 var metricsPortNames = [...]string{"metrics", "http-metrics"}
 
-// parseScrapeAnnotation reads prometheus.io/scrape: wanted is true for "true" only. The error says why the pod is
-// not to be scraped, whatever asks for it.
+// parseScrapeAnnotation reads prometheus.io/scrape: wanted is true for "true" only. An error means that the adapter
+// never scrapes the pod, and names the reason.
 func parseScrapeAnnotation(annotations map[string]string) (wanted bool, err error) {
 	switch value, ok := annotations[annotationScrape]; {
 	case !ok:
@@ -39,7 +41,8 @@ func parseScrapeAnnotation(annotations map[string]string) (wanted bool, err erro
 	}
 }
 
-// buildEndpoint returns the URL of the metrics endpoint of a pod with that address. The error names what to change.
+// buildEndpoint returns the URL of a pod's metrics endpoint at the address ip. The error names the annotation or port to
+// change.
 func buildEndpoint(ip string, annotations map[string]string, containers []corev1.Container) (string, error) {
 	scheme, err := parseEndpointScheme(annotations)
 	if err != nil {
@@ -86,7 +89,7 @@ func parseEndpointPath(annotations map[string]string) (url.URL, error) {
 	return url.URL{Path: parsed.Path, RawPath: parsed.RawPath, RawQuery: parsed.RawQuery}, nil
 }
 
-// chooseEndpointPort follows the order: annotation, port name, only declared port.
+// chooseEndpointPort returns the annotated port, else the port with a metrics name, else the only declared port.
 func chooseEndpointPort(annotations map[string]string, containers []corev1.Container) (int, error) {
 	if text, ok := annotations[annotationPort]; ok {
 		port, err := strconv.ParseUint(text, 10, 16)
@@ -114,8 +117,8 @@ func findNamedPort(containers []corev1.Container, name string) (int, bool) {
 	return 0, false
 }
 
-// findOnlyPort returns the one TCP port that the pod's containers declare among them. The same number declared
-// twice is one port: containers of a pod share their address.
+// findOnlyPort returns the only TCP port of the pod's containers. Two declarations with one number are a single port:
+// containers of a pod share their address.
 func findOnlyPort(containers []corev1.Container) (int, error) {
 	only, count := 0, 0
 	for i := range containers {

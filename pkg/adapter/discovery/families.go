@@ -1,3 +1,5 @@
+// This file interns sets of metric families.
+
 package discovery
 
 import (
@@ -5,18 +7,18 @@ import (
 	"strings"
 )
 
-// familySet names a set of metric families; noFamilies is the empty one.
+// familySet identifies a set of metric families; noFamilies is the empty set.
 type familySet int
 
 const noFamilies familySet = 0
 
-// maxFamilySets is when the sets are forgotten and built anew: families that nobody demands any more must
-// not pile up. Real clusters have tens of sets.
+// maxFamilySets is the number of sets after which the loop rebuilds them: families without demand must not pile up.
+// Real clusters have tens of sets.
 const maxFamilySets = 10_000
 
-// familySets gives every distinct set of families one number and one shared slice, and remembers unions:
-// thousands of pods share a few sets, so that collecting what each pod owes to all demands costs no
-// allocation. Not safe for concurrent use.
+// familySets assigns every distinct set of families a number and a shared slice, and remembers unions. Thousands of
+// pods share a few sets, so that merging the families of all demands on a pod costs no allocation. It is not safe for
+// concurrent use.
 type familySets struct {
 	lists  [][]string
 	ids    map[string]familySet
@@ -27,7 +29,7 @@ func newFamilySets() *familySets {
 	return &familySets{lists: [][]string{nil}, ids: map[string]familySet{"": noFamilies}, unions: map[[2]familySet]familySet{}}
 }
 
-// internFamilies returns the set of those families, in any order.
+// internFamilies returns the set of the families, which may come in any order.
 func (s *familySets) internFamilies(families []string) familySet {
 	sorted := slices.Compact(slices.Sorted(slices.Values(families)))
 	text := strings.Join(sorted, "\x00")
@@ -39,7 +41,7 @@ func (s *familySets) internFamilies(families []string) familySet {
 	return id
 }
 
-// unionSets returns the set that holds the families of both.
+// unionSets returns the union of two sets.
 func (s *familySets) unionSets(a, b familySet) familySet {
 	switch {
 	case a == b, b == noFamilies:
@@ -56,8 +58,8 @@ func (s *familySets) unionSets(a, b familySet) familySet {
 	return id
 }
 
-// listFamilies returns the families of a set, sorted. It is shared: nobody may change it.
+// listFamilies returns the families of a set, sorted. The slice is shared and must not be changed.
 func (s *familySets) listFamilies(id familySet) []string { return s.lists[id] }
 
-// isFull tells that the sets should be built anew.
+// isFull reports whether the sets must be rebuilt.
 func (s *familySets) isFull() bool { return len(s.lists) > maxFamilySets }

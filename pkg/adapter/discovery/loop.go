@@ -1,3 +1,5 @@
+// This file has the loop that recomputes and publishes the targets.
+
 package discovery
 
 import (
@@ -11,15 +13,15 @@ import (
 )
 
 const (
-	// minComputeInterval is the least time between two computations of the targets: a lone change is acted on at once, a
-	// rollout of a thousand pods ten times a second.
+	// minComputeInterval is the minimum time between two computations of the targets. A single change takes effect at
+	// once; a rollout of a thousand pods causes ten computations a second.
 	minComputeInterval = 100 * time.Millisecond
-	// expireInterval is how often demands are checked for age.
+	// expireInterval is the interval between two checks of the demands' age.
 	expireInterval = time.Second
-	// unmappedRetryInterval is how often autoscalers are looked at again whose kinds the API server did not know.
+	// unmappedRetryInterval is the retry interval for autoscalers with a kind that the API server does not know.
 	unmappedRetryInterval = 10 * time.Second
-	// firstTargetsTimeout is how long the first targets wait for the selectors of autoscalers: without them, scraping
-	// would begin with a part of the targets, and the adapter call itself ready.
+	// firstTargetsTimeout bounds the wait of the first targets for the selectors of autoscalers. Without the selectors,
+	// scraping would begin with a part of the targets, and the adapter would report itself ready.
 	firstTargetsTimeout = 10 * time.Second
 )
 
@@ -46,23 +48,23 @@ func (d *Discovery) runTargetLoop(ctx context.Context) {
 	}
 }
 
-// targetLoop turns what is known into targets. It belongs to one goroutine.
+// targetLoop computes the targets from pods, autoscalers and demands. It belongs to one goroutine.
 type targetLoop struct {
 	*Discovery
 	sets             *familySets
-	plan             *demandPlan // nil before the first one
+	plan             *demandPlan // nil before the first plan
 	start            time.Time
-	lastComputed     time.Time // the last computation
+	lastComputed     time.Time
 	knownAutoscalers map[*storedAutoscaler]struct{}
 }
 
-// isOverdue tells that a computation is needed though nothing was reported to have changed.
+// isOverdue reports whether a computation is needed without a reported change.
 func (c *targetLoop) isOverdue(now time.Time) bool {
 	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
 }
 
-// waitInterval waits until a computation is allowed again, or returns false when ctx ends. Changes on the way are
-// part of that computation.
+// waitInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
+// next computation includes changes that arrive meanwhile.
 func (c *targetLoop) waitInterval(ctx context.Context) bool {
 	if wait := minComputeInterval - time.Since(c.lastComputed); wait > 0 {
 		timer := time.NewTimer(wait)
@@ -114,7 +116,7 @@ func (c *targetLoop) newPlanner() demandPlanner {
 	return p
 }
 
-// refreshChangedAutoscalers has the scale targets of new and changed autoscalers asked for again.
+// refreshChangedAutoscalers refreshes the selectors of the scale targets of new and changed autoscalers.
 func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now time.Time) {
 	known := make(map[*storedAutoscaler]struct{}, len(hpas))
 	var keys []objectKey
@@ -131,15 +133,15 @@ func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now tim
 	c.selectors.refreshSoon(keys, 0, now)
 }
 
-// publishSnapshot makes next the state, and hands the targets on if they differ.
+// publishSnapshot makes next the state, and calls the listeners if the targets differ.
 func (c *targetLoop) publishSnapshot(ctx context.Context, next *targetSnapshot, now time.Time) {
 	previous := c.state.Swap(next)
 	c.metrics.targets.Set(float64(len(next.targets)))
 	c.metrics.demands.Set(float64(len(next.demanded)))
 	c.metrics.unresolved.Set(float64(len(next.unresolved)))
-	for namespace, trouble := range next.unresolved {
-		if previous.unresolved[namespace] != trouble {
-			klog.FromContext(ctx).Info("Pods of an autoscaler not found", "namespace", namespace, "err", trouble)
+	for namespace, reason := range next.unresolved {
+		if previous.unresolved[namespace] != reason {
+			klog.FromContext(ctx).Info("Pods of an autoscaler not found", "namespace", namespace, "reason", reason)
 		}
 	}
 	first := !c.ready.Load()

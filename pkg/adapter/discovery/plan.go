@@ -1,3 +1,5 @@
+// This file merges the demands of autoscalers and readers into a plan: which families of which pods.
+
 package discovery
 
 import (
@@ -8,36 +10,36 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// The resources whose pods follow from the pods themselves.
+// The resources whose pods are known without a selector.
 const (
 	resourcePods       = "pods"
 	resourceNamespaces = "namespaces"
 	resourceNodes      = "nodes"
 )
 
-// demandedPods is one set of pods and what is demanded of it.
+// demandedPods is a set of pods with the families demanded of it.
 type demandedPods struct {
 	podScope
-	// autoscaled tells that the pods are behind an autoscaler that names a metric, the scale target being owner.
+	// autoscaled is true if the pods belong to the scaleTarget of an autoscaler that names a metric.
 	autoscaled  bool
 	scaleTarget objectKey
-	// allPodsFamilies is demanded of every pod of the scope, opted of those that are annotated or behind an autoscaler.
+	// allPodsFamilies is demanded of every pod of the scope, optedInFamilies only of annotated and autoscaled pods.
 	allPodsFamilies, optedInFamilies familySet
 }
 
-// demandPlan is what the autoscalers and readers ask for, before any pod is looked at.
+// demandPlan holds the demands of autoscalers and readers before the planner looks at any pod.
 type demandPlan struct {
 	demandedPods []*demandedPods
 	demanded     []Demand
-	// needed are the objects whose selectors the autoscalers depend on.
+	// needed holds the objects whose selectors the autoscalers depend on.
 	needed map[objectKey]struct{}
-	// unresolved says for a namespace which autoscaler's pods are not known, and why.
+	// unresolved maps a namespace to a text that names an autoscaler with unknown pods, and the reason.
 	unresolved map[string]string
-	// unmapped tells that a kind was not known to the API server: a later attempt may succeed.
+	// unmapped is true if the API server does not know a kind: a later attempt may succeed.
 	unmapped bool
 }
 
-// demandPlanner turns demand into claims. Its functions must answer from memory.
+// demandPlanner builds a demandPlan. Its functions must answer from memory.
 type demandPlanner struct {
 	rules      Rules
 	sets       *familySets
@@ -54,7 +56,7 @@ type planBuilder struct {
 	families map[familyKey]familySet
 }
 
-// scopeKey tells scopes apart.
+// scopeKey identifies a podScope.
 type scopeKey struct{ namespace, node, name, selector string }
 
 type familyKey struct {
@@ -62,7 +64,7 @@ type familyKey struct {
 	external         bool
 }
 
-// buildPlan merges what is asked of the same pods into one claim: a thousand autoscalers with external metrics in
+// buildPlan merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
 // one namespace cost one walk through it.
 func (p demandPlanner) buildPlan(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
 	b := planBuilder{
@@ -111,8 +113,8 @@ func (b *planBuilder) addAutoscaler(a *storedAutoscaler) {
 	}
 }
 
-// addObjectMetric claims the pods of the object that an Object metric describes. A workload or a service names its
-// pods; a namespace or a node holds whatever runs there, so that its pods must have opted in.
+// addObjectMetric demands the metric of the described object's pods. A workload or a service selects its pods; a
+// namespace or a node holds unrelated pods, so that only opted-in pods count.
 func (b *planBuilder) addObjectMetric(a *storedAutoscaler, n namedMetric) {
 	resource, ok := b.mapReference(a, n.object)
 	if !ok {
@@ -150,7 +152,7 @@ func (b *planBuilder) addReaderDemand(d Demand) {
 	b.addOptedInFamilies(d, b.lookupFamilies(d.Resource, d.Metric, d.External))
 }
 
-// addOptedInFamilies claims families of the pods behind a demand that have opted in.
+// addOptedInFamilies demands families of the opted-in pods in a demand's scope.
 func (b *planBuilder) addOptedInFamilies(d Demand, families familySet) {
 	if families == noFamilies {
 		return
@@ -169,7 +171,7 @@ func (b *planBuilder) addScopeFamilies(s podScope, families familySet) {
 	c.allPodsFamilies = b.sets.unionSets(c.allPodsFamilies, families)
 }
 
-// resolveScope returns the pods behind a demand; false means that they are not known yet.
+// resolveScope returns the scope of a demand; false means that its selector is not known yet.
 func (b *planBuilder) resolveScope(d Demand) (podScope, bool) {
 	switch {
 	case d.External:
@@ -188,7 +190,7 @@ func (b *planBuilder) resolveScope(d Demand) (podScope, bool) {
 	}
 }
 
-// ensureDemandedPods returns the one claim on a scope.
+// ensureDemandedPods returns the demandedPods of a scope, and creates it if missing.
 func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
 	key := scopeKey{s.namespace, s.node, s.name, canonicalSelector(s.selector)}
 	if key.selector == "" {
@@ -210,7 +212,7 @@ func (b *planBuilder) addDemand(d Demand) {
 	}
 }
 
-// lookupFamilies returns the families that a rule reads.
+// lookupFamilies returns the families that the metric's rule reads, and caches them for the plan.
 func (b *planBuilder) lookupFamilies(resource, metric string, external bool) familySet {
 	if b.rules == nil {
 		return noFamilies
@@ -224,7 +226,7 @@ func (b *planBuilder) lookupFamilies(resource, metric string, external bool) fam
 	return set
 }
 
-// mapReference maps a kind that an autoscaler names.
+// mapReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
 func (b *planBuilder) mapReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
 	resource, err := b.resourceOf(r.kind)
 	if err != nil {
@@ -235,7 +237,7 @@ func (b *planBuilder) mapReference(a *storedAutoscaler, r objectReference) (sche
 	return resource, true
 }
 
-// requireSelector returns the pod selector of an object that an autoscaler names.
+// requireSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
 func (b *planBuilder) requireSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
 	b.plan.needed[key] = struct{}{}
 	r := b.selectorOf(key)

@@ -1,3 +1,5 @@
+// This file reduces pods to the fields that discovery stores.
+
 package discovery
 
 import (
@@ -11,38 +13,38 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Pod is what readers need to know of a pod.
+// Pod holds the fields of a pod that readers need.
 type Pod struct {
 	Namespace, Name string
-	// UID tells a pod from a later one of the same name.
+	// UID tells a pod from a later pod with the same name.
 	UID  string
 	Node string
-	// Created is when the pod was created, to the second below: samples from before it are of an earlier pod.
+	// Created is the creation time, truncated to the second: earlier samples belong to an earlier pod.
 	Created time.Time
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
-	// Omission says why the pod is not live; it is zero for a live one.
+	// Omission is the reason why the pod is not live; it is zero for a live pod.
 	Omission metric.Omission
 }
 
-// Object names the pod among all pods.
+// Object returns the pod's namespace and name.
 func (p Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespace, Name: p.Name} }
 
-// storedPod is all that is kept of a pod: the rest of the API object, most of its bytes, is dropped before it is
-// stored. It is never changed; a changed pod is a new one.
+// storedPod is the stored part of a pod. stripPod drops the rest of the API object, most of its bytes. A storedPod is
+// immutable: a change replaces it.
 type storedPod struct {
 	Pod
 	labels map[string]string
-	// url is the metrics endpoint; empty where refused says why there is none, and while there is no address.
+	// url is the metrics endpoint. It is empty while the pod has no address, and if skipReason is set.
 	url        string
 	skipReason string
-	// annotated is true where the pod asks to be scraped.
+	// annotated is true if the pod has prometheus.io/scrape: "true".
 	annotated bool
-	// inserted orders pods by when the table took them; the table sets it, once.
+	// inserted is the pod's insertion number; the table sets it once.
 	inserted uint64
 }
 
-// GetObjectMeta gives client-go's temporary stores the key of the pod.
+// GetObjectMeta returns the pod's key for client-go's temporary stores.
 func (p *storedPod) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}
 }
@@ -56,7 +58,7 @@ func (p *storedPod) equal(o *storedPod) bool {
 		maps.Equal(p.labels, o.labels)
 }
 
-// stripPod keeps of an API object what discovery reads.
+// stripPod reduces an API object to the fields that discovery reads.
 func stripPod(obj any) (*storedPod, error) {
 	switch o := obj.(type) {
 	case *storedPod:
@@ -91,7 +93,7 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 	return p
 }
 
-// inactiveReason returns why a pod is not live; no reason means that it is.
+// inactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
 func inactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:

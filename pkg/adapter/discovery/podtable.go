@@ -1,3 +1,5 @@
+// This file has the table of pods, indexed by namespace, node and label.
+
 package discovery
 
 import (
@@ -11,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podScope names a set of pods. What is empty does not narrow it.
+// podScope describes a set of pods. An empty field does not narrow it.
 type podScope struct {
 	namespace, node, name string
 	// selector narrows by labels; nil selects all.
@@ -29,19 +31,19 @@ func (s indexedPods) anyPod() *storedPod {
 	return nil
 }
 
-// labelPair is a label of pods of one namespace.
+// labelPair is a label of the pods in a namespace.
 type labelPair struct{ namespace, key, value string }
 
-// podTable holds the pods, with an index by namespace, by node and by label, so that a group of pods is found
-// without a walk through its namespace. It is safe for concurrent use.
+// podTable holds the pods, with indexes by namespace, node and label, so that finding a group of pods needs no walk
+// through its namespace. It is safe for concurrent use.
 type podTable struct {
-	mu sync.RWMutex // guards all maps and the sets in them; a *pod itself never changes
+	mu sync.RWMutex // guards all maps and the sets in them; a *storedPod itself never changes
 
 	pods        map[metric.Object]*storedPod
 	byNamespace map[string]indexedPods
 	byNode      map[string]indexedPods
 	byLabel     map[labelPair]indexedPods
-	changes     uint64 // how many pods were ever inserted
+	changes     uint64 // number of insertions since the start
 }
 
 func newPodTable() *podTable {
@@ -53,36 +55,36 @@ func newPodTable() *podTable {
 	}
 }
 
-// countPods returns the number of pods, and how many were ever inserted.
+// countPods returns the number of pods, and the number of insertions since the start.
 func (t *podTable) countPods() (pods int, inserted uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.pods), t.changes
 }
 
-// getPod returns the pod of that name, or nil.
+// getPod returns the pod with the key, or nil.
 func (t *podTable) getPod(key metric.Object) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.pods[key]
 }
 
-// upsertObject stores a pod under its key and reports whether that changed anything. An equal pod stays the one it
-// was, so that what is known about it by address stays known.
+// upsertObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
+// pod is equal, so that marks keyed by the pod's pointer stay valid.
 func (t *podTable) upsertObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.insertPod(p)
 }
 
-// removeObject drops the pod of p's key and reports whether there was one.
+// removeObject removes the pod with p's key and reports whether the table held it.
 func (t *podTable) removeObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.removePod(p.podKey())
 }
 
-// replaceObjects makes pods the whole content and reports whether that changed anything.
+// replaceObjects makes pods the whole content and reports whether the table changed.
 func (t *podTable) replaceObjects(pods []*storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,7 +121,7 @@ func (t *podTable) insertPod(p *storedPod) bool {
 	return true
 }
 
-// internStrings has a pod that is to be inserted use the strings and labels of those that are there, where they are equal: pods of one
+// internStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
 // group differ in little but their names. It takes BenchmarkTableMemory from 1,096 to 700 bytes a pod.
 func (t *podTable) internStrings(p *storedPod) {
 	if q := t.byNamespace[p.Namespace].anyPod(); q != nil {
@@ -128,7 +130,7 @@ func (t *podTable) internStrings(p *storedPod) {
 	if q := t.byNode[p.Node].anyPod(); q != nil {
 		p.Node = q.Node
 	}
-	for key, value := range p.labels { // one pod of each: some label tells groups apart
+	for key, value := range p.labels { // check one pod for each label: some label tells groups apart
 		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyPod(); q != nil && maps.Equal(p.labels, q.labels) {
 			p.labels = q.labels
 			return
@@ -159,7 +161,7 @@ func addToIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set[p] = struct{}{}
 }
 
-// removeFromIndex removes an empty set too: pods come and go under ever new label values.
+// removeFromIndex removes a pod from its set, and an empty set too: pods come and go under ever new label values.
 func removeFromIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if delete(set, p); len(set) == 0 {
@@ -167,8 +169,8 @@ func removeFromIndex[K comparable](index map[K]indexedPods, key K, p *storedPod)
 	}
 }
 
-// visitPods calls f for every pod of the scope, in no order, while the table is locked for writers: f must be
-// short and must not use the table.
+// visitPods calls f for every pod of the scope, unsorted, while the table is locked for writers: f must be short and
+// must not use the table.
 func (t *podTable) visitPods(s podScope, f func(*storedPod)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -221,8 +223,8 @@ func (t *podTable) candidateSets(s podScope) []indexedPods {
 	return best
 }
 
-// lookupRequirement returns the sets of pods that meet a requirement, if it is one of equality. A pod has one value
-// for a key, so that the sets share no pod.
+// lookupRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
+// pod has one value for a key, so that the sets share no pod.
 func (t *podTable) lookupRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
 	switch r.Operator() {
 	case selection.Equals, selection.DoubleEquals, selection.In:

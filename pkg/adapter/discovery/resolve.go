@@ -1,3 +1,5 @@
+// This file fetches the pod selector of an object from the API server.
+
 package discovery
 
 import (
@@ -16,12 +18,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// selectorResolver asks the API server which pods an object selects. It is safe for concurrent use.
+// selectorResolver fetches the pod selectors of objects from the API server. It is safe for concurrent use.
 type selectorResolver struct {
 	clients Clients
 
 	mu    sync.Mutex
-	kinds map[schema.GroupKind]schema.GroupResource // known mappings, which never change; guarded by mu
+	kinds map[schema.GroupKind]schema.GroupResource // cached mappings, which never change; guarded by mu
 }
 
 func newSelectorResolver(clients Clients) *selectorResolver {
@@ -47,8 +49,8 @@ func (r *selectorResolver) mapKind(kind schema.GroupKind) (schema.GroupResource,
 	return resource, nil
 }
 
-// fetchSelector returns the pod selector of an object: that of its scale subresource, else its spec.selector. The
-// error has a kind: not found, invalid where the object selects no pods, else unavailable.
+// fetchSelector returns the pod selector of an object: its scale subresource's selector, else its spec.selector. The
+// error has a kind: not found, invalid if the object selects no pods, else unavailable.
 func (r *selectorResolver) fetchSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
 		return r.getServiceSelector(ctx, key)
@@ -89,7 +91,7 @@ func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) 
 func (r *selectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if apierrors.IsForbidden(err) {
-		// The scale subresource did not answer either, so this is all that is known.
+		// The scale subresource does not exist either, so no other source is left.
 		return nil, metric.Errorf(metric.KindNotFound,
 			"find the pods of %s: it does not exist, or has no scale subresource and may not be read: %w", key, err)
 	}
@@ -133,7 +135,7 @@ func convertLabelSet(key objectKey, set map[string]string) (labels.Selector, err
 	return rejectEmptySelector(key, selector)
 }
 
-// rejectEmptySelector refuses the empty selector: it would select every pod of the namespace, which nobody means.
+// rejectEmptySelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
 func rejectEmptySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
 	if selector.Empty() {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: it has no pod selector", key)
@@ -141,7 +143,7 @@ func rejectEmptySelector(key objectKey, selector labels.Selector) (labels.Select
 	return selector, nil
 }
 
-// wrapLookupError gives an error of the API server its kind.
+// wrapLookupError adds the object and a kind to an error of the API server.
 func wrapLookupError(key objectKey, err error) error {
 	kind := metric.KindUnavailable
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
@@ -150,11 +152,11 @@ func wrapLookupError(key objectKey, err error) error {
 	return metric.Errorf(kind, "find the pods of %s: %w", key, err)
 }
 
-// lookupOutcome is the self-metric's label for an attempt.
+// lookupOutcome returns the outcome label of a lookup.
 func lookupOutcome(err error) string {
 	switch {
 	case err == nil:
-		return "ok"
+		return "success"
 	case metric.KindOf(err) == metric.KindNotFound:
 		return "not_found"
 	case apierrors.IsForbidden(err):

@@ -106,17 +106,17 @@ func TestFetch(t *testing.T) {
 		wantKind metric.Kind
 		outcome  string
 	}{
-		"service":                       {services, "front", "app=web", 0, "ok"},
+		"service":                       {services, "front", "app=web", 0, "success"},
 		"service without selector":      {services, "headless", "", metric.KindInvalid, "no_selector"},
 		"no such service":               {services, "gone", "", metric.KindNotFound, "not_found"},
-		"scale":                         {deployments, "web", "app=web", 0, "ok"},
+		"scale":                         {deployments, "web", "app=web", 0, "success"},
 		"scale without selector":        {deployments, "unselective", "", metric.KindInvalid, "no_selector"},
 		"scale with malformed selector": {deployments, "malformed", "", metric.KindInvalid, "no_selector"},
 		"scale forbidden":               {deployments, "secret", "", metric.KindUnavailable, "forbidden"},
 		"scale slow":                    {deployments, "slow", "", metric.KindUnavailable, "error"},
 		"no such deployment":            {deployments, "gone", "", metric.KindNotFound, "not_found"},
-		"label selector":                {daemonSets, "agent", "app=agent,tier in (a,b)", 0, "ok"},
-		"map of labels":                 {daemonSets, "plain", "app=plain", 0, "ok"},
+		"label selector":                {daemonSets, "agent", "app=agent,tier in (a,b)", 0, "success"},
+		"map of labels":                 {daemonSets, "plain", "app=plain", 0, "success"},
 		"no selector":                   {daemonSets, "none", "", metric.KindInvalid, "no_selector"},
 		"empty label selector":          {daemonSets, "empty", "", metric.KindInvalid, "no_selector"},
 		"selector is a text":            {daemonSets, "text", "", metric.KindInvalid, "no_selector"},

@@ -1,3 +1,5 @@
+// This file caches pod selectors and refreshes them in the background.
+
 package discovery
 
 import (
@@ -14,22 +16,22 @@ import (
 )
 
 const (
-	// defaultRefreshInterval is how old a selector gets while it is used.
+	// defaultRefreshInterval is the maximum age of a selector in use.
 	defaultRefreshInterval = 30 * time.Second
-	// fixedRefreshInterval is the same where the API server refuses to change a selector: only an object deleted and
-	// made again can have another one, and its pods are other pods (see hurry). A thousand autoscalers then
-	// cost 3 requests a second instead of 33.
+	// fixedRefreshInterval applies to objects with an immutable selector. Only a deleted and recreated object can have
+	// another selector, and its pods are then other pods (see refreshSoon). A thousand autoscalers cost 3 requests a
+	// second instead of 33.
 	fixedRefreshInterval = 5 * time.Minute
-	// minRetryDelay doubles with each failure up to lastRetry, which is the autoscaler's own period.
+	// minRetryDelay doubles with each failure up to maxRetryDelay, which is the autoscaler's own period.
 	minRetryDelay = time.Second
 	maxRetryDelay = 15 * time.Second
-	// selectorTTL is how long a selector is kept that no autoscaler needs and nobody reads.
+	// selectorTTL is the time until the cache drops a selector that no autoscaler needs and no reader uses.
 	selectorTTL = 10 * time.Minute
-	// maxSelectors bounds what readers can make this remember.
+	// maxSelectors bounds the entries that readers can add.
 	maxSelectors = 10_000
 	// lookupTimeout ends a request that hangs.
 	lookupTimeout = 5 * time.Second
-	// maxConcurrentLookups bounds the requests on their way.
+	// maxConcurrentLookups bounds the requests in flight.
 	maxConcurrentLookups = 8
 )
 
@@ -45,23 +47,23 @@ func (k objectKey) metricObject() metric.Object {
 
 func (k objectKey) String() string { return k.resource.String() + " " + k.metricObject().String() }
 
-// hasFixedSelector tells that an object of that resource keeps its pod selector for life.
+// hasFixedSelector reports whether the API server rejects changes of the object's pod selector.
 func (k objectKey) hasFixedSelector() bool { return k.resource.Group == "apps" }
 
-// resolvedSelector is what is known of an object's pod selector.
+// resolvedSelector is the result of the last lookups of an object's pod selector.
 type resolvedSelector struct {
-	// selector is the last one known; nil if there never was one, or if the object is gone.
+	// selector is the last known selector; nil before the first success, and if the object is gone.
 	selector labels.Selector
-	// err is how the last attempt failed; a selector may be known all the same.
+	// err is the error of the last attempt; selector may still be set.
 	err error
-	// attempted is false before the first attempt ended.
+	// attempted is true after the first attempt.
 	attempted bool
 }
 
-// selectorEntry is one object's selector and when to ask for it again.
+// selectorEntry is an object's selector and the time of its next lookup.
 type selectorEntry struct {
 	resolvedSelector
-	text       string // of the selector, to see changes
+	text       string // of the selector, to detect changes
 	failures   int    // in a row
 	lastLookup time.Time
 	due        time.Time
@@ -70,21 +72,21 @@ type selectorEntry struct {
 	firstDone  chan struct{} // closed when the first attempt ended
 }
 
-// selectorCache remembers the pod selectors of objects, and keeps them fresh in the background while they are
-// used, so that a reader waits for the API server the first time only. It is safe for concurrent use.
+// selectorCache caches the pod selectors of objects, and refreshes them in the background while they are in use, so
+// that a reader waits for the API server the first time only. It is safe for concurrent use.
 type selectorCache struct {
 	// fetch asks the API server; its errors have a kind.
 	fetch func(context.Context, objectKey) (labels.Selector, error)
-	// onChange is called when an answer differs from the one before.
+	// onChange is called when a lookup's result differs from the previous result.
 	onChange func()
-	// onLookup counts an attempt.
+	// onLookup is called with the error of every attempt.
 	onLookup func(error)
 
-	lookupRequested chan struct{} // holds one token when there may be something due
+	lookupRequested chan struct{} // holds one token when a lookup may be due
 
 	mu       sync.Mutex
 	entries  map[objectKey]*selectorEntry // guarded by mu
-	needed   map[objectKey]struct{}       // what autoscalers depend on; guarded by mu
+	needed   map[objectKey]struct{}       // the objects that autoscalers depend on; guarded by mu
 	inFlight int                          // guarded by mu
 }
 
@@ -95,7 +97,7 @@ func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, e
 	}
 }
 
-// peekSelector returns what is known, without waiting and without counting as use.
+// peekSelector returns the cached result. It does not wait, and does not count as use.
 func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,15 +107,15 @@ func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 	return resolvedSelector{}
 }
 
-// getSelector returns an object's selector for a reader, and waits where it was never asked for. What was not found
-// the last time is asked for again, for the next reader. Without run it waits until ctx ends.
+// getSelector returns an object's selector for a reader, and waits for the first lookup. After a failed lookup it
+// requests another for the next reader. Without runLookups it waits until ctx ends.
 func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
 	s.mu.Lock()
 	e := s.entries[key]
 	if e == nil {
 		if len(s.entries) >= maxSelectors {
 			s.mu.Unlock()
-			return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: too many objects were asked for lately", key)
+			return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
 		}
 		e = s.insertEntry(key, now)
 	}
@@ -136,14 +138,14 @@ func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time
 	return nil, e.err
 }
 
-// insertEntry must be called with mu held.
+// insertEntry adds an entry that is due now. The caller holds mu.
 func (s *selectorCache) insertEntry(key objectKey, now time.Time) *selectorEntry {
 	e := &selectorEntry{due: now, used: now, firstDone: make(chan struct{})}
 	s.entries[key] = e
 	return e
 }
 
-// setNeeded makes keys what autoscalers depend on: they are asked for soon, and kept.
+// setNeeded replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
 func (s *selectorCache) setNeeded(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +158,7 @@ func (s *selectorCache) setNeeded(keys map[objectKey]struct{}, now time.Time) {
 	}
 }
 
-// hasAttemptedNeeded reports whether every needed selector was asked for once.
+// hasAttemptedNeeded reports whether every needed selector has had a lookup.
 func (s *selectorCache) hasAttemptedNeeded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,8 +170,8 @@ func (s *selectorCache) hasAttemptedNeeded() bool {
 	return true
 }
 
-// refreshSoon has selectors asked for again once that time has passed since they were last asked for: what needs
-// them has changed, or they select no pod, as after an object was deleted and made anew.
+// refreshSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
+// for selectors of changed autoscalers, and for selectors without pods, as after an object was deleted and recreated.
 func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +198,7 @@ func (s *selectorCache) requestLookup() {
 	}
 }
 
-// runLookups asks for what is due until ctx ends, and returns when the last request has ended.
+// runLookups starts due lookups until ctx ends, and returns when the last request has ended.
 func (s *selectorCache) runLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -217,8 +219,8 @@ func (s *selectorCache) runLookups(ctx context.Context) {
 	}
 }
 
-// reserveDueLookups forgets what is not used any more, and returns what to ask for now, the longest due first, and how
-// long nothing else becomes due.
+// reserveDueLookups removes unused entries. It returns the keys to look up now, the longest due first, and the time
+// until the next lookup is due.
 func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +238,7 @@ func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait
 		}
 	}
 	slices.SortFunc(keys, func(a, b objectKey) int { return s.entries[a].due.Compare(s.entries[b].due) })
-	// What finds no free slot is taken when a request ends: its end wakes run.
+	// A key without a free slot waits until a request ends, which wakes runLookups.
 	keys = keys[:min(len(keys), maxConcurrentLookups-s.inFlight)]
 	for _, key := range keys {
 		s.entries[key].fetching = true
@@ -250,7 +252,7 @@ func (s *selectorCache) lookupSelector(ctx context.Context, key objectKey) {
 	defer cancel()
 	selector, err := s.fetch(attempt, key)
 	if ctx.Err() != nil {
-		return // nobody waits for the answer, and it would be counted as a failure
+		return // no reader waits for the result, and it would count as a failure
 	}
 	s.onLookup(err)
 	if s.recordLookup(key, selector, err, time.Now()) {
@@ -259,8 +261,8 @@ func (s *selectorCache) lookupSelector(ctx context.Context, key objectKey) {
 	s.requestLookup()
 }
 
-// recordLookup notes how an attempt ended and reports whether that is news.
-func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, err error, now time.Time) (news bool) {
+// recordLookup stores the result of an attempt and reports whether it differs from the previous result.
+func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -272,20 +274,20 @@ func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, er
 		e.selector, e.failures = selector, 0
 		e.due = now.Add(withJitter(refreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
-		e.selector = nil // the object is gone, or selects no pods: that is an answer too
+		e.selector = nil // the object is gone, or selects no pods: a definite result
 		fallthrough
 	default:
 		e.due = now.Add(withJitter(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
 		e.failures++
 	}
 	text := canonicalSelector(e.selector)
-	news = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || errorText(before.err) != errorText(err)
+	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || errorText(before.err) != errorText(err)
 	e.text = text
 	if !e.attempted {
 		e.attempted = true
 		close(e.firstDone)
 	}
-	return news
+	return changed
 }
 
 func refreshInterval(key objectKey) time.Duration {
@@ -295,7 +297,7 @@ func refreshInterval(key objectKey) time.Duration {
 	return defaultRefreshInterval
 }
 
-// withJitter is d less up to a tenth: what was asked for together does not stay together.
+// withJitter returns d less up to a tenth, so that lookups that started together spread out.
 func withJitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
 func errorText(err error) string {

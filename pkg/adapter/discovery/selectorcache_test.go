@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// lookupScript stands for the API server: it counts what it was asked, and answers what it is told to.
+// lookupScript stands for the API server: it counts lookups, and returns scripted answers.
 type lookupScript struct {
 	mu       sync.Mutex
 	selector labels.Selector
@@ -71,7 +71,7 @@ func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s 
 	})
 }
 
-// sleepAndSettle lets time go by, and what is due happen.
+// sleepAndSettle lets time pass and due lookups run.
 func sleepAndSettle(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -122,7 +122,7 @@ func TestSelectorsRefresh(t *testing.T) {
 				}
 				sleepAndSettle(tc.interval)
 				if news.Load() != 1 || a.countLookups() < 2 {
-					t.Fatalf("an equal answer is news (%d), or nobody asked (%d)", news.Load(), a.countLookups())
+					t.Fatalf("an equal answer is news (%d), or no lookup ran (%d)", news.Load(), a.countLookups())
 				}
 				a.setAnswer(parseSelector(t, "app=other"), nil)
 				sleepAndSettle(tc.interval)
@@ -191,7 +191,7 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 		s.setNeeded(neededKeys(custom), time.Now())
 		sleepAndSettle(time.Hour)
 		if len(s.entries) != 1 {
-			t.Error("what an autoscaler needs was forgotten")
+			t.Error("the cache dropped a selector that an autoscaler needs")
 		}
 	})
 }

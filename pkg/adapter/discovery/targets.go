@@ -1,3 +1,5 @@
+// This file applies a plan to the pods, and explains why a pod is not a target.
+
 package discovery
 
 import (
@@ -6,31 +8,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podMark is what a plan means for one pod.
+// podMark holds the families that a plan demands of a pod.
 type podMark struct {
 	families familySet
-	// autoscaled tells that the pod is behind an autoscaler that names a metric.
+	// autoscaled is true if the pod belongs to the scale target of an autoscaler that names a metric.
 	autoscaled bool
 }
 
-// targetSnapshot is what follows from a plan and the pods of one moment. It is never changed.
+// targetSnapshot is the result of a plan and the pods at one moment. It is immutable.
 type targetSnapshot struct {
 	// targets are sorted by namespace and name.
 	targets    []metric.Target
 	marks      map[*storedPod]podMark
-	inserted   uint64 // the pods considered are those inserted up to this one
+	inserted   uint64 // number of the last pod considered
 	demanded   []Demand
 	unresolved map[string]string
-	// emptySelectors are the scale targets that select no pod.
+	// emptySelectors holds the scale targets that select no pod.
 	emptySelectors []objectKey
 }
 
-// chooseTargets applies a plan to the pods. A pod is a target when something is demanded of it, it is live, and it
-// has an endpoint.
+// chooseTargets applies a plan to the pods. A pod is a target if it is live, has an endpoint, and families are
+// demanded of it.
 func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnapshot {
 	count, inserted := pods.countPods()
 	s := &targetSnapshot{marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved}
-	// Which pods are behind an autoscaler must be known of all before it is asked of any.
+	// markOptedIn reads the autoscaled mark, so that markAllPods must have visited all pods first.
 	for _, c := range p.demandedPods {
 		s.markAllPods(c, pods, sets)
 	}
@@ -41,8 +43,8 @@ func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnaps
 	return s
 }
 
-// listTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: half
-// the time of the whole computation otherwise.
+// listTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: sorting
+// targets would take half the time of the whole computation.
 func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
@@ -63,7 +65,7 @@ func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
 
 func (s *targetSnapshot) markAllPods(c *demandedPods, pods *podTable, sets *familySets) {
 	families := c.allPodsFamilies
-	if c.autoscaled { // all its pods have opted in by that
+	if c.autoscaled { // the autoscaler opts all its pods in
 		families = sets.unionSets(c.allPodsFamilies, c.optedInFamilies)
 	} else if families == noFamilies {
 		return
@@ -99,10 +101,10 @@ func (s *targetSnapshot) isTarget(key metric.Object) bool {
 	return ok
 }
 
-// NotDemanded is the detail of an omission for a pod that is scraped as soon as somebody asks for a metric of it.
+// NotDemanded is the detail of an omission for a pod whose scraping starts with the first demand for one of its metrics.
 const NotDemanded = "not demanded yet"
 
-// explainPod says why a pod of the table is no target; the zero reason means that it is one.
+// explainPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.
 func (s *targetSnapshot) explainPod(p *storedPod) metric.Omission {
 	o := metric.Omission{Object: p.podKey(), Reason: metric.ReasonNotScraped}
 	switch m := s.marks[p]; {

@@ -1,3 +1,5 @@
+// This file lists and watches pods and HorizontalPodAutoscalers.
+
 package discovery
 
 import (
@@ -16,57 +18,56 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// objectSink takes what a mirror brings. Its methods report whether anything changed.
+// objectSink stores the objects of a reflectorStore. Its methods report whether the content changed.
 type objectSink[T any] interface {
 	upsertObject(T) bool
 	removeObject(T) bool
 	replaceObjects([]T) bool
 }
 
-// reflectorStore keeps a sink equal to what the API server has of one resource. It stands where an informer would:
-// client-go's reflector lists and watches, but writes through the strip function straight into the indexed
-// sink, so that there is no second store of whole objects, no queue between the two, and a pod that ends is
-// seen to have ended as soon as its event arrives.
+// reflectorStore keeps a sink equal to the API server's objects of one resource. It replaces an informer: client-go's
+// reflector lists and watches, and writes through the strip function straight into the indexed sink. This saves a
+// second store of whole objects and a queue in between, and a pod's end shows as soon as its event arrives.
 type reflectorStore[T any] struct {
-	resource string // as RBAC names it
+	resource string // in RBAC's notation
 	strip    func(obj any) (T, error)
 	sink     objectSink[T]
 	onChange func() // called after every change, and when the first list is complete
-	onError  func() // called with every list or watch that fails
+	onError  func() // called after every failed list or watch
 
 	mu     sync.Mutex
 	synced bool  // guarded by mu
-	err    error // the last list or watch that failed, nil after one that did not; guarded by mu
+	err    error // of the last list or watch, nil after a success; guarded by mu
 }
 
 var _ cache.TransformingStore = (*reflectorStore[int])(nil)
 
-// runReflector mirrors until ctx ends.
+// runReflector lists and watches until ctx ends.
 func (m *reflectorStore[T]) runReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
 	logger := klog.FromContext(ctx)
 	cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger}).RunWithContext(ctx)
 }
 
-// readSyncState tells whether the first list is complete, and why the last attempt failed if it did.
+// readSyncState reports whether the first list is complete, and returns the error of the last attempt.
 func (m *reflectorStore[T]) readSyncState() (synced bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.synced, m.err
 }
 
-// pending says why the first list is not complete; nil once it is.
-func (m *reflectorStore[T]) pending() error {
+// checkSynced returns the reason why the first list is not complete; nil once it is.
+func (m *reflectorStore[T]) checkSynced() error {
 	switch synced, err := m.readSyncState(); {
 	case synced:
 		return nil
 	case err != nil:
 		return fmt.Errorf("list %s: %w", m.resource, err)
 	default:
-		return fmt.Errorf("list %s: not answered yet", m.resource)
+		return fmt.Errorf("list %s: no response yet", m.resource)
 	}
 }
 
-// Transformer lets client-go strip objects while it still collects the first list.
+// Transformer returns the strip function, so that client-go strips objects while it collects the first list.
 func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) { return m.strip(obj) }
 }
@@ -77,10 +78,10 @@ func (m *reflectorStore[T]) Add(obj any) error { return m.applyChange(obj, m.sin
 // Update stores an object's new state.
 func (m *reflectorStore[T]) Update(obj any) error { return m.applyChange(obj, m.sink.upsertObject) }
 
-// Delete drops an object.
+// Delete removes an object.
 func (m *reflectorStore[T]) Delete(obj any) error { return m.applyChange(obj, m.sink.removeObject) }
 
-// Resync has nothing to do: the sink is the only copy.
+// Resync does no work: the sink is the only copy.
 func (m *reflectorStore[T]) Resync() error { return nil }
 
 // Replace makes the list the sink's whole content.
@@ -115,8 +116,8 @@ func (m *reflectorStore[T]) applyChange(obj any, change func(T) bool) error {
 	return nil
 }
 
-// recordListWatch takes note of how a list or watch request went. A missing permission is said in the words of
-// RBAC; other errors client-go logs by itself when it tries again.
+// recordListWatch stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
+// logs all other errors when it retries.
 func (m *reflectorStore[T]) recordListWatch(ctx context.Context, verb string, err error) {
 	if ctx.Err() != nil {
 		return
@@ -129,13 +130,13 @@ func (m *reflectorStore[T]) recordListWatch(ctx context.Context, verb string, er
 	}
 	m.onError()
 	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
-		klog.FromContext(ctx).Error(err, "Permission missing: nothing is scraped or served without it",
+		klog.FromContext(ctx).Error(err, "Permission missing: the adapter cannot scrape or serve without it",
 			"verb", verb, "resource", m.resource)
 	}
 }
 
-// newListerWatcher returns how the mirror reads its resource: list and watch, observed. client tells client-go whether
-// the server behind it can stream lists.
+// newListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
+// whether its server can stream lists.
 func newListerWatcher[T any, L runtime.Object](
 	m *reflectorStore[T], client kubernetes.Interface,
 	list func(context.Context, metav1.ListOptions) (L, error),
@@ -155,13 +156,13 @@ func newListerWatcher[T any, L runtime.Object](
 	}, client)
 }
 
-// watchPods mirrors the pods of all namespaces until ctx ends.
+// watchPods keeps m equal to the pods of all namespaces until ctx ends.
 func watchPods(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
 	api := client.CoreV1().Pods(metav1.NamespaceAll)
 	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
 }
 
-// watchAutoscalers mirrors the HorizontalPodAutoscalers of all namespaces until ctx ends.
+// watchAutoscalers keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
 func watchAutoscalers(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
 	api := client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll)
 	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})

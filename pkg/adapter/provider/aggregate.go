@@ -1,7 +1,10 @@
+// Values of an object computed from its pods: sum, average or maximum.
+
 package provider
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
@@ -15,88 +18,104 @@ const (
 	nodes      = "nodes"
 )
 
-// aggregateOverPods values an object by the pods that it stands for.
-func (p *Provider) aggregateOverPods(ctx context.Context, q request, object metric.Object) (*custom_metrics.MetricValue, error) {
-	pods, err := p.Pods.PodsOf(ctx, q.kind.resource, object)
+// aggregateOverPods computes the value of an object from its pods.
+func (p *Provider) aggregateOverPods(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 	if err != nil {
 		return nil, err
 	}
 	if len(pods) == 0 {
-		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", q.kind.resource.String(), object)
+		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
-	g, err := p.evaluatePodValues(ctx, q, pods)
+	result, err := p.evaluatePodValues(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
-	what := countedNoun(len(pods), "pod")
-	if len(g.values) == 0 {
-		return nil, g.missingValuesError(what)
+	counted := countedNoun(len(pods), "pod")
+	if len(result.values) == 0 {
+		return nil, result.missingValuesError(counted)
 	}
-	if q.rule.Aggregate == config.AggregateSum {
-		if lacking := q.missingFromSum(g.omitted); len(lacking) > 0 {
-			return nil, newMissingError("a sum over "+what+" needs them all", lacking)
+	if req.rule.Aggregate == config.AggregateSum {
+		if lacking := req.missingFromSum(result.omitted); len(lacking) > 0 {
+			return nil, newMissingError("a sum over "+counted+" needs them all", lacking)
 		}
 	}
-	v := aggregateValues(q.rule.Aggregate, g.values)
+	v := aggregateValues(req.rule.Aggregate, result.values)
 	v.Object = object
-	if v.Time.IsZero() { // of substitutes alone
-		v.Time = q.now
+	if v.Time.IsZero() { // every pod value is a substitute
+		v.Time = req.now
 	}
-	return p.respondWithValue(q, v)
+	return p.respondWithValue(req, v)
 }
 
-// respondWithValue judges and answers the one value of an object.
-func (p *Provider) respondWithValue(q request, v metric.Value) (*custom_metrics.MetricValue, error) {
-	n, reason := validateValue(q.rule, v, q.now)
+// respondWithValue validates the value of a single object and returns it as a response.
+func (p *Provider) respondWithValue(req request, v metric.Value) (*custom_metrics.MetricValue, error) {
+	n, reason := validateValue(req.rule, v, req.now)
 	if reason == "" {
-		return new(p.newMetricValue(q, v, n)), nil
+		return new(p.newMetricValue(req, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
-		return nil, p.rejectNegative(q.rule, v)
+		return nil, p.rejectNegative(req.rule, v)
 	}
-	o := newOmission(q.rule, v.Object, reason)
-	return p.substituteOrReject(q, o, q.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
+	o := newOmission(req.rule, v.Object, reason)
+	return p.substituteOrReject(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 
-// aggregateValues is sum, average or maximum of at least one value. Its time is that of the newest sample behind any of them,
-// its window the longest.
+// aggregateValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
+// the longest of the windows. An aggregate without a case is a bug of this repository, so aggregateValues panics.
 func aggregateValues(how config.Aggregate, values []metric.Value) metric.Value {
 	out := values[0]
 	for _, v := range values[1:] {
-		if how == config.AggregateMax {
-			out.Value = max(out.Value, v.Value)
-		} else {
-			out.Value += v.Value
-		}
 		if v.Time.After(out.Time) {
 			out.Time = v.Time
 		}
 		out.Window = max(out.Window, v.Window)
 	}
-	if how == config.AggregateAvg {
-		out.Value /= float64(len(values))
-	}
 	out.Labels = nil
+	switch how {
+	case config.AggregateSum:
+		out.Value = sumValues(values)
+	case config.AggregateAvg:
+		out.Value = sumValues(values) / float64(len(values))
+	case config.AggregateMax:
+		for _, v := range values {
+			out.Value = max(out.Value, v.Value)
+		}
+	default:
+		panic(fmt.Sprintf("provider: aggregate %q has no case", how))
+	}
 	return out
 }
 
-// missingFromSum are those of the omitted live pods without which a sum is too low. Not among them are those that are known to
-// add nothing: pods that were scraped and do not have the series (a counter with labels is not exposed before its
-// first event), and, of a namespace or a node, pods that nobody wants scraped.
-func (q request) missingFromSum(omitted []metric.Omission) []metric.Omission {
-	holder := q.kind.resource.Resource == namespaces || q.kind.resource.Resource == nodes
+// sumValues adds up at least one value in the given order, from the first: -0 alone stays -0.
+func sumValues(values []metric.Value) float64 {
+	sum := values[0].Value
+	for _, v := range values[1:] {
+		sum += v.Value
+	}
+	return sum
+}
+
+// missingFromSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
+//   - a scraped pod without the series (a counter with labels is not exposed before its first event);
+//   - in a namespace or on a node, a pod that is not a target.
+func (req request) missingFromSum(omitted []metric.Omission) []metric.Omission {
+	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes
 	var out []metric.Omission
 	for _, o := range omitted {
 		switch o.Reason {
 		case metric.ReasonAbsent:
-			if !isEmbedded(q.rule) { // which cannot tell "adds nothing" from "not scraped"
+			if !isEmbedded(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
 				out = append(out, o)
 			}
 		case metric.ReasonNotScraped:
 			if !holder {
 				out = append(out, o)
 			}
-		default:
+		case metric.ReasonScrapeFailed, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonTerminating,
+			metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative:
+			out = append(out, o)
+		default: // an unknown reason makes the sum an error, never too low
 			out = append(out, o)
 		}
 	}

@@ -1,3 +1,5 @@
+// The custom metrics API: requests for one object or for all pods of a selector.
+
 package provider
 
 import (
@@ -17,42 +19,42 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// request is one read, understood: what is asked, by which rule, and when.
+// request is one read of the API after parsing: its demand, rule, matchers and time.
 type request struct {
-	kind     resourceKind // zero where external
+	kind     resourceKind // zero for an external metric
 	rule     *rule.Rule
 	demand   discovery.Demand
 	matchers []*labels.Matcher
-	// identifier is the metric as the answer names it.
+	// identifier is the metric as the response names it.
 	identifier custom_metrics.MetricIdentifier
 	now        time.Time
-	// first tells that nobody asked for the same before.
+	// first reports whether this demand is new: no HPA and no earlier request has it.
 	first func() bool
 }
 
-// GetMetricByName values one object: by the rule itself where that names objects of this resource, else from the
-// pods that the object stands for. It implements metricsprovider.CustomMetricsProvider; errors are API statuses.
+// GetMetricByName returns the value of one object. It comes from the rule's result where a label names objects of this
+// resource, else from the object's pods. It implements metricsprovider.CustomMetricsProvider; errors are API statuses.
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	began := p.Now()
 	v, err := p.valueByName(ctx, name, info, selector)
-	p.metrics.countRead(customAPI, p.Now().Sub(began), err)
-	return v, toAPIStatus(ctx, readSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
+	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
+	return v, toAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
 }
 
-// GetMetricBySelector values all pods that a selector matches, or all objects of another resource whose rule names
-// them. It implements metricsprovider.CustomMetricsProvider; errors are API statuses.
+// GetMetricBySelector returns the values of all pods that a selector matches. For another resource it returns the values
+// of all objects that the rule's result names. It implements metricsprovider.CustomMetricsProvider; errors are API statuses.
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
 	began := p.Now()
 	list, err := p.valuesBySelector(ctx, namespace, objects, info, selector)
-	p.metrics.countRead(customAPI, p.Now().Sub(began), err)
-	return list, toAPIStatus(ctx, readSubject{info.GroupResource, namespace, "", info.Metric}, err)
+	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
+	return list, toAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
 }
 
-// newRequest understands a read of the objects of d, whose resource and metric are those of info.
+// newRequest returns the request for the objects of d, with the resource and metric of info.
 func (p *Provider) newRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
 	k, err := p.kindFor(info.GroupResource)
 	if err != nil {
@@ -66,97 +68,97 @@ func (p *Provider) newRequest(info metricsprovider.CustomMetricInfo, d discovery
 	if err != nil {
 		return request{}, err
 	}
-	q := request{
+	req := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
 		first:      sync.OnceValue(func() bool { return !p.isDemanded(d) }),
 	}
-	if q.matchers, err = toLabelMatchers(selector); err != nil {
+	if req.matchers, err = toLabelMatchers(selector); err != nil {
 		return request{}, err
 	}
-	if len(q.matchers) > 0 {
-		q.identifier.Selector = asLabelSelector(selector)
+	if len(req.matchers) > 0 {
+		req.identifier.Selector = asLabelSelector(selector)
 	}
-	return q, nil
+	return req, nil
 }
 
 func (p *Provider) valueByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
-	q, err := p.newRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
+	req, err := p.newRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
 	if err != nil {
 		return nil, err
 	}
 	var v *custom_metrics.MetricValue
 	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
 	switch {
-	case q.kind == podKind:
-		v, err = p.valueOfPod(ctx, q, object)
-	case q.rule.PerPod():
-		v, err = p.aggregateOverPods(ctx, q, object)
+	case req.kind == podKind:
+		v, err = p.valueOfPod(ctx, req, object)
+	case req.rule.PerPod():
+		v, err = p.aggregateOverPods(ctx, req, object)
 	default:
-		v, err = p.valueFromObjectLabel(ctx, q, object)
+		v, err = p.valueFromObjectLabel(ctx, req, object)
 	}
-	p.rememberDemand(q, err)
+	p.rememberDemand(req, err)
 	return v, err
 }
 
-// rememberDemand notes the demand of a read, after it was answered: until then the first read can be told from a later one.
-// What does not exist is not remembered.
-func (p *Provider) rememberDemand(q request, err error) {
+// rememberDemand records the demand of a request. Callers do so after the response is ready, because until then the first
+// request differs from later ones. It skips objects and rules that do not exist.
+func (p *Provider) rememberDemand(req request, err error) {
 	if err == nil || apistatus.KindOf(err) != metric.KindNotFound {
-		p.Demands.Demand(q.demand)
+		p.Demands.Demand(req.demand)
 	}
 }
 
 func (p *Provider) valuesBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	q, err := p.newRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
+	req, err := p.newRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
 	if err != nil {
 		return nil, err
 	}
-	if q.kind != podKind && (q.rule.PerPod() || !objects.Empty()) {
-		return nil, metric.Errorf(metric.KindInvalid, "%s cannot be selected here: ask for one by name", q.demand.Resource)
+	if req.kind != podKind && (req.rule.PerPod() || !objects.Empty()) {
+		return nil, metric.Errorf(metric.KindInvalid, "%s cannot be selected here: ask for one by name", req.demand.Resource)
 	}
 	var list *custom_metrics.MetricValueList
-	if q.kind == podKind {
-		list, err = p.valuesOfPods(ctx, q, objects)
+	if req.kind == podKind {
+		list, err = p.valuesOfPods(ctx, req, objects)
 	} else {
-		list, err = p.valuesFromObjectLabel(ctx, q)
+		list, err = p.valuesFromObjectLabel(ctx, req)
 	}
-	p.rememberDemand(q, err)
+	p.rememberDemand(req, err)
 	return list, err
 }
 
-func (p *Provider) valueOfPod(ctx context.Context, q request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) valueOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pod, ok := p.Pods.Pod(object.Namespace, object.Name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindNotFound, "there is no pod %q in namespace %q", object.Name, object.Namespace)
 	}
-	g, err := p.evaluatePodValues(ctx, q, []discovery.Pod{pod})
+	result, err := p.evaluatePodValues(ctx, req, []discovery.Pod{pod})
 	if err != nil {
 		return nil, err
 	}
-	if len(g.values) == 0 {
-		return nil, g.missingValuesError("pod " + object.Name)
+	if len(result.values) == 0 {
+		return nil, result.missingValuesError("pod " + object.Name)
 	}
-	return new(p.newMetricValue(q, g.values[0], g.quantities[0])), nil
+	return new(p.newMetricValue(req, result.values[0], result.quantities[0])), nil
 }
 
-func (p *Provider) valuesOfPods(ctx context.Context, q request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
-	pods := p.Pods.Pods(q.demand.Namespace, selector)
+func (p *Provider) valuesOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
+	pods := p.Pods.Pods(req.demand.Namespace, selector)
 	if len(pods) == 0 {
-		return nil, noPodsError(q.demand.Namespace, selector)
+		return nil, noPodsError(req.demand.Namespace, selector)
 	}
-	g, err := p.evaluatePodValues(ctx, q, pods)
+	result, err := p.evaluatePodValues(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
-	if len(g.values) == 0 {
-		return nil, g.missingValuesError(countedNoun(len(pods), "pod"))
+	if len(result.values) == 0 {
+		return nil, result.missingValuesError(countedNoun(len(pods), "pod"))
 	}
-	return p.newMetricValueList(q, g.values, g.quantities)
+	return p.newMetricValueList(req, result.values, result.quantities)
 }
 
 func noPodsError(namespace string, selector k8slabels.Selector) error {

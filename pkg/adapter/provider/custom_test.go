@@ -214,7 +214,7 @@ func TestLabelled(t *testing.T) {
 		resource, object, metric string
 		values                   []metric.Value
 		causes                   causeOf
-		fresh                    bool // nobody asked before
+		fresh                    bool // without an earlier demand
 		want                     string
 		code                     int
 	}{
@@ -349,7 +349,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestFirstRead: the first question of a reader is what starts the scraping, and the answer says so.
+// TestFirstRead: the first request starts the scraping, and its response says so.
 func TestFirstRead(t *testing.T) {
 	t.Parallel()
 	a, b := livePod("a"), livePod("b")
@@ -368,7 +368,7 @@ func TestFirstRead(t *testing.T) {
 	checkStatus(t, read(), 503, "2 pods: 2 warming up (1 sample)")
 }
 
-// TestFirstReadOfOneThatCannotBeScraped: the cause that a person can remove is not hidden.
+// TestFirstReadOfOneThatCannotBeScraped: a cause that a user can remove stays visible.
 func TestFirstReadOfOneThatCannotBeScraped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
@@ -405,11 +405,11 @@ func TestSelfMetrics(t *testing.T) {
 	read("zero_if_missing")
 	read("nonsense")
 	want := `
-# HELP tachometer_provider_requests_total Reads of a metric by API (custom or external) and outcome (ok, not_found, unavailable, invalid or internal).
+# HELP tachometer_provider_requests_total Requests for a metric by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).
 # TYPE tachometer_provider_requests_total counter
 tachometer_provider_requests_total{api="custom",outcome="not_found"} 1
-tachometer_provider_requests_total{api="custom",outcome="ok"} 3
-# HELP tachometer_provider_substituted_total Values served in place of missing ones because the rule's onMissing says so.
+tachometer_provider_requests_total{api="custom",outcome="success"} 3
+# HELP tachometer_provider_substituted_total Missing values replaced by the rule's onMissing.
 # TYPE tachometer_provider_substituted_total counter
 tachometer_provider_substituted_total 1
 `
@@ -452,4 +452,15 @@ func TestDirect(t *testing.T) {
 	}
 	_, err = w.GetMetricByName(t.Context(), named("shop", "bank"), info, nil)
 	checkStatus(t, err, 503, "services bank: 1 absent (backend prometheus has no series)")
+}
+
+// TestAggregateWithoutCase: a new aggregate must not silently become a sum.
+func TestAggregateWithoutCase(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if recover() == nil {
+			t.Error("aggregate min has a value, want a panic")
+		}
+	}()
+	aggregateValues("min", []metric.Value{{Value: 1}, {Value: 2}})
 }

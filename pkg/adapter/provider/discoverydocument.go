@@ -1,3 +1,5 @@
+// The lists of metrics that the APIs publish.
+
 package provider
 
 import (
@@ -11,15 +13,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 )
 
-// What the discovery documents say where there is nothing to list. They are never empty, because clients (kubectl
-// among them) take an API group version without resources for a broken one. The names say what they stand for;
-// reading one is answered as any other metric that no rule has.
+// These names fill a discovery document that has no metric to list. An empty document would not do: clients (kubectl
+// among them) take an API group version without resources for a broken version. Each name explains the empty list; a
+// request for it gets the same response as any metric without a rule.
 const (
 	noCustomMetric   = "no_metric_is_demanded_yet"
 	noExternalMetric = "no_external_rule_is_configured"
 )
 
-// discoveryDocument is a cached discovery document: made anew when the rules or the demand change.
+// discoveryDocument is a cached discovery document, rebuilt when the rules or the demand change.
 type discoveryDocument[T any] struct {
 	mu       sync.Mutex // guards the rest
 	rules    Rules
@@ -27,23 +29,23 @@ type discoveryDocument[T any] struct {
 	items    []T
 }
 
-// cachedMetrics returns the document for rules and demand, which make computes if they are others than last time. The slice is
-// shared and never changed.
-func (l *discoveryDocument[T]) cachedMetrics(rules Rules, demanded []discovery.Demand, make func() []T) []T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.items == nil || l.rules != rules || !slices.EqualFunc(l.demanded, demanded, isSameMetric) {
-		l.rules, l.demanded, l.items = rules, demanded, make()
+// cachedMetrics returns the document for rules and demand. It calls build only if they differ from the last call. Callers
+// share the slice and must not change it.
+func (d *discoveryDocument[T]) cachedMetrics(rules Rules, demanded []discovery.Demand, build func() []T) []T {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.items == nil || d.rules != rules || !slices.EqualFunc(d.demanded, demanded, isSameMetric) {
+		d.rules, d.demanded, d.items = rules, demanded, build()
 	}
-	return l.items
+	return d.items
 }
 
 func isSameMetric(a, b discovery.Demand) bool {
 	return a.Metric == b.Metric && a.Resource == b.Resource && a.External == b.External
 }
 
-// ListAllMetrics is every metric with a rule of its own name, and every one that is demanded and has a rule, sorted,
-// without duplicates. It implements metricsprovider.CustomMetricsProvider; the caller must not change the slice.
+// ListAllMetrics returns every metric that a rule names and every demanded metric that has a rule, sorted, without
+// duplicates. It implements metricsprovider.CustomMetricsProvider; the caller must not change the slice.
 func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	rules, demanded := p.Rules(), p.Demands.Demanded()
 	return p.customMetrics.cachedMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
@@ -69,8 +71,8 @@ func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	})
 }
 
-// metricInfo describes a metric of a resource. A resource that the cluster does not have (yet) is taken for a namespaced one,
-// as nearly all are.
+// metricInfo describes a metric of a resource. It treats a resource that the cluster does not have (yet) as namespaced,
+// as nearly all resources are.
 func (p *Provider) metricInfo(resource, name string) metricsprovider.CustomMetricInfo {
 	k, err := p.kindFor(schema.ParseGroupResource(resource))
 	if err != nil {
@@ -79,7 +81,7 @@ func (p *Provider) metricInfo(resource, name string) metricsprovider.CustomMetri
 	return metricsprovider.CustomMetricInfo{GroupResource: k.resource, Namespaced: k.namespaced, Metric: name}
 }
 
-// ListAllExternalMetrics is as ListAllMetrics, for external metrics.
+// ListAllExternalMetrics is ListAllMetrics for external metrics.
 func (p *Provider) ListAllExternalMetrics() []metricsprovider.ExternalMetricInfo {
 	rules, demanded := p.Rules(), p.Demands.Demanded()
 	return p.externalMetrics.cachedMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {

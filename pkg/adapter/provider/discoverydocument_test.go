@@ -93,7 +93,7 @@ rules:
 	check("pods/no_metric_is_demanded_yet", "no_external_rule_is_configured")
 }
 
-// TestListingIsCached: it is made anew for other rules or another demand only.
+// TestListingIsCached: only other rules or another demand rebuild the list.
 func TestListingIsCached(t *testing.T) {
 	t.Parallel()
 	p, demands, reload := newListed(t, listedRules)

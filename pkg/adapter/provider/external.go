@@ -1,3 +1,5 @@
+// The external metrics API.
+
 package provider
 
 import (
@@ -17,59 +19,59 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// GetExternalMetric values every series of an external rule that the selector matches. It implements
+// GetExternalMetric returns the value of every series of an external rule that the selector matches. It implements
 // metricsprovider.ExternalMetricsProvider; errors are API statuses.
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, selector k8slabels.Selector,
 	info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	began := p.Now()
 	list, err := p.externalValues(ctx, namespace, selector, info.Metric)
-	p.metrics.countRead(externalAPI, p.Now().Sub(began), err)
-	return list, toAPIStatus(ctx, readSubject{
+	p.metrics.countRequest(externalAPI, p.Now().Sub(began), err)
+	return list, toAPIStatus(ctx, requestSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
 	}, err)
 }
 
 func (p *Provider) externalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	q, err := p.newExternalRequest(namespace, selector, name)
+	req, err := p.newExternalRequest(namespace, selector, name)
 	if err != nil {
 		return nil, err
 	}
-	list, err := p.evaluateExternal(ctx, q, namespace)
-	p.rememberDemand(q, err)
-	if q.rule.Fallback == nil {
+	list, err := p.evaluateExternal(ctx, req, namespace)
+	p.rememberDemand(req, err)
+	if req.rule.Fallback == nil {
 		return list, err
 	}
-	return p.applyFallback(ctx, q, list, err)
+	return p.applyFallback(ctx, req, list, err)
 }
 
-// evaluateExternal evaluates an external rule and answers with all that it finds, or not at all.
-func (p *Provider) evaluateExternal(ctx context.Context, q request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
-	found, err := p.evaluateBackend(ctx, q, namespace, nil)
+// evaluateExternal evaluates an external rule and returns every series or an error, never a part.
+func (p *Provider) evaluateExternal(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
+	found, err := p.evaluateBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err
 	}
-	if isEmbedded(q.rule) {
-		if err := p.checkComplete(q, p.Pods.Pods(q.demand.Namespace, k8slabels.Everything())); err != nil {
+	if isEmbedded(req.rule) {
+		if err := p.checkComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
 			return nil, err
 		}
 	}
-	if err := sortSeries(q.rule.Name, found); err != nil {
+	if err := sortSeries(req.rule.Name, found); err != nil {
 		return nil, err
 	}
-	g, err := p.validateValues(q, found)
+	result, err := p.validateValues(req, found)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return p.respondWithoutSeries(q)
+		return p.respondWithoutSeries(req)
 	}
-	// The autoscaler adds up what it gets, so that a series left out makes a wrong number, unless it has none: NaN.
-	if len(g.values) == 0 || slices.ContainsFunc(g.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
-		return nil, newMissingError(fmt.Sprintf("%d series", len(found)), g.omitted)
+	// The autoscaler adds up the series, so leaving one out gives a wrong number. NaN is the exception: it is not a number.
+	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
+		return nil, newMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
-	return p.newExternalValueList(q, g)
+	return p.newExternalValueList(req, result)
 }
 
 func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
@@ -81,51 +83,51 @@ func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selec
 	if !r.Namespaced {
 		d.Namespace = r.Namespace
 	}
-	q := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isDemanded(d) })}
-	q.matchers, err = toLabelMatchers(selector)
-	return q, err
+	req := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isDemanded(d) })}
+	req.matchers, err = toLabelMatchers(selector)
+	return req, err
 }
 
-// respondWithoutSeries answers where nothing was found: by the rule's onMissing, as one series without labels.
-func (p *Provider) respondWithoutSeries(q request) (*external_metrics.ExternalMetricValueList, error) {
+// respondWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none.
+func (p *Provider) respondWithoutSeries(req request) (*external_metrics.ExternalMetricValueList, error) {
 	o := metric.Omission{Reason: metric.ReasonAbsent}
-	v, n, reason := p.substituteMissing(q, o)
+	v, n, reason := p.substituteMissing(req, o)
 	if reason == "" {
-		var g podValues
-		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
-		return p.newExternalValueList(q, g)
+		var result podValues
+		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
+		return p.newExternalValueList(req, result)
 	}
 	p.metrics.countOmissions([]metric.Omission{o})
 	text := "rule %q has no series now"
-	args := []any{q.rule.Name}
-	if q.demand.Namespace != "" {
-		text, args = text+" in namespace %q", append(args, q.demand.Namespace)
+	args := []any{req.rule.Name}
+	if req.demand.Namespace != "" {
+		text, args = text+" in namespace %q", append(args, req.demand.Namespace)
 	}
-	if s := formatSelector(q.demand.Selector); s != "" {
+	if s := formatSelector(req.demand.Selector); s != "" {
 		text, args = text+" that matches selector %q", append(args, s)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }
 
-func (p *Provider) newExternalValueList(q request, g podValues) (*external_metrics.ExternalMetricValueList, error) {
-	if err := checkSum(g.quantities); err != nil {
+func (p *Provider) newExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
+	if err := checkSum(result.quantities); err != nil {
 		return nil, err
 	}
-	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(g.values))}
-	for i, v := range g.values {
+	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(result.values))}
+	for i, v := range result.values {
 		list.Items[i] = external_metrics.ExternalMetricValue{
-			MetricName:    q.demand.Metric,
+			MetricName:    req.demand.Metric,
 			MetricLabels:  v.Labels,
-			Timestamp:     p.valueTimestamp(q, v),
+			Timestamp:     p.valueTimestamp(req, v),
 			WindowSeconds: windowSeconds(v.Window),
-			Value:         g.quantities[i],
+			Value:         result.quantities[i],
 		}
 	}
 	return list, nil
 }
 
-// sortSeries orders values by their labels, so that equal reads have equal answers. Two values of the same labels are an
-// error: the autoscaler would add them up.
+// sortSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
+// labels, because the autoscaler would add them up.
 func sortSeries(ruleName string, values []metric.Value) error {
 	type series struct {
 		text  string

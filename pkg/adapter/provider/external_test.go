@@ -30,7 +30,7 @@ func TestExternal(t *testing.T) {
 		values   []metric.Value
 		err      error
 		causes   causeOf
-		first    bool // nobody asked before
+		first    bool // without an earlier demand
 		want     string
 		code     int
 	}{
@@ -69,7 +69,7 @@ func TestExternal(t *testing.T) {
 			switch name {
 			case "everywhere":
 				namespace, asked = "", ""
-			case "elsewhere": // whose matcher is the rule's
+			case "elsewhere": // the rule's own matcher
 				namespace, asked = "bank", ""
 			}
 			selector := mustParse(t, tc.selector)
@@ -164,15 +164,15 @@ func TestFallback(t *testing.T) {
 		}
 	}
 	const want = `
-# HELP tachometer_provider_fallbacks_in_force External metrics that were answered with the rule's fallback when they were read last, within ten minutes.
-# TYPE tachometer_provider_fallbacks_in_force gauge
-tachometer_provider_fallbacks_in_force 0
-# HELP tachometer_provider_fallbacks_total Reads of external metrics that were answered with the rule's fallback.
+# HELP tachometer_provider_active_fallbacks External metrics whose last response, within ten minutes, was the rule's fallback.
+# TYPE tachometer_provider_active_fallbacks gauge
+tachometer_provider_active_fallbacks 0
+# HELP tachometer_provider_fallbacks_total Requests for external metrics answered with the rule's fallback.
 # TYPE tachometer_provider_fallbacks_total counter
 tachometer_provider_fallbacks_total 1
 `
 	if err := testutil.GatherAndCompare(w.registry, strings.NewReader(want),
-		"tachometer_provider_fallbacks_in_force", "tachometer_provider_fallbacks_total"); err != nil {
+		"tachometer_provider_active_fallbacks", "tachometer_provider_fallbacks_total"); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,3 +1,5 @@
+// The fallback of external metrics, served after a longer absence of values.
+
 package provider
 
 import (
@@ -14,9 +16,9 @@ import (
 )
 
 const (
-	// maxFallbacks bounds the external metrics without a value that are remembered; selectors come from requests.
+	// maxFallbacks bounds the absences in memory, because their selectors come from requests.
 	maxFallbacks = 10_000
-	// fallbackMemory is how long one is remembered that nobody reads any more.
+	// fallbackMemory is how long an absence stays in memory after its last request.
 	fallbackMemory = 10 * time.Minute
 )
 
@@ -26,17 +28,17 @@ type fallbacks struct {
 	missing map[fallbackKey]*absence
 }
 
-// fallbackKey is what an autoscaler asks for.
+// fallbackKey identifies the external metric that an autoscaler requests.
 type fallbackKey struct{ metric, namespace, selector string }
 
 // absence is the time without a value.
 type absence struct {
-	since, last time.Time // of the first read that had none, and of the last
-	served      bool      // the last one was answered with the fallback
+	since, last time.Time // times of the first and the last request without a value
+	served      bool      // the last response was the fallback
 }
 
-// recordAbsence notes a read at now that had no value, and returns since when there is none. began tells that the fallback
-// is served from now on.
+// recordAbsence records a request at now without a value. It returns the start of the absence and whether to serve the
+// fallback; began reports that the fallback starts with this request.
 func (f *fallbacks) recordAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -52,7 +54,7 @@ func (f *fallbacks) recordAbsence(key fallbackKey, after time.Duration, now time
 	return a.since, serve, began
 }
 
-// keepAbsence is called with f.mu held.
+// keepAbsence stores a unless maxFallbacks is reached; the caller holds f.mu.
 func (f *fallbacks) keepAbsence(key fallbackKey, a *absence, now time.Time) {
 	if f.missing == nil {
 		f.missing = map[fallbackKey]*absence{}
@@ -65,7 +67,7 @@ func (f *fallbacks) keepAbsence(key fallbackKey, a *absence, now time.Time) {
 	}
 }
 
-// countServed counts the metrics that are answered with their fallback at now.
+// countServed returns the number of metrics served with their fallback at now.
 func (f *fallbacks) countServed(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,7 +80,7 @@ func (f *fallbacks) countServed(now time.Time) float64 {
 	return float64(n)
 }
 
-// recordValue notes a read that had a value, and reports whether the one before was answered with the fallback.
+// recordValue records a request with a value and reports whether the response before it was the fallback.
 func (f *fallbacks) recordValue(key fallbackKey) (ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,34 +89,34 @@ func (f *fallbacks) recordValue(key fallbackKey) (ended bool) {
 	return a != nil && a.served
 }
 
-// applyFallback answers an external read, of which list and err are the result, by the rule's fallback once it has failed for
-// long enough. A request that is wrong in itself stays an error.
-func (p *Provider) applyFallback(ctx context.Context, q request, list *external_metrics.ExternalMetricValueList, err error,
+// applyFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
+// and an unknown metric stay errors.
+func (p *Provider) applyFallback(ctx context.Context, req request, list *external_metrics.ExternalMetricValueList, err error,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	key := fallbackKey{q.demand.Metric, q.demand.Namespace, formatSelector(q.demand.Selector)}
+	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatSelector(req.demand.Selector)}
 	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "selector", key.selector)
 	if err == nil {
 		if p.fallbacks.recordValue(key) {
-			log.Info("Fallback ended, the metric has values again")
+			log.Info("Fallback ended")
 		}
 		return list, nil
 	}
 	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
 		return nil, err
 	}
-	since, serve, began := p.fallbacks.recordAbsence(key, q.rule.Fallback.After, q.now)
+	since, serve, began := p.fallbacks.recordAbsence(key, req.rule.Fallback.After, req.now)
 	if !serve {
 		return nil, err
 	}
-	n, reason := toQuantity(q.rule.Fallback.Value)
+	n, reason := toQuantity(req.rule.Fallback.Value)
 	if reason != "" {
 		return nil, err
 	}
 	if began {
-		log.Error(err, "Fallback served, the metric has no value", "since", since, "value", q.rule.Fallback.Value)
+		log.Error(err, "Serving fallback", "since", since, "value", req.rule.Fallback.Value)
 	}
 	p.metrics.fallbacks.Inc()
-	var g podValues
-	g.values, g.quantities = append(g.values, metric.Value{Value: q.rule.Fallback.Value}), append(g.quantities, n)
-	return p.newExternalValueList(q, g)
+	var result podValues
+	result.values, result.quantities = append(result.values, metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
+	return p.newExternalValueList(req, result)
 }

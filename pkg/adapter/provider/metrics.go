@@ -1,3 +1,5 @@
+// The self-metrics of the package.
+
 package provider
 
 import (
@@ -26,22 +28,22 @@ type metrics struct {
 	fallbacks   prometheus.Counter
 }
 
-// newMetrics registers them; inForce counts the fallbacks that are served now.
-func newMetrics(reg prometheus.Registerer, inForce func() float64) *metrics {
+// newMetrics registers the self-metrics; active returns the number of metrics served with their fallback now.
+func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tachometer_provider_fallbacks_in_force",
-		Help: "External metrics that were answered with the rule's fallback when they were read last, within ten minutes.",
-	}, inForce)
+		Name: "tachometer_provider_active_fallbacks",
+		Help: "External metrics whose last response, within ten minutes, was the rule's fallback.",
+	}, active)
 	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
-			Help: "Reads of a metric by API (custom or external) and outcome (ok, not_found, unavailable, invalid or internal).",
+			Help: "Requests for a metric by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
 		}, []string{"api", "outcome"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tachometer_provider_request_duration_seconds",
-			Help: "Time to answer a read of a metric, without the API server's own work, by API.",
-			// From a read of memory (well under a millisecond) to one that waits for a backend.
+			Help: "Time to answer a request for a metric, without the API server's own work, by API.",
+			// From memory alone (well under a millisecond) to waiting for a backend.
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5},
 		}, []string{"api"}),
 		age: f.NewHistogram(prometheus.HistogramOpts{
@@ -52,35 +54,35 @@ func newMetrics(reg prometheus.Registerer, inForce func() float64) *metrics {
 		}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_omissions_total",
-			Help: "Objects left out of an answer, or that made it an error, by reason.",
+			Help: "Objects left out of a response, or that made it an error, by reason.",
 		}, []string{"reason"}),
 		substituted: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_substituted_total",
-			Help: "Values served in place of missing ones because the rule's onMissing says so.",
+			Help: "Missing values replaced by the rule's onMissing.",
 		}),
 		fallbacks: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_fallbacks_total",
-			Help: "Reads of external metrics that were answered with the rule's fallback.",
+			Help: "Requests for external metrics answered with the rule's fallback.",
 		}),
 	}
 }
 
-// countRead counts one finished read.
-func (i *metrics) countRead(api string, took time.Duration, err error) {
-	i.requests.WithLabelValues(api, readOutcome(err)).Inc()
-	i.duration.WithLabelValues(api).Observe(took.Seconds())
+// countRequest counts one finished request.
+func (m *metrics) countRequest(api string, took time.Duration, err error) {
+	m.requests.WithLabelValues(api, requestOutcome(err)).Inc()
+	m.duration.WithLabelValues(api).Observe(took.Seconds())
 }
 
-// countOmissions counts what was left out, by reason.
-func (i *metrics) countOmissions(omissions []metric.Omission) {
+// countOmissions counts omissions by reason.
+func (m *metrics) countOmissions(omissions []metric.Omission) {
 	for _, o := range omissions {
-		i.omissions.WithLabelValues(string(o.Reason)).Inc()
+		m.omissions.WithLabelValues(string(o.Reason)).Inc()
 	}
 }
 
-func readOutcome(err error) string {
+func requestOutcome(err error) string {
 	if err == nil {
-		return "ok"
+		return "success"
 	}
 	switch apistatus.KindOf(err) {
 	case metric.KindNotFound:
@@ -89,7 +91,9 @@ func readOutcome(err error) string {
 		return "unavailable"
 	case metric.KindInvalid:
 		return "invalid"
-	default:
+	case metric.KindInternal:
 		return "internal"
+	default:
+		panic("provider: an error kind has no outcome")
 	}
 }

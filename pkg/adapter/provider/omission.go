@@ -1,3 +1,5 @@
+// Reasons of omissions, from discovery and from the last scrape.
+
 package provider
 
 import (
@@ -7,30 +9,30 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// firstAsked is the detail for a pod whose scraping this very read sets in motion.
+// firstAsked is the detail for a pod that becomes a target through this request.
 const firstAsked = "asked for the first time now; first values in about 2 scrape intervals"
 
-// explainOmission is the omission of a live pod whose value is unfit for that reason. Of a value that is not there, or too old,
-// discovery and the last scrape know the cause.
-func (p *Provider) explainOmission(q request, pod discovery.Pod, reason metric.Reason) metric.Omission {
-	o := newOmission(q.rule, pod.Object(), reason)
+// explainOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
+// discovery or the last scrape knows.
+func (p *Provider) explainOmission(req request, pod discovery.Pod, reason metric.Reason) metric.Omission {
+	o := newOmission(req.rule, pod.Object(), reason)
 	switch {
 	case reason == metric.ReasonStale:
-		if isEmbedded(q.rule) {
-			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, q.rule.Families()); d.Reason == metric.ReasonScrapeFailed {
+		if isEmbedded(req.rule) {
+			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.Families()); d.Reason == metric.ReasonScrapeFailed {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}
 	case reason != metric.ReasonAbsent:
-	case !isEmbedded(q.rule):
-		o.Detail = "backend " + q.rule.Backend + " has no series"
+	case !isEmbedded(req.rule):
+		o.Detail = "backend " + req.rule.Backend + " has no series"
 	default:
-		o = p.diagnoseScrape(q, pod)
+		o = p.diagnoseScrape(req, pod)
 	}
 	return o
 }
 
-// newOmission is of an object whose computed value is unfit for that reason.
+// newOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.
 func newOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
 	o := metric.Omission{Object: object, Reason: reason}
 	if reason == metric.ReasonStale {
@@ -39,26 +41,26 @@ func newOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metri
 	return o
 }
 
-// diagnoseScrape says why the embedded backend computed nothing for a live pod.
-func (p *Provider) diagnoseScrape(q request, pod discovery.Pod) metric.Omission {
+// diagnoseScrape returns why the embedded backend has no value for a live pod.
+func (p *Provider) diagnoseScrape(req request, pod discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
-		o = p.Scrapes.Diagnose(pod.Namespace, pod.Name, q.rule.Families())
+		o = p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.Families())
 	}
 	if o.Reason == "" {
-		// Scraped well, yet without a value: the expression selects other series than the page has.
+		// The scrape succeeds without a value: the expression selects other series than the page has.
 		o.Reason, o.Detail = metric.ReasonAbsent, "no series of the rule"
 	}
 	o.Object = pod.Object()
-	if (target && o.Reason != metric.ReasonScrapeFailed || o.Detail == discovery.NotDemanded) && q.first() {
+	if (target && o.Reason != metric.ReasonScrapeFailed || o.Detail == discovery.NotDemanded) && req.first() {
 		o.Reason, o.Detail = metric.ReasonWarmingUp, firstAsked
 	}
 	return o
 }
 
-// isDemanded tells whether an HPA or an earlier read asked for the same. It is for the case of a missing value: it looks
-// at every demand.
+// isDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
+// only the rare case of a missing value.
 func (p *Provider) isDemanded(d discovery.Demand) bool {
 	selector := formatSelector(d.Selector)
 	for _, o := range p.Demands.Demanded() {
@@ -70,29 +72,28 @@ func (p *Provider) isDemanded(d discovery.Demand) bool {
 	return false
 }
 
-// checkComplete is an error while the embedded backend may lack series of these pods that it is about to have. An expression
-// that sums over a namespace has no gap where such a series will be, only a smaller sum: after a start of the
-// adapter, after a first demand, that sum is a wrong number. A pod whose scrapes fail does not count, as it may be
-// any other service of the namespace.
-func (p *Provider) checkComplete(q request, pods []discovery.Pod) error {
-	if q.first() {
+// checkComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
+// namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
+// such a sum is a wrong number. Pods with failing scrapes are ignored: they may be any other service of the namespace.
+func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
+	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
-	var lacking []metric.Omission
+	var warming []metric.Omission
 	for _, pod := range pods {
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, q.rule.Families()); o.Reason == metric.ReasonWarmingUp {
-			lacking = append(lacking, o)
+		if o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.Families()); o.Reason == metric.ReasonWarmingUp {
+			warming = append(warming, o)
 		}
 	}
-	if len(lacking) == 0 {
+	if len(warming) == 0 {
 		return nil
 	}
-	p.metrics.countOmissions(lacking)
-	return newMissingError(countedNoun(len(pods), "pod"), lacking)
+	p.metrics.countOmissions(warming)
+	return newMissingError(countedNoun(len(pods), "pod"), warming)
 }
 
-// isEmbedded tells a rule on the scraper's own backend, of which causes are known.
+// isEmbedded reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
 func isEmbedded(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }

@@ -1,3 +1,5 @@
+// Values of a set of pods.
+
 package provider
 
 import (
@@ -13,68 +15,68 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// podValues is what a rule gives for a set of pods: each pod is in exactly one of values, omitted and lifeless.
+// podValues are the values of a rule for a set of pods: each pod is in exactly one of values, omitted and inactive.
 type podValues struct {
-	// values are those of live pods, sorted by pod, each fit to be served; quantities are the same numbers.
+	// values belong to live pods, sorted by pod, each valid; quantities are the same numbers.
 	values     []metric.Value
 	quantities []resource.Quantity
-	// omitted are the other live pods, lifeless those that are not live, both sorted by pod.
+	// omitted are the other live pods, inactive the pods that are not live, both sorted by pod.
 	omitted, inactive []metric.Omission
 }
 
-// missingValuesError is the error for a group without values.
-func (g podValues) missingValuesError(what string) error {
-	return newMissingError(what, slices.Concat(g.omitted, g.inactive))
+// missingValuesError returns the error for pods without values; noun counts them.
+func (v podValues) missingValuesError(noun string) error {
+	return newMissingError(noun, slices.Concat(v.omitted, v.inactive))
 }
 
-// evaluatePodValues values the pods. It is an error if the backend has one, or if a pod's value is negative against the rule:
-// a rule that yields such a number is not to be trusted for the other pods either.
-func (p *Provider) evaluatePodValues(ctx context.Context, q request, pods []discovery.Pod) (podValues, error) {
+// evaluatePodValues computes the values of the pods. It fails if the backend fails or the rule rejects a negative value:
+// such a rule is wrong for the other pods too.
+func (p *Provider) evaluatePodValues(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
 	slices.SortFunc(pods, func(a, b discovery.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	found, err := p.evaluateByNamespace(ctx, q, pods)
+	found, err := p.evaluateByNamespace(ctx, req, pods)
 	if err != nil {
 		return podValues{}, err
 	}
-	g := podValues{values: make([]metric.Value, 0, len(found)), quantities: make([]resource.Quantity, 0, len(found))}
+	result := podValues{values: make([]metric.Value, 0, len(found)), quantities: make([]resource.Quantity, 0, len(found))}
 	for _, pod := range pods {
 		if !pod.Live {
-			g.inactive = append(g.inactive, pod.Omission)
+			result.inactive = append(result.inactive, pod.Omission)
 			continue
 		}
 		v, reason := metric.Value{Object: pod.Object()}, metric.ReasonAbsent
 		var n resource.Quantity
 		if computed, ok := found[pod.Object()]; ok && !predatesPod(*computed, pod) {
 			v = *computed
-			n, reason = validateValue(q.rule, v, q.now)
+			n, reason = validateValue(req.rule, v, req.now)
 		}
 		if reason == metric.ReasonNegative {
-			return podValues{}, p.rejectNegative(q.rule, v)
+			return podValues{}, p.rejectNegative(req.rule, v)
 		}
 		if reason != "" {
-			o := p.explainOmission(q, pod, reason)
-			if v, n, reason = p.substituteMissing(q, o); reason != "" {
-				g.omitted = append(g.omitted, o)
+			o := p.explainOmission(req, pod, reason)
+			if v, n, reason = p.substituteMissing(req, o); reason != "" {
+				result.omitted = append(result.omitted, o)
 				continue
 			}
 		}
-		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
+		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
 	}
-	p.metrics.countOmissions(g.omitted)
-	p.metrics.countOmissions(g.inactive)
-	return g, nil
+	p.metrics.countOmissions(result.omitted)
+	p.metrics.countOmissions(result.inactive)
+	return result, nil
 }
 
-// predatesPod reports whether a value is made of the samples of an earlier pod of the same name, which its backend still
-// has. No pod answers a scrape within the second that Created is short of.
+// predatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
+// Created is truncated to a second, and no pod answers a scrape within its first second.
 func predatesPod(v metric.Value, pod discovery.Pod) bool {
 	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
 }
 
-// evaluateByNamespace evaluates the rule for the live pods, one namespace at a time: a rule that sums by pod alone would
-// otherwise add up pods of the same name.
-func (p *Provider) evaluateByNamespace(ctx context.Context, q request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
+// evaluateByNamespace evaluates the rule for the live pods, one namespace at a time. Otherwise a rule that sums by pod
+// alone would add up pods with the same name.
+func (p *Provider) evaluateByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
 	found := make(map[metric.Object]*metric.Value, len(pods))
 	for len(pods) > 0 {
 		namespace := pods[0].Namespace
@@ -82,17 +84,17 @@ func (p *Provider) evaluateByNamespace(ctx context.Context, q request, pods []di
 		if n < 0 {
 			n = len(pods)
 		}
-		values, err := p.evaluateBackend(ctx, q, namespace, livePodNames(pods[:n]))
+		values, err := p.evaluateBackend(ctx, req, namespace, livePodNames(pods[:n]))
 		if err != nil {
 			return nil, err
 		}
 		for i := range values {
 			v := &values[i]
-			if v.Object.Namespace == "" && !q.rule.Namespaced {
+			if v.Object.Namespace == "" && !req.rule.Namespaced {
 				v.Object.Namespace = namespace
 			}
 			if _, twice := found[v.Object]; twice {
-				return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for pod %q", q.rule.Name, v.Object)
+				return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for pod %q", req.rule.Name, v.Object)
 			}
 			found[v.Object] = v
 		}
@@ -101,19 +103,19 @@ func (p *Provider) evaluateByNamespace(ctx context.Context, q request, pods []di
 	return found, nil
 }
 
-// evaluateBackend asks the rule's backend; no objects ask for nothing, nil for any.
-func (p *Provider) evaluateBackend(ctx context.Context, q request, namespace string, objects []string) ([]metric.Value, error) {
+// evaluateBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
+func (p *Provider) evaluateBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
 	if objects != nil && len(objects) == 0 {
 		return nil, nil
 	}
-	b, err := p.ruleBackend(q.rule)
+	b, err := p.ruleBackend(req.rule)
 	if err != nil {
 		return nil, err
 	}
-	if !q.rule.Namespaced {
+	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	return b.Evaluate(ctx, rule.Query{Rule: q.rule, Namespace: namespace, Objects: objects, Selector: q.matchers}, q.now)
+	return b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers}, req.now)
 }
 
 func livePodNames(pods []discovery.Pod) []string {

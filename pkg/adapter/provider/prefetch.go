@@ -1,3 +1,5 @@
+// Evaluation of demands on remote backends ahead of the requests.
+
 package provider
 
 import (
@@ -13,17 +15,18 @@ import (
 )
 
 const (
-	// warmPause is the time between two rounds: autoscalers read as often.
-	warmPause = 15 * time.Second
-	// maxWarming bounds the evaluations under way at one time, of which only the first of each question takes long.
-	maxWarming = 8
+	// prefetchInterval is the time between two rounds; autoscalers read at the same interval.
+	prefetchInterval = 15 * time.Second
+	// maxPrefetching bounds the concurrent evaluations; only the first evaluation of a query takes long.
+	maxPrefetching = 8
 )
 
-// RunPrefetch evaluates what autoscalers demand of remote backends, until ctx ends, and returns nil. So a backend's memory has
-// what an autoscaler will ask before it does, also of a replica that another one's connections keep from being asked:
-// when that one goes, or the server does, the values are there. The embedded backend follows demand by itself.
+// RunPrefetch evaluates the demands of autoscalers on remote backends until ctx ends, and returns nil. So a backend has the
+// values before an autoscaler requests them. This also holds for a replica without requests, because kube-apiserver keeps
+// its connections to another: when the other replica or the server goes, the values are there. The embedded backend
+// follows demand by itself.
 func (p *Provider) RunPrefetch(ctx context.Context) error {
-	tick := time.NewTicker(warmPause)
+	tick := time.NewTicker(prefetchInterval)
 	defer tick.Stop()
 	for {
 		p.prefetchDemands(ctx)
@@ -35,61 +38,61 @@ func (p *Provider) RunPrefetch(ctx context.Context) error {
 	}
 }
 
-// prefetchDemands does one round.
+// prefetchDemands evaluates each standing demand once.
 func (p *Provider) prefetchDemands(ctx context.Context) {
 	var round errgroup.Group
-	round.SetLimit(maxWarming)
+	round.SetLimit(maxPrefetching)
 	for _, d := range p.Demands.Demanded() {
 		if !d.Standing || ctx.Err() != nil {
 			continue
 		}
 		round.Go(func() error {
 			if err := p.prefetch(ctx, d); err != nil {
-				klog.FromContext(ctx).V(2).Info("Metric not evaluated ahead of its autoscaler", "metric", d.Metric,
+				klog.FromContext(ctx).V(2).Info("Prefetch failed", "metric", d.Metric,
 					"resource", d.Resource, "namespace", d.Namespace, "err", err)
 			}
-			return nil // told to whoever asks
+			return nil // a request gets the error itself
 		})
 	}
-	_ = round.Wait() // no function of it fails
+	_ = round.Wait() // every function returns nil
 }
 
-// prefetch evaluates a demand as a read of it would.
+// prefetch evaluates a demand as a request for it would.
 func (p *Provider) prefetch(ctx context.Context, d discovery.Demand) error {
-	q := request{demand: d, now: p.Now()}
+	req := request{demand: d, now: p.Now()}
 	var err error
 	if d.External {
-		q.rule, err = p.Rules().External(d.Metric)
+		req.rule, err = p.Rules().External(d.Metric)
 	} else {
-		q.rule, err = p.Rules().Lookup(d.Resource, d.Metric)
+		req.rule, err = p.Rules().Lookup(d.Resource, d.Metric)
 	}
-	if err != nil || isEmbedded(q.rule) {
+	if err != nil || isEmbedded(req.rule) {
 		return err
 	}
 	if d.External {
 		d.MetricSelector = d.Selector
 	}
-	if q.matchers, err = toLabelMatchers(d.MetricSelector); err != nil {
+	if req.matchers, err = toLabelMatchers(d.MetricSelector); err != nil {
 		return err
 	}
-	pods, err := p.podsFor(ctx, q)
+	pods, err := p.podsFor(ctx, req)
 	switch {
 	case err != nil:
 	case d.External:
-		_, err = p.evaluateBackend(ctx, q, d.Namespace, nil)
-	case !q.rule.PerPod():
-		_, err = p.evaluateBackend(ctx, q, d.Namespace, []string{d.Object})
+		_, err = p.evaluateBackend(ctx, req, d.Namespace, nil)
+	case !req.rule.PerPod():
+		_, err = p.evaluateBackend(ctx, req, d.Namespace, []string{d.Object})
 	default:
-		_, err = p.evaluateByNamespace(ctx, q, pods)
+		_, err = p.evaluateByNamespace(ctx, req, pods)
 	}
 	return err
 }
 
-// podsFor are the pods whose values a demand is for, if its rule values pods.
-func (p *Provider) podsFor(ctx context.Context, q request) ([]discovery.Pod, error) {
-	d := q.demand
+// podsFor returns the pods of a demand, or none if the rule has no value for each pod.
+func (p *Provider) podsFor(ctx context.Context, req request) ([]discovery.Pod, error) {
+	d := req.demand
 	switch {
-	case d.External || !q.rule.PerPod():
+	case d.External || !req.rule.PerPod():
 		return nil, nil
 	case d.Resource != podKind.resource.String():
 		return p.Pods.PodsOf(ctx, schema.ParseGroupResource(d.Resource), metric.Object{Namespace: d.Namespace, Name: d.Object})
@@ -99,7 +102,7 @@ func (p *Provider) podsFor(ctx context.Context, q request) ([]discovery.Pod, err
 			return nil, nil
 		}
 		return []discovery.Pod{pod}, nil
-	case d.Selector == nil: // of a scale target that is not known yet
+	case d.Selector == nil: // the workload's selector is not known yet
 		return nil, nil
 	}
 	return p.Pods.Pods(d.Namespace, d.Selector), nil

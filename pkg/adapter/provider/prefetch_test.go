@@ -13,14 +13,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// TestWarm: what autoscalers demand of a remote backend is asked as a read would ask it, and nothing else is.
+// TestWarm: RunPrefetch evaluates the demands of autoscalers on remote backends as a request would, and no others.
 func TestWarm(t *testing.T) {
 	t.Parallel()
 	web := mustParse(t, "app=web")
 	standing := func(d discovery.Demand) discovery.Demand { d.Standing = true; return d }
 	for name, tc := range map[string]struct {
 		demand discovery.Demand
-		want   []string // the questions' expressions
+		want   []string // the queries' expressions
 	}{
 		"pods": {
 			standing(demandOf("pods", "remote", "shop", "", web)),

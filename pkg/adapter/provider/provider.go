@@ -1,5 +1,5 @@
-// Package provider answers the custom and external metrics APIs from rules, and is the one place where a number that
-// cannot be trusted is kept from the autoscaler.
+// Package provider serves the custom and external metrics APIs from rules, and rejects every number that the autoscaler
+// must not trust.
 package provider
 
 import (
@@ -18,60 +18,59 @@ import (
 )
 
 // Backend evaluates rules. It is safe for concurrent use and returns soon after ctx is done. The values are in any
-// order, at most one for each object (or each set of labels, where the rule is external); the caller owns the
-// slice but not the maps in it. With an error there are no values, never some of them; its kind and text
-// reach the person who asked.
+// order, at most one for each object (or each set of labels, where the rule is external). The caller owns the slice but
+// not its maps. With an error no value is returned, never a part. The error's kind and text reach the user.
 type Backend interface {
 	Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error)
 }
 
-// Pods knows which pods there are, by informer. It is safe for concurrent use; the caller owns the slices.
+// Pods lists the pods of the cluster from an informer. It is safe for concurrent use; the caller owns the slices.
 type Pods interface {
-	// Pods are the pods of the namespace that the selector matches, whatever their state.
+	// Pods returns the pods of the namespace that the selector matches, in any state.
 	Pods(namespace string, selector k8slabels.Selector) []discovery.Pod
-	// PodsOf are the pods that an object stands for: those that it selects, those of a namespace, those on a node.
-	// Where there is no such object the error is a metric.KindNotFound.
+	// PodsOf returns the pods of an object: the pods that it selects, the pods of a namespace, or the pods on a node.
+	// If the object does not exist, the error is a metric.KindNotFound.
 	PodsOf(ctx context.Context, resource schema.GroupResource, object metric.Object) ([]discovery.Pod, error)
-	// Pod is the pod of that name, if there is one.
+	// Pod returns the pod of the name and whether it exists.
 	Pod(namespace, name string) (discovery.Pod, bool)
 }
 
-// Targets says why a pod is not scraped at all; the omission has no reason where the pod is a target.
+// Targets explains why a pod is not scraped at all; the omission of a target has no reason.
 type Targets interface {
 	Explain(namespace, pod string) metric.Omission
 }
 
-// Scrapes says why a target has no value: what happened to its last scrape, as far as these families go. The
-// omission has no reason where nothing is wrong with it.
+// Scrapes explains why a target has no value of these families, from its last scrape. The omission of a good scrape has no
+// reason.
 type Scrapes interface {
 	Diagnose(namespace, pod string, families []string) metric.Omission
 }
 
-// Demands learns what readers ask for, so that it is scraped and kept for a while.
+// Demands records the demands of requests, so the adapter scrapes and keeps their series for a while.
 type Demands interface {
-	// Demand notes a read.
+	// Demand records the demand of a request.
 	Demand(discovery.Demand)
-	// Demanded is what HPAs and readers ask for at present; the caller does not change it.
+	// Demanded returns the current demands of HPAs and requests; the caller must not change the slice.
 	Demanded() []discovery.Demand
 }
 
-// Rules say how metrics are computed. They do not change: others take their place, so that a listing is made anew
-// only then. *rule.Set is one.
+// Rules define how metrics are computed. A value of Rules is immutable: a reload replaces it, and only then does a
+// discovery document change. *rule.Set implements it.
 type Rules interface {
-	// Lookup returns the rule for a metric of a resource, given as plural or plural.group. The kind of its error
-	// is that of the answer: metric.KindNotFound where no rule serves the metric.
+	// Lookup returns the rule for a metric of a resource, given as plural or plural.group. Its error keeps its
+	// kind in the response: metric.KindNotFound if no rule serves the metric.
 	Lookup(resource, metric string) (*rule.Rule, error)
 	// External returns the rule for an external metric.
 	External(metric string) (*rule.Rule, error)
-	// Metrics are the metrics whose names are known without being asked for.
+	// Metrics returns the metrics that rules name, without a demand.
 	Metrics() []rule.MetricInfo
 }
 
-// Deps are what a Provider works with. All are needed.
+// Deps are the dependencies of a Provider. All are required.
 type Deps struct {
-	// Rules returns the rules in force.
+	// Rules returns the active rules.
 	Rules func() Rules
-	// Backend returns the evaluator that rules call by that name.
+	// Backend returns the backend of the name and whether it exists.
 	Backend func(name string) (Backend, bool)
 	// Pods, Targets and Demands are discovery, Scrapes the embedded scraper.
 	Pods    Pods
@@ -80,19 +79,18 @@ type Deps struct {
 	Scrapes Scrapes
 	// Mapper tells a resource's kind and scope.
 	Mapper apimeta.RESTMapper
-	// Now is the clock that the age of values is measured by.
+	// Now is the clock for the age of values.
 	Now func() time.Time
 }
 
 // Options tune a Provider; the zero value is right.
 type Options struct {
-	// Registerer takes the self-metrics; nil means that they are not registered.
+	// Registerer takes the self-metrics; nil registers none.
 	Registerer prometheus.Registerer
 }
 
-// Provider implements both metrics APIs of the custom-metrics-apiserver library. It is safe for concurrent use and
-// keeps no state of its own but the cached discovery documents, and since when external metrics with a fallback have no
-// value.
+// Provider implements both metrics APIs of the custom-metrics-apiserver library. It is safe for concurrent use. Its
+// only state is the cached discovery documents and the absences of external metrics with a fallback.
 type Provider struct {
 	Deps
 	metrics         *metrics
@@ -103,14 +101,14 @@ type Provider struct {
 
 var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 
-// New returns a Provider of deps.
+// New returns a Provider with deps; it starts no goroutine.
 func New(deps Deps, opts Options) *Provider {
 	p := &Provider{Deps: deps}
 	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServed(p.Now()) })
 	return p
 }
 
-// ruleBackend returns the evaluator of a rule.
+// ruleBackend returns the backend of a rule.
 func (p *Provider) ruleBackend(r *rule.Rule) (Backend, error) {
 	b, ok := p.Backend(r.Backend)
 	if !ok {

@@ -222,7 +222,7 @@ func TestRemoteNeverAWrongNumber(t *testing.T) {
 	})
 }
 
-// TestRemoteServerFaults has every answer of a server that is none.
+// TestRemoteServerFaults has every invalid response of a server.
 func TestRemoteServerFaults(t *testing.T) {
 	t.Parallel()
 	pod := []labelledPod{livePod("a")}

@@ -63,7 +63,7 @@ rules:
 - {metric: orders_or_fallback, external: true, backend: prometheus, query: 'sum by (queue) (orders)', fallback: {after: 3m, value: 12.5}}
 `
 
-// remoteWorld is a provider whose rules are all on servers, and what it stands on. Who reads, reads in namespace shop.
+// remoteWorld is a provider whose rules are all on servers, and what it stands on. Requests are for namespace shop.
 type remoteWorld struct {
 	*world
 	t       *testing.T

@@ -1,3 +1,5 @@
+// Resources with their kind and scope.
+
 package provider
 
 import (
@@ -15,7 +17,7 @@ type resourceKind struct {
 	namespaced bool
 }
 
-// podKind needs no mapper: nearly every read is about pods.
+// podKind needs no mapper: nearly every request is for pods.
 var podKind = resourceKind{
 	resource:   schema.GroupResource{Resource: "pods"},
 	gvk:        schema.GroupVersionKind{Version: "v1", Kind: "Pod"},
@@ -49,8 +51,8 @@ func mappingError(resource schema.GroupResource, err error) error {
 	return metric.Errorf(metric.KindUnavailable, "resolve resource %q: %w", resource.String(), err)
 }
 
-// checkScope checks that a request names a namespace where the resource has one, and only there. A resource of the
-// cluster may not be read through a namespace, as its reader may have rights in that namespace alone.
+// checkScope rejects a request for a namespaced resource without a namespace, and for a cluster resource with a namespace:
+// the user may have rights in this namespace alone.
 func (k resourceKind) checkScope(namespace, metricName string) error {
 	switch {
 	case k.namespaced && namespace == "":
@@ -63,7 +65,7 @@ func (k resourceKind) checkScope(namespace, metricName string) error {
 	return nil
 }
 
-// objectReference is the described object of an answer.
+// objectReference returns the described object of a response.
 func (k resourceKind) objectReference(o metric.Object) custom_metrics.ObjectReference {
 	return custom_metrics.ObjectReference{
 		Kind: k.gvk.Kind, APIVersion: k.gvk.GroupVersion().String(), Namespace: o.Namespace, Name: o.Name,

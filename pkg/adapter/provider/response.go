@@ -1,3 +1,5 @@
+// Values in the types of the custom metrics API, with time, window and sum check.
+
 package provider
 
 import (
@@ -11,39 +13,39 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// newMetricValue is one value as the custom metrics API says it.
-func (p *Provider) newMetricValue(q request, v metric.Value, n resource.Quantity) custom_metrics.MetricValue {
+// newMetricValue returns a value in the type of the custom metrics API.
+func (p *Provider) newMetricValue(req request, v metric.Value, n resource.Quantity) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
-		DescribedObject: q.kind.objectReference(v.Object),
-		Metric:          q.identifier,
-		Timestamp:       p.valueTimestamp(q, v),
+		DescribedObject: req.kind.objectReference(v.Object),
+		Metric:          req.identifier,
+		Timestamp:       p.valueTimestamp(req, v),
 		WindowSeconds:   windowSeconds(v.Window),
 		Value:           n,
 	}
 }
 
-// newMetricValueList are the values of several objects.
-func (p *Provider) newMetricValueList(q request, values []metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
+// newMetricValueList returns the values of several objects, or an error if their sum is out of range.
+func (p *Provider) newMetricValueList(req request, values []metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
 	if err := checkSum(quantities); err != nil {
 		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(values))}
 	for i, v := range values {
-		list.Items[i] = p.newMetricValue(q, v, quantities[i])
+		list.Items[i] = p.newMetricValue(req, v, quantities[i])
 	}
 	return list, nil
 }
 
-// valueTimestamp is the time of a value that goes out, and now for a substitute, which has no samples and hence no age.
-func (p *Provider) valueTimestamp(q request, v metric.Value) metav1.Time {
+// valueTimestamp returns the time of a served value. For a substitute, which has no samples and hence no age, it returns now.
+func (p *Provider) valueTimestamp(req request, v metric.Value) metav1.Time {
 	if v.Time.IsZero() {
-		return metav1.NewTime(q.now)
+		return metav1.NewTime(req.now)
 	}
-	p.metrics.age.Observe(v.Age(q.now).Seconds())
+	p.metrics.age.Observe(v.Age(req.now).Seconds())
 	return metav1.NewTime(v.Time)
 }
 
-// windowSeconds is a window in whole seconds, at least one; nil, which the API leaves out, for an instantaneous value.
+// windowSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
 func windowSeconds(window time.Duration) *int64 {
 	if window <= 0 {
 		return nil
@@ -52,8 +54,8 @@ func windowSeconds(window time.Duration) *int64 {
 	return &s
 }
 
-// checkSum is an error unless the quantities have a sum in thousandths: the autoscaler adds them up in an int64 without
-// looking, and a sum that wraps around scales the service the wrong way.
+// checkSum returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
+// without a check, and a sum that wraps around scales the service the wrong way.
 func checkSum(quantities []resource.Quantity) error {
 	var sum int64
 	for _, n := range quantities {

@@ -1,3 +1,5 @@
+// Conversion of metric selectors to label matchers.
+
 package provider
 
 import (
@@ -13,16 +15,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// toLabelMatchers converts a metric selector to matchers that select the same series, in the selector's order. What has
-// no equal among matchers is a KindInvalid error that says why:
+// toLabelMatchers converts a metric selector to matchers for the same series, in the selector's order. A requirement
+// without an equivalent matcher is a KindInvalid error with the cause:
 //
 //   - Gt and Lt, because matchers compare strings;
-//   - an empty value, because a series never has an empty label: to Kubernetes `a=""` is "a is there and empty",
-//     to PromQL it is "a is not there", and the person who wrote it may mean either.
+//   - an empty value, because a series never has an empty label: `a=""` means "a is present and empty" to
+//     Kubernetes and "a is absent" to PromQL, and its author may mean either.
 //
-// NotIn and != select series without the label too, in Kubernetes as in PromQL. A key that is no classic label
-// name (with a dot, a dash or a slash) stays as it is: the engine takes any UTF-8 name, and where no series has
-// it the answer is exact as well.
+// NotIn and != select series without the label too, in Kubernetes as in PromQL. A key other than a classic label
+// name (with a dot, a dash or a slash) stays as it is: the engine takes any UTF-8 name, and without a
+// series of this name the result is exact too.
 func toLabelMatchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
 	if s == nil || s.Empty() {
 		return nil, nil
@@ -63,8 +65,8 @@ func toLabelMatcher(r k8slabels.Requirement) (*labels.Matcher, error) {
 	}
 }
 
-// asLabelSelector is a metric selector, which matchers took, as an answer repeats it: no requirement is lost and an operator
-// that the type does not have (!=) becomes one that means the same.
+// asLabelSelector converts a metric selector that toLabelMatchers accepts to the type of a response. It keeps every
+// requirement; an operator that the type lacks (!=) becomes its equivalent.
 func asLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
 	out := &metav1.LabelSelector{}
 	requirements, _ := s.Requirements()
@@ -91,7 +93,7 @@ func asLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
 	return out
 }
 
-// matchOneOf is the plain matcher for one value, and an alternation of quoted values (which matchers anchor) for more.
+// matchOneOf returns a plain matcher for one value, or a regular expression of quoted alternatives (matchers anchor it).
 func matchOneOf(r k8slabels.Requirement, one, more labels.MatchType, values []string) (*labels.Matcher, error) {
 	if len(values) == 1 {
 		return labels.NewMatcher(one, r.Key(), values[0])
@@ -107,7 +109,7 @@ func matchOneOf(r k8slabels.Requirement, one, more labels.MatchType, values []st
 	return m, nil
 }
 
-// formatSelector is a selector for a person, and for comparison: empty for one that selects everything.
+// formatSelector returns a selector as text, for messages and comparison; it is empty if the selector selects everything.
 func formatSelector(s k8slabels.Selector) string {
 	switch {
 	case s == nil || s.Empty():

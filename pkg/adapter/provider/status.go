@@ -1,3 +1,5 @@
+// Errors as API statuses.
+
 package provider
 
 import (
@@ -12,13 +14,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// readSubject is what a read was about.
-type readSubject struct {
+// requestSubject names the resource, object and metric of a request.
+type requestSubject struct {
 	resource                schema.GroupResource
 	namespace, name, metric string
 }
 
-// missingError says that objects were found but cannot be valued, and why each.
+// missingError says that the objects exist but have no value, with the reason of each.
 type missingError struct {
 	prefix    string // "3 pods"
 	omissions []metric.Omission
@@ -28,13 +30,13 @@ func (e *missingError) Error() string {
 	return e.prefix + ": " + metric.SummarizeOmissions(e.omissions)
 }
 
-// newMissingError is a KindUnavailable error for objects that have no value; what is the counted noun, such as "3 pods".
-func newMissingError(what string, omissions []metric.Omission) error {
-	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: what, omissions: omissions}}
+// newMissingError returns a KindUnavailable error for objects without a value; noun counts them, such as "3 pods".
+func newMissingError(noun string, omissions []metric.Omission) error {
+	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: noun, omissions: omissions}}
 }
 
-// toAPIStatus is err as the API says it.
-func toAPIStatus(ctx context.Context, s readSubject, err error) error {
+// toAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
+func toAPIStatus(ctx context.Context, s requestSubject, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -43,7 +45,7 @@ func toAPIStatus(ctx context.Context, s readSubject, err error) error {
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
 }
 
-// statusCauses are the reasons behind a missingError, one for each.
+// statusCauses returns one cause for each reason of a missingError.
 func statusCauses(err error) []metav1.StatusCause {
 	var e *missingError
 	if !errors.As(err, &e) {
@@ -64,7 +66,7 @@ func statusCauses(err error) []metav1.StatusCause {
 	return out
 }
 
-// countedNoun is a counted noun: "1 pod", "3 pods".
+// countedNoun returns "1 pod", "3 pods".
 func countedNoun(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -1,3 +1,5 @@
+// Validation of computed values, and their substitutes.
+
 package provider
 
 import (
@@ -9,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// validateValue turns a computed value into a quantity, or says why it must not be served. The clocks of a backend and of
-// this process may differ a little; a value from further in the future than maxAge is no fresher than one as old.
+// validateValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
+// process may differ a little. A value more than maxAge in the future is as stale as a value that old.
 func validateValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
 	if age := v.Age(now); age.Abs() > r.MaxAge {
 		return resource.Quantity{}, metric.ReasonStale
@@ -19,37 +21,37 @@ func validateValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quanti
 	if reason != "" {
 		return n, reason
 	}
-	// The sign is that of the quantity: what rounds to 0 is 0, such as -1e-17 from a difference of floats.
+	// The quantity decides the sign: a value that rounds to 0 is 0, such as -1e-17 from a difference of floats.
 	if n.Sign() < 0 && !r.AllowNegative {
 		return n, metric.ReasonNegative
 	}
 	return n, ""
 }
 
-// validateValues are computed values, judged one by one in their order.
-func (p *Provider) validateValues(q request, found []metric.Value) (podValues, error) {
-	var g podValues
+// validateValues validates computed values in their order.
+func (p *Provider) validateValues(req request, found []metric.Value) (podValues, error) {
+	var result podValues
 	for _, v := range found {
-		n, reason := validateValue(q.rule, v, q.now)
+		n, reason := validateValue(req.rule, v, req.now)
 		if reason == metric.ReasonNegative {
-			return podValues{}, p.rejectNegative(q.rule, v)
+			return podValues{}, p.rejectNegative(req.rule, v)
 		}
 		if reason != "" {
-			o := newOmission(q.rule, v.Object, reason)
+			o := newOmission(req.rule, v.Object, reason)
 			labels := v.Labels
-			if v, n, reason = p.substituteMissing(q, o); reason != "" {
-				g.omitted = append(g.omitted, o)
+			if v, n, reason = p.substituteMissing(req, o); reason != "" {
+				result.omitted = append(result.omitted, o)
 				continue
 			}
 			v.Labels = labels
 		}
-		g.values, g.quantities = append(g.values, v), append(g.quantities, n)
+		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
 	}
-	p.metrics.countOmissions(g.omitted)
-	return g, nil
+	p.metrics.countOmissions(result.omitted)
+	return result, nil
 }
 
-// rejectNegative counts and returns the error for a value that is negative against the rule.
+// rejectNegative counts a negative value that the rule does not allow, and returns its error.
 func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
 	p.metrics.countOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
 	of := ""
@@ -60,27 +62,30 @@ func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
 		r.Name, v.Value, of)
 }
 
-// substituteMissing is what the rule's onMissing puts in place of a live object's missing value; without onMissing, or where
-// it does not apply, the reason remains. It has no time of its own and no window.
+// substituteMissing returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
+// apply, the reason remains. A substitute has no time and no window.
 //
-// It stands for everything that leaves no number: the scrape fails, the samples are old, the series is not there,
-// 0/0 made a NaN. Whoever wrote it knows what that means for this service. It does not stand for a number that
-// was refused (out of range, negative), which is wrong rather than missing; nor for an error of the backend;
-// nor for a pod that warms up: its number is seconds away, and a 0 for every pod after each start of the
-// adapter is what nobody means by `onMissing: zero`.
-func (p *Provider) substituteMissing(q request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
-	if q.rule.OnMissing == nil {
+// onMissing applies if there is no number: the scrape fails, the samples are old, the series is absent, 0/0 made a NaN.
+// The rule's author knows the meaning of a missing number for the service. It does not apply to:
+//   - a rejected number (out of range, negative), which is wrong rather than missing;
+//   - an error of the backend;
+//   - a pod that warms up: its number is seconds away, and `onMissing: zero` does not mean a 0 for every pod after each
+//     start of the adapter.
+func (p *Provider) substituteMissing(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
+	if req.rule.OnMissing == nil {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
 	switch o.Reason {
 	case metric.ReasonWarmingUp, metric.ReasonOutOfRange, metric.ReasonNegative:
 		return metric.Value{}, resource.Quantity{}, o.Reason
+	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonStale, metric.ReasonNotScraped,
+		metric.ReasonTerminating, metric.ReasonNotANumber:
 	}
-	n, reason := toQuantity(*q.rule.OnMissing)
+	n, reason := toQuantity(*req.rule.OnMissing)
 	if reason != "" {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
 	p.metrics.countOmissions([]metric.Omission{o})
 	p.metrics.substituted.Inc()
-	return metric.Value{Object: o.Object, Value: *q.rule.OnMissing}, n, ""
+	return metric.Value{Object: o.Object, Value: *req.rule.OnMissing}, n, ""
 }

@@ -153,7 +153,7 @@ func launch(t *testing.T, binary string, env ...string) *instance {
 			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 				t.Errorf("log line %q: %v", lines.Text(), err)
 			}
-			if line.Msg == "serving" {
+			if line.Msg == "Serving" {
 				address <- line.Address
 			}
 		}
