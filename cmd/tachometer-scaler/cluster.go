@@ -1,3 +1,5 @@
+// Clients of a cluster.
+
 package main
 
 import (
@@ -16,14 +18,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// The client's own limits: a rollout of one target makes some ten requests a second while it waits, and a raise that queues
-// behind them would not be there in time. The API server has limits of its own.
+// The client's limits: a waiting rollout makes some ten requests a second for each workload, and a raise that queues behind them would be
+// late. The API server has limits of its own.
 const (
 	clientQPS   = 200
 	clientBurst = 400
 )
 
-// clusterConnection is a cluster, and where in it commands without a namespace act.
+// clusterConnection holds the clients of a cluster, and the default namespace of commands.
 type clusterConnection struct {
 	config    *rest.Config
 	client    *kubernetes.Clientset
@@ -32,7 +34,7 @@ type clusterConnection struct {
 	namespace string
 }
 
-// connectCluster makes the clients; it asks the cluster nothing yet.
+// connectCluster makes the clients, without a request to the cluster.
 func (g *globalFlags) connectCluster() (*clusterConnection, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
@@ -52,6 +54,7 @@ func (g *globalFlags) connectCluster() (*clusterConnection, error) {
 	return newClusterConnection(config, namespace)
 }
 
+// newClusterConnection makes the clients of a connection.
 func newClusterConnection(config *rest.Config, namespace string) (*clusterConnection, error) {
 	client, err := kube.NewClient(config)
 	if err != nil {
@@ -59,18 +62,18 @@ func newClusterConnection(config *rest.Config, namespace string) (*clusterConnec
 	}
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client: %w", err)
+		return nil, fmt.Errorf("make a dynamic client: %w", err)
 	}
 	mapper := kube.NewLazyRESTMapper(client.Discovery())
 	return &clusterConnection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
 }
 
-// engineOptions are those of an engine on the connection, without what is told to whom.
+// engineOptions returns the options of an engine on the connection, without checker, actions and notifier.
 func (c *clusterConnection) engineOptions() rollout.Options {
 	return rollout.Options{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Identity: identifyCaller()}
 }
 
-// parseWorkload reads the argument of a command.
+// parseWorkload parses the workload argument of a command.
 func (c *clusterConnection) parseWorkload(text string) (hold.Workload, error) {
 	t, err := hold.ParseWorkload(text, c.namespace)
 	if err != nil {
@@ -79,14 +82,14 @@ func (c *clusterConnection) parseWorkload(text string) (hold.Workload, error) {
 	return t, nil
 }
 
-// identifyCaller runs this program: a pod, or a person on a machine.
+// identifyCaller returns the name of the program's pod, else USER@HOST.
 func identifyCaller() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
-		return host // of a pod: its name
+		return host // the pod's name
 	}
 	if u, err := user.Current(); err == nil {
 		return u.Username + "@" + host

@@ -1,3 +1,5 @@
+// The root command, its flags and its help.
+
 package main
 
 import (
@@ -10,32 +12,45 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-const longHelp = `The scaler does what a HorizontalPodAutoscaler cannot: it raises a target before the load comes, for a person, a
-schedule or an event, lets the traffic in when every new pod has answered as it should, and gives back what was there.
-It works with the HorizontalPodAutoscaler: the floor is the autoscaler's own minReplicas.
+const longHelp = `The scaler raises a workload before the load comes: for a person, a schedule or an event. It opens the gate
+for traffic after every new pod has passed its verification, and restores the original numbers at the end.
+It works with the HorizontalPodAutoscaler, since it raises the autoscaler's own minReplicas.
 
-Exit codes: 0 done; 1 failed, and nothing is left of it; 2 wrong use; 3 failed or interrupted, and NOT rolled back.`
+` + exitCodesHelp
 
-// globalFlags are the flags of every command.
+// exitCodesHelp ends the help of every command that changes a cluster.
+const exitCodesHelp = `Exit codes:
+  0  success
+  1  failed, and no change is left: rejected, or rolled back
+  2  wrong command line or configuration; the cluster is unchanged
+  3  failed or interrupted, and NOT rolled back`
+
+// readExitCodesHelp ends the help of every command that only reads.
+const readExitCodesHelp = `Exit codes:
+  0  success
+  1  failed
+  2  wrong command line or configuration`
+
+// globalFlags holds the flags of every command.
 type globalFlags struct {
 	kubeconfig, context, namespace string
 	output                         string
 	out                            io.Writer
-	commandStarted                 bool // a command was found and its flags are right
+	commandStarted                 bool // cobra accepted command and flags
 }
 
-// newRootCommand returns the command line of the scaler.
+// newRootCommand returns the root command of the scaler.
 func newRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "scaler", Long: longHelp, Version: version.String(),
-		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
+		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: KUBECONFIG, then ~/.kube/config, then the pod's own service account")
-	flags.StringVar(&g.context, "context", "", "`name` of the context of the kubeconfig")
-	flags.StringVarP(&g.namespace, "namespace", "n", "", "`namespace` of the target; empty: that of the context")
-	flags.StringVarP(&g.output, "output", "o", "auto", "auto, text or json: lines for people, or JSON lines with timestamps; auto is text on a terminal")
+	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: $KUBECONFIG, then ~/.kube/config, then the pod's service account")
+	flags.StringVar(&g.context, "context", "", "`name` of the kubeconfig context")
+	flags.StringVarP(&g.namespace, "namespace", "n", "", "`namespace` of the workload; empty: the namespace of the context")
+	flags.StringVarP(&g.output, "output", "o", "auto", "output `format`: text, json (JSON lines with timestamps) or auto (text on a terminal, else json)")
 	cmd.AddCommand(newSetCommand(g), newReleaseCommand(g), newStatusCommand(g), newVerifyCommand(g), newScheduleCommand(g), newRunCommand(g))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetVersionTemplate("{{.Version}}\n")
@@ -46,8 +61,8 @@ func newRootCommand(g *globalFlags) *cobra.Command {
 	return cmd
 }
 
-// wrapCommands notes that a command began, and keeps the log of the packages below out of a person's way: a command says itself what
-// it does. The controller logs.
+// wrapCommands makes each command record its start and discard the logs of packages, since a command prints its own progress. Only the
+// controller logs.
 func (g *globalFlags) wrapCommands(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		g.wrapCommands(sub)
@@ -62,7 +77,7 @@ func (g *globalFlags) wrapCommands(cmd *cobra.Command) {
 	}
 }
 
-// requireOneArg is the one argument that a command takes.
+// requireOneArg returns a check for exactly one argument.
 func requireOneArg(name string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
@@ -72,7 +87,7 @@ func requireOneArg(name string) cobra.PositionalArgs {
 	}
 }
 
-// rejectArgs is for commands without arguments.
+// rejectArgs rejects all arguments.
 func rejectArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return newUsageError("unexpected argument %q", args[0])

@@ -1,3 +1,5 @@
+// The components of a configuration, and how they are wired.
+
 package main
 
 import (
@@ -21,11 +23,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// newCommandEngine is an engine that tells nobody but the target's Events, unless there is a notifier.
+// newCommandEngine returns an engine for a command. Without a notifier only the workload's Events show the outcome.
 func newCommandEngine(c *clusterConnection, n rollout.Notifier) *rollout.Engine {
 	return c.buildEngine(action.Options{}, n, nil)
 }
 
+// buildEngine returns an engine on the connection; a nil notifier fails every message.
 func (c *clusterConnection) buildEngine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
 	opts := c.engineOptions()
 	opts.Checker = verify.New(verify.Options{})
@@ -37,14 +40,14 @@ func (c *clusterConnection) buildEngine(gates action.Options, n rollout.Notifier
 	return rollout.New(opts)
 }
 
-// missingNotifier is told.
+// missingNotifier is the notifier of commands without --notify.
 type missingNotifier struct{}
 
 func (missingNotifier) Post(names []string, _ notify.Message) error {
-	return fmt.Errorf("nobody here knows %v", names)
+	return fmt.Errorf("no notifier available for %v", names)
 }
 
-// withNotifier does something with an engine that tells whom the names say, and waits until they are told.
+// withNotifier runs do with an engine that notifies the named senders, and waits until they have their messages.
 func withNotifier(ctx context.Context, c *clusterConnection, names []string, do func(context.Context, *rollout.Engine) error) error {
 	senders := map[string]notify.Sender{}
 	for _, name := range names {
@@ -56,15 +59,15 @@ func withNotifier(ctx context.Context, c *clusterConnection, names []string, do 
 	}
 	queue := notify.NewQueue(senders, notify.QueueOptions{})
 	ctx, cancel := context.WithCancel(ctx)
-	told := make(chan error, 1)
-	go func() { told <- queue.Run(ctx) }()
+	sent := make(chan error, 1)
+	go func() { sent <- queue.Run(ctx) }()
 	err := do(ctx, newCommandEngine(c, queue))
 	cancel()
-	return errors.Join(err, <-told)
+	return errors.Join(err, <-sent)
 }
 
-// runComponents works by one configuration until ctx ends: the standby takes events over HTTP and notes them on the targets, the leader
-// does all the rest too.
+// runComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
+// the workloads; the leader runs all other components too.
 func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig.Config) error {
 	registry := prometheus.NewRegistry()
 	s.health.setComponentMetrics(registry)
@@ -77,7 +80,7 @@ func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{VerifySpecs: cfg.Verifications, Registerer: registry})
 	group, ctx := errgroup.WithContext(ctx)
-	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // alerts go out after the last that is posted
+	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the controller, which posts to it
 	group.Go(func() error { return queue.Run(posting) })
 	group.Go(func() error {
 		defer posted()
@@ -89,9 +92,9 @@ func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig
 	return group.Wait()
 }
 
-// runEventSources brings events to the handler.
+// runEventSources starts the handler and its sources.
 func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
-	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // ids are written after the last that is added
+	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })
 	group.Go(func() error {
 		defer added()
@@ -109,12 +112,12 @@ func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {
 			return s.lead.runWhileLeading(ctx, func(ctx context.Context) error {
-				if !ids.Reload(ctx) { // what the leader before this one saw
+				if !ids.Reload(ctx) { // the ids seen by the previous leader
 					return nil
 				}
 				return topic.Run(ctx)
 			})
 		})
 	}
-	klog.FromContext(ctx).Info("Events are taken", "rules", len(cfg.Rules), "http", cfg.HTTP != nil, "kafka", cfg.Kafka != nil)
+	klog.FromContext(ctx).Info("Accepting events", "rules", len(cfg.Rules), "http", cfg.HTTP != nil, "kafka", cfg.Kafka != nil)
 }

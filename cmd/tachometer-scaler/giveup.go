@@ -1,3 +1,5 @@
+// Errors that end a waiting command.
+
 package main
 
 import (
@@ -12,38 +14,39 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// withGiveUp is f, and a context that ends when for a time nothing but trouble came: a command does not outwait a cluster that is gone.
-func withGiveUp(ctx context.Context, most time.Duration, f rollout.Observer) (context.Context, rollout.Observer) {
+// withGiveUp wraps an observer, and returns a context that ends after a time with errors only, so that a command does not wait forever for
+// a cluster that is away.
+func withGiveUp(ctx context.Context, limit time.Duration, f rollout.Observer) (context.Context, rollout.Observer) {
 	ctx, giveUp := context.WithCancelCause(ctx)
-	pass, trouble := f.OnReconciled, f.OnError
-	var since time.Time // the first trouble after a success; zero: none
+	onPass, onError := f.OnReconciled, f.OnError
+	var since time.Time // the first error after a success; zero: the last pass succeeded
 	f.OnReconciled = func(r rollout.Result) {
 		since = time.Time{}
-		if pass != nil {
-			pass(r)
+		if onPass != nil {
+			onPass(r)
 		}
 	}
 	f.OnError = func(err error) {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if trouble != nil {
-			trouble(err)
+		if onError != nil {
+			onError(err)
 		}
-		if time.Since(since) >= most {
-			giveUp(fmt.Errorf("given up after %s: %w", most, err))
+		if time.Since(since) >= limit {
+			giveUp(fmt.Errorf("gave up after %s: %w", limit, err))
 		}
 	}
 	return ctx, f
 }
 
-// unrecordedError is the error of a hold that could not be noted on its target, with the exit code that is true: an answer that never
-// came leaves open whether the API server did what it was asked for.
+// unrecordedError adds the exit code to the error of a failed write of a hold. Without a response, the API server may have accepted the
+// write: only an error that excludes this leaves exit code 1.
 func unrecordedError(err error) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
 	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
 		return err
 	}
-	return exitError{fmt.Errorf("%w; it may have been noted nevertheless: scaler status tells, scaler release takes it back", err), exitUnfinished}
+	return exitError{fmt.Errorf("%w; the hold may exist nevertheless: check with `scaler status`, undo with `scaler release`", err), exitUnfinished}
 }

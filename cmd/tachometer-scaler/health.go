@@ -1,3 +1,5 @@
+// Probes and metrics of scaler run.
+
 package main
 
 import (
@@ -17,15 +19,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// healthServer is what the probes and whoever scrapes are told.
+// healthServer serves the probes and the metrics.
 type healthServer struct {
 	lead          *leadership
 	registry      *prometheus.Registry
 	configMetrics *filewatch.Metrics
 
-	mu               sync.Mutex          // guards what follows
-	componentMetrics prometheus.Gatherer // of the crew at work; nil: none yet
-	configError      error               // of the newest configuration, while the previous one stays active
+	mu               sync.Mutex          // guards the fields below
+	componentMetrics prometheus.Gatherer // of the running components; nil: not started yet
+	configError      error               // error of the newest configuration; nil: the newest is active
 	configLoadedAt   time.Time
 }
 
@@ -36,7 +38,7 @@ func newHealthServer(lead *leadership) *healthServer {
 	return h
 }
 
-// setComponentMetrics takes the metrics of the crew that is put to work.
+// setComponentMetrics replaces the metrics of the previous components.
 func (h *healthServer) setComponentMetrics(g prometheus.Gatherer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -57,20 +59,20 @@ func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.configMetrics.RecordRejected(len(faults))
 }
 
-// checkReadiness tells why the replica is of no use: it has not heard of a leader, not even of itself.
+// checkReadiness returns an error until the components run and a leader, this replica or another, is known.
 func (h *healthServer) checkReadiness() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.componentMetrics == nil {
-		return errors.New("not at work yet")
+		return errors.New("components have not started yet")
 	}
 	if _, leader, _ := h.lead.snapshotLeader(); leader == "" {
-		return errors.New("no leader is known yet: is the API server away?")
+		return errors.New("no leader is known yet; check the connection to the API server")
 	}
 	return nil
 }
 
-// writeReadinessNotes are lines for people, on /readyz?verbose.
+// writeReadinessNotes writes leader and configuration for people, on /readyz?verbose.
 func (h *healthServer) writeReadinessNotes(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -81,7 +83,7 @@ func (h *healthServer) writeReadinessNotes(w http.ResponseWriter) {
 	}
 }
 
-// combineGatherers is everything that is counted.
+// combineGatherers returns the metrics of the process and of the running components.
 func (h *healthServer) combineGatherers() prometheus.Gatherer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,6 +93,7 @@ func (h *healthServer) combineGatherers() prometheus.Gatherer {
 	return prometheus.Gatherers{h.registry, h.componentMetrics}
 }
 
+// newHealthHandler returns the handler of /livez, /readyz and /metrics.
 func (h *healthServer) newHealthHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -110,7 +113,7 @@ func (h *healthServer) newHealthHandler() http.Handler {
 	return mux
 }
 
-// serveHealth answers on the address until ctx ends.
+// serveHealth serves on the address until ctx ends.
 func (h *healthServer) serveHealth(ctx context.Context, address string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {

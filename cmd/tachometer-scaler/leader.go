@@ -1,3 +1,5 @@
+// Leader election of scaler run.
+
 package main
 
 import (
@@ -13,21 +15,21 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// A short lease: an event that comes when the leader dies must not wait for a quarter of a minute. A leader that cannot renew
-// stops before another one starts.
+// The lease is short: an event that comes when the leader dies must not wait for a quarter of a minute. A leader that cannot renew stops
+// before another starts.
 const (
 	leaseDuration = 6 * time.Second
 	renewDeadline = 4 * time.Second
 	retryPeriod   = time.Second
 )
 
-// leadership tells whether this process leads.
+// leadership tracks the leader of an election.
 type leadership struct {
-	leaseName string // of the Lease: NAMESPACE/NAME
+	leaseName string // NAMESPACE/NAME
 
-	mu             sync.Mutex      // guards what follows
-	leadingContext context.Context //nolint:containedctx // ends with the leadership; nil: another one leads
-	changed        chan struct{}   // closed when ctx changes
+	mu             sync.Mutex      // guards the fields below
+	leadingContext context.Context //nolint:containedctx // ends with the leadership; nil: another process leads
+	changed        chan struct{}   // closed at each change of leadingContext
 	leaderName     string
 }
 
@@ -35,12 +37,12 @@ func newLeadership(name string) *leadership {
 	return &leadership{leaseName: name, changed: make(chan struct{})}
 }
 
-// runElection takes part in the election until ctx ends.
+// runElection runs the election until ctx ends.
 func (l *leadership) runElection(ctx context.Context, c *clusterConnection, namespace, name string) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: identifyCaller() + "_" + rand.Text()[:8]}, // two on one machine are two,
+			LockConfig: resourcelock.ResourceLockConfig{Identity: identifyCaller() + "_" + rand.Text()[:8]}, // distinct for two processes on one machine,
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
@@ -55,14 +57,15 @@ func (l *leadership) runElection(ctx context.Context, c *clusterConnection, name
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("take part in the election of %s: %w", l.leaseName, err)
+		return fmt.Errorf("configure the election of %s: %w", l.leaseName, err)
 	}
 	for ctx.Err() == nil {
-		elector.Run(ctx) // returns when the leadership is lost, too
+		elector.Run(ctx) // returns also after a lost leadership
 	}
 	return nil
 }
 
+// setLeading sets the context of the leadership, and wakes all waiters.
 func (l *leadership) setLeading(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,13 +74,14 @@ func (l *leadership) setLeading(ctx context.Context) {
 	l.changed = make(chan struct{})
 }
 
+// snapshotLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
 func (l *leadership) snapshotLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leadingContext, l.leaderName, l.changed
 }
 
-// runWhileLeading does what only the leader may, whenever this process leads, until ctx ends.
+// runWhileLeading runs do whenever this process leads, until ctx ends.
 func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Context) error) error {
 	for {
 		leading, _, changed := l.snapshotLeader()
@@ -97,7 +101,7 @@ func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Contex
 	}
 }
 
-// runUntilLost does it until ctx or the leadership ends.
+// runUntilLost runs do until ctx or the leadership ends.
 func (l *leadership) runUntilLost(ctx, leading context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

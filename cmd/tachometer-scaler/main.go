@@ -1,4 +1,4 @@
-// Command scaler raises targets before the load comes, verifies what it raised, and gives back what was there.
+// Command tachometer-scaler raises workloads before the load comes, verifies their new pods, and restores the original numbers.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	_ "time/tzdata" // schedules name zones, and the image has none
+	_ "time/tzdata" // schedules name zones, and the image has no zone files
 
 	"k8s.io/component-base/logs"
 )
@@ -18,13 +18,13 @@ func main() { os.Exit(runProgram(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // The exit codes. They are part of the interface: jobs and scripts branch on them.
 const (
-	exitDone       = 0 // what was asked for is done
-	exitFailed     = 1 // it failed, and nothing is left of it: never begun, or rolled back
-	exitUsage      = 2 // the command line or the configuration is wrong; nothing was done
-	exitUnfinished = 3 // it failed or was interrupted, and what it raised is NOT rolled back
+	exitDone       = 0 // success
+	exitFailed     = 1 // failed, and no change is left: rejected, or rolled back
+	exitUsage      = 2 // wrong command line or configuration; the cluster is unchanged
+	exitUnfinished = 3 // failed or interrupted, and NOT rolled back
 )
 
-// exitError is an error with the exit code that it ends the program with.
+// exitError is an error with an exit code.
 type exitError struct {
 	error
 	code int
@@ -32,12 +32,12 @@ type exitError struct {
 
 func (c exitError) Unwrap() error { return c.error }
 
-// newUsageError marks an error as a wrong use of the program.
+// newUsageError returns an error with exit code exitUsage.
 func newUsageError(format string, args ...any) error {
 	return exitError{fmt.Errorf(format, args...), exitUsage}
 }
 
-// runProgram is main with a return, so that what is deferred happens before the exit.
+// runProgram runs the program and returns its exit code, so that its deferred calls run before the exit.
 func runProgram(args []string, out, errs io.Writer) int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -55,7 +55,7 @@ func runProgram(args []string, out, errs io.Writer) int {
 		return c.code
 	}
 	if !g.commandStarted {
-		return exitUsage // an unknown command, a flag that is wrong or missing
+		return exitUsage // an unknown command, or a wrong or missing flag
 	}
 	return exitFailed
 }

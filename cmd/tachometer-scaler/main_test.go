@@ -19,14 +19,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// runScaler runs the program.
+// runScaler runs the program, and returns its output and exit code.
 func runScaler(args ...string) (out string, code int) {
 	var b bytes.Buffer
 	code = runProgram(args, &b, &b)
 	return b.String(), code
 }
 
-// TestWrongUse: exit code 2, and a text that names what is wrong.
+// TestWrongUse checks exit code 2 and a message that names the fault.
 func TestWrongUse(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "missing")
@@ -36,12 +36,12 @@ func TestWrongUse(t *testing.T) {
 	}{
 		"unknown command":     {[]string{"sett"}, "unknown command"},
 		"unknown flag":        {[]string{"set", "deploy/a", "--replica", "1"}, "unknown flag"},
-		"no target":           {[]string{"set", "--replicas", "1"}, "KIND/NAME"},
+		"no workload":         {[]string{"set", "--replicas", "1"}, "KIND/NAME"},
 		"no replicas":         {[]string{"set", "deploy/a"}, "replicas"},
 		"no kubeconfig":       {[]string{"status", "--kubeconfig", missing}, "kubeconfig"},
 		"no configuration":    {[]string{"run", "--config", missing}, missing},
 		"no schedule command": {[]string{"schedule"}, "preview"},
-		"preview of what":     {[]string{"schedule", "preview"}, "config"},
+		"preview, no file":    {[]string{"schedule", "preview"}, "config"},
 		"preview, how long":   {[]string{"schedule", "preview", "--config", missing, "--next", "soon"}, "14d"},
 		"arguments of run":    {[]string{"run", "--config", missing, "now"}, "unexpected argument"},
 	} {
@@ -51,7 +51,7 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// TestPreview: the seed example, for people and for programs.
+// TestPreview previews the shipped schedules as text and as JSON.
 func TestPreview(t *testing.T) {
 	t.Parallel()
 	args := []string{"schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", "2026-11-23T00:00:00+01:00"}
@@ -83,7 +83,7 @@ func TestCheckConfig(t *testing.T) {
 
 var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
 
-// TestMetricsDocumented: every metric of the controller has a row in its document.
+// TestMetricsDocumented checks that every metric of the controller has a row in docs/scaler.md.
 func TestMetricsDocumented(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()

@@ -1,3 +1,5 @@
+// The output of commands: text or JSON lines.
+
 package main
 
 import (
@@ -12,16 +14,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// outputPrinter writes what a command does: lines for people, or JSON lines. Write errors show nowhere: there is nowhere to show them.
+// outputPrinter prints the progress of a command: lines for people, or JSON lines. It ignores write errors, since it cannot report them.
 type outputPrinter struct {
 	out           io.Writer
 	json          bool
 	terminal      bool
-	progressShown bool // a progress line stands without its end
+	progressShown bool // the last line is a progress line, without line feed
 	workload      string
 }
 
-// newOutputPrinter of a command, about a target.
+// newOutputPrinter returns a printer for the format of --output; its JSON lines name the workload.
 func (g *globalFlags) newOutputPrinter(t hold.Workload) (*outputPrinter, error) {
 	p := &outputPrinter{out: g.out, workload: t.String()}
 	if f, ok := g.out.(*os.File); ok {
@@ -34,22 +36,22 @@ func (g *globalFlags) newOutputPrinter(t hold.Workload) (*outputPrinter, error) 
 		p.json = true
 	case "text":
 	default:
-		return nil, newUsageError("--output is auto, text or json, not %q", g.output)
+		return nil, newUsageError("--output must be auto, text or json, not %q", g.output)
 	}
 	return p, nil
 }
 
-// outputLine is what one line of JSON holds.
+// outputLine is a JSON line.
 type outputLine struct {
 	Time    time.Time `json:"ts"`
 	Event   string    `json:"event"`
-	Target  string    `json:"target,omitempty"`
+	Target  string    `json:"workload,omitempty"`
 	Hold    string    `json:"hold,omitempty"`
 	Message string    `json:"message"`
 	Data    any       `json:"data,omitempty"`
 }
 
-// printEvent prints one thing that happened: a word for it, a sentence, and for programs the data behind it.
+// printEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
 func (p *outputPrinter) printEvent(event, id, message string, data any) {
 	if p.json {
 		text, err := json.Marshal(outputLine{time.Now().UTC().Round(time.Millisecond), event, p.workload, id, message, data})
@@ -60,19 +62,19 @@ func (p *outputPrinter) printEvent(event, id, message string, data any) {
 		return
 	}
 	p.clearProgress()
-	fmt.Fprintf(p.out, "%s  %-9s %s\n", time.Now().Format("15:04:05.000"), event, message)
+	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("15:04:05.000"), event, message)
 }
 
-// showProgress shows what is waited for, in place, on a terminal; elsewhere it is not worth a line.
+// showProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
 func (p *outputPrinter) showProgress(format string, args ...any) {
 	if p.json || !p.terminal {
 		return
 	}
-	fmt.Fprintf(p.out, "\r\x1b[K%s  %-9s %s", time.Now().Format("15:04:05.000"), "waiting", fmt.Sprintf(format, args...))
+	fmt.Fprintf(p.out, "\r\x1b[K%s  %-10s %s", time.Now().Format("15:04:05.000"), "waiting", fmt.Sprintf(format, args...))
 	p.progressShown = true
 }
 
-// clearProgress clears a progress line.
+// clearProgress clears the progress line.
 func (p *outputPrinter) clearProgress() {
 	if p.progressShown {
 		fmt.Fprint(p.out, "\r\x1b[K")
@@ -80,7 +82,7 @@ func (p *outputPrinter) clearProgress() {
 	}
 }
 
-// formatCount is a number of things in words: 1 hold, 2 holds.
+// formatCount returns a number with its noun: 1 hold, 2 holds.
 func formatCount(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

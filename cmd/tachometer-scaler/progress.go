@@ -1,3 +1,5 @@
+// The progress of a hold, for scaler set.
+
 package main
 
 import (
@@ -10,20 +12,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// holdProgress shows the way of one hold.
+// holdProgress prints the progress of a hold.
 type holdProgress struct {
 	*outputPrinter
 	holdID, verb string
-	lastHold     hold.Hold // as it was seen last; without ID: never
+	lastHold     hold.Hold // the last observed hold; without ID: not observed yet
 	workloadGone bool
 	lastError    string
 }
 
+// newObserver returns the observer that prints the progress.
 func (f *holdProgress) newObserver() rollout.Observer {
 	return rollout.Observer{OnReconciled: f.showResult, OnReport: f.showReport, OnError: f.showError}
 }
 
-// showResult shows what changed.
+// showResult prints a change of the hold's state.
 func (f *holdProgress) showResult(r rollout.Result) {
 	f.workloadGone = r.Gone
 	h := r.Record.FindHold(f.holdID)
@@ -36,26 +39,18 @@ func (f *holdProgress) showResult(r rollout.Result) {
 		return
 	}
 	if h.State != f.lastHold.State {
-		f.printEvent(stateWord(h.State), f.holdID, describeHold(h, r), nil)
+		f.printEvent(string(h.State), f.holdID, describeHold(h, r), nil)
 	}
 	f.lastHold = *h
 	if h.State == hold.Scaled {
 		f.showProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
 	}
 	if r.HoldToVerify == f.holdID {
-		f.showProgress("the new pods are asked")
+		f.showProgress("verifying the new pods")
 	}
 }
 
-// stateWord is a state in one word.
-func stateWord(s hold.State) string {
-	if s == hold.RolledBack {
-		return "failed"
-	}
-	return string(s)
-}
-
-// describeHold is what is worth saying about a hold that came to its state.
+// describeHold returns the message for a hold that entered its state.
 func describeHold(h *hold.Hold, r rollout.Result) string {
 	switch h.State {
 	case hold.RolledBack:
@@ -63,14 +58,15 @@ func describeHold(h *hold.Hold, r rollout.Result) string {
 	case hold.Verified, hold.Open:
 		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.StateMessage)
 	case hold.Released:
-		return fmt.Sprintf("%d replicas are asked for now", r.Replicas)
+		return fmt.Sprintf("%d replicas", r.Replicas)
 	}
 	if r.Autoscaler != "" {
-		return fmt.Sprintf("%d replicas asked for, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Bounds.MinReplicas, r.Bounds.MaxReplicas)
+		return fmt.Sprintf("%d replicas, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Bounds.MinReplicas, r.Bounds.MaxReplicas)
 	}
-	return fmt.Sprintf("%d replicas asked for", r.Replicas)
+	return fmt.Sprintf("%d replicas", r.Replicas)
 }
 
+// showReport prints a verification report.
 func (f *holdProgress) showReport(r verify.Report) {
 	if f.json {
 		f.printEvent("report", f.holdID, r.SummaryLine(), r)
@@ -80,14 +76,15 @@ func (f *holdProgress) showReport(r verify.Report) {
 	r.WriteTable(f.out)
 }
 
+// showError prints an error before a retry; it prints a repeated error once.
 func (f *holdProgress) showError(err error) {
 	if text := err.Error(); text != f.lastError {
 		f.lastError = text
-		f.printEvent("trouble", f.holdID, text+"; tried again", nil)
+		f.printEvent("error", f.holdID, text+"; retrying", nil)
 	}
 }
 
-// isFinished tells whether the hold has come as far as it will, or far enough. A failed hold is over when it is undone.
+// isFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback.
 func (f *holdProgress) isFinished(r rollout.Result, enough func(hold.State) bool) bool {
 	for i := range r.EndedHolds {
 		if r.EndedHolds[i].ID == f.holdID {
@@ -100,13 +97,13 @@ func (f *holdProgress) isFinished(r rollout.Result, enough func(hold.State) bool
 		return true
 	case h.State == hold.RolledBack:
 		return !h.UndoPending
-	case f.lastHold.State == hold.RolledBack: // undone, and what it had replaced is back in its place
+	case f.lastHold.State == hold.RolledBack: // rolled back, with the previous hold restored
 		return true
 	}
 	return enough(h.State)
 }
 
-// finalError is the error, with its exit code, that a command ends with after the hold was noted. err is of what came then.
+// finalError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
 func (f *holdProgress) finalError(ctx context.Context, err error) error {
 	f.clearProgress()
 	switch {
@@ -115,11 +112,11 @@ func (f *holdProgress) finalError(ctx context.Context, err error) error {
 		if state == "" {
 			state = hold.Received
 		}
-		return exitError{fmt.Errorf("interrupted while it was %s; it is NOT rolled back: scaler release takes it back", state), exitUnfinished}
+		return exitError{fmt.Errorf("interrupted in state %s; NOT rolled back: run `scaler release` to undo it", state), exitUnfinished}
 	case err != nil:
-		return exitError{fmt.Errorf("%w; it is NOT rolled back: scaler release takes it back when that is mended", err), exitUnfinished}
+		return exitError{fmt.Errorf("%w; NOT rolled back: fix the cause, then run `scaler release`", err), exitUnfinished}
 	case f.workloadGone:
-		return errors.New("the target is gone")
+		return errors.New("the workload is gone")
 	case f.lastHold.State == hold.RolledBack:
 		return fmt.Errorf("failed and rolled back: %s", f.lastHold.StateMessage)
 	}

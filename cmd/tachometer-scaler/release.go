@@ -1,3 +1,5 @@
+// scaler release.
+
 package main
 
 import (
@@ -14,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// releaseCommand are the flags of scaler release.
+// releaseCommand holds the flags of scaler release.
 type releaseCommand struct {
 	*globalFlags
 	reasons []string
@@ -24,18 +26,21 @@ type releaseCommand struct {
 func newReleaseCommand(g *globalFlags) *cobra.Command {
 	r := &releaseCommand{globalFlags: g}
 	cmd := &cobra.Command{
-		Use: "release TARGET | --expired", Short: "end holds, and give back what was there",
-		Long: `Release ends what holds a target, all of it or the holds named by --reason, and waits until the target has back what it had:
-the autoscaler its bounds, a target without autoscaler its replicas. What a person changed in between stays.
+		Use: "release WORKLOAD | --expired", Short: "end holds and restore the original numbers",
+		Long: `Release ends all holds of a workload, or the holds named by --reason, and waits until the original numbers are restored: the
+bounds of the autoscaler or, without an autoscaler, the replicas. A number that a user changed during the hold stays.
 
---expired ends the holds whose time is over, of all targets of the namespace: for a CronJob, where no controller runs.`,
+--expired releases the expired holds of all workloads in the namespace. A CronJob can use it if no controller runs.
+
+` + exitCodesHelp,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.runRelease(cmd.Context(), args) },
 	}
-	cmd.Flags().StringArrayVar(&r.reasons, "reason", nil, "`name` of a hold to end; all others stay")
-	cmd.Flags().BoolVar(&r.expired, "expired", false, "of all targets of the namespace, end what is over")
+	cmd.Flags().StringArrayVar(&r.reasons, "reason", nil, "`name` of a hold to end; can be repeated; all other holds stay")
+	cmd.Flags().BoolVar(&r.expired, "expired", false, "end the expired holds of all workloads in the namespace")
 	return cmd
 }
 
+// runRelease runs scaler release.
 func (r *releaseCommand) runRelease(ctx context.Context, args []string) error {
 	c, err := r.connectCluster()
 	if err != nil {
@@ -43,28 +48,28 @@ func (r *releaseCommand) runRelease(ctx context.Context, args []string) error {
 	}
 	if r.expired {
 		if len(args) > 0 || len(r.reasons) > 0 {
-			return newUsageError("--expired takes no target and no --reason")
+			return newUsageError("--expired takes no workload and no --reason")
 		}
 		return withNotifier(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.releaseExpired(ctx, e, c.namespace) })
 	}
 	if err := requireOneArg("KIND/NAME")(nil, args); err != nil {
 		return err
 	}
-	target, err := c.parseWorkload(args[0])
+	workload, err := c.parseWorkload(args[0])
 	if err != nil {
 		return err
 	}
-	out, err := r.newOutputPrinter(target)
+	out, err := r.newOutputPrinter(workload)
 	if err != nil {
 		return err
 	}
-	return withNotifier(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.releaseHolds(ctx, e, target, out) })
+	return withNotifier(ctx, c, nil, func(ctx context.Context, e *rollout.Engine) error { return r.releaseHolds(ctx, e, workload, out) })
 }
 
-// releaseHolds ends holds of one target and sees them off.
+// releaseHolds ends holds of a workload, and waits for their release.
 func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
 	ids, err := e.EndHolds(ctx, t, r.reasons, "released by "+identifyCaller(), time.Now())
-	if err != nil && !errors.Is(err, rollout.ErrGone) { // an autoscaler may still be held whose target is gone
+	if err != nil && !errors.Is(err, rollout.ErrGone) { // the autoscaler of a deleted workload may still be held
 		return exitError{err, exitUnfinished}
 	}
 	if len(ids) == 0 && len(r.reasons) > 0 {
@@ -73,31 +78,31 @@ func (r *releaseCommand) releaseHolds(ctx context.Context, e *rollout.Engine, t 
 	return waitReleased(ctx, e, t, ids, out)
 }
 
-// waitReleased makes passes until the holds are gone, and everything with the last of them.
+// waitReleased reconciles until the holds are gone and, after the last hold, the original numbers are restored.
 func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
 	done := func(r rollout.Result) bool {
 		return !slices.ContainsFunc(r.Record.Holds, func(h hold.Hold) bool { return slices.Contains(ids, h.ID) }) &&
 			(len(r.Record.Holds) > 0 || !r.Held)
 	}
-	said := map[string]bool{}
-	shown := rollout.Observer{OnError: func(err error) {
-		if !said[err.Error()] {
-			said[err.Error()] = true
-			out.printEvent("trouble", "", err.Error()+"; tried again", nil)
+	printed := map[string]bool{}
+	observer := rollout.Observer{OnError: func(err error) {
+		if !printed[err.Error()] {
+			printed[err.Error()] = true
+			out.printEvent("error", "", err.Error()+"; retrying", nil)
 		}
 	}}
-	shown.OnReconciled = func(r rollout.Result) {
+	observer.OnReconciled = func(r rollout.Result) {
 		for i := range r.EndedHolds {
-			out.printEvent("released", r.EndedHolds[i].ID, describeHold(&r.EndedHolds[i], r), nil)
+			out.printEvent(string(hold.Released), r.EndedHolds[i].ID, describeHold(&r.EndedHolds[i], r), nil)
 		}
 	}
-	ctx, shown = withGiveUp(ctx, hold.DefaultWithin, shown)
-	r, err := e.Reconcile(ctx, t, done, shown)
+	ctx, observer = withGiveUp(ctx, hold.DefaultWithin, observer)
+	r, err := e.Reconcile(ctx, t, done, observer)
 	if err != nil {
-		return exitError{fmt.Errorf("not everything is given back yet: %w", err), exitUnfinished}
+		return exitError{fmt.Errorf("original numbers are not restored yet: %w", err), exitUnfinished}
 	}
 	if len(ids) == 0 {
-		out.printEvent("unheld", "", "nothing holds it", nil)
+		out.printEvent("unheld", "", "the workload has no holds", nil)
 		return nil
 	}
 	if len(r.Record.Holds) > 0 {
@@ -106,7 +111,7 @@ func waitReleased(ctx context.Context, e *rollout.Engine, t hold.Workload, ids [
 	return nil
 }
 
-// releaseExpired ends what is over, of all targets of a namespace.
+// releaseExpired releases the expired holds of all workloads in a namespace.
 func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, namespace string) error {
 	all, err := e.ListHeld(ctx, namespace, rollout.DefaultKinds())
 	if err != nil {
@@ -129,7 +134,7 @@ func (r *releaseCommand) releaseExpired(ctx context.Context, e *rollout.Engine, 
 	return errors.Join(failed...)
 }
 
-// expiredHoldIDs are the holds whose time is over.
+// expiredHoldIDs returns the IDs of the expired holds.
 func expiredHoldIDs(r hold.Record, now time.Time) (ids []string) {
 	for i := range r.Holds {
 		if r.Holds[i].HasEnded(now) {

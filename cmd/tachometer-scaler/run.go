@@ -1,3 +1,5 @@
+// scaler run, and the reload of its configuration.
+
 package main
 
 import (
@@ -19,7 +21,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// runCommand are the flags of scaler run.
+// runCommand holds the flags of scaler run.
 type runCommand struct {
 	*globalFlags
 	configFile     string
@@ -33,11 +35,13 @@ type runCommand struct {
 func newRunCommand(g *globalFlags) *cobra.Command {
 	r := &runCommand{globalFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
-		Use: "run --config FILE", Short: "the controller: schedules, events, and whatever is held",
-		Long: `Run keeps schedules true, takes events, and takes every held target on, whoever held it: finishes what another process began,
-verifies, opens gates, and gives back what was there when a hold ends. Of several replicas one leads and writes.
+		Use: "run --config FILE", Short: "run the controller for schedules, events and holds",
+		Long: `Run applies schedules, accepts events, and reconciles every held workload, including the holds of other processes: it finishes
+interrupted steps, verifies new pods, opens gates, and restores the original numbers at the end. Of several replicas one leads and writes.
 
-It serves /livez, /readyz and /metrics, and follows changes of its configuration by itself.`,
+It serves /livez, /readyz and /metrics, and reloads its configuration when the file changes.
+
+` + readExitCodesHelp,
 		Args: rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.runController(cmd.Context()) },
 	}
@@ -49,10 +53,10 @@ It serves /livez, /readyz and /metrics, and follows changes of its configuration
 }
 
 func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
-	f.StringVar(&r.configFile, "config", "", "`file` with the configuration, read again when it changes")
-	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print everything that is wrong with it, and exit with 0 or 1")
-	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the Lease that the leader holds")
-	f.StringVar(&r.leaseNamespace, "lease-namespace", "", "`namespace` of the Lease and of the ids of events; empty: the pod's own")
+	f.StringVar(&r.configFile, "config", "", "configuration `file`; the controller reloads it when it changes")
+	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
+	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the leader's Lease")
+	f.StringVar(&r.leaseNamespace, "lease-namespace", "", "`namespace` of the Lease and of the event ids; empty: the pod's namespace")
 	f.StringVar(&r.healthAddress, "health-address", ":8080", "`address` of /livez, /readyz and /metrics")
 	logsapi.AddFlags(r.logging, f)
 }
@@ -70,6 +74,7 @@ func loadScalerConfig(file string) (*config.Config, error) {
 	return c, nil
 }
 
+// runController runs scaler run.
 func (r *runCommand) runController(ctx context.Context) error {
 	cfg, err := loadScalerConfig(r.configFile)
 	if err != nil {
@@ -89,37 +94,38 @@ func (r *runCommand) runController(ctx context.Context) error {
 	if r.leaseNamespace == "" {
 		r.leaseNamespace = readPodNamespace(c.namespace)
 	}
-	klog.FromContext(ctx).Info("Scaler starts", "version", version.String())
+	klog.FromContext(ctx).Info("Scaler started", "version", version.String())
 	if err := r.serveController(ctx, c, cfg); err != nil {
 		return err
 	}
-	klog.FromContext(ctx).Info("Scaler ended")
+	klog.FromContext(ctx).Info("Scaler stopped")
 	return nil
 }
 
-// serveController runs everything until ctx ends, or a part cannot go on.
+// serveController runs health server, election and components until ctx ends or a part fails.
 func (r *runCommand) serveController(ctx context.Context, c *clusterConnection, cfg *config.Config) error {
 	lead := newLeadership(r.leaseNamespace + "/" + r.leaseName)
 	health := newHealthServer(lead)
-	crews := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health}
+	reloader := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return health.serveHealth(ctx, r.healthAddress) })
 	group.Go(func() error { return lead.runElection(ctx, c, r.leaseNamespace, r.leaseName) })
-	group.Go(func() error { return crews.runReloader(ctx, cfg) })
+	group.Go(func() error { return reloader.runReloader(ctx, cfg) })
 	return group.Wait()
 }
 
-// namespaceFile is where a pod finds its own namespace.
+// namespaceFile holds the namespace of a pod.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-func readPodNamespace(otherwise string) string {
+// readPodNamespace returns the namespace of the pod, or fallback outside of a pod.
+func readPodNamespace(fallback string) string {
 	if data, err := os.ReadFile(namespaceFile); err == nil && len(data) > 0 {
 		return strings.TrimSpace(string(data))
 	}
-	return otherwise
+	return fallback
 }
 
-// componentReloader are those that work by the configuration: one after the other, as it changes.
+// componentReloader restarts the components at each change of the configuration.
 type componentReloader struct {
 	*runCommand
 	*clusterConnection
@@ -127,7 +133,7 @@ type componentReloader struct {
 	health *healthServer
 }
 
-// runReloader puts a new crew to work for each good configuration.
+// runReloader watches the configuration, and restarts the components for each valid one.
 func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config) error {
 	changes := make(chan *config.Config)
 	group, ctx := errgroup.WithContext(ctx)
@@ -150,7 +156,7 @@ func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config)
 	return group.Wait()
 }
 
-// loadChangedConfig is the new configuration, or nil for one that is bad: the last good one stays in force.
+// loadChangedConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
 func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, err error) *config.Config {
 	var next *config.Config
 	if err == nil {
@@ -165,21 +171,22 @@ func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, 
 	return next
 }
 
+// restartOnChange runs the components, and restarts them with each configuration from changes.
 func (s *componentReloader) restartOnChange(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
 	for {
-		working, dismiss := context.WithCancel(ctx)
+		running, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
-		go func() { done <- s.runComponents(working, cfg) }()
+		go func() { done <- s.runComponents(running, cfg) }()
 		select {
 		case next := <-changes:
 			next.InheritFrom(cfg)
 			cfg = next
-			dismiss()
+			stop()
 			if err := <-done; err != nil {
-				klog.FromContext(ctx).Error(err, "Not everything ended well before the new configuration")
+				klog.FromContext(ctx).Error(err, "Previous components stopped with errors")
 			}
 		case err := <-done:
-			dismiss()
+			stop()
 			return err
 		}
 	}

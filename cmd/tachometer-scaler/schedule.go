@@ -1,3 +1,5 @@
+// scaler schedule preview.
+
 package main
 
 import (
@@ -11,25 +13,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
 )
 
-// maxPreviewSpan is how far ahead a preview looks; a leap year shows what there is to see.
+// maxPreviewSpan bounds --next: a leap year has every kind of day.
 const maxPreviewSpan = 400 * 24 * time.Hour
 
+// newScheduleCommand returns scaler schedule, with its subcommand preview.
 func newScheduleCommand(g *globalFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "schedule", Short: "what schedules will do", RunE: func(cmd *cobra.Command, _ []string) error {
-		return newUsageError("want a command: %s preview", cmd.CommandPath())
+	cmd := &cobra.Command{Use: "schedule", Short: "preview schedules", RunE: func(cmd *cobra.Command, _ []string) error {
+		return newUsageError("subcommand required: %s preview", cmd.CommandPath())
 	}}
 	var file, next, from string
 	preview := &cobra.Command{
-		Use: "preview --config FILE", Short: "what will be true when",
-		Long: `Preview shows what the schedules of a configuration want of each target: floor and ceiling, and of which window, with the days
-on which clocks change, windows that have no say because another wants more, and numbers that do not fit together. It asks no
-cluster.`,
+		Use: "preview --config FILE", Short: "show the coming changes of schedules",
+		Long: `Preview shows minReplicas and maxReplicas of each workload over time, with the window of the schedule that sets them. It notes
+clock changes, windows below another window, and numbers that contradict each other. It needs no cluster.
+
+` + readExitCodesHelp,
 		Args: rejectArgs,
 		RunE: func(*cobra.Command, []string) error { return g.previewSchedules(file, next, from) },
 	}
 	preview.Flags().StringVar(&file, "config", "", "configuration `file` of the scaler")
-	preview.Flags().StringVar(&next, "next", "14d", "how far ahead, a `time` such as 14d")
-	preview.Flags().StringVar(&from, "from", "", "`time` to begin at, such as 2026-10-24T00:00:00Z; empty: now")
+	preview.Flags().StringVar(&next, "next", "14d", "`duration` of the preview, such as 14d")
+	preview.Flags().StringVar(&from, "from", "", "start `time`, such as 2026-10-24T00:00:00Z; empty: now")
 	if err := preview.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag is not there: a bug here
 	}
@@ -37,10 +41,11 @@ cluster.`,
 	return cmd
 }
 
+// previewSchedules runs scaler schedule preview.
 func (g *globalFlags) previewSchedules(file, next, from string) error {
 	span, err := model.ParseDuration(next)
 	if err != nil || span <= 0 || time.Duration(span) > maxPreviewSpan {
-		return newUsageError("--next is a time such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
+		return newUsageError("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
 	}
 	begin := time.Now()
 	if from != "" {

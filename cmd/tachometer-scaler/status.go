@@ -1,3 +1,5 @@
+// scaler status.
+
 package main
 
 import (
@@ -16,12 +18,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
+// newStatusCommand returns scaler status.
 func newStatusCommand(g *globalFlags) *cobra.Command {
 	var everywhere bool
 	cmd := &cobra.Command{
-		Use: "status [TARGET]", Short: "what is held, by whom, until when, and what was there before",
-		Long: `Status shows the holds of a target, or of all targets of the namespace: how far each has come, and what the target and its
-autoscaler get back when the last of them ends.`,
+		Use: "status [WORKLOAD]", Short: "show holds with owner, end and original numbers",
+		Long: `Status shows the holds of a workload, or of all workloads in the namespace: state and owner of each hold, and the original numbers
+that the last hold restores.
+
+` + readExitCodesHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return newUsageError("want at most one argument, KIND/NAME; got %d", len(args))
@@ -29,10 +34,11 @@ autoscaler get back when the last of them ends.`,
 			return g.runStatus(cmd.Context(), args, everywhere)
 		},
 	}
-	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "of all namespaces")
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "show the holds of all namespaces")
 	return cmd
 }
 
+// runStatus runs scaler status.
 func (g *globalFlags) runStatus(ctx context.Context, args []string, everywhere bool) error {
 	c, err := g.connectCluster()
 	if err != nil {
@@ -59,6 +65,7 @@ func (g *globalFlags) runStatus(ctx context.Context, args []string, everywhere b
 	return g.printHeld(all, time.Now())
 }
 
+// printHeld prints the held workloads in the format of --output.
 func (g *globalFlags) printHeld(all []rollout.HeldWorkload, now time.Time) error {
 	out, err := g.newOutputPrinter(hold.Workload{})
 	if err != nil {
@@ -72,23 +79,23 @@ func (g *globalFlags) printHeld(all []rollout.HeldWorkload, now time.Time) error
 		return nil
 	}
 	if len(all) == 0 {
-		fmt.Fprintln(g.out, "nothing is held")
+		fmt.Fprintln(g.out, "no holds")
 		return nil
 	}
 	return writeHeldTable(g.out, all, now)
 }
 
-// writeHeldTable is what is held, a line for each hold.
+// writeHeldTable writes a table with a line for each hold.
 func writeHeldTable(w io.Writer, all []rollout.HeldWorkload, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TARGET\tHOLD\tSTATE\tREPLICAS\tUNTIL\tBY\tBEFORE\tWHY")
+	fmt.Fprintln(t, "WORKLOAD\tHOLD\tSTATE\tREPLICAS\tUNTIL\tBY\tBEFORE\tMESSAGE")
 	for _, s := range all {
 		if s.Err != nil {
 			fmt.Fprintf(t, "%s\t-\tunreadable\t-\t-\t-\t-\t%v\n", s.Workload, s.Err)
 			continue
 		}
 		if len(s.Record.Holds) == 0 {
-			fmt.Fprintf(t, "%s\t-\treleased\t-\t-\t-\t%s\tits autoscaler is still held: scaler release gives it back\n", s.Workload, describeOriginal(s))
+			fmt.Fprintf(t, "%s\t-\t%s\t-\t-\t-\t%s\tautoscaler is still held: run `scaler release`\n", s.Workload, hold.Released, describeOriginal(s))
 		}
 		for i := range s.Record.Holds {
 			h := &s.Record.Holds[i]
@@ -98,35 +105,36 @@ func writeHeldTable(w io.Writer, all []rollout.HeldWorkload, now time.Time) erro
 	return t.Flush()
 }
 
-// describeHoldEnd is when a hold ends, and how long that is from now.
+// describeHoldEnd returns the end of a hold and the time until then.
 func describeHoldEnd(h *hold.Hold, now time.Time) string {
 	switch {
 	case h.Until.IsZero():
-		return "released"
+		return "release"
 	case h.HasEnded(now):
-		return "over"
+		return "ended"
 	}
 	return fmt.Sprintf("%s (%s)", h.Until.Local().Format("2006-01-02 15:04:05"), h.Until.Sub(now).Round(time.Second))
 }
 
-// describeOriginal is what there was, and will be again.
+// describeOriginal returns the original numbers.
 func describeOriginal(s rollout.HeldWorkload) string {
 	parts := []string{fmt.Sprintf("%d replicas", s.Record.Replicas.Was)}
 	if s.Record.Replicas.Yielded {
-		parts[0] = "replicas changed by somebody"
+		parts[0] = "replicas changed by a user"
 	}
 	if b := s.Bounds.MinReplicas; b != nil {
-		parts = append(parts, describeChange("floor", b))
+		parts = append(parts, describeChange("minReplicas", b))
 	}
 	if b := s.Bounds.MaxReplicas; b != nil {
-		parts = append(parts, describeChange("ceiling", b))
+		parts = append(parts, describeChange("maxReplicas", b))
 	}
 	return strings.Join(parts, ", ")
 }
 
-func describeChange(what string, c *hold.ReplicaChange) string {
+// describeChange returns the original of a number.
+func describeChange(name string, c *hold.ReplicaChange) string {
 	if c.Yielded {
-		return what + " changed by somebody"
+		return name + " changed by a user"
 	}
-	return fmt.Sprintf("%s %d", what, c.Was)
+	return fmt.Sprintf("%s %d", name, c.Was)
 }

@@ -1,3 +1,5 @@
+// scaler verify, and the flags of a verification.
+
 package main
 
 import (
@@ -14,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// verifyFlags are the flags that say what pods are asked and what is good enough.
+// verifyFlags holds the flags of a verification: its requests and thresholds.
 type verifyFlags struct {
 	file                   string
 	url                    string
@@ -25,22 +27,23 @@ type verifyFlags struct {
 	flagSet                *pflag.FlagSet
 }
 
+// addVerifyFlags adds the flags. A zero value means the default of the verification.
 func (c *verifyFlags) addVerifyFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.file, "verify", "", "`file` that says what new pods are asked and what is good enough; or the flags below")
-	f.BoolVar(&c.readiness, "verify-readiness", false, "ask the readiness address of each new pod, with the defaults of the flags below")
-	f.StringVar(&c.url, "url", "", "`path`, or whole URL whose host is replaced by the pod's address, to ask besides the readiness address")
+	f.StringVar(&c.file, "verify", "", "verification `file`, instead of the flags below")
+	f.BoolVar(&c.readiness, "verify-readiness", false, "request the readiness address of each new pod, with the defaults of the flags below")
+	f.StringVar(&c.url, "url", "", "`path`, or a URL whose host becomes the Host header, requested besides the readiness address")
 	f.IntVar(&c.requests, "requests", 0, "`number` of requests to each pod")
-	f.IntVar(&c.concurrency, "concurrency", 0, "`number` of them at a time")
-	f.DurationVar(&c.timeout, "timeout", 0, "`time` within which each must be answered")
-	f.Float64Var(&c.success, "success", 0, "least `share` of them that must be answered well, from 0 to 1")
-	f.DurationVar(&c.p50, "p50", 0, "greatest `time` that half of them may take")
-	f.DurationVar(&c.p95, "p95", 0, "greatest `time` that 95 of 100 may take")
-	f.DurationVar(&c.p99, "p99", 0, "greatest `time` that 99 of 100 may take")
-	f.Float64Var(&c.slower, "slower", 0, "how many `times` the latencies of the old pods those of the new ones may be; 0: not compared")
+	f.IntVar(&c.concurrency, "concurrency", 0, "`number` of concurrent requests")
+	f.DurationVar(&c.timeout, "timeout", 0, "`duration` in which each request must finish")
+	f.Float64Var(&c.success, "success", 0, "least `share` of successful requests, from 0 to 1")
+	f.DurationVar(&c.p50, "p50", 0, "greatest median latency, a `duration`")
+	f.DurationVar(&c.p95, "p95", 0, "greatest 95th percentile of the latency, a `duration`")
+	f.DurationVar(&c.p99, "p99", 0, "greatest 99th percentile of the latency, a `duration`")
+	f.Float64Var(&c.slower, "slower", 0, "greatest `ratio` of the new pods' latency to the old pods'; 0: not compared")
 	c.flagSet = f
 }
 
-// hasRequestFlags tells whether a flag about the requests was given.
+// hasRequestFlags reports whether a flag besides --verify is set.
 func (c *verifyFlags) hasRequestFlags() bool {
 	for _, name := range []string{"url", "requests", "concurrency", "timeout", "success", "p50", "p95", "p99", "slower", "verify-readiness"} {
 		if c.flagSet.Changed(name) {
@@ -50,15 +53,15 @@ func (c *verifyFlags) hasRequestFlags() bool {
 	return false
 }
 
-// buildVerifySpec is what the flags say; nil: nothing is to be verified.
+// buildVerifySpec returns the verification that the flags describe; nil: no verification.
 func (c *verifyFlags) buildVerifySpec() (*verify.Spec, error) {
 	switch {
 	case c.file != "" && c.hasRequestFlags():
-		return nil, newUsageError("--verify takes the whole of it from a file: leave out the other flags about requests")
+		return nil, newUsageError("--verify excludes the other flags of a verification; put them into the file")
 	case c.file != "":
 		return readVerifySpec(c.file)
 	case !c.hasRequestFlags():
-		return nil, nil //nolint:nilnil // nothing to verify is no error
+		return nil, nil //nolint:nilnil // a hold without verification is valid
 	}
 	spec := verify.Spec{
 		URL: c.url, Requests: c.requests, Concurrency: c.concurrency, Timeout: toMetaDuration(c.timeout), Success: c.success,
@@ -72,7 +75,7 @@ func (c *verifyFlags) buildVerifySpec() (*verify.Spec, error) {
 
 func toMetaDuration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 
-// readVerifySpec reads a file with the keys that a verification has in the controller's configuration.
+// readVerifySpec reads a file with the keys of a verification in the controller's configuration.
 func readVerifySpec(file string) (*verify.Spec, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -90,13 +93,17 @@ func readVerifySpec(file string) (*verify.Spec, error) {
 	return &spec, nil
 }
 
+// newVerifyCommand returns scaler verify.
 func newVerifyCommand(g *globalFlags) *cobra.Command {
 	c := &verifyFlags{}
 	cmd := &cobra.Command{
-		Use: "verify TARGET", Short: "ask every ready pod of a target, and judge the answers",
-		Long: `Verify asks all pods of a target what scaler set --verify asks the new ones, and changes nothing.
+		Use: "verify WORKLOAD", Short: "send test requests to every ready pod of a workload",
+		Long: `Verify sends the requests of scaler set --verify to all ready pods of a workload, and compares the responses with the thresholds.
+It only reads from the cluster.
 
-  scaler verify deploy/shop --url /work --requests 50 --p99 200ms`,
+  scaler verify deploy/shop --url /work --requests 50 --p99 200ms
+
+` + readExitCodesHelp,
 		Args: requireOneArg("KIND/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error { return g.runVerify(cmd.Context(), args[0], c) },
 	}
@@ -104,16 +111,17 @@ func newVerifyCommand(g *globalFlags) *cobra.Command {
 	return cmd
 }
 
+// runVerify runs scaler verify.
 func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyFlags) error {
 	c, err := g.connectCluster()
 	if err != nil {
 		return err
 	}
-	target, err := c.parseWorkload(text)
+	workload, err := c.parseWorkload(text)
 	if err != nil {
 		return err
 	}
-	out, err := g.newOutputPrinter(target)
+	out, err := g.newOutputPrinter(workload)
 	if err != nil {
 		return err
 	}
@@ -125,15 +133,15 @@ func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyF
 		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
-	report, err := newCommandEngine(c, nil).VerifyPods(ctx, target, *spec)
+	report, err := newCommandEngine(c, nil).VerifyPods(ctx, workload, *spec)
 	if err != nil {
 		return err
 	}
 	f := holdProgress{outputPrinter: out}
 	f.showReport(report)
 	if !report.Passed {
-		return fmt.Errorf("not as wanted: %s", report.SummaryLine())
+		return fmt.Errorf("verification failed: %s", report.SummaryLine())
 	}
-	out.printEvent("verified", "", report.SummaryLine(), nil)
+	out.printEvent("passed", "", report.SummaryLine(), nil)
 	return nil
 }

@@ -22,8 +22,8 @@ import (
 
 // standing is what the scaler could have changed of the sample, and did not give back.
 type standing struct {
-	Min, Max int32
-	Notes    string
+	MinReplicas, MaxReplicas int32
+	Notes                    string
 }
 
 func sampleStands(ctx context.Context) (standing, error) {
@@ -35,7 +35,7 @@ func sampleStands(ctx context.Context) (standing, error) {
 	if err != nil {
 		return standing{}, err
 	}
-	st := standing{Min: *h.Spec.MinReplicas, Max: h.Spec.MaxReplicas}
+	st := standing{MinReplicas: *h.Spec.MinReplicas, MaxReplicas: h.Spec.MaxReplicas}
 	for _, from := range []map[string]string{h.Annotations, h.Labels, d.Annotations, d.Labels} {
 		for k, v := range from {
 			if strings.HasPrefix(k, "scaler.tachometer.dev/") {
@@ -282,15 +282,15 @@ func TestScalerCommands(t *testing.T) {
 		{[]string{"set", "deploy/sample", "--replicas", "12"}, 1, []string{"at most 10 replicas"}},
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"passed"}},
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"p50"}},
-		{[]string{"set", "deploy/sample", "--replicas", "5", "--for", "1h", "--wait", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"open", "5 replicas are up"}},
+		{[]string{"set", "deploy/sample", "--replicas", "5", "--for", "1h", "--wait", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"Open", "5 replicas are up"}},
 		{[]string{"set", "deploy/sample", "--replicas", "5", "--wait"}, 0, nil},
-		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "open", "floor 2"}},
+		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "Open", "minReplicas 2"}},
 		{[]string{"status"}, 0, []string{`"event":"status"`}},
 		{[]string{"set", "deploy/sample", "--replicas", "7", "--reason", "bad", "--wait", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"rolled back", "p50"}},
-		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"open"`}},
+		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"Open"`}},
 		{[]string{"release", "deploy/sample", "--reason", "low", "-o", "text"}, 0, []string{"still held by 1 other hold"}},
 		{[]string{"release", "deploy/sample", "--reason", "low"}, 1, []string{"no hold low"}},
-		{[]string{"release", "deploy/sample", "-o", "text"}, 0, []string{"released"}},
+		{[]string{"release", "deploy/sample", "-o", "text"}, 0, []string{"Released"}},
 		{[]string{"release", "--expired"}, 0, nil},
 		{[]string{"schedule", "preview", "--config", filepath.Join(s.Root, "manifests/scaler/config.yaml"), "--next", "2d", "-o", "text"}, 0, []string{"office-hours", "8"}},
 		{[]string{"schedule", "preview", "--config", "/nowhere"}, 2, []string{"/nowhere"}},
@@ -426,7 +426,7 @@ func TestCronJobs(t *testing.T) {
 			logs, _ := s.Kubectl(ctx, "-n", stack.SampleNamespace, "logs", "job/office-"+name)
 			t.Fatalf("%v: %s\n%s", err, out, logs)
 		}
-		if now, err := sampleStands(ctx); err != nil || now.Min != minReplicas {
+		if now, err := sampleStands(ctx); err != nil || now.MinReplicas != minReplicas {
 			t.Errorf("office hours %s: %+v, %v; want minReplicas %d", name, now, err, minReplicas)
 		}
 	}

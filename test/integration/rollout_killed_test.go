@@ -67,22 +67,22 @@ func TestKilledAtEveryStep(t *testing.T) {
 func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 	t.Helper()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, autoscaled)
+	workload := newWorkload(t, namespace, autoscaled)
 	before := mustLook(t, namespace)
 	const top = 5 // few pods: it is the steps that matter
 	few := sale()
 	few.Replicas = top
 	for n, died := int64(0), true; died; n++ {
 		h := &heard{}
-		died = killed(t, target, few, h, passed, after, n)
+		died = killed(t, workload, few, h, passed, after, n)
 		whole := newEngine(t, h, passed, nil)
-		if _, err := whole.ApplyHold(t.Context(), target, few, time.Now()); err != nil { // the event comes again
+		if _, err := whole.ApplyHold(t.Context(), workload, few, time.Now()); err != nil { // the event comes again
 			t.Fatal(err)
 		}
-		r := drive(t.Context(), t, whole, target, settled)
+		r := drive(t.Context(), t, whole, workload, settled)
 		now := mustLook(t, namespace)
 		switch {
-		case passed && (now.Replicas != top || autoscaled && now.Min != top || r.Record.FindHold("event/sale").State != hold.Open || h.count("open") == 0):
+		case passed && (now.Replicas != top || autoscaled && now.MinReplicas != top || r.Record.FindHold("event/sale").State != hold.Open || h.count("open") == 0):
 			t.Fatalf("killed at write %d, another came to %+v, gate %v, %+v", n, now, h.actions, r.Record)
 		case !passed && (now.Replicas != 2 || h.count("open") != 0):
 			t.Fatalf("killed at write %d, another left %+v, gate %v", n, now, h.actions)
@@ -90,8 +90,8 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 		if n > 30 {
 			t.Fatal("more writes than there are steps")
 		}
-		killedReleasing(t, target, h, passed, after, n)
-		drive(t.Context(), t, whole, target, unheld)
+		killedReleasing(t, workload, h, passed, after, n)
+		drive(t.Context(), t, whole, workload, unheld)
 		if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
 			t.Fatalf("killed at write %d, not what was there (-want +got):\n%s", n, diff)
 		}
@@ -110,11 +110,11 @@ func mortal(t *testing.T, h *heard, passed, after bool, n int64) (context.Contex
 }
 
 // killed runs a process that dies at its n-th write; it tells whether it came to that.
-func killed(t *testing.T, target hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
+func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
 	t.Helper()
 	ctx, k, e := mortal(t, h, passed, after, n)
-	if _, err := e.ApplyHold(ctx, target, few, time.Now()); err == nil {
-		_, err = e.Reconcile(ctx, target, settled, rollout.Observer{})
+	if _, err := e.ApplyHold(ctx, workload, few, time.Now()); err == nil {
+		_, err = e.Reconcile(ctx, workload, settled, rollout.Observer{})
 		if err != nil && !k.dead.Load() {
 			t.Fatal(err)
 		}
@@ -123,14 +123,14 @@ func killed(t *testing.T, target hold.Workload, few hold.Hold, h *heard, passed,
 }
 
 // killedReleasing is killed for the way down.
-func killedReleasing(t *testing.T, target hold.Workload, h *heard, passed, after bool, n int64) {
+func killedReleasing(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) {
 	t.Helper()
 	ctx, k, e := mortal(t, h, passed, after, n)
-	if _, err := e.EndHolds(ctx, target, nil, "over", time.Now()); err == nil {
-		_, _ = e.Reconcile(ctx, target, unheld, rollout.Observer{})
+	if _, err := e.EndHolds(ctx, workload, nil, "over", time.Now()); err == nil {
+		_, _ = e.Reconcile(ctx, workload, unheld, rollout.Observer{})
 	}
 	if k.dead.Load() { // the release is asked for again, as whoever asked for it would
-		if _, err := newEngine(t, h, passed, nil).EndHolds(t.Context(), target, nil, "over", time.Now()); err != nil {
+		if _, err := newEngine(t, h, passed, nil).EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

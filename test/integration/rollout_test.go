@@ -109,9 +109,9 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 	})
 }
 
-// newTarget is a Deployment of two pods, with an autoscaler for 2 to 30 if wanted. The autoscaler reads nothing that is there,
+// newWorkload is a Deployment of two pods, with an autoscaler for 2 to 30 if wanted. The autoscaler reads nothing that is there,
 // so that nobody but the scaler scales.
-func newTarget(t *testing.T, namespace string, autoscaled bool) hold.Workload {
+func newWorkload(t *testing.T, namespace string, autoscaled bool) hold.Workload {
 	t.Helper()
 	labels := map[string]string{"app": "shop"}
 	meta := metav1.ObjectMeta{Name: "shop", Namespace: namespace}
@@ -129,7 +129,7 @@ func newTarget(t *testing.T, namespace string, autoscaled bool) hold.Workload {
 		newAutoscaler(t, namespace)
 	}
 	newKubelet(t, namespace)
-	target := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
+	workload := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
 	eventually(t, 20*time.Second, func(ctx context.Context) error {
 		d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
 		if err == nil && d.Status.ReadyReplicas != 2 {
@@ -138,7 +138,7 @@ func newTarget(t *testing.T, namespace string, autoscaled bool) hold.Workload {
 		return err
 	})
 	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) //nolint:forbidigo // pods are told apart by the second they were made in
-	return target
+	return workload
 }
 
 func newAutoscaler(t *testing.T, namespace string) {
@@ -164,8 +164,8 @@ func newAutoscaler(t *testing.T, namespace string) {
 
 // world is what stands in a namespace that a scaler could have changed.
 type world struct {
-	Replicas, Min, Max  int32
-	Labels, Annotations string
+	Replicas, MinReplicas, MaxReplicas int32
+	Labels, Annotations                string
 }
 
 // look reads it; the limits are 0 without autoscaler.
@@ -190,7 +190,7 @@ func look(ctx context.Context, namespace string) (world, error) {
 		return w, err
 	}
 	for i := range list.Items {
-		w.Min, w.Max = *list.Items[i].Spec.MinReplicas, list.Items[i].Spec.MaxReplicas
+		w.MinReplicas, w.MaxReplicas = *list.Items[i].Spec.MinReplicas, list.Items[i].Spec.MaxReplicas
 		ours(list.Items[i].Annotations)
 		ours(list.Items[i].Labels)
 	}
@@ -234,11 +234,11 @@ func settled(r rollout.Result) bool {
 	return h == nil || h.State.IsSettled() && !h.UndoPending
 }
 
-func drive(ctx context.Context, t *testing.T, e *rollout.Engine, target hold.Workload, done func(rollout.Result) bool) rollout.Result {
+func drive(ctx context.Context, t *testing.T, e *rollout.Engine, workload hold.Workload, done func(rollout.Result) bool) rollout.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // kube-controller-manager asks no more than 20 times a second, for all tests together
 	defer cancel()
-	r, err := e.Reconcile(ctx, target, done, rollout.Observer{})
+	r, err := e.Reconcile(ctx, workload, done, rollout.Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,31 +253,31 @@ func TestRaiseAndRelease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			namespace := newNamespace(t)
-			target := newTarget(t, namespace, autoscaled)
+			workload := newWorkload(t, namespace, autoscaled)
 			before := mustLook(t, namespace)
 			h := &heard{}
 			e := newEngine(t, h, true, nil)
-			put(t, e, target, sale())
-			drive(t.Context(), t, e, target, settled)
+			put(t, e, workload, sale())
+			drive(t.Context(), t, e, workload, settled)
 			up := mustLook(t, namespace)
-			if up.Replicas != 20 || autoscaled && up.Min != 20 || up.Max != before.Max || h.count("open") != 1 || h.count("shut") != 0 {
+			if up.Replicas != 20 || autoscaled && up.MinReplicas != 20 || up.MaxReplicas != before.MaxReplicas || h.count("open") != 1 || h.count("shut") != 0 {
 				t.Fatalf("held: %+v, gate %v", up, h.actions)
 			}
 			h.tells(t, "up: 20 replicas", "passed", 18)
 			more := sale()
 			more.ID, more.Replicas, more.OnSuccess, more.OnRelease = "set", 25, nil, nil
-			put(t, e, target, more)
-			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
+			put(t, e, workload, more)
+			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
 			if top := mustLook(t, namespace); top.Replicas != 25 {
 				t.Fatalf("two holds: %+v", top)
 			}
-			end(t, e, target, "set")
-			drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set") == nil })
-			if left := mustLook(t, namespace); autoscaled && left.Min != 20 || !autoscaled && left.Replicas != 20 {
+			end(t, e, workload, "set")
+			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set") == nil })
+			if left := mustLook(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
-			end(t, e, target, "event/sale")
-			drive(t.Context(), t, e, target, unheld)
+			end(t, e, workload, "event/sale")
+			drive(t.Context(), t, e, workload, unheld)
 			isBack(t, namespace, before)
 			if h.count("shut") != 1 {
 				t.Errorf("gate %v", h.actions)
@@ -286,16 +286,16 @@ func TestRaiseAndRelease(t *testing.T) {
 	}
 }
 
-func put(t *testing.T, e *rollout.Engine, target hold.Workload, h hold.Hold) {
+func put(t *testing.T, e *rollout.Engine, workload hold.Workload, h hold.Hold) {
 	t.Helper()
-	if changed, err := e.ApplyHold(t.Context(), target, h, time.Now()); err != nil || !changed {
+	if changed, err := e.ApplyHold(t.Context(), workload, h, time.Now()); err != nil || !changed {
 		t.Fatalf("put %s: changed %v, %v", h.ID, changed, err)
 	}
 }
 
-func end(t *testing.T, e *rollout.Engine, target hold.Workload, id string) {
+func end(t *testing.T, e *rollout.Engine, workload hold.Workload, id string) {
 	t.Helper()
-	if ended, err := e.EndHolds(t.Context(), target, []string{id}, "the test says so", time.Now()); err != nil || len(ended) != 1 {
+	if ended, err := e.EndHolds(t.Context(), workload, []string{id}, "the test says so", time.Now()); err != nil || len(ended) != 1 {
 		t.Fatalf("end %s: %v, %v", id, ended, err)
 	}
 }
@@ -306,12 +306,12 @@ func TestJudgedBad(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	h := &heard{}
 	e := newEngine(t, h, false, nil)
-	put(t, e, target, sale())
-	drive(t.Context(), t, e, target, unheld)
+	put(t, e, workload, sale())
+	drive(t.Context(), t, e, workload, unheld)
 	isBack(t, namespace, before)
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)

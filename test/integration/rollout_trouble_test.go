@@ -18,26 +18,26 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// TestPersons: what somebody changes while a target is held stays, then and after.
+// TestPersons: what somebody changes while a workload is held stays, then and after.
 func TestPersons(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, target, sale())
-	drive(t.Context(), t, e, target, settled)
+	put(t, e, workload, sale())
+	drive(t.Context(), t, e, workload, settled)
 	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
 	if _, err := hpas.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"minReplicas":7}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, target, settled)
-	if w := mustLook(t, namespace); w.Min != 7 {
+	drive(t.Context(), t, e, workload, settled)
+	if w := mustLook(t, namespace); w.MinReplicas != 7 {
 		t.Errorf("held: %+v", w)
 	}
-	end(t, e, target, "event/sale")
-	drive(t.Context(), t, e, target, unheld)
-	if w := mustLook(t, namespace); w.Min != 7 || w.Annotations != "" {
+	end(t, e, workload, "event/sale")
+	drive(t.Context(), t, e, workload, unheld)
+	if w := mustLook(t, namespace); w.MinReplicas != 7 || w.Annotations != "" {
 		t.Errorf("released: %+v", w)
 	}
 	eventEventually(t, namespace, "Yielded", "autoscaler shop")
@@ -64,15 +64,15 @@ func TestQuota(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	limitPods(t, namespace, "5")
 	h := &heard{}
 	e := newEngine(t, h, true, nil)
 	wanted := sale()
 	wanted.Within = 25 * time.Second // long enough for the Deployment to say why
-	put(t, e, target, wanted)
-	r := drive(t.Context(), t, e, target, unheld)
+	put(t, e, workload, wanted)
+	r := drive(t.Context(), t, e, workload, unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "not created") || !strings.Contains(r.EndedHolds[0].StateMessage, "quota") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
@@ -95,57 +95,57 @@ func limitPods(t *testing.T, namespace, most string) {
 	}
 }
 
-// TestTooMany: what the autoscaler does not allow is refused before anything is changed, and allowed with a ceiling.
+// TestTooMany: what the autoscaler does not allow is rejected before any change, and allowed with maxReplicas.
 func TestTooMany(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	e := newEngine(t, &heard{}, true, nil)
 	wanted := sale()
 	wanted.Replicas = 31
-	put(t, e, target, wanted)
-	r := drive(t.Context(), t, e, target, unheld)
+	put(t, e, workload, wanted)
+	r := drive(t.Context(), t, e, workload, unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "at most 30 replicas") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
 	isBack(t, namespace, before)
 	wanted.MaxReplicas = 40
-	put(t, e, target, wanted)
-	drive(t.Context(), t, e, target, settled)
-	if w := mustLook(t, namespace); w.Replicas != 31 || w.Min != 31 || w.Max != 40 {
-		t.Errorf("with a ceiling: %+v", w)
+	put(t, e, workload, wanted)
+	drive(t.Context(), t, e, workload, settled)
+	if w := mustLook(t, namespace); w.Replicas != 31 || w.MinReplicas != 31 || w.MaxReplicas != 40 {
+		t.Errorf("with maxReplicas: %+v", w)
 	}
-	end(t, e, target, "event/sale")
-	drive(t.Context(), t, e, target, unheld)
+	end(t, e, workload, "event/sale")
+	drive(t.Context(), t, e, workload, unheld)
 	isBack(t, namespace, before)
 }
 
-// TestAutoscalerComesAndGoes: an autoscaler that is deleted in the middle, one that is made in the middle, and a target that is.
+// TestAutoscalerComesAndGoes: an autoscaler that is deleted in the middle, one that is made in the middle, and a workload that is.
 func TestAutoscalerComesAndGoes(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, target, sale())
-	drive(t.Context(), t, e, target, settled)
+	put(t, e, workload, sale())
+	drive(t.Context(), t, e, workload, settled)
 	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
 	if err := hpas.Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, target, settled)
+	drive(t.Context(), t, e, workload, settled)
 	if w := mustLook(t, namespace); w.Replicas != 20 {
 		t.Errorf("without autoscaler: %+v", w)
 	}
 	newAutoscaler(t, namespace)
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
+	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
 	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := drive(t.Context(), t, e, target, unheld); !r.Gone || r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
-		t.Errorf("without target: %+v", r)
+	if r := drive(t.Context(), t, e, workload, unheld); !r.Gone || r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
+		t.Errorf("without workload: %+v", r)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestConflicts(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	ctx, calm := context.WithCancel(t.Context())
 	var storm sync.WaitGroup
@@ -168,23 +168,23 @@ func TestConflicts(t *testing.T) {
 		}
 	})
 	h := &heard{}
-	put(t, newEngine(t, h, true, nil), target, sale())
+	put(t, newEngine(t, h, true, nil), workload, sale())
 	var both sync.WaitGroup
 	for range 2 {
 		e := newEngine(t, h, true, nil)
 		both.Go(func() {
-			if _, err := e.Reconcile(ctx, target, settled, rollout.Observer{}); err != nil {
+			if _, err := e.Reconcile(ctx, workload, settled, rollout.Observer{}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	both.Wait()
-	if w := mustLook(t, namespace); w.Replicas != 20 || w.Min != 20 {
+	if w := mustLook(t, namespace); w.Replicas != 20 || w.MinReplicas != 20 {
 		t.Errorf("held: %+v", w)
 	}
 	e := newEngine(t, h, true, nil)
-	end(t, e, target, "event/sale")
-	drive(ctx, t, e, target, unheld)
+	end(t, e, workload, "event/sale")
+	drive(ctx, t, e, workload, unheld)
 	calm()
 	storm.Wait()
 	isBack(t, namespace, before)
@@ -195,17 +195,17 @@ func TestUnreadableRecord(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, false)
+	workload := newWorkload(t, namespace, false)
 	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, target, sale())
-	drive(t.Context(), t, e, target, settled)
+	put(t, e, workload, sale())
+	drive(t.Context(), t, e, workload, settled)
 	annotate(t, namespace, "mine")
-	_, err := e.ApplyHold(t.Context(), target, sale(), time.Now())
+	_, err := e.ApplyHold(t.Context(), workload, sale(), time.Now())
 	if err == nil || !strings.Contains(err.Error(), hold.HoldsAnnotation) || !strings.Contains(holds(t, namespace), "mine") {
 		t.Errorf("error: %v, annotation %q", err, holds(t, namespace))
 	}
 	annotate(t, namespace, "") // taken away: nothing is held any more, and that is said
-	drive(t.Context(), t, e, target, unheld)
+	drive(t.Context(), t, e, workload, unheld)
 	eventEventually(t, namespace, "Replaced", "nothing is held any more")
 }
 
@@ -218,7 +218,7 @@ func annotate(t *testing.T, namespace, text string) {
 	}
 }
 
-// holds is the record on the target as it stands there.
+// holds is the record on the workload as it stands there.
 func holds(t *testing.T, namespace string) string {
 	t.Helper()
 	d, err := client.AppsV1().Deployments(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
@@ -234,39 +234,39 @@ func TestUndo(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	e := newEngine(t, &heard{}, true, nil)
 	release(t, namespace, "good")
-	put(t, e, target, sale())
-	drive(t.Context(), t, e, target, settled)
+	put(t, e, workload, sale())
+	drive(t.Context(), t, e, workload, settled)
 	release(t, namespace, "bad")
 	more := sale()
 	more.ID, more.Replicas = "set", 25
-	put(t, e, target, more)
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
+	put(t, e, workload, more)
+	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
 	held := holds(t, namespace)
 	copied(t, namespace, held)
 	undo(t, namespace, held)
-	r := drive(t.Context(), t, e, target, settled)
-	if w := mustLook(t, namespace); w.Min != 25 || w.Replicas != 25 || holds(t, namespace) != held || len(r.Record.Holds) != 2 {
+	r := drive(t.Context(), t, e, workload, settled)
+	if w := mustLook(t, namespace); w.MinReplicas != 25 || w.Replicas != 25 || holds(t, namespace) != held || len(r.Record.Holds) != 2 {
 		t.Errorf("after kubectl rollout undo: %+v", w)
 	}
 	eventEventually(t, namespace, "Replaced", "kubectl rollout undo")
 
-	if _, err := e.EndHolds(t.Context(), target, nil, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, target, unheld)
+	drive(t.Context(), t, e, workload, unheld)
 	isBack(t, namespace, before)
 	undo(t, namespace, "") // to the bad release, with what was held then
 	if all, err := e.ListHeld(t.Context(), namespace, rollout.DefaultKinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
 		t.Errorf("held: %+v, %v; the annotation is %q", all, err, holds(t, namespace))
 	}
-	put(t, e, target, more)
-	drive(t.Context(), t, e, target, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
-	end(t, e, target, "set")
-	drive(t.Context(), t, e, target, unheld)
+	put(t, e, workload, more)
+	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
+	end(t, e, workload, "set")
+	drive(t.Context(), t, e, workload, unheld)
 	isBack(t, namespace, before)
 }
 

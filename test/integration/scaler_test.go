@@ -162,12 +162,12 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	return nil
 }
 
-// stands waits until the target's autoscaler has the minReplicas, and the replicas are at least as many.
+// stands waits until the workload's autoscaler has minReplicas, and the replicas are at least as many.
 func stands(t *testing.T, namespace string, minReplicas int32) {
 	t.Helper()
 	eventually(t, time.Minute, func(ctx context.Context) error {
 		w, err := look(ctx, namespace)
-		if err == nil && (w.Min != minReplicas || w.Replicas < minReplicas) {
+		if err == nil && (w.MinReplicas != minReplicas || w.Replicas < minReplicas) {
 			err = fmt.Errorf("%+v; want minReplicas %d", w, minReplicas)
 		}
 		return err
@@ -180,7 +180,7 @@ func TestTwoScalers(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	newTarget(t, namespace, true)
+	newWorkload(t, namespace, true)
 	program := buildScaler(t)
 	both := []*scaler{startScaler(t, program, namespace), startScaler(t, program, namespace)}
 	stands(t, namespace, 4)
@@ -210,13 +210,13 @@ func TestTwoScalers(t *testing.T) {
 	stands(t, namespace, 4)
 }
 
-// TestReload: a configuration that is bad changes nothing and shows; one that is good is followed, also away from a target that it
+// TestReload: a configuration that is bad changes nothing and shows; one that is good is followed, also away from a workload that it
 // does not name any more.
 func TestReload(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	newTarget(t, namespace, true)
+	newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	s := startScaler(t, buildScaler(t), namespace)
 	stands(t, namespace, 4)
@@ -261,10 +261,10 @@ func (s *scaler) configure(t *testing.T, text string) {
 func TestScalerOutage(t *testing.T) {
 	need(t)
 	namespace := newNamespace(t)
-	target := newTarget(t, namespace, true)
+	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, target, sale())
+	put(t, e, workload, sale())
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
 	resume := freeze(t)
@@ -272,16 +272,16 @@ func TestScalerOutage(t *testing.T) {
 	resume()
 	stands(t, namespace, 20)
 	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
-	if _, err := e.EndHolds(t.Context(), target, []string{"event/sale"}, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), workload, []string{"event/sale"}, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 4) // the schedule's
 	s.kill()
-	drive(t.Context(), t, e, target, settled)
-	if _, err := e.EndHolds(t.Context(), target, nil, "over", time.Now()); err != nil {
+	drive(t.Context(), t, e, workload, settled)
+	if _, err := e.EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, target, unheld)
+	drive(t.Context(), t, e, workload, unheld)
 	isBack(t, namespace, before)
 }
 
@@ -290,7 +290,7 @@ func TestInterrupted(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	newTarget(t, namespace, true)
+	newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	limitPods(t, namespace, "2") // so that the new pods never come
 	program := buildScaler(t)

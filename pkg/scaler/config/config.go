@@ -1,4 +1,4 @@
-// Package config is the scaler's configuration: a strict load that reports every fault at once.
+// Package config loads the scaler's configuration: strictly, and with every fault in the error.
 package config
 
 import (
@@ -19,21 +19,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Config is one whole configuration. Load returns it complete; it is not changed after that.
+// Config is a configuration of the scaler. Load returns it complete and valid; only InheritFrom changes it.
 type Config struct {
-	// Namespaces are where holds are taken on: those of the file, and those of all targets that it names.
+	// Namespaces are searched for held workloads: the namespaces of the file, and of all workloads in it.
 	Namespaces []string
-	// Notify are whom to tell, by name.
+	// Notify holds the notifiers, by name.
 	Notify map[string]notify.Config
-	// Verifications are what new pods are asked, by name.
+	// Verifications holds the verifications of new pods, by name.
 	Verifications map[string]verify.Spec
 	Schedules     []schedule.Schedule
 	Events        event.Config
 
-	previousKinds []schema.GroupVersionKind // kinds of the targets of the configurations before this one
+	previousKinds []schema.GroupVersionKind // kinds of the workloads in the configurations before this one
 }
 
-// Load reads a configuration. The error is strict.Faults with all that is wrong.
+// Load reads a configuration. Its error is strict.Faults, with every fault.
 func Load(data []byte) (*Config, error) {
 	d := &sectionDecoder{strict.NewDecoder()}
 	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
@@ -56,10 +56,10 @@ func Load(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// sectionDecoder reads the sections.
+// sectionDecoder decodes the sections of a configuration.
 type sectionDecoder struct{ *strict.Decoder }
 
-// decodeNamedEntries calls each for each key of a mapping whose keys are names of the user's own.
+// decodeNamedEntries calls each for every entry of a mapping with user-defined keys.
 func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
@@ -71,7 +71,7 @@ func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func
 	d.DecodeMapping(path, n, fields)
 }
 
-// validateNamedReferences checks that what is named is there.
+// validateNamedReferences checks that schedules and rules name existing verifications and notifiers.
 func (d *sectionDecoder) validateNamedReferences(c *Config) {
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
@@ -83,23 +83,24 @@ func (d *sectionDecoder) validateNamedReferences(c *Config) {
 	}
 }
 
-func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, told []string, actions []action.Action) {
+// validateNamesAt checks the names in a schedule or rule.
+func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
-		d.AddFault(path+".verify", "no verification %q; there are %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
+		d.AddFault(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
 	}
-	for _, name := range told {
+	for _, name := range notifiers {
 		if _, ok := c.Notify[name]; !ok {
-			d.AddFault(path+".notify", "nobody is called %q in notify; there are %v", name, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path+".notify", "unknown notifier %q; the file has %v", name, slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 	for _, a := range actions {
 		if _, ok := c.Notify[a.Webhook]; a.Webhook != "" && !ok {
-			d.AddFault(path, "webhook %q is not in notify; there are %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path, "webhook %q is not in notify; the file has %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 }
 
-// addWorkloadNamespaces adds the namespaces of all targets that are named.
+// addWorkloadNamespaces adds the namespaces of all workloads in the configuration.
 func (c *Config) addWorkloadNamespaces() {
 	for _, t := range c.listWorkloads() {
 		c.Namespaces = append(c.Namespaces, t.Namespace)
@@ -108,14 +109,15 @@ func (c *Config) addWorkloadNamespaces() {
 	c.Namespaces = slices.Compact(c.Namespaces)
 }
 
-// InheritFrom makes the configuration look for holds where the one before it did, too: what that one's schedules and events left on
-// targets that this one does not name is finished, and given back.
+// InheritFrom adds the namespaces and kinds of the previous configuration to the search for held workloads. The controller so finishes
+// and releases holds on workloads that the new configuration no longer has.
 func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
 	c.previousKinds = before.WorkloadKinds()
 	c.addWorkloadNamespaces()
 }
 
+// listWorkloads returns the workloads of all schedules and rules.
 func (c *Config) listWorkloads() (all []hold.Workload) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Workloads...)
@@ -128,7 +130,7 @@ func (c *Config) listWorkloads() (all []hold.Workload) {
 	return all
 }
 
-// WorkloadKinds are those of targets to look for: the usual ones, and those of all that are named.
+// WorkloadKinds returns the kinds to search for held workloads: the default kinds, and the kinds of all workloads in the configuration.
 func (c *Config) WorkloadKinds() []schema.GroupVersionKind {
 	kinds := rollout.DefaultKinds()
 	named := slices.Clone(c.previousKinds)
@@ -143,7 +145,7 @@ func (c *Config) WorkloadKinds() []schema.GroupVersionKind {
 	return kinds
 }
 
-// NewSenders are whom to tell, by name.
+// NewSenders returns a sender for each notifier, by name.
 func (c *Config) NewSenders() map[string]notify.Sender {
 	senders := map[string]notify.Sender{}
 	for name, n := range c.Notify {
@@ -152,7 +154,7 @@ func (c *Config) NewSenders() map[string]notify.Sender {
 	return senders
 }
 
-// WebhookURLs are the URLs of those that a gate may call, by name.
+// WebhookURLs returns a function for each notifier, by name, that reads the URL which an action may call.
 func (c *Config) WebhookURLs() map[string]func() (string, error) {
 	urls := map[string]func() (string, error){}
 	for name, n := range c.Notify {

@@ -21,7 +21,7 @@ func readConfigFile(t *testing.T, file string) string {
 	return string(data)
 }
 
-// TestShipped: what is shipped is right, and finds the namespaces of its targets.
+// TestShipped checks that the shipped configuration is valid, and that it has the namespaces of its workloads.
 func TestShipped(t *testing.T) {
 	t.Parallel()
 	c, err := Load([]byte(readConfigFile(t, "../../../manifests/scaler/config.yaml")))
@@ -36,7 +36,7 @@ func TestShipped(t *testing.T) {
 	}
 }
 
-// TestSucceed: a configuration looks where the one before it did, for what that one left.
+// TestSucceed checks that a configuration keeps the namespaces and kinds of the configurations before it.
 func TestSucceed(t *testing.T) {
 	t.Parallel()
 	load := func(namespace, target string) *Config {
@@ -60,8 +60,8 @@ func TestSucceed(t *testing.T) {
 
 var yamlFencePattern = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
-// TestDocumented: the examples of the document are one configuration without a fault, and so is what is commented out in the one
-// that is shipped.
+// TestDocumented checks that the examples of the document together are a valid configuration, and that the shipped configuration is still
+// valid with its commented events.
 func TestDocumented(t *testing.T) {
 	t.Parallel()
 	text := configHeader
@@ -82,14 +82,14 @@ func TestDocumented(t *testing.T) {
 	shipped := readConfigFile(t, "../../../manifests/scaler/config.yaml")
 	at := strings.Index(shipped, "# events:")
 	if at < 0 {
-		t.Fatal("no events that are commented out")
+		t.Fatal("the shipped configuration has no commented events")
 	}
 	if _, err := Load([]byte(shipped[:at] + strings.ReplaceAll(shipped[at:], "# ", ""))); err != nil {
 		t.Errorf("manifests/scaler/config.yaml with its events: %v", err)
 	}
 }
 
-// TestFaults: all that is wrong is said at once, each with its place.
+// TestFaults checks that the error has every fault with its place.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	_, err := Load([]byte(configHeader + `notify:

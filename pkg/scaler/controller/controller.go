@@ -1,11 +1,10 @@
-// Package controller keeps schedules true and takes every held target on, whoever held it.
+// Package controller applies schedules, and reconciles every held workload, including the holds of other processes.
 package controller
 
 import (
 	"context"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/klog/v2"
 
@@ -15,31 +14,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Options are what a Controller works with.
+// Options are the parts of a Controller.
 type Options struct {
 	Engine        *rollout.Engine
-	Namespaces    []string // where targets are looked for
+	Namespaces    []string // searched for held workloads
 	Kinds         []schema.GroupVersionKind
 	Schedules     []schedule.Schedule
-	Verifications map[string]verify.Spec // by name, for schedules
-	HoldsBy       string                 // whose holds those of schedules are; others of them, made by the same, are ended
-	Metrics       *Metrics               // nil: none
+	Verifications map[string]verify.Spec // of schedules, by name
+	HoldsBy       string                 // owner of the schedules' holds; the controller ends all other schedule holds of this owner
+	Metrics       *Metrics               // nil: not registered
 }
 
-// Controller is what the leader does. It starts nothing before Run.
+// Controller is the work of the leader. It starts with Run.
 type Controller struct {
 	Options
 
-	mu             sync.Mutex      // guards what follows
-	runContext     context.Context //nolint:containedctx // that of Run, while it runs: workers come and go with what is held
+	mu             sync.Mutex      // guards the fields below
+	runContext     context.Context //nolint:containedctx // context of Run, nil before and after: workers come and go with the held workloads
 	workers        map[hold.Workload]*workloadWorker
 	runningWorkers sync.WaitGroup
 }
 
-// workloadWorker drives one target.
+// workloadWorker reconciles one workload.
 type workloadWorker struct {
-	wake       chan struct{} // of one element: more wakes are the same
-	wokenAgain bool          // woken after its drive was done
+	wake       chan struct{} // holds one wake-up: further wake-ups are the same
+	wokenAgain bool          // a wake-up came after the last reconciliation began
 }
 
 // New returns a controller.
@@ -50,22 +49,8 @@ func New(opts Options) *Controller {
 	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
 
-// Metrics are those of a controller.
-type Metrics struct{ heldWorkloads prometheus.Gauge }
-
-// NewMetrics returns metrics that are registered with reg; nil: with none.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_workloads_held", Help: "Held workloads, and workloads that are being given back what they were.",
-	})}
-	if reg != nil {
-		reg.MustRegister(m.heldWorkloads)
-	}
-	return m
-}
-
-// Run keeps schedules true and drives what is held, until ctx ends. It returns when all that it started has ended; what is on
-// its way then is noted on the targets, and goes on where the next controller runs.
+// Run applies schedules and reconciles held workloads until ctx ends. It returns after all its goroutines have ended. The workloads'
+// annotations keep the progress of their holds, and the next controller continues.
 func (c *Controller) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -73,7 +58,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.runContext = ctx
 	c.mu.Unlock()
 	defer c.runningWorkers.Wait()
-	defer func() { // no worker is started any more
+	defer func() { // from here on no worker starts
 		c.mu.Lock()
 		c.runContext = nil
 		c.mu.Unlock()
@@ -87,7 +72,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	return c.runSchedules(ctx)
 }
 
-// Raise notes a hold on a target and, where this controller runs, takes it on at once.
+// Raise writes a hold to a workload and, if this controller runs, wakes its worker.
 func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
 	_, err := c.Engine.ApplyHold(ctx, t, h, timeNow())
 	if err == nil {
@@ -96,16 +81,16 @@ func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) er
 	return err
 }
 
-// Release ends a hold of a target; there being none is no error.
-func (c *Controller) Release(ctx context.Context, t hold.Workload, id, why string) error {
-	_, err := c.Engine.EndHolds(ctx, t, []string{id}, why, timeNow())
+// Release ends a hold of a workload. A missing hold is not an error.
+func (c *Controller) Release(ctx context.Context, t hold.Workload, id, message string) error {
+	_, err := c.Engine.EndHolds(ctx, t, []string{id}, message, timeNow())
 	if err == nil {
 		c.wakeWorker(t)
 	}
 	return err
 }
 
-// wakeWorker makes the target's worker look at once, and starts one if there is none.
+// wakeWorker makes the workload's worker start a pass at once, and starts the worker if necessary.
 func (c *Controller) wakeWorker(t hold.Workload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,15 +112,15 @@ func (c *Controller) wakeWorker(t hold.Workload) {
 	}
 }
 
-// reconcileUntilReleased drives a target until nothing of ours is left on it.
+// reconcileUntilReleased reconciles a workload until it carries no more marks of the scaler.
 func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
-	log := klog.FromContext(ctx).WithValues("target", t.String())
-	follower := rollout.NewLogObserver(log)
-	follower.Wake = w.wake
+	log := klog.FromContext(ctx).WithValues("workload", t.String())
+	observer := rollout.NewLogObserver(log)
+	observer.Wake = w.wake
 	for {
-		_, err := c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.Held }, follower)
+		_, err := c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.Held }, observer)
 		if ctx.Err() == nil && err != nil {
-			log.Error(err, "Target cannot be scaled", "again in", permanentErrorPause)
+			log.Error(err, "Workload cannot be scaled", "retryIn", permanentErrorPause)
 			c.waitToReconcile(ctx, w)
 		}
 		if c.removeFinishedWorker(ctx, t, w, err) {
@@ -144,7 +129,7 @@ func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload
 	}
 }
 
-// removeFinishedWorker removes the worker, unless it was woken since its drive began or has not done its work.
+// removeFinishedWorker removes the worker, unless a wake-up came meanwhile or the reconciliation failed. It reports whether it did.
 func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// schedulePrefix begins the IDs of the holds of schedules.
+	// schedulePrefix is the prefix of the IDs of schedules' holds.
 	schedulePrefix = "schedule/"
-	// reapplyInterval is how often schedules are stated again, for targets that were made, or released by hand, since.
+	// reapplyInterval is the interval at which schedules are applied again, for workloads created or released by hand since.
 	reapplyInterval = time.Minute
-	// holdOverlap is how much longer than its window a hold would last if nobody ended it: the next window takes its place, or it is
-	// ended, the moment the window is over. Without it, a target between two windows would be given back and taken again.
+	// holdOverlap is the time by which a hold outlasts its window, unless the controller replaces or ends it at the end of the window.
+	// Without it, a workload between two windows would be restored and raised again.
 	holdOverlap = 2 * time.Minute
-	// reapplyRetryInterval is how soon after the API server refused.
+	// reapplyRetryInterval is the interval after a failure.
 	reapplyRetryInterval = 5 * time.Second
 )
 
-// runSchedules states what schedules say, whenever one changes, until ctx ends.
+// runSchedules applies the schedules at each of their changes, until ctx ends.
 func (c *Controller) runSchedules(ctx context.Context) error {
 	for {
 		at := timeNow()
@@ -46,10 +46,10 @@ func (c *Controller) runSchedules(ctx context.Context) error {
 	}
 }
 
-// applySchedules makes the holds of schedules what they say at a time. It tells whether all could be.
+// applySchedules sets the holds of all schedules for a time. It reports whether all succeeded.
 func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 	done := true
-	stated := map[hold.Workload]map[string]bool{}
+	applied := map[hold.Workload]map[string]bool{}
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
 		want, on := s.ActiveAt(at)
@@ -57,21 +57,21 @@ func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 			if !on {
 				continue
 			}
-			if stated[t] == nil {
-				stated[t] = map[string]bool{}
+			if applied[t] == nil {
+				applied[t] = map[string]bool{}
 			}
-			stated[t][schedulePrefix+s.Name] = true
+			applied[t][schedulePrefix+s.Name] = true
 			if err := c.Raise(ctx, t, c.newScheduleHold(s, want)); err != nil && ctx.Err() == nil {
-				klog.FromContext(ctx).Error(err, "Schedule cannot be kept", "schedule", s.Name, "target", t.String(), "again in", reapplyRetryInterval)
+				klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
 				done = false
 			}
 		}
 	}
-	return c.endStaleHolds(ctx, stated) && done
+	return c.endStaleHolds(ctx, applied) && done
 }
 
-// newScheduleHold is what a schedule wants as a hold. It may lower what it finds, since nights are schedules too, but for the small
-// first steps of a ramp.
+// newScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in the small first steps
+// of a ramp.
 func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
@@ -83,22 +83,22 @@ func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWind
 	return h
 }
 
-// endStaleHolds ends our holds of schedules that say so no more: whose window was taken out of the configuration.
-func (c *Controller) endStaleHolds(ctx context.Context, stated map[hold.Workload]map[string]bool) bool {
+// endStaleHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration.
+func (c *Controller) endStaleHolds(ctx context.Context, applied map[hold.Workload]map[string]bool) bool {
 	done := true
 	for _, namespace := range c.Namespaces {
-		standing, err := c.Engine.ListHeld(ctx, namespace, c.Kinds)
+		held, err := c.Engine.ListHeld(ctx, namespace, c.Kinds)
 		if err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Held targets cannot be listed", "namespace", namespace, "again in", reapplyRetryInterval)
+			klog.FromContext(ctx).Error(err, "Held workloads cannot be listed", "namespace", namespace, "retryIn", reapplyRetryInterval)
 			done = false
 		}
-		for _, s := range standing {
+		for _, s := range held {
 			for _, h := range s.Record.Holds {
-				if h.By != c.HoldsBy || !strings.HasPrefix(h.ID, schedulePrefix) || stated[s.Workload][h.ID] {
+				if h.By != c.HoldsBy || !strings.HasPrefix(h.ID, schedulePrefix) || applied[s.Workload][h.ID] {
 					continue
 				}
-				if err := c.Release(ctx, s.Workload, h.ID, "no schedule says so any more"); err != nil && ctx.Err() == nil {
-					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "target", s.Workload.String())
+				if err := c.Release(ctx, s.Workload, h.ID, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
+					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "workload", s.Workload.String())
 					done = false
 				}
 			}

@@ -16,13 +16,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// permanentErrorPause is how long a target rests that the API server refuses to scale: somebody has to change something first.
+// permanentErrorPause is the delay after an error that a retry cannot mend: a person must change the workload or the rights first.
 const permanentErrorPause = 30 * time.Second
 
-// timeNow is the time; everything below it takes the time as a parameter.
+// timeNow returns the time; all callees take the time as a parameter.
 func timeNow() time.Time { return time.Now() }
 
-// waitToReconcile waits for a reason to try again.
+// waitToReconcile waits for a wake-up or permanentErrorPause.
 func (c *Controller) waitToReconcile(ctx context.Context, w *workloadWorker) {
 	timer := time.NewTimer(permanentErrorPause)
 	defer timer.Stop()
@@ -33,10 +33,10 @@ func (c *Controller) waitToReconcile(ctx context.Context, w *workloadWorker) {
 	}
 }
 
-// autoscalerKind are watched beside the targets, for those whose target is gone, and for a person's change.
+// autoscalerKind is watched beside the workloads' kinds: for autoscalers of deleted workloads, and for users' changes.
 var autoscalerKind = schema.GroupVersionKind{Group: autoscalingv2.GroupName, Version: "v2", Kind: "HorizontalPodAutoscaler"}
 
-// watchHeldObjects wakes the worker of whatever is held, and of what changes while it is. stop ends the watches and waits for them.
+// watchHeldObjects watches held objects, and wakes their workers on each change. stop ends the watches and waits for them.
 func (c *Controller) watchHeldObjects(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var factories []dynamicinformer.DynamicSharedInformerFactory
@@ -62,18 +62,19 @@ func (c *Controller) watchHeldObjects(ctx context.Context) (stop func(), err err
 	return stop, nil
 }
 
+// watchHeldKind adds the handler of one kind to the factory.
 func (c *Controller) watchHeldKind(factory dynamicinformer.DynamicSharedInformerFactory, kind schema.GroupVersionKind) error {
 	mapping, err := c.Engine.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return fmt.Errorf("find the API of %s: %w", kind.Kind, err)
 	}
-	see := func(object any) {
+	onChange := func(object any) {
 		if t, ok := workloadFromObject(object, kind); ok {
 			c.wakeWorker(t)
 		}
 	}
 	_, err = factory.ForResource(mapping.Resource).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: see, UpdateFunc: func(_, object any) { see(object) }, DeleteFunc: see,
+		AddFunc: onChange, UpdateFunc: func(_, object any) { onChange(object) }, DeleteFunc: onChange,
 	})
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", mapping.Resource.Resource, err)
@@ -81,7 +82,7 @@ func (c *Controller) watchHeldKind(factory dynamicinformer.DynamicSharedInformer
 	return nil
 }
 
-// workloadFromObject is the target that an object is, or points at.
+// workloadFromObject returns the workload: the object itself, or the scale target of an autoscaler.
 func workloadFromObject(object any, kind schema.GroupVersionKind) (hold.Workload, bool) {
 	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj

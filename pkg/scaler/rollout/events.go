@@ -1,3 +1,5 @@
+// The Events of a pass, and the notification of an outcome.
+
 package rollout
 
 import (
@@ -22,7 +24,7 @@ const (
 	reasonYielded         = "Yielded"         // another client changed a number, and the scaler leaves it
 )
 
-// pendingEvent is an Event that the end of the pass writes.
+// pendingEvent is an Event to be written at the end of the pass.
 type pendingEvent struct{ eventType, reason, message string }
 
 // recordEvent adds a normal Event to the pending Events.

@@ -1,3 +1,5 @@
+// The list of held workloads and autoscalers.
+
 package rollout
 
 import (

@@ -1,3 +1,5 @@
+// ApplyHold and EndHolds: the changes of a record by a client.
+
 package rollout
 
 import (
@@ -104,7 +106,7 @@ func equalHoldSpecs(a, b hold.Hold) bool {
 }
 
 // EndHolds sets the end of holds of a workload to now, of all holds if ids is empty; the next pass acts on it. It returns the IDs of the
-// holds that it found.
+// ended holds.
 func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, ids []string, message string, now time.Time) (ended []string, err error) {
 	err = e.retryOnConflict(ctx, func() error {
 		p, err := e.observeWorkload(ctx, t, now)

@@ -1,3 +1,5 @@
+// The self-metrics of rollouts.
+
 package rollout
 
 import (

@@ -1,3 +1,5 @@
+// The observation of a workload, its scale, its autoscaler and its pods.
+
 package rollout
 
 import (
@@ -17,7 +19,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// reconcilePass is one observation of a workload and the changes that follow from it.
+// reconcilePass is one observation of a workload and the changes after it.
 type reconcilePass struct {
 	*Engine
 	workload hold.Workload
@@ -26,7 +28,7 @@ type reconcilePass struct {
 
 	object *unstructured.Unstructured // the workload; nil: it does not exist
 	record hold.Record
-	// replacedReason says why record differs from the workload's annotation; empty: they agree. See restoreRecord.
+	// replacedReason describes how record differs from the workload's annotation; empty: they agree. See restoreRecord.
 	replacedReason string
 	scale          *unstructured.Unstructured
 	hpa            *autoscalingv2.HorizontalPodAutoscaler // nil: no autoscaler scales the workload
@@ -34,12 +36,12 @@ type reconcilePass struct {
 	pods           []corev1.Pod // observed only if a hold waits for them
 
 	desired       hold.DesiredScale
-	unclosedHolds []string // IDs of ended holds with a gate that cannot be closed
+	unclosedHolds []string // IDs of ended holds with a gate still open
 	holdToVerify  string
 	nextPass      time.Time
 	endedHolds    []hold.Hold
 	pendingEvents []pendingEvent
-	afterSave     []func() // Events and metrics that follow the next write of the record
+	afterSave     []func() // Events and metrics after the next write of the record
 }
 
 // observeWorkload reads the workload, its scale and its autoscaler. It returns a pass without object if the workload does not exist.

@@ -1,3 +1,5 @@
+// PlanHold: the effect of a hold, for a dry run.
+
 package rollout
 
 import (
@@ -8,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Plan describes the changes that a hold would make to a workload.
+// Plan describes the effect of a hold on a workload.
 type Plan struct {
 	Autoscaler   string             `json:"autoscaler,omitempty"`   // empty: no autoscaler scales the workload
 	Bounds       hold.ReplicaBounds `json:"bounds,omitzero"`        // of the autoscaler, now
@@ -19,7 +21,7 @@ type Plan struct {
 	AlreadyThere bool               `json:"alreadyThere,omitempty"` // the workload has an identical hold
 }
 
-// PlanHold returns the changes that ApplyHold and the passes after it would make. It only reads.
+// PlanHold returns the effect of ApplyHold and the passes after it. It only reads.
 func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now time.Time) (Plan, error) {
 	if err := h.Validate(); err != nil {
 		return Plan{}, err

@@ -1,3 +1,5 @@
+// New and old pods of a hold, and the causes of unready pods.
+
 package rollout
 
 import (
@@ -39,7 +41,7 @@ func splitPodsByHold(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
 	return youngest[:n], youngest[n:]
 }
 
-// describeMissingPods counts the new pods of the hold that are missing or not ready, by cause; empty if all are ready. The expected number
+// describeMissingPods counts the missing and unready new pods of the hold, by cause; empty if all are ready. The expected number
 // is the workload's current scale: the autoscaler may have raised it since or, with minReplicas below replicas, lowered it.
 func (p *reconcilePass) describeMissingPods(h *hold.Hold) string {
 	pods, _ := splitPodsByHold(p.pods, h)

@@ -1,3 +1,5 @@
+// Tests of new and old pods, unready pods, and the delays between conflicting writes.
+
 package rollout
 
 import (

@@ -1,3 +1,5 @@
+// Reconcile: passes in a loop, with verification in the background.
+
 package rollout
 
 import (
@@ -15,7 +17,7 @@ import (
 
 // Observer observes a Reconcile. Its fields may be nil; calls come one at a time.
 type Observer struct {
-	OnReconciled func(Result)        // after every pass that succeeded
+	OnReconciled func(Result)        // after every successful pass
 	OnReport     func(verify.Report) // after every verification
 	OnError      func(error)         // after every failed pass, before the retry
 	Wake         <-chan struct{}     // makes the next pass come at once
@@ -53,7 +55,7 @@ type workloadReconciler struct {
 	Observer
 	workload           hold.Workload
 	failures           int
-	verifyingID        string // the hold that a goroutine verifies; empty: no verification runs
+	verifyingID        string // the hold in verification, in a goroutine; empty: no verification runs
 	cancelVerification context.CancelFunc
 	verdicts           chan holdVerdict
 }
@@ -64,7 +66,7 @@ type holdVerdict struct {
 	err    error
 }
 
-// handlePassResult starts the verification that the pass asks for, and stops a verification that is no longer needed.
+// handlePassResult starts the verification of the hold to verify, and stops any other.
 func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
 	if d.verifyingID != "" && r.HoldToVerify != d.verifyingID {
@@ -137,7 +139,7 @@ func IsPermanentError(err error) bool {
 		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, hold.ErrRejected) || meta.IsNoMatchError(err)
 }
 
-// NewLogObserver returns an observer that logs errors; it logs an error that repeats only once.
+// NewLogObserver returns an observer that logs errors; it logs a repeated error once.
 func NewLogObserver(log klog.Logger) Observer {
 	var last string
 	return Observer{

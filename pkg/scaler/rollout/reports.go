@@ -1,3 +1,5 @@
+// Verification reports, kept in memory until the notification.
+
 package rollout
 
 import (

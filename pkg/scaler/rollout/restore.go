@@ -1,3 +1,5 @@
+// The record of a workload after kubectl rollout undo.
+
 package rollout
 
 import (
@@ -12,7 +14,7 @@ import (
 
 // restoreRecord reads the record of a workload. kubectl rollout undo replaces a Deployment's annotations with the copy on the
 // ReplicaSet that it returns to: it drops the record, or brings back an old record. It leaves labels alone, so HeldLabel shows the
-// replacement, and the ReplicaSet that it left has a copy of the right record.
+// replacement, and the newer ReplicaSet has a copy of the right record.
 //
 // replaced is a message that the annotation is not the record and must be written again; empty: the annotation is the record.
 func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {

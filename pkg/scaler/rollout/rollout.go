@@ -1,8 +1,7 @@
 // Package rollout scales a workload to the numbers of its holds, step by step, and restores the original numbers at their end.
 //
-// Everything is level-triggered: a pass observes the workload, its scale and its autoscaler, and makes the changes that its record
-// still lacks. The next pass, of this process or of another, finishes an interrupted pass. Every write names the resource version
-// that it was decided on, so that two processes do not overwrite each other.
+// Everything is level-triggered: a pass observes the workload, its scale and its autoscaler, and makes the changes of its record. The next pass, of this process or of another, finishes an interrupted pass. Every write names the observed
+// resource version, so that two processes do not overwrite each other.
 package rollout
 
 import (
@@ -29,7 +28,7 @@ type Checker interface {
 	Run(ctx context.Context, spec verify.Spec, now, old []corev1.Pod) (verify.Report, error)
 }
 
-// ActionRunner runs the actions that follow the success or precede the end of a hold. Running them twice is harmless.
+// ActionRunner runs the actions after the success and before the end of a hold. Running them twice is harmless.
 type ActionRunner interface {
 	Do(ctx context.Context, namespace string, actions []action.Action) error
 }
@@ -51,7 +50,7 @@ type Options struct {
 	Identity string   // reporting instance of Events: the name of a pod or a user
 }
 
-// Engine moves workloads through the states of their holds. It keeps no state between passes that another process needs. Its methods may
+// Engine moves workloads through the states of their holds. It keeps no state between passes for another process. Its methods may
 // be called concurrently, also for the same workload.
 type Engine struct {
 	Options
@@ -92,11 +91,11 @@ const (
 	readyPollInterval = 250 * time.Millisecond
 	// restingInterval applies while holds only wait for their end. A user's change is seen within it.
 	restingInterval = 15 * time.Second
-	// retryInterval applies after a gate or a scale that failed.
+	// retryInterval applies after a failure of a gate or a scale.
 	retryInterval = 2 * time.Second
 )
 
-// maxPassAttempts bounds the tries of one pass that other clients' writes interrupt. After them the conflict is returned as an error.
+// maxPassAttempts bounds the tries of one pass with conflicting writes. The last conflict is returned as an error.
 const maxPassAttempts = 12
 
 // ReconcileOnce makes all changes that a workload needs now, without waiting. It returns an error if the API server is away or rejects a

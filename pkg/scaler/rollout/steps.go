@@ -1,3 +1,5 @@
+// The steps of a pass, in the order in which runSteps makes them.
+
 package rollout
 
 import (
@@ -10,10 +12,8 @@ import (
 )
 
 // gateOpenTimeout is the time in which the actions of a verified hold must succeed. A restarted API server or receiver of a webhook is
-// back by then, and an event that waits longer is over.
+// back by then, and an event with a longer wait is over.
 const gateOpenTimeout = time.Minute
-
-// This file holds the steps of a pass, in the order in which runSteps makes them.
 
 // closeGates closes the gates of ended holds. While a gate cannot be closed, its pods stay.
 func (p *reconcilePass) closeGates(ctx context.Context) error {
@@ -42,7 +42,7 @@ func (p *reconcilePass) rejectOversizedHolds(ctx context.Context) error {
 	return p.rollBackHolds(ctx, p.formatTooMany(allowed), func(h *hold.Hold) bool { return h.State == hold.Received && h.Replicas > allowed })
 }
 
-// maxAllowedReplicas returns the greatest number of replicas that a hold may ask for: the autoscaler's own maxReplicas, or the holds'.
+// maxAllowedReplicas returns the greatest replicas of a hold: the autoscaler's own maxReplicas, or the holds'.
 func (p *reconcilePass) maxAllowedReplicas() int32 {
 	own := autoscalerBounds(p.hpa).MaxReplicas
 	if m := p.bounds.MaxReplicas; m != nil && !m.Yielded {
@@ -263,7 +263,7 @@ func (p *reconcilePass) openGates(ctx context.Context) error {
 	return nil
 }
 
-// removeEndedHolds forgets the holds that have ended and of which nothing is left to undo.
+// removeEndedHolds removes the ended holds without anything left to undo.
 func (p *reconcilePass) removeEndedHolds(ctx context.Context) error {
 	var ended []hold.Hold
 	for _, h := range p.record.Holds {

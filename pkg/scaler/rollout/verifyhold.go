@@ -1,3 +1,5 @@
+// The verification of a hold's new pods, and of all pods of a workload.
+
 package rollout
 
 import (
@@ -13,7 +15,7 @@ import (
 )
 
 // VerifyHold verifies the new pods of a hold in state Ready, and writes the verdict to the workload's record; the next pass acts on it.
-// It blocks during the test requests. It returns an error if it cannot write the verdict; pods that it cannot test fail the
+// It blocks during the test requests. It returns an error if it cannot write the verdict; untestable pods fail the
 // verification. Two verifications of one hold are harmless: the first verdict counts.
 func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id string, now func() time.Time) (verify.Report, error) {
 	p, h, err := e.getHoldToVerify(ctx, t, id, now())

@@ -1,3 +1,5 @@
+// The writes to the workload, its scale and its autoscaler.
+
 package rollout
 
 import (
@@ -59,7 +61,7 @@ func (p *reconcilePass) saveRecord(ctx context.Context) error {
 // onRecordSaved runs do after the next write of the record, and not before: the write may conflict.
 func (p *reconcilePass) onRecordSaved(do func()) { p.afterSave = append(p.afterSave, do) }
 
-// recordOvertakenError marks a record that another client wrote since it was observed.
+// recordOvertakenError marks a record changed by another client since the observation.
 type recordOvertakenError struct{ error }
 
 // rereadWorkload observes the workload again for the next try of a write. It fails if another client wrote the record too.
@@ -189,7 +191,7 @@ func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 	}
 	to := p.desired.ReplicasWithoutAutoscaler(c.Was)
 	if c.Set == nil && p.desired.Held && !p.desired.Lower {
-		to = max(to, now) // the scale that a deleted autoscaler left
+		to = max(to, now) // the scale left by a deleted autoscaler
 	}
 	switch {
 	case c.From != nil && now != *c.From && now != *c.Set, c.From == nil && c.Set != nil && now != *c.Set:
@@ -241,7 +243,7 @@ func newConflictError(t hold.Workload, err error) error {
 	return apierrors.NewConflict(autoscalingv2.Resource("scale"), t.Name, err)
 }
 
-// giveBackReplicas restores the original replicas of a workload with an autoscaler that has no metrics. Such an autoscaler would keep the
+// giveBackReplicas restores the original replicas of a workload if its autoscaler has no metrics. Such an autoscaler would keep the
 // raised replicas forever.
 func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
 	if p.hpa == nil {
