@@ -27,7 +27,7 @@ type healthServer struct {
 
 	mu               sync.Mutex          // guards the fields below
 	componentMetrics prometheus.Gatherer // of the running components; nil: not started yet
-	configError      error               // of the newest configuration, while the previous one stays active
+	configError      error               // error of the newest configuration; nil: the newest is active
 	configLoadedAt   time.Time
 }
 

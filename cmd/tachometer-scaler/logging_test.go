@@ -49,7 +49,7 @@ func TestLogLine(t *testing.T) {
 	if ts, _ := line["ts"].(string); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`).MatchString(ts) {
 		t.Errorf("ts %q is not RFC 3339 in UTC with milliseconds", ts)
 	}
-	if line["level"] != "info" || line["service"] != "tachometer-scaler" || line["msg"] != "Scaler starts" {
+	if line["level"] != "info" || line["service"] != "tachometer-scaler" || line["msg"] != "Scaler started" {
 		t.Errorf("line %v", line)
 	}
 }

@@ -54,7 +54,7 @@ It serves /livez, /readyz and /metrics, and reloads its configuration when the f
 
 func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.configFile, "config", "", "configuration `file`; the controller reloads it when it changes")
-	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print everything that is wrong with it, and exit with 0 or 1")
+	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
 	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the leader's Lease")
 	f.StringVar(&r.leaseNamespace, "lease-namespace", "", "`namespace` of the Lease and of the event ids; empty: the pod's namespace")
 	f.StringVar(&r.healthAddress, "health-address", ":8080", "`address` of /livez, /readyz and /metrics")

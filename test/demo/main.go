@@ -29,7 +29,7 @@ func main() {
 }
 
 func runDemo() error {
-	down := flag.Bool("down", false, "remove the cluster that an earlier run with KEEP=1 left")
+	down := flag.Bool("down", false, "remove the cluster of an earlier run with KEEP=1")
 	picture := flag.String("svg", "out/demo.svg", "`file` for the picture of the run")
 	steps := flag.String("load", "60:20s,500:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
 	flag.Parse()
@@ -68,7 +68,7 @@ func (d *demo) parseSteps(steps string) error {
 func (d *demo) removeKept(ctx context.Context) error {
 	c, err := cluster.Open("", name)
 	if errors.Is(err, os.ErrNotExist) {
-		fmt.Fprintln(d.out, "no demo cluster is there")
+		fmt.Fprintln(d.out, "no demo cluster found")
 		return nil
 	}
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *demo) playDemo(ctx context.Context) error {
 	return errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 }
 
-// startStack starts a cluster or, where no node can run, takes the user's.
+// startStack starts a cluster or, where no node can run, uses the user's cluster.
 func (d *demo) startStack(ctx context.Context) (*stack.Stack, error) {
 	s, err := stack.Up(ctx, stack.Options{Name: name, Keep: d.keep, Log: d.out})
 	if errors.Is(err, cluster.ErrNoNode) {
@@ -126,18 +126,18 @@ func (d *demo) abandonStack(ctx context.Context, s *stack.Stack, err error) erro
 func (d *demo) useOwnCluster(ctx context.Context) (*stack.Stack, error) {
 	kubeconfig := os.Getenv("KUBECONFIG")
 	if kubeconfig == "" {
-		return nil, errors.New("set KUBECONFIG to a cluster that has the images " + stack.AdapterImage + " and " + stack.SampleImage +
-			", and whose pods' addresses this machine can reach")
+		return nil, errors.New("set KUBECONFIG to a cluster with the images " + stack.AdapterImage + " and " + stack.SampleImage +
+			" and pod addresses reachable from this machine")
 	}
 	fmt.Fprintf(d.out, "running against %s\n", kubeconfig)
 	return stack.On(ctx, kubeconfig, d.out)
 }
 
-// printNextCommands prints how to look around in the cluster that stays.
+// printNextCommands prints commands to explore the cluster that is kept.
 func (d *demo) printNextCommands() {
 	fmt.Fprintf(d.out, `
 The cluster stays. To explore it:
-  eval "$(go -C test/cluster run ./cmd/cluster env --name %s)"
+  eval "$(go -C test/harness/cluster run ./cmd/cluster env --name %s)"
   kubectl get apiservices | grep metrics.k8s.io
   kubectl get --raw "%s"
   kubectl -n %s describe hpa

@@ -18,7 +18,7 @@ import (
 
 const metricName = "request_per_second"
 
-// playLoad sends the load, prints what happens once a second, and returns it.
+// playLoad sends the load, prints one point a second, and returns the points.
 func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, error) {
 	fmt.Fprintln(d.out, "waiting for the sample's pods")
 	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return atLeast(ctx, s, 2) }); err != nil {
@@ -88,7 +88,7 @@ func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(tim
 	}
 }
 
-// observeSample is one look at the metric, the HPA and the pods.
+// observeSample reads the metric, the HPA and the pods once.
 func observeSample(ctx context.Context, s *stack.Stack) (timeline.Point, []string, error) {
 	var p timeline.Point
 	pods, err := s.ReadyPods(ctx)
@@ -121,7 +121,7 @@ func observeSample(ctx context.Context, s *stack.Stack) (timeline.Point, []strin
 	return p, urls, nil
 }
 
-// summarizeRun prints what the run showed.
+// summarizeRun prints the totals of the run.
 func (d *demo) summarizeRun(points []timeline.Point, sent load.Result) {
 	total := sent.Total()
 	most := slices.MaxFunc(points, func(a, b timeline.Point) int { return a.Ready - b.Ready })
@@ -151,7 +151,7 @@ func (d *demo) stepAt(at time.Duration) load.Step {
 	return d.steps[len(d.steps)-1]
 }
 
-// printReaction prints how long after a step the served metric had moved nine tenths of the way.
+// printReaction prints how long after a step the served metric shows 90 % of it.
 func (d *demo) printReaction(points []timeline.Point, at time.Duration, from, to float64) {
 	for _, p := range points {
 		if p.At > at && (p.Served-from)/(to-from) >= 0.9 {

@@ -1,5 +1,5 @@
 // Command sale shows a flash sale on a real cluster: an event raises the sample to twenty pods, which are verified before the gate
-// opens; when the event's time is over, all is as it was. Then the same on a bad release: rolled back, and told.
+// opens; when the event expires, the scaler restores the original state. Then the same with a bad release: rolled back, with an alert.
 package main
 
 import (
@@ -28,9 +28,9 @@ import (
 
 const (
 	name = "demo-sale"
-	// visitors is the load while the sale goes on, in requests per second: the two pods that were there would do.
+	// visitors is the load during the sale, in requests per second: the two original pods could carry it.
 	visitors = 60
-	// lasts is how long the sale goes on, by its event.
+	// lasts is the time to live of the sale's event.
 	lasts = 45 * time.Second
 )
 
@@ -61,7 +61,7 @@ type demo struct {
 	out     io.Writer
 	began   time.Time
 	targets atomic.Pointer[[]string]
-	seen    map[string]bool // Events that were shown, by name
+	seen    map[string]bool // names of the Events already printed
 }
 
 func (d *demo) playSale(ctx context.Context) (err error) {
@@ -110,12 +110,12 @@ func (d *demo) sendVisitors(ctx context.Context) <-chan struct{} {
 		defer close(done)
 		g.Run(ctx)
 		r := g.Result()
-		d.printLine("visitors: %d requests were answered well, %d were not", r.Total().OK, r.Total().Failed)
+		d.printLine("visitors: %d requests succeeded, %d failed", r.Total().OK, r.Total().Failed)
 	}()
 	return done
 }
 
-// goodSale is the sale as it should be.
+// goodSale runs a sale on a healthy release.
 func (d *demo) goodSale(ctx context.Context) error {
 	d.printLine("an event on Kafka: the sale begins, for %s", lasts)
 	if err := d.market.Publish(ctx, sale.Event("sale-1", sale.Start, lasts)); err != nil {
@@ -131,15 +131,15 @@ func (d *demo) goodSale(ctx context.Context) error {
 	if err := d.runScaler(ctx, "verify", "deploy/sample", "--url", "/work?ms=1", "--requests", "10", "--concurrency", "2"); err != nil {
 		d.printLine("%v", err)
 	}
-	d.printLine("the sale goes on until the event's time is over")
+	d.printLine("the sale lasts until the event expires")
 	if err := d.showUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
 		return err
 	}
-	d.printLine("everything is as it was: %s", d.lastAlert(ctx))
+	d.printLine("the original state is restored: %s", d.lastAlert(ctx))
 	return nil
 }
 
-// badSale is a sale on a bad release: its probes are fine, its users wait.
+// badSale runs a sale on a bad release: probes pass, but users wait.
 func (d *demo) badSale(ctx context.Context) error {
 	d.printLine("a bad release: FAULT=slow")
 	for _, args := range [][]string{{"set", "env", "deploy/sample", "FAULT=slow"}, {"rollout", "status", "deploy/sample", "--timeout=180s"}} {
@@ -157,21 +157,21 @@ func (d *demo) badSale(ctx context.Context) error {
 		return err
 	}
 	d.printLine("rolled back, the gate stayed shut: %s", d.lastAlert(ctx))
-	d.printLine("the alert that was sent:")
+	d.printLine("the alert:")
 	return d.printAlert(d.market.Alerts()[told])
 }
 
 func (d *demo) printAlert(alert string) error {
 	var v any
 	if err := json.Unmarshal([]byte(alert), &v); err != nil {
-		return fmt.Errorf("the alert is no JSON: %w", err)
+		return fmt.Errorf("the alert is not valid JSON: %w", err)
 	}
 	text, err := json.MarshalIndent(v, "  ", "  ")
 	fmt.Fprintf(d.out, "  %s\n", text)
 	return err
 }
 
-// runScaler runs the command as a person would.
+// runScaler runs a command of tachometer-scaler and prints the command line and its output.
 func (d *demo) runScaler(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{
 		"run", "github.com/tachometer-metrics/tachometer/cmd/tachometer-scaler", "--kubeconfig", d.stack.Cluster.Kubeconfig(), "-n", stack.SampleNamespace, "-o", "text",
@@ -184,7 +184,7 @@ func (d *demo) runScaler(ctx context.Context, args ...string) error {
 	return err
 }
 
-// world is what a line shows.
+// world is the state that one printed line shows.
 type world struct {
 	pods, ready        int
 	minReplicas, scale int32
@@ -203,7 +203,7 @@ func (d *demo) lastAlert(ctx context.Context) string {
 	return w.String()
 }
 
-// showUntil shows what changes, until it is as wanted.
+// showUntil prints each change until the state is the wanted one.
 func (d *demo) showUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
 	var shown world
 	return stack.Wait(ctx, atMost, func(ctx context.Context) error {
@@ -253,7 +253,7 @@ func (d *demo) aimVisitors(pods []corev1.Pod) {
 	d.targets.Store(&urls)
 }
 
-// showEvents shows what the scaler says of the sample.
+// showEvents prints the scaler's Events on the sample.
 func (d *demo) showEvents(ctx context.Context) error {
 	list, err := d.stack.Client.CoreV1().Events(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command broker is a Kafka broker for demonstrations, in memory or in a folder, and what puts an event into its topic.
+// Command broker is a Kafka broker for demonstrations, in memory or in a folder, and a client that appends events to its topic.
 //
 //	broker serve --address 127.0.0.1:9092 --topic sales
 //	broker send --brokers 127.0.0.1:9092 --topic sales --type FLASH_SALE_START --ttl 30m --field sale=friday --field pods=20
@@ -36,7 +36,7 @@ func main() {
 
 func runCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("say serve or send")
+		return errors.New("give a command: serve or send")
 	}
 	switch args[0] {
 	case "serve":
@@ -44,16 +44,16 @@ func runCommand(ctx context.Context, args []string, out io.Writer) error {
 	case "send":
 		return sendEvent(ctx, args[1:], out)
 	}
-	return fmt.Errorf("unknown command %q: say serve or send", args[0])
+	return fmt.Errorf("unknown command %q: use serve or send", args[0])
 }
 
-// serveBroker runs the broker until ctx ends. Its first line is its address: who waits for that line finds it listening.
+// serveBroker runs the broker until ctx ends. The first printed line is its address; the broker listens by then.
 func serveBroker(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	address := flags.String("address", "127.0.0.1:0", "`HOST:PORT` to listen on, which is also what clients are told; port 0 picks one")
-	topic := flags.String("topic", "sales", "topic that is there from the start")
+	address := flags.String("address", "127.0.0.1:0", "`HOST:PORT` to listen on, also the address given to clients; port 0 picks a free port")
+	topic := flags.String("topic", "sales", "topic to create at the start")
 	partitions := flags.Int32("partitions", 1, "partitions of the topic")
-	folder := flags.String("data", "", "folder that outlives a restart; empty: memory")
+	folder := flags.String("data", "", "folder for the records, kept over a restart; empty: memory")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -94,10 +94,10 @@ func sendEvent(ctx context.Context, args []string, out io.Writer) error {
 	brokers := flags.StringSlice("brokers", nil, "`HOST:PORT` of brokers")
 	topic := flags.String("topic", "sales", "topic to append to")
 	kind := flags.String("type", "", "type of the event")
-	id := flags.String("id", rand.Text(), "id of the event; a new one if it is left out")
-	ttl := flags.String("ttl", "30m", "how long it is good for")
+	id := flags.String("id", rand.Text(), "id of the event (default random)")
+	ttl := flags.String("ttl", "30m", "time to live of the event")
 	fields := flags.StringArray("field", nil, "another field, `NAME=VALUE`: a JSON value, and text otherwise")
-	data := flags.String("data", "", "the whole record, as it is, in the place of all that")
+	data := flags.String("data", "", "the whole record, verbatim; replaces --type, --id, --ttl and --field")
 	timeout := flags.Duration("timeout", 10*time.Second, "how long to try")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -124,7 +124,7 @@ func sendEvent(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// composeEvent is an event of now.
+// composeEvent returns an event with the current time.
 func composeEvent(id, kind, ttl string, fields []string, now time.Time) ([]byte, error) {
 	if kind == "" {
 		return nil, errors.New("--type: required")

@@ -58,7 +58,7 @@ func (c *Cluster) getPath(ctx context.Context, client *http.Client, path string,
 	return json.Unmarshal(body, answer)
 }
 
-// awaitCheck asks until check has no more to say against the cluster. On the way out it says what check said last.
+// awaitCheck calls check until it returns nil. If ctx ends first, the error contains the last error of check.
 func (c *Cluster) awaitCheck(ctx context.Context, what string, check func(context.Context, *http.Client) error) error {
 	client, err := c.adminClient()
 	if err != nil {
@@ -78,7 +78,7 @@ func (c *Cluster) awaitCheck(ctx context.Context, what string, check func(contex
 	return fmt.Errorf("wait for %s: %w (last: %w)", what, context.Cause(ctx), last)
 }
 
-// errEnded means that waiting is of no use.
+// errEnded means a process of the cluster has ended, so waiting longer is useless.
 var errEnded = errors.New("ended too early")
 
 // componentsRun returns an error that is errEnded if a process of the cluster has ended.
@@ -111,7 +111,7 @@ func (c *Cluster) awaitControlPlane(ctx context.Context) error {
 	})
 }
 
-// node is what is read of one.
+// node holds the fields of a Node that the readiness check reads.
 type node struct {
 	Spec struct {
 		Taints []struct{ Key string }

@@ -38,8 +38,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "tachometer"), nil
 }
 
-// Build compiles the programs that clusters run, unless they are in the user's cache folder, so that no Start has to. log
-// gets the progress; nil: nothing is told.
+// Build compiles the programs that clusters run, unless the user's cache folder has them, so that Start need not. log
+// gets the progress and may be nil.
 func Build(ctx context.Context, log io.Writer) error {
 	if log == nil {
 		log = io.Discard
@@ -48,7 +48,7 @@ func Build(ctx context.Context, log io.Writer) error {
 	return err
 }
 
-// ensurePrograms builds what is not in the cache yet. Two callers at once build once.
+// ensurePrograms builds the programs missing in the cache. Concurrent callers build once.
 func ensurePrograms(ctx context.Context, log io.Writer) (programs, error) {
 	source, err := sourceDir()
 	if err != nil {
@@ -72,7 +72,7 @@ func ensurePrograms(ctx context.Context, log io.Writer) (programs, error) {
 	}, nil
 }
 
-// sourceDir is where this package's sources are: where they were when it was compiled or, if the path was trimmed, where
+// sourceDir returns the folder of this package's sources: the folder at compile time or, if the path was trimmed, the folder where
 // the go command finds the module from the working folder.
 func sourceDir() (string, error) {
 	if _, file, _, ok := runtime.Caller(0); ok {
@@ -134,7 +134,7 @@ func ensureTools(ctx context.Context, source, cache string) (string, error) {
 }
 
 // buildOnce runs build with a fresh folder, which becomes dir, unless dir is there. Of several processes that want it, one
-// builds, and the others wait for it.
+// builds and the others wait.
 func buildOnce(ctx context.Context, dir string, build func(target string) error) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
@@ -234,7 +234,7 @@ func showProgress(log io.Writer, output io.Reader, total int, started time.Time)
 			if tail = append(tail, line); len(tail) > 20 {
 				tail = tail[1:]
 			}
-			if !strings.Contains(line, " ") { // a package; all else is a sentence
+			if !strings.Contains(line, " ") { // a package; other lines are sentences
 				compiled++
 			}
 		case now := <-tick.C:
@@ -258,7 +258,7 @@ func countPackages(ctx context.Context, module string) (int, error) {
 
 var requiresKubernetes = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v\S+)`)
 
-// kubernetesVersion is the version of k8s.io/kubernetes that a go.mod file requires.
+// kubernetesVersion returns the version of k8s.io/kubernetes required by a go.mod file.
 func kubernetesVersion(goMod string) (string, error) {
 	data, err := os.ReadFile(goMod)
 	if err != nil {
@@ -266,12 +266,12 @@ func kubernetesVersion(goMod string) (string, error) {
 	}
 	match := requiresKubernetes.FindSubmatch(data)
 	if match == nil {
-		return "", fmt.Errorf("read %s: it does not require k8s.io/kubernetes", goMod)
+		return "", fmt.Errorf("read %s: no requirement for k8s.io/kubernetes", goMod)
 	}
 	return string(match[1]), nil
 }
 
-// versionStamps are the linker flags that make every program say its version, as release builds do.
+// versionStamps returns the linker flags that stamp the version into every program, as release builds do.
 func versionStamps(version string) string {
 	numbers := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	flags := []string{"-s", "-w"}
@@ -283,7 +283,7 @@ func versionStamps(version string) string {
 	return strings.Join(flags, " ")
 }
 
-// hashFiles is a short digest of the contents of files in dir.
+// hashFiles returns a short digest of the contents of files in dir.
 func hashFiles(dir string, names ...string) (string, error) {
 	sum := sha256.New()
 	for _, name := range names {

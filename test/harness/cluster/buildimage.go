@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// ImageBuild says what BuildImage builds.
+// ImageBuild holds the options of BuildImage.
 type ImageBuild struct {
-	Context string            // folder of the Dockerfile and of what it copies
+	Context string            // folder of the Dockerfile and of the files it copies
 	Target  string            // stage to build; empty is the last one
 	Tag     string            // NAME:TAG in the archive
 	Archive string            // file to write, replaced if it exists
@@ -29,9 +29,9 @@ type ImageBuild struct {
 }
 
 // BuildImage builds a target of a Dockerfile without any registry, for LoadImage to load. The Dockerfile must take the image that it
-// compiles in from the build argument BUILDER and end in stages from scratch. In place of that image stands one that
+// compiles in from the build argument BUILDER and end in stages from scratch. BuildImage replaces that image by a stand-in that
 // has this machine's own shell and Go, with this machine's module and build caches, so that nothing is downloaded again.
-// It takes root, or a user who may make user namespaces.
+// It requires root or the right to create user namespaces.
 func BuildImage(ctx context.Context, build ImageBuild) error {
 	if err := buildWithBuildah(ctx, build); err != nil {
 		return fmt.Errorf("build image %s: %w", build.Tag, err)
@@ -62,7 +62,7 @@ func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
 	return b.buildInBuilder(ctx, build)
 }
 
-// builder runs buildah with a storage of its own, which is thrown away: what is worth keeping is in Go's caches.
+// builder runs buildah with a storage of its own, which is removed afterwards: Go's caches keep the compiled packages.
 type builder struct {
 	buildah, work string
 	log           io.Writer
@@ -109,8 +109,8 @@ func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 func (b *builder) runBuildah(ctx context.Context, args ...string) error {
 	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.work, "root"), "--runroot", filepath.Join(b.work, "run")}
 	cmd := exec.CommandContext(ctx, b.buildah, append(storage, args...)...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+b.work) // for what else it would leave in /var/tmp
-	// What buildah started ends with it.
+	cmd.Env = append(os.Environ(), "TMPDIR="+b.work) // buildah would leave files in /var/tmp
+	// Processes started by buildah end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -125,7 +125,7 @@ func (b *builder) runBuildah(ctx context.Context, args ...string) error {
 
 const builderTag = "localhost/tachometer-builder:latest"
 
-// goEnv is what a build inside the builder shares with builds outside.
+// goEnv holds the Go settings that a build inside the builder shares with builds outside.
 type goEnv struct{ GOROOT, GOMODCACHE, GOCACHE, GOPROXY, GOSUMDB, GONOSUMDB, GONOPROXY, GOPRIVATE, GOFLAGS string }
 
 func readGoEnv(ctx context.Context) (goEnv, error) {
@@ -137,13 +137,13 @@ func readGoEnv(ctx context.Context) (goEnv, error) {
 	return env, json.Unmarshal(out, &env)
 }
 
-// Where the builder has this machine's caches: not where Dockerfiles usually mount caches of their own, which would cover them.
+// The paths of this machine's caches in the builder. Dockerfiles usually mount caches of their own elsewhere; these paths avoid being covered.
 const (
 	builderModules = "/go/host/mod"
 	builderCache   = "/go/host/cache"
 )
 
-// packBuilder writes the stand-in for the builder's image: a skeleton whose substance is mounted from this machine. It returns
+// packBuilder writes the stand-in for the builder's image: a skeleton with this machine's files mounted into it. It returns
 // the mounts.
 func packBuilder(archive string, env goEnv) (volumes []string, err error) {
 	certificates, err := findCertificates()
@@ -171,13 +171,13 @@ func packBuilder(archive string, env goEnv) (volumes []string, err error) {
 	})
 }
 
-// inBuilder is the environment of a build.
+// inBuilder returns the environment of a build.
 func (env goEnv) inBuilder() []string {
 	settings := []string{
 		"PATH=" + env.GOROOT + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "GOPATH=/go", "GOMODCACHE=" + builderModules, "GOCACHE=" + builderCache, "GOTOOLCHAIN=local",
 		"GOPROXY=" + env.GOPROXY, "GOSUMDB=" + env.GOSUMDB, "GONOSUMDB=" + env.GONOSUMDB, "GONOPROXY=" + env.GONOPROXY, "GOPRIVATE=" + env.GOPRIVATE,
-		// There is a git here, unlike in the image that this stands for: it would look for a repository.
+		// There is a git here, unlike in the real builder image: Go would look for a repository.
 		"GOFLAGS=" + strings.TrimSpace(env.GOFLAGS+" -buildvcs=false"),
 	}
 	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
@@ -188,7 +188,7 @@ func (env goEnv) inBuilder() []string {
 	return settings
 }
 
-// systemFolders are those with the shell and its libraries: links, as all but /usr are on any system of this decade, and
+// systemFolders returns the folders with the shell and its libraries: links (on current systems all but /usr), and
 // folders to mount.
 func systemFolders() (links map[string]string, volumes []string, err error) {
 	links = map[string]string{}
@@ -209,7 +209,7 @@ func systemFolders() (links map[string]string, volumes []string, err error) {
 	return links, volumes, nil
 }
 
-// findCertificates is this machine's bundle of certificate authorities, wherever its distribution keeps it.
+// findCertificates returns the path of this machine's bundle of certificate authorities; distributions differ.
 func findCertificates() (string, error) {
 	for _, path := range []string{
 		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",

@@ -26,14 +26,14 @@ type authority struct {
 	path        string // of the certificate, PEM
 }
 
-// identity is what a certificate says about its owner.
+// identity is the subject of a certificate.
 type identity struct {
 	name   string   // user name, for a client
 	groups []string // groups of the user, for a client
 	hosts  []string // addresses and DNS names, for a server
 }
 
-// pair is where a certificate and its key are, both PEM.
+// pair holds the paths of a certificate and its key, both PEM.
 type pair struct{ cert, key string }
 
 func newAuthority(path pair, name string) (*authority, error) {
@@ -80,7 +80,7 @@ func openAuthority(path pair) (*authority, error) {
 	return &authority{certificate: certificate, key: key, path: path.cert}, nil
 }
 
-// issueCertificate signs a certificate that is good both for servers and for clients.
+// issueCertificate signs a certificate valid for both servers and clients.
 func (a *authority) issueCertificate(path pair, who identity) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
@@ -123,7 +123,7 @@ func writePair(path pair, certDER []byte, key *ecdsa.PrivateKey) error {
 	return writePEM(path.key, "EC PRIVATE KEY", keyDER)
 }
 
-// writeServiceAccountKey writes the key that signs ServiceAccount tokens, and its public half.
+// writeServiceAccountKey writes the signing key of ServiceAccount tokens, and its public half.
 func writeServiceAccountKey(private, public string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

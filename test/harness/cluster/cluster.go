@@ -20,13 +20,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/process"
 )
 
-// ErrExists is the reason why Start refuses a name: a cluster of that name runs already.
+// ErrExists is returned by Start if a cluster of the given name already runs.
 var ErrExists = errors.New("cluster runs already")
 
 // startTimeout is for a machine ten times slower than usual.
 const startTimeout = 3 * time.Minute
 
-// Options say what cluster to start. The zero value is a control plane that ends with the process that started it.
+// Options configure Start. The zero value is a control plane that ends with the calling process.
 type Options struct {
 	// Name of the cluster: up to 40 of a-z, 0-9 and -. Empty: a random one.
 	Name string
@@ -34,7 +34,7 @@ type Options struct {
 	Dir string
 	// Node adds a node that runs pods: root and Linux only, see CheckNode.
 	Node bool
-	// Install missing Debian packages that a node needs, where root may; else they are an error that names them.
+	// Install missing Debian packages of a node, if run as root; otherwise Start returns an error with their names.
 	Install bool
 	// Detach lets the cluster outlive this process.
 	Detach bool
@@ -42,13 +42,13 @@ type Options struct {
 	// The horizontal pod autoscaler's period and delays; 0 is Kubernetes' own default (15 s, 30 s, 5 min).
 	HPASyncPeriod, HPAInitialReadinessDelay, HPACPUInitializationPeriod time.Duration
 	// ExternalNameRouting makes the API server go to an APIService's Service by its name or ClusterIP rather than to its
-	// endpoints, so that a Service of type ExternalName works; endpoints then do not. Without a node it is the only
-	// way to a process on a loopback address, and is chosen where this machine has no other address. See Expose.
+	// endpoints. A Service of type ExternalName then works, but endpoints do not. Without a node it is the only
+	// way to a process on a loopback address; Start sets it where this machine has no other address. See Expose.
 	ExternalNameRouting bool
-	// Further arguments. They come last, so that they win.
+	// Further arguments, appended last so they take precedence.
 	APIServerArgs, ControllerManagerArgs, KubeletArgs []string
 
-	// Log gets a line about each step. nil: nothing is told.
+	// Log gets a line about each step; nil disables it.
 	Log io.Writer
 }
 
@@ -59,8 +59,8 @@ type Cluster struct {
 }
 
 // Start starts a cluster and returns when it is usable: the API server is ready, the default ServiceAccount is there and,
-// with a node, the node is Ready. ctx bounds the start only. If it fails, nothing remains but the logs that the error names.
-// Unless Options.Detach says otherwise the cluster's processes end when this one does, however that ends; Down removes
+// with a node, the node is Ready. ctx bounds the start only. After a failed start only the logs named in the error remain.
+// Unless Options.Detach says otherwise the cluster's processes end with this process, even if it is killed; Down removes
 // the rest.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Log == nil {
@@ -87,7 +87,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	}
 	if err := c.startCluster(ctx, opts); err != nil {
 		err = c.diagnoseStart(err)
-		// The start's own context may be over already; what was begun is removed all the same.
+		// The start's own context may be done already; the cleanup needs a fresh context.
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 		defer cancel()
 		return nil, fmt.Errorf("start cluster %s: %w", opts.Name, errors.Join(err, c.Down(cleanup)))
@@ -95,7 +95,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	return c, nil
 }
 
-// nodePrerequisites returns the paths of the system's programs that a node needs.
+// nodePrerequisites returns the paths of the system programs required by a node.
 func nodePrerequisites(ctx context.Context, opts Options) (map[string]string, error) {
 	if !opts.Node {
 		return nil, nil
@@ -118,7 +118,7 @@ func randomHex() string {
 	return hex.EncodeToString(random)
 }
 
-// claimFolder makes the cluster's folder its own. What a dead cluster of that name left is removed first.
+// claimFolder creates the cluster's folder. It first removes the remains of a dead cluster with the same name.
 func (c *Cluster) claimFolder(ctx context.Context) error {
 	base := filepath.Dir(c.dir)
 	if err := os.MkdirAll(base, 0o755); err != nil {
@@ -212,7 +212,7 @@ func (c *Cluster) writeConfiguration(ctx context.Context, opts Options) error {
 	return c.writeState()
 }
 
-// launchSupervisor starts the supervisor and, through it, everything else, which ends when the lifeline does.
+// launchSupervisor starts the supervisor and, through it, all processes; they end when the lifeline closes.
 func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline io.Writer, err error) {
 	spec, err := json.Marshal(c.specifyProcesses(opts))
 	if err != nil {
@@ -223,7 +223,7 @@ func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline 
 		return nil, err
 	}
 	c.state.Supervisor = process.Identify(cmd.Process.Pid)
-	// Nobody waits for this: it ends with the supervisor, and keeps its lifeline open until then.
+	// This goroutine is not joined: it ends with the supervisor, and keeps its lifeline open until then.
 	go func() { _ = cmd.Wait() }()
 	if err := c.writeState(); err != nil {
 		return nil, err
@@ -233,7 +233,7 @@ func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline 
 			return nil, err
 		}
 	}
-	// Until it has read this, the supervisor has nothing to do: nothing runs that the state does not name.
+	// The supervisor starts processes only after reading this, so every running process is in the state.
 	if _, err := lifeline.Write(spec); err != nil {
 		return nil, fmt.Errorf("hand the specification to the supervisor: %w", err)
 	}
@@ -270,7 +270,7 @@ func (c *Cluster) Name() string { return c.state.Name }
 // Dir is the cluster's folder: state, keys, and logs/COMPONENT.log.
 func (c *Cluster) Dir() string { return c.dir }
 
-// HasNode tells whether the cluster can run pods.
+// HasNode reports whether the cluster can run pods.
 func (c *Cluster) HasNode() bool { return c.state.Node }
 
 // Server is the API server's URL, reachable from this machine.
@@ -279,7 +279,7 @@ func (c *Cluster) Server() string { return c.state.Server }
 // Kubeconfig is the path of the administrator's kubeconfig.
 func (c *Cluster) Kubeconfig() string { return c.filePath("admin.kubeconfig") }
 
-// CA is the path of the certificate, PEM, that the API server's own is verified with.
+// CA is the path of the PEM certificate that verifies the API server's certificate.
 func (c *Cluster) CA() string { return c.pkiPair("ca").cert }
 
 // AdminCert is the path of the administrator's client certificate, PEM.

@@ -12,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/supervisor"
 )
 
-// NodeName is the only node's, in every cluster that has one.
+// NodeName is the name of the only node, in every cluster with a node.
 const NodeName = "node"
 
 // specifyProcesses lists the processes of the cluster in the order of their start.
@@ -45,7 +45,7 @@ func (c *Cluster) etcdProcess() supervisor.Process {
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer,
 		"--client-cert-auth", "--trusted-ca-file="+c.pkiPair("etcd-ca").cert, "--cert-file="+who.cert, "--key-file="+who.key,
 		"--peer-client-cert-auth", "--peer-trusted-ca-file="+c.pkiPair("etcd-ca").cert, "--peer-cert-file="+who.cert, "--peer-key-file="+who.key,
-		"--unsafe-no-fsync", // nothing outlives a cluster, so nothing need survive a power cut
+		"--unsafe-no-fsync", // the data of a cluster need not survive a power cut
 	)
 }
 
@@ -104,7 +104,7 @@ func (c *Cluster) schedulerProcess(after string) supervisor.Process {
 	return p
 }
 
-// controlArgs are what the controller manager and the scheduler have in common. There is one of each: no election.
+// controlArgs returns the arguments shared by the controller manager and the scheduler. Each runs once: no leader election.
 func (c *Cluster) controlArgs(name string, port int) []string {
 	kubeconfig := c.filePath(name + ".kubeconfig")
 	return []string{
@@ -145,7 +145,7 @@ func (c *Cluster) kubeProxy() supervisor.Process {
 func localAddress(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 func localURL(port int) string     { return "https://" + localAddress(port) }
 
-// filePath is one of a file in the cluster's folder.
+// filePath returns the path of a file in the cluster's folder.
 func (c *Cluster) filePath(elements ...string) string {
 	return filepath.Join(append([]string{c.dir}, elements...)...)
 }

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// failedSuffix marks the folder that keeps the logs of a cluster that did not start.
+// failedSuffix marks the folder with the logs of a cluster after a failed start.
 const failedSuffix = ".failed"
 
-// logLines is how much of a log an error shows.
+// logLines is the number of log lines shown in an error.
 const logLines = 10
 
-// diagnoseStart adds to the reason why a start failed what the components say themselves, and keeps their logs.
+// diagnoseStart adds the ends of the components' logs to the cause of a failed start, and keeps the logs.
 func (c *Cluster) diagnoseStart(cause error) error {
 	kept := c.dir + failedSuffix
 	if err := errors.Join(os.RemoveAll(kept), os.Rename(c.filePath("logs"), kept)); err != nil {
@@ -44,7 +44,7 @@ func (c *Cluster) diagnoseStart(cause error) error {
 	return cause
 }
 
-// tailOfFile is the last lines of a file; of one that cannot be read, the reason.
+// tailOfFile returns the last lines of a file, or the error if the file is unreadable.
 func tailOfFile(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {

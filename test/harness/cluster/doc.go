@@ -12,20 +12,20 @@
 //
 // # Two sizes
 //
-// Without a node, pods are objects only: a test writes their status. It takes no root. Components listen on loopback; a process that the
-// API server is to reach listens on Cluster.HostIP and is made known by Cluster.Expose.
+// Without a node, pods are objects only: a test writes their status. It takes no root. Components listen on loopback. A process that the
+// API server must reach listens on Cluster.HostIP and is registered with Cluster.Expose.
 //
 // With a node (root and Linux) everything runs in process, mount and network namespaces of its own, with its own
-// /run and /var. The end of their first process, the supervisor, is the end of all: containers, mounts, bridge, nftables
-// tables. That holds after any crash, and clusters do not see each other. Of this machine a cluster takes one veth link
+// /run and /var. When their first process, the supervisor, ends, the kernel removes containers, mounts, bridge and nftables
+// tables, after any crash. Clusters do not see each other. On this machine a cluster uses one veth link
 // (tachXXXXXXXX) with the routes to its pods and Services, a cgroup of that name, and its folder; Down removes them.
 // From this machine the API server, pods and Services are reached by their addresses, and pods reach this
-// machine at Cluster.HostIP. There is no way out: no default route, no DNS. Images come from LoadImage, never from a
+// machine at Cluster.HostIP. Pods cannot reach other networks: no default route, no DNS. Images come from LoadImage, never from a
 // registry. Network policies are accepted and not enforced; hostPort is not supported.
 //
 // # Programs
 //
 // Kubernetes is compiled from its Go modules (the nested module kube, which pins its version) on first use, for minutes, and kept
 // in the user's cache folder, tachometer/kubernetes. A node also takes Debian's containerd, runc, containernetworking-plugins
-// and nftables; Options.Install installs what is missing.
+// and nftables; Options.Install installs the missing packages.
 package cluster

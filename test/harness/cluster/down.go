@@ -16,7 +16,7 @@ import (
 // downTimeout bounds the removal of a cluster whose start failed.
 const downTimeout = 30 * time.Second
 
-// Down ends the cluster and removes all that it has made: processes, network, cgroups, its folder. It may be called from
+// Down ends the cluster and removes its processes, network, cgroups and folder. It may be called from
 // any process, for a cluster in any condition, and again after an error.
 func (c *Cluster) Down(ctx context.Context) error {
 	if err := c.endCluster(ctx); err != nil {
@@ -28,13 +28,13 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return nil
 }
 
-// endCluster ends the processes, and with them the node's namespaces, and removes what the kernel does not remove by itself.
+// endCluster ends the processes, and with them the node's namespaces, then removes the rest: the kernel does not remove link and cgroups by itself.
 func (c *Cluster) endCluster(ctx context.Context) error {
 	if err := c.state.Supervisor.Kill(ctx); err != nil {
 		return err
 	}
 	if !c.state.Node {
-		// With a node they were all in the supervisor's process namespace, which has ended.
+		// With a node all processes were in the supervisor's process namespace, which has ended.
 		if err := c.killRecorded(ctx); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (c *Cluster) endCluster(ctx context.Context) error {
 	return errors.Join(c.removeLink(ctx), removeCGroups(ctx, c.state.CGroup))
 }
 
-// killRecorded kills the components that the supervisor has left, where the kernel does not do that.
+// killRecorded kills components that survived the supervisor, where the kernel does not kill them.
 func (c *Cluster) killRecorded(ctx context.Context) error {
 	statuses, err := c.readStatuses()
 	if err != nil {
@@ -57,13 +57,13 @@ func (c *Cluster) killRecorded(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// removeCGroups removes the cgroup of that path, with all below it, from every hierarchy.
+// removeCGroups removes the cgroup at path, with all its children, from every hierarchy.
 func removeCGroups(ctx context.Context, path string) error {
 	if path == "" {
 		return nil
 	}
 	var errs []error
-	// cgroup v2 has one hierarchy at the root; v1 has one in each folder, and what has both has them both.
+	// cgroup v2 has one hierarchy at the root; v1 has one in each folder; a hybrid system has both.
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + path)
 	for _, root := range append(roots, "/sys/fs/cgroup/"+path) {
 		errs = append(errs, removeCGroup(ctx, root))
@@ -77,7 +77,7 @@ func removeCGroup(ctx context.Context, root string) error {
 		if err == nil && entry.IsDir() {
 			dirs = append(dirs, path)
 		}
-		return nil // a group that is gone already
+		return nil // the group is already gone
 	})
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func removeAll(ctx context.Context, dir string) error {
 	return nil
 }
 
-// sweepDeadClusters removes what is left of clusters that ended without being removed: their processes are gone already.
+// sweepDeadClusters removes the remains of clusters that ended without Down: their processes are already gone.
 func sweepDeadClusters(ctx context.Context, base string) error {
 	entries, err := os.ReadDir(base)
 	if err != nil {

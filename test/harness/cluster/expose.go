@@ -9,7 +9,7 @@ import (
 )
 
 // Expose routes a Service, made here, to a process on this machine that listens on HostIP (or every address) and port, so that an
-// APIService can name it; the namespace is made as well. It returns the port that the APIService must give: 443, the default,
+// APIService can name it. It also creates the namespace. It returns the port for the APIService: 443, the default,
 // where the Service has endpoints. With ExternalNameRouting the Service is of type ExternalName instead and the port is the
 // process's own. The process's certificate is verified for NAME.NAMESPACE.svc either way.
 func (c *Cluster) Expose(ctx context.Context, namespace, name string, port int) (int, error) {

@@ -19,7 +19,7 @@ import (
 	"strings"
 )
 
-// PauseImage is on every node: a program that waits for SIGTERM, for pods that need only be there.
+// PauseImage is on every node: a program that waits for SIGTERM, for pods that need only exist.
 const PauseImage = "tachometer/pause:1"
 
 // LoadImage imports an image archive, as PackImage, BuildImage and `docker save` write them, into the node. Pods that use it need
@@ -35,12 +35,12 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	return nil
 }
 
-// containerdSocket is the path, seen from here, of the socket in the node's own /run.
+// containerdSocket returns the path, seen from this machine, of the socket in the node's own /run.
 func (c *Cluster) containerdSocket() string {
 	return fmt.Sprintf("/proc/%d/root%s", c.state.Supervisor.PID, containerdSocket)
 }
 
-// importPause waits for containerd and gives it the image that every pod starts with.
+// importPause waits for containerd and imports the sandbox image, which every pod needs.
 func (c *Cluster) importPause(ctx context.Context) error {
 	archive := c.filePath("images", "pause.tar")
 	if err := PackImage(archive, Image{Tag: PauseImage, Files: map[string]string{"/pause": c.state.Programs.Pause}, Entrypoint: []string{"/pause"}}); err != nil {
@@ -53,17 +53,17 @@ func (c *Cluster) importPause(ctx context.Context) error {
 	return errors.Join(c.componentsRun(), c.LoadImage(ctx, archive))
 }
 
-// Image is what PackImage packs: files of this machine, in one layer on nothing.
+// Image describes an image for PackImage: files of this machine, in a single layer from scratch.
 type Image struct {
 	Tag        string            // NAME:TAG
-	Files      map[string]string // path in the image → path on this machine; all become executable for everybody
-	Links      map[string]string // path in the image → what it links to
+	Files      map[string]string // path in the image → path on this machine; all become executable by all users
+	Links      map[string]string // path in the image → target of the link
 	Entrypoint []string
 	User       string   // numeric; empty is root
 	Env        []string // NAME=VALUE
 }
 
-// PackImage writes an image archive without any builder: for a static program that a test wants to run in a pod.
+// PackImage writes an image archive without any builder, for a static program that a test runs in a pod.
 func PackImage(archive string, image Image) error {
 	layer, err := packLayer(image)
 	if err != nil {

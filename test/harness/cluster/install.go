@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// installTools installs the Debian packages of the tools that are missing, if this is root on Debian. Otherwise it does nothing:
-// whoever needs the tools says what is missing.
+// installTools installs the Debian packages of missing tools if run as root on Debian. Otherwise it returns nil:
+// the caller reports missing tools.
 func installTools(ctx context.Context, log io.Writer, tools []nodeTool) error {
 	_, missing := findTools(tools)
 	apt, err := exec.LookPath("apt-get")
@@ -30,7 +30,7 @@ func installTools(ctx context.Context, log io.Writer, tools []nodeTool) error {
 	return nil
 }
 
-// installHint is one line that says what to do about missing packages.
+// installHint returns a one-line command that installs the missing packages.
 func installHint(missing []string) string {
 	return "as root: apt-get install " + strings.Join(missing, " ")
 }

@@ -1,5 +1,5 @@
 // Command kube is every Kubernetes program that a local cluster runs, in one binary: the first argument
-// names the program, the rest are its own. One binary links the shared libraries once instead of seven times.
+// names the program, the rest are its arguments. A single binary links the shared libraries once instead of seven times.
 package main
 
 import (

@@ -21,16 +21,16 @@ import (
 
 const usage = `A real Kubernetes on this machine, for tests and demonstrations.
 
-  cluster build                compile what clusters run, once, and say whether a node can run here
+  cluster build                compile the programs of clusters, once, and report whether a node can run here
   cluster up [--node]          start a cluster; with --node it runs pods (root, Linux)
-  cluster down                 remove it with all that belongs to it, also after a crash
-  cluster env                  print what to export for kubectl: eval "$(cluster env)"
+  cluster down                 remove it and all of its resources, also after a crash
+  cluster env                  print shell exports for kubectl: eval "$(cluster env)"
   cluster load-image FILE...   import image archives (docker-archive) into the node
   cluster build-image          build a target of a Dockerfile into an archive, without a registry (buildah)
-  cluster status               which processes run
+  cluster status               list the running processes
 
 Each takes --help. Several clusters run side by side under different --name.
-The first one compiles Kubernetes, if build has not, which takes minutes; the programs stay in the user's cache folder.
+The first start compiles Kubernetes unless build has done so, which takes minutes; the user's cache folder keeps the programs.
 `
 
 func main() {
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// runClusterCommand is one command; what a person or a shell asked for goes to out, progress to standard error.
+// runClusterCommand runs one command. Results go to out, progress to standard error.
 func runClusterCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprint(out, usage)
@@ -64,7 +64,7 @@ func clusterCommands() map[string]func(context.Context, []string, io.Writer) err
 	}
 }
 
-// flags are those that every command on a cluster has.
+// flags holds the flags shared by all commands on a cluster.
 type flags struct {
 	*flag.FlagSet
 	name, dir string
@@ -92,7 +92,7 @@ func buildKubernetes(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if err := cluster.CheckNode(); err != nil {
-		fmt.Fprintf(out, "SKIPPED: whatever needs a cluster with a node: %v\n", err)
+		fmt.Fprintf(out, "SKIPPED: tests on a cluster with a node: %v\n", err)
 	}
 	return nil
 }
@@ -102,8 +102,8 @@ func upCommand(ctx context.Context, args []string, out io.Writer) error {
 	opts := cluster.Options{Install: true, Detach: true, Log: os.Stderr}
 	f.BoolVar(&opts.Node, "node", false, "with a node that runs pods")
 	f.DurationVar(&opts.HPASyncPeriod, "hpa-sync-period", 0, "period of the horizontal pod autoscaler (default Kubernetes' own, 15s)")
-	f.DurationVar(&opts.HPAInitialReadinessDelay, "hpa-initial-readiness-delay", 0, "its delay of that name (default Kubernetes' own, 30s)")
-	f.DurationVar(&opts.HPACPUInitializationPeriod, "hpa-cpu-initialization-period", 0, "its period of that name (default Kubernetes' own, 5m)")
+	f.DurationVar(&opts.HPAInitialReadinessDelay, "hpa-initial-readiness-delay", 0, "period after the start of a pod in which the horizontal pod autoscaler treats readiness changes as initial readiness (default Kubernetes' own, 30s)")
+	f.DurationVar(&opts.HPACPUInitializationPeriod, "hpa-cpu-initialization-period", 0, "period after the start of a pod in which the horizontal pod autoscaler may skip its CPU samples (default Kubernetes' own, 5m)")
 	f.BoolVar(&opts.ExternalNameRouting, "external-name-routing", false, "route APIServices to Services of type ExternalName rather than to endpoints")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -120,7 +120,7 @@ func upCommand(ctx context.Context, args []string, out io.Writer) error {
 func downCommand(ctx context.Context, args []string, _ io.Writer) error {
 	c, err := newFlags("down").openCluster(args)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // what is wanted is so
+		return nil // already removed
 	}
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func envCommand(_ context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// printEnv writes what a POSIX shell understands.
+// printEnv writes export commands for a POSIX shell.
 func printEnv(c *cluster.Cluster, out io.Writer) {
 	for _, setting := range c.Env() {
 		name, value, _ := strings.Cut(setting, "=")
@@ -152,7 +152,7 @@ func loadImage(ctx context.Context, args []string, _ io.Writer) error {
 		return err
 	}
 	if f.NArg() == 0 {
-		return errors.New("load-image: which archive?")
+		return errors.New("load-image: give at least one archive")
 	}
 	for _, archive := range f.Args() {
 		if err := c.LoadImage(ctx, archive); err != nil {
@@ -178,7 +178,7 @@ func statusCommand(_ context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// arguments collects the values of a flag that may be given several times.
+// arguments collects the values of a repeatable flag.
 type arguments map[string]string
 
 func (a arguments) String() string { return "" }
@@ -204,7 +204,7 @@ func buildImage(ctx context.Context, args []string, _ io.Writer) error {
 		return err
 	}
 	if build.Tag == "" || build.Archive == "" {
-		return errors.New("build-image: --tag and --output are needed")
+		return errors.New("build-image: --tag and --output are required")
 	}
 	return cluster.BuildImage(ctx, build)
 }

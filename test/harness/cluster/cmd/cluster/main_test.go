@@ -34,7 +34,7 @@ func TestWrongUse(t *testing.T) {
 		"no such command":   {args: []string{"upp"}, want: `no command "upp"`},
 		"no such cluster":   {args: []string{"env", "--dir", t.TempDir()}, want: "open cluster tachometer: file does not exist"},
 		"bad name":          {args: []string{"up", "--name", "../x"}, want: "cluster name"},
-		"image without tag": {args: []string{"build-image"}, want: "--tag and --output are needed"},
+		"image without tag": {args: []string{"build-image"}, want: "--tag and --output are required"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

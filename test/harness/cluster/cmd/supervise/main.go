@@ -1,6 +1,6 @@
 //go:build unix
 
-// Command supervise runs the processes of one cluster, as its standard input specifies. The harness starts it; it is of no
+// Command supervise runs the processes of one cluster, as specified on its standard input. The harness starts it; it has no
 // use by itself.
 package main
 

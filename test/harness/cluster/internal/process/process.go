@@ -1,6 +1,6 @@
 //go:build unix
 
-// Package process names a process beyond doubt, and ends it.
+// Package process identifies a process unambiguously, and ends it.
 package process
 
 import (
@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// ID names one process for as long as the machine runs: process numbers are used again, a number with its start is not.
+// ID names one process for as long as the machine runs: the kernel reuses a process number, but not a number with its start time.
 type ID struct {
 	PID   int
 	Start string // in the system's own form; empty for no process
 }
 
-// Identify gives the identity of the process that has that number now; one that never lives if there is none.
+// Identify returns the identity of the process with the number pid now. If no such process exists, Alive is false for the result.
 func Identify(pid int) ID {
 	start, _ := startTime(pid)
 	return ID{PID: pid, Start: start}
 }
 
-// Alive tells that the process runs; one that has ended and waits for its parent to notice does not.
+// Alive reports whether the process runs. A zombie does not.
 func (p ID) Alive() bool {
 	if p.PID <= 0 || p.Start == "" {
 		return false
@@ -60,8 +60,8 @@ func (p ID) Kill(ctx context.Context) error {
 	return nil
 }
 
-// startTime tells when a process started; ok is false if there is none, or only the remains of one that its parent has
-// not looked at yet.
+// startTime returns the start of a process; ok is false if the process does not exist, or is a zombie: its parent has
+// not waited for it yet.
 func startTime(pid int) (start string, ok bool) {
 	if runtime.GOOS != "linux" {
 		out, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()

@@ -4,6 +4,6 @@ package supervisor
 
 import "syscall"
 
-// attributes puts a process into a group of its own. There is no death signal here: `cluster down` kills what the
-// status file names.
+// supervisedAttributes puts a process into a group of its own. There is no death signal here: `cluster down` kills the processes in the
+// status file.
 func supervisedAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -2,7 +2,7 @@
 
 // Package supervisor runs the processes of one cluster and ends with all of them.
 //
-// It never restarts anything: what a test kills stays dead. As the first process of its own process namespace, its end
+// It never restarts a process: a process killed by a test stays dead. As the first process of its own process namespace, its end
 // is the end of every container in it.
 package supervisor
 
@@ -30,11 +30,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/process"
 )
 
-// Spec is what one cluster consists of.
+// Spec lists the processes of one cluster.
 type Spec struct {
 	Logs      string   // folder of the log files, NAME.log each
-	Status    string   // file that tells how each process is, rewritten at every change
-	CA        string   // PEM file that https addresses in After are verified with
+	Status    string   // file with the Status of each process, rewritten at every change
+	CA        string   // PEM file that verifies https addresses in After
 	Setup     []string // command that must succeed first; may be empty
 	Processes []Process
 }
@@ -44,23 +44,23 @@ type Process struct {
 	Name string
 	Args []string // the program's path and its arguments
 	Env  []string // added to the environment
-	// After is what must answer before the program starts: tcp://HOST:PORT, or an https URL that says 200.
+	// After is an address that must answer before the program starts: tcp://HOST:PORT, or an https URL with status 200.
 	After string
 }
 
-// Status is how one process is.
+// Status is the state of one process.
 type Status struct {
 	Process process.ID // as the supervisor sees it, in its process namespace
 	Exit    string     // how it ended; empty while it runs
 }
 
 // Run reads a specification (JSON, see Spec) from input, runs the set-up command, starts the processes in order and notes
-// each one's process number and end in the status file. It returns, having killed what it started, after SIGTERM or SIGINT, or when
+// the number and the end of each process in the status file. It kills the processes and returns after SIGTERM or SIGINT, or when
 // input ends: then the process at its other end is gone. A further JSON value on input, true, makes the cluster
-// independent of that process. Run must be called from the main goroutine of a program that does nothing else: it reaps
+// independent of that process. Run must be called from the main goroutine of a program with no other task: it reaps
 // every child of the program.
 func Run(input io.Reader) error {
-	// A child's death signal is bound to the thread that started it: all are started from this one, which never ends.
+	// A child's death signal is bound to the thread that started it, so this thread starts all children and never ends.
 	runtime.LockOSThread()
 	decoder := json.NewDecoder(input)
 	var spec Spec
@@ -107,7 +107,7 @@ func (s *supervisor) setupNamespaces(ctx context.Context) error {
 	return nil
 }
 
-// superviseAll starts what is to be started and reaps whatever ends, the orphans of others included: it may be the first
+// superviseAll starts the processes and reaps every ended child, including orphans of other processes: it may be the first
 // process of a namespace. It returns when ctx is done.
 func (s *supervisor) superviseAll(ctx context.Context) error {
 	children := make(chan os.Signal, 1)
@@ -196,7 +196,7 @@ func describeExit(how syscall.WaitStatus) string {
 	return fmt.Sprintf("exit status %d", how.ExitStatus())
 }
 
-// killAll ends the process group of everything that still runs. Nobody's data outlives a cluster, so nobody is asked.
+// killAll kills the process group of every running process with SIGKILL. No data outlives a cluster, so a graceful stop is pointless.
 func (s *supervisor) killAll() {
 	for _, status := range s.status {
 		if status.Process.PID > 0 && status.Exit == "" {
