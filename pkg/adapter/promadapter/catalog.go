@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // SeriesLister knows the names and labels of a server's series. It is safe for concurrent use, returns soon after ctx is done,
@@ -49,9 +50,6 @@ type Options struct {
 
 const (
 	defaultRelistInterval = 10 * time.Minute
-	// firstRetryDelay is how soon a listing that failed is tried again; each further time takes twice as long, to lastRetry.
-	firstRetryDelay = 5 * time.Second
-	maxRetryDelay   = time.Minute
 	// listingTimeout is for one listing, which a server may well take longer for than for a query.
 	listingTimeout = time.Minute
 	// maxConcurrentListings bounds the listings under way at one time: the server has others to serve.
@@ -61,6 +59,9 @@ const (
 	// maxRuleMetrics bounds the metrics that a rule ever had.
 	maxRuleMetrics = 100_000
 )
+
+// listingBackoff is the delay before a failed listing of a rule is retried.
+var listingBackoff = retry.Backoff{First: 5 * time.Second, Max: time.Minute}
 
 // Catalog knows which metrics a configuration serves, from the series that there are. Create it with New.
 type Catalog struct {
@@ -124,12 +125,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 			break // a listing that was cut short says nothing
 		}
 		c.synced.Store(true)
-		timer := time.NewTimer(time.Until(c.nextListingTime(now, relist)))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
+		retry.Sleep(ctx, time.Until(c.nextListingTime(now, relist)))
 	}
 	return nil
 }
@@ -152,8 +148,8 @@ func (c *Catalog) dueRules(now time.Time) []*ruleState {
 
 // nextListingTime is when there is something to do.
 func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
-	if retry := now.Add(usageRetryInterval); c.usageErr != nil && retry.Before(relist) {
-		relist = retry
+	if retryAt := now.Add(usageRetryInterval); c.usageErr != nil && retryAt.Before(relist) {
+		relist = retryAt
 	}
 	for _, r := range c.rules {
 		if r.err != nil && r.retryAt.Before(relist) {
@@ -229,10 +225,10 @@ func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []
 func (c *Catalog) recordListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
-		r.backoff = min(max(2*r.backoff, firstRetryDelay), maxRetryDelay)
-		r.retryAt = now.Add(r.backoff)
+		r.failures++
+		r.retryAt = now.Add(listingBackoff.Delay(r.failures))
 	} else {
-		r.backoff = 0
+		r.failures = 0
 		r.applyListing(d, c.newAssociationRule)
 	}
 	c.opts.Metrics.countListing(r.err)

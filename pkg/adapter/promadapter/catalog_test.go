@@ -206,7 +206,7 @@ func TestOneRuleFailsAlone(t *testing.T) {
 		}
 		series.setListError("", nil)
 		series.takeListCalls()
-		<-time.After(firstRetryDelay)
+		<-time.After(listingBackoff.First)
 		synctest.Wait()
 		if _, err := c.Rules().Lookup("pods", "http_requests"); err != nil {
 			t.Error(err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"text/template"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // compiledRuleText is what a rule's text means.
@@ -59,15 +61,6 @@ func (d *lenientDecoder) compileAllRules(c *Config) {
 	}
 }
 
-// addFault reports a fault at a path, on its line or that of the nearest one around it.
-func (d *lenientDecoder) addFault(path, format string, args ...any) {
-	at := path
-	for at != "" && d.lines[at] == 0 {
-		at = parentPath(at)
-	}
-	d.addFaultAtLine(path, d.lines[at], format, args...)
-}
-
 func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	if d.failed[r.path] {
 		return // not even a mapping
@@ -82,7 +75,7 @@ func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 		d.addFault(r.path+".seriesQuery", "is no series selector: %v", err)
 	}
 	for i, f := range r.SeriesFilters {
-		d.compileSeriesFilter(elementPath(r.path+".seriesFilters", i), f, c)
+		d.compileSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
 	}
 	d.compileNameMapping(r)
 	c.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)

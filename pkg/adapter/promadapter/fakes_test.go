@@ -3,6 +3,7 @@ package promadapter
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -105,20 +106,12 @@ func (s *seriesList) LabelNames(ctx context.Context, sel SeriesSelection, each f
 }
 
 func yieldValues(ctx context.Context, seen map[string]bool, each func(string) error) error {
-	for _, v := range sortedFieldKeys(fieldSet(seen)) {
+	for _, v := range slices.Sorted(maps.Keys(seen)) {
 		if err := errors.Join(ctx.Err(), each(v)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func fieldSet(seen map[string]bool) map[string]fieldDecoder {
-	out := map[string]fieldDecoder{}
-	for k := range seen {
-		out[k] = nil
-	}
-	return out
 }
 
 // fakeCluster has the resources of a usual cluster, and those added.

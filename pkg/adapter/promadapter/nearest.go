@@ -15,7 +15,7 @@ func (s *RuleSnapshot) suggestMetric(resource, name string) string {
 		if i.Resource != resource || len(name) > maxComparedLength || len(i.Metric) > maxComparedLength {
 			continue
 		}
-		if absInt(len(i.Metric)-len(name)) >= bestDistance {
+		if max(len(i.Metric)-len(name), len(name)-len(i.Metric)) >= bestDistance {
 			continue // cheaper than to compare
 		}
 		if d := rule.EditDistance(name, i.Metric); d < bestDistance {
@@ -30,5 +30,3 @@ func (s *RuleSnapshot) suggestMetric(resource, name string) string {
 
 // maxComparedLength bounds the names that are compared: the effort grows with the square.
 const maxComparedLength = 100
-
-func absInt(n int) int { return max(n, -n) }

@@ -2,6 +2,7 @@ package promadapter
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -86,20 +87,8 @@ func (c *Catalog) publishRuleSnapshot() []*ruleState {
 
 // equalsSnapshot tells whether the sets answer alike.
 func (s *RuleSnapshot) equalsSnapshot(o *RuleSnapshot) bool {
-	return equalMaps(s.rules, o.rules) && equalMaps(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
+	return maps.Equal(s.rules, o.rules) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
-}
-
-func equalMaps[K, V comparable](a, b map[K]V) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
 }
 
 // metricCandidate is an entry for a metric, and whose it is.

@@ -22,10 +22,10 @@ type ruleState struct {
 	labelsUnknown bool
 	// truncated tells that there are more metrics than are kept.
 	truncated bool
-	// err is why the last listing failed.
-	err     error
-	backoff time.Duration
-	retryAt time.Time
+	// err is the error of the last listing, failures the number of failed listings in a row.
+	err      error
+	failures int
+	retryAt  time.Time
 }
 
 // association is a series' name, and a label by which its series belong to objects of a resource. The label, the
