@@ -1,3 +1,5 @@
+// The decoder of prometheus-adapter's YAML, which accepts more than package strict.
+
 package promadapter
 
 import (

@@ -1,3 +1,5 @@
+// Recognition and decoding of a configuration file of prometheus-adapter.
+
 package promadapter
 
 import (
@@ -8,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// IsConfig tells whether data is a configuration of prometheus-adapter, right or wrong, and not one of the native
-// format. What is no YAML at all is neither.
+// IsConfig reports whether data is a configuration of prometheus-adapter, valid or not, and no native
+// configuration. Invalid YAML is neither.
 func IsConfig(data []byte) bool {
 	var doc yaml.Node
 	if len(data) > strict.MaxBytes || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
@@ -35,7 +37,7 @@ func hasAnyKey(n *yaml.Node, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return findKeyValue(n, name) != nil })
 }
 
-// findKeyValue is the value of a key, or nil.
+// findKeyValue returns the value of a key, or nil.
 func findKeyValue(n *yaml.Node, name string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return nil
@@ -48,8 +50,8 @@ func findKeyValue(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// Load reads a configuration and compiles it. The error is config.Faults with all that is wrong in the file itself.
-// What depends on the cluster or the server makes a single rule fail later, in a Catalog.
+// Load decodes a configuration and compiles it. The error is config.Faults with every fault of the file. A rule that fails only
+// because of the cluster or the server fails later and alone, in a Catalog.
 func Load(data []byte) (*Config, error) {
 	d := newLenientDecoder()
 	c := &Config{lines: d.lines}
