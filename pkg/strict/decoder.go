@@ -302,15 +302,15 @@ func (d *Decoder) Bool(to *bool) FieldDecoder {
 	}
 }
 
-// Integer returns the decoder of a whole number from least to most.
-func (d *Decoder) Integer(to *int, least, most int) FieldDecoder {
+// Integer returns the decoder of a whole number from minimum to maximum.
+func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
 			return
 		}
 		v, err := strconv.Atoi(n.Value)
-		if err != nil || v < least || v > most {
-			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", least, most, Shorten(n.Value))
+		if err != nil || v < minimum || v > maximum {
+			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", minimum, maximum, Shorten(n.Value))
 			return
 		}
 		*to = v
@@ -322,8 +322,8 @@ var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 <<
 
 var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
 
-// Bytes returns the decoder of a number of bytes from least to most, with the suffixes of Kubernetes quantities.
-func (d *Decoder) Bytes(to *int64, least, most int64) FieldDecoder {
+// Bytes returns the decoder of a number of bytes from minimum to maximum, with the suffixes of Kubernetes quantities.
+func (d *Decoder) Bytes(to *int64, minimum, maximum int64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		const want = "a number of bytes such as 16Mi"
 		if !d.ValidateScalar(path, n, want, "!!int", "!!str") {
@@ -336,8 +336,8 @@ func (d *Decoder) Bytes(to *int64, least, most int64) FieldDecoder {
 		}
 		v, _ := strconv.ParseInt(m[1], 10, 64)
 		unit := byteUnits[m[2]]
-		if v > most/unit || v*unit < least {
-			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatBytes(least), FormatBytes(most), n.Value)
+		if v > maximum/unit || v*unit < minimum {
+			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatBytes(minimum), FormatBytes(maximum), n.Value)
 			return
 		}
 		*to = v * unit
@@ -354,14 +354,14 @@ func FormatBytes(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// Duration returns the decoder of a duration from least to most. It accepts only PromQL's notation, so that all files agree.
-func (d *Decoder) Duration(to *time.Duration, least, most time.Duration) FieldDecoder {
+// Duration returns the decoder of a duration from minimum to maximum. It accepts only PromQL's notation, so that all files agree.
+func (d *Decoder) Duration(to *time.Duration, minimum, maximum time.Duration) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := d.DecodeDuration(path, n, "a duration such as 2s, 500ms or 1m30s")
 		switch {
 		case !ok:
-		case v < least || v > most:
-			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatDuration(least), FormatDuration(most), n.Value)
+		case v < minimum || v > maximum:
+			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatDuration(minimum), FormatDuration(maximum), n.Value)
 		default:
 			*to = v
 		}

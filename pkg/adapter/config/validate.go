@@ -26,9 +26,9 @@ func (v *configValidator) validateConfig() {
 		v.AddFault("maxAge", "%s is shorter than scrape.interval %s; values would expire between scrapes",
 			strict.FormatDuration(v.config.MaxAge), strict.FormatDuration(s.Interval))
 	}
-	if least := minAutoIntervals * s.Interval; v.config.MaxWindow < least {
+	if minimum := minAutoIntervals * s.Interval; v.config.MaxWindow < minimum {
 		v.AddFault("maxWindow", "%s is shorter than %d scrape intervals (%s), the minimum for window: auto",
-			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(least))
+			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(minimum))
 	}
 	for i := range v.config.Backends {
 		v.validateBackend(i)
@@ -232,8 +232,8 @@ func (v *configValidator) validateRuleResource(r *Rule, path string) {
 		v.AddFault(path+".namespaced", "only an external metric can read a named namespace; write request or none")
 	}
 	v.validateObjectLabel(r, path)
-	if meant := resourceCorrections[strings.ToLower(r.Resource)]; meant != "" {
-		v.AddFault(at, "%q is not a resource; write %s", r.Resource, meant)
+	if correction := resourceCorrections[strings.ToLower(r.Resource)]; correction != "" {
+		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
 		v.AddFault(at, "%q is not a resource; write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
