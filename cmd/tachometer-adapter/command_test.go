@@ -177,7 +177,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"no faults":                {[]string{"--check-config", "--config", "../../manifests/adapter/config.yaml"}, 0},
 		"faults in the file":       {[]string{"--check-config", "--config", faulty}, 1},
-		"no such file":             {[]string{"--check-config", "--config", faulty + ".gone"}, 1},
+		"no such file":             {[]string{"--check-config", "--config", faulty + ".gone"}, 2},
 		"no file named":            {[]string{"--check-config"}, 2},
 		"unknown flag":             {[]string{"--check"}, 2},
 		"unexpected argument":      {[]string{"check"}, 2},

@@ -36,11 +36,11 @@ func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 	}
 	data, err := filewatch.Read(opts.configFile)
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	c, err := opts.parseConfig(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s is refused:\n%w", opts.configFile, err)
+		return nil, fmt.Errorf("%s:\n%w", opts.configFile, err)
 	}
 	return c, nil
 }

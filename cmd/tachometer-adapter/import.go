@@ -38,7 +38,7 @@ func newImportCommand(out io.Writer) *cobra.Command {
 func importLegacy(out io.Writer, file, url string) error {
 	data, err := filewatch.Read(file)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	legacy, err := promadapter.Load(data)
 	if err != nil {

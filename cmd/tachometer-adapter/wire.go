@@ -144,9 +144,7 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 	scrapeOptions.Seed = rand.Uint64() // two replicas do not ask a target at the same moment
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
-	a.engine = query.New(a.store, query.Options{
-		Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow, Registerer: metrics,
-	})
+	a.engine = query.New(a.store, query.Options{Settings: newEngineSettings(cfg), Registerer: metrics})
 	a.discovery.OnTargets(a.scraper.SetTargets)
 	a.warmup = &warmupCheck{
 		synced:         a.discovery.HasSynced,
@@ -201,7 +199,7 @@ func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	// window, than there are samples for.
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
-	a.engine.Reconfigure(cfg.Scrape.Interval, cfg.MaxWindow)
+	a.engine.Reconfigure(newEngineSettings(cfg))
 	a.applyRules(next)
 	return nil
 }
@@ -215,6 +213,10 @@ func newScrapeOptions(cfg *config.Config) scrape.Options {
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
 	}
+}
+
+func newEngineSettings(cfg *config.Config) query.Settings {
+	return query.Settings{Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow}
 }
 
 // loadClusterConfig returns how to reach the cluster: a kubeconfig, or the service account of the pod.

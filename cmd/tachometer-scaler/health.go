@@ -12,34 +12,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // healthServer is what the probes and whoever scrapes are told.
 type healthServer struct {
-	lead      *leadership
-	registry  *prometheus.Registry
-	configBad *prometheus.GaugeVec
+	lead          *leadership
+	registry      *prometheus.Registry
+	configMetrics *filewatch.Metrics
 
 	mu               sync.Mutex          // guards what follows
 	componentMetrics prometheus.Gatherer // of the crew at work; nil: none yet
-	configError      error               // of the newest configuration, if the one in force is older
+	configError      error               // of the newest configuration, while the previous one stays active
 	configLoadedAt   time.Time
 }
 
 func newHealthServer(lead *leadership) *healthServer {
-	h := &healthServer{lead: lead, registry: prometheus.NewRegistry(), configBad: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_config_bad", Help: "1 where the newest configuration is bad and an older one in force, else 0.",
-	}, nil)}
-	h.configBad.WithLabelValues().Set(0)
-	leads := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_leader", Help: "1 where this replica leads, else 0.",
-	}, func() float64 {
-		if ctx, _, _ := lead.snapshotLeader(); ctx != nil {
-			return 1
-		}
-		return 0
-	})
-	h.registry.MustRegister(h.configBad, leads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := prometheus.NewRegistry()
+	h := &healthServer{lead: lead, registry: registry, configMetrics: filewatch.NewMetrics(registry, "scaler")}
+	registry.MustRegister(newLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
@@ -50,15 +43,18 @@ func (h *healthServer) setComponentMetrics(g prometheus.Gatherer) {
 	h.componentMetrics = g
 }
 
-// recordConfigLoad takes note of a configuration; err: that it is bad.
+// recordConfigLoad records that a configuration was applied, or, with an error, rejected.
 func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.configError, h.configLoadedAt = err, now
-	h.configBad.WithLabelValues().Set(0)
-	if err != nil {
-		h.configBad.WithLabelValues().Set(1)
+	if err == nil {
+		h.configMetrics.RecordApplied(now)
+		return
 	}
+	var faults strict.Faults
+	errors.As(err, &faults)
+	h.configMetrics.RecordRejected(len(faults))
 }
 
 // checkReadiness tells why the replica is of no use: it has not heard of a leader, not even of itself.
@@ -81,7 +77,7 @@ func (h *healthServer) writeReadinessNotes(w http.ResponseWriter) {
 	_, leader, _ := h.lead.snapshotLeader()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
-		fmt.Fprintf(w, "configuration: the one in force is older than %s, because the new one is bad:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
+		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
 	}
 }
 

@@ -73,8 +73,11 @@ func TestCheckConfig(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("kind: ScalerConfig\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := runScaler("run", "--check-config", "--config", bad); code != exitUsage || !strings.Contains(out, "apiVersion") {
-		t.Errorf("exit code %d: %s", code, out)
+	if out, code := runScaler("run", "--check-config", "--config", bad); code != exitFailed || !strings.Contains(out, "apiVersion") {
+		t.Errorf("faults in the file: exit code %d, want %d: %s", code, exitFailed, out)
+	}
+	if out, code := runScaler("run", "--check-config"); code != exitUsage {
+		t.Errorf("no file named: exit code %d, want %d: %s", code, exitUsage, out)
 	}
 }
 

@@ -57,15 +57,15 @@ func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
 	logsapi.AddFlags(r.logging, f)
 }
 
-// loadScalerConfig reads and checks a configuration; what is wrong with it is a wrong use of the program.
+// loadScalerConfig reads and validates a configuration file. Faults in the file end the program with exitFailed.
 func loadScalerConfig(file string) (*config.Config, error) {
 	data, err := filewatch.Read(file)
 	if err != nil {
-		return nil, newUsageError("read the configuration: %w", err)
+		return nil, newUsageError("%w", err)
 	}
 	c, err := config.Load(data)
 	if err != nil {
-		return nil, newUsageError("%s:\n%w", file, err)
+		return nil, exitError{fmt.Errorf("%s:\n%w", file, err), exitFailed}
 	}
 	return c, nil
 }
@@ -135,6 +135,7 @@ func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config)
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
+	s.health.recordConfigLoad(nil, time.Now())
 	group.Go(func() error {
 		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
 			if next := s.loadChangedConfig(ctx, data, err); next != nil {
@@ -157,10 +158,10 @@ func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, 
 	}
 	s.health.recordConfigLoad(err, time.Now())
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "Configuration is bad; the last good one stays in force", "file", s.runCommand.configFile)
+		klog.FromContext(ctx).Error(err, "Configuration rejected, keeping the previous one", "file", s.runCommand.configFile)
 		return nil
 	}
-	klog.FromContext(ctx).Info("Configuration changed", "file", s.runCommand.configFile)
+	klog.FromContext(ctx).Info("Configuration applied", "file", s.runCommand.configFile)
 	return next
 }
 

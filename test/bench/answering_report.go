@@ -23,7 +23,7 @@ func (s *settings) reportAnswering(ctx context.Context, dir string, load float64
 
 func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts answering -steady %v -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts answering -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
 The adapter, as it is built and with its defaults, beside a kube-apiserver that knows %d pods in groups of %d, an autoscaler on each
 group, and allows everything. It has one processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the

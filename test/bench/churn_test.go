@@ -98,7 +98,7 @@ func writeChurn(file string, gone int, before, after footprint) error {
 		return err
 	}
 	text := fmt.Sprintf(`%s
-Regenerate: `+"`go test ./test/bench -run TestChurn -churn-pods %d -churn-report $PWD/docs/benchmarks.md`"+`.
+Regenerate: `+"`go -C test test ./bench -run TestChurn -churn-pods %d -churn-report \"$PWD/docs/benchmarks.md\"`"+`.
 
 Pods come and go, %d in all, %d at a time, each scraped two or three times: discovery, scraper and store wired as in the adapter, under a
 clock of their own. When all have gone and have been forgotten, before and after:

@@ -171,7 +171,7 @@ func (e *evaluating) measureEvaluator(ctx context.Context, row evaluation, ask f
 
 func (e *evaluating) formatEvaluating(all []*evaluation) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts evaluating -steady %v -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts evaluating -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
 One evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process and without anything around it: CPU,
 collection of garbage included. Tachometer is asked for all pods by name, looks at how old what it has is, and chooses the window

@@ -20,7 +20,7 @@ func (s *settings) reportMemory(ctx context.Context, dir string, load float64, o
 
 func (m *memory) formatMemory(all []*holding) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts memory -steady %v -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts memory -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
 The adapter, as it is built and with its defaults (scrapes every 2 s, a longest window of %v), beside a kube-apiserver that knows so
 many pods in groups of %d, an autoscaler on each group that asks for two families. *Resident* is the most that the process held

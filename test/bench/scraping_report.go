@@ -13,7 +13,7 @@ func (s *scraping) formatScraping(results []*result) string {
 	service := newService()
 	service.advanceSeries()
 	whole, named := service.renderPage(""), service.renderPage("name[]="+family)
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench -parts scraping -sizes %s -steady %v -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts scraping -sizes %s -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
 Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
 in %.1f KB, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Pages are not compressed. Each scraper

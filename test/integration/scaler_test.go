@@ -224,14 +224,15 @@ func TestReload(t *testing.T) {
 	six := head + "schedules: [{name: always, namespace: " + namespace + ", workloads: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", minReplicas: 6}]}]\n"
 	for _, step := range []struct {
 		config      string
-		bad         int
+		faulty      bool
 		minReplicas int32
-	}{{head + "schedules: [{name: always}]\n", 1, 4}, {six, 0, 6}} {
+	}{{head + "schedules: [{name: always}]\n", true, 4}, {six, false, 6}} {
 		s.configure(t, step.config)
 		eventually(t, 30*time.Second, func(ctx context.Context) error {
 			text, err := s.get(ctx, "/metrics")
-			if want := fmt.Sprintf("\ntachometer_scaler_config_bad %d\n", step.bad); err == nil && !strings.Contains(text, want) {
-				err = fmt.Errorf("no %q", want)
+			const faults = "\ntachometer_config_faults{program=\"scaler\"} "
+			if err == nil && (!strings.Contains(text, faults) || strings.Contains(text, faults+"0\n") == step.faulty) {
+				err = fmt.Errorf("faulty: %v, but the metrics are\n%s", step.faulty, text)
 			}
 			return err
 		})

@@ -5,22 +5,22 @@ import (
 	"fmt"
 )
 
-// Kind tells what an error means for the caller; the provider alone maps it to an API status.
+// Kind is the meaning of an error for the caller. Only the provider maps it to an API status.
 type Kind int
 
 // The kinds of error.
 const (
 	// KindInternal is a fault of a rule or of this program: retrying does not help, an operator must look.
 	KindInternal Kind = iota
-	// KindNotFound means that what was asked for does not exist: no rule, no object, no pod selected.
+	// KindNotFound means a missing rule or object, or a selector that matches no pod.
 	KindNotFound
-	// KindUnavailable means that the value exists but cannot be had now; a later read may get it.
+	// KindUnavailable means that the value exists and is not available now. A later read may succeed.
 	KindUnavailable
-	// KindInvalid means that the request itself cannot be served, whatever the state of the cluster.
+	// KindInvalid means that the request itself is wrong, whatever the state of the cluster.
 	KindInvalid
 )
 
-// Error is an error with a kind. Its text is meant for the person who reads `kubectl describe hpa`.
+// Error is an error with a kind. Its text is for the reader of `kubectl describe hpa`.
 type Error struct {
 	Kind Kind
 	Err  error
@@ -36,7 +36,7 @@ func Errorf(k Kind, format string, args ...any) error {
 	return &Error{Kind: k, Err: fmt.Errorf(format, args...)}
 }
 
-// KindOf returns the kind of the outermost Error in err's chain, or KindInternal if there is none.
+// KindOf returns the kind of the outermost Error in err's chain, or KindInternal without any.
 func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {

@@ -1,5 +1,5 @@
-// Package metric is the vocabulary that every other package shares: targets, values with their own time and
-// window, the reasons why an object has no value, and the kinds of error. It uses the standard library only.
+// Package metric is the vocabulary that every other package shares: targets, values with their own time and window,
+// reasons for a missing value, and kinds of error. It uses the standard library only.
 package metric
 
 import (
@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Target is one pod's metrics endpoint, and what is wanted from it.
+// Target is a pod's metrics endpoint, and the families demanded from it.
 type Target struct {
-	// Namespace, Pod and Node become the labels of the same names on every series of the target. What the
-	// page itself says under those names is kept as exported_namespace, exported_pod and exported_node.
+	// Namespace, Pod and Node become the labels of the same names on every series of the target. The page's own
+	// labels of these names become exported_namespace, exported_pod and exported_node.
 	Namespace, Pod, Node string
-	// UID tells a pod from a later one of the same name.
+	// UID distinguishes a pod from a later pod of the same name.
 	UID string
 	// URL is the endpoint: scheme, pod address, port and path.
 	URL string
-	// Families are the demanded metric families, sorted, without duplicates. For a histogram or summary
-	// this is the family's name, without _bucket, _sum or _count.
+	// Families are the demanded metric families, sorted, without duplicates. For a histogram or summary this is the
+	// family's name, without _bucket, _sum or _count.
 	Families []string
 }
 
-// Key names a target among all targets: one pod has one.
+// Key identifies a target among all targets: a pod has one target.
 func (t Target) Key() Object { return Object{Namespace: t.Namespace, Name: t.Pod} }
 
 // Equal reports whether two targets are the same endpoint with the same demand.
@@ -32,13 +32,13 @@ func (t Target) Equal(o Target) bool {
 		t.URL == o.URL && slices.Equal(t.Families, o.Families)
 }
 
-// Object names a Kubernetes object of a resource that is known from the context. Namespace is empty for
-// objects of the cluster.
+// Object names a Kubernetes object whose resource is known from the context. Namespace is empty for objects of the
+// cluster.
 type Object struct {
 	Namespace, Name string
 }
 
-// String is namespace/name, or the name alone for objects of the cluster.
+// String returns namespace/name, or only the name for objects of the cluster.
 func (o Object) String() string {
 	if o.Namespace == "" {
 		return o.Name
@@ -46,31 +46,32 @@ func (o Object) String() string {
 	return o.Namespace + "/" + o.Name
 }
 
-// Value is what a rule computed for one object, or one series of an external metric.
+// Value is a rule's result for an object, or for a series of an external metric.
 type Value struct {
-	// Object is the object valued; zero for an external metric.
+	// Object is the object of the value; zero for an external metric.
 	Object Object
-	// Labels are the labels of the result, without __name__. Where an object is valued they may be nil: it says all that they do.
+	// Labels are the labels of the result, without __name__. They may be nil if Object is set, which carries the same
+	// information.
 	Labels map[string]string
-	// Value is the number as computed: it may be NaN, infinite or negative; the provider judges it.
+	// Value is the number as computed: it may be NaN, infinite or negative. The provider validates it.
 	Value float64
 	// Time is the time of the newest sample behind the value.
 	Time time.Time
-	// Window is the time span that the value was computed over; zero for an instantaneous value.
+	// Window is the time span of the computation; zero for an instantaneous value.
 	Window time.Duration
 }
 
-// Age is now minus the newest sample behind the value.
+// Age returns the time from the newest sample behind the value to now.
 func (v Value) Age(now time.Time) time.Duration { return now.Sub(v.Time) }
 
-// Reason says in one word why an object has no value. It is a label value of the self-metrics.
+// Reason is a word for the cause of a missing value. It is a label value of the self-metrics.
 type Reason string
 
-// The reasons, in the order in which a message lists them.
+// The reasons, in their order within a message.
 const (
 	ReasonScrapeFailed Reason = "scrape_failed" // the last scrape failed
-	ReasonAbsent       Reason = "absent"        // the page has no such family, or no series that matches
-	ReasonWarmingUp    Reason = "warming_up"    // fewer samples than the expression needs, so far
+	ReasonAbsent       Reason = "absent"        // the page has no such family, or no matching series
+	ReasonWarmingUp    Reason = "warming_up"    // too few samples for the expression, so far
 	ReasonStale        Reason = "stale"         // the newest sample is older than maxAge
 	ReasonNotScraped   Reason = "not_scraped"   // no target: no port to scrape, or not yet discovered
 	ReasonTerminating  Reason = "terminating"   // the pod is being deleted, has ended or is gone
@@ -84,10 +85,10 @@ var reasonOrder = []Reason{
 	ReasonTerminating, ReasonNotANumber, ReasonOutOfRange, ReasonNegative,
 }
 
-// Text is the reason in the words of a message for people.
+// Text returns the reason in words for a message.
 func (r Reason) Text() string { return strings.ReplaceAll(string(r), "_", " ") }
 
-// Omission is one object left out of an answer, and why.
+// Omission is an object left out of a response, with its reason.
 type Omission struct {
 	Object Object
 	Reason Reason
@@ -95,9 +96,9 @@ type Omission struct {
 	Detail string
 }
 
-// SummarizeOmissions counts omissions by reason and detail, in a fixed order, for an error message:
-// "2 scrape failed (connection refused), 1 warming up". Of several details of one reason the most
-// frequent is shown, the first in alphabetical order where they tie.
+// SummarizeOmissions counts omissions by reason and detail, in a fixed order, for an error message: "2 scrape failed
+// (connection refused), 1 warming up". It shows the most frequent detail of each reason, and of equally frequent
+// details the first in alphabetical order.
 func SummarizeOmissions(omissions []Omission) string {
 	counts := map[Reason]int{}
 	details := map[Reason]map[string]int{}

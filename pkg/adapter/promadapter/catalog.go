@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
@@ -257,7 +258,7 @@ func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 	return rule.Rule{
 		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.logName(), External: r.external,
 		Namespaced: namespaced, NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
-		Backend: c.opts.Backend, Aggregate: rule.AggregateSum, MaxAge: c.opts.MaxAge,
+		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
 	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
@@ -94,7 +95,7 @@ func (r *ResourceRule) newUsageRule(opts Options, key string, t *template.Templa
 	path := r.path + "." + key
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
-		Backend: opts.Backend, Aggregate: rule.AggregateSum, MaxAge: opts.MaxAge,
+		Backend: opts.Backend, Aggregate: config.AggregateSum, MaxAge: opts.MaxAge,
 	}.WithTemplate(func(q rule.Query) (string, error) {
 		request := queryRequest{selector: q.Selector, objectLabel: groupBy[0], objects: q.Objects, groupBy: groupBy}
 		if q.Rule.Namespaced {

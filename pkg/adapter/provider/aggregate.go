@@ -5,8 +5,8 @@ import (
 
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
 // The resources that hold pods without choosing them.
@@ -32,7 +32,7 @@ func (p *Provider) aggregateOverPods(ctx context.Context, q request, object metr
 	if len(g.values) == 0 {
 		return nil, g.missingValuesError(what)
 	}
-	if q.rule.Aggregate == rule.AggregateSum {
+	if q.rule.Aggregate == config.AggregateSum {
 		if lacking := q.missingFromSum(g.omitted); len(lacking) > 0 {
 			return nil, newMissingError("a sum over "+what+" needs them all", lacking)
 		}
@@ -60,10 +60,10 @@ func (p *Provider) respondWithValue(q request, v metric.Value) (*custom_metrics.
 
 // aggregateValues is sum, average or maximum of at least one value. Its time is that of the newest sample behind any of them,
 // its window the longest.
-func aggregateValues(how rule.Aggregate, values []metric.Value) metric.Value {
+func aggregateValues(how config.Aggregate, values []metric.Value) metric.Value {
 	out := values[0]
 	for _, v := range values[1:] {
-		if how == rule.AggregateMax {
+		if how == config.AggregateMax {
 			out.Value = max(out.Value, v.Value)
 		} else {
 			out.Value += v.Value
@@ -73,7 +73,7 @@ func aggregateValues(how rule.Aggregate, values []metric.Value) metric.Value {
 		}
 		out.Window = max(out.Window, v.Window)
 	}
-	if how == rule.AggregateAvg {
+	if how == config.AggregateAvg {
 		out.Value /= float64(len(values))
 	}
 	out.Labels = nil

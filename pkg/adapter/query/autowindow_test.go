@@ -1,3 +1,5 @@
+// The window of auto, from counters to values.
+
 package query
 
 import (
@@ -11,7 +13,7 @@ import (
 func TestChooseWindow(t *testing.T) {
 	t.Parallel()
 	const now = 120_500
-	// changed is a pod with 80 events every 2 s, and 400 since so many milliseconds.
+	// changed is a pod with 80 events every 2 s, and 400 since this many milliseconds.
 	changed := func(since int64) (h window.History) {
 		for at := int64(0); at < 120_000; at += 2000 {
 			i := window.Increment{From: at, To: at + 2000, Count: 80}
@@ -41,8 +43,8 @@ func TestChooseWindow(t *testing.T) {
 	}
 }
 
-// The chain from scrapes to values follows a step: two pods at phases of their own, 60 requests/s in all, then 400. Two
-// intervals and a half later the total is right, and it stays so.
+// TestAutoFollowsAStep follows a step from scrapes to values: two pods at phases of their own, 60 requests/s in all,
+// then 400. Two intervals and a half later the total is right, and it stays so.
 func TestAutoFollowsAStep(t *testing.T) {
 	t.Parallel()
 	r := compileRule(t, interval, perPodQuery, "window: auto")

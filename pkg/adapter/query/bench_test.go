@@ -1,3 +1,5 @@
+// The cost of an evaluation beside Prometheus's engine.
+
 package query
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// newBenchStores is a counter a pod, with a sample every 2 s for 100 s, in a store and in Prometheus's storage.
+// newBenchStores returns a store and Prometheus's storage, with a counter per pod and a sample every 2 s for 100 s.
 func newBenchStores(b *testing.B, pods int) (*store.Store, storage.Queryable, []string) {
 	mine, theirs := store.New(store.Options{}), teststorage.New(b)
 	app := theirs.Appender(context.Background())
@@ -42,9 +44,9 @@ func newBenchStores(b *testing.B, pods int) (*store.Store, storage.Queryable, []
 	return mine, theirs, names
 }
 
-// BenchmarkEvaluate is one read of an HPA: sum by pod of the rate over a minute, of 50 series and of 5,000. Beside it
-// are Prometheus's engine over its own storage, and over the store, for the same expression; what is on top of the
-// latter is the survey, the choice of the window and the making of values.
+// BenchmarkEvaluate measures an HPA's read: sum by pod of the rate over a minute, of 50 series and of 5,000. Beside
+// it Prometheus's engine evaluates the same expression over its own storage, and over the store. The difference to
+// the latter is the scan, the choice of the window and the making of values.
 func BenchmarkEvaluate(b *testing.B) {
 	for _, pods := range []int{50, 5000} {
 		b.Run(fmt.Sprintf("series=%d", pods), func(b *testing.B) { benchmarkEvaluate(b, pods) })

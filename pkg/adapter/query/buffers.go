@@ -1,3 +1,5 @@
+// The memory of evaluations, kept from one evaluation to the next.
+
 package query
 
 import (
@@ -8,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
-// evalBuffers is what an evaluation is made of, to be used again by a later one: it grows to what evaluations need, and
-// stays. Nothing that an evaluation returns is in it.
+// evalBuffers is the memory of an evaluation. Later evaluations reuse it; it grows to their needs and never shrinks.
+// Results of Evaluate never point into it.
 type evalBuffers struct {
 	times      sliceArena[int64]
 	values     sliceArena[float64]
@@ -26,59 +28,59 @@ type evalBuffers struct {
 	hashBuffer []byte
 }
 
-// maxKeptKeys is how many groups the map is kept for: clearing a large one takes as long as filling it did.
+// maxKeptKeys bounds the map kept for reuse, in groups: clearing a large map takes as long as filling it.
 const maxKeptKeys = 1000
 
-// resetBuffers takes back everything that was handed out.
-func (m *evalBuffers) resetBuffers() {
-	m.times.used, m.values.used, m.increments.used = 0, 0, 0
-	m.pods.clearBlock()
-	m.objects.clearBlock()
-	m.elements.clearBlock()
-	clear(m.results)
-	for i := range m.series {
-		clear(m.series[i]) // the labels of series that may be dropped
+// resetBuffers takes back all slices that the buffers handed out.
+func (b *evalBuffers) resetBuffers() {
+	b.times.used, b.values.used, b.increments.used = 0, 0, 0
+	b.pods.clearBlock()
+	b.objects.clearBlock()
+	b.elements.clearBlock()
+	clear(b.results)
+	for i := range b.series {
+		clear(b.series[i]) // frees the labels of series that the store may drop
 	}
 }
 
-// resetSeriesLists are n empty lists of series.
-func (m *evalBuffers) resetSeriesLists(n int) [][]scannedSeries {
-	for len(m.series) < n {
-		m.series = append(m.series, nil)
+// resetSeriesLists returns n empty lists of series.
+func (b *evalBuffers) resetSeriesLists(n int) [][]scannedSeries {
+	for len(b.series) < n {
+		b.series = append(b.series, nil)
 	}
-	for i := range m.series {
-		m.series[i] = m.series[i][:0]
+	for i := range b.series {
+		b.series[i] = b.series[i][:0]
 	}
-	return m.series[:n]
+	return b.series[:n]
 }
 
-// keyPositions are where in a list something with a key is. They are good until the next ones are asked for.
+// keyPositions maps keys to positions in a list. It is valid until the next call of newKeyPositions.
 type keyPositions struct {
 	byKey map[uint64]int
-	byPod []int32 // the place and one; in place of byKey, where keys are the ids of pods, which begin at 0
+	byPod []int32 // position plus 1; replaces byKey if keys are ids of pods, which begin at 0
 }
 
-// newKeyPositions are empty ones for the keys of a grouping.
-func (m *formulaInput) newKeyPositions(g labelGrouping) keyPositions {
+// newKeyPositions returns an empty map for the keys of a grouping.
+func (in *formulaInput) newKeyPositions(g labelGrouping) keyPositions {
 	if g.byPod {
-		m.byPod = slices.Grow(m.byPod[:0], len(m.orderedPods))[:len(m.orderedPods)]
-		clear(m.byPod)
-		return keyPositions{byPod: m.byPod}
+		in.byPod = slices.Grow(in.byPod[:0], len(in.orderedPods))[:len(in.orderedPods)]
+		clear(in.byPod)
+		return keyPositions{byPod: in.byPod}
 	}
-	if m.byKey == nil || len(m.byKey) > maxKeptKeys {
-		m.byKey = map[uint64]int{}
+	if in.byKey == nil || len(in.byKey) > maxKeptKeys {
+		in.byKey = map[uint64]int{}
 	}
-	clear(m.byKey)
-	return keyPositions{byKey: m.byKey}
+	clear(in.byKey)
+	return keyPositions{byKey: in.byKey}
 }
 
-// findOrAddKey is the place of a key, which is next if none is known yet.
-func (p keyPositions) findOrAddKey(key uint64, next int) (place int, known bool) {
+// findOrAddKey returns the position of a key. It sets an unknown key to next.
+func (p keyPositions) findOrAddKey(key uint64, next int) (position int, known bool) {
 	if p.byPod == nil {
-		if place, known = p.byKey[key]; !known {
-			p.byKey[key], place = next, next
+		if position, known = p.byKey[key]; !known {
+			p.byKey[key], position = next, next
 		}
-		return place, known
+		return position, known
 	}
 	if at := p.byPod[key]; at > 0 {
 		return int(at) - 1, true
@@ -87,7 +89,7 @@ func (p keyPositions) findOrAddKey(key uint64, next int) (place int, known bool)
 	return next, false
 }
 
-// sliceArena hands out slices of a few large ones: a survey makes thousands, and drops them together.
+// sliceArena hands out parts of a few large slices: a scan makes thousands, and drops them together.
 type sliceArena[T any] struct {
 	block []T
 	used  int
@@ -96,18 +98,18 @@ type sliceArena[T any] struct {
 // allocSlice returns an empty slice for n elements.
 func (a *sliceArena[T]) allocSlice(n int) []T {
 	if a.used+n > len(a.block) {
-		// What was handed out of the old block keeps it until the survey is over.
+		// Slices of the old block keep it alive until the scan is over.
 		a.block, a.used = make([]T, max(n, 1024, 2*len(a.block))), 0
 	}
-	taken := a.block[a.used : a.used : a.used+n]
+	s := a.block[a.used : a.used : a.used+n]
 	a.used += n
-	return taken
+	return s
 }
 
-// allocElement returns an element, in an arena that is cleared before it is used again.
+// allocElement returns a zero element, because clearBlock clears the arena before each reuse.
 func (a *sliceArena[T]) allocElement() *T { return &a.allocSlice(1)[:1][0] }
 
-// clearBlock gives back everything that was handed out.
+// clearBlock clears and takes back the whole arena.
 func (a *sliceArena[T]) clearBlock() {
 	clear(a.block[:a.used])
 	a.used = 0

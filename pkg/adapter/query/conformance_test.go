@@ -1,3 +1,5 @@
+// Prometheus's own test suite of PromQL, over the store.
+
 package query
 
 import (
@@ -16,8 +18,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// floatStorage is Prometheus's test storage, but that series of plain floats go into a store and are read from there.
-// Native histograms and start timestamps, which a store does not hold, stay where they were.
+// floatStorage is Prometheus's test storage, with the series of plain floats in a store. Native histograms and start
+// timestamps, which a store does not hold, stay in the test storage.
 type floatStorage struct {
 	*teststorage.TestStorage
 	store *store.Store
@@ -48,7 +50,7 @@ func (s *floatStorage) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return &floatAppender{AppenderV2: s.TestStorage.AppenderV2(ctx), store: s.store}
 }
 
-// floatAppender holds samples back until it is known whether their series has others than floats.
+// floatAppender holds samples back until all samples of their series are known.
 type floatAppender struct {
 	storage.AppenderV2
 	store   *store.Store
@@ -90,7 +92,7 @@ func (a *floatAppender) Commit() error {
 	return a.AppenderV2.Commit()
 }
 
-// Prometheus's own test suite of its language, with the series of floats in a store.
+// TestPrometheusScripts runs Prometheus's own test suite of PromQL, with the series of floats in a store.
 func TestPrometheusScripts(t *testing.T) {
 	t.Parallel()
 	engine := promqltest.NewTestEngine(t, false, 0, promqltest.DefaultMaxSamplesPerQuery)

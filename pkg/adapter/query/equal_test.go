@@ -1,3 +1,5 @@
+// Drawn samples: the engine gives the same numbers over a store and over Prometheus's storage.
+
 package query
 
 import (
@@ -20,8 +22,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// newDrawnStores fills a store and Prometheus's storage with the same minute and a half: counters with resets, histograms,
-// gauges, gaps, series that begin late and end early, with a staleness marker or without.
+// newDrawnStores fills a store and Prometheus's storage with the same minute and a half. It has counters with resets,
+// histograms, gauges, gaps, and series that begin late or end early, with a staleness marker or without.
 func newDrawnStores(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable) {
 	t.Helper()
 	mine, theirs := store.New(store.Options{Retention: time.Hour}), teststorage.New(t)
@@ -79,7 +81,7 @@ func drawSamples(r *rand.Rand, add func(at int64, v float64), gauge bool) {
 	for ; at < end; at += 1900 + r.Int64N(200) {
 		switch n := r.IntN(40); {
 		case n == 0:
-			at += r.Int64N(9000) // scrapes missed
+			at += r.Int64N(9000) // missed scrapes
 		case n == 1:
 			v = 0 // a reset
 		case n == 2 && gauge:
@@ -96,7 +98,7 @@ func drawSamples(r *rand.Rand, add func(at int64, v float64), gauge bool) {
 	}
 }
 
-// The engine gives the same numbers over a store as over Prometheus's own storage.
+// The engine gives the same numbers over a store and over Prometheus's own storage.
 func TestStoreEqualsPrometheus(t *testing.T) {
 	t.Parallel()
 	expressions := []string{
@@ -132,7 +134,7 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 	}
 }
 
-// queryByLabels is an answer by labels, as text to 12 digits: the order of a sum is not the same everywhere.
+// queryByLabels returns results by labels, as text to 12 digits, because the order of a sum may differ.
 func queryByLabels(t *testing.T, e *promqlEngine, text string, at time.Time) map[string]string {
 	t.Helper()
 	results, err := e.queryInstant(t.Context(), text, at, 6*time.Second)
@@ -146,8 +148,7 @@ func queryByLabels(t *testing.T, e *promqlEngine, text string, at time.Time) map
 	return m
 }
 
-// For pods that are watched for longer than the window and scraped on time, a fixed window is what Prometheus
-// computes, to the last digit.
+// For pods with a full window of punctual scrapes, a fixed window gives Prometheus's number, to the last digit.
 func TestFixedWindowEqualsPrometheus(t *testing.T) {
 	t.Parallel()
 	for _, window := range []time.Duration{4 * time.Second, 10 * time.Second, time.Minute} {

@@ -1,3 +1,5 @@
+// Errors of rules, timeouts, limits, and the self-metrics.
+
 package query
 
 import (
@@ -64,7 +66,7 @@ func TestEvaluateErrors(t *testing.T) {
 		},
 		"further back than samples are kept": {
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[1m]))"},
-			opts: Options{MaxWindow: 30 * time.Second},
+			opts: Options{Settings: Settings{MaxWindow: 30 * time.Second}},
 			kind: metric.KindInternal,
 			want: `evaluate rule "m": looks back 1m0s, and samples are kept for windows up to 30s`,
 		},
@@ -94,7 +96,7 @@ func TestEvaluateErrors(t *testing.T) {
 	}
 }
 
-// blockedStore answers when it is released.
+// blockedStore blocks reads until its release.
 type blockedStore struct {
 	SampleSource
 	entered, release chan struct{}
@@ -158,7 +160,7 @@ func TestInstruments(t *testing.T) {
 # TYPE tachometer_query_evaluations_total counter
 tachometer_query_evaluations_total{outcome="error"} 1
 tachometer_query_evaluations_total{outcome="no_value"} 1
-tachometer_query_evaluations_total{outcome="ok"} 1
+tachometer_query_evaluations_total{outcome="success"} 1
 tachometer_query_evaluations_total{outcome="timeout"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "tachometer_query_evaluations_total"); err != nil {

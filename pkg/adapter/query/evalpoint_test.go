@@ -1,3 +1,5 @@
+// The planning of evalPoints, on tables and on drawn sample times.
+
 package query
 
 import (
@@ -6,7 +8,7 @@ import (
 	"testing"
 )
 
-// regularSampleTimes is a track with a sample every 2 s, from the first to the last, without those at missing.
+// regularSampleTimes returns a sample every 2 s from the first time to the last, except at missing.
 func regularSampleTimes(first, last int64, missing ...int64) (t sampleTimes) {
 samples:
 	for at := first; at <= last; at += 2000 {
@@ -85,8 +87,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// prometheusRate is what rate makes of a counter that grows by 1 a millisecond since zero: 1, if all is well. It is
-// written down from the documentation of the function, independent of the engine.
+// prometheusRate returns the rate of a counter that grows by 1 a millisecond since zero: 1 if all is well. It follows
+// the documentation of the function, independent of the engine.
 func prometheusRate(t sampleTimes, zero int64, s evalPoint) (float64, bool) {
 	start := s.at - s.window
 	in := t[t.indexAfter(start):]
@@ -108,7 +110,7 @@ func prometheusRate(t sampleTimes, zero int64, s evalPoint) (float64, bool) {
 	return (d0 + float64(in.lastTime()-in[0]) + d1) / float64(s.window), true
 }
 
-// Whatever the times of the samples, and whenever the counter began, the slot gives the right rate.
+// Whatever the sample times and the counter's begin, the evalPoint gives the right rate.
 func TestPlanGivesTheRightRate(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100_000) {

@@ -1,3 +1,5 @@
+// Evaluate: values, ages and windows for rules over a filled store.
+
 package query
 
 import (
@@ -18,7 +20,7 @@ import (
 
 const interval = 2 * time.Second
 
-// appendSeries appends to a series a sample every 2 s; the last is of time epoch.
+// appendSeries appends a series with a sample every 2 s; the last is at time epoch.
 func appendSeries(t testing.TB, s *store.Store, series string, values ...float64) {
 	t.Helper()
 	l, err := newPromQLParser().ParseMetric(series)
@@ -32,7 +34,7 @@ func appendSeries(t testing.TB, s *store.Store, series string, values ...float64
 	}
 }
 
-// growingValues are n values that grow by step.
+// growingValues returns n values that grow by step.
 func growingValues(n int, from, step float64) (values []float64) {
 	for i := range n {
 		values = append(values, from+float64(i)*step)
@@ -40,7 +42,7 @@ func growingValues(n int, from, step float64) (values []float64) {
 	return values
 }
 
-// steppedValues are two minutes of values that grew by before, and by after in the last four steps.
+// steppedValues returns two minutes of values that grow by before, and by after in the last four steps.
 func steppedValues(before, after float64) []float64 {
 	values := growingValues(56, 1000, before)
 	return append(values, growingValues(4, values[55]+after, after)...)
@@ -48,7 +50,7 @@ func steppedValues(before, after float64) []float64 {
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
 
-// formatValues puts values into words: object or labels, value, age, window.
+// formatValues formats values as text: object or labels, value, age, window.
 func formatValues(values []metric.Value, now time.Time) (lines []string) {
 	for _, v := range values {
 		name := v.Object.String()
@@ -148,7 +150,7 @@ func TestEvaluate(t *testing.T) {
 				`x_total{namespace="shop",pod="c"}`: growingValues(9, 0, 80),
 			},
 			rule: []string{"query: avg_over_time(sum by (namespace, pod) (rate(x_total[$window]))[20s:2s])", "window: 10s"},
-			// b is watched for 28 s, of which 20 s are the subquery's.
+			// b has 28 s of samples, of which 20 s are the subquery's.
 			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 40, 0s old, over 28.16s"},
 		},
 		"a gauge is instantaneous": {
@@ -183,7 +185,7 @@ func TestEvaluate(t *testing.T) {
 			want: []string{"shop/a = 0.15, 0s old, over 9s"},
 		},
 		"buckets are not counted twice": {
-			// Of 31 events instead of 20, four times, one cannot be sure; of three times as many one could.
+			// 31 events after 20, four times, may be chance; three times as many would not be.
 			series: map[string][]float64{
 				`h_bucket{namespace="shop",pod="a",le="0.1"}`: steppedValues(20, 31), `h_bucket{namespace="shop",pod="a",le="0.2"}`: steppedValues(20, 31),
 				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: steppedValues(20, 31),
@@ -251,7 +253,7 @@ func TestEvaluate(t *testing.T) {
 				`x_total{namespace="mail",pod="a"}`: growingValues(5, 0, 20),
 			},
 			rule: []string{"resource: namespaces", "query: sum by (namespace) (rate(x_total[$window]))", "window: 30s"},
-			// A new pod among old ones has done nothing before; where all are new, nobody knows.
+			// A new pod among old pods counted no events before; with only new pods this is unknown.
 			want: []string{"mail = 9.921, 0s old, over 8.064s", "shop = 41.33, 0s old, over 30s"},
 		},
 		"nodes": {
@@ -311,7 +313,7 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// compileLines compiles a rule for the resource that its lines name.
+// compileLines compiles a rule for the resource named in its lines.
 func compileLines(t testing.TB, lines []string) *rule.Rule {
 	t.Helper()
 	resource := "pods"
@@ -323,7 +325,7 @@ func compileLines(t testing.TB, lines []string) *rule.Rule {
 	return compileResourceRule(t, interval, resource, lines...)
 }
 
-// A counter that begins again is not a negative rate, and costs at most what happened since the scrape before.
+// A counter reset gives no negative rate, and loses at most the count since the scrape before.
 func TestCounterReset(t *testing.T) {
 	t.Parallel()
 	for _, window := range []string{"10s", "60s", "auto"} {
@@ -337,7 +339,7 @@ func TestCounterReset(t *testing.T) {
 				t.Fatalf("%d values, %v", len(values), err)
 			}
 			v := values[0]
-			// Lost is what was counted between the last scrape and the restart: 1.5 s, of what the samples span.
+			// Lost is the count between the last scrape and the restart: 1.5 s of the span of the samples.
 			lowest := 95 * (1 - 1.5/(v.Window-interval).Seconds())
 			if v.Value > 105 || v.Value < lowest {
 				t.Errorf("window %s, after %d ms: %.1f over %s, want %.1f to 105", window, now-epoch, v.Value, v.Window, lowest)
@@ -346,7 +348,8 @@ func TestCounterReset(t *testing.T) {
 	}
 }
 
-// More objects than an expression can name: those asked for have values, each over a window of its own, and no others.
+// Of more objects than an expression can name, exactly the requested objects have values, each over a window of its
+// own.
 func TestManyObjects(t *testing.T) {
 	t.Parallel()
 	s := store.New(store.Options{})
@@ -397,7 +400,7 @@ func TestSameNameInTwoNamespaces(t *testing.T) {
 	}
 }
 
-// Expressions are remembered, and forgotten when there are many.
+// The cache keeps expressions, and empties when it is full.
 func TestParsedIsBounded(t *testing.T) {
 	t.Parallel()
 	var p expressionCache

@@ -1,3 +1,5 @@
+// One evaluation: scan the series, choose the window, group the objects, compute their values.
+
 package query
 
 import (
@@ -11,222 +13,222 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// maxNamedObjects is how many objects an expression names. Where more are asked for it is evaluated for all there are, and
-// the others are left out: a regular expression of a thousand names costs more than their neighbours' samples, and
-// beyond 256 names Prometheus's matchers no longer say which these are.
+// maxNamedObjects bounds the objects named in an expression. Beyond it the expression covers all objects, and the
+// evaluation drops the others. A regular expression of a thousand names costs more than their neighbours' samples, and
+// beyond 256 names Prometheus's matchers no longer list their names.
 const maxNamedObjects = 200
 
-// evaluation is one evaluation under way.
+// evaluation is the state of one evaluation.
 type evaluation struct {
 	rule.Query
 	now                 time.Time
 	interval, maxWindow time.Duration
 
-	window      time.Duration // in place of $window, for objects that are covered
-	span        time.Duration // how far back the expression looks with it; 0 if only at the newest samples
-	fixedWindow bool          // see planner
-	fastPath    *fastPath     // computes it; nil where the engine has to
+	window      time.Duration // replaces $window for objects whose samples cover it
+	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
+	fixedWindow bool          // see pointPlanner
+	fastPath    *fastPath     // computes the expression; nil if only the engine can
 	buffers     *evalBuffers
 	scan        *seriesScan
 	evalGroups  []evalGroup
 	values      []metric.Value
-	// objectCount is how many there are, with a slot or without.
+	// objectCount is the number of objects, with an evalPoint or without.
 	objectCount int
 }
 
-// evalGroup is objects that are evaluated together.
+// evalGroup is a group of objects with a common evalPoint.
 type evalGroup struct {
 	evalPoint
 	objectCount int
 }
 
-// prepareGroups surveys the series, chooses the window, and puts the objects into groups.
-func (a *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
-	a.window = a.Rule.Window.Duration
-	if a.Rule.Window.Auto {
-		a.window = a.maxWindow
+// prepareGroups scans the series, chooses the window, and groups the objects.
+func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
+	ev.window = ev.Rule.Window.Duration
+	if ev.Rule.Window.Auto {
+		ev.window = ev.maxWindow
 	}
-	a.span = a.Rule.Span(a.window)
-	if a.span > a.maxWindow {
-		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", a.span, a.maxWindow)
+	ev.span = ev.Rule.Span(ev.window)
+	if ev.span > ev.maxWindow {
+		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", ev.span, ev.maxWindow)
 	}
-	parsed, err := e.expressions.getOrParse(a.Expr(placeholderMillis*time.Millisecond, nil))
+	parsed, err := e.expressions.getOrParse(ev.Expr(placeholderMillis*time.Millisecond, nil))
 	if err != nil {
-		return wrapExpressionError(a.Expr(a.window, nil), err)
+		return wrapExpressionError(ev.Expr(ev.window, nil), err)
 	}
-	a.fixedWindow = !a.Rule.HasWindow() || parsed.extensive
-	if !e.disableFastPath && (a.Rule.External || isPodOriginLabel(a.Rule.ObjectLabel)) {
-		a.fastPath = parsed.fastPath
+	ev.fixedWindow = !ev.Rule.HasWindow() || parsed.extensive
+	if !e.disableFastPath && (ev.Rule.External || isPodOriginLabel(ev.Rule.ObjectLabel)) {
+		ev.fastPath = parsed.fastPath
 	}
-	auto := a.Rule.Window.Auto && !a.fixedWindow
-	s := seriesScanner{rule: a.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: a.sortedObjectNames(), evalBuffers: a.buffers}
-	s.keepSamples, s.samplesLeft = a.fastPath != nil, e.opts.MaxSamples
-	back := scanReach{ranged: a.span + slackIntervals*a.interval, instant: a.instantLookback()}
-	if err := s.scanSeries(ctx, e.data, a.now, back); err != nil {
+	auto := ev.Rule.Window.Auto && !ev.fixedWindow
+	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedObjectNames(), evalBuffers: ev.buffers}
+	s.keepSamples, s.samplesLeft = ev.fastPath != nil, e.opts.MaxSamples
+	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.instantLookback()}
+	if err := s.scanSeries(ctx, e.data, ev.now, reach); err != nil {
 		return err
 	}
-	a.scan = &s.seriesScan
+	ev.scan = &s.seriesScan
 	if !s.keepSamples {
-		a.fastPath = nil
+		ev.fastPath = nil
 	}
 	if auto {
-		a.window = chooseWindow(a.now.UnixMilli(), a.maxWindow, a.scan.eventHistories())
-		a.span = a.Rule.Span(a.window)
+		ev.window = chooseWindow(ev.now.UnixMilli(), ev.maxWindow, ev.scan.eventHistories())
+		ev.span = ev.Rule.Span(ev.window)
 	}
-	a.groupObjects()
+	ev.groupObjects()
 	return nil
 }
 
-// isPodOriginLabel tells whether all series of a pod are of one object, named by that label.
+// isPodOriginLabel returns whether this label names the same object for all series of a pod.
 func isPodOriginLabel(label string) bool {
 	return label == podLabel || label == nodeLabel || label == namespaceLabel
 }
 
-// sortedObjectNames are the names of the objects, ascending; nil means all.
-func (a *evaluation) sortedObjectNames() []string {
-	if a.Objects == nil || a.Rule.ObjectLabel == "" {
+// sortedObjectNames returns the names of the objects, ascending; nil means all.
+func (ev *evaluation) sortedObjectNames() []string {
+	if ev.Objects == nil || ev.Rule.ObjectLabel == "" {
 		return nil
 	}
-	for i := 1; i < len(a.Objects); i++ {
-		if a.Objects[i-1] >= a.Objects[i] {
-			return slices.Compact(slices.Sorted(slices.Values(a.Objects)))
+	for i := 1; i < len(ev.Objects); i++ {
+		if ev.Objects[i-1] >= ev.Objects[i] {
+			return slices.Compact(slices.Sorted(slices.Values(ev.Objects)))
 		}
 	}
-	return a.Objects
+	return ev.Objects
 }
 
-func (a *evaluation) instantLookback() time.Duration { return lookbackIntervals * a.interval }
+func (ev *evaluation) instantLookback() time.Duration { return lookbackIntervals * ev.interval }
 
-// groupObjects puts the objects that have a slot into groups.
-func (a *evaluation) groupObjects() {
+// groupObjects groups the objects by their evalPoints. Objects without an evalPoint are in no group.
+func (ev *evaluation) groupObjects() {
 	p := pointPlanner{
-		now: a.now.UnixMilli(), interval: a.interval.Milliseconds(), window: a.window.Milliseconds(), fixedWindow: a.fixedWindow,
-		anchored: a.Rule.Window.Auto && a.window < a.maxWindow,
-		span:     func(ms int64) int64 { return a.Rule.Span(millisDuration(ms)).Milliseconds() },
+		now: ev.now.UnixMilli(), interval: ev.interval.Milliseconds(), window: ev.window.Milliseconds(), fixedWindow: ev.fixedWindow,
+		anchored: ev.Rule.Window.Auto && ev.window < ev.maxWindow,
+		span:     func(ms int64) int64 { return ev.Rule.Span(millisDuration(ms)).Milliseconds() },
 	}
-	bySlot := map[evalPoint]int{}
-	var tracks []sampleTimes
-	a.scan.forEachObject(func(_ metric.Object, s *scannedObject) {
-		a.objectCount++
+	byPoint := map[evalPoint]int{}
+	var podTimes []sampleTimes
+	ev.scan.forEachObject(func(_ metric.Object, s *scannedObject) {
+		ev.objectCount++
 		at := evalPoint{at: p.now}
-		if a.span > 0 {
-			tracks = s.appendSampleTimes(tracks[:0])
+		if ev.span > 0 {
+			podTimes = s.appendSampleTimes(podTimes[:0])
 			ok := false
-			if len(tracks) > 0 {
-				at, ok = p.planPoint(tracks)
+			if len(podTimes) > 0 {
+				at, ok = p.planPoint(podTimes)
 			}
 			if !ok {
 				return
 			}
 		}
-		i, known := bySlot[at]
+		i, known := byPoint[at]
 		if !known {
-			i = len(a.evalGroups)
-			bySlot[at] = i
-			a.evalGroups = append(a.evalGroups, evalGroup{evalPoint: at})
+			i = len(ev.evalGroups)
+			byPoint[at] = i
+			ev.evalGroups = append(ev.evalGroups, evalGroup{evalPoint: at})
 		}
 		s.groupIndex = i
-		a.evalGroups[i].objectCount++
+		ev.evalGroups[i].objectCount++
 	})
 }
 
-// evaluateGroup evaluates the expression for one group and keeps the values.
-func (a *evaluation) evaluateGroup(ctx context.Context, e *Engine, i int) error {
-	g := a.evalGroups[i]
-	results, err := a.computeGroupResults(ctx, e, i)
+// evaluateGroup evaluates the expression for a group and adds its values.
+func (ev *evaluation) evaluateGroup(ctx context.Context, e *Engine, i int) error {
+	g := ev.evalGroups[i]
+	results, err := ev.computeGroupResults(ctx, e, i)
 	if err != nil {
 		return err
 	}
 	var span time.Duration
-	if a.span > 0 {
-		span = a.Rule.Span(millisDuration(g.window))
+	if ev.span > 0 {
+		span = ev.Rule.Span(millisDuration(g.window))
 	}
-	a.values = slices.Grow(a.values, g.objectCount)
+	ev.values = slices.Grow(ev.values, g.objectCount)
 	for _, r := range results {
-		if err := a.addResultValue(r, i, span); err != nil {
+		if err := ev.addResultValue(r, i, span); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// computeGroupResults are what the expression gives for a group.
-func (a *evaluation) computeGroupResults(ctx context.Context, e *Engine, i int) ([]evalResult, error) {
-	g := a.evalGroups[i]
+// computeGroupResults returns the results of the expression for a group.
+func (ev *evaluation) computeGroupResults(ctx context.Context, e *Engine, i int) ([]evalResult, error) {
+	g := ev.evalGroups[i]
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if a.fastPath != nil {
-		m := formulaInput{seriesScan: a.scan, evalBuffers: a.buffers, groupIndex: i, at: g.at, window: g.window, lookback: a.instantLookback().Milliseconds()}
-		if results, ok := a.fastPath.computeResults(&m, a.Rule, a.now.UnixMilli()); ok {
+	if ev.fastPath != nil {
+		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.instantLookback().Milliseconds()}
+		if results, ok := ev.fastPath.computeResults(&in, ev.Rule, ev.now.UnixMilli()); ok {
 			return results, nil
 		}
 	}
-	text := a.Expr(millisDuration(g.window), a.groupObjectNames(i))
-	results, err := e.promqlEngine.queryInstant(ctx, text, time.UnixMilli(g.at), a.instantLookback())
+	text := ev.Expr(millisDuration(g.window), ev.groupObjectNames(i))
+	results, err := e.promqlEngine.queryInstant(ctx, text, time.UnixMilli(g.at), ev.instantLookback())
 	if err != nil {
 		return nil, wrapExpressionError(text, err)
 	}
 	return results, nil
 }
 
-// groupObjectNames are the objects of a group as matchers name them; nil if nothing is to be said about them.
-func (a *evaluation) groupObjectNames(group int) []string {
-	n := a.evalGroups[group].objectCount
-	if a.Rule.External || a.Objects == nil && n == a.objectCount || n > maxNamedObjects {
+// groupObjectNames returns the names of a group's objects for matchers; nil if the expression needs no such matcher.
+func (ev *evaluation) groupObjectNames(group int) []string {
+	n := ev.evalGroups[group].objectCount
+	if ev.Rule.External || ev.Objects == nil && n == ev.objectCount || n > maxNamedObjects {
 		return nil
 	}
 	names := make([]string, 0, n)
-	a.scan.forEachObject(func(of metric.Object, is *scannedObject) {
-		if is.groupIndex == group {
-			names = append(names, of.Name)
+	ev.scan.forEachObject(func(object metric.Object, scanned *scannedObject) {
+		if scanned.groupIndex == group {
+			names = append(names, object.Name)
 		}
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// addResultValue makes a value of one result of a group.
-func (a *evaluation) addResultValue(r evalResult, group int, span time.Duration) error {
+// addResultValue adds the value of a group's result.
+func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration) error {
 	v := metric.Value{Value: r.value, Window: span}
-	if a.Rule.External {
-		v.Time, v.Labels = a.scan.newestSampleTime(r.labels), resultLabelMap(r.labels)
-		a.values = append(a.values, v)
+	if ev.Rule.External {
+		v.Time, v.Labels = ev.scan.newestSampleTime(r.labels), resultLabelMap(r.labels)
+		ev.values = append(ev.values, v)
 		return nil
 	}
 	var s *scannedObject
 	if r.pod != nil {
 		v.Object, s = r.pod.object, r.pod.scannedObject
 	} else {
-		if label := a.missingObjectLabel(r); label != "" {
-			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, a.Rule.ObjectLabel)
+		if label := ev.missingObjectLabel(r); label != "" {
+			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, ev.Rule.ObjectLabel)
 		}
-		v.Object = objectFromLabels(a.Rule, r.labels)
-		s = a.scan.findObject(v.Object)
+		v.Object = objectFromLabels(ev.Rule, r.labels)
+		s = ev.scan.findObject(v.Object)
 	}
 	switch {
-	case s == nil && len(a.Objects) > maxNamedObjects:
-		return nil // not asked for
+	case s == nil && len(ev.Objects) > maxNamedObjects:
+		return nil // not requested
 	case s == nil:
 		return fmt.Errorf("the result %s names an object that none of its series belongs to", r.labels)
 	case s.groupIndex != group:
-		return nil // it is in another group, and the expression could not tell them apart
+		return nil // it is in another group, and the expression could not separate them
 	case s.hasValue:
-		return fmt.Errorf("the result has several series for %s %s, such as %s", a.Rule.ObjectLabel, v.Object, r.labels)
+		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
 	s.hasValue = true
 	v.Time = time.UnixMilli(s.newest)
-	a.values = append(a.values, v)
+	ev.values = append(ev.values, v)
 	return nil
 }
 
-// missingObjectLabel is the label that a result lacks to name its object, or empty.
-func (a *evaluation) missingObjectLabel(r evalResult) string {
-	if a.Rule.Namespaced && !r.labels.Has(namespaceLabel) {
+// missingObjectLabel returns the label that a result lacks to name its object, or an empty string.
+func (ev *evaluation) missingObjectLabel(r evalResult) string {
+	if ev.Rule.Namespaced && !r.labels.Has(namespaceLabel) {
 		return namespaceLabel
 	}
-	if !r.labels.Has(a.Rule.ObjectLabel) {
-		return a.Rule.ObjectLabel
+	if !r.labels.Has(ev.Rule.ObjectLabel) {
+		return ev.Rule.ObjectLabel
 	}
 	return ""
 }

@@ -1,3 +1,6 @@
+// Parsed expressions and their selectors. Only expression.go and the files of the fast path use Prometheus's syntax
+// tree.
+
 package query
 
 import (
@@ -10,35 +13,34 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// parsedExpression is what must be known of an expression before it is evaluated.
+// parsedExpression holds the properties of an expression that an evaluation needs.
 type parsedExpression struct {
 	selectors []exprSelector
-	// extensive tells that the value grows with the width of a range.
+	// extensive is set if the value grows with the width of a range.
 	extensive bool
-	// fastPath computes it without the engine; nil where that is not known how.
+	// fastPath computes the expression without the engine; nil for unknown shapes.
 	fastPath *fastPath
 }
 
-// exprSelector is one vector selector of an expression.
+// exprSelector is a vector selector of an expression.
 type exprSelector struct {
 	// name is the fixed metric name.
 	name string
-	// matchers are those of the selector.
+	// matchers are the matchers of the selector.
 	matchers []*labels.Matcher
-	// scanMatchers are matchers for the series that tell what there is to know beside the values: of the buckets of a
-	// histogram only the last, which has the same sample times. buckets tells that it is so.
+	// scanMatchers select the series whose times and events are needed. Of a histogram's buckets this is only the
+	// last, which has the same sample times; then lastBucketOnly is set.
 	scanMatchers   []*labels.Matcher
 	lastBucketOnly bool
-	// ranged tells that it, or a subquery around it, has a range.
+	// ranged is set if the selector, or a subquery around it, has a range.
 	ranged bool
-	// countsEvents tells that the increments of its series count what happened, so that they show how significant
-	// a window is.
+	// countsEvents is set if increments of its series count events, which show how significant a window is.
 	countsEvents bool
 }
 
 func newPromQLParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-// parseExpression reads an expression.
+// parseExpression parses an expression and collects its selectors.
 func parseExpression(text string) (*parsedExpression, error) {
 	root, err := newPromQLParser().ParseExpr(text)
 	if err != nil {
@@ -60,7 +62,7 @@ func parseExpression(text string) (*parsedExpression, error) {
 	return e, nil
 }
 
-// lastBucketBound is that of a histogram which counts all events.
+// lastBucketBound is the bound of the last bucket of a histogram, which counts all events.
 const lastBucketBound = "+Inf"
 
 func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
@@ -80,15 +82,15 @@ func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector 
 	// A sum of seconds or bytes grows with each event, but not by one.
 	s.countsEvents = counted && !strings.HasSuffix(s.name, "_sum")
 	if strings.HasSuffix(s.name, "_bucket") && fixedLabelValue(v, labels.BucketLabel) == "" {
-		// Each event is in every bucket above it; the last bucket has them all.
+		// Each event is in every bucket above it; the last bucket has all events.
 		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)
 		s.scanMatchers, s.lastBucketOnly = append(slices.Clone(s.matchers), inf), true
 	}
 	return s
 }
 
-// isExtensiveFunction tells the functions of a range whose result grows with its width. In a ratio that cancels out, but
-// who is to tell.
+// isExtensiveFunction returns whether the result of a range function grows with the range's width. In a ratio the
+// growth cancels out, which is hard to prove.
 func isExtensiveFunction(function string) bool {
 	switch function {
 	case "increase", "delta", "changes", "resets", "count_over_time", "sum_over_time":
@@ -97,7 +99,7 @@ func isExtensiveFunction(function string) bool {
 	return false
 }
 
-// fixedLabelValue is the only value that a label may have, or empty.
+// fixedLabelValue returns the only possible value of a label, or an empty string.
 func fixedLabelValue(v *parser.VectorSelector, label string) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == label && m.Type == labels.MatchEqual {
@@ -107,11 +109,11 @@ func fixedLabelValue(v *parser.VectorSelector, label string) string {
 	return ""
 }
 
-// maxCachedExpressions bounds the expressions remembered: one per metric, namespace and metric selector that is read, of a
-// kilobyte or a few.
+// maxCachedExpressions bounds the cache, at a few kilobytes each: an expression per metric, namespace and metric
+// selector in use.
 const maxCachedExpressions = 1000
 
-// expressionCache remembers expressions by their text: parsing one takes as long as reading the samples of 50 pods.
+// expressionCache caches parsed expressions by text: parsing takes as long as reading the samples of 50 pods.
 type expressionCache struct {
 	mu     sync.Mutex // guards byText
 	byText map[string]*parsedExpression
@@ -131,7 +133,7 @@ func (p *expressionCache) getOrParse(text string) (*parsedExpression, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byText == nil || len(p.byText) >= maxCachedExpressions {
-		p.byText = map[string]*parsedExpression{} // what is still in use comes back by itself
+		p.byText = map[string]*parsedExpression{} // expressions in use come back with their next evaluation
 	}
 	p.byText[text] = e
 	return e, nil

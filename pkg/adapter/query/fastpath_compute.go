@@ -1,3 +1,5 @@
+// The fast path's formulas: each computes the elements of an instant vector.
+
 package query
 
 import (
@@ -15,52 +17,52 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// formulaInput is what a formula is computed for: the objects of a group, at a time, over a window.
+// formulaInput is the input of a formula: the objects of a group, at a time, over a window.
 type formulaInput struct {
 	*seriesScan
 	*evalBuffers
 	groupIndex           int
 	at, window, lookback int64 // milliseconds
-	// overflow tells that the engine has to do it: a mean whose sum is beyond all numbers.
+	// overflow is set if the engine must compute the result: a mean whose sum overflows.
 	overflow bool
 }
 
-// computeResults computes the expression; false if only the engine can: where a sample that it reads may be older than those
-// that the survey has read, or newer than the newest that it looks for. Where elements have the labels that name the rule's
-// objects, their pods say what they are for: then nobody needs labels. The slice is good until the next call.
-func (d *fastPath) computeResults(m *formulaInput, r *rule.Rule, now int64) ([]evalResult, bool) {
-	if d.readsInstant && m.at != now {
+// computeResults computes the expression; false if only the engine can. The expression may need samples older than the
+// scan's, or the newest sample as of an earlier time than now. If elements have the labels that name the rule's objects,
+// results carry their pods instead of labels of their own. The slice is valid until the next call.
+func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule, now int64) ([]evalResult, bool) {
+	if p.readsInstant && in.at != now {
 		return nil, false
 	}
-	for _, width := range d.rangeWidths {
-		if m.at-m.rangeMillis(width) < m.since-1 {
+	for _, width := range p.rangeWidths {
+		if in.at-in.rangeMillis(width) < in.since-1 {
 			return nil, false
 		}
 	}
-	elements := d.formula.computeElements(m)
-	if m.overflow {
+	elements := p.formula.computeElements(in)
+	if in.overflow {
 		return nil, false
 	}
-	results := slices.Grow(m.results[:0], len(elements))
-	b := labels.NewScratchBuilder(len(d.by))
-	tell := d.canNameObjects(r)
+	results := slices.Grow(in.results[:0], len(elements))
+	b := labels.NewScratchBuilder(len(p.by))
+	named := p.canNameObjects(r)
 	for _, e := range elements {
-		if tell && isFullyNamed(r, e.pod.object) {
+		if named && isFullyNamed(r, e.pod.object) {
 			results = append(results, evalResult{labels: e.labels, value: e.value, pod: e.pod})
 		} else {
-			results = append(results, evalResult{labels: d.buildElementLabels(e, &b), value: e.value})
+			results = append(results, evalResult{labels: p.buildElementLabels(e, &b), value: e.value})
 		}
 	}
-	m.results = results
+	in.results = results
 	return results, true
 }
 
-// canNameObjects reports whether elements have the labels that name a rule's objects.
+// canNameObjects returns whether elements have the labels that name a rule's objects.
 func (s labelShape) canNameObjects(r *rule.Rule) bool {
 	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
-// buildElementLabels are the labels of an element.
+// buildElementLabels returns the labels of an element.
 func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
 	if s.all {
 		return e.labels
@@ -74,39 +76,39 @@ func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder
 	return b.Labels()
 }
 
-// rangeMillis is that of a range.
-func (m *formulaInput) rangeMillis(ms int64) int64 {
+// rangeMillis returns the width of a range, with the window for 0.
+func (in *formulaInput) rangeMillis(ms int64) int64 {
 	if ms == 0 {
-		return max(1, m.window)
+		return max(1, in.window)
 	}
 	return ms
 }
 
-// isInGroup tells whether a series is of the group.
-func (m *formulaInput) isInGroup(s *scannedSeries) bool {
-	return s.pod.scannedObject != nil && s.pod.scannedObject.groupIndex == m.groupIndex
+// isInGroup returns whether a series belongs to the group.
+func (in *formulaInput) isInGroup(s *scannedSeries) bool {
+	return s.pod.scannedObject != nil && s.pod.scannedObject.groupIndex == in.groupIndex
 }
 
-// instantSelector is a selector: the newest samples of its series, if they are not too old.
+// instantSelector returns the newest samples of its series, without samples older than lookback.
 type instantSelector struct{ selector int }
 
-func (f instantSelector) computeElements(m *formulaInput) []vectorElement {
-	of := m.seriesBySelector[f.selector]
-	out := m.elements.allocSlice(len(of))
-	for i := range of {
-		s := &of[i]
-		if !m.isInGroup(s) {
+func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
+	series := in.seriesBySelector[f.selector]
+	out := in.elements.allocSlice(len(series))
+	for i := range series {
+		s := &series[i]
+		if !in.isInGroup(s) {
 			continue
 		}
 		last := len(s.times) - 1
-		if v := s.values[last]; s.times[last] > m.at-m.lookback && !value.IsStaleNaN(v) {
+		if v := s.values[last]; s.times[last] > in.at-in.lookback && !value.IsStaleNaN(v) {
 			out = append(out, vectorElement{labels: s.labels, pod: s.pod, value: v})
 		}
 	}
 	return out
 }
 
-// rangeFunction is a function of a range.
+// rangeFunction applies a function to a range of each series.
 type rangeFunction struct {
 	selector int
 	vector   *parser.VectorSelector
@@ -114,19 +116,19 @@ type rangeFunction struct {
 	call     promql.FunctionCall
 }
 
-func (f rangeFunction) computeElements(m *formulaInput) []vectorElement {
-	of := m.seriesBySelector[f.selector]
-	width := m.rangeMillis(f.width)
+func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
+	series := in.seriesBySelector[f.selector]
+	width := in.rangeMillis(f.width)
 	args := parser.Expressions{&parser.MatrixSelector{VectorSelector: f.vector, Range: time.Duration(width) * time.Millisecond}}
-	helper := promql.EvalNodeHelper{Ts: m.at, Out: make(promql.Vector, 0, 1)}
+	helper := promql.EvalNodeHelper{Ts: in.at, Out: make(promql.Vector, 0, 1)}
 	matrix := make(promql.Matrix, 1)
-	out := m.elements.allocSlice(len(of))
-	for i := range of {
-		s := &of[i]
-		if !m.isInGroup(s) {
+	out := in.elements.allocSlice(len(series))
+	for i := range series {
+		s := &series[i]
+		if !in.isInGroup(s) {
 			continue
 		}
-		points := m.collectPoints(s, m.at-width)
+		points := in.collectPoints(s, in.at-width)
 		if len(points) == 0 {
 			continue
 		}
@@ -139,26 +141,26 @@ func (f rangeFunction) computeElements(m *formulaInput) []vectorElement {
 	return out
 }
 
-// collectPoints are the samples of a series after start, until the next call.
-func (m *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FPoint {
+// collectPoints returns the samples of a series after start, valid until the next call.
+func (in *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FPoint {
 	times := sampleTimes(s.times)
 	begin, end := times.indexAfter(start), len(times)
-	if times[end-1] > m.at {
-		end = times.indexAfter(m.at)
+	if times[end-1] > in.at {
+		end = times.indexAfter(in.at)
 	}
-	m.points = m.points[:0]
+	in.points = in.points[:0]
 	for i := begin; i < end; i++ {
 		if !s.hasMarkers || !value.IsStaleNaN(s.values[i]) {
-			m.points = append(m.points, promql.FPoint{T: s.times[i], F: s.values[i]})
+			in.points = append(in.points, promql.FPoint{T: s.times[i], F: s.values[i]})
 		}
 	}
-	return m.points
+	return in.points
 }
 
-// labelGrouping tells elements apart by labels.
+// labelGrouping groups elements by labels.
 type labelGrouping struct {
 	by []string
-	// byPod tells that these are the labels that name a pod: there is no need to look at them.
+	// byPod is set if by names a pod: the pod's id then replaces the labels.
 	byPod bool
 }
 
@@ -166,60 +168,60 @@ func newLabelGrouping(by []string) labelGrouping {
 	return labelGrouping{by: by, byPod: slices.Equal(by, []string{namespaceLabel, podLabel})}
 }
 
-func (g labelGrouping) elementKey(m *formulaInput, e *vectorElement) (key uint64) {
+func (g labelGrouping) elementKey(in *formulaInput, e *vectorElement) (key uint64) {
 	switch {
 	case g.byPod:
 		return e.pod.id
 	case len(g.by) == 0:
 		return 0
 	}
-	key, m.hashBuffer = e.labels.HashForLabels(m.hashBuffer, g.by...)
+	key, in.hashBuffer = e.labels.HashForLabels(in.hashBuffer, g.by...)
 	return key
 }
 
-// labelAggregation is one by labels.
+// labelAggregation aggregates elements by labels.
 type labelAggregation struct {
-	op parser.ItemType
-	of fastFormula
+	op      parser.ItemType
+	operand fastFormula
 	labelGrouping
 }
 
-// aggregateTotal is what is known of a group of elements.
+// aggregateTotal is the state of a group's aggregation.
 type aggregateTotal struct {
 	sum, rest float64 // see kahansum
 	count     float64
 }
 
-func (f labelAggregation) computeElements(m *formulaInput) []vectorElement {
-	of := f.of.computeElements(m)
-	places := m.newKeyPositions(f.labelGrouping)
-	totals := m.totals[:0]
-	out := of[:0] // the elements of it that are still to be read are never fewer
-	for _, e := range of {
-		e.key = f.elementKey(m, &e)
-		i, known := places.findOrAddKey(e.key, len(out))
+func (f labelAggregation) computeElements(in *formulaInput) []vectorElement {
+	operands := f.operand.computeElements(in)
+	positions := in.newKeyPositions(f.labelGrouping)
+	totals := in.totals[:0]
+	out := operands[:0] // never overtakes the elements still to be read
+	for _, e := range operands {
+		e.key = f.elementKey(in, &e)
+		i, known := positions.findOrAddKey(e.key, len(out))
 		if !known {
 			out, totals = append(out, e), append(totals, aggregateTotal{sum: e.value, count: 1})
 			continue
 		}
-		totals[i].accumulateValue(f.op, e.value, m)
+		totals[i].accumulateValue(f.op, e.value, in)
 	}
-	m.totals = totals
+	in.totals = totals
 	for i := range out {
 		out[i].value = totals[i].aggregateValue(f.op)
 	}
 	return out
 }
 
-// accumulateValue adds a value to those of a group, as the engine does.
-func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, m *formulaInput) {
+// accumulateValue adds a value to a group, as the engine does.
+func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, in *formulaInput) {
 	t.count++
 	switch op {
 	case parser.SUM:
 		t.sum, t.rest = kahansum.Inc(v, t.sum, t.rest)
 	case parser.AVG:
 		t.sum, t.rest = kahansum.Inc(v, t.sum, t.rest)
-		m.overflow = m.overflow || math.IsInf(t.sum, 0)
+		in.overflow = in.overflow || math.IsInf(t.sum, 0)
 	case parser.MAX:
 		if t.sum < v || math.IsNaN(t.sum) {
 			t.sum = v
@@ -228,6 +230,9 @@ func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, m *formu
 		if t.sum > v || math.IsNaN(t.sum) {
 			t.sum = v
 		}
+	case parser.COUNT:
+	default:
+		panic("no formula of aggregation " + op.String()) // compileAggregation lets no other pass
 	}
 }
 
@@ -239,31 +244,33 @@ func (t *aggregateTotal) aggregateValue(op parser.ItemType) float64 {
 		return t.sum/t.count + t.rest/t.count
 	case parser.COUNT:
 		return t.count
+	case parser.MAX, parser.MIN:
+		return t.sum
 	}
-	return t.sum
+	panic("no formula of aggregation " + op.String()) // compileAggregation lets no other pass
 }
 
-// histogramQuantile is histogram_quantile.
+// histogramQuantile computes histogram_quantile.
 type histogramQuantile struct {
-	q  float64
-	of fastFormula
+	q       float64
+	operand fastFormula
 	labelGrouping
 }
 
-func (f histogramQuantile) computeElements(m *formulaInput) []vectorElement {
-	of := f.of.computeElements(m)
-	places := m.newKeyPositions(f.labelGrouping)
+func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
+	operands := f.operand.computeElements(in)
+	positions := in.newKeyPositions(f.labelGrouping)
 	var buckets []promql.Buckets
-	out := of[:0]
-	for _, e := range of {
+	out := operands[:0]
+	for _, e := range operands {
 		bound, err := strconv.ParseFloat(e.labels.Get(labels.BucketLabel), 64)
 		if err != nil {
-			continue // as the engine does, with a warning
+			continue // skipped as in the engine, which adds a warning
 		}
-		e.key = f.elementKey(m, &e)
-		i, known := places.findOrAddKey(e.key, len(out))
+		e.key = f.elementKey(in, &e)
+		i, known := positions.findOrAddKey(e.key, len(out))
 		if !known {
-			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // of a histogram with defaults: 12
+			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // a default histogram has 12
 		}
 		buckets[i] = append(buckets[i], promql.Bucket{UpperBound: bound, Count: e.value})
 	}
@@ -273,36 +280,36 @@ func (f histogramQuantile) computeElements(m *formulaInput) []vectorElement {
 	return out
 }
 
-// scalarArithmetic is arithmetic with a number.
+// scalarArithmetic applies an operator to a vector and a number.
 type scalarArithmetic struct {
-	of      fastFormula
+	operand fastFormula
 	operate func(float64) float64
 }
 
-func (f scalarArithmetic) computeElements(m *formulaInput) []vectorElement {
-	of := f.of.computeElements(m)
-	for i := range of {
-		of[i].value = f.operate(of[i].value)
+func (f scalarArithmetic) computeElements(in *formulaInput) []vectorElement {
+	operands := f.operand.computeElements(in)
+	for i := range operands {
+		operands[i].value = f.operate(operands[i].value)
 	}
-	return of
+	return operands
 }
 
-// vectorArithmetic is arithmetic among aggregations by the same labels.
+// vectorArithmetic applies an operator to aggregations by the same labels.
 type vectorArithmetic struct {
 	left, right fastFormula
 	operate     func(a, b float64) float64
 	labelGrouping
 }
 
-func (f vectorArithmetic) computeElements(m *formulaInput) []vectorElement {
-	left, right := f.left.computeElements(m), f.right.computeElements(m)
-	keys := m.newKeyPositions(f.labelGrouping)
+func (f vectorArithmetic) computeElements(in *formulaInput) []vectorElement {
+	left, right := f.left.computeElements(in), f.right.computeElements(in)
+	keys := in.newKeyPositions(f.labelGrouping)
 	for i := range right {
 		keys.findOrAddKey(right[i].key, i)
 	}
 	out := left[:0]
 	for _, e := range left {
-		if i, ok := keys.findOrAddKey(e.key, 0); ok { // left has each key once, so that what is not there stays so
+		if i, ok := keys.findOrAddKey(e.key, 0); ok { // left has each key once, so that unknown keys stay unknown
 			e.value = f.operate(e.value, right[i].value)
 			out = append(out, e)
 		}
@@ -310,7 +317,7 @@ func (f vectorArithmetic) computeElements(m *formulaInput) []vectorElement {
 	return out
 }
 
-// operatorFunc is what an operator does.
+// operatorFunc returns the function of an arithmetic operator.
 func operatorFunc(op parser.ItemType) (func(a, b float64) float64, bool) {
 	switch op {
 	case parser.ADD:

@@ -1,3 +1,5 @@
+// The fast path against the engine.
+
 package query
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// fastPathRules are rules that are computed directly, on pods unless they are external.
+// fastPathRules are rules for the fast path, on pods unless they are external.
 var fastPathRules = [][]string{
 	{"query: sum by (namespace, pod) (rate(c_total[$window]))", "window: 30s"},
 	{"query: sum by (namespace, pod) (rate(c_total[$window]))", "window: auto"},
@@ -40,8 +42,8 @@ var fastPathRules = [][]string{
 	{"external: true", `query: max by (le) (h_bucket{pod=~"p-[1-4]"})`},
 }
 
-// What is computed directly is what the engine computes: the same values to the last digit where their order is the same,
-// which it is within a pod, and of the same times and windows; and the same things have none.
+// TestDirectIsTheEngine compares the fast path with the engine: the same values, times and windows, and the same
+// missing objects. Values are equal to the last digit if their order is fixed, as within a pod.
 func TestDirectIsTheEngine(t *testing.T) {
 	t.Parallel()
 	for i, lines := range fastPathRules {
@@ -66,7 +68,7 @@ func TestDirectIsTheEngine(t *testing.T) {
 	}
 }
 
-// compareFastPath asks at moments before, within and after the samples, of all pods and of some.
+// compareFastPath evaluates at moments before, within and after the samples, for all pods and for some.
 func compareFastPath(t *testing.T, r *rule.Rule, data *store.Store, random *rand.Rand) (values int) {
 	t.Helper()
 	for range 60 {
@@ -82,7 +84,7 @@ func compareFastPath(t *testing.T, r *rule.Rule, data *store.Store, random *rand
 		engine.disableFastPath = true
 		got, err := directly.Evaluate(t.Context(), q, now)
 		want, wantErr := engine.Evaluate(t.Context(), q, now)
-		if wantErr != nil { // of results of things that are gone, for which only the engine looks
+		if wantErr != nil { // from results without current series, which only the engine computes
 			if err != nil && err.Error() != wantErr.Error() {
 				t.Errorf("%v, want %v", err, wantErr)
 			}
@@ -96,8 +98,8 @@ func compareFastPath(t *testing.T, r *rule.Rule, data *store.Store, random *rand
 	return values
 }
 
-// equalValues reports whether two values are the same to the last digit; of sums over pods, which the engine visits in any
-// order, to the twelfth.
+// equalValues returns whether two values are equal to the last digit. For sums over pods, which the engine visits in
+// any order, it compares twelve digits.
 func equalValues(a, b metric.Value) bool {
 	equal := math.Float64bits(a.Value) == math.Float64bits(b.Value) || math.IsNaN(a.Value) && math.IsNaN(b.Value)
 	if a.Object == (metric.Object{}) {
@@ -106,7 +108,7 @@ func equalValues(a, b metric.Value) bool {
 	return equal && a.Object == b.Object && a.Time.Equal(b.Time) && a.Window == b.Window && cmp.Equal(a.Labels, b.Labels)
 }
 
-// These rules are indeed computed directly, or the test above would compare the engine with itself.
+// The fast path covers these rules; otherwise the test above would compare the engine with itself.
 func TestWhatIsDirect(t *testing.T) {
 	t.Parallel()
 	for _, lines := range fastPathRules {

@@ -1,3 +1,5 @@
+// The self-metrics of an Engine.
+
 package query
 
 import (
@@ -10,7 +12,7 @@ import (
 
 // The values of the label outcome of tachometer_query_evaluations_total.
 const (
-	outcomeOK      = "ok"
+	outcomeSuccess = "success"
 	outcomeNoValue = "no_value"
 	outcomeTimeout = "timeout"
 	outcomeError   = "error"
@@ -23,7 +25,7 @@ type metrics struct {
 	window      prometheus.Histogram
 }
 
-// newMetrics builds the self-metrics and registers them with r, unless that is nil.
+// newMetrics makes the self-metrics and registers them with r, unless r is nil.
 func newMetrics(r prometheus.Registerer) metrics {
 	evaluations := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_query_evaluations_total",
@@ -33,16 +35,16 @@ func newMetrics(r prometheus.Registerer) metrics {
 		evaluations: map[string]prometheus.Counter{},
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_query_duration_seconds",
-			Help:    "Time that an evaluation took, waiting included.",
+			Help:    "Duration of an evaluation, including the wait for a free slot.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), // 0.1 ms to 1.6 s
 		}),
 		window: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_query_window_seconds",
-			Help:    "Longest window that an evaluation's values were computed over; none for instantaneous values.",
+			Help:    "Longest window of the values of an evaluation; instantaneous values are not observed.",
 			Buckets: []float64{2, 4, 6, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
 	}
-	for _, outcome := range []string{outcomeOK, outcomeNoValue, outcomeTimeout, outcomeError} {
+	for _, outcome := range []string{outcomeSuccess, outcomeNoValue, outcomeTimeout, outcomeError} {
 		m.evaluations[outcome] = evaluations.WithLabelValues(outcome)
 	}
 	if r != nil {
@@ -51,7 +53,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 	return m
 }
 
-// observeEvaluation counts one evaluation.
+// observeEvaluation counts an evaluation.
 func (m *metrics) observeEvaluation(took time.Duration, values []metric.Value, err error) {
 	m.evaluations[evaluationOutcome(values, err)].Inc()
 	m.duration.Observe(took.Seconds())
@@ -73,5 +75,5 @@ func evaluationOutcome(values []metric.Value, err error) string {
 	case len(values) == 0:
 		return outcomeNoValue
 	}
-	return outcomeOK
+	return outcomeSuccess
 }

@@ -1,3 +1,5 @@
+// Prometheus's own engine, wrapped in this file alone.
+
 package query
 
 import (
@@ -11,20 +13,18 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// This file is the only one that knows Prometheus's engine; expression.go is the only one that knows its syntax tree.
-
-// promqlEngine evaluates expressions.
+// promqlEngine evaluates expressions with Prometheus's engine.
 type promqlEngine struct {
 	promql *promql.Engine
 	data   storage.Queryable
 }
 
-// evalResult is one element of an instant vector; a scalar is one without labels.
+// evalResult is an element of an instant vector. A scalar has no labels.
 type evalResult struct {
 	labels labels.Labels
 	value  float64
-	// pod is whose object the result is for, where that is known without its labels; nil where it is not. Then the labels are
-	// those of a series behind the result.
+	// pod is set if the pod, and not the labels, names the object of the result. The labels are then the labels of a
+	// series behind the result.
 	pod *scannedPod
 }
 
@@ -33,25 +33,25 @@ func newPromQLEngine(data storage.Queryable, maxSamples int, timeout time.Durati
 		// No registerer: the engine would name its metrics prometheus_engine_*.
 		MaxSamples: maxSamples,
 		Timeout:    timeout,
-		// As in Prometheus, so that an expression means the same in both places.
+		// As in Prometheus, so that an expression has the same meaning in both.
 		EnableAtModifier:     true,
 		EnableNegativeOffset: true,
 		Parser:               newPromQLParser(),
 	})}
 }
 
-// queryInstant evaluates expr as of at; a vector selector finds samples up to lookback old.
+// queryInstant evaluates expr as of at. A vector selector finds samples up to lookback old.
 func (e *promqlEngine) queryInstant(ctx context.Context, expr string, at time.Time, lookback time.Duration) ([]evalResult, error) {
 	q, err := e.promql.NewInstantQuery(ctx, e.data, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
 	if err != nil {
 		return nil, err
 	}
 	defer q.Close()
-	answer := q.Exec(ctx)
-	if answer.Err != nil {
-		return nil, answer.Err
+	result := q.Exec(ctx)
+	if result.Err != nil {
+		return nil, result.Err
 	}
-	switch v := answer.Value.(type) {
+	switch v := result.Value.(type) {
 	case promql.Scalar:
 		return []evalResult{{value: v.V}}, nil
 	case promql.Vector:

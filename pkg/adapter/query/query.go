@@ -1,4 +1,9 @@
-// Package query answers rules from the store, with Prometheus's own engine, over windows that the samples fill.
+// Engine: its options, its settings and Evaluate.
+
+// Package query evaluates rules over the store's samples, with Prometheus's own engine, over windows that the samples
+// fill.
+//
+// It reads float samples only (no native histograms): the store holds no others.
 package query
 
 import (
@@ -20,44 +25,53 @@ import (
 )
 
 const (
-	// lookbackIntervals is how old the sample may be, in scrape intervals, that a selector without range
-	// finds: two scrapes may fail.
+	// lookbackIntervals is the greatest age of a sample for a selector without range, in scrape intervals: two
+	// scrapes may fail.
 	lookbackIntervals = 3
-	// slackIntervals is how far beyond a window samples are looked for, in scrape intervals: the newest may be
-	// five late (the default of maxAge), and three missing where the window begins.
+	// slackIntervals is how far beyond a window the scan looks, in scrape intervals. The newest sample may be five
+	// late (the default of maxAge), and three may be missing at the start of the window.
 	slackIntervals = 8
 )
 
-// Retention is how long a store must keep samples for windows up to maxWindow to be answered in full.
+// Retention returns how long a store must keep samples for windows up to maxWindow.
 func Retention(maxWindow, interval time.Duration) time.Duration {
 	return maxWindow + slackIntervals*interval
 }
 
-// Options bound an Engine. The zero value is usable.
-type Options struct {
+// Settings are the options that Reconfigure changes while an Engine runs. The zero value is usable.
+type Settings struct {
 	// Interval is the scrape interval. 0 means 2 s.
 	Interval time.Duration
-	// MaxWindow is the longest that an expression may look back, and the longest window of auto. 0 means 60 s.
+	// MaxWindow is the longest span of an expression, and the longest window of auto. 0 means 60 s.
 	MaxWindow time.Duration
-	// MaxSamples bounds the samples that one evaluation holds in memory. 0 means 5,000,000: a minute of every
-	// series of a full store, with 80 MB.
+}
+
+func (s *Settings) setDefaults() {
+	if s.Interval <= 0 {
+		s.Interval = 2 * time.Second
+	}
+	if s.MaxWindow <= 0 {
+		s.MaxWindow = time.Minute
+	}
+}
+
+// Options bound an Engine. The zero value is usable.
+type Options struct {
+	// Settings are the initial settings; see Reconfigure.
+	Settings Settings
+	// MaxSamples bounds the samples of an evaluation in memory. 0 means 5,000,000: a minute of every series of a full
+	// store, in 80 MB.
 	MaxSamples int
-	// Timeout bounds one evaluation, waiting included. 0 means 5 s: an HPA's read waits for it.
+	// Timeout bounds an evaluation, including the wait for its turn. 0 means 5 s: an HPA's read waits for it.
 	Timeout time.Duration
-	// MaxConcurrent bounds the evaluations under way at one time; others wait. 0 means 16: they do nothing
-	// but compute, so that more would only wait for each other.
+	// MaxConcurrent bounds the concurrent evaluations; further evaluations wait. 0 means 16: evaluations only
+	// compute, so that more would only wait for each other.
 	MaxConcurrent int
-	// Registerer receives the self-metrics; nil registers nothing.
+	// Registerer receives the self-metrics; nil registers no metrics.
 	Registerer prometheus.Registerer
 }
 
 func (o *Options) setDefaults() {
-	if o.Interval <= 0 {
-		o.Interval = 2 * time.Second
-	}
-	if o.MaxWindow <= 0 {
-		o.MaxWindow = time.Minute
-	}
 	if o.MaxSamples <= 0 {
 		o.MaxSamples = 5_000_000
 	}
@@ -69,61 +83,59 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// SampleSource is what an Engine evaluates over; *store.Store is one. It is safe for concurrent use.
+// SampleSource is the storage that an Engine reads; *store.Store implements it. It is safe for concurrent use.
 type SampleSource interface {
 	storage.Queryable
-	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend,
-	// with its samples in [mint, maxt], milliseconds, oldest first and with staleness markers. An empty label leaves out
-	// what it says of values. The slices are not visit's to keep. Series of one metric name and one pod come one after the
-	// other, in the order of Select.
+	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend.
+	// visit gets the samples in [mint, maxt], milliseconds, oldest first and with staleness markers. If label is
+	// empty, values is ignored. The slices are valid only during the call. Series of a metric name and a pod come one
+	// after the other, in the order of Select.
 	Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 		visit func(l labels.Labels, times []int64, values []float64))
 }
 
-// Engine evaluates rules over a store. All methods may be called concurrently.
+// Engine evaluates rules over a store. Its methods are safe for concurrent use.
 type Engine struct {
 	data            SampleSource
 	promqlEngine    *promqlEngine
 	opts            Options
-	interval        atomic.Int64 // nanoseconds
-	maxWindow       atomic.Int64 // nanoseconds
-	slots           chan struct{}
+	settings        atomic.Pointer[Settings]
+	semaphore       chan struct{} // holds an element for each evaluation under way
 	expressions     expressionCache
-	buffers         sync.Pool // of *memory
-	disableFastPath bool      // nothing is computed without Prometheus's engine; for tests
+	buffers         sync.Pool // of *evalBuffers
+	disableFastPath bool      // for tests: only Prometheus's engine computes
 	metrics         metrics
 }
 
-// New returns an engine over data; see Retention for how long it must keep samples.
+// New returns an engine over data. Retention says how long data must keep samples.
 func New(data SampleSource, opts Options) *Engine {
 	opts.setDefaults()
 	e := &Engine{
 		data:         data,
 		promqlEngine: newPromQLEngine(data, opts.MaxSamples, opts.Timeout),
 		opts:         opts,
-		slots:        make(chan struct{}, opts.MaxConcurrent),
+		semaphore:    make(chan struct{}, opts.MaxConcurrent),
 		metrics:      newMetrics(opts.Registerer),
 	}
 	e.buffers.New = func() any { return &evalBuffers{} }
-	e.Reconfigure(opts.Interval, opts.MaxWindow)
+	e.Reconfigure(opts.Settings)
 	return e
 }
 
-// Reconfigure changes the scrape interval and the longest window. Evaluations under way keep the former ones.
-func (e *Engine) Reconfigure(interval, maxWindow time.Duration) {
-	e.interval.Store(int64(interval))
-	e.maxWindow.Store(int64(maxWindow))
+// Reconfigure replaces the settings. Evaluations under way keep the previous settings.
+func (e *Engine) Reconfigure(s Settings) {
+	s.setDefaults()
+	e.settings.Store(&s)
 }
 
-// Evaluate answers a question as of now: a value for each object, or for each series of an external metric,
-// in a stable order. An object that is not among them has no value that is right: it is not known, was not
-// scraped twice yet, or is watched for less than the ranges that the expression spells out. Values are not
-// judged: they may be old, negative or NaN.
+// Evaluate evaluates a query as of now: a value for each object, or for each series of an external metric, in a
+// stable order. It omits objects without a right value: unknown, scraped less than twice, or with fewer samples than
+// the expression's ranges need. It does not validate values: they may be old, negative or NaN.
 //
-// Errors have a metric.Kind: KindUnavailable when it took too long, KindInternal when the rule or this program
-// is at fault. There are no values then. The caller owns the slice.
+// Errors have a metric.Kind: KindUnavailable after a timeout, KindInternal for a fault of the rule or this program.
+// An error comes without values. The caller owns the slice.
 func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
-	started := time.Now() // of the self-metrics only
+	started := time.Now() // for the self-metrics only
 	values, err := e.evaluateQuery(ctx, q, now)
 	e.metrics.observeEvaluation(time.Since(started), values, err)
 	return values, err
@@ -133,30 +145,29 @@ func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time)
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	select {
-	case e.slots <- struct{}{}:
-		defer func() { <-e.slots }()
+	case e.semaphore <- struct{}{}:
+		defer func() { <-e.semaphore }()
 	case <-ctx.Done():
 		return nil, metric.Errorf(metric.KindUnavailable, "evaluate rule %q: wait for %d other evaluations: %w",
 			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
 	}
-	m := e.buffers.Get().(*evalBuffers)
-	defer func() { m.resetBuffers(); e.buffers.Put(m) }()
-	a := evaluation{
-		Query: q, now: now, buffers: m, interval: time.Duration(e.interval.Load()), maxWindow: time.Duration(e.maxWindow.Load()),
-	}
-	if err := a.prepareGroups(ctx, e); err != nil {
+	buffers := e.buffers.Get().(*evalBuffers)
+	defer func() { buffers.resetBuffers(); e.buffers.Put(buffers) }()
+	settings := e.settings.Load()
+	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.Interval, maxWindow: settings.MaxWindow}
+	if err := ev.prepareGroups(ctx, e); err != nil {
 		return nil, wrapEvaluationError(q, err)
 	}
-	for i := range a.evalGroups {
-		if err := a.evaluateGroup(ctx, e, i); err != nil {
+	for i := range ev.evalGroups {
+		if err := ev.evaluateGroup(ctx, e, i); err != nil {
 			return nil, wrapEvaluationError(q, err)
 		}
 	}
-	slices.SortFunc(a.values, compareMetricValues)
-	return a.values, nil
+	slices.SortFunc(ev.values, compareMetricValues)
+	return ev.values, nil
 }
 
-// wrapEvaluationError gives an error its kind, and the names of what it is about.
+// wrapEvaluationError adds a kind and the rule's name to an error.
 func wrapEvaluationError(q rule.Query, err error) error {
 	kind := metric.KindInternal
 	var timeout promql.ErrQueryTimeout
@@ -168,11 +179,11 @@ func wrapEvaluationError(q rule.Query, err error) error {
 	return metric.Errorf(kind, "evaluate rule %q: %w", q.Rule.Name, err)
 }
 
-// wrapExpressionError is an error of the engine, with what it was asked.
+// wrapExpressionError adds the expression to an error of the engine.
 func wrapExpressionError(text string, err error) error {
-	const most = 300 // a person reads it; the names of a thousand pods would not help
-	if len(text) > most {
-		text = text[:most] + "…"
+	const maxText = 300 // bytes, for a reader: the names of a thousand pods would not help
+	if len(text) > maxText {
+		text = text[:maxText] + "…"
 	}
 	return fmt.Errorf("%s: %w", text, err)
 }

@@ -1,3 +1,5 @@
+// Labels of results: the objects that they name, and the sample times behind them.
+
 package query
 
 import (
@@ -13,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// objectFromLabels is the object that labels name.
+// objectFromLabels returns the object named by the labels.
 func objectFromLabels(r *rule.Rule, l labels.Labels) metric.Object {
 	o := metric.Object{Name: l.Get(r.ObjectLabel)}
 	if r.Namespaced && r.ObjectLabel != namespaceLabel {
@@ -22,12 +24,12 @@ func objectFromLabels(r *rule.Rule, l labels.Labels) metric.Object {
 	return o
 }
 
-// isFullyNamed tells that an object has all that it is named by.
+// isFullyNamed returns whether an object has a name, and a namespace if the rule needs it.
 func isFullyNamed(r *rule.Rule, o metric.Object) bool {
 	return o.Name != "" && (o.Namespace != "" || !r.Namespaced || r.ObjectLabel == namespaceLabel)
 }
 
-// resultLabelMap is a result's labels, without the metric name.
+// resultLabelMap returns the labels of a result, without the metric name.
 func resultLabelMap(l labels.Labels) map[string]string {
 	m := make(map[string]string, l.Len())
 	l.Range(func(l labels.Label) {
@@ -47,8 +49,8 @@ func compareLabelMaps(a, b map[string]string) int {
 	return 0
 }
 
-// newestSampleTime is the time of the newest sample behind a result of an external metric: of the series that have the
-// labels which the result still has. Where none has them all, as after label_replace, it is that of all series.
+// newestSampleTime returns the time of the newest sample behind a result of an external metric: of the series with
+// all labels of the result. If no series has them, as after label_replace, it considers all series.
 func (s *seriesScan) newestSampleTime(result labels.Labels) time.Time {
 	var behind, all int64
 	for _, src := range s.externalSeries {

@@ -1,3 +1,5 @@
+// The scan: reads the series behind a query once, for windows, times and the fast path.
+
 package query
 
 import (
@@ -13,58 +15,58 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
-// The labels that say where a series comes from.
+// The labels that identify the origin of a series.
 const (
 	namespaceLabel = "namespace"
 	podLabel       = "pod"
 	nodeLabel      = "node"
 )
 
-// seriesScan is what the store has of the series behind a question: the times of their samples, and how much
-// happened between them. Windows are chosen from it, values get their time from it, and where an expression is computed
-// directly, also their number.
+// seriesScan holds the store's data for a query: the sample times of its series, and the events between them. The
+// window comes from the events, the time of a value from the sample times. On the fast path the number of a value
+// comes from it too.
 type seriesScan struct {
-	orderedPods []*scannedPod // in the order in which they were found
-	// objects and pods are nil where series come pod by pod, each with a subject of its own: nobody needs to look for them.
+	orderedPods []*scannedPod // in the order of the store
+	// objects and pods are nil if series come pod by pod, each pod an object of its own: no look-up is needed then.
 	objects map[metric.Object]*scannedObject
 	pods    map[podKey]*scannedPod
-	// externalSeries are all series, for external metrics, whose results have any labels.
+	// externalSeries are all series of an external metric, whose results may have any labels.
 	externalSeries []externalSeries
-	// seriesBySelector has the series of each selector, if they were to be kept.
+	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
-	since            int64 // samples of ranged selectors are known from then on, milliseconds
+	since            int64 // the scan has samples of ranged selectors from then on, milliseconds
 }
 
-// scannedObject is one object that a value is for. An external metric has one without a name.
+// scannedObject is an object of a value. An external metric has a single object without a name.
 type scannedObject struct {
 	newest     int64
 	pods       []*scannedPod
-	groupIndex int  // of the answer's groups; −1 if it is in none
-	hasValue   bool // has a value already
+	groupIndex int // index in evalGroups; −1 without a group
+	hasValue   bool
 	inlinePods [1]*scannedPod
 }
 
-// podKey names a pod among those of all subjects.
+// podKey identifies a pod among the pods of all objects.
 type podKey struct {
 	namespace, name string
-	node            string // only where nodes are the subjects: a pod may come again on another
+	node            string // only if nodes are the objects: a pod may return on another node
 }
 
-// scannedPod is what was seen of one pod.
+// scannedPod holds the data of a pod.
 type scannedPod struct {
-	id     uint64 // among those of the survey
+	id     uint64 // index in orderedPods
 	object metric.Object
-	// scannedObject is that of the object; nil while no series of the pod goes on.
+	// scannedObject belongs to object; it is nil while no series of the pod is current.
 	scannedObject *scannedObject
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
-	// histories has an entry per selector of the expression, empty where it counts no events.
+	// histories has an entry per selector of the expression, empty if the selector counts no events.
 	histories []window.History
 
-	// inline is for these, as long as there is one of each: two allocations less for each pod.
+	// inline holds the first element of each list: two allocations less for each pod.
 	inline struct {
-		tracks    [1]namedSampleTimes
-		histories [1]window.History
+		sampleTimes [1]namedSampleTimes
+		histories   [1]window.History
 	}
 }
 
@@ -73,51 +75,51 @@ type namedSampleTimes struct {
 	times sampleTimes
 }
 
-// sampleTimes is the times of the samples of a series, ascending, in milliseconds, since it was first seen or came
-// back. The series of one metric name in a pod come from the same pages: one track stands for all.
+// sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
+// The series of a metric name in a pod come from the same pages: the times of one stand for all.
 type sampleTimes []int64
 
-// externalSeries is one series.
+// externalSeries is a series of an external metric.
 type externalSeries struct {
 	labels labels.Labels
 	newest int64
 }
 
-// scannedSeries is one series with all its samples within reach.
+// scannedSeries is a series with all its samples within reach.
 type scannedSeries struct {
 	labels labels.Labels
 	pod    *scannedPod
 	times  []int64
 	values []float64
-	// hasMarkers tells that there are staleness markers among the samples.
+	// hasMarkers is set if staleness markers are among the samples.
 	hasMarkers bool
 }
 
-// seriesScanner makes a survey.
+// seriesScanner fills a seriesScan.
 type seriesScanner struct {
 	rule *rule.Rule
-	// objectNames are the names asked for, ascending; nil means all.
+	// objectNames are the requested names, ascending; nil means all.
 	objectNames []string
-	// countEvents tells that histories are wanted, keeping that the samples are.
+	// countEvents asks for histories, keepSamples for samples.
 	countEvents, keepSamples bool
-	// samplesLeft is for how many samples there is; with more, none are kept.
+	// samplesLeft is the room for further samples. If it is exceeded, the scan keeps no samples.
 	samplesLeft int
 	selectors   []exprSelector
 
 	seriesScan
-	latestKey podKey      // of latest
-	latestPod *scannedPod // that a series was found of
+	latestKey podKey      // of latestPod
+	latestPod *scannedPod // the pod of the previous series
 	*evalBuffers
 }
 
-// scanReach is how far back a survey looks, for ranged selectors and for others.
+// scanReach is how far back a scan looks, for ranged selectors and for others.
 type scanReach struct {
 	ranged, instant time.Duration
 }
 
-// scanSeries surveys the series of the selectors as of now.
-func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now time.Time, back scanReach) error {
-	s.seriesScan = seriesScan{seriesBySelector: s.resetSeriesLists(len(s.selectors)), since: now.Add(-back.ranged).UnixMilli() + 1}
+// scanSeries scans the series of the selectors as of now.
+func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+	s.seriesScan = seriesScan{seriesBySelector: s.resetSeriesLists(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.visitsPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
 	}
@@ -131,7 +133,7 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 		}
 		since, matchers := s.since, sel.matchers
 		if !sel.ranged {
-			since = now.Add(-back.instant).UnixMilli() + 1
+			since = now.Add(-reach.instant).UnixMilli() + 1
 		}
 		if !s.keepSamples {
 			matchers = sel.scanMatchers
@@ -144,32 +146,32 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 	}
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil {
-			p.scannedObject = s.seriesScan.objects[p.object] // by another pod, if at all
+			p.scannedObject = s.seriesScan.objects[p.object] // from another pod of the object, if any
 		}
 	}
 	return nil
 }
 
-// visitsPodByPod tells that each pod is seen once, with all its series, and is an object of its own: that spares two maps of all pods,
-// a tenth of the time of an evaluation and half of its memory.
+// visitsPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
+// two maps of all pods: a tenth of an evaluation's time and half of its memory.
 func (s *seriesScanner) visitsPodByPod() bool {
 	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
-// addSeries surveys one series of a selector.
+// addSeries adds a series of a selector to the scan.
 func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
 	p := s.findOrAddPod(l)
 	times = append(s.times.allocSlice(len(times)), times...)
-	goesOn := lastStaleMarker(values) + 1 // samples behind it are of what is there now
+	current := lastStaleMarker(values) + 1 // earlier samples belong to a series that ended
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
 	if s.keepSamples {
 		values = append(s.values.allocSlice(len(values)), values...)
-		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: values, hasMarkers: goesOn > 0})
+		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: values, hasMarkers: current > 0})
 	}
-	times, values = times[goesOn:], values[goesOn:]
+	times, values = times[current:], values[current:]
 	if len(times) == 0 || sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound {
 		return
 	}
@@ -189,7 +191,7 @@ func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, 
 	}
 }
 
-// lastStaleMarker is the index of the last staleness marker, or −1.
+// lastStaleMarker returns the index of the last staleness marker, or −1.
 func lastStaleMarker(values []float64) int {
 	for i := len(values) - 1; i >= 0; i-- {
 		if value.IsStaleNaN(values[i]) {
@@ -199,19 +201,19 @@ func lastStaleMarker(values []float64) int {
 	return -1
 }
 
-// findOrAddPod finds or makes the pod that a series is of. Those of one pod come one after the other.
+// findOrAddPod returns the pod of a series. The series of a pod come one after the other.
 func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
 	}
-	if s.latestPod != nil && key == s.latestKey { // spares a look into a map by three strings
+	if s.latestPod != nil && key == s.latestKey { // spares a map look-up by three strings
 		return s.latestPod
 	}
 	p := s.seriesScan.pods[key]
 	if p == nil {
 		p = s.evalBuffers.pods.allocElement()
-		p.id, p.sampleTimes = uint64(len(s.orderedPods)), p.inline.tracks[:0]
+		p.id, p.sampleTimes = uint64(len(s.orderedPods)), p.inline.sampleTimes[:0]
 		if !s.rule.External {
 			p.object = objectFromLabels(s.rule, l)
 		}
@@ -224,7 +226,7 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	return p
 }
 
-// addObject gives a pod its subject.
+// addObject links a pod to its object.
 func (s *seriesScanner) addObject(p *scannedPod) {
 	p.scannedObject = s.seriesScan.objects[p.object]
 	if p.scannedObject == nil {
@@ -237,8 +239,8 @@ func (s *seriesScanner) addObject(p *scannedPod) {
 	p.scannedObject.pods = append(p.scannedObject.pods, p)
 }
 
-// forEachObject calls each for every subject, in the order in which they were found.
-func (s *seriesScan) forEachObject(each func(of metric.Object, is *scannedObject)) {
+// forEachObject calls each for every object, in the order of their first pods.
+func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scannedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -246,18 +248,18 @@ func (s *seriesScan) forEachObject(each func(of metric.Object, is *scannedObject
 	}
 }
 
-// findObject is the subject that an object is, or nil.
+// findObject returns the scanned object of that name, or nil.
 func (s *seriesScan) findObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
 		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachObject(func(of metric.Object, is *scannedObject) { s.objects[of] = is })
+		s.forEachObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }
 
-// updateSampleTimes takes times as the track of a metric name, if they tell more than the one there: more
-// recent samples, or as recent ones for longer. A series that begins late in a pod that is watched for long, such
-// as that of the first error, therefore does not make the pod a young one.
+// updateSampleTimes keeps times as the sample times of a metric name, if they cover more than the present times:
+// newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
+// error's, therefore does not make the pod look young.
 func (p *scannedPod) updateSampleTimes(name string, times sampleTimes) {
 	for i := range p.sampleTimes {
 		if p.sampleTimes[i].name == name {
@@ -292,7 +294,7 @@ func (s *seriesScanner) addIncrements(p *scannedPod, selector int, times []int64
 	h.Add(times, values)
 }
 
-// eventHistories are the histories of all pods, for each selector whose series count events and that has any.
+// eventHistories returns the histories of all pods, for each selector with histories.
 func (s *seriesScan) eventHistories() (counters [][]window.History) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
@@ -307,8 +309,8 @@ func (s *seriesScan) eventHistories() (counters [][]window.History) {
 	return slices.DeleteFunc(counters, func(pods []window.History) bool { return len(pods) == 0 })
 }
 
-// shortestSampleTimes is the shortest of the pod's tracks: a range may not reach beyond it, or a family that is demanded
-// since a moment ago would be read as one that rarely counts.
+// shortestSampleTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
+// demanded a moment ago would look like a counter of few events.
 func (p *scannedPod) shortestSampleTimes() sampleTimes {
 	var shortest sampleTimes
 	for _, t := range p.sampleTimes {
@@ -319,7 +321,7 @@ func (p *scannedPod) shortestSampleTimes() sampleTimes {
 	return shortest
 }
 
-// appendSampleTimes appends those of the subject's pods to dst.
+// appendSampleTimes appends the shortest sample times of the object's pods to dst.
 func (s *scannedObject) appendSampleTimes(dst []sampleTimes) []sampleTimes {
 	for _, p := range s.pods {
 		if t := p.shortestSampleTimes(); t != nil {

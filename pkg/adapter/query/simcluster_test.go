@@ -1,3 +1,5 @@
+// A simulated cluster: pods with steady counters, their scrapes, a store and an engine.
+
 package query
 
 import (
@@ -16,27 +18,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// epoch is when tests begin, in milliseconds.
+// epoch is the time at which tests begin, in milliseconds.
 const epoch = int64(1_700_000_000_000)
 
-// simPod is a pod whose counter grows at a known, steady rate, and the scrapes of it.
+// simPod is a pod with a counter of a known, steady rate, and its scrapes.
 type simPod struct {
 	name      string
 	rate      float64
-	started   int64 // when it counted its first request
-	watched   int64 // its first scrape
-	changes   int64 // when its rate becomes another; 0: never
+	started   int64 // time of its first request
+	watched   int64 // time of its first scrape
+	changes   int64 // time at which its rate changes; 0: never
 	then      float64
-	gone      int64 // when its target goes and its series get a staleness marker; 0: never
-	restarts  int64 // when its container restarts and the counter begins again; 0: never
-	latency   int64 // a sample arrives that much later than its time
-	jitter    int64 // scrapes are up to that much late
+	gone      int64 // time at which its target ends and its series get a staleness marker; 0: never
+	restarts  int64 // time at which its container restarts and the counter begins again; 0: never
+	latency   int64 // delay of a sample's arrival after its time
+	jitter    int64 // greatest delay of a scrape
 	missed    func(scrape int64) bool
-	nextAfter int64 // the number of the next scrape
+	nextAfter int64 // number of the next scrape
 	refs      map[string]uint64
 }
 
-// counterAt is the counter at a time, whole requests.
+// counterAt returns the counter at a time, in whole requests.
 func (p *simPod) counterAt(at int64) float64 {
 	since := p.started
 	if p.restarts > 0 && at >= p.restarts {
@@ -48,7 +50,7 @@ func (p *simPod) counterAt(at int64) float64 {
 	return math.Floor(p.rate * float64(at-since) / 1000)
 }
 
-// simCluster is a few pods, a store that is filled by scraping them, and an engine.
+// simCluster is a few pods, a store filled by scraping them, and an engine.
 type simCluster struct {
 	t           testing.TB
 	interval    int64
@@ -56,8 +58,8 @@ type simCluster struct {
 	store       *store.Store
 	engine      *Engine
 	rand        *rand.Rand
-	newest      map[string]int64 // by pod: the newest sample that has arrived
-	sampleCount map[string]int   // by pod: how many have arrived since it is watched
+	newest      map[string]int64 // by pod: the newest sample that arrived
+	sampleCount map[string]int   // by pod: the number of its samples
 }
 
 func newSimCluster(t testing.TB, interval time.Duration, pods ...*simPod) *simCluster {
@@ -67,20 +69,20 @@ func newSimCluster(t testing.TB, interval time.Duration, pods ...*simPod) *simCl
 	}
 	maxWindow := max(time.Minute, 5*interval)
 	w.store = store.New(store.Options{Retention: Retention(maxWindow, interval)})
-	w.engine = New(w.store, Options{Interval: interval, MaxWindow: maxWindow})
+	w.engine = New(w.store, Options{Settings: Settings{Interval: interval, MaxWindow: maxWindow}})
 	for _, p := range pods {
 		p.refs = map[string]uint64{}
 	}
 	return w
 }
 
-// advanceTo makes the scrapes whose samples have arrived by now.
+// advanceTo makes the scrapes whose samples arrive by now.
 func (w *simCluster) advanceTo(now int64) {
 	for _, p := range w.pods {
 		for {
 			at := p.watched + p.nextAfter*w.interval
 			if p.jitter > 0 {
-				// Drawn from the scrape, so that it does not depend on how time advances.
+				// Drawn from the scrape, so that it does not depend on the steps of time.
 				at += rand.New(rand.NewPCG(uint64(p.watched), uint64(p.nextAfter))).Int64N(p.jitter + 1)
 			}
 			if at+p.latency > now || p.gone > 0 && at >= p.gone {
@@ -117,7 +119,7 @@ func (w *simCluster) appendSample(p *simPod, route string, at int64, v float64) 
 	p.refs[route] = ref
 }
 
-// compileRule compiles one rule on pods, or an external one, given as lines of YAML.
+// compileRule compiles a rule on pods, or an external rule, given as lines of YAML.
 func compileRule(t testing.TB, interval time.Duration, lines ...string) *rule.Rule {
 	t.Helper()
 	return compileResourceRule(t, interval, "pods", lines...)

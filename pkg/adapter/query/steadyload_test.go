@@ -1,3 +1,5 @@
+// A steady load under all faults of scraping gives right values.
+
 package query
 
 import (
@@ -10,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// newSimPods is six pods with an uneven share of the load, scraped at different phases of the interval.
+// newSimPods returns six pods with an uneven share of the load, scraped at different phases of the interval.
 func newSimPods(change func(i int, p *simPod)) []*simPod {
 	var pods []*simPod
 	for i := range 6 {
@@ -26,7 +28,7 @@ func newSimPods(change func(i int, p *simPod)) []*simPod {
 
 func keepSimPod(int, *simPod) {}
 
-// steadyLoadScenarios are what can happen to scrapes. In all of them the load is steady.
+// steadyLoadScenarios are the faults of scraping. In all of them the load is steady.
 func steadyLoadScenarios(interval int64) map[string][]*simPod {
 	return map[string][]*simPod{
 		"the adapter starts": newSimPods(keepSimPod),
@@ -75,7 +77,7 @@ func steadyLoadScenarios(interval int64) map[string][]*simPod {
 	}
 }
 
-// formerSimPods are pods of earlier times that have the names of some of a situation's.
+// formerSimPods are earlier pods with the names of some pods of a scenario.
 func formerSimPods(name string) []*simPod {
 	if name != "a pod comes again under its name" {
 		return nil
@@ -83,8 +85,8 @@ func formerSimPods(name string) []*simPod {
 	return []*simPod{{name: "web-1", rate: 500, started: epoch - 1000_000, watched: epoch, gone: epoch + 41_500}}
 }
 
-// The promise: at a steady load every value that is served is right, from the first on, whatever happens to
-// scrapes and whenever it is asked for; and a pod with two samples has a value.
+// The promise: at a steady load every served value is right, from the first on, whatever happens to scrapes and
+// whenever the read is. A pod with two samples has a value.
 func TestValuesAreRightFromTheFirstOn(t *testing.T) {
 	t.Parallel()
 	for _, interval := range []time.Duration{2 * time.Second, 15 * time.Second} {

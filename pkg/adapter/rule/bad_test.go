@@ -1,6 +1,8 @@
+// Configurations with faults, and their errors.
+
 package rule
 
-// badFiles maps each file of testdata that must be refused to the whole error text, line by line.
+// badFiles maps each rejected file of testdata to the whole error text, line by line.
 var badFiles = map[string][]string{
 	"labels": {
 		`line 5: rules[0].query: the result has no label namespace; aggregate by (namespace, pod)`,
@@ -24,24 +26,24 @@ var badFiles = map[string][]string{
 		`line 9: rules[2].query: column 6: ${3} refers to no group of match, which has ${1} to ${2}`,
 		`line 11: rules[3].query: column 6: ${1} refers to no group of match, which has none`,
 		`line 13: rules[4].query: for metric "x_rate": $1 in a matcher is not a reference; write ${1}`,
-		`line 17: rules[6].query: ${1} in a matcher has nothing to refer to: the rule has no match`,
+		`line 17: rules[6].query: ${1} in a matcher refers to no group: the rule has no match`,
 		`line 19: rules[7].query: for metric "x_quantile": column 61: unclosed left parenthesis`,
-		`line 20: rules[8].match: no name was found that it serves, to check the query with; write a simpler one`,
+		`line 20: rules[8].match: found no metric name that it serves, to check the query with; write a simpler pattern`,
 		"line 23: rules[9].except: missing closing ]: `[$`",
-		`line 25: rules[10].match: no name was found that it serves, to check the query with; write a simpler one`,
+		`line 25: rules[10].match: found no metric name that it serves, to check the query with; write a simpler pattern`,
 		`line 29: rules[11].query: for metric "x_z": the result has no label pod; aggregate by (namespace, pod)`,
 		`line 31: rules[12].query: for metric "-_dash": ${1} is "-"; a rule takes letters, digits, _ and : from a name`,
 	},
 	"selectors": {
-		`line 5: rules[0].query: selector {job="cart"} has no fixed metric name; the backend scrape must know what to scrape`,
-		`line 7: rules[1].query: selector {__name__=~"http_.+_total"} has no fixed metric name; the backend scrape must know what to scrape`,
-		`line 9: rules[2].query: selector {__name__!="b",namespace="x"} has no fixed metric name; the backend scrape must know what to scrape`,
+		`line 5: rules[0].query: selector {job="cart"} has no fixed metric name; the backend scrape must know the family to scrape`,
+		`line 7: rules[1].query: selector {__name__=~"http_.+_total"} has no fixed metric name; the backend scrape must know the family to scrape`,
+		`line 9: rules[2].query: selector {__name__!="b",namespace="x"} has no fixed metric name; the backend scrape must know the family to scrape`,
 	},
 	"spans": {
 		`line 5: rules[0].query: looks back 2m; maxWindow is 1m`,
 		`line 7: rules[1].query: range 1s is shorter than two scrape intervals of 2s`,
 		`line 9: rules[2].query: looks back 1m15s; maxWindow is 1m`,
-		`line 11: rules[3].query: looks back 1m10s where auto chooses the longest window; maxWindow is 1m`,
+		`line 11: rules[3].query: looks back 1m10s if auto chooses the longest window; maxWindow is 1m`,
 		`line 13: rules[4].query: looks back 1m5s; maxWindow is 1m`,
 		`line 16: rules[5].query: http_requests_in_flight offset 10s looks at another time than now; the backend scrape keeps only the last 1m`,
 		`line 18: rules[6].query: http_requests_total @ end() looks at another time than now; the backend scrape keeps only the last 1m`,

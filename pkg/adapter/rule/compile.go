@@ -1,3 +1,5 @@
+// Compile: the rules of a configuration become a Set, or a list of faults with their paths.
+
 package rule
 
 import (
@@ -9,7 +11,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// compiledRule is one rule of the configuration: explicit, with its Rule, or a pattern.
+// compiledRule is a rule of the configuration: explicit with its Rule, or a pattern.
 type compiledRule struct {
 	spec   config.Rule
 	limits embeddedLimits
@@ -17,13 +19,13 @@ type compiledRule struct {
 	namePattern
 }
 
-// embeddedLimits are the parts of the configuration that bound expressions on the embedded backend.
+// embeddedLimits are the settings of the configuration that bound expressions on the embedded backend.
 type embeddedLimits struct {
 	interval, maxWindow time.Duration
 }
 
-// Compile compiles the rules of a configuration, or the built-in ones if it has none. The error is
-// config.Faults with all that is wrong, each with its path.
+// Compile compiles the rules of a configuration, or the built-in rules if it has none. The error is config.Faults
+// with every fault and its path.
 func Compile(cfg *config.Config) (*Set, error) {
 	s, faults := compileConfig(cfg)
 	if err := faults.Err(); err != nil {
@@ -40,28 +42,28 @@ func compileConfig(cfg *config.Config) (*Set, config.Faults) {
 	var faults config.Faults
 	s := &Set{}
 	for i, spec := range rules {
-		c, wrong := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow})
-		for _, w := range wrong {
-			path := config.RulePath(i) + "." + w.key
-			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: w.err.Error()})
+		c, keyErrors := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow})
+		for _, e := range keyErrors {
+			path := config.RulePath(i) + "." + e.key
+			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
 		}
 		s.rules = append(s.rules, c)
 	}
 	return s, faults
 }
 
-// keyError is what is wrong with the value of a rule's key.
+// keyError is a fault of the value of a rule's key.
 type keyError struct {
 	key string
 	err error
 }
 
-// keyErrorf is a list of one.
+// keyErrorf returns a list with a single error.
 func keyErrorf(key, format string, args ...any) []keyError {
 	return []keyError{{key, fmt.Errorf(format, args...)}}
 }
 
-// compileConfigRule leaves out what config has found missing.
+// compileConfigRule compiles a rule. It skips a rule without query or name, which config reports.
 func compileConfigRule(spec config.Rule, l embeddedLimits) (*compiledRule, []keyError) {
 	c := &compiledRule{spec: spec, limits: l}
 	if spec.Query == "" || spec.Metric == "" && spec.Match == "" {
@@ -75,7 +77,7 @@ func compileConfigRule(spec config.Rule, l embeddedLimits) (*compiledRule, []key
 	return c, c.compilePatternRule()
 }
 
-// compilePatternRule checks the query for an example of a name, since it has none of its own.
+// compilePatternRule checks the query with an example name, because a pattern has no name of its own.
 func (c *compiledRule) compilePatternRule() []keyError {
 	var err error
 	if c.match, err = compileNamePattern(c.spec.Match); err != nil {
@@ -91,7 +93,7 @@ func (c *compiledRule) compilePatternRule() []keyError {
 	}
 	name := c.exampleMetric(c.spec.Match)
 	if name == "" {
-		return keyErrorf("match", "no name was found that it serves, to check the query with; write a simpler one")
+		return keyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
 	}
 	query, err := c.expandQuery(c.spec.Query, name)
 	if err != nil {
@@ -106,7 +108,7 @@ func (c *compiledRule) compilePatternRule() []keyError {
 	return faults
 }
 
-// expandRule is the pattern rule for one name that it serves.
+// expandRule returns the Rule of a pattern for a name that it serves.
 func (c *compiledRule) expandRule(name string) (*Rule, error) {
 	query, err := c.expandQuery(c.spec.Query, name)
 	if err != nil {
@@ -119,7 +121,7 @@ func (c *compiledRule) expandRule(name string) (*Rule, error) {
 	return r, nil
 }
 
-// instantiateRule makes the Rule for a concrete metric and expression.
+// instantiateRule returns the Rule of a concrete metric and expression.
 func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError) {
 	t, err := parseRuleQuery(query)
 	if err != nil {
@@ -129,14 +131,14 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if faults := c.validateExpression(r, t); len(faults) > 0 {
 		return nil, faults
 	}
-	var apart []string // labels that tell what is asked for together
+	var distinguishing []string // the labels that tell the objects of one evaluation apart
 	if r.Namespaced {
-		apart = append(apart, r.NamespaceLabel)
+		distinguishing = append(distinguishing, r.NamespaceLabel)
 	}
 	if r.ObjectLabel != "" {
-		apart = append(apart, r.ObjectLabel)
+		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
-	r.shared = isShareable(t.root, apart)
+	r.shared = isShareable(t.root, distinguishing)
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -167,7 +169,7 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 	return r
 }
 
-// validateExpression reports what is wrong with an expression that parses.
+// validateExpression returns the faults of an expression that parses.
 func (c *compiledRule) validateExpression(r *Rule, t *exprTree) []keyError {
 	var faults []keyError
 	add := func(more []keyError) { faults = append(faults, more...) }
@@ -190,7 +192,7 @@ func (c *compiledRule) validateExpression(r *Rule, t *exprTree) []keyError {
 	return faults
 }
 
-// validateResultLabels: the result must be able to name its object.
+// validateResultLabels rejects an expression whose result cannot name its object.
 func validateResultLabels(r *Rule, t *exprTree) []keyError {
 	var wanted []string
 	if !r.External && r.Namespaced {
@@ -226,11 +228,12 @@ func (c *compiledRule) validateWindow(t *exprTree) []keyError {
 	return nil
 }
 
-// validateEmbedded: the embedded backend keeps only demanded families, and only so much of the past.
+// validateEmbedded rejects expressions beyond the embedded backend, which keeps only demanded families and a short
+// past.
 func (c *compiledRule) validateEmbedded(t *exprTree) []keyError {
 	for _, v := range t.selectors {
 		if selectorMetricName(v) == "" {
-			return keyErrorf("query", "selector %s has no fixed metric name; the backend %s must know what to scrape",
+			return keyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape",
 				v, config.ScrapeBackend)
 		}
 	}
@@ -243,10 +246,10 @@ func (c *compiledRule) validateEmbedded(t *exprTree) []keyError {
 
 func (c *compiledRule) validateRanges(t *exprTree) []keyError {
 	l := c.limits
-	shortest := 2 * l.interval // with fewer samples there is no rate
+	shortest := 2 * l.interval // fewer samples give no rate
 	widest := cmp.Or(c.spec.Window.Duration, l.maxWindow)
 	if t.windowCount > 0 && (widest > l.maxWindow || widest < shortest) {
-		return nil // window itself is at fault, which config reports
+		return nil // config reports the fault of the window itself
 	}
 	for _, r := range t.ranges {
 		if r < shortest {
@@ -263,10 +266,10 @@ func (c *compiledRule) validateRanges(t *exprTree) []keyError {
 	return nil
 }
 
-func describeSpan(r selectorReach, w Window, span time.Duration) string {
+func describeSpan(r selectorReach, w config.Window, span time.Duration) string {
 	text := formatPromQLRange(span)
 	if w.Auto && r.windowCount > 0 {
-		text += " where auto chooses the longest window"
+		text += " if auto chooses the longest window"
 	}
 	return text
 }

@@ -1,3 +1,5 @@
+// The examples in the documents.
+
 package rule
 
 import (
@@ -10,7 +12,8 @@ import (
 
 var codeFence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```$")
 
-// TestDocumentLoads: every example of the documents loads, and every refused one gives the errors that follow it.
+// TestDocumentLoads: every example of the documents loads, and every rejected example gives the errors shown below
+// it.
 func TestDocumentLoads(t *testing.T) {
 	t.Parallel()
 	blocks := codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/configuration.md")), -1)

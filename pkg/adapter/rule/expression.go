@@ -1,3 +1,5 @@
+// The printed form of an expression: text segments, filled with matchers and a window for each query.
+
 package rule
 
 import (
@@ -11,17 +13,17 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// ruleExpression is a rule's expression, printed once from the syntax tree and cut where matchers and windows
-// go, so that a question costs no more than joining strings.
+// ruleExpression is a rule's expression, printed once from the syntax tree and cut where matchers and windows go.
+// Each query then costs no more than joining strings.
 type ruleExpression struct {
 	families    []string
 	windowCount int
 	reaches     []selectorReach
-	// plainSegments has no slots: for a question without matchers.
+	// plainSegments has no holes for matchers: for a query without matchers.
 	plainSegments, matcherSegments []textSegment
 }
 
-// textSegment is a text and what follows it.
+// textSegment is a text and the hole after it.
 type textSegment struct {
 	text string
 	hole segmentHole
@@ -35,8 +37,8 @@ const (
 	matchersHole
 )
 
-// newRuleExpressions returns the expression of a tree, and that of the times of its samples. It takes the tree over,
-// which is changed and must not be used any more.
+// newRuleExpressions returns the expression of a tree and the expression of its sample times. It changes the tree,
+// which must not be used afterwards.
 func newRuleExpressions(t *exprTree, b timesGrouping) (e, times ruleExpression, err error) {
 	e = ruleExpression{families: t.metricFamilies(), windowCount: t.windowCount, reaches: t.reaches}
 	e.plainSegments, times.plainSegments = cutSegments(t.printTree(false)), cutSegments(t.printTimesQuery(b))
@@ -45,28 +47,28 @@ func newRuleExpressions(t *exprTree, b timesGrouping) (e, times ruleExpression, 
 		return e, times, err
 	}
 	if _, err := parseRuleQuery(times.fillHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
-		return e, times, fmt.Errorf("parse what was made of it: %w", err)
+		return e, times, fmt.Errorf("parse the query of sample times: %w", err)
 	}
 	return e, times, nil
 }
 
-// validatePrinted holds the printed text against the tree: it must parse, and have as many holes as the tree.
+// validatePrinted compares the printed text with the tree: the text must parse and have as many holes as the tree.
 func (e ruleExpression) validatePrinted(selectors int) error {
-	slots, windows := 0, 0
+	matchers, windows := 0, 0
 	for _, seg := range e.matcherSegments {
 		switch seg.hole {
 		case matchersHole:
-			slots++
+			matchers++
 		case windowHole:
 			windows++
 		}
 	}
-	if slots != selectors || windows != e.windowCount {
+	if matchers != selectors || windows != e.windowCount {
 		return fmt.Errorf("print %s: %d of %d selectors and %d of %d windows found again",
-			e.fillHoles("", time.Minute), slots, selectors, windows, e.windowCount)
+			e.fillHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
 	}
 	if _, err := parseRuleQuery(e.fillHoles(`x="x"`, time.Minute)); err != nil {
-		return fmt.Errorf("parse what was printed: %w", err)
+		return fmt.Errorf("parse the printed expression: %w", err)
 	}
 	return nil
 }
@@ -91,7 +93,7 @@ func cutSegments(text string) []textSegment {
 	}
 }
 
-// fillHoles fills the holes.
+// fillHoles returns the expression with filter and span in its holes.
 func (e ruleExpression) fillHoles(filter string, span time.Duration) string {
 	segments := e.matcherSegments
 	if filter == "" {
@@ -124,15 +126,15 @@ func (e ruleExpression) longestSpan(window time.Duration) time.Duration {
 	return longest
 }
 
-// formatPromQLRange writes a range in PromQL, which knows no less than a millisecond: rounded up, and never zero.
+// formatPromQLRange writes a range in PromQL: rounded up to a millisecond, PromQL's shortest unit, and never zero.
 func formatPromQLRange(d time.Duration) string {
 	ms := max(1, (d+time.Millisecond-1)/time.Millisecond)
 	return model.Duration(ms * time.Millisecond).String()
 }
 
-// objectMatchers are those of the query for objects, as text in braces would have them; empty if there are none.
+// objectMatchers returns the matchers of the query for objects, as text within braces; empty without any matcher.
 func (q Query) objectMatchers(objects []string) string {
-	size := 64 + len(q.Namespace) + 64*len(q.Selector) // enough for nearly all
+	size := 64 + len(q.Namespace) + 64*len(q.Selector) // enough for nearly all queries
 	for _, name := range objects {
 		size += len(name) + 1
 	}
@@ -150,10 +152,10 @@ func (q Query) objectMatchers(objects []string) string {
 	return string(b)
 }
 
-// appendNamesMatcher appends the matcher of a label that has one of the names.
+// appendNamesMatcher appends a matcher for series whose label has one of the names.
 func appendNamesMatcher(b []byte, label string, names []string) []byte {
 	switch len(names) {
-	case 0: // none: no series can satisfy both
+	case 0: // no series can satisfy both
 		return appendLabelMatcher(appendLabelMatcher(b, label, "=", ""), label, "!=", "")
 	case 1:
 		return appendLabelMatcher(b, label, "=", names[0])
@@ -168,7 +170,7 @@ func appendNamesMatcher(b []byte, label string, names []string) []byte {
 	return append(b, '"')
 }
 
-// appendNameRegexp appends what matches the name, in a regular expression in a string.
+// appendNameRegexp appends a regular expression for the name, quoted for a string.
 func appendNameRegexp(b []byte, name string) []byte {
 	for i := range len(name) {
 		if c := name[i]; c != '-' && !isNameByte(c) {

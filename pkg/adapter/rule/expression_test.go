@@ -1,3 +1,5 @@
+// Queries as text: golden files, and the syntax tree as the peer.
+
 package rule
 
 import (
@@ -19,7 +21,7 @@ import (
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
-// goldenQueries are asked of every query of the golden file.
+// goldenQueries are the queries of every expression in the golden file.
 var goldenQueries = []struct {
 	name   string
 	query  Query
@@ -36,7 +38,7 @@ var goldenQueries = []struct {
 	{name: "any", window: time.Minute, query: Query{}},
 }
 
-// TestGolden shows what a rule and a question become: for people to read.
+// TestGolden shows the expressions of rules and queries, for people to read.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	queries := []string{
@@ -73,13 +75,13 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// compileQuery is the rule that a query makes, on pods, with the default configuration.
+// compileQuery compiles a rule on pods from its query, with the default configuration.
 func compileQuery(t testing.TB, query string) *Rule {
 	t.Helper()
 	cfg := config.Default()
 	cfg.HasRules = true
 	cfg.Rules = []config.Rule{{
-		Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: Window{Auto: true}, Labels: config.DefaultLabels(),
+		Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: config.Window{Auto: true}, Labels: config.DefaultLabels(),
 	}}
 	s, err := Compile(&cfg)
 	if err != nil {
@@ -176,13 +178,13 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// FuzzExpr: whatever the names and values, the expression parses and its selectors have exactly the matchers
-// asked for, beside their own.
+// FuzzExpr: whatever the names and values, the expression parses, and its selectors have exactly the requested
+// matchers beside their own.
 func FuzzExpr(f *testing.F) {
 	f.Add("shop", "cart-1", "cart.v2", "route", "/a", 0)
 	f.Add(`a"b`, `c\d`, "`", "app.kubernetes.io/name", "\n\x00\xff", 1)
 	f.Add("größe", "|", ".*", "le", `$window ${1} "1w"`, 2)
-	f.Add("", "", "", "zzzz_tachometer_slot", `11d10h20m54s`, 3)
+	f.Add("", "", "", "zzzz_tachometer_matchers", `11d10h20m54s`, 3)
 	r := compileQuery(f, `sum by (namespace, pod) (rate(a{x="1"}[$window])) / sum by (namespace, pod) ({__name__="b_total"})`)
 	f.Fuzz(func(t *testing.T, namespace, pod1, pod2, label, value string, kind int) {
 		if label == "" || label == model.MetricNameLabel {
@@ -230,7 +232,7 @@ func requireMatcher(t *testing.T, expr string, got []*labels.Matcher, want *labe
 	}
 }
 
-// requirePodsMatcher: the pods' matcher matches the pods, and not what a regular expression would make of them.
+// requirePodsMatcher: the pods' matcher matches exactly the pods, also if names look like regular expressions.
 func requirePodsMatcher(t *testing.T, expr string, got []*labels.Matcher, pods []string) {
 	t.Helper()
 	for _, m := range got {
@@ -263,7 +265,7 @@ func BenchmarkExpr(b *testing.B) {
 	}
 }
 
-// BenchmarkExprTree is the peer: the same through the syntax tree for every question.
+// BenchmarkExprTree is the peer: the same through the syntax tree for every query.
 func BenchmarkExprTree(b *testing.B) {
 	var pods []string
 	for i := range 20 {

@@ -1,3 +1,5 @@
+// Which labels a result may have, decided from the expression alone.
+
 package rule
 
 import (
@@ -6,8 +8,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// resultMayHaveLabel tells whether the result may have the label. It answers false only where that is certain whatever
-// the series, so that a rule can be refused at load that could never name its object.
+// resultMayHaveLabel returns false only if no result can have the label, whatever the series. Load then rejects a
+// rule that could never name its object.
 func (t *exprTree) resultMayHaveLabel(label string) bool { return mayHaveLabel(t.root, label) }
 
 func mayHaveLabel(expr parser.Expr, label string) bool {
@@ -35,7 +37,7 @@ func mayHaveLabel(expr parser.Expr, label string) bool {
 func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-		return mayHaveLabel(e.Expr, label) // they choose series and leave them as they are
+		return mayHaveLabel(e.Expr, label) // these choose series and leave their labels unchanged
 	case parser.COUNT_VALUES:
 		if p, ok := e.Param.(*parser.StringLiteral); ok && p.Val == label {
 			return true
@@ -44,7 +46,7 @@ func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
 	return slices.Contains(e.Grouping, label) != e.Without && mayHaveLabel(e.Expr, label)
 }
 
-// callMayHaveLabel: a function's result has the labels of its vector, but for those that make labels.
+// callMayHaveLabel assumes the labels of the function's vector, except for functions that make labels.
 func callMayHaveLabel(e *parser.Call, label string) bool {
 	switch e.Func.Name {
 	case "label_replace", "label_join":
@@ -57,7 +59,7 @@ func callMayHaveLabel(e *parser.Call, label string) bool {
 		return true // takes labels from the matchers, which are added later
 	}
 	if len(e.Args) == 0 {
-		return false // hour() and its like, of now
+		return false // hour() and the like, without an argument
 	}
 	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return mayHaveLabel(arg, label) })
 }
@@ -65,10 +67,10 @@ func callMayHaveLabel(e *parser.Call, label string) bool {
 func binaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
 	left, right := mayHaveLabel(e.LHS, label), mayHaveLabel(e.RHS, label)
 	m := e.VectorMatching
-	if m == nil { // one side is a scalar, and has none
+	if m == nil { // a scalar side has no labels
 		return left || right
 	}
-	included := slices.Contains(m.Include, label) // taken from the other side, or dropped where it lacks it
+	included := slices.Contains(m.Include, label) // taken from the other side, or dropped if absent there
 	switch {
 	case e.Op == parser.LOR:
 		return left || right
@@ -79,6 +81,6 @@ func binaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
 	case m.Card == parser.CardOneToMany:
 		return included && left || !included && right
 	}
-	// One to one: of the left side's labels those that were compared.
+	// One to one: the left side's labels, restricted to the matched labels.
 	return left && slices.Contains(m.MatchingLabels, label) == m.On
 }

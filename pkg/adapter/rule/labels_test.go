@@ -1,3 +1,5 @@
+// The labels of results, against the engine.
+
 package rule
 
 import (
@@ -9,8 +11,8 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 )
 
-// TestMayHave holds the static answer against the engine: where the label is said to be impossible, no result
-// has it; and of the expressions that have it in truth, none is refused.
+// TestMayHave compares the static answer with the engine: no result has a label that is called impossible, and no
+// expression with the label is rejected.
 func TestMayHave(t *testing.T) {
 	t.Parallel()
 	data := promqltest.LoadedStorage(t, `
@@ -69,7 +71,7 @@ load 1s
 	}
 }
 
-// TestMayHaveNot are the mistakes that a load must find.
+// TestMayHaveNot lists mistakes that Load must find.
 func TestMayHaveNot(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{

@@ -1,3 +1,5 @@
+// Load: from the text of a configuration, or the built-in rules, to a Set.
+
 package rule
 
 import (
@@ -10,10 +12,11 @@ import (
 //go:embed builtin.yaml
 var builtinYAML string
 
-// BuiltinConfig is the configuration whose rules apply where a configuration has none, as a user would write it.
+// BuiltinConfig returns the configuration whose rules apply if a configuration has no rules, as a user would write
+// it.
 func BuiltinConfig() string { return builtinYAML }
 
-// builtinRules are the built-in rules, with the defaults that follow from cfg.
+// builtinRules returns the built-in rules, with the defaults that follow from cfg.
 func builtinRules(cfg *config.Config) []config.Rule {
 	b, err := config.Load([]byte(builtinYAML))
 	if err != nil {
@@ -25,8 +28,8 @@ func builtinRules(cfg *config.Config) []config.Rule {
 	return b.Rules
 }
 
-// Load reads a configuration and compiles its rules. The error is config.Faults with everything that is
-// wrong with either, in the order of the file.
+// Load reads a configuration and compiles its rules. The error is config.Faults with every fault of either, in the
+// order of the file.
 func Load(data []byte) (*config.Config, *Set, error) {
 	cfg, faults := config.Decode(data)
 	set, more := compileConfig(cfg)
@@ -36,7 +39,7 @@ func Load(data []byte) (*config.Config, *Set, error) {
 	return cfg, set, nil
 }
 
-// mergeRuleFaults adds to faults those of values that had none.
+// mergeRuleFaults adds to faults the faults of further values. A value keeps its first fault.
 func mergeRuleFaults(faults, more config.Faults) config.Faults {
 	known := map[string]bool{}
 	for _, f := range faults {

@@ -1,3 +1,5 @@
+// Load: faults of files and expressions together.
+
 package rule
 
 import (
@@ -35,7 +37,7 @@ func globTestFiles(t testing.TB, pattern string) []string {
 
 const configHead = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"
 
-// loadTestSet compiles a configuration that must be good; the text lacks its head.
+// loadTestSet compiles a good configuration, given without its head.
 func loadTestSet(t testing.TB, text string) *Set {
 	t.Helper()
 	_, s, err := Load([]byte(configHead + text))
@@ -73,7 +75,7 @@ func TestLoadBad(t *testing.T) {
 	}
 }
 
-// What is wrong with the file and with its expressions comes in one list; of one value only the first.
+// The faults of the file and of its expressions come in one list; each value has only its first fault.
 func TestLoadMergesFaults(t *testing.T) {
 	t.Parallel()
 	_, _, err := Load([]byte(configHead + `rules:
@@ -100,7 +102,7 @@ maxAge: 1
 	}
 }
 
-// FuzzLoad: whatever loads gives, for every explicit rule, an expression that parses.
+// FuzzLoad: every explicit rule of a configuration that loads gives an expression that parses.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.yaml", "../config/testdata/*.yaml", "builtin.yaml"} {
 		for _, file := range globTestFiles(f, pattern) {

@@ -1,3 +1,5 @@
+// Lookup: from the name of a metric to its rule, explicit or expanded from a pattern.
+
 package rule
 
 import (
@@ -7,13 +9,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podsResource is the resource from whose rules other resources are computed where they have none of their own.
+// podsResource is the fallback of Lookup: other resources without a rule are computed from their pods.
 const podsResource = "pods"
 
-// Lookup returns the rule that computes a metric for a resource, given as plural or plural.group. A rule of
-// that very resource comes first, else the rule for pods, whose values the caller aggregates over the pods
-// that the object selects. Among each, explicit names come before patterns, then the order of the
-// configuration counts. The error is a metric.KindNotFound that names the nearest metric.
+// Lookup returns the rule of a metric for a resource, given as plural or plural.group. A rule for this resource wins
+// over a rule for pods, whose values the caller aggregates over the object's pods. Explicit names win over patterns,
+// then the order of the configuration counts. The error is a metric.KindNotFound that names the nearest metric.
 func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 	r, err := s.findRule(resource, metric)
 	if r != nil || err != nil {
@@ -27,7 +28,7 @@ func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 	return nil, s.newNotFoundError(resource, metric)
 }
 
-// External returns the rule of an external metric; the error is as that of Lookup.
+// External returns the rule of an external metric. Its errors are as in Lookup.
 func (s *Set) External(metric string) (*Rule, error) {
 	r, err := s.findRule("", metric)
 	if r != nil || err != nil {
@@ -36,7 +37,7 @@ func (s *Set) External(metric string) (*Rule, error) {
 	return nil, s.newNotFoundError("", metric)
 }
 
-// findRule returns the rule for exactly that resource (empty: external), or nil if there is none.
+// findRule returns the rule for exactly this resource (empty: external), or nil.
 func (s *Set) findRule(resource, name string) (*Rule, error) {
 	for _, c := range s.rules {
 		if c.rule != nil && c.rule.Resource == resource && c.rule.Metric == name {
@@ -60,7 +61,7 @@ func (s *Set) findRule(resource, name string) (*Rule, error) {
 	return nil, nil
 }
 
-// maxCachedRules bounds the expanded rules kept; the names come from requests.
+// maxCachedRules bounds the cache of expanded rules, because the names come from requests.
 const maxCachedRules = 1024
 
 type ruleCacheKey struct{ resource, metric string }
@@ -77,7 +78,7 @@ func (c *ruleCache) getRule(key ruleCacheKey) *Rule {
 	return c.rules[key]
 }
 
-// addRule keeps the rule and returns the one to use, which is another's if that was faster.
+// addRule caches the rule and returns the rule to use: another goroutine's if it was faster.
 func (c *ruleCache) addRule(key ruleCacheKey, r *Rule) *Rule {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +89,7 @@ func (c *ruleCache) addRule(key ruleCacheKey, r *Rule) *Rule {
 		c.rules = map[ruleCacheKey]*Rule{}
 	}
 	if len(c.rules) >= maxCachedRules {
-		// Any: an attacker's names and the HPAs' cannot be told apart, and the loss is a few microseconds.
+		// Evict any: an attacker's names and the HPAs' names look alike, and the loss is a few microseconds.
 		for victim := range maps.Keys(c.rules) {
 			delete(c.rules, victim)
 			break

@@ -1,3 +1,5 @@
+// Lookup: explicit rules, patterns, the cache and the nearest metric.
+
 package rule
 
 import (
@@ -68,7 +70,7 @@ func TestLookup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range 2 { // the second answer comes from the cache
+			for range 2 { // the second result comes from the cache
 				lookup := func() (*Rule, error) { return s.Lookup(tc.resource, tc.metric) }
 				if tc.resource == "" {
 					lookup = func() (*Rule, error) { return s.External(tc.metric) }
@@ -98,7 +100,7 @@ func TestLookupFields(t *testing.T) {
 	t.Parallel()
 	s := loadTestSet(t, lookupRules)
 	three := 3.0
-	auto := Window{Auto: true}
+	auto := config.Window{Auto: true}
 	for name, tc := range map[string]struct {
 		lookup func() (*Rule, error)
 		want   Rule
@@ -107,42 +109,42 @@ func TestLookupFields(t *testing.T) {
 			func() (*Rule, error) { return s.Lookup("pods", "a_per_second") },
 			Rule{
 				Metric: "a_per_second", Resource: "pods", Name: "^(.+)_per_second$", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"services": {
 			func() (*Rule, error) { return s.Lookup("services", "request_per_second") },
 			Rule{
 				Metric: "request_per_second", Resource: "services", Name: "request_per_second", Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateAvg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
+				Window: auto, Aggregate: config.AggregateAvg, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "pod",
 			},
 		},
 		"namespaces": {
 			func() (*Rule, error) { return s.Lookup("namespaces", "a_rate") },
 			Rule{
 				Metric: "a_rate", Resource: "namespaces", Name: "^(?P<name>.+)_rate$", Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", namesObjects: true,
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "namespace", namesObjects: true,
 			},
 		},
 		"nodes": {
 			func() (*Rule, error) { return s.Lookup("nodes", "free_bytes") },
 			Rule{
 				Metric: "free_bytes", Resource: "nodes", Name: "free_bytes", Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", namesObjects: true,
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace", ObjectLabel: "node", namesObjects: true,
 			},
 		},
 		"external": {
 			func() (*Rule, error) { return s.External("orders_waiting") },
 			Rule{
 				Metric: "orders_waiting", Name: "orders_waiting", External: true, Namespaced: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
+				Window: auto, Aggregate: config.AggregateSum, OnMissing: &three, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 		"external, not namespaced": {
 			func() (*Rule, error) { return s.External("queue_a") },
 			Rule{
 				Metric: "queue_a", Name: "^queue_(.+)$", External: true, Backend: "scrape",
-				Window: auto, Aggregate: AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
+				Window: auto, Aggregate: config.AggregateSum, MaxAge: 7 * time.Second, NamespaceLabel: "namespace",
 			},
 		},
 	} {
@@ -153,7 +155,7 @@ func TestLookupFields(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := *r
-			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests are about
+			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests cover these
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -301,8 +303,8 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// FuzzLookup: whatever the name, a rule or an error that an API may answer with; and never an expression
-// that reads other metrics than the pattern says.
+// FuzzLookup: whatever the name, Lookup returns a rule or an error fit for an API, and never an expression that reads
+// other metrics than the pattern's.
 func FuzzLookup(f *testing.F) {
 	for _, name := range []string{"request_per_second", "a_per_second", "b_p99", "c", "d_total", `x"}) or vector(1) #_per_second`, "$window_p50"} {
 		f.Add(name)

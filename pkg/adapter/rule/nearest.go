@@ -1,3 +1,5 @@
+// The error for a metric without a rule, which names the nearest metric.
+
 package rule
 
 import (
@@ -8,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// newNotFoundError is the error for a metric without rule (resource empty: external), with what was perhaps meant.
+// newNotFoundError returns the error for a metric without rule (resource empty: external), with the nearest metric.
 func (s *Set) newNotFoundError(resource, name string) error {
 	asked := "metric %q on " + resource
 	if resource == "" {
@@ -17,9 +19,9 @@ func (s *Set) newNotFoundError(resource, name string) error {
 	return metric.Errorf(metric.KindNotFound, "no rule for "+asked+"%s", name, s.describeNearest(resource, name))
 }
 
-// describeNearest names the nearest metric, or else what there is.
+// describeNearest names the nearest metric, or else the rules.
 func (s *Set) describeNearest(resource, name string) string {
-	best, bestDistance := "", len(name)/3+1 // farther away it is another word
+	best, bestDistance := "", len(name)/3+1 // a more distant name is another word
 	var served []string
 	for _, c := range s.rules {
 		if c.spec.External != (resource == "") {
@@ -45,7 +47,7 @@ func (s *Set) describeNearest(resource, name string) string {
 	return "; there are rules for " + joinFewNames(served)
 }
 
-// describeOtherAPI says where a metric is that was asked for in the wrong place.
+// describeOtherAPI names the API or resource that has the requested metric.
 func (c *compiledRule) describeOtherAPI() string {
 	if c.spec.External {
 		return "it is an external metric"
@@ -53,19 +55,19 @@ func (c *compiledRule) describeOtherAPI() string {
 	return "it is a metric of " + c.spec.Resource
 }
 
-// joinFewNames names a few.
+// joinFewNames lists at most five names.
 func joinFewNames(names []string) string {
-	const most = 5
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + " and others"
+	const maxNames = 5
+	if len(names) > maxNames {
+		return strings.Join(names[:maxNames], ", ") + " and others"
 	}
 	return strings.Join(names, ", ")
 }
 
-// noDistance is the distance of what does not exist.
+// noDistance is the distance if no name is near: larger than all others.
 const noDistance = 1 << 30
 
-// nearestMetric is the name nearest to the given one that the rule serves, and how far away it is.
+// nearestMetric returns the served name nearest to the given name, and its distance.
 func (c *compiledRule) nearestMetric(name string) (string, int) {
 	if c.rule != nil {
 		return c.rule.Metric, EditDistance(name, c.rule.Metric)
@@ -74,16 +76,16 @@ func (c *compiledRule) nearestMetric(name string) (string, int) {
 }
 
 const (
-	// maxEndings bounds the endings of a pattern that are tried.
+	// maxEndings bounds the endings tried for a pattern.
 	maxEndings = 16
-	// maxEndingTypos is how many characters an ending may be mistyped by in length.
+	// maxEndingTypos is by how many characters a mistyped ending may be longer or shorter.
 	maxEndingTypos = 2
-	// maxNearestLength bounds the names for which patterns are tried: the effort grows with the square.
+	// maxNearestLength bounds the names compared with patterns: the effort grows with the square.
 	maxNearestLength = 100
 )
 
-// nearestPatternName puts the endings of the pattern, such as _per_second, in the place of the name's own, if that is
-// like one of them.
+// nearestPatternName replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
+// alike.
 func (p *namePattern) nearestPatternName(expr, name string) (best string, bestDistance int) {
 	bestDistance = noDistance
 	re, err := syntax.Parse(expr, syntax.Perl)
@@ -103,8 +105,8 @@ func (p *namePattern) nearestPatternName(expr, name string) (best string, bestDi
 	return best, bestDistance
 }
 
-// matchEndings are the texts that a match of re may end in, as long as they are few; whole tells that they are all
-// that it matches.
+// matchEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
+// are all possible matches.
 func matchEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine:
@@ -163,8 +165,8 @@ func joinEndings(heads, ends []string) []string {
 	return all
 }
 
-// EditDistance is Levenshtein's, of bytes: how many to insert, delete or replace to make b of a. It takes time proportional
-// to both lengths.
+// EditDistance returns the Levenshtein distance in bytes: the fewest insertions, deletions and replacements from a to
+// b. It takes time proportional to len(a) × len(b).
 func EditDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -1,3 +1,5 @@
+// Pattern rules: match, except, and the references ${1} in their queries.
+
 package rule
 
 import (
@@ -10,7 +12,7 @@ import (
 	"strings"
 )
 
-// namePattern is a rule's match and except, over whole names.
+// namePattern is a rule's match and except. Both apply to whole names.
 type namePattern struct {
 	match, except *regexp.Regexp
 }
@@ -19,7 +21,7 @@ type namePattern struct {
 func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile("^(?:" + expr + ")$")
 	if err != nil {
-		// Of the expression as written, not as anchored.
+		// Report the error of the expression as written, not as anchored.
 		if _, err2 := regexp.Compile(expr); err2 != nil {
 			err = err2
 		}
@@ -28,15 +30,15 @@ func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// servesMetric tells whether the pattern covers a metric's name.
+// servesMetric returns whether the pattern covers a metric's name.
 func (p *namePattern) servesMetric(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
-// A referenceRegexp is ${1} or ${name}.
+// referenceRegexp matches ${1} and ${name}.
 var referenceRegexp = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// validateReferences reports what is wrong with a query's references to the groups of match.
+// validateReferences rejects references to groups that match lacks.
 func validateReferences(query string, match *regexp.Regexp) error {
 	for _, m := range referenceRegexp.FindAllStringSubmatchIndex(query, -1) {
 		if captureGroupIndex(match, query[m[2]:m[3]]) < 0 {
@@ -47,11 +49,11 @@ func validateReferences(query string, match *regexp.Regexp) error {
 	return nil
 }
 
-// strayReferenceRegexp is what reads like a reference to a group and stands where none was replaced. Only the
-// replacement of label_replace may hold such; in a matcher it is a mistake that matches nothing.
+// strayReferenceRegexp matches texts that look like a reference and were not replaced. Only the replacement of
+// label_replace may hold them; in a matcher they are a mistake and match no series.
 var strayReferenceRegexp = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
 
-// validateMatchers finds references that will not be replaced, in a rule with match or without.
+// validateMatchers rejects matchers with references that will not be replaced.
 func validateMatchers(t *exprTree, hasMatch bool) error {
 	for _, value := range t.matcherValues() {
 		m := strayReferenceRegexp.FindStringSubmatch(value)
@@ -60,13 +62,13 @@ func validateMatchers(t *exprTree, hasMatch bool) error {
 		case hasMatch:
 			return fmt.Errorf("%s in a matcher is not a reference; write ${%s}", m[0], m[1]+m[2])
 		default:
-			return fmt.Errorf("%s in a matcher has nothing to refer to: the rule has no match", m[0])
+			return fmt.Errorf("%s in a matcher refers to no group: the rule has no match", m[0])
 		}
 	}
 	return nil
 }
 
-// captureGroupIndex is the index of a group by number or name, or -1.
+// captureGroupIndex returns the index of a group by number or name, or -1.
 func captureGroupIndex(match *regexp.Regexp, name string) int {
 	if n, err := strconv.Atoi(name); err == nil && name[0] != '-' && name[0] != '+' {
 		if n > match.NumSubexp() {
@@ -91,11 +93,11 @@ func describeCaptureGroups(match *regexp.Regexp) string {
 	}
 }
 
-// capturedTextRegexp is what a reference may put into an expression: no more than a metric name is made of, so that it
-// cannot end a string or begin an operator.
+// capturedTextRegexp matches the texts that a reference may put into an expression. They have only characters of
+// metric names, so that they cannot end a string or begin an operator.
 var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:]*$`)
 
-// expandQuery puts the groups of a name into the query.
+// expandQuery replaces the references in the query by the groups of a name.
 func (p *namePattern) expandQuery(query, name string) (string, error) {
 	match := p.match.FindStringSubmatch(name)
 	var err error
@@ -110,7 +112,8 @@ func (p *namePattern) expandQuery(query, name string) (string, error) {
 	return text, err
 }
 
-// exampleMetric is a short name that the pattern serves, to check a rule's query with; empty if none was found.
+// exampleMetric returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
+// name.
 func (p *namePattern) exampleMetric(expr string) string {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
@@ -125,7 +128,7 @@ func (p *namePattern) exampleMetric(expr string) string {
 	return ""
 }
 
-// exampleMatch is a text that an expression matches, unless it looks around.
+// exampleMatch returns a text that matches an expression, unless the expression has assertions.
 func exampleMatch(re *syntax.Regexp) string {
 	var b strings.Builder
 	switch re.Op {
@@ -147,7 +150,7 @@ func exampleMatch(re *syntax.Regexp) string {
 	return b.String()
 }
 
-// exampleRune is a member of a character class, a letter where there is one.
+// exampleRune returns a member of a character class, a letter if possible.
 func exampleRune(ranges []rune) rune {
 	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
 		for pair := range slices.Chunk(ranges, 2) {

@@ -1,3 +1,5 @@
+// PromQL: parsing a query with $window, and questions to its syntax tree.
+
 package rule
 
 import (
@@ -12,20 +14,20 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// This file and labels.go are the only ones that know Prometheus's syntax tree.
+// Only promql.go, labels.go, shareable.go and times.go use Prometheus's syntax tree.
 
 const (
-	// windowVariable is what stands for the rule's window in an expression.
+	// windowVariable stands for the rule's window in an expression.
 	windowVariable = "$window"
-	// sentinelText stands in for windowVariable while an expression is parsed. It is as long, so that the
-	// positions in error messages are those of the text as written, and no sane range: eleven days.
+	// sentinelText replaces windowVariable while an expression is parsed. It has the same length, so that error
+	// messages give the positions of the original text. No sane range has its value: eleven days.
 	sentinelText  = "987654s"
 	sentinelRange = 987654 * time.Second
-	// sentinelPrinted is how the syntax tree prints it.
+	// sentinelPrinted is the sentinel as the syntax tree prints it.
 	sentinelPrinted = "11d10h20m54s"
-	// matcherMarkerLabel is the label of the matcher that marks where matchers are added; it sorts behind all that
-	// people write, so that what is added comes last.
-	matcherMarkerLabel = "zzzz_tachometer_slot"
+	// matcherMarkerLabel is the label of a matcher that marks the place for further matchers. It sorts behind all
+	// labels that people write, so that further matchers come last.
+	matcherMarkerLabel = "zzzz_tachometer_matchers"
 )
 
 // exprTree is a parsed expression.
@@ -33,15 +35,15 @@ type exprTree struct {
 	root parser.Expr
 	// selectors are in the order of the text.
 	selectors []*parser.VectorSelector
-	// ranges are those of range selectors and subqueries other than $window.
+	// ranges are the ranges of selectors and subqueries, without $window.
 	ranges []time.Duration
-	// windowCount is the number of ranges that are $window.
+	// windowCount is the number of ranges given as $window.
 	windowCount int
 	// reaches has one entry per selector.
 	reaches []selectorReach
 }
 
-// selectorReach is how far back a selector looks: the ranges around it added up, those that are $window apart.
+// selectorReach is how far back a selector looks: the sum of the ranges around it, with $window counted apart.
 type selectorReach struct {
 	fixed       time.Duration
 	windowCount int
@@ -51,7 +53,7 @@ func (r selectorReach) totalSpan(window time.Duration) time.Duration {
 	return r.fixed + time.Duration(r.windowCount)*window
 }
 
-// parseRuleQuery reads an expression, with $window as a range.
+// parseRuleQuery parses an expression with $window as a range.
 func parseRuleQuery(query string) (*exprTree, error) {
 	text, want := substituteWindow(query)
 	root, err := parser.NewParser(parser.Options{}).ParseExpr(text)
@@ -93,7 +95,7 @@ func (t *exprTree) widenReach(r selectorReach, by time.Duration) selectorReach {
 	return r
 }
 
-// substituteWindow puts the sentinel in the place of every $window outside strings and comments, and counts them.
+// substituteWindow replaces every $window outside strings and comments by the sentinel, and counts them.
 func substituteWindow(query string) (text string, n int) {
 	b := []byte(query)
 	for i := 0; i < len(b); {
@@ -125,7 +127,7 @@ func isNameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// endOfString is the index behind the string that starts at i; the parser complains where it does not end.
+// endOfString returns the index behind the string at i. The parser reports an unterminated string.
 func endOfString(b []byte, i int) int {
 	quote := b[i]
 	for i++; i < len(b); i++ {
@@ -139,7 +141,7 @@ func endOfString(b []byte, i int) int {
 	return len(b)
 }
 
-// describeParseError turns the parser's errors into one, with positions of the text as written.
+// describeParseError returns the first of the parser's errors, with its position in the original text.
 func describeParseError(err error, query string) error {
 	var all parser.ParseErrors
 	if !errors.As(err, &all) || len(all) == 0 {
@@ -150,7 +152,7 @@ func describeParseError(err error, query string) error {
 	return fmt.Errorf("%s: %s", describePosition(query, int(first.PositionRange.Start)), msg)
 }
 
-// describePosition is a byte offset in the words of a person: column 7, or line 2, column 7.
+// describePosition returns a byte offset as text: column 7, or line 2, column 7.
 func describePosition(text string, offset int) string {
 	before := text[:min(max(offset, 0), len(text))]
 	line := strings.Count(before, "\n") + 1
@@ -161,7 +163,7 @@ func describePosition(text string, offset int) string {
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
-// selectorMetricName is the fixed name of a selector's metric, or empty.
+// selectorMetricName returns the fixed metric name of a selector, or an empty string.
 func selectorMetricName(v *parser.VectorSelector) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
@@ -171,7 +173,7 @@ func selectorMetricName(v *parser.VectorSelector) string {
 	return ""
 }
 
-// matcherValues are what the selectors compare labels with.
+// matcherValues returns the label values in the matchers of all selectors.
 func (t *exprTree) matcherValues() []string {
 	var values []string
 	for _, v := range t.selectors {
@@ -182,13 +184,13 @@ func (t *exprTree) matcherValues() []string {
 	return values
 }
 
-// metricFamilies are those that the selectors read; see Rule.Families.
+// metricFamilies returns the families that the selectors read; see Rule.Families.
 func (t *exprTree) metricFamilies() []string {
 	var names []string
 	for _, v := range t.selectors {
 		name := selectorMetricName(v)
 		if name == "" {
-			continue // a remote backend's business
+			continue // only remote backends allow this
 		}
 		if base, ok := strings.CutSuffix(name, "_bucket"); ok && base != "" {
 			names = append(names, base)
@@ -205,7 +207,7 @@ func (t *exprTree) metricFamilies() []string {
 	return slices.Compact(names)
 }
 
-// shiftedSelector is the first selector or subquery, as text, that looks at another time than now; empty if none does.
+// shiftedSelector returns the text of a selector or subquery with an offset or @; empty without any.
 func (t *exprTree) shiftedSelector() (text string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
@@ -223,16 +225,15 @@ func (t *exprTree) shiftedSelector() (text string) {
 	return strings.ReplaceAll(text, sentinelPrinted, windowVariable)
 }
 
-// resultKind is the type of the result, in PromQL's words.
+// resultKind returns the type of the result, in PromQL's words.
 func (t *exprTree) resultKind() string { return parser.DocumentedType(t.root.Type()) }
 
-// isInstantVector tells whether the result is an instant vector.
 func (t *exprTree) isInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
 
-// printTree is the expression as text, with the sentinel for $window; with a slot, each selector holds the
-// marker matcher, which afterwards stays in the tree.
-func (t *exprTree) printTree(slot bool) string {
-	if slot {
+// printTree returns the expression as text, with the sentinel for $window. If marked, each selector gets the marker
+// matcher, which stays in the tree.
+func (t *exprTree) printTree(marked bool) string {
+	if marked {
 		for _, v := range t.selectors {
 			m := parser.MustLabelMatcher(labels.MatchEqual, matcherMarkerLabel, "")
 			// In front: the parser keeps the matcher of a plain metric name last.

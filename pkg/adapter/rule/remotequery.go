@@ -1,3 +1,5 @@
+// Queries as a remote backend gets them.
+
 package rule
 
 import (
@@ -6,21 +8,23 @@ import (
 	"time"
 )
 
-// RemoteQuery is a question as a server is asked it.
+// RemoteQuery is a query for a remote backend.
 type RemoteQuery struct {
-	// Expr is the expression: PromQL on one line, or of a templated rule whatever dialect its server speaks.
+	// Expr is the expression: PromQL on one line, or in a templated rule the dialect of its server.
 	Expr string
-	// Times is PromQL whose values are the times, in seconds since the epoch, of the newest samples behind Expr's
-	// results. One of its series belongs to all results that have its labels. A result without one has no sample
-	// that the server still sees. Times is empty where it cannot be told: for an expression that is no PromQL, or
-	// reads metrics without naming them, or has a scalar for its result.
+	// Times is PromQL for the times, in seconds since the epoch, of the newest samples behind Expr's results. Each of
+	// its series belongs to all results with its labels. A result without such a series has no sample that the server
+	// still sees.
+	//
+	// Times is empty if the times are unknown: Expr is not PromQL, reads metrics without naming them, or has a scalar
+	// result.
 	Times string
-	// Window is how far back Expr looks: 0 where only at the newest samples, or where that cannot be told.
+	// Window is how far back Expr looks: 0 if it reads only the newest samples, or if its reach is unknown.
 	Window time.Duration
 }
 
-// SharingKey is equal for questions that one evaluation answers: where the rule is Shared it does not depend on namespace
-// and objects. It fails only for a templated rule.
+// SharingKey returns a key that is equal for queries with a common evaluation. If the rule is Shared, the key does
+// not depend on namespace and objects. It fails only for a templated rule.
 func (q Query) SharingKey() (string, error) {
 	text, err := q.renderExpr(nil)
 	if err != nil {
@@ -29,8 +33,8 @@ func (q Query) SharingKey() (string, error) {
 	return q.Rule.NamespaceLabel + "\x00" + q.Rule.ObjectLabel + "\x00" + text, nil
 }
 
-// BuildRemoteQuery is the question for all of the namespaces (none means any) if the rule is Shared. If it is not, it is the one
-// for q.Namespace and q.Objects. It fails only for a templated rule.
+// BuildRemoteQuery returns the query for all of the namespaces (empty: any) if the rule is Shared. Otherwise it
+// returns the query for q.Namespace and q.Objects. It fails only for a templated rule.
 func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	r := q.Rule
 	text, err := q.renderExpr(namespaces)
@@ -58,7 +62,7 @@ func (q Query) renderExpr(namespaces []string) (string, error) {
 	return text, nil
 }
 
-// remoteMatchers are those of the question as Text describes it.
+// remoteMatchers returns the matchers for the query of BuildRemoteQuery.
 func (q Query) remoteMatchers(namespaces []string) string {
 	if !q.Rule.shared {
 		return q.objectMatchers(q.Objects)
@@ -69,7 +73,7 @@ func (q Query) remoteMatchers(namespaces []string) string {
 		b = appendNamesMatcher(b, q.Rule.NamespaceLabel, namespaces)
 	}
 	if q.Rule.ObjectLabel != "" {
-		b = appendLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as the names of some would have it
+		b = appendLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
 	}
 	if rest := q.objectMatchers(nil); rest != "" {
 		b = append(appendMatcherComma(b), rest...)
@@ -77,7 +81,7 @@ func (q Query) remoteMatchers(namespaces []string) string {
 	return string(b)
 }
 
-// newRemoteQuery finds out about an expression that was made as text.
+// newRemoteQuery derives Times and Window from an expression given as text.
 func newRemoteQuery(r *Rule, text string) RemoteQuery {
 	t, err := parseRuleQuery(text)
 	if err != nil || !t.isInstantVector() {
@@ -88,11 +92,11 @@ func newRemoteQuery(r *Rule, text string) RemoteQuery {
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)
 	}
-	// As printed, without comments, which would swallow what is put around it.
+	// As printed, without comments: a comment would swallow the text that is appended.
 	return RemoteQuery{Expr: t.root.String(), Times: times, Window: window}
 }
 
-// sortedNames are names in an order that does not depend on how they were given; the slice may be the caller's.
+// sortedNames returns the names in ascending order. The slice may be the caller's.
 func sortedNames(names []string) []string {
 	if slices.IsSorted(names) {
 		return names

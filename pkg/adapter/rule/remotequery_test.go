@@ -1,3 +1,5 @@
+// Queries for a remote backend.
+
 package rule
 
 import (
@@ -14,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// compileRemoteRule compiles one rule, given as lines of YAML, on a backend that calls its labels as given.
+// compileRemoteRule compiles a rule, given as lines of YAML, on a backend with these labels.
 func compileRemoteRule(t testing.TB, lines ...string) *Rule {
 	t.Helper()
 	text := "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nbackends:\n- name: prometheus\n  url: http://prometheus\nrules:\n" +
@@ -31,7 +33,7 @@ func compileRemoteRule(t testing.TB, lines ...string) *Rule {
 	return s.rules[0].rule
 }
 
-// TestTextGolden shows what a server is asked for two namespaces, or for one question where that is not possible.
+// TestTextGolden shows the query for two namespaces, or for one Query if the rule is not shared.
 func TestTextGolden(t *testing.T) {
 	t.Parallel()
 	rules := [][]string{
@@ -78,7 +80,7 @@ func TestTextGolden(t *testing.T) {
 	}
 }
 
-// TestKey: equal for what one evaluation answers, different for all else.
+// TestKey: the key is equal for queries with a common evaluation, and different otherwise.
 func TestKey(t *testing.T) {
 	t.Parallel()
 	shared := compileRemoteRule(t, "query: sum by (namespace, pod) (a)")
@@ -188,7 +190,7 @@ func TestTemplated(t *testing.T) {
 	}
 }
 
-// TestWindowOnServer: a rule on a server needs a window of its own.
+// TestWindowOnServer: a rule on a remote backend needs a window of its own.
 func TestWindowOnServer(t *testing.T) {
 	t.Parallel()
 	cfg := config.Default()

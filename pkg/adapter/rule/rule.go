@@ -1,4 +1,9 @@
+// The types of the package: Rule, Query and Set.
+
 // Package rule compiles rules: which API metric is computed by which PromQL expression, for which objects.
+//
+// Expressions read float samples only (no native histograms): the embedded backend holds no others, and values from a
+// remote backend must be floats too.
 package rule
 
 import (
@@ -10,112 +15,96 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// Window is the time span that $window stands for.
-type Window = config.Window
-
-// Aggregate is how an object's value follows from those of the pods that it selects.
-type Aggregate = config.Aggregate
-
-// Fallback is what is served after a time without a value.
-type Fallback = config.Fallback
-
-// The ways to aggregate.
-const (
-	AggregateSum = config.AggregateSum
-	AggregateAvg = config.AggregateAvg
-	AggregateMax = config.AggregateMax
-)
-
-// Rule is one compiled rule for one concrete metric: a pattern rule is expanded before it becomes a Rule. It
-// is immutable and safe for concurrent use. Resource and Metric identify it within its Set.
+// Rule is a compiled rule for a concrete metric: a pattern rule is expanded before it becomes a Rule. It is immutable
+// and safe for concurrent use. Resource and Metric identify it within its Set.
 type Rule struct {
-	// Metric is the API metric's concrete name.
+	// Metric is the concrete name of the API metric.
 	Metric string
-	// Resource is the rule's resource, as plural or plural.group; empty where External. It is "pods" also
-	// where Lookup answers for another resource from the pods that the object selects.
+	// Resource is the rule's resource, as plural or plural.group; empty if External. It is "pods" also if Lookup
+	// answers for another resource from the object's pods.
 	Resource string
-	// Name is how logs and self-metrics call the rule: its metric, or its pattern. There are as many as rules.
+	// Name identifies the rule in logs and self-metrics: its metric, or its pattern. There are as many names as
+	// rules.
 	Name string
-	// External tells a metric of external.metrics.k8s.io.
+	// External marks a metric of external.metrics.k8s.io.
 	External bool
-	// Namespaced tells that the request's namespace becomes a matcher, and that the result has that label.
+	// Namespaced adds the request's namespace as a matcher. The result must then have this label.
 	Namespaced bool
-	// Namespace is the one namespace that an external rule reads, whatever the request's; empty for none.
+	// Namespace is the namespace that an external rule reads, whatever the request's; empty if the rule does not fix it.
 	Namespace string
-	// Backend is what evaluates the expression: config.ScrapeBackend or the name of a configured one.
+	// Backend evaluates the expression: config.ScrapeBackend, or the name of a configured backend.
 	Backend string
-	// Window is what $window stands for.
-	Window Window
-	// Aggregate is how an object's value follows from those of its pods.
-	Aggregate Aggregate
-	// OnMissing is what is served in place of a missing value; nil means an error.
+	// Window is the value of $window.
+	Window config.Window
+	// Aggregate says how to compute an object's value from the values of its pods.
+	Aggregate config.Aggregate
+	// OnMissing substitutes a missing value; nil means an error.
 	OnMissing *float64
 	// AllowNegative permits negative values.
 	AllowNegative bool
-	// MaxAge is the age beyond which a value is not served.
+	// MaxAge is the greatest age of a served value.
 	MaxAge time.Duration
-	// Fallback is what is served after a time without a value; nil means an error.
-	Fallback *Fallback
-	// NamespaceLabel is what the backend calls the label that names a namespace.
+	// Fallback is served after some time without a value; nil means an error.
+	Fallback *config.Fallback
+	// NamespaceLabel is the backend's label for the namespace.
 	NamespaceLabel string
-	// ObjectLabel is what the backend calls the label that names the object of a result; empty where External.
-	// It names a pod where PerPod.
+	// ObjectLabel is the backend's label for the object of a result; empty if External. It names a pod if PerPod.
 	ObjectLabel string
 
 	expr           ruleExpression
-	timesExpr      ruleExpression // see Text.Times; without text where that cannot be told
+	timesExpr      ruleExpression // see RemoteQuery.Times; without text if the times are unknown
 	shared         bool
-	renderTemplate func(Query) (string, error) // in place of expr, in a templated rule
+	renderTemplate func(Query) (string, error) // replaces expr in a templated rule
 	namesObjects   bool                        // results name the objects of Resource, which is not pods
 }
 
-// PerPod tells that a result is of a pod, and that objects of other resources are aggregated from their pods.
+// PerPod returns whether results are per pod. Objects of other resources are then aggregated from their pods.
 func (r *Rule) PerPod() bool { return !r.External && !r.namesObjects }
 
-// Shared tells that one evaluation for several namespaces and any objects gives each object the value that an
-// evaluation for it alone would give, and that the results can be told apart. It is not so for an expression that
-// relates an object to others, such as its share of a sum, because matchers for namespace and objects decide
-// over which ones.
+// Shared returns whether a common evaluation gives each object the same value as its own evaluation would, with
+// results that can be told apart. Common means for several namespaces and any objects.
+//
+// It is false for an expression that relates objects to each other, such as a share of a sum. Matchers for namespace
+// and objects would change the result.
 func (r *Rule) Shared() bool { return r.shared }
 
-// WithTemplate returns a rule like r whose expression is made by render for each question, as text in whatever dialect
-// the rule's backend speaks: the metricsQuery of prometheus-adapter. Such a rule is never Shared. render must be
-// safe for concurrent use.
+// WithTemplate returns a copy of r whose expression render makes for each query, in the dialect of the rule's
+// backend: the metricsQuery of prometheus-adapter. The copy is never Shared. render must be safe for concurrent use.
 func (r Rule) WithTemplate(render func(Query) (string, error)) *Rule {
 	r.renderTemplate, r.shared = render, false
 	r.namesObjects = !r.External && r.Resource != podsResource
 	return &r
 }
 
-// Families are the metric families that the expression reads, sorted, for the scraper to ask for. Of
-// NAME_bucket it is NAME; of NAME_sum and NAME_count, which may belong to a histogram or stand for
-// themselves, it is both. The caller must not change the slice.
+// Families returns the metric families that the expression reads, sorted, for the scraper to request. For NAME_bucket
+// this is NAME. For NAME_sum and NAME_count it is both names, because they may belong to a histogram or stand alone.
+// The caller must not change the slice.
 func (r *Rule) Families() []string { return r.expr.families }
 
-// HasWindow tells whether the expression uses $window.
+// HasWindow returns whether the expression uses $window.
 func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }
 
-// Span is how far back the expression looks with that window: the longest sum of ranges from the outermost
-// subquery to a selector; zero if it only reads the newest samples. A value is right only for an object
-// whose samples reach back that far.
+// Span returns how far back the expression looks with this window: the longest sum of ranges from the outermost
+// subquery to a selector. It is zero if the expression reads only the newest samples. A value is right only for an
+// object whose samples reach back this far.
 func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.longestSpan(window) }
 
-// Query is one concrete question, what a backend evaluates.
+// Query is a rule to evaluate, with namespace, objects and selector.
 type Query struct {
-	// Rule is the rule asked.
+	// Rule is the rule to evaluate.
 	Rule *Rule
-	// Namespace is a matcher of every selector, unless empty: objects of the cluster, or a rule that is not Namespaced.
+	// Namespace is a matcher of every selector. It is empty for objects of the cluster, or if the rule is not
+	// Namespaced.
 	Namespace string
-	// Objects are the names asked for under Rule.ObjectLabel; nil means any, none means none.
+	// Objects are the requested names under Rule.ObjectLabel; nil means any, empty means no object.
 	Objects []string
-	// Selector holds the matchers of the request's metric selector; none is on __name__.
+	// Selector holds the matchers of the request's metric selector, without __name__.
 	Selector []*labels.Matcher
 }
 
-// Expr is the expression that answers the query for objects (which may be fewer than q.Objects; nil means
-// any), with window in place of $window. It is the rule's own expression with the matchers for namespace,
-// objects and selector added to each of its selectors, beside those it has. Equal questions give equal
-// text, whatever the order of objects.
+// Expr returns the expression for objects (nil: any; they may be fewer than q.Objects), with window for $window. It
+// adds the matchers for namespace, objects and selector to each selector, beside its own matchers. Equal queries give
+// equal text, whatever the order of objects.
 func (q Query) Expr(window time.Duration, objects []string) string {
 	return q.Rule.expr.fillHoles(q.objectMatchers(objects), window)
 }
@@ -126,14 +115,14 @@ type MetricInfo struct {
 	Namespaced, External bool
 }
 
-// Set is a compiled configuration: immutable and safe for concurrent use.
+// Set is a compiled configuration, immutable and safe for concurrent use.
 type Set struct {
 	rules    []*compiledRule
 	expanded ruleCache
 }
 
-// Metrics describes the rules with explicit names, in the order of the configuration. Pattern rules have no
-// names until they are asked for.
+// Metrics describes the rules with explicit names, in the order of the configuration. Pattern rules have no names
+// before a request.
 func (s *Set) Metrics() []MetricInfo {
 	var infos []MetricInfo
 	for _, c := range s.rules {
@@ -146,7 +135,7 @@ func (s *Set) Metrics() []MetricInfo {
 	return infos
 }
 
-// Backends are the names of the backends that the rules use, sorted.
+// Backends returns the sorted names of the backends of all rules.
 func (s *Set) Backends() []string {
 	var names []string
 	for _, c := range s.rules {

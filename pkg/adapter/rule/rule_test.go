@@ -1,3 +1,5 @@
+// Set, and rules for remote backends.
+
 package rule
 
 import (
@@ -7,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// builtinSet is the set of a configuration without rules.
+// builtinSet returns the set of a configuration without rules.
 func builtinSet(t testing.TB) *Set {
 	t.Helper()
 	cfg := config.Default()
@@ -41,21 +43,21 @@ func TestBuiltinRules(t *testing.T) {
 	}
 }
 
-// What binds expressions to the embedded backend does not bind those for a server, which keeps more.
+// The limits of the embedded backend do not apply to a server, which keeps more.
 func TestCompileRemote(t *testing.T) {
 	t.Parallel()
-	hour := Window{Duration: time.Hour}
+	hour := config.Window{Duration: time.Hour}
 	for name, tc := range map[string]struct {
 		query  string
-		window Window
+		window config.Window
 		has    bool
 		want   string
 	}{
-		"a name by pattern, long ago":  {`rate({__name__=~"a.*"}[2h] offset 1d)`, Window{}, false, ""},
+		"a name by pattern, long ago":  {`rate({__name__=~"a.*"}[2h] offset 1d)`, config.Window{}, false, ""},
 		"a long window":                {`rate(a[$window])`, hour, true, ""},
-		"no window":                    {`rate(a[$window])`, Window{}, false, "rules[0].window: required: the query uses [$window], and auto needs the backend scrape"},
-		"auto":                         {`rate(a[$window])`, Window{Auto: true}, true, "rules[0].window: auto needs the backend scrape; give a duration"},
-		"the labels are still checked": {`sum(a)`, Window{}, false, "rules[0].query: the result has no label namespace; aggregate by (namespace, pod)"},
+		"no window":                    {`rate(a[$window])`, config.Window{}, false, "rules[0].window: required: the query uses [$window], and auto needs the backend scrape"},
+		"auto":                         {`rate(a[$window])`, config.Window{Auto: true}, true, "rules[0].window: auto needs the backend scrape; give a duration"},
+		"the labels are still checked": {`sum(a)`, config.Window{}, false, "rules[0].query: the result has no label namespace; aggregate by (namespace, pod)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

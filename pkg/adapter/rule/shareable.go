@@ -1,3 +1,5 @@
+// Whether one evaluation of an expression serves many objects.
+
 package rule
 
 import (
@@ -6,9 +8,9 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// isShareable tells whether results with other values of the labels have no part in a result, and whether each result
-// has these labels as its series do. Then the expression may be evaluated for many objects at once. It answers true
-// only where that is certain.
+// isShareable returns whether the expression may be evaluated for many objects at once. Series with other values of
+// the labels must not influence a result, and results must have the labels of their series. It returns true only if
+// both are certain.
 func isShareable(expr parser.Expr, labels []string) bool {
 	switch e := expr.(type) {
 	case *parser.VectorSelector, *parser.MatrixSelector:
@@ -74,7 +76,7 @@ func callIsShareable(e *parser.Call, labels []string) bool {
 	return vectors == 1
 }
 
-// isConstantExpr tells an expression that reads no series.
+// isConstantExpr returns whether an expression reads no series.
 func isConstantExpr(expr parser.Expr) bool {
 	constant := true
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {

@@ -1,3 +1,5 @@
+// The PromQL for the times of the newest samples behind the results of an expression.
+
 package rule
 
 import (
@@ -9,16 +11,16 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// timesGrouping tells how the newest samples behind the results of an expression are found.
+// timesGrouping says how to find the newest samples behind the results of an expression.
 type timesGrouping struct {
-	// by are the labels that results and samples have in common; nil means none, which is one time for all results.
+	// by are the labels that results and samples have in common; nil means no label: one time for all results.
 	by []string
-	// perSeries tells that results have all labels of their samples, as without any aggregation.
+	// perSeries is set if results have all labels of their samples, as without any aggregation.
 	perSeries bool
 }
 
-// findTimesGrouping finds out which labels tell the samples of one result from those of another. Where it is not certain that
-// they can be told apart, the newest sample of all stands for each.
+// findTimesGrouping finds the labels that separate the samples of different results. If it is uncertain about them,
+// the newest sample of all stands for each result.
 func (t *exprTree) findTimesGrouping(r *Rule) timesGrouping {
 	if !r.External {
 		by := []string{r.ObjectLabel}
@@ -40,8 +42,8 @@ func (t *exprTree) findTimesGrouping(r *Rule) timesGrouping {
 	return timesGrouping{by: aggregate.Grouping}
 }
 
-// outermostAggregation is the outermost aggregation of an expression that only computes with its results, or nil. plain tells
-// that there is none, and that results are the series themselves with other values.
+// outermostAggregation returns the outermost aggregation of an expression that only computes with its results, or
+// nil. It sets plain if there is no aggregation: the results are then the series themselves with other values.
 func outermostAggregation(expr parser.Expr) (aggregate *parser.AggregateExpr, plain bool) {
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
@@ -79,7 +81,7 @@ func outermostAggregationOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
 	switch e.Func.Name {
 	case "histogram_quantile":
 		aggregate, _ := outermostAggregation(e.Args[1])
-		return withoutBucketLabel(aggregate), false // results lack le, so that they are not the series themselves
+		return withoutBucketLabel(aggregate), false // results lack le and differ from their series
 	case "absent", "absent_over_time", "vector", "info":
 		return nil, false
 	}
@@ -98,7 +100,7 @@ func outermostAggregationOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
 	return nil, false
 }
 
-// withoutBucketLabel is an aggregation of buckets as it is of the quantiles made of them, which have no bound.
+// withoutBucketLabel returns an aggregation of buckets as it applies to their quantiles, which have no le label.
 func withoutBucketLabel(e *parser.AggregateExpr) *parser.AggregateExpr {
 	if e == nil || e.Without {
 		return e
@@ -108,7 +110,7 @@ func withoutBucketLabel(e *parser.AggregateExpr) *parser.AggregateExpr {
 	return &of
 }
 
-// makesAnyLabel tells whether the expression makes one of the labels itself, so that its series need not have them.
+// makesAnyLabel returns whether the expression itself makes one of the labels, so that its series may lack them.
 func (t *exprTree) makesAnyLabel(labels []string) bool {
 	made := false
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
@@ -129,7 +131,7 @@ func (t *exprTree) makesAnyLabel(labels []string) bool {
 	return made
 }
 
-// madeLabel is the label that a call makes, or empty.
+// madeLabel returns the label that a call makes, or an empty string.
 func madeLabel(e *parser.Call) string {
 	if e.Func.Name == "label_replace" || e.Func.Name == "label_join" {
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok {
@@ -139,8 +141,8 @@ func madeLabel(e *parser.Call) string {
 	return ""
 }
 
-// printTimesQuery is Text.Times of the tree as it is, with or without slots; empty where a selector has no fixed name:
-// without their names its series may be the same.
+// printTimesQuery returns RemoteQuery.Times of the tree, with or without marker matchers. It is empty if a selector
+// has no fixed name: series of different metrics may look the same without their names.
 func (t *exprTree) printTimesQuery(b timesGrouping) string {
 	var newest []string
 	seen := map[string]bool{}
@@ -159,12 +161,12 @@ func (t *exprTree) printTimesQuery(b timesGrouping) string {
 	}
 	if len(newest) > 1 {
 		for i := range newest {
-			// Series of different metrics may have the same labels, of which `or` would keep the first.
+			// Series of different metrics may have the same labels, and `or` would keep only the first.
 			newest[i] = fmt.Sprintf(`label_replace(%s, "%s", "%d", "", "")`, newest[i], selectorLabel, i)
 		}
 	}
 	return fmt.Sprintf("max by (%s) (%s)", strings.Join(b.by, ", "), strings.Join(newest, " or "))
 }
 
-// selectorLabel tells the selectors of an expression apart; no result has it.
+// selectorLabel separates the selectors of an expression. No result has it.
 const selectorLabel = "tachometer_selector"

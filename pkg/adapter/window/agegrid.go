@@ -1,3 +1,5 @@
+// The grid of ages that divides the past into cells.
+
 package window
 
 import "math"
@@ -5,26 +7,26 @@ import "math"
 const (
 	// maxCells bounds the grid: the time of the tests grows with its square.
 	maxCells = 64
-	// cellsPerInterval is how many cells there are in a scrape interval. Pods are scraped at all phases of it, so that a
-	// step can be told apart within it; four would find one of ×1.5 no sooner, and take four times as long.
+	// cellsPerInterval is the number of cells in a scrape interval. Pods are scraped at all phases of it, so that two
+	// cells locate a step within it. Four cells would find a step of ×1.5 no sooner, and take four times as long.
 	cellsPerInterval = 2
-	// maxLateIntervals is how many intervals ago the newest increment of a pod may have begun at most, with some jitter; the
-	// window does not grow for the sake of a pod that misses scrapes.
+	// maxLateIntervals bounds the age of a pod's newest increment, from its begin, in intervals with some jitter. The
+	// window does not grow for a pod that misses scrapes.
 	maxLateIntervals = 2.2
 )
 
-// ageGrid divides the time before now into cells by age, newest first. The first holds the newest increment of each pod;
-// the others are equally long, but for the last.
+// ageGrid divides the time before now into cells by age, newest first. The first cell holds the newest increment of
+// each pod. The others are equally long, except for the last.
 type ageGrid struct {
 	now, maxWindow int64
 	first, step    int64
 	perStep        float64 // 1/step
 	cells          int
-	edges          [maxCells]int64 // ages at which cells end, not included
+	edges          [maxCells]int64 // exclusive upper ages of the cells
 }
 
-// newAgeGrid makes the grid for pods; there is none if they have no increments, or longest is no longer than what the
-// newest of them need.
+// newAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
+// longest or more.
 func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
 	var sum, scraped int64
 	for _, h := range pods {
@@ -57,18 +59,18 @@ func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
 	return g, true
 }
 
-// cellIndex is the cell of an increment that began at from, later than longest ago.
+// cellIndex returns the cell of an increment that began at from, less than maxWindow ago.
 func (g *ageGrid) cellIndex(from int64) int {
 	age := g.now - from
 	if age < g.first {
 		return 0
 	}
-	// An integer division would take as long as all else that is done with an increment. The half keeps an age that
-	// is a whole number of steps from being rounded down.
+	// An integer division would take as long as all other work for an increment. The half keeps an age of a whole
+	// number of steps from being rounded down.
 	return int((float64(age-g.first)+0.5)*g.perStep) + 1
 }
 
-// thresholdMargin is what a part of that length adds to the threshold.
+// thresholdMargin returns the addition to the threshold for a part of this length.
 func (g *ageGrid) thresholdMargin(length int64) float64 {
 	return 2 * math.Log(float64(g.maxWindow)/float64(length))
 }

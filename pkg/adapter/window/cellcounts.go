@@ -1,3 +1,5 @@
+// Counts by cell, and the search for the split at which the rate changes.
+
 package window
 
 import (
@@ -6,35 +8,35 @@ import (
 )
 
 const (
-	// minDeviance is the least G of two parts that differ, if both were as long as the longest window: 4.9 standard
-	// deviations. With 16 a step of ×1.5 from 40 requests/s is found a second sooner (the median is 4.1 s, not 5.2),
-	// but of 60 hours of steady traffic an HPA asks in four for a replica more, which it keeps; with 24 in none.
+	// minDeviance is the least G of two parts that differ, if both are as long as the longest window: 4.9 standard
+	// deviations. With 16 a step of ×1.5 from 40 requests/s is found a second sooner (the median is 4.1 s, not 5.2).
+	// But then, in four of 60 hours of steady traffic, an HPA asks for a further replica, which it keeps; with 24 in
+	// no hour.
 	minDeviance = 24
-	// minTrimDeviance is the least G by which the old end of what is newer than a change is left out: one standard
-	// deviation. To leave it out by mistake costs some events, to keep it by mistake costs the bias of a whole
-	// increment.
+	// minTrimDeviance is the least G for leaving out the old end of the newer part: one standard deviation. Leaving
+	// it out by mistake costs some events. Keeping it by mistake costs the bias of a whole increment.
 	minTrimDeviance = 1
 )
 
-// cellCounts are the events counted, and those expected, by the cell of the grid in which their increments began.
+// cellCounts are the counted and expected events, by the cell of the grid in which their increments began.
 type cellCounts struct {
 	n, e       [maxCells]float64
-	sumN, sumE [maxCells]float64 // of a cell and all newer ones
-	phi        float64           // how much more events vary than those of a Poisson process
+	sumN, sumE [maxCells]float64 // of a cell and all newer cells
+	phi        float64           // variance of the counts, as a multiple of a Poisson process's
 }
 
-// youngPod is a pod that is watched for less than the longest window: since a cell.
+// youngPod is a pod whose samples begin at a cell within the longest window.
 type youngPod struct {
 	history History
 	since   int
 }
 
-// addPods adds all pods. It returns the young ones, youngest first.
+// addPods adds all pods. It returns the young pods, youngest first.
 func (c *cellCounts) addPods(g *ageGrid, pods []History) (young []youngPod) {
 	for _, h := range pods {
 		oldest, whole := c.addPod(g, h, 1)
 		if whole && len(h) > 0 && oldest+1 < g.cells-cellsPerInterval {
-			// Its next increment would be in the cell behind, but for jitter.
+			// Without jitter, its next increment would be in the next older cell.
 			young = append(young, youngPod{history: h, since: oldest + 1})
 		}
 	}
@@ -42,8 +44,8 @@ func (c *cellCounts) addPods(g *ageGrid, pods []History) (young []youngPod) {
 	return young
 }
 
-// addPod adds a pod, or with sign −1 takes it away. It returns the cell of the oldest increment, and whether there
-// is none before the longest window.
+// addPod adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
+// increment is older than the longest window.
 func (c *cellCounts) addPod(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
 	begin := len(h)
 	events, span := 0.0, int64(0)
@@ -62,7 +64,7 @@ func (c *cellCounts) addPod(g *ageGrid, h History, sign float64) (oldest int, wh
 	return oldest, begin == 0
 }
 
-// accumulateCells makes the sums up to cell w.
+// accumulateCells computes the sums up to cell w.
 func (c *cellCounts) accumulateCells(w int) {
 	n, e := 0.0, 0.0
 	for i := range w + 1 {
@@ -72,13 +74,13 @@ func (c *cellCounts) accumulateCells(w int) {
 	}
 }
 
-// findSplit finds the cell that is the last of the newer part, where a window that reaches back to cell w has parts that
-// differ; none if it has not.
+// findSplit returns the last cell of the newer part, if a window back to cell w has two parts that differ.
 func (c *cellCounts) findSplit(g *ageGrid, w int) (at int, found bool) {
 	most := 0.0
 	for s := range w {
 		n1, e1, n2, e2 := c.splitParts(s, w)
-		// G is at most twice Pearson's χ², which needs no logarithm: of steady traffic hardly a split gets further.
+		// G is at most twice Pearson's χ², which needs no logarithm. In steady traffic hardly a split passes this
+		// check.
 		if e1 <= 0 || e2 <= 0 || pearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
 			continue
 		}
@@ -91,8 +93,8 @@ func (c *cellCounts) findSplit(g *ageGrid, w int) (at int, found bool) {
 	return at, found
 }
 
-// trimSplit moves a split of a window that reaches back to cell w to newer cells, as long as the cells just newer than it,
-// no more than an interval of them, look as if the change were within them.
+// trimSplit moves a split of a window back to cell w to newer cells. It continues while the cells just newer than the
+// split, at most an interval of them, look as if the change were within them.
 func (c *cellCounts) trimSplit(s, w int) int {
 	n1, e1, n2, e2 := c.splitParts(s, w)
 	rose := n1*e2 > n2*e1
@@ -105,12 +107,12 @@ func (c *cellCounts) trimSplit(s, w int) int {
 	return s
 }
 
-// splitParts are the events counted and expected in the cells up to s, and in those behind it up to w.
+// splitParts returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
 func (c *cellCounts) splitParts(s, w int) (n1, e1, n2, e2 float64) {
 	return c.sumN[s], c.sumE[s], c.sumN[w] - c.sumN[s], c.sumE[w] - c.sumE[s]
 }
 
-// splitDeviance is G.
+// splitDeviance returns G; see the package comment.
 func splitDeviance(n1, e1, n2, e2 float64) float64 {
 	m1 := (n1 + n2) * e1 / (e1 + e2)
 	m2 := n1 + n2 - m1
@@ -125,7 +127,7 @@ func devianceTerm(n, m float64) float64 {
 	return n * math.Log(n/m)
 }
 
-// pearsonChi2 is Pearson's statistic for the same question as deviance.
+// pearsonChi2 returns Pearson's statistic of the same test.
 func pearsonChi2(n1, e1, n2, e2 float64) float64 {
 	d := n1*e2 - n2*e1
 	if d == 0 {

@@ -1,24 +1,27 @@
+// The estimate of φ: how much counts vary beyond Poisson.
+
 package window
 
 import "slices"
 
 const (
-	// minBlockEvents is how many events a block of cells has at least: with fewer, χ² has few values.
+	// minBlockEvents is the least number of events in a block of cells: with fewer, χ² has few values.
 	minBlockEvents = 10
-	// minPairs is how many pairs of blocks an estimate takes.
+	// minPairs is the least number of pairs of blocks for an estimate.
 	minPairs = 10
-	// trimmedShare is the part of the pairs, those that differ most, that is left out: steps are among them, and even a
-	// load that goes on and off every ten seconds has no more.
+	// trimmedShare is the share of the pairs that the estimate drops, the most different first, because steps are
+	// among them. Even a load that goes on and off every ten seconds has no more.
 	trimmedShare = 0.2
 	// trimmedChi2Mean is the mean of χ² with one degree of freedom without its largest fifth:
 	// P(χ²₃ < 1.642) / 0.8, where P(χ²₁ < 1.642) = 0.8.
 	trimmedChi2Mean = 0.4377
-	// minPhi is the least estimate that is used. Of Poisson traffic one in ten reaches it, and costs a small step half
-	// a second.
+	// minPhi is the least estimate used. One in ten estimates of Poisson traffic reaches it, which delays the
+	// detection of a small step by half a second.
 	minPhi = 1.5
 )
 
-// estimateDispersion is an estimate of φ, from how much neighbouring blocks of cells differ; 1 if nothing speaks for more.
+// estimateDispersion estimates φ from the differences of neighbouring blocks of cells. It returns 1 without enough
+// evidence for more.
 func (c *cellCounts) estimateDispersion(g *ageGrid) float64 {
 	var room [maxCells]float64
 	pairs := room[:0]

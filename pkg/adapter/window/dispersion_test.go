@@ -1,3 +1,5 @@
+// The estimate of φ on simulated traffic.
+
 package window
 
 import (
@@ -5,7 +7,7 @@ import (
 	"testing"
 )
 
-// The estimate is near the truth for batches, and mostly 1 for Poisson traffic.
+// TestDispersion: the estimate is near the truth for batches, and mostly 1 for Poisson traffic.
 func TestDispersion(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

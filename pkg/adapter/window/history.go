@@ -1,17 +1,19 @@
+// Increments of counters between scrapes.
+
 package window
 
-// Increment is by how much the counters of a pod grew between two scrapes, at From and To, in milliseconds.
+// Increment is the growth of a pod's counters between two scrapes, at From and To, in milliseconds.
 type Increment struct {
 	From, To int64
 	Count    float64
 }
 
-// History is the increments of one pod, ascending by To.
+// History holds the increments of a pod, ascending by To.
 type History []Increment
 
-// Add adds the increments of one series, whose values are those of a counter at times, which ascend. The series of a pod
-// are scraped together, so that their times agree; where they do not, the history has an entry for each. What was counted
-// while a counter began again is not known, and a restart is no change of load: there is no increment then.
+// Add adds the increments of a counter series with these values at these times, which ascend. The series of a pod are
+// scraped together, so that their times agree; otherwise the history has an entry for each. A counter reset gives no
+// increment: the count across it is unknown, and a restart is no change of load.
 func (h *History) Add(times []int64, values []float64) {
 	all, at := *h, 0
 	for i := 1; i < len(times); i++ {

@@ -1,3 +1,5 @@
+// Increments from the samples of counters.
+
 package window
 
 import (

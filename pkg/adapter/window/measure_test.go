@@ -1,3 +1,5 @@
+// Measurements on simulated traffic, shared by the report and the asserted targets.
+
 package window
 
 import (
@@ -7,18 +9,18 @@ import (
 	"slices"
 )
 
-// loadStep is a step, and until when the served total must be right after it, in seconds; 0 if nothing is promised.
+// loadStep is a step, with the seconds until the served total must be right; 0 without a promise.
 type loadStep struct {
 	from, to, deadline float64
 }
 
 const (
 	settleSeconds      = 70                 // seconds before a step, so that the longest window is full
-	upWithin           = 2*interval + 0.5   // seconds: what is promised of steps up of ×3 or more, from 40/s or more
-	downWithin         = 4 * interval       // seconds: what is promised of steps down
-	pollMillis         = int64(100)         // milliseconds between two looks at the served total
-	maxReactionSeconds = 60.0               // seconds after a step, when nobody waits any longer
-	syncMillis         = int64(15_000)      // milliseconds between two looks of the HPA
+	upWithin           = 2*interval + 0.5   // seconds: the promise for steps up of ×3 or more, from 40/s or more
+	downWithin         = 4 * interval       // seconds: the promise for steps down
+	pollMillis         = int64(100)         // milliseconds between two reads of the served total
+	maxReactionSeconds = 60.0               // seconds after a step until the measurement ends
+	syncMillis         = int64(15_000)      // milliseconds between two reads of the HPA
 	hourMillis         = int64(3600 * 1000) // milliseconds
 )
 
@@ -29,7 +31,8 @@ var loadSteps = []loadStep{
 	{15, 5, 0}, {50, 5, 0}, {40, 0, downWithin}, {400, 0, downWithin},
 }
 
-// isWithinTolerance reports whether a total is within 10 % of the truth; of none at all, within 1 % of what it was.
+// isWithinTolerance returns whether a total is within 10 % of the truth. After a step to zero it allows 1 % of the
+// former load.
 func (c loadStep) isWithinTolerance(total float64) bool {
 	if c.to == 0 {
 		return total <= 0.01*c.from
@@ -37,29 +40,28 @@ func (c loadStep) isWithinTolerance(total float64) bool {
 	return math.Abs(total-c.to) <= 0.1*c.to
 }
 
-// stepReaction is how served totals follow a step, over several seeds.
+// stepReaction describes how served totals follow a step, over several seeds.
 type stepReaction struct {
-	lags []float64 // seconds until a total is right first, ascending
-	held float64   // share of the totals that are right at the deadline, in per cent
+	lags []float64 // seconds until the first right total, ascending
+	held float64   // per cent of the totals that are right at the deadline
 }
 
 func (r stepReaction) lagQuantile(q float64) float64 {
 	return r.lags[min(len(r.lags)-1, int(q*float64(len(r.lags))))]
 }
 
-// String is the median and the 95th percentile.
+// String returns the median and the 95th percentile.
 func (r stepReaction) String() string {
 	return fmt.Sprintf("%.1f, %.1f", r.lagQuantile(0.5), r.lagQuantile(0.95))
 }
 
-// lagShare is the share, in per cent, that is no longer than that.
+// lagShare returns the per cent of lags up to a limit.
 func (r stepReaction) lagShare(seconds float64) float64 {
 	i, _ := slices.BinarySearch(r.lags, seconds+1e-9)
 	return 100 * float64(i) / float64(len(r.lags))
 }
 
-// observeTotal looks at the total so many seconds after the step of the newest seed, if there is still something to learn
-// from it.
+// observeTotal evaluates the total some seconds after the step of the newest seed, unless both results are known.
 func (r *stepReaction) observeTotal(c loadStep, since float64, total func() float64) {
 	newest := &r.lags[len(r.lags)-1]
 	last := since <= c.deadline && since > c.deadline-float64(pollMillis)/1000
@@ -72,7 +74,7 @@ func (r *stepReaction) observeTotal(c loadStep, since float64, total func() floa
 	}
 }
 
-// measureReactions returns the reactions with the window that Choose chooses, and with one that begins at the step.
+// measureReactions returns the reactions with the window of Choose, and with a window that begins at the step.
 func (c loadStep) measureReactions(pods, seeds int) (auto, informed stepReaction) {
 	for seed := range uint64(seeds) {
 		at := settleSeconds + interval*rand.New(rand.NewPCG(seed, 3)).Float64()
@@ -95,14 +97,14 @@ func (c loadStep) measureReactions(pods, seeds int) (auto, informed stepReaction
 	return auto, informed
 }
 
-// steadyVariation is how much served totals vary at a steady rate.
+// steadyVariation describes how much served totals vary at a steady rate.
 type steadyVariation struct {
-	ratio                   float64 // standard deviation, as a multiple of that of the longest window
-	shortShare              float64 // share of reads that got a shorter window than the longest, in per cent
-	maxRatio, plainMaxRatio float64 // the greatest total, as a multiple of the truth, and that over the longest window
+	ratio                   float64 // standard deviation, as a multiple of the longest window's
+	shortShare              float64 // per cent of reads with a shorter window than the longest
+	maxRatio, plainMaxRatio float64 // the greatest total, as a multiple of the truth; plain: over the longest window
 }
 
-// measureSteady looks at a steady rate of requests that come in batches of that many.
+// measureSteady measures a steady rate of requests that come in batches.
 func measureSteady(rate, batch float64, pods int, seconds float64) steadyVariation {
 	s := simulateTraffic(1, pods, seconds, steadyLoad(rate/batch))
 	for _, h := range s.pods {
@@ -130,8 +132,8 @@ func measureSteady(rate, batch float64, pods int, seconds float64) steadyVariati
 	return c
 }
 
-// meanErrors is by how much the served total is off on average, in requests per second, with the window that Choose chooses
-// and with the longest.
+// meanErrors returns the mean error of the served total in requests per second, with the window of Choose and with
+// the longest.
 func meanErrors(truth trueLoad, pods int, seconds float64) (auto, plain float64) {
 	s := simulateTraffic(1, pods, seconds, truth)
 	reads := 0.0
@@ -145,8 +147,8 @@ func meanErrors(truth trueLoad, pods int, seconds float64) (auto, plain float64)
 	return auto / reads, plain / reads
 }
 
-// simHPA is the HorizontalPodAutoscaler's rule with Kubernetes' defaults: a tolerance of 10 %, up at once, down to the
-// most that was recommended in 300 s.
+// simHPA follows the HorizontalPodAutoscaler's rule with Kubernetes' defaults: a tolerance of 10 %, up at once, down
+// to the greatest recommendation of the last 300 s.
 type simHPA struct {
 	target      float64 // requests per second and pod
 	replicas    float64
@@ -165,11 +167,11 @@ func (h *simHPA) observeTotal(total float64) {
 	h.replicas = slices.Max(h.recommended)
 }
 
-// requestedReplicas is what an HPA asks for in an hour: the most replicas, and on average.
+// requestedReplicas are the replicas that an HPA requests in an hour: the most, and the mean.
 type requestedReplicas struct{ maximum, mean float64 }
 
-// measureHPA lets two HPAs look at an hour of steady traffic for four replicas, one with the window that Choose chooses
-// and one with the longest. Each has the looks at a phase of its own.
+// measureHPA runs two HPAs for an hour of steady traffic for four replicas, with the window of Choose and with the
+// longest. Each reads at a phase of its own.
 func measureHPA(rate float64, pods int, seed uint64) (auto, plain requestedReplicas) {
 	s := simulateTraffic(seed, pods, settleSeconds+3601, steadyLoad(rate))
 	a, p := simHPA{target: rate / 4, replicas: 4}, simHPA{target: rate / 4, replicas: 4}

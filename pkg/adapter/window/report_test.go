@@ -1,3 +1,5 @@
+// The report of the simulations: a section of docs/benchmarks.md.
+
 package window
 
 import (
@@ -21,8 +23,8 @@ const (
 	reportHours = 50
 )
 
-// TestReport writes the section of docs/benchmarks.md that is this package's. It is a simulation, the same on every
-// machine, of a minute; targets_test.go asserts what is promised, on fewer seeds.
+// TestReport checks this package's section of docs/benchmarks.md; -report rewrites it. It is a simulation of a
+// minute, the same on every machine. targets_test.go asserts the promises, on fewer seeds.
 func TestReport(t *testing.T) {
 	t.Parallel()
 	file, err := os.ReadFile(reportFile)
@@ -35,7 +37,7 @@ func TestReport(t *testing.T) {
 		t.Fatalf("%s has no place for this section, between %q and %q", reportFile, reportBegin, reportEnd)
 	}
 	if !*report {
-		return // the section is there; -report writes it anew
+		return // the section exists; -report rewrites it
 	}
 	var section bytes.Buffer
 	writeReport(&section)
@@ -100,7 +102,7 @@ greatest total served, as a multiple of the truth, beside that over the longest 
 		row(rate, 1, 20, 36_000)
 		row(rate, 1, 100, 3600)
 	}
-	for _, batch := range []float64{2, 5, 10} { // not promised, but such is traffic
+	for _, batch := range []float64{2, 5, 10} { // no promise, but real traffic looks like this
 		row(40, batch, 4, 36_000)
 		row(400, batch, 4, 36_000)
 	}
@@ -129,7 +131,7 @@ last 300 s): hours in which it asks for more than with the longest window, and r
 	}
 }
 
-// loadShape is a load that changes otherwise than in one step.
+// loadShape is a load with other changes than one step.
 type loadShape struct {
 	name string
 	load trueLoad
@@ -145,7 +147,7 @@ var loadShapes = []loadShape{
 	{"40, and 400 for 60 s every 120 s", burstLoad(40, 400, 60, 60)},
 }
 
-// shapeSeconds is how many seconds shapes are looked at, from the 70th on.
+// shapeSeconds is the measured time of a shape in seconds, from the 70th on.
 const shapeSeconds = 190.0
 
 func reportShapes(w io.Writer) {

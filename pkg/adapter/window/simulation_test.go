@@ -1,3 +1,5 @@
+// Simulated traffic and scrapes.
+
 package window
 
 import (
@@ -9,7 +11,7 @@ import (
 const (
 	longest  = time.Minute
 	interval = 2.0 // seconds between scrapes of a pod
-	jitter   = 0.1 // seconds by which a scrape is late, at most
+	jitter   = 0.1 // greatest delay of a scrape in seconds
 )
 
 // trueLoad is the true rate of a group at a time, in requests per second and seconds.
@@ -39,11 +41,11 @@ func burstLoad(off, on, offFor, onFor float64) trueLoad {
 	}
 }
 
-// trafficSimulation is Poisson traffic spread evenly over pods, and the scrapes of these at phases of their own.
+// trafficSimulation is Poisson traffic spread evenly over pods, with scrapes of each pod at a phase of its own.
 type trafficSimulation struct {
 	pods []History
-	seen []int     // by pod: how many of its increments have been scraped
-	view []History // by pod: what a store would have of it
+	seen []int     // by pod: the number of its scraped increments
+	view []History // by pod: its history as a store would have it
 }
 
 func simulateTraffic(seed uint64, pods int, seconds float64, truth trueLoad) *trafficSimulation {
@@ -67,7 +69,7 @@ func simulateTraffic(seed uint64, pods int, seconds float64, truth trueLoad) *tr
 	return s
 }
 
-// expectedRequests is how many requests are expected from 0 to a time.
+// expectedRequests returns the expected number of requests from 0 to a time.
 func expectedRequests(truth trueLoad, seconds float64) func(float64) float64 {
 	const fine = 0.02
 	sums := make([]float64, int(seconds/fine)+3)
@@ -92,7 +94,7 @@ func drawPoisson(r *rand.Rand, mean float64) (n float64) {
 	return n
 }
 
-// advanceTo lets time pass until now, in milliseconds, which must not go back.
+// advanceTo lets time pass until now, in milliseconds, which must not decrease.
 func (s *trafficSimulation) advanceTo(now int64) {
 	const kept = 40 // 76 s, as the store keeps
 	for p, h := range s.pods {
@@ -103,13 +105,13 @@ func (s *trafficSimulation) advanceTo(now int64) {
 	}
 }
 
-// autoTotal is the total that is served with the window that Choose chooses.
+// autoTotal returns the served total with the window of Choose.
 func (s *trafficSimulation) autoTotal(now int64) (total float64, window time.Duration) {
 	window = Choose(s.view, now, longest)
 	return s.windowTotal(now, window), window
 }
 
-// windowTotal is the sum of the pods' rates over a window, as rate gives them: that of the increments within it, which is
+// windowTotal returns the sum of the pods' rates over a window, as rate computes them: from the increments within it,
 // at least the newest.
 func (s *trafficSimulation) windowTotal(now int64, window time.Duration) (total float64) {
 	for _, h := range s.view {
@@ -125,8 +127,8 @@ func (s *trafficSimulation) windowTotal(now int64, window time.Duration) (total 
 	return total
 }
 
-// informedTotal is the total over a window that begins at the step at that time, in seconds, but has the newest increment
-// of each pod: as good as windows can be.
+// informedTotal returns the total over a window that begins at the step at a time in seconds. It includes the newest
+// increment of each pod: as good as windows can be.
 func (s *trafficSimulation) informedTotal(now int64, at float64) float64 {
 	since := float64(now)/1000 - at
 	return s.windowTotal(now, time.Duration(max(since, 2*interval)*float64(time.Second)))

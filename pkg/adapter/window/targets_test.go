@@ -1,3 +1,5 @@
+// The promises for steps, steady rates and the HPA.
+
 package window
 
 import (
@@ -6,13 +8,13 @@ import (
 	"testing"
 )
 
-// After a step of which something is promised the served total is right in time, 95 times in 100.
+// After a promised step the served total is right in time, 95 times in 100.
 func TestSteps(t *testing.T) {
 	t.Parallel()
 	for _, pods := range []int{4, 100} {
 		for _, c := range loadSteps {
 			if c.deadline == 0 || pods > 4 && max(c.from, c.to) > 400 {
-				continue // nothing is promised, or the report has it
+				continue // no promise, or the report covers it
 			}
 			t.Run(fmt.Sprintf("%g to %g on %d pods", c.from, c.to, pods), func(t *testing.T) {
 				t.Parallel()
@@ -45,7 +47,7 @@ func TestSteady(t *testing.T) {
 	}
 }
 
-// An HPA asks for no more replicas than with the longest window.
+// An HPA requests no more replicas than with the longest window.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []float64{5, 40, 400} {
@@ -61,7 +63,7 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// What changes slowly, or now and then, is followed more closely than over the longest window.
+// Slow or rare changes are followed more closely than over the longest window.
 func TestFollows(t *testing.T) {
 	t.Parallel()
 	for _, s := range loadShapes {

@@ -1,3 +1,5 @@
+// Choose, and the test behind it.
+
 // Package window chooses the span over which a group's counters are read, from the increments themselves.
 //
 // A long window is calm and slow, a short one is fast and noisy. Choose starts from the newest increment of every pod
@@ -7,23 +9,23 @@
 //
 // # The test
 //
-// A window that reaches back to w is split at every s < w, into the increments that began after s and those that
-// began between w and s:
+// A window that reaches back to w is split at every s < w, into the increments after s and the increments between w
+// and s, by their begin:
 //
 //	n₁, n₂  the events counted in the newer and in the older part
-//	e₁, e₂  those expected, if every pod had its own mean rate throughout: Σ rate × duration
-//	mᵢ      (n₁ + n₂) eᵢ / (e₁ + e₂): those expected if both parts had the same rate, whatever it is
+//	e₁, e₂  the events expected, if every pod had its own mean rate throughout: Σ rate × duration
+//	mᵢ      (n₁ + n₂) eᵢ / (e₁ + e₂): the events expected if both parts had the same rate, whatever it is
 //	G       2 (n₁ ln n₁/m₁ + n₂ ln n₂/m₂), with n₁ and n₂ moved towards m₁ and m₂ by ½
 //
 // The parts differ if
 //
 //	G/φ > 24 + 2 ln(L/ℓ₁) + 2 ln(L/ℓ₂)
 //
-// where L is the longest window, ℓ₁, ℓ₂ are the lengths of the parts, and φ ≥ 1 is how much more the counts vary than
-// Poisson's from one moment to the next. At the first w at which some split differs, the window ends at the one that
-// exceeds its threshold most. Increments that the step fell into lie at that end: what differs there from the rest by
-// more than chance makes likely (G/φ > 1), in the direction of the older rate, is left out too, so that 40 → 400
-// requests/s does not read 350 for as long as the window has one of them.
+// where L is the longest window, ℓ₁, ℓ₂ are the lengths of the parts, and φ ≥ 1 is the variance of the counts from one
+// moment to the next, as a multiple of Poisson's. At the first w with a split whose parts differ, the window ends at the
+// split that exceeds its threshold most. Increments with the step inside lie at that end. Their part is left out too if
+// it differs from the rest by more than chance makes likely (G/φ > 1), in the direction of the older rate. Otherwise
+// 40 → 400 requests/s would read 350 for as long as the window has such an increment.
 //
 // Why so:
 //
@@ -32,10 +34,10 @@
 //     1, do the same for large counts; for none where ten are expected, they claim 5.2 standard deviations, G with the
 //     correction for continuity 4.0, the exact probability 3.9. At 5 requests/s and intervals of 2 s ten are expected.
 //   - eᵢ compares every pod with itself. Pods differ in load, miss scrapes, and are scraped at phases of their
-//     own, so that the parts hold different shares of each; a mean over pods would take that for a change.
-//   - A pod that is watched for less than w says nothing about the older part and takes no part in the test. A pod
-//     that starts takes load off the others: that is a change of theirs, which its own load would hide.
-//   - Events that come in batches, as a browser's requests do, vary more: φ is estimated from the differences between
+//     own, so that the parts hold different shares of each. A mean over pods would take this for a change.
+//   - A pod with samples for less than w has no older part and takes no part in the test. A starting pod takes load
+//     off the others: this changes their rates, and its own load would hide the change.
+//   - Events in batches, such as a browser's requests, vary more: φ is estimated from the differences between
 //     neighbouring moments, of which a step is in a few only (see dispersion.go). Without it, batches of five give
 //     short windows in three reads of four, and totals of 3.6 × the standard deviation.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
@@ -44,17 +46,17 @@
 // # How often it is wrong
 //
 // Derived: a standard normal variable exceeds √G with a probability under exp(−G/2)/√(πG/2), to both sides. For the
-// newest 4 s of 60 s that is 6 in a hundred million, for the newest half 2 in ten million; dozens of tests at each length,
+// newest 4 s of 60 s this is 6 in a hundred million, for the newest half 2 in ten million; dozens of tests at each length,
 // most of them alike, make some tens of a million reads. Measured: docs/benchmarks.md, which the tests of this package
 // write.
 package window
 
 import "time"
 
-// Choose returns the window over which to read the counters of a group of pods as of now, in milliseconds: longest,
-// unless their rate changed within that. It is never shorter than what holds the newest increment of every pod that is
-// scraped on time, so that each has a value; whoever reads a pod that is late, or that is watched for less than the
-// window, has to see to that. Increments end at now or before.
+// Choose returns the window for the counters of a group of pods as of now, in milliseconds: longest, unless their rate
+// changed within it. The window always holds the newest increment of every punctually scraped pod, so that each of them
+// has a value. The caller has to handle late pods and pods with less history than the window. Increments end at now or
+// before.
 //
 // It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
 func Choose(pods []History, now int64, longest time.Duration) time.Duration {

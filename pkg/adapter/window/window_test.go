@@ -1,3 +1,5 @@
+// Choose on regular increments, and its bounds on any increments.
+
 package window
 
 import (
@@ -10,7 +12,7 @@ import (
 
 const now = 120_500
 
-// regularHistory is a pod with increments of 2 s up to 120 s, with rate(t) requests/s since time t in seconds.
+// regularHistory returns increments of 2 s up to 120 s, with rate(t) requests/s, since a time in seconds.
 func regularHistory(since int64, rate func(at int64) float64) (h History) {
 	for at := since * 1000; at < 120_000; at += 2000 {
 		h = append(h, Increment{From: at, To: at + 2000, Count: 2 * rate(at/1000)})
@@ -30,7 +32,7 @@ func steppedRate(at int64, before, after float64) func(int64) float64 {
 	}
 }
 
-// mergeAtScrape leaves out the scrape at a time in seconds.
+// mergeAtScrape removes the scrape at a time in seconds.
 func mergeAtScrape(h History, at int64) History {
 	i := slices.IndexFunc(h, func(i Increment) bool { return i.To == at*1000 })
 	h[i] = Increment{From: h[i].From, To: h[i+1].To, Count: h[i].Count + h[i+1].Count}
@@ -52,7 +54,7 @@ func TestChoose(t *testing.T) {
 		"longest of two intervals": {
 			[]History{regularHistory(0, steppedRate(110, 10, 1000))}, 4 * s, 4 * s, 4 * s,
 		},
-		// The increment from 118 s on is 2.5 s old at its beginning, but windows are no shorter than 4 s.
+		// The increment from 118 s on began 2.5 s ago, but windows are at least 4 s.
 		"a step an interval ago":     {[]History{regularHistory(0, steppedRate(118, 10, 100))}, 0, 4 * s, 4 * s},
 		"a step two intervals ago":   {[]History{regularHistory(0, steppedRate(116, 10, 100))}, 0, 4500 * time.Millisecond, 6 * s},
 		"a step 20 s ago":            {[]History{regularHistory(0, steppedRate(100, 10, 100))}, 0, 20500 * time.Millisecond, 22 * s},
@@ -89,7 +91,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// Whatever the increments: the window is in its bounds, and holds the newest increment of every pod that is on time.
+// Whatever the increments, the window is in its bounds, and holds the newest increment of every punctual pod.
 func FuzzChoose(f *testing.F) {
 	for seed := range uint64(200) {
 		f.Add(seed)

@@ -56,7 +56,7 @@ type Metrics struct{ heldWorkloads prometheus.Gauge }
 // NewMetrics returns metrics that are registered with reg; nil: with none.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_targets_held", Help: "Targets that are held, or are being given back what they were.",
+		Name: "tachometer_scaler_workloads_held", Help: "Held workloads, and workloads that are being given back what they were.",
 	})}
 	if reg != nil {
 		reg.MustRegister(m.heldWorkloads)

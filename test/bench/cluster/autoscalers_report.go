@@ -8,7 +8,7 @@ import (
 func (s *setting) formatAutoscalers(seen *sight) string {
 	var w strings.Builder
 	a := seen.audit
-	fmt.Fprintf(&w, `Regenerate: `+"`go run ./test/bench/cluster -parts autoscalers -hpas %d -measure %v -interval %v -controller-qps %d -report docs/benchmarks.md`"+`.
+	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench/cluster -parts autoscalers -hpas %d -measure %v -interval %v -controller-qps %d -report \"$PWD/docs/benchmarks.md\"`"+`.
 
 The real API server and the real HPA controller with its defaults: a period of %v, five at a time
 (`+"`--concurrent-horizontal-pod-autoscaler-syncs`"+`); but `+"`--kube-api-qps=%d`"+` instead of 20, as 20 requests a second are 20 autoscalers a

@@ -9,7 +9,7 @@ import (
 
 func (c *chain) formatChain(set settings) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf("-parts chain -runs %d -svg %s", set.runs, set.picture)))
+	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf(`-parts chain -runs %d -svg "$PWD/docs/%s"`, set.runs, filepath.Base(set.picture))))
 	fmt.Fprintf(&w, `The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod); then the load
 steps to %d, for which %d are wanted. The HPA controller is Kubernetes' own at its real period of %v; the step comes at any phase of
 it. *Right* is the time from the step until the metric of all pods together is within 10 %% of the load, *desired* until the autoscaler
@@ -36,8 +36,8 @@ asks for %d pods, *ready* until so many are ready, looked at every %v. The sampl
 // regenerateCommand is the sentence that says how to measure this again, and with which adapter if not with that of this repository.
 func (s settings) regenerateCommand(args string) string {
 	if strings.HasSuffix(s.adapter, "/"+shipped) {
-		return "Regenerate: `go run ./test/bench/cluster " + args + " -report docs/benchmarks.md`."
+		return "Regenerate: `go -C test run ./bench/cluster " + args + ` -report "$PWD/docs/benchmarks.md"` + "`."
 	}
-	return fmt.Sprintf("Regenerate: `go run ./test/bench/cluster %s -adapter %s -metric %s`. **The adapter is not ours** but that of these manifests.",
+	return fmt.Sprintf("Regenerate: `go -C test run ./bench/cluster %s -adapter %s -metric %s`. **The adapter is not ours** but that of these manifests.",
 		args, s.adapter, s.metric)
 }

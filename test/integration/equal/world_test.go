@@ -175,5 +175,5 @@ func (w *world) embedded(t *testing.T) *query.Engine {
 			}
 		}
 	}
-	return query.New(s, query.Options{Interval: interval * time.Millisecond})
+	return query.New(s, query.Options{Settings: query.Settings{Interval: interval * time.Millisecond}})
 }
