@@ -1,4 +1,4 @@
-// Package strict decodes YAML by hand-written fields, and reports every fault with its path, its line and its reason.
+// Package strict decodes YAML by hand-written fields and reports every fault with its path, its line and its reason.
 package strict
 
 import (
@@ -20,17 +20,17 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
-// MaxBytes is the maximum size of a file, in bytes: the limit of a ConfigMap.
+// MaxBytes bounds a file: a ConfigMap holds no more.
 const MaxBytes = 1 << 20
 
-// Decoder turns YAML nodes into values, and invalid ones into faults. It is not safe for concurrent use.
+// Decoder turns YAML nodes into values, and invalid nodes into faults.
 type Decoder struct {
 	Faults Faults
-	Lines  map[string]int // the lines of the decoded keys and elements, by path
+	Lines  map[string]int // the lines of the keys and elements read, by path
 	failed map[string]bool
 }
 
-// NewDecoder returns a decoder of one file.
+// NewDecoder returns a decoder of a single file.
 func NewDecoder() *Decoder { return &Decoder{Lines: map[string]int{}, failed: map[string]bool{}} }
 
 // HasFault reports whether the path has a fault.
@@ -42,10 +42,10 @@ func (d *Decoder) HasKey(path string) bool {
 	return ok
 }
 
-// Line returns the line of the value at path; without one in the file, the line of the nearest enclosing value.
+// Line returns the line of the value at path. A value that the file omits has the line of the nearest enclosing value.
 func (d *Decoder) Line(path string) int { return NearestLine(d.Lines, path) }
 
-// NearestLine returns the line of the value at path; without one, the line of the nearest enclosing value, or 0.
+// NearestLine returns the line of the value at path or else of the nearest enclosing value. It returns 0 if lines has neither.
 func NearestLine(lines map[string]int, path string) int {
 	for path != "" {
 		if n, ok := lines[path]; ok {
@@ -56,17 +56,17 @@ func NearestLine(lines map[string]int, path string) int {
 	return lines[""]
 }
 
-// AddFault records a fault at a path, unless the path has a fault already.
+// AddFault adds a fault at a path, unless the path has a fault already.
 func (d *Decoder) AddFault(path, format string, args ...any) {
 	if !d.HasFault(path) {
 		d.AddFaultAtLine(path, d.Line(path), format, args...)
 	}
 }
 
-// DecodeFile decodes the only document of a file: apiVersion and kind, which must have the expected values, and the fields.
+// DecodeFile decodes the only document of a file: it checks apiVersion and kind and decodes the fields.
 func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDecoder) {
 	if len(data) > MaxBytes {
-		d.AddFaultAtLine("", 0, "the file has %d bytes; the maximum is %d", len(data), MaxBytes)
+		d.AddFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), MaxBytes)
 		return
 	}
 	root := d.ParseDocument(data)
@@ -83,7 +83,7 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 	d.validateFixedKey("kind", gotKind, kind)
 }
 
-// validateFixedKey adds a fault unless a key has its only valid value.
+// validateFixedKey checks a key that has a single valid value.
 func (d *Decoder) validateFixedKey(path, got, want string) {
 	if got != want && !d.HasFault(path) && !d.HasFault("") {
 		if got == "" {
@@ -94,24 +94,22 @@ func (d *Decoder) validateFixedKey(path, got, want string) {
 	}
 }
 
-// AddFaultAtLine records a fault at a path and a line. Lines count from 1; 0 means no line.
+// AddFaultAtLine adds a fault at a path. Lines count from 1; 0 stands for no line.
 func (d *Decoder) AddFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
 	d.Faults = append(d.Faults, Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// FieldDecoder decodes the value of a key.
+// FieldDecoder decodes the value of a key, or the element of a list, at path.
 type FieldDecoder func(path string, n *yaml.Node)
 
-var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
-
-// ParseDocument returns the only document in data, or records a fault and returns nil.
+// ParseDocument returns the only document in data, or nil and a fault.
 func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			d.AddFaultAtLine("", 0, "the file is empty; it begins with apiVersion: %s", domain.ConfigAPIVersion)
+			d.AddFaultAtLine("", 0, "the file is empty; begin it with apiVersion: %s", domain.ConfigAPIVersion)
 			return nil
 		}
 		d.addSyntaxFault(err)
@@ -119,7 +117,7 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 	}
 	switch err := dec.Decode(&more); {
 	case err == nil:
-		d.AddFaultAtLine("", more.Line, "a second document; a configuration is one")
+		d.AddFaultAtLine("", more.Line, "second YAML document; write one document per file")
 	case !errors.Is(err, io.EOF):
 		d.addSyntaxFault(err)
 	}
@@ -130,42 +128,51 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 }
 
 func (d *Decoder) addSyntaxFault(err error) {
-	line, message := 0, err.Error()
+	line, message := ParseYAMLError(err)
+	d.AddFaultAtLine("", line, "not valid YAML: %s", message)
+}
+
+// yamlErrorRegexp matches an error text of the YAML parser, with its line in group 1.
+var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// ParseYAMLError splits an error of the YAML parser into its line, 0 for none, and its message.
+func ParseYAMLError(err error) (line int, message string) {
+	message = err.Error()
 	if m := yamlErrorRegexp.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
 	}
-	d.AddFaultAtLine("", line, "not YAML: %s", message)
+	return line, message
 }
 
-// resolveAlias returns the node that an alias points at, or n itself.
-func resolveAlias(n *yaml.Node) *yaml.Node {
+// ResolveAlias returns the node that an alias stands for, and any other node itself.
+func ResolveAlias(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias
 	}
 	return n
 }
 
-// DecodeMapping calls the decoder of each key. Unknown and duplicate keys are faults.
+// DecodeMapping calls the field decoder of each key. It adds faults for unknown and duplicate keys.
 func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]FieldDecoder) {
-	n = resolveAlias(n)
+	n = ResolveAlias(n)
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", DescribeNode(n))
 		return
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], resolveAlias(n.Content[i+1])
+		key, value := n.Content[i], ResolveAlias(n.Content[i+1])
 		at := JoinPath(path, key.Value)
 		f, known := fields[key.Value]
 		switch first, again := seen[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
-			d.AddFaultAtLine(path, key.Line, "a key must be a word, not %s", DescribeNode(key))
+			d.AddFaultAtLine(path, key.Line, "a key must be text, not %s", DescribeNode(key))
 		case again:
 			d.AddFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:
 			d.AddFaultAtLine(at, key.Line, "unknown key%s", suggestKey(key.Value, fields))
-		case isNullNode(value):
+		case IsNullNode(value):
 			d.AddFaultAtLine(at, key.Line, "has no value")
 		default:
 			d.Lines[at] = key.Line
@@ -175,7 +182,7 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 	}
 }
 
-// DecodeSequence calls item for each element.
+// DecodeSequence calls item for each element of a list.
 func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
 		d.AddFaultAtLine(path, n.Line, "must be a list, not %s", DescribeNode(n))
@@ -184,7 +191,7 @@ func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 	for i, e := range n.Content {
 		at := IndexPath(path, i)
 		d.Lines[at] = e.Line
-		item(at, resolveAlias(e))
+		item(at, ResolveAlias(e))
 	}
 }
 
@@ -199,9 +206,10 @@ func JoinPath(path, key string) string {
 	return path + "." + key
 }
 
-func isNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+// IsNullNode reports whether the node is null or an empty value.
+func IsNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// DescribeNode describes a node in the message of a fault.
+// DescribeNode returns the words for a node in a fault: its kind, or the quoted text of a scalar.
 func DescribeNode(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.SequenceNode:
@@ -210,13 +218,13 @@ func DescribeNode(n *yaml.Node) string {
 		return "a mapping"
 	case n.Kind == yaml.AliasNode:
 		return "an alias"
-	case isNullNode(n):
-		return "nothing"
+	case IsNullNode(n):
+		return "null"
 	}
 	return strconv.Quote(Shorten(n.Value))
 }
 
-// Shorten cuts a quoted text to 80 characters, so that messages stay readable.
+// Shorten cuts text after 80 characters, so that a message that quotes it stays readable.
 func Shorten(s string) string {
 	const maxRunes = 80
 	if r := []rune(s); len(r) > maxRunes {
@@ -225,7 +233,7 @@ func Shorten(s string) string {
 	return s
 }
 
-// ValidateScalar reports whether the node is a scalar of one of the tags.
+// ValidateScalar reports whether the node is a scalar with one of the tags, and adds a fault otherwise.
 func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ...string) bool {
 	if n.Kind == yaml.ScalarNode {
 		for _, tag := range tags {
@@ -238,10 +246,10 @@ func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ..
 	return false
 }
 
-// Text decodes text, which must not be empty.
+// Text returns the decoder of text, which must not be empty.
 func (d *Decoder) Text(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		if !d.ValidateScalar(path, n, "text (in quotes where YAML sees a number or a truth value)", "!!str") {
+		if !d.ValidateScalar(path, n, "text (quote numbers and booleans)", "!!str") {
 			return
 		}
 		if strings.TrimSpace(n.Value) == "" {
@@ -256,14 +264,14 @@ func (d *Decoder) Text(to *string) FieldDecoder {
 func (d *Decoder) DecodeTexts(path string, n *yaml.Node) []string {
 	var all []string
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		var text string
-		d.Text(&text)(path, n)
-		all = append(all, text)
+		var element string
+		d.Text(&element)(path, n)
+		all = append(all, element)
 	})
 	return all
 }
 
-// DecodeEnum decodes one of the words. After a fault it returns the first.
+// DecodeEnum decodes a choice among the words. It adds a fault for any other text and returns the first word.
 func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string {
 	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
 		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), DescribeNode(n))
@@ -272,20 +280,20 @@ func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string 
 	return n.Value
 }
 
-// labelNameRegexp matches the label names that every server and dialect accepts without quotes.
+// labelNameRegexp matches the names that every server and every dialect accepts without quotes.
 var labelNameRegexp = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// LabelName decodes the name of a label.
+// LabelName returns the decoder of the name of a label.
 func (d *Decoder) LabelName(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !d.failed[path] && !labelNameRegexp.MatchString(*to) {
-			d.AddFaultAtLine(path, n.Line, "%s is not a label name: use letters, digits and _, not beginning with a digit", DescribeNode(n))
+			d.AddFaultAtLine(path, n.Line, "%s is not a label name; use letters, digits and _, and begin with a letter or _", DescribeNode(n))
 		}
 	}
 }
 
-// Bool decodes true or false.
+// Bool returns the decoder of true or false.
 func (d *Decoder) Bool(to *bool) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if d.ValidateScalar(path, n, "true or false", "!!bool") {
@@ -294,7 +302,7 @@ func (d *Decoder) Bool(to *bool) FieldDecoder {
 	}
 }
 
-// Integer decodes a whole number from minimum to maximum.
+// Integer returns the decoder of a whole number from minimum to maximum.
 func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
@@ -309,12 +317,12 @@ func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 	}
 }
 
-// byteUnits are the suffixes of Kubernetes quantities.
+// byteUnits has the factor of each suffix of Kubernetes quantities.
 var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
 
-// Bytes decodes a number of bytes, with the suffixes of Kubernetes quantities.
+// Bytes returns the decoder of a number of bytes from minimum to maximum, with the suffixes of Kubernetes quantities.
 func (d *Decoder) Bytes(to *int64, minimum, maximum int64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		const want = "a number of bytes such as 16Mi"
@@ -336,7 +344,7 @@ func (d *Decoder) Bytes(to *int64, minimum, maximum int64) FieldDecoder {
 	}
 }
 
-// FormatBytes writes a number of bytes in the form of the file.
+// FormatBytes returns a number of bytes as a configuration writes it, with the largest unit that divides it.
 func FormatBytes(n int64) string {
 	for _, unit := range []string{"Gi", "Mi", "Ki"} {
 		if n%byteUnits[unit] == 0 {
@@ -346,7 +354,7 @@ func FormatBytes(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// Duration decodes a duration in PromQL's form, so that a file has one form of durations, also in its expressions.
+// Duration returns the decoder of a duration from minimum to maximum. It accepts only PromQL's notation, so that all files agree.
 func (d *Decoder) Duration(to *time.Duration, minimum, maximum time.Duration) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := d.DecodeDuration(path, n, "a duration such as 2s, 500ms or 1m30s")
@@ -360,7 +368,7 @@ func (d *Decoder) Duration(to *time.Duration, minimum, maximum time.Duration) Fi
 	}
 }
 
-// DecodeDuration decodes a duration of any length. want describes the expected value in the fault.
+// DecodeDuration decodes a duration of any length. In the fault, want names the expected value.
 func (d *Decoder) DecodeDuration(path string, n *yaml.Node, want string) (time.Duration, bool) {
 	if !d.ValidateScalar(path, n, want, "!!str", "!!int", "!!float") {
 		return 0, false
@@ -377,10 +385,10 @@ func (d *Decoder) DecodeDuration(path string, n *yaml.Node, want string) (time.D
 	return time.Duration(v), true
 }
 
-// FormatDuration writes a duration in the form of the file.
+// FormatDuration returns a duration as a configuration writes it.
 func FormatDuration(d time.Duration) string { return model.Duration(d).String() }
 
-// Number decodes a finite number.
+// Number returns the decoder of a finite number.
 func (d *Decoder) Number(to *float64) FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if !d.ValidateScalar(path, n, "a number", "!!int", "!!float") {
@@ -395,7 +403,7 @@ func (d *Decoder) Number(to *float64) FieldDecoder {
 	}
 }
 
-// suggestKey returns a hint: the known key of a similar spelling, or all known keys.
+// suggestKey returns a hint at the known key with the same letters, or else at all known keys.
 func suggestKey(got string, fields map[string]FieldDecoder) string {
 	for _, known := range slices.Sorted(maps.Keys(fields)) {
 		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {

@@ -9,15 +9,15 @@ import (
 
 // Fault is a single fault of a configuration.
 type Fault struct {
-	// Path locates the fault by keys and indexes, such as rules[2].query; empty: the file as a whole.
+	// Path is the place in the words of the file, such as rules[2].query. It is empty for the file as a whole.
 	Path string
-	// Line is the line of the file, from 1; 0: no line.
+	// Line is the line of the file, from 1; 0 stands for no line.
 	Line int
-	// Message describes the fault, and how to correct it if that is known.
+	// Message names the fault and, where known, the way to mend it.
 	Message string
 }
 
-// String returns the fault on one line.
+// String returns the fault on a single line.
 func (f Fault) String() string {
 	s := f.Message
 	if f.Path != "" {
@@ -29,10 +29,10 @@ func (f Fault) String() string {
 	return s
 }
 
-// Faults lists the faults of a configuration. It is an error unless it is empty.
+// Faults are the faults of a configuration. Err returns them as an error, in the order of the file.
 type Faults []Fault
 
-// Error lists the faults, one a line.
+// Error returns the faults, each on a line of its own.
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i, fault := range f {
@@ -41,7 +41,7 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err returns all faults, in the order of the file without duplicates, or nil.
+// Err returns the faults in the order of the file without repetitions, or nil if f is empty.
 func (f Faults) Err() error {
 	if len(f) == 0 {
 		return nil
@@ -53,7 +53,7 @@ func (f Faults) Err() error {
 	return slices.Compact(sorted)
 }
 
-// ParentPath returns the path without its last element, key or index.
+// ParentPath returns the path without its last element, a key or an index.
 func ParentPath(path string) string {
 	return path[:max(0, strings.LastIndexAny(path, ".["))]
 }

@@ -1,6 +1,6 @@
 package strict
 
-// Require adds a fault for each missing key of the mapping at path. A key with a fault of its own is not missing.
+// Require adds a fault for each key of the mapping at path that is missing. A key that has a fault already does not count as missing.
 func (d *Decoder) Require(path string, keys ...string) {
 	for _, key := range keys {
 		if at := JoinPath(path, key); !d.HasKey(at) && !d.HasFault(at) {

@@ -1,4 +1,4 @@
-// Package config is the typed configuration: defaults, a strict load that reports every fault at once, and hot reload.
+// Package config has the typed configuration of the adapter: its defaults, and a strict load with a report of every fault.
 package config
 
 import (
@@ -11,97 +11,97 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// ScrapeBackend is the name of the embedded backend, which scrapes by itself. No entry of backends may take it.
+// ScrapeBackend is the name of the embedded backend, which scrapes pods itself. No entry of backends may have this name.
 const ScrapeBackend = "scrape"
 
 type (
-	// Fault is one thing wrong with a configuration.
+	// Fault is a single fault of a configuration.
 	Fault = strict.Fault
-	// Faults are all that is wrong with a configuration.
+	// Faults are all faults of a configuration.
 	Faults = strict.Faults
 )
 
-// Config is one whole configuration. Load and Default return it complete: every field that the file leaves
-// out has its default. It is not changed after that, so it may be read concurrently.
+// Config is a complete configuration. Load and Default fill in the defaults of omitted fields.
+// It does not change afterwards; concurrent reads are safe.
 type Config struct {
-	// Scrape says how targets are scraped, and within which bounds.
+	// Scrape has the settings and the bounds of scrapes.
 	Scrape Scrape
-	// MaxAge is the age beyond which a value is not served, for rules that do not give their own.
+	// MaxAge is the maximum age of a served value, for rules without a maxAge of their own.
 	MaxAge time.Duration
-	// MaxWindow is the longest span that an expression on the embedded backend may look back over; the
-	// store keeps samples for that long.
+	// MaxWindow bounds the time that an expression on the embedded backend looks back. The store keeps samples
+	// for this long.
 	MaxWindow time.Duration
 	// Backends are the Prometheus-compatible servers, in file order.
 	Backends []Backend
-	// Rules are in file order. Without HasRules there are none and the built-in rules apply.
+	// Rules are in file order. They are empty without HasRules; the built-in rules apply then.
 	Rules []Rule
-	// HasRules tells that the file has rules of its own.
+	// HasRules reports whether the file has rules of its own.
 	HasRules bool
 
 	lines map[string]int
 }
 
-// Scrape is how targets are scraped, and the bounds of that.
+// Scrape has the settings and the bounds of scrapes.
 type Scrape struct {
 	// Interval is the time between two scrapes of a target.
 	Interval time.Duration
-	// Timeout is the time that one scrape may take.
+	// Timeout bounds the time of a scrape.
 	Timeout time.Duration
-	// MaxPageBytes bounds one page, after decompression.
+	// MaxPageBytes bounds a page, after decompression.
 	MaxPageBytes int64
-	// MaxSamples bounds the demanded samples of one page.
+	// MaxSamples bounds the demanded samples of a page.
 	MaxSamples int
-	// MaxLabels bounds the labels of one series.
+	// MaxLabels bounds the labels of a series.
 	MaxLabels int
-	// MaxSeries bounds the series that the store holds in all.
+	// MaxSeries bounds the series of the whole store.
 	MaxSeries int
-	// MaxConcurrent bounds the scrapes under way at one time.
+	// MaxConcurrent bounds the scrapes in progress.
 	MaxConcurrent int
 }
 
-// Backend is one Prometheus-compatible server.
+// Backend is a Prometheus-compatible server.
 type Backend struct {
-	// Name is what rules call it.
+	// Name is its name in rules.
 	Name string
-	// URL is the server's base address; /api/v1/query is appended to its path, and its parameters are kept.
+	// URL is the base address of the server. Requests append /api/v1/query to its path and keep its parameters.
 	URL string
-	// Failover are further base addresses of the same data, asked in this order where those before have no answer.
+	// Failover has further base addresses of the same data. Each is tried in this order after the addresses before it failed.
 	Failover []string
-	// Refresh is the time between two refreshes of what is demanded.
+	// Refresh is the time between two refreshes of the demanded values.
 	Refresh time.Duration
-	// Timeout is the time that one query may take.
+	// Timeout bounds the time of a query.
 	Timeout time.Duration
-	// MaxAge is the age beyond which a value is not served, for rules that do not give their own.
+	// MaxAge is the maximum age of a served value, for rules without a maxAge of their own.
 	MaxAge time.Duration
-	// Labels are what the server calls the labels that name objects.
+	// Labels has the label names of the server.
 	Labels Labels
-	// AcceptPartial takes an answer that the server calls incomplete for a whole one.
+	// AcceptPartial accepts responses marked as partial by the server.
 	AcceptPartial bool
 	// Method is MethodPost or MethodGet.
 	Method string
-	// MaxResponseBytes bounds one answer, after decompression.
+	// MaxResponseBytes bounds a response, after decompression.
 	MaxResponseBytes int64
-	// HTTP is how the server is spoken to: credentials, TLS, proxies, headers.
+	// HTTP has the credentials, TLS settings, proxies and headers of requests to the server.
 	HTTP promconfig.HTTPClientConfig
 }
 
-// The methods of queries.
+// HTTP methods of queries.
 const (
-	// MethodPost sends a query in the body, where it may be as long as it must.
+	// MethodPost sends a query in the body, which does not bound its length.
 	MethodPost = "POST"
-	// MethodGet sends it in the URL, for servers and proxies that permit nothing else.
+	// MethodGet sends a query in the URL, for servers and proxies that reject POST.
 	MethodGet = "GET"
 )
 
-// Labels are the names of the labels that name objects.
+// Labels has the names of the labels for objects.
 type Labels struct {
 	Namespace, Pod, Node string
-	// Object names the object itself, of a resource whose values are not those of its pods; empty where they are.
+	// Object is the label of the object itself. It is empty if the value of an object comes from the values of its pods.
 	// Only a rule has it.
 	Object string
 }
 
-// withDefaults fills in what l leaves out.
+// withDefaults returns l with the names of o in place of empty names.
 func (l Labels) withDefaults(o Labels) Labels {
 	return Labels{
 		Namespace: cmp.Or(l.Namespace, o.Namespace), Pod: cmp.Or(l.Pod, o.Pod), Node: cmp.Or(l.Node, o.Node),
@@ -109,56 +109,56 @@ func (l Labels) withDefaults(o Labels) Labels {
 	}
 }
 
-// DefaultLabels are what the embedded backend calls them, as does Prometheus in most setups.
+// DefaultLabels returns the label names of the embedded backend, which are also Prometheus's in most setups.
 func DefaultLabels() Labels { return Labels{Namespace: "namespace", Pod: "pod", Node: "node"} }
 
-// Rule is how one API metric is computed, as written, with defaults filled in.
+// Rule computes an API metric. It holds the text of the file, with defaults filled in.
 type Rule struct {
-	// Metric is the API metric's name; empty in a pattern rule.
+	// Metric is the name of the API metric. It is empty in a pattern rule.
 	Metric string
-	// Match is the pattern that an API metric's whole name matches; empty in an explicit rule.
+	// Match is the pattern for the whole name of an API metric. It is empty in an explicit rule.
 	Match string
-	// Except is a pattern of names that Match does not serve; it may be empty.
+	// Except is a pattern of names to exclude from Match. It may be empty.
 	Except string
-	// Resource is what the metric is a metric of, as plural or plural.group; empty where External.
+	// Resource is the resource of the objects with the metric, as plural or plural.group. It is empty if External.
 	Resource string
 	// Query is the PromQL expression, as written.
 	Query string
-	// External tells a metric of external.metrics.k8s.io.
+	// External marks a metric of external.metrics.k8s.io.
 	External bool
-	// Namespaced tells that the request's namespace becomes a matcher; nil where the file does not say.
+	// Namespaced adds a matcher for the namespace of the request. It is nil if the file does not say.
 	Namespaced *bool
-	// Namespace is the one namespace that an external rule reads, whatever the request's; empty for none.
+	// Namespace is a fixed namespace, read by an external rule instead of the namespace of the request. It may be empty.
 	Namespace string
-	// Labels are the names of the labels that name objects, with those of the backend filled in.
+	// Labels has the names of the labels for objects, with the backend's names as defaults.
 	Labels Labels
-	// Window is what $window stands for.
+	// Window is the value of $window.
 	Window Window
-	// HasWindow tells that the file gives the window.
+	// HasWindow reports whether the file has the window.
 	HasWindow bool
-	// Backend is what evaluates the expression: ScrapeBackend, or the name of one of Backends.
+	// Backend evaluates the expression. It is ScrapeBackend or the name of an entry of Backends.
 	Backend string
-	// Aggregate is how an object's value follows from those of its pods.
+	// Aggregate computes the value of an object from the values of its pods.
 	Aggregate Aggregate
-	// OnMissing is what is served in place of a missing value; nil means an error.
+	// OnMissing is the value to serve in place of a missing value; nil means an error.
 	OnMissing *float64
 	// AllowNegative permits negative values.
 	AllowNegative bool
-	// Fallback is what is served after a time without a value; nil means an error.
+	// Fallback is the value to serve after a time without a value; nil means an error.
 	Fallback *Fallback
-	// MaxAge is the age beyond which a value is not served.
+	// MaxAge is the maximum age of a served value.
 	MaxAge time.Duration
 }
 
-// Fallback is a value for the time when there is none.
+// Fallback is a substitute for a value after a time without one.
 type Fallback struct {
-	// After is how long there must have been no value.
+	// After is the time without a value before the fallback applies.
 	After time.Duration
-	// Value is what is served then.
+	// Value is the value to serve then.
 	Value float64
 }
 
-// Name is how logs and self-metrics call the rule: its metric, or its pattern.
+// Name returns the name of the rule in logs and self-metrics: its metric or its pattern.
 func (r *Rule) Name() string {
 	if r.Match != "" {
 		return r.Match
@@ -192,11 +192,11 @@ const (
 	AggregateMax Aggregate = "max"
 )
 
-// Line is the line of the file on which the value at path, such as rules[2].query, stands. For a value that
-// the file leaves out it is the line of the nearest enclosing one; for a configuration without file it is 0.
+// Line returns the line of the value at path, such as rules[2].query. An omitted value has the line of the nearest
+// enclosing value. A configuration without a file has line 0.
 func (c *Config) Line(path string) int {
 	return strict.NearestLine(c.lines, path)
 }
 
-// RulePath is the path of rule i in messages.
+// RulePath returns the path of rule i for messages.
 func RulePath(i int) string { return "rules[" + strconv.Itoa(i) + "]" }

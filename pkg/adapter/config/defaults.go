@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Default is the configuration without a file: every default, with its reason. Those that follow from the
-// scrape interval are computed by complete, so that a file that changes the interval changes them too.
+// Default returns the configuration without a file: every default, with its reason. setConfigDefaults derives further defaults
+// from the scrape interval. A file with another interval changes them too.
 func Default() Config {
 	c := Config{
 		Scrape: Scrape{
 			// A step shows within two scrapes; a filtered page costs both sides well under a millisecond.
 			Interval: 2 * time.Second,
-			// Far above any honest /metrics page (a large one is 1 MiB), far below what hurts.
+			// Far above a large /metrics page (1 MiB), far below a harmful amount of memory.
 			MaxPageBytes: 16 << 20,
-			// Samples of the demanded families only: 100 routes × 12 buckets × 8 codes fit.
+			// Counts samples of demanded families only: 100 routes × 12 buckets × 8 codes fit.
 			MaxSamples: 10_000,
-			// Go services use under ten; three are added here.
+			// Go services use under ten; the adapter adds three.
 			MaxLabels: 64,
-			// About 1 KiB a series with a minute of samples every two seconds: 200 MiB at the very most.
+			// About 1 KiB a series with a minute of samples every 2 s: at most 200 MiB.
 			MaxSeries: 200_000,
-			// Enough for 1,000 targets that each take 50 ms at an interval of 2 s, twice over.
+			// Twice the need of 1,000 targets of 50 ms each at an interval of 2 s.
 			MaxConcurrent: 64,
 		},
 	}
@@ -29,27 +29,27 @@ func Default() Config {
 	return c
 }
 
-// The values that complete derives.
+// Defaults of setConfigDefaults and SetDefaults.
 const (
-	// maxDefaultTimeout: a page that takes longer is no basis for a decision.
+	// maxDefaultTimeout: a slower page is too old for a decision.
 	maxDefaultTimeout = 10 * time.Second
-	// maxAgeIntervals: two scrapes may fail, and the one between answer late, before a value is withheld.
+	// maxAgeIntervals: two scrapes may fail, and a scrape between them respond late, before a value is too old.
 	maxAgeIntervals = 5
-	// minDefaultMaxWindow: the longest of the windows that auto chooses from.
+	// minDefaultMaxWindow is the longest window of auto.
 	minDefaultMaxWindow = time.Minute
-	// maxWindowIntervals: with slow scraping a window must still hold a few samples.
+	// maxWindowIntervals: with a long scrape interval a window must still hold a few samples.
 	maxWindowIntervals = 5
-	// defaultRefreshInterval: a third of the HPA's period of 15 s, so that it always reads something new.
+	// defaultRefreshInterval is a third of the HPA's period of 15 s: every HPA read gets a new value.
 	defaultRefreshInterval = 5 * time.Second
-	// defaultQueryTimeout: longer than any query that is fit to be asked every few seconds.
+	// defaultQueryTimeout: a slower query must not run every few seconds.
 	defaultQueryTimeout = 5 * time.Second
-	// defaultRemoteMaxAge: Prometheus scrapes every 15 s to 60 s; at the slowest, one scrape may fail.
+	// defaultRemoteMaxAge: Prometheus scrapes every 15 s to 60 s. At 60 s, a single scrape may fail.
 	defaultRemoteMaxAge = 2 * time.Minute
-	// defaultMaxResponseBytes: a result is about 150 bytes, so that 200,000 pods fit.
+	// defaultMaxResponseBytes: a result has about 150 bytes; 200,000 pods fit.
 	defaultMaxResponseBytes = 32 << 20
 )
 
-// setConfigDefaults fills in what follows from other values.
+// setConfigDefaults fills in the defaults derived from other values.
 func (c *Config) setConfigDefaults() {
 	if c.Scrape.Timeout == 0 {
 		// Scrapes of one target never overlap.
@@ -79,7 +79,7 @@ func (b *Backend) SetDefaults() {
 	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultMaxResponseBytes)
 }
 
-// findBackend is the entry of that name, or nil.
+// findBackend returns the backend with the name, or nil.
 func (c *Config) findBackend(name string) *Backend {
 	i := slices.IndexFunc(c.Backends, func(b Backend) bool { return b.Name == name })
 	if i < 0 {
@@ -88,17 +88,17 @@ func (c *Config) findBackend(name string) *Backend {
 	return &c.Backends[i]
 }
 
-// setRuleDefaults fills in a rule's defaults.
+// setRuleDefaults fills in the defaults of a rule.
 func (r *Rule) setRuleDefaults(c *Config) {
 	if r.Resource == "" && !r.External {
-		// What an HPA's Pods metrics ask for, and what other objects are aggregated from.
+		// The Pods metrics of an HPA read pods, and other objects aggregate the values of pods.
 		r.Resource = "pods"
 	}
 	if r.Backend == "" {
 		r.Backend = ScrapeBackend
 	}
 	if !r.HasWindow && r.Backend == ScrapeBackend {
-		// A fixed window is too long for a busy service or too short for a quiet one.
+		// A fixed window is too long for a busy service or too short for a quiet service.
 		r.Window = Window{Auto: true}
 	}
 	if r.Aggregate == "" {

@@ -13,8 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Load reads a configuration in the native format. The error is Faults with all that is wrong, apart from
-// the expressions, which package rule compiles.
+// Load decodes a configuration in the native format. The error is Faults with every fault, except the faults of
+// expressions, which package rule compiles.
 func Load(data []byte) (*Config, error) {
 	c, faults := Decode(data)
 	if err := faults.Err(); err != nil {
@@ -23,12 +23,12 @@ func Load(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// Decode is Load for who has faults of their own to add: with faults, the configuration holds what could be
-// read, with defaults for the rest, and must not be used for anything but finding more. It is never nil.
+// Decode is Load for callers with faults of their own to add. With faults, the configuration holds the valid part of the file,
+// with defaults for the rest; use it only to find more faults. It is never nil.
 func Decode(data []byte) (*Config, Faults) {
 	d := &adapterConfigDecoder{strict.NewDecoder()}
 	c := Default()
-	// What complete derives is derived again, from what the file says.
+	// setConfigDefaults derives these values again, from the values of the file.
 	c.Scrape.Timeout, c.MaxAge, c.MaxWindow = 0, 0, 0
 	c.lines = d.Lines
 	d.decodeConfigFile(&c, data)
@@ -42,14 +42,14 @@ func Decode(data []byte) (*Config, Faults) {
 
 // The bounds of durations.
 const (
-	minScrapeInterval  = 100 * time.Millisecond // below, targets would do little but answer
-	maxInterval        = 5 * time.Minute        // above, an HPA has decided twenty times on one sample
-	maxAgeOrWindow     = time.Hour              // of age and window: what is older says nothing about load
+	minScrapeInterval  = 100 * time.Millisecond // below, targets would spend their time on scrapes
+	maxInterval        = 5 * time.Minute        // above, an HPA decides more than twenty times on the same sample
+	maxAgeOrWindow     = time.Hour              // older samples say nothing about the load
 	minRefreshInterval = time.Second
 	maxFallbackDelay   = 24 * time.Hour
 )
 
-// adapterConfigDecoder reads the sections of a configuration.
+// adapterConfigDecoder decodes the sections of a configuration.
 type adapterConfigDecoder struct{ *strict.Decoder }
 
 func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
@@ -66,7 +66,7 @@ func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
 			c.HasRules = true
 			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeConfigRule(path, n)) })
 			if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-				d.AddFaultAtLine(path, n.Line, "is empty; leave the key out for the built-in rules")
+				d.AddFaultAtLine(path, n.Line, "is empty; remove the key to use the built-in rules")
 			}
 		},
 	})
@@ -78,7 +78,7 @@ func (d *adapterConfigDecoder) decodeScrape(path string, n *yaml.Node, s *Scrape
 		"timeout":       d.Duration(&s.Timeout, time.Millisecond, maxInterval),
 		"maxPageBytes":  d.Bytes(&s.MaxPageBytes, 1<<10, 1<<30),
 		"maxSamples":    d.Integer(&s.MaxSamples, 1, 10_000_000),
-		"maxLabels":     d.Integer(&s.MaxLabels, 4, 1024), // __name__, namespace, pod, node
+		"maxLabels":     d.Integer(&s.MaxLabels, 4, 1024), // at least __name__, namespace, pod, node
 		"maxSeries":     d.Integer(&s.MaxSeries, 1, 10_000_000),
 		"maxConcurrent": d.Integer(&s.MaxConcurrent, 1, 10_000),
 	})
@@ -104,7 +104,7 @@ func (d *adapterConfigDecoder) decodeBackend(path string, n *yaml.Node) Backend 
 	return b
 }
 
-// decodeLabelNames are the names of labels; object is the name of one more that is allowed in a rule.
+// decodeLabelNames decodes the label names of a backend, or of a rule: only a rule may have the key object.
 func (d *adapterConfigDecoder) decodeLabelNames(path string, n *yaml.Node, object bool) Labels {
 	var l Labels
 	fields := map[string]strict.FieldDecoder{"namespace": d.LabelName(&l.Namespace), "pod": d.LabelName(&l.Pod), "node": d.LabelName(&l.Node)}
@@ -115,17 +115,17 @@ func (d *adapterConfigDecoder) decodeLabelNames(path string, n *yaml.Node, objec
 	return l
 }
 
-// decodeHTTPClient reads what Prometheus itself calls the configuration of an HTTP client, with its own decoder and its checks.
+// decodeHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
 func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	c := promconfig.DefaultHTTPClientConfig
 	text, err := yaml.Marshal(n)
 	if err == nil {
 		err = yamlv2.UnmarshalStrict(text, &c)
 	}
-	var several *yamlv2.TypeError
+	var typeError *yamlv2.TypeError
 	switch {
-	case errors.As(err, &several):
-		for _, e := range several.Errors {
+	case errors.As(err, &typeError):
+		for _, e := range typeError.Errors {
 			d.AddFaultAtLine(path, n.Line, "%s", unknownKeyRegexp.ReplaceAllString(e, "unknown key $1"))
 		}
 	case err != nil:
@@ -134,7 +134,7 @@ func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promc
 	return c
 }
 
-// unknownKeyRegexp is what Prometheus's decoder says of a key that it does not know.
+// unknownKeyRegexp matches the error of Prometheus's decoder for an unknown key.
 var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
 
 func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule {
@@ -170,7 +170,7 @@ func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Windo
 	return Window{Duration: v}
 }
 
-// decodeNamespaced reads whose namespace becomes a matcher: the request's, none, or one that is named.
+// decodeNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
 func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (request *bool, name string) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
@@ -192,7 +192,7 @@ func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (requ
 	return new(false), n.Value
 }
 
-// namespaceNameRegexp is that of a Kubernetes namespace.
+// namespaceNameRegexp matches the name of a Kubernetes namespace.
 var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func (d *adapterConfigDecoder) decodeFallback(path string, n *yaml.Node) *Fallback {
@@ -201,7 +201,7 @@ func (d *adapterConfigDecoder) decodeFallback(path string, n *yaml.Node) *Fallba
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})
 	for _, key := range []string{"after", "value"} {
 		if _, ok := d.Lines[path+"."+key]; !ok && len(d.Faults) == before {
-			d.AddFaultAtLine(path, n.Line, "must be {after: DURATION, value: NUMBER}; %s is missing", key)
+			d.AddFaultAtLine(path, n.Line, "must be {after: DURATION, value: NUMBER}; add %s", key)
 		}
 	}
 	return &f

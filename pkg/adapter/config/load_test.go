@@ -64,7 +64,7 @@ func TestLoadBad(t *testing.T) {
 func TestLoadTooLarge(t *testing.T) {
 	t.Parallel()
 	_, err := Load(make([]byte, strict.MaxBytes+1))
-	want := "the file has 1048577 bytes; the maximum is 1048576"
+	want := "the file has 1048577 bytes; the limit is 1048576"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// configValidator checks what no single value shows. It says nothing about values that were at fault already.
+// configValidator checks values against each other. It skips values with a fault of their own.
 type configValidator struct {
 	*adapterConfigDecoder
 	config *Config
@@ -19,16 +19,16 @@ type configValidator struct {
 func (v *configValidator) validateConfig() {
 	s := v.config.Scrape
 	if s.Timeout > s.Interval {
-		v.AddFault("scrape.timeout", "%s is longer than scrape.interval %s: scrapes of a target do not overlap",
+		v.AddFault("scrape.timeout", "%s is longer than scrape.interval %s; scrapes of a target must not overlap",
 			strict.FormatDuration(s.Timeout), strict.FormatDuration(s.Interval))
 	}
 	if v.config.MaxAge < s.Interval {
-		v.AddFault("maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+		v.AddFault("maxAge", "%s is shorter than scrape.interval %s; values would expire between scrapes",
 			strict.FormatDuration(v.config.MaxAge), strict.FormatDuration(s.Interval))
 	}
-	if least := minAutoIntervals * s.Interval; v.config.MaxWindow < least {
-		v.AddFault("maxWindow", "%s is shorter than %d scrape intervals (%s): window: auto would have nothing to choose from",
-			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(least))
+	if minimum := minAutoIntervals * s.Interval; v.config.MaxWindow < minimum {
+		v.AddFault("maxWindow", "%s is shorter than %d scrape intervals (%s), the minimum for window: auto",
+			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(minimum))
 	}
 	for i := range v.config.Backends {
 		v.validateBackend(i)
@@ -40,9 +40,9 @@ func (v *configValidator) validateConfig() {
 }
 
 const (
-	// minAutoIntervals is the least of maxWindow, in scrape intervals: auto's shortest window is about two.
+	// minAutoIntervals is the minimum of maxWindow, in scrape intervals. The shortest window of auto has about two.
 	minAutoIntervals = 3
-	// minRateIntervals: with fewer samples than this gives, there is no rate.
+	// minRateIntervals is the minimum of a window, in scrape intervals. A shorter window has too few samples for a rate.
 	minRateIntervals = 2
 )
 
@@ -54,13 +54,13 @@ func (v *configValidator) validateBackend(i int) {
 	case b.Name == "":
 		v.requireKey(path+".name", "")
 	case b.Name == ScrapeBackend:
-		v.AddFault(path+".name", "%s is the embedded backend's name", ScrapeBackend)
+		v.AddFault(path+".name", "%s is the name of the embedded backend; choose another name", ScrapeBackend)
 	case !backendNameRegexp.MatchString(b.Name):
-		v.AddFault(path+".name", "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(b.Name))
+		v.AddFault(path+".name", "%q is not a backend name; use at most 63 lower-case letters, digits and -", strict.Shorten(b.Name))
 	}
 	for j, other := range v.config.Backends[:i] {
 		if b.Name != "" && other.Name == b.Name {
-			v.AddFault(path+".name", "%s is already the name of backends[%d]", b.Name, j)
+			v.AddFault(path+".name", "backends[%[2]d] already has the name %[1]s; choose another name", b.Name, j)
 			break
 		}
 	}
@@ -73,7 +73,7 @@ func (v *configValidator) validateBackend(i int) {
 		v.validateBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
 	}
 	if b.MaxAge < b.Refresh {
-		v.AddFault(path+".maxAge", "%s is shorter than refresh %s: values would come and go",
+		v.AddFault(path+".maxAge", "%s is shorter than refresh %s; values would expire between refreshes",
 			strict.FormatDuration(b.MaxAge), strict.FormatDuration(b.Refresh))
 	}
 }
@@ -83,9 +83,9 @@ func (v *configValidator) validateBackendURL(path, address string) {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	case u.User != nil:
-		v.AddFault(path, "must not hold credentials, since it is shown in logs: they belong to http.basic_auth")
+		v.AddFault(path, "must not contain credentials, because logs show it; use http.basic_auth")
 	case u.Fragment != "":
-		v.AddFault(path, "must not have a fragment (#)")
+		v.AddFault(path, "must not have a fragment; remove the part from # on")
 	}
 }
 
@@ -98,7 +98,7 @@ func (v *configValidator) requireKey(path, hint string) {
 func (v *configValidator) validateConfigRule(i int) {
 	r, path := &v.config.Rules[i], RulePath(i)
 	if v.HasFault(path) {
-		return // not even a mapping
+		return // not a mapping: every key would be missing
 	}
 	v.validateRuleName(r, path)
 	v.validateRuleResource(r, path)
@@ -114,7 +114,7 @@ func (v *configValidator) validateConfigRule(i int) {
 	v.validateRuleBackend(r, path)
 }
 
-// validateMissingValue checks what stands for a value that there is not.
+// validateMissingValue checks the substitutes for a missing value.
 func (v *configValidator) validateMissingValue(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
 		v.AddFault(path+".onMissing", "a negative value needs allowNegative: true")
@@ -125,16 +125,16 @@ func (v *configValidator) validateMissingValue(r *Rule, path string) {
 	at := path + ".fallback"
 	switch {
 	case !r.External:
-		v.AddFault(at, "needs external: true; without a value for its pods the HPA keeps the replicas that there are")
+		v.AddFault(at, "needs external: true; if the values of pods are missing, the HPA keeps the replicas")
 	case r.OnMissing != nil:
-		v.AddFault(at, "onMissing answers at once; leave one of them out")
+		v.AddFault(at, "has no effect, because onMissing applies at once; remove fallback or onMissing")
 	case r.Fallback.Value < 0 && !r.AllowNegative:
 		v.AddFault(at+".value", "a negative value needs allowNegative: true")
 	}
 }
 
-// metricNameRegexp is what a path segment of the API and PromQL-minded people agree on; a slash would end the
-// segment, and a percent sign is refused by the API server.
+// metricNameRegexp matches names for a path segment of the API. A slash would end the segment, and the API server rejects
+// a percent sign.
 var metricNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.-]*$`)
 
 const maxMetricNameLength = 253
@@ -143,18 +143,18 @@ func (v *configValidator) validateRuleName(r *Rule, path string) {
 	switch {
 	case v.HasFault(path+".metric") || v.HasFault(path+".match"):
 	case r.Metric == "" && r.Match == "":
-		v.requireKey(path+".metric", ": the name that an HPA asks for (or match, a pattern of names)")
+		v.requireKey(path+".metric", ": the metric name that HPAs use (or match, a pattern of names)")
 	case r.Metric != "" && r.Match != "":
-		v.AddFault(path+".match", "a rule has either metric or match")
+		v.AddFault(path+".match", "a rule has either metric or match; remove metric or match")
 	case r.Match != "":
 	case !metricNameRegexp.MatchString(r.Metric):
-		v.AddFault(path+".metric", "%q is no metric name: use letters, digits and _ : . -, not beginning with a digit, . or -",
+		v.AddFault(path+".metric", "%q is not a metric name; use letters, digits and _ : . -, and begin with a letter, _ or :",
 			strict.Shorten(r.Metric))
 	case len(r.Metric) > maxMetricNameLength:
-		v.AddFault(path+".metric", "has %d characters; at most %d are possible", len(r.Metric), maxMetricNameLength)
+		v.AddFault(path+".metric", "has %d characters; the limit is %d", len(r.Metric), maxMetricNameLength)
 	}
 	if r.Except != "" && r.Match == "" {
-		v.AddFault(path+".except", "needs match: it excludes names from it")
+		v.AddFault(path+".except", "has no effect without match; add match or remove except")
 	}
 }
 
@@ -163,9 +163,9 @@ func (v *configValidator) validateRuleBackend(r *Rule, path string) {
 	case r.Backend == ScrapeBackend:
 		v.validateEmbeddedRule(r, path)
 	case remote == nil:
-		v.AddFault(path+".backend", "no backend is named %q; there are: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
+		v.AddFault(path+".backend", "no backend has the name %q; known: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
 	case v.HasKey(path+".maxAge") && r.MaxAge < remote.Refresh:
-		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s: values would come and go",
+		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s; values would expire between refreshes",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
 	}
 }
@@ -180,30 +180,30 @@ func (v *configValidator) backendNames() []string {
 	return names
 }
 
-// validateEmbeddedRule checks what the embedded backend cannot do.
+// validateEmbeddedRule rejects settings without a meaning on the embedded backend.
 func (v *configValidator) validateEmbeddedRule(r *Rule, path string) {
 	interval := v.config.Scrape.Interval
 	if v.HasKey(path + ".labels") {
-		v.AddFault(path+".labels", "the backend %s calls its labels namespace, pod and node, whatever a page has", ScrapeBackend)
+		v.AddFault(path+".labels", "the backend %s always uses the labels namespace, pod and node; remove labels", ScrapeBackend)
 	}
 	if v.HasKey(path+".maxAge") && r.MaxAge < interval {
-		v.AddFault(path+".maxAge", "%s is shorter than scrape.interval %s: values would come and go",
+		v.AddFault(path+".maxAge", "%s is shorter than scrape.interval %s; values would expire between scrapes",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(interval))
 	}
 	if r.Window.Auto {
 		return
 	}
 	if w := r.Window.Duration; w < minRateIntervals*interval {
-		v.AddFault(path+".window", "%s is shorter than two scrape intervals of %s: too few samples for a rate",
-			strict.FormatDuration(w), strict.FormatDuration(interval))
+		v.AddFault(path+".window", "%s is shorter than %d scrape intervals (%s), the minimum for a rate",
+			strict.FormatDuration(w), minRateIntervals, strict.FormatDuration(minRateIntervals*interval))
 	} else if w > v.config.MaxWindow {
-		v.AddFault(path+".window", "%s is longer than maxWindow %s", strict.FormatDuration(w), strict.FormatDuration(v.config.MaxWindow))
+		v.AddFault(path+".window", "%s is longer than maxWindow %s; raise maxWindow or shorten the window", strict.FormatDuration(w), strict.FormatDuration(v.config.MaxWindow))
 	}
 }
 
 var resourceNameRegexp = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// resourceCorrections maps what people write to what they mean: resources of groups other than the core one, and singulars.
+// resourceCorrections maps common mistakes to resources: singulars, and plurals without their group.
 var resourceCorrections = map[string]string{
 	"pod": "pods", "namespace": "namespaces", "node": "nodes", "service": "services",
 	"deployment": "deployments.apps", "deployments": "deployments.apps",
@@ -218,45 +218,45 @@ func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	at := path + ".resource"
 	if r.External {
 		if v.HasKey(at) {
-			v.AddFault(at, "an external metric has no resource")
+			v.AddFault(at, "an external metric has no resource; remove the key")
 		}
 		if v.HasKey(path + ".aggregate") {
-			v.AddFault(path+".aggregate", "an external metric has no pods to aggregate; the HPA adds its series up")
+			v.AddFault(path+".aggregate", "an external metric has no pods to aggregate, and the HPA adds up its series; remove the key")
 		}
 		if v.HasKey(path + ".labels.object") {
-			v.AddFault(path+".labels.object", "an external metric has no object")
+			v.AddFault(path+".labels.object", "an external metric has no object; remove the key")
 		}
 		return
 	}
 	if r.Namespace != "" {
-		v.AddFault(path+".namespaced", "only an external metric may read one namespace for all; write request or none")
+		v.AddFault(path+".namespaced", "only an external metric can read a named namespace; write request or none")
 	}
 	v.validateObjectLabel(r, path)
-	if meant := resourceCorrections[strings.ToLower(r.Resource)]; meant != "" {
-		v.AddFault(at, "%q is not a resource; write %s", r.Resource, meant)
+	if correction := resourceCorrections[strings.ToLower(r.Resource)]; correction != "" {
+		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
-		v.AddFault(at, "%q is not a resource: write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
+		v.AddFault(at, "%q is not a resource; write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
-		v.AddFault(path+".namespaced", "%s are not in a namespace", r.Resource)
+		v.AddFault(path+".namespaced", "%s have no namespace; write none or remove the key", r.Resource)
 	}
 }
 
-// validateObjectLabel checks the label of a rule whose results name the objects themselves.
+// validateObjectLabel checks labels.object, the label of a rule with results for the objects themselves.
 func (v *configValidator) validateObjectLabel(r *Rule, path string) {
 	at := path + ".labels.object"
 	switch {
 	case r.Labels.Object == "":
 	case r.Resource == "pods":
-		v.AddFault(at, "the label that names pods is labels.pod")
+		v.AddFault(at, "has no effect for pods; use labels.pod")
 	case r.Resource == "namespaces":
-		v.AddFault(at, "the label that names namespaces is labels.namespace")
+		v.AddFault(at, "has no effect for namespaces; use labels.namespace")
 	case v.HasKey(path + ".aggregate"):
-		v.AddFault(path+".aggregate", "has no effect: with labels.object the result is the object's value, not that of its pods")
+		v.AddFault(path+".aggregate", "has no effect with labels.object, because the query gives the value of the object itself; remove aggregate")
 	}
 }
 
-// rejectDuplicateRules: of two rules for one metric, only one could ever answer.
+// rejectDuplicateRules adds a fault for a second rule for the same metric, because the second rule would never be used.
 func (v *configValidator) rejectDuplicateRules() {
 	type key struct {
 		external               bool
@@ -277,7 +277,7 @@ func (v *configValidator) rejectDuplicateRules() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.AddFault(at, "%s already serves %s of %s", RulePath(j), r.Name(), describeRuleKind(&r))
+		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeRuleKind(&r))
 	}
 }
 

@@ -1,3 +1,5 @@
+// The catalog of a configuration: its loop, the listing of series per rule, and the rules built from them.
+
 package promadapter
 
 import (
@@ -13,72 +15,73 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// SeriesLister knows the names and labels of a server's series. It is safe for concurrent use, returns soon after ctx is done,
-// and calls each for one value after the other, never at the same time.
+// SeriesLister lists the names and labels of a server's series. It is safe for concurrent use and returns soon after ctx is
+// done. It calls each for a single value at a time.
 type SeriesLister interface {
-	// LabelValues are the values that the label has in the series selected.
+	// LabelValues lists the values of the label in the selected series.
 	LabelValues(ctx context.Context, label string, s SeriesSelection, each func(string) error) error
-	// LabelNames are the names of the labels of the series selected.
+	// LabelNames lists the names of the labels of the selected series.
 	LabelNames(ctx context.Context, s SeriesSelection, each func(string) error) error
 }
 
-// SeriesSelection are series: those that any of Match selects, with samples from Start to End. Limit is the most that is
-// wanted to be told; 0: all.
+// SeriesSelection selects the series that match any selector of Match and have samples from Start to End. Limit bounds the
+// number of results; 0 means no limit.
 type SeriesSelection struct {
 	Match      []string
 	Start, End time.Time
 	Limit      int
 }
 
-// Options tune a Catalog; the zero value is right but for MaxAge.
+// Options tune a Catalog. Only MaxAge must be set.
 type Options struct {
-	// Backend is what evaluates the rules; empty means "prometheus".
+	// Backend is the name of the backend that evaluates the rules. Empty means "prometheus".
 	Backend string
-	// MaxAge is the age beyond which a value is not served.
+	// MaxAge is the maximum age of a served value.
 	MaxAge time.Duration
 	// RelistInterval is the time between two listings of the series; 0 means 10m.
 	RelistInterval time.Duration
-	// Lookback is how far back a series may have had its last sample to be listed, and at least RelistInterval.
+	// Lookback is the maximum age of the last sample of a listed series. NewCatalog raises it to RelistInterval.
 	Lookback time.Duration
-	// Metrics are the self-metrics; nil means that there are none.
+	// Metrics are the self-metrics; nil disables them.
 	Metrics *Metrics
-	// Seed makes the jitter repeatable; 0 means any.
+	// Seed makes the jitter repeatable; 0 means a random seed.
 	Seed uint64
 }
 
 const (
 	defaultRelistInterval = 10 * time.Minute
-	// firstRetryDelay is how soon a listing that failed is tried again; each further time takes twice as long, to lastRetry.
-	firstRetryDelay = 5 * time.Second
-	maxRetryDelay   = time.Minute
-	// listingTimeout is for one listing, which a server may well take longer for than for a query.
+	// listingTimeout bounds the time of a listing, which may take a server longer than a query.
 	listingTimeout = time.Minute
-	// maxConcurrentListings bounds the listings under way at one time: the server has others to serve.
+	// maxConcurrentListings bounds the listings in progress, because the server has other clients.
 	maxConcurrentListings = 4
-	// maxListedNames bounds the names that one listing may give.
+	// maxListedNames bounds the names in the result of a listing.
 	maxListedNames = 50_000
-	// maxRuleMetrics bounds the metrics that a rule ever had.
+	// maxRuleMetrics bounds the metrics of a rule over all its listings.
 	maxRuleMetrics = 100_000
 )
 
-// Catalog knows which metrics a configuration serves, from the series that there are. Create it with New.
+// listingBackoff is the delay before a failed listing of a rule is retried.
+var listingBackoff = retry.Backoff{First: 5 * time.Second, Max: time.Minute}
+
+// Catalog finds the metrics of a configuration by the series on the server. Create it with NewCatalog.
 type Catalog struct {
 	opts         Options
 	series       SeriesLister
 	resources    ResourceLookup
-	rules        []*ruleState // Run's alone
+	rules        []*ruleState // owned by Run
 	snapshot     atomic.Pointer[RuleSnapshot]
 	synced       atomic.Bool
 	usageRuleSet atomic.Pointer[UsageRuleSet]
 
 	resourceRules  *ResourceRules
-	usageErr       error           // Run's alone
-	loggedOddities map[string]bool // Run's alone: oddities that were logged and still hold
+	usageErr       error           // owned by Run
+	loggedOddities map[string]bool // owned by Run: the logged oddities that still hold
 }
 
-// NewCatalog returns a catalog of cfg that knows no series until Run has listed them.
+// NewCatalog returns a catalog of cfg. It knows no series before Run has listed them.
 func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts Options) *Catalog {
 	opts.Backend = cmp.Or(opts.Backend, "prometheus")
 	opts.RelistInterval = cmp.Or(opts.RelistInterval, defaultRelistInterval)
@@ -100,14 +103,14 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	return c
 }
 
-// Rules is what is known now: a new pointer whenever it changes.
+// Rules returns the current snapshot: a new pointer after each change.
 func (c *Catalog) Rules() *RuleSnapshot { return c.snapshot.Load() }
 
-// Synced tells that every rule's series were listed, or that it was tried. Until then, and for a rule of which that
-// failed, what is not known is answered as unavailable, never as not there.
+// Synced reports whether Run has tried to list the series of every rule. Before that, and for a rule with a failed listing, an
+// unknown metric is unavailable and never not found.
 func (c *Catalog) Synced() bool { return c.synced.Load() }
 
-// Run lists the series until ctx is done: at once, then every RelistInterval, and those of a rule that failed sooner.
+// Run lists the series until ctx is done: at once, then every RelistInterval. It retries a failed rule sooner.
 func (c *Catalog) Run(ctx context.Context) error {
 	rng := rand.New(rand.NewPCG(c.opts.Seed, 0))
 	c.opts.Metrics.ruleFailing.Reset()
@@ -122,25 +125,20 @@ func (c *Catalog) Run(ctx context.Context) error {
 		c.resolveUsageRules(ctx)
 		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
-			break // a listing that was cut short says nothing
+			break // an interrupted listing is incomplete
 		}
 		c.synced.Store(true)
-		timer := time.NewTimer(time.Until(c.nextListingTime(now, relist)))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
+		retry.Sleep(ctx, time.Until(c.nextListingTime(now, relist)))
 	}
 	return nil
 }
 
-// jitterRelist is a time around d, so that adapters that started together do not ask together.
+// jitterRelist returns a time within 10 % of d: adapters with a common start must not list at the same time.
 func jitterRelist(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
-// dueRules are the rules to be tried again.
+// dueRules returns the failed rules to retry now.
 func (c *Catalog) dueRules(now time.Time) []*ruleState {
 	var due []*ruleState
 	for _, r := range c.rules {
@@ -151,10 +149,10 @@ func (c *Catalog) dueRules(now time.Time) []*ruleState {
 	return due
 }
 
-// nextListingTime is when there is something to do.
+// nextListingTime returns the time of the next retry or relist.
 func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
-	if retry := now.Add(usageRetryInterval); c.usageErr != nil && retry.Before(relist) {
-		relist = retry
+	if retryAt := now.Add(usageRetryInterval); c.usageErr != nil && retryAt.Before(relist) {
+		relist = retryAt
 	}
 	for _, r := range c.rules {
 		if r.err != nil && r.retryAt.Before(relist) {
@@ -167,7 +165,7 @@ func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
 // Relist lists the series of all rules once, as of now. It must not run beside Run.
 func (c *Catalog) Relist(ctx context.Context, now time.Time) { c.relistRules(ctx, now, c.rules) }
 
-// relistRules finds the series of the rules. Those that need no listing are served before the others are done.
+// relistRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
 func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleState) {
 	l := newSeriesListing(c, now)
 	var quick, slow []*ruleState
@@ -178,35 +176,35 @@ func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleS
 			slow = append(slow, r)
 		}
 	}
-	for _, some := range [][]*ruleState{quick, slow} {
-		if len(some) == 0 {
+	for _, batch := range [][]*ruleState{quick, slow} {
+		if len(batch) == 0 {
 			continue
 		}
-		c.listRuleSeries(ctx, l, some)
-		// Rules that meet over a name have to say whether they have series at all. That is asked once for each rule.
-		for again := c.publishRuleSnapshot(); len(again) > 0 && ctx.Err() == nil; again = c.publishRuleSnapshot() {
-			c.listRuleSeries(ctx, l, again)
+		c.listRuleSeries(ctx, l, batch)
+		// Of several rules for a metric, a rule with series wins. So fixed rules among them need a listing, once for each rule.
+		for unconfirmed := c.publishRuleSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishRuleSnapshot() {
+			c.listRuleSeries(ctx, l, unconfirmed)
 		}
 	}
 	if len(rules) == 0 {
-		c.publishRuleSnapshot() // what is said of resourceRules
+		c.publishRuleSnapshot() // for the notes about resourceRules
 	}
 	c.logOddities(ctx)
 }
 
-// logOddities logs what is odd, when it begins to be.
+// logOddities logs each oddity once, when it appears.
 func (c *Catalog) logOddities(ctx context.Context) {
-	odd := map[string]bool{}
+	current := map[string]bool{}
 	for _, note := range c.Rules().oddities {
-		odd[note] = true
+		current[note] = true
 		if !c.loggedOddities[note] {
-			klog.FromContext(ctx).Info("Configuration of prometheus-adapter may not mean what it should", "note", note)
+			klog.FromContext(ctx).Info("Rule of prometheus-adapter may be wrong", "reason", note)
 		}
 	}
-	c.loggedOddities = odd
+	c.loggedOddities = current
 }
 
-// listRuleSeries lists for all of the rules, and notes what came of it.
+// listRuleSeries lists the series of the rules and records the results.
 func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
 	found := make([]listingResult, len(rules))
 	var group errgroup.Group
@@ -217,7 +215,7 @@ func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []
 			return nil
 		})
 	}
-	_ = group.Wait() // each rule has its own error
+	_ = group.Wait() // listingResult has the error of each rule
 	if ctx.Err() != nil {
 		return
 	}
@@ -226,28 +224,28 @@ func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []
 	}
 }
 
-// recordListing keeps what was found for a rule, or why nothing was.
+// recordListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
 func (c *Catalog) recordListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
-		r.backoff = min(max(2*r.backoff, firstRetryDelay), maxRetryDelay)
-		r.retryAt = now.Add(r.backoff)
+		r.failures++
+		r.retryAt = now.Add(listingBackoff.Delay(r.failures))
 	} else {
-		r.backoff = 0
+		r.failures = 0
 		r.applyListing(d, c.newAssociationRule)
 	}
 	c.opts.Metrics.countListing(r.err)
 	switch {
 	case r.err == nil && before == nil:
 	case r.err == nil:
-		klog.FromContext(ctx).Info("Rule of prometheus-adapter is served again", "rule", r.logName())
+		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.logName())
 	case before == nil || r.err.Error() != before.Error():
 		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.logName())
 	}
 	c.opts.Metrics.setRuleFailing(r.path, r.servingError())
 }
 
-// newAssociationRule makes the rule for one association.
+// newAssociationRule returns the rule that serves an association.
 func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	if !r.external {
@@ -264,4 +262,4 @@ func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
 }
 
-var errNotListed = errors.New("its series are not listed yet")
+var errNotListed = errors.New("series are not listed yet")

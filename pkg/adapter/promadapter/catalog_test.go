@@ -56,7 +56,7 @@ var sampleSeries = []string{
 	`queue_depth{name="mail"}`,
 }
 
-// startCatalog is a catalog that has listed once; what it does ends with the test's bubble.
+// startCatalog returns a catalog after its first listing. The cleanup of the test ends it.
 func startCatalog(t *testing.T, cfg *Config, s SeriesLister, r ResourceLookup) *Catalog {
 	t.Helper()
 	c := NewCatalog(cfg, s, r, Options{MaxAge: time.Minute, Seed: 1})
@@ -73,7 +73,7 @@ func startCatalog(t *testing.T, cfg *Config, s SeriesLister, r ResourceLookup) *
 	return c
 }
 
-// servedMetrics are the metrics as a person would list them.
+// servedMetrics returns the metrics as lines of text.
 func servedMetrics(s *RuleSnapshot) []string {
 	var out []string
 	for _, i := range s.Metrics() {
@@ -104,8 +104,8 @@ func TestDiscovery(t *testing.T) {
 		if diff := cmp.Diff(want, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
-		// Each label that names objects is asked for once, whatever the number of rules, names and series.
-		asked := []string{
+		// The catalog lists each label for objects once, for any number of rules, names and series.
+		listed := []string{
 			`names {namespace!="",__name__!~"^container_.*"}`,
 			`values {__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}`,
 			`values {__name__=~"^queue_.*",name!=""}`,
@@ -114,8 +114,8 @@ func TestDiscovery(t *testing.T) {
 			`values {namespace!="",__name__!~"^container_.*",service!=""}`,
 			`values {namespace!="",__name__!~"^container_.*"}`,
 		}
-		if diff := cmp.Diff(asked, series.takeListCalls()); diff != "" {
-			t.Errorf("asked (-want +got):\n%s", diff)
+		if diff := cmp.Diff(listed, series.takeListCalls()); diff != "" {
+			t.Errorf("list calls (-want +got):\n%s", diff)
 		}
 		if notes := c.Rules().Notes(); len(notes) > 0 {
 			t.Errorf("notes: %q", notes)
@@ -123,7 +123,7 @@ func TestDiscovery(t *testing.T) {
 	})
 }
 
-// A rule that names its series is served without a single question to the server.
+// TestNamedSeriesNeedNoListing: a rule with a single series name is served without a request to the server.
 func TestNamedSeriesNeedNoListing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -143,8 +143,8 @@ externalRules:
 		if diff := cmp.Diff(want, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
-		if asked := series.takeListCalls(); len(asked) > 0 {
-			t.Errorf("asked %q", asked)
+		if calls := series.takeListCalls(); len(calls) > 0 {
+			t.Errorf("list calls: %q", calls)
 		}
 	})
 }
@@ -186,7 +186,7 @@ func TestNotFoundNamesTheNearest(t *testing.T) {
 	})
 }
 
-// A rule whose listing fails does not touch the others, says why, and is tried again sooner than at the next relist.
+// TestOneRuleFailsAlone: a failed listing of a rule leaves the others alone, has its reason, and is retried before the relist.
 func TestOneRuleFailsAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -206,13 +206,13 @@ func TestOneRuleFailsAlone(t *testing.T) {
 		}
 		series.setListError("", nil)
 		series.takeListCalls()
-		<-time.After(firstRetryDelay)
+		<-time.After(listingBackoff.First)
 		synctest.Wait()
 		if _, err := c.Rules().Lookup("pods", "http_requests"); err != nil {
 			t.Error(err)
 		}
-		if asked := series.takeListCalls(); len(asked) != 5 {
-			t.Errorf("the retry asked %q, which is not only about the one rule", asked)
+		if calls := series.takeListCalls(); len(calls) != 5 {
+			t.Errorf("the retry lists more than the failed rule: %q", calls)
 		}
 	})
 }
@@ -237,7 +237,7 @@ rules:
 		if diff := cmp.Diff([]string{"pods gouda"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
-		// A custom resource of the cluster, in no namespace, is installed later.
+		// Later, a cluster-scoped custom resource appears.
 		kube.setResources(nil, Resource{"brands.cheese.io", "brand", "cheese.io", false})
 		<-time.After(time.Minute)
 		if diff := cmp.Diff([]string{"brands.cheese.io cheddar (cluster)", "pods gouda"}, servedMetrics(c.Rules())); diff != "" {
@@ -258,12 +258,12 @@ func TestNamesOnceSeenStay(t *testing.T) {
 			t.Errorf("the rules changed: %q", servedMetrics(c.Rules()))
 		}
 		if len(series.takeListCalls()) == 0 {
-			t.Error("nothing was asked in an hour")
+			t.Error("no list call in an hour")
 		}
 	})
 }
 
-// Of two rules for one metric the last wins, as it always did, but among those that have series; and it is said.
+// TestTwoRulesForOneMetric: of the rules with series the last wins, and a note says so.
 func TestTwoRulesForOneMetric(t *testing.T) {
 	t.Parallel()
 	cfg := `
@@ -277,8 +277,8 @@ externalRules:
 		note   string
 	}{
 		"both":    {[]string{"new_depth{a=\"b\"}", "old_depth{a=\"b\"}"}, "sum(old_depth)", "the last rule wins"},
-		"first":   {[]string{"new_depth{a=\"b\"}"}, "sum(new_depth)", "of the other no series are seen now"},
-		"last":    {[]string{"old_depth{a=\"b\"}"}, "sum(old_depth)", "of the other no series are seen now"},
+		"first":   {[]string{"new_depth{a=\"b\"}"}, "sum(new_depth)", "the other rule has no series now"},
+		"last":    {[]string{"old_depth{a=\"b\"}"}, "sum(old_depth)", "the other rule has no series now"},
 		"neither": {nil, "sum(old_depth)", "the last rule wins"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -300,7 +300,7 @@ externalRules:
 	}
 }
 
-// While the cluster cannot be asked, a label is not taken for one of no resource.
+// TestClusterDown: a failed lookup of a resource never means that the cluster lacks the resource.
 func TestClusterDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -318,20 +318,20 @@ func TestClusterDown(t *testing.T) {
 			t.Errorf("Lookup: %v", err)
 		}
 		if !c.Synced() {
-			t.Error("not synced after the first round, and never ready while the cluster or the server is down")
+			t.Error("not synced after the first round: the adapter would not become ready while the cluster or the server is down")
 		}
 		if n := len(c.Rules().Notes()); n != 3 {
 			t.Errorf("notes: %q", c.Rules().Notes())
 		}
 		want := `
-# HELP tachometer_promadapter_known_metrics The number of metrics that the rules of prometheus-adapter's configuration serve.
+# HELP tachometer_promadapter_known_metrics Number of metrics that the rules of prometheus-adapter's configuration serve.
 # TYPE tachometer_promadapter_known_metrics gauge
 tachometer_promadapter_known_metrics 1
-# HELP tachometer_promadapter_listings_total The number of times that the series of a rule were listed, by outcome (ok or failed).
+# HELP tachometer_promadapter_listings_total Listings of the series of a rule, by outcome (success or error).
 # TYPE tachometer_promadapter_listings_total counter
-tachometer_promadapter_listings_total{outcome="failed"} 3
-tachometer_promadapter_listings_total{outcome="ok"} 1
-# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration cannot be served as it should be (1) or can be (0).
+tachometer_promadapter_listings_total{outcome="error"} 3
+tachometer_promadapter_listings_total{outcome="success"} 1
+# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration fails (1) or works (0).
 # TYPE tachometer_promadapter_rule_failing gauge
 tachometer_promadapter_rule_failing{rule="externalRules[0]"} 0
 tachometer_promadapter_rule_failing{rule="rules[0]"} 1
@@ -348,7 +348,7 @@ tachometer_promadapter_rule_failing{rule="rules[2]"} 1
 	})
 }
 
-// nameCount is a server with so many names, and a few labels that name objects.
+// nameCount is a server with this number of names, and a few labels for objects.
 type nameCount int
 
 func (n nameCount) LabelValues(_ context.Context, _ string, _ SeriesSelection, each func(string) error) error {
@@ -369,7 +369,7 @@ func (nameCount) LabelNames(_ context.Context, _ SeriesSelection, each func(stri
 	return nil
 }
 
-// What a listing costs depends on the names (2,000 in a setup with 200,000 series), not on the series.
+// TestListingIsCheap: the cost of a listing grows with the names (2,000 for 200,000 series), not with the series.
 func TestListingIsCheap(t *testing.T) {
 	c := NewCatalog(loadConfig(t, sampleConfig), nameCount(2000), &fakeCluster{}, Options{})
 	var before, after runtime.MemStats

@@ -1,3 +1,5 @@
+// Compilation of a decoded file: selectors, regular expressions and templates, with a fault for each that is invalid.
+
 package promadapter
 
 import (
@@ -5,9 +7,11 @@ import (
 	"fmt"
 	"regexp"
 	"text/template"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// compiledRuleText is what a rule's text means.
+// compiledRuleText is the compiled text of a rule.
 type compiledRuleText struct {
 	selector      seriesSelector
 	filters       []compiledFilter
@@ -15,19 +19,19 @@ type compiledRuleText struct {
 	metricAs      string
 	labelTemplate *labelTemplate     // nil: none
 	metricsQuery  *template.Template // nil: none
-	// queryErr says why no read of the rule can be answered, although the file loads; nil if that is not certain.
+	// queryErr is the reason why the rule fails for every request although the file loads. It is nil without such a reason.
 	queryErr error
-	// warnings are what is odd about the rule, though served.
+	// warnings are notes about a rule that works but looks wrong.
 	warnings []string
 }
 
-// compiledFilter is a compiled Filter.
+// compiledFilter is a compiled SeriesFilter.
 type compiledFilter struct {
 	re        *regexp.Regexp
 	mustMatch bool
 }
 
-// servesSeries tells whether series of that name belong to the rule.
+// servesSeries reports whether the rule serves series with the name.
 func (c *compiledRuleText) servesSeries(name string) bool {
 	for _, f := range c.filters {
 		if f.re.MatchString(name) != f.mustMatch {
@@ -37,7 +41,7 @@ func (c *compiledRuleText) servesSeries(name string) bool {
 	return c.selector.admitsName(name) && c.matches.MatchString(name)
 }
 
-// expandMetricName is the API's name for a series that passes.
+// expandMetricName returns the metric name of a series. It is empty if name.matches does not match.
 func (c *compiledRuleText) expandMetricName(series string) string {
 	m := c.matches.FindStringSubmatchIndex(series)
 	if m == nil {
@@ -59,18 +63,9 @@ func (d *lenientDecoder) compileAllRules(c *Config) {
 	}
 }
 
-// addFault reports a fault at a path, on its line or that of the nearest one around it.
-func (d *lenientDecoder) addFault(path, format string, args ...any) {
-	at := path
-	for at != "" && d.lines[at] == 0 {
-		at = parentPath(at)
-	}
-	d.addFaultAtLine(path, d.lines[at], format, args...)
-}
-
 func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	if d.failed[r.path] {
-		return // not even a mapping
+		return // not a mapping
 	}
 	c := &r.compiled
 	var err error
@@ -79,10 +74,10 @@ func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	case r.SeriesQuery == "":
 		d.addFault(r.path+".seriesQuery", "required: a series selector")
 	case err != nil:
-		d.addFault(r.path+".seriesQuery", "is no series selector: %v", err)
+		d.addFault(r.path+".seriesQuery", "is not a series selector: %v", err)
 	}
 	for i, f := range r.SeriesFilters {
-		d.compileSeriesFilter(elementPath(r.path+".seriesFilters", i), f, c)
+		d.compileSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
 	}
 	d.compileNameMapping(r)
 	c.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
@@ -92,11 +87,11 @@ func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 		c.queryErr = fmt.Errorf("metricsQuery: %w", err)
 	}
 	if c.selector.onlyName != "" && c.matches != nil && !c.servesSeries(c.selector.onlyName) {
-		c.warnings = append(c.warnings, fmt.Sprintf("serves nothing: its filters exclude %s, the only series that it finds", c.selector.onlyName))
+		c.warnings = append(c.warnings, fmt.Sprintf("serves no metric: its filters exclude %s, the only series of its seriesQuery", c.selector.onlyName))
 	}
 }
 
-// exampleRequest is a question like those that will be asked, but for its names.
+// exampleRequest returns a request with placeholder names, to try the template of the rule.
 func (r *Rule) exampleRequest() queryRequest {
 	q := queryRequest{series: "example", namespaceLabel: "namespace", namespace: "example"}
 	if !r.external {
@@ -117,7 +112,7 @@ func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *com
 		d.addFault(path, "has both is and isNot; write two filters")
 		return
 	case expr == "":
-		d.addFault(path, "has neither is nor isNot")
+		d.addFault(path, "has neither is nor isNot; set is or isNot")
 		return
 	}
 	if re := d.compileRegexp(path+"."+key, expr); re != nil {
@@ -128,13 +123,13 @@ func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *com
 func (d *lenientDecoder) compileRegexp(path, expr string) *regexp.Regexp {
 	re, err := regexp.Compile(expr)
 	if err != nil {
-		d.addFault(path, "is no regular expression: %s", formatRegexpError(err))
+		d.addFault(path, "is not a regular expression: %s", formatRegexpError(err))
 		return nil
 	}
 	return re
 }
 
-// anyNameRegexp is what name.matches means where it is empty.
+// anyNameRegexp is the default of name.matches.
 var anyNameRegexp = regexp.MustCompile(".*")
 
 func (d *lenientDecoder) compileNameMapping(r *Rule) {
@@ -152,18 +147,18 @@ func (d *lenientDecoder) compileNameMapping(r *Rule) {
 		case 1:
 			c.metricAs = "$1"
 		default:
-			d.addFault(path+".as", "required: name.matches has %d groups", n)
+			d.addFault(path+".as", "required, because name.matches has %d groups", n)
 		}
 		return
 	}
 	for _, ref := range groupReferenceRegexp.FindAllStringSubmatch(c.metricAs, -1) {
 		if name := ref[1] + ref[2]; ref[0] != "$$" && !hasCaptureGroup(c.matches, name) {
-			c.warnings = append(c.warnings, fmt.Sprintf("name.as: %s refers to no group of name.matches, and stands for nothing", ref[0]))
+			c.warnings = append(c.warnings, fmt.Sprintf("name.as: name.matches has no group %s, which expands to empty text", ref[0]))
 		}
 	}
 }
 
-// groupReferenceRegexp is a reference in name.as: $name takes as many letters, digits and underscores as there are.
+// groupReferenceRegexp matches a reference in name.as. A $name extends over all letters, digits and underscores that follow.
 var groupReferenceRegexp = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
 
 func hasCaptureGroup(re *regexp.Regexp, name string) bool {
@@ -180,9 +175,9 @@ func (d *lenientDecoder) compileLabelTemplate(path string, m ResourceMapping) *l
 		at := path + ".overrides." + o.Label
 		switch {
 		case o.Label == "":
-			d.addFault(path+".overrides", "has a label without a name")
+			d.addFault(path+".overrides", "has a label with an empty name")
 		case o.Resource == "" && !d.failedWithin[at]:
-			d.addFault(at+".resource", "required: the resource that the label names objects of")
+			d.addFault(at+".resource", "required: the resource of the label's objects")
 		}
 	}
 	if m.Template == "" || d.failedWithin[path+".template"] {
@@ -196,14 +191,14 @@ func (d *lenientDecoder) compileLabelTemplate(path string, m ResourceMapping) *l
 	return t
 }
 
-// compileQueryTemplate is the template, or nil if there is none.
+// compileQueryTemplate returns the template, or nil if text is empty or invalid.
 func (d *lenientDecoder) compileQueryTemplate(path, text string) *template.Template {
 	if text == "" {
 		return nil
 	}
 	t, err := parseTemplate("metricsQuery", text)
 	if err != nil {
-		d.addFault(path, "is no template: %v", err)
+		d.addFault(path, "is not a template: %v", err)
 		return nil
 	}
 	return t

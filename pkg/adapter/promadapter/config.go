@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// Config is one whole configuration of prometheus-adapter, as written. Load returns it checked and compiled. It is not
-// changed after that, so it may be read concurrently.
+// Config is a configuration of prometheus-adapter. Load returns it validated and compiled. It does not change afterwards;
+// concurrent reads are safe.
 type Config struct {
 	// Rules make metrics of custom.metrics.k8s.io, in file order.
 	Rules []Rule
 	// ExternalRules make metrics of external.metrics.k8s.io, in file order.
 	ExternalRules []Rule
-	// ResourceRules make metrics.k8s.io; nil: it is not served.
+	// ResourceRules make metrics.k8s.io; nil disables this API.
 	ResourceRules *ResourceRules
 
 	lines map[string]int
 }
 
-// Rule finds series, and says of which metric they are and how a value is computed from them.
+// Rule selects series, maps their names to metrics, and computes values from them.
 type Rule struct {
-	// SeriesQuery is the series selector that finds the series.
+	// SeriesQuery is the series selector.
 	SeriesQuery string
-	// SeriesFilters restrict the names of the series found; all must hold.
+	// SeriesFilters restrict the names of the selected series. All must hold.
 	SeriesFilters []SeriesFilter
-	// Resources says which labels name objects.
+	// Resources maps labels to the resources of objects.
 	Resources ResourceMapping
-	// Name makes the metric's name from the series'.
+	// Name maps the name of a series to the name of a metric.
 	Name NameMapping
-	// MetricsQuery is the template of the expression that gives the values; empty where the file does not say.
+	// MetricsQuery is the template of the PromQL expression for the values. It may be empty.
 	MetricsQuery string
 
 	path     string
@@ -37,7 +37,7 @@ type Rule struct {
 	compiled compiledRuleText
 }
 
-// SeriesFilter matches the name of a series, anywhere in it, by exactly one of two regular expressions.
+// SeriesFilter is a condition on the name of a series: a regular expression, without anchors. Exactly one field is set.
 type SeriesFilter struct {
 	// Is must match.
 	Is string
@@ -45,32 +45,32 @@ type SeriesFilter struct {
 	IsNot string
 }
 
-// NameMapping makes the metric's name from the series'.
+// NameMapping maps the name of a series to the name of a metric.
 type NameMapping struct {
-	// Matches is a regular expression that must match somewhere in the series' name; empty means any name.
+	// Matches is a regular expression without anchors for the name of the series. Empty means any name.
 	Matches string
-	// As is the metric's name, with $1 or ${name} for the groups of Matches. Empty means the only group, or the whole match
-	// if there is none.
+	// As is the name of the metric, with $1 or ${name} for the groups of Matches. Empty means the only group, or the whole
+	// match if Matches has no group.
 	As string
 }
 
-// ResourceMapping says which labels name objects of which resource.
+// ResourceMapping maps labels to the resources of the objects that they name.
 type ResourceMapping struct {
-	// Template makes the label from .Group and .Resource (the singular); empty: there is none.
+	// Template makes the label from .Group and .Resource (the singular). It may be empty.
 	Template string
-	// Overrides are single labels, in file order; they come before the template.
+	// Overrides are single labels, in file order. They take precedence over the template.
 	Overrides []LabelOverride
-	// Namespaced tells that the request's namespace becomes a matcher; nil, where the file does not say, means yes.
+	// Namespaced adds a matcher for the namespace of the request. Nil (the file does not say) means true.
 	Namespaced *bool
 }
 
-// LabelOverride is one label that names objects of a resource.
+// LabelOverride maps a single label to a resource.
 type LabelOverride struct {
-	// Label is the label's name.
+	// Label is the name of the label.
 	Label string
-	// Group is the resource's API group. Empty means the core group, or whichever group has such a resource.
+	// Group is the API group of the resource. Empty means the core group, or any other group with such a resource.
 	Group string
-	// Resource is the plural or the singular.
+	// Resource is the plural or the singular of the resource.
 	Resource string
 }
 
@@ -84,26 +84,25 @@ func (o LabelOverride) resourceName() string {
 
 // ResourceRules make metrics.k8s.io.
 type ResourceRules struct {
-	// CPU and Memory are the rules for the two resources that the API has.
+	// CPU and Memory are the rules for the two resources of the API.
 	CPU, Memory ResourceRule
-	// Window is the span that the queries look back over; zero where the file does not say.
+	// Window is the time that the queries look back; zero if the file does not say.
 	Window time.Duration
 }
 
 // ResourceRule gives the usage of one resource.
 type ResourceRule struct {
-	// ContainerQuery is the template for containers, NodeQuery that for nodes.
+	// ContainerQuery and NodeQuery are the templates for containers and for nodes.
 	ContainerQuery, NodeQuery string
-	// Resources says which labels name namespaces, pods and nodes.
+	// Resources has the labels of namespaces, pods and nodes.
 	Resources ResourceMapping
-	// ContainerLabel is the label that names the container.
+	// ContainerLabel is the label with the name of the container.
 	ContainerLabel string
 
 	path                            string
 	labelTemplate                   *labelTemplate
-	containerTemplate, nodeTemplate *template.Template // nil: none
+	containerTemplate, nodeTemplate *template.Template // nil: not served
 }
 
-// Line is the line of the file on which the value at path, such as rules[2].metricsQuery, stands; 0 if the file does
-// not have it.
+// Line returns the line of the value at path, such as rules[2].metricsQuery, or 0 if the file does not have the value.
 func (c *Config) Line(path string) int { return c.lines[path] }

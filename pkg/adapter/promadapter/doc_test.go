@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// yamlBlock is the code block of that kind in the document.
+// yamlBlock returns the YAML code block of a kind in the document.
 func yamlBlock(t *testing.T, text, kind string) string {
 	t.Helper()
 	_, after, found := strings.Cut(text, "\n```yaml "+kind+"\n")
@@ -19,7 +19,7 @@ func yamlBlock(t *testing.T, text, kind string) string {
 	return before
 }
 
-// The examples of docs/migration.md are what they are said to be.
+// TestDocument: Import turns the first example of docs/migration.md into the second.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../../docs/migration.md")

@@ -3,6 +3,7 @@ package promadapter
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// seriesList is a server with these series, written {a="b"} or name{a="b"}. It notes what it was asked.
+// seriesList is a server with these series, written {a="b"} or name{a="b"}. It records its list calls.
 type seriesList struct {
 	mu        sync.Mutex // guards the rest
 	series    []labels.Labels
@@ -52,22 +53,22 @@ func (s *seriesList) setListError(selector string, err error) {
 	s.failures = map[string]error{selector: err}
 }
 
-// takeListCalls are what was asked since the last call, sorted.
+// takeListCalls returns the list calls since the last takeListCalls, sorted.
 func (s *seriesList) takeListCalls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.listCalls
+	calls := s.listCalls
 	s.listCalls = nil
-	slices.Sort(asked)
-	return asked
+	slices.Sort(calls)
+	return calls
 }
 
-func (s *seriesList) forEachSelected(what string, sel SeriesSelection, do func(labels.Labels)) error {
+func (s *seriesList) forEachSelected(call string, sel SeriesSelection, do func(labels.Labels)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.listCalls = append(s.listCalls, what+" "+strings.Join(sel.Match, " "))
+	s.listCalls = append(s.listCalls, call+" "+strings.Join(sel.Match, " "))
 	if len(sel.Match) != 1 || sel.Limit == 0 || !sel.Start.Before(sel.End) {
-		return errors.New("an unbounded question")
+		return errors.New("a list call without bounds")
 	}
 	if err := s.failures[sel.Match[0]]; err != nil {
 		return err
@@ -105,7 +106,7 @@ func (s *seriesList) LabelNames(ctx context.Context, sel SeriesSelection, each f
 }
 
 func yieldValues(ctx context.Context, seen map[string]bool, each func(string) error) error {
-	for _, v := range sortedFieldKeys(fieldSet(seen)) {
+	for _, v := range slices.Sorted(maps.Keys(seen)) {
 		if err := errors.Join(ctx.Err(), each(v)); err != nil {
 			return err
 		}
@@ -113,15 +114,7 @@ func yieldValues(ctx context.Context, seen map[string]bool, each func(string) er
 	return nil
 }
 
-func fieldSet(seen map[string]bool) map[string]fieldDecoder {
-	out := map[string]fieldDecoder{}
-	for k := range seen {
-		out[k] = nil
-	}
-	return out
-}
-
-// fakeCluster has the resources of a usual cluster, and those added.
+// fakeCluster has usualResources and extra.
 type fakeCluster struct {
 	mu    sync.Mutex // guards the rest
 	extra []Resource

@@ -1,3 +1,5 @@
+// The translation of a configuration into the native format.
+
 package promadapter
 
 import (
@@ -12,12 +14,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
-// placeholderURL stands for the server's address where that is not given.
+// placeholderURL is the server's address if the caller gives none.
 const placeholderURL = "http://prometheus.example:9090"
 
-// Import returns the configuration in the native format that means the same, with url (empty: a placeholder) as the
-// server's address. The notes, which also stand in it as comments, say what has no counterpart, and why; nothing is
-// guessed. The error is that nothing at all could be translated.
+// Import translates a configuration to the native format, with url (empty: a placeholder) as the server's address. It guesses
+// nothing: the notes name each rule without a counterpart, with the reason, and also appear as comments in native. The error
+// means that no rule has a counterpart.
 func Import(cfg *Config, url string) (native []byte, notes []string, err error) {
 	if url == "" {
 		url = placeholderURL
@@ -33,8 +35,8 @@ func Import(cfg *Config, url string) (native []byte, notes []string, err error) 
 	im.rejectRepeatedRules()
 	im.rejectInvalidRules()
 	if cfg.ResourceRules != nil {
-		im.addRejectedRule("resourceRules", "metrics.k8s.io is not served by native rules: keep this part in a configuration of prometheus-adapter, "+
-			"or have it served from the kubelets")
+		im.addRejectedRule("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
+			"or serve it from the kubelets")
 	}
 	native, notes = im.formatNativeConfig()
 	if !slices.ContainsFunc(im.rules, func(i *importedRule) bool { return i.reason == "" }) {
@@ -43,25 +45,25 @@ func Import(cfg *Config, url string) (native []byte, notes []string, err error) 
 	return native, notes, nil
 }
 
-// importedRule is a native rule, or why there is none.
+// importedRule is a native rule, or the reason why the rule has no counterpart.
 type importedRule struct {
 	path      string
 	reason    string
-	ambiguous bool // a rule for a single metric would do
+	ambiguous bool // a native rule for a single metric is possible
 	nativeRule
 }
 
-// rejectRule takes the item out. The first reason stays.
-func (i *importedRule) rejectRule(why string, args ...any) {
+// rejectRule sets the reason why the rule has no counterpart. The first reason stays.
+func (i *importedRule) rejectRule(reason string, args ...any) {
 	if i.reason == "" {
-		i.reason = fmt.Sprintf(why, args...)
+		i.reason = fmt.Sprintf(reason, args...)
 	}
 }
 
-// nativeRule is a rule as the native format has it.
+// nativeRule is a rule in the native format.
 type nativeRule struct {
 	names      nativeNames
-	resource   string // empty where external
+	resource   string // empty if external
 	labels     [][2]string
 	namespaced string // empty: the default
 	query      string
@@ -72,15 +74,15 @@ type ruleImporter struct {
 	rules []*importedRule
 }
 
-func (im *ruleImporter) addRejectedRule(path, why string, args ...any) {
-	im.rules = append(im.rules, &importedRule{path: path, reason: fmt.Sprintf(why, args...)})
+func (im *ruleImporter) addRejectedRule(path, reason string, args ...any) {
+	im.rules = append(im.rules, &importedRule{path: path, reason: fmt.Sprintf(reason, args...)})
 }
 
-// mappedResource is a resource that a rule has metrics of, and the labels that name its objects.
+// mappedResource is a resource of a rule's metrics, with the labels that identify its objects.
 type mappedResource struct {
 	Resource
 	objectLabel, namespaceLabel string
-	namespaced                  bool // the request's namespace is a matcher
+	namespaced                  bool // queries match the namespace of the request
 }
 
 func (im *ruleImporter) importRule(r *Rule) {
@@ -110,14 +112,14 @@ func formatResourceSuffix(t mappedResource) string {
 	return " for " + t.Name
 }
 
-// mapRuleResources are the resources of a rule, as far as they can be told without the cluster.
+// mapRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
 func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: wellKnownResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, err := known.cluster.LookupResource(o.resourceName())
 		if err != nil {
-			im.addRejectedRule(r.path, "label %s: %v: write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
+			im.addRejectedRule(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
 			continue
 		}
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
@@ -142,19 +144,20 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 	return out
 }
 
-// collectResources are those of the overrides, and with a template those that the native format has words for.
+// collectResources returns the resources of the overrides. A template adds pods, namespaces and nodes, which have labels of their
+// own in the native format.
 func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resource {
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
-		im.addRejectedRule(r.path, "resources.template also finds resources other than pods, namespaces and nodes: "+
-			"for each that you use write a rule with resource and labels: {object: LABEL}")
+		im.addRejectedRule(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
+			"write a rule with resource and labels: {object: LABEL} for each that you use")
 		for _, name := range []string{"pods", namespacesResource, "nodes"} {
 			res, _ := wellKnownResources{}.LookupResource(name)
 			all = append(all, res)
 		}
 	}
 	if len(all) == 0 && len(r.Resources.Overrides) == 0 {
-		im.addRejectedRule(r.path, "serves nothing: neither resources.overrides nor resources.template names a label")
+		im.addRejectedRule(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
 	}
 	var out []Resource
 	for _, res := range all {
@@ -165,7 +168,7 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 	return out
 }
 
-// nativeLabelPairs are those that are not what the native format takes them for anyway.
+// nativeLabelPairs returns the keys and values of labels that differ from the native defaults.
 func nativeLabelPairs(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
@@ -190,34 +193,34 @@ func nativeLabelPairs(t mappedResource) [][2]string {
 	return out
 }
 
-// rejectAmbiguousRules takes out patterns that serve the same names from other series: which of them a name is from only the
-// series that there are can tell, and the native format does not ask for these.
+// rejectAmbiguousRules rejects patterns that serve the same metric names from different series. Only the series on the server tell
+// which pattern a name belongs to, and the native format does not list series.
 func (im *ruleImporter) rejectAmbiguousRules() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[:i] {
 			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.canOverlap(*b.names.pattern) {
 				continue
 			}
-			const why = "serves the same names as %s from other series: write a rule for each metric that your HPAs name"
-			a.rejectRule(why, b.path)
-			b.rejectRule(why, a.path)
+			const reason = "serves the same names as %s from other series; write a rule for each metric that your HPAs use"
+			a.rejectRule(reason, b.path)
+			b.rejectRule(reason, a.path)
 			a.ambiguous, b.ambiguous = true, true
 		}
 	}
 }
 
-// rejectRepeatedRules keeps the last of several rules for one metric, as prometheus-adapter does where both have series.
+// rejectRepeatedRules keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
 func (im *ruleImporter) rejectRepeatedRules() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[i+1:] {
 			if a.reason == "" && b.reason == "" && a.resource == b.resource && a.names.metric != "" && a.names.metric == b.names.metric {
-				a.rejectRule("%s comes later and has the same metric; if that has no series, take this rule in its place", b.path)
+				a.rejectRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
 			}
 		}
 	}
 }
 
-// rejectInvalidRules takes out what the native format itself refuses.
+// rejectInvalidRules rejects rules that package rule rejects.
 func (im *ruleImporter) rejectInvalidRules() {
 	for _, i := range im.rules {
 		if i.reason != "" {
@@ -225,7 +228,7 @@ func (im *ruleImporter) rejectInvalidRules() {
 		}
 		_, _, err := rule.Load([]byte(im.formatNativeHeader() + "rules:\n" + i.formatNativeRule()))
 		if err != nil {
-			i.rejectRule("the native format refuses it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			i.rejectRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 }
@@ -251,7 +254,7 @@ func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
 	return []byte(b.String()), notes
 }
 
-// singleMetricRule is the rule for one metric of a pattern, for a person to fill in.
+// singleMetricRule returns the rule for a single metric of a pattern, with a placeholder for a person to fill in.
 func (n nativeRule) singleMetricRule() nativeRule {
 	n.names = nativeNames{metric: n.names.template}
 	n.query = strings.ReplaceAll(n.query, "${1}", namePlaceholder)
@@ -264,7 +267,7 @@ func commentOutLines(lines string) string {
 
 func joinLines(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// formatNativeRule is the rule as an element of a YAML list.
+// formatNativeRule returns the rule as an element of a YAML list.
 func (n nativeRule) formatNativeRule() string {
 	var lines []string
 	add := func(key, value string) {
@@ -294,11 +297,11 @@ func (n nativeRule) formatNativeRule() string {
 
 var (
 	plainYAMLRegexp = regexp.MustCompile(`^[a-zA-Z^][-a-zA-Z0-9_.:/+()*^$|]*$`)
-	// nonTextRegexp are plain words that YAML takes for something else, or that end like a key.
+	// nonTextRegexp matches plain words that YAML does not read as text, or that end like a key.
 	nonTextRegexp = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$|:$`)
 )
 
-// quoteYAML is text as YAML takes it, in quotes only where it must be.
+// quoteYAML returns text as YAML, quoted only if necessary.
 func quoteYAML(s string) string {
 	if plainYAMLRegexp.MatchString(s) && !nonTextRegexp.MatchString(s) {
 		return s
@@ -306,7 +309,7 @@ func quoteYAML(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
 
-// wellKnownResources are the resources that every cluster has and metrics are made of.
+// wellKnownResources looks up resources that every cluster has. An import knows no others.
 type wellKnownResources struct{}
 
 var _ ResourceLookup = wellKnownResources{}
@@ -336,5 +339,5 @@ func (wellKnownResources) LookupResource(name string) (Resource, error) {
 			return r, nil
 		}
 	}
-	return Resource{}, metric.Errorf(metric.KindNotFound, "%s is no resource that every cluster has", name)
+	return Resource{}, metric.Errorf(metric.KindNotFound, "%s is not a resource of every cluster", name)
 }

@@ -14,7 +14,7 @@ import (
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
-// Each configuration of testdata/import, and what it becomes in the native format.
+// TestImport translates each configuration of testdata/import and compares the result with its golden file.
 func TestImport(t *testing.T) {
 	t.Parallel()
 	paths, err := filepath.Glob("testdata/import/*.yaml")
@@ -40,7 +40,7 @@ func TestImport(t *testing.T) {
 				t.Errorf("Import: %v, %q", err, notes)
 			} else if err == nil {
 				if _, _, err := rule.Load(native); err != nil {
-					t.Errorf("the native format refuses it: %v", err)
+					t.Errorf("the native format rejects it: %v", err)
 				}
 			}
 			golden := strings.TrimSuffix(path, ".yaml") + ".native.yaml"
@@ -60,7 +60,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// FuzzImport: what is translated is a configuration that the native format takes.
+// FuzzImport: every translation is a valid native configuration.
 func FuzzImport(f *testing.F) {
 	addSeedConfigs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

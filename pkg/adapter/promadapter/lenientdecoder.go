@@ -1,3 +1,5 @@
+// The decoder of prometheus-adapter's YAML, which accepts more than package strict.
+
 package promadapter
 
 import (
@@ -5,9 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,15 +19,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// lenientDecoder turns YAML nodes into values and what does not fit into faults. It takes what prometheus-adapter's own decoder
-// takes, so that files are read unchanged: empty values, any scalar as text, YAML 1.1's words for true and false, merge
-// keys. That is why it is not package config's.
+// lenientDecoder turns YAML nodes into values, and invalid nodes into faults. It accepts all that prometheus-adapter's own decoder
+// accepts, so that files work unchanged: empty values, any scalar as text, YAML 1.1's words for true and false, merge keys.
+// The decoder of package strict rejects all of these.
 type lenientDecoder struct {
 	faults config.Faults
 	lines  map[string]int
-	// failed are the paths of faults, failedWithin also those of all around them.
+	// failed has the paths of faults, failedWithin also the paths that enclose them.
 	failed, failedWithin map[string]bool
-	pairCount            int
+	pairCount            int // of the pairs decoded so far
 }
 
 func newLenientDecoder() *lenientDecoder {
@@ -34,34 +35,29 @@ func newLenientDecoder() *lenientDecoder {
 }
 
 const (
-	// maxFileBytes bounds a file: a ConfigMap holds no more.
-	maxFileBytes = 1 << 20
-	// maxPairs bounds what aliases multiply. A file of maxBytes without them has fewer.
+	// maxPairs bounds the key-value pairs after aliases are expanded. A file of strict.MaxBytes without aliases has fewer.
 	maxPairs = 200_000
-	// maxMergeDepth bounds merge keys within merged mappings.
+	// maxMergeDepth bounds the nesting of merge keys.
 	maxMergeDepth = 8
 )
 
 func (d *lenientDecoder) addFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
-	for at := path; at != "" && !d.failedWithin[at]; at = parentPath(at) {
+	for at := path; at != "" && !d.failedWithin[at]; at = strict.ParentPath(at) {
 		d.failedWithin[at] = true
 	}
 	d.faults = append(d.faults, config.Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// parentPath is the path without its last element, key or index.
-func parentPath(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
+// addFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
+func (d *lenientDecoder) addFault(path, format string, args ...any) {
+	d.addFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
+}
 
-// fieldDecoder is what to do with the value of a key; the node is no alias and not null.
-type fieldDecoder func(path string, n *yaml.Node)
-
-var yamlErrorRegexp = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
-
-// parseDocument is the one document in data, or nil and a fault.
+// parseDocument returns the only document in data, or nil and a fault.
 func (d *lenientDecoder) parseDocument(data []byte) *yaml.Node {
-	if len(data) > maxFileBytes {
-		d.addFaultAtLine("", 0, "the file has %d bytes; more than %d are refused", len(data), maxFileBytes)
+	if len(data) > strict.MaxBytes {
+		d.addFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -74,8 +70,8 @@ func (d *lenientDecoder) parseDocument(data []byte) *yaml.Node {
 	case errors.Is(err, io.EOF):
 	case err != nil:
 		d.addSyntaxFault(err)
-	case len(more.Content) == 1 && !isNullNode(more.Content[0]):
-		d.addFaultAtLine("", more.Content[0].Line, "a second document, which prometheus-adapter ignored; a configuration is one")
+	case len(more.Content) == 1 && !strict.IsNullNode(more.Content[0]):
+		d.addFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
 	}
 	if len(doc.Content) != 1 {
 		return nil
@@ -88,48 +84,26 @@ func (d *lenientDecoder) addSyntaxFault(err error) {
 		d.addFaultAtLine("", 0, "the file is empty")
 		return
 	}
-	line, message := 0, err.Error()
-	if m := yamlErrorRegexp.FindStringSubmatch(message); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		message = m[2]
-	}
-	d.addFaultAtLine("", line, "not YAML: %s", message)
+	line, message := strict.ParseYAMLError(err)
+	d.addFaultAtLine("", line, "not valid YAML: %s", message)
 }
 
-func resolveAlias(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode && n.Alias != nil {
-		return n.Alias
-	}
-	return n
-}
-
-func isNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
-
-// decodeMapping calls the field of each key; unknown and duplicate keys are faults.
-func (d *lenientDecoder) decodeMapping(path string, n *yaml.Node, fields map[string]fieldDecoder) {
+// decodeMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
+func (d *lenientDecoder) decodeMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
 	d.visitKeys(path, n, func(at string, key, value *yaml.Node) {
 		f, known := fields[key.Value]
 		switch {
 		case !known:
-			d.addFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(sortedFieldKeys(fields), ", "))
-		case !isNullNode(value):
+			d.addFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+		case !strict.IsNullNode(value):
 			f(at, value)
 		}
 	})
 }
 
-func sortedFieldKeys(fields map[string]fieldDecoder) []string {
-	names := make([]string, 0, len(fields))
-	for name := range fields {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// visitKeys calls each for all keys of a mapping, those of merged mappings last, and as far as they are not there already.
+// visitKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
 func (d *lenientDecoder) visitKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
-	if n = resolveAlias(n); n.Kind != yaml.MappingNode {
+	if n = strict.ResolveAlias(n); n.Kind != yaml.MappingNode {
 		d.addFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
 		return
 	}
@@ -141,10 +115,10 @@ func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]i
 	var merged []*yaml.Node
 	own := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], resolveAlias(n.Content[i+1])
+		key, value := n.Content[i], strict.ResolveAlias(n.Content[i+1])
 		if d.pairCount++; d.pairCount > maxPairs {
 			if d.pairCount == maxPairs+1 {
-				d.addFaultAtLine("", key.Line, "more than %d values; aliases multiply", maxPairs)
+				d.addFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
 			}
 			return
 		}
@@ -152,7 +126,7 @@ func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]i
 		first, again := seen[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.addFaultAtLine(path, key.Line, "a key must be a word, not %s", strict.DescribeNode(key))
+			d.addFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case own[key.Value]:
@@ -171,32 +145,32 @@ func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]i
 func (d *lenientDecoder) visitMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	switch {
 	case depth > maxMergeDepth:
-		d.addFaultAtLine(path, m.Line, "merge keys more than %d deep", maxMergeDepth)
+		d.addFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
 	case m.Kind == yaml.MappingNode:
 		d.visitPairs(path, m, seen, depth, each)
 	case m.Kind == yaml.SequenceNode:
 		for _, e := range m.Content {
-			d.visitMergedPairs(path, resolveAlias(e), seen, depth+1, each)
+			d.visitMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
 		}
 	default:
-		d.addFaultAtLine(path, m.Line, "a merge key takes a mapping, not %s", strict.DescribeNode(m))
+		d.addFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
 	}
 }
 
-// decodeSequence calls item for each element.
-func (d *lenientDecoder) decodeSequence(path string, n *yaml.Node, item fieldDecoder) {
+// decodeSequence calls item for each element of a list.
+func (d *lenientDecoder) decodeSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
 		d.addFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
 		return
 	}
 	for i, e := range n.Content {
-		at := path + "[" + strconv.Itoa(i) + "]"
+		at := strict.IndexPath(path, i)
 		d.lines[at] = e.Line
-		item(at, resolveAlias(e))
+		item(at, strict.ResolveAlias(e))
 	}
 }
 
-func (d *lenientDecoder) textField(to *string) fieldDecoder {
+func (d *lenientDecoder) textField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
 			d.addFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
@@ -206,12 +180,12 @@ func (d *lenientDecoder) textField(to *string) fieldDecoder {
 	}
 }
 
-// boolWords are YAML 1.1's words, in lower case.
+// boolWords has the words of YAML 1.1 for true and false, in lower case.
 var boolWords = map[string]bool{
 	"y": true, "yes": true, "on": true, "true": true, "n": false, "no": false, "off": false, "false": false,
 }
 
-func (d *lenientDecoder) boolField(to **bool) fieldDecoder {
+func (d *lenientDecoder) boolField(to **bool) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := boolWords[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
@@ -222,7 +196,7 @@ func (d *lenientDecoder) boolField(to **bool) fieldDecoder {
 	}
 }
 
-func (d *lenientDecoder) durationField(to *time.Duration) fieldDecoder {
+func (d *lenientDecoder) durationField(to *time.Duration) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, err := model.ParseDuration(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode {

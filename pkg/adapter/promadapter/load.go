@@ -1,17 +1,20 @@
+// Recognition and decoding of a configuration file of prometheus-adapter.
+
 package promadapter
 
 import (
 	"slices"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// IsConfig tells whether data is a configuration of prometheus-adapter, right or wrong, and not one of the native
-// format. What is no YAML at all is neither.
+// IsConfig reports whether data is a configuration of prometheus-adapter, valid or not, and no native
+// configuration. Invalid YAML is neither.
 func IsConfig(data []byte) bool {
 	var doc yaml.Node
-	if len(data) > maxFileBytes || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
+	if len(data) > strict.MaxBytes || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
 		return false
 	}
 	root := doc.Content[0]
@@ -22,11 +25,11 @@ func IsConfig(data []byte) bool {
 	switch {
 	case rules == nil:
 		return false
-	case isNullNode(rules) || len(rules.Content) == 0:
+	case strict.IsNullNode(rules) || len(rules.Content) == 0:
 		return !hasAnyKey(root, "apiVersion", "kind")
 	}
 	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool {
-		return hasAnyKey(resolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
+		return hasAnyKey(strict.ResolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
 	})
 }
 
@@ -34,25 +37,25 @@ func hasAnyKey(n *yaml.Node, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return findKeyValue(n, name) != nil })
 }
 
-// findKeyValue is the value of a key, or nil.
+// findKeyValue returns the value of a key, or nil.
 func findKeyValue(n *yaml.Node, name string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			return resolveAlias(n.Content[i+1])
+			return strict.ResolveAlias(n.Content[i+1])
 		}
 	}
 	return nil
 }
 
-// Load reads a configuration and compiles it. The error is config.Faults with all that is wrong in the file itself.
-// What depends on the cluster or the server makes a single rule fail later, in a Catalog.
+// Load decodes a configuration and compiles it. The error is config.Faults with every fault of the file. A rule that fails only
+// because of the cluster or the server fails later and alone, in a Catalog.
 func Load(data []byte) (*Config, error) {
 	d := newLenientDecoder()
 	c := &Config{lines: d.lines}
-	if root := d.parseDocument(data); root != nil && !isNullNode(root) {
+	if root := d.parseDocument(data); root != nil && !strict.IsNullNode(root) {
 		d.decodeAdapterConfig(c, root)
 		if d.pairCount <= maxPairs {
 			d.compileAllRules(c)
@@ -65,7 +68,7 @@ func Load(data []byte) (*Config, error) {
 }
 
 func (d *lenientDecoder) decodeAdapterConfig(c *Config, root *yaml.Node) {
-	d.decodeMapping("", root, map[string]fieldDecoder{
+	d.decodeMapping("", root, map[string]strict.FieldDecoder{
 		"rules":         func(path string, n *yaml.Node) { c.Rules = d.decodeSeriesRules(path, n, false) },
 		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.decodeSeriesRules(path, n, true) },
 		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.decodeResourceRules(path, n) },
@@ -83,32 +86,32 @@ func (d *lenientDecoder) decodeSeriesRules(path string, n *yaml.Node, external b
 }
 
 func (d *lenientDecoder) decodeSeriesRule(path string, n *yaml.Node, r *Rule) {
-	d.decodeMapping(path, n, map[string]fieldDecoder{
+	d.decodeMapping(path, n, map[string]strict.FieldDecoder{
 		"seriesQuery": d.textField(&r.SeriesQuery),
 		"seriesFilters": func(path string, n *yaml.Node) {
 			d.decodeSequence(path, n, func(path string, n *yaml.Node) {
 				var f SeriesFilter
-				d.decodeMapping(path, n, map[string]fieldDecoder{"is": d.textField(&f.Is), "isNot": d.textField(&f.IsNot)})
+				d.decodeMapping(path, n, map[string]strict.FieldDecoder{"is": d.textField(&f.Is), "isNot": d.textField(&f.IsNot)})
 				r.SeriesFilters = append(r.SeriesFilters, f)
 			})
 		},
 		"resources": func(path string, n *yaml.Node) { d.decodeResourceMapping(path, n, &r.Resources) },
 		"name": func(path string, n *yaml.Node) {
-			d.decodeMapping(path, n, map[string]fieldDecoder{"matches": d.textField(&r.Name.Matches), "as": d.textField(&r.Name.As)})
+			d.decodeMapping(path, n, map[string]strict.FieldDecoder{"matches": d.textField(&r.Name.Matches), "as": d.textField(&r.Name.As)})
 		},
 		"metricsQuery": d.textField(&r.MetricsQuery),
 	})
 }
 
 func (d *lenientDecoder) decodeResourceMapping(path string, n *yaml.Node, m *ResourceMapping) {
-	d.decodeMapping(path, n, map[string]fieldDecoder{
+	d.decodeMapping(path, n, map[string]strict.FieldDecoder{
 		"template":   d.textField(&m.Template),
 		"namespaced": d.boolField(&m.Namespaced),
 		"overrides": func(path string, n *yaml.Node) {
 			d.visitKeys(path, n, func(at string, key, value *yaml.Node) {
 				o := LabelOverride{Label: key.Value}
-				if !isNullNode(value) {
-					d.decodeMapping(at, value, map[string]fieldDecoder{"group": d.textField(&o.Group), "resource": d.textField(&o.Resource)})
+				if !strict.IsNullNode(value) {
+					d.decodeMapping(at, value, map[string]strict.FieldDecoder{"group": d.textField(&o.Group), "resource": d.textField(&o.Resource)})
 				}
 				m.Overrides = append(m.Overrides, o)
 			})
@@ -118,7 +121,7 @@ func (d *lenientDecoder) decodeResourceMapping(path string, n *yaml.Node, m *Res
 
 func (d *lenientDecoder) decodeResourceRules(path string, n *yaml.Node) *ResourceRules {
 	r := &ResourceRules{CPU: ResourceRule{path: path + ".cpu"}, Memory: ResourceRule{path: path + ".memory"}}
-	d.decodeMapping(path, n, map[string]fieldDecoder{
+	d.decodeMapping(path, n, map[string]strict.FieldDecoder{
 		"cpu":    func(path string, n *yaml.Node) { d.decodeResourceRule(path, n, &r.CPU) },
 		"memory": func(path string, n *yaml.Node) { d.decodeResourceRule(path, n, &r.Memory) },
 		"window": d.durationField(&r.Window),
@@ -127,13 +130,10 @@ func (d *lenientDecoder) decodeResourceRules(path string, n *yaml.Node) *Resourc
 }
 
 func (d *lenientDecoder) decodeResourceRule(path string, n *yaml.Node, r *ResourceRule) {
-	d.decodeMapping(path, n, map[string]fieldDecoder{
+	d.decodeMapping(path, n, map[string]strict.FieldDecoder{
 		"containerQuery": d.textField(&r.ContainerQuery),
 		"nodeQuery":      d.textField(&r.NodeQuery),
 		"containerLabel": d.textField(&r.ContainerLabel),
 		"resources":      func(path string, n *yaml.Node) { d.decodeResourceMapping(path, n, &r.Resources) },
 	})
 }
-
-// elementPath is a position in a list as a path has it.
-func elementPath(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }

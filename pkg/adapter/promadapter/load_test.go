@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-func TestRecognise(t *testing.T) {
+func TestIsConfig(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		text string
@@ -40,14 +40,14 @@ func TestRecognise(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if got := IsConfig([]byte(tc.text)); got != tc.want {
-				t.Errorf("Recognise = %v", got)
+				t.Errorf("IsConfig = %v", got)
 			}
 		})
 	}
 }
 
-// What prometheus-adapter's decoder takes is taken.
-func TestLoadTakes(t *testing.T) {
+// TestLoadAcceptsLenientYAML: Load accepts all YAML that prometheus-adapter's decoder accepts.
+func TestLoadAcceptsLenientYAML(t *testing.T) {
 	t.Parallel()
 	c := loadConfig(t, `rules:
 - &first
@@ -89,7 +89,7 @@ resourceRules: {window: 5m, cpu: {containerLabel: 7}}
 	}
 }
 
-func TestLoadRefuses(t *testing.T) {
+func TestLoadRejects(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ text, want string }{
 		"unknown and duplicate keys": {
@@ -118,11 +118,11 @@ rules:
 - seriesQuery: 'up offset 5m'
 `,
 			`line 2: rules[0].seriesQuery: required: a series selector
-line 3: rules[1].seriesQuery: is no series selector: unexpected "("
-line 4: rules[2].seriesQuery: is no series selector: error parsing regexp: missing closing ): ` + "`(`" + `
-line 5: rules[3].seriesQuery: is no series selector: unexpected end of input inside braces
-line 6: rules[4].seriesQuery: is no series selector: selects every series there is: at least one matcher must not match an empty value
-line 7: rules[5].seriesQuery: is no series selector: unexpected <offset>`,
+line 3: rules[1].seriesQuery: is not a series selector: unexpected "("
+line 4: rules[2].seriesQuery: is not a series selector: error parsing regexp: missing closing ): ` + "`(`" + `
+line 5: rules[3].seriesQuery: is not a series selector: unexpected end of input inside braces
+line 6: rules[4].seriesQuery: is not a series selector: selects every series; add a matcher that does not match an empty value
+line 7: rules[5].seriesQuery: is not a series selector: unexpected <offset>`,
 		},
 		"names and filters": {
 			`
@@ -134,12 +134,12 @@ externalRules:
 - seriesQuery: up
   seriesFilters: [{is: a, isNot: b}, {}, {is: "["}, {isNot: "*"}]
 `,
-			`line 3: externalRules[0].name.as: required: name.matches has 2 groups
-line 5: externalRules[1].name.matches: is no regular expression: missing closing ): ` + "`(a`" + `
+			`line 3: externalRules[0].name.as: required, because name.matches has 2 groups
+line 5: externalRules[1].name.matches: is not a regular expression: missing closing ): ` + "`(a`" + `
 line 7: externalRules[2].seriesFilters[0]: has both is and isNot; write two filters
-line 7: externalRules[2].seriesFilters[1]: has neither is nor isNot
-line 7: externalRules[2].seriesFilters[2].is: is no regular expression: missing closing ]: ` + "`[`" + `
-line 7: externalRules[2].seriesFilters[3].isNot: is no regular expression: missing argument to repetition operator: ` + "`*`",
+line 7: externalRules[2].seriesFilters[1]: has neither is nor isNot; set is or isNot
+line 7: externalRules[2].seriesFilters[2].is: is not a regular expression: missing closing ]: ` + "`[`" + `
+line 7: externalRules[2].seriesFilters[3].isNot: is not a regular expression: missing argument to repetition operator: ` + "`*`",
 		},
 		"templates": {
 			`
@@ -155,13 +155,13 @@ resourceRules:
   cpu: {containerQuery: "<<end>>"}
   window: 5
 `,
-			`line 3: rules[0].metricsQuery: is no template: 1: unexpected right paren
-line 4: rules[0].resources.overrides: has a label without a name
-line 4: rules[0].resources.overrides.pod.resource: required: the resource that the label names objects of
+			`line 3: rules[0].metricsQuery: is not a template: 1: unexpected right paren
+line 4: rules[0].resources.overrides: has a label with an empty name
+line 4: rules[0].resources.overrides.pod.resource: required: the resource of the label's objects
 line 4: rules[0].resources.template: must use <<.Resource>>
 line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.labelTemplateArguments
-line 8: rules[2].resources.template: does not make a regular expression that finds labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
-line 10: resourceRules.cpu.containerQuery: is no template: 1: unexpected {{end}}
+line 8: rules[2].resources.template: does not give a regular expression for labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
+line 10: resourceRules.cpu.containerQuery: is not a template: 1: unexpected {{end}}
 line 11: resourceRules.window: must be a duration such as 5m, not "5"`,
 		},
 		"kinds of values": {
@@ -181,9 +181,9 @@ line 5: rules[1].seriesFilters: must be a list, not a mapping
 line 6: rules[1].resources.namespaced: must be true or false, not "false"
 line 7: resourceRules: must be a mapping of keys to values, not a list`,
 		},
-		"two documents": {"rules: []\n---\nrules: []\n", `line 3: a second document, which prometheus-adapter ignored; a configuration is one`},
-		"not YAML":      {"rules: [", `line 1: not YAML: did not find expected node content`},
-		"a loop":        {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys more than 8 deep`},
+		"two documents": {"rules: []\n---\nrules: []\n", `line 3: second YAML document, which prometheus-adapter ignores; write one document per file`},
+		"not YAML":      {"rules: [", `line 1: not valid YAML: did not find expected node content`},
+		"a loop":        {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys are nested more than 8 deep`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +211,7 @@ func TestAliasesAreBounded(t *testing.T) {
 	}
 }
 
-// addSeedConfigs are all the configurations in the tests, for fuzzing.
+// addSeedConfigs adds all configurations of the tests as seeds for fuzzing.
 func addSeedConfigs(f *testing.F) {
 	paths, err := filepath.Glob("testdata/import/*.yaml")
 	if err != nil || len(paths) == 0 {
@@ -232,7 +232,7 @@ func addSeedConfigs(f *testing.F) {
 	f.Add([]byte(sampleConfig))
 }
 
-// FuzzLoad: whatever the file, Load says yes with all that rules need, or no with faults in order.
+// FuzzLoad: for any file, Load returns complete rules, or faults in order.
 func FuzzLoad(f *testing.F) {
 	addSeedConfigs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -265,7 +265,7 @@ func checkAdapterFaults(t *testing.T, err error) {
 	}
 }
 
-// FuzzRender: no name and no value of a request can break out of its matcher.
+// FuzzRender: no name or value of a request escapes from its matcher.
 func FuzzRender(f *testing.F) {
 	f.Add("default", "a", "b.c", "code", "200")
 	f.Add("default", `a"} or x{b="`, "b|c", "app.kubernetes.io/name", `\`)
@@ -280,11 +280,11 @@ func FuzzRender(f *testing.F) {
 		}
 		args, err := q.buildQueryArguments()
 		if err != nil {
-			return // no UTF-8
+			return // not UTF-8
 		}
 		s, err := parseSeriesSelector("up{" + args.LabelMatchers + "}")
 		if err != nil {
-			return // no label of that name, or text that is not UTF-8
+			return // an invalid label name, or text outside UTF-8
 		}
 		want := 3
 		if namespace != "" {

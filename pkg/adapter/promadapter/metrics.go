@@ -2,27 +2,27 @@ package promadapter
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics are the self-metrics of a Catalog. One after the other may use the same.
+// Metrics are the self-metrics of a Catalog. Catalogs that follow each other may share them.
 type Metrics struct {
 	ruleFailing  *prometheus.GaugeVec
 	knownMetrics prometheus.Gauge
 	listings     *prometheus.CounterVec
 }
 
-// NewMetrics registers the self-metrics with reg; nil means that they are not registered.
+// NewMetrics returns the self-metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		ruleFailing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rule_failing",
-			Help: "Whether a rule of prometheus-adapter's configuration cannot be served as it should be (1) or can be (0).",
+			Help: "Whether a rule of prometheus-adapter's configuration fails (1) or works (0).",
 		}, []string{"rule"}),
 		knownMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_known_metrics",
-			Help: "The number of metrics that the rules of prometheus-adapter's configuration serve.",
+			Help: "Number of metrics that the rules of prometheus-adapter's configuration serve.",
 		}),
 		listings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_promadapter_listings_total",
-			Help: "The number of times that the series of a rule were listed, by outcome (ok or failed).",
+			Help: "Listings of the series of a rule, by outcome (success or error).",
 		}, []string{"outcome"}),
 	}
 	if reg != nil {
@@ -32,9 +32,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 }
 
 func (m *Metrics) countListing(err error) {
-	outcome := "ok"
+	outcome := "success"
 	if err != nil {
-		outcome = "failed"
+		outcome = "error"
 	}
 	m.listings.WithLabelValues(outcome).Inc()
 }

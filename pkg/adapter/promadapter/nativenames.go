@@ -1,3 +1,5 @@
+// The inversion of name.matches and name.as: which series a metric name stands for.
+
 package promadapter
 
 import (
@@ -11,52 +13,52 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// nativeNames are the metrics of a rule in the native format, and the series of each.
+// nativeNames has the metric names of a rule in the native format, and the series of each name.
 type nativeNames struct {
-	metric        string        // of a rule with one series
-	match, except string        // else
-	series        string        // with ${1} for what match takes from the name
-	pattern       *affixPattern // of the metrics' names
-	template      string        // of a metric's name, with NAME for what match takes from it
+	metric        string        // set for a rule with a single series
+	match, except string        // set for any other rule
+	series        string        // with ${1} for the group of match
+	pattern       *affixPattern // of the metric names
+	template      string        // the metric name, with NAME for the group of match
 }
 
-// affixPattern is the set of texts that begin with prefix and end with suffix, which do not overlap; or prefix alone, if exact.
+// affixPattern is the set of texts with the prefix and the suffix, which do not overlap. If exact, it is only the prefix.
 type affixPattern struct {
 	prefix, suffix string
 	exact          bool
-	nonEmpty       bool // with something between them
+	nonEmpty       bool // with at least a character between prefix and suffix
 }
 
-// canOverlap tells whether a text can be in both sets.
+// canOverlap reports whether both sets can contain the same text.
 func (a affixPattern) canOverlap(b affixPattern) bool {
 	return (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix)) &&
 		(strings.HasSuffix(a.suffix, b.suffix) || strings.HasSuffix(b.suffix, a.suffix))
 }
 
-// formatRegexp is the set as a regular expression without anchors, with open and shut around what varies.
-func (a affixPattern) formatRegexp(open, shut string) string {
+// formatRegexp returns the set as a regular expression without anchors, with left and right around it.
+func (a affixPattern) formatRegexp(left, right string) string {
 	body := ".*"
 	if a.nonEmpty || a.prefix == "" && a.suffix == "" {
 		body = ".+"
 	}
 	if a.exact {
-		return open + regexp.QuoteMeta(a.prefix) + shut
+		return left + regexp.QuoteMeta(a.prefix) + right
 	}
-	return open + regexp.QuoteMeta(a.prefix) + body + regexp.QuoteMeta(a.suffix) + shut
+	return left + regexp.QuoteMeta(a.prefix) + body + regexp.QuoteMeta(a.suffix) + right
 }
 
-// namePlaceholder stands for what a person has to fill in.
+// namePlaceholder marks the text for a person to fill in.
 const namePlaceholder = "NAME"
 
-var errAmbiguousSeries = errors.New("which series a metric's name is from is not evident")
+var errAmbiguousSeries = errors.New("the series of a metric name are ambiguous")
 
-// invertNameMapping turns name.matches and name.as around. It succeeds where one text goes over from the series' name to the
-// metric's, between texts that do not vary.
+// invertNameMapping inverts name.matches and name.as. It succeeds if exactly one variable part of the series name goes into the
+// metric name, between fixed texts.
 func invertNameMapping(r *Rule) (nativeNames, error) {
 	c := &r.compiled
 	if series := c.selector.onlyName; series != "" {
 		if !c.servesSeries(series) {
-			return nativeNames{}, errors.New("serves nothing: its filters exclude its only series, " + series)
+			return nativeNames{}, errors.New("serves no metric: its filters exclude its only series, " + series)
 		}
 		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
 	}
@@ -69,18 +71,18 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 	case !ok:
 		return nativeNames{}, fmt.Errorf("name.matches: %w", errAmbiguousSeries)
 	case whole:
-		// The whole name goes over, which matches restricts.
+		// The whole series name goes into the metric name; name.matches restricts it.
 		return restrictNames(r, affixPattern{}, before, after, m)
 	}
 	return restrictNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
 }
 
-// splitMetricAs is name.as around its only reference, and whether that is to the whole match.
+// splitMetricAs splits name.as at its only reference, and reports whether that refers to the whole match.
 func splitMetricAs(c *compiledRuleText) (before, after string, whole bool, err error) {
 	refs := groupReferenceRegexp.FindAllStringSubmatchIndex(c.metricAs, -1)
 	switch {
 	case len(refs) == 0:
-		return "", "", false, errors.New("name.as gives several series one name; which of them is meant is not evident")
+		return "", "", false, errors.New("name.as gives several series the same metric name; write a rule for the right series")
 	case len(refs) > 1:
 		return "", "", false, fmt.Errorf("name.as: %w", errAmbiguousSeries)
 	}
@@ -97,8 +99,8 @@ func splitMetricAs(c *compiledRuleText) (before, after string, whole bool, err e
 	return before, after, whole, nil
 }
 
-// parseMatchedNames is the set of names that name.matches matches from end to end. Unless the whole of it is taken, its group must
-// be all that varies.
+// parseMatchedNames returns the set of names that name.matches matches from end to end. Unless whole, its group must be its only
+// variable part.
 func parseMatchedNames(expr string, whole bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
@@ -115,7 +117,7 @@ func parseMatchedNames(expr string, whole bool) (affixPattern, bool) {
 	return affixPattern{prefix: f.before, suffix: f.after, nonEmpty: f.nonEmpty}, true
 }
 
-// findFirstGroup is what is in the first group.
+// findFirstGroup returns the content of the first group, or nil.
 func findFirstGroup(re *syntax.Regexp) *syntax.Regexp {
 	if re.Op == syntax.OpCapture {
 		return re.Sub[0]
@@ -128,7 +130,8 @@ func findFirstGroup(re *syntax.Regexp) *syntax.Regexp {
 	return nil
 }
 
-// restrictNames restricts what goes over by all that the rule says of the series' names, which are fixed around it.
+// restrictNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
+// metric names are before and after around it, and taken is the set of variable parts that name.matches permits.
 func restrictNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
 	out := nativeNames{series: fixed.prefix + "${1}" + fixed.suffix}
 	var not []string
@@ -146,7 +149,7 @@ func restrictNames(r *Rule, fixed affixPattern, before, after string, taken affi
 				return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 			}
 		case meets && inner == (affixPattern{}):
-			return nativeNames{}, fmt.Errorf("serves nothing: %s excludes all of its series", f.origin)
+			return nativeNames{}, fmt.Errorf("serves no metric: %s excludes all of its series", f.origin)
 		case meets:
 			not = append(not, "^"+regexp.QuoteMeta(before)+inner.formatRegexp("", "")+regexp.QuoteMeta(after)+"$")
 		}
@@ -158,7 +161,7 @@ func restrictNames(r *Rule, fixed affixPattern, before, after string, taken affi
 	return out, nil
 }
 
-// nameConstraint is what a rule says of the names of its series, apart from name.matches.
+// nameConstraint is a condition of a rule on the names of its series, other than name.matches.
 type nameConstraint struct {
 	origin, expr        string
 	anchored, mustMatch bool
@@ -168,12 +171,12 @@ func (r *Rule) nameConstraints() []nameConstraint {
 	var out []nameConstraint
 	for _, m := range r.compiled.selector.matchers {
 		if m.Name != model.MetricNameLabel {
-			continue // it restricts which metrics there are, and never which series a query reads
+			continue // it restricts the metrics of the rule, never the series of a query
 		}
 		expr := m.Value
 		if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
 			if !model.LegacyValidation.IsValidMetricName(m.Value) {
-				continue // it is no name, so that no series has it
+				continue // not a valid name: no series has it
 			}
 			expr = regexp.QuoteMeta(m.Value)
 		}
@@ -189,7 +192,8 @@ func (r *Rule) nameConstraints() []nameConstraint {
 	return out
 }
 
-// innerAffix is what a says of the part of a text between fixed ones; false if no such text is in a.
+// innerAffix returns the condition of a on the text between the prefix and the suffix of fixed. It returns false if a excludes
+// all such texts.
 func (a affixPattern) innerAffix(fixed affixPattern) (affixPattern, bool) {
 	if a.exact {
 		inner, ok := strings.CutPrefix(a.prefix, fixed.prefix)
@@ -213,7 +217,7 @@ func (a affixPattern) innerAffix(fixed affixPattern) (affixPattern, bool) {
 	return out, true
 }
 
-// intersectAffix is the intersection, if it has the same form.
+// intersectAffix returns the intersection, and false if it is not an affixPattern.
 func (a affixPattern) intersectAffix(b affixPattern) (affixPattern, bool) {
 	if !a.canOverlap(b) {
 		return affixPattern{}, false
@@ -228,7 +232,8 @@ func (a affixPattern) intersectAffix(b affixPattern) (affixPattern, bool) {
 	return a, true
 }
 
-// parseAffix is the set of texts that an expression matches, if it has that form: anchored as PromQL's, or as it is written.
+// parseAffix returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
+// expression matches whole texts, as in PromQL.
 func parseAffix(expr string, anchored bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {

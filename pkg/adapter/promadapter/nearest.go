@@ -1,10 +1,13 @@
+// The hint at the nearest metric in an error for an unknown metric.
+
 package promadapter
 
 import "github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 
-// suggestMetric names the nearest metric of the resource (empty: external), if one is near, or where else there is such a metric.
+// suggestMetric returns a hint at a metric with a similar name on the resource (empty: external), or with this name elsewhere.
+// The hint is empty if no metric qualifies.
 func (s *RuleSnapshot) suggestMetric(resource, name string) string {
-	best, bestDistance := "", len(name)/3+1 // farther away it is another word
+	best, bestDistance := "", len(name)/3+1 // a larger distance makes it another word
 	for _, i := range s.infos {
 		if i.Metric == name {
 			if i.External {
@@ -15,8 +18,8 @@ func (s *RuleSnapshot) suggestMetric(resource, name string) string {
 		if i.Resource != resource || len(name) > maxComparedLength || len(i.Metric) > maxComparedLength {
 			continue
 		}
-		if absInt(len(i.Metric)-len(name)) >= bestDistance {
-			continue // cheaper than to compare
+		if max(len(i.Metric)-len(name), len(name)-len(i.Metric)) >= bestDistance {
+			continue // the lengths alone exclude it
 		}
 		if d := rule.EditDistance(name, i.Metric); d < bestDistance {
 			best, bestDistance = i.Metric, d
@@ -28,7 +31,5 @@ func (s *RuleSnapshot) suggestMetric(resource, name string) string {
 	return "; nearest: " + best
 }
 
-// maxComparedLength bounds the names that are compared: the effort grows with the square.
+// maxComparedLength bounds the compared names, because the time grows with the square of the length.
 const maxComparedLength = 100
-
-func absInt(n int) int { return max(n, -n) }

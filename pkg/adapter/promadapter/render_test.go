@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// queryCase is one case of testdata/queries.yaml, which says what its keys mean.
+// queryCase is a case of testdata/queries.yaml, which explains the keys.
 type queryCase struct {
 	Name     string
 	Config   string
@@ -31,7 +31,7 @@ type queryCase struct {
 	Why string
 }
 
-// upstreamCase is what prometheus-adapter 0.12 makes of a case; testdata/upstream writes it.
+// upstreamCase is the result of prometheus-adapter 0.12 for a case; testdata/upstream writes it.
 type upstreamCase struct {
 	Name             string
 	Metrics, Queries []string
@@ -48,7 +48,7 @@ func decodeYAMLFile(t testing.TB, path string, to any) {
 	}
 }
 
-// A configuration means here what it means to prometheus-adapter 0.12, but for the differences that have a reason.
+// TestMeaning: a configuration means the same as to prometheus-adapter 0.12, except for differences with a reason.
 func TestMeaning(t *testing.T) {
 	t.Parallel()
 	var cases []queryCase
@@ -110,7 +110,7 @@ func (tc queryCase) checkQueries(t *testing.T, theirs upstreamCase) {
 	}
 }
 
-// renderRuleQuery renders the query by the template itself; Text would print it anew.
+// renderRuleQuery renders the query by the template itself, because BuildRemoteQuery would format it anew.
 func renderRuleQuery(find func() (*rule.Rule, error), q rule.Query) string {
 	r, err := find()
 	if err != nil {
@@ -125,7 +125,7 @@ func renderRuleQuery(find func() (*rule.Rule, error), q rule.Query) string {
 	return parts[len(parts)-1]
 }
 
-// selectorMatchers are those that the provider makes of a metric selector.
+// selectorMatchers returns the provider's matchers for a metric selector.
 func selectorMatchers(t testing.TB, text string) []*labels.Matcher {
 	t.Helper()
 	s, err := k8slabels.Parse(text)

@@ -1,3 +1,5 @@
+// The mapping between labels and the resources of a cluster, by overrides and by template.
+
 package promadapter
 
 import (
@@ -13,35 +15,35 @@ import (
 
 // Resource is a resource of the cluster.
 type Resource struct {
-	// Name is the plural, with the group behind a dot where there is one: pods, deployments.apps.
+	// Name is the plural, followed by a dot and the group outside the core group: pods, deployments.apps.
 	Name string
-	// Singular is the name of one, in lower case: pod, deployment.
+	// Singular is the singular in lower case: pod, deployment.
 	Singular string
 	// Group is the API group; empty for the core group.
 	Group string
-	// Namespaced tells objects of namespaces from those of the cluster.
+	// Namespaced reports whether the objects belong to namespaces.
 	Namespaced bool
 }
 
-// ResourceLookup knows the cluster's resources. It is safe for concurrent use.
+// ResourceLookup looks up the resources of a cluster. It is safe for concurrent use.
 type ResourceLookup interface {
-	// LookupResource is the resource of a partial name: pod, pods, deployment, deployments.apps, ingress.networking.k8s.io. Where
-	// there is none the error is a metric.KindNotFound; any other error means that it cannot be told now.
+	// LookupResource returns the resource of a partial name: pod, pods, deployment, deployments.apps, ingress.networking.k8s.io.
+	// The error for an unknown resource is a metric.KindNotFound. Any other error means that the lookup failed.
 	LookupResource(name string) (Resource, error)
 }
 
-// namespacesResource is the resource of which the request names one.
+// namespacesResource is the resource of namespaces, which every request for a namespaced object names.
 const namespacesResource = "namespaces"
 
-// labelTemplate is resources.template: a label's name made from a resource, and the way back.
+// labelTemplate is resources.template. It renders the label of a resource and finds the resource of a label.
 type labelTemplate struct {
 	labelText *template.Template
-	// labelRegexps find the names in a label: the first takes the shortest group that there can be, as it always was; the second
-	// takes the longest, because the dots of a group become underscores in a label.
+	// labelRegexps find the names in a label. The first matches the shortest possible group, like prometheus-adapter. The second
+	// matches the longest, because the dots of a group become underscores in a label.
 	labelRegexps []*regexp.Regexp
 }
 
-// labelTemplateArguments is what the template sees.
+// labelTemplateArguments are the arguments of resources.template.
 type labelTemplateArguments struct{ Group, Resource string }
 
 func parseLabelTemplate(text string) (*labelTemplate, error) {
@@ -51,14 +53,14 @@ func parseLabelTemplate(text string) (*labelTemplate, error) {
 	}
 	l := &labelTemplate{labelText: t}
 	for _, group := range []string{"(?P<group>.+?)", "(?P<group>.+)"} {
-		// What is around the names is part of the expression as it stands, as it always was.
+		// The rest of the template is part of the expression without quoting, like in prometheus-adapter.
 		expr, err := renderTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
 		if err != nil {
 			return nil, err
 		}
 		re, err := regexp.Compile("^" + expr + "$")
 		if err != nil {
-			return nil, fmt.Errorf("does not make a regular expression that finds labels: %s", formatRegexpError(err))
+			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatRegexpError(err))
 		}
 		if re.SubexpIndex("resource") < 0 {
 			return nil, errors.New("must use <<.Resource>>")
@@ -72,16 +74,16 @@ func formatRegexpError(err error) string {
 	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 }
 
-// groupLabelReplacer is a group as a label can have it.
+// groupLabelReplacer replaces the characters of a group that a label cannot have.
 var groupLabelReplacer = strings.NewReplacer(".", "_", "-", "_")
 
-// renderLabel is the label of a resource.
+// renderLabel returns the label of a resource.
 func (t *labelTemplate) renderLabel(r Resource) (string, error) {
 	return renderTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
 }
 
-// parseResourceNames are the partial names of resources that a label may stand for, the likeliest first; none if it does not have the
-// template's form.
+// parseResourceNames returns the partial resource names that a label may stand for, the likeliest first. It returns none if the
+// label does not match the template.
 func (t *labelTemplate) parseResourceNames(label string) []string {
 	var names []string
 	add := func(name string) {
@@ -105,7 +107,7 @@ func (t *labelTemplate) parseResourceNames(label string) []string {
 	return names
 }
 
-// lookupTemplateResource is the resource that a label names, if the cluster has such a resource.
+// lookupTemplateResource returns the resource of a label, and false if the cluster has no such resource.
 func (t *labelTemplate) lookupTemplateResource(label string, resources ResourceLookup) (Resource, bool, error) {
 	for _, name := range t.parseResourceNames(label) {
 		switch r, err := resources.LookupResource(name); {
@@ -121,12 +123,12 @@ func (t *labelTemplate) lookupTemplateResource(label string, resources ResourceL
 // resolvedMapping is a ResourceMapping in a cluster.
 type resolvedMapping struct {
 	overrides []LabelOverride
-	resources []Resource // of overrides, by index
+	resources []Resource // of the overrides, by index
 	template  *labelTemplate
 	cluster   ResourceLookup
 }
 
-// resolve looks the overrides' resources up. The error names the override.
+// resolveResourceMapping looks up the resources of the overrides. The error names the override.
 func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
 	out := resolvedMapping{overrides: m.Overrides, template: t, cluster: cluster}
 	for _, o := range m.Overrides {
@@ -139,7 +141,7 @@ func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster Resourc
 	return out, nil
 }
 
-// lookupLabelResource is the resource that a label names, if any.
+// lookupLabelResource returns the resource of a label, and false if it has none.
 func (m resolvedMapping) lookupLabelResource(label string) (Resource, bool, error) {
 	for i, o := range m.overrides {
 		if o.Label == label {
@@ -152,8 +154,8 @@ func (m resolvedMapping) lookupLabelResource(label string) (Resource, bool, erro
 	return m.template.lookupTemplateResource(label, m.cluster)
 }
 
-// findResourceLabel is the label that names objects of the resource: the first override whose label is among those that have is
-// true for, then the first override at all, then what the template makes; empty if there is none.
+// findResourceLabel returns the label for objects of the resource. It prefers the first override with a label for which have is
+// true, then the first override, then the label of the template. It returns no label if the mapping has none.
 func (m resolvedMapping) findResourceLabel(resource string, have func(label string) bool) (string, error) {
 	first := ""
 	for i, r := range m.resources {

@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// A rule that names its series, but not their labels, says so while there are none.
+// TestNoSeriesToLearnLabelsFrom: without series, a rule with a single series name explains that their labels are unknown.
 func TestNoSeriesToLearnLabelsFrom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -22,11 +22,11 @@ rules:
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
 `), series, &fakeCluster{})
 		_, err := c.Rules().Lookup("pods", "queue")
-		if want := `metric "queue" on pods is not known: rules[0] queue: no series has been seen to tell its labels from`; metric.KindOf(err) != metric.KindUnavailable ||
+		if want := `metric "queue" on pods is not known: rules[0] queue: no series seen yet, so its labels are unknown`; metric.KindOf(err) != metric.KindUnavailable ||
 			err.Error() != want {
 			t.Errorf("Lookup: %v", err)
 		}
-		// What the seriesQuery asserts is known all the same.
+		// The labels that the seriesQuery requires are known.
 		if diff := cmp.Diff([]string{"namespaces queue (cluster)"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
@@ -41,12 +41,12 @@ rules:
 			t.Errorf("rule %+v", r)
 		}
 		if _, err := c.Rules().Lookup("services", "queue"); metric.KindOf(err) != metric.KindNotFound {
-			t.Errorf("Lookup of what its series do not have: %v", err)
+			t.Errorf("Lookup of a label that the series lack: %v", err)
 		}
 	})
 }
 
-// Of several labels for one resource the one is taken that the series have; without any, the first of the file.
+// TestSeveralLabelsOfOneResource: of several labels for a resource, a label of the series wins, else the first of the file.
 func TestSeveralLabelsOfOneResource(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ series, namespaceLabel, objectLabel string }{

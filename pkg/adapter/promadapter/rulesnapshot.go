@@ -1,7 +1,10 @@
+// Snapshots of the catalog: the lookup of rules, and the choice among several rules for a metric.
+
 package promadapter
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,29 +12,29 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// RuleSnapshot is what a Catalog knew at one time: immutable and safe for concurrent use.
+// RuleSnapshot holds the metrics of a Catalog at a point in time. It is immutable and safe for concurrent use.
 type RuleSnapshot struct {
 	rules map[metricKey]*rule.Rule
 	infos []rule.MetricInfo
-	// failures and odd are lines for people; notes are both.
+	// failures and oddities are lines for people; notes has both.
 	failures, oddities, notes []string
-	// awaited says of a metric why it is not known on more resources, although a rule names its series.
+	// awaited has the reason, by metric, why further resources of the metric are unknown although a rule names its series.
 	awaited map[string]string
-	// unlisted are rules of which more metrics may come, and why they are not known; by API.
+	// unlistedCustom and unlistedExternal have the rules, by API, that may serve further metrics, with the reason.
 	unlistedCustom, unlistedExternal []string
 }
 
-// metricKey is a metric on a resource, which is empty where external.
+// metricKey identifies a metric on a resource. The resource of an external metric is empty.
 type metricKey struct{ resource, metric string }
 
-// Lookup returns the rule that computes a metric for a resource, given as plural or plural.group. A metric that no rule
-// has is a metric.KindNotFound error that names the nearest; one that may yet be found is a metric.KindUnavailable.
+// Lookup returns the rule that computes a metric for a resource, given as plural or plural.group. The error for an unknown metric
+// is a metric.KindNotFound with the nearest metric. It is a metric.KindUnavailable while a rule may still find the metric.
 func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{resource, name}]; r != nil {
 		return r, nil
 	}
-	if why := s.awaited[name]; why != "" {
-		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, why)
+	if reason := s.awaited[name]; reason != "" {
+		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, reason)
 	}
 	if len(s.unlistedCustom) > 0 {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewReasons(s.unlistedCustom))
@@ -39,7 +42,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestMetric(resource, name))
 }
 
-// External returns the rule of an external metric; the error is as that of Lookup.
+// External returns the rule of an external metric, with the errors of Lookup.
 func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{"", name}]; r != nil {
 		return r, nil
@@ -50,22 +53,23 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestMetric("", name))
 }
 
-// Metrics describes all metrics, those of each resource by name. The caller must not change the slice.
+// Metrics describes all metrics, sorted by resource and name. The caller must not change the slice.
 func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 
-// Notes are lines for people: rules that fail, and what is odd. The caller must not change the slice.
+// Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
 func (s *RuleSnapshot) Notes() []string { return s.notes }
 
-// joinFewReasons names a few.
+// joinFewReasons joins at most three texts and counts the rest.
 func joinFewReasons(texts []string) string {
-	const most = 3
-	if len(texts) > most {
-		return strings.Join(texts[:most], "; ") + fmt.Sprintf("; and %d more", len(texts)-most)
+	const maxReasons = 3
+	if len(texts) > maxReasons {
+		return strings.Join(texts[:maxReasons], "; ") + fmt.Sprintf("; and %d more", len(texts)-maxReasons)
 	}
 	return strings.Join(texts, "; ")
 }
 
-// publishRuleSnapshot makes a Set of what is known, and returns the rules that must be asked whether they have series at all.
+// publishRuleSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
+// serves the same metric.
 func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	b := snapshotBuilder{
 		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, awaited: map[string]string{}},
@@ -74,8 +78,8 @@ func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	for _, r := range c.rules {
 		b.addRuleMetrics(r)
 	}
-	failures, odd := c.usageNotes()
-	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, odd...)
+	failures, oddities := c.usageNotes()
+	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, oddities...)
 	b.finishSnapshot()
 	if old := c.snapshot.Load(); old == nil || !old.equalsSnapshot(b.snapshot) {
 		c.snapshot.Store(b.snapshot)
@@ -84,31 +88,19 @@ func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	return b.unconfirmed
 }
 
-// equalsSnapshot tells whether the sets answer alike.
+// equalsSnapshot reports whether both snapshots give the same responses.
 func (s *RuleSnapshot) equalsSnapshot(o *RuleSnapshot) bool {
-	return equalMaps(s.rules, o.rules) && equalMaps(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
+	return maps.Equal(s.rules, o.rules) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
 
-func equalMaps[K, V comparable](a, b map[K]V) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
-}
-
-// metricCandidate is an entry for a metric, and whose it is.
+// metricCandidate is an entry for a metric with the rule that owns it.
 type metricCandidate struct {
 	*metricEntry
 	owner *ruleState
 }
 
-// snapshotBuilder makes a Set.
+// snapshotBuilder builds a RuleSnapshot.
 type snapshotBuilder struct {
 	snapshot    *RuleSnapshot
 	chosen      map[metricKey]metricCandidate
@@ -119,14 +111,14 @@ type snapshotBuilder struct {
 func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 	b.snapshot.failures = append(b.snapshot.failures, r.describeFailures()...)
 	b.snapshot.oddities = append(b.snapshot.oddities, r.describeOddities()...)
-	if why := b.explainUnlisted(r); why != "" {
+	if reason := b.explainUnlisted(r); reason != "" {
 		switch own := r.compiled.selector.onlyName; {
 		case own != "" && !r.external:
-			b.snapshot.awaited[r.compiled.expandMetricName(own)] = why
+			b.snapshot.awaited[r.compiled.expandMetricName(own)] = reason
 		case r.external:
-			b.snapshot.unlistedExternal = append(b.snapshot.unlistedExternal, why)
+			b.snapshot.unlistedExternal = append(b.snapshot.unlistedExternal, reason)
 		default:
-			b.snapshot.unlistedCustom = append(b.snapshot.unlistedCustom, why)
+			b.snapshot.unlistedCustom = append(b.snapshot.unlistedCustom, reason)
 		}
 	}
 	for _, e := range r.sortedEntries() {
@@ -134,7 +126,7 @@ func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 	}
 }
 
-// explainUnlisted says why more metrics of the rule may come; empty if all that there are are known.
+// explainUnlisted returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
 func (b *snapshotBuilder) explainUnlisted(r *ruleState) string {
 	switch {
 	case r.err != nil && !r.listed:
@@ -142,22 +134,22 @@ func (b *snapshotBuilder) explainUnlisted(r *ruleState) string {
 	case !r.listed:
 		return r.logName() + ": " + errNotListed.Error()
 	case r.labelsUnknown:
-		return r.logName() + ": no series has been seen to tell its labels from"
+		return r.logName() + ": no series seen yet, so its labels are unknown"
 	}
 	return ""
 }
 
-// chooseCandidate decides between entries for one metric: by rank, then the later.
+// chooseCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
 func (b *snapshotBuilder) chooseCandidate(k metricKey, c metricCandidate) {
 	first, taken := b.chosen[k]
 	if !taken {
 		b.chosen[k] = c
 		return
 	}
-	for _, each := range []metricCandidate{first, c} {
-		if each.rank == rankAssumed && !each.owner.mustConfirm {
-			each.owner.mustConfirm = true
-			b.unconfirmed = append(b.unconfirmed, each.owner)
+	for _, contender := range []metricCandidate{first, c} {
+		if contender.rank == rankAssumed && !contender.owner.mustConfirm {
+			contender.owner.mustConfirm = true
+			b.unconfirmed = append(b.unconfirmed, contender.owner)
 		}
 	}
 	if c.rank >= first.rank {
@@ -165,27 +157,27 @@ func (b *snapshotBuilder) chooseCandidate(k metricKey, c metricCandidate) {
 		b.chosen[k] = first
 	}
 	if first.owner == c.owner && first.series == c.series {
-		return // its label has changed
+		return // only the label of the series has changed
 	}
-	what := "external metric " + k.metric
+	conflict := "external metric " + k.metric
 	if k.resource != "" {
-		what = "metric " + k.metric + " of " + k.resource
+		conflict = "metric " + k.metric + " of " + k.resource
 	}
-	why := "the last rule wins"
+	reason := "the last rule wins"
 	if first.rank != c.rank {
-		why = "of the other no series are seen now"
+		reason = "the other rule has no series now"
 	}
-	b.conflicts = append(b.conflicts, fmt.Sprintf("%s is that of %s (series %s), not of %s (series %s): %s",
-		what, first.owner.path, first.series, c.owner.path, c.series, why))
+	b.conflicts = append(b.conflicts, fmt.Sprintf("%s: %s (series %s) wins over %s (series %s): %s",
+		conflict, first.owner.path, first.series, c.owner.path, c.series, reason))
 }
 
-// maxConflictNotes bounds the notes about metrics that several rules serve.
+// maxConflictNotes bounds the notes about metrics with several rules.
 const maxConflictNotes = 20
 
 func (b *snapshotBuilder) finishSnapshot() {
 	slices.Sort(b.conflicts)
 	if n := len(b.conflicts) - maxConflictNotes; n > 0 {
-		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("and %d more metrics that several rules serve", n))
+		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("%d more metrics have several rules", n))
 	}
 	b.snapshot.oddities = append(b.snapshot.oddities, b.conflicts...)
 	b.snapshot.notes = slices.Concat(b.snapshot.failures, b.snapshot.oddities)

@@ -1,3 +1,5 @@
+// The state of a rule: the metrics found for it, and its failures.
+
 package promadapter
 
 import (
@@ -9,51 +11,51 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// ruleState is a rule, and what is known of its series.
+// ruleState is a rule with the metrics found for it.
 type ruleState struct {
 	*Rule
-	// entries are the metrics that the rule ever had; they stay, so that an idle series does not take its metric away.
+	// entries has all metrics ever found for the rule. An idle series keeps its metric.
 	entries map[association]*metricEntry
-	// listed tells that the rule's series were listed once.
+	// listed is true after the first successful listing.
 	listed bool
-	// mustConfirm tells that the rule has to ask whether there are series of its name.
+	// mustConfirm is true if a fixed rule needs a listing after all, because another rule serves the same metric.
 	mustConfirm bool
-	// labelsUnknown tells that a rule with a name of its own has no series to learn its labels from.
+	// labelsUnknown is true if a rule with a single series name found no series and so no labels.
 	labelsUnknown bool
-	// truncated tells that there are more metrics than are kept.
+	// truncated is true if the rule has more than maxRuleMetrics metrics.
 	truncated bool
-	// err is why the last listing failed.
-	err     error
-	backoff time.Duration
-	retryAt time.Time
+	// err is the error of the last listing, failures the number of failed listings in a row.
+	err      error
+	failures int
+	retryAt  time.Time
 }
 
-// association is a series' name, and a label by which its series belong to objects of a resource. The label, the
-// namespace's label and the resource are empty where external.
+// association connects the name of series with the label for their objects of a resource. An external rule leaves the label,
+// the namespace label and the resource empty.
 type association struct {
 	series, label, namespaceLabel string
 	resource                      Resource
 }
 
-// metricEntry is one metric of a rule.
+// metricEntry is a metric of a rule.
 type metricEntry struct {
 	association
 	rule *rule.Rule
 	rank entryRank
 }
 
-// entryRank says how sure it is that there are series behind an entry. Of two for one metric that with the higher rank is
-// served, and of equals the later in the file.
+// entryRank is the certainty that an entry has series. Of two entries for a metric the higher rank is served, and of equal ranks
+// the later rule of the file.
 type entryRank int
 
 const (
-	rankAbsent  entryRank = iota // asked, and none were ever seen
-	rankIdle                     // seen earlier
-	rankAssumed                  // not asked, because the rule names its series
-	rankLive                     // seen in the last listing
+	rankAbsent  entryRank = iota // listed, and no series was ever found
+	rankIdle                     // found by an earlier listing
+	rankAssumed                  // not listed, because the rule names its series
+	rankLive                     // found by the last listing
 )
 
-// listingResult is what a listing found for a rule.
+// listingResult is the result of a listing for a rule.
 type listingResult struct {
 	associations  []association
 	rank          entryRank // of all associations
@@ -65,24 +67,24 @@ func newRuleState(r *Rule) *ruleState {
 	return &ruleState{Rule: r, entries: map[association]*metricEntry{}}
 }
 
-// logName is how logs and errors call the rule.
+// logName returns the name of the rule in logs and errors.
 func (r *Rule) logName() string {
 	return r.path + " " + cmp.Or(r.Name.Matches, r.compiled.selector.onlyName, r.SeriesQuery)
 }
 
-// isFixed tells whether the rule's metric is known without asking.
+// isFixed reports whether the metric of the rule is known without a listing.
 func (r *ruleState) isFixed() bool {
 	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels())
 }
 
-// assertsObjectLabels tells whether the seriesQuery itself says which labels that name objects the series have.
+// assertsObjectLabels reports whether the seriesQuery requires every label that names objects.
 func (r *Rule) assertsObjectLabels() bool {
 	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
 		return !r.compiled.selector.assertsLabel(o.Label)
 	})
 }
 
-// applyListing takes over what was found.
+// applyListing merges the result of a listing into the entries; make makes the rule of a new entry.
 func (r *ruleState) applyListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
 	r.listed, r.labelsUnknown, r.truncated = true, d.labelsUnknown, false
 	for _, e := range r.entries {
@@ -97,7 +99,7 @@ func (r *ruleState) applyListing(d listingResult, make func(*ruleState, associat
 			}
 			e = &metricEntry{association: a, rule: make(r, a)}
 			if e.rule.Metric == "" {
-				continue // name.as made nothing of it
+				continue // name.as expanded to empty text
 			}
 			r.entries[a] = e
 		}
@@ -105,7 +107,7 @@ func (r *ruleState) applyListing(d listingResult, make func(*ruleState, associat
 	}
 }
 
-// servingError is why the rule is not served as it should be.
+// servingError returns the reason why the rule fails, or nil.
 func (r *ruleState) servingError() error {
 	if r.err != nil {
 		return r.err
@@ -113,11 +115,11 @@ func (r *ruleState) servingError() error {
 	return r.compiled.queryErr
 }
 
-// describeFailures say why the rule is not served as it should be, or not yet.
+// describeFailures returns a line for people if the last listing failed or none is done yet.
 func (r *ruleState) describeFailures() []string {
 	switch {
 	case r.err != nil && r.listed:
-		return []string{fmt.Sprintf("%s: %v; what was known before is served", r.logName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.logName(), r.err)}
 	case r.err != nil:
 		return []string{fmt.Sprintf("%s: %v", r.logName(), r.err)}
 	case !r.listed:
@@ -126,26 +128,26 @@ func (r *ruleState) describeFailures() []string {
 	return nil
 }
 
-// describeOddities are lines for people about what does not look as it was meant.
+// describeOddities returns lines for people about a rule that looks wrong.
 func (r *ruleState) describeOddities() []string {
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, r.logName()+": "+fmt.Sprintf(format, args...)) }
 	if r.compiled.queryErr != nil {
 		add("%v", r.compiled.queryErr)
 	}
-	for _, h := range r.compiled.warnings {
-		add("%s", h)
+	for _, w := range r.compiled.warnings {
+		add("%s", w)
 	}
 	if r.labelsUnknown {
-		add("no series %s has been seen to tell its labels from", r.compiled.selector.onlyName)
+		add("no series %s seen yet, so its labels are unknown", r.compiled.selector.onlyName)
 	}
 	if r.truncated {
-		add("has more than %d metrics; the others are left out", maxRuleMetrics)
+		add("has more than %d metrics; the rest is skipped", maxRuleMetrics)
 	}
 	return notes
 }
 
-// sortedEntries are the entries in the order of their series' names, and of labels.
+// sortedEntries returns the entries sorted by series, resource and label.
 func (r *ruleState) sortedEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {

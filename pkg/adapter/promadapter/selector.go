@@ -1,3 +1,5 @@
+// Series selectors: parsing, and the names and labels that a selector requires.
+
 package promadapter
 
 import (
@@ -13,7 +15,7 @@ import (
 type seriesSelector struct {
 	text     string
 	matchers []*labels.Matcher
-	// onlyName is the only name that the series can have; empty if there are several.
+	// onlyName is the only possible name of the series; empty if several are possible.
 	onlyName string
 }
 
@@ -23,12 +25,12 @@ func parseSeriesSelector(text string) (seriesSelector, error) {
 		return seriesSelector{}, firstParseError(err)
 	}
 	s := seriesSelector{text: text, matchers: matchers}
-	some := false
+	restricts := false
 	for _, m := range matchers {
-		some = some || !m.Matches("")
+		restricts = restricts || !m.Matches("")
 	}
-	if !some {
-		return seriesSelector{}, errors.New("selects every series there is: at least one matcher must not match an empty value")
+	if !restricts {
+		return seriesSelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
 	}
 	for _, m := range matchers {
 		if name := onlyMatchedValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsName(name) {
@@ -38,7 +40,7 @@ func parseSeriesSelector(text string) (seriesSelector, error) {
 	return s, nil
 }
 
-// firstParseError is the first of the parser's errors, without its position in a line of one expression.
+// firstParseError returns the first error of the parser, without its position in the expression.
 func firstParseError(err error) error {
 	var all parser.ParseErrors
 	if errors.As(err, &all) && len(all) > 0 {
@@ -47,7 +49,7 @@ func firstParseError(err error) error {
 	return err
 }
 
-// onlyMatchedValue is the one value that a matcher matches, or empty.
+// onlyMatchedValue returns the only value that a matcher matches, or empty text.
 func onlyMatchedValue(m *labels.Matcher) string {
 	switch set := m.SetMatches(); {
 	case m.Type == labels.MatchEqual:
@@ -58,7 +60,7 @@ func onlyMatchedValue(m *labels.Matcher) string {
 	return ""
 }
 
-// admitsName tells whether series of that name may be selected.
+// admitsName reports whether the selector may select series with the name.
 func (s seriesSelector) admitsName(name string) bool {
 	for _, m := range s.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(name) {
@@ -68,7 +70,7 @@ func (s seriesSelector) admitsName(name string) bool {
 	return true
 }
 
-// assertsLabel tells whether every series selected has the label.
+// assertsLabel reports whether every selected series has the label.
 func (s seriesSelector) assertsLabel(label string) bool {
 	for _, m := range s.matchers {
 		if m.Name == label && !m.Matches("") {
@@ -78,7 +80,7 @@ func (s seriesSelector) assertsLabel(label string) bool {
 	return false
 }
 
-// formatWithLabel is the selector, as text, of those series that have the label.
+// formatWithLabel returns the selector, as text, restricted to series with the label.
 func (s seriesSelector) formatWithLabel(label string) string {
 	if s.assertsLabel(label) {
 		return s.text
@@ -86,12 +88,12 @@ func (s seriesSelector) formatWithLabel(label string) string {
 	return "{" + joinMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newPresenceMatcher(label))) + "}"
 }
 
-// newPresenceMatcher matches series that have the label.
+// newPresenceMatcher returns a matcher for series with the label.
 func newPresenceMatcher(label string) *labels.Matcher {
 	return &labels.Matcher{Type: labels.MatchNotEqual, Name: label}
 }
 
-// joinMatchers prints matchers as PromQL has them.
+// joinMatchers returns the matchers as PromQL text, separated by commas.
 func joinMatchers(matchers []*labels.Matcher) string {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {

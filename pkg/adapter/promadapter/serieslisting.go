@@ -1,3 +1,5 @@
+// Listings: the requests to the server and the cluster that find the metrics of rules.
+
 package promadapter
 
 import (
@@ -13,14 +15,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// seriesListing finds the series of rules at one time. Equal questions of several rules are asked once.
+// seriesListing finds the series of rules at a point in time. Equal requests of several rules reach the server once.
 type seriesListing struct {
 	series    SeriesLister
 	resources ResourceLookup
 	now       time.Time
 	lookback  time.Duration
 
-	mu        sync.Mutex // guards asked
+	mu        sync.Mutex // guards listCalls
 	listCalls map[string]func() ([]string, error)
 }
 
@@ -31,19 +33,19 @@ func newSeriesListing(c *Catalog, now time.Time) *seriesListing {
 	}
 }
 
-// listOnce answers a question, which key names, once for all who ask. The slice is shared.
-func (l *seriesListing) listOnce(key string, ask func() ([]string, error)) ([]string, error) {
+// listOnce calls list once for each key and returns its result to every caller. The slice is shared.
+func (l *seriesListing) listOnce(key string, list func() ([]string, error)) ([]string, error) {
 	l.mu.Lock()
 	f := l.listCalls[key]
 	if f == nil {
-		f = sync.OnceValues(ask)
+		f = sync.OnceValues(list)
 		l.listCalls[key] = f
 	}
 	l.mu.Unlock()
 	return f()
 }
 
-// listSeriesNames are the names of the series that match selects.
+// listSeriesNames lists the names of the series selected by match.
 func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]string, error) {
 	return l.listOnce("names of "+match, func() ([]string, error) {
 		return l.collectValues(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
@@ -52,21 +54,21 @@ func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]st
 	})
 }
 
-// listSeriesLabels are the names of the labels of the series that match selects.
+// listSeriesLabels lists the names of the labels of the series selected by match.
 func (l *seriesListing) listSeriesLabels(ctx context.Context, match string) ([]string, error) {
 	return l.listOnce("labels of "+match, func() ([]string, error) { return l.collectValues(ctx, match, l.series.LabelNames) })
 }
 
 func (l *seriesListing) collectValues(ctx context.Context, match string,
-	ask func(context.Context, SeriesSelection, func(string) error) error,
+	list func(context.Context, SeriesSelection, func(string) error) error,
 ) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
 	defer cancel()
 	var all []string
 	s := SeriesSelection{Match: []string{match}, Start: l.now.Add(-l.lookback), End: l.now, Limit: maxListedNames}
-	err := ask(ctx, s, func(v string) error {
+	err := list(ctx, s, func(v string) error {
 		if len(all) >= maxListedNames {
-			return fmt.Errorf("there are more than %d", maxListedNames)
+			return fmt.Errorf("more than %d results", maxListedNames)
 		}
 		all = append(all, v)
 		return nil
@@ -77,7 +79,7 @@ func (l *seriesListing) collectValues(ctx context.Context, match string,
 	return all, nil
 }
 
-// findAssociations finds what one rule serves.
+// findAssociations finds the associations of a rule.
 func (l *seriesListing) findAssociations(ctx context.Context, r *ruleState) listingResult {
 	m, err := resolveResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
@@ -98,15 +100,15 @@ func (l *seriesListing) findAssociations(ctx context.Context, r *ruleState) list
 	return f.listingResult
 }
 
-// associationFinder finds the associations of one rule.
+// associationFinder finds the associations of a rule.
 type associationFinder struct {
 	*seriesListing
 	listingResult
 	r              *ruleState
 	mapping        resolvedMapping
 	namespaceLabel string
-	labelsByName   map[string][]string // of a series' name, those that name objects
-	orderedNames   []string            // of names
+	labelsByName   map[string][]string // the labels for objects, by series name
+	orderedNames   []string            // the keys of labelsByName, in the order of their discovery
 }
 
 func (f *associationFinder) findExternal(ctx context.Context) error {
@@ -126,7 +128,7 @@ func (f *associationFinder) findExternal(ctx context.Context) error {
 	return nil
 }
 
-// withOwnName is names, or the name of a rule that names its series, though there are none.
+// withOwnName returns names, or the single name that the rule selects if no series has it yet.
 func (f *associationFinder) withOwnName(names []string) []string {
 	if own := f.r.compiled.selector.onlyName; own != "" && len(names) == 0 {
 		f.rank = rankAbsent
@@ -162,7 +164,7 @@ func (f *associationFinder) findCustom(ctx context.Context) error {
 	return f.associateNames()
 }
 
-// addNameLabels notes that the series have the labels.
+// addNameLabels records that the series with the names have the labels.
 func (f *associationFinder) addNameLabels(names []string, labels ...string) {
 	for _, name := range f.filterServedNames(names) {
 		if f.labelsByName[name] == nil {
@@ -172,7 +174,7 @@ func (f *associationFinder) addNameLabels(names []string, labels ...string) {
 	}
 }
 
-// assertedLabels are the labels that name objects, as far as the seriesQuery says that every series has them.
+// assertedLabels returns the labels that the seriesQuery requires of every series.
 func (f *associationFinder) assertedLabels() []string {
 	var labels []string
 	for _, m := range f.r.compiled.selector.matchers {
@@ -183,7 +185,7 @@ func (f *associationFinder) assertedLabels() []string {
 	return labels
 }
 
-// findSingleName asks for the labels of the only name: one listing, whatever the number of labels.
+// findSingleName lists the labels of the only name, in a single listing for any number of labels.
 func (f *associationFinder) findSingleName(ctx context.Context) error {
 	labels, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
 	if err != nil {
@@ -191,15 +193,15 @@ func (f *associationFinder) findSingleName(ctx context.Context) error {
 	}
 	f.rank = rankLive
 	if len(labels) == 0 {
-		// What it asserts holds for the series to come as well.
+		// Future series have the required labels as well.
 		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.assertsObjectLabels(), f.assertedLabels()
 	}
 	f.addNameLabels([]string{f.r.compiled.selector.onlyName}, labels...)
 	return nil
 }
 
-// findManyNames asks, for each label that names objects, which names have it: as many listings as there are such labels,
-// which are few, whatever the number of names and series.
+// findManyNames lists the names of the series with each label for objects. The number of listings is the number of such labels,
+// which are few, for any number of names and series.
 func (f *associationFinder) findManyNames(ctx context.Context) error {
 	f.rank = rankLive
 	labels, err := f.listCandidateLabels(ctx)
@@ -221,7 +223,7 @@ func (f *associationFinder) findManyNames(ctx context.Context) error {
 	return nil
 }
 
-// listCandidateLabels are the labels that may name objects.
+// listCandidateLabels returns the labels that may name objects.
 func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, error) {
 	labels := f.assertedLabels()
 	for _, o := range f.r.Resources.Overrides {
@@ -238,8 +240,8 @@ func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, 
 	return slices.Compact(labels), nil
 }
 
-// associateNames turns names and their labels into associations, one for each name and resource. What follows from the labels
-// is worked out once for each set of labels, of which there are few.
+// associateNames turns names and their labels into an association for each name and resource. It looks up each set of labels
+// once, because many names share few sets.
 func (f *associationFinder) associateNames() error {
 	sets := map[string][]association{}
 	for _, name := range f.orderedNames {
@@ -261,7 +263,7 @@ func (f *associationFinder) associateNames() error {
 	return nil
 }
 
-// associateLabels are the associations, one for each resource, of a series with the labels.
+// associateLabels returns an association for each resource of a series with the labels.
 func (f *associationFinder) associateLabels(labels []string) ([]association, error) {
 	var out []association
 	seen := map[string]bool{}
@@ -279,17 +281,17 @@ func (f *associationFinder) associateLabels(labels []string) ([]association, err
 			return nil, err
 		}
 		if !slices.Contains(labels, own) {
-			own = label // what the template would make is not what the series have
+			own = label // the series lack the label of the template
 		}
 		out = append(out, association{label: own, namespaceLabel: f.namespaceLabel, resource: r})
 	}
 	return out, nil
 }
 
-// cachedLookup asks once for each name, found or not, within one listing.
+// cachedLookup looks up each name once during a listing, and also keeps errors.
 type cachedLookup struct {
 	resources ResourceLookup
-	mu        sync.Mutex // guards known
+	mu        sync.Mutex // guards lookups
 	lookups   map[string]func() (Resource, error)
 }
 

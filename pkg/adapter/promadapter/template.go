@@ -1,3 +1,5 @@
+// Templates of queries: parsing, arguments and rendering.
+
 package promadapter
 
 import (
@@ -13,10 +15,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// maxQueryBytes bounds what a template makes, whatever it loops over.
+// maxQueryBytes bounds the text of a template, which may loop.
 const maxQueryBytes = 1 << 20
 
-// parseTemplate parses a template with the delimiters << and >>. The error is without the words that are about Go.
+// parseTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
 func parseTemplate(name, text string) (*template.Template, error) {
 	t, err := template.New(name).Delims("<<", ">>").Parse(text)
 	if err != nil {
@@ -29,29 +31,29 @@ func formatTemplateError(name string, err error) string {
 	return strings.TrimPrefix(err.Error(), "template: "+name+":")
 }
 
-// renderTemplate returns the text that the template makes, which is not empty.
+// renderTemplate returns the text of the template. Empty text is an error.
 func renderTemplate(t *template.Template, data any) (string, error) {
 	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
 		return "", errors.New(formatTemplateError(t.Name(), err))
 	}
 	if out.Len() == 0 {
-		return "", errors.New("the template makes no text")
+		return "", errors.New("the template gives empty text")
 	}
 	return out.String(), nil
 }
 
-// boundedBuilder is a string builder that takes maxQueryBytes.
+// boundedBuilder is a string builder limited to maxQueryBytes.
 type boundedBuilder struct{ strings.Builder }
 
 func (b *boundedBuilder) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxQueryBytes {
-		return 0, fmt.Errorf("the template makes more than %d bytes", maxQueryBytes)
+		return 0, fmt.Errorf("the template gives more than %d bytes", maxQueryBytes)
 	}
 	return b.Builder.Write(p)
 }
 
-// queryArguments are what a metricsQuery sees.
+// queryArguments are the arguments of a metricsQuery. The file uses the names of the fields.
 type queryArguments struct {
 	Series            string
 	LabelMatchers     string
@@ -60,24 +62,24 @@ type queryArguments struct {
 	GroupBySlice      []string
 }
 
-// queryRequest is what a metricsQuery is rendered for.
+// queryRequest is a request to render a metricsQuery for.
 type queryRequest struct {
 	series   string
 	selector []*labels.Matcher
-	// namespaceLabel and namespace make a matcher, if there is a namespace.
+	// namespaceLabel and namespace make a matcher unless namespace is empty.
 	namespaceLabel, namespace string
-	// objectLabel and objects make a matcher; nil objects make none.
+	// objectLabel and objects make a matcher unless objects is nil.
 	objectLabel string
 	objects     []string
 	groupBy     []string
 }
 
-// buildQueryArguments orders the matchers as they always were: those of the metric selector, the namespace, the objects.
+// buildQueryArguments returns the arguments, with matchers in prometheus-adapter's order: metric selector, namespace, objects.
 func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	matchers := q.selector[:len(q.selector):len(q.selector)]
 	if q.namespace != "" {
 		if q.namespaceLabel == "" {
-			return queryArguments{}, errors.New("no label names the namespace: give resources.overrides or resources.template, or namespaced: false")
+			return queryArguments{}, errors.New("no label for the namespace; set resources.overrides or resources.template, or namespaced: false")
 		}
 		matchers = append(matchers, &labels.Matcher{Type: labels.MatchEqual, Name: q.namespaceLabel, Value: q.namespace})
 	}
@@ -101,11 +103,11 @@ func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	}, nil
 }
 
-// newObjectMatcher matches any of the values, of which there is at least one.
+// newObjectMatcher returns a matcher for any of the values. No values are an error.
 func newObjectMatcher(label string, values []string) (*labels.Matcher, error) {
 	switch len(values) {
 	case 0:
-		return nil, errors.New("no objects are asked for")
+		return nil, errors.New("the request names no objects")
 	case 1:
 		return labels.NewMatcher(labels.MatchEqual, label, values[0])
 	}
@@ -116,8 +118,8 @@ func newObjectMatcher(label string, values []string) (*labels.Matcher, error) {
 	return labels.NewMatcher(labels.MatchRegexp, label, strings.Join(quoted, "|"))
 }
 
-// bracketDots is a matcher's value as templates put it between quotes of their own, where a backslash would begin an
-// escape. A single value is left as it is, because templates compare it with = as well as with =~.
+// bracketDots returns the value of a matcher with [.] for an escaped dot. Templates put values between quotes, where a backslash
+// would begin an escape. A single value stays as it is, because templates compare it with = as well as with =~.
 func bracketDots(m *labels.Matcher) string {
 	if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
 		return m.Value
@@ -125,20 +127,20 @@ func bracketDots(m *labels.Matcher) string {
 	return strings.ReplaceAll(m.Value, `\.`, `[.]`)
 }
 
-// newQueryRenderer makes the text of a rule's questions about one series.
+// newQueryRenderer returns the function that renders the queries of a rule for a series.
 func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {
-		ask := queryRequest{
+		request := queryRequest{
 			series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
 			objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
 		}
 		if q.Rule.Namespaced {
-			ask.namespace = q.Namespace
+			request.namespace = q.Namespace
 		}
 		if q.Rule.External {
-			ask.objects = nil
+			request.objects = nil
 		}
-		text, err := r.renderQuery(ask)
+		text, err := r.renderQuery(request)
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s.metricsQuery: %w", r.path, err)
 		}

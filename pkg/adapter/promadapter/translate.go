@@ -1,3 +1,5 @@
+// The translation of a metricsQuery template into a native query.
+
 package promadapter
 
 import (
@@ -14,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// What stands for the parts of a request while a template's text is parsed as PromQL.
+// Markers stand for the parts of a request while the text of a template is parsed as PromQL.
 const (
 	markerPrefix = "zzzz_tachometer_"
 	seriesMarker = markerPrefix + "series"
@@ -22,14 +24,14 @@ const (
 	groupMarker  = markerPrefix + "group"
 )
 
-// translateQuery makes the native query of a rule: the template rendered with markers, parsed, and the markers taken out of
-// the syntax tree again. The native format adds matchers to every selector by itself.
+// translateQuery returns the native query of a rule. It renders the template with markers, parses the text, and removes the markers
+// from the syntax tree. The native format itself adds matchers to every selector.
 func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	if r.compiled.metricsQuery == nil {
 		return "", errors.New("metricsQuery: missing")
 	}
 	if t.namespaced && t.namespaceLabel == "" {
-		return "", errors.New("no label names the namespace, so that prometheus-adapter cannot serve it either")
+		return "", errors.New("no label for the namespace; prometheus-adapter cannot serve it either")
 	}
 	if err := validatePlainTemplate(r.compiled.metricsQuery.Root); err != nil {
 		return "", fmt.Errorf("metricsQuery: %w", err)
@@ -44,7 +46,7 @@ func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
-		return "", fmt.Errorf("metricsQuery: makes no PromQL: %w", firstParseError(err))
+		return "", fmt.Errorf("metricsQuery: does not give PromQL: %w", firstParseError(err))
 	}
 	tr := markerReplacer{series: n.series, groupBy: t.groupingLabels()}
 	parser.Inspect(expr, tr.replaceNodeMarkers)
@@ -53,12 +55,12 @@ func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	}
 	out := expr.String()
 	if strings.Contains(out, markerPrefix) {
-		return "", errors.New("metricsQuery: uses a part of the request where the native format has none: " + strings.ReplaceAll(out, markerPrefix, ""))
+		return "", errors.New("metricsQuery: the native format has no part of the request at this place: " + strings.ReplaceAll(out, markerPrefix, ""))
 	}
 	return out, nil
 }
 
-// groupingLabels are the labels that a native result must have.
+// groupingLabels returns the labels that a native result must have.
 func (t mappedResource) groupingLabels() []string {
 	var out []string
 	if t.namespaced {
@@ -70,7 +72,7 @@ func (t mappedResource) groupingLabels() []string {
 	return out
 }
 
-// validatePlainTemplate refuses what makes another expression for other requests.
+// validatePlainTemplate rejects templates with a different expression for different requests.
 func validatePlainTemplate(root *parse.ListNode) error {
 	for _, n := range root.Nodes {
 		switch n := n.(type) {
@@ -82,12 +84,12 @@ func validatePlainTemplate(root *parse.ListNode) error {
 			}
 		}
 		text := strings.NewReplacer("{{", "<<", "}}", ">>").Replace(n.String())
-		return fmt.Errorf("%s depends on the request in a way that the native format does not have", joinLines(strict.Shorten(text)))
+		return fmt.Errorf("%s depends on the request, which the native format does not support", joinLines(strict.Shorten(text)))
 	}
 	return nil
 }
 
-// markerReplacer takes markers out of a syntax tree.
+// markerReplacer replaces markers in a syntax tree.
 type markerReplacer struct {
 	series  string
 	groupBy []string
@@ -127,12 +129,12 @@ func (tr *markerReplacer) replaceSelectorMarkers(v *parser.VectorSelector) {
 		}
 		v.LabelMatchers[i] = &labels.Matcher{Type: labels.MatchEqual, Name: m.Name, Value: tr.series}
 		if v.Name = tr.series; strings.Contains(tr.series, "$") {
-			v.Name = "" // to be printed as a matcher
+			v.Name = "" // String then prints the name as a matcher
 		}
 	}
 }
 
-// replaceGroupMarker puts the labels of an object in the place of the marker, and the namespace beside the object.
+// replaceGroupMarker replaces the marker by the labels of an object, and adds the namespace to the label of the object.
 func (tr *markerReplacer) replaceGroupMarker(by []string) []string {
 	if len(tr.groupBy) == 0 {
 		return by

@@ -1,3 +1,5 @@
+// Rules for metrics.k8s.io, from resourceRules.
+
 package promadapter
 
 import (
@@ -14,28 +16,29 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// UsageRuleSet is how resourceRules compute metrics.k8s.io.
+// UsageRuleSet has the rules of resourceRules for metrics.k8s.io.
 type UsageRuleSet struct {
 	CPU, Memory UsageRules
-	// Window is what the values are said to be an average over; 0: the file does not say.
+	// Window is the declared averaging window of the values; 0 if the file does not say.
 	Window time.Duration
 }
 
-// UsageRules are the rules of one resource, external so that every container has its own result. Containers is asked with
-// Query.Namespace and the names of pods as Query.Objects, Nodes with the names of nodes; nil where the file has no query.
-// The labels name what a result is of.
+// UsageRules are the rules of CPU or memory. They are external, so that every container has a result of its own. A query of
+// Containers has Query.Namespace and the names of pods as Query.Objects, a query of Nodes the names of nodes. A rule is nil if
+// the file has no query for it. The labels identify the object of a result.
 type UsageRules struct {
 	Containers, Nodes                                   *rule.Rule
 	NamespaceLabel, PodLabel, ContainerLabel, NodeLabel string
 }
 
-// UsageRules is how resourceRules compute metrics.k8s.io; nil if there are none, or not yet: Rules().Notes() says why.
+// UsageRules returns the rules of resourceRules. It returns nil without resourceRules and before their lookup has succeeded;
+// Rules().Notes() has the reason.
 func (c *Catalog) UsageRules() *UsageRuleSet { return c.usageRuleSet.Load() }
 
-// usageRetryInterval is how soon the resources of resourceRules are looked up again.
+// usageRetryInterval is the delay before a failed lookup of the resources of resourceRules is retried.
 const usageRetryInterval = 30 * time.Second
 
-// resolveUsageRules looks up what resourceRules name, until that succeeds once.
+// resolveUsageRules looks up the resources of resourceRules, until a lookup succeeds.
 func (c *Catalog) resolveUsageRules(ctx context.Context) {
 	if c.resourceRules == nil || c.usageRuleSet.Load() != nil {
 		return
@@ -52,12 +55,12 @@ func (c *Catalog) resolveUsageRules(ctx context.Context) {
 
 func (r *ResourceRules) newUsageRuleSet(cluster ResourceLookup, opts Options) (*UsageRuleSet, error) {
 	u := &UsageRuleSet{Window: r.Window}
-	for _, each := range []struct {
-		of   *ResourceRule
-		into *UsageRules
+	for _, pair := range []struct {
+		from *ResourceRule
+		to   *UsageRules
 	}{{&r.CPU, &u.CPU}, {&r.Memory, &u.Memory}} {
-		if err := each.of.resolveUsageRule(cluster, opts, each.into); err != nil {
-			return nil, fmt.Errorf("%s: %w", each.of.path, err)
+		if err := pair.from.resolveUsageRule(cluster, opts, pair.to); err != nil {
+			return nil, fmt.Errorf("%s: %w", pair.from.path, err)
 		}
 	}
 	return u, nil
@@ -68,12 +71,12 @@ func (r *ResourceRule) resolveUsageRule(cluster ResourceLookup, opts Options, u 
 	if err != nil {
 		return err
 	}
-	for _, each := range []struct {
+	for _, pair := range []struct {
 		resource string
-		into     *string
+		to       *string
 	}{{namespacesResource, &u.NamespaceLabel}, {"pods", &u.PodLabel}, {"nodes", &u.NodeLabel}} {
-		// Any label will do: there is no series yet to tell which of several it has.
-		if *each.into, err = m.findResourceLabel(each.resource, func(string) bool { return false }); err != nil {
+		// The labels of the series are unknown here, so the first override wins.
+		if *pair.to, err = m.findResourceLabel(pair.resource, func(string) bool { return false }); err != nil {
 			return err
 		}
 	}
@@ -87,18 +90,18 @@ func (r *ResourceRule) resolveUsageRule(cluster ResourceLookup, opts Options, u 
 	return nil
 }
 
-// newUsageRule makes the rule of one template. Its objects are named by the first of groupBy.
+// newUsageRule returns the rule of a template. The first label of groupBy names its objects.
 func (r *ResourceRule) newUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
 	path := r.path + "." + key
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
 		Backend: opts.Backend, Aggregate: config.AggregateSum, MaxAge: opts.MaxAge,
 	}.WithTemplate(func(q rule.Query) (string, error) {
-		ask := queryRequest{selector: q.Selector, objectLabel: groupBy[0], objects: q.Objects, groupBy: groupBy}
+		request := queryRequest{selector: q.Selector, objectLabel: groupBy[0], objects: q.Objects, groupBy: groupBy}
 		if q.Rule.Namespaced {
-			ask.namespaceLabel, ask.namespace = namespaceLabel, q.Namespace
+			request.namespaceLabel, request.namespace = namespaceLabel, q.Namespace
 		}
-		text, err := renderUsageQuery(t, ask)
+		text, err := renderUsageQuery(t, request)
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s: %w", path, err)
 		}
@@ -108,7 +111,7 @@ func (r *ResourceRule) newUsageRule(opts Options, key string, t *template.Templa
 
 func renderUsageQuery(t *template.Template, q queryRequest) (string, error) {
 	if q.objectLabel == "" {
-		return "", errors.New("no label names the objects: give resources.overrides or resources.template")
+		return "", errors.New("no label for the objects; set resources.overrides or resources.template")
 	}
 	args, err := q.buildQueryArguments()
 	if err != nil {
@@ -117,23 +120,23 @@ func renderUsageQuery(t *template.Template, q queryRequest) (string, error) {
 	return renderTemplate(t, args)
 }
 
-// usageNotes are lines for people about resourceRules.
-func (c *Catalog) usageNotes() (failures, odd []string) {
+// usageNotes returns lines for people about resourceRules.
+func (c *Catalog) usageNotes() (failures, oddities []string) {
 	switch {
 	case c.resourceRules == nil:
 		return nil, nil
 	case c.usageErr != nil:
 		failures = append(failures, "resourceRules: "+c.usageErr.Error())
 	case c.usageRuleSet.Load() == nil:
-		failures = append(failures, "resourceRules: their resources are not looked up yet")
+		failures = append(failures, "resourceRules: resources are not looked up yet")
 	}
 	for _, r := range []*ResourceRule{&c.resourceRules.CPU, &c.resourceRules.Memory} {
 		if r.containerTemplate == nil {
-			odd = append(odd, r.path+".containerQuery: missing")
+			oddities = append(oddities, r.path+".containerQuery: missing")
 		}
 		if r.nodeTemplate == nil {
-			odd = append(odd, r.path+".nodeQuery: missing")
+			oddities = append(oddities, r.path+".nodeQuery: missing")
 		}
 	}
-	return failures, odd
+	return failures, oddities
 }

@@ -48,7 +48,7 @@ var badFiles = map[string][]string{
 		`line 16: rules[5].query: http_requests_in_flight offset 10s looks at another time than now; the backend scrape keeps only the last 1m`,
 		`line 18: rules[6].query: http_requests_total @ end() looks at another time than now; the backend scrape keeps only the last 1m`,
 		`line 20: rules[7].query: http_requests_in_flight[10s:2s] @ 0.000 looks at another time than now; the backend scrape keeps only the last 1m`,
-		`line 23: rules[8].window: 2m is longer than maxWindow 1m`,
+		`line 23: rules[8].window: 2m is longer than maxWindow 1m; raise maxWindow or shorten the window`,
 	},
 	"syntax": {
 		`line 5: rules[0].query: column 60: unclosed left parenthesis`,

@@ -66,7 +66,7 @@ func (s *Sale) startSale(ctx context.Context) (err error) {
 	if s.alerts, err = newAlerts(ctx, host); err != nil {
 		return err
 	}
-	if err := s.stack.Apply(ctx, "test/sale/manifests"); err != nil {
+	if err := s.stack.Apply(ctx, "test/harness/sale/manifests"); err != nil {
 		return err
 	}
 	text := strings.ReplaceAll(config, "BROKER", s.broker.ListenAddrs()[0])

@@ -1,5 +1,5 @@
-// Package promadapter_test holds prometheus-adapter's configuration against real servers: the series it finds, the values it gives,
-// and what a listing costs.
+// Package promadapter_test runs configurations of prometheus-adapter against real servers. It checks the discovered series, the
+// values, and the cost of a listing.
 package promadapter_test
 
 import (
@@ -26,26 +26,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/servers"
 )
 
-// seriesOf lists the series of a backend.
-type seriesOf struct{ *remote.Backend }
+// backendSeries lists the series of a backend.
+type backendSeries struct{ *remote.Backend }
 
-func (s seriesOf) LabelValues(ctx context.Context, label string, sel promadapter.SeriesSelection, each func(string) error) error {
+func (s backendSeries) LabelValues(ctx context.Context, label string, sel promadapter.SeriesSelection, each func(string) error) error {
 	return s.Backend.LabelValues(ctx, label, remote.SeriesSelection(sel), each)
 }
 
-func (s seriesOf) LabelNames(ctx context.Context, sel promadapter.SeriesSelection, each func(string) error) error {
+func (s backendSeries) LabelNames(ctx context.Context, sel promadapter.SeriesSelection, each func(string) error) error {
 	return s.Backend.LabelNames(ctx, remote.SeriesSelection(sel), each)
 }
 
-// resources are those of a usual cluster.
-type resources []promadapter.Resource
+// resourceTable looks up resources in a list.
+type resourceTable []promadapter.Resource
 
-var usual = resources{
+// usualResources are the resources of a usual cluster.
+var usualResources = resourceTable{
 	{Name: "pods", Singular: "pod", Namespaced: true}, {Name: "namespaces", Singular: "namespace"}, {Name: "nodes", Singular: "node"},
 	{Name: "services", Singular: "service", Namespaced: true}, {Name: "jobs.batch", Singular: "job", Group: "batch", Namespaced: true},
 }
 
-func (r resources) LookupResource(name string) (promadapter.Resource, error) {
+func (r resourceTable) LookupResource(name string) (promadapter.Resource, error) {
 	for _, res := range r {
 		plural, _, _ := strings.Cut(res.Name, ".")
 		if name == res.Name || name == plural || name == res.Singular {
@@ -64,13 +65,13 @@ func loadConfig(t testing.TB, text string) *promadapter.Config {
 	return c
 }
 
-// relist lists the series once, as Run does at its start.
-func relist(t testing.TB, c *promadapter.Catalog) {
+// relistCatalog lists the series once, like the start of Run.
+func relistCatalog(t testing.TB, c *promadapter.Catalog) {
 	t.Helper()
 	c.Relist(t.Context(), time.Now())
 }
 
-func backend(t testing.TB, url string) seriesOf {
+func newBackend(t testing.TB, url string) backendSeries {
 	t.Helper()
 	b := config.Backend{Name: "prometheus", URL: url}
 	b.SetDefaults()
@@ -87,10 +88,10 @@ func backend(t testing.TB, url string) seriesOf {
 			t.Error(err)
 		}
 	})
-	return seriesOf{p}
+	return backendSeries{p}
 }
 
-// The series of real servers are found, and the queries mean something to them.
+// TestRealServers discovers the series of real servers and evaluates a rule on them.
 func TestRealServers(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(testing.TB, servers.Options) *servers.Server{
@@ -99,15 +100,15 @@ func TestRealServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			now := time.Now()
-			b := backend(t, start(t, counted(t, now, sampleSeries...)).URL)
-			c := promadapter.NewCatalog(loadConfig(t, sample), b, usual, promadapter.Options{MaxAge: time.Minute})
-			relist(t, c)
+			b := newBackend(t, start(t, newCounterSeries(t, now, sampleSeries...)).URL)
+			c := promadapter.NewCatalog(loadConfig(t, sampleConfig), b, usualResources, promadapter.Options{MaxAge: time.Minute})
+			relistCatalog(t, c)
 			want := []string{
 				"external queue_depth", "jobs.batch http_requests",
 				"namespaces cpu_usage (cluster)", "namespaces go_gc (cluster)", "namespaces http_requests (cluster)", "namespaces memory_bytes (cluster)",
 				"pods cpu_usage", "pods go_gc", "pods http_requests", "pods memory_bytes", "services http_requests",
 			}
-			if diff := cmp.Diff(want, served(c.Rules())); diff != "" {
+			if diff := cmp.Diff(want, servedMetrics(c.Rules())); diff != "" {
 				t.Errorf("served (-want +got):\n%s", diff)
 			}
 			r, err := c.Rules().Lookup("pods", "cpu_usage")
@@ -122,8 +123,8 @@ func TestRealServers(t *testing.T) {
 	}
 }
 
-// counted are series of a real server, each of which rises by 2 a second.
-func counted(t *testing.T, now time.Time, texts ...string) servers.Options {
+// newCounterSeries returns series for a real server. Each rises by 2 a second.
+func newCounterSeries(t *testing.T, now time.Time, texts ...string) servers.Options {
 	t.Helper()
 	var o servers.Options
 	for _, text := range texts {
@@ -141,11 +142,11 @@ func counted(t *testing.T, now time.Time, texts ...string) servers.Options {
 	return o
 }
 
-// What Import makes of a configuration gives the values that the configuration gives.
+// TestImportedRulesGiveTheSame: an imported configuration gives the values of the original.
 func TestImportedRulesGiveTheSame(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	b := backend(t, servers.Prometheus(t, counted(t, now,
+	b := newBackend(t, servers.Prometheus(t, newCounterSeries(t, now,
 		`http_requests_total{namespace="default",pod="a",code="200",service="web"}`,
 		`http_requests_total{namespace="default",pod="a",code="500",service="web"}`,
 		`http_requests_total{namespace="default",pod="b",code="200",service="web"}`,
@@ -180,8 +181,8 @@ externalRules:
   resources: {namespaced: false}
   metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})'
 `)
-	c := promadapter.NewCatalog(cfg, b, usual, promadapter.Options{MaxAge: time.Minute})
-	relist(t, c)
+	c := promadapter.NewCatalog(cfg, b, usualResources, promadapter.Options{MaxAge: time.Minute})
+	relistCatalog(t, c)
 	native, notes, err := promadapter.Import(cfg, "")
 	if err != nil {
 		t.Fatal(err, notes)
@@ -193,8 +194,8 @@ externalRules:
 	objects := map[string][]string{"pods": {"a", "b"}, "services": {"web"}, "namespaces": {"default"}}
 	compared := 0
 	for _, i := range c.Rules().Metrics() {
-		theirs, err1 := find(c.Rules(), i)
-		ours, err2 := find(imported, i)
+		theirs, err1 := lookupRule(c.Rules(), i)
+		ours, err2 := lookupRule(imported, i)
 		if err1 != nil || err2 != nil || theirs.Namespaced != ours.Namespaced || theirs.ObjectLabel != ours.ObjectLabel {
 			t.Errorf("%+v: %v, %v: %+v and %+v", i, err1, err2, theirs, ours)
 			continue
@@ -203,18 +204,18 @@ externalRules:
 		if theirs.Namespaced {
 			q.Namespace = "default"
 		}
-		want, got := values(t, b, q, theirs, now), values(t, b, q, ours, now)
+		want, got := evaluateValues(t, b, q, theirs, now), evaluateValues(t, b, q, ours, now)
 		if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
 			t.Errorf("%s %s (-prometheus-adapter +imported):\n%s", i.Resource, i.Metric, diff)
 		}
 		compared++
 	}
 	if compared != 9 {
-		t.Errorf("%d metrics compared: %q", compared, served(c.Rules()))
+		t.Errorf("%d metrics compared: %q", compared, servedMetrics(c.Rules()))
 	}
 }
 
-func find(s interface {
+func lookupRule(s interface {
 	Lookup(resource, metric string) (*rule.Rule, error)
 	External(metric string) (*rule.Rule, error)
 }, i rule.MetricInfo,
@@ -225,8 +226,8 @@ func find(s interface {
 	return s.Lookup(i.Resource, i.Metric)
 }
 
-// values are the numbers of the objects, or of the series where external.
-func values(t *testing.T, b seriesOf, q rule.Query, r *rule.Rule, now time.Time) map[string]float64 {
+// evaluateValues returns the values of a rule by object, or by series if external.
+func evaluateValues(t *testing.T, b backendSeries, q rule.Query, r *rule.Rule, now time.Time) map[string]float64 {
 	t.Helper()
 	q.Rule = r
 	found, err := b.Evaluate(t.Context(), q, now)
@@ -244,7 +245,7 @@ func values(t *testing.T, b seriesOf, q rule.Query, r *rule.Rule, now time.Time)
 	return out
 }
 
-// A relist of a server with 200,000 series of 2,000 names stays far below 2 s of CPU and 100 MB, over HTTP as it is.
+// TestRelistOverHTTP: a relist of a server with 200,000 series of 2,000 names stays far below 2 s of CPU and 100 MB, with HTTP.
 func TestRelistOverHTTP(t *testing.T) {
 	names := make([]string, 2000)
 	for i := range names {
@@ -259,26 +260,26 @@ func TestRelistOverHTTP(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
 	}))
 	defer server.Close()
-	c := promadapter.NewCatalog(loadConfig(t, sample), backend(t, server.URL), usual, promadapter.Options{})
-	relist(t, c) // what is kept for good is not a relist's
+	c := promadapter.NewCatalog(loadConfig(t, sampleConfig), newBackend(t, server.URL), usualResources, promadapter.Options{})
+	relistCatalog(t, c) // excludes the memory that the catalog keeps
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	cpu := cpuTime(t)
-	relist(t, c)
-	cpu = cpuTime(t) - cpu
+	cpu := processCPUTime(t)
+	relistCatalog(t, c)
+	cpu = processCPUTime(t) - cpu
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc
 	t.Logf("%d metrics: %v of CPU with the server's, %d KiB allocated", len(c.Rules().Metrics()), cpu, allocated>>10)
 	if n := len(c.Rules().Metrics()); n != 8000 {
 		t.Errorf("%d metrics, want 8000: %q", n, c.Rules().Notes())
 	}
-	if cpu > 10*time.Second || allocated > 1<<30 { // ten times as much is for the race detector
+	if cpu > 10*time.Second || allocated > 1<<30 { // ten times the limit, for the race detector
 		t.Errorf("%v of CPU, %d bytes allocated", cpu, allocated)
 	}
 }
 
-func cpuTime(t testing.TB) time.Duration {
+func processCPUTime(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -287,7 +288,7 @@ func cpuTime(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkRelist lists 200,000 series of 2,000 names on a real Prometheus; cpu-ms is what that costs this process.
+// BenchmarkRelist lists 200,000 series of 2,000 names on a real Prometheus; cpu-ms is the CPU time of this process.
 func BenchmarkRelist(b *testing.B) {
 	now := time.Now()
 	var o servers.Options
@@ -298,19 +299,19 @@ func BenchmarkRelist(b *testing.B) {
 			Samples: []servers.Sample{{T: now.UnixMilli(), V: 1}},
 		})
 	}
-	c := promadapter.NewCatalog(loadConfig(b, sample), backend(b, servers.Prometheus(b, o).URL), usual, promadapter.Options{})
+	c := promadapter.NewCatalog(loadConfig(b, sampleConfig), newBackend(b, servers.Prometheus(b, o).URL), usualResources, promadapter.Options{})
 	b.ReportAllocs()
-	cpu := cpuTime(b)
+	cpu := processCPUTime(b)
 	for b.Loop() {
-		relist(b, c)
+		relistCatalog(b, c)
 	}
-	b.ReportMetric(float64((cpuTime(b)-cpu).Milliseconds())/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64((processCPUTime(b)-cpu).Milliseconds())/float64(b.N), "cpu-ms/op")
 	if n := len(c.Rules().Metrics()); n != 6000 {
 		b.Errorf("%d metrics, want 6000: %q", n, c.Rules().Notes())
 	}
 }
 
-const sample = `
+const sampleConfig = `
 rules:
 - seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
   resources:
@@ -349,8 +350,8 @@ var sampleSeries = []string{
 	`queue_depth{name="mail"}`,
 }
 
-// served are the metrics as a person would list them.
-func served(s *promadapter.RuleSnapshot) []string {
+// servedMetrics returns the metrics as lines of text.
+func servedMetrics(s *promadapter.RuleSnapshot) []string {
 	var out []string
 	for _, i := range s.Metrics() {
 		text := i.Resource + " " + i.Metric
