@@ -206,7 +206,7 @@ func TestUnreadableRecord(t *testing.T) {
 	}
 	annotate(t, namespace, "") // taken away: nothing is held any more, and that is said
 	drive(t.Context(), t, e, workload, unheld)
-	eventEventually(t, namespace, "Replaced", "nothing is held any more")
+	eventEventually(t, namespace, "Replaced", "the holds are gone")
 }
 
 // annotate is a person who edits the record.

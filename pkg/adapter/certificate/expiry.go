@@ -22,13 +22,7 @@ type Expiry struct{ provider Provider }
 // NewExpiry returns an Expiry and registers a self-metric with the certificate's end of validity; r may be nil.
 func NewExpiry(p Provider, r prometheus.Registerer) *Expiry {
 	e := &Expiry{provider: p}
-	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tachometer_certificate_expiry_timestamp_seconds",
-		Help: "Time at which the serving certificate expires, in seconds since the epoch; 0 while there is none.",
-	}, e.expiryTimestamp)
-	if r != nil {
-		r.MustRegister(gauge)
-	}
+	registerExpiry(r, e.expiryTimestamp)
 	return e
 }
 
