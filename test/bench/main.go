@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
 func main() {
@@ -108,7 +110,10 @@ func (s *settings) prepareRun(ctx context.Context, dir string) (err error) {
 	}
 	if s.adapter == "" && (strings.Contains(s.parts, "answering") || strings.Contains(s.parts, "memory")) {
 		s.adapter = filepath.Join(dir, "adapter")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "github.com/tachometer-metrics/tachometer/cmd/tachometer-adapter")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "./cmd/tachometer-adapter")
+		if build.Dir, err = stack.Root(ctx); err != nil {
+			return err
+		}
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the adapter: %w: %s", err, out)

@@ -118,7 +118,8 @@ func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sample")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath",
-		"-ldflags", "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=v0.0.0-test", "-o", path, "github.com/tachometer-metrics/tachometer/cmd/sample")
+		"-ldflags", "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=v0.0.0-test", "-o", path, "./cmd/sample")
+	cmd.Dir = "../../.." // the module of the programs
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
