@@ -16,9 +16,9 @@ const asProgram = "TACHOMETER_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(executeCommand())
+		os.Exit(executeCommand()) //nolint:forbidigo // here the process is the program
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // TestLogLine starts the program without a cluster: its first line has the keys of all programs, and its exit code is 1.

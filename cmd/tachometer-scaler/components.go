@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"

@@ -59,6 +59,7 @@ func describeHold(h *hold.Hold, r rollout.Result) string {
 		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.StateMessage)
 	case hold.Released:
 		return fmt.Sprintf("%d replicas", r.Replicas)
+	case hold.Received, hold.Raised, hold.Scaled, hold.Ready:
 	}
 	if r.Autoscaler != "" {
 		return fmt.Sprintf("%d replicas, autoscaler %s %d..%d", r.Replicas, r.Autoscaler, r.Bounds.MinReplicas, r.Bounds.MaxReplicas)

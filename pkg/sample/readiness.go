@@ -43,6 +43,7 @@ func (r *readiness) checkReady(ctx context.Context, now time.Time) error {
 		return errors.New("starting: waiting for the start-up jitter")
 	case phaseDraining:
 		return errors.New("draining: told to end")
+	case phaseServing:
 	}
 	return r.checkDependencies(ctx, now)
 }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 

@@ -75,6 +75,9 @@ func (f *requestFailure) allowsFailover() bool {
 	switch f.outcome {
 	case outcomeConnect, outcomeTimeout, outcomeTLS, outcomeThrottled, outcomeServerError, outcomeBadResponse, outcomeSkipped:
 		return true
+	case outcomeSuccess, outcomeUnauthorised, outcomeBadQuery, outcomeBadRequest, outcomeTooLarge, outcomePartial, outcomeBadResult,
+		outcomeOther, outcomeCancelled:
+		return false
 	}
 	return false
 }
@@ -92,6 +95,9 @@ func (f *requestFailure) allowsRegularRefresh() bool {
 	switch f.outcome {
 	case outcomePartial, outcomeBadResult, outcomeBadResponse:
 		return true
+	case outcomeSuccess, outcomeConnect, outcomeTimeout, outcomeTLS, outcomeUnauthorised, outcomeThrottled, outcomeServerError,
+		outcomeBadQuery, outcomeBadRequest, outcomeTooLarge, outcomeOther, outcomeCancelled, outcomeSkipped:
+		return false
 	}
 	return false
 }

@@ -61,6 +61,7 @@ func (e ruleExpression) validatePrinted(selectors int) error {
 			matchers++
 		case windowHole:
 			windows++
+		case noHole:
 		}
 	}
 	if matchers != selectors || windows != e.windowCount {
@@ -113,6 +114,7 @@ func (e ruleExpression) fillHoles(filter string, span time.Duration) string {
 			b.WriteString(width)
 		case matchersHole:
 			b.WriteString(filter)
+		case noHole:
 		}
 	}
 	return b.String()

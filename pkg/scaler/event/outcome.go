@@ -54,9 +54,10 @@ func (o Outcome) severityRank() int {
 		return 2
 	case Delivered:
 		return 1
-	default:
+	case Superseded, Duplicate, Malformed, Unknown, Unmatched, Expired, Future:
 		return 0
 	}
+	return 0
 }
 
 const (

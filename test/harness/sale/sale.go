@@ -21,7 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 

@@ -143,7 +143,7 @@ func TestCloseTwice(t *testing.T) {
 	}
 	resp.Close()
 	resp.Close()
-	if q.client.borrowReader() == q.client.borrowReader() {
+	if first, second := q.client.borrowReader(), q.client.borrowReader(); first == second {
 		t.Error("one reader was lent twice")
 	}
 }

@@ -210,6 +210,7 @@ func outcomeResponse(err error) eventResponse {
 		out.statusCode = http.StatusConflict
 	case event.Undelivered:
 		out.statusCode = http.StatusServiceUnavailable
+	case event.Delivered, event.Superseded, event.Malformed, event.Unknown, event.Unmatched, event.Expired, event.Future:
 	}
 	return out
 }
