@@ -62,7 +62,7 @@ bench-cluster: kubernetes ## benchmarks on a real Kubernetes (ADAPTER=folder of 
 		$(if $(METRIC),-metric $(METRIC)) $(if $(IMAGES),-images $(IMAGES))
 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down. First installs what is missing
-	go -C test run ./demo
+	go -C test run ./demo -svg "$(CURDIR)/out/demo.svg"
 
 demo-sale: deps ## a flash sale: an event, twenty pods, verified, the gate opened, all undone; then a bad release, rolled back
 	go -C test run ./demo/sale
