@@ -275,9 +275,9 @@ func TestScalerCommands(t *testing.T) {
 		code int
 		want []string // parts of the output
 	}{
-		{[]string{"status", "-o", "text"}, 0, []string{"nothing is held"}},
+		{[]string{"status", "-o", "text"}, 0, []string{"no holds"}},
 		{[]string{"set", "deploy/sample"}, 2, []string{"replicas"}},
-		{[]string{"set", "deploy/sample", "--replicas", "6", "--dry-run", "-o", "text"}, 0, []string{"would ask for 6 replicas (now 2)", "6..10 (now 2..10)"}},
+		{[]string{"set", "deploy/sample", "--replicas", "6", "--dry-run", "-o", "text"}, 0, []string{"would set 6 replicas (now 2)", "6..10 (now 2..10)"}},
 		{[]string{"set", "deploy/nobody", "--replicas", "6"}, 1, []string{"does not exist"}},
 		{[]string{"set", "deploy/sample", "--replicas", "12"}, 1, []string{"at most 10 replicas"}},
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"passed"}},
