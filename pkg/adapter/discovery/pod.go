@@ -21,8 +21,15 @@ type Pod struct {
 	Node string
 	// Created is the creation time, truncated to the second: earlier samples belong to an earlier pod.
 	Created time.Time
+	// Started is the time at which the container behind the metrics endpoint started, or else the pod; truncated to the
+	// second, zero if unknown.
+	Started time.Time
+	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
+	Ready bool
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
+	// Departed is true if the pod is being deleted, has ended or is deleted, and its counts may still be within a window.
+	Departed bool
 	// Omission is the reason why the pod is not live; it is zero for a live pod.
 	Omission metric.Omission
 }
