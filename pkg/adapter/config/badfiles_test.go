@@ -139,6 +139,8 @@ var badFiles = map[string][]string{
 		`line 19: rules[4].aggregate: an external metric has no pods to aggregate, and the HPA adds up its series; remove the key`,
 		`line 23: rules[5].namespaced: nodes have no namespace; write none or remove the key`,
 		`line 26: rules[6].external: must be true or false, not "yes"`,
+		`line 29: rules[7].namespaced: none would mix pods with the same name in several namespaces; write request or remove the key (labels.namespace names the label of a server)`,
+		`line 33: rules[8].namespaced: none would mix pods with the same name in several namespaces; write request or remove the key (labels.namespace names the label of a server)`,
 	},
 	"sizes": {
 		`line 4: scrape.maxPageBytes: must be a number of bytes such as 16Mi, not "16MB"`,

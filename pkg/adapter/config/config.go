@@ -140,6 +140,8 @@ type Rule struct {
 	Backend string
 	// Aggregate computes the value of an object from the values of its pods.
 	Aggregate Aggregate
+	// HasAggregate reports whether the file has the aggregate.
+	HasAggregate bool
 	// OnMissing is the value to serve in place of a missing value; nil means an error.
 	OnMissing *float64
 	// AllowNegative permits negative values.

@@ -153,8 +153,11 @@ func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule 
 			r.HasWindow = true
 			r.Window = d.decodeRuleWindow(path, n)
 		},
-		"backend":       d.Text(&r.Backend),
-		"aggregate":     d.Text((*string)(&r.Aggregate)),
+		"backend": d.Text(&r.Backend),
+		"aggregate": func(path string, n *yaml.Node) {
+			r.HasAggregate = true
+			d.Text((*string)(&r.Aggregate))(path, n)
+		},
 		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeOnMissing(path, n) },
 		"allowNegative": d.Bool(&r.AllowNegative),
 		"maxAge":        d.Duration(&r.MaxAge, minScrapeInterval, maxAgeOrWindow),

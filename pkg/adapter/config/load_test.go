@@ -132,7 +132,7 @@ func TestLoadFull(t *testing.T) {
 				Window: Window{Auto: true}, HasWindow: true, Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
 			},
 			{
-				Match: "^(.+)_seconds_avg$", Except: "^go_", Resource: "pods", Backend: "scrape", Aggregate: AggregateAvg,
+				Match: "^(.+)_seconds_avg$", Except: "^go_", Resource: "pods", Backend: "scrape", Aggregate: AggregateAvg, HasAggregate: true,
 				Query:  "sum by (namespace, pod) (rate(${1}_seconds_sum[$window]))\n/ sum by (namespace, pod) (rate(${1}_seconds_count[$window]))\n",
 				Window: Window{Duration: 90 * time.Second}, HasWindow: true, OnMissing: new(float64), MaxAge: time.Minute,
 				Labels: usual,

@@ -239,6 +239,9 @@ func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
 		v.AddFault(path+".namespaced", "%s have no namespace; write none or remove the key", r.Resource)
+	} else if !cluster && r.Namespace == "" && r.Namespaced != nil && !*r.Namespaced && r.Labels.Object == "" {
+		v.AddFault(path+".namespaced", "none would mix pods with the same name in several namespaces; write request or remove the key "+
+			"(labels.namespace names the label of a server)")
 	}
 }
 

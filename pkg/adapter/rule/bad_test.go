@@ -4,6 +4,16 @@ package rule
 
 // badFiles maps each rejected file of testdata to the whole error text, line by line.
 var badFiles = map[string][]string{
+	"aggregates": {
+		`line 4: rules[0].aggregate: required, because the query gives a quantile for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 6: rules[1].aggregate: required, because the query gives a ratio for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 8: rules[2].aggregate: required, because the query gives a mean for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 10: rules[3].aggregate: required, because the query gives a difference from one number for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 12: rules[4].aggregate: required, because the query gives a maximum for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 14: rules[5].aggregate: required, because the query gives a quantile for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 16: rules[6].aggregate: required, because the query gives a difference from one number for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 18: rules[7].aggregate: required, because the query gives a ratio for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+	},
 	"labels": {
 		`line 5: rules[0].query: the result has no label namespace; aggregate by (namespace, pod)`,
 		`line 7: rules[1].query: the result has no label namespace; aggregate by (namespace, pod)`,

@@ -138,7 +138,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.ObjectLabel != "" {
 		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
-	r.shared = isShareable(t.root, distinguishing)
+	r.shared, r.conserves = isShareable(t.root, distinguishing), conservesCounts(t.root)
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -189,6 +189,9 @@ func (c *compiledRule) validateExpression(r *Rule, t *exprTree) []keyError {
 	if c.spec.Backend == config.ScrapeBackend {
 		add(c.validateEmbedded(t))
 	}
+	if len(faults) == 0 {
+		add(c.validateAggregate(r, t))
+	}
 	return faults
 }
 
@@ -205,6 +208,18 @@ func validateResultLabels(r *Rule, t *exprTree) []keyError {
 		if !t.resultMayHaveLabel(label) {
 			return keyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
+	}
+	return nil
+}
+
+// validateAggregate rejects a rule that would add up values of pods that do not add up, unless its author chose so.
+func (c *compiledRule) validateAggregate(r *Rule, t *exprTree) []keyError {
+	if c.spec.HasAggregate || !r.PerPod() {
+		return nil
+	}
+	if what := describeNonAdditive(t.root); what != "" {
+		return keyErrorf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
+			"write max or avg (or sum, if it is meant)", what)
 	}
 	return nil
 }

@@ -82,6 +82,7 @@ func compileQuery(t testing.TB, query string) *Rule {
 	cfg.HasRules = true
 	cfg.Rules = []config.Rule{{
 		Metric: "m", Resource: "pods", Query: query, Backend: config.ScrapeBackend, Window: config.Window{Auto: true}, Labels: config.DefaultLabels(),
+		Aggregate: config.AggregateSum, HasAggregate: true,
 	}}
 	s, err := Compile(&cfg)
 	if err != nil {

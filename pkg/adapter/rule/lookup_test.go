@@ -155,7 +155,7 @@ func TestLookupFields(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := *r
-			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests cover these
+			got.expr, got.timesExpr, got.shared, got.conserves = ruleExpression{}, ruleExpression{}, false, false // other tests cover these
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

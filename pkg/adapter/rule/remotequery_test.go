@@ -39,8 +39,8 @@ func TestTextGolden(t *testing.T) {
 	rules := [][]string{
 		{"query: sum by (namespace, pod) (rate(http_requests_total[$window]))", "window: 1m"},
 		{"query: sum by (kubernetes_namespace, k8s_pod) (queue)", "labels: {namespace: kubernetes_namespace, pod: k8s_pod}"},
-		{"query: sum by (namespace, pod) (a) / sum by (namespace, pod) (b offset 1m) > 0"},
-		{"query: sum by (namespace, pod) (a) / on (namespace) group_left () sum by (namespace) (a)"},
+		{"query: sum by (namespace, pod) (a) / sum by (namespace, pod) (b offset 1m) > 0", "aggregate: avg"},
+		{"query: sum by (namespace, pod) (a) / on (namespace) group_left () sum by (namespace) (a)", "aggregate: sum"},
 		{"query: label_replace(a, \"pod\", \"$1\", \"exported_pod\", \"(.+)\")"},
 		{"query: sum by (namespace, pod) ({__name__=~\"a|b\"})"},
 		{"query: 'sum by (namespace, service) (rate(a[5m]))'", "resource: services", "labels: {object: service}"},
@@ -84,7 +84,7 @@ func TestTextGolden(t *testing.T) {
 func TestKey(t *testing.T) {
 	t.Parallel()
 	shared := compileRemoteRule(t, "query: sum by (namespace, pod) (a)")
-	share := compileRemoteRule(t, "query: sum by (namespace, pod) (a) / on (namespace) group_left () sum by (namespace) (a)")
+	share := compileRemoteRule(t, "query: sum by (namespace, pod) (a) / on (namespace) group_left () sum by (namespace) (a)", "aggregate: sum")
 	mapped := compileRemoteRule(t, "query: sum by (namespace, pod) (a)", "labels: {node: instance, namespace: pod, pod: namespace}")
 	route := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "route", "/")}
 	for name, tc := range map[string]struct {

@@ -54,6 +54,7 @@ type Rule struct {
 	expr           ruleExpression
 	timesExpr      ruleExpression // see RemoteQuery.Times; without text if the times are unknown
 	shared         bool
+	conserves      bool
 	renderTemplate func(Query) (string, error) // replaces expr in a templated rule
 	namesObjects   bool                        // results name the objects of Resource, which is not pods
 }
