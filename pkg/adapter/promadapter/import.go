@@ -292,6 +292,9 @@ func (n nativeRule) formatNativeRule() string {
 	}
 	add("backend", "prometheus")
 	add("query", n.query)
+	if n.resource == "pods" && rule.NeedsAggregate(n.query) {
+		add("aggregate", "max") // prometheus-adapter serves such a rule to pods alone
+	}
 	return "- " + strings.Join(lines, "\n  ") + "\n"
 }
 

@@ -18,7 +18,7 @@ import (
 func TestJoin(t *testing.T) {
 	t.Parallel()
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
-	const share = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) / on () group_left () sum (a)\n"
+	const share = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) / on () group_left () sum (a)\n  aggregate: sum\n"
 	for name, tc := range map[string]struct {
 		backend, rules string
 		template       string // instead of the query
@@ -153,6 +153,7 @@ func TestKeys(t *testing.T) {
 - metric: share
   backend: prometheus
   query: sum by (namespace, pod) (rate(http_requests_total[1m])) / on () group_left () sum(rate(http_requests_total[1m]))
+  aggregate: sum
 `+queueRules, Options{})
 	selector := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "route", "/")}
 	key := func(name, namespace string, selector []*labels.Matcher, objects ...string) string {

@@ -13,6 +13,13 @@ import (
 // them.
 func (r *Rule) Conserves() bool { return r.conserves }
 
+// NeedsAggregate returns whether a rule for pods with this query must have an aggregate of its own, because the values of
+// pods do not add up.
+func NeedsAggregate(query string) bool {
+	t, err := parseRuleQuery(query)
+	return err == nil && describeNonAdditive(t.root) != ""
+}
+
 // conservesCounts implements Rule.Conserves.
 func conservesCounts(expr parser.Expr) bool {
 	switch e := expr.(type) {

@@ -35,7 +35,7 @@ type reader struct {
 func read(t *testing.T, s *servers.Server, expr string) *reader {
 	t.Helper()
 	text := fmt.Sprintf("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nbackends:\n- name: real\n  url: %s\n  refresh: 1s\n"+
-		"rules:\n- metric: m\n  resource: pods\n  backend: real\n  maxAge: %s\n  query: '%s'\n", s.URL, maxAge, expr)
+		"rules:\n- metric: m\n  resource: pods\n  aggregate: max\n  backend: real\n  maxAge: %s\n  query: '%s'\n", s.URL, maxAge, expr)
 	cfg, set, err := rule.Load([]byte(text))
 	if err != nil {
 		t.Fatal(err)

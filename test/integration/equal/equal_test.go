@@ -43,7 +43,7 @@ func (q question) compile(t *testing.T, backend string) *rule.Rule {
 	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nbackends:\n- name: remote\n  url: http://127.0.0.1\nrules:\n- metric: m\n"
 	text := head + "  " + strings.Join(append(q.lines, "backend: "+backend), "\n  ") + "\n"
 	if !q.external {
-		text += "  resource: pods\n"
+		text += "  resource: pods\n  aggregate: max\n"
 	}
 	_, set, err := rule.Load([]byte(text))
 	if err != nil {
