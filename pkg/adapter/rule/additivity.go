@@ -149,6 +149,16 @@ var nonAdditiveEndings = []string{
 	"utilization", "version",
 }
 
+// findNonAdditiveGauge returns the first name used by its plain value that endsNonAdditive; empty without any.
+func findNonAdditiveGauge(uses []familyUse) string {
+	for _, u := range uses {
+		if !u.asCounter && endsNonAdditive(u.name) {
+			return u.name
+		}
+	}
+	return ""
+}
+
 // endsNonAdditive returns whether a gauge's name says that the values of several pods do not add up.
 func endsNonAdditive(name string) bool {
 	for _, ending := range nonAdditiveEndings {

@@ -42,7 +42,7 @@ var badFiles = map[string][]string{
 		"line 23: rules[9].except: missing closing ]: `[$`",
 		`line 25: rules[10].match: found no metric name that it serves, to check the query with; write a simpler pattern`,
 		`line 29: rules[11].query: for metric "x_z": the result has no label pod; aggregate by (namespace, pod)`,
-		`line 31: rules[12].query: for metric "-_dash": ${1} is "-"; a rule takes letters, digits, _ and : from a name`,
+		`line 31: rules[12].query: for metric "-_dash": ${1} is "-"; a rule takes letters, digits, _ : and . from a name`,
 	},
 	"selectors": {
 		`line 5: rules[0].query: selector {job="cart"} has no fixed metric name; the backend scrape must know the family to scrape`,

@@ -13,9 +13,10 @@ import (
 
 // compiledRule is a rule of the configuration: explicit with its Rule, or a pattern.
 type compiledRule struct {
-	spec   config.Rule
-	limits embeddedLimits
-	rule   *Rule // nil in a pattern rule
+	spec    config.Rule
+	limits  embeddedLimits
+	rule    *Rule // nil in a pattern rule
+	builtin bool
 	namePattern
 }
 
@@ -42,7 +43,7 @@ func compileConfig(cfg *config.Config) (*Set, config.Faults) {
 	var faults config.Faults
 	s := &Set{}
 	for i, spec := range rules {
-		c, keyErrors := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow})
+		c, keyErrors := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
 		for _, e := range keyErrors {
 			path := config.RulePath(i) + "." + e.key
 			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
@@ -64,8 +65,8 @@ func keyErrorf(key, format string, args ...any) []keyError {
 }
 
 // compileConfigRule compiles a rule. It skips a rule without query or name, which config reports.
-func compileConfigRule(spec config.Rule, l embeddedLimits) (*compiledRule, []keyError) {
-	c := &compiledRule{spec: spec, limits: l}
+func compileConfigRule(spec config.Rule, l embeddedLimits, builtin bool) (*compiledRule, []keyError) {
+	c := &compiledRule{spec: spec, limits: l, builtin: builtin}
 	if spec.Query == "" || spec.Metric == "" && spec.Match == "" {
 		return c, nil
 	}
@@ -137,6 +138,12 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	}
 	if r.ObjectLabel != "" {
 		distinguishing = append(distinguishing, r.ObjectLabel)
+	}
+	if c.match != nil || c.builtin {
+		r.familyUses = t.findFamilyUses()
+	}
+	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
+		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
 	}
 	r.shared, r.conserves = isShareable(t.root, distinguishing), conservesCounts(t.root)
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {

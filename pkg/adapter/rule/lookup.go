@@ -4,8 +4,10 @@ package rule
 
 import (
 	"maps"
+	"slices"
 	"sync"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -48,17 +50,51 @@ func (s *Set) findRule(resource, name string) (*Rule, error) {
 	if r := s.expanded.getRule(key); r != nil {
 		return r, nil
 	}
+	r, err := s.expandPatterns(resource, name)
+	if r == nil || err != nil {
+		return nil, err
+	}
+	return s.expanded.addRule(key, r), nil
+}
+
+// expandPatterns returns the rules of all patterns that serve a metric, linked by Next in the order of the
+// configuration; nil without any. Only the embedded backend knows that a family is absent, so that only its rules are
+// linked.
+func (s *Set) expandPatterns(resource, name string) (*Rule, error) {
+	var all []*Rule
+	var firstErr error
 	for _, c := range s.rules {
 		if c.rule != nil || c.spec.Resource != resource || !c.servesMetric(name) {
 			continue
 		}
-		r, err := c.expandRule(name)
-		if err != nil {
-			return nil, metric.Errorf(metric.KindNotFound, "rule %q does not serve metric %q: %w", c.spec.Name(), name, err)
+		if len(all) > 0 && (c.spec.Backend != config.ScrapeBackend || all[0].Backend != config.ScrapeBackend) {
+			continue
 		}
-		return s.expanded.addRule(key, r), nil
+		r, err := c.expandRule(name)
+		if err == nil {
+			all = append(all, r)
+		} else if firstErr == nil {
+			firstErr = metric.Errorf(metric.KindNotFound, "rule %q does not serve metric %q: %w", c.spec.Name(), name, err)
+		}
 	}
-	return nil, nil
+	if len(all) == 0 {
+		return nil, firstErr
+	}
+	linkRules(all)
+	return all[0], nil
+}
+
+// linkRules links the rules by Next. External rules have no pods to try the next rule for.
+func linkRules(all []*Rule) {
+	var families []string
+	for i, r := range slices.Backward(all) {
+		if families = append(families, r.expr.families...); i < len(all)-1 && !r.External {
+			r.next = all[i+1]
+		}
+		slices.Sort(families)
+		families = slices.Compact(families)
+		r.families = slices.Clone(families)
+	}
 }
 
 // maxCachedRules bounds the cache of expanded rules, because the names come from requests.

@@ -22,7 +22,7 @@ func (s *Set) newNotFoundError(resource, name string) error {
 // describeNearest names the nearest metric, or else the rules.
 func (s *Set) describeNearest(resource, name string) string {
 	best, bestDistance := "", len(name)/3+1 // a more distant name is another word
-	var served []string
+	var served, excepted []string
 	for _, c := range s.rules {
 		if c.spec.External != (resource == "") {
 			if c.rule != nil && c.rule.Metric == name {
@@ -33,12 +33,18 @@ func (s *Set) describeNearest(resource, name string) string {
 		if !c.spec.External && c.spec.Resource != resource && c.spec.Resource != podsResource {
 			continue
 		}
+		if c.match != nil && c.match.MatchString(name) {
+			excepted = append(excepted, c.spec.Name())
+			continue
+		}
 		served = append(served, c.spec.Name())
 		if near, d := c.nearestMetric(name); d < bestDistance {
 			best, bestDistance = near, d
 		}
 	}
 	switch {
+	case len(excepted) > 0:
+		return "; excepted from " + joinFewNames(excepted)
 	case best != "":
 		return "; nearest: " + best
 	case len(served) == 0:

@@ -94,8 +94,8 @@ func describeCaptureGroups(match *regexp.Regexp) string {
 }
 
 // capturedTextRegexp matches the texts that a reference may put into an expression. They have only characters of
-// metric names, so that they cannot end a string or begin an operator.
-var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:]*$`)
+// metric names, also of OpenTelemetry's (http.server.requests), so that they cannot end a string or begin an operator.
+var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:.]*$`)
 
 // expandQuery replaces the references in the query by the groups of a name.
 func (p *namePattern) expandQuery(query, name string) (string, error) {
@@ -105,7 +105,7 @@ func (p *namePattern) expandQuery(query, name string) (string, error) {
 		group := strings.Trim(ref, "${}")
 		value := match[captureGroupIndex(p.match, group)]
 		if !capturedTextRegexp.MatchString(value) {
-			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ and : from a name", ref, value)
+			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ : and . from a name", ref, value)
 		}
 		return value
 	})

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Only promql.go, labels.go, shareable.go and times.go use Prometheus's syntax tree.
+// Only additivity.go, familytype.go, labels.go, promql.go, shareable.go, times.go and trial.go use Prometheus's syntax tree.
 
 const (
 	// windowVariable stands for the rule's window in an expression.

@@ -38,6 +38,9 @@ type Rule struct {
 	Window config.Window
 	// Aggregate says how to compute an object's value from the values of its pods.
 	Aggregate config.Aggregate
+	// NonAdditive is a gauge of a pattern rule whose values for several pods do not add up, by its name: an object has no
+	// value then. It is empty if they may add up, and if the rule's author chose the aggregate.
+	NonAdditive string
 	// OnMissing substitutes a missing value; nil means an error.
 	OnMissing *float64
 	// AllowNegative permits negative values.
@@ -55,6 +58,9 @@ type Rule struct {
 	timesExpr      ruleExpression // see RemoteQuery.Times; without text if the times are unknown
 	shared         bool
 	conserves      bool
+	familyUses     []familyUse                 // of a rule that chooses families by their names
+	families       []string                    // of the expression and of the rules to try next
+	next           *Rule                       // see Next
 	renderTemplate func(Query) (string, error) // replaces expr in a templated rule
 	namesObjects   bool                        // results name the objects of Resource, which is not pods
 }
@@ -77,10 +83,23 @@ func (r Rule) WithTemplate(render func(Query) (string, error)) *Rule {
 	return &r
 }
 
-// Families returns the metric families that the expression reads, sorted, for the scraper to request. For NAME_bucket
-// this is NAME. For NAME_sum and NAME_count it is both names, because they may belong to a histogram or stand alone.
-// The caller must not change the slice.
-func (r *Rule) Families() []string { return r.expr.families }
+// Families returns the families for the scraper to request, sorted: those that the expression reads, and those of the
+// rules that are next. The caller must not change the slice.
+func (r *Rule) Families() []string {
+	if r.next == nil {
+		return r.expr.families
+	}
+	return r.families
+}
+
+// ReadFamilies returns the metric families that the expression itself reads, sorted. For NAME_bucket this is NAME. For
+// NAME_sum and NAME_count it is both names, because they may belong to a histogram or stand alone. The caller must not
+// change the slice.
+func (r *Rule) ReadFamilies() []string { return r.expr.families }
+
+// Next returns the rule to try for a pod whose page has no family of r, or has it with a type that does not fit; nil
+// without any. Patterns alone have one: the next pattern of the same resource that serves the metric.
+func (r *Rule) Next() *Rule { return r.next }
 
 // HasWindow returns whether the expression uses $window.
 func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }

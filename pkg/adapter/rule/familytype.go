@@ -1,0 +1,138 @@
+// The types of families: what a page says about the families that an expression reads.
+
+package rule
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// TypeConflict is a family whose type does not fit its use in an expression.
+type TypeConflict struct {
+	// Name is the metric name that the expression reads, Family the family, without _bucket, _sum or _count of a histogram.
+	Name, Family string
+	// Type is the family's type, as its page or else its name says.
+	Type model.MetricType
+}
+
+// String says what the family is, such as "gateway_requests is a counter".
+func (c TypeConflict) String() string {
+	switch c.Type {
+	case model.MetricTypeUnknown:
+		return c.Name + " has no type on its page, so it may be no counter"
+	case model.MetricTypeGaugeHistogram:
+		return c.Family + " is a gauge histogram"
+	case model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeHistogram, model.MetricTypeSummary,
+		model.MetricTypeInfo, model.MetricTypeStateset:
+	}
+	return c.Family + " is a " + string(c.Type)
+}
+
+// FindTypeConflict returns the first family whose type does not fit: a gauge of which the expression takes a rate, or a
+// counter, histogram or summary of which it takes the plain value. It judges only expanded pattern rules and built-in
+// rules, which choose families by their names; the author of any other rule chose the family. typeOf returns the type
+// that a page gives to a family, and whether the page has the family.
+func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bool)) (TypeConflict, bool) {
+	for _, u := range r.familyUses {
+		for _, family := range u.families {
+			kind, ok := typeOf(family)
+			if !ok {
+				continue
+			}
+			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyType(kind, u.name)}
+			if u.conflictsWith(c.Type, family) {
+				return c, true
+			}
+			break
+		}
+	}
+	return TypeConflict{}, false
+}
+
+// familyUse is how an expression uses a metric name.
+type familyUse struct {
+	name string
+	// families may own the name: itself, and the name without the ending of a histogram or summary.
+	families  []string
+	asCounter bool
+}
+
+// histogramEndings are the endings of the counters of a histogram or summary.
+var histogramEndings = []string{"_bucket", "_sum", "_count"}
+
+// guessFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
+// otherwise.
+func guessFamilyType(kind model.MetricType, name string) model.MetricType {
+	if kind != model.MetricTypeUnknown && kind != "" {
+		return kind
+	}
+	for _, ending := range append([]string{"_total"}, histogramEndings...) {
+		if strings.HasSuffix(name, ending) {
+			return model.MetricTypeCounter
+		}
+	}
+	return model.MetricTypeUnknown
+}
+
+func (u familyUse) conflictsWith(kind model.MetricType, family string) bool {
+	switch kind {
+	case model.MetricTypeCounter:
+		return !u.asCounter
+	case model.MetricTypeHistogram:
+		return !u.asCounter || u.name == family
+	case model.MetricTypeSummary:
+		return !u.asCounter || u.name == family || strings.HasSuffix(u.name, "_bucket")
+	case model.MetricTypeUnknown, model.MetricTypeGauge, model.MetricTypeGaugeHistogram, model.MetricTypeInfo, model.MetricTypeStateset:
+	}
+	return u.asCounter
+}
+
+// findFamilyUses returns the names whose types matter, without duplicates.
+func (t *exprTree) findFamilyUses() []familyUse {
+	var uses []familyUse
+	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
+		v, ok := node.(*parser.VectorSelector)
+		if !ok || selectorMetricName(v) == "" {
+			return nil
+		}
+		counter, any := classifyUse(path)
+		u := newFamilyUse(selectorMetricName(v), counter)
+		if !any && !slices.ContainsFunc(uses, func(o familyUse) bool { return o.name == u.name && o.asCounter == u.asCounter }) {
+			uses = append(uses, u)
+		}
+		return nil
+	})
+	return uses
+}
+
+func newFamilyUse(name string, asCounter bool) familyUse {
+	u := familyUse{name: name, families: []string{name}, asCounter: asCounter}
+	for _, ending := range histogramEndings {
+		if base, ok := strings.CutSuffix(name, ending); ok && base != "" {
+			u.families = append(u.families, base)
+		}
+	}
+	return u
+}
+
+// classifyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
+func classifyUse(path []parser.Node) (counter, anyType bool) {
+	for _, node := range slices.Backward(path) {
+		switch n := node.(type) {
+		case *parser.Call:
+			switch n.Func.Name {
+			case "rate", "irate", "increase":
+				return true, false
+			case "timestamp", "absent", "absent_over_time", "present_over_time", "count_over_time", "resets", "changes":
+				return false, true
+			}
+			return false, false
+		case *parser.AggregateExpr:
+			return false, n.Op == parser.COUNT || n.Op == parser.GROUP
+		}
+	}
+	return false, false
+}
