@@ -3,12 +3,15 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -27,18 +30,18 @@ func (p *Provider) aggregateOverPods(ctx context.Context, req request, object me
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
+	req.group = req.rule.Aggregate != config.AggregateMax
 	result, err := p.evaluatePodValues(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
-	counted := countedNoun(len(pods), "pod")
+	counted := countPods(pods)
 	if len(result.values) == 0 {
 		return nil, result.missingValuesError(counted)
 	}
-	if req.rule.Aggregate == config.AggregateSum {
-		if lacking := req.missingFromSum(result.omitted); len(lacking) > 0 {
-			return nil, newMissingError("a sum over "+counted+" needs them all", lacking)
-		}
+	req.rule = result.rule
+	if err := req.checkAggregate(result, counted); err != nil {
+		return nil, err
 	}
 	v := aggregateValues(req.rule.Aggregate, result.values)
 	v.Object = object
@@ -96,13 +99,46 @@ func sumValues(values []metric.Value) float64 {
 	return sum
 }
 
+// checkAggregate returns an error if the values of the pods give no right value of their object.
+func (req request) checkAggregate(result podValues, counted string) error {
+	how := req.rule.Aggregate
+	if how == config.AggregateSum && req.rule.NonAdditive != "" {
+		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over pods: write a rule with aggregate: max or avg", req.rule.NonAdditive)
+	}
+	if result.mixed {
+		return metric.Errorf(metric.KindUnavailable, "some of %s give %s by another rule, with another aggregate", counted, req.rule.Metric)
+	}
+	lacking := req.missingFromExtreme(result)
+	article := "an average"
+	switch how {
+	case config.AggregateSum:
+		article, lacking = "a sum", req.missingFromSum(result)
+	case config.AggregateMax:
+		article = "a maximum"
+	case config.AggregateAvg:
+	}
+	if len(lacking) > 0 {
+		return newMissingError(article+" over "+counted+" needs them all", lacking)
+	}
+	return nil
+}
+
+// missingFromExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
+// do not answer, which may be the slowest.
+func (req request) missingFromExtreme(result podValues) []metric.Omission {
+	return slices.DeleteFunc(slices.Clone(result.omitted), func(o metric.Omission) bool {
+		return !isEmbedded(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
+	})
+}
+
 // missingFromSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
 //   - a scraped pod without the series (a counter with labels is not exposed before its first event);
+//   - in a sum of rates, a pod that is not ready and whose scrapes fail: Services send it no traffic;
 //   - in a namespace or on a node, a pod that is not a target.
-func (req request) missingFromSum(omitted []metric.Omission) []metric.Omission {
+func (req request) missingFromSum(result podValues) []metric.Omission {
 	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes
 	var out []metric.Omission
-	for _, o := range omitted {
+	for _, o := range result.omitted {
 		switch o.Reason {
 		case metric.ReasonAbsent:
 			if !isEmbedded(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
@@ -113,11 +149,25 @@ func (req request) missingFromSum(omitted []metric.Omission) []metric.Omission {
 				out = append(out, o)
 			}
 		case metric.ReasonScrapeFailed, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonTerminating,
-			metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative:
+			metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
 			out = append(out, o)
 		default: // an unknown reason makes the sum an error, never too low
 			out = append(out, o)
 		}
 	}
+	if !req.rule.Conserves() {
+		out = append(out, result.unready...)
+	}
 	return out
+}
+
+// countPods counts the pods for a message: without departed pods, unless there are no others.
+func countPods(pods []discovery.Pod) string {
+	n := 0
+	for _, pod := range pods {
+		if !pod.Departed {
+			n++
+		}
+	}
+	return countedNoun(cmp.Or(n, len(pods)), "pod")
 }

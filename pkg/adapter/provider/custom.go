@@ -28,6 +28,8 @@ type request struct {
 	// identifier is the metric as the response names it.
 	identifier custom_metrics.MetricIdentifier
 	now        time.Time
+	// group is set for a request that adds up several pods, or whose client does so.
+	group bool
 	// first reports whether this demand is new: no HPA and no earlier request has it.
 	first func() bool
 }
@@ -151,12 +153,13 @@ func (p *Provider) valuesOfPods(ctx context.Context, req request, selector k8sla
 	if len(pods) == 0 {
 		return nil, noPodsError(req.demand.Namespace, selector)
 	}
+	req.group = true
 	result, err := p.evaluatePodValues(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) == 0 {
-		return nil, result.missingValuesError(countedNoun(len(pods), "pod"))
+		return nil, result.missingValuesError(countPods(pods))
 	}
 	return p.newMetricValueList(req, result.values, result.quantities)
 }

@@ -142,11 +142,45 @@ func TestAggregated(t *testing.T) {
 		"sum with what onMissing says": {
 			metric: "seven_if_missing", pods: []labelledPod{a, b, c}, values: two, want: "10500m",
 		},
+		"sum of rates leaves out a pod that is not ready and does not answer": {
+			pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}}, want: "3500m",
+		},
+		"sum of rates needs a pod that is not ready and answers": {
+			pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonWarmingUp}},
+			code: 503, want: "a sum over 3 pods needs them all: 1 warming up",
+		},
+		"sum of gauges needs a pod that is not ready": {
+			metric: "balance", pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}},
+			code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed",
+		},
+		"max needs a ready pod that does not answer: it may be the slowest": {
+			metric: "in_flight", pods: []labelledPod{a, b, c}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}},
+			code: 503, want: "a maximum over 3 pods needs them all: 1 scrape failed",
+		},
+		"max without a new pod": {
+			metric: "in_flight", pods: []labelledPod{a, b, c}, values: two, causes: causeOf{"c": {Reason: metric.ReasonWarmingUp}}, want: "2500m",
+		},
+		"max without a pod that is not ready": {
+			metric: "in_flight", pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}},
+			want: "2500m",
+		},
+		"no proof of absence": {
+			pods: []labelledPod{a, b, c}, values: two, causes: causeOf{"c": {}},
+			code: 503, want: "a sum over 3 pods needs them all: 1 stale (no fresh sample)",
+		},
+		"no proof of absence, and onMissing": {
+			metric: "seven_if_missing", pods: []labelledPod{a, b, c}, values: two, causes: causeOf{"c": {Reason: metric.ReasonStale}},
+			code: 503, want: "a sum over 3 pods needs them all: 1 stale",
+		},
+		"the engine refuses a pod": {
+			pods: []labelledPod{a, b, c}, values: append([]metric.Value{refusedValue("c", metric.ReasonDecreasing, "a counter decreases")}, two...),
+			code: 503, want: "a sum over 3 pods needs them all: 1 decreasing (a counter decreases)",
+		},
 		"sum beyond the range": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 9e15), fresh("b", 9e15)},
 			code: 503, want: "deployments.apps shop/web: 1 out of range",
 		},
-		"none has a value": {pods: []labelledPod{a, gone}, code: 503, want: "2 pods: 1 absent (no series of the rule), 1 terminating"},
+		"none has a value": {pods: []labelledPod{a, gone}, code: 503, want: "2 pods: 1 absent (no series of it matches), 1 terminating"},
 		"selects no pod":   {object: "idle", pods: []labelledPod{a}, code: 404, want: `deployments.apps "shop/idle" has no pods`},
 		"does not exist":   {object: "none", code: 404, want: "deployments.apps shop/none does not exist"},
 	} {
@@ -238,7 +272,7 @@ func TestLabelled(t *testing.T) {
 		},
 		"no value": {
 			causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 500"}},
-			code:   503, want: "2 pods: 1 scrape failed (HTTP 500), 1 absent (no series of the rule)",
+			code:   503, want: "2 pods: 1 scrape failed (HTTP 500), 1 absent (no series of it matches)",
 		},
 		"no pods":  {object: "empty", code: 404, want: `namespaces "empty" has no pods`},
 		"NaN":      {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: math.NaN(), Time: noon}}, code: 503, want: "namespaces shop: 1 not a number"},

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/api/meta"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -195,7 +197,24 @@ func (c causeOf) Explain(_, pod string) metric.Omission {
 	return metric.Omission{}
 }
 
-func (c causeOf) Diagnose(_, pod string, _ []string) metric.Omission { return c[pod] }
+// Diagnose proves the absence of what has no other cause.
+func (c causeOf) Diagnose(_, pod string, _ []string) metric.Omission {
+	if o, ok := c[pod]; ok {
+		return o
+	}
+	return metric.Omission{Reason: metric.ReasonAbsent, Detail: "no series of it matches"}
+}
+
+// scrapeState is what the scraper knows: causes, and the types of the families that are on a pod's page, by "pod/family".
+type scrapeState struct {
+	causeOf
+	types map[string]model.MetricType
+}
+
+func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) {
+	kind, ok := s.types[pod+"/"+family]
+	return kind, ok
+}
 
 // demandLog remembers every demand, and starts with those of HPAs.
 type demandLog struct {
@@ -222,6 +241,7 @@ type world struct {
 	embedded, remote *scriptedBackend
 	backends         map[string]Backend
 	causes           causeOf
+	types            map[string]model.MetricType
 	demands          *demandLog
 	registry         *prometheus.Registry
 }
@@ -230,7 +250,7 @@ type world struct {
 func newWorld(t testing.TB, pods ...labelledPod) *world {
 	t.Helper()
 	w := &world{
-		embedded: &scriptedBackend{}, remote: &scriptedBackend{}, causes: causeOf{},
+		embedded: &scriptedBackend{}, remote: &scriptedBackend{}, causes: causeOf{}, types: map[string]model.MetricType{},
 		demands: &demandLog{}, registry: prometheus.NewRegistry(),
 	}
 	w.backends = map[string]Backend{"scrape": w.embedded, "prometheus": w.remote}
@@ -238,7 +258,7 @@ func newWorld(t testing.TB, pods ...labelledPod) *world {
 	w.Provider = New(Deps{
 		Rules:   func() Rules { return set },
 		Backend: byName(w.backends),
-		Pods:    podList(pods), Targets: w.causes, Demands: w.demands, Scrapes: w.causes,
+		Pods:    podList(pods), Targets: w.causes, Demands: w.demands, Scrapes: scrapeState{w.causes, w.types},
 		Mapper: newMapper(), Now: func() time.Time { return noon },
 	}, Options{Registerer: w.registry})
 	return w
@@ -266,7 +286,7 @@ func newMapper() meta.RESTMapper {
 // livePod is a running pod of namespace shop and app web, on node n1.
 func livePod(name string) labelledPod {
 	return labelledPod{
-		Pod:    discovery.Pod{Namespace: "shop", Name: name, Node: "n1", Live: true},
+		Pod:    discovery.Pod{Namespace: "shop", Name: name, Node: "n1", Live: true, Ready: true},
 		labels: k8slabels.Set{"app": "web"},
 	}
 }
@@ -276,6 +296,27 @@ func deadPod(name string, reason metric.Reason, detail string) labelledPod {
 	p := livePod(name)
 	p.Live, p.Omission = false, metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	return p
+}
+
+// unready is a live pod that is not ready.
+func unready(name string) labelledPod {
+	p := livePod(name)
+	p.Ready = false
+	return p
+}
+
+// departedPod is a pod that was deleted a moment ago.
+func departedPod(name string) labelledPod {
+	p := deadPod(name, metric.ReasonTerminating, "pod is gone")
+	p.Departed = true
+	return p
+}
+
+// refusedValue is a pod without a right value, by the engine's own reason.
+func refusedValue(pod string, reason metric.Reason, detail string) metric.Value {
+	v := fresh(pod, 0)
+	v.Reason, v.Detail = reason, detail
+	return v
 }
 
 // fresh is a value of a pod of namespace shop, one second old, over 30 s.
@@ -376,4 +417,49 @@ func result(labels, number string) string {
 func (r reply) with(fields string) reply {
 	r.body = strings.TrimSuffix(r.body, "}") + "," + fields + "}"
 	return r
+}
+
+// demandEverything is an HPA's demand for the metric of the pods of app web and of their Deployment.
+func (w *world) demandEverything(name string) {
+	web, err := k8slabels.Parse("app=web")
+	if err != nil {
+		panic(err)
+	}
+	w.demands.hpas = append(w.demands.hpas, demandOf("pods", name, "shop", "", web), demandOf("deployments.apps", name, "shop", "web", nil),
+		demandOf("pods", name, "shop", "a", nil), demandOf("pods", name, "shop", "gone", nil))
+}
+
+// pageBackend answers a rule with the number of a family that it reads and that is on the pod's page.
+type pageBackend struct {
+	numbers map[string]string // by family
+	types   map[string]model.MetricType
+}
+
+func (b pageBackend) Evaluate(_ context.Context, q rule.Query, _ time.Time) ([]metric.Value, error) {
+	var out []metric.Value
+	for _, pod := range q.Objects {
+		for _, family := range q.Rule.ReadFamilies() {
+			n, err := strconv.ParseFloat(b.numbers[family], 64)
+			if _, ok := b.types[pod+"/"+family]; ok && err == nil {
+				out = append(out, fresh(pod, n))
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+// pageOf proves the absence of families by the types of those that are there.
+type pageOf struct{ scrapeState }
+
+func (p pageOf) Diagnose(namespace, pod string, families []string) metric.Omission {
+	for _, f := range families {
+		if _, ok := p.types[pod+"/"+f]; ok {
+			return p.scrapeState.Diagnose(namespace, pod, families)
+		}
+	}
+	if o, ok := p.causeOf[pod]; ok {
+		return o
+	}
+	return metric.Omission{Reason: metric.ReasonAbsent, Detail: "no " + families[0] + " on its page"}
 }

@@ -57,9 +57,9 @@ func TestNeverAWrongNumber(t *testing.T) {
 			want:    "a=1",
 			omitted: map[metric.Reason]int{metric.ReasonStale: 1},
 		},
-		"pod's samples are of an earlier pod of its name: left out": {
+		"pod's samples are of an earlier pod of its name: a departed pod's": {
 			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 2, 1500*time.Millisecond)},
-			want:    "a=1",
+			want:    "a=3",
 			omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
 		},
 		"pod's sample is from the future: left out": {
@@ -142,7 +142,7 @@ func TestNeverAWrongNumber(t *testing.T) {
 		},
 		"pods match, none has the series: 503": {
 			pods: []labelledPod{a},
-			code: 503, message: "1 pod: 1 absent (no series of the rule)", omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
+			code: 503, message: "1 pod: 1 absent (no series of it matches)", omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
 		},
 		"pods match, none can be scraped: 503 with what to change": {
 			pods: []labelledPod{a}, causes: causeOf{"a": {Reason: metric.ReasonNotScraped, Detail: "no port is declared"}},

@@ -19,7 +19,7 @@ func (p *Provider) explainOmission(req request, pod discovery.Pod, reason metric
 	switch {
 	case reason == metric.ReasonStale:
 		if isEmbedded(req.rule) {
-			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.Families()); d.Reason == metric.ReasonScrapeFailed {
+			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}
@@ -46,11 +46,10 @@ func (p *Provider) diagnoseScrape(req request, pod discovery.Pod) metric.Omissio
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
-		o = p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.Families())
+		o = p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies())
 	}
-	if o.Reason == "" {
-		// The scrape succeeds without a value: the expression selects other series than the page has.
-		o.Reason, o.Detail = metric.ReasonAbsent, "no series of the rule"
+	if o.Reason == "" { // no proof of absence
+		o.Reason, o.Detail = metric.ReasonStale, "no fresh sample"
 	}
 	o.Object = pod.Object()
 	if (target && o.Reason != metric.ReasonScrapeFailed || o.Detail == discovery.NotDemanded) && req.first() {
@@ -84,7 +83,7 @@ func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.Families()); o.Reason == metric.ReasonWarmingUp {
+		if o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); o.Reason == metric.ReasonWarmingUp {
 			warming = append(warming, o)
 		}
 	}

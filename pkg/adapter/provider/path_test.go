@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -143,6 +144,10 @@ func (c *chain) truth() (float64, map[string]float64) {
 		}
 	}
 	return sum, each
+}
+
+func (c *chain) FamilyType(string, string, string) (model.MetricType, bool) {
+	return model.MetricTypeCounter, true
 }
 
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }

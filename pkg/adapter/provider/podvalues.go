@@ -15,57 +15,185 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// podValues are the values of a rule for a set of pods: each pod is in exactly one of values, omitted and inactive.
+// podValues are the values of a metric for a set of pods: each pod is in exactly one of values, omitted, unready and
+// inactive.
 type podValues struct {
 	// values belong to live pods, sorted by pod, each valid; quantities are the same numbers.
 	values     []metric.Value
 	quantities []resource.Quantity
-	// omitted are the other live pods, inactive the pods that are not live, both sorted by pod.
-	omitted, inactive []metric.Omission
+	// rule computed the first value; nil without any. mixed is set if rules with another aggregate computed others.
+	rule  *rule.Rule
+	mixed bool
+	// omitted are the other live pods, unready those of them that are not ready and whose scrapes fail. inactive are the
+	// pods that are not live. All are sorted by pod.
+	omitted, unready, inactive []metric.Omission
 }
 
 // missingValuesError returns the error for pods without values; noun counts them.
 func (v podValues) missingValuesError(noun string) error {
-	return newMissingError(noun, slices.Concat(v.omitted, v.inactive))
+	return newMissingError(noun, slices.Concat(v.omitted, v.unready, v.inactive))
 }
 
-// evaluatePodValues computes the values of the pods. It fails if the backend fails or the rule rejects a negative value:
-// such a rule is wrong for the other pods too.
+// evaluatePodValues computes the values of the pods, each by the first rule that reads a family of its page. It fails if
+// the backend fails, if the rule rejects a negative value (such a rule is wrong for the other pods too), or if a family
+// is of a type that no rule takes.
 func (p *Provider) evaluatePodValues(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
 	slices.SortFunc(pods, func(a, b discovery.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	found, err := p.evaluateByNamespace(ctx, req, pods)
-	if err != nil {
-		return podValues{}, err
+	results := make([]podResult, len(pods))
+	for i, pod := range pods {
+		results[i] = podResult{pod: pod, done: !pod.Live}
 	}
-	result := podValues{values: make([]metric.Value, 0, len(found)), quantities: make([]resource.Quantity, 0, len(found))}
-	for _, pod := range pods {
-		if !pod.Live {
-			result.inactive = append(result.inactive, pod.Omission)
+	trial := req
+	for ; trial.rule != nil && slices.ContainsFunc(results, podResult.isOpen); trial.rule = trial.rule.Next() {
+		if err := p.evaluateRule(ctx, trial, results); err != nil {
+			return podValues{}, err
+		}
+	}
+	return p.collectPodValues(req, results)
+}
+
+// collectPodValues sorts the results of pods into values and omissions.
+func (p *Provider) collectPodValues(req request, results []podResult) (podValues, error) {
+	out := podValues{values: make([]metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
+	for _, r := range results {
+		v, o := r.value, r.omission
+		n, reason := resource.Quantity{}, o.Reason
+		switch {
+		case !r.pod.Live:
+			out.inactive = append(out.inactive, r.pod.Omission)
 			continue
-		}
-		v, reason := metric.Value{Object: pod.Object()}, metric.ReasonAbsent
-		var n resource.Quantity
-		if computed, ok := found[pod.Object()]; ok && !predatesPod(*computed, pod) {
-			v = *computed
-			n, reason = validateValue(req.rule, v, req.now)
-		}
-		if reason == metric.ReasonNegative {
-			return podValues{}, p.rejectNegative(req.rule, v)
-		}
-		if reason != "" {
-			o := p.explainOmission(req, pod, reason)
-			if v, n, reason = p.substituteMissing(req, o); reason != "" {
-				result.omitted = append(result.omitted, o)
-				continue
+		case r.conflict != nil && r.rule == nil:
+			return podValues{}, p.newTypeConflictError(*r.conflict)
+		case r.rule != nil:
+			if n, reason = toQuantity(v.Value); reason != "" {
+				o = newOmission(r.rule, r.pod.Object(), reason)
 			}
 		}
-		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
+		if reason != "" {
+			v, n, reason = p.substituteMissing(req, o)
+		}
+		switch {
+		case reason == "":
+			out.values, out.quantities = append(out.values, v), append(out.quantities, n)
+			out.recordRule(cmp.Or(r.rule, req.rule))
+		case o.Reason == metric.ReasonScrapeFailed && !r.pod.Ready:
+			out.unready = append(out.unready, o)
+		default:
+			out.omitted = append(out.omitted, o)
+		}
 	}
-	p.metrics.countOmissions(result.omitted)
-	p.metrics.countOmissions(result.inactive)
-	return result, nil
+	for _, omissions := range [][]metric.Omission{out.omitted, out.unready, out.inactive} {
+		p.metrics.countOmissions(omissions)
+	}
+	return out, nil
+}
+
+// recordRule records the rule of a value.
+func (v *podValues) recordRule(r *rule.Rule) {
+	if v.rule == nil {
+		v.rule = r
+	}
+	v.mixed = v.mixed || v.rule.Aggregate != r.Aggregate
+}
+
+// podResult is the value of a pod, or the reason why it has none.
+type podResult struct {
+	pod discovery.Pod
+	// done is set if no further rule is to be tried for the pod.
+	done bool
+	// rule computed value; nil without a value.
+	rule  *rule.Rule
+	value metric.Value
+	// omission is the reason by the first rule, conflict the first family of an unfit type.
+	omission metric.Omission
+	conflict *rule.TypeConflict
+}
+
+func (r podResult) isOpen() bool { return !r.done }
+
+// evaluateRule evaluates a single rule for the pods that are open.
+func (p *Provider) evaluateRule(ctx context.Context, req request, results []podResult) error {
+	found, err := p.evaluateByNamespace(ctx, req, p.podsToEvaluate(req, results))
+	if err != nil {
+		return err
+	}
+	departed := 0.0 // the total of pods that left
+	for i := range results {
+		r := &results[i]
+		computed := found[r.pod.Object()]
+		switch {
+		case computed == nil:
+		case r.pod.Departed, predatesPod(*computed, r.pod):
+			departed += departedShare(*computed)
+			computed = nil
+		}
+		if r.done {
+			continue
+		}
+		if err := p.recordResult(req, r, computed); err != nil {
+			return err
+		}
+	}
+	if req.spreadsDeparted() {
+		spreadDepartedTotal(results, req.rule, departed)
+	}
+	return nil
+}
+
+// podsToEvaluate returns the open pods whose families are of fit types, and the departed pods that count. It records
+// families of unfit types.
+func (p *Provider) podsToEvaluate(req request, results []podResult) []discovery.Pod {
+	out := make([]discovery.Pod, 0, len(results))
+	for i := range results {
+		r := &results[i]
+		if r.done {
+			if r.pod.Departed && req.spreadsDeparted() {
+				out = append(out, r.pod)
+			}
+			continue
+		}
+		if c, ok := p.findTypeConflict(req.rule, r.pod); ok {
+			if r.conflict == nil {
+				r.conflict = &c
+			}
+			continue
+		}
+		out = append(out, r.pod)
+	}
+	return out
+}
+
+// recordResult records the computed value of an open pod (nil: none), or the reason of its omission.
+func (p *Provider) recordResult(req request, r *podResult, computed *metric.Value) error {
+	reason := metric.ReasonAbsent
+	var o metric.Omission
+	switch {
+	case computed == nil:
+	case computed.Reason != "":
+		reason, o.Detail = computed.Reason, computed.Detail
+	default:
+		_, reason = validateValue(req.rule, *computed, req.now)
+	}
+	switch reason {
+	case "":
+		r.done, r.rule, r.value = true, req.rule, *computed
+		return nil
+	case metric.ReasonNegative:
+		return p.rejectNegative(req.rule, *computed)
+	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
+		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
+	}
+	detail := o.Detail
+	o = p.explainOmission(req, r.pod, reason)
+	o.Detail = cmp.Or(o.Detail, detail)
+	if r.omission.Reason == "" || o.Reason != metric.ReasonAbsent {
+		r.omission = o
+	}
+	// Another rule may know a pod without the family, or with one of an unfit type.
+	r.done = o.Reason != metric.ReasonAbsent && r.conflict == nil
+	return nil
 }
 
 // predatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
@@ -74,8 +202,8 @@ func predatesPod(v metric.Value, pod discovery.Pod) bool {
 	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
 }
 
-// evaluateByNamespace evaluates the rule for the live pods, one namespace at a time. Otherwise a rule that sums by pod
-// alone would add up pods with the same name.
+// evaluateByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
+// would add up pods with the same name.
 func (p *Provider) evaluateByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
 	found := make(map[metric.Object]*metric.Value, len(pods))
 	for len(pods) > 0 {
@@ -84,7 +212,7 @@ func (p *Provider) evaluateByNamespace(ctx context.Context, req request, pods []
 		if n < 0 {
 			n = len(pods)
 		}
-		values, err := p.evaluateBackend(ctx, req, namespace, livePodNames(pods[:n]))
+		values, err := p.evaluateBackend(ctx, req, namespace, podNames(pods[:n]))
 		if err != nil {
 			return nil, err
 		}
@@ -118,12 +246,11 @@ func (p *Provider) evaluateBackend(ctx context.Context, req request, namespace s
 	return b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers}, req.now)
 }
 
-func livePodNames(pods []discovery.Pod) []string {
+// podNames returns the names of the pods, which may be departed pods with the name of a live pod.
+func podNames(pods []discovery.Pod) []string {
 	names := make([]string, 0, len(pods))
 	for _, pod := range pods {
-		if pod.Live {
-			names = append(names, pod.Name)
-		}
+		names = append(names, pod.Name)
 	}
 	return names
 }

@@ -4,6 +4,7 @@ package provider
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -83,7 +84,7 @@ func (p *Provider) prefetch(ctx context.Context, d discovery.Demand) error {
 	case !req.rule.PerPod():
 		_, err = p.evaluateBackend(ctx, req, d.Namespace, []string{d.Object})
 	default:
-		_, err = p.evaluateByNamespace(ctx, req, pods)
+		_, err = p.evaluateByNamespace(ctx, req, slices.DeleteFunc(pods, func(pod discovery.Pod) bool { return !pod.Live }))
 	}
 	return err
 }

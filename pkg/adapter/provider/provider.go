@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -40,10 +41,13 @@ type Targets interface {
 	Explain(namespace, pod string) metric.Omission
 }
 
-// Scrapes explains why a target has no value of these families, from its last scrape. The omission of a good scrape has no
-// reason.
+// Scrapes tells what the scraper knows of a target. It is safe for concurrent use, and answers from memory.
 type Scrapes interface {
+	// Diagnose returns why a target has no value of these families. The reason is metric.ReasonAbsent only if a young page
+	// proves it.
 	Diagnose(namespace, pod string, families []string) metric.Omission
+	// FamilyType returns the type of a family on the newest accepted page of a pod, and whether the page has the family.
+	FamilyType(namespace, pod, family string) (model.MetricType, bool)
 }
 
 // Demands records the demands of requests, so the adapter scrapes and keeps their series for a while.

@@ -149,10 +149,10 @@ func TestRemoteNeverAWrongNumber(t *testing.T) {
 			},
 		},
 
-		"onMissing zero: for every live pod without a number": {
+		"onMissing zero: for every live pod without a number, and not for one whose number is old": {
 			pods:   []labelledPod{a, b, c, livePod("d"), deadPod("z", metric.ReasonTerminating, "")},
 			server: vector("namespace=shop,pod=a 1 1s", "namespace=shop,pod=b NaN 1s", "namespace=shop,pod=c 3 1m"), read: "pods/*/zero",
-			want: "a=1@1s b=0@0s c=0@0s d=0@0s",
+			want: "a=1@1s b=0@0s d=0@0s",
 			omitted: map[metric.Reason]int{
 				metric.ReasonNotANumber: 1, metric.ReasonStale: 1, metric.ReasonAbsent: 1, metric.ReasonTerminating: 1,
 			},

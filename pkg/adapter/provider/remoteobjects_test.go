@@ -130,9 +130,9 @@ func TestRemoteExternal(t *testing.T) {
 			omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
 		},
 		"none, onMissing": {server: vector(), read: "external/orders_or_zero", want: "{}=0@0s", omitted: map[metric.Reason]int{metric.ReasonAbsent: 1}},
-		"stale, onMissing": {
+		"stale, onMissing: a number that is old is not missing": {
 			server: vector("queue=a 1 1s", "queue=b 2 11s"), read: "external/orders_or_zero",
-			want: `{queue="a"}=1@1s {queue="b"}=0@0s`, omitted: map[metric.Reason]int{metric.ReasonStale: 1},
+			want: "503 2 series: 1 stale (over maxAge 10s)", omitted: map[metric.Reason]int{metric.ReasonStale: 1},
 		},
 		"down, onMissing": {down: true, read: "external/orders_or_zero", want: "503 backend prometheus: connection refused, since T; no answer yet"},
 		"partial response": {

@@ -90,7 +90,7 @@ func newRemoteWorld(t *testing.T, address string, transport http.RoundTripper, p
 	}
 	w.Provider = New(Deps{
 		Rules: func() Rules { return set }, Backend: byName(w.backends), Pods: podList(pods),
-		Targets: causeOf{}, Demands: w.demands, Scrapes: causeOf{}, Mapper: newMapper(), Now: func() time.Time { return noon },
+		Targets: causeOf{}, Demands: w.demands, Scrapes: scrapeState{}, Mapper: newMapper(), Now: func() time.Time { return noon },
 	}, Options{Registerer: w.registry})
 	return w
 }

@@ -65,20 +65,20 @@ func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
 // substituteMissing returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
 // apply, the reason remains. A substitute has no time and no window.
 //
-// onMissing applies if there is no number: the scrape fails, the samples are old, the series is absent, 0/0 made a NaN.
-// The rule's author knows the meaning of a missing number for the service. It does not apply to:
-//   - a rejected number (out of range, negative), which is wrong rather than missing;
+// onMissing applies if there is no number: the scrape fails, the series is absent, 0/0 made a NaN. The rule's author knows
+// the meaning of a missing number for the service. It does not apply to:
+//   - a rejected number (out of range, negative, of a counter that decreases), which is wrong rather than missing;
 //   - an error of the backend;
-//   - a pod that warms up: its number is seconds away, and `onMissing: zero` does not mean a 0 for every pod after each
-//     start of the adapter.
+//   - a pod that warms up or whose samples are old: it has a number, and `onMissing: zero` does not mean a 0 for every pod
+//     after each start of the adapter.
 func (p *Provider) substituteMissing(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
 	switch o.Reason {
-	case metric.ReasonWarmingUp, metric.ReasonOutOfRange, metric.ReasonNegative:
+	case metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
 		return metric.Value{}, resource.Quantity{}, o.Reason
-	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonStale, metric.ReasonNotScraped,
+	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber:
 	}
 	n, reason := toQuantity(*req.rule.OnMissing)

@@ -1,0 +1,50 @@
+// Families of a type that the requested metric cannot be computed from.
+
+package provider
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+// findTypeConflict returns a family of the pod whose type does not fit the rule.
+func (p *Provider) findTypeConflict(r *rule.Rule, pod discovery.Pod) (rule.TypeConflict, bool) {
+	if !isEmbedded(r) {
+		return rule.TypeConflict{}, false
+	}
+	return r.FindTypeConflict(func(family string) (model.MetricType, bool) {
+		return p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
+	})
+}
+
+// newTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
+func (p *Provider) newTypeConflictError(c rule.TypeConflict) error {
+	base := strings.TrimSuffix(c.Name, "_total")
+	for _, name := range []string{base + "_per_second", c.Family + "_p95", c.Name} {
+		if p.servesFamily(name, c) {
+			return metric.Errorf(metric.KindInvalid, "%s: ask for %s", c, name)
+		}
+	}
+	return metric.Errorf(metric.KindInvalid, "%s: write a rule for it", c)
+}
+
+// servesFamily reports whether a rule computes the metric from the family as it is.
+func (p *Provider) servesFamily(name string, c rule.TypeConflict) bool {
+	r, err := p.Rules().Lookup(podKind.resource.String(), name)
+	if err != nil {
+		return false
+	}
+	for ; r != nil; r = r.Next() {
+		_, conflicts := r.FindTypeConflict(func(family string) (model.MetricType, bool) { return c.Type, family == c.Family })
+		if !conflicts && slices.Contains(r.ReadFamilies(), c.Family) {
+			return true
+		}
+	}
+	return false
+}
