@@ -20,6 +20,17 @@ func queue(name string, v float64) metric.Value {
 	return metric.Value{Labels: map[string]string{"queue": name}, Value: v, Time: noon.Add(-time.Second)}
 }
 
+// missingPods is the engine's error for a sum without these pods.
+func missingPods(names ...string) error {
+	e := &metric.MissingError{}
+	for _, name := range names {
+		e.Omissions = append(e.Omissions, metric.Omission{
+			Object: metric.Object{Namespace: "shop", Name: name}, Reason: metric.ReasonStale, Detail: "over maxAge 10s",
+		})
+	}
+	return metric.Errorf(metric.KindUnavailable, "evaluate rule: %w", e)
+}
+
 func TestExternal(t *testing.T) {
 	t.Parallel()
 	old := queue("b", 2)
@@ -34,24 +45,34 @@ func TestExternal(t *testing.T) {
 		want     string
 		code     int
 	}{
-		"sorted by labels":    {values: []metric.Value{queue("b", 2), queue("a", 1.5)}, want: `{queue="a"}=1500m {queue="b"}=2`},
-		"negative":            {values: []metric.Value{queue("a", -1)}, code: 500, want: `rule "orders_waiting" gives -1: negative values are refused`},
-		"negative, allowed":   {metric: "profit", values: []metric.Value{queue("a", -1)}, want: `{queue="a"}=-1`},
-		"NaN, one of many":    {values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="b"}=2`},
-		"NaN, the only one":   {values: []metric.Value{queue("a", math.NaN())}, code: 503, want: "1 series: 1 not a number"},
-		"Inf, one of many":    {values: []metric.Value{queue("a", math.Inf(1)), queue("b", 2)}, code: 503, want: "2 series: 1 out of range"},
-		"stale, one of many":  {values: []metric.Value{queue("a", 1), old}, code: 503, want: "2 series: 1 stale (over maxAge 10s)"},
-		"sum out of range":    {values: []metric.Value{queue("a", 9e15), queue("b", 9e15)}, code: 503, want: "2 values: their sum is out of range"},
-		"two of one label":    {values: []metric.Value{queue("a", 1), queue("a", 2)}, code: 500, want: `rule "orders_waiting": two series with the labels {queue="a"}`},
-		"none":                {code: 503, want: `rule "orders_waiting" has no series now in namespace "shop"`},
-		"none that matches":   {selector: "queue=x", code: 503, want: `rule "orders_waiting" has no series now in namespace "shop" that matches selector "queue=x"`},
-		"none, onMissing":     {metric: "orders_or_zero", want: `{}=0`},
-		"NaN, onMissing":      {metric: "orders_or_zero", values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="a"}=0 {queue="b"}=2`},
-		"no rule":             {metric: "orders_waitin", code: 404, want: "orders_waiting"},
-		"operator refused":    {selector: "size>1", code: 400, want: "cannot be expressed"},
-		"backend down":        {err: metric.Errorf(metric.KindUnavailable, "down since noon"), code: 503, want: "down since noon"},
-		"a target warms up":   {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}}, code: 503, want: "2 pods: 1 warming up"},
-		"a target fails":      {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, want: `{queue="a"}=1`},
+		"sorted by labels":   {values: []metric.Value{queue("b", 2), queue("a", 1.5)}, want: `{queue="a"}=1500m {queue="b"}=2`},
+		"negative":           {values: []metric.Value{queue("a", -1)}, code: 500, want: `rule "orders_waiting" gives -1: negative values are refused`},
+		"negative, allowed":  {metric: "profit", values: []metric.Value{queue("a", -1)}, want: `{queue="a"}=-1`},
+		"NaN, one of many":   {values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="b"}=2`},
+		"NaN, the only one":  {values: []metric.Value{queue("a", math.NaN())}, code: 503, want: "1 series: 1 not a number"},
+		"Inf, one of many":   {values: []metric.Value{queue("a", math.Inf(1)), queue("b", 2)}, code: 503, want: "2 series: 1 out of range"},
+		"stale, one of many": {values: []metric.Value{queue("a", 1), old}, code: 503, want: "2 series: 1 stale (over maxAge 10s)"},
+		"sum out of range":   {values: []metric.Value{queue("a", 9e15), queue("b", 9e15)}, code: 503, want: "2 values: their sum is out of range"},
+		"two of one label":   {values: []metric.Value{queue("a", 1), queue("a", 2)}, code: 500, want: `rule "orders_waiting": two series with the labels {queue="a"}`},
+		"none":               {code: 503, want: `rule "orders_waiting" has no series now in namespace "shop"`},
+		"none that matches":  {selector: "queue=x", code: 503, want: `rule "orders_waiting" has no series now in namespace "shop" that matches selector "queue=x"`},
+		"none, onMissing":    {metric: "orders_or_zero", want: `{}=0`},
+		"NaN, onMissing":     {metric: "orders_or_zero", values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="a"}=0 {queue="b"}=2`},
+		"no rule":            {metric: "orders_waitin", code: 404, want: "orders_waiting"},
+		"operator refused":   {selector: "size>1", code: 400, want: "cannot be expressed"},
+		"backend down":       {err: metric.Errorf(metric.KindUnavailable, "down since noon"), code: 503, want: "down since noon"},
+		"a target warms up":  {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}}, code: 503, want: "2 pods: 1 warming up"},
+		"a target fails":     {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, want: `{queue="a"}=1`},
+		"a pod without a fresh sample": {
+			err: missingPods("b"), causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}},
+			code: 503, want: "the sum lacks 1 pod: 1 scrape failed (timeout)",
+		},
+		"a pod without a fresh sample, although it is scraped": {
+			err: missingPods("b"), code: 503, want: "the sum lacks 1 pod: 1 stale (over maxAge 10s)",
+		},
+		"a pod without a fresh sample, onMissing": {
+			metric: "orders_or_zero", err: missingPods("a", "b"), code: 503, want: "the sum lacks 2 pods: 2 stale (over maxAge 10s)",
+		},
 		"a pod is no target":  {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonNotScraped}}, want: `{queue="a"}=1`},
 		"asked first":         {first: true, values: []metric.Value{queue("a", 1)}, code: 503, want: "warming up: asked for the first time now"},
 		"asked first, zero":   {metric: "orders_or_zero", first: true, code: 503, want: "warming up: asked for the first time now"},

@@ -69,6 +69,9 @@ rules:
 - metric: orders_waiting
   external: true
   query: sum by (queue) (orders_waiting)
+- metric: order_rate
+  external: true
+  query: sum by (queue) (rate(orders_total[$window]))
 - metric: orders_or_zero
   external: true
   query: sum by (queue) (orders_waiting)

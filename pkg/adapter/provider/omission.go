@@ -3,6 +3,11 @@
 package provider
 
 import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -11,6 +16,10 @@ import (
 
 // firstAsked is the detail for a pod that becomes a target through this request.
 const firstAsked = "asked for the first time now; first values in about 2 scrape intervals"
+
+// youngIntervals is the age of a pod, in scrape intervals, below which its series may not be complete: one until its first
+// scrape, one until the second page proves the beginning of its counters, and one of slack.
+const youngIntervals = 3
 
 // explainOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
 // discovery or the last scrape knows.
@@ -58,6 +67,40 @@ func (p *Provider) diagnoseScrape(req request, pod discovery.Pod) metric.Omissio
 	return o
 }
 
+// explainMissing returns the error of a backend. If it is that a sum lacks pods, each gets the cause that discovery or the
+// last scrape knows. The fallback of the rule may apply to such an error, its onMissing does not.
+func (p *Provider) explainMissing(req request, err error) error {
+	var missing *metric.MissingError
+	if !errors.As(err, &missing) {
+		return err
+	}
+	omissions := make([]metric.Omission, len(missing.Omissions))
+	for i, o := range missing.Omissions {
+		omissions[i] = p.explainMissingPod(req, o)
+	}
+	p.metrics.countOmissions(omissions)
+	return newMissingError("the sum lacks "+countedNoun(len(omissions), "pod"), omissions)
+}
+
+// explainMissingPod returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
+// remains if the scrape has none: the pod has series.
+func (p *Provider) explainMissingPod(req request, o metric.Omission) metric.Omission {
+	if o.Reason != metric.ReasonStale && o.Reason != metric.ReasonWarmingUp {
+		return o
+	}
+	cause := p.Targets.Explain(o.Object.Namespace, o.Object.Name)
+	if cause.Reason == "" {
+		cause = p.Scrapes.Diagnose(o.Object.Namespace, o.Object.Name, req.rule.ReadFamilies())
+	}
+	switch cause.Reason {
+	case metric.ReasonScrapeFailed, metric.ReasonNotScraped, metric.ReasonTerminating, metric.ReasonStale:
+		o.Reason, o.Detail = cause.Reason, cmp.Or(cause.Detail, o.Detail)
+	case metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative,
+		metric.ReasonDecreasing:
+	}
+	return o
+}
+
 // isDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
 // only the rare case of a missing value.
 func (p *Provider) isDemanded(d discovery.Demand) bool {
@@ -73,7 +116,8 @@ func (p *Provider) isDemanded(d discovery.Demand) bool {
 
 // checkComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
-// such a sum is a wrong number. Pods with failing scrapes are ignored: they may be any other service of the namespace.
+// such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error; a pod without
+// any series, whose scrapes fail, may be any other service of the namespace.
 func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
@@ -83,8 +127,8 @@ func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); o.Reason == metric.ReasonWarmingUp {
-			warming = append(warming, o)
+		if p.isWarmingUp(req.rule, pod, req.now) {
+			warming = append(warming, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
 	if len(warming) == 0 {
@@ -92,6 +136,23 @@ func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
 	}
 	p.metrics.countOmissions(warming)
 	return newMissingError(countedNoun(len(pods), "pod"), warming)
+}
+
+// isWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
+// far, or the pod is so young that the scraper may hold back the beginning of its counters. A pod that is not ready gets
+// no traffic to count.
+func (p *Provider) isWarmingUp(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
+	families := r.ReadFamilies()
+	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, families).Reason != metric.ReasonWarmingUp {
+		return false
+	}
+	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.interval() {
+		return true
+	}
+	return slices.ContainsFunc(families, func(family string) bool {
+		_, known := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
+		return !known && p.Scrapes.Diagnose(pod.Namespace, pod.Name, []string{family}).Reason == metric.ReasonWarmingUp
+	})
 }
 
 // isEmbedded reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.

@@ -146,8 +146,13 @@ func (c *chain) truth() (float64, map[string]float64) {
 	return sum, each
 }
 
-func (c *chain) FamilyType(string, string, string) (model.MetricType, bool) {
-	return model.MetricTypeCounter, true
+func (c *chain) FamilyType(_, pod, _ string) (model.MetricType, bool) {
+	for _, s := range c.services {
+		if s.Name == pod {
+			return model.MetricTypeCounter, s.scraped > 0
+		}
+	}
+	return "", false
 }
 
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }

@@ -243,7 +243,8 @@ func (p *Provider) evaluateBackend(ctx context.Context, req request, namespace s
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	return b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers}, req.now)
+	return values, p.explainMissing(req, err)
 }
 
 // podNames returns the names of the pods, which may be departed pods with the name of a live pod.

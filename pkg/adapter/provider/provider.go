@@ -91,12 +91,15 @@ type Deps struct {
 type Options struct {
 	// Registerer takes the self-metrics; nil registers none.
 	Registerer prometheus.Registerer
+	// ScrapeInterval returns the time between two scrapes of a target; nil means 2 s.
+	ScrapeInterval func() time.Duration
 }
 
 // Provider implements both metrics APIs of the custom-metrics-apiserver library. It is safe for concurrent use. Its
 // only state is the cached discovery documents and the absences of external metrics with a fallback.
 type Provider struct {
 	Deps
+	interval        func() time.Duration
 	metrics         *metrics
 	fallbacks       fallbacks
 	customMetrics   discoveryDocument[metricsprovider.CustomMetricInfo]
@@ -107,7 +110,10 @@ var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 
 // New returns a Provider with deps; it starts no goroutine.
 func New(deps Deps, opts Options) *Provider {
-	p := &Provider{Deps: deps}
+	p := &Provider{Deps: deps, interval: opts.ScrapeInterval}
+	if p.interval == nil {
+		p.interval = func() time.Duration { return 2 * time.Second }
+	}
 	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServed(p.Now()) })
 	return p
 }
