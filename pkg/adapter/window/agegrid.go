@@ -19,6 +19,7 @@ const (
 // each pod. The others are equally long, except for the last.
 type ageGrid struct {
 	now, maxWindow int64
+	interval       int64 // the mean length of the pods' newest increments
 	first, step    int64
 	perStep        float64 // 1/step
 	cells          int
@@ -39,7 +40,7 @@ func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
 		return nil, false
 	}
 	interval := sum / scraped
-	g = &ageGrid{now: now, maxWindow: longest, first: 2 * interval}
+	g = &ageGrid{now: now, maxWindow: longest, interval: interval, first: 2 * interval}
 	for _, h := range pods {
 		if len(h) > 0 {
 			if age := now - h[len(h)-1].From; float64(age) < maxLateIntervals*float64(interval) {

@@ -38,8 +38,9 @@
 //   - A pod with samples for less than w has no older part and takes no part in the test. A starting pod takes load
 //     off the others: this changes their rates, and its own load would hide the change.
 //   - Events in batches, such as a browser's requests, vary more: φ is estimated from the differences between
-//     neighbouring moments, of which a step is in a few only (see dispersion.go). Without it, batches of five give
-//     short windows in three reads of four, and totals of 3.6 × the standard deviation.
+//     neighbouring moments of the total, of which a step is in a few only (see dispersion.go). Without it, batches of
+//     five give short windows in three reads of four, and totals of 3.6 × the standard deviation. A few rare batches
+//     are no evidence of a step: a single one leaves the longest window.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
 //     The logarithms (as in Dümbgen and Spokoiny, Multiscale testing, 2001) make up for both.
 //
@@ -66,14 +67,22 @@ func Choose(pods []History, now int64, longest time.Duration) time.Duration {
 	}
 	var c cellCounts
 	young := c.addPods(g, pods)
-	c.phi = c.estimateDispersion(g)
+	c.phi = 1
+	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
 			c.addPod(g, young[0].history, -1)
 			young = young[1:]
 		}
 		c.accumulateCells(w)
-		if s, found := c.findSplit(g, w); found {
+		s, found := c.findSplit(g, w)
+		if found && !estimated { // in steady traffic hardly ever
+			estimated = true
+			if c.phi = estimateDispersion(pods, g); c.phi > 1 {
+				s, found = c.findSplit(g, w)
+			}
+		}
+		if found {
 			return time.Duration(g.edges[c.trimSplit(s, w)]) * time.Millisecond
 		}
 	}
