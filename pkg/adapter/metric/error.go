@@ -42,5 +42,19 @@ func KindOf(err error) Kind {
 	if errors.As(err, &e) {
 		return e.Kind
 	}
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		return KindUnavailable
+	}
 	return KindInternal
+}
+
+// MissingError says that a sum lacks some of its pods. Its kind is KindUnavailable.
+type MissingError struct {
+	// Omissions are the pods, at least one, in the order of their names.
+	Omissions []Omission
+}
+
+func (e *MissingError) Error() string {
+	return "the sum lacks " + SummarizeOmissions(e.Omissions)
 }

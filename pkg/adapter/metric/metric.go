@@ -59,6 +59,10 @@ type Value struct {
 	Time time.Time
 	// Window is the time span of the computation; zero for an instantaneous value.
 	Window time.Duration
+	// Reason says why the object has no right value, and Detail says it in words. Value is then meaningless. Both are
+	// empty for a right value.
+	Reason Reason
+	Detail string
 }
 
 // Age returns the time from the newest sample behind the value to now.
@@ -78,11 +82,12 @@ const (
 	ReasonNotANumber   Reason = "not_a_number"  // NaN
 	ReasonOutOfRange   Reason = "out_of_range"  // infinite, or beyond the range of a quantity
 	ReasonNegative     Reason = "negative"      // negative, without allowNegative
+	ReasonDecreasing   Reason = "decreasing"    // a counter that decreases again and again
 )
 
 var reasonOrder = []Reason{
 	ReasonScrapeFailed, ReasonAbsent, ReasonWarmingUp, ReasonStale, ReasonNotScraped,
-	ReasonTerminating, ReasonNotANumber, ReasonOutOfRange, ReasonNegative,
+	ReasonTerminating, ReasonNotANumber, ReasonOutOfRange, ReasonNegative, ReasonDecreasing,
 }
 
 // Text returns the reason in words for a message.

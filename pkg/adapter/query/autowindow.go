@@ -18,3 +18,13 @@ func chooseWindow(now int64, longest time.Duration, counters [][]window.History)
 	}
 	return chosen
 }
+
+// chooseTotalWindow is chooseWindow for a group whose pods came and went: only its total shows a change of the load. It
+// counts the total until end.
+func chooseTotalWindow(end int64, longest time.Duration, counters [][]window.History) time.Duration {
+	chosen := longest
+	for _, pods := range counters {
+		chosen = min(chosen, window.ChooseTotal(pods, end, longest))
+	}
+	return chosen
+}

@@ -27,11 +27,13 @@ type evaluation struct {
 	window      time.Duration // replaces $window for objects whose samples cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
 	fixedWindow bool          // see pointPlanner
+	moved       bool          // all objects have one evalPoint, over a common stretch
 	fastPath    *fastPath     // computes the expression; nil if only the engine can
 	buffers     *evalBuffers
 	scan        *seriesScan
 	evalGroups  []evalGroup
 	values      []metric.Value
+	missing     []metric.Omission // the pods that a sum lacks
 	// objectCount is the number of objects, with an evalPoint or without.
 	objectCount int
 }
@@ -62,14 +64,26 @@ func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedObjectNames(), evalBuffers: ev.buffers}
-	s.keepSamples, s.samplesLeft = ev.fastPath != nil, e.opts.MaxSamples
-	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.instantLookback()}
-	if err := s.scanSeries(ctx, e.data, ev.now, reach); err != nil {
+	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
+	s.interval = ev.interval.Milliseconds()
+	if err := s.scanSeries(ctx, e.data, ev.now, ev.scanReach()); err != nil {
 		return err
 	}
 	ev.scan = &s.seriesScan
 	if !s.keepSamples {
 		ev.fastPath = nil
+	}
+	ev.refuseWrongPods()
+	if err := ev.planGroups(&s, auto); err != nil {
+		return err
+	}
+	return ev.missingError()
+}
+
+// planGroups chooses the window and groups the objects.
+func (ev *evaluation) planGroups(s *seriesScanner, auto bool) error {
+	if ev.span > 0 && (ev.Moving || ev.scan.groupMoved(ev.now.UnixMilli(), ev.span.Milliseconds(), s.interval)) {
+		return ev.planMovedGroup(s, auto)
 	}
 	if auto {
 		ev.window = chooseWindow(ev.now.UnixMilli(), ev.maxWindow, ev.scan.eventHistories())
@@ -77,6 +91,15 @@ func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
 	}
 	ev.groupObjects()
 	return nil
+}
+
+// scanReach returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
+func (ev *evaluation) scanReach() scanReach {
+	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.instantLookback()}
+	if ev.sumsPods() {
+		reach.instant = max(reach.instant, Retention(ev.maxWindow, ev.interval))
+	}
+	return reach
 }
 
 // isPodOriginLabel returns whether this label names the same object for all series of a pod.
@@ -97,7 +120,11 @@ func (ev *evaluation) sortedObjectNames() []string {
 	return ev.Objects
 }
 
-func (ev *evaluation) instantLookback() time.Duration { return lookbackIntervals * ev.interval }
+// instantLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
+// sample is refused for its age and never taken for none.
+func (ev *evaluation) instantLookback() time.Duration {
+	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge), Retention(ev.maxWindow, ev.interval))
+}
 
 // groupObjects groups the objects by their evalPoints. Objects without an evalPoint are in no group.
 func (ev *evaluation) groupObjects() {
@@ -110,6 +137,9 @@ func (ev *evaluation) groupObjects() {
 	var podTimes []sampleTimes
 	ev.scan.forEachObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
+		if s.hasValue {
+			return // refused
+		}
 		at := evalPoint{at: p.now}
 		if ev.span > 0 {
 			podTimes = s.appendSampleTimes(podTimes[:0])
@@ -160,12 +190,17 @@ func (ev *evaluation) computeGroupResults(ctx context.Context, e *Engine, i int)
 	}
 	if ev.fastPath != nil {
 		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.instantLookback().Milliseconds()}
-		if results, ok := ev.fastPath.computeResults(&in, ev.Rule, ev.now.UnixMilli()); ok {
+		in.now, in.interval, in.moved = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.moved
+		if results, ok := ev.fastPath.computeResults(&in, ev.Rule); ok {
 			return results, nil
 		}
 	}
 	text := ev.Expr(millisDuration(g.window), ev.groupObjectNames(i))
-	results, err := e.promqlEngine.queryInstant(ctx, text, time.UnixMilli(g.at), ev.instantLookback())
+	engine := e.promqlEngine
+	if ev.moved {
+		engine = engine.withCommonStretch(ev.scan.since, ev.now.UnixMilli(), ev.interval.Milliseconds())
+	}
+	results, err := engine.queryInstant(ctx, text, time.UnixMilli(g.at), ev.instantLookback())
 	if err != nil {
 		return nil, wrapExpressionError(text, err)
 	}
@@ -218,6 +253,9 @@ func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration
 	}
 	s.hasValue = true
 	v.Time = time.UnixMilli(s.newest)
+	if ev.moved {
+		v.Window = min(span, s.watchedFor())
+	}
 	ev.values = append(ev.values, v)
 	return nil
 }

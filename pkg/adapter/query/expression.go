@@ -18,6 +18,8 @@ type parsedExpression struct {
 	selectors []exprSelector
 	// extensive is set if the value grows with the width of a range.
 	extensive bool
+	// readsCounters is set if some selector is a counter's.
+	readsCounters bool
 	// fastPath computes the expression without the engine; nil for unknown shapes.
 	fastPath *fastPath
 }
@@ -34,6 +36,8 @@ type exprSelector struct {
 	lastBucketOnly bool
 	// ranged is set if the selector, or a subquery around it, has a range.
 	ranged bool
+	// isCounter is set if a function of counters reads its series.
+	isCounter bool
 	// countsEvents is set if increments of its series count events, which show how significant a window is.
 	countsEvents bool
 }
@@ -51,7 +55,9 @@ func parseExpression(text string) (*parsedExpression, error) {
 	parser.Inspect(root, func(node parser.Node, path []parser.Node) error {
 		if v, ok := node.(*parser.VectorSelector); ok {
 			order[v] = len(e.selectors)
-			e.selectors = append(e.selectors, newExprSelector(v, path))
+			s := newExprSelector(v, path)
+			e.selectors = append(e.selectors, s)
+			e.readsCounters = e.readsCounters || s.isCounter
 		}
 		if c, ok := node.(*parser.Call); ok && isExtensiveFunction(c.Func.Name) {
 			e.extensive = true
@@ -67,7 +73,6 @@ const lastBucketBound = "+Inf"
 
 func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
 	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedLabelValue(v, model.MetricNameLabel)}
-	counted := false
 	for _, node := range path {
 		switch n := node.(type) {
 		case *parser.MatrixSelector, *parser.SubqueryExpr:
@@ -75,12 +80,12 @@ func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector 
 		case *parser.Call:
 			switch n.Func.Name {
 			case "rate", "increase", "irate":
-				counted = true
+				s.isCounter = true
 			}
 		}
 	}
 	// A sum of seconds or bytes grows with each event, but not by one.
-	s.countsEvents = counted && !strings.HasSuffix(s.name, "_sum")
+	s.countsEvents = s.isCounter && !strings.HasSuffix(s.name, "_sum")
 	if strings.HasSuffix(s.name, "_bucket") && fixedLabelValue(v, labels.BucketLabel) == "" {
 		// Each event is in every bucket above it; the last bucket has all events.
 		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)

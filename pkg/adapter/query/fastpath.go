@@ -120,7 +120,9 @@ func (c *fastPathCompiler) compileRangeFunction(e *parser.Call) (fastFormula, la
 		width = 0
 	}
 	c.rangeWidths = append(c.rangeWidths, width)
-	return rangeFunction{selector: c.selectorIndex[v], vector: v, width: width, call: promql.FunctionCalls[e.Func.Name]}, labelShape{all: true}, true
+	f := rangeFunction{selector: c.selectorIndex[v], vector: v, width: width, call: promql.FunctionCalls[e.Func.Name]}
+	f.isIncrease = e.Func.Name == "rate" || e.Func.Name == "increase"
+	return f, labelShape{all: true}, true
 }
 
 func (c *fastPathCompiler) compileAggregation(e *parser.AggregateExpr) (fastFormula, labelShape, bool) {

@@ -23,6 +23,8 @@ type formulaInput struct {
 	*evalBuffers
 	groupIndex           int
 	at, window, lookback int64 // milliseconds
+	now, interval        int64 // milliseconds
+	moved                bool  // rates and increases are those between the ends of the range
 	// overflow is set if the engine must compute the result: a mean whose sum overflows.
 	overflow bool
 }
@@ -30,8 +32,8 @@ type formulaInput struct {
 // computeResults computes the expression; false if only the engine can. The expression may need samples older than the
 // scan's, or the newest sample as of an earlier time than now. If elements have the labels that name the rule's objects,
 // results carry their pods instead of labels of their own. The slice is valid until the next call.
-func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule, now int64) ([]evalResult, bool) {
-	if p.readsInstant && in.at != now {
+func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule) ([]evalResult, bool) {
+	if p.readsInstant && in.at != in.now {
 		return nil, false
 	}
 	for _, width := range p.rangeWidths {
@@ -110,10 +112,11 @@ func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
 
 // rangeFunction applies a function to a range of each series.
 type rangeFunction struct {
-	selector int
-	vector   *parser.VectorSelector
-	width    int64
-	call     promql.FunctionCall
+	selector   int
+	vector     *parser.VectorSelector
+	width      int64
+	call       promql.FunctionCall
+	isIncrease bool // rate or increase
 }
 
 func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
@@ -129,6 +132,9 @@ func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
 			continue
 		}
 		points := in.collectPoints(s, in.at-width)
+		if in.moved && f.isIncrease {
+			points = in.stretchPoints(s, in.at-width)
+		}
 		if len(points) == 0 {
 			continue
 		}
@@ -153,6 +159,15 @@ func (in *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FP
 		if !s.hasMarkers || !value.IsStaleNaN(s.values[i]) {
 			in.points = append(in.points, promql.FPoint{T: s.times[i], F: s.values[i]})
 		}
+	}
+	return in.points
+}
+
+// stretchPoints returns the samples that stretchQueryable has for a series, valid until the next call.
+func (in *formulaInput) stretchPoints(s *scannedSeries, start int64) []promql.FPoint {
+	in.points = in.points[:0]
+	if n, ok := increaseBetween(s.times, s.values, start, in.at, in.interval); ok {
+		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}
 	return in.points
 }

@@ -111,12 +111,12 @@ type Engine struct {
 func New(data SampleSource, opts Options) *Engine {
 	opts.setDefaults()
 	e := &Engine{
-		data:         data,
-		promqlEngine: newPromQLEngine(data, opts.MaxSamples, opts.Timeout),
-		opts:         opts,
-		semaphore:    make(chan struct{}, opts.MaxConcurrent),
-		metrics:      newMetrics(opts.Registerer),
+		data:      data,
+		opts:      opts,
+		semaphore: make(chan struct{}, opts.MaxConcurrent),
+		metrics:   newMetrics(opts.Registerer),
 	}
+	e.promqlEngine = newPromQLEngine(data, opts.MaxSamples, opts.Timeout, func() time.Duration { return e.settings.Load().Interval })
 	e.buffers.New = func() any { return &evalBuffers{} }
 	e.Reconfigure(opts.Settings)
 	return e
@@ -141,7 +141,12 @@ func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]m
 	return values, err
 }
 
-func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time) (values []metric.Value, err error) {
+	defer func() {
+		if fault := recover(); fault != nil { // of an expression that no test of Prometheus's engine has
+			values, err = nil, metric.Errorf(metric.KindInternal, "evaluate rule %q: panic: %v", q.Rule.Name, fault)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	select {

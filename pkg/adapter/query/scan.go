@@ -4,11 +4,11 @@ package query
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -35,6 +35,8 @@ type seriesScan struct {
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
 	since            int64 // the scan has samples of ranged selectors from then on, milliseconds
+	// hasEnded is set if a counter ended or began again within reach.
+	hasEnded bool
 }
 
 // scannedObject is an object of a value. An external metric has a single object without a name.
@@ -58,6 +60,13 @@ type scannedPod struct {
 	object metric.Object
 	// scannedObject belongs to object; it is nil while no series of the pod is current.
 	scannedObject *scannedObject
+	labels        labels.Labels // of its first series
+	// newest is the time of the newest sample of a series that goes on; 0 if all series ended.
+	newest int64
+	// ended is the time of the newest sample of a counter that ended.
+	ended int64
+	// samples and decreases are those of the counter that decreased most often.
+	samples, decreases int
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
 	// histories has an entry per selector of the expression, empty if the selector counts no events.
@@ -73,6 +82,8 @@ type scannedPod struct {
 type namedSampleTimes struct {
 	name  string
 	times sampleTimes
+	// fromZero is set if the counters are known to have begun at zero with the first sample, or before without a count.
+	fromZero bool
 }
 
 // sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
@@ -93,6 +104,7 @@ type scannedSeries struct {
 	values []float64
 	// hasMarkers is set if staleness markers are among the samples.
 	hasMarkers bool
+	isCounter  bool
 }
 
 // seriesScanner fills a seriesScan.
@@ -102,9 +114,10 @@ type seriesScanner struct {
 	objectNames []string
 	// countEvents asks for histories, keepSamples for samples.
 	countEvents, keepSamples bool
-	// samplesLeft is the room for further samples. If it is exceeded, the scan keeps no samples.
-	samplesLeft int
-	selectors   []exprSelector
+	interval                 int64 // milliseconds
+	// samplesLeft is the room for further samples, of maxSamples. If it is exceeded, the scan keeps no samples.
+	samplesLeft, maxSamples int
+	selectors               []exprSelector
 
 	seriesScan
 	latestKey podKey      // of latestPod
@@ -163,15 +176,25 @@ func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, 
 	sel := s.selectors[selector]
 	p := s.findOrAddPod(l)
 	times = append(s.times.allocSlice(len(times)), times...)
-	current := lastStaleMarker(values) + 1 // earlier samples belong to a series that ended
+	track := findCurrentTrack(sel, times, values, s.interval)
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
 	if s.keepSamples {
-		values = append(s.values.allocSlice(len(values)), values...)
-		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: values, hasMarkers: current > 0})
+		kept := append(s.values.allocSlice(len(values)), values...)
+		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
-	times, values = times[current:], values[current:]
+	if sel.isCounter {
+		p.countDecreases(len(values), track.decreases)
+		if track.start > 0 {
+			s.hasEnded = true
+			p.ended = max(p.ended, times[track.start-1])
+		}
+		if sel.countsEvents && s.countEvents && !(sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound) {
+			s.addIncrements(p, selector, times, values)
+		}
+	}
+	times = times[track.start:]
 	if len(times) == 0 || sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound {
 		return
 	}
@@ -179,26 +202,14 @@ func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, 
 		s.addObject(p)
 	}
 	newest := times[len(times)-1]
+	p.newest = max(p.newest, newest)
 	p.scannedObject.newest = max(p.scannedObject.newest, newest)
 	if s.rule.External {
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateSampleTimes(sel.name, times)
+		p.updateSampleTimes(sel.name, times, track.fromZero)
 	}
-	if sel.countsEvents && s.countEvents {
-		s.addIncrements(p, selector, times, values)
-	}
-}
-
-// lastStaleMarker returns the index of the last staleness marker, or −1.
-func lastStaleMarker(values []float64) int {
-	for i := len(values) - 1; i >= 0; i-- {
-		if value.IsStaleNaN(values[i]) {
-			return i
-		}
-	}
-	return -1
 }
 
 // findOrAddPod returns the pod of a series. The series of a pod come one after the other.
@@ -213,7 +224,7 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	p := s.seriesScan.pods[key]
 	if p == nil {
 		p = s.evalBuffers.pods.allocElement()
-		p.id, p.sampleTimes = uint64(len(s.orderedPods)), p.inline.sampleTimes[:0]
+		p.id, p.labels, p.sampleTimes = uint64(len(s.orderedPods)), l, p.inline.sampleTimes[:0]
 		if !s.rule.External {
 			p.object = objectFromLabels(s.rule, l)
 		}
@@ -248,6 +259,13 @@ func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scan
 	}
 }
 
+// countDecreases keeps the decreases of the counter that decreased most often.
+func (p *scannedPod) countDecreases(samples, decreases int) {
+	if decreases > p.decreases {
+		p.samples, p.decreases = samples, decreases
+	}
+}
+
 // findObject returns the scanned object of that name, or nil.
 func (s *seriesScan) findObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
@@ -260,16 +278,21 @@ func (s *seriesScan) findObject(o metric.Object) *scannedObject {
 // updateSampleTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updateSampleTimes(name string, times sampleTimes) {
+func (p *scannedPod) updateSampleTimes(name string, times sampleTimes, fromZero bool) {
 	for i := range p.sampleTimes {
-		if p.sampleTimes[i].name == name {
-			if p.sampleTimes[i].times.coversLessThan(times) {
-				p.sampleTimes[i].times = times
-			}
-			return
+		known := &p.sampleTimes[i]
+		if known.name != name {
+			continue
 		}
+		switch {
+		case known.times.coversLessThan(times):
+			known.times, known.fromZero = times, fromZero
+		case known.times[0] == times[0]:
+			known.fromZero = known.fromZero && fromZero
+		}
+		return
 	}
-	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times})
+	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times, fromZero: fromZero})
 }
 
 func (t sampleTimes) coversLessThan(other sampleTimes) bool {
@@ -329,4 +352,17 @@ func (s *scannedObject) appendSampleTimes(dst []sampleTimes) []sampleTimes {
 		}
 	}
 	return dst
+}
+
+// watchedFor returns the time over which the counts of the object's pods are known until their newest samples.
+func (s *scannedObject) watchedFor() time.Duration {
+	longest := int64(0)
+	for _, p := range s.pods {
+		since := p.knownSince()
+		if since == math.MinInt64 {
+			return math.MaxInt64
+		}
+		longest = max(longest, p.newest-since)
+	}
+	return millisDuration(longest)
 }

@@ -29,17 +29,10 @@ type ageGrid struct {
 // newAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
 // longest or more.
 func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
-	var sum, scraped int64
-	for _, h := range pods {
-		if len(h) > 0 {
-			sum += h[len(h)-1].To - h[len(h)-1].From
-			scraped++
-		}
-	}
-	if sum <= 0 {
+	interval := meanInterval(pods)
+	if interval <= 0 {
 		return nil, false
 	}
-	interval := sum / scraped
 	g = &ageGrid{now: now, maxWindow: longest, interval: interval, first: 2 * interval}
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -58,6 +51,18 @@ func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
 		g.cells++
 	}
 	return g, true
+}
+
+// meanInterval returns the mean length of the pods' newest increments; 0 without any.
+func meanInterval(pods []History) int64 {
+	var sum, scraped int64
+	for _, h := range pods {
+		if len(h) > 0 {
+			sum += h[len(h)-1].To - h[len(h)-1].From
+			scraped++
+		}
+	}
+	return sum / max(1, scraped)
 }
 
 // cellIndex returns the cell of an increment that began at from, less than maxWindow ago.

@@ -88,3 +88,20 @@ func Choose(pods []History, now int64, longest time.Duration) time.Duration {
 	}
 	return longest
 }
+
+// ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
+// counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
+func ChooseTotal(pods []History, end int64, longest time.Duration) time.Duration {
+	interval := meanInterval(pods)
+	if interval <= 0 {
+		return longest
+	}
+	step := max(interval, (longest.Milliseconds()+maxCells-1)/maxCells)
+	t := newTotalCounts(pods, end, step, int(longest.Milliseconds()/step))
+	total := make(History, t.cells)
+	for i := range total {
+		from := end - int64(i+1)*step
+		total[t.cells-1-i] = Increment{From: from, To: from + step, Count: t.n[i]}
+	}
+	return Choose([]History{total}, end, longest)
+}
