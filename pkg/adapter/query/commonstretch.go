@@ -74,7 +74,8 @@ func (s *seriesScan) planCommonStretch(now, interval int64) (c commonStretch, ok
 	c.tracks = s.sortedTracks(interval)
 	c.begin = c.lastGap(s.since, interval)
 	for _, p := range s.orderedPods {
-		c.watchedOnly = c.watchedOnly || p.newest > 0 && p.knownSince() > max(c.begin, s.since+youngMargin*interval)
+		since := p.knownSince()
+		c.watchedOnly = c.watchedOnly || p.newest > 0 && since >= c.begin && since > s.since+youngMargin*interval
 	}
 	return c, newest > 0
 }

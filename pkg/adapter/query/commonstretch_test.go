@@ -3,6 +3,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -109,7 +110,8 @@ func sumRightValues(values []metric.Value) (sum float64) {
 	return sum
 }
 
-// TestConservedTotal: the sum over a group under a constant load is right while the load moves, over pods and outside.
+// TestConservedTotal: the sum over a group under a constant load is right while the load moves, over pods and outside. A
+// leaving pod is announced before the load moves, and has ended within two scrapes after its last answer.
 func TestConservedTotal(t *testing.T) {
 	t.Parallel()
 	const rate = 500.0
@@ -134,7 +136,7 @@ func TestConservedTotal(t *testing.T) {
 						s := scrapeMovingPods(t, pods(), rand.New(rand.NewPCG(seed, 5)))
 						e := New(s, Options{})
 						for at := int64(0); at < 90_000; at += 300 {
-							values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Moving: at < 4000}, time.UnixMilli(epoch+at))
+							values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Moving: at < 8000}, time.UnixMilli(epoch+at))
 							if err != nil {
 								t.Fatal(err)
 							}
@@ -153,5 +155,136 @@ func TestConservedTotal(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestRestartInPlace: after a pause in which no pod answered, the stretch begins anew.
+func TestRestartInPlace(t *testing.T) {
+	t.Parallel()
+	for _, window := range []string{"auto", "60s"} {
+		r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: "+window)
+		for away := int64(10_000); away <= 40_000; away += 10_000 {
+			s := store.New(store.Options{Retention: 500 * time.Second})
+			l := labels.FromStrings(model.MetricNameLabel, "x_total", "namespace", "shop", "pod", "web-0")
+			for at := int64(-100_000); at <= 60_000; at += 2000 {
+				v := 12345 + float64(at+100_000)
+				if at >= 0 && at < away {
+					continue
+				}
+				if at >= away {
+					v = float64(at - away + 700)
+				}
+				if _, err := s.Append(0, l, epoch+at, v); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := New(s, Options{})
+			for at := away + 2000; at <= 60_000; at += 500 {
+				values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch+at))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(values) != 1 || math.Abs(values[0].Value-1000) > 50 {
+					t.Errorf("window %s, away for %d ms, %d ms after: %+v, want 1000", window, away, at-away, values)
+				}
+			}
+		}
+	}
+}
+
+// TestDecreasingCounter: a counter that goes back at every other scrape is refused, over pods and outside; a restart is not.
+func TestDecreasingCounter(t *testing.T) {
+	t.Parallel()
+	s := store.New(store.Options{Retention: 500 * time.Second})
+	var workers, restarted []float64
+	for i := range 60 {
+		workers = append(workers, float64(1000*(1+i%2)+5*i))
+		restarted = append(restarted, float64(40*(i%45)))
+	}
+	appendSeries(t, s, `x_total{namespace="shop",pod="workers"}`, workers...)
+	appendSeries(t, s, `x_total{namespace="mail",pod="restarted"}`, restarted...)
+	e := New(s, Options{})
+	for namespace, want := range map[string]string{"shop": "decreasing", "mail": ""} {
+		r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s")
+		values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: namespace}, time.UnixMilli(epoch))
+		if err != nil || len(values) != 1 || string(values[0].Reason) != want {
+			t.Errorf("%s: %+v, %v, want reason %q", namespace, values, err, want)
+		}
+		r = compileRule(t, interval, "external: true", "query: sum(rate(x_total[$window]))", "window: 60s")
+		_, err = e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: namespace}, time.UnixMilli(epoch))
+		var missing *metric.MissingError
+		if errors.As(err, &missing) != (want != "") || missing != nil && (missing.Omissions[0].Reason != metric.ReasonDecreasing || missing.Omissions[0].Object.Name != "workers") {
+			t.Errorf("%s, external: %v, want reason %q", namespace, err, want)
+		}
+	}
+}
+
+// TestSumWithoutAPod: a sum outside a list of pods is refused while a pod's series goes on without a fresh sample, and is
+// that of the others once the series ended.
+func TestSumWithoutAPod(t *testing.T) {
+	t.Parallel()
+	for _, query := range []string{"sum(orders_waiting)", "sum(rate(orders_total[$window]))"} {
+		s := store.New(store.Options{Retention: 500 * time.Second})
+		for _, pod := range []string{"web-0", "web-1"} {
+			n := 60
+			if pod == "web-1" {
+				n = 48 // its scrapes fail since 24 s
+			}
+			for i := range n {
+				for name, v := range map[string]float64{"orders_waiting": 100, "orders_total": float64(20 * i)} {
+					l := labels.FromStrings(model.MetricNameLabel, name, "namespace", "shop", "pod", pod)
+					if _, err := s.Append(0, l, epoch-int64(59-i)*2000, v); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		r := compileRule(t, interval, "external: true", "query: "+query, "maxAge: 10s")
+		e := New(s, Options{})
+		_, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+		var missing *metric.MissingError
+		if !errors.As(err, &missing) || metric.KindOf(err) != metric.KindUnavailable || len(missing.Omissions) != 1 ||
+			missing.Omissions[0].Object != (metric.Object{Namespace: "shop", Name: "web-1"}) || missing.Omissions[0].Reason != metric.ReasonStale {
+			t.Errorf("%s: %v, want an error that names web-1 as stale", query, err)
+		}
+		for _, name := range []string{"orders_waiting", "orders_total"} {
+			l := labels.FromStrings(model.MetricNameLabel, name, "namespace", "shop", "pod", "web-1")
+			if _, err := s.Append(0, l, epoch-1, math.Float64frombits(value.StaleNaN)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch)); err != nil || len(values) != 1 {
+			t.Errorf("%s, after the end of web-1: %v, %v, want one value", query, values, err)
+		}
+	}
+}
+
+// TestFewEvents: a quiet service has no rate over a part of the longest window with auto, and a right one over the whole.
+func TestFewEvents(t *testing.T) {
+	t.Parallel()
+	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: auto")
+	for scrapes, want := range map[int]string{4: "warming_up", 20: "warming_up", 45: ""} {
+		s := store.New(store.Options{Retention: 500 * time.Second})
+		var values []float64
+		for i := range scrapes {
+			values = append(values, 700+math.Floor(float64(i)/5)) // 0.1 requests/s
+		}
+		appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, values...)
+		got, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+		if err != nil || len(got) != 1 || string(got[0].Reason) != want || want == "" && math.Abs(got[0].Value-0.1) > 0.02 {
+			t.Errorf("after %d scrapes: %+v, %v, want reason %q", scrapes, got, err, want)
+		}
+	}
+}
+
+// TestSubqueryWithoutStep: a subquery without a step has the scrape interval.
+func TestSubqueryWithoutStep(t *testing.T) {
+	t.Parallel()
+	s := store.New(store.Options{Retention: 500 * time.Second})
+	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, growingValues(60, 1000, 80)...)
+	r := compileRule(t, interval, "query: max_over_time(sum by (namespace, pod) (rate(x_total[10s]))[30s:])")
+	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+	if err != nil || len(values) != 1 || math.Abs(values[0].Value-40) > 1 {
+		t.Errorf("%v, %v, want 40", values, err)
 	}
 }

@@ -174,6 +174,10 @@ func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time)
 
 // wrapEvaluationError adds a kind and the rule's name to an error.
 func wrapEvaluationError(q rule.Query, err error) error {
+	var missing *metric.MissingError
+	if errors.As(err, &missing) {
+		return missing // the rule is right
+	}
 	kind := metric.KindInternal
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled

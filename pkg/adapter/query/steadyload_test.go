@@ -142,7 +142,7 @@ func checkScenarioValues(t *testing.T, w *simCluster, r *rule.Rule, situation st
 				want = f.rate
 			}
 			served++
-			if p := w.podNamed(v.Object.Name); p.started >= v.Time.Add(-v.Window-time.Second).UnixMilli() {
+			if p := w.podNamed(v.Object.Name); p.started >= v.Time.Add(-v.Window).UnixMilli()-w.interval {
 				continue // its value is its share of the total: TestConservedTotal
 			}
 			checkScenarioValue(t, w, v, now, want)
