@@ -3,7 +3,13 @@
 package query
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
@@ -27,4 +33,85 @@ func chooseTotalWindow(end int64, longest time.Duration, counters [][]window.His
 		chosen = min(chosen, window.ChooseTotal(pods, end, longest))
 	}
 	return chosen
+}
+
+// slowHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
+// the bucket that has it, and those in this bucket or beyond. The number of all events does not tell how slow they are.
+func (s *seriesScan) slowHistories(selectors []exprSelector) (counters [][]window.History) {
+	for i := range s.seriesBySelector {
+		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
+			counters = append(counters, slowHistories(s.seriesBySelector[i], sel.quantile)...)
+		}
+	}
+	return counters
+}
+
+func slowHistories(series []scannedSeries, quantile float64) (counters [][]window.History) {
+	byBound := map[string][]scannedSeries{}
+	for _, s := range series {
+		bound := s.labels.Get(labels.BucketLabel)
+		byBound[bound] = append(byBound[bound], s)
+	}
+	histories := map[string]map[*scannedPod]*window.History{}
+	totals := map[string]float64{}
+	var bounds []string
+	for bound, of := range byBound {
+		if _, err := strconv.ParseFloat(bound, 64); err == nil {
+			bounds = append(bounds, bound)
+			histories[bound], totals[bound] = bucketHistories(of)
+		}
+	}
+	slices.SortFunc(bounds, compareBounds)
+	at := slices.IndexFunc(bounds, func(b string) bool { return totals[b] >= quantile*totals[lastBucketBound] })
+	if at < 0 || totals[lastBucketBound] == 0 {
+		return nil
+	}
+	for _, i := range []int{at - 1, at} {
+		if i >= 0 && i < len(bounds)-1 {
+			counters = append(counters, subtractHistories(histories[lastBucketBound], histories[bounds[i]]))
+		}
+	}
+	return counters
+}
+
+// bucketHistories returns the history of each pod for the series of a bucket, and their events.
+func bucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
+	byPod = map[*scannedPod]*window.History{}
+	for _, s := range series {
+		if byPod[s.pod] == nil {
+			byPod[s.pod] = &window.History{}
+		}
+		byPod[s.pod].Add(s.times, s.values)
+	}
+	for _, h := range byPod {
+		for _, i := range *h {
+			events += i.Count
+		}
+	}
+	return byPod, events
+}
+
+// subtractHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
+func subtractHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
+	pods := slices.SortedFunc(maps.Keys(all), func(a, b *scannedPod) int { return cmp.Compare(a.id, b.id) })
+	for _, p := range pods {
+		counted := map[int64]float64{}
+		if part[p] != nil {
+			for _, i := range *part[p] {
+				counted[i.To] = i.Count
+			}
+		}
+		h := slices.Clone(*all[p])
+		for i := range h {
+			h[i].Count = max(0, h[i].Count-counted[h[i].To])
+		}
+		rest = append(rest, h)
+	}
+	return rest
+}
+
+func compareBounds(a, b string) int {
+	x, _ := strconv.ParseFloat(a, 64)
+	y, _ := strconv.ParseFloat(b, 64)
+	return cmp.Compare(x, y)
 }

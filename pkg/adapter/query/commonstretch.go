@@ -187,7 +187,7 @@ func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
 			ev.refuseAll(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
 		}
 		ev.scan.extendHistories(c, c.end-ev.window.Milliseconds())
-		ev.window = chooseTotalWindow(c.end, ev.window, ev.scan.eventHistories())
+		ev.window = chooseTotalWindow(c.end, ev.window, append(ev.scan.eventHistories(), ev.scan.slowHistories(s.selectors)...))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = millisDuration(c.trimBegin(ev.window.Milliseconds()))

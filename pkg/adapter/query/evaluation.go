@@ -86,7 +86,7 @@ func (ev *evaluation) planGroups(s *seriesScanner, auto bool) error {
 		return ev.planMovedGroup(s, auto)
 	}
 	if auto {
-		ev.window = chooseWindow(ev.now.UnixMilli(), ev.maxWindow, ev.scan.eventHistories())
+		ev.window = chooseWindow(ev.now.UnixMilli(), ev.maxWindow, append(ev.scan.eventHistories(), ev.scan.slowHistories(s.selectors)...))
 		ev.span = ev.Rule.Span(ev.window)
 	}
 	ev.groupObjects()

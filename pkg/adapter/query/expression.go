@@ -36,6 +36,8 @@ type exprSelector struct {
 	lastBucketOnly bool
 	// ranged is set if the selector, or a subquery around it, has a range.
 	ranged bool
+	// quantile is the quantile that the expression reads from the buckets of this selector; 0 for none.
+	quantile float64
 	// isCounter is set if a function of counters reads its series.
 	isCounter bool
 	// countsEvents is set if increments of its series count events, which show how significant a window is.
@@ -81,6 +83,8 @@ func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector 
 			switch n.Func.Name {
 			case "rate", "increase", "irate":
 				s.isCounter = true
+			case "histogram_quantile":
+				s.quantile, _ = constantNumber(n.Args[0])
 			}
 		}
 	}
