@@ -14,10 +14,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
-// chooseWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
+// chooseQueryWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
 // for its counters. Of several counters, as in a ratio, the shortest window wins. A longer window would read one
 // counter from before a change and after it, and show neither.
-func chooseWindow(now int64, longest time.Duration, counters [][]window.History) time.Duration {
+func chooseQueryWindow(now int64, longest time.Duration, counters [][]window.History) time.Duration {
 	chosen := longest
 	for _, pods := range counters {
 		chosen = min(chosen, window.Choose(pods, now, longest))
@@ -25,9 +25,9 @@ func chooseWindow(now int64, longest time.Duration, counters [][]window.History)
 	return chosen
 }
 
-// chooseTotalWindow is chooseWindow for a group whose pods came and went: only its total shows a change of the load. It
+// chooseQueryTotalWindow is chooseWindow for a group whose pods came and went: only its total shows a change of the load. It
 // counts the total until end.
-func chooseTotalWindow(end int64, longest time.Duration, counters [][]window.History) time.Duration {
+func chooseQueryTotalWindow(end int64, longest time.Duration, counters [][]window.History) time.Duration {
 	chosen := longest
 	for _, pods := range counters {
 		chosen = min(chosen, window.ChooseTotal(pods, end, longest))
@@ -35,18 +35,18 @@ func chooseTotalWindow(end int64, longest time.Duration, counters [][]window.His
 	return chosen
 }
 
-// slowHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
+// querySlowHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
 // the bucket that has it, and those in this bucket or beyond. The number of all events does not tell how slow they are.
-func (s *seriesScan) slowHistories(selectors []exprSelector) (counters [][]window.History) {
+func (s *seriesScan) querySlowHistories(selectors []exprSelector) (counters [][]window.History) {
 	for i := range s.seriesBySelector {
 		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
-			counters = append(counters, slowHistories(s.seriesBySelector[i], sel.quantile)...)
+			counters = append(counters, slowQueryHistories(s.seriesBySelector[i], sel.quantile)...)
 		}
 	}
 	return counters
 }
 
-func slowHistories(series []scannedSeries, quantile float64) (counters [][]window.History) {
+func slowQueryHistories(series []scannedSeries, quantile float64) (counters [][]window.History) {
 	byBound := map[string][]scannedSeries{}
 	for _, s := range series {
 		bound := s.labels.Get(labels.BucketLabel)
@@ -58,24 +58,24 @@ func slowHistories(series []scannedSeries, quantile float64) (counters [][]windo
 	for bound, of := range byBound {
 		if _, err := strconv.ParseFloat(bound, 64); err == nil {
 			bounds = append(bounds, bound)
-			histories[bound], totals[bound] = bucketHistories(of)
+			histories[bound], totals[bound] = queryBucketHistories(of)
 		}
 	}
-	slices.SortFunc(bounds, compareBounds)
+	slices.SortFunc(bounds, compareQueryBuckets)
 	at := slices.IndexFunc(bounds, func(b string) bool { return totals[b] >= quantile*totals[lastBucketBound] })
 	if at < 0 || totals[lastBucketBound] == 0 {
 		return nil
 	}
 	for _, i := range []int{at - 1, at} {
 		if i >= 0 && i < len(bounds)-1 {
-			counters = append(counters, subtractHistories(histories[lastBucketBound], histories[bounds[i]]))
+			counters = append(counters, subtractQueryHistories(histories[lastBucketBound], histories[bounds[i]]))
 		}
 	}
 	return counters
 }
 
-// bucketHistories returns the history of each pod for the series of a bucket, and their events.
-func bucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
+// queryBucketHistories returns the history of each pod for the series of a bucket, and their events.
+func queryBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
 	byPod = map[*scannedPod]*window.History{}
 	for _, s := range series {
 		if byPod[s.pod] == nil {
@@ -91,8 +91,8 @@ func bucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.Hist
 	return byPod, events
 }
 
-// subtractHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
-func subtractHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
+// subtractQueryHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
+func subtractQueryHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
 	pods := slices.SortedFunc(maps.Keys(all), func(a, b *scannedPod) int { return cmp.Compare(a.id, b.id) })
 	for _, p := range pods {
 		counted := map[int64]float64{}
@@ -110,7 +110,7 @@ func subtractHistories(all, part map[*scannedPod]*window.History) (rest []window
 	return rest
 }
 
-func compareBounds(a, b string) int {
+func compareQueryBuckets(a, b string) int {
 	x, _ := strconv.ParseFloat(a, 64)
 	y, _ := strconv.ParseFloat(b, 64)
 	return cmp.Compare(x, y)

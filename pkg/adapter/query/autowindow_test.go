@@ -41,7 +41,7 @@ func TestChooseWindow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := chooseWindow(now, time.Minute, tc.counters); got != tc.want {
+			if got := chooseQueryWindow(now, time.Minute, tc.counters); got != tc.want {
 				t.Errorf("chooseWindow = %s, want %s", got, tc.want)
 			}
 		})

@@ -78,7 +78,7 @@ func benchmarkEvaluate(b *testing.B, pods int) {
 			b.ReportAllocs()
 			e := newPromQLEngine(peer.data, 1e7, time.Minute, simStep)
 			for b.Loop() {
-				results, err := e.queryInstant(b.Context(), text, now, 6*time.Second)
+				results, err := e.queryPromQLEngine(b.Context(), text, now, 6*time.Second)
 				if err != nil || len(results) != pods {
 					b.Fatal(len(results), err)
 				}

@@ -35,8 +35,8 @@ import (
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
 
-// groupMoved reports whether a pod began or ended within span milliseconds before now.
-func (s *seriesScan) groupMoved(now, span, interval int64) bool {
+// queryGroupMoved reports whether a pod began or ended within span milliseconds before now.
+func (s *seriesScan) queryGroupMoved(now, span, interval int64) bool {
 	if s.hasEnded {
 		return true
 	}
@@ -60,28 +60,28 @@ type commonStretch struct {
 	tracks      []trackSpan // of all series, ascending by first
 }
 
-// planCommonStretch plans the stretch of a group that moved; false if no pod is current.
-func (s *seriesScan) planCommonStretch(now, interval int64) (c commonStretch, ok bool) {
+// planQueryStretch plans the stretch of a group that moved; false if no pod is current.
+func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok bool) {
 	c.end = math.MaxInt64
 	newest := int64(0)
 	for _, p := range s.orderedPods {
 		newest = max(newest, p.newest)
-		if p.hasIncrement() && !isPause(now-p.newest, interval) {
+		if p.scanHasIncrement() && !isPauseInQuery(now-p.newest, interval) {
 			c.end = min(c.end, p.newest)
 		}
 	}
 	c.end = min(c.end, newest)
-	c.tracks = s.sortedTracks(interval)
-	c.begin = c.lastGap(s.since, interval)
+	c.tracks = s.sortedScannedTracks(interval)
+	c.begin = c.lastGapOfQuery(s.since, interval)
 	for _, p := range s.orderedPods {
-		since := p.knownSince()
+		since := p.scanKnownSince()
 		c.watchedOnly = c.watchedOnly || p.newest > 0 && since >= c.begin && since > s.since+youngMargin*interval
 	}
 	return c, newest > 0
 }
 
-// knownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
-func (p *scannedPod) knownSince() int64 {
+// scanKnownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
+func (p *scannedPod) scanKnownSince() int64 {
 	since := int64(math.MinInt64)
 	for _, t := range p.sampleTimes {
 		if !t.fromZero {
@@ -91,8 +91,8 @@ func (p *scannedPod) knownSince() int64 {
 	return since
 }
 
-// hasIncrement reports whether the pod has a counter with two samples, or another series with two.
-func (p *scannedPod) hasIncrement() bool {
+// scanHasIncrement reports whether the pod has a counter with two samples, or another series with two.
+func (p *scannedPod) scanHasIncrement() bool {
 	for _, t := range p.sampleTimes {
 		if len(t.times) > 1 {
 			return true
@@ -101,37 +101,37 @@ func (p *scannedPod) hasIncrement() bool {
 	return false
 }
 
-// coveredMillis returns the greatest length of the stretch.
-func (c commonStretch) coveredMillis() int64 {
+// coveredQueryMillis returns the greatest length of the stretch.
+func (c commonStretch) coveredQueryMillis() int64 {
 	if c.begin == math.MinInt64 {
 		return math.MaxInt64
 	}
 	return c.end - c.begin
 }
 
-// sortedTracks returns the tracks of all series.
-func (s *seriesScan) sortedTracks(interval int64) []trackSpan {
+// sortedScannedTracks returns the tracks of all series.
+func (s *seriesScan) sortedScannedTracks(interval int64) []trackSpan {
 	var tracks []trackSpan
 	for i := range s.seriesBySelector {
 		for j := range s.seriesBySelector[i] {
-			tracks = s.seriesBySelector[i][j].appendTracks(tracks, interval)
+			tracks = s.seriesBySelector[i][j].appendScannedTracks(tracks, interval)
 		}
 	}
 	slices.SortFunc(tracks, func(a, b trackSpan) int { return cmp.Compare(a.first, b.first) })
 	return tracks
 }
 
-// lastGap returns the time from which on increments are known after the last time before end without any pod. The scan
+// lastGapOfQuery returns the time from which on increments are known after the last time before end without any pod. The scan
 // has samples from since on.
-func (c commonStretch) lastGap(since, interval int64) int64 {
+func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 	begin, until := int64(math.MinInt64), int64(math.MinInt64)
 	for _, t := range c.tracks {
 		if t.first >= c.end {
 			break
 		}
-		beyond := until == math.MinInt64 && !isPause(t.first-since, interval) // the track may reach back further
+		beyond := until == math.MinInt64 && !isPauseInQuery(t.first-since, interval) // the track may reach back further
 		switch {
-		case !beyond && (until == math.MinInt64 || isPause(t.first-until, interval)):
+		case !beyond && (until == math.MinInt64 || isPauseInQuery(t.first-until, interval)):
 			begin = t.counted
 		case begin != math.MinInt64:
 			begin = min(begin, t.counted)
@@ -141,9 +141,9 @@ func (c commonStretch) lastGap(since, interval int64) int64 {
 	return begin
 }
 
-// trimBegin lets the stretch of a window begin at the last pod that began or ended in its first quarter. It costs little,
+// trimQueryRange lets the stretch of a window begin at the last pod that began or ended in its first quarter. It costs little,
 // and each pod then has its own rate again, not only its share of the total.
-func (c commonStretch) trimBegin(window int64) int64 {
+func (c commonStretch) trimQueryRange(window int64) int64 {
 	begin := c.end - window
 	limit := begin + window/4
 	trimmed := begin
@@ -157,69 +157,69 @@ func (c commonStretch) trimBegin(window int64) int64 {
 	return c.end - trimmed
 }
 
-// addEndedPods gives pods that ended objects of their own, so that they have values, which are parts of a sum.
-func (s *seriesScanner) addEndedPods() {
+// addEndedScannedPods gives pods that ended objects of their own, so that they have values, which are parts of a sum.
+func (s *seriesScanner) addEndedScannedPods() {
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil && p.newest == 0 && p.ended > 0 {
-			s.addObject(p)
+			s.addScannedObject(p)
 			p.scannedObject.newest = max(p.scannedObject.newest, p.ended)
 		}
 	}
 }
 
-// planMovedGroup evaluates all objects at one point, over a common stretch.
-func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
+// planMovedQuery evaluates all objects at one point, over a common stretch.
+func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	if !s.keepSamples {
 		return fmt.Errorf("too many samples: more than %d are within the window", s.maxSamples)
 	}
-	s.addEndedPods()
-	c, ok := ev.scan.planCommonStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
+	s.addEndedScannedPods()
+	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
 	if !ok {
 		return nil
 	}
 	if !ev.fixedWindow {
-		ev.window = ev.longestWindow(c.coveredMillis())
+		ev.window = ev.longestQueryWindow(c.coveredQueryMillis())
 	}
-	ev.refuseUnknownPods(c)
+	ev.refuseUnknownQueriedPods(c)
 	if auto {
-		histories := ev.scan.eventHistories()
-		if c.watchedOnly && ev.window < ev.maxWindow && hasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
-			ev.refuseAll(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
+		histories := ev.scan.queryEventHistories()
+		if c.watchedOnly && ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
+			ev.refuseQueriedPods(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
 		}
-		ev.scan.extendHistories(c, c.end-ev.window.Milliseconds())
-		ev.window = chooseTotalWindow(c.end, ev.window, append(ev.scan.eventHistories(), ev.scan.slowHistories(s.selectors)...))
+		ev.scan.extendQueryHistories(c, c.end-ev.window.Milliseconds())
+		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(ev.scan.queryEventHistories(), ev.scan.querySlowHistories(s.selectors)...))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
-		ev.window = millisDuration(c.trimBegin(ev.window.Milliseconds()))
+		ev.window = queryDuration(c.trimQueryRange(ev.window.Milliseconds()))
 	}
 	ev.span = ev.Rule.Span(ev.window)
 	if ev.window > 0 {
 		ev.moved = true
-		ev.groupAll(evalPoint{at: c.end, window: ev.window.Milliseconds()})
+		ev.groupAllQueryObjects(evalPoint{at: c.end, window: ev.window.Milliseconds()})
 	}
 	return nil
 }
 
-// refuseUnknownPods refuses pods without an increment, or without increments over all of the ranges if these are written
+// refuseUnknownQueriedPods refuses pods without an increment, or without increments over all of the ranges if these are written
 // or nested.
-func (ev *evaluation) refuseUnknownPods(c commonStretch) {
+func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
 	for _, p := range ev.scan.orderedPods {
-		since := p.knownSince()
-		if p.newest > 0 && (!p.hasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
-			ev.refusePod(p, metric.ReasonWarmingUp, "scraped for "+millisDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
+		since := p.scanKnownSince()
+		if p.newest > 0 && (!p.scanHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
+			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}
 	}
 }
 
-// extendHistories gives pods that are watched only since a later time than begin, or whose newest increments are late,
+// extendQueryHistories gives pods that are watched only since a later time than begin, or whose newest increments are late,
 // what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
-func (s *seriesScan) extendHistories(c commonStretch, begin int64) {
+func (s *seriesScan) extendQueryHistories(c commonStretch, begin int64) {
 	for _, p := range s.orderedPods {
 		if p.newest == 0 {
 			continue
 		}
-		since := p.knownSince()
+		since := p.scanKnownSince()
 		for i, h := range p.histories {
 			if len(h) == 0 {
 				continue
@@ -240,22 +240,22 @@ func (s *seriesScan) extendHistories(c commonStretch, begin int64) {
 	}
 }
 
-// longestWindow returns the longest window whose span is covered, at most ev.window.
-func (ev *evaluation) longestWindow(covered int64) time.Duration {
+// longestQueryWindow returns the longest window whose span is covered, at most ev.window.
+func (ev *evaluation) longestQueryWindow(covered int64) time.Duration {
 	longest := ev.window.Milliseconds()
 	if ev.span.Milliseconds() <= covered {
 		return ev.window
 	}
 	w := sort.Search(int(min(covered, longest)), func(w int) bool {
-		return ev.Rule.Span(millisDuration(int64(w)+1)).Milliseconds() > covered
+		return ev.Rule.Span(queryDuration(int64(w)+1)).Milliseconds() > covered
 	})
-	return millisDuration(int64(w))
+	return queryDuration(int64(w))
 }
 
-// groupAll puts all objects without a refusal into one group.
-func (ev *evaluation) groupAll(at evalPoint) {
+// groupAllQueryObjects puts all objects without a refusal into one group.
+func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 	g := evalGroup{evalPoint: at}
-	ev.scan.forEachObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if !s.hasValue {
 			s.groupIndex = 0
@@ -269,8 +269,8 @@ func (ev *evaluation) groupAll(at evalPoint) {
 // multiple of the rate, or nothing.
 const minEvents = 10
 
-// hasFewEvents reports whether a counter of whole events has fewer than minEvents from begin to end.
-func hasFewEvents(counters [][]window.History, begin, end int64) bool {
+// queryHasFewEvents reports whether a counter of whole events has fewer than minEvents from begin to end.
+func queryHasFewEvents(counters [][]window.History, begin, end int64) bool {
 	for _, pods := range counters {
 		events := 0.0
 		for _, h := range pods {

@@ -137,7 +137,7 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 // queryByLabels returns results by labels, as text to 12 digits, because the order of a sum may differ.
 func queryByLabels(t *testing.T, e *promqlEngine, text string, at time.Time) map[string]string {
 	t.Helper()
-	results, err := e.queryInstant(t.Context(), text, at, 6*time.Second)
+	results, err := e.queryPromQLEngine(t.Context(), text, at, 6*time.Second)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -182,7 +182,7 @@ func compareFixedWindow(t *testing.T, r *rule.Rule, window time.Duration) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		results, err := plain.queryInstant(t.Context(), q.Expr(window, nil), at, 6*time.Second)
+		results, err := plain.queryPromQLEngine(t.Context(), q.Expr(window, nil), at, 6*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}

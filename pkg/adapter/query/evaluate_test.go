@@ -422,18 +422,18 @@ func TestParsedIsBounded(t *testing.T) {
 	var p expressionCache
 	for i := range 3 * maxCachedExpressions / 2 {
 		text := fmt.Sprintf("g{pod=\"%d\"}", i)
-		first, err := p.getOrParse(text)
+		first, err := p.getOrParseExpression(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := p.getOrParse(text); again != first {
+		if again, _ := p.getOrParseExpression(text); again != first {
 			t.Fatalf("%s was parsed twice", text)
 		}
 	}
 	if len(p.byText) > maxCachedExpressions {
 		t.Errorf("%d expressions remembered", len(p.byText))
 	}
-	if _, err := p.getOrParse("g{"); err == nil {
+	if _, err := p.getOrParseExpression("g{"); err == nil {
 		t.Error("parsed an unfinished expression")
 	}
 }

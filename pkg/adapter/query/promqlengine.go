@@ -28,9 +28,9 @@ type evalResult struct {
 	pod *scannedPod
 }
 
-// withCommonStretch returns the engine with rates and increases between the ends of their ranges, from samples between
+// promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from samples between
 // since and until, in milliseconds; see commonstretch.go.
-func (e *promqlEngine) withCommonStretch(since, until, interval int64) *promqlEngine {
+func (e *promqlEngine) promQLOverCommonStretch(since, until, interval int64) *promqlEngine {
 	return &promqlEngine{promql: e.promql, data: stretchQueryable{data: e.data, since: since, until: until, interval: interval}}
 }
 
@@ -48,8 +48,8 @@ func newPromQLEngine(data storage.Queryable, maxSamples int, timeout time.Durati
 	})}
 }
 
-// queryInstant evaluates expr as of at. A vector selector finds samples up to lookback old.
-func (e *promqlEngine) queryInstant(ctx context.Context, expr string, at time.Time, lookback time.Duration) ([]evalResult, error) {
+// queryPromQLEngine evaluates expr as of at. A vector selector finds samples up to lookback old.
+func (e *promqlEngine) queryPromQLEngine(ctx context.Context, expr string, at time.Time, lookback time.Duration) ([]evalResult, error) {
 	q, err := e.promql.NewInstantQuery(ctx, e.data, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
 	if err != nil {
 		return nil, err

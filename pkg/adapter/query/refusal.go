@@ -17,12 +17,12 @@ const (
 	minDecreasesPerSample = 0.2
 )
 
-// sumsPods reports whether an object's value adds up pods that the request does not list.
-func (ev *evaluation) sumsPods() bool { return ev.Rule.External || ev.Rule.ObjectLabel != podLabel }
+// querySumsPods reports whether an object's value adds up pods that the request does not list.
+func (ev *evaluation) querySumsPods() bool { return ev.Rule.External || ev.Rule.ObjectLabel != podLabel }
 
-// refusePod refuses a value for the pod's object, or for the sum that lacks the pod.
-func (ev *evaluation) refusePod(p *scannedPod, reason metric.Reason, detail string) {
-	if ev.sumsPods() {
+// refuseQueriedPod refuses a value for the pod's object, or for the sum that lacks the pod.
+func (ev *evaluation) refuseQueriedPod(p *scannedPod, reason metric.Reason, detail string) {
+	if ev.querySumsPods() {
 		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
 		ev.missing = append(ev.missing, metric.Omission{Object: pod, Reason: reason, Detail: detail})
 		return
@@ -33,33 +33,33 @@ func (ev *evaluation) refusePod(p *scannedPod, reason metric.Reason, detail stri
 	}
 }
 
-// refuseAll refuses all objects.
-func (ev *evaluation) refuseAll(reason metric.Reason, detail string) {
+// refuseQueriedPods refuses all objects.
+func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
 	for _, p := range ev.scan.orderedPods {
 		if p.newest > 0 {
-			ev.refusePod(p, reason, detail)
+			ev.refuseQueriedPod(p, reason, detail)
 		}
 	}
 }
 
-// refuseWrongPods refuses pods whose counters are no counters, and sums with pods whose series go on without a fresh
+// refuseWrongQueriedPods refuses pods whose counters are no counters, and sums with pods whose series go on without a fresh
 // sample.
-func (ev *evaluation) refuseWrongPods() {
+func (ev *evaluation) refuseWrongQueriedPods() {
 	for _, p := range ev.scan.orderedPods {
 		if p.newest == 0 {
 			continue
 		}
 		if p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples) {
-			ev.refusePod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
+			ev.refuseQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
 		}
-		if maxAge := ev.Rule.MaxAge; ev.sumsPods() && maxAge > 0 && ev.now.UnixMilli()-p.newest > maxAge.Milliseconds() {
-			ev.refusePod(p, metric.ReasonStale, "over maxAge "+maxAge.String())
+		if maxAge := ev.Rule.MaxAge; ev.querySumsPods() && maxAge > 0 && ev.now.UnixMilli()-p.newest > maxAge.Milliseconds() {
+			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+maxAge.String())
 		}
 	}
 }
 
-// missingError returns the error for a sum that lacks pods, or nil.
-func (ev *evaluation) missingError() error {
+// missingFromQueryError returns the error for a sum that lacks pods, or nil.
+func (ev *evaluation) missingFromQueryError() error {
 	if len(ev.missing) == 0 {
 		return nil
 	}

@@ -130,10 +130,10 @@ type scanReach struct {
 	ranged, instant time.Duration
 }
 
-// scanSeries scans the series of the selectors as of now.
-func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
-	s.seriesScan = seriesScan{seriesBySelector: s.resetSeriesLists(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
-	if !s.visitsPodByPod() {
+// scanQuerySeries scans the series of the selectors as of now.
+func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+	s.seriesScan = seriesScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
+	if !s.scansPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
 	}
 	label := s.rule.ObjectLabel
@@ -153,7 +153,7 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 		}
 		data.Visit(since, now.UnixMilli(), matchers, label, s.objectNames, func(l labels.Labels, times []int64, values []float64) {
 			if len(times) > 0 {
-				s.addSeries(i, l, times, values)
+				s.addScannedSeries(i, l, times, values)
 			}
 		})
 	}
@@ -165,33 +165,33 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 	return nil
 }
 
-// visitsPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
+// scansPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
 // two maps of all pods: a tenth of an evaluation's time and half of its memory.
-func (s *seriesScanner) visitsPodByPod() bool {
+func (s *seriesScanner) scansPodByPod() bool {
 	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
-// addSeries adds a series of a selector to the scan.
-func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, values []float64) {
+// addScannedSeries adds a series of a selector to the scan.
+func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
-	p := s.findOrAddPod(l)
-	times = append(s.times.allocSlice(len(times)), times...)
-	track := findCurrentTrack(sel, times, values, s.interval)
+	p := s.findOrAddScannedPod(l)
+	times = append(s.times.allocEvalSlice(len(times)), times...)
+	track := findQueryTrack(sel, times, values, s.interval)
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
 	if s.keepSamples {
-		kept := append(s.values.allocSlice(len(values)), values...)
+		kept := append(s.values.allocEvalSlice(len(values)), values...)
 		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
-		p.countDecreases(len(values), track.decreases)
+		p.countScannedDecreases(len(values), track.decreases)
 		if track.start > 0 {
 			s.hasEnded = true
 			p.ended = max(p.ended, times[track.start-1])
 		}
 		if sel.countsEvents && s.countEvents && !(sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound) {
-			s.addIncrements(p, selector, times, values)
+			s.addScannedIncrements(p, selector, times, values)
 		}
 	}
 	times = times[track.start:]
@@ -199,7 +199,7 @@ func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, 
 		return
 	}
 	if p.scannedObject == nil {
-		s.addObject(p)
+		s.addScannedObject(p)
 	}
 	newest := times[len(times)-1]
 	p.newest = max(p.newest, newest)
@@ -208,12 +208,12 @@ func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, 
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateSampleTimes(sel.name, times, track.fromZero)
+		p.updateScannedTimes(sel.name, times, track.fromZero)
 	}
 }
 
-// findOrAddPod returns the pod of a series. The series of a pod come one after the other.
-func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
+// findOrAddScannedPod returns the pod of a series. The series of a pod come one after the other.
+func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
@@ -223,10 +223,10 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	}
 	p := s.seriesScan.pods[key]
 	if p == nil {
-		p = s.evalBuffers.pods.allocElement()
+		p = s.evalBuffers.pods.allocEvalElement()
 		p.id, p.labels, p.sampleTimes = uint64(len(s.orderedPods)), l, p.inline.sampleTimes[:0]
 		if !s.rule.External {
-			p.object = objectFromLabels(s.rule, l)
+			p.object = objectOfQueryResult(s.rule, l)
 		}
 		if s.seriesScan.pods != nil {
 			s.seriesScan.pods[key] = p
@@ -237,11 +237,11 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	return p
 }
 
-// addObject links a pod to its object.
-func (s *seriesScanner) addObject(p *scannedPod) {
+// addScannedObject links a pod to its object.
+func (s *seriesScanner) addScannedObject(p *scannedPod) {
 	p.scannedObject = s.seriesScan.objects[p.object]
 	if p.scannedObject == nil {
-		p.scannedObject = s.evalBuffers.objects.allocElement()
+		p.scannedObject = s.evalBuffers.objects.allocEvalElement()
 		p.scannedObject.groupIndex, p.scannedObject.pods = -1, p.scannedObject.inlinePods[:0]
 		if s.seriesScan.objects != nil {
 			s.seriesScan.objects[p.object] = p.scannedObject
@@ -250,8 +250,8 @@ func (s *seriesScanner) addObject(p *scannedPod) {
 	p.scannedObject.pods = append(p.scannedObject.pods, p)
 }
 
-// forEachObject calls each for every object, in the order of their first pods.
-func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scannedObject)) {
+// forEachScannedObject calls each for every object, in the order of their first pods.
+func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanned *scannedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -259,33 +259,33 @@ func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scan
 	}
 }
 
-// countDecreases keeps the decreases of the counter that decreased most often.
-func (p *scannedPod) countDecreases(samples, decreases int) {
+// countScannedDecreases keeps the decreases of the counter that decreased most often.
+func (p *scannedPod) countScannedDecreases(samples, decreases int) {
 	if decreases > p.decreases {
 		p.samples, p.decreases = samples, decreases
 	}
 }
 
-// findObject returns the scanned object of that name, or nil.
-func (s *seriesScan) findObject(o metric.Object) *scannedObject {
+// findScannedObject returns the scanned object of that name, or nil.
+func (s *seriesScan) findScannedObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
 		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
+		s.forEachScannedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }
 
-// updateSampleTimes keeps times as the sample times of a metric name, if they cover more than the present times:
+// updateScannedTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updateSampleTimes(name string, times sampleTimes, fromZero bool) {
+func (p *scannedPod) updateScannedTimes(name string, times sampleTimes, fromZero bool) {
 	for i := range p.sampleTimes {
 		known := &p.sampleTimes[i]
 		if known.name != name {
 			continue
 		}
 		switch {
-		case known.times.coversLessThan(times):
+		case known.times.scanCoversLessThan(times):
 			known.times, known.fromZero = times, fromZero
 		case known.times[0] == times[0]:
 			known.fromZero = known.fromZero && fromZero
@@ -295,15 +295,15 @@ func (p *scannedPod) updateSampleTimes(name string, times sampleTimes, fromZero 
 	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times, fromZero: fromZero})
 }
 
-func (t sampleTimes) coversLessThan(other sampleTimes) bool {
-	if t.lastTime() != other.lastTime() {
-		return t.lastTime() < other.lastTime()
+func (t sampleTimes) scanCoversLessThan(other sampleTimes) bool {
+	if t.lastScannedTime() != other.lastScannedTime() {
+		return t.lastScannedTime() < other.lastScannedTime()
 	}
 	return t[0] > other[0]
 }
 
-// addIncrements adds the increments of a series to the history of a selector.
-func (s *seriesScanner) addIncrements(p *scannedPod, selector int, times []int64, values []float64) {
+// addScannedIncrements adds the increments of a series to the history of a selector.
+func (s *seriesScanner) addScannedIncrements(p *scannedPod, selector int, times []int64, values []float64) {
 	if p.histories == nil {
 		p.histories = p.inline.histories[:]
 		if len(s.selectors) > 1 {
@@ -312,13 +312,13 @@ func (s *seriesScanner) addIncrements(p *scannedPod, selector int, times []int64
 	}
 	h := &p.histories[selector]
 	if *h == nil {
-		*h = s.increments.allocSlice(len(times))
+		*h = s.increments.allocEvalSlice(len(times))
 	}
 	h.Add(times, values)
 }
 
-// eventHistories returns the histories of all pods, for each selector with histories.
-func (s *seriesScan) eventHistories() (counters [][]window.History) {
+// queryEventHistories returns the histories of all pods, for each selector with histories.
+func (s *seriesScan) queryEventHistories() (counters [][]window.History) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
@@ -332,9 +332,9 @@ func (s *seriesScan) eventHistories() (counters [][]window.History) {
 	return slices.DeleteFunc(counters, func(pods []window.History) bool { return len(pods) == 0 })
 }
 
-// shortestSampleTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
+// shortestScannedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
 // demanded a moment ago would look like a counter of few events.
-func (p *scannedPod) shortestSampleTimes() sampleTimes {
+func (p *scannedPod) shortestScannedTimes() sampleTimes {
 	var shortest sampleTimes
 	for _, t := range p.sampleTimes {
 		if shortest == nil || t.times[0] > shortest[0] {
@@ -344,25 +344,25 @@ func (p *scannedPod) shortestSampleTimes() sampleTimes {
 	return shortest
 }
 
-// appendSampleTimes appends the shortest sample times of the object's pods to dst.
-func (s *scannedObject) appendSampleTimes(dst []sampleTimes) []sampleTimes {
+// appendScannedTimes appends the shortest sample times of the object's pods to dst.
+func (s *scannedObject) appendScannedTimes(dst []sampleTimes) []sampleTimes {
 	for _, p := range s.pods {
-		if t := p.shortestSampleTimes(); t != nil {
+		if t := p.shortestScannedTimes(); t != nil {
 			dst = append(dst, t)
 		}
 	}
 	return dst
 }
 
-// watchedFor returns the time over which the counts of the object's pods are known until their newest samples.
-func (s *scannedObject) watchedFor() time.Duration {
+// scannedFor returns the time over which the counts of the object's pods are known until their newest samples.
+func (s *scannedObject) scannedFor() time.Duration {
 	longest := int64(0)
 	for _, p := range s.pods {
-		since := p.knownSince()
+		since := p.scanKnownSince()
 		if since == math.MinInt64 {
 			return math.MaxInt64
 		}
 		longest = max(longest, p.newest-since)
 	}
-	return millisDuration(longest)
+	return queryDuration(longest)
 }

@@ -73,7 +73,7 @@ func (s *stretchSeriesSet) At() storage.Series {
 	if err := it.Err(); err != nil {
 		s.err = err
 	}
-	n, ok := increaseBetween(s.times, s.values, s.from, s.to, s.interval)
+	n, ok := promQLIncreaseBetween(s.times, s.values, s.from, s.to, s.interval)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)
 	}

@@ -16,9 +16,9 @@ type currentTrack struct {
 	decreases   int  // of a counter, over all tracks
 }
 
-// findCurrentTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
+// findQueryTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
 // also ends where the counter begins again after a pause: its process was away.
-func findCurrentTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
+func findQueryTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
 	restarted := false
 	for i, v := range values {
 		switch {
@@ -26,7 +26,7 @@ func findCurrentTrack(sel exprSelector, times []int64, values []float64, interva
 			t.start, t.afterMarker, restarted = i+1, true, false
 		case sel.isCounter && i > 0 && v < values[i-1]:
 			t.decreases++
-			if isPause(times[i]-times[i-1], interval) {
+			if isPauseInQuery(times[i]-times[i-1], interval) {
 				t.start, restarted = i, true
 			}
 		}
@@ -35,8 +35,8 @@ func findCurrentTrack(sel exprSelector, times []int64, values []float64, interva
 	return t
 }
 
-// isPause reports whether the time between two samples is too long for a missed scrape.
-func isPause(ms, interval int64) bool { return float64(ms) > maxLateIntervals*float64(interval) }
+// isPauseInQuery reports whether the time between two samples is too long for a missed scrape.
+func isPauseInQuery(ms, interval int64) bool { return float64(ms) > maxLateIntervals*float64(interval) }
 
 // trackSpan is the time between a track's first and last sample, in milliseconds.
 type trackSpan struct {
@@ -46,8 +46,8 @@ type trackSpan struct {
 	counted int64
 }
 
-// appendTracks appends the spans of a series' tracks to dst.
-func (s *scannedSeries) appendTracks(dst []trackSpan, interval int64) []trackSpan {
+// appendScannedTracks appends the spans of a series' tracks to dst.
+func (s *scannedSeries) appendScannedTracks(dst []trackSpan, interval int64) []trackSpan {
 	begin := -1
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) {
@@ -55,7 +55,7 @@ func (s *scannedSeries) appendTracks(dst []trackSpan, interval int64) []trackSpa
 			continue
 		}
 		t := s.times[i]
-		if begin >= 0 && s.isCounter && v < s.values[i-1] && isPause(t-s.times[i-1], interval) {
+		if begin >= 0 && s.isCounter && v < s.values[i-1] && isPauseInQuery(t-s.times[i-1], interval) {
 			begin = -1
 		}
 		switch {
@@ -70,12 +70,12 @@ func (s *scannedSeries) appendTracks(dst []trackSpan, interval int64) []trackSpa
 	return dst
 }
 
-// increaseBetween returns the increase of a counter from one time to another, by interpolation between samples; false if
+// promQLIncreaseBetween returns the increase of a counter from one time to another, by interpolation between samples; false if
 // nothing is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since
 // an interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing
 // after its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the
 // same.
-func increaseBetween(times []int64, values []float64, from, to, interval int64) (increase float64, ok bool) {
+func promQLIncreaseBetween(times []int64, values []float64, from, to, interval int64) (increase float64, ok bool) {
 	first, last := -1, -1 // indices of the track's first and newest sample so far
 	fromZero := false
 	track, all := 0.0, 0.0 // the track's increase within the range, and in all
@@ -91,7 +91,7 @@ func increaseBetween(times []int64, values []float64, from, to, interval int64) 
 		begin, n := times[last], v-values[last]
 		if n < 0 {
 			n = v
-			if isPause(times[i]-begin, interval) {
+			if isPauseInQuery(times[i]-begin, interval) {
 				begin, fromZero = times[i]-interval, true
 				increase, track = increase+track, 0
 			}

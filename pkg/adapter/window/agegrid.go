@@ -26,10 +26,10 @@ type ageGrid struct {
 	edges          [maxCells]int64 // exclusive upper ages of the cells
 }
 
-// newAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
+// newWindowAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
 // longest or more.
-func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
-	interval := meanInterval(pods)
+func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
+	interval := meanIncrementInterval(pods)
 	if interval <= 0 {
 		return nil, false
 	}
@@ -53,8 +53,8 @@ func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
 	return g, true
 }
 
-// meanInterval returns the mean length of the pods' newest increments; 0 without any.
-func meanInterval(pods []History) int64 {
+// meanIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
+func meanIncrementInterval(pods []History) int64 {
 	var sum, scraped int64
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -65,8 +65,8 @@ func meanInterval(pods []History) int64 {
 	return sum / max(1, scraped)
 }
 
-// cellIndex returns the cell of an increment that began at from, less than maxWindow ago.
-func (g *ageGrid) cellIndex(from int64) int {
+// windowCellIndex returns the cell of an increment that began at from, less than maxWindow ago.
+func (g *ageGrid) windowCellIndex(from int64) int {
 	age := g.now - from
 	if age < g.first {
 		return 0
@@ -76,7 +76,7 @@ func (g *ageGrid) cellIndex(from int64) int {
 	return int((float64(age-g.first)+0.5)*g.perStep) + 1
 }
 
-// thresholdMargin returns the addition to the threshold for a part of this length.
-func (g *ageGrid) thresholdMargin(length int64) float64 {
+// windowThresholdMargin returns the addition to the threshold for a part of this length.
+func (g *ageGrid) windowThresholdMargin(length int64) float64 {
 	return 2 * math.Log(float64(g.maxWindow)/float64(length))
 }

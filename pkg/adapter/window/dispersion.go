@@ -36,22 +36,22 @@ type totalCounts struct {
 	stepVariance [maxCells]float64 // of the difference of a cell and the next older
 }
 
-// newTotalCounts counts the events of the pods in the cells before end.
-func newTotalCounts(pods []History, end, step int64, cells int) *totalCounts {
+// newWindowCounts counts the events of the pods in the cells before end.
+func newWindowCounts(pods []History, end, step int64, cells int) *totalCounts {
 	t := &totalCounts{cells: min(maxCells, cells)}
 	begin := end - int64(t.cells)*step
 	for _, h := range pods {
 		for i := len(h) - 1; i >= 0 && h[i].To > begin; i-- {
 			if h[i].Count > 0 {
-				t.spreadIncrement(h[i], end, step)
+				t.spreadWindowIncrement(h[i], end, step)
 			}
 		}
 	}
 	return t
 }
 
-// spreadIncrement divides an increment among the cells that it spans.
-func (t *totalCounts) spreadIncrement(i Increment, end, step int64) {
+// spreadWindowIncrement divides an increment among the cells that it spans.
+func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
 	from, to := max(end-i.To, 0), min(end-i.From, int64(t.cells)*step) // ages
 	newer := 0.0                                                       // the share of the next newer cell
 	cell := int(from / step)
@@ -70,14 +70,14 @@ func (t *totalCounts) spreadIncrement(i Increment, end, step int64) {
 	}
 }
 
-// estimateDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
+// estimateWindowDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
 // +Inf without enough evidence: a single batch looks like a step.
-func estimateDispersion(pods []History, g *ageGrid) float64 {
+func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
-	t := newTotalCounts(pods, g.commonEnd(pods), step, int(g.maxWindow/step))
-	phi := t.steplessDispersion()
-	if t.isDense() {
-		phi = t.trimmedDispersion()
+	t := newWindowCounts(pods, g.commonWindowEnd(pods), step, int(g.maxWindow/step))
+	phi := t.steplessWindowDispersion()
+	if t.isDenseWindow() {
+		phi = t.trimmedWindowDispersion()
 	}
 	if phi < minPhi {
 		return 1
@@ -85,8 +85,8 @@ func estimateDispersion(pods []History, g *ageGrid) float64 {
 	return phi
 }
 
-// commonEnd returns the time until which every punctual pod has counted.
-func (g *ageGrid) commonEnd(pods []History) int64 {
+// commonWindowEnd returns the time until which every punctual pod has counted.
+func (g *ageGrid) commonWindowEnd(pods []History) int64 {
 	end := g.now
 	for _, h := range pods {
 		if len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval) {
@@ -96,8 +96,8 @@ func (g *ageGrid) commonEnd(pods []History) int64 {
 	return end
 }
 
-// isDense reports whether events are in nearly all cells, and many.
-func (t *totalCounts) isDense() bool {
+// isDenseWindow reports whether events are in nearly all cells, and many.
+func (t *totalCounts) isDenseWindow() bool {
 	sum, empty := 0.0, 0
 	for _, n := range t.n[:t.cells] {
 		sum += n
@@ -108,8 +108,8 @@ func (t *totalCounts) isDense() bool {
 	return sum >= minDenseEvents*float64(t.cells) && float64(empty) <= maxEmptyShare*float64(t.cells)
 }
 
-// trimmedDispersion returns the mean of the smaller differences of neighbouring cells. Several steps do not disturb it.
-func (t *totalCounts) trimmedDispersion() float64 {
+// trimmedWindowDispersion returns the mean of the smaller differences of neighbouring cells. Several steps do not disturb it.
+func (t *totalCounts) trimmedWindowDispersion() float64 {
 	var room [maxCells]float64
 	pairs := room[:0]
 	for i := range t.cells - 1 {
@@ -127,20 +127,20 @@ func (t *totalCounts) trimmedDispersion() float64 {
 	return sum / float64(len(pairs)) / trimmedChi2Mean
 }
 
-// steplessDispersion returns the mean of the differences of cells that share no increment, without those around one
+// steplessWindowDispersion returns the mean of the differences of cells that share no increment, without those around one
 // cell, which is chosen so that the least remains: a step explains no more. Where batches are rare, each of them makes
 // some of the differences, and none can be dropped.
-func (t *totalCounts) steplessDispersion() float64 {
+func (t *totalCounts) steplessWindowDispersion() float64 {
 	squares, variances := 0.0, 0.0
 	for i := range t.cells - cellsApart {
-		square, variance := t.squareDifference(i)
+		square, variance := t.windowCellDifference(i)
 		squares, variances = squares+square, variances+variance
 	}
 	least := math.Inf(1)
 	for step := range t.cells {
 		square, variance := squares, variances
 		for i := max(0, step-cellsApart); i <= step && i < t.cells-cellsApart; i++ {
-			s, v := t.squareDifference(i)
+			s, v := t.windowCellDifference(i)
 			square, variance = square-s, variance-v
 		}
 		if variance > minEvidence*variances {
@@ -150,8 +150,8 @@ func (t *totalCounts) steplessDispersion() float64 {
 	return least
 }
 
-// squareDifference returns the squared difference of a cell from the cell cellsApart older, and its variance.
-func (t *totalCounts) squareDifference(cell int) (square, variance float64) {
+// windowCellDifference returns the squared difference of a cell from the cell cellsApart older, and its variance.
+func (t *totalCounts) windowCellDifference(cell int) (square, variance float64) {
 	d := t.n[cell] - t.n[cell+cellsApart]
 	return d * d, t.variance[cell] + t.variance[cell+cellsApart]
 }

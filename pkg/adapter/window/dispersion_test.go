@@ -20,8 +20,8 @@ func TestDispersion(t *testing.T) {
 			mean, looks := 0.0, 0.0
 			for now := int64(70_000); now < 1_000_000; now += 1000 {
 				s.advanceTo(now)
-				g, _ := newAgeGrid(s.view, now, longest.Milliseconds())
-				mean += estimateDispersion(s.view, g)
+				g, _ := newWindowAgeGrid(s.view, now, longest.Milliseconds())
+				mean += estimateWindowDispersion(s.view, g)
 				looks++
 			}
 			if mean /= looks; mean < tc.low || mean > tc.high {

@@ -61,29 +61,29 @@ import "time"
 //
 // It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
 func Choose(pods []History, now int64, longest time.Duration) time.Duration {
-	g, ok := newAgeGrid(pods, now, longest.Milliseconds())
+	g, ok := newWindowAgeGrid(pods, now, longest.Milliseconds())
 	if !ok {
 		return longest
 	}
 	var c cellCounts
-	young := c.addPods(g, pods)
+	young := c.addPodHistories(g, pods)
 	c.phi = 1
 	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
-			c.addPod(g, young[0].history, -1)
+			c.addPodHistory(g, young[0].history, -1)
 			young = young[1:]
 		}
-		c.accumulateCells(w)
-		s, found := c.findSplit(g, w)
+		c.accumulateWindowCells(w)
+		s, found := c.findWindowSplit(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			if c.phi = estimateDispersion(pods, g); c.phi > 1 {
-				s, found = c.findSplit(g, w)
+			if c.phi = estimateWindowDispersion(pods, g); c.phi > 1 {
+				s, found = c.findWindowSplit(g, w)
 			}
 		}
 		if found {
-			return time.Duration(g.edges[c.trimSplit(s, w)]) * time.Millisecond
+			return time.Duration(g.edges[c.trimWindowSplit(s, w)]) * time.Millisecond
 		}
 	}
 	return longest
@@ -92,12 +92,12 @@ func Choose(pods []History, now int64, longest time.Duration) time.Duration {
 // ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
 // counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
 func ChooseTotal(pods []History, end int64, longest time.Duration) time.Duration {
-	interval := meanInterval(pods)
+	interval := meanIncrementInterval(pods)
 	if interval <= 0 {
 		return longest
 	}
 	step := max(interval, (longest.Milliseconds()+maxCells-1)/maxCells)
-	t := newTotalCounts(pods, end, step, int(longest.Milliseconds()/step))
+	t := newWindowCounts(pods, end, step, int(longest.Milliseconds()/step))
 	total := make(History, t.cells)
 	for i := range total {
 		from := end - int64(i+1)*step
