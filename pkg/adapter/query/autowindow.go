@@ -3,18 +3,115 @@
 package query
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
-// chooseWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
+// chooseQueryWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
 // for its counters. Of several counters, as in a ratio, the shortest window wins. A longer window would read one
 // counter from before a change and after it, and show neither.
-func chooseWindow(now int64, longest time.Duration, counters [][]window.History) time.Duration {
+func chooseQueryWindow(now int64, longest time.Duration, counters [][]window.History) time.Duration {
 	chosen := longest
 	for _, pods := range counters {
 		chosen = min(chosen, window.Choose(pods, now, longest))
 	}
 	return chosen
+}
+
+// chooseQueryTotalWindow is chooseWindow for a group whose pods came and went: only its total shows a change of the load. It
+// counts the total until end.
+func chooseQueryTotalWindow(end int64, longest time.Duration, counters [][]window.History) time.Duration {
+	chosen := longest
+	for _, pods := range counters {
+		chosen = min(chosen, window.ChooseTotal(pods, end, longest))
+	}
+	return chosen
+}
+
+// querySlowHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
+// the bucket that has it, and those in this bucket or beyond. The number of all events does not tell how slow they are.
+func (s *seriesScan) querySlowHistories(selectors []exprSelector) (counters [][]window.History) {
+	for i := range s.seriesBySelector {
+		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
+			counters = append(counters, slowQueryHistories(s.seriesBySelector[i], sel.quantile)...)
+		}
+	}
+	return counters
+}
+
+func slowQueryHistories(series []scannedSeries, quantile float64) (counters [][]window.History) {
+	byBound := map[string][]scannedSeries{}
+	for _, s := range series {
+		bound := s.labels.Get(labels.BucketLabel)
+		byBound[bound] = append(byBound[bound], s)
+	}
+	histories := map[string]map[*scannedPod]*window.History{}
+	totals := map[string]float64{}
+	var bounds []string
+	for bound, of := range byBound {
+		if _, err := strconv.ParseFloat(bound, 64); err == nil {
+			bounds = append(bounds, bound)
+			histories[bound], totals[bound] = queryBucketHistories(of)
+		}
+	}
+	slices.SortFunc(bounds, compareQueryBuckets)
+	at := slices.IndexFunc(bounds, func(b string) bool { return totals[b] >= quantile*totals[lastBucketBound] })
+	if at < 0 || totals[lastBucketBound] == 0 {
+		return nil
+	}
+	for _, i := range []int{at - 1, at} {
+		if i >= 0 && i < len(bounds)-1 {
+			counters = append(counters, subtractQueryHistories(histories[lastBucketBound], histories[bounds[i]]))
+		}
+	}
+	return counters
+}
+
+// queryBucketHistories returns the history of each pod for the series of a bucket, and their events.
+func queryBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
+	byPod = map[*scannedPod]*window.History{}
+	for _, s := range series {
+		if byPod[s.pod] == nil {
+			byPod[s.pod] = &window.History{}
+		}
+		byPod[s.pod].Add(s.times, s.values)
+	}
+	for _, h := range byPod {
+		for _, i := range *h {
+			events += i.Count
+		}
+	}
+	return byPod, events
+}
+
+// subtractQueryHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
+func subtractQueryHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
+	pods := slices.SortedFunc(maps.Keys(all), func(a, b *scannedPod) int { return cmp.Compare(a.id, b.id) })
+	for _, p := range pods {
+		counted := map[int64]float64{}
+		if part[p] != nil {
+			for _, i := range *part[p] {
+				counted[i.To] = i.Count
+			}
+		}
+		h := slices.Clone(*all[p])
+		for i := range h {
+			h[i].Count = max(0, h[i].Count-counted[h[i].To])
+		}
+		rest = append(rest, h)
+	}
+	return rest
+}
+
+func compareQueryBuckets(a, b string) int {
+	x, _ := strconv.ParseFloat(a, 64)
+	y, _ := strconv.ParseFloat(b, 64)
+	return cmp.Compare(x, y)
 }

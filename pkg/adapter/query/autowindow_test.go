@@ -3,10 +3,15 @@
 package query
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
@@ -36,7 +41,7 @@ func TestChooseWindow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := chooseWindow(now, time.Minute, tc.counters); got != tc.want {
+			if got := chooseQueryWindow(now, time.Minute, tc.counters); got != tc.want {
 				t.Errorf("chooseWindow = %s, want %s", got, tc.want)
 			}
 		})
@@ -70,6 +75,45 @@ func TestAutoFollowsAStep(t *testing.T) {
 			if total < low || total > high {
 				t.Fatalf("phase %d, %d ms after the step: %.0f over %s, want %.0f to %.0f", phase, now-at, total, values[0].Window, low, high)
 			}
+		}
+	}
+}
+
+// TestQuantileFollowsLatency: after a change of the latency alone, a quantile is that of the time since, and at a steady
+// latency the window is the longest.
+func TestQuantileFollowsLatency(t *testing.T) {
+	t.Parallel()
+	bounds := []float64{0.1, 0.25, 0.5, 1, 2.5}
+	r := compileRule(t, interval, "query: histogram_quantile(0.99, sum by (namespace, pod, le) (rate(d_seconds_bucket[$window])))", "window: auto")
+	for name, tc := range map[string]struct{ before, after float64 }{"faster": {0.8, 0.07}, "slower": {0.07, 0.8}, "steady": {0.07, 0.07}} {
+		s := store.New(store.Options{Retention: 500 * time.Second})
+		counts := make([]float64, len(bounds)+1)
+		for at := int64(-100_000); at <= 0; at += 2000 {
+			latency := tc.before
+			if at > -10_000 {
+				latency = tc.after
+			}
+			for i := range counts {
+				if i == len(bounds) || latency <= bounds[i] {
+					counts[i] += 80
+				}
+				le := lastBucketBound
+				if i < len(bounds) {
+					le = strconv.FormatFloat(bounds[i], 'g', -1, 64)
+				}
+				l := labels.FromStrings(model.MetricNameLabel, "d_seconds_bucket", "le", le, "namespace", "shop", "pod", "a")
+				if _, err := s.Append(0, l, epoch+at, 1000+counts[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+		if err != nil || len(values) != 1 {
+			t.Fatalf("%s: %v, %v", name, values, err)
+		}
+		short, right := values[0].Window <= 12*time.Second, (values[0].Value > 0.25) == (tc.after > 0.25)
+		if !right || short != (name != "steady") {
+			t.Errorf("%s: p99 %.3f s over %s", name, values[0].Value, values[0].Window)
 		}
 	}
 }

@@ -76,9 +76,9 @@ func benchmarkEvaluate(b *testing.B, pods int) {
 	}{{"prometheus", theirs}, {"prometheus over the store", mine}} {
 		b.Run(peer.name, func(b *testing.B) {
 			b.ReportAllocs()
-			e := newPromQLEngine(peer.data, 1e7, time.Minute)
+			e := newPromQLEngine(peer.data, 1e7, time.Minute, simStep)
 			for b.Loop() {
-				results, err := e.queryInstant(b.Context(), text, now, 6*time.Second)
+				results, err := e.queryPromQLEngine(b.Context(), text, now, 6*time.Second)
 				if err != nil || len(results) != pods {
 					b.Fatal(len(results), err)
 				}

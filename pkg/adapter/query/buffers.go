@@ -31,20 +31,20 @@ type evalBuffers struct {
 // maxKeptKeys bounds the map kept for reuse, in groups: clearing a large map takes as long as filling it.
 const maxKeptKeys = 1000
 
-// resetBuffers takes back all slices that the buffers handed out.
-func (b *evalBuffers) resetBuffers() {
+// resetEvalBuffers takes back all slices that the buffers handed out.
+func (b *evalBuffers) resetEvalBuffers() {
 	b.times.used, b.values.used, b.increments.used = 0, 0, 0
-	b.pods.clearBlock()
-	b.objects.clearBlock()
-	b.elements.clearBlock()
+	b.pods.clearEvalArena()
+	b.objects.clearEvalArena()
+	b.elements.clearEvalArena()
 	clear(b.results)
 	for i := range b.series {
 		clear(b.series[i]) // frees the labels of series that the store may drop
 	}
 }
 
-// resetSeriesLists returns n empty lists of series.
-func (b *evalBuffers) resetSeriesLists(n int) [][]scannedSeries {
+// resetScannedSeries returns n empty lists of series.
+func (b *evalBuffers) resetScannedSeries(n int) [][]scannedSeries {
 	for len(b.series) < n {
 		b.series = append(b.series, nil)
 	}
@@ -60,8 +60,8 @@ type keyPositions struct {
 	byPod []int32 // position plus 1; replaces byKey if keys are ids of pods, which begin at 0
 }
 
-// newKeyPositions returns an empty map for the keys of a grouping.
-func (in *formulaInput) newKeyPositions(g labelGrouping) keyPositions {
+// newVectorKeyPositions returns an empty map for the keys of a grouping.
+func (in *formulaInput) newVectorKeyPositions(g labelGrouping) keyPositions {
 	if g.byPod {
 		in.byPod = slices.Grow(in.byPod[:0], len(in.orderedPods))[:len(in.orderedPods)]
 		clear(in.byPod)
@@ -74,8 +74,8 @@ func (in *formulaInput) newKeyPositions(g labelGrouping) keyPositions {
 	return keyPositions{byKey: in.byKey}
 }
 
-// findOrAddKey returns the position of a key. It sets an unknown key to next.
-func (p keyPositions) findOrAddKey(key uint64, next int) (position int, known bool) {
+// findOrAddVectorKey returns the position of a key. It sets an unknown key to next.
+func (p keyPositions) findOrAddVectorKey(key uint64, next int) (position int, known bool) {
 	if p.byPod == nil {
 		if position, known = p.byKey[key]; !known {
 			p.byKey[key], position = next, next
@@ -95,8 +95,8 @@ type sliceArena[T any] struct {
 	used  int
 }
 
-// allocSlice returns an empty slice for n elements.
-func (a *sliceArena[T]) allocSlice(n int) []T {
+// allocEvalSlice returns an empty slice for n elements.
+func (a *sliceArena[T]) allocEvalSlice(n int) []T {
 	if a.used+n > len(a.block) {
 		// Slices of the old block keep it alive until the scan is over.
 		a.block, a.used = make([]T, max(n, 1024, 2*len(a.block))), 0
@@ -106,11 +106,11 @@ func (a *sliceArena[T]) allocSlice(n int) []T {
 	return s
 }
 
-// allocElement returns a zero element, because clearBlock clears the arena before each reuse.
-func (a *sliceArena[T]) allocElement() *T { return &a.allocSlice(1)[:1][0] }
+// allocEvalElement returns a zero element, because clearBlock clears the arena before each reuse.
+func (a *sliceArena[T]) allocEvalElement() *T { return &a.allocEvalSlice(1)[:1][0] }
 
-// clearBlock clears and takes back the whole arena.
-func (a *sliceArena[T]) clearBlock() {
+// clearEvalArena clears and takes back the whole arena.
+func (a *sliceArena[T]) clearEvalArena() {
 	clear(a.block[:a.used])
 	a.used = 0
 }

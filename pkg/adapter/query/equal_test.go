@@ -115,7 +115,7 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 0))
 			mine, theirs := newDrawnStores(t, r)
-			left, right := newPromQLEngine(mine, 1e6, time.Minute), newPromQLEngine(theirs, 1e6, time.Minute)
+			left, right := newPromQLEngine(mine, 1e6, time.Minute, simStep), newPromQLEngine(theirs, 1e6, time.Minute, simStep)
 			found := 0
 			for _, text := range expressions {
 				for range 6 {
@@ -137,7 +137,7 @@ func TestStoreEqualsPrometheus(t *testing.T) {
 // queryByLabels returns results by labels, as text to 12 digits, because the order of a sum may differ.
 func queryByLabels(t *testing.T, e *promqlEngine, text string, at time.Time) map[string]string {
 	t.Helper()
-	results, err := e.queryInstant(t.Context(), text, at, 6*time.Second)
+	results, err := e.queryPromQLEngine(t.Context(), text, at, 6*time.Second)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -173,7 +173,7 @@ func TestFixedWindowEqualsPrometheus(t *testing.T) {
 func compareFixedWindow(t *testing.T, r *rule.Rule, window time.Duration) {
 	t.Helper()
 	w := newSimCluster(t, 2*time.Second, newSimPods(keepSimPod)...)
-	plain := newPromQLEngine(w.store, 1e6, time.Minute)
+	plain := newPromQLEngine(w.store, 1e6, time.Minute, simStep)
 	q := rule.Query{Rule: r, Namespace: "shop"}
 	for now := epoch + 70_000; now < epoch+80_000; now += 173 {
 		w.advanceTo(now)
@@ -182,7 +182,7 @@ func compareFixedWindow(t *testing.T, r *rule.Rule, window time.Duration) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		results, err := plain.queryInstant(t.Context(), q.Expr(window, nil), at, 6*time.Second)
+		results, err := plain.queryPromQLEngine(t.Context(), q.Expr(window, nil), at, 6*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ func TestPlan(t *testing.T) {
 			if p.span == nil {
 				p.span = itself
 			}
-			got, ok := p.planPoint(tc.tracks)
+			got, ok := p.planEvalPoint(tc.tracks)
 			if ok == tc.none || ok && got != tc.want {
 				t.Errorf("plan = %+v, %v, want %+v, %v", got, ok, tc.want, !tc.none)
 			}
@@ -91,23 +91,23 @@ func TestPlan(t *testing.T) {
 // the documentation of the function, independent of the engine.
 func prometheusRate(t sampleTimes, zero int64, s evalPoint) (float64, bool) {
 	start := s.at - s.window
-	in := t[t.indexAfter(start):]
-	for len(in) > 0 && in.lastTime() > s.at {
+	in := t[t.scanIndexAfter(start):]
+	for len(in) > 0 && in.lastScannedTime() > s.at {
 		in = in[:len(in)-1]
 	}
 	if len(in) < 2 {
 		return 0, false
 	}
-	limit := 1.1 * in.meanStep()
-	d0, d1 := float64(in[0]-start), float64(s.at-in.lastTime())
+	limit := 1.1 * in.meanScannedStep()
+	d0, d1 := float64(in[0]-start), float64(s.at-in.lastScannedTime())
 	if d0 >= limit {
-		d0 = in.meanStep() / 2
+		d0 = in.meanScannedStep() / 2
 	}
 	if d1 >= limit {
-		d1 = in.meanStep() / 2
+		d1 = in.meanScannedStep() / 2
 	}
 	d0 = min(d0, float64(in[0]-zero))
-	return (d0 + float64(in.lastTime()-in[0]) + d1) / float64(s.window), true
+	return (d0 + float64(in.lastScannedTime()-in[0]) + d1) / float64(s.window), true
 }
 
 // Whatever the sample times and the counter's begin, the evalPoint gives the right rate.
@@ -133,15 +133,15 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 		if r.IntN(6) == 0 {
 			step *= 1 + r.Int64N(6) // missed scrapes
 		}
-		tr = append(tr, tr.lastTime()+step)
+		tr = append(tr, tr.lastScannedTime()+step)
 	}
-	now := tr.lastTime() + r.Int64N(5*interval)
+	now := tr.lastScannedTime() + r.Int64N(5*interval)
 	zero := tr[0] - r.Int64N(2)*r.Int64N(1e9)
 	p := pointPlanner{now: now, interval: interval, window: 2*interval + r.Int64N(60_000), span: func(w int64) int64 { return w }}
 	if r.IntN(5) == 0 {
 		p.interval *= 1 + r.Int64N(5) // as reconfigured
 	}
-	s, ok := p.planPoint([]sampleTimes{tr})
+	s, ok := p.planEvalPoint([]sampleTimes{tr})
 	if !ok {
 		t.Fatalf("seed %d: no slot for %v at %d, window %d", seed, tr, now, p.window)
 	}
@@ -150,20 +150,20 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 		t.Fatalf("seed %d: rate %.4f, %v in slot %+v for %v at %d, zero %d, interval %d, window %d",
 			seed, got, ok, s, tr, now, zero, p.interval, p.window)
 	}
-	if s.at > now || s.at < tr.lastTime() || s.window <= 0 {
-		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.lastTime(), now)
+	if s.at > now || s.at < tr.lastScannedTime() || s.window <= 0 {
+		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.lastScannedTime(), now)
 	}
 }
 
 func TestAlign(t *testing.T) {
 	t.Parallel()
 	for ms := int64(1); ms < 1_000_000; ms += 1 + ms/50 {
-		got := alignWindow(ms)
+		got := alignQueryWindow(ms)
 		if got < ms || float64(got) > float64(ms)*(1+1.0/64) {
 			t.Errorf("align(%d) = %d", ms, got)
 		}
-		if alignWindow(got) != got {
-			t.Errorf("align(%d) = %d, and aligned again %d", ms, got, alignWindow(got))
+		if alignQueryWindow(got) != got {
+			t.Errorf("align(%d) = %d, and aligned again %d", ms, got, alignQueryWindow(got))
 		}
 	}
 }

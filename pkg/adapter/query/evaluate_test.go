@@ -57,6 +57,10 @@ func formatValues(values []metric.Value, now time.Time) (lines []string) {
 		if v.Object == (metric.Object{}) {
 			name = labels.FromMap(v.Labels).String()
 		}
+		if v.Reason != "" {
+			lines = append(lines, fmt.Sprintf("%s: %s (%s)", name, v.Reason.Text(), v.Detail))
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("%s = %.4g, %s old, over %s", name, v.Value, v.Age(now), v.Window))
 	}
 	return lines
@@ -91,21 +95,29 @@ func TestEvaluate(t *testing.T) {
 		},
 		"a young pod has a window of its own": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(3, 0, 20),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(3, 700, 20),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
-			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 9.921, 0s old, over 4.032s"},
+			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 10, 0s old, over 4s"},
+		},
+		"a pod that began at zero has its share of the whole window": {
+			series: map[string][]float64{
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(4, 0, 20),
+			},
+			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 2, 0s old, over 30s"},
 		},
 		"one sample is not enough": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="b"}`: {7}},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
+			want:   []string{"shop/b: warming up (scraped for 0s)"},
 		},
-		"a pod of the same name that came again is young": {
+		"a pod of the same name that came again has the counts of both": {
 			series: map[string][]float64{
 				`x_total{namespace="shop",pod="a"}`: append(append(growingValues(50, 0, 2000), staleMarker), growingValues(4, 0, 20)...),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
-			want: []string{"shop/a = 9.973, 0s old, over 6.016s"},
+			want: []string{"shop/a = 668.7, 0s old, over 30s"},
 		},
 		"a pod that has gone has no value": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(growingValues(50, 0, 2000), staleMarker)},
@@ -123,7 +135,7 @@ func TestEvaluate(t *testing.T) {
 				`x_total{namespace="shop",pod="a"}`: old, `y_total{namespace="shop",pod="a"}`: growingValues(4, 5000, 40),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(y_total[$window])) / sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
-			want: []string{"shop/a = 0.5, 0s old, over 6.016s"},
+			want: []string{"shop/a = 0.5, 0s old, over 6s"},
 		},
 		"a fixed range that is covered": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
@@ -132,26 +144,25 @@ func TestEvaluate(t *testing.T) {
 		},
 		"a fixed range that is not: no value rather than too low a one": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(29, 0, 80),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(29, 700, 80),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[1m]))"},
-			want: []string{"shop/a = 40, 0s old, over 1m0s"},
+			want: []string{"shop/a = 40, 0s old, over 1m0s", "shop/b: warming up (scraped for 56s)"},
 		},
 		"an increase needs its window": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(10, 0, 80),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(10, 700, 80),
 			},
 			rule: []string{"query: sum by (namespace, pod) (increase(x_total[$window]))", "window: 30s"},
-			want: []string{"shop/a = 1200, 0s old, over 30s"},
+			want: []string{"shop/a = 1200, 0s old, over 30s", "shop/b: warming up (scraped for 18s)"},
 		},
 		"a subquery needs its range and the window": {
 			series: map[string][]float64{
-				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(15, 0, 80),
-				`x_total{namespace="shop",pod="c"}`: growingValues(9, 0, 80),
+				`x_total{namespace="shop",pod="a"}`: old, `x_total{namespace="shop",pod="b"}`: growingValues(15, 700, 80),
+				`x_total{namespace="shop",pod="c"}`: growingValues(9, 700, 80),
 			},
 			rule: []string{"query: avg_over_time(sum by (namespace, pod) (rate(x_total[$window]))[20s:2s])", "window: 10s"},
-			// b has 28 s of samples, of which 20 s are the subquery's.
-			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b = 40, 0s old, over 28.16s"},
+			want: []string{"shop/a = 40, 0s old, over 30s", "shop/b: warming up (scraped for 28s)", "shop/c: warming up (scraped for 16s)"},
 		},
 		"a gauge is instantaneous": {
 			series: map[string][]float64{
@@ -165,10 +176,16 @@ func TestEvaluate(t *testing.T) {
 				"shop/d = NaN, 1.5s old, over 0s", "shop/e = -1, 1.5s old, over 0s",
 			},
 		},
-		"a gauge older than three intervals": {
+		"a gauge older than three intervals, within maxAge": {
 			series: map[string][]float64{`g{namespace="shop",pod="a"}`: {1, 2, 3}},
-			rule:   []string{"query: max by (namespace, pod) (g)"},
-			after:  6 * time.Second,
+			rule:   []string{"query: max by (namespace, pod) (g)", "maxAge: 30s"},
+			after:  29 * time.Second,
+			want:   []string{"shop/a = 3, 29s old, over 0s"},
+		},
+		"a gauge older than maxAge": {
+			series: map[string][]float64{`g{namespace="shop",pod="a"}`: {1, 2, 3}},
+			rule:   []string{"query: max by (namespace, pod) (g)", "maxAge: 30s"},
+			after:  30 * time.Second,
 		},
 		"a rate whose newest sample is late is that of its time": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
@@ -253,8 +270,7 @@ func TestEvaluate(t *testing.T) {
 				`x_total{namespace="mail",pod="a"}`: growingValues(5, 0, 20),
 			},
 			rule: []string{"resource: namespaces", "query: sum by (namespace) (rate(x_total[$window]))", "window: 30s"},
-			// A new pod among old pods counted no events before; with only new pods this is unknown.
-			want: []string{"mail = 9.921, 0s old, over 8.064s", "shop = 41.33, 0s old, over 30s"},
+			want: []string{"mail = 2.667, 0s old, over 30s", "shop = 41.33, 0s old, over 30s"},
 		},
 		"nodes": {
 			series: map[string][]float64{
@@ -276,7 +292,7 @@ func TestEvaluate(t *testing.T) {
 				`x_total{namespace="shop",pod="a"}`: growingValues(4, 5000, 80), `x_total{namespace="shop",pod="b"}`: growingValues(4, 100, 2),
 			},
 			rule: []string{"external: true", "query: sum(rate(x_total[$window]))", "window: 30s"},
-			want: []string{"{} = 41, 0s old, over 6.016s"},
+			want: []string{"{} = 41, 0s old, over 6s"},
 		},
 		"external, each with the time of its own series": {
 			series: map[string][]float64{
@@ -394,7 +410,7 @@ func TestSameNameInTwoNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"mail/a = 20, 0s old, over 6.016s", "shop/a = 40, 0s old, over 30s"}
+	want := []string{"mail/a = 20, 0s old, over 6s", "shop/a = 40, 0s old, over 30s"}
 	if d := cmp.Diff(want, formatValues(values, now)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -406,18 +422,18 @@ func TestParsedIsBounded(t *testing.T) {
 	var p expressionCache
 	for i := range 3 * maxCachedExpressions / 2 {
 		text := fmt.Sprintf("g{pod=\"%d\"}", i)
-		first, err := p.getOrParse(text)
+		first, err := p.getOrParseExpression(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := p.getOrParse(text); again != first {
+		if again, _ := p.getOrParseExpression(text); again != first {
 			t.Fatalf("%s was parsed twice", text)
 		}
 	}
 	if len(p.byText) > maxCachedExpressions {
 		t.Errorf("%d expressions remembered", len(p.byText))
 	}
-	if _, err := p.getOrParse("g{"); err == nil {
+	if _, err := p.getOrParseExpression("g{"); err == nil {
 		t.Error("parsed an unfinished expression")
 	}
 }

@@ -27,11 +27,13 @@ type evaluation struct {
 	window      time.Duration // replaces $window for objects whose samples cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
 	fixedWindow bool          // see pointPlanner
+	moved       bool          // all objects have one evalPoint, over a common stretch
 	fastPath    *fastPath     // computes the expression; nil if only the engine can
 	buffers     *evalBuffers
 	scan        *seriesScan
 	evalGroups  []evalGroup
 	values      []metric.Value
+	missing     []metric.Omission // the pods that a sum lacks
 	// objectCount is the number of objects, with an evalPoint or without.
 	objectCount int
 }
@@ -42,8 +44,8 @@ type evalGroup struct {
 	objectCount int
 }
 
-// prepareGroups scans the series, chooses the window, and groups the objects.
-func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
+// prepareQuery scans the series, chooses the window, and groups the objects.
+func (ev *evaluation) prepareQuery(ctx context.Context, e *Engine) error {
 	ev.window = ev.Rule.Window.Duration
 	if ev.Rule.Window.Auto {
 		ev.window = ev.maxWindow
@@ -52,40 +54,61 @@ func (ev *evaluation) prepareGroups(ctx context.Context, e *Engine) error {
 	if ev.span > ev.maxWindow {
 		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", ev.span, ev.maxWindow)
 	}
-	parsed, err := e.expressions.getOrParse(ev.Expr(placeholderMillis*time.Millisecond, nil))
+	parsed, err := e.expressions.getOrParseExpression(ev.Expr(placeholderMillis*time.Millisecond, nil))
 	if err != nil {
-		return wrapExpressionError(ev.Expr(ev.window, nil), err)
+		return wrapPromQLError(ev.Expr(ev.window, nil), err)
 	}
 	ev.fixedWindow = !ev.Rule.HasWindow() || parsed.extensive
-	if !e.disableFastPath && (ev.Rule.External || isPodOriginLabel(ev.Rule.ObjectLabel)) {
+	if !e.disableFastPath && (ev.Rule.External || isPodLabelOfQuery(ev.Rule.ObjectLabel)) {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
-	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedObjectNames(), evalBuffers: ev.buffers}
-	s.keepSamples, s.samplesLeft = ev.fastPath != nil, e.opts.MaxSamples
-	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.instantLookback()}
-	if err := s.scanSeries(ctx, e.data, ev.now, reach); err != nil {
+	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
+	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
+	s.interval = ev.interval.Milliseconds()
+	if err := s.scanQuerySeries(ctx, e.data, ev.now, ev.queryScanReach()); err != nil {
 		return err
 	}
 	ev.scan = &s.seriesScan
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
+	ev.refuseWrongQueriedPods()
+	if err := ev.planQueryGroups(&s, auto); err != nil {
+		return err
+	}
+	return ev.missingFromQueryError()
+}
+
+// planQueryGroups chooses the window and groups the objects.
+func (ev *evaluation) planQueryGroups(s *seriesScanner, auto bool) error {
+	if ev.span > 0 && (ev.Moving || ev.scan.queryGroupMoved(ev.now.UnixMilli(), ev.span.Milliseconds(), s.interval)) {
+		return ev.planMovedQuery(s, auto)
+	}
 	if auto {
-		ev.window = chooseWindow(ev.now.UnixMilli(), ev.maxWindow, ev.scan.eventHistories())
+		ev.window = chooseQueryWindow(ev.now.UnixMilli(), ev.maxWindow, append(ev.scan.queryEventHistories(), ev.scan.querySlowHistories(s.selectors)...))
 		ev.span = ev.Rule.Span(ev.window)
 	}
-	ev.groupObjects()
+	ev.groupQueryObjects()
 	return nil
 }
 
-// isPodOriginLabel returns whether this label names the same object for all series of a pod.
-func isPodOriginLabel(label string) bool {
+// queryScanReach returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
+func (ev *evaluation) queryScanReach() scanReach {
+	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.queryLookback()}
+	if ev.querySumsPods() {
+		reach.instant = max(reach.instant, Retention(ev.maxWindow, ev.interval))
+	}
+	return reach
+}
+
+// isPodLabelOfQuery returns whether this label names the same object for all series of a pod.
+func isPodLabelOfQuery(label string) bool {
 	return label == podLabel || label == nodeLabel || label == namespaceLabel
 }
 
-// sortedObjectNames returns the names of the objects, ascending; nil means all.
-func (ev *evaluation) sortedObjectNames() []string {
+// sortedQueryObjects returns the names of the objects, ascending; nil means all.
+func (ev *evaluation) sortedQueryObjects() []string {
 	if ev.Objects == nil || ev.Rule.ObjectLabel == "" {
 		return nil
 	}
@@ -97,25 +120,32 @@ func (ev *evaluation) sortedObjectNames() []string {
 	return ev.Objects
 }
 
-func (ev *evaluation) instantLookback() time.Duration { return lookbackIntervals * ev.interval }
+// queryLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
+// sample is refused for its age and never taken for none.
+func (ev *evaluation) queryLookback() time.Duration {
+	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge), Retention(ev.maxWindow, ev.interval))
+}
 
-// groupObjects groups the objects by their evalPoints. Objects without an evalPoint are in no group.
-func (ev *evaluation) groupObjects() {
+// groupQueryObjects groups the objects by their evalPoints. Objects without an evalPoint are in no group.
+func (ev *evaluation) groupQueryObjects() {
 	p := pointPlanner{
 		now: ev.now.UnixMilli(), interval: ev.interval.Milliseconds(), window: ev.window.Milliseconds(), fixedWindow: ev.fixedWindow,
 		anchored: ev.Rule.Window.Auto && ev.window < ev.maxWindow,
-		span:     func(ms int64) int64 { return ev.Rule.Span(millisDuration(ms)).Milliseconds() },
+		span:     func(ms int64) int64 { return ev.Rule.Span(queryDuration(ms)).Milliseconds() },
 	}
 	byPoint := map[evalPoint]int{}
 	var podTimes []sampleTimes
-	ev.scan.forEachObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
+		if s.hasValue {
+			return // refused
+		}
 		at := evalPoint{at: p.now}
 		if ev.span > 0 {
-			podTimes = s.appendSampleTimes(podTimes[:0])
+			podTimes = s.appendScannedTimes(podTimes[:0])
 			ok := false
 			if len(podTimes) > 0 {
-				at, ok = p.planPoint(podTimes)
+				at, ok = p.planEvalPoint(podTimes)
 			}
 			if !ok {
 				return
@@ -132,54 +162,59 @@ func (ev *evaluation) groupObjects() {
 	})
 }
 
-// evaluateGroup evaluates the expression for a group and adds its values.
-func (ev *evaluation) evaluateGroup(ctx context.Context, e *Engine, i int) error {
+// evaluateQueryGroup evaluates the expression for a group and adds its values.
+func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) error {
 	g := ev.evalGroups[i]
-	results, err := ev.computeGroupResults(ctx, e, i)
+	results, err := ev.computeQueryResults(ctx, e, i)
 	if err != nil {
 		return err
 	}
 	var span time.Duration
 	if ev.span > 0 {
-		span = ev.Rule.Span(millisDuration(g.window))
+		span = ev.Rule.Span(queryDuration(g.window))
 	}
 	ev.values = slices.Grow(ev.values, g.objectCount)
 	for _, r := range results {
-		if err := ev.addResultValue(r, i, span); err != nil {
+		if err := ev.addQueryResult(r, i, span); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// computeGroupResults returns the results of the expression for a group.
-func (ev *evaluation) computeGroupResults(ctx context.Context, e *Engine, i int) ([]evalResult, error) {
+// computeQueryResults returns the results of the expression for a group.
+func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int) ([]evalResult, error) {
 	g := ev.evalGroups[i]
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if ev.fastPath != nil {
-		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.instantLookback().Milliseconds()}
-		if results, ok := ev.fastPath.computeResults(&in, ev.Rule, ev.now.UnixMilli()); ok {
+		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.queryLookback().Milliseconds()}
+		in.now, in.interval, in.moved = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.moved
+		if results, ok := ev.fastPath.computeFastPath(&in, ev.Rule); ok {
 			return results, nil
 		}
 	}
-	text := ev.Expr(millisDuration(g.window), ev.groupObjectNames(i))
-	results, err := e.promqlEngine.queryInstant(ctx, text, time.UnixMilli(g.at), ev.instantLookback())
+	text := ev.Expr(queryDuration(g.window), ev.queryGroupNames(i))
+	engine := e.promqlEngine
+	if ev.moved {
+		engine = engine.promQLOverCommonStretch(ev.scan.since, ev.now.UnixMilli(), ev.interval.Milliseconds())
+	}
+	results, err := engine.queryPromQLEngine(ctx, text, time.UnixMilli(g.at), ev.queryLookback())
 	if err != nil {
-		return nil, wrapExpressionError(text, err)
+		return nil, wrapPromQLError(text, err)
 	}
 	return results, nil
 }
 
-// groupObjectNames returns the names of a group's objects for matchers; nil if the expression needs no such matcher.
-func (ev *evaluation) groupObjectNames(group int) []string {
+// queryGroupNames returns the names of a group's objects for matchers; nil if the expression needs no such matcher.
+func (ev *evaluation) queryGroupNames(group int) []string {
 	n := ev.evalGroups[group].objectCount
 	if ev.Rule.External || ev.Objects == nil && n == ev.objectCount || n > maxNamedObjects {
 		return nil
 	}
 	names := make([]string, 0, n)
-	ev.scan.forEachObject(func(object metric.Object, scanned *scannedObject) {
+	ev.scan.forEachScannedObject(func(object metric.Object, scanned *scannedObject) {
 		if scanned.groupIndex == group {
 			names = append(names, object.Name)
 		}
@@ -188,11 +223,11 @@ func (ev *evaluation) groupObjectNames(group int) []string {
 	return slices.Compact(names)
 }
 
-// addResultValue adds the value of a group's result.
-func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration) error {
+// addQueryResult adds the value of a group's result.
+func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration) error {
 	v := metric.Value{Value: r.value, Window: span}
 	if ev.Rule.External {
-		v.Time, v.Labels = ev.scan.newestSampleTime(r.labels), resultLabelMap(r.labels)
+		v.Time, v.Labels = ev.scan.newestQuerySample(r.labels), queryResultLabels(r.labels)
 		ev.values = append(ev.values, v)
 		return nil
 	}
@@ -200,11 +235,11 @@ func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration
 	if r.pod != nil {
 		v.Object, s = r.pod.object, r.pod.scannedObject
 	} else {
-		if label := ev.missingObjectLabel(r); label != "" {
+		if label := ev.missingResultLabel(r); label != "" {
 			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, ev.Rule.ObjectLabel)
 		}
-		v.Object = objectFromLabels(ev.Rule, r.labels)
-		s = ev.scan.findObject(v.Object)
+		v.Object = objectOfQueryResult(ev.Rule, r.labels)
+		s = ev.scan.findScannedObject(v.Object)
 	}
 	switch {
 	case s == nil && len(ev.Objects) > maxNamedObjects:
@@ -218,12 +253,15 @@ func (ev *evaluation) addResultValue(r evalResult, group int, span time.Duration
 	}
 	s.hasValue = true
 	v.Time = time.UnixMilli(s.newest)
+	if ev.moved {
+		v.Window = min(span, s.scannedFor())
+	}
 	ev.values = append(ev.values, v)
 	return nil
 }
 
-// missingObjectLabel returns the label that a result lacks to name its object, or an empty string.
-func (ev *evaluation) missingObjectLabel(r evalResult) string {
+// missingResultLabel returns the label that a result lacks to name its object, or an empty string.
+func (ev *evaluation) missingResultLabel(r evalResult) string {
 	if ev.Rule.Namespaced && !r.labels.Has(namespaceLabel) {
 		return namespaceLabel
 	}
@@ -233,12 +271,12 @@ func (ev *evaluation) missingObjectLabel(r evalResult) string {
 	return ""
 }
 
-func compareMetricValues(a, b metric.Value) int {
+func compareQueryValues(a, b metric.Value) int {
 	if c := strings.Compare(a.Object.Namespace, b.Object.Namespace); c != 0 {
 		return c
 	}
 	if c := strings.Compare(a.Object.Name, b.Object.Name); c != 0 {
 		return c
 	}
-	return compareLabelMaps(a.Labels, b.Labels)
+	return compareResultLabels(a.Labels, b.Labels)
 }

@@ -18,6 +18,8 @@ type parsedExpression struct {
 	selectors []exprSelector
 	// extensive is set if the value grows with the width of a range.
 	extensive bool
+	// readsCounters is set if some selector is a counter's.
+	readsCounters bool
 	// fastPath computes the expression without the engine; nil for unknown shapes.
 	fastPath *fastPath
 }
@@ -34,14 +36,18 @@ type exprSelector struct {
 	lastBucketOnly bool
 	// ranged is set if the selector, or a subquery around it, has a range.
 	ranged bool
+	// quantile is the quantile that the expression reads from the buckets of this selector; 0 for none.
+	quantile float64
+	// isCounter is set if a function of counters reads its series.
+	isCounter bool
 	// countsEvents is set if increments of its series count events, which show how significant a window is.
 	countsEvents bool
 }
 
 func newPromQLParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-// parseExpression parses an expression and collects its selectors.
-func parseExpression(text string) (*parsedExpression, error) {
+// parsePromQLExpression parses an expression and collects its selectors.
+func parsePromQLExpression(text string) (*parsedExpression, error) {
 	root, err := newPromQLParser().ParseExpr(text)
 	if err != nil {
 		return nil, err
@@ -51,23 +57,24 @@ func parseExpression(text string) (*parsedExpression, error) {
 	parser.Inspect(root, func(node parser.Node, path []parser.Node) error {
 		if v, ok := node.(*parser.VectorSelector); ok {
 			order[v] = len(e.selectors)
-			e.selectors = append(e.selectors, newExprSelector(v, path))
+			s := newPromQLSelector(v, path)
+			e.selectors = append(e.selectors, s)
+			e.readsCounters = e.readsCounters || s.isCounter
 		}
-		if c, ok := node.(*parser.Call); ok && isExtensiveFunction(c.Func.Name) {
+		if c, ok := node.(*parser.Call); ok && isExtensivePromQLFunction(c.Func.Name) {
 			e.extensive = true
 		}
 		return nil
 	})
-	e.fastPath = newFastPath(root, order)
+	e.fastPath = newQueryFastPath(root, order)
 	return e, nil
 }
 
 // lastBucketBound is the bound of the last bucket of a histogram, which counts all events.
 const lastBucketBound = "+Inf"
 
-func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
-	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedLabelValue(v, model.MetricNameLabel)}
-	counted := false
+func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
+	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedPromQLLabel(v, model.MetricNameLabel)}
 	for _, node := range path {
 		switch n := node.(type) {
 		case *parser.MatrixSelector, *parser.SubqueryExpr:
@@ -75,13 +82,15 @@ func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector 
 		case *parser.Call:
 			switch n.Func.Name {
 			case "rate", "increase", "irate":
-				counted = true
+				s.isCounter = true
+			case "histogram_quantile":
+				s.quantile, _ = promQLNumber(n.Args[0])
 			}
 		}
 	}
 	// A sum of seconds or bytes grows with each event, but not by one.
-	s.countsEvents = counted && !strings.HasSuffix(s.name, "_sum")
-	if strings.HasSuffix(s.name, "_bucket") && fixedLabelValue(v, labels.BucketLabel) == "" {
+	s.countsEvents = s.isCounter && !strings.HasSuffix(s.name, "_sum")
+	if strings.HasSuffix(s.name, "_bucket") && fixedPromQLLabel(v, labels.BucketLabel) == "" {
 		// Each event is in every bucket above it; the last bucket has all events.
 		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)
 		s.scanMatchers, s.lastBucketOnly = append(slices.Clone(s.matchers), inf), true
@@ -89,9 +98,9 @@ func newExprSelector(v *parser.VectorSelector, path []parser.Node) exprSelector 
 	return s
 }
 
-// isExtensiveFunction returns whether the result of a range function grows with the range's width. In a ratio the
+// isExtensivePromQLFunction returns whether the result of a range function grows with the range's width. In a ratio the
 // growth cancels out, which is hard to prove.
-func isExtensiveFunction(function string) bool {
+func isExtensivePromQLFunction(function string) bool {
 	switch function {
 	case "increase", "delta", "changes", "resets", "count_over_time", "sum_over_time":
 		return true
@@ -99,8 +108,8 @@ func isExtensiveFunction(function string) bool {
 	return false
 }
 
-// fixedLabelValue returns the only possible value of a label, or an empty string.
-func fixedLabelValue(v *parser.VectorSelector, label string) string {
+// fixedPromQLLabel returns the only possible value of a label, or an empty string.
+func fixedPromQLLabel(v *parser.VectorSelector, label string) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == label && m.Type == labels.MatchEqual {
 			return m.Value
@@ -119,14 +128,14 @@ type expressionCache struct {
 	byText map[string]*parsedExpression
 }
 
-func (p *expressionCache) getOrParse(text string) (*parsedExpression, error) {
+func (p *expressionCache) getOrParseExpression(text string) (*parsedExpression, error) {
 	p.mu.Lock()
 	e := p.byText[text]
 	p.mu.Unlock()
 	if e != nil {
 		return e, nil
 	}
-	e, err := parseExpression(text)
+	e, err := parsePromQLExpression(text)
 	if err != nil {
 		return nil, err
 	}

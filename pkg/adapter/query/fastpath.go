@@ -54,8 +54,8 @@ type labelShape struct {
 // placeholderMillis replaces the window in expressions for the fast path. No store keeps samples for as long.
 const placeholderMillis = 876543 * 1000 // milliseconds
 
-// newFastPath compiles an expression, given the order of its selectors; nil for unknown shapes.
-func newFastPath(root parser.Expr, order map[*parser.VectorSelector]int) *fastPath {
+// newQueryFastPath compiles an expression, given the order of its selectors; nil for unknown shapes.
+func newQueryFastPath(root parser.Expr, order map[*parser.VectorSelector]int) *fastPath {
 	p := &fastPath{}
 	c := fastPathCompiler{fastPath: p, selectorIndex: order}
 	var ok bool
@@ -78,7 +78,7 @@ func (c *fastPathCompiler) compileVector(expr parser.Expr) (fastFormula, labelSh
 		return c.compileVector(e.Expr)
 	case *parser.VectorSelector:
 		c.readsInstant = true
-		return instantSelector{c.selectorIndex[e]}, labelShape{all: true}, isPlainSelector(e)
+		return instantSelector{c.selectorIndex[e]}, labelShape{all: true}, isPlainPromQLSelector(e)
 	case *parser.Call:
 		return c.compileCall(e)
 	case *parser.AggregateExpr:
@@ -89,10 +89,10 @@ func (c *fastPathCompiler) compileVector(expr parser.Expr) (fastFormula, labelSh
 	return nil, labelShape{}, false
 }
 
-// isPlainSelector returns whether a selector reads one metric as of the evaluation's time. Series of one metric
+// isPlainPromQLSelector returns whether a selector reads one metric as of the evaluation's time. Series of one metric
 // differ in other labels, so that they do without its name.
-func isPlainSelector(v *parser.VectorSelector) bool {
-	return fixedLabelValue(v, model.MetricNameLabel) != "" && v.OriginalOffset == 0 && v.OriginalOffsetExpr == nil && v.Offset == 0 &&
+func isPlainPromQLSelector(v *parser.VectorSelector) bool {
+	return fixedPromQLLabel(v, model.MetricNameLabel) != "" && v.OriginalOffset == 0 && v.OriginalOffsetExpr == nil && v.Offset == 0 &&
 		v.Timestamp == nil && v.StartOrEnd == 0 && !v.Anchored && !v.Smoothed
 }
 
@@ -112,7 +112,7 @@ func (c *fastPathCompiler) compileRangeFunction(e *parser.Call) (fastFormula, la
 		return nil, labelShape{}, false
 	}
 	v, ok := matrix.VectorSelector.(*parser.VectorSelector)
-	if !ok || !isPlainSelector(v) {
+	if !ok || !isPlainPromQLSelector(v) {
 		return nil, labelShape{}, false
 	}
 	width := matrix.Range.Milliseconds()
@@ -120,7 +120,9 @@ func (c *fastPathCompiler) compileRangeFunction(e *parser.Call) (fastFormula, la
 		width = 0
 	}
 	c.rangeWidths = append(c.rangeWidths, width)
-	return rangeFunction{selector: c.selectorIndex[v], vector: v, width: width, call: promql.FunctionCalls[e.Func.Name]}, labelShape{all: true}, true
+	f := rangeFunction{selector: c.selectorIndex[v], vector: v, width: width, call: promql.FunctionCalls[e.Func.Name]}
+	f.isIncrease = e.Func.Name == "rate" || e.Func.Name == "increase"
+	return f, labelShape{all: true}, true
 }
 
 func (c *fastPathCompiler) compileAggregation(e *parser.AggregateExpr) (fastFormula, labelShape, bool) {
@@ -131,14 +133,14 @@ func (c *fastPathCompiler) compileAggregation(e *parser.AggregateExpr) (fastForm
 	}
 	operand, inner, ok := c.compileVector(e.Expr)
 	by := slices.Compact(slices.Sorted(slices.Values(e.Grouping)))
-	if !ok || e.Without || !inner.hasLabelNames(by) {
+	if !ok || e.Without || !inner.hasVectorLabels(by) {
 		return nil, labelShape{}, false
 	}
-	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newLabelGrouping(by)}, labelShape{by: by}, true
+	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newVectorGrouping(by)}, labelShape{by: by}, true
 }
 
-// hasLabelNames returns whether elements have at least the labels in by.
-func (s labelShape) hasLabelNames(by []string) bool {
+// hasVectorLabels returns whether elements have at least the labels in by.
+func (s labelShape) hasVectorLabels(by []string) bool {
 	for _, name := range by {
 		if strings.HasPrefix(name, "__") || !s.all && !slices.Contains(s.by, name) {
 			return false
@@ -148,7 +150,7 @@ func (s labelShape) hasLabelNames(by []string) bool {
 }
 
 func (c *fastPathCompiler) compileQuantile(e *parser.Call) (fastFormula, labelShape, bool) {
-	q, ok := constantNumber(e.Args[0])
+	q, ok := promQLNumber(e.Args[0])
 	if !ok {
 		return nil, labelShape{}, false
 	}
@@ -158,19 +160,19 @@ func (c *fastPathCompiler) compileQuantile(e *parser.Call) (fastFormula, labelSh
 		return nil, labelShape{}, false
 	}
 	by := slices.Delete(slices.Clone(inner.by), at, at+1)
-	return histogramQuantile{q: q, operand: operand, labelGrouping: newLabelGrouping(by)}, labelShape{by: by}, true
+	return histogramQuantile{q: q, operand: operand, labelGrouping: newVectorGrouping(by)}, labelShape{by: by}, true
 }
 
 func (c *fastPathCompiler) compileArithmetic(e *parser.BinaryExpr) (fastFormula, labelShape, bool) {
-	f, ok := operatorFunc(e.Op)
+	f, ok := promQLOperator(e.Op)
 	if !ok || e.ReturnBool {
 		return nil, labelShape{}, false
 	}
-	if n, ok := constantNumber(e.RHS); ok {
+	if n, ok := promQLNumber(e.RHS); ok {
 		operand, s, ok := c.compileVector(e.LHS)
 		return scalarArithmetic{operand, func(v float64) float64 { return f(v, n) }}, s, ok
 	}
-	if n, ok := constantNumber(e.LHS); ok {
+	if n, ok := promQLNumber(e.LHS); ok {
 		operand, s, ok := c.compileVector(e.RHS)
 		return scalarArithmetic{operand, func(v float64) float64 { return f(n, v) }}, s, ok
 	}
@@ -179,12 +181,12 @@ func (c *fastPathCompiler) compileArithmetic(e *parser.BinaryExpr) (fastFormula,
 		return nil, labelShape{}, false
 	}
 	right, rs, ok := c.compileVector(e.RHS)
-	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && matchesAllLabels(e.VectorMatching, ls.by)
-	return vectorArithmetic{left, right, f, newLabelGrouping(ls.by)}, ls, ok && same
+	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && vectorMatchesAllLabels(e.VectorMatching, ls.by)
+	return vectorArithmetic{left, right, f, newVectorGrouping(ls.by)}, ls, ok && same
 }
 
-// matchesAllLabels returns whether elements match by equality of all labels, which are the labels in by.
-func matchesAllLabels(m *parser.VectorMatching, by []string) bool {
+// vectorMatchesAllLabels returns whether elements match by equality of all labels, which are the labels in by.
+func vectorMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
 	if m == nil {
 		return true
 	}
@@ -197,13 +199,13 @@ func matchesAllLabels(m *parser.VectorMatching, by []string) bool {
 	return len(m.MatchingLabels) == 0
 }
 
-// constantNumber returns the value of a number literal.
-func constantNumber(expr parser.Expr) (float64, bool) {
+// promQLNumber returns the value of a number literal.
+func promQLNumber(expr parser.Expr) (float64, bool) {
 	switch e := expr.(type) {
 	case *parser.NumberLiteral:
 		return e.Val, true
 	case *parser.ParenExpr:
-		return constantNumber(e.Expr)
+		return promQLNumber(e.Expr)
 	}
 	return 0, false
 }

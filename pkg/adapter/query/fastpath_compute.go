@@ -23,19 +23,21 @@ type formulaInput struct {
 	*evalBuffers
 	groupIndex           int
 	at, window, lookback int64 // milliseconds
+	now, interval        int64 // milliseconds
+	moved                bool  // rates and increases are those between the ends of the range
 	// overflow is set if the engine must compute the result: a mean whose sum overflows.
 	overflow bool
 }
 
-// computeResults computes the expression; false if only the engine can. The expression may need samples older than the
+// computeFastPath computes the expression; false if only the engine can. The expression may need samples older than the
 // scan's, or the newest sample as of an earlier time than now. If elements have the labels that name the rule's objects,
 // results carry their pods instead of labels of their own. The slice is valid until the next call.
-func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule, now int64) ([]evalResult, bool) {
-	if p.readsInstant && in.at != now {
+func (p *fastPath) computeFastPath(in *formulaInput, r *rule.Rule) ([]evalResult, bool) {
+	if p.readsInstant && in.at != in.now {
 		return nil, false
 	}
 	for _, width := range p.rangeWidths {
-		if in.at-in.rangeMillis(width) < in.since-1 {
+		if in.at-in.promQLRangeMillis(width) < in.since-1 {
 			return nil, false
 		}
 	}
@@ -45,25 +47,25 @@ func (p *fastPath) computeResults(in *formulaInput, r *rule.Rule, now int64) ([]
 	}
 	results := slices.Grow(in.results[:0], len(elements))
 	b := labels.NewScratchBuilder(len(p.by))
-	named := p.canNameObjects(r)
+	named := p.canNameQueryObjects(r)
 	for _, e := range elements {
-		if named && isFullyNamed(r, e.pod.object) {
+		if named && isResultFullyNamed(r, e.pod.object) {
 			results = append(results, evalResult{labels: e.labels, value: e.value, pod: e.pod})
 		} else {
-			results = append(results, evalResult{labels: p.buildElementLabels(e, &b), value: e.value})
+			results = append(results, evalResult{labels: p.buildVectorLabels(e, &b), value: e.value})
 		}
 	}
 	in.results = results
 	return results, true
 }
 
-// canNameObjects returns whether elements have the labels that name a rule's objects.
-func (s labelShape) canNameObjects(r *rule.Rule) bool {
+// canNameQueryObjects returns whether elements have the labels that name a rule's objects.
+func (s labelShape) canNameQueryObjects(r *rule.Rule) bool {
 	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
-// buildElementLabels returns the labels of an element.
-func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
+// buildVectorLabels returns the labels of an element.
+func (s labelShape) buildVectorLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
 	if s.all {
 		return e.labels
 	}
@@ -76,16 +78,16 @@ func (s labelShape) buildElementLabels(e vectorElement, b *labels.ScratchBuilder
 	return b.Labels()
 }
 
-// rangeMillis returns the width of a range, with the window for 0.
-func (in *formulaInput) rangeMillis(ms int64) int64 {
+// promQLRangeMillis returns the width of a range, with the window for 0.
+func (in *formulaInput) promQLRangeMillis(ms int64) int64 {
 	if ms == 0 {
 		return max(1, in.window)
 	}
 	return ms
 }
 
-// isInGroup returns whether a series belongs to the group.
-func (in *formulaInput) isInGroup(s *scannedSeries) bool {
+// isInQueryGroup returns whether a series belongs to the group.
+func (in *formulaInput) isInQueryGroup(s *scannedSeries) bool {
 	return s.pod.scannedObject != nil && s.pod.scannedObject.groupIndex == in.groupIndex
 }
 
@@ -94,10 +96,10 @@ type instantSelector struct{ selector int }
 
 func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
-	out := in.elements.allocSlice(len(series))
+	out := in.elements.allocEvalSlice(len(series))
 	for i := range series {
 		s := &series[i]
-		if !in.isInGroup(s) {
+		if !in.isInQueryGroup(s) {
 			continue
 		}
 		last := len(s.times) - 1
@@ -110,25 +112,29 @@ func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
 
 // rangeFunction applies a function to a range of each series.
 type rangeFunction struct {
-	selector int
-	vector   *parser.VectorSelector
-	width    int64
-	call     promql.FunctionCall
+	selector   int
+	vector     *parser.VectorSelector
+	width      int64
+	call       promql.FunctionCall
+	isIncrease bool // rate or increase
 }
 
 func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
-	width := in.rangeMillis(f.width)
+	width := in.promQLRangeMillis(f.width)
 	args := parser.Expressions{&parser.MatrixSelector{VectorSelector: f.vector, Range: time.Duration(width) * time.Millisecond}}
 	helper := promql.EvalNodeHelper{Ts: in.at, Out: make(promql.Vector, 0, 1)}
 	matrix := make(promql.Matrix, 1)
-	out := in.elements.allocSlice(len(series))
+	out := in.elements.allocEvalSlice(len(series))
 	for i := range series {
 		s := &series[i]
-		if !in.isInGroup(s) {
+		if !in.isInQueryGroup(s) {
 			continue
 		}
-		points := in.collectPoints(s, in.at-width)
+		points := in.collectRangePoints(s, in.at-width)
+		if in.moved && f.isIncrease {
+			points = in.stretchedRangePoints(s, in.at-width)
+		}
 		if len(points) == 0 {
 			continue
 		}
@@ -141,18 +147,27 @@ func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// collectPoints returns the samples of a series after start, valid until the next call.
-func (in *formulaInput) collectPoints(s *scannedSeries, start int64) []promql.FPoint {
+// collectRangePoints returns the samples of a series after start, valid until the next call.
+func (in *formulaInput) collectRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	times := sampleTimes(s.times)
-	begin, end := times.indexAfter(start), len(times)
+	begin, end := times.scanIndexAfter(start), len(times)
 	if times[end-1] > in.at {
-		end = times.indexAfter(in.at)
+		end = times.scanIndexAfter(in.at)
 	}
 	in.points = in.points[:0]
 	for i := begin; i < end; i++ {
 		if !s.hasMarkers || !value.IsStaleNaN(s.values[i]) {
 			in.points = append(in.points, promql.FPoint{T: s.times[i], F: s.values[i]})
 		}
+	}
+	return in.points
+}
+
+// stretchedRangePoints returns the samples that stretchQueryable has for a series, valid until the next call.
+func (in *formulaInput) stretchedRangePoints(s *scannedSeries, start int64) []promql.FPoint {
+	in.points = in.points[:0]
+	if n, ok := promQLIncreaseBetween(s.times, s.values, start, in.at, in.interval); ok {
+		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}
 	return in.points
 }
@@ -164,11 +179,11 @@ type labelGrouping struct {
 	byPod bool
 }
 
-func newLabelGrouping(by []string) labelGrouping {
+func newVectorGrouping(by []string) labelGrouping {
 	return labelGrouping{by: by, byPod: slices.Equal(by, []string{namespaceLabel, podLabel})}
 }
 
-func (g labelGrouping) elementKey(in *formulaInput, e *vectorElement) (key uint64) {
+func (g labelGrouping) vectorElementKey(in *formulaInput, e *vectorElement) (key uint64) {
 	switch {
 	case g.byPod:
 		return e.pod.id
@@ -194,27 +209,27 @@ type aggregateTotal struct {
 
 func (f labelAggregation) computeElements(in *formulaInput) []vectorElement {
 	operands := f.operand.computeElements(in)
-	positions := in.newKeyPositions(f.labelGrouping)
+	positions := in.newVectorKeyPositions(f.labelGrouping)
 	totals := in.totals[:0]
 	out := operands[:0] // never overtakes the elements still to be read
 	for _, e := range operands {
-		e.key = f.elementKey(in, &e)
-		i, known := positions.findOrAddKey(e.key, len(out))
+		e.key = f.vectorElementKey(in, &e)
+		i, known := positions.findOrAddVectorKey(e.key, len(out))
 		if !known {
 			out, totals = append(out, e), append(totals, aggregateTotal{sum: e.value, count: 1})
 			continue
 		}
-		totals[i].accumulateValue(f.op, e.value, in)
+		totals[i].accumulateVectorElement(f.op, e.value, in)
 	}
 	in.totals = totals
 	for i := range out {
-		out[i].value = totals[i].aggregateValue(f.op)
+		out[i].value = totals[i].aggregateVectorElements(f.op)
 	}
 	return out
 }
 
-// accumulateValue adds a value to a group, as the engine does.
-func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, in *formulaInput) {
+// accumulateVectorElement adds a value to a group, as the engine does.
+func (t *aggregateTotal) accumulateVectorElement(op parser.ItemType, v float64, in *formulaInput) {
 	t.count++
 	switch op {
 	case parser.SUM:
@@ -236,7 +251,7 @@ func (t *aggregateTotal) accumulateValue(op parser.ItemType, v float64, in *form
 	}
 }
 
-func (t *aggregateTotal) aggregateValue(op parser.ItemType) float64 {
+func (t *aggregateTotal) aggregateVectorElements(op parser.ItemType) float64 {
 	switch op {
 	case parser.SUM:
 		return t.sum + t.rest
@@ -259,7 +274,7 @@ type histogramQuantile struct {
 
 func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
 	operands := f.operand.computeElements(in)
-	positions := in.newKeyPositions(f.labelGrouping)
+	positions := in.newVectorKeyPositions(f.labelGrouping)
 	var buckets []promql.Buckets
 	out := operands[:0]
 	for _, e := range operands {
@@ -267,8 +282,8 @@ func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
 		if err != nil {
 			continue // skipped as in the engine, which adds a warning
 		}
-		e.key = f.elementKey(in, &e)
-		i, known := positions.findOrAddKey(e.key, len(out))
+		e.key = f.vectorElementKey(in, &e)
+		i, known := positions.findOrAddVectorKey(e.key, len(out))
 		if !known {
 			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // a default histogram has 12
 		}
@@ -303,13 +318,13 @@ type vectorArithmetic struct {
 
 func (f vectorArithmetic) computeElements(in *formulaInput) []vectorElement {
 	left, right := f.left.computeElements(in), f.right.computeElements(in)
-	keys := in.newKeyPositions(f.labelGrouping)
+	keys := in.newVectorKeyPositions(f.labelGrouping)
 	for i := range right {
-		keys.findOrAddKey(right[i].key, i)
+		keys.findOrAddVectorKey(right[i].key, i)
 	}
 	out := left[:0]
 	for _, e := range left {
-		if i, ok := keys.findOrAddKey(e.key, 0); ok { // left has each key once, so that unknown keys stay unknown
+		if i, ok := keys.findOrAddVectorKey(e.key, 0); ok { // left has each key once, so that unknown keys stay unknown
 			e.value = f.operate(e.value, right[i].value)
 			out = append(out, e)
 		}
@@ -317,8 +332,8 @@ func (f vectorArithmetic) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// operatorFunc returns the function of an arithmetic operator.
-func operatorFunc(op parser.ItemType) (func(a, b float64) float64, bool) {
+// promQLOperator returns the function of an arithmetic operator.
+func promQLOperator(op parser.ItemType) (func(a, b float64) float64, bool) {
 	switch op {
 	case parser.ADD:
 		return func(a, b float64) float64 { return a + b }, true

@@ -114,7 +114,7 @@ func TestWhatIsDirect(t *testing.T) {
 	for _, lines := range fastPathRules {
 		r := compileRule(t, interval, lines...)
 		text := rule.Query{Rule: r, Namespace: "shop"}.Expr(time.Minute, nil)
-		if e, err := parseExpression(text); err != nil || e.fastPath == nil {
+		if e, err := parsePromQLExpression(text); err != nil || e.fastPath == nil {
 			t.Errorf("%s is not computed directly (%v)", text, err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestWhatIsDirect(t *testing.T) {
 		"another function":        "abs(g)",
 		"a scalar":                "1 + 1",
 	} {
-		if e, err := parseExpression(text); err != nil || e.fastPath != nil {
+		if e, err := parsePromQLExpression(text); err != nil || e.fastPath != nil {
 			t.Errorf("%s: %s is computed directly (%v)", name, text, err)
 		}
 	}

@@ -28,20 +28,28 @@ type evalResult struct {
 	pod *scannedPod
 }
 
-func newPromQLEngine(data storage.Queryable, maxSamples int, timeout time.Duration) *promqlEngine {
+// promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from samples between
+// since and until, in milliseconds; see commonstretch.go.
+func (e *promqlEngine) promQLOverCommonStretch(since, until, interval int64) *promqlEngine {
+	return &promqlEngine{promql: e.promql, data: stretchQueryable{data: e.data, since: since, until: until, interval: interval}}
+}
+
+// newPromQLEngine returns an engine over data. A subquery without a step has step: the scrape interval.
+func newPromQLEngine(data storage.Queryable, maxSamples int, timeout time.Duration, step func() time.Duration) *promqlEngine {
 	return &promqlEngine{data: data, promql: promql.NewEngine(promql.EngineOpts{
 		// No registerer: the engine would name its metrics prometheus_engine_*.
 		MaxSamples: maxSamples,
 		Timeout:    timeout,
 		// As in Prometheus, so that an expression has the same meaning in both.
-		EnableAtModifier:     true,
-		EnableNegativeOffset: true,
-		Parser:               newPromQLParser(),
+		EnableAtModifier:         true,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return step().Milliseconds() },
+		EnableNegativeOffset:     true,
+		Parser:                   newPromQLParser(),
 	})}
 }
 
-// queryInstant evaluates expr as of at. A vector selector finds samples up to lookback old.
-func (e *promqlEngine) queryInstant(ctx context.Context, expr string, at time.Time, lookback time.Duration) ([]evalResult, error) {
+// queryPromQLEngine evaluates expr as of at. A vector selector finds samples up to lookback old.
+func (e *promqlEngine) queryPromQLEngine(ctx context.Context, expr string, at time.Time, lookback time.Duration) ([]evalResult, error) {
 	q, err := e.promql.NewInstantQuery(ctx, e.data, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ type Settings struct {
 	MaxWindow time.Duration
 }
 
-func (s *Settings) setDefaults() {
+func (s *Settings) setQueryDefaults() {
 	if s.Interval <= 0 {
 		s.Interval = 2 * time.Second
 	}
@@ -71,7 +71,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-func (o *Options) setDefaults() {
+func (o *Options) setEngineDefaults() {
 	if o.MaxSamples <= 0 {
 		o.MaxSamples = 5_000_000
 	}
@@ -109,14 +109,14 @@ type Engine struct {
 
 // New returns an engine over data. Retention says how long data must keep samples.
 func New(data SampleSource, opts Options) *Engine {
-	opts.setDefaults()
+	opts.setEngineDefaults()
 	e := &Engine{
-		data:         data,
-		promqlEngine: newPromQLEngine(data, opts.MaxSamples, opts.Timeout),
-		opts:         opts,
-		semaphore:    make(chan struct{}, opts.MaxConcurrent),
-		metrics:      newMetrics(opts.Registerer),
+		data:      data,
+		opts:      opts,
+		semaphore: make(chan struct{}, opts.MaxConcurrent),
+		metrics:   newMetrics(opts.Registerer),
 	}
+	e.promqlEngine = newPromQLEngine(data, opts.MaxSamples, opts.Timeout, func() time.Duration { return e.settings.Load().Interval })
 	e.buffers.New = func() any { return &evalBuffers{} }
 	e.Reconfigure(opts.Settings)
 	return e
@@ -124,7 +124,7 @@ func New(data SampleSource, opts Options) *Engine {
 
 // Reconfigure replaces the settings. Evaluations under way keep the previous settings.
 func (e *Engine) Reconfigure(s Settings) {
-	s.setDefaults()
+	s.setQueryDefaults()
 	e.settings.Store(&s)
 }
 
@@ -137,11 +137,16 @@ func (e *Engine) Reconfigure(s Settings) {
 func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	started := time.Now() // for the self-metrics only
 	values, err := e.evaluateQuery(ctx, q, now)
-	e.metrics.observeEvaluation(time.Since(started), values, err)
+	e.metrics.observeQuery(time.Since(started), values, err)
 	return values, err
 }
 
-func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
+func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time) (values []metric.Value, err error) {
+	defer func() {
+		if fault := recover(); fault != nil { // of an expression that no test of Prometheus's engine has
+			values, err = nil, metric.Errorf(metric.KindInternal, "evaluate rule %q: panic: %v", q.Rule.Name, fault)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
 	select {
@@ -152,23 +157,27 @@ func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time)
 			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
 	}
 	buffers := e.buffers.Get().(*evalBuffers)
-	defer func() { buffers.resetBuffers(); e.buffers.Put(buffers) }()
+	defer func() { buffers.resetEvalBuffers(); e.buffers.Put(buffers) }()
 	settings := e.settings.Load()
 	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.Interval, maxWindow: settings.MaxWindow}
-	if err := ev.prepareGroups(ctx, e); err != nil {
-		return nil, wrapEvaluationError(q, err)
+	if err := ev.prepareQuery(ctx, e); err != nil {
+		return nil, wrapQueryError(q, err)
 	}
 	for i := range ev.evalGroups {
-		if err := ev.evaluateGroup(ctx, e, i); err != nil {
-			return nil, wrapEvaluationError(q, err)
+		if err := ev.evaluateQueryGroup(ctx, e, i); err != nil {
+			return nil, wrapQueryError(q, err)
 		}
 	}
-	slices.SortFunc(ev.values, compareMetricValues)
+	slices.SortFunc(ev.values, compareQueryValues)
 	return ev.values, nil
 }
 
-// wrapEvaluationError adds a kind and the rule's name to an error.
-func wrapEvaluationError(q rule.Query, err error) error {
+// wrapQueryError adds a kind and the rule's name to an error.
+func wrapQueryError(q rule.Query, err error) error {
+	var missing *metric.MissingError
+	if errors.As(err, &missing) {
+		return missing // the rule is right
+	}
 	kind := metric.KindInternal
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
@@ -179,8 +188,8 @@ func wrapEvaluationError(q rule.Query, err error) error {
 	return metric.Errorf(kind, "evaluate rule %q: %w", q.Rule.Name, err)
 }
 
-// wrapExpressionError adds the expression to an error of the engine.
-func wrapExpressionError(text string, err error) error {
+// wrapPromQLError adds the expression to an error of the engine.
+func wrapPromQLError(text string, err error) error {
 	const maxText = 300 // bytes, for a reader: the names of a thousand pods would not help
 	if len(text) > maxText {
 		text = text[:maxText] + "…"

@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// objectFromLabels returns the object named by the labels.
-func objectFromLabels(r *rule.Rule, l labels.Labels) metric.Object {
+// objectOfQueryResult returns the object named by the labels.
+func objectOfQueryResult(r *rule.Rule, l labels.Labels) metric.Object {
 	o := metric.Object{Name: l.Get(r.ObjectLabel)}
 	if r.Namespaced && r.ObjectLabel != namespaceLabel {
 		o.Namespace = l.Get(namespaceLabel)
@@ -24,13 +24,13 @@ func objectFromLabels(r *rule.Rule, l labels.Labels) metric.Object {
 	return o
 }
 
-// isFullyNamed returns whether an object has a name, and a namespace if the rule needs it.
-func isFullyNamed(r *rule.Rule, o metric.Object) bool {
+// isResultFullyNamed returns whether an object has a name, and a namespace if the rule needs it.
+func isResultFullyNamed(r *rule.Rule, o metric.Object) bool {
 	return o.Name != "" && (o.Namespace != "" || !r.Namespaced || r.ObjectLabel == namespaceLabel)
 }
 
-// resultLabelMap returns the labels of a result, without the metric name.
-func resultLabelMap(l labels.Labels) map[string]string {
+// queryResultLabels returns the labels of a result, without the metric name.
+func queryResultLabels(l labels.Labels) map[string]string {
 	m := make(map[string]string, l.Len())
 	l.Range(func(l labels.Label) {
 		if l.Name != model.MetricNameLabel {
@@ -40,7 +40,7 @@ func resultLabelMap(l labels.Labels) map[string]string {
 	return m
 }
 
-func compareLabelMaps(a, b map[string]string) int {
+func compareResultLabels(a, b map[string]string) int {
 	for _, name := range slices.Sorted(maps.Keys(a)) {
 		if c := strings.Compare(a[name], b[name]); c != 0 {
 			return c
@@ -49,13 +49,13 @@ func compareLabelMaps(a, b map[string]string) int {
 	return 0
 }
 
-// newestSampleTime returns the time of the newest sample behind a result of an external metric: of the series with
+// newestQuerySample returns the time of the newest sample behind a result of an external metric: of the series with
 // all labels of the result. If no series has them, as after label_replace, it considers all series.
-func (s *seriesScan) newestSampleTime(result labels.Labels) time.Time {
+func (s *seriesScan) newestQuerySample(result labels.Labels) time.Time {
 	var behind, all int64
 	for _, src := range s.externalSeries {
 		all = max(all, src.newest)
-		if src.newest > behind && hasResultLabels(result, src.labels) {
+		if src.newest > behind && hasQueryResultLabels(result, src.labels) {
 			behind = src.newest
 		}
 	}
@@ -65,7 +65,7 @@ func (s *seriesScan) newestSampleTime(result labels.Labels) time.Time {
 	return time.UnixMilli(behind)
 }
 
-func hasResultLabels(result, series labels.Labels) bool {
+func hasQueryResultLabels(result, series labels.Labels) bool {
 	same := true
 	result.Range(func(l labels.Label) {
 		same = same && (l.Name == model.MetricNameLabel || series.Get(l.Name) == l.Value)

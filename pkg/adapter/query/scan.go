@@ -4,11 +4,11 @@ package query
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -35,6 +35,8 @@ type seriesScan struct {
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
 	since            int64 // the scan has samples of ranged selectors from then on, milliseconds
+	// hasEnded is set if a counter ended or began again within reach.
+	hasEnded bool
 }
 
 // scannedObject is an object of a value. An external metric has a single object without a name.
@@ -58,6 +60,13 @@ type scannedPod struct {
 	object metric.Object
 	// scannedObject belongs to object; it is nil while no series of the pod is current.
 	scannedObject *scannedObject
+	labels        labels.Labels // of its first series
+	// newest is the time of the newest sample of a series that goes on; 0 if all series ended.
+	newest int64
+	// ended is the time of the newest sample of a counter that ended.
+	ended int64
+	// samples and decreases are those of the counter that decreased most often.
+	samples, decreases int
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
 	// histories has an entry per selector of the expression, empty if the selector counts no events.
@@ -73,6 +82,8 @@ type scannedPod struct {
 type namedSampleTimes struct {
 	name  string
 	times sampleTimes
+	// fromZero is set if the counters are known to have begun at zero with the first sample, or before without a count.
+	fromZero bool
 }
 
 // sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
@@ -93,6 +104,7 @@ type scannedSeries struct {
 	values []float64
 	// hasMarkers is set if staleness markers are among the samples.
 	hasMarkers bool
+	isCounter  bool
 }
 
 // seriesScanner fills a seriesScan.
@@ -102,9 +114,10 @@ type seriesScanner struct {
 	objectNames []string
 	// countEvents asks for histories, keepSamples for samples.
 	countEvents, keepSamples bool
-	// samplesLeft is the room for further samples. If it is exceeded, the scan keeps no samples.
-	samplesLeft int
-	selectors   []exprSelector
+	interval                 int64 // milliseconds
+	// samplesLeft is the room for further samples, of maxSamples. If it is exceeded, the scan keeps no samples.
+	samplesLeft, maxSamples int
+	selectors               []exprSelector
 
 	seriesScan
 	latestKey podKey      // of latestPod
@@ -117,10 +130,10 @@ type scanReach struct {
 	ranged, instant time.Duration
 }
 
-// scanSeries scans the series of the selectors as of now.
-func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
-	s.seriesScan = seriesScan{seriesBySelector: s.resetSeriesLists(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
-	if !s.visitsPodByPod() {
+// scanQuerySeries scans the series of the selectors as of now.
+func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+	s.seriesScan = seriesScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
+	if !s.scansPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
 	}
 	label := s.rule.ObjectLabel
@@ -140,7 +153,7 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 		}
 		data.Visit(since, now.UnixMilli(), matchers, label, s.objectNames, func(l labels.Labels, times []int64, values []float64) {
 			if len(times) > 0 {
-				s.addSeries(i, l, times, values)
+				s.addScannedSeries(i, l, times, values)
 			}
 		})
 	}
@@ -152,57 +165,55 @@ func (s *seriesScanner) scanSeries(ctx context.Context, data SampleSource, now t
 	return nil
 }
 
-// visitsPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
+// scansPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
 // two maps of all pods: a tenth of an evaluation's time and half of its memory.
-func (s *seriesScanner) visitsPodByPod() bool {
+func (s *seriesScanner) scansPodByPod() bool {
 	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
-// addSeries adds a series of a selector to the scan.
-func (s *seriesScanner) addSeries(selector int, l labels.Labels, times []int64, values []float64) {
+// addScannedSeries adds a series of a selector to the scan.
+func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
-	p := s.findOrAddPod(l)
-	times = append(s.times.allocSlice(len(times)), times...)
-	current := lastStaleMarker(values) + 1 // earlier samples belong to a series that ended
+	p := s.findOrAddScannedPod(l)
+	times = append(s.times.allocEvalSlice(len(times)), times...)
+	track := findQueryTrack(sel, times, values, s.interval)
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
 	if s.keepSamples {
-		values = append(s.values.allocSlice(len(values)), values...)
-		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: values, hasMarkers: current > 0})
+		kept := append(s.values.allocEvalSlice(len(values)), values...)
+		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
-	times, values = times[current:], values[current:]
+	if sel.isCounter {
+		p.countScannedDecreases(len(values), track.decreases)
+		if track.start > 0 {
+			s.hasEnded = true
+			p.ended = max(p.ended, times[track.start-1])
+		}
+		if sel.countsEvents && s.countEvents && !(sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound) {
+			s.addScannedIncrements(p, selector, times, values)
+		}
+	}
+	times = times[track.start:]
 	if len(times) == 0 || sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound {
 		return
 	}
 	if p.scannedObject == nil {
-		s.addObject(p)
+		s.addScannedObject(p)
 	}
 	newest := times[len(times)-1]
+	p.newest = max(p.newest, newest)
 	p.scannedObject.newest = max(p.scannedObject.newest, newest)
 	if s.rule.External {
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateSampleTimes(sel.name, times)
-	}
-	if sel.countsEvents && s.countEvents {
-		s.addIncrements(p, selector, times, values)
+		p.updateScannedTimes(sel.name, times, track.fromZero)
 	}
 }
 
-// lastStaleMarker returns the index of the last staleness marker, or −1.
-func lastStaleMarker(values []float64) int {
-	for i := len(values) - 1; i >= 0; i-- {
-		if value.IsStaleNaN(values[i]) {
-			return i
-		}
-	}
-	return -1
-}
-
-// findOrAddPod returns the pod of a series. The series of a pod come one after the other.
-func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
+// findOrAddScannedPod returns the pod of a series. The series of a pod come one after the other.
+func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
@@ -212,10 +223,10 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	}
 	p := s.seriesScan.pods[key]
 	if p == nil {
-		p = s.evalBuffers.pods.allocElement()
-		p.id, p.sampleTimes = uint64(len(s.orderedPods)), p.inline.sampleTimes[:0]
+		p = s.evalBuffers.pods.allocEvalElement()
+		p.id, p.labels, p.sampleTimes = uint64(len(s.orderedPods)), l, p.inline.sampleTimes[:0]
 		if !s.rule.External {
-			p.object = objectFromLabels(s.rule, l)
+			p.object = objectOfQueryResult(s.rule, l)
 		}
 		if s.seriesScan.pods != nil {
 			s.seriesScan.pods[key] = p
@@ -226,11 +237,11 @@ func (s *seriesScanner) findOrAddPod(l labels.Labels) *scannedPod {
 	return p
 }
 
-// addObject links a pod to its object.
-func (s *seriesScanner) addObject(p *scannedPod) {
+// addScannedObject links a pod to its object.
+func (s *seriesScanner) addScannedObject(p *scannedPod) {
 	p.scannedObject = s.seriesScan.objects[p.object]
 	if p.scannedObject == nil {
-		p.scannedObject = s.evalBuffers.objects.allocElement()
+		p.scannedObject = s.evalBuffers.objects.allocEvalElement()
 		p.scannedObject.groupIndex, p.scannedObject.pods = -1, p.scannedObject.inlinePods[:0]
 		if s.seriesScan.objects != nil {
 			s.seriesScan.objects[p.object] = p.scannedObject
@@ -239,8 +250,8 @@ func (s *seriesScanner) addObject(p *scannedPod) {
 	p.scannedObject.pods = append(p.scannedObject.pods, p)
 }
 
-// forEachObject calls each for every object, in the order of their first pods.
-func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scannedObject)) {
+// forEachScannedObject calls each for every object, in the order of their first pods.
+func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanned *scannedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -248,39 +259,51 @@ func (s *seriesScan) forEachObject(each func(object metric.Object, scanned *scan
 	}
 }
 
-// findObject returns the scanned object of that name, or nil.
-func (s *seriesScan) findObject(o metric.Object) *scannedObject {
+// countScannedDecreases keeps the decreases of the counter that decreased most often.
+func (p *scannedPod) countScannedDecreases(samples, decreases int) {
+	if decreases > p.decreases {
+		p.samples, p.decreases = samples, decreases
+	}
+}
+
+// findScannedObject returns the scanned object of that name, or nil.
+func (s *seriesScan) findScannedObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
 		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
+		s.forEachScannedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }
 
-// updateSampleTimes keeps times as the sample times of a metric name, if they cover more than the present times:
+// updateScannedTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updateSampleTimes(name string, times sampleTimes) {
+func (p *scannedPod) updateScannedTimes(name string, times sampleTimes, fromZero bool) {
 	for i := range p.sampleTimes {
-		if p.sampleTimes[i].name == name {
-			if p.sampleTimes[i].times.coversLessThan(times) {
-				p.sampleTimes[i].times = times
-			}
-			return
+		known := &p.sampleTimes[i]
+		if known.name != name {
+			continue
 		}
+		switch {
+		case known.times.scanCoversLessThan(times):
+			known.times, known.fromZero = times, fromZero
+		case known.times[0] == times[0]:
+			known.fromZero = known.fromZero && fromZero
+		}
+		return
 	}
-	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times})
+	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times, fromZero: fromZero})
 }
 
-func (t sampleTimes) coversLessThan(other sampleTimes) bool {
-	if t.lastTime() != other.lastTime() {
-		return t.lastTime() < other.lastTime()
+func (t sampleTimes) scanCoversLessThan(other sampleTimes) bool {
+	if t.lastScannedTime() != other.lastScannedTime() {
+		return t.lastScannedTime() < other.lastScannedTime()
 	}
 	return t[0] > other[0]
 }
 
-// addIncrements adds the increments of a series to the history of a selector.
-func (s *seriesScanner) addIncrements(p *scannedPod, selector int, times []int64, values []float64) {
+// addScannedIncrements adds the increments of a series to the history of a selector.
+func (s *seriesScanner) addScannedIncrements(p *scannedPod, selector int, times []int64, values []float64) {
 	if p.histories == nil {
 		p.histories = p.inline.histories[:]
 		if len(s.selectors) > 1 {
@@ -289,13 +312,13 @@ func (s *seriesScanner) addIncrements(p *scannedPod, selector int, times []int64
 	}
 	h := &p.histories[selector]
 	if *h == nil {
-		*h = s.increments.allocSlice(len(times))
+		*h = s.increments.allocEvalSlice(len(times))
 	}
 	h.Add(times, values)
 }
 
-// eventHistories returns the histories of all pods, for each selector with histories.
-func (s *seriesScan) eventHistories() (counters [][]window.History) {
+// queryEventHistories returns the histories of all pods, for each selector with histories.
+func (s *seriesScan) queryEventHistories() (counters [][]window.History) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
@@ -309,9 +332,9 @@ func (s *seriesScan) eventHistories() (counters [][]window.History) {
 	return slices.DeleteFunc(counters, func(pods []window.History) bool { return len(pods) == 0 })
 }
 
-// shortestSampleTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
+// shortestScannedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
 // demanded a moment ago would look like a counter of few events.
-func (p *scannedPod) shortestSampleTimes() sampleTimes {
+func (p *scannedPod) shortestScannedTimes() sampleTimes {
 	var shortest sampleTimes
 	for _, t := range p.sampleTimes {
 		if shortest == nil || t.times[0] > shortest[0] {
@@ -321,12 +344,25 @@ func (p *scannedPod) shortestSampleTimes() sampleTimes {
 	return shortest
 }
 
-// appendSampleTimes appends the shortest sample times of the object's pods to dst.
-func (s *scannedObject) appendSampleTimes(dst []sampleTimes) []sampleTimes {
+// appendScannedTimes appends the shortest sample times of the object's pods to dst.
+func (s *scannedObject) appendScannedTimes(dst []sampleTimes) []sampleTimes {
 	for _, p := range s.pods {
-		if t := p.shortestSampleTimes(); t != nil {
+		if t := p.shortestScannedTimes(); t != nil {
 			dst = append(dst, t)
 		}
 	}
 	return dst
+}
+
+// scannedFor returns the time over which the counts of the object's pods are known until their newest samples.
+func (s *scannedObject) scannedFor() time.Duration {
+	longest := int64(0)
+	for _, p := range s.pods {
+		since := p.scanKnownSince()
+		if since == math.MinInt64 {
+			return math.MaxInt64
+		}
+		longest = max(longest, p.newest-since)
+	}
+	return queryDuration(longest)
 }

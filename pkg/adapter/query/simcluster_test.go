@@ -153,3 +153,15 @@ func compileResourceRule(t testing.TB, interval time.Duration, resource string, 
 }
 
 const perPodQuery = "query: sum by (namespace, pod) (rate(http_requests_total[$window]))"
+
+// podNamed returns the newest pod of the name.
+func (w *simCluster) podNamed(name string) *simPod {
+	for i := len(w.pods) - 1; ; i-- {
+		if w.pods[i].name == name {
+			return w.pods[i]
+		}
+	}
+}
+
+// simStep is the step of subqueries without one.
+func simStep() time.Duration { return 2 * time.Second }

@@ -120,6 +120,8 @@ type Query struct {
 	Objects []string
 	// Selector holds the matchers of the request's metric selector, without __name__.
 	Selector []*labels.Matcher
+	// Moving reports that a pod of the group is about to leave or has just left, so that load moves between pods.
+	Moving bool
 }
 
 // Expr returns the expression for objects (nil: any; they may be fewer than q.Objects), with window for $window. It

@@ -19,27 +19,21 @@ const (
 // each pod. The others are equally long, except for the last.
 type ageGrid struct {
 	now, maxWindow int64
+	interval       int64 // the mean length of the pods' newest increments
 	first, step    int64
 	perStep        float64 // 1/step
 	cells          int
 	edges          [maxCells]int64 // exclusive upper ages of the cells
 }
 
-// newAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
+// newWindowAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
 // longest or more.
-func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
-	var sum, scraped int64
-	for _, h := range pods {
-		if len(h) > 0 {
-			sum += h[len(h)-1].To - h[len(h)-1].From
-			scraped++
-		}
-	}
-	if sum <= 0 {
+func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
+	interval := meanIncrementInterval(pods)
+	if interval <= 0 {
 		return nil, false
 	}
-	interval := sum / scraped
-	g = &ageGrid{now: now, maxWindow: longest, first: 2 * interval}
+	g = &ageGrid{now: now, maxWindow: longest, interval: interval, first: 2 * interval}
 	for _, h := range pods {
 		if len(h) > 0 {
 			if age := now - h[len(h)-1].From; float64(age) < maxLateIntervals*float64(interval) {
@@ -59,8 +53,20 @@ func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
 	return g, true
 }
 
-// cellIndex returns the cell of an increment that began at from, less than maxWindow ago.
-func (g *ageGrid) cellIndex(from int64) int {
+// meanIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
+func meanIncrementInterval(pods []History) int64 {
+	var sum, scraped int64
+	for _, h := range pods {
+		if len(h) > 0 {
+			sum += h[len(h)-1].To - h[len(h)-1].From
+			scraped++
+		}
+	}
+	return sum / max(1, scraped)
+}
+
+// windowCellIndex returns the cell of an increment that began at from, less than maxWindow ago.
+func (g *ageGrid) windowCellIndex(from int64) int {
 	age := g.now - from
 	if age < g.first {
 		return 0
@@ -70,7 +76,7 @@ func (g *ageGrid) cellIndex(from int64) int {
 	return int((float64(age-g.first)+0.5)*g.perStep) + 1
 }
 
-// thresholdMargin returns the addition to the threshold for a part of this length.
-func (g *ageGrid) thresholdMargin(length int64) float64 {
+// windowThresholdMargin returns the addition to the threshold for a part of this length.
+func (g *ageGrid) windowThresholdMargin(length int64) float64 {
 	return 2 * math.Log(float64(g.maxWindow)/float64(length))
 }

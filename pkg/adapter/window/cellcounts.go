@@ -31,10 +31,10 @@ type youngPod struct {
 	since   int
 }
 
-// addPods adds all pods. It returns the young pods, youngest first.
-func (c *cellCounts) addPods(g *ageGrid, pods []History) (young []youngPod) {
+// addPodHistories adds all pods. It returns the young pods, youngest first.
+func (c *cellCounts) addPodHistories(g *ageGrid, pods []History) (young []youngPod) {
 	for _, h := range pods {
-		oldest, whole := c.addPod(g, h, 1)
+		oldest, whole := c.addPodHistory(g, h, 1)
 		if whole && len(h) > 0 && oldest+1 < g.cells-cellsPerInterval {
 			// Without jitter, its next increment would be in the next older cell.
 			young = append(young, youngPod{history: h, since: oldest + 1})
@@ -44,9 +44,9 @@ func (c *cellCounts) addPods(g *ageGrid, pods []History) (young []youngPod) {
 	return young
 }
 
-// addPod adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
+// addPodHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
 // increment is older than the longest window.
-func (c *cellCounts) addPod(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
+func (c *cellCounts) addPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
 	begin := len(h)
 	events, span := 0.0, int64(0)
 	for begin > 0 && g.now-h[begin-1].From < g.maxWindow {
@@ -56,7 +56,7 @@ func (c *cellCounts) addPod(g *ageGrid, h History, sign float64) (oldest int, wh
 	}
 	rate := sign * events / float64(span)
 	for _, i := range h[begin:] {
-		cell := g.cellIndex(i.From)
+		cell := g.windowCellIndex(i.From)
 		c.n[cell] += sign * i.Count
 		c.e[cell] += rate * float64(i.To-i.From)
 		oldest = max(oldest, cell)
@@ -64,8 +64,8 @@ func (c *cellCounts) addPod(g *ageGrid, h History, sign float64) (oldest int, wh
 	return oldest, begin == 0
 }
 
-// accumulateCells computes the sums up to cell w.
-func (c *cellCounts) accumulateCells(w int) {
+// accumulateWindowCells computes the sums up to cell w.
+func (c *cellCounts) accumulateWindowCells(w int) {
 	n, e := 0.0, 0.0
 	for i := range w + 1 {
 		n += c.n[i]
@@ -74,18 +74,18 @@ func (c *cellCounts) accumulateCells(w int) {
 	}
 }
 
-// findSplit returns the last cell of the newer part, if a window back to cell w has two parts that differ.
-func (c *cellCounts) findSplit(g *ageGrid, w int) (at int, found bool) {
+// findWindowSplit returns the last cell of the newer part, if a window back to cell w has two parts that differ.
+func (c *cellCounts) findWindowSplit(g *ageGrid, w int) (at int, found bool) {
 	most := 0.0
 	for s := range w {
-		n1, e1, n2, e2 := c.splitParts(s, w)
+		n1, e1, n2, e2 := c.splitWindowParts(s, w)
 		// G is at most twice Pearson's χ², which needs no logarithm. In steady traffic hardly a split passes this
 		// check.
-		if e1 <= 0 || e2 <= 0 || pearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
+		if e1 <= 0 || e2 <= 0 || windowPearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
 			continue
 		}
 		newer := g.edges[s]
-		excess := splitDeviance(n1, e1, n2, e2)/c.phi - minDeviance - g.thresholdMargin(newer) - g.thresholdMargin(g.edges[w]-newer)
+		excess := windowSplitDeviance(n1, e1, n2, e2)/c.phi - minDeviance - g.windowThresholdMargin(newer) - g.windowThresholdMargin(g.edges[w]-newer)
 		if excess > most {
 			most, at, found = excess, s, true
 		}
@@ -93,42 +93,42 @@ func (c *cellCounts) findSplit(g *ageGrid, w int) (at int, found bool) {
 	return at, found
 }
 
-// trimSplit moves a split of a window back to cell w to newer cells. It continues while the cells just newer than the
+// trimWindowSplit moves a split of a window back to cell w to newer cells. It continues while the cells just newer than the
 // split, at most an interval of them, look as if the change were within them.
-func (c *cellCounts) trimSplit(s, w int) int {
-	n1, e1, n2, e2 := c.splitParts(s, w)
+func (c *cellCounts) trimWindowSplit(s, w int) int {
+	n1, e1, n2, e2 := c.splitWindowParts(s, w)
 	rose := n1*e2 > n2*e1
 	for d := 1; d <= cellsPerInterval && d <= s; d++ {
-		n1, e1, n2, e2 := c.splitParts(s-d, s)
-		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && splitDeviance(n1, e1, n2, e2) > minTrimDeviance*c.phi {
+		n1, e1, n2, e2 := c.splitWindowParts(s-d, s)
+		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && windowSplitDeviance(n1, e1, n2, e2) > minTrimDeviance*c.phi {
 			s, d = s-d, 0
 		}
 	}
 	return s
 }
 
-// splitParts returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
-func (c *cellCounts) splitParts(s, w int) (n1, e1, n2, e2 float64) {
+// splitWindowParts returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
+func (c *cellCounts) splitWindowParts(s, w int) (n1, e1, n2, e2 float64) {
 	return c.sumN[s], c.sumE[s], c.sumN[w] - c.sumN[s], c.sumE[w] - c.sumE[s]
 }
 
-// splitDeviance returns G; see the package comment.
-func splitDeviance(n1, e1, n2, e2 float64) float64 {
+// windowSplitDeviance returns G; see the package comment.
+func windowSplitDeviance(n1, e1, n2, e2 float64) float64 {
 	m1 := (n1 + n2) * e1 / (e1 + e2)
 	m2 := n1 + n2 - m1
 	correction := max(-0.5, min(0.5, m1-n1))
-	return 2 * (devianceTerm(n1+correction, m1) + devianceTerm(n2-correction, m2))
+	return 2 * (windowDevianceTerm(n1+correction, m1) + windowDevianceTerm(n2-correction, m2))
 }
 
-func devianceTerm(n, m float64) float64 {
+func windowDevianceTerm(n, m float64) float64 {
 	if n <= 0 {
 		return 0 // the limit of n ln n
 	}
 	return n * math.Log(n/m)
 }
 
-// pearsonChi2 returns Pearson's statistic of the same test.
-func pearsonChi2(n1, e1, n2, e2 float64) float64 {
+// windowPearsonChi2 returns Pearson's statistic of the same test.
+func windowPearsonChi2(n1, e1, n2, e2 float64) float64 {
 	d := n1*e2 - n2*e1
 	if d == 0 {
 		return 0

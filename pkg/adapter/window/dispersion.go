@@ -2,43 +2,121 @@
 
 package window
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 const (
-	// minBlockEvents is the least number of events in a block of cells: with fewer, χ² has few values.
-	minBlockEvents = 10
-	// minPairs is the least number of pairs of blocks for an estimate.
-	minPairs = 10
-	// trimmedShare is the share of the pairs that the estimate drops, the most different first, because steps are
-	// among them. Even a load that goes on and off every ten seconds has no more.
-	trimmedShare = 0.2
-	// trimmedChi2Mean is the mean of χ² with one degree of freedom without its largest fifth:
-	// P(χ²₃ < 1.642) / 0.8, where P(χ²₁ < 1.642) = 0.8.
-	trimmedChi2Mean = 0.4377
+	// cellsApart is the distance of cells that share no increment. Pods are scraped at phases of their own, so that an
+	// increment spans two neighbouring cells.
+	cellsApart = 2
+	// minDenseEvents is the least mean count of a cell for the robust estimate: χ² has few values with fewer.
+	minDenseEvents = 10
+	// maxEmptyShare is the largest share of empty cells for the robust estimate.
+	maxEmptyShare = 0.25
+	// trimmedShare is the share of the differences that the robust estimate drops, the largest first, because steps are
+	// among them. Even a load that goes up for ten seconds in every thirty has no more.
+	trimmedShare = 0.25
+	// trimmedChi2Mean is the mean of χ² with one degree of freedom without its largest quarter:
+	// P(χ²₃ < 1.323) / 0.75, where P(χ²₁ < 1.323) = 0.75.
+	trimmedChi2Mean = 0.3700
 	// minPhi is the least estimate used. One in ten estimates of Poisson traffic reaches it, which delays the
 	// detection of a small step by half a second.
 	minPhi = 1.5
+	// minEvidence is the least share of the counts that must remain beside one step for an estimate.
+	minEvidence = 0.1
 )
 
-// estimateDispersion estimates φ from the differences of neighbouring blocks of cells. It returns 1 without enough
-// evidence for more.
-func (c *cellCounts) estimateDispersion(g *ageGrid) float64 {
+// totalCounts are the counts of all pods in cells of equal length, newest first. An increment that spans cells is
+// divided among them by time. The variances are those of independent Poisson increments.
+type totalCounts struct {
+	cells        int
+	n, variance  [maxCells]float64
+	stepVariance [maxCells]float64 // of the difference of a cell and the next older
+}
+
+// newWindowCounts counts the events of the pods in the cells before end.
+func newWindowCounts(pods []History, end, step int64, cells int) *totalCounts {
+	t := &totalCounts{cells: min(maxCells, cells)}
+	begin := end - int64(t.cells)*step
+	for _, h := range pods {
+		for i := len(h) - 1; i >= 0 && h[i].To > begin; i-- {
+			if h[i].Count > 0 {
+				t.spreadWindowIncrement(h[i], end, step)
+			}
+		}
+	}
+	return t
+}
+
+// spreadWindowIncrement divides an increment among the cells that it spans.
+func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
+	from, to := max(end-i.To, 0), min(end-i.From, int64(t.cells)*step) // ages
+	newer := 0.0                                                       // the share of the next newer cell
+	cell := int(from / step)
+	for ; from < to; cell++ {
+		edge := min(int64(cell+1)*step, to)
+		share := float64(edge-from) / float64(i.To-i.From)
+		t.n[cell] += share * i.Count
+		t.variance[cell] += share * share * i.Count
+		if cell > 0 {
+			t.stepVariance[cell-1] += (share - newer) * (share - newer) * i.Count
+		}
+		newer, from = share, edge
+	}
+	if cell > 0 {
+		t.stepVariance[cell-1] += newer * newer * i.Count
+	}
+}
+
+// estimateWindowDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
+// +Inf without enough evidence: a single batch looks like a step.
+func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
+	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
+	t := newWindowCounts(pods, g.commonWindowEnd(pods), step, int(g.maxWindow/step))
+	phi := t.steplessWindowDispersion()
+	if t.isDenseWindow() {
+		phi = t.trimmedWindowDispersion()
+	}
+	if phi < minPhi {
+		return 1
+	}
+	return phi
+}
+
+// commonWindowEnd returns the time until which every punctual pod has counted.
+func (g *ageGrid) commonWindowEnd(pods []History) int64 {
+	end := g.now
+	for _, h := range pods {
+		if len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval) {
+			end = min(end, h[len(h)-1].To)
+		}
+	}
+	return end
+}
+
+// isDenseWindow reports whether events are in nearly all cells, and many.
+func (t *totalCounts) isDenseWindow() bool {
+	sum, empty := 0.0, 0
+	for _, n := range t.n[:t.cells] {
+		sum += n
+		if n == 0 {
+			empty++
+		}
+	}
+	return sum >= minDenseEvents*float64(t.cells) && float64(empty) <= maxEmptyShare*float64(t.cells)
+}
+
+// trimmedWindowDispersion returns the mean of the smaller differences of neighbouring cells. Several steps do not disturb it.
+func (t *totalCounts) trimmedWindowDispersion() float64 {
 	var room [maxCells]float64
 	pairs := room[:0]
-	var n, e, lastN, lastE float64
-	for i := range g.cells {
-		n += c.n[i]
-		e += c.e[i]
-		if n < minBlockEvents || e <= 0 {
-			continue
+	for i := range t.cells - 1 {
+		if t.stepVariance[i] > 0 {
+			d := t.n[i] - t.n[i+1]
+			pairs = append(pairs, d*d/t.stepVariance[i])
 		}
-		if lastE > 0 {
-			pairs = append(pairs, pearsonChi2(n, e, lastN, lastE))
-		}
-		lastN, lastE, n, e = n, e, 0, 0
-	}
-	if len(pairs) < minPairs {
-		return 1
 	}
 	slices.Sort(pairs)
 	pairs = pairs[:len(pairs)-int(trimmedShare*float64(len(pairs)))]
@@ -46,8 +124,34 @@ func (c *cellCounts) estimateDispersion(g *ageGrid) float64 {
 	for _, p := range pairs {
 		sum += p
 	}
-	if phi := sum / float64(len(pairs)) / trimmedChi2Mean; phi >= minPhi {
-		return phi
+	return sum / float64(len(pairs)) / trimmedChi2Mean
+}
+
+// steplessWindowDispersion returns the mean of the differences of cells that share no increment, without those around one
+// cell, which is chosen so that the least remains: a step explains no more. Where batches are rare, each of them makes
+// some of the differences, and none can be dropped.
+func (t *totalCounts) steplessWindowDispersion() float64 {
+	squares, variances := 0.0, 0.0
+	for i := range t.cells - cellsApart {
+		square, variance := t.windowCellDifference(i)
+		squares, variances = squares+square, variances+variance
 	}
-	return 1
+	least := math.Inf(1)
+	for step := range t.cells {
+		square, variance := squares, variances
+		for i := max(0, step-cellsApart); i <= step && i < t.cells-cellsApart; i++ {
+			s, v := t.windowCellDifference(i)
+			square, variance = square-s, variance-v
+		}
+		if variance > minEvidence*variances {
+			least = min(least, square/variance)
+		}
+	}
+	return least
+}
+
+// windowCellDifference returns the squared difference of a cell from the cell cellsApart older, and its variance.
+func (t *totalCounts) windowCellDifference(cell int) (square, variance float64) {
+	d := t.n[cell] - t.n[cell+cellsApart]
+	return d * d, t.variance[cell] + t.variance[cell+cellsApart]
 }

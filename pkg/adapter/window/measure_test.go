@@ -104,14 +104,13 @@ type steadyVariation struct {
 	maxRatio, plainMaxRatio float64 // the greatest total, as a multiple of the truth; plain: over the longest window
 }
 
-// measureSteady measures a steady rate of requests that come in batches.
+// measureSteady measures a steady rate of requests that come in batches, each to one pod.
 func measureSteady(rate, batch float64, pods int, seconds float64) steadyVariation {
-	s := simulateTraffic(1, pods, seconds, steadyLoad(rate/batch))
-	for _, h := range s.pods {
-		for i := range h {
-			h[i].Count *= batch
-		}
-	}
+	return simulateTraffic(1, pods, seconds, steadyLoad(rate/batch)).multiplyCounts(batch).measureVariation(rate, seconds)
+}
+
+// measureVariation measures the served totals of a simulation at a steady rate.
+func (s *trafficSimulation) measureVariation(rate, seconds float64) steadyVariation {
 	var c steadyVariation
 	var auto, plain float64
 	reads := 0

@@ -69,6 +69,56 @@ func simulateTraffic(seed uint64, pods int, seconds float64, truth trueLoad) *tr
 	return s
 }
 
+// simulateSpreadBatches is steady traffic in batches, each of which is spread over the pods at random.
+func simulateSpreadBatches(seed uint64, pods int, seconds, rate, batch float64) *trafficSimulation {
+	s := simulateTraffic(seed, pods, seconds, steadyLoad(0))
+	r := rand.New(rand.NewPCG(seed, 11))
+	next := make([]int, pods)
+	for t := r.ExpFloat64() * batch / rate; t < seconds; t += r.ExpFloat64() * batch / rate {
+		for range int(batch) {
+			p := r.IntN(pods)
+			h := s.pods[p]
+			for next[p] < len(h) && float64(h[next[p]].To) <= 1000*t {
+				next[p]++
+			}
+			if next[p] < len(h) && float64(h[next[p]].From) <= 1000*t {
+				h[next[p]].Count++
+			}
+		}
+	}
+	return s
+}
+
+// simulateJumps is a counter of each pod that jumps by size every period seconds, up to a tenth sooner or later, at a
+// phase of its own.
+func simulateJumps(seed uint64, pods int, seconds, size, period float64) *trafficSimulation {
+	s := simulateTraffic(seed, pods, seconds, steadyLoad(0))
+	r := rand.New(rand.NewPCG(seed, 13))
+	for _, h := range s.pods {
+		i := 0
+		for due := period * r.Float64(); due < seconds; due += period {
+			at := int64(1000 * (due + 0.2*period*(r.Float64()-0.5)))
+			for i < len(h) && h[i].To <= at {
+				i++
+			}
+			if i < len(h) && h[i].From <= at {
+				h[i].Count += size
+			}
+		}
+	}
+	return s
+}
+
+// multiplyCounts makes each event a batch that stays on its pod.
+func (s *trafficSimulation) multiplyCounts(batch float64) *trafficSimulation {
+	for _, h := range s.pods {
+		for i := range h {
+			h[i].Count *= batch
+		}
+	}
+	return s
+}
+
 // expectedRequests returns the expected number of requests from 0 to a time.
 func expectedRequests(truth trueLoad, seconds float64) func(float64) float64 {
 	const fine = 0.02

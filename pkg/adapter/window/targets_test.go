@@ -47,6 +47,53 @@ func TestSteady(t *testing.T) {
 	}
 }
 
+// Batches that a load balancer spreads over pods vary hardly more than over the longest window either.
+func TestSpreadBatches(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		pods        int
+		rate, batch float64
+	}{{4, 40, 10}, {20, 400, 10}, {4, 400, 10}, {4, 4, 20}, {1, 4, 20}, {2, 40, 5}, {10, 1000, 50}} {
+		t.Run(fmt.Sprintf("%g in batches of %g on %d pods", tc.rate, tc.batch, tc.pods), func(t *testing.T) {
+			t.Parallel()
+			const seconds = 7200
+			c := simulateSpreadBatches(1, tc.pods, seconds, tc.rate, tc.batch).measureVariation(tc.rate, seconds)
+			t.Logf("%.2f × the standard deviation, shorter windows in %.2f %%, greatest %.2f × the truth (%.2f)", c.ratio, c.shortShare, c.maxRatio, c.plainMaxRatio)
+			if c.ratio > 1.15 {
+				t.Errorf("standard deviation %.2f × that of the longest window, want at most 1.15", c.ratio)
+			}
+		})
+	}
+}
+
+// A counter that jumps, at the latest every half of the longest window, is read within a jump of the longest window.
+func TestJumps(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		pods         int
+		size, period float64
+	}{{1, 100, 10}, {1, 20, 10}, {4, 100, 30}, {1, 100, 5}, {1, 10, 10}, {1, 100, 25}, {1, 1000, 20}, {2, 100, 20}, {4, 100, 10}, {20, 50, 30}, {1, 7, 3}} {
+		t.Run(fmt.Sprintf("%g every %g s on %d pods", tc.size, tc.period, tc.pods), func(t *testing.T) {
+			t.Parallel()
+			const seconds = 3600
+			s := simulateJumps(2, tc.pods, seconds, tc.size, tc.period)
+			short, reads := 0.0, 0.0
+			for now := int64(settleSeconds * 1000); now < seconds*1000; now += 500 {
+				s.advanceTo(now)
+				total, w := s.autoTotal(now)
+				if w < longest {
+					short++
+				}
+				reads++
+				if plain := s.windowTotal(now, longest); math.Abs(total-plain) > tc.size/longest.Seconds()+1e-9 {
+					t.Fatalf("at %d ms: %g over %s, %g over the longest window", now, total, w, plain)
+				}
+			}
+			t.Logf("shorter windows in %.2f %%", 100*short/reads)
+		})
+	}
+}
+
 // An HPA requests no more replicas than with the longest window.
 func TestReplicas(t *testing.T) {
 	t.Parallel()

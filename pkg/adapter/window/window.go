@@ -38,8 +38,9 @@
 //   - A pod with samples for less than w has no older part and takes no part in the test. A starting pod takes load
 //     off the others: this changes their rates, and its own load would hide the change.
 //   - Events in batches, such as a browser's requests, vary more: φ is estimated from the differences between
-//     neighbouring moments, of which a step is in a few only (see dispersion.go). Without it, batches of five give
-//     short windows in three reads of four, and totals of 3.6 × the standard deviation.
+//     neighbouring moments of the total, of which a step is in a few only (see dispersion.go). Without it, batches of
+//     five give short windows in three reads of four, and totals of 3.6 × the standard deviation. A few rare batches
+//     are no evidence of a step: a single one leaves the longest window.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
 //     The logarithms (as in Dümbgen and Spokoiny, Multiscale testing, 2001) make up for both.
 //
@@ -60,22 +61,47 @@ import "time"
 //
 // It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
 func Choose(pods []History, now int64, longest time.Duration) time.Duration {
-	g, ok := newAgeGrid(pods, now, longest.Milliseconds())
+	g, ok := newWindowAgeGrid(pods, now, longest.Milliseconds())
 	if !ok {
 		return longest
 	}
 	var c cellCounts
-	young := c.addPods(g, pods)
-	c.phi = c.estimateDispersion(g)
+	young := c.addPodHistories(g, pods)
+	c.phi = 1
+	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
-			c.addPod(g, young[0].history, -1)
+			c.addPodHistory(g, young[0].history, -1)
 			young = young[1:]
 		}
-		c.accumulateCells(w)
-		if s, found := c.findSplit(g, w); found {
-			return time.Duration(g.edges[c.trimSplit(s, w)]) * time.Millisecond
+		c.accumulateWindowCells(w)
+		s, found := c.findWindowSplit(g, w)
+		if found && !estimated { // in steady traffic hardly ever
+			estimated = true
+			if c.phi = estimateWindowDispersion(pods, g); c.phi > 1 {
+				s, found = c.findWindowSplit(g, w)
+			}
+		}
+		if found {
+			return time.Duration(g.edges[c.trimWindowSplit(s, w)]) * time.Millisecond
 		}
 	}
 	return longest
+}
+
+// ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
+// counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
+func ChooseTotal(pods []History, end int64, longest time.Duration) time.Duration {
+	interval := meanIncrementInterval(pods)
+	if interval <= 0 {
+		return longest
+	}
+	step := max(interval, (longest.Milliseconds()+maxCells-1)/maxCells)
+	t := newWindowCounts(pods, end, step, int(longest.Milliseconds()/step))
+	total := make(History, t.cells)
+	for i := range total {
+		from := end - int64(i+1)*step
+		total[t.cells-1-i] = Increment{From: from, To: from + step, Count: t.n[i]}
+	}
+	return Choose([]History{total}, end, longest)
 }

@@ -1,0 +1,70 @@
+// Refusals: objects with a reason instead of a value, and sums that lack a pod.
+
+package query
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+const (
+	// minDecreases is the least number of decreases of a counter that are no restart, and minDecreasesPerSample their
+	// least share of its samples: several processes that answer in turn behind one port.
+	minDecreases          = 2
+	minDecreasesPerSample = 0.2
+)
+
+// querySumsPods reports whether an object's value adds up pods that the request does not list.
+func (ev *evaluation) querySumsPods() bool { return ev.Rule.External || ev.Rule.ObjectLabel != podLabel }
+
+// refuseQueriedPod refuses a value for the pod's object, or for the sum that lacks the pod.
+func (ev *evaluation) refuseQueriedPod(p *scannedPod, reason metric.Reason, detail string) {
+	if ev.querySumsPods() {
+		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
+		ev.missing = append(ev.missing, metric.Omission{Object: pod, Reason: reason, Detail: detail})
+		return
+	}
+	if p.scannedObject != nil && !p.scannedObject.hasValue {
+		p.scannedObject.hasValue, p.scannedObject.groupIndex = true, -1
+		ev.values = append(ev.values, metric.Value{Object: p.object, Time: time.UnixMilli(p.scannedObject.newest), Reason: reason, Detail: detail})
+	}
+}
+
+// refuseQueriedPods refuses all objects.
+func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
+	for _, p := range ev.scan.orderedPods {
+		if p.newest > 0 {
+			ev.refuseQueriedPod(p, reason, detail)
+		}
+	}
+}
+
+// refuseWrongQueriedPods refuses pods whose counters are no counters, and sums with pods whose series go on without a fresh
+// sample.
+func (ev *evaluation) refuseWrongQueriedPods() {
+	for _, p := range ev.scan.orderedPods {
+		if p.newest == 0 {
+			continue
+		}
+		if p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples) {
+			ev.refuseQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
+		}
+		if maxAge := ev.Rule.MaxAge; ev.querySumsPods() && maxAge > 0 && ev.now.UnixMilli()-p.newest > maxAge.Milliseconds() {
+			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+maxAge.String())
+		}
+	}
+}
+
+// missingFromQueryError returns the error for a sum that lacks pods, or nil.
+func (ev *evaluation) missingFromQueryError() error {
+	if len(ev.missing) == 0 {
+		return nil
+	}
+	slices.SortFunc(ev.missing, func(a, b metric.Omission) int {
+		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
+	})
+	return &metric.MissingError{Omissions: ev.missing}
+}
