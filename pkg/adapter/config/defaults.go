@@ -79,8 +79,8 @@ func (b *Backend) SetDefaults() {
 	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultMaxResponseBytes)
 }
 
-// findBackend returns the backend with the name, or nil.
-func (c *Config) findBackend(name string) *Backend {
+// findConfiguredBackend returns the backend with the name, or nil.
+func (c *Config) findConfiguredBackend(name string) *Backend {
 	i := slices.IndexFunc(c.Backends, func(b Backend) bool { return b.Name == name })
 	if i < 0 {
 		return nil
@@ -105,7 +105,7 @@ func (r *Rule) setRuleDefaults(c *Config) {
 		// Rates and queue lengths add up.
 		r.Aggregate = AggregateSum
 	}
-	remote := c.findBackend(r.Backend)
+	remote := c.findConfiguredBackend(r.Backend)
 	switch {
 	case r.MaxAge != 0:
 	case remote != nil:

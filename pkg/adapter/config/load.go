@@ -64,7 +64,7 @@ func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
 		},
 		"rules": func(path string, n *yaml.Node) {
 			c.HasRules = true
-			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeConfigRule(path, n)) })
+			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeAdapterRule(path, n)) })
 			if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 				d.AddFaultAtLine(path, n.Line, "is empty; remove the key to use the built-in rules")
 			}
@@ -137,7 +137,7 @@ func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promc
 // unknownKeyRegexp matches the error of Prometheus's decoder for an unknown key.
 var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
 
-func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule {
+func (d *adapterConfigDecoder) decodeAdapterRule(path string, n *yaml.Node) Rule {
 	var r Rule
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"metric":     d.Text(&r.Metric),
@@ -146,9 +146,9 @@ func (d *adapterConfigDecoder) decodeConfigRule(path string, n *yaml.Node) Rule 
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
 		"external":   d.Bool(&r.External),
-		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeNamespaced(path, n) },
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeAdapterRuleNamespaced(path, n) },
 		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeLabelNames(path, n, true) },
-		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeFallback(path, n) },
+		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterRuleFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
 			r.HasWindow = true
 			r.Window = d.decodeRuleWindow(path, n)
@@ -173,8 +173,8 @@ func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Windo
 	return Window{Duration: v}
 }
 
-// decodeNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
-func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (request *bool, name string) {
+// decodeAdapterRuleNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
+func (d *adapterConfigDecoder) decodeAdapterRuleNamespaced(path string, n *yaml.Node) (request *bool, name string) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
 		d.Bool(request)(path, n)
@@ -198,7 +198,7 @@ func (d *adapterConfigDecoder) decodeNamespaced(path string, n *yaml.Node) (requ
 // namespaceNameRegexp matches the name of a Kubernetes namespace.
 var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (d *adapterConfigDecoder) decodeFallback(path string, n *yaml.Node) *Fallback {
+func (d *adapterConfigDecoder) decodeAdapterRuleFallback(path string, n *yaml.Node) *Fallback {
 	var f Fallback
 	before := len(d.Faults)
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})

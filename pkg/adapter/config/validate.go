@@ -52,7 +52,7 @@ func (v *configValidator) validateBackend(i int) {
 	b, path := v.config.Backends[i], fmt.Sprintf("backends[%d]", i)
 	switch {
 	case b.Name == "":
-		v.requireKey(path+".name", "")
+		v.requireAdapterConfigKey(path+".name", "")
 	case b.Name == ScrapeBackend:
 		v.AddFault(path+".name", "%s is the name of the embedded backend; choose another name", ScrapeBackend)
 	case !backendNameRegexp.MatchString(b.Name):
@@ -65,7 +65,7 @@ func (v *configValidator) validateBackend(i int) {
 		}
 	}
 	if b.URL == "" {
-		v.requireKey(path+".url", "")
+		v.requireAdapterConfigKey(path+".url", "")
 	} else {
 		v.validateBackendURL(path+".url", b.URL)
 	}
@@ -89,7 +89,7 @@ func (v *configValidator) validateBackendURL(path, address string) {
 	}
 }
 
-func (v *configValidator) requireKey(path, hint string) {
+func (v *configValidator) requireAdapterConfigKey(path, hint string) {
 	if !v.HasFault(path) && !v.HasFault(strict.ParentPath(path)) {
 		v.AddFault(path, "required%s", hint)
 	}
@@ -103,7 +103,7 @@ func (v *configValidator) validateConfigRule(i int) {
 	v.validateRuleName(r, path)
 	v.validateRuleResource(r, path)
 	if r.Query == "" {
-		v.requireKey(path+".query", ": a PromQL expression")
+		v.requireAdapterConfigKey(path+".query", ": a PromQL expression")
 	}
 	switch r.Aggregate {
 	case AggregateSum, AggregateAvg, AggregateMax:
@@ -143,7 +143,7 @@ func (v *configValidator) validateRuleName(r *Rule, path string) {
 	switch {
 	case v.HasFault(path+".metric") || v.HasFault(path+".match"):
 	case r.Metric == "" && r.Match == "":
-		v.requireKey(path+".metric", ": the metric name that HPAs use (or match, a pattern of names)")
+		v.requireAdapterConfigKey(path+".metric", ": the metric name that HPAs use (or match, a pattern of names)")
 	case r.Metric != "" && r.Match != "":
 		v.AddFault(path+".match", "a rule has either metric or match; remove metric or match")
 	case r.Match != "":
@@ -159,7 +159,7 @@ func (v *configValidator) validateRuleName(r *Rule, path string) {
 }
 
 func (v *configValidator) validateRuleBackend(r *Rule, path string) {
-	switch remote := v.config.findBackend(r.Backend); {
+	switch remote := v.config.findConfiguredBackend(r.Backend); {
 	case r.Backend == ScrapeBackend:
 		v.validateEmbeddedRule(r, path)
 	case remote == nil:
@@ -280,11 +280,11 @@ func (v *configValidator) rejectDuplicateRules() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeRuleKind(&r))
+		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeConfiguredRuleKind(&r))
 	}
 }
 
-func describeRuleKind(r *Rule) string {
+func describeConfiguredRuleKind(r *Rule) string {
 	if r.External {
 		return "external metrics"
 	}

@@ -31,7 +31,7 @@ func (p *Provider) aggregateOverPods(ctx context.Context, req request, object me
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
 	req.group = req.rule.Aggregate != config.AggregateMax
-	result, err := p.evaluatePodValues(ctx, req, pods)
+	result, err := p.evaluateRequestedPods(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (p *Provider) aggregateOverPods(ctx context.Context, req request, object me
 	if err := req.checkAggregate(result, counted); err != nil {
 		return nil, err
 	}
-	v := aggregateValues(req.rule.Aggregate, result.values)
+	v := aggregatePodValues(req.rule.Aggregate, result.values)
 	v.Object = object
 	if v.Time.IsZero() { // every pod value is a substitute
 		v.Time = req.now
@@ -53,20 +53,20 @@ func (p *Provider) aggregateOverPods(ctx context.Context, req request, object me
 
 // respondWithValue validates the value of a single object and returns it as a response.
 func (p *Provider) respondWithValue(req request, v metric.Value) (*custom_metrics.MetricValue, error) {
-	n, reason := validateValue(req.rule, v, req.now)
+	n, reason := validateServedValue(req.rule, v, req.now)
 	if reason == "" {
 		return new(p.newMetricValue(req, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
-		return nil, p.rejectNegative(req.rule, v)
+		return nil, p.rejectNegativeResponse(req.rule, v)
 	}
 	o := newOmission(req.rule, v.Object, reason)
-	return p.substituteOrReject(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
+	return p.substituteOrRejectResponse(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 
-// aggregateValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
+// aggregatePodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
 // the longest of the windows. An aggregate without a case is a bug of this repository, so aggregateValues panics.
-func aggregateValues(how config.Aggregate, values []metric.Value) metric.Value {
+func aggregatePodValues(how config.Aggregate, values []metric.Value) metric.Value {
 	out := values[0]
 	for _, v := range values[1:] {
 		if v.Time.After(out.Time) {
@@ -77,9 +77,9 @@ func aggregateValues(how config.Aggregate, values []metric.Value) metric.Value {
 	out.Labels = nil
 	switch how {
 	case config.AggregateSum:
-		out.Value = sumValues(values)
+		out.Value = sumPodValues(values)
 	case config.AggregateAvg:
-		out.Value = sumValues(values) / float64(len(values))
+		out.Value = sumPodValues(values) / float64(len(values))
 	case config.AggregateMax:
 		for _, v := range values {
 			out.Value = max(out.Value, v.Value)
@@ -90,8 +90,8 @@ func aggregateValues(how config.Aggregate, values []metric.Value) metric.Value {
 	return out
 }
 
-// sumValues adds up at least one value in the given order, from the first: -0 alone stays -0.
-func sumValues(values []metric.Value) float64 {
+// sumPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.
+func sumPodValues(values []metric.Value) float64 {
 	sum := values[0].Value
 	for _, v := range values[1:] {
 		sum += v.Value
@@ -108,11 +108,11 @@ func (req request) checkAggregate(result podValues, counted string) error {
 	if result.mixed {
 		return metric.Errorf(metric.KindUnavailable, "some of %s give %s by another rule, with another aggregate", counted, req.rule.Metric)
 	}
-	lacking := req.missingFromExtreme(result)
+	lacking := req.podsMissingFromExtreme(result)
 	article := "an average"
 	switch how {
 	case config.AggregateSum:
-		article, lacking = "a sum", req.missingFromSum(result)
+		article, lacking = "a sum", req.podsMissingFromSum(result)
 	case config.AggregateMax:
 		article = "a maximum"
 	case config.AggregateAvg:
@@ -123,25 +123,25 @@ func (req request) checkAggregate(result podValues, counted string) error {
 	return nil
 }
 
-// missingFromExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
+// podsMissingFromExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
 // do not answer, which may be the slowest.
-func (req request) missingFromExtreme(result podValues) []metric.Omission {
+func (req request) podsMissingFromExtreme(result podValues) []metric.Omission {
 	return slices.DeleteFunc(slices.Clone(result.omitted), func(o metric.Omission) bool {
-		return !isEmbedded(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
+		return !isEmbeddedRule(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
 	})
 }
 
-// missingFromSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
+// podsMissingFromSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
 //   - a scraped pod without the series (a counter with labels is not exposed before its first event);
 //   - in a sum of rates, a pod that is not ready and whose scrapes fail: Services send it no traffic;
 //   - in a namespace or on a node, a pod that is not a target.
-func (req request) missingFromSum(result podValues) []metric.Omission {
+func (req request) podsMissingFromSum(result podValues) []metric.Omission {
 	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes
 	var out []metric.Omission
 	for _, o := range result.omitted {
 		switch o.Reason {
 		case metric.ReasonAbsent:
-			if !isEmbedded(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
+			if !isEmbeddedRule(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
 				out = append(out, o)
 			}
 		case metric.ReasonNotScraped:
@@ -169,5 +169,5 @@ func countPods(pods []discovery.Pod) string {
 			n++
 		}
 	}
-	return countedNoun(cmp.Or(n, len(pods)), "pod")
+	return countRespondedObjects(cmp.Or(n, len(pods)), "pod")
 }

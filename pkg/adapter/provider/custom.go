@@ -40,9 +40,9 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	began := p.Now()
-	v, err := p.valueByName(ctx, name, info, selector)
+	v, err := p.respondByObjectName(ctx, name, info, selector)
 	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
-	return v, toAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
+	return v, toMetricsAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
 }
 
 // GetMetricBySelector returns the values of all pods that a selector matches. For another resource it returns the values
@@ -51,18 +51,18 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
 	began := p.Now()
-	list, err := p.valuesBySelector(ctx, namespace, objects, info, selector)
+	list, err := p.respondBySelector(ctx, namespace, objects, info, selector)
 	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
-	return list, toAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
+	return list, toMetricsAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
 }
 
-// newRequest returns the request for the objects of d, with the resource and metric of info.
-func (p *Provider) newRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
-	k, err := p.kindFor(info.GroupResource)
+// newCustomMetricRequest returns the request for the objects of d, with the resource and metric of info.
+func (p *Provider) newCustomMetricRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
+	k, err := p.requestedResourceKind(info.GroupResource)
 	if err != nil {
 		return request{}, err
 	}
-	if err := k.checkScope(d.Namespace, info.Metric); err != nil {
+	if err := k.checkRequestScope(d.Namespace, info.Metric); err != nil {
 		return request{}, err
 	}
 	d.Resource, d.Metric = k.resource.String(), info.Metric
@@ -73,9 +73,9 @@ func (p *Provider) newRequest(info metricsprovider.CustomMetricInfo, d discovery
 	req := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
-		first:      sync.OnceValue(func() bool { return !p.isDemanded(d) }),
+		first:      sync.OnceValue(func() bool { return !p.isRequestDemanded(d) }),
 	}
-	if req.matchers, err = toLabelMatchers(selector); err != nil {
+	if req.matchers, err = metricSelectorToMatchers(selector); err != nil {
 		return request{}, err
 	}
 	if len(req.matchers) > 0 {
@@ -84,10 +84,10 @@ func (p *Provider) newRequest(info metricsprovider.CustomMetricInfo, d discovery
 	return req, nil
 }
 
-func (p *Provider) valueByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
+func (p *Provider) respondByObjectName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
-	req, err := p.newRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
+	req, err := p.newCustomMetricRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -99,24 +99,24 @@ func (p *Provider) valueByName(ctx context.Context, name types.NamespacedName, i
 	case req.rule.PerPod():
 		v, err = p.aggregateOverPods(ctx, req, object)
 	default:
-		v, err = p.valueFromObjectLabel(ctx, req, object)
+		v, err = p.respondFromObjectLabel(ctx, req, object)
 	}
-	p.rememberDemand(req, err)
+	p.rememberRequestDemand(req, err)
 	return v, err
 }
 
-// rememberDemand records the demand of a request. Callers do so after the response is ready, because until then the first
+// rememberRequestDemand records the demand of a request. Callers do so after the response is ready, because until then the first
 // request differs from later ones. It skips objects and rules that do not exist.
-func (p *Provider) rememberDemand(req request, err error) {
+func (p *Provider) rememberRequestDemand(req request, err error) {
 	if err == nil || apistatus.KindOf(err) != metric.KindNotFound {
 		p.Demands.Demand(req.demand)
 	}
 }
 
-func (p *Provider) valuesBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
+func (p *Provider) respondBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	req, err := p.newRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
+	req, err := p.newCustomMetricRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (p *Provider) valuesBySelector(ctx context.Context, namespace string, objec
 	} else {
 		list, err = p.valuesFromObjectLabel(ctx, req)
 	}
-	p.rememberDemand(req, err)
+	p.rememberRequestDemand(req, err)
 	return list, err
 }
 
@@ -138,7 +138,7 @@ func (p *Provider) valueOfPod(ctx context.Context, req request, object metric.Ob
 	if !ok {
 		return nil, metric.Errorf(metric.KindNotFound, "there is no pod %q in namespace %q", object.Name, object.Namespace)
 	}
-	result, err := p.evaluatePodValues(ctx, req, []discovery.Pod{pod})
+	result, err := p.evaluateRequestedPods(ctx, req, []discovery.Pod{pod})
 	if err != nil {
 		return nil, err
 	}
@@ -151,10 +151,10 @@ func (p *Provider) valueOfPod(ctx context.Context, req request, object metric.Ob
 func (p *Provider) valuesOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
 	pods := p.Pods.Pods(req.demand.Namespace, selector)
 	if len(pods) == 0 {
-		return nil, noPodsError(req.demand.Namespace, selector)
+		return nil, noSelectedPodsError(req.demand.Namespace, selector)
 	}
 	req.group = true
-	result, err := p.evaluatePodValues(ctx, req, pods)
+	result, err := p.evaluateRequestedPods(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +164,8 @@ func (p *Provider) valuesOfPods(ctx context.Context, req request, selector k8sla
 	return p.newMetricValueList(req, result.values, result.quantities)
 }
 
-func noPodsError(namespace string, selector k8slabels.Selector) error {
-	text := formatSelector(selector)
+func noSelectedPodsError(namespace string, selector k8slabels.Selector) error {
+	text := formatRequestSelector(selector)
 	if text == "" {
 		return metric.Errorf(metric.KindNotFound, "there is no pod in namespace %q", namespace)
 	}

@@ -12,7 +12,7 @@ import (
 // spreadsDeparted reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
 // up the values of the pods, and the sum is the total of what they counted.
 func (req request) spreadsDeparted() bool {
-	return req.group && isEmbedded(req.rule) && req.rule.Conserves()
+	return req.group && isEmbeddedRule(req.rule) && req.rule.Conserves()
 }
 
 // departedShare returns what a departed pod adds to the total: nothing if its value is not a number.

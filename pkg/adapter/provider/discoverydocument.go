@@ -74,7 +74,7 @@ func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 // metricInfo describes a metric of a resource. It treats a resource that the cluster does not have (yet) as namespaced,
 // as nearly all resources are.
 func (p *Provider) metricInfo(resource, name string) metricsprovider.CustomMetricInfo {
-	k, err := p.kindFor(schema.ParseGroupResource(resource))
+	k, err := p.requestedResourceKind(schema.ParseGroupResource(resource))
 	if err != nil {
 		k = resourceKind{resource: schema.ParseGroupResource(resource), namespaced: true}
 	}

@@ -27,7 +27,7 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	began := p.Now()
 	list, err := p.externalValues(ctx, namespace, selector, info.Metric)
 	p.metrics.countRequest(externalAPI, p.Now().Sub(began), err)
-	return list, toAPIStatus(ctx, requestSubject{
+	return list, toMetricsAPIStatus(ctx, requestSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
 	}, err)
 }
@@ -38,29 +38,29 @@ func (p *Provider) externalValues(ctx context.Context, namespace string, selecto
 	if err != nil {
 		return nil, err
 	}
-	list, err := p.evaluateExternal(ctx, req, namespace)
-	p.rememberDemand(req, err)
+	list, err := p.respondExternalSeries(ctx, req, namespace)
+	p.rememberRequestDemand(req, err)
 	if req.rule.Fallback == nil {
 		return list, err
 	}
-	return p.applyFallback(ctx, req, list, err)
+	return p.applyExternalFallback(ctx, req, list, err)
 }
 
-// evaluateExternal evaluates an external rule and returns every series or an error, never a part.
-func (p *Provider) evaluateExternal(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
-	found, err := p.evaluateBackend(ctx, req, namespace, nil)
+// respondExternalSeries evaluates an external rule and returns every series or an error, never a part.
+func (p *Provider) respondExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
+	found, err := p.evaluateRequestOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err
 	}
-	if isEmbedded(req.rule) {
-		if err := p.checkComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
+	if isEmbeddedRule(req.rule) {
+		if err := p.checkRequestComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
 			return nil, err
 		}
 	}
-	if err := sortSeries(req.rule.Name, found); err != nil {
+	if err := sortExternalSeries(req.rule.Name, found); err != nil {
 		return nil, err
 	}
-	result, err := p.validateValues(req, found)
+	result, err := p.validateServedValues(req, found)
 	if err != nil {
 		return nil, err
 	}
@@ -83,15 +83,15 @@ func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selec
 	if !r.Namespaced {
 		d.Namespace = r.Namespace
 	}
-	req := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isDemanded(d) })}
-	req.matchers, err = toLabelMatchers(selector)
+	req := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isRequestDemanded(d) })}
+	req.matchers, err = metricSelectorToMatchers(selector)
 	return req, err
 }
 
 // respondWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none.
 func (p *Provider) respondWithoutSeries(req request) (*external_metrics.ExternalMetricValueList, error) {
 	o := metric.Omission{Reason: metric.ReasonAbsent}
-	v, n, reason := p.substituteMissing(req, o)
+	v, n, reason := p.substituteMissingValue(req, o)
 	if reason == "" {
 		var result podValues
 		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
@@ -103,14 +103,14 @@ func (p *Provider) respondWithoutSeries(req request) (*external_metrics.External
 	if req.demand.Namespace != "" {
 		text, args = text+" in namespace %q", append(args, req.demand.Namespace)
 	}
-	if s := formatSelector(req.demand.Selector); s != "" {
+	if s := formatRequestSelector(req.demand.Selector); s != "" {
 		text, args = text+" that matches selector %q", append(args, s)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }
 
 func (p *Provider) newExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
-	if err := checkSum(result.quantities); err != nil {
+	if err := checkQuantitySum(result.quantities); err != nil {
 		return nil, err
 	}
 	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(result.values))}
@@ -119,16 +119,16 @@ func (p *Provider) newExternalValueList(req request, result podValues) (*externa
 			MetricName:    req.demand.Metric,
 			MetricLabels:  v.Labels,
 			Timestamp:     p.valueTimestamp(req, v),
-			WindowSeconds: windowSeconds(v.Window),
+			WindowSeconds: responseWindowSeconds(v.Window),
 			Value:         result.quantities[i],
 		}
 	}
 	return list, nil
 }
 
-// sortSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
+// sortExternalSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
 // labels, because the autoscaler would add them up.
-func sortSeries(ruleName string, values []metric.Value) error {
+func sortExternalSeries(ruleName string, values []metric.Value) error {
 	type series struct {
 		text  string
 		value metric.Value

@@ -37,15 +37,15 @@ type absence struct {
 	served      bool      // the last response was the fallback
 }
 
-// recordAbsence records a request at now without a value. It returns the start of the absence and whether to serve the
+// recordFallbackAbsence records a request at now without a value. It returns the start of the absence and whether to serve the
 // fallback; began reports that the fallback starts with this request.
-func (f *fallbacks) recordAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
+func (f *fallbacks) recordFallbackAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.missing[key]
 	if a == nil || now.Sub(a.last) > fallbackMemory {
 		a = &absence{since: now}
-		f.keepAbsence(key, a, now)
+		f.keepFallbackAbsence(key, a, now)
 	}
 	a.last = now
 	serve = now.Sub(a.since) >= after
@@ -54,8 +54,8 @@ func (f *fallbacks) recordAbsence(key fallbackKey, after time.Duration, now time
 	return a.since, serve, began
 }
 
-// keepAbsence stores a unless maxFallbacks is reached; the caller holds f.mu.
-func (f *fallbacks) keepAbsence(key fallbackKey, a *absence, now time.Time) {
+// keepFallbackAbsence stores a unless maxFallbacks is reached; the caller holds f.mu.
+func (f *fallbacks) keepFallbackAbsence(key fallbackKey, a *absence, now time.Time) {
 	if f.missing == nil {
 		f.missing = map[fallbackKey]*absence{}
 	}
@@ -67,8 +67,8 @@ func (f *fallbacks) keepAbsence(key fallbackKey, a *absence, now time.Time) {
 	}
 }
 
-// countServed returns the number of metrics served with their fallback at now.
-func (f *fallbacks) countServed(now time.Time) float64 {
+// countServedFallbacks returns the number of metrics served with their fallback at now.
+func (f *fallbacks) countServedFallbacks(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -80,8 +80,8 @@ func (f *fallbacks) countServed(now time.Time) float64 {
 	return float64(n)
 }
 
-// recordValue records a request with a value and reports whether the response before it was the fallback.
-func (f *fallbacks) recordValue(key fallbackKey) (ended bool) {
+// recordFallbackEnd records a request with a value and reports whether the response before it was the fallback.
+func (f *fallbacks) recordFallbackEnd(key fallbackKey) (ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.missing[key]
@@ -89,14 +89,14 @@ func (f *fallbacks) recordValue(key fallbackKey) (ended bool) {
 	return a != nil && a.served
 }
 
-// applyFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
+// applyExternalFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
 // and an unknown metric stay errors.
-func (p *Provider) applyFallback(ctx context.Context, req request, list *external_metrics.ExternalMetricValueList, err error,
+func (p *Provider) applyExternalFallback(ctx context.Context, req request, list *external_metrics.ExternalMetricValueList, err error,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatSelector(req.demand.Selector)}
+	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatRequestSelector(req.demand.Selector)}
 	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "selector", key.selector)
 	if err == nil {
-		if p.fallbacks.recordValue(key) {
+		if p.fallbacks.recordFallbackEnd(key) {
 			log.Info("Fallback ended")
 		}
 		return list, nil
@@ -104,7 +104,7 @@ func (p *Provider) applyFallback(ctx context.Context, req request, list *externa
 	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
 		return nil, err
 	}
-	since, serve, began := p.fallbacks.recordAbsence(key, req.rule.Fallback.After, req.now)
+	since, serve, began := p.fallbacks.recordFallbackAbsence(key, req.rule.Fallback.After, req.now)
 	if !serve {
 		return nil, err
 	}

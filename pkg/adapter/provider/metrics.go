@@ -69,7 +69,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 
 // countRequest counts one finished request.
 func (m *metrics) countRequest(api string, took time.Duration, err error) {
-	m.requests.WithLabelValues(api, requestOutcome(err)).Inc()
+	m.requests.WithLabelValues(api, apiRequestOutcome(err)).Inc()
 	m.duration.WithLabelValues(api).Observe(took.Seconds())
 }
 
@@ -80,7 +80,7 @@ func (m *metrics) countOmissions(omissions []metric.Omission) {
 	}
 }
 
-func requestOutcome(err error) string {
+func apiRequestOutcome(err error) string {
 	if err == nil {
 		return "success"
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// valueFromObjectLabel returns the value of an object that a label of the rule's result names.
-func (p *Provider) valueFromObjectLabel(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
-	values, err := p.evaluateBackend(ctx, req, object.Namespace, []string{object.Name})
+// respondFromObjectLabel returns the value of an object that a label of the rule's result names.
+func (p *Provider) respondFromObjectLabel(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	values, err := p.evaluateRequestOnBackend(ctx, req, object.Namespace, []string{object.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -24,12 +24,12 @@ func (p *Provider) valueFromObjectLabel(ctx context.Context, req request, object
 	if len(values) > 1 {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for %s %q", req.rule.Name, req.kind.resource.String(), object)
 	}
-	if isEmbedded(req.rule) {
+	if isEmbeddedRule(req.rule) {
 		pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.checkComplete(req, pods); err != nil {
+		if err := p.checkRequestComplete(req, pods); err != nil {
 			return nil, err
 		}
 		if len(values) == 0 {
@@ -38,7 +38,7 @@ func (p *Provider) valueFromObjectLabel(ctx context.Context, req request, object
 	}
 	if len(values) == 0 {
 		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: "backend " + req.rule.Backend + " has no series"}
-		return p.substituteOrReject(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
+		return p.substituteOrRejectResponse(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
 	}
 	values[0].Object = object
 	return p.respondWithValue(req, values[0])
@@ -52,18 +52,18 @@ func (p *Provider) respondUnlabelled(req request, object metric.Object, pods []d
 	var omitted []metric.Omission
 	for _, pod := range pods {
 		if pod.Live {
-			omitted = append(omitted, p.diagnoseScrape(req, pod))
+			omitted = append(omitted, p.diagnoseOmittedPod(req, pod))
 		} else {
 			omitted = append(omitted, pod.Omission)
 		}
 	}
 	o := metric.Omission{Object: object, Reason: metric.ReasonAbsent}
-	return p.substituteOrReject(req, o, countedNoun(len(pods), "pod"), omitted)
+	return p.substituteOrRejectResponse(req, o, countRespondedObjects(len(pods), "pod"), omitted)
 }
 
-// substituteOrReject returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
-func (p *Provider) substituteOrReject(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
-	v, n, reason := p.substituteMissing(req, o)
+// substituteOrRejectResponse returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
+func (p *Provider) substituteOrRejectResponse(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
+	v, n, reason := p.substituteMissingValue(req, o)
 	if reason == "" {
 		return new(p.newMetricValue(req, v, n)), nil
 	}
@@ -73,19 +73,19 @@ func (p *Provider) substituteOrReject(req request, o metric.Omission, noun strin
 
 // valuesFromObjectLabel returns the values of every object that a label of the rule's result names.
 func (p *Provider) valuesFromObjectLabel(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
-	found, err := p.evaluateBackend(ctx, req, req.demand.Namespace, nil)
+	found, err := p.evaluateRequestOnBackend(ctx, req, req.demand.Namespace, nil)
 	if err != nil {
 		return nil, err
 	}
-	if isEmbedded(req.rule) {
-		if err := p.checkComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
+	if isEmbeddedRule(req.rule) {
+		if err := p.checkRequestComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
 			return nil, err
 		}
 	}
 	slices.SortFunc(found, func(a, b metric.Value) int {
 		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
-	result, err := p.validateValues(req, found)
+	result, err := p.validateServedValues(req, found)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (p *Provider) valuesFromObjectLabel(ctx context.Context, req request) (*cus
 		return p.newMetricValueList(req, result.values, result.quantities)
 	}
 	if len(result.omitted) > 0 {
-		return nil, newMissingError(countedNoun(len(result.omitted), "object"), result.omitted)
+		return nil, newMissingError(countRespondedObjects(len(result.omitted), "object"), result.omitted)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, "rule %q has no series for any of %s", req.rule.Name, req.kind.resource.String())
 }

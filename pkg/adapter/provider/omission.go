@@ -21,22 +21,22 @@ const firstAsked = "asked for the first time now; first values in about 2 scrape
 // scrape, one until the second page proves the beginning of its counters, and one of slack.
 const youngIntervals = 3
 
-// explainOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
+// explainOmittedPod returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
 // discovery or the last scrape knows.
-func (p *Provider) explainOmission(req request, pod discovery.Pod, reason metric.Reason) metric.Omission {
+func (p *Provider) explainOmittedPod(req request, pod discovery.Pod, reason metric.Reason) metric.Omission {
 	o := newOmission(req.rule, pod.Object(), reason)
 	switch {
 	case reason == metric.ReasonStale:
-		if isEmbedded(req.rule) {
+		if isEmbeddedRule(req.rule) {
 			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}
 	case reason != metric.ReasonAbsent:
-	case !isEmbedded(req.rule):
+	case !isEmbeddedRule(req.rule):
 		o.Detail = "backend " + req.rule.Backend + " has no series"
 	default:
-		o = p.diagnoseScrape(req, pod)
+		o = p.diagnoseOmittedPod(req, pod)
 	}
 	return o
 }
@@ -50,8 +50,8 @@ func newOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metri
 	return o
 }
 
-// diagnoseScrape returns why the embedded backend has no value for a live pod.
-func (p *Provider) diagnoseScrape(req request, pod discovery.Pod) metric.Omission {
+// diagnoseOmittedPod returns why the embedded backend has no value for a live pod.
+func (p *Provider) diagnoseOmittedPod(req request, pod discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
@@ -79,7 +79,7 @@ func (p *Provider) explainMissing(req request, err error) error {
 		omissions[i] = p.explainMissingPod(req, o)
 	}
 	p.metrics.countOmissions(omissions)
-	return newMissingError("the sum lacks "+countedNoun(len(omissions), "pod"), omissions)
+	return newMissingError("the sum lacks "+countRespondedObjects(len(omissions), "pod"), omissions)
 }
 
 // explainMissingPod returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
@@ -101,24 +101,24 @@ func (p *Provider) explainMissingPod(req request, o metric.Omission) metric.Omis
 	return o
 }
 
-// isDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
+// isRequestDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
 // only the rare case of a missing value.
-func (p *Provider) isDemanded(d discovery.Demand) bool {
-	selector := formatSelector(d.Selector)
+func (p *Provider) isRequestDemanded(d discovery.Demand) bool {
+	selector := formatRequestSelector(d.Selector)
 	for _, o := range p.Demands.Demanded() {
 		if o.Metric == d.Metric && o.Resource == d.Resource && o.Namespace == d.Namespace && o.Object == d.Object &&
-			o.External == d.External && formatSelector(o.Selector) == selector {
+			o.External == d.External && formatRequestSelector(o.Selector) == selector {
 			return true
 		}
 	}
 	return false
 }
 
-// checkComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
+// checkRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error; a pod without
 // any series, whose scrapes fail, may be any other service of the namespace.
-func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
+func (p *Provider) checkRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
@@ -135,7 +135,7 @@ func (p *Provider) checkComplete(req request, pods []discovery.Pod) error {
 		return nil
 	}
 	p.metrics.countOmissions(warming)
-	return newMissingError(countedNoun(len(pods), "pod"), warming)
+	return newMissingError(countRespondedObjects(len(pods), "pod"), warming)
 }
 
 // isWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
@@ -155,5 +155,5 @@ func (p *Provider) isWarmingUp(r *rule.Rule, pod discovery.Pod, now time.Time) b
 	})
 }
 
-// isEmbedded reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
-func isEmbedded(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }
+// isEmbeddedRule reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
+func isEmbeddedRule(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }

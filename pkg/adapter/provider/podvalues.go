@@ -34,10 +34,10 @@ func (v podValues) missingValuesError(noun string) error {
 	return newMissingError(noun, slices.Concat(v.omitted, v.unready, v.inactive))
 }
 
-// evaluatePodValues computes the values of the pods, each by the first rule that reads a family of its page. It fails if
+// evaluateRequestedPods computes the values of the pods, each by the first rule that reads a family of its page. It fails if
 // the backend fails, if the rule rejects a negative value (such a rule is wrong for the other pods too), or if a family
 // is of a type that no rule takes.
-func (p *Provider) evaluatePodValues(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
+func (p *Provider) evaluateRequestedPods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
 	slices.SortFunc(pods, func(a, b discovery.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
@@ -47,7 +47,7 @@ func (p *Provider) evaluatePodValues(ctx context.Context, req request, pods []di
 	}
 	trial := req
 	for ; trial.rule != nil && slices.ContainsFunc(results, podResult.isOpen); trial.rule = trial.rule.Next() {
-		if err := p.evaluateRule(ctx, trial, results); err != nil {
+		if err := p.evaluateRuleForPods(ctx, trial, results); err != nil {
 			return podValues{}, err
 		}
 	}
@@ -72,7 +72,7 @@ func (p *Provider) collectPodValues(req request, results []podResult) (podValues
 			}
 		}
 		if reason != "" {
-			v, n, reason = p.substituteMissing(req, o)
+			v, n, reason = p.substituteMissingValue(req, o)
 		}
 		switch {
 		case reason == "":
@@ -113,9 +113,9 @@ type podResult struct {
 
 func (r podResult) isOpen() bool { return !r.done }
 
-// evaluateRule evaluates a single rule for the pods that are open.
-func (p *Provider) evaluateRule(ctx context.Context, req request, results []podResult) error {
-	found, err := p.evaluateByNamespace(ctx, req, p.podsToEvaluate(req, results))
+// evaluateRuleForPods evaluates a single rule for the pods that are open.
+func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results []podResult) error {
+	found, err := p.evaluateRequestByNamespace(ctx, req, p.podsToEvaluate(req, results))
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (p *Provider) evaluateRule(ctx context.Context, req request, results []podR
 		computed := found[r.pod.Object()]
 		switch {
 		case computed == nil:
-		case r.pod.Departed, predatesPod(*computed, r.pod):
+		case r.pod.Departed, valuePredatesPod(*computed, r.pod):
 			departed += departedShare(*computed)
 			computed = nil
 		}
@@ -174,19 +174,19 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 	case computed.Reason != "":
 		reason, o.Detail = computed.Reason, computed.Detail
 	default:
-		_, reason = validateValue(req.rule, *computed, req.now)
+		_, reason = validateServedValue(req.rule, *computed, req.now)
 	}
 	switch reason {
 	case "":
 		r.done, r.rule, r.value = true, req.rule, *computed
 		return nil
 	case metric.ReasonNegative:
-		return p.rejectNegative(req.rule, *computed)
+		return p.rejectNegativeResponse(req.rule, *computed)
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
 	}
 	detail := o.Detail
-	o = p.explainOmission(req, r.pod, reason)
+	o = p.explainOmittedPod(req, r.pod, reason)
 	o.Detail = cmp.Or(o.Detail, detail)
 	if r.omission.Reason == "" || o.Reason != metric.ReasonAbsent {
 		r.omission = o
@@ -196,15 +196,15 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 	return nil
 }
 
-// predatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
+// valuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
 // Created is truncated to a second, and no pod answers a scrape within its first second.
-func predatesPod(v metric.Value, pod discovery.Pod) bool {
+func valuePredatesPod(v metric.Value, pod discovery.Pod) bool {
 	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
 }
 
-// evaluateByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
+// evaluateRequestByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
 // would add up pods with the same name.
-func (p *Provider) evaluateByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
+func (p *Provider) evaluateRequestByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
 	found := make(map[metric.Object]*metric.Value, len(pods))
 	for len(pods) > 0 {
 		namespace := pods[0].Namespace
@@ -212,7 +212,7 @@ func (p *Provider) evaluateByNamespace(ctx context.Context, req request, pods []
 		if n < 0 {
 			n = len(pods)
 		}
-		values, err := p.evaluateBackend(ctx, req, namespace, podNames(pods[:n]))
+		values, err := p.evaluateRequestOnBackend(ctx, req, namespace, podNames(pods[:n]))
 		if err != nil {
 			return nil, err
 		}
@@ -231,12 +231,12 @@ func (p *Provider) evaluateByNamespace(ctx context.Context, req request, pods []
 	return found, nil
 }
 
-// evaluateBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
-func (p *Provider) evaluateBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
+// evaluateRequestOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
+func (p *Provider) evaluateRequestOnBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
 	if objects != nil && len(objects) == 0 {
 		return nil, nil
 	}
-	b, err := p.ruleBackend(req.rule)
+	b, err := p.selectRequestBackend(req.rule)
 	if err != nil {
 		return nil, err
 	}

@@ -114,12 +114,12 @@ func New(deps Deps, opts Options) *Provider {
 	if p.interval == nil {
 		p.interval = func() time.Duration { return 2 * time.Second }
 	}
-	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServed(p.Now()) })
+	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServedFallbacks(p.Now()) })
 	return p
 }
 
-// ruleBackend returns the backend of a rule.
-func (p *Provider) ruleBackend(r *rule.Rule) (Backend, error) {
+// selectRequestBackend returns the backend of a rule.
+func (p *Provider) selectRequestBackend(r *rule.Rule) (Backend, error) {
 	b, ok := p.Backend(r.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", r.Name, r.Backend)

@@ -24,8 +24,8 @@ var podKind = resourceKind{
 	namespaced: true,
 }
 
-// kindFor resolves a resource as a request writes it: plural or singular, with or without its group.
-func (p *Provider) kindFor(resource schema.GroupResource) (resourceKind, error) {
+// requestedResourceKind resolves a resource as a request writes it: plural or singular, with or without its group.
+func (p *Provider) requestedResourceKind(resource schema.GroupResource) (resourceKind, error) {
 	if resource == podKind.resource {
 		return podKind, nil
 	}
@@ -51,9 +51,9 @@ func mappingError(resource schema.GroupResource, err error) error {
 	return metric.Errorf(metric.KindUnavailable, "resolve resource %q: %w", resource.String(), err)
 }
 
-// checkScope rejects a request for a namespaced resource without a namespace, and for a cluster resource with a namespace:
+// checkRequestScope rejects a request for a namespaced resource without a namespace, and for a cluster resource with a namespace:
 // the user may have rights in this namespace alone.
-func (k resourceKind) checkScope(namespace, metricName string) error {
+func (k resourceKind) checkRequestScope(namespace, metricName string) error {
 	switch {
 	case k.namespaced && namespace == "":
 		return metric.Errorf(metric.KindInvalid, "%[1]s are in a namespace: ask for namespaces/NAMESPACE/%[1]s/NAME/%[2]s",

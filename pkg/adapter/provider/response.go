@@ -19,14 +19,14 @@ func (p *Provider) newMetricValue(req request, v metric.Value, n resource.Quanti
 		DescribedObject: req.kind.objectReference(v.Object),
 		Metric:          req.identifier,
 		Timestamp:       p.valueTimestamp(req, v),
-		WindowSeconds:   windowSeconds(v.Window),
+		WindowSeconds:   responseWindowSeconds(v.Window),
 		Value:           n,
 	}
 }
 
 // newMetricValueList returns the values of several objects, or an error if their sum is out of range.
 func (p *Provider) newMetricValueList(req request, values []metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
-	if err := checkSum(quantities); err != nil {
+	if err := checkQuantitySum(quantities); err != nil {
 		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(values))}
@@ -45,8 +45,8 @@ func (p *Provider) valueTimestamp(req request, v metric.Value) metav1.Time {
 	return metav1.NewTime(v.Time)
 }
 
-// windowSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
-func windowSeconds(window time.Duration) *int64 {
+// responseWindowSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
+func responseWindowSeconds(window time.Duration) *int64 {
 	if window <= 0 {
 		return nil
 	}
@@ -54,14 +54,14 @@ func windowSeconds(window time.Duration) *int64 {
 	return &s
 }
 
-// checkSum returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
+// checkQuantitySum returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
 // without a check, and a sum that wraps around scales the service the wrong way.
-func checkSum(quantities []resource.Quantity) error {
+func checkQuantitySum(quantities []resource.Quantity) error {
 	var sum int64
 	for _, n := range quantities {
 		m := n.MilliValue()
 		if m > 0 && sum > math.MaxInt64-m || m < 0 && sum < math.MinInt64-m {
-			return metric.Errorf(metric.KindUnavailable, "%s: their sum is out of range", countedNoun(len(quantities), "value"))
+			return metric.Errorf(metric.KindUnavailable, "%s: their sum is out of range", countRespondedObjects(len(quantities), "value"))
 		}
 		sum += m
 	}

@@ -38,7 +38,7 @@ func TestMatchers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := toLabelMatchers(s)
+			got, err := metricSelectorToMatchers(s)
 			if err != nil {
 				t.Fatalf("matchers(%q): %v", tc.selector, err)
 			}
@@ -99,7 +99,7 @@ func TestMatchersRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := toLabelMatchers(tc.selector)
+			_, err := metricSelectorToMatchers(tc.selector)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error %v, want %q", err, tc.want)
 			}
@@ -122,7 +122,7 @@ func FuzzMatchers(f *testing.F) {
 		if err != nil || value == "" {
 			return
 		}
-		ms, err := toLabelMatchers(s)
+		ms, err := metricSelectorToMatchers(s)
 		if err != nil {
 			if metric.KindOf(err) != metric.KindInvalid {
 				t.Fatalf("matchers(%q): kind %v", selector, metric.KindOf(err))
@@ -155,7 +155,7 @@ func TestMatchersOfLabelSelector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := toLabelMatchers(mustParse(t, s.String()))
+	got, err := metricSelectorToMatchers(mustParse(t, s.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,18 +35,18 @@ func newMissingError(noun string, omissions []metric.Omission) error {
 	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: noun, omissions: omissions}}
 }
 
-// toAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
-func toAPIStatus(ctx context.Context, s requestSubject, err error) error {
+// toMetricsAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
+func toMetricsAPIStatus(ctx context.Context, s requestSubject, err error) error {
 	if err == nil {
 		return nil
 	}
-	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: statusCauses(err)}
+	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: omissionStatusCauses(err)}
 	return apistatus.ToStatus(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
 }
 
-// statusCauses returns one cause for each reason of a missingError.
-func statusCauses(err error) []metav1.StatusCause {
+// omissionStatusCauses returns one cause for each reason of a missingError.
+func omissionStatusCauses(err error) []metav1.StatusCause {
 	var e *missingError
 	if !errors.As(err, &e) {
 		return nil
@@ -66,8 +66,8 @@ func statusCauses(err error) []metav1.StatusCause {
 	return out
 }
 
-// countedNoun returns "1 pod", "3 pods".
-func countedNoun(n int, noun string) string {
+// countRespondedObjects returns "1 pod", "3 pods".
+func countRespondedObjects(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

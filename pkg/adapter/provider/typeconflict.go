@@ -15,7 +15,7 @@ import (
 
 // findTypeConflict returns a family of the pod whose type does not fit the rule.
 func (p *Provider) findTypeConflict(r *rule.Rule, pod discovery.Pod) (rule.TypeConflict, bool) {
-	if !isEmbedded(r) {
+	if !isEmbeddedRule(r) {
 		return rule.TypeConflict{}, false
 	}
 	return r.FindTypeConflict(func(family string) (model.MetricType, bool) {

@@ -11,9 +11,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// validateValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
+// validateServedValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
 // process may differ a little. A value more than maxAge in the future is as stale as a value that old.
-func validateValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
+func validateServedValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
 	if age := v.Age(now); age.Abs() > r.MaxAge {
 		return resource.Quantity{}, metric.ReasonStale
 	}
@@ -28,18 +28,18 @@ func validateValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quanti
 	return n, ""
 }
 
-// validateValues validates computed values in their order.
-func (p *Provider) validateValues(req request, found []metric.Value) (podValues, error) {
+// validateServedValues validates computed values in their order.
+func (p *Provider) validateServedValues(req request, found []metric.Value) (podValues, error) {
 	var result podValues
 	for _, v := range found {
-		n, reason := validateValue(req.rule, v, req.now)
+		n, reason := validateServedValue(req.rule, v, req.now)
 		if reason == metric.ReasonNegative {
-			return podValues{}, p.rejectNegative(req.rule, v)
+			return podValues{}, p.rejectNegativeResponse(req.rule, v)
 		}
 		if reason != "" {
 			o := newOmission(req.rule, v.Object, reason)
 			labels := v.Labels
-			if v, n, reason = p.substituteMissing(req, o); reason != "" {
+			if v, n, reason = p.substituteMissingValue(req, o); reason != "" {
 				result.omitted = append(result.omitted, o)
 				continue
 			}
@@ -51,8 +51,8 @@ func (p *Provider) validateValues(req request, found []metric.Value) (podValues,
 	return result, nil
 }
 
-// rejectNegative counts a negative value that the rule does not allow, and returns its error.
-func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
+// rejectNegativeResponse counts a negative value that the rule does not allow, and returns its error.
+func (p *Provider) rejectNegativeResponse(r *rule.Rule, v metric.Value) error {
 	p.metrics.countOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
 	of := ""
 	if v.Object.Name != "" {
@@ -62,7 +62,7 @@ func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
 		r.Name, v.Value, of)
 }
 
-// substituteMissing returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
+// substituteMissingValue returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
 // apply, the reason remains. A substitute has no time and no window.
 //
 // onMissing applies if there is no number: the scrape fails, the series is absent, 0/0 made a NaN. The rule's author knows
@@ -71,7 +71,7 @@ func (p *Provider) rejectNegative(r *rule.Rule, v metric.Value) error {
 //   - an error of the backend;
 //   - a pod that warms up or whose samples are old: it has a number, and `onMissing: zero` does not mean a 0 for every pod
 //     after each start of the adapter.
-func (p *Provider) substituteMissing(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
+func (p *Provider) substituteMissingValue(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}

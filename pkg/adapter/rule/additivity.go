@@ -42,9 +42,9 @@ func conservesCounts(expr parser.Expr) bool {
 		case parser.ADD, parser.SUB:
 			return conservesCounts(e.LHS) && conservesCounts(e.RHS)
 		case parser.MUL:
-			return isConstantExpr(e.LHS) && conservesCounts(e.RHS) || conservesCounts(e.LHS) && isConstantExpr(e.RHS)
+			return isConstantRuleExpr(e.LHS) && conservesCounts(e.RHS) || conservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
 		case parser.DIV:
-			return conservesCounts(e.LHS) && isConstantExpr(e.RHS)
+			return conservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
 		}
 	}
 	return false
@@ -98,7 +98,7 @@ func describeNonAdditiveOperation(e *parser.BinaryExpr) string {
 			return "a difference from one number"
 		}
 	case parser.DIV:
-		if !isConstantExpr(e.RHS) {
+		if !isConstantRuleExpr(e.RHS) {
 			return "a ratio"
 		}
 	case parser.MOD, parser.POW, parser.ATAN2:

@@ -10,24 +10,24 @@ import (
 
 // resultMayHaveLabel returns false only if no result can have the label, whatever the series. Load then rejects a
 // rule that could never name its object.
-func (t *exprTree) resultMayHaveLabel(label string) bool { return mayHaveLabel(t.root, label) }
+func (t *exprTree) resultMayHaveLabel(label string) bool { return ruleExprMayHaveLabel(t.root, label) }
 
-func mayHaveLabel(expr parser.Expr, label string) bool {
+func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
 		return aggregateMayHaveLabel(e, label)
 	case *parser.BinaryExpr:
-		return binaryMayHaveLabel(e, label)
+		return ruleBinaryMayHaveLabel(e, label)
 	case *parser.Call:
-		return callMayHaveLabel(e, label)
+		return ruleCallMayHaveLabel(e, label)
 	case *parser.ParenExpr:
-		return mayHaveLabel(e.Expr, label)
+		return ruleExprMayHaveLabel(e.Expr, label)
 	case *parser.UnaryExpr:
-		return mayHaveLabel(e.Expr, label)
+		return ruleExprMayHaveLabel(e.Expr, label)
 	case *parser.StepInvariantExpr:
-		return mayHaveLabel(e.Expr, label)
+		return ruleExprMayHaveLabel(e.Expr, label)
 	case *parser.SubqueryExpr:
-		return mayHaveLabel(e.Expr, label)
+		return ruleExprMayHaveLabel(e.Expr, label)
 	case *parser.NumberLiteral, *parser.StringLiteral:
 		return false
 	}
@@ -37,17 +37,17 @@ func mayHaveLabel(expr parser.Expr, label string) bool {
 func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-		return mayHaveLabel(e.Expr, label) // these choose series and leave their labels unchanged
+		return ruleExprMayHaveLabel(e.Expr, label) // these choose series and leave their labels unchanged
 	case parser.COUNT_VALUES:
 		if p, ok := e.Param.(*parser.StringLiteral); ok && p.Val == label {
 			return true
 		}
 	}
-	return slices.Contains(e.Grouping, label) != e.Without && mayHaveLabel(e.Expr, label)
+	return slices.Contains(e.Grouping, label) != e.Without && ruleExprMayHaveLabel(e.Expr, label)
 }
 
-// callMayHaveLabel assumes the labels of the function's vector, except for functions that make labels.
-func callMayHaveLabel(e *parser.Call, label string) bool {
+// ruleCallMayHaveLabel assumes the labels of the function's vector, except for functions that make labels.
+func ruleCallMayHaveLabel(e *parser.Call, label string) bool {
 	switch e.Func.Name {
 	case "label_replace", "label_join":
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok && dst.Val == label {
@@ -61,11 +61,11 @@ func callMayHaveLabel(e *parser.Call, label string) bool {
 	if len(e.Args) == 0 {
 		return false // hour() and the like, without an argument
 	}
-	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return mayHaveLabel(arg, label) })
+	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return ruleExprMayHaveLabel(arg, label) })
 }
 
-func binaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
-	left, right := mayHaveLabel(e.LHS, label), mayHaveLabel(e.RHS, label)
+func ruleBinaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
+	left, right := ruleExprMayHaveLabel(e.LHS, label), ruleExprMayHaveLabel(e.RHS, label)
 	m := e.VectorMatching
 	if m == nil { // a scalar side has no labels
 		return left || right

@@ -27,7 +27,7 @@ func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 			return r, err
 		}
 	}
-	return nil, s.newNotFoundError(resource, metric)
+	return nil, s.newNoRuleError(resource, metric)
 }
 
 // External returns the rule of an external metric. Its errors are as in Lookup.
@@ -36,7 +36,7 @@ func (s *Set) External(metric string) (*Rule, error) {
 	if r != nil || err != nil {
 		return r, err
 	}
-	return nil, s.newNotFoundError("", metric)
+	return nil, s.newNoRuleError("", metric)
 }
 
 // findRule returns the rule for exactly this resource (empty: external), or nil.
@@ -64,7 +64,7 @@ func (s *Set) expandPatterns(resource, name string) (*Rule, error) {
 	var all []*Rule
 	var firstErr error
 	for _, c := range s.rules {
-		if c.rule != nil || c.spec.Resource != resource || !c.servesMetric(name) {
+		if c.rule != nil || c.spec.Resource != resource || !c.patternServes(name) {
 			continue
 		}
 		if len(all) > 0 && (c.spec.Backend != config.ScrapeBackend || all[0].Backend != config.ScrapeBackend) {

@@ -269,7 +269,7 @@ func TestNearestOfPattern(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := p.nearestPatternName(tc.match, tc.name); got != tc.want {
+			if got, _ := p.nearestNameOfPattern(tc.match, tc.name); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

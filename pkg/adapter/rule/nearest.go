@@ -10,23 +10,23 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// newNotFoundError returns the error for a metric without rule (resource empty: external), with the nearest metric.
-func (s *Set) newNotFoundError(resource, name string) error {
+// newNoRuleError returns the error for a metric without rule (resource empty: external), with the nearest metric.
+func (s *Set) newNoRuleError(resource, name string) error {
 	asked := "metric %q on " + resource
 	if resource == "" {
 		asked = "external metric %q"
 	}
-	return metric.Errorf(metric.KindNotFound, "no rule for "+asked+"%s", name, s.describeNearest(resource, name))
+	return metric.Errorf(metric.KindNotFound, "no rule for "+asked+"%s", name, s.describeNearestRule(resource, name))
 }
 
-// describeNearest names the nearest metric, or else the rules.
-func (s *Set) describeNearest(resource, name string) string {
+// describeNearestRule names the nearest metric, or else the rules.
+func (s *Set) describeNearestRule(resource, name string) string {
 	best, bestDistance := "", len(name)/3+1 // a more distant name is another word
 	var served, excepted []string
 	for _, c := range s.rules {
 		if c.spec.External != (resource == "") {
 			if c.rule != nil && c.rule.Metric == name {
-				return "; " + c.describeOtherAPI()
+				return "; " + c.describeRuleOfOtherAPI()
 			}
 			continue
 		}
@@ -38,31 +38,31 @@ func (s *Set) describeNearest(resource, name string) string {
 			continue
 		}
 		served = append(served, c.spec.Name())
-		if near, d := c.nearestMetric(name); d < bestDistance {
+		if near, d := c.nearestMetricOfRule(name); d < bestDistance {
 			best, bestDistance = near, d
 		}
 	}
 	switch {
 	case len(excepted) > 0:
-		return "; excepted from " + joinFewNames(excepted)
+		return "; excepted from " + joinFewRuleNames(excepted)
 	case best != "":
 		return "; nearest: " + best
 	case len(served) == 0:
 		return "; there are no such rules"
 	}
-	return "; there are rules for " + joinFewNames(served)
+	return "; there are rules for " + joinFewRuleNames(served)
 }
 
-// describeOtherAPI names the API or resource that has the requested metric.
-func (c *compiledRule) describeOtherAPI() string {
+// describeRuleOfOtherAPI names the API or resource that has the requested metric.
+func (c *compiledRule) describeRuleOfOtherAPI() string {
 	if c.spec.External {
 		return "it is an external metric"
 	}
 	return "it is a metric of " + c.spec.Resource
 }
 
-// joinFewNames lists at most five names.
-func joinFewNames(names []string) string {
+// joinFewRuleNames lists at most five names.
+func joinFewRuleNames(names []string) string {
 	const maxNames = 5
 	if len(names) > maxNames {
 		return strings.Join(names[:maxNames], ", ") + " and others"
@@ -73,12 +73,12 @@ func joinFewNames(names []string) string {
 // noDistance is the distance if no name is near: larger than all others.
 const noDistance = 1 << 30
 
-// nearestMetric returns the served name nearest to the given name, and its distance.
-func (c *compiledRule) nearestMetric(name string) (string, int) {
+// nearestMetricOfRule returns the served name nearest to the given name, and its distance.
+func (c *compiledRule) nearestMetricOfRule(name string) (string, int) {
 	if c.rule != nil {
 		return c.rule.Metric, EditDistance(name, c.rule.Metric)
 	}
-	return c.namePattern.nearestPatternName(c.spec.Match, name)
+	return c.namePattern.nearestNameOfPattern(c.spec.Match, name)
 }
 
 const (
@@ -90,20 +90,20 @@ const (
 	maxNearestLength = 100
 )
 
-// nearestPatternName replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
+// nearestNameOfPattern replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
 // alike.
-func (p *namePattern) nearestPatternName(expr, name string) (best string, bestDistance int) {
+func (p *namePattern) nearestNameOfPattern(expr, name string) (best string, bestDistance int) {
 	bestDistance = noDistance
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if p.match == nil || err != nil || len(name) > maxNearestLength {
 		return "", noDistance
 	}
-	ends, _ := matchEndings(re.Simplify())
+	ends, _ := patternEndings(re.Simplify())
 	for _, end := range ends {
 		for n := max(0, len(end)-maxEndingTypos); n <= min(len(name), len(end)+maxEndingTypos); n++ {
 			candidate := name[:len(name)-n] + end
 			d := EditDistance(name, candidate)
-			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.servesMetric(candidate) {
+			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.patternServes(candidate) {
 				best, bestDistance = candidate, d
 			}
 		}
@@ -111,32 +111,32 @@ func (p *namePattern) nearestPatternName(expr, name string) (best string, bestDi
 	return best, bestDistance
 }
 
-// matchEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
+// patternEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
 // are all possible matches.
-func matchEndings(re *syntax.Regexp) (ends []string, whole bool) {
+func patternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine:
 		return []string{""}, true
 	case syntax.OpLiteral:
 		return []string{string(re.Rune)}, true
 	case syntax.OpCapture:
-		return matchEndings(re.Sub[0])
+		return patternEndings(re.Sub[0])
 	case syntax.OpCharClass:
-		return classEndings(re.Rune)
+		return patternClassEndings(re.Rune)
 	case syntax.OpAlternate:
 		whole = true
 		for _, sub := range re.Sub {
-			more, all := matchEndings(sub)
+			more, all := patternEndings(sub)
 			ends, whole = append(ends, more...), whole && all
 		}
 	case syntax.OpConcat:
 		ends, whole = []string{""}, true
 		for _, sub := range slices.Backward(re.Sub) {
 			var heads []string
-			if heads, whole = matchEndings(sub); !whole && len(heads) == 0 {
+			if heads, whole = patternEndings(sub); !whole && len(heads) == 0 {
 				break
 			}
-			ends = joinEndings(heads, ends)
+			ends = joinPatternEndings(heads, ends)
 			if !whole {
 				break
 			}
@@ -148,7 +148,7 @@ func matchEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	return ends, whole
 }
 
-func classEndings(ranges []rune) (ends []string, whole bool) {
+func patternClassEndings(ranges []rune) (ends []string, whole bool) {
 	for pair := range slices.Chunk(ranges, 2) {
 		for r := pair[0]; r <= pair[1]; r++ {
 			if ends = append(ends, string(r)); len(ends) > maxEndings {
@@ -159,7 +159,7 @@ func classEndings(ranges []rune) (ends []string, whole bool) {
 	return ends, true
 }
 
-func joinEndings(heads, ends []string) []string {
+func joinPatternEndings(heads, ends []string) []string {
 	var all []string
 	for _, h := range heads {
 		for _, e := range ends {

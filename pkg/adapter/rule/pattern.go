@@ -30,8 +30,8 @@ func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// servesMetric returns whether the pattern covers a metric's name.
-func (p *namePattern) servesMetric(name string) bool {
+// patternServes returns whether the pattern covers a metric's name.
+func (p *namePattern) patternServes(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
@@ -41,9 +41,9 @@ var referenceRegexp = regexp.MustCompile(`\$\{([^}]*)\}`)
 // validateReferences rejects references to groups that match lacks.
 func validateReferences(query string, match *regexp.Regexp) error {
 	for _, m := range referenceRegexp.FindAllStringSubmatchIndex(query, -1) {
-		if captureGroupIndex(match, query[m[2]:m[3]]) < 0 {
+		if patternGroupIndex(match, query[m[2]:m[3]]) < 0 {
 			return fmt.Errorf("%s: %s refers to no group of match, which has %s",
-				describePosition(query, m[0]), query[m[0]:m[1]], describeCaptureGroups(match))
+				describePosition(query, m[0]), query[m[0]:m[1]], describePatternGroups(match))
 		}
 	}
 	return nil
@@ -68,8 +68,8 @@ func validateMatchers(t *exprTree, hasMatch bool) error {
 	return nil
 }
 
-// captureGroupIndex returns the index of a group by number or name, or -1.
-func captureGroupIndex(match *regexp.Regexp, name string) int {
+// patternGroupIndex returns the index of a group by number or name, or -1.
+func patternGroupIndex(match *regexp.Regexp, name string) int {
 	if n, err := strconv.Atoi(name); err == nil && name[0] != '-' && name[0] != '+' {
 		if n > match.NumSubexp() {
 			return -1
@@ -82,7 +82,7 @@ func captureGroupIndex(match *regexp.Regexp, name string) int {
 	return match.SubexpIndex(name)
 }
 
-func describeCaptureGroups(match *regexp.Regexp) string {
+func describePatternGroups(match *regexp.Regexp) string {
 	switch n := match.NumSubexp(); n {
 	case 0:
 		return "none"
@@ -103,7 +103,7 @@ func (p *namePattern) expandQuery(query, name string) (string, error) {
 	var err error
 	text := referenceRegexp.ReplaceAllStringFunc(query, func(ref string) string {
 		group := strings.Trim(ref, "${}")
-		value := match[captureGroupIndex(p.match, group)]
+		value := match[patternGroupIndex(p.match, group)]
 		if !capturedTextRegexp.MatchString(value) {
 			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ : and . from a name", ref, value)
 		}
@@ -119,39 +119,39 @@ func (p *namePattern) exampleMetric(expr string) string {
 	if err != nil {
 		return ""
 	}
-	name := exampleMatch(re.Simplify())
+	name := exampleOfPattern(re.Simplify())
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if p.servesMetric(name) {
+		if p.patternServes(name) {
 			return name
 		}
 	}
 	return ""
 }
 
-// exampleMatch returns a text that matches an expression, unless the expression has assertions.
-func exampleMatch(re *syntax.Regexp) string {
+// exampleOfPattern returns a text that matches an expression, unless the expression has assertions.
+func exampleOfPattern(re *syntax.Regexp) string {
 	var b strings.Builder
 	switch re.Op {
 	case syntax.OpLiteral:
 		return string(re.Rune)
 	case syntax.OpCharClass:
-		return string(exampleRune(re.Rune))
+		return string(exampleRuneOfPattern(re.Rune))
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "x"
 	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
-		return exampleMatch(re.Sub[0])
+		return exampleOfPattern(re.Sub[0])
 	case syntax.OpRepeat:
-		return strings.Repeat(exampleMatch(re.Sub[0]), min(max(1, re.Min), 64))
+		return strings.Repeat(exampleOfPattern(re.Sub[0]), min(max(1, re.Min), 64))
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			b.WriteString(exampleMatch(sub))
+			b.WriteString(exampleOfPattern(sub))
 		}
 	}
 	return b.String()
 }
 
-// exampleRune returns a member of a character class, a letter if possible.
-func exampleRune(ranges []rune) rune {
+// exampleRuneOfPattern returns a member of a character class, a letter if possible.
+func exampleRuneOfPattern(ranges []rune) rune {
 	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
 		for pair := range slices.Chunk(ranges, 2) {
 			if len(pair) == 2 && pair[0] <= wanted && wanted <= pair[1] {

@@ -42,7 +42,7 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 		return RemoteQuery{}, err
 	}
 	if r.renderTemplate != nil {
-		return newRemoteQuery(r, text), nil
+		return newRemoteRuleQuery(r, text), nil
 	}
 	return RemoteQuery{
 		Expr:   text,
@@ -81,13 +81,13 @@ func (q Query) remoteMatchers(namespaces []string) string {
 	return string(b)
 }
 
-// newRemoteQuery derives Times and Window from an expression given as text.
-func newRemoteQuery(r *Rule, text string) RemoteQuery {
+// newRemoteRuleQuery derives Times and Window from an expression given as text.
+func newRemoteRuleQuery(r *Rule, text string) RemoteQuery {
 	t, err := parseRuleQuery(text)
 	if err != nil || !t.isInstantVector() {
 		return RemoteQuery{Expr: text}
 	}
-	times := t.printTimesQuery(t.findTimesGrouping(r))
+	times := t.printTimesQuery(t.findRuleTimesGrouping(r))
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)

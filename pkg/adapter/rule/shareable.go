@@ -29,20 +29,20 @@ func isShareable(expr parser.Expr, labels []string) bool {
 				return false
 			}
 		}
-		return (e.Param == nil || isConstantExpr(e.Param)) && isShareable(e.Expr, labels)
+		return (e.Param == nil || isConstantRuleExpr(e.Param)) && isShareable(e.Expr, labels)
 	case *parser.BinaryExpr:
-		return binaryIsShareable(e, labels)
+		return binaryRuleIsShareable(e, labels)
 	case *parser.Call:
-		return callIsShareable(e, labels)
+		return ruleCallIsShareable(e, labels)
 	}
 	return false
 }
 
-func binaryIsShareable(e *parser.BinaryExpr, labels []string) bool {
+func binaryRuleIsShareable(e *parser.BinaryExpr, labels []string) bool {
 	switch {
-	case isConstantExpr(e.LHS):
+	case isConstantRuleExpr(e.LHS):
 		return isShareable(e.RHS, labels)
-	case isConstantExpr(e.RHS):
+	case isConstantRuleExpr(e.RHS):
 		return isShareable(e.LHS, labels)
 	case e.VectorMatching == nil:
 		return false // scalar(…) of series
@@ -55,7 +55,7 @@ func binaryIsShareable(e *parser.BinaryExpr, labels []string) bool {
 	return isShareable(e.LHS, labels) && isShareable(e.RHS, labels)
 }
 
-func callIsShareable(e *parser.Call, labels []string) bool {
+func ruleCallIsShareable(e *parser.Call, labels []string) bool {
 	switch e.Func.Name {
 	case "absent", "absent_over_time", "scalar", "vector", "info":
 		return false
@@ -66,7 +66,7 @@ func callIsShareable(e *parser.Call, labels []string) bool {
 	vectors := 0
 	for _, arg := range e.Args {
 		switch {
-		case isConstantExpr(arg):
+		case isConstantRuleExpr(arg):
 		case isShareable(arg, labels):
 			vectors++
 		default:
@@ -76,8 +76,8 @@ func callIsShareable(e *parser.Call, labels []string) bool {
 	return vectors == 1
 }
 
-// isConstantExpr returns whether an expression reads no series.
-func isConstantExpr(expr parser.Expr) bool {
+// isConstantRuleExpr returns whether an expression reads no series.
+func isConstantRuleExpr(expr parser.Expr) bool {
 	constant := true
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		if _, ok := node.(*parser.VectorSelector); ok {
