@@ -36,8 +36,16 @@ func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
 func (s *memSeries) isIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A series without samples is new and about to get its first.
-	return len(s.chunks) > 0 && s.newestSample.t < cutoff
+	return s.lastActive() < cutoff
+}
+
+// lastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
+// caller holds mu.
+func (s *memSeries) lastActive() int64 {
+	if len(s.chunks) == 0 {
+		return s.createdAt
+	}
+	return s.newestSample.t
 }
 
 // dropSeries removes the series, except a series that got a sample meanwhile.
@@ -65,7 +73,7 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 func (s *memSeries) markDropped(cutoff int64) (samples int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dropped || s.newestSample.t >= cutoff {
+	if s.dropped || s.lastActive() >= cutoff {
 		return 0, false
 	}
 	samples = s.totalSamples()

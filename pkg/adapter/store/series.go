@@ -10,14 +10,15 @@ import (
 
 // memSeries is a labelled time series and its samples.
 type memSeries struct {
-	labels labels.Labels
+	labels    labels.Labels
+	createdAt int64 // time of its first sample or of the attempt to add one, in milliseconds
 	// The store's lock guards ref, the reference given out, and nextSameHash, the next series of the same hash.
 	ref          uint64
 	nextSameHash *memSeries
 
 	// mu guards the fields below.
 	mu           sync.Mutex
-	chunks       []sampleChunk // oldest first; never empty in an indexed series
+	chunks       []sampleChunk // oldest first; empty in a series that has just been created
 	newestSample chunkCursor
 	dropped      bool // no longer in the store: holders of the series must look it up again
 }
