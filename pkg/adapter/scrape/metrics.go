@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		requests: map[string]prometheus.Counter{},
 		rejectedPages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scrape_pages_rejected_total",
-			Help: "Pages of targets that the scraper rejected as a whole, by reason.",
+			Help: "Pages of targets that the scraper rejected as a whole, and families that it rejected on an accepted page, by reason.",
 		}, []string{"reason"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scrape_duration_seconds",
@@ -85,10 +85,11 @@ func (m *metrics) observeScrape(j *scrapeJob, o scrapeOutcome) {
 	m.lateness.Observe(o.start.Sub(j.due).Seconds())
 	if o.err == nil {
 		m.pageBytes.Observe(float64(o.bytes))
-		return
 	}
-	var page *exposition.Error
-	if errors.As(o.err, &page) {
-		m.rejectedPages.WithLabelValues(string(page.Kind)).Inc()
+	for _, err := range append(o.refused, o.err) {
+		var page *exposition.Error
+		if errors.As(err, &page) {
+			m.rejectedPages.WithLabelValues(string(page.Kind)).Inc()
+		}
 	}
 }

@@ -118,6 +118,14 @@ func serveGzip(w http.ResponseWriter, _ *http.Request) {
 	_ = z.Close()
 }
 
+// serveUndelimited sends a body that ends with the connection.
+func serveUndelimited(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Transfer-Encoding", "identity")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 // serveCutOff sends less than it announced.
 func serveCutOff(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
@@ -140,16 +148,16 @@ func testBadTargets(t *testing.T, scheme string) {
 		cause string
 		kind  exposition.ErrorKind
 	}{
-		"html":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>\n</html>\n") }, "HTML, not metrics", exposition.KindNotMetrics},
+		"html":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>\n</html>\n") }, "Content-Type is text/html", exposition.KindNotMetrics},
 		"html as text":  {textHandler("<!DOCTYPE html>\n<a>\n"), "HTML, not metrics", exposition.KindNotMetrics},
-		"truncated":     {textHandler("a 1\nb 2"), "truncated page", exposition.KindTruncated},
+		"truncated":     {serveUndelimited("a 1\nb 2"), "truncated page", exposition.KindTruncated},
 		"cut off":       {serveCutOff, "truncated page", exposition.KindTruncated},
 		"gzip":          {serveGzip, "gzip, though not asked for", exposition.KindEncoding},
 		"200 MB":        {textHandler("# " + strings.Repeat("x", 200<<20) + "\n"), "page over 1 MiB", exposition.KindTooLarge},
 		"200 MB, lines": {endlessHandler(strings.Repeat("b{i=\"1\"} 1\n", 1000), 0), "page over 1 MiB", exposition.KindTooLarge},
 		"endless, slow": {endlessHandler("b 1\n", 50*time.Millisecond), "timeout after 2s", ""},
 		"never ends":    {endlessHandler("b", 50*time.Millisecond), "timeout after 2s", ""},
-		"duplicate":     {textHandler("a 1\na 1\n"), `duplicate series a{namespace="shop",node="n1",pod="duplicate"}`, exposition.KindDuplicate},
+		"duplicate":     {textHandler("a 1\na 2\n"), `duplicate series a{namespace="shop",node="n1",pod="duplicate"} with different values`, exposition.KindDuplicate},
 		"many labels":   {textHandler(million[:1<<19] + "} 1\n"), "line 1 longer than 16384 bytes", exposition.KindTooLong},
 		"65 labels":     {textHandler("a{" + strings.Repeat("l=\"\",", 65) + "} 1\n"), "series with more than 64 labels at line 1", exposition.KindTooManyLabels},
 		"not UTF-8":     {textHandler("a{b=\"\xc3\x28\"} 1\n"), "not UTF-8 at line 1", exposition.KindNotUTF8},
@@ -287,7 +295,7 @@ func TestAgainstClientGolang(t *testing.T) {
 				{[]string{"http_request_duration_seconds_sum", "queue_age_count"}, 2, ""},
 				{[]string{"queue_age"}, 3, ""},
 				{[]string{"with.dots"}, 1, ""},
-				{[]string{"nothing_such"}, 0, ""},
+				{[]string{"nothing"}, 0, ""},
 			} {
 				tg := newTestTarget("cart-1", tc.families...)
 				tg.URL = url
@@ -490,6 +498,10 @@ func BenchmarkScrape(b *testing.B) {
 }
 
 type discardingAppender struct{}
+
+func (discardingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, error) {
+	return make([]uint64, len(lsets)), nil
+}
 
 func (discardingAppender) Append(uint64, labels.Labels, int64, float64) (uint64, error) {
 	return 1, nil

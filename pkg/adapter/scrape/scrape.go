@@ -30,6 +30,9 @@ type Appender interface {
 	// if ref is 0 or no longer valid. It returns the reference of the series for the next call, or 0 without one. An error
 	// concerns this sample alone. Append must not block.
 	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
+	// Create returns the references of series with the labels lsets, and makes the missing series, all of them or none with
+	// an error. t is the time of their first samples. It keeps no part of the labels, and must not block.
+	Create(t int64, lsets []labels.Labels) ([]uint64, error)
 }
 
 // Options are the settings of a Manager, for New and for Reconfigure. A zero value means the default.
@@ -44,6 +47,9 @@ type Options struct {
 	MaxSamples int
 	// MaxLabels bounds the labels of a series. Default 64.
 	MaxLabels int
+	// Retention is how long the appender keeps samples. The start of a container further back is of no use, and a series that
+	// a steady target did not show for as long does not exist. Default 90s.
+	Retention time.Duration
 	// MaxConcurrent bounds the concurrent scrapes. Default 64: a scrape takes milliseconds and mostly waits. Four times as
 	// many further scrapes may wait for slow or silent targets: they cost no CPU, but would take the places of the others.
 	MaxConcurrent int
@@ -54,6 +60,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// DialContext connects to targets; nil: TCP, directly.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Clock tells the time of samples; nil: a clock of the manager's own.
+	Clock *Clock
 	// TLS is for targets with the scheme https; nil: the system's authorities verify their certificates.
 	TLS *tls.Config
 	// Seed moves this process's scrapes within the interval, so that replicas do not scrape in step.
@@ -76,6 +84,12 @@ func (o Options) withDefaults() Options {
 	if o.MaxLabels <= 0 {
 		o.MaxLabels = 64
 	}
+	if o.Retention <= 0 {
+		o.Retention = 90 * time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = NewClock()
+	}
 	if o.MaxConcurrent <= 0 {
 		o.MaxConcurrent = 64
 	}
@@ -87,6 +101,7 @@ type Manager struct {
 	appender Appender
 	fetcher  *pageFetcher
 	metrics  *metrics
+	clock    *Clock
 	seed     uint64         // of the scrape offsets
 	wake     chan struct{}  // wakes the scheduler
 	scrapes  sync.WaitGroup // scrapes under way
@@ -114,6 +129,7 @@ func New(appender Appender, opts Options) *Manager {
 		appender: appender,
 		fetcher:  newPageFetcher(opts),
 		metrics:  newMetrics(opts.Registerer),
+		clock:    opts.Clock,
 		seed:     opts.Seed,
 		wake:     make(chan struct{}, 1),
 		opts:     &opts,

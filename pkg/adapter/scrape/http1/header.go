@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"time"
 )
 
 // readHeader reads the status line and the headers. The error is io.EOF where the connection ended before the first byte.
@@ -25,6 +26,9 @@ func (r *responseReader) readHeader() error {
 			}
 			if err != nil {
 				return err
+			}
+			if r.answered.IsZero() {
+				r.answered = time.Now()
 			}
 		default:
 			line, next := r.buf[begin:begin+end], begin+end+1
@@ -44,6 +48,7 @@ func (r *responseReader) readHeader() error {
 func (r *responseReader) frameBody() bool {
 	r.bytesLeft = max(0, r.response.Length)
 	r.bodyEnded = r.response.Length == 0
+	r.response.Delimited = true
 	return r.chunked != r.seen.contentLength
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 )
 
 const (
@@ -31,6 +32,7 @@ type responseReader struct {
 	lo, hi int    // buf[lo:hi] was read from src and is not used yet
 
 	response      Response
+	answered      time.Time // when the first bytes came
 	seen          seenHeaders
 	mustClose     bool  // the connection must not be used again
 	chunked       bool  // the body comes in chunks

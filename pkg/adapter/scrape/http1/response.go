@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 // Response is a response after its header. The caller reads the body piece by piece: a page of any size costs a buffer or two.
@@ -14,6 +15,11 @@ type Response struct {
 	Status                                 int
 	ContentType, ContentEncoding, Location string
 	Length                                 int64 // of the body, in bytes; -1: unknown
+	// Delimited reports that a length or chunks show the end of the body, instead of the end of the connection.
+	Delimited bool
+	// Sent is when the client began to send the request; Answered is when the first bytes of the response came. NewResponse
+	// leaves them to its caller.
+	Sent, Answered time.Time
 
 	body   responseBody
 	reader *responseReader // reads body and returns to its Client; nil: net/http reads body
@@ -38,9 +44,10 @@ func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
 	return Response{
 		Status:      resp.StatusCode,
 		ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
-		Location: resp.Header.Get("Location"),
-		Length:   resp.ContentLength,
-		body:     &netHTTPBody{reader: resp.Body, buffer: buffer},
+		Location:  resp.Header.Get("Location"),
+		Length:    resp.ContentLength,
+		Delimited: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || resp.ProtoMajor >= 2,
+		body:      &netHTTPBody{reader: resp.Body, buffer: buffer},
 	}
 }
 
