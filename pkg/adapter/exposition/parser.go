@@ -15,8 +15,8 @@ const (
 	// maxLineBytes bounds a wanted line. The parser keeps no more of an endless line.
 	maxLineBytes = 16 << 10
 	// decodeAtBytes is the size of the pending lines at which Prometheus's parser runs, so that a page of any size needs
-	// bounded memory.
-	decodeAtBytes = 256 << 10
+	// bounded memory, and one with too many samples is rejected soon after their bound.
+	decodeAtBytes = 64 << 10
 )
 
 // Parser reads the pages of one target, one after the other: BeginPage, Write for each piece, EndPage. It remembers the series
