@@ -47,17 +47,17 @@ type heldSample struct {
 	since  int64
 }
 
-// recordPage takes an accepted page into the history. It returns the samples to append before those of the page, and marks the
+// recordCounterPage takes an accepted page into the history. It returns the samples to append before those of the page, and marks the
 // samples of the page to hold.
-func (h *counterHistory) recordPage(p *Parser) []Sample {
-	h.useFamilies(p.options.Families)
+func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
+	h.moveCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]
-	h.releaseHeld(p)
+	h.releaseHeldCounters(p)
 	for i := range p.samples {
-		h.measureGrowth(p, &p.samples[i])
+		h.measureCounterGrowth(p, &p.samples[i])
 	}
 	for i := range p.samples {
-		h.placeBeginning(p, &p.samples[i])
+		h.placeCounterBeginning(p, &p.samples[i])
 	}
 	for i := range h.growths {
 		g := &h.growths[i]
@@ -72,8 +72,8 @@ func (h *counterHistory) recordPage(p *Parser) []Sample {
 	return h.earlier
 }
 
-// useFamilies moves the history to another set of families.
-func (h *counterHistory) useFamilies(f *Families) {
+// moveCounterHistory moves the history to another set of families.
+func (h *counterHistory) moveCounterHistory(f *Families) {
 	if h.names == f {
 		return
 	}
@@ -93,14 +93,14 @@ func (h *counterHistory) useFamilies(f *Families) {
 	h.names, h.growths, h.held = f, growths, kept
 }
 
-// measureGrowth adds a sample to the growth of its family.
-func (h *counterHistory) measureGrowth(p *Parser, sample *Sample) {
+// measureCounterGrowth adds a sample to the growth of its family.
+func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
 	if !s.countsUp(p.families[sample.family].Type, h.names.names[sample.family]) {
 		return
 	}
 	if !s.alive {
-		if h.beginsNow(p, sample) {
+		if h.beginsCounterNow(p, sample) {
 			g.born += sample.Value
 			g.largest = max(g.largest, sample.Value)
 		}
@@ -114,16 +114,16 @@ func (h *counterHistory) measureGrowth(p *Parser, sample *Sample) {
 	}
 }
 
-// beginsNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
+// beginsCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
 // a while and has not become smaller goes on.
-func (h *counterHistory) beginsNow(p *Parser, sample *Sample) bool {
-	s, since := sample.Series, h.beginning(p, sample)
+func (h *counterHistory) beginsCounterNow(p *Parser, sample *Sample) bool {
+	s, since := sample.Series, h.findCounterBeginning(p, sample)
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
 		(!s.seenAlive || sample.Value < s.lastValue)
 }
 
-// beginning returns the time at which a new counter was 0, in milliseconds; 0 if it is unknown.
-func (h *counterHistory) beginning(p *Parser, sample *Sample) int64 {
+// findCounterBeginning returns the time at which a new counter was 0, in milliseconds; 0 if it is unknown.
+func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) int64 {
 	since := h.growths[sample.family].acceptedAt
 	if since == 0 && !p.options.Started.IsZero() {
 		since = p.options.Started.UnixMilli()
@@ -134,14 +134,14 @@ func (h *counterHistory) beginning(p *Parser, sample *Sample) int64 {
 	return since
 }
 
-// placeBeginning adds the zero of a new counter, or holds its sample until the next page.
-func (h *counterHistory) placeBeginning(p *Parser, sample *Sample) {
+// placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
+func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if s.alive || !s.isCounter || !h.beginsNow(p, sample) {
+	if s.alive || !s.isCounter || !h.beginsCounterNow(p, sample) {
 		return
 	}
-	since := h.beginning(p, sample)
-	if !g.provesBeginning(p.now, since) {
+	since := h.findCounterBeginning(p, sample)
+	if !g.provesCounterBeginning(p.now, since) {
 		sample.held = true
 		g.heldAt, g.heldSince = p.now, since
 		h.held = append(h.held, heldSample{*sample, since})
@@ -150,8 +150,8 @@ func (h *counterHistory) placeBeginning(p *Parser, sample *Sample) {
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// provesBeginning reports whether the new counters of a family may have counted from 0 since then.
-func (g *familyGrowth) provesBeginning(now, since int64) bool {
+// provesCounterBeginning reports whether the new counters of a family may have counted from 0 since then.
+func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
 	if g.largest <= maxBornValue {
 		return true
 	}
@@ -162,16 +162,16 @@ func (g *familyGrowth) provesBeginning(now, since int64) bool {
 	return g.born/float64(max(1, now-since)) <= maxBornRatio*rate
 }
 
-// releaseHeld releases the held samples of the families that the page has accepted. They get their zero if the family grew at
+// releaseHeldCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
 // a similar rate since then.
-func (h *counterHistory) releaseHeld(p *Parser) {
+func (h *counterHistory) releaseHeldCounters(p *Parser) {
 	if len(h.held) == 0 {
 		return
 	}
 	for _, held := range h.held {
 		s, g := held.sample.Series, &h.growths[held.sample.family]
 		g.born += held.sample.Value
-		if p.cache.isOnPage(s) && p.families[held.sample.family].Err == nil {
+		if p.cache.isSeriesOnParsedPage(s) && p.families[held.sample.family].Err == nil {
 			g.grown += max(0, p.samples[s.sampleIndex].Value-held.sample.Value)
 		}
 	}

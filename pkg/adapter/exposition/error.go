@@ -48,14 +48,14 @@ type Error struct {
 // Error returns the detail.
 func (e *Error) Error() string { return e.Detail }
 
-func newPageError(k ErrorKind, format string, args ...any) *Error {
+func newExpositionError(k ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...)}
 }
 
 // maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
-func shortenDetail(s string) string {
+func shortenPageDetail(s string) string {
 	if len(s) <= maxDetailBytes {
 		return s
 	}
@@ -66,18 +66,18 @@ func shortenDetail(s string) string {
 	return s[:cut] + "…"
 }
 
-// formatSeries returns a series as a text for people, with braces only if it has labels.
-func formatSeries(l labels.Labels) string {
+// formatPageSeries returns a series as a text for people, with braces only if it has labels.
+func formatPageSeries(l labels.Labels) string {
 	var b strings.Builder
 	b.WriteString(l.Get(model.MetricNameLabel))
 	if rest := l.DropReserved(func(name string) bool { return name == model.MetricNameLabel }); !rest.IsEmpty() {
 		b.WriteString(rest.StringNoSpace())
 	}
-	return shortenDetail(b.String())
+	return shortenPageDetail(b.String())
 }
 
-// formatByteSize returns a number of bytes as a text for people: "16 MiB".
-func formatByteSize(n int64) string {
+// formatPageSize returns a number of bytes as a text for people: "16 MiB".
+func formatPageSize(n int64) string {
 	for _, u := range []struct {
 		bytes int64
 		name  string

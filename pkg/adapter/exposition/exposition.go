@@ -40,7 +40,7 @@ const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;v
 // means Text. An encoded body, and a body of another content type, is an *Error.
 func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	if contentEncoding != "" && contentEncoding != "identity" {
-		return Text, newPageError(KindEncoding, "%s, though not asked for", shortenDetail(contentEncoding))
+		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenPageDetail(contentEncoding))
 	}
 	media, _, _ := strings.Cut(contentType, ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {
@@ -49,7 +49,7 @@ func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	case "application/openmetrics-text":
 		return OpenMetrics, nil
 	default:
-		return Text, newPageError(KindNotMetrics, "Content-Type is %s", shortenDetail(media))
+		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenPageDetail(media))
 	}
 }
 
@@ -81,17 +81,17 @@ type PageOptions struct {
 
 // CheckSize returns the *Error of a page of this size, or nil. It is for a length known before the page is read.
 func (p PageOptions) CheckSize(bytes int64) error {
-	if err := p.pageSizeError(bytes); err != nil {
+	if err := p.expositionSizeError(bytes); err != nil {
 		return err
 	}
 	return nil
 }
 
-func (p *PageOptions) pageSizeError(bytes int64) *Error {
+func (p *PageOptions) expositionSizeError(bytes int64) *Error {
 	if p.MaxBytes <= 0 || bytes <= p.MaxBytes {
 		return nil
 	}
-	return newPageError(KindTooLarge, "page over %s", formatByteSize(p.MaxBytes))
+	return newExpositionError(KindTooLarge, "page over %s", formatPageSize(p.MaxBytes))
 }
 
 // Series is a wanted series of a target. Each page yields the same *Series for it.

@@ -50,11 +50,11 @@ func (f *Families) Names() []string {
 }
 
 // IndexOf returns the index of the family with the sample name, or -1.
-func (f *Families) IndexOf(sampleName string) int { return f.familyIndex([]byte(sampleName)) }
+func (f *Families) IndexOf(sampleName string) int { return f.findWantedFamily([]byte(sampleName)) }
 
-// familyIndex returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
+// findWantedFamily returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
 // foo_count belongs to the longer name.
-func (f *Families) familyIndex(name []byte) int {
+func (f *Families) findWantedFamily(name []byte) int {
 	if i, ok := f.indexes[string(name)]; ok {
 		return i
 	}
@@ -76,8 +76,8 @@ func sampleSuffix(name []byte) string {
 	return ""
 }
 
-// hasTypeName reports whether a TYPE line with this name may belong to a wanted family.
-func (f *Families) hasTypeName(name []byte) bool {
+// hasTypeLineName reports whether a TYPE line with this name may belong to a wanted family.
+func (f *Families) hasTypeLineName(name []byte) bool {
 	_, ok := f.typeNames[string(name)]
 	return ok
 }
@@ -107,7 +107,7 @@ func parseQuotedName(line []byte) []byte {
 			return nil
 		}
 		if rest[0] == '"' {
-			end := quotedEnd(rest)
+			end := findQuotedNameEnd(rest)
 			if end < 0 {
 				return nil
 			}
@@ -125,7 +125,7 @@ func parseQuotedName(line []byte) []byte {
 			return nil
 		}
 		rest = bytes.TrimLeft(rest[equals+1:], " \t")
-		end := quotedEnd(rest)
+		end := findQuotedNameEnd(rest)
 		if end < 0 {
 			return nil
 		}
@@ -133,8 +133,8 @@ func parseQuotedName(line []byte) []byte {
 	}
 }
 
-// quotedEnd returns the position behind the string in quotes at the start of b, or -1.
-func quotedEnd(b []byte) int {
+// findQuotedNameEnd returns the position behind the string in quotes at the start of b, or -1.
+func findQuotedNameEnd(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return -1
 	}

@@ -77,7 +77,7 @@ func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string,
 		return "", err
 	}
 	for _, s := range r.Samples {
-		if page.Families.familyIndex([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
+		if page.Families.findWantedFamily([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
 			panic("not wanted: " + s.Series.Labels.String())
 		}
 	}
@@ -121,7 +121,7 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 	if page.Format == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(slices.Clone(body), st)
 	}
-	own := newSeriesCache(testOwn)
+	own := newExpositionSeriesCache(testOwn)
 	names := page.Families.Names()
 	r := ParsedPage{Families: make([]FamilyResult, len(names))}
 	for {
@@ -137,7 +137,7 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 		}
 		var l labels.Labels
 		p.Labels(&l)
-		family := page.Families.familyIndex([]byte(l.Get(model.MetricNameLabel)))
+		family := page.Families.findWantedFamily([]byte(l.Get(model.MetricNameLabel)))
 		if family < 0 {
 			continue
 		}

@@ -24,37 +24,37 @@ func (p *Parser) parseLine(line []byte) {
 		return
 	}
 	if !p.sawLine {
-		p.rejectNonMetrics(line)
+		p.rejectNonExposition(line)
 	}
 	switch line[0] {
 	case '#':
 		p.parseComment(line)
 	default:
 		name := parseSampleName(line)
-		if family := p.options.Families.familyIndex(name); family >= 0 && p.families[family].Err == nil {
-			p.parseFamilyLine(line, name, family)
+		if family := p.options.Families.findWantedFamily(name); family >= 0 && p.families[family].Err == nil {
+			p.parseWantedFamilyLine(line, name, family)
 		}
 	}
 }
 
-// parseFamilyLine reads a line of a wanted family.
-func (p *Parser) parseFamilyLine(line, name []byte, family int) {
+// parseWantedFamilyLine reads a line of a wanted family.
+func (p *Parser) parseWantedFamilyLine(line, name []byte, family int) {
 	if f := &p.families[family]; f.Type == "" {
-		f.Type = p.governingType(name)
+		f.Type = p.governingTypeLine(name)
 	}
 	if !p.parseKnownLine(line, family) {
 		p.deferLine(line, family)
 	}
 }
 
-// rejectNonMetrics rejects HTML and gzip by the first line of a page, for targets that send no content type.
-func (p *Parser) rejectNonMetrics(line []byte) {
+// rejectNonExposition rejects HTML and gzip by the first line of a page, for targets that send no content type.
+func (p *Parser) rejectNonExposition(line []byte) {
 	p.sawLine, p.canSkipLines = true, true
 	if line[0] == '<' {
-		p.rejectPage(newPageError(KindNotMetrics, "HTML, not metrics"))
+		p.rejectExpositionPage(newExpositionError(KindNotMetrics, "HTML, not metrics"))
 	}
 	if line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b {
-		p.rejectPage(newPageError(KindEncoding, "gzip, though not asked for"))
+		p.rejectExpositionPage(newExpositionError(KindEncoding, "gzip, though not asked for"))
 	}
 }
 
@@ -71,7 +71,7 @@ func (p *Parser) parseComment(line []byte) {
 	}
 	p.typeLine, p.typeLinePending = p.typeLine[:0], false
 	name, typ := parseTypeLine(rest[4:])
-	if !p.options.Families.hasTypeName(name) {
+	if !p.options.Families.hasTypeLineName(name) {
 		return
 	}
 	p.typeLine = append(p.typeLine, line...)
@@ -86,8 +86,8 @@ func parseTypeLine(b []byte) (name []byte, typ model.MetricType) {
 	b = bytes.TrimLeft(b, " \t")
 	var rest []byte
 	switch end := bytes.IndexAny(b, " \t"); {
-	case quotedEnd(b) > 0:
-		name, rest = b[1:quotedEnd(b)-1], b[quotedEnd(b):]
+	case findQuotedNameEnd(b) > 0:
+		name, rest = b[1:findQuotedNameEnd(b)-1], b[findQuotedNameEnd(b):]
 	case end < 0:
 		return b, model.MetricTypeUnknown
 	default:
@@ -112,7 +112,7 @@ func (p *Parser) parseKnownLine(line []byte, family int) bool {
 	if space < 0 || len(line) > maxLineBytes {
 		return false
 	}
-	s := p.cache.findSeries(line[:space])
+	s := p.cache.findSeriesByPageBytes(line[:space])
 	if s == nil {
 		return false
 	}
@@ -120,7 +120,7 @@ func (p *Parser) parseKnownLine(line []byte, family int) bool {
 	if !ok {
 		return false
 	}
-	p.addSample(Sample{Series: s, Time: p.now, Value: v, family: family})
+	p.addPageSample(Sample{Series: s, Time: p.now, Value: v, family: family})
 	return true
 }
 
@@ -139,13 +139,13 @@ func parseSampleValue(b []byte) (float64, bool) {
 func (p *Parser) deferLine(line []byte, family int) {
 	switch {
 	case len(line) > maxLineBytes:
-		p.refuseFamily(family, newPageError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
+		p.refusePageFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
 		return
 	case !utf8.Valid(line):
-		p.refuseFamily(family, newPageError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
+		p.refusePageFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
 	case p.options.MaxLabels > 0 && countLabels(line) > p.options.MaxLabels:
-		p.refuseFamily(family, newPageError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
+		p.refusePageFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
 	case p.options.Format == Text && hasNegativeTimestamp(line):
 		return
@@ -153,11 +153,11 @@ func (p *Parser) deferLine(line []byte, family int) {
 	p.pendingUsed[0] = true
 	if len(p.typeLine) > 0 && !p.typeLinePending {
 		p.typeLinePending = true
-		p.appendPending(p.typeLine, -1)
+		p.appendPendingPageLine(p.typeLine, -1)
 	}
-	p.appendPending(line, family)
+	p.appendPendingPageLine(line, family)
 	if len(p.pending) >= decodeAtBytes {
-		p.decodePending()
+		p.decodePendingPageLines()
 		p.typeLinePending = false
 	}
 }
@@ -197,12 +197,12 @@ func hasNegativeTimestamp(line []byte) bool {
 	return true
 }
 
-// addSample adds a sample. It refuses the family if the series appears twice with different samples.
-func (p *Parser) addSample(sample Sample) {
+// addPageSample adds a sample. It refuses the family if the series appears twice with different samples.
+func (p *Parser) addPageSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
 	if !p.cache.markOnPage(s) {
-		if first := p.samples[s.sampleIndex]; !first.equalsSample(sample) {
-			p.refuseFamily(sample.family, newPageError(KindDuplicate, "duplicate series %s with different values", formatSeries(s.Labels)))
+		if first := p.samples[s.sampleIndex]; !first.repeatsPageSample(sample) {
+			p.refusePageFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatPageSeries(s.Labels)))
 		}
 		return
 	}
@@ -210,12 +210,12 @@ func (p *Parser) addSample(sample Sample) {
 	p.samples = append(p.samples, sample)
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
-		p.refuseFamily(p.overflowingFamily(), newPageError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
+		p.refusePageFamily(p.overflowingPageFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	}
 }
 
-// governingType returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
-func (p *Parser) governingType(name []byte) model.MetricType {
+// governingTypeLine returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
+func (p *Parser) governingTypeLine(name []byte) model.MetricType {
 	rest, ok := bytes.CutPrefix(name, p.typeName)
 	if !ok || len(p.typeLine) == 0 {
 		return model.MetricTypeUnknown

@@ -58,7 +58,7 @@ type Parser struct {
 // NewParser returns a parser for one target, which adds the labels own to every series. A label of the page with the same name
 // becomes exported_NAME.
 func NewParser(own labels.Labels) *Parser {
-	return &Parser{cache: newSeriesCache(own)}
+	return &Parser{cache: newExpositionSeriesCache(own)}
 }
 
 // Parse reads a whole page. An error is an *Error and leaves AliveSeries unchanged.
@@ -76,7 +76,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
-	p.clearPending()
+	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
@@ -89,7 +89,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 func (p *Parser) Write(piece []byte) (int, error) {
 	n := len(piece)
 	p.byteCount += int64(n)
-	p.rejectPage(p.options.pageSizeError(p.byteCount))
+	p.rejectExpositionPage(p.options.expositionSizeError(p.byteCount))
 	if len(p.partialLine) > 0 || p.inLongLine {
 		piece = p.finishPartialLine(piece)
 	}
@@ -147,19 +147,19 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 		p.checkPageEnd()
 	}
 	if p.err == nil {
-		p.decodePending()
+		p.decodePendingPageLines()
 	}
-	p.trimBuffers()
+	p.trimPageLineBuffers()
 	if p.err != nil {
 		return ParsedPage{}, p.err
 	}
-	return p.acceptPage(), nil
+	return p.acceptExpositionPage(), nil
 }
 
 // AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.
 func (p *Parser) AbandonPage() {
 	p.BeginPage(p.options)
-	p.trimBuffers()
+	p.trimPageLineBuffers()
 }
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
@@ -170,7 +170,7 @@ func (p *Parser) AliveSeries() []*Series { return p.aliveSeries }
 func (p *Parser) checkPageEnd() {
 	partial := len(p.partialLine) > 0 || p.inLongLine
 	if len(p.partialLine) > 0 && !p.sawLine {
-		p.rejectNonMetrics(p.partialLine)
+		p.rejectNonExposition(p.partialLine)
 	}
 	switch {
 	case p.err != nil:
@@ -179,35 +179,35 @@ func (p *Parser) checkPageEnd() {
 			return
 		}
 		if !p.sawEOF {
-			p.rejectPage(newPageError(KindTruncated, "truncated page, without # EOF at its end"))
+			p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
 		} else if partial {
 			p.rejectAfterEOF()
 		}
 	case partial && !p.options.Complete:
-		p.rejectPage(newPageError(KindTruncated, "truncated page"))
+		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
 		p.parseLine(p.partialLine)
 	}
 }
 
-// acceptPage makes the series of the page the alive series, and finds the beginnings of its counters.
-func (p *Parser) acceptPage() ParsedPage {
+// acceptExpositionPage makes the series of the page the alive series, and finds the beginnings of its counters.
+func (p *Parser) acceptExpositionPage() ParsedPage {
 	if p.refusedCount > 0 {
-		p.dropRefusedSamples()
+		p.dropRefusedPageSamples()
 	}
-	p.correctOwnTimes()
+	p.correctPageTimestamps()
 	var earlier []Sample
 	if p.options.FindBeginnings {
-		earlier = p.history.recordPage(p)
+		earlier = p.history.recordCounterPage(p)
 	}
 	p.vanished = p.vanished[:0]
 	alive := 0
 	for _, s := range p.aliveSeries {
 		switch {
-		case p.isRefusedSeries(s):
+		case p.isRefusedPageSeries(s):
 			p.aliveSeries[alive] = s // the page says nothing about it
 			alive++
-		case !p.cache.isOnPage(s):
+		case !p.cache.isSeriesOnParsedPage(s):
 			s.alive, s.endedAt = false, p.now
 			p.vanished = append(p.vanished, s)
 		}
@@ -225,16 +225,16 @@ func (p *Parser) acceptPage() ParsedPage {
 		}
 	}
 	p.samples = p.samples[:kept]
-	p.cache.forgetOldSeries()
+	p.cache.forgetSeriesOffPages()
 	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families}
 }
 
-// isRefusedSeries reports whether the series belongs to a family that this page asked for and refused.
-func (p *Parser) isRefusedSeries(s *Series) bool {
+// isRefusedPageSeries reports whether the series belongs to a family that this page asked for and refused.
+func (p *Parser) isRefusedPageSeries(s *Series) bool {
 	if p.refusedCount == 0 {
 		return false
 	}
-	i := p.options.Families.familyIndex([]byte(s.Labels.Get(model.MetricNameLabel)))
+	i := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
 	return i >= 0 && p.families[i].Err != nil
 }
 
@@ -247,8 +247,8 @@ type clockSkew struct {
 // skewBlockPages is the number of pages after which a skew that no longer occurs begins to be forgotten.
 const skewBlockPages = 64
 
-// addPage takes a page into account whose newest timestamp is ahead milliseconds ahead, and returns the skew.
-func (c *clockSkew) addPage(ahead int64) int64 {
+// addPageClockSkew takes a page into account whose newest timestamp is ahead milliseconds ahead, and returns the skew.
+func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
 	if c.pages++; c.pages > skewBlockPages {
 		*c = clockSkew{before: c.newest, pages: 1}
 	}
@@ -256,9 +256,9 @@ func (c *clockSkew) addPage(ahead int64) int64 {
 	return max(c.newest, c.before)
 }
 
-// correctOwnTimes moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
+// correctPageTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
 // between them, and so the rates, stay.
-func (p *Parser) correctOwnTimes() {
+func (p *Parser) correctPageTimestamps() {
 	newest := int64(0)
 	for _, f := range p.families {
 		newest = max(newest, f.NewestOwn)
@@ -266,7 +266,7 @@ func (p *Parser) correctOwnTimes() {
 	if newest == 0 {
 		return
 	}
-	skew := p.skew.addPage(newest - p.now)
+	skew := p.skew.addPageClockSkew(newest - p.now)
 	for i := range p.samples {
 		if p.samples[i].ownTime {
 			p.samples[i].Time -= skew
@@ -277,13 +277,13 @@ func (p *Parser) correctOwnTimes() {
 	}
 }
 
-// equalsSample reports whether two samples of a series are one: the page repeats a line.
-func (s Sample) equalsSample(o Sample) bool {
+// repeatsPageSample reports whether two samples of a series are one: the page repeats a line.
+func (s Sample) repeatsPageSample(o Sample) bool {
 	return s.Time == o.Time && math.Float64bits(s.Value) == math.Float64bits(o.Value)
 }
 
-// trimBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
-func (p *Parser) trimBuffers() {
+// trimPageLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
+func (p *Parser) trimPageLineBuffers() {
 	const keep = 4 << 10
 	if cap(p.pending) > keep || p.pendingUsed != [2]bool{true, true} {
 		p.pending, p.pendingLines = nil, nil
@@ -293,13 +293,13 @@ func (p *Parser) trimBuffers() {
 	}
 }
 
-// rejectPage sets the error of the page. The first error counts; nil changes nothing.
-func (p *Parser) rejectPage(err *Error) {
+// rejectExpositionPage sets the error of the page. The first error counts; nil changes nothing.
+func (p *Parser) rejectExpositionPage(err *Error) {
 	if p.err == nil && err != nil {
 		p.err = err
 	}
 }
 
 func (p *Parser) rejectAfterEOF() {
-	p.rejectPage(newPageError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
+	p.rejectExpositionPage(newExpositionError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
 }

@@ -16,7 +16,7 @@ type pendingLine struct {
 	family     int // -1: a TYPE line
 }
 
-func (p *Parser) appendPending(line []byte, family int) {
+func (p *Parser) appendPendingPageLine(line []byte, family int) {
 	start := len(p.pending)
 	p.pending = append(append(p.pending, line...), '\n')
 	p.pendingLines = append(p.pendingLines, pendingLine{p.lineCount, start, len(p.pending), family})
@@ -25,35 +25,35 @@ func (p *Parser) appendPending(line []byte, family int) {
 	}
 }
 
-// decodePending reads the pending lines with Prometheus's parser. A fault refuses the family of its line; the lines after it are
+// decodePendingPageLines reads the pending lines with Prometheus's parser. A fault refuses the family of its line; the lines after it are
 // then read one by one.
-func (p *Parser) decodePending() {
+func (p *Parser) decodePendingPageLines() {
 	if p.pendingCount == 0 || p.err != nil {
 		return
 	}
 	taken := 0
-	read, err := decodeLines(p.pending, p.options.Format, func(d decodedSample) error {
+	read, err := decodeExpositionLines(p.pending, p.options.Format, func(d decodedSample) error {
 		taken++
-		return p.addDecodedSample(d)
+		return p.addExpositionSample(d)
 	})
 	if err == nil && taken != p.pendingCount {
-		p.rejectPage(newPageError(KindSyntax, "line %d: a sample runs over the end of its line", p.pendingLines[0].number))
+		p.rejectExpositionPage(newExpositionError(KindSyntax, "line %d: a sample runs over the end of its line", p.pendingLines[0].number))
 	}
 	if err != nil {
 		read = min(read, len(p.pendingLines)-1)
-		p.refuseLine(p.pendingLines[read], err)
-		p.decodeSingly(read)
+		p.refusePageLine(p.pendingLines[read], err)
+		p.decodePageLinesSingly(read)
 	}
-	p.clearPending()
+	p.clearPendingPageLines()
 }
 
-func (p *Parser) clearPending() {
+func (p *Parser) clearPendingPageLines() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// decodeSingly reads the pending lines after number failed, each with the TYPE line before it. A page with a fault may cost that
+// decodePageLinesSingly reads the pending lines after number failed, each with the TYPE line before it. A page with a fault may cost that
 // much; a page without any never does.
-func (p *Parser) decodeSingly(failed int) {
+func (p *Parser) decodePageLinesSingly(failed int) {
 	var typeLine, buffer []byte
 	for i, line := range p.pendingLines {
 		text := p.pending[line.start:line.end]
@@ -64,66 +64,66 @@ func (p *Parser) decodeSingly(failed int) {
 			typeLine = text
 		case i > failed && p.families[line.family].Err == nil:
 			buffer = buffer[:0]
-			if coversFamily(typeLine, p.options.Families.names[line.family]) {
+			if typeLineCoversFamily(typeLine, p.options.Families.names[line.family]) {
 				buffer = append(buffer, typeLine...)
 			}
 			buffer = append(buffer, text...)
 			taken := 0
-			_, err := decodeLines(buffer, p.options.Format, func(d decodedSample) error {
+			_, err := decodeExpositionLines(buffer, p.options.Format, func(d decodedSample) error {
 				taken++
-				return p.addDecodedSample(d)
+				return p.addExpositionSample(d)
 			})
 			if err == nil && taken != 1 {
 				err = errors.New("not one sample")
 			}
 			if err != nil {
-				p.refuseLine(line, err)
+				p.refusePageLine(line, err)
 			}
 		}
 	}
 }
 
-// coversFamily reports whether a TYPE line, which may be empty, may give the family its type.
-func coversFamily(typeLine []byte, family string) bool {
+// typeLineCoversFamily reports whether a TYPE line, which may be empty, may give the family its type.
+func typeLineCoversFamily(typeLine []byte, family string) bool {
 	_, rest, _ := bytes.Cut(typeLine, []byte("TYPE"))
 	name, _ := parseTypeLine(bytes.TrimSpace(rest))
 	suffix, ok := bytes.CutPrefix([]byte(family), name)
 	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || sampleSuffix([]byte(family)) == string(suffix))
 }
 
-// refuseLine refuses the family of a faulty line. A faulty TYPE line refuses the families that follow it, by decodeSingly.
-func (p *Parser) refuseLine(line pendingLine, err error) {
+// refusePageLine refuses the family of a faulty line. A faulty TYPE line refuses the families that follow it, by decodeSingly.
+func (p *Parser) refusePageLine(line pendingLine, err error) {
 	var rejected *Error
 	switch {
 	case line.family < 0:
 	case errors.As(err, &rejected):
-		p.refuseFamily(line.family, rejected)
+		p.refusePageFamily(line.family, rejected)
 	default:
-		p.refuseFamily(line.family, newPageError(KindSyntax, "line %d: %s", line.number, shortenDetail(err.Error())))
+		p.refusePageFamily(line.family, newExpositionError(KindSyntax, "line %d: %s", line.number, shortenPageDetail(err.Error())))
 	}
 }
 
-// addDecodedSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
-func (p *Parser) addDecodedSample(d decodedSample) error {
-	s := p.cache.findSeries(d.series)
+// addExpositionSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
+func (p *Parser) addExpositionSample(d decodedSample) error {
+	s := p.cache.findSeriesByPageBytes(d.series)
 	if s == nil {
 		var err error
-		if s, err = p.cache.addDecodedSeries(d); err != nil {
+		if s, err = p.cache.addExpositionSeries(d); err != nil {
 			return err
 		}
 	}
-	family := p.options.Families.familyIndex([]byte(s.Labels.Get(model.MetricNameLabel)))
+	family := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
 	if family < 0 || p.families[family].Err != nil {
 		return nil
 	}
 	sample := Sample{Series: s, Time: p.now, Value: d.value, family: family}
 	if d.hasTime {
 		if ahead := d.time - p.now; ahead > maxFutureSkew.Milliseconds() {
-			return newPageError(KindFuture, "timestamp of %s more than %v in the future", formatSeries(s.Labels), maxFutureSkew)
+			return newExpositionError(KindFuture, "timestamp of %s more than %v in the future", formatPageSeries(s.Labels), maxFutureSkew)
 		}
 		sample.Time, sample.ownTime = d.time, true
 		p.families[family].NewestOwn = max(p.families[family].NewestOwn, d.time)
 	}
-	p.addSample(sample)
+	p.addPageSample(sample)
 	return nil
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// appendPage appends the samples of a page and ends the series that the page no longer has. It returns the reason of each refused
+// appendScrapedPage appends the samples of a page and ends the series that the page no longer has. It returns the reason of each refused
 // family, by its index, or nil; and whether the appender refused one. A part of a family would be served as the whole of it: if
 // the appender has no room for a family, all of its series end, and stay so until a page fits.
-func (m *Manager) appendPage(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage) (refused []error, noRoom bool) {
+func (m *Manager) appendScrapedPage(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage) (refused []error, noRoom bool) {
 	refuse := func(family int, err error) {
 		if refused == nil {
 			refused = make([]error, len(r.Families))
@@ -29,14 +29,14 @@ func (m *Manager) appendPage(l *scrapeLoop, families *exposition.Families, r exp
 			refuse(i, f.Err)
 		}
 	}
-	for family, err := range m.createSeries(r) {
+	for family, err := range m.createScrapedSeries(r) {
 		noRoom = true
 		refuse(family, err)
 	}
 	isRefused := func(s exposition.Sample) bool { return refused != nil && refused[r.FamilyOf(s)] != nil }
 	for _, s := range r.Earlier {
 		if !isRefused(s) {
-			m.appendEarlierSample(l, s)
+			m.appendScrapedBeginning(l, s)
 		}
 	}
 	stored := 0
@@ -55,18 +55,18 @@ func (m *Manager) appendPage(l *scrapeLoop, families *exposition.Families, r exp
 			refuse(r.FamilyOf(s), err)
 		}
 	}
-	m.endRefusedFamilies(l, families, r, refused)
+	m.endRefusedScrapeFamilies(l, families, r, refused)
 	for _, s := range r.Vanished {
-		m.appendStaleMarker(s, r.Time)
+		m.appendScrapeStaleMarker(s, r.Time)
 	}
 	m.metrics.storedSamples.Add(float64(stored))
 	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
 	return refused, noRoom
 }
 
-// createSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
+// createScrapedSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
 // appender has no room.
-func (m *Manager) createSeries(r exposition.ParsedPage) map[int]error {
+func (m *Manager) createScrapedSeries(r exposition.ParsedPage) map[int]error {
 	var created map[int][]*exposition.Series
 	for _, s := range r.Samples {
 		if s.Series.Ref == 0 {
@@ -98,9 +98,9 @@ func (m *Manager) createSeries(r exposition.ParsedPage) map[int]error {
 	return failed
 }
 
-// appendEarlierSample appends a sample from before a page. It is an improvement: where the series goes on from an earlier target,
+// appendScrapedBeginning appends a sample from before a page. It is an improvement: where the series goes on from an earlier target,
 // the appender rejects the sample, and nothing is lost.
-func (m *Manager) appendEarlierSample(l *scrapeLoop, s exposition.Sample) {
+func (m *Manager) appendScrapedBeginning(l *scrapeLoop, s exposition.Sample) {
 	ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
 	s.Series.Ref = ref
 	if err == nil {
@@ -108,9 +108,9 @@ func (m *Manager) appendEarlierSample(l *scrapeLoop, s exposition.Sample) {
 	}
 }
 
-// endRefusedFamilies ends, once, the series of the families for which the appender has no room. A family that the page refuses
+// endRefusedScrapeFamilies ends, once, the series of the families for which the appender has no room. A family that the page refuses
 // keeps its series, as after a failed scrape.
-func (m *Manager) endRefusedFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, refused []error) {
+func (m *Manager) endRefusedScrapeFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, refused []error) {
 	before := l.refusedFamilies
 	l.refusedFamilies = nil
 	newly := map[int]struct{}{}
@@ -132,7 +132,7 @@ func (m *Manager) endRefusedFamilies(l *scrapeLoop, families *exposition.Familie
 	}
 	for _, s := range l.parser.AliveSeries() {
 		if _, ends := newly[families.IndexOf(s.Labels.Get(model.MetricNameLabel))]; ends {
-			m.appendStaleMarker(s, r.Time+1)
+			m.appendScrapeStaleMarker(s, r.Time+1)
 			l.newestSample = max(l.newestSample, r.Time+1)
 		}
 	}
@@ -140,9 +140,9 @@ func (m *Manager) endRefusedFamilies(l *scrapeLoop, families *exposition.Familie
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
 
-// appendStaleMarker ends a series at t, unless it has no sample. An appender that rejects the marker counts that itself; the
+// appendScrapeStaleMarker ends a series at t, unless it has no sample. An appender that rejects the marker counts that itself; the
 // series then ends by age.
-func (m *Manager) appendStaleMarker(s *exposition.Series, t int64) {
+func (m *Manager) appendScrapeStaleMarker(s *exposition.Series, t int64) {
 	if s.Ref == 0 {
 		return
 	}

@@ -33,25 +33,25 @@ type familyStatus struct {
 	newestOwn int64 // the newest timestamp that the page itself gives, ms; 0: none
 }
 
-// maxPageGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
+// maxScrapeGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
 // that proves something about now.
-func maxPageGap(interval time.Duration) time.Duration { return interval * 22 / 10 }
+func maxScrapeGap(interval time.Duration) time.Duration { return interval * 22 / 10 }
 
 // recordScrape records the outcome of a scrape that ended at now.
 func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time) {
-	s.tried, s.cause = true, o.classifyOutcome(j.opts.Timeout).text
+	s.tried, s.cause = true, o.classifyScrapeOutcome(j.opts.Timeout).text
 	s.failure = s.cause
 	if o.err != nil {
 		s.broken = true
 		return
 	}
-	steady := !s.broken && now.Sub(s.pageAt) <= maxPageGap(j.opts.Interval)
-	s.setFamilies(j.endpoint.families.Names())
+	steady := !s.broken && now.Sub(s.pageAt) <= maxScrapeGap(j.opts.Interval)
+	s.setScrapedFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
 		p.refused, p.kind, p.newestOwn = "", f.Type, f.NewestOwn
 		if o.refused != nil && o.refused[i] != nil {
-			p.refused = describeRefusal(o.refused[i])
+			p.refused = describeScrapeRefusal(o.refused[i])
 			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
 				s.failure = s.families[i] + ": " + p.refused
 			}
@@ -67,20 +67,20 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.pageAt, s.broken = now, false
 }
 
-// setFamilies replaces the families and keeps the state of families in both sets.
-func (s *targetStatus) setFamilies(families []string) {
+// setScrapedFamilies replaces the families and keeps the state of families in both sets.
+func (s *targetStatus) setScrapedFamilies(families []string) {
 	if slices.Equal(s.families, families) {
 		return
 	}
 	pages := make([]familyStatus, len(families))
 	for i, f := range families {
-		pages[i], _ = s.familyStatus(f)
+		pages[i], _ = s.scrapedFamilyStatus(f)
 	}
 	s.families, s.pages = families, pages
 }
 
-// familyStatus returns the state of a family. It returns false if no accepted page was asked for the family.
-func (s *targetStatus) familyStatus(family string) (familyStatus, bool) {
+// scrapedFamilyStatus returns the state of a family. It returns false if no accepted page was asked for the family.
+func (s *targetStatus) scrapedFamilyStatus(family string) (familyStatus, bool) {
 	i, known := slices.BinarySearch(s.families, family)
 	if !known {
 		return familyStatus{}, false
@@ -97,7 +97,7 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 	if l == nil {
 		return "", false
 	}
-	f, known := l.status.familyStatus(family)
+	f, known := l.status.scrapedFamilyStatus(family)
 	if !known || f.inRow == 0 {
 		return "", false
 	}
@@ -124,13 +124,13 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 	if l.ended {
 		return metric.Omission{Object: key, Reason: metric.ReasonTerminating}
 	}
-	reason, detail := l.omissionReason(families, m.opts, now)
+	reason, detail := l.scrapeOmissionReason(families, m.opts, now)
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
-// omissionReason returns the reason and its detail, for the families of a metric. A family that may have a value soon comes before
+// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that may have a value soon comes before
 // one that is absent.
-func (l *scrapeLoop) omissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
+func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
 	s := &l.status
 	switch {
 	case !s.tried:
@@ -140,7 +140,7 @@ func (l *scrapeLoop) omissionReason(families []string, opts *Options, now time.T
 	}
 	absent := "no series of it matches"
 	for _, f := range families {
-		reason, detail := l.familyOmission(f, opts, now)
+		reason, detail := l.scrapeFamilyOmission(f, opts, now)
 		if reason != metric.ReasonAbsent {
 			return reason, detail
 		}
@@ -151,11 +151,11 @@ func (l *scrapeLoop) omissionReason(families []string, opts *Options, now time.T
 	return metric.ReasonAbsent, absent
 }
 
-// familyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the
+// scrapeFamilyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the
 // family.
-func (l *scrapeLoop) familyOmission(family string, opts *Options, now time.Time) (metric.Reason, string) {
+func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time.Time) (metric.Reason, string) {
 	asked := l.endpoint.families.Names()
-	f, known := l.status.familyStatus(family)
+	f, known := l.status.scrapedFamilyStatus(family)
 	age := now.Sub(l.status.pageAt)
 	if _, ok := slices.BinarySearch(asked, family); !ok || !known {
 		return metric.ReasonWarmingUp, family + " not scraped yet"
@@ -164,11 +164,11 @@ func (l *scrapeLoop) familyOmission(family string, opts *Options, now time.Time)
 	switch {
 	case f.refused != "":
 		return metric.ReasonScrapeFailed, f.refused
-	case age > maxPageGap(opts.Interval):
+	case age > maxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
 	case f.inRow == 0:
 		return metric.ReasonAbsent, "no " + family + " on its page"
-	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxPageGap(opts.Interval)):
+	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):
 		return metric.ReasonStale, fmt.Sprintf("newest sample %v old (the page's own timestamp)", now.Sub(newest).Round(time.Second))
 	case f.inRow < minPagesInRow:
 		return metric.ReasonWarmingUp, "scraped for a moment only"

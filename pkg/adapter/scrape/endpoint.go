@@ -44,7 +44,7 @@ func newRequestHeader(accept string) http.Header {
 	return http.Header{"Accept": {accept}, "User-Agent": {"tachometer"}}
 }
 
-func newTargetEndpoint(address string, families *exposition.Families) *targetEndpoint {
+func newScrapeEndpoint(address string, families *exposition.Families) *targetEndpoint {
 	e := &targetEndpoint{url: address, families: families, ranks: make([]int, len(families.Names())), loggedURL: "invalid"}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -52,8 +52,8 @@ func newTargetEndpoint(address string, families *exposition.Families) *targetEnd
 		return e
 	}
 	e.loggedURL = u.Scheme + "://" + u.Host + u.Path
-	e.dialAddress = plainHTTPAddress(u)
-	e.useRequestURL(u)
+	e.dialAddress = plainHTTPScrapeAddress(u)
+	e.useScrapeURL(u)
 	return e
 }
 
@@ -61,18 +61,18 @@ func newTargetEndpoint(address string, families *exposition.Families) *targetEnd
 // whole page instead.
 const maxNamesBytes = 6 << 10
 
-// useRequestURL makes requests ask for u.
-func (e *targetEndpoint) useRequestURL(u *url.URL) {
+// useScrapeURL makes requests ask for u.
+func (e *targetEndpoint) useScrapeURL(u *url.URL) {
 	e.requestURL, e.namedRequest, e.wholeRequest = u, requestTemplate{}, requestTemplate{}
 	named := *u
-	if named.RawQuery = appendNameParams(u.RawQuery, e.families.Names()); len(named.RawQuery) <= maxNamesBytes {
-		e.namedRequest = e.newRequestTemplate(&named, exposition.AcceptHeader)
+	if named.RawQuery = appendScrapeNameParams(u.RawQuery, e.families.Names()); len(named.RawQuery) <= maxNamesBytes {
+		e.namedRequest = e.newScrapeRequestTemplate(&named, exposition.AcceptHeader)
 	}
 }
 
-// plainHTTPAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
+// plainHTTPScrapeAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
 // host names outside ASCII: net/http handles both.
-func plainHTTPAddress(u *url.URL) string {
+func plainHTTPScrapeAddress(u *url.URL) string {
 	host, port := u.Hostname(), u.Port()
 	if u.Scheme != "http" || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return ""
@@ -83,13 +83,13 @@ func plainHTTPAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneFor returns an endpoint for other families at the same URL. It keeps what earlier responses taught. New families rank
+// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps what earlier responses taught. New families rank
 // behind the families that have been demanded for longer.
-func (e *targetEndpoint) cloneFor(families *exposition.Families) *targetEndpoint {
-	n := newTargetEndpoint(e.url, families)
+func (e *targetEndpoint) cloneEndpointForFamilies(families *exposition.Families) *targetEndpoint {
+	n := newScrapeEndpoint(e.url, families)
 	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
 	if e.redirected {
-		n.useRequestURL(e.requestURL)
+		n.useScrapeURL(e.requestURL)
 	}
 	last := 0
 	for _, r := range e.ranks {
@@ -107,9 +107,9 @@ func (e *targetEndpoint) cloneFor(families *exposition.Families) *targetEndpoint
 // maxRedirects bounds the redirects of one scrape.
 const maxRedirects = 3
 
-// followRedirect makes requests ask for the page that a response redirects to. It returns false for any other error, and for a
+// followScrapeRedirect makes requests ask for the page that a response redirects to. It returns false for any other error, and for a
 // page on another scheme, host or port: a target must not send the scraper elsewhere.
-func (e *targetEndpoint) followRedirect(err error) bool {
+func (e *targetEndpoint) followScrapeRedirect(err error) bool {
 	var status *statusError
 	if !errors.As(err, &status) || status.location == "" {
 		return false
@@ -118,25 +118,25 @@ func (e *targetEndpoint) followRedirect(err error) bool {
 	if err != nil || to.Scheme != e.requestURL.Scheme || !strings.EqualFold(to.Host, e.requestURL.Host) || to.User != nil {
 		return false
 	}
-	to.RawQuery, to.Fragment = removeNameParams(to.RawQuery), ""
+	to.RawQuery, to.Fragment = removeScrapeNameParams(to.RawQuery), ""
 	e.redirected = true
-	e.useRequestURL(to)
+	e.useScrapeURL(to)
 	return true
 }
 
-// forgetRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.
-func (e *targetEndpoint) forgetRedirect() {
+// forgetScrapeRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.
+func (e *targetEndpoint) forgetScrapeRedirect() {
 	if !e.redirected {
 		return
 	}
 	if u, err := url.Parse(e.url); err == nil {
 		e.redirected = false
-		e.useRequestURL(u)
+		e.useScrapeURL(u)
 	}
 }
 
-// newRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
-func (e *targetEndpoint) newRequestTemplate(u *url.URL, accept string) requestTemplate {
+// newScrapeRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
+func (e *targetEndpoint) newScrapeRequestTemplate(u *url.URL, accept string) requestTemplate {
 	request := &http.Request{
 		Method: http.MethodGet, URL: u, Host: u.Host, Header: newRequestHeader(accept),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -153,20 +153,20 @@ func (e *targetEndpoint) newRequestTemplate(u *url.URL, accept string) requestTe
 // isRendered reports whether there is a request.
 func (q requestTemplate) isRendered() bool { return q.raw != nil || q.netHTTP != nil }
 
-// wholePageRequest returns the request without family names.
-func (e *targetEndpoint) wholePageRequest() requestTemplate {
+// wholePageScrapeRequest returns the request without family names.
+func (e *targetEndpoint) wholePageScrapeRequest() requestTemplate {
 	if !e.wholeRequest.isRendered() {
-		e.wholeRequest = e.newWholeRequest(e.escaped)
+		e.wholeRequest = e.newWholePageRequest(e.escaped)
 	}
 	return e.wholeRequest
 }
 
-// newWholeRequest renders a request for the whole page, with names as they are or without dots.
-func (e *targetEndpoint) newWholeRequest(escaped bool) requestTemplate {
+// newWholePageRequest renders a request for the whole page, with names as they are or without dots.
+func (e *targetEndpoint) newWholePageRequest(escaped bool) requestTemplate {
 	if escaped {
-		return e.newRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
+		return e.newScrapeRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
 	}
-	return e.newRequestTemplate(e.requestURL, exposition.AcceptHeader)
+	return e.newScrapeRequestTemplate(e.requestURL, exposition.AcceptHeader)
 }
 
 // asksWholePage reports whether a scrape at now asks for the whole page at once.
@@ -174,18 +174,18 @@ func (e *targetEndpoint) asksWholePage(now time.Time) bool {
 	return e.escaped || !e.namedRequest.isRendered() || now.Before(e.wholeUntil)
 }
 
-// removeNameParams removes the family names from a query, for a server that repeats the query in a redirect.
-func removeNameParams(query string) string {
+// removeScrapeNameParams removes the family names from a query, for a server that repeats the query in a redirect.
+func removeScrapeNameParams(query string) string {
 	parts := strings.Split(query, "&")
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool {
 		return strings.HasPrefix(p, "name%5B%5D=") || strings.HasPrefix(p, "name[]=")
 	}), "&")
 }
 
-// appendNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
+// appendScrapeNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
 // Python's client the names of its samples; both ignore unknown names. FAMILY_sum and FAMILY_count may belong to a histogram
 // or summary FAMILY.
-func appendNameParams(query string, families []string) string {
+func appendScrapeNameParams(query string, families []string) string {
 	var b strings.Builder
 	b.WriteString(query)
 	name := func(s string) {

@@ -28,7 +28,7 @@ type statusError struct {
 	redirectTo string // the URL of a redirect without user and query, which may hold secrets
 }
 
-func newStatusError(code int, location string) *statusError {
+func newScrapeStatusError(code int, location string) *statusError {
 	e := &statusError{code: code}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
 		e.location = location
@@ -63,12 +63,12 @@ const (
 	outcomeOther         = "other"
 )
 
-func outcomeLabels() []string {
+func scrapeOutcomeLabels() []string {
 	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomeOther}
 }
 
-// classifyOutcome returns the cause of a scrape's outcome.
-func (o scrapeOutcome) classifyOutcome(timeout time.Duration) failureCause {
+// classifyScrapeOutcome returns the cause of a scrape's outcome.
+func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause {
 	switch {
 	case o.err != nil:
 		return classifyFetchError(o.err, timeout)
@@ -81,8 +81,8 @@ func (o scrapeOutcome) classifyOutcome(timeout time.Duration) failureCause {
 	}
 }
 
-// describeRefusal returns the reason of a refused family in a few words.
-func describeRefusal(err error) string {
+// describeScrapeRefusal returns the reason of a refused family in a few words.
+func describeScrapeRefusal(err error) string {
 	var page *exposition.Error
 	if errors.As(err, &page) {
 		return page.Detail

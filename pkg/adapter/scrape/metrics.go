@@ -69,7 +69,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Scrapes skipped because the previous scrape of the target was still under way at their due time.",
 		}),
 	}
-	for _, o := range outcomeLabels() {
+	for _, o := range scrapeOutcomeLabels() {
 		m.requests[o] = requests.WithLabelValues(o)
 	}
 	for _, k := range exposition.ErrorKinds() {
@@ -80,7 +80,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 // observeScrape counts a finished scrape.
 func (m *metrics) observeScrape(j *scrapeJob, o scrapeOutcome) {
-	m.requests[o.classifyOutcome(j.opts.Timeout).outcome].Inc()
+	m.requests[o.classifyScrapeOutcome(j.opts.Timeout).outcome].Inc()
 	m.duration.Observe(o.end.Sub(o.start).Seconds())
 	m.lateness.Observe(o.start.Sub(j.due).Seconds())
 	if o.err == nil {

@@ -433,7 +433,7 @@ func TestCauses(t *testing.T) {
 			if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != tc.want {
 				t.Errorf("detail %q, want %q", d.Detail, tc.want)
 			}
-			if e := newTargetEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
+			if e := newScrapeEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
 				t.Errorf("the log would show %q", e.loggedURL)
 			}
 		})
@@ -467,7 +467,7 @@ func BenchmarkScrape(b *testing.B) {
 	for _, path := range []string{"/named", "/whole"} {
 		b.Run(path[1:], func(b *testing.B) {
 			m := New(discardingAppender{}, Options{})
-			defer m.fetcher.closeIdleConns()
+			defer m.fetcher.closeIdleScrapeConns()
 			tg := newTestTarget("cart-1", "f00_operations_total")
 			tg.URL = server.URL + path
 			l := newScrapeLoop(tg, exposition.NewFamilies(tg.Families), 0)

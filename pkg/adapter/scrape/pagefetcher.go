@@ -75,7 +75,7 @@ func newPageFetcher(opts Options) *pageFetcher {
 	return f
 }
 
-func (f *pageFetcher) closeIdleConns() { f.transport.CloseIdleConnections() }
+func (f *pageFetcher) closeIdleScrapeConns() { f.transport.CloseIdleConnections() }
 
 // fetchPage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
 // absent families under their names without dots. It returns the number of bytes read of the body.
@@ -91,15 +91,15 @@ func (f *pageFetcher) fetchPage(ctx context.Context, l *scrapeLoop, e *targetEnd
 	now := time.Now()
 	r, n, err := f.fetchNamedOrWhole(ctx, l, e, page, now)
 	for range maxRedirects {
-		if !e.followRedirect(err) {
+		if !e.followScrapeRedirect(err) {
 			break
 		}
 		r, n, err = f.fetchNamedOrWhole(ctx, l, e, page, now)
 	}
 	if err == nil {
-		f.probeOtherNames(ctx, l, e, page, r, now)
-	} else if isErrorStatus(err) {
-		e.forgetRedirect()
+		f.probeEscapedNames(ctx, l, e, page, r, now)
+	} else if isScrapeErrorStatus(err) {
+		e.forgetScrapeRedirect()
 	}
 	return r, n, err
 }
@@ -108,13 +108,13 @@ func (f *pageFetcher) fetchPage(ctx context.Context, l *scrapeLoop, e *targetEnd
 // at once, and so do later calls for namesRetry.
 func (f *pageFetcher) fetchNamedOrWhole(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
 	if e.asksWholePage(now) {
-		return f.requestPage(ctx, l, e, e.wholePageRequest(), l.parser, page)
+		return f.requestPage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
 	}
 	r, n, err := f.requestPage(ctx, l, e, e.namedRequest, l.parser, page)
-	if err == nil || now.Before(e.namedUntil) || !isErrorStatus(err) {
+	if err == nil || now.Before(e.namedUntil) || !isScrapeErrorStatus(err) {
 		return r, n, err
 	}
-	r, n, err = f.requestPage(ctx, l, e, e.wholePageRequest(), l.parser, page)
+	r, n, err = f.requestPage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
 	var unfit *exposition.Error
 	if err == nil || errors.As(err, &unfit) {
 		e.wholeUntil = now.Add(namesRetry)
@@ -124,16 +124,16 @@ func (f *pageFetcher) fetchNamedOrWhole(ctx context.Context, l *scrapeLoop, e *t
 	return r, n, err
 }
 
-// probeOtherNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
+// probeEscapedNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
 // and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
 // HPA. Later scrapes ask so if that page has all that this page has, and more.
-func (f *pageFetcher) probeOtherNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
+func (f *pageFetcher) probeEscapedNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
 	if now.Before(e.probeAfter) || !lacksEscapableFamily(e.families.Names(), found, e.escaped) {
 		return
 	}
 	e.probeAfter = now.Add(namesRetry)
 	page.FindBeginnings = false
-	probed, _, err := f.requestPage(ctx, l, e, e.newWholeRequest(!e.escaped), exposition.NewParser(labels.EmptyLabels()), page)
+	probed, _, err := f.requestPage(ctx, l, e, e.newWholePageRequest(!e.escaped), exposition.NewParser(labels.EmptyLabels()), page)
 	if err != nil {
 		return
 	}
@@ -162,8 +162,8 @@ func lacksEscapableFamily(families []string, found exposition.ParsedPage, escape
 	return false
 }
 
-// isErrorStatus reports whether err is a response with a status of 400 or more.
-func isErrorStatus(err error) bool {
+// isScrapeErrorStatus reports whether err is a response with a status of 400 or more.
+func isScrapeErrorStatus(err error) bool {
 	var status *statusError
 	return errors.As(err, &status) && status.code >= 400
 }
@@ -206,8 +206,8 @@ func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, templat
 // between, and the error is at most half of that time. The start of the scrape would be earlier by the time to connect.
 func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
-		drainBody(resp)
-		return r, 0, newStatusError(resp.Status, resp.Location)
+		drainScrapeResponse(resp)
+		return r, 0, newScrapeStatusError(resp.Status, resp.Location)
 	}
 	if page.Format, err = exposition.DetectFormat(resp.ContentType, resp.ContentEncoding); err != nil {
 		return r, 0, err
@@ -218,7 +218,7 @@ func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Pars
 	page.Complete = resp.Delimited
 	page.Now = f.clock.at(resp.Sent.Add(resp.Answered.Sub(resp.Sent) / 2))
 	p.BeginPage(page)
-	if n, err = copyBodyTo(p, resp); err != nil {
+	if n, err = copyScrapedBody(p, resp); err != nil {
 		p.AbandonPage()
 		return r, n, err
 	}
@@ -226,8 +226,8 @@ func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Pars
 	return r, n, err
 }
 
-// drainBody reads the rest of a body, at most maxDrainedBytes.
-func drainBody(resp *http1.Response) {
+// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes.
+func drainScrapeResponse(resp *http1.Response) {
 	for n := 0; n < maxDrainedBytes; {
 		piece, err := resp.NextPiece()
 		if err != nil {
@@ -237,8 +237,8 @@ func drainBody(resp *http1.Response) {
 	}
 }
 
-// copyBodyTo writes a body into p and returns the number of bytes read.
-func copyBodyTo(p *exposition.Parser, resp *http1.Response) (n int64, err error) {
+// copyScrapedBody writes a body into p and returns the number of bytes read.
+func copyScrapedBody(p *exposition.Parser, resp *http1.Response) (n int64, err error) {
 	for {
 		piece, err := resp.NextPiece()
 		if errors.Is(err, io.EOF) {

@@ -191,7 +191,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 // waits. The caller holds m.mu.
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
-		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.laneCapacity(lane) {
+		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.scrapeLaneCapacity(lane) {
 			if l := m.readyLoops[lane].pop(); !l.retired {
 				return m.startScrape(l, now)
 			}
@@ -204,27 +204,27 @@ func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 // must not hold up all other scrapes until the last of its scrapes has timed out. A waiting scrape costs some 20 KiB.
 const slowLaneFactor = 4
 
-// laneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
-func (m *Manager) laneCapacity(l lane) int {
+// scrapeLaneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
+func (m *Manager) scrapeLaneCapacity(l lane) int {
 	if l == slowLane {
 		return slowLaneFactor * m.opts.MaxConcurrent
 	}
 	return m.opts.MaxConcurrent
 }
 
-// fastLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
-func fastLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
+// fastScrapeLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
+func fastScrapeLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
 // changeLanes moves long scrapes from the fast lane to the slow lane, as far as places are free. It returns the time until its
 // next call is due. The caller holds m.mu.
 func (m *Manager) changeLanes(now time.Time) time.Duration {
 	for m.fastJobs.len() > 0 {
-		j := m.fastJobs.peek()
+		j := m.fastJobs.peekScrapeQueue()
 		if !j.ended {
-			if m.running[slowLane] >= m.laneCapacity(slowLane) {
+			if m.running[slowLane] >= m.scrapeLaneCapacity(slowLane) {
 				break
 			}
-			if left := fastLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
+			if left := fastScrapeLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
 				return min(maxSchedulerSleep, left)
 			}
 			m.running[fastLane]--

@@ -52,7 +52,7 @@ func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffse
 	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
-		endpoint: newTargetEndpoint(t.URL, families),
+		endpoint: newScrapeEndpoint(t.URL, families),
 		started:  t.Started, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
@@ -64,11 +64,11 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
 }
 
-// updateTarget takes over what may change of a target; a scrape under way keeps the previous families.
-func (l *scrapeLoop) updateTarget(t metric.Target, families *exposition.Families) {
+// updateScrapeTarget takes over what may change of a target; a scrape under way keeps the previous families.
+func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families *exposition.Families) {
 	l.started, l.ending = t.Started, t.Ending
 	if l.endpoint.families != families {
-		l.endpoint = l.endpoint.cloneFor(families)
+		l.endpoint = l.endpoint.cloneEndpointForFamilies(families)
 	}
 }
 
@@ -122,7 +122,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	r, o.bytes, o.err = m.fetcher.fetchPage(ctx, j.loop, j.endpoint, page)
 	if o.err == nil {
 		o.families = r.Families
-		o.refused, o.noRoom = m.appendPage(j.loop, j.endpoint.families, r)
+		o.refused, o.noRoom = m.appendScrapedPage(j.loop, j.endpoint.families, r)
 	}
 	o.end = time.Now()
 	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)
@@ -131,7 +131,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 
 // finishScrape records and logs a scrape's outcome, and schedules the loop's next scrape or ends the loop.
 func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcome) {
-	before, after, last := m.recordOutcome(j, o)
+	before, after, last := m.recordScrapeOutcome(j, o)
 	if o.cancelled || last {
 		return
 	}
@@ -151,9 +151,9 @@ func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcom
 	}
 }
 
-// recordOutcome updates the manager's state after a scrape. It returns the causes of the target's last failure and of this
+// recordScrapeOutcome updates the manager's state after a scrape. It returns the causes of the target's last failure and of this
 // failure, empty for a success; and whether this failure is the end of a terminating pod.
-func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after string, last bool) {
+func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, after string, last bool) {
 	l := j.loop
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -165,13 +165,13 @@ func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after st
 	}
 	before = l.status.failure
 	if !o.cancelled {
-		m.markTried(l)
+		m.markTargetScraped(l)
 		if o.err != nil && l.ending {
 			m.endTerminatedLoop(l)
 			return before, before, true
 		}
 		l.status.recordScrape(j, o, m.clock.at(o.end))
-		l.lane = o.nextLane(j.opts.Timeout)
+		l.lane = o.nextScrapeLane(j.opts.Timeout)
 	}
 	next, missed := nextScrapeTime(j.due, o.end, m.opts.Interval, l.offset)
 	m.metrics.missedScrapes.Add(float64(missed))
@@ -179,9 +179,9 @@ func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after st
 	return before, l.status.failure, false
 }
 
-// nextLane returns the lane of a target's next scrape.
-func (o scrapeOutcome) nextLane(timeout time.Duration) lane {
-	if o.end.Sub(o.start) > fastLaneLimit(timeout) {
+// nextScrapeLane returns the lane of a target's next scrape.
+func (o scrapeOutcome) nextScrapeLane(timeout time.Duration) lane {
+	if o.end.Sub(o.start) > fastScrapeLaneLimit(timeout) {
 		return slowLane
 	}
 	return fastLane

@@ -33,7 +33,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		families := m.compileFamilies(compiled, t.Families[:min(len(t.Families), maxFamilies)])
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
-			l.updateTarget(t, families)
+			l.updateScrapeTarget(t, families)
 			delete(m.loops, key)
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
@@ -90,7 +90,7 @@ func (m *Manager) scheduleLoop(l *scrapeLoop, due time.Time) {
 // retireLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
 func (m *Manager) retireLoop(l *scrapeLoop) {
 	l.retired = true
-	m.markTried(l)
+	m.markTargetScraped(l)
 	if l.scraping {
 		l.inflight.Interrupt()
 		m.retiring[l.key] = l
@@ -115,8 +115,8 @@ func (m *Manager) endTerminatedLoop(l *scrapeLoop) {
 	m.endLoopSeries(l, 0)
 }
 
-// markTried counts a loop off the first round.
-func (m *Manager) markTried(l *scrapeLoop) {
+// markTargetScraped counts a loop off the first round.
+func (m *Manager) markTargetScraped(l *scrapeLoop) {
 	if l.firstRound {
 		l.firstRound = false
 		m.firstRoundLeft--
@@ -132,7 +132,7 @@ func (m *Manager) endLoopSeries(l *scrapeLoop, at int64) {
 	}
 	at = max(at, l.newestSample+1)
 	for _, s := range l.parser.AliveSeries() {
-		m.appendStaleMarker(s, at)
+		m.appendScrapeStaleMarker(s, at)
 	}
 	l.parser = nil
 }

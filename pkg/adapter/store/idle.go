@@ -19,21 +19,21 @@ func (s *Store) DropIdleSeries(now time.Time) {
 		s.dropSeries(idle[:n], cutoff)
 		idle = idle[n:]
 	}
-	s.shrinkTables()
+	s.shrinkSeriesTables()
 }
 
 func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, candidate := range s.slots {
-		if candidate != nil && candidate.isIdleSince(cutoff) {
+		if candidate != nil && candidate.isSeriesIdleSince(cutoff) {
 			idle = append(idle, candidate)
 		}
 	}
 	return idle
 }
 
-func (s *memSeries) isIdleSince(cutoff int64) bool {
+func (s *memSeries) isSeriesIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lastActive() < cutoff
@@ -53,7 +53,7 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
-		samples, ok := old.markDropped(cutoff)
+		samples, ok := old.markSeriesDropped(cutoff)
 		if !ok {
 			continue
 		}
@@ -68,9 +68,9 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	}
 }
 
-// markDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
+// markSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
 // number of samples that the series held.
-func (s *memSeries) markDropped(cutoff int64) (samples int, ok bool) {
+func (s *memSeries) markSeriesDropped(cutoff int64) (samples int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dropped || s.lastActive() >= cutoff {
@@ -99,8 +99,8 @@ func (s *Store) removeFromHash(old *memSeries) {
 	}
 }
 
-// shrinkTables frees the memory of former series: Go's maps and slices never shrink by themselves.
-func (s *Store) shrinkTables() {
+// shrinkSeriesTables frees the memory of former series: Go's maps and slices never shrink by themselves.
+func (s *Store) shrinkSeriesTables() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seriesCount == 0 {

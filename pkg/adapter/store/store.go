@@ -107,7 +107,7 @@ func (s *Store) oldestKept(now int64) int64 { return now - s.options.Load().Rete
 // Append reads lset only if ref does not lead to a series, and copies it: the caller may reuse its memory.
 func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
 	for {
-		target := s.lookupRef(ref)
+		target := s.lookupSeriesRef(ref)
 		if target == nil {
 			if target = s.getOrCreateSeries(lset, t); target == nil {
 				s.metrics.tooMany.Inc()
@@ -129,7 +129,7 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.appendSample(t, v, s.oldestKept(t))
+	grown, ok := target.appendSeriesSample(t, v, s.oldestKept(t))
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
@@ -139,8 +139,8 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 	return true, nil
 }
 
-// lookupRef returns the series of a reference, or nil if the reference is invalid.
-func (s *Store) lookupRef(ref uint64) *memSeries {
+// lookupSeriesRef returns the series of a reference, or nil if the reference is invalid.
+func (s *Store) lookupSeriesRef(ref uint64) *memSeries {
 	if ref == 0 {
 		return nil
 	}

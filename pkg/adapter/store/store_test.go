@@ -210,7 +210,7 @@ func TestHashCollision(t *testing.T) {
 	var all []*memSeries
 	for _, pod := range []string{"a", "b", "c"} {
 		ref := mustAppend(t, s, 0, counterLabels(pod), 1, 1)
-		all = append(all, s.lookupRef(ref))
+		all = append(all, s.lookupSeriesRef(ref))
 	}
 	for i, victim := range all {
 		hash := victim.labels.Hash() // as if all series had this hash

@@ -26,8 +26,8 @@ func (c *Conn) Close() {
 	}
 }
 
-// isKept reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
-func (c *Conn) isKept(address string, now time.Time, maxIdle time.Duration) bool {
+// isKeptHTTPConn reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
+func (c *Conn) isKeptHTTPConn(address string, now time.Time, maxIdle time.Duration) bool {
 	return c.conn != nil && c.address == address && (maxIdle <= 0 || now.Sub(c.lastUsed) < maxIdle)
 }
 
@@ -36,7 +36,7 @@ type unansweredError struct{ error }
 
 func (e *unansweredError) Unwrap() error { return e.error }
 
-func isUnanswered(err error) bool {
+func isUnansweredHTTPRequest(err error) bool {
 	var unanswered *unansweredError
 	return errors.As(err, &unanswered)
 }

@@ -28,19 +28,19 @@ type Response struct {
 
 // responseBody is the body of a response.
 type responseBody interface {
-	// nextPiece has the contract of Response.NextPiece.
-	nextPiece() ([]byte, error)
+	// nextBodyPiece has the contract of Response.NextPiece.
+	nextBodyPiece() ([]byte, error)
 }
 
 // NewResponse returns a response that net/http received, so that a caller of both clients reads bodies in one way. The body
 // is read through buffer.
 func NewResponse(resp *http.Response, buffer []byte) *Response {
-	r := newNetHTTPResponse(resp, buffer)
+	r := newResponseOfNetHTTP(resp, buffer)
 	r.closer = resp.Body
 	return &r
 }
 
-func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
+func newResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
 	return Response{
 		Status:      resp.StatusCode,
 		ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
@@ -53,14 +53,14 @@ func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
 
 // NextPiece returns the next piece of the body, which is valid until the next call, and io.EOF at the end. Where the body is
 // shorter than its own framing says, the error is io.ErrUnexpectedEOF.
-func (r *Response) NextPiece() ([]byte, error) { return r.body.nextPiece() }
+func (r *Response) NextPiece() ([]byte, error) { return r.body.nextBodyPiece() }
 
 // Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
 // request; else it closes the connection.
 func (r *Response) Close() {
 	switch {
 	case r.reader != nil:
-		r.reader.release()
+		r.reader.releaseHTTPResponse()
 	case r.closer != nil:
 		_ = r.closer.Close() // the body was read as far as necessary
 	}
@@ -73,7 +73,7 @@ type netHTTPBody struct {
 	ended  bool
 }
 
-func (b *netHTTPBody) nextPiece() ([]byte, error) {
+func (b *netHTTPBody) nextBodyPiece() ([]byte, error) {
 	for range maxEmptyReads {
 		n, err := b.reader.Read(b.buffer)
 		b.ended = errors.Is(err, io.EOF)
