@@ -91,7 +91,7 @@ func typeLineCoversFamily(typeLine []byte, family string) bool {
 	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || sampleSuffix([]byte(family)) == string(suffix))
 }
 
-// refusePageLine refuses the family of a faulty line. A faulty TYPE line refuses the families that follow it, by decodeSingly.
+// refusePageLine refuses the family of a faulty line. A faulty TYPE line refuses the families that follow it, by decodePageLinesSingly.
 func (p *Parser) refusePageLine(line pendingLine, err error) {
 	var rejected *Error
 	switch {

@@ -19,7 +19,7 @@ type lane int
 
 const (
 	fastLane lane = iota
-	slowLane      // the last scrape or the scrape under way took longer than fastLaneLimit
+	slowLane      // the last scrape or the scrape under way took longer than fastScrapeLaneLimit
 )
 
 // scrapeLoop is one target for as long as it is a target. It is in the queue, in a ready list, or in a scrape, or it waits for

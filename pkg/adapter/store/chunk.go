@@ -76,7 +76,7 @@ func (ch sampleChunk) decodeFirstChunkSample(c *chunkCursor) int {
 }
 
 // decodeNextChunkSample moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
-// sample. It is most of the cost of a query. Most steps take one byte and most increments two: decodeNext decodes both in
+// sample. It is most of the cost of a query. Most steps take one byte and most increments two: it decodes both in
 // place, so that a Select takes a third less time than with binary.Uvarint.
 func (ch sampleChunk) decodeNextChunkSample(c *chunkCursor, pos int) int {
 	change := uint64(ch[pos])
@@ -104,7 +104,7 @@ func (ch sampleChunk) decodeNextChunkSample(c *chunkCursor, pos int) int {
 	return pos + 8
 }
 
-// decodeChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirst and decodeNext, but with the
+// decodeChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstChunkSample and decodeNextChunkSample, but with the
 // fields of the cursor in registers; calls would cost its speed.
 func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor

@@ -44,7 +44,7 @@ func decodeChunks(chunks []sampleChunk) (points []samplePoint) {
 	return points
 }
 
-// decodeChunkRanges returns the samples of chunks by decodeRange.
+// decodeChunkRanges returns the samples of chunks by decodeChunkRange.
 func decodeChunkRanges(chunks []sampleChunk) (points []samplePoint) {
 	for _, ch := range chunks {
 		times, values := ch.decodeChunkRange(nil, nil, math.MinInt64, math.MaxInt64)

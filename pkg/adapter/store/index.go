@@ -168,7 +168,7 @@ func (f levelFilter) matchesIndexValue(v string) bool {
 	return f.matchesFixedIndexValue(v) && (f.valueSet.label == "" || f.valueSet.containsIndexedValue(v))
 }
 
-// matchesFixedIndexValue reports the same as matchesValue, for a value that fixedValues returned.
+// matchesFixedIndexValue reports the same as matchesIndexValue, for a value that fixedIndexValues returned.
 func (f levelFilter) matchesFixedIndexValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
