@@ -2,10 +2,11 @@ package exposition
 
 // The beginnings of counters. A counter that appears between two pages counted from 0: a zero at the time of the page before
 // lets a rate see its first events. But an exporter also shows, all at once, counters that another program has counted for
-// weeks. So a beginning needs a proof: values that fit the growth of the family before, or after.
+// weeks. So a beginning needs a proof: a created sample, or values that fit the growth of the family before, or after.
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -36,7 +37,7 @@ type familyGrowth struct {
 	rate       float64 // up to acceptedAt
 
 	grown         float64 // since acceptedAt, by the counters of the page before
-	born, largest float64 // sum and maximum of the counters that are new on this page
+	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
 	heldAt        int64   // time of the held samples; 0: none
 	heldSince     int64   // their presumed beginning
 }
@@ -100,7 +101,7 @@ func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 		return
 	}
 	if !s.alive {
-		if h.beginsCounterNow(p, sample) {
+		if _, certain := h.findCounterBeginning(p, sample); !certain && h.beginsCounterNow(p, sample) {
 			g.born += sample.Value
 			g.largest = max(g.largest, sample.Value)
 		}
@@ -117,21 +118,34 @@ func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 // beginsCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
 // a while and has not become smaller goes on.
 func (h *counterHistory) beginsCounterNow(p *Parser, sample *Sample) bool {
-	s, since := sample.Series, h.findCounterBeginning(p, sample)
+	s := sample.Series
+	since, _ := h.findCounterBeginning(p, sample)
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
 		(!s.seenAlive || sample.Value < s.lastValue)
 }
 
-// findCounterBeginning returns the time at which a new counter was 0, in milliseconds; 0 if it is unknown.
-func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) int64 {
-	since := h.growths[sample.family].acceptedAt
-	if since == 0 && !p.options.Started.IsZero() {
+// findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
+// unknown.
+func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
+	since = h.growths[sample.family].acceptedAt
+	oldest := p.options.Oldest.UnixMilli()
+	if created, known := p.findCreatedTime(sample); known {
+		if created < max(since, oldest) {
+			return 0, false
+		}
+		since, certain = created, true
+	} else if since == 0 && !p.options.Started.IsZero() && p.options.Started.UnixMilli() >= oldest {
 		since = p.options.Started.UnixMilli()
 	}
 	if since > 0 && sample.Series.endedAt >= since {
 		since = sample.Series.endedAt + 1 // behind its staleness marker
 	}
-	return since
+	return since, certain
+}
+
+// lacksFamilyPages reports whether a family of f has had no accepted page so far.
+func (h *counterHistory) lacksFamilyPages(f *Families) bool {
+	return h.names != f || slices.ContainsFunc(h.growths, func(g familyGrowth) bool { return g.acceptedAt == 0 })
 }
 
 // placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
@@ -140,8 +154,8 @@ func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	if s.alive || !s.isCounter || !h.beginsCounterNow(p, sample) {
 		return
 	}
-	since := h.findCounterBeginning(p, sample)
-	if !g.provesCounterBeginning(p.now, since) {
+	since, certain := h.findCounterBeginning(p, sample)
+	if !certain && !g.provesCounterBeginning(p.now, since) {
 		sample.held = true
 		g.heldAt, g.heldSince = p.now, since
 		h.held = append(h.held, heldSample{*sample, since})

@@ -93,6 +93,18 @@ func TestCounterBeginnings(t *testing.T) {
 		"summary": {7, "a", []countedPage{
 			{10, "# TYPE a summary\na{code=\"1\",quantile=\"0.5\"} 2\na_sum{code=\"2\"} 3\na_count{code=\"3\"} 2\n", "2=0@7 3=0@7"},
 		}},
+		"created, before the samples": {0, "a_total", []countedPage{
+			{10, "a_created{code=\"200\"} 4.5\na_created{code=\"500\"} 9\n# TYPE a_total counter\na_total{code=\"200\"} 20000\na_total{code=\"500\"} 2\n", "200=0@4.5 500=0@9"},
+		}},
+		"created, after the samples": {7, "a_total", []countedPage{
+			{10, "# TYPE a_total counter\na_total{code=\"200\"} 20000\na_total{code=\"500\"} 2\na_created{code=\"200\"} 4.5\n", "200=0@4.5 500=0@7"},
+		}},
+		"created long before": {7, "a_total", []countedPage{
+			{10, "a_created{code=\"200\"} 0.5\na_created{code=\"500\"} nonsense\n# TYPE a_total counter\na_total{code=\"200\"} 2\n", ""},
+		}},
+		"created histogram": {0, "a", []countedPage{
+			{10, "# TYPE a histogram\na_bucket{code=\"1\",le=\"+Inf\"} 99\na_count{code=\"1\"} 99\na_created{code=\"1\"} 8\n", "1=0@8 1=0@8"},
+		}},
 		"NaN and a timestamp before the page": {0, "a", []countedPage{
 			{10, counter + "a{code=\"200\"} 2\n", ""},
 			{12, counter + "a{code=\"500\"} NaN\na{code=\"400\"} 3 9000\n", ""},
@@ -102,6 +114,7 @@ func TestCounterBeginnings(t *testing.T) {
 			t.Parallel()
 			p := NewParser(testOwn)
 			page := newTestPage(Text, tc.family)
+			page.Oldest = time.Unix(1, 0)
 			if tc.started > 0 {
 				page.Started = time.Unix(int64(tc.started), 0)
 			}

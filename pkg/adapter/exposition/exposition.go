@@ -77,6 +77,8 @@ type PageOptions struct {
 	FindBeginnings bool
 	// Started is the time at which the process behind the page started; zero if unknown. Its counters began at 0 then.
 	Started time.Time
+	// Oldest is the time before which a beginning is of no use; zero: any is.
+	Oldest time.Time
 }
 
 // CheckSize returns the *Error of a page of this size, or nil. It is for a length known before the page is read.

@@ -31,7 +31,10 @@ func (p *Parser) parseLine(line []byte) {
 		p.parseComment(line)
 	default:
 		name := parseSampleName(line)
-		if family := p.options.Families.findWantedFamily(name); family >= 0 && p.families[family].Err == nil {
+		switch family := p.options.Families.findWantedFamily(name); {
+		case family < 0:
+			p.parseCreatedLine(line, name)
+		case p.families[family].Err == nil:
 			p.parseWantedFamilyLine(line, name, family)
 		}
 	}

@@ -52,6 +52,7 @@ type Parser struct {
 	aliveSeries   []*Series // series of the last accepted page
 	vanished      []*Series
 	history       counterHistory
+	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
 	skew          clockSkew
 }
 
@@ -76,6 +77,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
+	p.created = nil
 	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0

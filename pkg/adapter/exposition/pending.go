@@ -25,24 +25,18 @@ func (p *Parser) appendPendingPageLine(line []byte, family int) {
 	}
 }
 
-// decodePendingPageLines reads the pending lines with Prometheus's parser. A fault refuses the family of its line; the lines after it are
-// then read one by one.
+// decodePendingPageLines reads the pending lines with Prometheus's parser.
 func (p *Parser) decodePendingPageLines() {
 	if p.pendingCount == 0 || p.err != nil {
 		return
 	}
 	taken := 0
-	read, err := decodeExpositionLines(p.pending, p.options.Format, func(d decodedSample) error {
+	err := decodeExpositionLines(p.pending, p.options.Format, func(d decodedSample) error {
 		taken++
 		return p.addExpositionSample(d)
 	})
-	if err == nil && taken != p.pendingCount {
-		p.rejectExpositionPage(newExpositionError(KindSyntax, "line %d: a sample runs over the end of its line", p.pendingLines[0].number))
-	}
-	if err != nil {
-		read = min(read, len(p.pendingLines)-1)
-		p.refusePageLine(p.pendingLines[read], err)
-		p.decodePageLinesSingly(read)
+	if err != nil || taken != p.pendingCount {
+		p.decodePageLinesSingly()
 	}
 	p.clearPendingPageLines()
 }
@@ -51,25 +45,25 @@ func (p *Parser) clearPendingPageLines() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// decodePageLinesSingly reads the pending lines after number failed, each with the TYPE line before it. A page with a fault may cost that
-// much; a page without any never does.
-func (p *Parser) decodePageLinesSingly(failed int) {
+// decodePageLinesSingly reads the pending lines one by one, each with the TYPE line before it, and refuses the families of faulty
+// lines. A batch with a fault does not tell which line has it. Samples that the batch gave already are repetitions here.
+func (p *Parser) decodePageLinesSingly() {
 	var typeLine, buffer []byte
-	for i, line := range p.pendingLines {
+	for _, line := range p.pendingLines {
 		text := p.pending[line.start:line.end]
 		switch {
 		case p.err != nil:
 			return
 		case line.family < 0:
 			typeLine = text
-		case i > failed && p.families[line.family].Err == nil:
+		case p.families[line.family].Err == nil:
 			buffer = buffer[:0]
 			if typeLineCoversFamily(typeLine, p.options.Families.names[line.family]) {
 				buffer = append(buffer, typeLine...)
 			}
 			buffer = append(buffer, text...)
 			taken := 0
-			_, err := decodeExpositionLines(buffer, p.options.Format, func(d decodedSample) error {
+			err := decodeExpositionLines(buffer, p.options.Format, func(d decodedSample) error {
 				taken++
 				return p.addExpositionSample(d)
 			})
@@ -91,16 +85,13 @@ func typeLineCoversFamily(typeLine []byte, family string) bool {
 	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || sampleSuffix([]byte(family)) == string(suffix))
 }
 
-// refusePageLine refuses the family of a faulty line. A faulty TYPE line refuses the families that follow it, by decodePageLinesSingly.
+// refusePageLine refuses the family of a faulty line.
 func (p *Parser) refusePageLine(line pendingLine, err error) {
 	var rejected *Error
-	switch {
-	case line.family < 0:
-	case errors.As(err, &rejected):
-		p.refusePageFamily(line.family, rejected)
-	default:
-		p.refusePageFamily(line.family, newExpositionError(KindSyntax, "line %d: %s", line.number, shortenPageDetail(err.Error())))
+	if !errors.As(err, &rejected) {
+		rejected = newExpositionError(KindSyntax, "line %d: %s", line.number, shortenPageDetail(err.Error()))
 	}
+	p.refusePageFamily(line.family, rejected)
 }
 
 // addExpositionSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.

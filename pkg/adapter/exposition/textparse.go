@@ -27,9 +27,8 @@ func (d decodedSample) sortedTextparseLabels() labels.Labels {
 	return l
 }
 
-// decodeExpositionLines calls take for each sample in lines, which are whole TYPE and sample lines of a page. It returns the number of
-// lines read before the end or the error.
-func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) error) (read int, err error) {
+// decodeExpositionLines calls take for each sample in lines, which are whole TYPE and sample lines of a page.
+func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) error) error {
 	var p textparse.Parser
 	if f == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(append(lines, "# EOF\n"...), labels.NewSymbolTable())
@@ -39,17 +38,16 @@ func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) erro
 	for {
 		entry, err := p.Next()
 		if errors.Is(err, io.EOF) {
-			return read, nil
+			return nil
 		}
 		if err != nil {
-			return read, err
+			return err
 		}
 		if entry == textparse.EntrySeries {
 			if err := decodeTextparseEntry(p, take); err != nil {
-				return read, err
+				return err
 			}
 		}
-		read++
 	}
 }
 

@@ -113,10 +113,8 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
 		Families: j.endpoint.families, Ranks: j.endpoint.ranks, FindBeginnings: true,
+		Started: j.processStart, Oldest: m.clock.Now().Add(-j.opts.Retention),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
-	}
-	if m.clock.Now().Sub(j.processStart) < j.opts.Retention {
-		page.Started = j.processStart
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchPage(ctx, j.loop, j.endpoint, page)
