@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/discovery"
@@ -48,6 +47,7 @@ type adapter struct {
 	mapper    *kube.RESTMapper
 	discovery *podDiscovery.Discovery
 	store     *store.Store
+	clock     *scrape.Clock // of samples, and of the requests that read them
 	scraper   *scrape.Manager
 	engine    *query.Engine
 	backends  *backendSet
@@ -65,7 +65,7 @@ type adapter struct {
 
 // newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
 func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
-	a := &adapter{opts: opts, components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
+	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
 	a.reloader = newConfigReloader(opts, start, a.applyConfiguration, metrics)
 	if err := a.buildClusterClients(start, cluster, metrics); err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Demands: a.discovery,
 		Scrapes: a.scraper,
 		Mapper:  a.mapper,
-		Now:     time.Now,
+		Now:     a.clock.Now,
 	}, provider.Options{Registerer: metrics})
 	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.apiGroups()}
 	if a.keeper != nil {
@@ -144,6 +144,7 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 	storeOptions, scrapeOptions := newStoreOptions(cfg), newScrapeOptions(cfg)
 	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
 	scrapeOptions.Seed = rand.Uint64() // spreads the scrapes of two replicas
+	scrapeOptions.Clock, storeOptions.Now = a.clock, a.clock.Now
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
 	a.engine = query.New(a.store, query.Options{Settings: newEngineSettings(cfg), Registerer: metrics})
@@ -214,6 +215,7 @@ func newScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
+		Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval),
 	}
 }
 

@@ -61,7 +61,7 @@ func BenchmarkPage(b *testing.B) {
 	})
 }
 
-func mustParse(tb testing.TB, p *Parser, page PageOptions, body []byte, want int) {
+func mustParse(tb testing.TB, p *Parser, page PageOptions, body []byte, want int) ParsedPage {
 	tb.Helper()
 	r, err := p.Parse(page, body)
 	if err != nil {
@@ -70,6 +70,7 @@ func mustParse(tb testing.TB, p *Parser, page PageOptions, body []byte, want int
 	if len(r.Samples) != want {
 		tb.Fatalf("%d samples, want %d", len(r.Samples), want)
 	}
+	return r
 }
 
 // countByTextparse reads the whole page with textparse and counts the series that start with prefix. Like a scraper with a

@@ -1,6 +1,6 @@
 package exposition
 
-// The reasons why a page is rejected, and their texts.
+// The reasons to reject a page or a family, and their texts.
 
 import (
 	"fmt"
@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// ErrorKind is the reason of a rejected page, in one word: a label value of the self-metrics.
+// ErrorKind is the reason of a rejected page or family, in one word: a label value of the self-metrics.
 type ErrorKind string
 
-// The reasons to reject a page.
+// The reasons to reject a page (the first four) or a family.
 const (
 	KindNotMetrics     ErrorKind = "not_metrics"      // HTML, JSON or another content
 	KindEncoding       ErrorKind = "encoding"         // compressed, though not asked for
@@ -23,7 +23,7 @@ const (
 	KindTruncated      ErrorKind = "truncated"        // the page is incomplete
 	KindSyntax         ErrorKind = "syntax"           // a wanted line is malformed
 	KindNotUTF8        ErrorKind = "not_utf8"         // a wanted line is not UTF-8
-	KindDuplicate      ErrorKind = "duplicate"        // a wanted series appears twice
+	KindDuplicate      ErrorKind = "duplicate"        // a wanted series appears twice, with different values
 	KindTooManySamples ErrorKind = "too_many_samples" // more wanted samples than PageOptions.MaxSamples
 	KindTooManyLabels  ErrorKind = "too_many_labels"  // a wanted series has more labels than PageOptions.MaxLabels
 	KindTooLong        ErrorKind = "too_long"         // a wanted line is longer than 16 KiB
@@ -38,7 +38,7 @@ func ErrorKinds() []ErrorKind {
 	}
 }
 
-// Error is the reason of a rejected page: no sample of the page may be used.
+// Error is the reason of a rejected page or family: none of its samples may be used.
 type Error struct {
 	Kind ErrorKind
 	// Detail is a short text for people, on one line: "HTML, not metrics".
@@ -48,14 +48,14 @@ type Error struct {
 // Error returns the detail.
 func (e *Error) Error() string { return e.Detail }
 
-func newPageError(k ErrorKind, format string, args ...any) *Error {
+func newExpositionError(k ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...)}
 }
 
 // maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
-func shortenDetail(s string) string {
+func shortenPageDetail(s string) string {
 	if len(s) <= maxDetailBytes {
 		return s
 	}
@@ -66,18 +66,18 @@ func shortenDetail(s string) string {
 	return s[:cut] + "…"
 }
 
-// formatSeries returns a series as a text for people, with braces only if it has labels.
-func formatSeries(l labels.Labels) string {
+// formatPageSeries returns a series as a text for people, with braces only if it has labels.
+func formatPageSeries(l labels.Labels) string {
 	var b strings.Builder
 	b.WriteString(l.Get(model.MetricNameLabel))
 	if rest := l.DropReserved(func(name string) bool { return name == model.MetricNameLabel }); !rest.IsEmpty() {
 		b.WriteString(rest.StringNoSpace())
 	}
-	return shortenDetail(b.String())
+	return shortenPageDetail(b.String())
 }
 
-// formatByteSize returns a number of bytes as a text for people: "16 MiB".
-func formatByteSize(n int64) string {
+// formatPageSize returns a number of bytes as a text for people: "16 MiB".
+func formatPageSize(n int64) string {
 	for _, u := range []struct {
 		bytes int64
 		name  string

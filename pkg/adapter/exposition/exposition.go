@@ -2,8 +2,8 @@
 //
 // A Parser reads the page line by line as it arrives, in pieces of any size, and only the lines of wanted families. It
 // recognises a series of an earlier page by its bytes, so that a sample of a steady target costs a map look-up and a float
-// conversion, and no allocation. Prometheus's own parser decodes every other wanted line. A Parser accepts or rejects a page
-// as a whole.
+// conversion, and no allocation. Prometheus's own parser decodes every other wanted line. A Parser accepts or rejects a wanted
+// family as a whole, and a page whose framing or content is wrong with all its families.
 package exposition
 
 // The types of a page: its format, its limits, its samples.
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -26,6 +27,10 @@ const (
 	OpenMetrics
 )
 
+// EscapedAcceptHeader is AcceptHeader without UTF-8 names: a service with the family http.requests then calls it http_requests, as
+// it does for curl.
+const EscapedAcceptHeader = "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
+
 // AcceptHeader is the value of the Accept header that asks for the supported formats. The plain text format comes first: it has
 // no exemplars, so that a page is smaller and its lines stay on the fast path.
 const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;version=0.0.4;q=0.9," +
@@ -35,7 +40,7 @@ const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;v
 // means Text. An encoded body, and a body of another content type, is an *Error.
 func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	if contentEncoding != "" && contentEncoding != "identity" {
-		return Text, newPageError(KindEncoding, "%s, though not asked for", shortenDetail(contentEncoding))
+		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenPageDetail(contentEncoding))
 	}
 	media, _, _ := strings.Cut(contentType, ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {
@@ -43,10 +48,8 @@ func DetectFormat(contentType, contentEncoding string) (Format, error) {
 		return Text, nil
 	case "application/openmetrics-text":
 		return OpenMetrics, nil
-	case "text/html", "application/xhtml+xml":
-		return Text, newPageError(KindNotMetrics, "HTML, not metrics")
 	default:
-		return Text, newPageError(KindNotMetrics, "%s, not metrics", shortenDetail(media))
+		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenPageDetail(media))
 	}
 }
 
@@ -57,27 +60,40 @@ type PageOptions struct {
 	Families *Families
 	// MaxBytes bounds the page.
 	MaxBytes int64
-	// MaxSamples bounds the wanted samples.
+	// MaxSamples bounds the wanted samples. A page with more loses whole families, by Ranks.
 	MaxSamples int
+	// Ranks are the ranks of the families, in the order of Families.Names. Of a page with too many samples the parser refuses
+	// the family of the highest rank, and among equal ranks the largest. nil: all families have the same rank.
+	Ranks []int
 	// MaxLabels bounds the labels of a wanted series, without its name.
 	MaxLabels int
+	// Complete reports that the transport knows the end of the body. The last line then needs no line break.
+	Complete bool
 	// Now is the time of samples without a timestamp.
 	Now time.Time
+	// AllFamilies makes a fault of one family reject the page.
+	AllFamilies bool
+	// FindBeginnings finds the beginnings of counters, by the pages before and by Started.
+	FindBeginnings bool
+	// Started is the time at which the process behind the page started; zero if unknown. Its counters began at 0 then.
+	Started time.Time
+	// Oldest is the time before which a beginning is of no use; zero: any is.
+	Oldest time.Time
 }
 
 // CheckSize returns the *Error of a page of this size, or nil. It is for a length known before the page is read.
 func (p PageOptions) CheckSize(bytes int64) error {
-	if err := p.pageSizeError(bytes); err != nil {
+	if err := p.expositionSizeError(bytes); err != nil {
 		return err
 	}
 	return nil
 }
 
-func (p *PageOptions) pageSizeError(bytes int64) *Error {
+func (p *PageOptions) expositionSizeError(bytes int64) *Error {
 	if p.MaxBytes <= 0 || bytes <= p.MaxBytes {
 		return nil
 	}
-	return newPageError(KindTooLarge, "page over %s", formatByteSize(p.MaxBytes))
+	return newExpositionError(KindTooLarge, "page over %s", formatPageSize(p.MaxBytes))
 }
 
 // Series is a wanted series of a target. Each page yields the same *Series for it.
@@ -88,29 +104,62 @@ type Series struct {
 	Ref uint64
 
 	lastPage     uint64  // number of the last page with the series, accepted or not
+	sampleIndex  int     // of its sample among the samples of lastPage
 	alive        bool    // the last accepted page had the series
 	nextSameHash *Series // another series with the same hash of its labels
+
+	lastValue float64 // on the last accepted page with the series
+	seenAlive bool    // an accepted page had the series
+	endedAt   int64   // time of the page that ended the series; 0: no page did
+
+	familyType model.MetricType // the type for which isCounter was computed
+	isCounter  bool             // its value counts up from 0
 }
 
 // Sample is a value of a series.
 type Sample struct {
 	Series *Series
-	// Time is in milliseconds since the epoch: the page's own timestamp, else PageOptions.Now.
+	// Time is in milliseconds since the epoch: the page's own timestamp, else PageOptions.Now. It is never later than Now.
 	Time int64
 	// Value is the number on the page; it may be NaN or infinite.
 	Value float64
+
+	family  int  // index of the family
+	ownTime bool // Time is from the page
+	held    bool // waits for the next page
 }
 
 // ParsedPage is an accepted page. Its slices are valid until the parser's next BeginPage.
 type ParsedPage struct {
+	// Time is PageOptions.Now in milliseconds.
+	Time int64
+	// Earlier are samples before the page, to append before Samples and in this order: the zeros from which new counters
+	// began, and samples of the page before that waited for a proof of their beginning.
+	Earlier []Sample
 	// Samples are the wanted samples, in no fixed order, at most one of each series.
 	Samples []Sample
 	// Vanished are the series of the previous accepted page that this page does not have.
 	Vanished []*Series
-	// Counts is the number of samples of each family, in the order of Families.Names.
-	Counts []int
+	// Families are the families, in the order of Families.Names.
+	Families []FamilyResult
 }
 
-// maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of a cluster differ by less. A sample
-// from further ahead would keep a value looking fresh after its target has died.
+// FamilyOf returns the index of a sample's family within Families.
+func (p ParsedPage) FamilyOf(s Sample) int { return s.family }
+
+// FamilyResult is the content of a page for one wanted family.
+type FamilyResult struct {
+	// Samples is the number of its samples on the page, with those that wait.
+	Samples int
+	// Type is the type that the page gives to the family; MetricTypeUnknown without a TYPE line.
+	Type model.MetricType
+	// NewestOwn is the newest timestamp that the page itself gives to a sample, in milliseconds; 0: the page gives none.
+	NewestOwn int64
+	// Err is the reason why the page has no sample of the family, and the previous samples stay; nil: the family is accepted.
+	Err *Error
+}
+
+// maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of a cluster differ by less. A
+// sample of the future would be invisible at first, and would keep a value looking fresh after its target has died: see
+// correctPageTimestamps.
 const maxFutureSkew = time.Minute

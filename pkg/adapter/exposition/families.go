@@ -11,36 +11,32 @@ import (
 // Families is a set of wanted metric families, compiled to find their lines. A family NAME has the samples
 // NAME, NAME_bucket, NAME_sum and NAME_count. It is immutable and may be shared by parsers and goroutines.
 type Families struct {
-	names       []string
-	quotedNames [][]byte       // the names as they begin within braces: a quote, then the escaped name
-	namesByByte [256]nameRange // the names that begin with a byte: names[lo:hi]
-	skippable   [256]bool      // the first bytes of lines without a wanted sample
+	names     []string
+	indexes   map[string]int      // by name
+	typeNames map[string]struct{} // the names of TYPE lines that may give a family its type
+	skippable [256]bool           // the first bytes of lines without a wanted sample
 }
 
-type nameRange struct{ lo, hi uint16 }
-
-// maxFamilies keeps an index within the uint16 of a nameRange. A URL has room for far fewer names.
-const maxFamilies = 1 << 14
-
-// NewFamilies compiles a set of family names. It ignores names beyond 16,384.
+// NewFamilies compiles a set of family names.
 func NewFamilies(names []string) *Families {
 	f := &Families{names: slices.Clone(names)}
 	slices.Sort(f.names)
 	f.names = slices.Compact(f.names)
 	f.names = slices.DeleteFunc(f.names, func(s string) bool { return s == "" })
-	if len(f.names) > maxFamilies {
-		f.names = f.names[:maxFamilies]
+	f.indexes, f.typeNames = make(map[string]int, len(f.names)), make(map[string]struct{}, len(f.names))
+	for c := range f.skippable {
+		f.skippable[c] = !strings.ContainsRune("#{ \t", rune(c))
 	}
 	for i, name := range f.names {
-		f.quotedNames = append(f.quotedNames, []byte(`"`+escapeName(name)))
-		s := &f.namesByByte[name[0]]
-		if s.hi == 0 {
-			s.lo = uint16(i)
+		f.indexes[name] = i
+		f.skippable[name[0]] = false
+		f.typeNames[name] = struct{}{}
+		// In OpenMetrics the TYPE line of the counter NAME_total has the name NAME.
+		for _, suffix := range [...]string{"_total", "_bucket", "_sum", "_count"} {
+			if base, ok := strings.CutSuffix(name, suffix); ok {
+				f.typeNames[base] = struct{}{}
+			}
 		}
-		s.hi = uint16(i) + 1
-	}
-	for c := range f.skippable {
-		f.skippable[c] = f.namesByByte[c].hi == 0 && !strings.ContainsRune("#{ \t", rune(c))
 	}
 	return f
 }
@@ -53,77 +49,102 @@ func (f *Families) Names() []string {
 	return f.names
 }
 
-var nameEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+// IndexOf returns the index of the family with the sample name, or -1.
+func (f *Families) IndexOf(sampleName string) int { return f.findWantedFamily([]byte(sampleName)) }
 
-func escapeName(s string) string { return nameEscaper.Replace(s) }
-
-// matchLine returns the index of the family that the line is a sample of, or -1. The line is not empty and starts with a
-// metric name.
-func (f *Families) matchLine(line []byte) int {
-	s := f.namesByByte[line[0]]
-	// Downwards: if foo and foo_count are both wanted, a line of foo_count belongs to the longer name.
-	for i := int(s.hi) - 1; i >= int(s.lo); i-- {
-		name := f.names[i]
-		if len(line) > len(name) && string(line[:len(name)]) == name && endsSampleName(line[len(name):]) {
+// findWantedFamily returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
+// foo_count belongs to the longer name.
+func (f *Families) findWantedFamily(name []byte) int {
+	if i, ok := f.indexes[string(name)]; ok {
+		return i
+	}
+	if suffix := sampleSuffix(name); suffix != "" {
+		if i, ok := f.indexes[string(name[:len(name)-len(suffix)])]; ok {
 			return i
 		}
 	}
 	return -1
 }
 
-// endsSampleName reports whether rest, which follows a family's name, ends the name of one of its samples.
-func endsSampleName(rest []byte) bool {
-	if rest[0] == '_' {
-		rest = rest[len(sampleSuffix(rest)):]
-	}
-	return len(rest) > 0 && (rest[0] == '{' || rest[0] == ' ' || rest[0] == '\t')
-}
-
-// sampleSuffix returns the suffix that s starts with, or an empty string.
-func sampleSuffix[T []byte | string](s T) string {
+// sampleSuffix returns the suffix of a sample's name that its family's name lacks, or an empty string.
+func sampleSuffix(name []byte) string {
 	for _, suffix := range [...]string{"_bucket", "_sum", "_count"} {
-		if len(s) >= len(suffix) && string(s[:len(suffix)]) == suffix {
+		if len(name) > len(suffix) && string(name[len(name)-len(suffix):]) == suffix {
 			return suffix
 		}
 	}
 	return ""
 }
 
-// mayNameFamily reports whether a line that starts with a brace may have a wanted name within the braces.
-func (f *Families) mayNameFamily(line []byte) bool {
-	for _, q := range f.quotedNames {
-		if bytes.Contains(line, q) {
-			return true
-		}
-	}
-	return false
+// hasTypeLineName reports whether a TYPE line with this name may belong to a wanted family.
+func (f *Families) hasTypeLineName(name []byte) bool {
+	_, ok := f.typeNames[string(name)]
+	return ok
 }
 
-// familyIndex returns the index of the family with the sample name, or -1.
-func (f *Families) familyIndex(name string) int {
-	if name == "" {
+// parseSampleName returns the metric name of a line, which is not empty. It returns nil if the line has no name.
+func parseSampleName(line []byte) []byte {
+	if line[0] == '{' {
+		return parseQuotedName(line)
+	}
+	for i, c := range line {
+		if c == '{' || c == ' ' || c == '\t' {
+			return line[:i]
+		}
+	}
+	return nil
+}
+
+var nameUnescaper = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n")
+
+// parseQuotedName returns the metric name of a line such as {"http.requests",code="200"} 1: the quoted string within the braces
+// that no equals sign precedes.
+func parseQuotedName(line []byte) []byte {
+	rest := line[1:]
+	for {
+		rest = bytes.TrimLeft(rest, " \t,")
+		if len(rest) == 0 || rest[0] == '}' {
+			return nil
+		}
+		if rest[0] == '"' {
+			end := findQuotedNameEnd(rest)
+			if end < 0 {
+				return nil
+			}
+			after := bytes.TrimLeft(rest[end:], " \t")
+			if name := rest[1 : end-1]; len(after) == 0 || after[0] != '=' { // else the quotes are those of a label's name
+				if bytes.IndexByte(name, '\\') >= 0 {
+					name = []byte(nameUnescaper.Replace(string(name)))
+				}
+				return name
+			}
+			rest = after
+		}
+		equals := bytes.IndexByte(rest, '=')
+		if equals < 0 {
+			return nil
+		}
+		rest = bytes.TrimLeft(rest[equals+1:], " \t")
+		end := findQuotedNameEnd(rest)
+		if end < 0 {
+			return nil
+		}
+		rest = rest[end:]
+	}
+}
+
+// findQuotedNameEnd returns the position behind the string in quotes at the start of b, or -1.
+func findQuotedNameEnd(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
 		return -1
 	}
-	s := f.namesByByte[name[0]]
-	for i := int(s.hi) - 1; i >= int(s.lo); i-- {
-		if rest, ok := strings.CutPrefix(name, f.names[i]); ok && len(rest) == len(sampleSuffix(rest)) {
-			return i
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
 		}
 	}
 	return -1
-}
-
-// matchesTypeName reports whether a TYPE line with this name may belong to a wanted family. In OpenMetrics the TYPE line of the
-// counter NAME_total has the name NAME, hence the prefix.
-func (f *Families) matchesTypeName(name []byte) bool {
-	if len(name) == 0 {
-		return false
-	}
-	s := f.namesByByte[name[0]]
-	for i := s.lo; i < s.hi; i++ {
-		if len(f.names[i]) >= len(name) && f.names[i][:len(name)] == string(name) {
-			return true
-		}
-	}
-	return false
 }

@@ -77,7 +77,7 @@ func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string,
 		return "", err
 	}
 	for _, s := range r.Samples {
-		if page.Families.familyIndex(s.Series.Labels.Get(model.MetricNameLabel)) < 0 {
+		if page.Families.findWantedFamily([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
 			panic("not wanted: " + s.Series.Labels.String())
 		}
 	}
@@ -121,9 +121,9 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 	if page.Format == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(slices.Clone(body), st)
 	}
-	own := newSeriesCache(testOwn)
+	own := newExpositionSeriesCache(testOwn)
 	names := page.Families.Names()
-	r := ParsedPage{Counts: make([]int, len(names))}
+	r := ParsedPage{Families: make([]FamilyResult, len(names))}
 	for {
 		entry, err := p.Next()
 		if errors.Is(err, io.EOF) {
@@ -137,11 +137,11 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 		}
 		var l labels.Labels
 		p.Labels(&l)
-		family := page.Families.familyIndex(l.Get(model.MetricNameLabel))
+		family := page.Families.findWantedFamily([]byte(l.Get(model.MetricNameLabel)))
 		if family < 0 {
 			continue
 		}
-		r.Counts[family]++
+		r.Families[family].Samples++
 		if l, err = own.mergeOwnLabels(l); err != nil {
 			return "", err
 		}

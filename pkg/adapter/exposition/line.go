@@ -4,7 +4,6 @@ package exposition
 
 import (
 	"bytes"
-	"errors"
 	"strconv"
 	"unicode/utf8"
 
@@ -25,30 +24,40 @@ func (p *Parser) parseLine(line []byte) {
 		return
 	}
 	if !p.sawLine {
-		p.rejectNonMetrics(line)
+		p.rejectNonExposition(line)
 	}
 	switch line[0] {
 	case '#':
 		p.parseComment(line)
-	case '{':
-		if p.options.Families.mayNameFamily(line) && !p.parseKnownLine(line, -1) {
-			p.deferLine(line)
-		}
 	default:
-		if family := p.options.Families.matchLine(line); family >= 0 && !p.parseKnownLine(line, family) {
-			p.deferLine(line)
+		name := parseSampleName(line)
+		switch family := p.options.Families.findWantedFamily(name); {
+		case family < 0:
+			p.parseCreatedLine(line, name)
+		case p.families[family].Err == nil:
+			p.parseWantedFamilyLine(line, name, family)
 		}
 	}
 }
 
-// rejectNonMetrics rejects HTML and gzip by the first line of a page, for targets that send no content type.
-func (p *Parser) rejectNonMetrics(line []byte) {
+// parseWantedFamilyLine reads a line of a wanted family.
+func (p *Parser) parseWantedFamilyLine(line, name []byte, family int) {
+	if f := &p.families[family]; f.Type == "" {
+		f.Type = p.governingTypeLine(name)
+	}
+	if !p.parseKnownLine(line, family) {
+		p.deferLine(line, family)
+	}
+}
+
+// rejectNonExposition rejects HTML and gzip by the first line of a page, for targets that send no content type.
+func (p *Parser) rejectNonExposition(line []byte) {
 	p.sawLine, p.canSkipLines = true, true
 	if line[0] == '<' {
-		p.rejectPage(newPageError(KindNotMetrics, "HTML, not metrics"))
+		p.rejectExpositionPage(newExpositionError(KindNotMetrics, "HTML, not metrics"))
 	}
 	if line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b {
-		p.rejectPage(newPageError(KindEncoding, "gzip, though not asked for"))
+		p.rejectExpositionPage(newExpositionError(KindEncoding, "gzip, though not asked for"))
 	}
 }
 
@@ -64,33 +73,49 @@ func (p *Parser) parseComment(line []byte) {
 		return
 	}
 	p.typeLine, p.typeLinePending = p.typeLine[:0], false
-	if p.options.Families.matchesTypeName(parseTypeName(rest[4:])) {
-		p.typeLine = append(p.typeLine, line...)
+	name, typ := parseTypeLine(rest[4:])
+	if !p.options.Families.hasTypeLineName(name) {
+		return
+	}
+	p.typeLine = append(p.typeLine, line...)
+	p.typeName, p.lineType = append(p.typeName[:0], name...), typ
+	if i, ok := p.options.Families.indexes[string(name)]; ok {
+		p.families[i].Type = typ
 	}
 }
 
-// parseTypeName returns the metric name at the start of b, the rest of a line behind TYPE.
-func parseTypeName(b []byte) []byte {
+// parseTypeLine returns the metric name and the type in b, the rest of a line behind TYPE.
+func parseTypeLine(b []byte) (name []byte, typ model.MetricType) {
 	b = bytes.TrimLeft(b, " \t")
-	if len(b) > 0 && b[0] == '"' {
-		name, _, _ := bytes.Cut(b[1:], []byte{'"'})
-		return name
+	var rest []byte
+	switch end := bytes.IndexAny(b, " \t"); {
+	case findQuotedNameEnd(b) > 0:
+		name, rest = b[1:findQuotedNameEnd(b)-1], b[findQuotedNameEnd(b):]
+	case end < 0:
+		return b, model.MetricTypeUnknown
+	default:
+		name, rest = b[:end], b[end:]
 	}
-	if i := bytes.IndexAny(b, " \t"); i >= 0 {
-		return b[:i]
+	rest = bytes.TrimSpace(rest)
+	for _, t := range [...]model.MetricType{
+		model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeHistogram, model.MetricTypeGaugeHistogram,
+		model.MetricTypeSummary, model.MetricTypeInfo, model.MetricTypeStateset,
+	} {
+		if string(rest) == string(t) {
+			return name, t
+		}
 	}
-	return b
+	return name, model.MetricTypeUnknown // also for untyped, its name in the text format
 }
 
 // parseKnownLine reads a line of a known series, one space and a number, as nearly all lines are. It returns false for any
-// other line. Prometheus's parser once read the same bytes as a whole series, so it would read them so again. For a negative
-// family, the name of the series decides.
+// other line. Prometheus's parser once read the same bytes as a whole series, so it would read them so again.
 func (p *Parser) parseKnownLine(line []byte, family int) bool {
 	space := bytes.LastIndexByte(line, ' ')
-	if space < 0 {
+	if space < 0 || len(line) > maxLineBytes {
 		return false
 	}
-	s := p.cache.findSeries(line[:space])
+	s := p.cache.findSeriesByPageBytes(line[:space])
 	if s == nil {
 		return false
 	}
@@ -98,12 +123,7 @@ func (p *Parser) parseKnownLine(line []byte, family int) bool {
 	if !ok {
 		return false
 	}
-	if family < 0 {
-		if family = p.options.Families.familyIndex(s.Labels.Get(model.MetricNameLabel)); family < 0 {
-			return true
-		}
-	}
-	p.addSample(s, family, Sample{Series: s, Time: p.now, Value: v})
+	p.addPageSample(Sample{Series: s, Time: p.now, Value: v, family: family})
 	return true
 }
 
@@ -119,34 +139,30 @@ func parseSampleValue(b []byte) (float64, bool) {
 }
 
 // deferLine keeps a wanted line for Prometheus's parser, after checks that bound the work and the memory of that parser.
-func (p *Parser) deferLine(line []byte) {
+func (p *Parser) deferLine(line []byte, family int) {
 	switch {
 	case len(line) > maxLineBytes:
-		p.rejectPage(newPageError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
+		p.refusePageFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
 		return
 	case !utf8.Valid(line):
-		p.rejectPage(newPageError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
+		p.refusePageFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
 	case p.options.MaxLabels > 0 && countLabels(line) > p.options.MaxLabels:
-		p.rejectPage(newPageError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
+		p.refusePageFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
+		return
+	case p.options.Format == Text && hasNegativeTimestamp(line):
 		return
 	}
 	p.pendingUsed[0] = true
 	if len(p.typeLine) > 0 && !p.typeLinePending {
 		p.typeLinePending = true
-		p.appendPending(p.typeLine)
+		p.appendPendingPageLine(p.typeLine, -1)
 	}
-	p.appendPending(line)
-	p.pendingCount++
+	p.appendPendingPageLine(line, family)
 	if len(p.pending) >= decodeAtBytes {
-		p.decodePending()
+		p.decodePendingPageLines()
 		p.typeLinePending = false
 	}
-}
-
-func (p *Parser) appendPending(line []byte) {
-	p.pending = append(append(p.pending, line...), '\n')
-	p.pendingLines = append(p.pendingLines, p.lineCount)
 }
 
 // countLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
@@ -168,63 +184,54 @@ func countLabels(line []byte) int {
 	return n
 }
 
-// decodePending reads the pending lines with Prometheus's parser.
-func (p *Parser) decodePending() {
-	if p.pendingCount == 0 || p.err != nil {
+// hasNegativeTimestamp reports whether a line of the text format ends with a negative timestamp. Older kubelets write the zero
+// time of Go, -62135596800000, for a container that has just gone. The line says nothing about now.
+func hasNegativeTimestamp(line []byte) bool {
+	rest := line[max(0, bytes.LastIndexByte(line, '}')):]
+	fields := bytes.Fields(rest) // the name or the brace, the value, the timestamp
+	if len(fields) != 3 || len(fields[2]) < 2 || fields[2][0] != '-' {
+		return false
+	}
+	for _, c := range fields[2][1:] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// addPageSample adds a sample. It refuses the family if the series appears twice with different samples.
+func (p *Parser) addPageSample(sample Sample) {
+	s, f := sample.Series, &p.families[sample.family]
+	if !p.cache.markOnPage(s) {
+		if first := p.samples[s.sampleIndex]; !first.repeatsPageSample(sample) {
+			p.refusePageFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatPageSeries(s.Labels)))
+		}
 		return
 	}
-	taken := 0
-	read, err := decodeLines(p.pending, p.options.Format, func(d decodedSample) error {
-		taken++
-		return p.addDecodedSample(d)
-	})
-	if err == nil && taken != p.pendingCount {
-		err = errors.New("a sample runs over the end of its line")
+	s.sampleIndex = len(p.samples)
+	p.samples = append(p.samples, sample)
+	f.Samples++
+	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
+		p.refusePageFamily(p.overflowingPageFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	}
-	var rejected *Error
-	switch {
-	case errors.As(err, &rejected):
-		p.rejectPage(rejected)
-	case err != nil:
-		line := p.pendingLines[min(read, len(p.pendingLines)-1)]
-		p.rejectPage(newPageError(KindSyntax, "line %d: %s", line, shortenDetail(err.Error())))
-	}
-	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// addDecodedSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
-func (p *Parser) addDecodedSample(d decodedSample) error {
-	s := p.cache.findSeries(d.series)
-	if s == nil {
-		var err error
-		if s, err = p.cache.addDecodedSeries(d); err != nil {
-			return err
-		}
+// governingTypeLine returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
+func (p *Parser) governingTypeLine(name []byte) model.MetricType {
+	rest, ok := bytes.CutPrefix(name, p.typeName)
+	if !ok || len(p.typeLine) == 0 {
+		return model.MetricTypeUnknown
 	}
-	family := p.options.Families.familyIndex(s.Labels.Get(model.MetricNameLabel))
-	if family < 0 {
-		return nil
+	covered := len(rest) == 0
+	switch p.lineType {
+	case model.MetricTypeCounter:
+		covered = covered || string(rest) == "_total"
+	case model.MetricTypeHistogram, model.MetricTypeSummary:
+		covered = covered || sampleSuffix(name) == string(rest)
 	}
-	sample := Sample{Series: s, Time: p.now, Value: d.value}
-	if d.hasTime {
-		sample.Time = d.time
-		if ahead := d.time - p.now; ahead > maxFutureSkew.Milliseconds() {
-			return newPageError(KindFuture, "timestamp of %s more than %v in the future", formatSeries(s.Labels), maxFutureSkew)
-		}
+	if !covered {
+		return model.MetricTypeUnknown
 	}
-	p.addSample(s, family, sample)
-	return nil
-}
-
-// addSample appends a sample. It rejects the page if the series appears twice or the page has too many samples.
-func (p *Parser) addSample(s *Series, family int, sample Sample) {
-	switch {
-	case !p.cache.markOnPage(s):
-		p.rejectPage(newPageError(KindDuplicate, "duplicate series %s", formatSeries(s.Labels)))
-	case p.options.MaxSamples > 0 && len(p.samples) >= p.options.MaxSamples:
-		p.rejectPage(newPageError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
-	default:
-		p.samples = append(p.samples, sample)
-		p.counts[family]++
-	}
+	return p.lineType
 }

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 var (
 	testNow    = time.UnixMilli(1_700_000_010_000)
 	testOwn    = labels.FromStrings("namespace", "shop", "pod", "cart-1", "node", "n1")
-	testLimits = PageOptions{MaxBytes: 1 << 20, MaxSamples: 1000, MaxLabels: 64, Now: testNow}
+	testLimits = PageOptions{MaxBytes: 1 << 20, MaxSamples: 1000, MaxLabels: 64, Now: testNow, FindBeginnings: true}
 )
 
 func newTestPage(f Format, families ...string) PageOptions {
@@ -38,8 +38,8 @@ func (r ParsedPage) formatPage(names []string) string {
 		lines = append(lines, fmt.Sprintf("%s %s @%d", s.Series.Labels, v, s.Time))
 	}
 	slices.Sort(lines)
-	for i, n := range r.Counts {
-		lines = append(lines, fmt.Sprintf("# %s: %d samples", names[i], n))
+	for i, f := range r.Families {
+		lines = append(lines, fmt.Sprintf("# %s: %d samples", names[i], f.Samples))
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
@@ -129,8 +129,8 @@ func TestRefusedPages(t *testing.T) {
 		"more after EOF":       {OpenMetrics, good + "# EOF\nfoo 1\n", KindSyntax, "more after # EOF, at line 3"},
 		"piece after EOF":      {OpenMetrics, good + "# EOF\n# EOF", KindSyntax, "more after # EOF, at line 3"},
 		"not UTF-8":            {Text, "# x\n" + "http_requests_total{code=\"\xff\"} 1\n", KindNotUTF8, "not UTF-8 at line 2"},
-		"duplicate":            {Text, good + good, KindDuplicate, `duplicate series http_requests_total{code="200",namespace="shop",node="n1",pod="cart-1"}`},
-		"duplicate, reordered": {Text, "http_requests_total{a=\"1\",b=\"2\"} 1\nhttp_requests_total{b=\"2\",a=\"1\"} 1\n", KindDuplicate, `duplicate series http_requests_total{a="1",b="2",namespace="shop",node="n1",pod="cart-1"}`},
+		"duplicate":            {Text, good + "http_requests_total{code=\"200\"} 2\n", KindDuplicate, `duplicate series http_requests_total{code="200",namespace="shop",node="n1",pod="cart-1"} with different values`},
+		"duplicate, reordered": {Text, "http_requests_total{a=\"1\",b=\"2\"} 1\nhttp_requests_total{b=\"2\",a=\"1\"} 2\n", KindDuplicate, `duplicate series http_requests_total{a="1",b="2",namespace="shop",node="n1",pod="cart-1"} with different values`},
 		"too many samples":     {Text, manySeries(1001), KindTooManySamples, "more than 1000 samples"},
 		"too many labels":      {Text, good + manyLabels(65), KindTooManyLabels, "series with more than 64 labels at line 2"},
 		"long line":            {Text, "http_requests_total{a=\"" + strings.Repeat("x", maxLineBytes) + "\"} 1\n", KindTooLong, "line 1 longer than 16384 bytes"},
@@ -139,7 +139,7 @@ func TestRefusedPages(t *testing.T) {
 		"wrong value, known":   {Text, "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} 0x1p4\n", KindSyntax, `line 2: unsupported character in float while parsing: "http_requests_total{code=\"200\"} 0x1p4"`},
 		"label twice":          {Text, "http_requests_total{a=\"1\",a=\"2\"} 1\n", KindSyntax, `line 1: label a twice in http_requests_total{a="1",a="2"}`},
 		"name as label":        {Text, "http_requests_total{__name__=\"up\"} 1\n", KindSyntax, "line 1: label __name__ twice in http_requests_total"},
-		"value over two lines": {Text, "http_requests_total{a=\"\nhttp_requests_total{b=\"} 1\n", KindSyntax, "line 1: line break within a label value"},
+		"value over two lines": {Text, "http_requests_total{a=\"\nhttp_requests_total{b=\"} 1\n", KindSyntax, `line 1: expected label value, got "\"\n\n" ("INVALID") while parsing: "http_requests_total{a=\"\n\n"`},
 		"from the future":      {Text, "http_requests_total 1 1700000070001\n", KindFuture, `timestamp of http_requests_total{namespace="shop",node="n1",pod="cart-1"} more than 1m0s in the future`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -288,8 +288,8 @@ func TestFormatOf(t *testing.T) {
 		{"text/plain; version=0.0.4; charset=utf-8; escaping=underscores", "", Text, ""},
 		{"", "identity", Text, ""},
 		{"Application/OpenMetrics-Text;version=1.0.0", "", OpenMetrics, ""},
-		{"text/html; charset=utf-8", "", Text, "HTML, not metrics"},
-		{"application/json", "", Text, "application/json, not metrics"},
+		{"text/html; charset=utf-8", "", Text, "Content-Type is text/html"},
+		{"application/json", "", Text, "Content-Type is application/json"},
 		{"text/plain", "gzip", Text, "gzip, though not asked for"},
 	} {
 		got, err := DetectFormat(tc.contentType, tc.encoding)
@@ -310,7 +310,7 @@ func TestOverlappingFamilies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]int{1, 1}, r.Counts); diff != "" {
-		t.Errorf("counts (-want +got):\n%s", diff)
+	if got := []int{r.Families[0].Samples, r.Families[1].Samples}; !slices.Equal(got, []int{1, 1}) {
+		t.Errorf("counts %v, want 1 and 1", got)
 	}
 }

@@ -4,7 +4,10 @@ package exposition
 
 import (
 	"bytes"
+	"math"
+	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -12,8 +15,8 @@ const (
 	// maxLineBytes bounds a wanted line. The parser keeps no more of an endless line.
 	maxLineBytes = 16 << 10
 	// decodeAtBytes is the size of the pending lines at which Prometheus's parser runs, so that a page of any size needs
-	// bounded memory.
-	decodeAtBytes = 256 << 10
+	// bounded memory, and one with too many samples is rejected soon after their bound.
+	decodeAtBytes = 64 << 10
 )
 
 // Parser reads the pages of one target, one after the other: BeginPage, Write for each piece, EndPage. It remembers the series
@@ -30,25 +33,33 @@ type Parser struct {
 	canSkipLines bool // sawLine and not sawEOF: the first byte of a line may decide
 	sawEOF       bool // OpenMetrics: "# EOF" was seen
 
-	partialLine     []byte // the last line of the last Write, without its end
-	typeLine        []byte // the last TYPE line, if it may belong to a wanted family
-	typeLinePending bool   // the TYPE line is already in pending
+	partialLine     []byte           // the last line of the last Write, without its end
+	inLongLine      bool             // the last line of the last Write is overlong and was read so far
+	typeLine        []byte           // the last TYPE line, if it may belong to a wanted family; else empty
+	typeName        []byte           // the metric name in it
+	lineType        model.MetricType // the type in it
+	typeLinePending bool             // the TYPE line is already in pending
 
-	pending      []byte  // lines for Prometheus's parser
-	pendingLines []int   // their numbers on the page
-	pendingCount int     // the samples among them
-	pendingUsed  [2]bool // whether this page, and the page before it, had pending lines
+	pending      []byte        // lines for Prometheus's parser
+	pendingLines []pendingLine // where each begins and ends
+	pendingCount int           // the samples among them
+	pendingUsed  [2]bool       // whether this page, and the page before it, had pending lines
 
-	samples     []Sample
-	counts      []int
-	aliveSeries []*Series // series of the last accepted page
-	vanished    []*Series
+	samples       []Sample // also of families refused later
+	acceptedCount int      // the samples of families that are not refused
+	refusedCount  int      // refused families
+	families      []FamilyResult
+	aliveSeries   []*Series // series of the last accepted page
+	vanished      []*Series
+	history       counterHistory
+	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
+	skew          clockSkew
 }
 
 // NewParser returns a parser for one target, which adds the labels own to every series. A label of the page with the same name
 // becomes exported_NAME.
 func NewParser(own labels.Labels) *Parser {
-	return &Parser{cache: newSeriesCache(own)}
+	return &Parser{cache: newExpositionSeriesCache(own)}
 }
 
 // Parse reads a whole page. An error is an *Error and leaves AliveSeries unchanged.
@@ -65,13 +76,13 @@ func (p *Parser) BeginPage(page PageOptions) {
 		p.options.Families = NewFamilies(nil)
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
-	p.partialLine, p.typeLine, p.typeLinePending = p.partialLine[:0], p.typeLine[:0], false
-	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
+	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
+	p.created = nil
+	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
-	p.samples, p.counts = p.samples[:0], p.counts[:0]
-	for range p.options.Families.Names() {
-		p.counts = append(p.counts, 0)
-	}
+	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
+	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
+	clear(p.families)
 	p.cache.startPage(page.MaxSamples)
 }
 
@@ -80,14 +91,14 @@ func (p *Parser) BeginPage(page PageOptions) {
 func (p *Parser) Write(piece []byte) (int, error) {
 	n := len(piece)
 	p.byteCount += int64(n)
-	p.rejectPage(p.options.pageSizeError(p.byteCount))
-	if len(p.partialLine) > 0 {
+	p.rejectExpositionPage(p.options.expositionSizeError(p.byteCount))
+	if len(p.partialLine) > 0 || p.inLongLine {
 		piece = p.finishPartialLine(piece)
 	}
 	for p.err == nil && len(piece) > 0 {
 		end := bytes.IndexByte(piece, '\n')
 		if end < 0 {
-			p.partialLine = append(p.partialLine, piece[:min(len(piece), maxLineBytes+1)]...)
+			p.keepPartialLine(piece)
 			break
 		}
 		if end > 0 && p.canSkipLines && p.options.Families.skippable[piece[0]] {
@@ -103,20 +114,31 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	return n, nil
 }
 
-// finishPartialLine completes the last line of the previous piece and returns the rest of this piece. Of an overlong line it
-// keeps just enough to see that the line is overlong.
+// keepPartialLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
+// of one endless line is rejected as soon as the line passes its bound.
+func (p *Parser) keepPartialLine(piece []byte) {
+	p.partialLine = append(p.partialLine, piece[:min(len(piece), maxLineBytes+1-len(p.partialLine))]...)
+	if len(p.partialLine) > maxLineBytes {
+		p.parseLine(p.partialLine)
+		p.partialLine, p.inLongLine = p.partialLine[:0], true
+	}
+}
+
+// finishPartialLine completes the last line of the previous piece and returns the rest of this piece.
 func (p *Parser) finishPartialLine(piece []byte) []byte {
 	end := bytes.IndexByte(piece, '\n')
 	rest := piece[len(piece):]
 	if end >= 0 {
 		piece, rest = piece[:end], piece[end+1:]
 	}
-	if room := maxLineBytes + 1 - len(p.partialLine); room > 0 {
-		p.partialLine = append(p.partialLine, piece[:min(len(piece), room)]...)
+	if !p.inLongLine {
+		p.keepPartialLine(piece)
 	}
 	if end >= 0 && p.err == nil {
-		p.parseLine(p.partialLine)
-		p.partialLine = p.partialLine[:0]
+		if !p.inLongLine {
+			p.parseLine(p.partialLine)
+		}
+		p.partialLine, p.inLongLine = p.partialLine[:0], false
 	}
 	return rest
 }
@@ -127,30 +149,30 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 		p.checkPageEnd()
 	}
 	if p.err == nil {
-		p.decodePending()
+		p.decodePendingPageLines()
 	}
-	p.trimBuffers()
+	p.trimPageLineBuffers()
 	if p.err != nil {
 		return ParsedPage{}, p.err
 	}
-	p.acceptPage()
-	return ParsedPage{Samples: p.samples, Vanished: p.vanished, Counts: p.counts}, nil
+	return p.acceptExpositionPage(), nil
 }
 
 // AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.
 func (p *Parser) AbandonPage() {
 	p.BeginPage(p.options)
-	p.trimBuffers()
+	p.trimPageLineBuffers()
 }
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
 func (p *Parser) AliveSeries() []*Series { return p.aliveSeries }
 
-// checkPageEnd rejects an incomplete page. A page in the text format ends with a line break, which reveals a number without its
-// last digits; an OpenMetrics page ends with the line # EOF.
+// checkPageEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
+// ends with a line break, which reveals a number without its last digits. An OpenMetrics page ends with the line # EOF.
 func (p *Parser) checkPageEnd() {
+	partial := len(p.partialLine) > 0 || p.inLongLine
 	if len(p.partialLine) > 0 && !p.sawLine {
-		p.rejectNonMetrics(p.partialLine)
+		p.rejectNonExposition(p.partialLine)
 	}
 	switch {
 	case p.err != nil:
@@ -159,36 +181,111 @@ func (p *Parser) checkPageEnd() {
 			return
 		}
 		if !p.sawEOF {
-			p.rejectPage(newPageError(KindTruncated, "truncated page, without # EOF at its end"))
-		} else if len(p.partialLine) > 0 {
+			p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
+		} else if partial {
 			p.rejectAfterEOF()
 		}
+	case partial && !p.options.Complete:
+		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
-		p.rejectPage(newPageError(KindTruncated, "truncated page"))
+		p.parseLine(p.partialLine)
 	}
 }
 
-// acceptPage makes the series of the page the alive series.
-func (p *Parser) acceptPage() {
+// acceptExpositionPage makes the series of the page the alive series, and finds the beginnings of its counters.
+func (p *Parser) acceptExpositionPage() ParsedPage {
+	if p.refusedCount > 0 {
+		p.dropRefusedPageSamples()
+	}
+	p.correctPageTimestamps()
+	var earlier []Sample
+	if p.options.FindBeginnings {
+		earlier = p.history.recordCounterPage(p)
+	}
 	p.vanished = p.vanished[:0]
+	alive := 0
 	for _, s := range p.aliveSeries {
-		if !p.cache.isOnPage(s) {
-			s.alive = false
+		switch {
+		case p.isRefusedPageSeries(s):
+			p.aliveSeries[alive] = s // the page says nothing about it
+			alive++
+		case !p.cache.isSeriesOnParsedPage(s):
+			s.alive, s.endedAt = false, p.now
 			p.vanished = append(p.vanished, s)
 		}
 	}
-	clear(p.aliveSeries)
-	p.aliveSeries = p.aliveSeries[:0]
-	for i := range p.samples {
-		s := p.samples[i].Series
-		s.alive = true
+	clear(p.aliveSeries[alive:])
+	p.aliveSeries = p.aliveSeries[:alive]
+	kept := 0
+	for _, sample := range p.samples {
+		s := sample.Series
+		s.alive, s.seenAlive, s.lastValue = true, true, sample.Value
 		p.aliveSeries = append(p.aliveSeries, s)
+		if !sample.held {
+			p.samples[kept] = sample
+			kept++
+		}
 	}
-	p.cache.forgetOldSeries()
+	p.samples = p.samples[:kept]
+	p.cache.forgetSeriesOffPages()
+	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families}
 }
 
-// trimBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
-func (p *Parser) trimBuffers() {
+// isRefusedPageSeries reports whether the series belongs to a family that this page asked for and refused.
+func (p *Parser) isRefusedPageSeries(s *Series) bool {
+	if p.refusedCount == 0 {
+		return false
+	}
+	i := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
+	return i >= 0 && p.families[i].Err != nil
+}
+
+// clockSkew is how far the clock behind a page's own timestamps is ahead: its maximum over the last pages, in milliseconds.
+type clockSkew struct {
+	newest, before int64 // of the block of pages under way, and of the block before
+	pages          int   // in the block under way
+}
+
+// skewBlockPages is the number of pages after which a skew that no longer occurs begins to be forgotten.
+const skewBlockPages = 64
+
+// addPageClockSkew takes a page into account whose newest timestamp is ahead milliseconds ahead, and returns the skew.
+func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
+	if c.pages++; c.pages > skewBlockPages {
+		*c = clockSkew{before: c.newest, pages: 1}
+	}
+	c.newest = max(c.newest, ahead)
+	return max(c.newest, c.before)
+}
+
+// correctPageTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
+// between them, and so the rates, stay.
+func (p *Parser) correctPageTimestamps() {
+	newest := int64(0)
+	for _, f := range p.families {
+		newest = max(newest, f.NewestOwn)
+	}
+	if newest == 0 {
+		return
+	}
+	skew := p.skew.addPageClockSkew(newest - p.now)
+	for i := range p.samples {
+		if p.samples[i].ownTime {
+			p.samples[i].Time -= skew
+		}
+	}
+	for i := range p.families {
+		p.families[i].NewestOwn = max(0, p.families[i].NewestOwn-skew)
+	}
+}
+
+// repeatsPageSample reports whether two samples of a series are one: the page repeats a line.
+func (s Sample) repeatsPageSample(o Sample) bool {
+	return s.Time == o.Time && math.Float64bits(s.Value) == math.Float64bits(o.Value)
+}
+
+// trimPageLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
+func (p *Parser) trimPageLineBuffers() {
 	const keep = 4 << 10
 	if cap(p.pending) > keep || p.pendingUsed != [2]bool{true, true} {
 		p.pending, p.pendingLines = nil, nil
@@ -198,13 +295,13 @@ func (p *Parser) trimBuffers() {
 	}
 }
 
-// rejectPage sets the error of the page. The first error counts; nil changes nothing.
-func (p *Parser) rejectPage(err *Error) {
+// rejectExpositionPage sets the error of the page. The first error counts; nil changes nothing.
+func (p *Parser) rejectExpositionPage(err *Error) {
 	if p.err == nil && err != nil {
 		p.err = err
 	}
 }
 
 func (p *Parser) rejectAfterEOF() {
-	p.rejectPage(newPageError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
+	p.rejectExpositionPage(newExpositionError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
 }

@@ -26,7 +26,7 @@ type seriesCache struct {
 	pageNumber  uint64             // number of the page being read
 }
 
-func newSeriesCache(own labels.Labels) seriesCache {
+func newExpositionSeriesCache(own labels.Labels) seriesCache {
 	return seriesCache{
 		ownLabels: own,
 		byBytes:   map[string]*Series{},
@@ -39,8 +39,8 @@ func (c *seriesCache) startPage(limit int) {
 	c.maxSeries = limit
 }
 
-// findSeries returns the series written as b, or nil.
-func (c *seriesCache) findSeries(b []byte) *Series { return c.byBytes[string(b)] }
+// findSeriesByPageBytes returns the series written as b, or nil.
+func (c *seriesCache) findSeriesByPageBytes(b []byte) *Series { return c.byBytes[string(b)] }
 
 // markOnPage marks the series as present on the page. It returns false if the series was marked before.
 func (c *seriesCache) markOnPage(s *Series) bool {
@@ -51,16 +51,16 @@ func (c *seriesCache) markOnPage(s *Series) bool {
 	return true
 }
 
-// isOnPage reports whether the page being read has the series.
-func (c *seriesCache) isOnPage(s *Series) bool { return s.lastPage == c.pageNumber }
+// isSeriesOnParsedPage reports whether the page being read has the series.
+func (c *seriesCache) isSeriesOnParsedPage(s *Series) bool { return s.lastPage == c.pageNumber }
 
-// addDecodedSeries adds the series of a decoded line, or a new way to write a known series.
-func (c *seriesCache) addDecodedSeries(d decodedSample) (*Series, error) {
-	l, err := c.mergeOwnLabels(d.sortedLabels())
+// addExpositionSeries adds the series of a decoded line, or a new way to write a known series.
+func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
+	l, err := c.mergeOwnLabels(d.sortedTextparseLabels())
 	if err != nil {
 		return nil, err
 	}
-	c.makeRoom()
+	c.makePageSeriesRoom()
 	hash := l.Hash()
 	s := c.byHash[hash]
 	for s != nil && !labels.Equal(s.Labels, l) {
@@ -75,14 +75,14 @@ func (c *seriesCache) addDecodedSeries(d decodedSample) (*Series, error) {
 	return s, nil
 }
 
-// makeRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
+// makePageSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
 // written differently each time.
-func (c *seriesCache) makeRoom() {
+func (c *seriesCache) makePageSeriesRoom() {
 	if c.maxSeries <= 0 {
 		return
 	}
 	if c.seriesCount >= 3*c.maxSeries {
-		c.forgetUnseen(0)
+		c.forgetSeriesUnseenOnPages(0)
 	}
 	if len(c.byBytes) >= 4*c.maxSeries {
 		clear(c.byBytes)
@@ -93,10 +93,10 @@ func (c *seriesCache) makeRoom() {
 // exported_NAME, with as many exported_ as necessary.
 func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
 	if name, twice := l.HasDuplicateLabelNames(); twice {
-		return l, fmt.Errorf("label %s twice in %s", shortenDetail(name), formatSeries(l))
+		return l, fmt.Errorf("label %s twice in %s", shortenPageDetail(name), formatPageSeries(l))
 	}
 	if !l.IsValid(model.UTF8Validation) {
-		return l, errors.New("invalid label name in " + formatSeries(l))
+		return l, errors.New("invalid label name in " + formatPageSeries(l))
 	}
 	b := labels.NewBuilder(l)
 	c.ownLabels.Range(func(own labels.Label) {
@@ -112,16 +112,16 @@ func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
 	return b.Labels(), nil
 }
 
-// forgetOldSeries forgets, every forgetAfterPages pages, the series missing for as many.
-func (c *seriesCache) forgetOldSeries() {
+// forgetSeriesOffPages forgets, every forgetAfterPages pages, the series missing for as many.
+func (c *seriesCache) forgetSeriesOffPages() {
 	if c.pageNumber%forgetAfterPages == 0 {
-		c.forgetUnseen(forgetAfterPages)
+		c.forgetSeriesUnseenOnPages(forgetAfterPages)
 	}
 }
 
-// forgetUnseen drops the series missing on the current page and on this many pages before it. It keeps alive series, which
+// forgetSeriesUnseenOnPages drops the series missing on the current page and on this many pages before it. It keeps alive series, which
 // still need their staleness marker.
-func (c *seriesCache) forgetUnseen(pages uint64) {
+func (c *seriesCache) forgetSeriesUnseenOnPages(pages uint64) {
 	old := func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber }
 	dropped := false
 	for hash, s := range c.byHash {

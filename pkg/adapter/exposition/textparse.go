@@ -20,16 +20,15 @@ type decodedSample struct {
 	parser  textparse.Parser
 }
 
-// sortedLabels returns the labels of the series, sorted. They share no memory with the page.
-func (d decodedSample) sortedLabels() labels.Labels {
+// sortedTextparseLabels returns the labels of the series, sorted. They share no memory with the page.
+func (d decodedSample) sortedTextparseLabels() labels.Labels {
 	var l labels.Labels
 	d.parser.Labels(&l)
 	return l
 }
 
-// decodeLines calls take for each sample in lines, which are whole TYPE and sample lines of a page. It returns the number of
-// lines read before the end or the error.
-func decodeLines(lines []byte, f Format, take func(decodedSample) error) (read int, err error) {
+// decodeExpositionLines calls take for each sample in lines, which are whole TYPE and sample lines of a page.
+func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) error) error {
 	var p textparse.Parser
 	if f == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(append(lines, "# EOF\n"...), labels.NewSymbolTable())
@@ -39,24 +38,23 @@ func decodeLines(lines []byte, f Format, take func(decodedSample) error) (read i
 	for {
 		entry, err := p.Next()
 		if errors.Is(err, io.EOF) {
-			return read, nil
+			return nil
 		}
 		if err != nil {
-			return read, err
+			return err
 		}
 		if entry == textparse.EntrySeries {
-			if err := decodeEntry(p, take); err != nil {
-				return read, err
+			if err := decodeTextparseEntry(p, take); err != nil {
+				return err
 			}
 		}
-		read++
 	}
 }
 
 var errLabelLineBreak = errors.New("line break within a label value")
 
-// decodeEntry calls take for the sample that p is at.
-func decodeEntry(p textparse.Parser, take func(decodedSample) error) error {
+// decodeTextparseEntry calls take for the sample that p is at.
+func decodeTextparseEntry(p textparse.Parser, take func(decodedSample) error) error {
 	d := decodedSample{parser: p}
 	var ts *int64
 	d.series, ts, d.value = p.Series()

@@ -17,7 +17,7 @@ import (
 // decodePage parses a page like kubeletReader.
 func decodePage(body string, now time.Time) (kubeletPage, error) {
 	p := exposition.NewParser(labels.EmptyLabels())
-	result, err := p.Parse(exposition.PageOptions{Families: kubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now}, []byte(body))
+	result, err := p.Parse(exposition.PageOptions{Families: kubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now, AllFamilies: true}, []byte(body))
 	if err != nil {
 		return kubeletPage{}, err
 	}

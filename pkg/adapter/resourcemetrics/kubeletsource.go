@@ -180,6 +180,7 @@ func (k *KubeletSource) updateKubelets(nodes []Node, now time.Time) {
 		if !known {
 			u = &kubeletState{node: n.Name, dueAt: now, reader: newKubeletReader(k.transport, exposition.PageOptions{
 				Families: k.families, MaxBytes: k.opts.MaxPageBytes, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples,
+				AllFamilies: true,
 			})}
 			k.kubelets[n.Name] = u
 		}

@@ -3,93 +3,177 @@ package scrape
 // Diagnose: the status of each target, and the reason of a missing value.
 
 import (
+	"fmt"
 	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// targetStatus is the state of a target after its last scrape. Manager.mu guards it.
+// targetStatus is the state of a target after its last scrape. Manager.mu guards it. Its times are those of the manager's clock.
 type targetStatus struct {
-	tried bool
-	cause string // the reason of the last scrape's failure; "" after a success
-	// pages counts, for each of the sorted families, the newest pages in a row with samples of it. A failed scrape leaves
-	// the counts.
+	tried   bool
+	cause   string // the reason of the last scrape's failure; "" after an accepted page
+	failure string // the same, or the first refused family and its reason: for the log
+	pageAt  time.Time
+	broken  bool // a scrape has failed since the newest accepted page
+	// families are the sorted families of the newest accepted page, pages what it says about them.
 	families []string
-	pages    []int32
+	pages    []familyStatus
 }
 
-// recordScrape records a scrape: the cause of its failure, or the number of samples of each family.
-func (s *targetStatus) recordScrape(cause string, families []string, counts []int) {
-	s.tried, s.cause = true, cause
-	if counts == nil {
+// familyStatus is the state of a family after the newest accepted page.
+type familyStatus struct {
+	inRow     int32     // the newest pages in a row with samples of it
+	steadyAt  time.Time // the first page with it since which every scrape was on time and had it
+	refused   string    // why the newest page gave no samples of it; "": not refused
+	kind      model.MetricType
+	newestOwn int64 // the newest timestamp that the page itself gives, ms; 0: none
+}
+
+// maxScrapeGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
+// that proves something about now.
+func maxScrapeGap(interval time.Duration) time.Duration { return interval * 22 / 10 }
+
+// recordScrape records the outcome of a scrape that ended at now.
+func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time) {
+	s.tried, s.cause = true, o.classifyScrapeOutcome(j.opts.Timeout).text
+	s.failure = s.cause
+	if o.err != nil {
+		s.broken = true
 		return
 	}
-	if !slices.Equal(s.families, families) {
-		s.setFamilies(families)
-	}
-	for i, n := range counts {
-		if s.pages[i]++; n == 0 {
-			s.pages[i] = 0
+	steady := !s.broken && now.Sub(s.pageAt) <= maxScrapeGap(j.opts.Interval)
+	s.setScrapedFamilies(j.endpoint.families.Names())
+	for i, f := range o.families {
+		p := &s.pages[i]
+		p.refused, p.kind, p.newestOwn = "", f.Type, f.NewestOwn
+		if o.refused != nil && o.refused[i] != nil {
+			p.refused = describeScrapeRefusal(o.refused[i])
+			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
+				s.failure = s.families[i] + ": " + p.refused
+			}
+			continue
+		}
+		if p.inRow++; f.Samples == 0 {
+			p.inRow = 0
+		}
+		if p.inRow <= 1 || !steady {
+			p.steadyAt = now
 		}
 	}
+	s.pageAt, s.broken = now, false
 }
 
-// setFamilies replaces the families and keeps the counts of families in both sets.
-func (s *targetStatus) setFamilies(families []string) {
-	pages := make([]int32, len(families))
+// setScrapedFamilies replaces the families and keeps the state of families in both sets.
+func (s *targetStatus) setScrapedFamilies(families []string) {
+	if slices.Equal(s.families, families) {
+		return
+	}
+	pages := make([]familyStatus, len(families))
 	for i, f := range families {
-		pages[i], _ = s.pagesInRow(f)
+		pages[i], _ = s.scrapedFamilyStatus(f)
 	}
 	s.families, s.pages = families, pages
 }
 
-// pagesInRow returns the number of newest pages in a row with a family. It returns false if no scrape asked for the family.
-func (s *targetStatus) pagesInRow(family string) (pages int32, known bool) {
+// scrapedFamilyStatus returns the state of a family. It returns false if no accepted page was asked for the family.
+func (s *targetStatus) scrapedFamilyStatus(family string) (familyStatus, bool) {
 	i, known := slices.BinarySearch(s.families, family)
 	if !known {
-		return 0, false
+		return familyStatus{}, false
 	}
 	return s.pages[i], true
+}
+
+// FamilyType returns the type that the newest accepted page of a pod gives to a family, MetricTypeUnknown if it gives none. It
+// returns false if the page has no sample of the family.
+func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	if l == nil {
+		return "", false
+	}
+	f, known := l.status.scrapedFamilyStatus(family)
+	if !known || f.inRow == 0 {
+		return "", false
+	}
+	return f.kind, true
 }
 
 // minPagesInRow is the number of pages in a row that rules out too few samples as the reason of a missing value: two for a
 // rate, and a third because the newest page may be younger than the computation of the value.
 const minPagesInRow = 3
 
-// Diagnose returns the reason why a pod has no value of a metric computed from families: no target, a failed scrape, a family
-// missing on the page, or too few pages so far.
+// Diagnose returns the reason why a pod has no value of a metric computed from families. The reason is ReasonAbsent only on
+// proof: the newest page is young and has no sample of a family, or the page had the family without a break for as long as
+// samples are kept, so that a series that the metric selects would have a value. A family without that proof is stale, or
+// warming up.
 func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
+	now := m.clock.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.loops[key]
 	if l == nil {
 		return metric.Omission{Object: key, Reason: metric.ReasonNotScraped}
 	}
-	reason, detail := l.status.omissionReason(families, l.endpoint.families.Names())
+	if l.ended {
+		return metric.Omission{Object: key, Reason: metric.ReasonTerminating}
+	}
+	reason, detail := l.scrapeOmissionReason(families, m.opts, now)
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
-// omissionReason returns the reason and its detail, for the families of a metric and the sorted families asked for.
-func (s *targetStatus) omissionReason(families, asked []string) (metric.Reason, string) {
+// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that may have a value soon comes before
+// one that is absent.
+func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
+	s := &l.status
 	switch {
 	case !s.tried:
 		return metric.ReasonWarmingUp, "not scraped yet"
 	case s.cause != "":
 		return metric.ReasonScrapeFailed, s.cause
 	}
-	reason, detail := metric.ReasonAbsent, "no series of it matches"
+	absent := "no series of it matches"
 	for _, f := range families {
-		if _, ok := slices.BinarySearch(asked, f); !ok {
-			return metric.ReasonWarmingUp, f + " not scraped yet"
+		reason, detail := l.scrapeFamilyOmission(f, opts, now)
+		if reason != metric.ReasonAbsent {
+			return reason, detail
 		}
-		n, known := s.pagesInRow(f)
-		switch {
-		case known && n == 0:
-			return metric.ReasonAbsent, "no " + f + " on its page"
-		case n < minPagesInRow:
-			reason, detail = metric.ReasonWarmingUp, "scraped for a moment only"
+		if detail != "" {
+			absent = detail
 		}
 	}
-	return reason, detail
+	return metric.ReasonAbsent, absent
+}
+
+// scrapeFamilyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the
+// family.
+func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time.Time) (metric.Reason, string) {
+	asked := l.endpoint.families.Names()
+	f, known := l.status.scrapedFamilyStatus(family)
+	age := now.Sub(l.status.pageAt)
+	if _, ok := slices.BinarySearch(asked, family); !ok || !known {
+		return metric.ReasonWarmingUp, family + " not scraped yet"
+	}
+	newest := time.UnixMilli(f.newestOwn)
+	switch {
+	case f.refused != "":
+		return metric.ReasonScrapeFailed, f.refused
+	case age > maxScrapeGap(opts.Interval):
+		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
+	case f.inRow == 0:
+		return metric.ReasonAbsent, "no " + family + " on its page"
+	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):
+		return metric.ReasonStale, fmt.Sprintf("newest sample %v old (the page's own timestamp)", now.Sub(newest).Round(time.Second))
+	case f.inRow < minPagesInRow:
+		return metric.ReasonWarmingUp, "scraped for a moment only"
+	case now.Sub(f.steadyAt) < opts.Retention:
+		return metric.ReasonWarmingUp, fmt.Sprintf("scraped for %v only", now.Sub(f.steadyAt).Round(time.Second))
+	}
+	return metric.ReasonAbsent, ""
 }

@@ -4,9 +4,11 @@ package scrape
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,11 +21,17 @@ type targetEndpoint struct {
 	loggedURL   string // the URL for logs, without user and query, which may hold secrets
 	dialAddress string // host and port for plain HTTP; empty: net/http connects
 	families    *exposition.Families
+	ranks       []int // of the families, by their age as demands: see exposition.PageOptions.Ranks
 	urlErr      error // the URL is invalid
+
+	requestURL *url.URL // the URL, or the page on the same host that the URL redirects to
+	redirected bool
+	escaped    bool // requests ask for names without dots, and so for whole pages
 
 	namedRequest, wholeRequest requestTemplate // for the families by name; for the whole page, rendered when needed
 	wholeUntil                 time.Time       // until then, requests ask for whole pages
 	namedUntil                 time.Time       // until then, no request asks for a whole page
+	probeAfter                 time.Time       // until then, absent families are not looked for under other names
 }
 
 // requestTemplate is a request to send any number of times: as bytes for plain HTTP, else as a template for net/http.
@@ -32,29 +40,39 @@ type requestTemplate struct {
 	netHTTP *http.Request
 }
 
-var requestHeader = http.Header{
-	"Accept":     {exposition.AcceptHeader},
-	"User-Agent": {"tachometer"},
+func newRequestHeader(accept string) http.Header {
+	return http.Header{"Accept": {accept}, "User-Agent": {"tachometer"}}
 }
 
-func newTargetEndpoint(address string, families *exposition.Families) *targetEndpoint {
-	e := &targetEndpoint{url: address, families: families, loggedURL: "invalid"}
+func newScrapeEndpoint(address string, families *exposition.Families) *targetEndpoint {
+	e := &targetEndpoint{url: address, families: families, ranks: make([]int, len(families.Names())), loggedURL: "invalid"}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		e.urlErr = errInvalidURL
 		return e
 	}
 	e.loggedURL = u.Scheme + "://" + u.Host + u.Path
-	e.dialAddress = plainHTTPAddress(u)
-	named := *u
-	named.RawQuery = appendNameParams(u.RawQuery, families.Names())
-	e.namedRequest = e.newRequestTemplate(&named)
+	e.dialAddress = plainHTTPScrapeAddress(u)
+	e.useScrapeURL(u)
 	return e
 }
 
-// plainHTTPAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
+// maxNamesBytes bounds the query of a request by family: many servers allow 8 KiB for a request line. The scraper asks for the
+// whole page instead.
+const maxNamesBytes = 6 << 10
+
+// useScrapeURL makes requests ask for u.
+func (e *targetEndpoint) useScrapeURL(u *url.URL) {
+	e.requestURL, e.namedRequest, e.wholeRequest = u, requestTemplate{}, requestTemplate{}
+	named := *u
+	if named.RawQuery = appendScrapeNameParams(u.RawQuery, e.families.Names()); len(named.RawQuery) <= maxNamesBytes {
+		e.namedRequest = e.newScrapeRequestTemplate(&named, exposition.AcceptHeader)
+	}
+}
+
+// plainHTTPScrapeAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
 // host names outside ASCII: net/http handles both.
-func plainHTTPAddress(u *url.URL) string {
+func plainHTTPScrapeAddress(u *url.URL) string {
 	host, port := u.Hostname(), u.Port()
 	if u.Scheme != "http" || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return ""
@@ -65,18 +83,62 @@ func plainHTTPAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneFor returns an endpoint for another URL or other families. It keeps the times until which requests avoid names or whole
-// pages.
-func (e *targetEndpoint) cloneFor(address string, families *exposition.Families) *targetEndpoint {
-	n := newTargetEndpoint(address, families)
-	n.wholeUntil, n.namedUntil = e.wholeUntil, e.namedUntil
+// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps what earlier responses taught. New families rank
+// behind the families that have been demanded for longer.
+func (e *targetEndpoint) cloneEndpointForFamilies(families *exposition.Families) *targetEndpoint {
+	n := newScrapeEndpoint(e.url, families)
+	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
+	if e.redirected {
+		n.useScrapeURL(e.requestURL)
+	}
+	last := 0
+	for _, r := range e.ranks {
+		last = max(last, r)
+	}
+	for i, name := range families.Names() {
+		n.ranks[i] = last + 1
+		if at, ok := slices.BinarySearch(e.families.Names(), name); ok {
+			n.ranks[i] = e.ranks[at]
+		}
+	}
 	return n
 }
 
-// newRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
-func (e *targetEndpoint) newRequestTemplate(u *url.URL) requestTemplate {
+// maxRedirects bounds the redirects of one scrape.
+const maxRedirects = 3
+
+// followScrapeRedirect makes requests ask for the page that a response redirects to. It returns false for any other error, and for a
+// page on another scheme, host or port: a target must not send the scraper elsewhere.
+func (e *targetEndpoint) followScrapeRedirect(err error) bool {
+	var status *statusError
+	if !errors.As(err, &status) || status.location == "" {
+		return false
+	}
+	to, err := e.requestURL.Parse(status.location)
+	if err != nil || to.Scheme != e.requestURL.Scheme || !strings.EqualFold(to.Host, e.requestURL.Host) || to.User != nil {
+		return false
+	}
+	to.RawQuery, to.Fragment = removeScrapeNameParams(to.RawQuery), ""
+	e.redirected = true
+	e.useScrapeURL(to)
+	return true
+}
+
+// forgetScrapeRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.
+func (e *targetEndpoint) forgetScrapeRedirect() {
+	if !e.redirected {
+		return
+	}
+	if u, err := url.Parse(e.url); err == nil {
+		e.redirected = false
+		e.useScrapeURL(u)
+	}
+}
+
+// newScrapeRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
+func (e *targetEndpoint) newScrapeRequestTemplate(u *url.URL, accept string) requestTemplate {
 	request := &http.Request{
-		Method: http.MethodGet, URL: u, Host: u.Host, Header: requestHeader,
+		Method: http.MethodGet, URL: u, Host: u.Host, Header: newRequestHeader(accept),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if e.dialAddress != "" {
@@ -88,19 +150,42 @@ func (e *targetEndpoint) newRequestTemplate(u *url.URL) requestTemplate {
 	return requestTemplate{netHTTP: request} // net/http rejects the request with its own error
 }
 
-// wholePageRequest returns the request without family names.
-func (e *targetEndpoint) wholePageRequest() requestTemplate {
-	if e.wholeRequest.raw == nil && e.wholeRequest.netHTTP == nil {
-		u, _ := url.Parse(e.url) // newTargetEndpoint parsed it
-		e.wholeRequest = e.newRequestTemplate(u)
+// isRendered reports whether there is a request.
+func (q requestTemplate) isRendered() bool { return q.raw != nil || q.netHTTP != nil }
+
+// wholePageScrapeRequest returns the request without family names.
+func (e *targetEndpoint) wholePageScrapeRequest() requestTemplate {
+	if !e.wholeRequest.isRendered() {
+		e.wholeRequest = e.newWholePageRequest(e.escaped)
 	}
 	return e.wholeRequest
 }
 
-// appendNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
+// newWholePageRequest renders a request for the whole page, with names as they are or without dots.
+func (e *targetEndpoint) newWholePageRequest(escaped bool) requestTemplate {
+	if escaped {
+		return e.newScrapeRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
+	}
+	return e.newScrapeRequestTemplate(e.requestURL, exposition.AcceptHeader)
+}
+
+// asksWholePage reports whether a scrape at now asks for the whole page at once.
+func (e *targetEndpoint) asksWholePage(now time.Time) bool {
+	return e.escaped || !e.namedRequest.isRendered() || now.Before(e.wholeUntil)
+}
+
+// removeScrapeNameParams removes the family names from a query, for a server that repeats the query in a redirect.
+func removeScrapeNameParams(query string) string {
+	parts := strings.Split(query, "&")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool {
+		return strings.HasPrefix(p, "name%5B%5D=") || strings.HasPrefix(p, "name[]=")
+	}), "&")
+}
+
+// appendScrapeNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
 // Python's client the names of its samples; both ignore unknown names. FAMILY_sum and FAMILY_count may belong to a histogram
 // or summary FAMILY.
-func appendNameParams(query string, families []string) string {
+func appendScrapeNameParams(query string, families []string) string {
 	var b strings.Builder
 	b.WriteString(query)
 	name := func(s string) {

@@ -24,12 +24,14 @@ var errInvalidURL = errors.New("invalid URL")
 // statusError is a response with a status other than 200.
 type statusError struct {
 	code       int
+	location   string // of a redirect, as the response says
 	redirectTo string // the URL of a redirect without user and query, which may hold secrets
 }
 
-func newStatusError(code int, location string) *statusError {
+func newScrapeStatusError(code int, location string) *statusError {
 	e := &statusError{code: code}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
+		e.location = location
 		e.redirectTo = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.Path, "://")
 	}
 	return e
@@ -46,7 +48,7 @@ func (e *statusError) Error() string {
 // failureCause is the reason of a failed scrape, for people and for the self-metrics.
 type failureCause struct {
 	outcome string // an outcome* constant
-	text    string // a few words without a secret: they appear in the status of HPAs; empty for a success
+	text    string // a few words without a secret: they appear in the status of HPAs; empty unless the whole scrape failed
 }
 
 // Outcomes of a scrape, as label values.
@@ -61,20 +63,31 @@ const (
 	outcomeOther         = "other"
 )
 
-func outcomeLabels() []string {
+func scrapeOutcomeLabels() []string {
 	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomeOther}
 }
 
-// classifyOutcome returns the cause of a scrape's outcome.
-func (o scrapeOutcome) classifyOutcome(timeout time.Duration) failureCause {
+// classifyScrapeOutcome returns the cause of a scrape's outcome.
+func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause {
 	switch {
 	case o.err != nil:
 		return classifyFetchError(o.err, timeout)
-	case o.rejected != nil:
-		return failureCause{outcomeStoreRejected, netcause.Clip(o.rejected.Error(), maxCauseBytes)}
+	case o.noRoom:
+		return failureCause{outcome: outcomeStoreRejected}
+	case o.refused != nil:
+		return failureCause{outcome: outcomePageRejected}
 	default:
 		return failureCause{outcome: outcomeSuccess}
 	}
+}
+
+// describeScrapeRefusal returns the reason of a refused family in a few words.
+func describeScrapeRefusal(err error) string {
+	var page *exposition.Error
+	if errors.As(err, &page) {
+		return page.Detail
+	}
+	return netcause.Clip(err.Error(), maxCauseBytes)
 }
 
 // classifyFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for

@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -31,6 +32,8 @@ type fakeNetwork struct {
 	handlers map[string]http.Handler
 	servers  []*http.Server
 	dials    int
+
+	dialDelay time.Duration
 }
 
 func newFakeNetwork() *fakeNetwork { return &fakeNetwork{handlers: map[string]http.Handler{}} }
@@ -52,6 +55,7 @@ func (n *fakeNetwork) dialServer(ctx context.Context, _, address string) (net.Co
 	h, ok := n.handlers[address]
 	n.dials++
 	n.mu.Unlock()
+	time.Sleep(n.dialDelay) //nolint:forbidigo // fake time
 	if !ok {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
@@ -136,6 +140,12 @@ func (p *fakePage) setBody(body string) {
 	p.body = body
 }
 
+func (p *fakePage) setDelay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
 func (p *fakePage) setCutOff(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,6 +169,7 @@ type recordingAppender struct {
 	refs   map[string]uint64
 	points map[string][]recordedPoint
 	reject error
+	limit  int // of the series; 0: no limit
 }
 
 type recordedPoint struct {
@@ -192,6 +203,33 @@ func (r *recordingAppender) Append(ref uint64, l labels.Labels, t int64, v float
 	}
 	r.points[name] = append(r.points[name], recordedPoint{t, v})
 	return ref, nil
+}
+
+// Create gives references to new series while no sample is rejected, and within the limit of series.
+func (r *recordingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reject != nil {
+		return nil, r.reject
+	}
+	refs := make([]uint64, len(lsets))
+	missing := 0
+	for i, l := range lsets {
+		if refs[i] = r.refs[l.String()]; refs[i] == 0 {
+			missing++
+		}
+	}
+	if r.limit > 0 && len(r.series)+missing > r.limit {
+		return nil, errors.New("too many series")
+	}
+	for i, l := range lsets {
+		if refs[i] == 0 {
+			r.series = append(r.series, l.String())
+			refs[i] = uint64(len(r.series))
+			r.refs[l.String()] = refs[i]
+		}
+	}
+	return refs, nil
 }
 
 // pointsOfSeries returns the points of the only series with all parts in its labels.
@@ -240,7 +278,14 @@ func formatPoints(ps []recordedPoint) string {
 // runInFakeTime runs a manager with a network of its own in fake time, and stops it at the end.
 func runInFakeTime(t *testing.T, opts Options, test func(m *Manager, n *fakeNetwork, r *recordingAppender)) {
 	t.Helper()
+	runInFakeTimeOf(t, func() Options { return opts }, test)
+}
+
+// runInFakeTimeOf is runInFakeTime for options that need the time of the bubble.
+func runInFakeTimeOf(t *testing.T, makeOptions func() Options, test func(m *Manager, n *fakeNetwork, r *recordingAppender)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		opts := makeOptions()
 		n, r := newFakeNetwork(), newRecordingAppender()
 		opts.DialContext = n.dialServer
 		m := New(r, opts)

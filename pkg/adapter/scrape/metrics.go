@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		requests: map[string]prometheus.Counter{},
 		rejectedPages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scrape_pages_rejected_total",
-			Help: "Pages of targets that the scraper rejected as a whole, by reason.",
+			Help: "Pages of targets that the scraper rejected as a whole, and families that it rejected on an accepted page, by reason.",
 		}, []string{"reason"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scrape_duration_seconds",
@@ -69,7 +69,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Scrapes skipped because the previous scrape of the target was still under way at their due time.",
 		}),
 	}
-	for _, o := range outcomeLabels() {
+	for _, o := range scrapeOutcomeLabels() {
 		m.requests[o] = requests.WithLabelValues(o)
 	}
 	for _, k := range exposition.ErrorKinds() {
@@ -80,15 +80,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 // observeScrape counts a finished scrape.
 func (m *metrics) observeScrape(j *scrapeJob, o scrapeOutcome) {
-	m.requests[o.classifyOutcome(j.opts.Timeout).outcome].Inc()
+	m.requests[o.classifyScrapeOutcome(j.opts.Timeout).outcome].Inc()
 	m.duration.Observe(o.end.Sub(o.start).Seconds())
 	m.lateness.Observe(o.start.Sub(j.due).Seconds())
 	if o.err == nil {
 		m.pageBytes.Observe(float64(o.bytes))
-		return
 	}
-	var page *exposition.Error
-	if errors.As(o.err, &page) {
-		m.rejectedPages.WithLabelValues(string(page.Kind)).Inc()
+	for _, err := range append(o.refused, o.err) {
+		var page *exposition.Error
+		if errors.As(err, &page) {
+			m.rejectedPages.WithLabelValues(string(page.Kind)).Inc()
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/prometheus/model/labels"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
@@ -118,6 +116,14 @@ func serveGzip(w http.ResponseWriter, _ *http.Request) {
 	_ = z.Close()
 }
 
+// serveUndelimited sends a body that ends with the connection.
+func serveUndelimited(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Transfer-Encoding", "identity")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 // serveCutOff sends less than it announced.
 func serveCutOff(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
@@ -140,16 +146,16 @@ func testBadTargets(t *testing.T, scheme string) {
 		cause string
 		kind  exposition.ErrorKind
 	}{
-		"html":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>\n</html>\n") }, "HTML, not metrics", exposition.KindNotMetrics},
+		"html":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>\n</html>\n") }, "Content-Type is text/html", exposition.KindNotMetrics},
 		"html as text":  {textHandler("<!DOCTYPE html>\n<a>\n"), "HTML, not metrics", exposition.KindNotMetrics},
-		"truncated":     {textHandler("a 1\nb 2"), "truncated page", exposition.KindTruncated},
+		"truncated":     {serveUndelimited("a 1\nb 2"), "truncated page", exposition.KindTruncated},
 		"cut off":       {serveCutOff, "truncated page", exposition.KindTruncated},
 		"gzip":          {serveGzip, "gzip, though not asked for", exposition.KindEncoding},
 		"200 MB":        {textHandler("# " + strings.Repeat("x", 200<<20) + "\n"), "page over 1 MiB", exposition.KindTooLarge},
 		"200 MB, lines": {endlessHandler(strings.Repeat("b{i=\"1\"} 1\n", 1000), 0), "page over 1 MiB", exposition.KindTooLarge},
 		"endless, slow": {endlessHandler("b 1\n", 50*time.Millisecond), "timeout after 2s", ""},
 		"never ends":    {endlessHandler("b", 50*time.Millisecond), "timeout after 2s", ""},
-		"duplicate":     {textHandler("a 1\na 1\n"), `duplicate series a{namespace="shop",node="n1",pod="duplicate"}`, exposition.KindDuplicate},
+		"duplicate":     {textHandler("a 1\na 2\n"), `duplicate series a{namespace="shop",node="n1",pod="duplicate"} with different values`, exposition.KindDuplicate},
 		"many labels":   {textHandler(million[:1<<19] + "} 1\n"), "line 1 longer than 16384 bytes", exposition.KindTooLong},
 		"65 labels":     {textHandler("a{" + strings.Repeat("l=\"\",", 65) + "} 1\n"), "series with more than 64 labels at line 1", exposition.KindTooManyLabels},
 		"not UTF-8":     {textHandler("a{b=\"\xc3\x28\"} 1\n"), "not UTF-8 at line 1", exposition.KindNotUTF8},
@@ -287,7 +293,7 @@ func TestAgainstClientGolang(t *testing.T) {
 				{[]string{"http_request_duration_seconds_sum", "queue_age_count"}, 2, ""},
 				{[]string{"queue_age"}, 3, ""},
 				{[]string{"with.dots"}, 1, ""},
-				{[]string{"nothing_such"}, 0, ""},
+				{[]string{"nothing"}, 0, ""},
 			} {
 				tg := newTestTarget("cart-1", tc.families...)
 				tg.URL = url
@@ -425,7 +431,7 @@ func TestCauses(t *testing.T) {
 			if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != tc.want {
 				t.Errorf("detail %q, want %q", d.Detail, tc.want)
 			}
-			if e := newTargetEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
+			if e := newScrapeEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
 				t.Errorf("the log would show %q", e.loggedURL)
 			}
 		})
@@ -434,63 +440,4 @@ func TestCauses(t *testing.T) {
 	if len(long.text) > 110 || long.outcome != outcomeOther {
 		t.Errorf("a long error becomes %d bytes, %s", len(long.text), long.outcome)
 	}
-}
-
-// BenchmarkScrape measures one whole scrape over TCP, both sides: of a family by name, and of a page of 50 KB from a server
-// that ignores names. Its peer is a bare client that reads the same page and drops it.
-func BenchmarkScrape(b *testing.B) {
-	var big bytes.Buffer
-	for family := range 50 {
-		fmt.Fprintf(&big, "# HELP f%02d_operations_total Number of operations that ended, by route and outcome.\n# TYPE f%02d_operations_total counter\n", family, family)
-		for i := range 10 {
-			fmt.Fprintf(&big, "f%02d_operations_total{method=\"GET\",route=\"/api/v1/things/%d\",code=\"200\"} 123456\n", family, i)
-		}
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body := big.Bytes()
-		if r.URL.Path == "/named" {
-			body = body[:1000]
-			body = body[:bytes.LastIndexByte(body, '\n')+1]
-		}
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = w.Write(body)
-	}))
-	defer server.Close()
-	for _, path := range []string{"/named", "/whole"} {
-		b.Run(path[1:], func(b *testing.B) {
-			m := New(discardingAppender{}, Options{})
-			defer m.fetcher.closeIdleConns()
-			tg := newTestTarget("cart-1", "f00_operations_total")
-			tg.URL = server.URL + path
-			l := newScrapeLoop(tg, exposition.NewFamilies(tg.Families), 0)
-			defer l.conn.Close()
-			j := &scrapeJob{loop: l, endpoint: l.endpoint, opts: m.opts}
-			b.ReportAllocs()
-			for b.Loop() {
-				l.inflight.SetDeadline(time.Now().Add(time.Minute))
-				if o := m.scrapeTarget(b.Context(), j); o.err != nil {
-					b.Fatal(o.err)
-				}
-			}
-		})
-	}
-	b.Run("peer=read", func(b *testing.B) {
-		c := &http.Client{Transport: &http.Transport{DisableCompression: true}}
-		defer c.CloseIdleConnections()
-		b.ReportAllocs()
-		for b.Loop() {
-			resp, err := c.Get(server.URL + "/whole")
-			if err != nil {
-				b.Fatal(err)
-			}
-			_, _ = io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-		}
-	})
-}
-
-type discardingAppender struct{}
-
-func (discardingAppender) Append(uint64, labels.Labels, int64, float64) (uint64, error) {
-	return 1, nil
 }

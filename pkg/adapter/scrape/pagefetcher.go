@@ -7,8 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
@@ -34,9 +39,10 @@ const (
 	readBufferSize = 8 << 10
 )
 
-// pageFetcher gets pages over HTTP: plain HTTP by package http1, https by net/http. It follows no redirect and uses no
-// proxy.
+// pageFetcher gets pages over HTTP: plain HTTP by package http1, https by net/http. It uses no proxy, and follows a redirect
+// only to the same scheme, host and port.
 type pageFetcher struct {
+	clock       *Clock
 	client      http1.Client
 	transport   *http.Transport
 	readBuffers sync.Pool // of *[]byte: for bodies that net/http reads
@@ -47,7 +53,7 @@ func newPageFetcher(opts Options) *pageFetcher {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	f := &pageFetcher{client: http1.Client{DialContext: dial, MaxConnIdle: maxConnIdle, MaxHeaderBytes: maxHeaderBytes}}
+	f := &pageFetcher{clock: opts.Clock, client: http1.Client{DialContext: dial, MaxConnIdle: maxConnIdle, MaxHeaderBytes: maxHeaderBytes}}
 	f.readBuffers.New = func() any {
 		b := make([]byte, readBufferSize)
 		return &b
@@ -69,57 +75,118 @@ func newPageFetcher(opts Options) *pageFetcher {
 	return f
 }
 
-func (f *pageFetcher) closeIdleConns() { f.transport.CloseIdleConnections() }
+func (f *pageFetcher) closeIdleScrapeConns() { f.transport.CloseIdleConnections() }
 
-// fetchPage gets one page of a target and has the target's parser read it. If the target rejects family names, fetchPage asks
-// for the whole page at once, and so do later calls for namesRetry. It returns the number of bytes read of the body.
+// fetchPage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
+// absent families under their names without dots. It returns the number of bytes read of the body.
 func (f *pageFetcher) fetchPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if e.urlErr != nil {
 		return exposition.ParsedPage{}, 0, e.urlErr
 	}
 	if len(e.families.Names()) == 0 { // no families wanted: an empty page ends the series of the last page
+		page.Now = f.clock.Now()
 		r, err := l.parser.Parse(page, nil)
 		return r, 0, err
 	}
-	if page.Now.Before(e.wholeUntil) {
-		return f.requestPage(ctx, l, e, e.wholePageRequest(), page)
+	now := time.Now()
+	r, n, err := f.fetchNamedOrWhole(ctx, l, e, page, now)
+	for range maxRedirects {
+		if !e.followScrapeRedirect(err) {
+			break
+		}
+		r, n, err = f.fetchNamedOrWhole(ctx, l, e, page, now)
 	}
-	r, n, err := f.requestPage(ctx, l, e, e.namedRequest, page)
-	if err == nil || page.Now.Before(e.namedUntil) || !isErrorStatus(err) {
-		return r, n, err
-	}
-	r, n, err = f.requestPage(ctx, l, e, e.wholePageRequest(), page)
-	var unfit *exposition.Error
-	if err == nil || errors.As(err, &unfit) {
-		e.wholeUntil = page.Now.Add(namesRetry)
-	} else {
-		e.namedUntil = page.Now.Add(wholeRetry)
+	if err == nil {
+		f.probeEscapedNames(ctx, l, e, page, r, now)
+	} else if isScrapeErrorStatus(err) {
+		e.forgetScrapeRedirect()
 	}
 	return r, n, err
 }
 
-// isErrorStatus reports whether err is a response with a status of 400 or more.
-func isErrorStatus(err error) bool {
+// fetchNamedOrWhole gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
+// at once, and so do later calls for namesRetry.
+func (f *pageFetcher) fetchNamedOrWhole(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
+	if e.asksWholePage(now) {
+		return f.requestPage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
+	}
+	r, n, err := f.requestPage(ctx, l, e, e.namedRequest, l.parser, page)
+	if err == nil || now.Before(e.namedUntil) || !isScrapeErrorStatus(err) {
+		return r, n, err
+	}
+	r, n, err = f.requestPage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
+	var unfit *exposition.Error
+	if err == nil || errors.As(err, &unfit) {
+		e.wholeUntil = now.Add(namesRetry)
+	} else {
+		e.namedUntil = now.Add(wholeRetry)
+	}
+	return r, n, err
+}
+
+// probeEscapedNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
+// and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
+// HPA. Later scrapes ask so if that page has all that this page has, and more.
+func (f *pageFetcher) probeEscapedNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
+	if now.Before(e.probeAfter) || !lacksEscapableFamily(e.families.Names(), found, e.escaped) {
+		return
+	}
+	e.probeAfter = now.Add(namesRetry)
+	page.FindBeginnings = false
+	probed, _, err := f.requestPage(ctx, l, e, e.newWholePageRequest(!e.escaped), exposition.NewParser(labels.EmptyLabels()), page)
+	if err != nil {
+		return
+	}
+	more := false
+	for i, family := range probed.Families {
+		before := found.Families[i]
+		if family.Samples == 0 && before.Samples > 0 {
+			return
+		}
+		more = more || family.Samples > 0 && before.Samples == 0 && before.Err == nil
+	}
+	if more {
+		e.escaped, e.wholeRequest = !e.escaped, requestTemplate{}
+	}
+}
+
+// lacksEscapableFamily reports whether a page lacks a family that a page with the other way to write names may have: a name
+// without dots may stand for a name with dots.
+func lacksEscapableFamily(families []string, found exposition.ParsedPage, escaped bool) bool {
+	for i, name := range families {
+		legacy := model.LegacyValidation.IsValidMetricName(name)
+		if found.Families[i].Samples == 0 && found.Families[i].Err == nil && legacy != escaped && (escaped || strings.Contains(name, "_")) {
+			return true
+		}
+	}
+	return false
+}
+
+// isScrapeErrorStatus reports whether err is a response with a status of 400 or more.
+func isScrapeErrorStatus(err error) bool {
 	var status *statusError
 	return errors.As(err, &status) && status.code >= 400
 }
 
-func (f *pageFetcher) requestPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+// requestPage makes one request and has the parser p read the page.
+func (f *pageFetcher) requestPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if q.raw == nil {
-		return f.fetchByNetHTTP(ctx, l, q.netHTTP, page)
+		return f.fetchByNetHTTP(ctx, l, q.netHTTP, p, page)
 	}
-	resp, err := f.client.Get(ctx, &l.conn, &l.inflight, e.dialAddress, q.raw, page.Now)
+	resp, err := f.client.Get(ctx, &l.conn, &l.inflight, e.dialAddress, q.raw, time.Now())
 	if err != nil {
 		return exposition.ParsedPage{}, 0, err
 	}
 	defer resp.Close()
-	return parseResponsePage(resp, l.parser, page)
+	return f.parseResponsePage(resp, p, page)
 }
 
 // fetchByNetHTTP makes one request by net/http.
-func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()
+	sent := time.Now()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = time.Now() }})
 	// The transport alone, without a Client around it: no redirects, no cookies, fewer allocations.
 	got, err := f.transport.RoundTrip(template.WithContext(ctx)) //nolint:bodyclose // resp.Close closes the body
 	if err != nil {
@@ -129,14 +196,18 @@ func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, templat
 	defer f.readBuffers.Put(buffer)
 	resp := http1.NewResponse(got, *buffer)
 	defer resp.Close()
-	return parseResponsePage(resp, l.parser, page)
+	resp.Sent, resp.Answered = sent, time.Now()
+	return f.parseResponsePage(resp, p, page)
 }
 
 // parseResponsePage has p read the page in a response. It returns the number of bytes read of the body.
-func parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
+//
+// The time of the page is the middle between the request and the first byte of the response: the target reads its counters in
+// between, and the error is at most half of that time. The start of the scrape would be earlier by the time to connect.
+func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
-		drainBody(resp)
-		return r, 0, newStatusError(resp.Status, resp.Location)
+		drainScrapeResponse(resp)
+		return r, 0, newScrapeStatusError(resp.Status, resp.Location)
 	}
 	if page.Format, err = exposition.DetectFormat(resp.ContentType, resp.ContentEncoding); err != nil {
 		return r, 0, err
@@ -144,8 +215,10 @@ func parseResponsePage(resp *http1.Response, p *exposition.Parser, page expositi
 	if err := page.CheckSize(resp.Length); err != nil {
 		return r, 0, err
 	}
+	page.Complete = resp.Delimited
+	page.Now = f.clock.at(resp.Sent.Add(resp.Answered.Sub(resp.Sent) / 2))
 	p.BeginPage(page)
-	if n, err = copyBodyTo(p, resp); err != nil {
+	if n, err = copyScrapedBody(p, resp); err != nil {
 		p.AbandonPage()
 		return r, n, err
 	}
@@ -153,8 +226,8 @@ func parseResponsePage(resp *http1.Response, p *exposition.Parser, page expositi
 	return r, n, err
 }
 
-// drainBody reads the rest of a body, at most maxDrainedBytes.
-func drainBody(resp *http1.Response) {
+// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes.
+func drainScrapeResponse(resp *http1.Response) {
 	for n := 0; n < maxDrainedBytes; {
 		piece, err := resp.NextPiece()
 		if err != nil {
@@ -164,8 +237,8 @@ func drainBody(resp *http1.Response) {
 	}
 }
 
-// copyBodyTo writes a body into p and returns the number of bytes read.
-func copyBodyTo(p *exposition.Parser, resp *http1.Response) (n int64, err error) {
+// copyScrapedBody writes a body into p and returns the number of bytes read.
+func copyScrapedBody(p *exposition.Parser, resp *http1.Response) (n int64, err error) {
 	for {
 		piece, err := resp.NextPiece()
 		if errors.Is(err, io.EOF) {

@@ -24,19 +24,19 @@ func computeScrapeOffset(key metric.Object, seed uint64) scrapeOffset {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key.Namespace + "/" + key.Name))
 	// FNV's high bits hardly differ between names that differ at their end; mix them.
-	slot := mixBits(h.Sum64()^seed) % slotsPerInterval
-	return scrapeOffset((float64(slot) + float64(mixBits(seed)>>11)/(1<<53)) / slotsPerInterval)
+	slot := mixScrapeOffsetBits(h.Sum64()^seed) % slotsPerInterval
+	return scrapeOffset((float64(slot) + float64(mixScrapeOffsetBits(seed)>>11)/(1<<53)) / slotsPerInterval)
 }
 
-// mixBits applies the last step of splitmix64.
-func mixBits(x uint64) uint64 {
+// mixScrapeOffsetBits applies the last step of splitmix64.
+func mixScrapeOffsetBits(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
 
-// offsetIn returns the offset as a time from the beginning of an interval.
-func (p scrapeOffset) offsetIn(interval time.Duration) time.Duration {
+// offsetInScrapeInterval returns the offset as a time from the beginning of an interval.
+func (p scrapeOffset) offsetInScrapeInterval(interval time.Duration) time.Duration {
 	return time.Duration(float64(p) * float64(interval))
 }
 
@@ -62,7 +62,7 @@ func nextScrapeTime(due, now time.Time, interval time.Duration, p scrapeOffset) 
 		next = next.Add(time.Duration(missed) * interval)
 	}
 	// In whole nanoseconds, so that targets due together stay together.
-	off := (p.offsetIn(interval) - time.Duration(next.UnixNano())%interval) % interval
+	off := (p.offsetInScrapeInterval(interval) - time.Duration(next.UnixNano())%interval) % interval
 	switch {
 	case off >= interval/2:
 		off -= interval
@@ -103,7 +103,7 @@ func (q *loopQueue) popLoop() *scrapeLoop { return heap.Pop(q).(*scrapeLoop) }
 // advanceDue moves due times forward so that no loop waits for longer than a new interval.
 func (q loopQueue) advanceDue(now time.Time, interval time.Duration) {
 	for _, l := range q {
-		if latest := now.Add(l.offset.offsetIn(interval)); l.due.After(latest) {
+		if latest := now.Add(l.offset.offsetInScrapeInterval(interval)); l.due.After(latest) {
 			l.due = latest
 		}
 	}
@@ -116,9 +116,9 @@ type fifo[T any] struct {
 	head  int
 }
 
-func (f *fifo[T]) len() int { return len(f.items) - f.head }
-func (f *fifo[T]) peek() T  { return f.items[f.head] }
-func (f *fifo[T]) push(x T) { f.items = append(f.items, x) }
+func (f *fifo[T]) len() int           { return len(f.items) - f.head }
+func (f *fifo[T]) peekScrapeQueue() T { return f.items[f.head] }
+func (f *fifo[T]) push(x T)           { f.items = append(f.items, x) }
 
 func (f *fifo[T]) pop() T {
 	var none T

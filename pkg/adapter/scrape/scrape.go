@@ -30,6 +30,9 @@ type Appender interface {
 	// if ref is 0 or no longer valid. It returns the reference of the series for the next call, or 0 without one. An error
 	// concerns this sample alone. Append must not block.
 	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
+	// Create returns the references of series with the labels lsets, and makes the missing series, all of them or none with
+	// an error. t is the time of their first samples. It keeps no part of the labels, and must not block.
+	Create(t int64, lsets []labels.Labels) ([]uint64, error)
 }
 
 // Options are the settings of a Manager, for New and for Reconfigure. A zero value means the default.
@@ -44,6 +47,9 @@ type Options struct {
 	MaxSamples int
 	// MaxLabels bounds the labels of a series. Default 64.
 	MaxLabels int
+	// Retention is how long the appender keeps samples. The start of a container further back is of no use, and a series that
+	// a steady target did not show for as long does not exist. Default 90s.
+	Retention time.Duration
 	// MaxConcurrent bounds the concurrent scrapes. Default 64: a scrape takes milliseconds and mostly waits. Four times as
 	// many further scrapes may wait for slow or silent targets: they cost no CPU, but would take the places of the others.
 	MaxConcurrent int
@@ -54,6 +60,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// DialContext connects to targets; nil: TCP, directly.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Clock tells the time of samples; nil: a clock of the manager's own.
+	Clock *Clock
 	// TLS is for targets with the scheme https; nil: the system's authorities verify their certificates.
 	TLS *tls.Config
 	// Seed moves this process's scrapes within the interval, so that replicas do not scrape in step.
@@ -76,6 +84,12 @@ func (o Options) withDefaults() Options {
 	if o.MaxLabels <= 0 {
 		o.MaxLabels = 64
 	}
+	if o.Retention <= 0 {
+		o.Retention = 90 * time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = NewClock()
+	}
 	if o.MaxConcurrent <= 0 {
 		o.MaxConcurrent = 64
 	}
@@ -87,6 +101,7 @@ type Manager struct {
 	appender Appender
 	fetcher  *pageFetcher
 	metrics  *metrics
+	clock    *Clock
 	seed     uint64         // of the scrape offsets
 	wake     chan struct{}  // wakes the scheduler
 	scrapes  sync.WaitGroup // scrapes under way
@@ -114,6 +129,7 @@ func New(appender Appender, opts Options) *Manager {
 		appender: appender,
 		fetcher:  newPageFetcher(opts),
 		metrics:  newMetrics(opts.Registerer),
+		clock:    opts.Clock,
 		seed:     opts.Seed,
 		wake:     make(chan struct{}, 1),
 		opts:     &opts,
@@ -175,7 +191,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 // waits. The caller holds m.mu.
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
-		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.laneCapacity(lane) {
+		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.scrapeLaneCapacity(lane) {
 			if l := m.readyLoops[lane].pop(); !l.retired {
 				return m.startScrape(l, now)
 			}
@@ -188,27 +204,27 @@ func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 // must not hold up all other scrapes until the last of its scrapes has timed out. A waiting scrape costs some 20 KiB.
 const slowLaneFactor = 4
 
-// laneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
-func (m *Manager) laneCapacity(l lane) int {
+// scrapeLaneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
+func (m *Manager) scrapeLaneCapacity(l lane) int {
 	if l == slowLane {
 		return slowLaneFactor * m.opts.MaxConcurrent
 	}
 	return m.opts.MaxConcurrent
 }
 
-// fastLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
-func fastLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
+// fastScrapeLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
+func fastScrapeLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
 // changeLanes moves long scrapes from the fast lane to the slow lane, as far as places are free. It returns the time until its
 // next call is due. The caller holds m.mu.
 func (m *Manager) changeLanes(now time.Time) time.Duration {
 	for m.fastJobs.len() > 0 {
-		j := m.fastJobs.peek()
+		j := m.fastJobs.peekScrapeQueue()
 		if !j.ended {
-			if m.running[slowLane] >= m.laneCapacity(slowLane) {
+			if m.running[slowLane] >= m.scrapeLaneCapacity(slowLane) {
 				break
 			}
-			if left := fastLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
+			if left := fastScrapeLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
 				return min(maxSchedulerSleep, left)
 			}
 			m.running[fastLane]--

@@ -19,7 +19,7 @@ type lane int
 
 const (
 	fastLane lane = iota
-	slowLane      // the last scrape or the scrape under way took longer than fastLaneLimit
+	slowLane      // the last scrape or the scrape under way took longer than fastScrapeLaneLimit
 )
 
 // scrapeLoop is one target for as long as it is a target. It is in the queue, in a ready list, or in a scrape, or it waits for
@@ -30,6 +30,9 @@ type scrapeLoop struct {
 	offset    scrapeOffset
 
 	endpoint   *targetEndpoint
+	started    time.Time // when the container behind the endpoint started; zero: unknown
+	ending     bool      // the pod is being deleted
+	ended      bool      // and its first scrape has failed since: no scrape follows
 	due        time.Time
 	lane       lane
 	scraping   bool // a scrape is under way
@@ -37,10 +40,11 @@ type scrapeLoop struct {
 	firstRound bool
 	status     targetStatus
 
-	inflight     http1.Inflight     // of the scrape under way
-	conn         http1.Conn         // owned by the scrape under way, else guarded by Manager.mu
-	parser       *exposition.Parser // likewise
-	newestSample int64              // time of the newest appended sample, ms; likewise
+	inflight        http1.Inflight      // of the scrape under way
+	conn            http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
+	parser          *exposition.Parser  // likewise; nil: the series have ended
+	newestSample    int64               // time of the newest appended sample, ms; likewise
+	refusedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
 }
 
 func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffset) *scrapeLoop {
@@ -48,18 +52,23 @@ func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffse
 	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
-		endpoint: newTargetEndpoint(t.URL, families),
-		parser:   exposition.NewParser(own.Labels()),
+		endpoint: newScrapeEndpoint(t.URL, families),
+		started:  t.Started, ending: t.Ending,
+		parser: exposition.NewParser(own.Labels()),
 	}
 }
 
-// scrapesTarget reports whether t is the target of the loop: the same pod, with the same labels for its series.
-func (l *scrapeLoop) scrapesTarget(t metric.Target) bool { return l.uid == t.UID && l.node == t.Node }
+// scrapesTarget reports whether t is the target of the loop: the same pod and URL, with the same labels for its series. Another
+// URL may be another program, with other counters of the same names.
+func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
+	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
+}
 
-// updateEndpoint changes the URL and the families; a scrape under way keeps the previous endpoint.
-func (l *scrapeLoop) updateEndpoint(t metric.Target, families *exposition.Families) {
-	if l.endpoint.url != t.URL || l.endpoint.families != families {
-		l.endpoint = l.endpoint.cloneFor(t.URL, families)
+// updateScrapeTarget takes over what may change of a target; a scrape under way keeps the previous families.
+func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families *exposition.Families) {
+	l.started, l.ending = t.Started, t.Ending
+	if l.endpoint.families != families {
+		l.endpoint = l.endpoint.cloneEndpointForFamilies(families)
 	}
 }
 
@@ -67,6 +76,7 @@ func (l *scrapeLoop) updateEndpoint(t metric.Target, families *exposition.Famili
 type scrapeJob struct {
 	loop         *scrapeLoop
 	endpoint     *targetEndpoint
+	processStart time.Time // when the target's container started; zero: unknown
 	due, started time.Time
 	opts         *Options
 
@@ -78,73 +88,52 @@ type scrapeJob struct {
 type scrapeOutcome struct {
 	start, end time.Time
 	bytes      int64
-	counts     []int // samples by family; nil unless the page was accepted
-	err        error // the fetch or the page failed
-	rejected   error // the appender rejected a sample
-	cancelled  bool  // the end of Run or of the target ended the scrape: the result says nothing about the target
+	families   []exposition.FamilyResult // nil unless the page was accepted; valid until the next scrape of the target
+	refused    []error                   // by family, why it has no sample: the page's fault, or the appender's; nil: none is refused
+	noRoom     bool                      // the appender refused a family
+	err        error                     // the fetch or the page failed
+	cancelled  bool                      // the end of Run or of the target ended the scrape: the result says nothing about the target
 }
 
 // startScrape returns a scrape of l that starts now. The caller holds m.mu.
 func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
-	j := &scrapeJob{loop: l, endpoint: l.endpoint, due: l.due, started: now, opts: m.opts, lane: l.lane}
+	j := &scrapeJob{
+		loop: l, endpoint: l.endpoint, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
+	}
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.push(j)
 	}
 	return j
 }
 
-// scrapeTarget fetches a page and appends all its samples, or none if it rejects the page.
+// scrapeTarget fetches a page and appends its samples. A family that the page or the appender refuses gets none.
 func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
-		Families: j.endpoint.families, Now: o.start,
+		Families: j.endpoint.families, Ranks: j.endpoint.ranks, FindBeginnings: true,
+		Started: j.processStart, Oldest: m.clock.Now().Add(-j.opts.Retention),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchPage(ctx, j.loop, j.endpoint, page)
 	if o.err == nil {
-		o.counts = r.Counts
-		o.rejected = m.appendSamples(j.loop, r, o.start)
+		o.families = r.Families
+		o.refused, o.noRoom = m.appendScrapedPage(j.loop, j.endpoint.families, r)
 	}
 	o.end = time.Now()
 	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)
 	return o
 }
 
-// appendSamples appends the samples of a page and ends the series that the page no longer has. It returns the error of a
-// rejected sample. A rejected sample with a time of its own is no error: a page repeats it until a newer sample exists.
-func (m *Manager) appendSamples(l *scrapeLoop, r exposition.ParsedPage, start time.Time) (rejected error) {
-	now := start.UnixMilli()
-	stored := 0
-	for _, s := range r.Samples {
-		ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
-		s.Series.Ref = ref
-		switch {
-		case err == nil:
-			stored++
-			l.newestSample = max(l.newestSample, s.Time)
-		case s.Time == now:
-			rejected = err
-		}
-	}
-	for _, s := range r.Vanished {
-		m.appendStaleMarker(s, now)
-	}
-	m.metrics.storedSamples.Add(float64(stored))
-	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
-	return rejected
-}
-
 // finishScrape records and logs a scrape's outcome, and schedules the loop's next scrape or ends the loop.
 func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcome) {
-	if o.cancelled {
-		m.recordOutcome(j, o)
+	before, after, last := m.recordScrapeOutcome(j, o)
+	if o.cancelled || last {
 		return
 	}
 	m.metrics.observeScrape(j, o)
-	before, after := m.recordOutcome(j, o)
 	if before == after {
 		return
 	}
@@ -160,33 +149,37 @@ func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcom
 	}
 }
 
-// recordOutcome updates the manager's state after a scrape. It returns the causes of the target's last failure and of this
-// failure; empty for a success.
-func (m *Manager) recordOutcome(j *scrapeJob, o scrapeOutcome) (before, after string) {
+// recordScrapeOutcome updates the manager's state after a scrape. It returns the causes of the target's last failure and of this
+// failure, empty for a success; and whether this failure is the end of a terminating pod.
+func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, after string, last bool) {
 	l := j.loop
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l.scraping, j.ended = false, true
 	m.running[j.lane]--
 	if l.retired {
-		m.finishRetired(l, o.end)
-		return "", ""
+		m.finishRetired(l)
+		return "", "", false
 	}
-	before = l.status.cause
+	before = l.status.failure
 	if !o.cancelled {
-		m.markTried(l)
-		l.status.recordScrape(o.classifyOutcome(j.opts.Timeout).text, j.endpoint.families.Names(), o.counts)
-		l.lane = o.nextLane(j.opts.Timeout)
+		m.markTargetScraped(l)
+		if o.err != nil && l.ending {
+			m.endTerminatedLoop(l)
+			return before, before, true
+		}
+		l.status.recordScrape(j, o, m.clock.at(o.end))
+		l.lane = o.nextScrapeLane(j.opts.Timeout)
 	}
 	next, missed := nextScrapeTime(j.due, o.end, m.opts.Interval, l.offset)
 	m.metrics.missedScrapes.Add(float64(missed))
 	m.scheduleLoop(l, next)
-	return before, l.status.cause
+	return before, l.status.failure, false
 }
 
-// nextLane returns the lane of a target's next scrape.
-func (o scrapeOutcome) nextLane(timeout time.Duration) lane {
-	if o.end.Sub(o.start) > fastLaneLimit(timeout) {
+// nextScrapeLane returns the lane of a target's next scrape.
+func (o scrapeOutcome) nextScrapeLane(timeout time.Duration) lane {
+	if o.end.Sub(o.start) > fastScrapeLaneLimit(timeout) {
 		return slowLane
 	}
 	return fastLane

@@ -3,20 +3,21 @@ package scrape
 // Changes of the set of targets: loops begin, and end with a staleness marker for each of their series.
 
 import (
-	"math"
 	"strings"
 	"time"
-
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
+// maxFamilies bounds the families of a target: the parser remembers some 100 bytes of each, for each target.
+const maxFamilies = 4096
+
 // SetTargets replaces the set of targets, and keeps no part of the slice. The first scrape of a new target comes within an
 // eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
 // families of it come with its next scrape. All series of a removed target end with a staleness marker, even if another pod
-// of the same name takes its place. Of several targets of one pod the first counts.
+// of the same name, or another URL of the pod, takes its place. An ending target is scraped for as long as it answers: its first
+// failed scrape ends its series. Of several targets of one pod the first counts.
 func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
@@ -29,10 +30,10 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		if loops[key] != nil {
 			continue
 		}
-		families := m.compileFamilies(compiled, t.Families)
+		families := m.compileFamilies(compiled, t.Families[:min(len(t.Families), maxFamilies)])
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
-			l.updateEndpoint(t, families)
+			l.updateScrapeTarget(t, families)
 			delete(m.loops, key)
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
@@ -41,7 +42,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		loops[key] = l
 	}
 	for _, l := range m.loops {
-		m.retireLoop(l, now)
+		m.retireLoop(l)
 	}
 	m.loops, m.families = loops, compiled
 	m.scheduleNewLoops(added, now)
@@ -87,48 +88,51 @@ func (m *Manager) scheduleLoop(l *scrapeLoop, due time.Time) {
 }
 
 // retireLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
-func (m *Manager) retireLoop(l *scrapeLoop, now time.Time) {
+func (m *Manager) retireLoop(l *scrapeLoop) {
 	l.retired = true
-	m.markTried(l)
+	m.markTargetScraped(l)
 	if l.scraping {
 		l.inflight.Interrupt()
 		m.retiring[l.key] = l
 		return
 	}
-	m.endLoopSeries(l, now)
+	m.endLoopSeries(l, m.clock.Now().UnixMilli())
 }
 
 // finishRetired ends a retired loop after its scrape, and schedules its successor.
-func (m *Manager) finishRetired(l *scrapeLoop, now time.Time) {
-	m.endLoopSeries(l, now)
+func (m *Manager) finishRetired(l *scrapeLoop) {
+	m.endLoopSeries(l, m.clock.Now().UnixMilli())
 	delete(m.retiring, l.key)
 	if successor := m.loops[l.key]; successor != nil {
-		m.scheduleLoop(successor, now)
+		m.scheduleLoop(successor, time.Now())
 	}
 }
 
-// markTried counts a loop off the first round.
-func (m *Manager) markTried(l *scrapeLoop) {
+// endTerminatedLoop ends the series of a pod that is being deleted, at their newest samples. The loop stays, without scrapes,
+// until it is no longer a target.
+func (m *Manager) endTerminatedLoop(l *scrapeLoop) {
+	l.ended = true
+	m.endLoopSeries(l, 0)
+}
+
+// markTargetScraped counts a loop off the first round.
+func (m *Manager) markTargetScraped(l *scrapeLoop) {
 	if l.firstRound {
 		l.firstRound = false
 		m.firstRoundLeft--
 	}
 }
 
-// endLoopSeries writes a staleness marker to every series of a retired loop, and closes its connection.
-func (m *Manager) endLoopSeries(l *scrapeLoop, now time.Time) {
+// endLoopSeries writes a staleness marker, at least behind its newest sample, to every series of a loop, and closes its
+// connection.
+func (m *Manager) endLoopSeries(l *scrapeLoop, at int64) {
 	l.conn.Close()
-	t := max(now.UnixMilli(), l.newestSample+1)
+	if l.parser == nil {
+		return
+	}
+	at = max(at, l.newestSample+1)
 	for _, s := range l.parser.AliveSeries() {
-		m.appendStaleMarker(s, t)
+		m.appendScrapeStaleMarker(s, at)
 	}
 	l.parser = nil
-}
-
-var staleMarker = math.Float64frombits(value.StaleNaN)
-
-// appendStaleMarker ends a series at t. An appender that rejects the marker counts that itself; the series then ends by age.
-func (m *Manager) appendStaleMarker(s *exposition.Series, t int64) {
-	s.Ref, _ = m.appender.Append(s.Ref, s.Labels, t, staleMarker)
-	m.metrics.staleMarkers.Inc()
 }

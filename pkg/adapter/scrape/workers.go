@@ -19,11 +19,11 @@ func (m *Manager) assignJob(ctx context.Context, j *scrapeJob) {
 	}
 	w := make(scrapeWorker, 1)
 	w <- j
-	m.scrapes.Go(func() { m.runWorker(ctx, w) })
+	m.scrapes.Go(func() { m.runScrapeWorker(ctx, w) })
 }
 
-// runWorker scrapes until w is closed.
-func (m *Manager) runWorker(ctx context.Context, w scrapeWorker) {
+// runScrapeWorker scrapes until w is closed.
+func (m *Manager) runScrapeWorker(ctx context.Context, w scrapeWorker) {
 	for j := range w {
 		for j != nil {
 			o := m.scrapeTarget(ctx, j)
@@ -44,7 +44,7 @@ func (m *Manager) reassignWorker(w scrapeWorker, o scrapeOutcome) *scrapeJob {
 	}
 	m.changeLanes(o.end) // first: else long scrapes would never leave the fast lane
 	if j := m.startNextScrape(o.end); j != nil {
-		if m.readyLoops[fastLane].len() > 0 && m.running[fastLane] < m.laneCapacity(fastLane) {
+		if m.readyLoops[fastLane].len() > 0 && m.running[fastLane] < m.scrapeLaneCapacity(fastLane) {
 			m.wakeScheduler()
 		}
 		return j
@@ -72,7 +72,7 @@ func (m *Manager) stopScrapes() {
 	}
 	m.mu.Unlock()
 	m.scrapes.Wait()
-	m.fetcher.closeIdleConns()
+	m.fetcher.closeIdleScrapeConns()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.loops {

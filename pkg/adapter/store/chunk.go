@@ -55,7 +55,7 @@ func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
 	var buf [maxSampleBytes]byte
 	step := t - c.t
 	b := binary.AppendVarint(buf[:0], step-c.step)
-	if isWholeNumber(c.v) && isWholeNumber(v) {
+	if isWholeSampleValue(c.v) && isWholeSampleValue(v) {
 		b = binary.AppendUvarint(b, zigzagEncode(int64(v)-int64(c.v))<<1)
 	} else {
 		b = append(b, rawValueCode)
@@ -69,16 +69,16 @@ func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
 	return true
 }
 
-// decodeFirst moves c to the chunk's first sample and returns the position of the next.
-func (ch sampleChunk) decodeFirst(c *chunkCursor) int {
-	*c = chunkCursor{t: ch.startTime(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
+// decodeFirstChunkSample moves c to the chunk's first sample and returns the position of the next.
+func (ch sampleChunk) decodeFirstChunkSample(c *chunkCursor) int {
+	*c = chunkCursor{t: ch.chunkStartTime(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
 	return firstSampleBytes
 }
 
-// decodeNext moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
-// sample. It is most of the cost of a query. Most steps take one byte and most increments two: decodeNext decodes both in
+// decodeNextChunkSample moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
+// sample. It is most of the cost of a query. Most steps take one byte and most increments two: it decodes both in
 // place, so that a Select takes a third less time than with binary.Uvarint.
-func (ch sampleChunk) decodeNext(c *chunkCursor, pos int) int {
+func (ch sampleChunk) decodeNextChunkSample(c *chunkCursor, pos int) int {
 	change := uint64(ch[pos])
 	pos++
 	if change >= 0x80 {
@@ -104,11 +104,11 @@ func (ch sampleChunk) decodeNext(c *chunkCursor, pos int) int {
 	return pos + 8
 }
 
-// decodeRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirst and decodeNext, but with the
+// decodeChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstChunkSample and decodeNextChunkSample, but with the
 // fields of the cursor in registers; calls would cost its speed.
-func (ch sampleChunk) decodeRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
+func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor
-	pos := ch.decodeFirst(&c)
+	pos := ch.decodeFirstChunkSample(&c)
 	t, step, v, whole := c.t, int64(0), c.v, int64(c.v)
 	for {
 		if t > maxt {
@@ -159,21 +159,21 @@ func (ch sampleChunk) decodeUvarint(pos int) (uint64, int) {
 	return u, pos + n
 }
 
-// startTime returns the time of the chunk's first sample, in milliseconds.
-func (ch sampleChunk) startTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
+// chunkStartTime returns the time of the chunk's first sample, in milliseconds.
+func (ch sampleChunk) chunkStartTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
 
-// countSamples returns the number of samples in the chunk.
-func (ch sampleChunk) countSamples() int {
+// countChunkSamples returns the number of samples in the chunk.
+func (ch sampleChunk) countChunkSamples() int {
 	var c chunkCursor
 	n := 1
-	for pos := ch.decodeFirst(&c); pos < len(ch); n++ {
-		pos = ch.decodeNext(&c, pos)
+	for pos := ch.decodeFirstChunkSample(&c); pos < len(ch); n++ {
+		pos = ch.decodeNextChunkSample(&c, pos)
 	}
 	return n
 }
 
-// isWholeNumber reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
-func isWholeNumber(v float64) bool {
+// isWholeSampleValue reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
+func isWholeSampleValue(v float64) bool {
 	return v >= -maxWholeNumber && v <= maxWholeNumber && math.Float64bits(float64(int64(v))) == math.Float64bits(v)
 }
 

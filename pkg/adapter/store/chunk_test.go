@@ -34,20 +34,20 @@ func encodeChunks(points []samplePoint) (chunks []sampleChunk) {
 func decodeChunks(chunks []sampleChunk) (points []samplePoint) {
 	var c chunkCursor
 	for _, ch := range chunks {
-		pos := ch.decodeFirst(&c)
+		pos := ch.decodeFirstChunkSample(&c)
 		points = append(points, newSamplePoint(c.t, c.v))
 		for pos < len(ch) {
-			pos = ch.decodeNext(&c, pos)
+			pos = ch.decodeNextChunkSample(&c, pos)
 			points = append(points, newSamplePoint(c.t, c.v))
 		}
 	}
 	return points
 }
 
-// decodeChunkRanges returns the samples of chunks by decodeRange.
+// decodeChunkRanges returns the samples of chunks by decodeChunkRange.
 func decodeChunkRanges(chunks []sampleChunk) (points []samplePoint) {
 	for _, ch := range chunks {
-		times, values := ch.decodeRange(nil, nil, math.MinInt64, math.MaxInt64)
+		times, values := ch.decodeChunkRange(nil, nil, math.MinInt64, math.MaxInt64)
 		for i, at := range times {
 			points = append(points, newSamplePoint(at, values[i]))
 		}
@@ -72,7 +72,7 @@ func checkRoundTrip(t *testing.T, points []samplePoint) {
 	}
 	n := 0
 	for _, ch := range chunks {
-		n += ch.countSamples()
+		n += ch.countChunkSamples()
 		if cap(ch) != chunkBytes {
 			t.Errorf("a chunk of %d bytes, want %d", cap(ch), chunkBytes)
 		}

@@ -19,25 +19,33 @@ func (s *Store) DropIdleSeries(now time.Time) {
 		s.dropSeries(idle[:n], cutoff)
 		idle = idle[n:]
 	}
-	s.shrinkTables()
+	s.shrinkSeriesTables()
 }
 
 func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, candidate := range s.slots {
-		if candidate != nil && candidate.isIdleSince(cutoff) {
+		if candidate != nil && candidate.isSeriesIdleSince(cutoff) {
 			idle = append(idle, candidate)
 		}
 	}
 	return idle
 }
 
-func (s *memSeries) isIdleSince(cutoff int64) bool {
+func (s *memSeries) isSeriesIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A series without samples is new and about to get its first.
-	return len(s.chunks) > 0 && s.newestSample.t < cutoff
+	return s.lastActive() < cutoff
+}
+
+// lastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
+// caller holds mu.
+func (s *memSeries) lastActive() int64 {
+	if len(s.chunks) == 0 {
+		return s.createdAt
+	}
+	return s.newestSample.t
 }
 
 // dropSeries removes the series, except a series that got a sample meanwhile.
@@ -45,7 +53,7 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
-		samples, ok := old.markDropped(cutoff)
+		samples, ok := old.markSeriesDropped(cutoff)
 		if !ok {
 			continue
 		}
@@ -60,12 +68,12 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	}
 }
 
-// markDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
+// markSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
 // number of samples that the series held.
-func (s *memSeries) markDropped(cutoff int64) (samples int, ok bool) {
+func (s *memSeries) markSeriesDropped(cutoff int64) (samples int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dropped || s.newestSample.t >= cutoff {
+	if s.dropped || s.lastActive() >= cutoff {
 		return 0, false
 	}
 	samples = s.totalSamples()
@@ -91,8 +99,8 @@ func (s *Store) removeFromHash(old *memSeries) {
 	}
 }
 
-// shrinkTables frees the memory of former series: Go's maps and slices never shrink by themselves.
-func (s *Store) shrinkTables() {
+// shrinkSeriesTables frees the memory of former series: Go's maps and slices never shrink by themselves.
+func (s *Store) shrinkSeriesTables() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seriesCount == 0 {

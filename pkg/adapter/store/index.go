@@ -22,7 +22,7 @@ const (
 type seriesIndex map[string]map[string]map[string][]*memSeries
 
 func (ix seriesIndex) addToIndex(s *memSeries) {
-	name, namespace, pod := indexKeys(s.labels)
+	name, namespace, pod := seriesIndexKeys(s.labels)
 	namespaces := ix[name]
 	if namespaces == nil {
 		namespaces = map[string]map[string][]*memSeries{}
@@ -42,7 +42,7 @@ func (ix seriesIndex) addToIndex(s *memSeries) {
 
 // removeFromIndex removes s, and every level that is then empty.
 func (ix seriesIndex) removeFromIndex(s *memSeries) {
-	name, namespace, pod := indexKeys(s.labels)
+	name, namespace, pod := seriesIndexKeys(s.labels)
 	pods := ix[name][namespace]
 	found := pods[pod]
 	for i, o := range found {
@@ -64,15 +64,15 @@ func (ix seriesIndex) removeFromIndex(s *memSeries) {
 	}
 }
 
-func indexKeys(l labels.Labels) (name, namespace, pod string) {
+func seriesIndexKeys(l labels.Labels) (name, namespace, pod string) {
 	return l.Get(nameLabel), l.Get(namespaceLabel), l.Get(podLabel)
 }
 
 // forEachMatch calls visit for every series that all matchers match, in no particular order.
 func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
-	walkLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
-		walkLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
-			walkLevel(pods, f.pod, func(found []*memSeries) {
+	walkIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
+		walkIndexLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
+			walkIndexLevel(pods, f.pod, func(found []*memSeries) {
 				for _, s := range found {
 					if f.rest.matchesLabels(s.labels) {
 						visit(s)
@@ -83,20 +83,20 @@ func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
 	})
 }
 
-// walkLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
+// walkIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
 // looks them up instead of walking the level.
-func walkLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
-	fixed, known := matchers.fixedValues()
+func walkIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
+	fixed, known := matchers.fixedIndexValues()
 	if !known || len(fixed) > len(level) {
 		for key, v := range level {
-			if matchers.matchesValue(key) {
+			if matchers.matchesIndexValue(key) {
 				visit(v)
 			}
 		}
 		return
 	}
 	for _, key := range fixed {
-		if v, ok := level[key]; ok && matchers.matchesFixed(key) {
+		if v, ok := level[key]; ok && matchers.matchesFixedIndexValue(key) {
 			visit(v)
 		}
 	}
@@ -115,7 +115,7 @@ type labelValueSet struct {
 	values []string
 }
 
-func (a labelValueSet) containsValue(v string) bool {
+func (a labelValueSet) containsIndexedValue(v string) bool {
 	_, found := slices.BinarySearch(a.values, v)
 	return found
 }
@@ -123,7 +123,7 @@ func (a labelValueSet) containsValue(v string) bool {
 // indexFilters are the matchers, by their level of the index.
 type indexFilters struct{ name, namespace, pod, rest levelFilter }
 
-func (f *indexFilters) filterFor(label string) *levelFilter {
+func (f *indexFilters) filterForIndexLevel(label string) *levelFilter {
 	switch label {
 	case nameLabel:
 		return &f.name
@@ -135,17 +135,17 @@ func (f *indexFilters) filterFor(label string) *levelFilter {
 	return &f.rest
 }
 
-// splitMatchers sorts matchers by their level of the index.
-func splitMatchers(matchers []*labels.Matcher) (f indexFilters) {
+// splitMatchersByIndexLevel sorts matchers by their level of the index.
+func splitMatchersByIndexLevel(matchers []*labels.Matcher) (f indexFilters) {
 	for _, m := range matchers {
-		level := f.filterFor(m.Name)
+		level := f.filterForIndexLevel(m.Name)
 		level.matchers = append(level.matchers, m)
 	}
 	return f
 }
 
-// fixedValues returns all values that can match, sorted. It returns false if they are unknown.
-func (f levelFilter) fixedValues() (values []string, known bool) {
+// fixedIndexValues returns all values that can match, sorted. It returns false if they are unknown.
+func (f levelFilter) fixedIndexValues() (values []string, known bool) {
 	if f.valueSet.label != "" {
 		return f.valueSet.values, true
 	}
@@ -164,12 +164,12 @@ func (f levelFilter) fixedValues() (values []string, known bool) {
 	return nil, false
 }
 
-func (f levelFilter) matchesValue(v string) bool {
-	return f.matchesFixed(v) && (f.valueSet.label == "" || f.valueSet.containsValue(v))
+func (f levelFilter) matchesIndexValue(v string) bool {
+	return f.matchesFixedIndexValue(v) && (f.valueSet.label == "" || f.valueSet.containsIndexedValue(v))
 }
 
-// matchesFixed reports the same as matchesValue, for a value that fixedValues returned.
-func (f levelFilter) matchesFixed(v string) bool {
+// matchesFixedIndexValue reports the same as matchesIndexValue, for a value that fixedIndexValues returned.
+func (f levelFilter) matchesFixedIndexValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
 			return false
@@ -184,5 +184,5 @@ func (f levelFilter) matchesLabels(l labels.Labels) bool {
 			return false
 		}
 	}
-	return f.valueSet.label == "" || f.valueSet.containsValue(l.Get(f.valueSet.label))
+	return f.valueSet.label == "" || f.valueSet.containsIndexedValue(l.Get(f.valueSet.label))
 }

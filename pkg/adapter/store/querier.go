@@ -71,7 +71,7 @@ func (q *storeQuerier) Close() error { return nil }
 func (q *storeQuerier) forEachSeries(matchers []*labels.Matcher, visit func(*memSeries)) {
 	q.store.mu.RLock()
 	defer q.store.mu.RUnlock()
-	q.store.index.forEachMatch(splitMatchers(matchers), visit)
+	q.store.index.forEachMatch(splitMatchersByIndexLevel(matchers), visit)
 }
 
 func sortAndLimit(set map[string]struct{}, hints *storage.LabelHints) []string {

@@ -66,7 +66,7 @@ func TestSelectEqualsNaiveFilter(t *testing.T) {
 				if ref, err := s.Append(0, l, 1, 1); err != nil {
 					continue // drawn before
 				} else if r.IntN(4) == 0 {
-					s.dropSeries([]*memSeries{s.lookupRef(ref)}, math.MaxInt64)
+					s.dropSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
 				} else {
 					all[l.String()] = l
 				}
@@ -163,8 +163,8 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 		labels.MustNewMatcher(labels.MatchRegexp, podLabel, `p-1|p\.2`),
 	} {
 		visited := 0
-		walkLevel(s.index["http_requests_total"]["shop"], splitMatchers([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
-		if fixed, _ := splitMatchers([]*labels.Matcher{m}).pod.fixedValues(); len(fixed) == 0 || visited > len(fixed) {
+		walkIndexLevel(s.index["http_requests_total"]["shop"], splitMatchersByIndexLevel([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
+		if fixed, _ := splitMatchersByIndexLevel([]*labels.Matcher{m}).pod.fixedIndexValues(); len(fixed) == 0 || visited > len(fixed) {
 			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
 		}
 	}

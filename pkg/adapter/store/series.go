@@ -10,21 +10,22 @@ import (
 
 // memSeries is a labelled time series and its samples.
 type memSeries struct {
-	labels labels.Labels
+	labels    labels.Labels
+	createdAt int64 // time of its first sample or of the attempt to add one, in milliseconds
 	// The store's lock guards ref, the reference given out, and nextSameHash, the next series of the same hash.
 	ref          uint64
 	nextSameHash *memSeries
 
 	// mu guards the fields below.
 	mu           sync.Mutex
-	chunks       []sampleChunk // oldest first; never empty in an indexed series
+	chunks       []sampleChunk // oldest first; empty in a series that has just been created
 	newestSample chunkCursor
 	dropped      bool // no longer in the store: holders of the series must look it up again
 }
 
-// appendSample adds a sample and forgets chunks that end before cutoff. It returns the change in the number of samples, and
+// appendSeriesSample adds a sample and forgets chunks that end before cutoff. It returns the change in the number of samples, and
 // false if the sample is not newer than the newest.
-func (s *memSeries) appendSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
+func (s *memSeries) appendSeriesSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
 	n := len(s.chunks)
 	if n > 0 && t <= s.newestSample.t {
 		return 0, false
@@ -41,8 +42,8 @@ func (s *memSeries) appendSample(t int64, v float64, cutoff int64) (grown int, o
 // place: readers hold copies of the headers.
 func (s *memSeries) forgetChunks(cutoff int64) (samples int) {
 	old := 0
-	for old+1 < len(s.chunks) && s.chunks[old+1].startTime() <= cutoff {
-		samples += s.chunks[old].countSamples()
+	for old+1 < len(s.chunks) && s.chunks[old+1].chunkStartTime() <= cutoff {
+		samples += s.chunks[old].countChunkSamples()
 		old++
 	}
 	if old == 0 {
@@ -64,11 +65,11 @@ func (s *memSeries) snapshotChunks(dst []sampleChunk, mint, maxt int64) []sample
 // chunksBetween returns the chunks that may hold samples of [mint, maxt]. The caller holds mu.
 func (s *memSeries) chunksBetween(mint, maxt int64) []sampleChunk {
 	first, end := 0, len(s.chunks)
-	for first+1 < end && s.chunks[first+1].startTime() <= mint {
+	for first+1 < end && s.chunks[first+1].chunkStartTime() <= mint {
 		first++
 	}
 	last := first
-	for last < end && s.chunks[last].startTime() <= maxt {
+	for last < end && s.chunks[last].chunkStartTime() <= maxt {
 		last++
 	}
 	return s.chunks[first:last]
@@ -77,7 +78,7 @@ func (s *memSeries) chunksBetween(mint, maxt int64) []sampleChunk {
 // totalSamples returns the number of samples.
 func (s *memSeries) totalSamples() (n int) {
 	for _, ch := range s.chunks {
-		n += ch.countSamples()
+		n += ch.countChunkSamples()
 	}
 	return n
 }

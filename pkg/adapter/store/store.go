@@ -34,8 +34,12 @@ type Options struct {
 	// MaxSeries bounds the series. Default 200,000, well under 200 MB.
 	MaxSeries int
 
-	// Registerer takes the self-metrics; nil: they are counted but not registered. Reconfigure ignores it.
+	// Reconfigure ignores the following options.
+
+	// Registerer takes the self-metrics; nil: they are counted but not registered.
 	Registerer prometheus.Registerer
+	// Now is the clock behind the times of the samples; nil: time.Now.
+	Now func() time.Time
 }
 
 func (o Options) withDefaults() Options {
@@ -55,6 +59,7 @@ type Stats struct {
 
 // Store holds the newest samples of many series. All methods may be called concurrently.
 type Store struct {
+	now          func() time.Time
 	options      atomic.Pointer[Options] // with defaults; never changed, but replaced
 	metrics      metrics
 	sampleCount  atomic.Int64
@@ -75,14 +80,17 @@ var _ storage.Queryable = (*Store)(nil)
 
 // New returns an empty store. It starts no goroutine: see Run.
 func New(opts Options) *Store {
-	s := &Store{index: seriesIndex{}, byHash: map[uint64]*memSeries{}}
+	s := &Store{now: opts.Now, index: seriesIndex{}, byHash: map[uint64]*memSeries{}}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	s.visitBuffers.New = func() any { return &visitBuffers{} }
 	s.Reconfigure(opts)
 	s.metrics = newMetrics(s, opts.Registerer)
 	return s
 }
 
-// Reconfigure replaces the options, except the Registerer. Series beyond a lower MaxSeries stay until they get no samples for
+// Reconfigure replaces the options, except those that only New reads. Series beyond a lower MaxSeries stay until they get no samples for
 // the retention.
 func (s *Store) Reconfigure(opts Options) {
 	opts = opts.withDefaults()
@@ -99,9 +107,9 @@ func (s *Store) oldestKept(now int64) int64 { return now - s.options.Load().Rete
 // Append reads lset only if ref does not lead to a series, and copies it: the caller may reuse its memory.
 func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
 	for {
-		target := s.lookupRef(ref)
+		target := s.lookupSeriesRef(ref)
 		if target == nil {
-			if target = s.getOrCreateSeries(lset); target == nil {
+			if target = s.getOrCreateSeries(lset, t); target == nil {
 				s.metrics.tooMany.Inc()
 				return 0, ErrTooManySeries
 			}
@@ -121,7 +129,7 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.appendSample(t, v, s.oldestKept(t))
+	grown, ok := target.appendSeriesSample(t, v, s.oldestKept(t))
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
@@ -131,8 +139,8 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 	return true, nil
 }
 
-// lookupRef returns the series of a reference, or nil if the reference is invalid.
-func (s *Store) lookupRef(ref uint64) *memSeries {
+// lookupSeriesRef returns the series of a reference, or nil if the reference is invalid.
+func (s *Store) lookupSeriesRef(ref uint64) *memSeries {
 	if ref == 0 {
 		return nil
 	}
@@ -148,20 +156,65 @@ func (s *Store) lookupRef(ref uint64) *memSeries {
 	return nil
 }
 
-// getOrCreateSeries returns the series of these labels, and creates it if it is missing; nil if the store is full.
-func (s *Store) getOrCreateSeries(lset labels.Labels) *memSeries {
-	hash := lset.Hash()
+// Create returns the references of series by their labels, and creates the missing series: all of them, or none and
+// ErrTooManySeries. t is the time of their first samples, in milliseconds; the store drops a series that gets none as it drops
+// an idle series. Create copies the labels.
+func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for found := s.byHash[hash]; found != nil; found = found.nextSameHash {
+	refs := make([]uint64, len(lsets))
+	missing := 0
+	for i, lset := range lsets {
+		if found := s.findSeries(lset); found != nil {
+			refs[i] = found.ref
+		} else {
+			missing++
+		}
+	}
+	if missing > 0 && s.seriesCount+missing > s.options.Load().MaxSeries {
+		s.metrics.tooMany.Add(float64(missing))
+		return nil, ErrTooManySeries
+	}
+	for i, lset := range lsets {
+		if refs[i] != 0 {
+			continue
+		}
+		if twice := s.findSeries(lset); twice != nil {
+			refs[i] = twice.ref
+		} else {
+			refs[i] = s.createSeries(lset, t).ref
+		}
+	}
+	return refs, nil
+}
+
+// findSeries returns the series of these labels, or nil. The caller holds s.mu.
+func (s *Store) findSeries(lset labels.Labels) *memSeries {
+	for found := s.byHash[lset.Hash()]; found != nil; found = found.nextSameHash {
 		if labels.Equal(found.labels, lset) {
 			return found
 		}
 	}
+	return nil
+}
+
+// getOrCreateSeries returns the series of these labels, and creates it if it is missing; nil if the store is full.
+func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) *memSeries {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found := s.findSeries(lset); found != nil {
+		return found
+	}
 	if s.seriesCount >= s.options.Load().MaxSeries {
 		return nil
 	}
-	made := &memSeries{labels: lset.Copy(), nextSameHash: s.byHash[hash]}
+	return s.createSeries(lset, t)
+}
+
+// createSeries adds a series without samples. The caller holds s.mu and knows that there is room.
+func (s *Store) createSeries(lset labels.Labels, t int64) *memSeries {
+	hash := lset.Hash()
+	made := &memSeries{labels: lset.Copy(), createdAt: t, nextSameHash: s.byHash[hash]}
 	s.byHash[hash] = made
 	s.index.addToIndex(made)
 	s.assignRef(made)
@@ -195,7 +248,7 @@ func (s *Store) Stats() Stats {
 // quarter of the retention longer than necessary.
 func (s *Store) Run(ctx context.Context) error {
 	for retry.Sleep(ctx, s.options.Load().Retention/4) {
-		s.DropIdleSeries(time.Now())
+		s.DropIdleSeries(s.now())
 	}
 	return nil
 }

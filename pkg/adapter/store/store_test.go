@@ -210,7 +210,7 @@ func TestHashCollision(t *testing.T) {
 	var all []*memSeries
 	for _, pod := range []string{"a", "b", "c"} {
 		ref := mustAppend(t, s, 0, counterLabels(pod), 1, 1)
-		all = append(all, s.lookupRef(ref))
+		all = append(all, s.lookupSeriesRef(ref))
 	}
 	for i, victim := range all {
 		hash := victim.labels.Hash() // as if all series had this hash
@@ -384,5 +384,36 @@ func checkIteratorMoves(t *testing.T, it chunkenc.Iterator, all []samplePoint, a
 	}
 	if it.Err() != nil {
 		t.Error(it.Err())
+	}
+}
+
+// TestCreate makes series all or none.
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	s := New(Options{MaxSeries: 3, Retention: 10 * time.Second})
+	old := mustAppend(t, s, 0, counterLabels("a"), 1000, 1)
+	refs, err := s.Create(2000, []labels.Labels{counterLabels("a"), counterLabels("b"), counterLabels("b")})
+	if err != nil || refs[0] != old || refs[1] == 0 || refs[1] != refs[2] {
+		t.Fatalf("Create = %v, %v; want %d and one new series", refs, err, old)
+	}
+	if refs, err := s.Create(2000, []labels.Labels{counterLabels("c"), counterLabels("d")}); !errors.Is(err, ErrTooManySeries) || refs != nil {
+		t.Errorf("Create of two series with room for one = %v, %v, want ErrTooManySeries", refs, err)
+	}
+	if got := s.Stats().Series; got != 2 {
+		t.Errorf("%d series, want 2", got)
+	}
+	if got := mustAppend(t, s, refs[1], counterLabels("b"), 2000, 1); got != refs[1] {
+		t.Errorf("the first sample went to series %d, want %d", got, refs[1])
+	}
+	if _, err := s.Create(3000, []labels.Labels{counterLabels("c")}); err != nil {
+		t.Error(err)
+	}
+	s.DropIdleSeries(time.UnixMilli(12_500)) // drops a and b; c waits for its first sample
+	if got := s.Stats(); got != (Stats{Series: 1}) {
+		t.Errorf("stats %+v, want the series without samples", got)
+	}
+	s.DropIdleSeries(time.UnixMilli(13_500))
+	if got := s.Stats().Series; got != 0 {
+		t.Errorf("%d series, want 0: a series that never gets a sample must go", got)
 	}
 }

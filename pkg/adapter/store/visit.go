@@ -14,9 +14,9 @@ import "github.com/prometheus/prometheus/model/labels"
 func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 	visit func(l labels.Labels, times []int64, values []float64),
 ) {
-	f := splitMatchers(matchers)
+	f := splitMatchersByIndexLevel(matchers)
 	if label != "" {
-		f.filterFor(label).valueSet = labelValueSet{label, values}
+		f.filterForIndexLevel(label).valueSet = labelValueSet{label, values}
 	}
 	r := s.visitBuffers.Get().(*visitBuffers)
 	defer func() {
@@ -28,7 +28,7 @@ func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string
 	s.index.forEachMatch(f, func(series *memSeries) { r.found = append(r.found, series) })
 	s.mu.RUnlock()
 	for _, series := range r.found {
-		r.readSamples(series, mint, maxt)
+		r.readSeriesSamples(series, mint, maxt)
 		visit(series.labels, r.times, r.values)
 	}
 }
@@ -41,12 +41,12 @@ type visitBuffers struct {
 	values []float64
 }
 
-// readSamples reads the samples of a series. It holds the series' lock meanwhile: less than a microsecond.
-func (r *visitBuffers) readSamples(series *memSeries, mint, maxt int64) {
+// readSeriesSamples reads the samples of a series. It holds the series' lock meanwhile: less than a microsecond.
+func (r *visitBuffers) readSeriesSamples(series *memSeries, mint, maxt int64) {
 	r.times, r.values = r.times[:0], r.values[:0]
 	series.mu.Lock()
 	defer series.mu.Unlock()
 	for _, ch := range series.chunksBetween(mint, maxt) {
-		r.times, r.values = ch.decodeRange(r.times, r.values, mint, maxt)
+		r.times, r.values = ch.decodeChunkRange(r.times, r.values, mint, maxt)
 	}
 }

@@ -38,7 +38,7 @@ func (c *Client) Get(ctx context.Context, conn *Conn, in *Inflight, address stri
 			return nil, err
 		}
 		resp, err := c.roundTrip(conn, in, request, kept)
-		if err == nil || !kept || !isUnanswered(err) {
+		if err == nil || !kept || !isUnansweredHTTPRequest(err) {
 			return resp, err
 		}
 	}
@@ -46,7 +46,7 @@ func (c *Client) Get(ctx context.Context, conn *Conn, in *Inflight, address stri
 
 // ensureConn opens the connection unless it is open already. It reports whether an earlier request used the connection.
 func (c *Client) ensureConn(ctx context.Context, conn *Conn, in *Inflight, address string, now time.Time) (kept bool, err error) {
-	if conn.isKept(address, now, c.MaxConnIdle) {
+	if conn.isKeptHTTPConn(address, now, c.MaxConnIdle) {
 		conn.lastUsed = now
 		return true, nil
 	}
@@ -75,7 +75,7 @@ func (c *Client) roundTrip(conn *Conn, in *Inflight, request []byte, kept bool) 
 	}
 	if err != nil {
 		r.mustClose = true
-		r.release()
+		r.releaseHTTPResponse()
 		return nil, err
 	}
 	return &r.response, nil
@@ -88,7 +88,7 @@ func (c *Client) borrowReader() *responseReader {
 	return &responseReader{client: c, smallBuf: make([]byte, smallBufferSize)}
 }
 
-func (c *Client) borrowLargeBuffer() *[]byte {
+func (c *Client) borrowLargeHTTPBuffer() *[]byte {
 	if b, ok := c.largeBuffers.Get().(*[]byte); ok {
 		return b
 	}

@@ -26,8 +26,8 @@ func (c *Conn) Close() {
 	}
 }
 
-// isKept reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
-func (c *Conn) isKept(address string, now time.Time, maxIdle time.Duration) bool {
+// isKeptHTTPConn reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
+func (c *Conn) isKeptHTTPConn(address string, now time.Time, maxIdle time.Duration) bool {
 	return c.conn != nil && c.address == address && (maxIdle <= 0 || now.Sub(c.lastUsed) < maxIdle)
 }
 
@@ -36,7 +36,7 @@ type unansweredError struct{ error }
 
 func (e *unansweredError) Unwrap() error { return e.error }
 
-func isUnanswered(err error) bool {
+func isUnansweredHTTPRequest(err error) bool {
 	var unanswered *unansweredError
 	return errors.As(err, &unanswered)
 }
@@ -48,9 +48,11 @@ var errIdleTimeout = errors.New("connection timed out while idle")
 // sendAndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
 // used again.
 func (r *responseReader) sendAndReadHeader(request []byte, kept bool) error {
+	sent := time.Now()
 	_, err := r.conn.conn.Write(request)
 	if err == nil {
 		err = r.readHeader()
+		r.response.Sent, r.response.Answered = sent, r.answered
 	}
 	switch {
 	case err == nil && r.response.Status == http.StatusRequestTimeout:

@@ -23,8 +23,8 @@ type fallbackResponse struct {
 // maxInterimResponses bounds the responses with a status of 1xx that may come before the response.
 const maxInterimResponses = 5
 
-// readFallback reads the header of a response from its beginning, which is in the buffer.
-func (r *responseReader) readFallback() error {
+// readResponseByNetHTTP reads the header of a response from its beginning, which is in the buffer.
+func (r *responseReader) readResponseByNetHTTP() error {
 	begun := bytes.NewReader(bytes.Clone(r.buf[:r.hi]))
 	limit := r.client.MaxHeaderBytes
 	if limit <= 0 {
@@ -42,7 +42,7 @@ func (r *responseReader) readFallback() error {
 		}
 		if resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
 			header.N = math.MaxInt64
-			r.response = newNetHTTPResponse(resp, r.smallBuf)
+			r.response = newResponseOfNetHTTP(resp, r.smallBuf)
 			r.response.reader = r
 			r.fallback = &fallbackResponse{netHTTPBody: r.response.body.(*netHTTPBody), reader: in, resp: resp}
 			return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"time"
 )
 
 // readHeader reads the status line and the headers. The error is io.EOF where the connection ended before the first byte.
@@ -17,7 +18,7 @@ func (r *responseReader) readHeader() error {
 		end := bytes.IndexByte(r.buf[begin:r.hi], '\n')
 		switch {
 		case end < 0 && r.hi == len(r.buf):
-			return r.readFallback()
+			return r.readResponseByNetHTTP()
 		case end < 0:
 			err := r.fillBuffer(math.MaxInt64)
 			if errors.Is(err, io.EOF) && r.hi > 0 {
@@ -26,6 +27,9 @@ func (r *responseReader) readHeader() error {
 			if err != nil {
 				return err
 			}
+			if r.answered.IsZero() {
+				r.answered = time.Now()
+			}
 		default:
 			line, next := r.buf[begin:begin+end], begin+end+1
 			if len(line) == 1 && line[0] == '\r' && begin > 0 && r.frameBody() {
@@ -33,7 +37,7 @@ func (r *responseReader) readHeader() error {
 				return nil
 			}
 			if !r.parseHeaderLine(line, begin == 0) {
-				return r.readFallback()
+				return r.readResponseByNetHTTP()
 			}
 			begin = next
 		}
@@ -44,6 +48,7 @@ func (r *responseReader) readHeader() error {
 func (r *responseReader) frameBody() bool {
 	r.bytesLeft = max(0, r.response.Length)
 	r.bodyEnded = r.response.Length == 0
+	r.response.Delimited = true
 	return r.chunked != r.seen.contentLength
 }
 
@@ -57,14 +62,14 @@ func (r *responseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
 		return ok && is200 && (len(reason) == 0 || reason[0] == ' ')
 	}
 	name, value, colon := bytes.Cut(line, []byte{':'})
-	return ok && colon && isHeaderName(name) && isHeaderValue(value) && r.applyHeader(name, bytes.Trim(value, " \t"))
+	return ok && colon && isHTTPHeaderName(name) && isHTTPHeaderValue(value) && r.applyHeader(name, bytes.Trim(value, " \t"))
 }
 
 // seenHeaders records the headers that may appear only once.
 type seenHeaders struct{ contentLength, transferEncoding, contentType, contentEncoding, connection bool }
 
-// markSeen sets seen and reports whether it was unset.
-func markSeen(seen *bool) bool {
+// markHTTPHeaderSeen sets seen and reports whether it was unset.
+func markHTTPHeaderSeen(seen *bool) bool {
 	first := !*seen
 	*seen = true
 	return first
@@ -77,19 +82,19 @@ func (r *responseReader) applyHeader(name, value []byte) (usual bool) {
 	case equalFoldASCII(name, "Content-Length"):
 		n, ok := parseContentLength(value)
 		r.response.Length = n
-		return ok && markSeen(&seen.contentLength)
+		return ok && markHTTPHeaderSeen(&seen.contentLength)
 	case equalFoldASCII(name, "Transfer-Encoding"):
 		r.chunked = equalFoldASCII(value, "chunked")
-		return r.chunked && markSeen(&seen.transferEncoding)
+		return r.chunked && markHTTPHeaderSeen(&seen.transferEncoding)
 	case equalFoldASCII(name, "Content-Type"):
-		r.response.ContentType = parseMediaType(value)
-		return markSeen(&seen.contentType)
+		r.response.ContentType = parseHTTPContentType(value)
+		return markHTTPHeaderSeen(&seen.contentType)
 	case equalFoldASCII(name, "Content-Encoding"):
 		r.response.ContentEncoding = string(value)
-		return markSeen(&seen.contentEncoding)
+		return markHTTPHeaderSeen(&seen.contentEncoding)
 	case equalFoldASCII(name, "Connection"):
 		r.mustClose = equalFoldASCII(value, "close")
-		return markSeen(&seen.connection) && (r.mustClose || equalFoldASCII(value, "keep-alive"))
+		return markHTTPHeaderSeen(&seen.connection) && (r.mustClose || equalFoldASCII(value, "keep-alive"))
 	}
 	return !equalFoldASCII(name, "Trailer")
 }
@@ -114,9 +119,9 @@ func lowerASCII(c byte) byte {
 	return c
 }
 
-// parseMediaType returns a content type. The two formats of package exposition come back as constants without parameters, and
+// parseHTTPContentType returns a content type. The two formats of package exposition come back as constants without parameters, and
 // so cost no allocation.
-func parseMediaType(value []byte) string {
+func parseHTTPContentType(value []byte) string {
 	media, _, _ := bytes.Cut(value, []byte{';'})
 	for _, known := range [...]string{"text/plain", "application/openmetrics-text"} {
 		if equalFoldASCII(media, known) {
@@ -140,8 +145,8 @@ func parseContentLength(b []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// isHeaderName reports whether b is the name of a header of the usual kind; net/http allows more characters.
-func isHeaderName(b []byte) bool {
+// isHTTPHeaderName reports whether b is the name of a header of the usual kind; net/http allows more characters.
+func isHTTPHeaderName(b []byte) bool {
 	for _, c := range b {
 		if c := lowerASCII(c); (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
@@ -150,8 +155,8 @@ func isHeaderName(b []byte) bool {
 	return len(b) > 0
 }
 
-// isHeaderValue reports whether b has no control characters.
-func isHeaderValue(b []byte) bool {
+// isHTTPHeaderValue reports whether b has no control characters.
+func isHTTPHeaderValue(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			return false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 )
 
 const (
@@ -31,6 +32,7 @@ type responseReader struct {
 	lo, hi int    // buf[lo:hi] was read from src and is not used yet
 
 	response      Response
+	answered      time.Time // when the first bytes came
 	seen          seenHeaders
 	mustClose     bool  // the connection must not be used again
 	chunked       bool  // the body comes in chunks
@@ -49,21 +51,21 @@ func (r *responseReader) beginResponse(src io.Reader) {
 	*r = responseReader{client: r.client, smallBuf: r.smallBuf, src: src, buf: r.smallBuf}
 }
 
-// returnBuffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
-func (r *responseReader) returnBuffers() {
+// returnHTTPBuffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
+func (r *responseReader) returnHTTPBuffers() {
 	if r.largeBuf != nil {
 		r.client.largeBuffers.Put(r.largeBuf)
 	}
 	*r = responseReader{client: r.client, smallBuf: r.smallBuf}
 }
 
-// release ends the request: it keeps or closes the connection, and gives r back to its Client.
-func (r *responseReader) release() {
+// releaseHTTPResponse ends the request: it keeps or closes the connection, and gives r back to its Client.
+func (r *responseReader) releaseHTTPResponse() {
 	r.inflight.detachConn()
 	if !r.isConnReusable() {
 		r.conn.Close()
 	}
-	r.returnBuffers()
+	r.returnHTTPBuffers()
 	r.client.readers.Put(r)
 }
 
@@ -100,7 +102,7 @@ func (r *responseReader) fillBuffer(limit int64) error {
 func (r *responseReader) readMore(limit int64) error {
 	rest := r.buf[r.lo:r.hi]
 	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
-		r.largeBuf = r.client.borrowLargeBuffer()
+		r.largeBuf = r.client.borrowLargeHTTPBuffer()
 		r.buf = *r.largeBuf
 	}
 	r.lo, r.hi = 0, copy(r.buf, rest)
@@ -111,8 +113,8 @@ func (r *responseReader) readMore(limit int64) error {
 	return err
 }
 
-// nextPiece returns the next piece of the body, which is valid until the next call.
-func (r *responseReader) nextPiece() ([]byte, error) {
+// nextBodyPiece returns the next piece of the body, which is valid until the next call.
+func (r *responseReader) nextBodyPiece() ([]byte, error) {
 	if r.chunked && r.bytesLeft == 0 {
 		if err := r.readChunkHeader(); err != nil {
 			return nil, err

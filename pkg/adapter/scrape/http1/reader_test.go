@@ -49,7 +49,7 @@ func (c *countingReader) Read(b []byte) (int, error) {
 func readByReader(src io.Reader) (got readResult) {
 	r, in := newTestReader(), &countingReader{Reader: src}
 	r.beginResponse(in)
-	defer r.returnBuffers()
+	defer r.returnHTTPBuffers()
 	if got.headErr = r.readHeader(); got.headErr != nil {
 		return got
 	}
@@ -294,12 +294,12 @@ func TestResponseCostsNoAllocation(t *testing.T) {
 		allocs := testing.AllocsPerRun(100, func() {
 			src.Reset(response)
 			r.beginResponse(src)
-			defer r.returnBuffers()
+			defer r.returnHTTPBuffers()
 			if err := r.readHeader(); err != nil {
 				t.Fatal(err)
 			}
 			for {
-				if _, err := r.nextPiece(); err != nil {
+				if _, err := r.nextBodyPiece(); err != nil {
 					break
 				}
 			}

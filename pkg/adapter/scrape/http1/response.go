@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 // Response is a response after its header. The caller reads the body piece by piece: a page of any size costs a buffer or two.
@@ -14,6 +15,11 @@ type Response struct {
 	Status                                 int
 	ContentType, ContentEncoding, Location string
 	Length                                 int64 // of the body, in bytes; -1: unknown
+	// Delimited reports that a length or chunks show the end of the body, instead of the end of the connection.
+	Delimited bool
+	// Sent is when the client began to send the request; Answered is when the first bytes of the response came. NewResponse
+	// leaves them to its caller.
+	Sent, Answered time.Time
 
 	body   responseBody
 	reader *responseReader // reads body and returns to its Client; nil: net/http reads body
@@ -22,38 +28,39 @@ type Response struct {
 
 // responseBody is the body of a response.
 type responseBody interface {
-	// nextPiece has the contract of Response.NextPiece.
-	nextPiece() ([]byte, error)
+	// nextBodyPiece has the contract of Response.NextPiece.
+	nextBodyPiece() ([]byte, error)
 }
 
 // NewResponse returns a response that net/http received, so that a caller of both clients reads bodies in one way. The body
 // is read through buffer.
 func NewResponse(resp *http.Response, buffer []byte) *Response {
-	r := newNetHTTPResponse(resp, buffer)
+	r := newResponseOfNetHTTP(resp, buffer)
 	r.closer = resp.Body
 	return &r
 }
 
-func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
+func newResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
 	return Response{
 		Status:      resp.StatusCode,
 		ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
-		Location: resp.Header.Get("Location"),
-		Length:   resp.ContentLength,
-		body:     &netHTTPBody{reader: resp.Body, buffer: buffer},
+		Location:  resp.Header.Get("Location"),
+		Length:    resp.ContentLength,
+		Delimited: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || resp.ProtoMajor >= 2,
+		body:      &netHTTPBody{reader: resp.Body, buffer: buffer},
 	}
 }
 
 // NextPiece returns the next piece of the body, which is valid until the next call, and io.EOF at the end. Where the body is
 // shorter than its own framing says, the error is io.ErrUnexpectedEOF.
-func (r *Response) NextPiece() ([]byte, error) { return r.body.nextPiece() }
+func (r *Response) NextPiece() ([]byte, error) { return r.body.nextBodyPiece() }
 
 // Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
 // request; else it closes the connection.
 func (r *Response) Close() {
 	switch {
 	case r.reader != nil:
-		r.reader.release()
+		r.reader.releaseHTTPResponse()
 	case r.closer != nil:
 		_ = r.closer.Close() // the body was read as far as necessary
 	}
@@ -66,7 +73,7 @@ type netHTTPBody struct {
 	ended  bool
 }
 
-func (b *netHTTPBody) nextPiece() ([]byte, error) {
+func (b *netHTTPBody) nextBodyPiece() ([]byte, error) {
 	for range maxEmptyReads {
 		n, err := b.reader.Read(b.buffer)
 		b.ended = errors.Is(err, io.EOF)

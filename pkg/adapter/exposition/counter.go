@@ -1,0 +1,235 @@
+package exposition
+
+// The beginnings of counters. A counter that appears between two pages counted from 0: a zero at the time of the page before
+// lets a rate see its first events. But an exporter also shows, all at once, counters that another program has counted for
+// weeks. So a beginning needs a proof: a created sample, or values that fit the growth of the family before, or after.
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+)
+
+const (
+	// maxBornValue is the value up to which a new counter needs no proof: at most ten events are in the wrong place.
+	maxBornValue = 10
+	// maxBornRatio bounds the rate of the new counters of a family, from their beginning to their first page, relative to
+	// the rate of the family.
+	maxBornRatio = 10
+	// maxRoundingError is the relative decrease of a counter up to which it is a rounding error of its service, which adds up
+	// floats in changing order. PromQL would take it for a restart, and count the whole value once more.
+	maxRoundingError = 1e-12
+)
+
+// counterHistory is what a parser remembers of the counters of its last pages.
+type counterHistory struct {
+	names   *Families
+	growths []familyGrowth // by family
+	held    []heldSample   // of the last accepted page
+	earlier []Sample
+}
+
+// familyGrowth is the growth of a family's counters. Times are in milliseconds, rates in events per millisecond.
+type familyGrowth struct {
+	acceptedAt int64   // time of the last accepted page with this demand; 0: none so far
+	rate       float64 // up to acceptedAt
+
+	grown         float64 // since acceptedAt, by the counters of the page before
+	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
+	heldAt        int64   // time of the held samples; 0: none
+	heldSince     int64   // their presumed beginning
+}
+
+// heldSample is a new counter that waits for the growth of its family to prove its beginning.
+type heldSample struct {
+	sample Sample
+	since  int64
+}
+
+// recordCounterPage takes an accepted page into the history. It returns the samples to append before those of the page, and marks the
+// samples of the page to hold.
+func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
+	h.moveCounterHistory(p.options.Families)
+	h.earlier = h.earlier[:0]
+	h.releaseHeldCounters(p)
+	for i := range p.samples {
+		h.measureCounterGrowth(p, &p.samples[i])
+	}
+	for i := range p.samples {
+		h.placeCounterBeginning(p, &p.samples[i])
+	}
+	for i := range h.growths {
+		g := &h.growths[i]
+		if p.families[i].Err == nil {
+			if g.acceptedAt > 0 {
+				g.rate = g.grown / float64(max(1, p.now-g.acceptedAt))
+			}
+			g.acceptedAt = p.now
+		}
+		g.grown, g.born, g.largest = 0, 0, 0
+	}
+	return h.earlier
+}
+
+// moveCounterHistory moves the history to another set of families.
+func (h *counterHistory) moveCounterHistory(f *Families) {
+	if h.names == f {
+		return
+	}
+	growths := make([]familyGrowth, len(f.Names()))
+	for i, name := range h.names.Names() {
+		if now, ok := f.indexes[name]; ok {
+			growths[now] = h.growths[i]
+		}
+	}
+	kept := h.held[:0]
+	for _, held := range h.held {
+		if now, ok := f.indexes[h.names.names[held.sample.family]]; ok {
+			held.sample.family = now
+			kept = append(kept, held)
+		}
+	}
+	h.names, h.growths, h.held = f, growths, kept
+}
+
+// measureCounterGrowth adds a sample to the growth of its family.
+func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
+	s, g := sample.Series, &h.growths[sample.family]
+	if !s.countsUp(p.families[sample.family].Type, h.names.names[sample.family]) {
+		return
+	}
+	if !s.alive {
+		if _, certain := h.findCounterBeginning(p, sample); !certain && h.beginsCounterNow(p, sample) {
+			g.born += sample.Value
+			g.largest = max(g.largest, sample.Value)
+		}
+		return
+	}
+	if sample.Value < s.lastValue && sample.Value >= s.lastValue*(1-maxRoundingError) {
+		sample.Value = s.lastValue
+	}
+	if grown := sample.Value - s.lastValue; grown > 0 && !math.IsInf(grown, 0) {
+		g.grown += grown
+	}
+}
+
+// beginsCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
+// a while and has not become smaller goes on.
+func (h *counterHistory) beginsCounterNow(p *Parser, sample *Sample) bool {
+	s := sample.Series
+	since, _ := h.findCounterBeginning(p, sample)
+	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
+		(!s.seenAlive || sample.Value < s.lastValue)
+}
+
+// findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
+// unknown.
+func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
+	since = h.growths[sample.family].acceptedAt
+	oldest := p.options.Oldest.UnixMilli()
+	if created, known := p.findCreatedTime(sample); known {
+		if created < max(since, oldest) {
+			return 0, false
+		}
+		since, certain = created, true
+	} else if since == 0 && !p.options.Started.IsZero() && p.options.Started.UnixMilli() >= oldest {
+		since = p.options.Started.UnixMilli()
+	}
+	if since > 0 && sample.Series.endedAt >= since {
+		since = sample.Series.endedAt + 1 // behind its staleness marker
+	}
+	return since, certain
+}
+
+// lacksFamilyPages reports whether a family of f has had no accepted page so far.
+func (h *counterHistory) lacksFamilyPages(f *Families) bool {
+	return h.names != f || slices.ContainsFunc(h.growths, func(g familyGrowth) bool { return g.acceptedAt == 0 })
+}
+
+// placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
+func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
+	s, g := sample.Series, &h.growths[sample.family]
+	if s.alive || !s.isCounter || !h.beginsCounterNow(p, sample) {
+		return
+	}
+	since, certain := h.findCounterBeginning(p, sample)
+	if !certain && !g.provesCounterBeginning(p.now, since) {
+		sample.held = true
+		g.heldAt, g.heldSince = p.now, since
+		h.held = append(h.held, heldSample{*sample, since})
+		return
+	}
+	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
+}
+
+// provesCounterBeginning reports whether the new counters of a family may have counted from 0 since then.
+func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
+	if g.largest <= maxBornValue {
+		return true
+	}
+	rate := g.rate
+	if g.acceptedAt > 0 {
+		rate = max(rate, g.grown/float64(max(1, now-g.acceptedAt)))
+	}
+	return g.born/float64(max(1, now-since)) <= maxBornRatio*rate
+}
+
+// releaseHeldCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
+// a similar rate since then.
+func (h *counterHistory) releaseHeldCounters(p *Parser) {
+	if len(h.held) == 0 {
+		return
+	}
+	for _, held := range h.held {
+		s, g := held.sample.Series, &h.growths[held.sample.family]
+		g.born += held.sample.Value
+		if p.cache.isSeriesOnParsedPage(s) && p.families[held.sample.family].Err == nil {
+			g.grown += max(0, p.samples[s.sampleIndex].Value-held.sample.Value)
+		}
+	}
+	kept := h.held[:0]
+	for _, held := range h.held {
+		g := &h.growths[held.sample.family]
+		if p.families[held.sample.family].Err != nil {
+			kept = append(kept, held)
+			continue
+		}
+		before, after := g.born/float64(max(1, g.heldAt-g.heldSince)), g.grown/float64(max(1, p.now-g.heldAt))
+		if before <= maxBornRatio*after {
+			h.earlier = append(h.earlier, Sample{Series: held.sample.Series, Time: held.since, family: held.sample.family})
+		}
+		held.sample.held = false
+		h.earlier = append(h.earlier, held.sample)
+	}
+	h.held = kept
+	for i := range h.growths {
+		h.growths[i].born, h.growths[i].grown = 0, 0
+	}
+}
+
+// countsUp reports whether the series counts events from 0: a counter, or a part of a histogram or summary.
+func (s *Series) countsUp(familyType model.MetricType, family string) bool {
+	if s.familyType != familyType {
+		s.familyType = familyType
+		s.isCounter = isCounterSample(familyType, s.Labels.Get(model.MetricNameLabel), family)
+	}
+	return s.isCounter
+}
+
+// isCounterSample reports whether the sample called name of a family counts events from 0. Without a type the name decides.
+func isCounterSample(familyType model.MetricType, name, family string) bool {
+	suffix := sampleSuffix([]byte(name))
+	switch familyType {
+	case model.MetricTypeCounter:
+		return name == family
+	case model.MetricTypeHistogram:
+		return suffix != ""
+	case model.MetricTypeSummary:
+		return suffix == "_sum" || suffix == "_count"
+	case model.MetricTypeUnknown:
+		return suffix != "" || strings.HasSuffix(name, "_total")
+	}
+	return false
+}

@@ -1,0 +1,151 @@
+package scrape
+
+// The way of a page's samples into the appender: a family as a whole, or not at all.
+
+import (
+	"math"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+)
+
+// appendScrapedPage appends the samples of a page and ends the series that the page no longer has. It returns the reason of each refused
+// family, by its index, or nil; and whether the appender refused one. A part of a family would be served as the whole of it: if
+// the appender has no room for a family, all of its series end, and stay so until a page fits.
+func (m *Manager) appendScrapedPage(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage) (refused []error, noRoom bool) {
+	refuse := func(family int, err error) {
+		if refused == nil {
+			refused = make([]error, len(r.Families))
+		}
+		if refused[family] == nil {
+			refused[family] = err
+		}
+	}
+	for i, f := range r.Families {
+		if f.Err != nil {
+			refuse(i, f.Err)
+		}
+	}
+	for family, err := range m.createScrapedSeries(r) {
+		noRoom = true
+		refuse(family, err)
+	}
+	isRefused := func(s exposition.Sample) bool { return refused != nil && refused[r.FamilyOf(s)] != nil }
+	for _, s := range r.Earlier {
+		if !isRefused(s) {
+			m.appendScrapedBeginning(l, s)
+		}
+	}
+	stored := 0
+	for _, s := range r.Samples {
+		if isRefused(s) {
+			continue
+		}
+		ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
+		s.Series.Ref = ref
+		switch {
+		case err == nil:
+			stored++
+			l.newestSample = max(l.newestSample, s.Time)
+		case s.Time == r.Time: // a page repeats a sample with a time of its own until a newer sample exists
+			noRoom = true
+			refuse(r.FamilyOf(s), err)
+		}
+	}
+	m.endRefusedScrapeFamilies(l, families, r, refused)
+	for _, s := range r.Vanished {
+		m.appendScrapeStaleMarker(s, r.Time)
+	}
+	m.metrics.storedSamples.Add(float64(stored))
+	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
+	return refused, noRoom
+}
+
+// createScrapedSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
+// appender has no room.
+func (m *Manager) createScrapedSeries(r exposition.ParsedPage) map[int]error {
+	var created map[int][]*exposition.Series
+	for _, s := range r.Samples {
+		if s.Series.Ref == 0 {
+			if created == nil {
+				created = map[int][]*exposition.Series{}
+			}
+			family := r.FamilyOf(s)
+			created[family] = append(created[family], s.Series)
+		}
+	}
+	var failed map[int]error
+	for family, series := range created {
+		lsets := make([]labels.Labels, len(series))
+		for i, s := range series {
+			lsets[i] = s.Labels
+		}
+		refs, err := m.appender.Create(r.Time, lsets)
+		if err != nil {
+			if failed == nil {
+				failed = map[int]error{}
+			}
+			failed[family] = err
+			continue
+		}
+		for i, s := range series {
+			s.Ref = refs[i]
+		}
+	}
+	return failed
+}
+
+// appendScrapedBeginning appends a sample from before a page. It is an improvement: where the series goes on from an earlier target,
+// the appender rejects the sample, and nothing is lost.
+func (m *Manager) appendScrapedBeginning(l *scrapeLoop, s exposition.Sample) {
+	ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
+	s.Series.Ref = ref
+	if err == nil {
+		l.newestSample = max(l.newestSample, s.Time)
+	}
+}
+
+// endRefusedScrapeFamilies ends, once, the series of the families for which the appender has no room. A family that the page refuses
+// keeps its series, as after a failed scrape.
+func (m *Manager) endRefusedScrapeFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, refused []error) {
+	before := l.refusedFamilies
+	l.refusedFamilies = nil
+	newly := map[int]struct{}{}
+	for i, err := range refused {
+		if err == nil || r.Families[i].Err != nil {
+			continue
+		}
+		if l.refusedFamilies == nil {
+			l.refusedFamilies = map[string]struct{}{}
+		}
+		name := families.Names()[i]
+		l.refusedFamilies[name] = struct{}{}
+		if _, ended := before[name]; !ended {
+			newly[i] = struct{}{}
+		}
+	}
+	if len(newly) == 0 {
+		return
+	}
+	for _, s := range l.parser.AliveSeries() {
+		if _, ends := newly[families.IndexOf(s.Labels.Get(model.MetricNameLabel))]; ends {
+			m.appendScrapeStaleMarker(s, r.Time+1)
+			l.newestSample = max(l.newestSample, r.Time+1)
+		}
+	}
+}
+
+var staleMarker = math.Float64frombits(value.StaleNaN)
+
+// appendScrapeStaleMarker ends a series at t, unless it has no sample. An appender that rejects the marker counts that itself; the
+// series then ends by age.
+func (m *Manager) appendScrapeStaleMarker(s *exposition.Series, t int64) {
+	if s.Ref == 0 {
+		return
+	}
+	s.Ref, _ = m.appender.Append(s.Ref, s.Labels, t, staleMarker)
+	m.metrics.staleMarkers.Inc()
+}

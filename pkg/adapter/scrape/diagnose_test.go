@@ -1,0 +1,159 @@
+package scrape
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// checkDiagnosis compares the reason why a pod has no value of a metric of families.
+func checkDiagnosis(t *testing.T, m *Manager, pod string, reason metric.Reason, detail string, families ...string) {
+	t.Helper()
+	got := m.Diagnose("shop", pod, families)
+	want := metric.Omission{Object: metric.Object{Namespace: "shop", Name: pod}, Reason: reason, Detail: detail}
+	if got != want {
+		t.Errorf("Diagnose(%s, %v) = %+v, want %+v", pod, families, got, want)
+	}
+}
+
+func TestDiagnose(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\n"}
+		n.addServer("cart-1:8080", p)
+		n.addServer("silent:8080", nil)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b"), newTestTarget("refuses", "a"), newTestTarget("silent", "a")})
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "not scraped yet", "a")
+		passFakeTime(time.Second)
+		checkDiagnosis(t, m, "nobody", metric.ReasonNotScraped, "", "a")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "a")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no b on its page", "b")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "a", "b")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "c not scraped yet", "c")
+		checkDiagnosis(t, m, "refuses", metric.ReasonScrapeFailed, "connection refused", "a")
+		passFakeTime(10 * time.Second)
+		checkDiagnosis(t, m, "silent", metric.ReasonScrapeFailed, "timeout after 2s", "a")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 11s only", "a")
+		n.addServer("refuses:8080", p)
+		n.removeServer("cart-1:8080")
+		r.mu.Lock()
+		r.reject = errors.New("too many series")
+		r.mu.Unlock()
+		passFakeTime(3 * time.Second)
+		checkDiagnosis(t, m, "refuses", metric.ReasonScrapeFailed, "too many series", "a")
+	})
+}
+
+// TestAbsentNeedsProof checks when a selector that matches no series of a family on the page is the reason of a missing value:
+// once the page had the family, without a break, for as long as samples are kept.
+func TestAbsentNeedsProof(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second, Retention: 70 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
+		passFakeTime(72 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no series of it matches", "a")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no b on its page", "a", "b")
+		p.setBody("a 1\na 2\n") // one failed scrape
+		passFakeTime(2 * time.Second)
+		p.setBody("a 1\n")
+		passFakeTime(6 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 5s only", "a")
+		n.addServer("cart-1:8080", nil)
+		m.Reconfigure(Options{Interval: 2 * time.Second, Timeout: 10 * time.Second})
+		passFakeTime(8 * time.Second) // the next scrape does not end
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no b on its page", "b")
+	})
+}
+
+// TestOldPageProvesNothing checks a target with a scrape under way for longer than an interval.
+func TestOldPageProvesNothing(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second, Timeout: 10 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
+		passFakeTime(5 * time.Second)
+		p.setDelay(9 * time.Second)
+		passFakeTime(3 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no b on its page", "b")
+		passFakeTime(3 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonStale, "newest page 7s old", "b")
+	})
+}
+
+// TestOldTimestampIsTheReason scrapes pages with timestamps of their own.
+func TestOldTimestampIsTheReason(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: fmt.Sprintf("a 1 %d\n", time.Now().Add(-90*time.Second).UnixMilli())}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonStale, "newest sample 1m31s old (the page's own timestamp)", "a")
+		p.setBody(fmt.Sprintf("a 1 %d\n", time.Now().UnixMilli()))
+		passFakeTime(9 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonStale, "newest sample 9s old (the page's own timestamp)", "a")
+	})
+}
+
+func TestFamilyType(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "# TYPE gateway_requests counter\ngateway_requests 1\nbare 2\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "bare", "gateway_requests", "gone")})
+		passFakeTime(time.Second)
+		for _, tc := range []struct {
+			pod, family string
+			want        model.MetricType
+			known       bool
+		}{
+			{"cart-1", "gateway_requests", model.MetricTypeCounter, true},
+			{"cart-1", "bare", model.MetricTypeUnknown, true},
+			{"cart-1", "gone", "", false},
+			{"cart-1", "never_demanded", "", false},
+			{"nobody", "bare", "", false},
+		} {
+			if got, known := m.FamilyType("shop", tc.pod, tc.family); got != tc.want || known != tc.known {
+				t.Errorf("FamilyType(%s, %s) = %q, %v, want %q, %v", tc.pod, tc.family, got, known, tc.want, tc.known)
+			}
+		}
+		p.setBody("# TYPE gateway_requests gauge\ngateway_requests 1\n")
+		passFakeTime(2 * time.Second)
+		if got, _ := m.FamilyType("shop", "cart-1", "gateway_requests"); got != model.MetricTypeGauge {
+			t.Errorf("the newest page says %q, want gauge", got)
+		}
+	})
+}
+
+// TestFaultOfOneFamily scrapes a page with a fault in one of its families.
+func TestFaultOfOneFamily(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second, MaxSamples: 10}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "a 1\n" + manySamples(3) + "big{i=\"0\"} 1\n" + bigFamily(11)})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(5 * time.Second)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "big")}) // a reader's demand
+		passFakeTime(6 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"a", namespace`)); got != "1 1 1 1 1 1" {
+			t.Errorf("samples of the family demanded first: %q", got)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonScrapeFailed, "more than 10 samples", "big")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 11s only", "a")
+	})
+}
+
+func bigFamily(n int) string {
+	b := ""
+	for i := range n {
+		b += fmt.Sprintf("big{j=\"%d\"} 1\n", i)
+	}
+	return b
+}

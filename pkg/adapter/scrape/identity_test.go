@@ -1,0 +1,194 @@
+package scrape
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// TestAnotherURLIsAnotherTarget changes the URL of a pod, as a changed annotation does.
+func TestAnotherURLIsAnotherTarget(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "a_total 700\n"})
+		n.addServer("cart-1:9090", &fakePage{body: "a_total 1000700\n"})
+		tg := newTestTarget("cart-1", "a_total")
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(5 * time.Second)
+		tg.URL = "http://cart-1:9090/metrics"
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(4 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, "a_total")); got != "700 700 700 | 1.0007e+06 1.0007e+06" {
+			t.Errorf("samples %q: the second page must not go on with the first page's series", got)
+		}
+	})
+}
+
+// TestEndingTarget scrapes a pod that is being deleted for as long as it answers.
+func TestEndingTarget(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	runInFakeTime(t, Options{Interval: 2 * time.Second, Registerer: reg}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\n"}
+		n.addServer("cart-1:8080", p)
+		tg := newTestTarget("cart-1", "a")
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(5 * time.Second)
+		tg.Ending = true
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(4 * time.Second)
+		p.setBody("<html>")
+		passFakeTime(20 * time.Second)
+		ps := r.pointsOfSeries(t, `"a"`)
+		if got := formatPoints(ps); got != "1 1 1 1 1 |" {
+			t.Fatalf("samples %q, want five and a marker", got)
+		}
+		if marker, last := ps[5].t, ps[4].t; marker != last+1 {
+			t.Errorf("the series ends %d ms after its last sample, want 1", marker-last)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonTerminating, "", "a")
+		if p.requests != 6 {
+			t.Errorf("%d requests, want none after the first that failed", p.requests)
+		}
+		m.SetTargets([]metric.Target{tg, newTestTarget("cart-2", "a")})
+		m.SetTargets(nil)
+		tg.UID, tg.Ending = "another", false
+		p.setBody("a 9\n")
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 | 9" {
+			t.Errorf("samples %q with the next pod of the name", got)
+		}
+	})
+	if n := counterValue(t, reg, "tachometer_scrape_requests_total", outcomePageRejected); n != 0 {
+		t.Errorf("%v failed scrapes counted: the end of a pod is no failure", n)
+	}
+}
+
+// TestSamplesKeepTheirDistance scrapes after the wall clock was set back by 59 minutes: the samples have the time of the manager's
+// clock, which goes on.
+func TestSamplesKeepTheirDistance(t *testing.T) {
+	t.Parallel()
+	var clock *Clock
+	start := time.Time{}
+	runInFakeTimeOf(t, func() Options {
+		start = time.Now()
+		step := 59 * time.Minute
+		clock = newClockOf(func() time.Time { return time.Now().Round(0).Add(step) })
+		step = 0
+		return Options{Interval: 2 * time.Second, Clock: clock}
+	}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "a 1\n"})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		passFakeTime(10 * time.Second)
+		ps := r.pointsOfSeries(t, `"a"`)
+		if ahead := time.UnixMilli(ps[0].t).Sub(start); ahead < 59*time.Minute || ahead > time.Hour {
+			t.Errorf("the first sample is %v after the start of the wall clock, want 59m", ahead)
+		}
+		for i := 1; i < len(ps); i++ {
+			if gap := ps[i].t - ps[i-1].t; gap < 1927 || gap > 2073 {
+				t.Errorf("gap %d is %d ms", i, gap)
+			}
+		}
+		m.SetTargets(nil)
+		if ps = r.pointsOfSeries(t, `"a"`); !endsWithMarker(ps) || time.UnixMilli(ps[len(ps)-1].t).After(clock.Now()) {
+			t.Errorf("last point %v, want a marker of now", ps[len(ps)-1])
+		}
+	})
+}
+
+// TestSampleTime checks that samples have the time of the middle between the request and the answer, without the time to connect.
+func TestSampleTime(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		begin := time.Now()
+		n.dialDelay = 300 * time.Millisecond
+		n.addServer("cart-1:8080", &fakePage{body: "a 1\n", delay: 400 * time.Millisecond})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		due := m.loops[metric.Object{Namespace: "shop", Name: "cart-1"}].due.Sub(begin)
+		passFakeTime(1500 * time.Millisecond)
+		got := time.UnixMilli(r.pointsOfSeries(t, `"a"`)[0].t).Sub(begin)
+		if want := due + 500*time.Millisecond; got < want-time.Millisecond || got > want {
+			t.Errorf("sample of %v, want %v", got, want)
+		}
+	})
+}
+
+// TestCountersBeginAtZero scrapes a container that has just started, then a series that appears.
+func TestCountersBeginAtZero(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		age   time.Duration // of the container; 0: unknown
+		zeros string        // series of code 200
+	}{
+		"young":   {5 * time.Second, "0 3 3 3"},
+		"old":     {2 * time.Minute, "3 3 3"},
+		"unknown": {0, "3 3 3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runInFakeTime(t, Options{Interval: 2 * time.Second, Retention: 70 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+				p := &fakePage{body: "a_total{code=\"200\"} 3\n"}
+				n.addServer("cart-1:8080", p)
+				tg := newTestTarget("cart-1", "a_total")
+				if tc.age > 0 {
+					tg.Started = time.Now().Add(-tc.age)
+				}
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(3 * time.Second)
+				p.setBody("a_total{code=\"200\"} 3\na_total{code=\"500\"} 7\n")
+				passFakeTime(2 * time.Second)
+				ok, failed := r.pointsOfSeries(t, `code="200"`), r.pointsOfSeries(t, `code="500"`)
+				if got := formatPoints(ok); got != tc.zeros {
+					t.Errorf("samples %q, want %q", got, tc.zeros)
+				}
+				if tc.age == 5*time.Second && ok[0].t != tg.Started.UnixMilli() {
+					t.Errorf("zero at %d, want the start, %d", ok[0].t, tg.Started.UnixMilli())
+				}
+				if got := formatPoints(failed); got != "0 7" || failed[0].t != ok[len(ok)-2].t {
+					t.Errorf("samples of the new series %q at %v, want a zero at the page before", got, failed)
+				}
+			})
+		})
+	}
+}
+
+// TestFullStoreRefusesFamiliesWhole scrapes a page for which the store has room in part.
+func TestFullStoreRefusesFamiliesWhole(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		r.limit = 5
+		p := &fakePage{body: manySamples(3) + "b 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
+		passFakeTime(time.Second)
+		p.setBody(manySamples(6) + "b 2\n")
+		passFakeTime(4 * time.Second)
+		for i := range 3 {
+			if got := formatPoints(r.pointsOfSeries(t, fmt.Sprintf(`i="%d"`, i))); got != "1 |" {
+				t.Errorf("series %d of the family without room: %q, want an end, once", i, got)
+			}
+		}
+		if ps := r.pointsOfSeries(t, `i="4"`); len(ps) > 0 {
+			t.Errorf("a part of the family was stored: %v", ps)
+		}
+		if got := formatPoints(r.pointsOfSeries(t, `"b"`)); got != "1 2 2" {
+			t.Errorf("the other family: %q, want 1 2 2", got)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonScrapeFailed, "too many series", "a")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 5s only", "b")
+		r.mu.Lock()
+		r.limit = 100
+		r.mu.Unlock()
+		passFakeTime(2 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `i="1"`)); got != "1 | 1" {
+			t.Errorf("with room again: %q", got)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "a")
+		m.SetTargets(nil)
+	})
+}
