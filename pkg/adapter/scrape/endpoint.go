@@ -83,7 +83,7 @@ func plainHTTPScrapeAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps what earlier responses taught. New families rank
+// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses. New families rank
 // behind the families that have been demanded for longer.
 func (e *targetEndpoint) cloneEndpointForFamilies(families *exposition.Families) *targetEndpoint {
 	n := newScrapeEndpoint(e.url, families)

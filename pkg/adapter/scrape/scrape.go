@@ -258,7 +258,7 @@ func (m *Manager) FirstRoundDone() bool {
 	return m.firstRoundLeft == 0
 }
 
-// Reconfigure replaces the options, except those that only New reads. Scrapes under way end with the old options.
+// Reconfigure replaces the options, except the options for New alone. Scrapes under way end with the old options.
 func (m *Manager) Reconfigure(opts Options) {
 	opts = opts.withDefaults()
 	now := time.Now()

@@ -64,7 +64,7 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
 }
 
-// updateScrapeTarget takes over what may change of a target; a scrape under way keeps the previous families.
+// updateScrapeTarget applies the changes of a target; a scrape under way keeps the previous families.
 func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families *exposition.Families) {
 	l.started, l.ending = t.Started, t.Ending
 	if l.endpoint.families != families {
