@@ -18,6 +18,10 @@ type Target struct {
 	UID string
 	// URL is the endpoint: scheme, pod address, port and path.
 	URL string
+	// Started is the time at which the container behind the endpoint started; zero if unknown. Samples before it belong to another process.
+	Started time.Time
+	// Ending reports that the pod is being deleted. It is scraped for as long as it answers.
+	Ending bool
 	// Families are the demanded metric families, sorted, without duplicates. For a histogram or summary this is the
 	// family's name, without _bucket, _sum or _count.
 	Families []string
@@ -29,7 +33,7 @@ func (t Target) Key() Object { return Object{Namespace: t.Namespace, Name: t.Pod
 // Equal reports whether two targets are the same endpoint with the same demand.
 func (t Target) Equal(o Target) bool {
 	return t.Namespace == o.Namespace && t.Pod == o.Pod && t.Node == o.Node && t.UID == o.UID &&
-		t.URL == o.URL && slices.Equal(t.Families, o.Families)
+		t.URL == o.URL && t.Started.Equal(o.Started) && t.Ending == o.Ending && slices.Equal(t.Families, o.Families)
 }
 
 // Object names a Kubernetes object whose resource is known from the context. Namespace is empty for objects of the
