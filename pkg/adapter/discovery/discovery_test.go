@@ -109,7 +109,8 @@ func (w *clusterWorld) recordTargets(targets []metric.Target) {
 	w.calls = append(w.calls, targets)
 }
 
-// publishedTargets returns how often targets were handed on, and the last ones as "namespace/pod: families, …".
+// publishedTargets returns how often targets were handed on, and the last ones as "namespace/pod: families, …"; a target
+// that ends has a dagger.
 func (w *clusterWorld) publishedTargets() (calls int, last string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +119,11 @@ func (w *clusterWorld) publishedTargets() (calls int, last string) {
 	}
 	var all []string
 	for _, t := range w.calls[len(w.calls)-1] {
-		all = append(all, t.Key().String()+": "+strings.Join(t.Families, " "))
+		name := t.Key().String()
+		if t.Ending {
+			name += "†"
+		}
+		all = append(all, name+": "+strings.Join(t.Families, " "))
 	}
 	return len(w.calls), strings.Join(all, ", ")
 }
@@ -145,6 +150,13 @@ func (w *clusterWorld) updatePod(p *corev1.Pod) {
 	}
 }
 
+func (w *clusterWorld) deletePod(namespace, name string) {
+	w.Helper()
+	if err := w.kube.CoreV1().Pods(namespace).Delete(w.ctx, name, metav1.DeleteOptions{}); err != nil {
+		w.Fatal(err)
+	}
+}
+
 func TestTargetsFollowTheCluster(t *testing.T) {
 	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
@@ -162,12 +174,15 @@ func TestTargetsFollowTheCluster(t *testing.T) {
 
 		w.updatePod(apiPod("shop", "web-1", markTerminating))
 		synctest.Wait()
-		w.expectTargets("after a pod began to end", "shop/web-2: pods_rps")
+		w.expectTargets("after a pod began to end", "shop/web-1†: pods_rps, shop/web-2: pods_rps")
 		sleepAndSettle(time.Second)
 
-		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-2", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		w.deletePod("shop", "web-1")
+		synctest.Wait()
+		w.expectTargets("after it ended", "shop/web-2: pods_rps")
+		sleepAndSettle(time.Second)
+
+		w.deletePod("shop", "web-2")
 		synctest.Wait()
 		w.expectTargets("after a pod went", "")
 		if o := w.Explain("shop", "web-2"); o.Reason != metric.ReasonTerminating {
@@ -268,9 +283,7 @@ func TestDeploymentMadeAnew(t *testing.T) {
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
 		sleepAndSettle(time.Second)
 		w.setScale("shop/web", "app=again")
-		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-1", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		w.deletePod("shop", "web-1")
 		w.createPod(apiPod("shop", "again-1", withLabels(map[string]string{"app": "again"})))
 		sleepAndSettle(defaultRefreshInterval)
 		w.expectTargets("after it came again", "shop/again-1: pods_rps")
@@ -456,7 +469,7 @@ tachometer_discovery_pods 2
 tachometer_discovery_resolve_total{outcome="success"} 1
 # HELP tachometer_discovery_targets Pods that are scraped.
 # TYPE tachometer_discovery_targets gauge
-tachometer_discovery_targets 1
+tachometer_discovery_targets 2
 `
 		err := testutil.GatherAndCompare(w.registry, strings.NewReader(want), "tachometer_discovery_demands", "tachometer_discovery_hpas",
 			"tachometer_discovery_pods", "tachometer_discovery_resolve_total", "tachometer_discovery_targets")

@@ -5,6 +5,7 @@ package discovery
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,8 +22,15 @@ type Pod struct {
 	Node string
 	// Created is the creation time, truncated to the second: earlier samples belong to an earlier pod.
 	Created time.Time
+	// Started is the time at which the container behind the metrics endpoint started, or else the pod; truncated to the
+	// second, zero if unknown.
+	Started time.Time
+	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
+	Ready bool
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
+	// Departed is true if the pod is being deleted, has ended or is deleted, and its counts may still be within a window.
+	Departed bool
 	// Omission is the reason why the pod is not live; it is zero for a live pod.
 	Omission metric.Omission
 }
@@ -35,7 +43,7 @@ func (p Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespac
 type storedPod struct {
 	Pod
 	labels map[string]string
-	// url is the metrics endpoint. It is empty while the pod has no address, and if skipReason is set.
+	// url is the metrics endpoint of a running pod. It is empty while the pod has no address, and if skipReason is set.
 	url        string
 	skipReason string
 	// annotated is true if the pod has prometheus.io/scrape: "true".
@@ -74,7 +82,7 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: time.Unix(o.CreationTimestamp.Unix(), 0), // without a location, so that equal is ==
+			Created: truncateTime(o.CreationTimestamp), Ready: isPodReady(o), Departed: o.DeletionTimestamp != nil,
 		},
 		labels: o.Labels,
 	}
@@ -82,15 +90,57 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
-	annotated, err := parseScrapeAnnotation(o.Annotations)
-	p.annotated = annotated
-	if err == nil && p.Live {
-		p.url, err = buildEndpoint(o.Status.PodIP, o.Annotations, o.Spec.Containers)
+	p.setEndpoint(o)
+	return p
+}
+
+// setEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
+// its endpoint for as long as it runs.
+func (p *storedPod) setEndpoint(o *corev1.Pod) {
+	wanted, err := parseScrapeAnnotation(o.Annotations)
+	p.annotated = wanted
+	if err == nil && o.Status.Phase == corev1.PodRunning && o.Status.PodIP != "" {
+		containers, port := listEndpointContainers(&o.Spec), 0
+		p.url, port, err = buildEndpoint(o.Status.PodIP, o.Annotations, containers)
+		p.Started = findStartTime(o, findPortContainer(containers, port))
 	}
 	if err != nil {
 		p.skipReason = err.Error()
 	}
-	return p
+}
+
+// findStartTime returns the time at which the container started. It returns the pod's start time if the container is not
+// known, and zero while the container does not run, or if one that may be it has restarted.
+func findStartTime(o *corev1.Pod, container string) time.Time {
+	restarted := false
+	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
+		switch {
+		case container == "":
+			restarted = restarted || s.RestartCount > 0
+		case s.Name == container && s.State.Running == nil:
+			return time.Time{}
+		case s.Name == container:
+			return truncateTime(s.State.Running.StartedAt)
+		}
+	}
+	if restarted || o.Status.StartTime == nil {
+		return time.Time{}
+	}
+	return truncateTime(*o.Status.StartTime)
+}
+
+func isPodReady(o *corev1.Pod) bool {
+	return slices.ContainsFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// truncateTime returns an API server's time without its location, so that pods are equal by ==.
+func truncateTime(t metav1.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return time.Unix(t.Unix(), 0)
 }
 
 // inactiveReason returns the reason why a pod is not live; an empty reason means that it is live.

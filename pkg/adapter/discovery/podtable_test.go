@@ -121,8 +121,8 @@ func TestTableReportsChanges(t *testing.T) {
 	}{
 		{"new pod", table.upsertObject(first), true},
 		{"equal pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1"))), false},
-		{"pod no longer ready", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markUnready))), false}, // a pod that runs counts, ready or not
-		{"equal list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1"))}), false},
+		{"pod no longer ready", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markUnready))), true},
+		{"equal list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1", markUnready))}), false},
 		{"changed pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
 		{"other list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-2"))}), true},
 		{"shorter list", table.replaceObjects(nil), true},

@@ -27,8 +27,8 @@ type targetSnapshot struct {
 	emptySelectors []objectKey
 }
 
-// chooseTargets applies a plan to the pods. A pod is a target if it is live, has an endpoint, and families are
-// demanded of it.
+// chooseTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
+// it.
 func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnapshot {
 	count, inserted := pods.countPods()
 	s := &targetSnapshot{marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved}
@@ -48,7 +48,7 @@ func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnaps
 func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
-		if p.Live && p.url != "" && m.families != noFamilies {
+		if p.url != "" && m.families != noFamilies {
 			chosen = append(chosen, p)
 		}
 	}
@@ -56,7 +56,7 @@ func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
 	targets := make([]metric.Target, len(chosen))
 	for i, p := range chosen {
 		targets[i] = metric.Target{
-			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url,
+			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url, Started: p.Started, Ending: !p.Live,
 			Families: sets.listFamilies(s.marks[p].families),
 		}
 	}

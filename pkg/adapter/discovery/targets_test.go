@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -96,11 +97,11 @@ func TestChooseTargets(t *testing.T) {
 		"nobody asks": {},
 		"pods metric of un-annotated pods": {
 			metrics: metrics{podsMetric("rps")},
-			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps"},
+			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps", "shop/web-ending: pods_rps"},
 		},
 		"several metrics": {
 			metrics: metrics{podsMetric("rps"), podsMetric("errors")},
-			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps"},
+			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps", "shop/web-ending: pods_errors pods_rps"},
 		},
 		"only CPU":      {metrics: metrics{resourceMetric()}, readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}}},
 		"no rule":       {metrics: metrics{podsMetric("unknown")}},
@@ -120,19 +121,19 @@ func TestChooseTargets(t *testing.T) {
 		},
 		"object metric of a namespace asks those that opted in": {
 			metrics: metrics{objectMetric("rps", "v1", "Namespace", "shop")},
-			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps"},
+			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps", "shop/web-ending: namespaces_rps"},
 		},
 		"object metric of a node asks those that opted in": {
 			metrics: metrics{objectMetric("rps", "v1", "Node", "node-1")},
-			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps", "shop/web-1: nodes_rps", "shop/web-2: nodes_rps"},
+			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps", "shop/web-1: nodes_rps", "shop/web-2: nodes_rps", "shop/web-ending: nodes_rps"},
 		},
 		"external metric asks those that opted in": {
 			metrics: metrics{externalMetric("waiting", nil)},
-			want:    []string{"shop/api-1: external_waiting", "shop/web-1: external_waiting", "shop/web-2: external_waiting"},
+			want:    []string{"shop/api-1: external_waiting", "shop/web-1: external_waiting", "shop/web-2: external_waiting", "shop/web-ending: external_waiting"},
 		},
 		"external metric over all namespaces": {
 			metrics: metrics{externalMetric("global", nil)},
-			want:    []string{"other/api-1: external_global", "shop/api-1: external_global", "shop/web-1: external_global", "shop/web-2: external_global"},
+			want:    []string{"other/api-1: external_global", "shop/api-1: external_global", "shop/web-1: external_global", "shop/web-2: external_global", "shop/web-ending: external_global"},
 		},
 		"reader of pods": {
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop"}},
@@ -154,12 +155,12 @@ func TestChooseTargets(t *testing.T) {
 		"reader of pods behind an autoscaler of something else": {
 			metrics: metrics{podsMetric("rps")},
 			readers: []Demand{{Resource: "pods", Metric: "errors", Namespace: "shop", Selector: parseSelector(t, "app in (web)")}},
-			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps"},
+			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps", "shop/web-ending: pods_errors pods_rps"},
 		},
 		"reader asks what the autoscaler asks": {
 			metrics: metrics{podsMetric("rps")},
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}},
-			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps"},
+			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps", "shop/web-ending: pods_rps"},
 		},
 		"reader of a service": {
 			readers: []Demand{{Resource: "services", Metric: "rps", Namespace: "shop", Object: "front"}},
@@ -195,6 +196,9 @@ func TestChooseTargets(t *testing.T) {
 			plan := p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
 			for _, target := range chooseTargets(plan, newShopTable(), sets).targets {
+				if target.Ending != (target.Pod == "web-ending") {
+					t.Errorf("%s: Ending = %v", target.Key(), target.Ending)
+				}
 				got = append(got, fmt.Sprintf("%s: %s", target.Key(), strings.Join(target.Families, " ")))
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -207,12 +211,12 @@ func TestChooseTargets(t *testing.T) {
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
 	pods, sets := newPodTable(), newFamilySets()
-	pods.upsertObject(newStoredPod(apiPod("shop", "web-1")))
+	pods.upsertObject(newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	got := chooseTargets(p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
-		URL: "http://10.0.0.7:8080/metrics", Families: []string{"pods_rps"},
+		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
