@@ -35,6 +35,7 @@ func (d *Discovery) runTargetLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			d.pods.expireDeparted(time.Now())
 			if d.readers.expireDemands(time.Now()) || c.isOverdue(time.Now()) {
 				d.requestReplan()
 			}

@@ -48,6 +48,9 @@ type storedPod struct {
 	skipReason string
 	// annotated is true if the pod has prometheus.io/scrape: "true".
 	annotated bool
+	// ended is when the pod was last seen running, if it has ended or is deleted; zero if it was never seen running. The
+	// table sets it once.
+	ended time.Time
 	// inserted is the pod's insertion number; the table sets it once.
 	inserted uint64
 }

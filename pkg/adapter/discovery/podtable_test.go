@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/labels"
@@ -54,14 +55,17 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		p := randomPod(r)
 		switch r.IntN(10) {
 		case 0, 1, 2:
-			if _, had := model[p.podKey()]; table.removeObject(p) != had {
+			had := model[p.podKey()] != nil && !isGone(model[p.podKey()])
+			if table.removeObject(p) != had {
 				t.Fatalf("step %d: remove(%s) = %v", step, p.podKey(), !had)
 			}
-			delete(model, p.podKey())
+			markGone(model, p.podKey())
 		case 3:
 			list := []*storedPod{p, randomPod(r)}
 			table.replaceObjects(list)
-			clear(model)
+			for key := range model {
+				markGone(model, key)
+			}
 			for _, p := range list {
 				model[p.podKey()] = p
 			}
@@ -79,9 +83,20 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		if r.IntN(8) == 0 && s.namespace != "" {
 			s.name = p.Name
 		}
-		if diff := cmp.Diff(filterPods(model, s), table.listPods(s)); diff != "" {
+		if diff := cmp.Diff(filterPods(model, s), table.listPods(s, time.Now())); diff != "" {
 			t.Fatalf("step %d: scope %+v (-walk +table):\n%s", step, s, diff)
 		}
+	}
+}
+
+func isGone(p *storedPod) bool { return p.Omission.Reason != "" }
+
+// markGone makes a pod of the model a deleted one, if there is such a pod.
+func markGone(model map[metric.Object]*storedPod, key metric.Object) {
+	if p := model[key]; p != nil {
+		gone := *p
+		gone.Live, gone.Ready, gone.Departed, gone.Omission = false, false, true, newGoneOmission(key)
+		model[key] = &gone
 	}
 }
 
@@ -105,7 +120,12 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 		table.upsertObject(randomPod(r))
 	}
 	table.replaceObjects(nil)
-	if n := len(table.pods) + len(table.byNamespace) + len(table.byNode) + len(table.byLabel); n != 0 {
+	table.expireDeparted(time.Now().Add(defaultRetention))
+	n := len(table.departed.queues)
+	for _, i := range []podIndex{table.current, table.departed.podIndex} {
+		n += len(i.pods) + len(i.byNamespace) + len(i.byNode) + len(i.byLabel)
+	}
+	if n != 0 {
 		t.Errorf("%d entries are left", n)
 	}
 }
@@ -153,7 +173,10 @@ func TestTableShares(t *testing.T) {
 		t.Errorf("labels shared by the same group: %v, by another: %v", same(first, second), same(first, other))
 	}
 	pods.removeObject(first)
-	found := pods.listPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})})
+	var found []*storedPod
+	pods.visitPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})}, func(p *storedPod) {
+		found = append(found, p)
+	})
 	if len(found) != 1 || found[0].Name != "web-2" {
 		t.Errorf("found %v, want web-2", found)
 	}
