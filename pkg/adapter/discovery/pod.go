@@ -46,6 +46,8 @@ type storedPod struct {
 	// url is the metrics endpoint of a running pod. It is empty while the pod has no address, and if skipReason is set.
 	url        string
 	skipReason string
+	// hostNetwork is true if the pod shares the address of its node.
+	hostNetwork bool
 	// annotated is true if the pod has prometheus.io/scrape: "true".
 	annotated bool
 	// ended is when the pod was last seen running, if it has ended or is deleted; zero if it was never seen running. The
@@ -64,8 +66,21 @@ var _ metav1.ObjectMetaAccessor = (*storedPod)(nil)
 
 func (p *storedPod) podKey() metric.Object { return p.Object() }
 
+// ownsEndpointOf reports whether p, and not q, is behind the endpoint that both claim. An address goes to another pod when
+// its pod has ended, which may be known later: the newer pod has it. Pods of one node's network are not told apart.
+func (p *storedPod) ownsEndpointOf(q *storedPod) bool {
+	switch {
+	case p.Live != q.Live:
+		return p.Live
+	case p.hostNetwork || q.hostNetwork:
+		return false
+	default:
+		return p.Created.After(q.Created)
+	}
+}
+
 func (p *storedPod) equal(o *storedPod) bool {
-	return p.Pod == o.Pod && p.url == o.url && p.skipReason == o.skipReason && p.annotated == o.annotated &&
+	return p.Pod == o.Pod && p.url == o.url && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
 
@@ -87,7 +102,7 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
 			Created: truncateTime(o.CreationTimestamp), Ready: isPodReady(o), Departed: o.DeletionTimestamp != nil,
 		},
-		labels: o.Labels,
+		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
 	}
 	if reason, detail := inactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}

@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"hash/fnv"
+	"net"
 	"testing"
 	"time"
 
@@ -11,6 +13,25 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
+// podAddress returns an address of the pod's own. That of shop/web-1 is 10.0.0.7.
+func podAddress(namespace, name string) string {
+	if namespace+"/"+name == "shop/web-1" {
+		return "10.0.0.7"
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(namespace + "/" + name))
+	n := h.Sum32()
+	return net.IPv4(10, byte(n>>16)|1, byte(n>>8), byte(n)).String()
+}
+
+func withAddress(ip string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Status.PodIP = ip } }
+
+func withCreated(second int64) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.CreationTimestamp = metav1.Unix(second, 0) }
+}
+
+func onHostNetwork(p *corev1.Pod) { p.Spec.HostNetwork = true }
+
 // apiPod returns a live and ready pod with one port; changes are applied to it.
 func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
@@ -20,7 +41,7 @@ func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 		},
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{newContainer("8080")}},
 		Status: corev1.PodStatus{
-			Phase: corev1.PodRunning, PodIP: "10.0.0.7",
+			Phase: corev1.PodRunning, PodIP: podAddress(namespace, name),
 			Conditions: []corev1.PodCondition{
 				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: corev1.ConditionTrue},
 			},
@@ -171,6 +192,7 @@ func TestNewPod(t *testing.T) {
 					Ready: !tc.unready, Live: tc.live, Departed: tc.departed, Omission: tc.why,
 				},
 				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
+				hostNetwork: name == "on host network",
 			}
 			got, err := stripPod(apiPod("shop", "web-1", tc.change))
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedPod{})); err != nil || diff != "" {

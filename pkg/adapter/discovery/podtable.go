@@ -14,11 +14,14 @@ import (
 type podTable struct {
 	mu       sync.RWMutex // guards all fields; a *storedPod itself never changes
 	current  podIndex
+	byURL    map[string][]*storedPod // the current pods with an endpoint
 	departed departedPods
 	changes  uint64 // number of insertions since the start
 }
 
-func newPodTable() *podTable { return &podTable{current: newPodIndex(), departed: newDepartedPods()} }
+func newPodTable() *podTable {
+	return &podTable{current: newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods()}
+}
 
 // countPods returns the number of pods, and the number of insertions since the start.
 func (t *podTable) countPods() (pods int, inserted uint64) {
@@ -74,7 +77,7 @@ func (t *podTable) insertPod(p *storedPod, now time.Time) bool {
 		if old.equal(p) {
 			return false
 		}
-		t.current.removePod(p.podKey())
+		t.removeCurrent(p.podKey())
 		p.ended = endTime(old, p, now)
 	}
 	t.departed.dropPod(p.podKey())
@@ -82,7 +85,37 @@ func (t *podTable) insertPod(p *storedPod, now time.Time) bool {
 	t.changes++
 	p.inserted = t.changes
 	t.current.insertPod(p)
+	if p.url != "" {
+		t.byURL[p.url] = append(t.byURL[p.url], p)
+	}
 	return true
+}
+
+// removeCurrent removes and returns the pod with the key; nil if there is none.
+func (t *podTable) removeCurrent(key metric.Object) *storedPod {
+	p := t.current.removePod(key)
+	if p == nil || p.url == "" {
+		return p
+	}
+	others := slices.DeleteFunc(t.byURL[p.url], func(q *storedPod) bool { return q == p })
+	if len(others) == 0 {
+		delete(t.byURL, p.url)
+	} else {
+		t.byURL[p.url] = others
+	}
+	return p
+}
+
+// findEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
+func (t *podTable) findEndpointRival(p *storedPod) *storedPod {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, q := range t.byURL[p.url] {
+		if q != p && !p.ownsEndpointOf(q) {
+			return q
+		}
+	}
+	return nil
 }
 
 // endTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
@@ -98,7 +131,7 @@ func endTime(old, p *storedPod, now time.Time) time.Time {
 }
 
 func (t *podTable) removePod(key metric.Object, now time.Time) bool {
-	p := t.current.removePod(key)
+	p := t.removeCurrent(key)
 	if p == nil {
 		return false
 	}

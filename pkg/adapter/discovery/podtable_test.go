@@ -121,7 +121,7 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 	}
 	table.replaceObjects(nil)
 	table.expireDeparted(time.Now().Add(defaultRetention))
-	n := len(table.departed.queues)
+	n := len(table.departed.queues) + len(table.byURL)
 	for _, i := range []podIndex{table.current, table.departed.podIndex} {
 		n += len(i.pods) + len(i.byNamespace) + len(i.byNode) + len(i.byLabel)
 	}

@@ -23,6 +23,8 @@ type targetSnapshot struct {
 	inserted   uint64 // number of the last pod considered
 	demanded   []Demand
 	unresolved map[string]string
+	// contested holds the reasons why demanded pods with an endpoint are no targets: another pod claims the endpoint.
+	contested map[metric.Object]string
 	// emptySelectors holds the scale targets that select no pod.
 	emptySelectors []objectKey
 }
@@ -31,7 +33,10 @@ type targetSnapshot struct {
 // it.
 func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnapshot {
 	count, inserted := pods.countPods()
-	s := &targetSnapshot{marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved}
+	s := &targetSnapshot{
+		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved,
+		contested: map[metric.Object]string{},
+	}
 	// markOptedIn reads the autoscaled mark, so that markAllPods must have visited all pods first.
 	for _, c := range p.demandedPods {
 		s.markAllPods(c, pods, sets)
@@ -39,18 +44,23 @@ func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnaps
 	for _, c := range p.demandedPods {
 		s.markOptedIn(c, pods, sets)
 	}
-	s.targets = s.listTargets(sets)
+	s.targets = s.listTargets(pods, sets)
 	return s
 }
 
 // listTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: sorting
 // targets would take half the time of the whole computation.
-func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
+func (s *targetSnapshot) listTargets(pods *podTable, sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
-		if p.url != "" && m.families != noFamilies {
-			chosen = append(chosen, p)
+		if p.url == "" || m.families == noFamilies {
+			continue
 		}
+		if rival := pods.findEndpointRival(p); rival != nil {
+			s.contested[p.podKey()] = explainRival(p, rival)
+			continue
+		}
+		chosen = append(chosen, p)
 	}
 	slices.SortFunc(chosen, func(a, b *storedPod) int { return compareObjects(a.podKey(), b.podKey()) })
 	targets := make([]metric.Target, len(chosen))
@@ -61,6 +71,15 @@ func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
 		}
 	}
 	return targets
+}
+
+// explainRival returns why a pod is no target whose endpoint another pod claims: its page would count twice.
+func explainRival(p, rival *storedPod) string {
+	text := "pod " + rival.podKey().String() + " has the same endpoint " + p.url
+	if p.hostNetwork || rival.hostNetwork {
+		text += " on the node's network: annotate " + annotationPort + " with different ports"
+	}
+	return text
 }
 
 func (s *targetSnapshot) markAllPods(c *demandedPods, pods *podTable, sets *familySets) {
@@ -112,6 +131,8 @@ func (s *targetSnapshot) explainPod(p *storedPod) metric.Omission {
 		return p.Omission
 	case p.skipReason != "":
 		o.Detail = p.skipReason
+	case s.contested[p.podKey()] != "":
+		o.Detail = s.contested[p.podKey()]
 	case s.isTarget(p.podKey()):
 		o.Reason = ""
 	case p.inserted > s.inserted:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -220,6 +221,60 @@ func TestChooseWholeTarget(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+}
+
+func TestContestedEndpoints(t *testing.T) {
+	t.Parallel()
+	const url = "http://10.0.0.7:8080/metrics"
+	const sameNode = "pod shop/web-%d has the same endpoint " + url + " on the node's network: annotate prometheus.io/port with different ports"
+	at := withAddress("10.0.0.7")
+	for name, tc := range map[string]struct {
+		first, second func(*corev1.Pod)
+		targets       string
+		details       [2]string // of web-1 and web-2
+	}{
+		"address of an older pod": {
+			first: withCreated(1), second: withCreated(2), targets: "web-2",
+			details: [2]string{"pod shop/web-2 has the same endpoint " + url, ""},
+		},
+		"created in one second": {
+			first: withCreated(1), second: withCreated(1),
+			details: [2]string{"pod shop/web-2 has the same endpoint " + url, "pod shop/web-1 has the same endpoint " + url},
+		},
+		"address of a pod that ends":   {first: combine(withCreated(2), markTerminating), second: withCreated(1), targets: "web-2"},
+		"address of a pod that failed": {first: combine(withCreated(2), inPhase(corev1.PodFailed)), second: withCreated(1), targets: "web-2"},
+		"newer pod has not opted in": {
+			first: withCreated(1), second: combine(withCreated(2), withLabels(nil)),
+			details: [2]string{"pod shop/web-2 has the same endpoint " + url, `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`},
+		},
+		"different ports": {first: withCreated(1), second: combine(withCreated(2), withAnnotations(annotationPort, "81")), targets: "web-1 web-2"},
+		"host network": {
+			first: combine(withCreated(1), onHostNetwork), second: combine(withCreated(2), onHostNetwork),
+			details: [2]string{fmt.Sprintf(sameNode, 2), fmt.Sprintf(sameNode, 1)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pods, sets := newPodTable(), newFamilySets()
+			pods.upsertObject(newStoredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertObject(newStoredPod(apiPod("shop", "web-2", at, tc.second)))
+			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+			s := chooseTargets(p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
+			var got []string
+			for _, target := range s.targets {
+				got = append(got, target.Pod)
+			}
+			if strings.Join(got, " ") != tc.targets {
+				t.Errorf("targets = %v, want %q", got, tc.targets)
+			}
+			for i, want := range tc.details {
+				pod := pods.getPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
+				if got := s.explainPod(pod).Detail; pod.Live && got != want {
+					t.Errorf("explain %s = %q, want %q", pod.Name, got, want)
+				}
+			}
+		})
 	}
 }
 
