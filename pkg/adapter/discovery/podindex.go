@@ -77,8 +77,7 @@ func (t *podIndex) removePod(key metric.Object) *storedPod {
 }
 
 // internStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
-// group differ in little but their names. It saves 400 of 1,250 bytes a pod in
-// BenchmarkTableMemory.
+// group differ in little but their names. It saves 400 of 1,250 bytes a pod in BenchmarkTableMemory.
 func (t *podIndex) internStrings(p *storedPod) {
 	if q := t.byNamespace[p.Namespace].anyPod(); q != nil {
 		p.Namespace = q.Namespace

@@ -49,8 +49,17 @@ func (r *selectorResolver) mapKind(kind schema.GroupKind) (schema.GroupResource,
 	return resource, nil
 }
 
-// fetchSelector returns the pod selector of an object: its scale subresource's selector, else its spec.selector. The
-// error has a kind: not found, invalid if the object selects no pods, else unavailable.
+// podSelectingKinds are the kinds without a scale subresource whose spec.selector selects pods. The spec.selector of other
+// kinds may select other objects: a ServiceMonitor's selects Services, which often have the labels of pods.
+var podSelectingKinds = map[schema.GroupResource]bool{
+	{Group: "apps", Resource: "daemonsets"}:             true,
+	{Group: "apps.kruise.io", Resource: "daemonsets"}:   true,
+	{Group: "batch", Resource: "jobs"}:                  true,
+	{Group: "policy", Resource: "poddisruptionbudgets"}: true,
+}
+
+// fetchSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
+// selects pods. The error has a kind: not found, invalid if the object selects no pods, else unavailable.
 func (r *selectorResolver) fetchSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
 		return r.getServiceSelector(ctx, key)
@@ -59,12 +68,15 @@ func (r *selectorResolver) fetchSelector(ctx context.Context, key objectKey) (la
 	if err != nil {
 		return nil, wrapLookupError(key, err)
 	}
-	selector, err := r.getScaleSelector(ctx, key)
-	if metric.KindOf(err) != metric.KindNotFound {
-		return selector, err
+	if podSelectingKinds[key.resource] {
+		return r.getSpecSelector(ctx, key, version)
 	}
-	// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
-	return r.getSpecSelector(ctx, key, version)
+	selector, err := r.getScaleSelector(ctx, key)
+	if metric.KindOf(err) == metric.KindNotFound {
+		// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
+		return nil, metric.Errorf(metric.KindNotFound, "%w: the object does not exist, or its kind has no scale subresource, which names its pods", err)
+	}
+	return selector, err
 }
 
 func (r *selectorResolver) getServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
@@ -90,31 +102,16 @@ func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) 
 // getSpecSelector reads spec.selector of the object itself.
 func (r *selectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
-	if apierrors.IsForbidden(err) {
-		// The scale subresource does not exist either, so no other source is left.
-		return nil, metric.Errorf(metric.KindNotFound,
-			"find the pods of %s: it does not exist, or has no scale subresource and may not be read: %w", key, err)
-	}
 	if err != nil {
 		return nil, wrapLookupError(key, err)
 	}
 	return parseSpecSelector(key, object)
 }
 
-// parseSpecSelector reads either form of spec.selector: a LabelSelector, or a map of labels.
 func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
 	fields, _, err := unstructured.NestedMap(object.Object, "spec", "selector")
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
-	}
-	_, byLabels := fields["matchLabels"].(map[string]any)
-	_, byExpressions := fields["matchExpressions"].([]any)
-	if !byLabels && !byExpressions {
-		set, _, err := unstructured.NestedStringMap(object.Object, "spec", "selector")
-		if err != nil {
-			return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
-		}
-		return convertLabelSet(key, set)
 	}
 	var spec metav1.LabelSelector
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec); err != nil {
