@@ -276,17 +276,48 @@ func TestScaleTargetThatComesLater(t *testing.T) {
 	})
 }
 
-// TestDeploymentMadeAnew has a deployment come again with another selector, which an unchanged autoscaler
-// must find though selectors of deployments are asked for rarely.
+// TestDeploymentMadeAnew has a deployment come again with another selector, which an unchanged autoscaler must find though
+// selectors of deployments are asked for rarely, and though a pod of the old selector stays.
 func TestDeploymentMadeAnew(t *testing.T) {
 	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
-		sleepAndSettle(time.Second)
-		w.setScale("shop/web", "app=again")
-		w.deletePod("shop", "web-1")
-		w.createPod(apiPod("shop", "again-1", withLabels(map[string]string{"app": "again"})))
 		sleepAndSettle(defaultRefreshInterval)
+		w.setScale("shop/web", "app=again")
+		w.createPod(apiPod("shop", "again-1", withLabels(map[string]string{"app": "again"})))
+		sleepAndSettle(minComputeInterval)
 		w.expectTargets("after it came again", "shop/again-1: pods_rps")
+
+		w.setScale("shop/web", "app=soon")
+		w.createPod(apiPod("shop", "soon-1", withLabels(map[string]string{"app": "soon"})))
+		sleepAndSettle(defaultRefreshInterval)
+		w.expectTargets("after it came again soon", "shop/soon-1: pods_rps")
+	})
+}
+
+// TestServiceThatSelectsOthers has a Service switch from blue to green pods: the next read must not add up pods without
+// traffic.
+func TestServiceThatSelectsOthers(t *testing.T) {
+	objects := []runtime.Object{
+		newHPA("shop", "web", "web", objectMetric("rps", "v1", "Service", "front")), newService("front", map[string]string{"app": "blue"}),
+		apiPod("shop", "blue-1", withLabels(map[string]string{"app": "blue"})), apiPod("shop", "green-1", withLabels(map[string]string{"app": "green"})),
+	}
+	runInWorld(t, objects, nil, nil, func(w *clusterWorld) {
+		read := func(when, want string) {
+			t.Helper()
+			pods, err := w.PodsOf(w.ctx, schema.GroupResource{Resource: "services"}, metric.Object{Namespace: "shop", Name: "front"})
+			if got := describePods(pods); err != nil || got != want {
+				t.Errorf("%s: PodsOf = %q, %v; want %q", when, got, err, want)
+			}
+		}
+		sleepAndSettle(time.Second)
+		read("at start", "blue-1")
+		sleepAndSettle(maxReadAge)
+		if _, err := w.kube.CoreV1().Services("shop").Update(w.ctx, newService("front", map[string]string{"app": "green"}), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		read("after the switch", "green-1")
+		sleepAndSettle(minComputeInterval)
+		w.expectTargets("after the switch", "shop/green-1: services_rps")
 	})
 }
 

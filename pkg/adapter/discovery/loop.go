@@ -92,8 +92,8 @@ func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
 	if c.replanRequested.Swap(false) || c.plan == nil {
 		c.rebuildPlan(now)
 	}
+	c.refreshChangedNamespaces(now)
 	next := chooseTargets(c.plan, c.pods, c.sets)
-	c.selectors.refreshSoon(next.emptySelectors, defaultRefreshInterval, now)
 	c.lastComputed = now
 	c.publishSnapshot(ctx, next, now)
 }
@@ -132,6 +132,22 @@ func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now tim
 	}
 	c.knownAutoscalers = known
 	c.selectors.refreshSoon(keys, 0, now)
+}
+
+// refreshChangedNamespaces refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
+// object that was deleted and made again with another selector.
+func (c *targetLoop) refreshChangedNamespaces(now time.Time) {
+	changed := c.pods.takeNewLabels()
+	if len(changed) == 0 {
+		return
+	}
+	var keys []objectKey
+	for key := range c.plan.needed {
+		if _, ok := changed[key.namespace]; ok {
+			keys = append(keys, key)
+		}
+	}
+	c.selectors.refreshSoon(keys, defaultRefreshInterval, now)
 }
 
 // publishSnapshot makes next the state, and calls the listeners if the targets differ.

@@ -21,8 +21,7 @@ const (
 type demandedPods struct {
 	podScope
 	// autoscaled is true if the pods belong to the scaleTarget of an autoscaler that names a metric.
-	autoscaled  bool
-	scaleTarget objectKey
+	autoscaled bool
 	// allPodsFamilies is demanded of every pod of the scope, optedInFamilies only of annotated and autoscaled pods.
 	allPodsFamilies, optedInFamilies familySet
 }
@@ -93,7 +92,7 @@ func (b *planBuilder) addAutoscaler(a *storedAutoscaler) {
 		key := objectKey{resource, a.namespace, a.scaleTarget.name}
 		if selector, ok = b.requireSelector(a, key); ok {
 			group = b.ensureDemandedPods(podScope{namespace: a.namespace, selector: selector})
-			group.autoscaled, group.scaleTarget = true, key
+			group.autoscaled = true
 		}
 	}
 	for _, n := range a.metrics {

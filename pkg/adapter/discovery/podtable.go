@@ -3,6 +3,7 @@
 package discovery
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,10 +18,12 @@ type podTable struct {
 	byURL    map[string][]*storedPod // the current pods with an endpoint
 	departed departedPods
 	changes  uint64 // number of insertions since the start
+	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewLabels.
+	newLabels map[string]struct{}
 }
 
 func newPodTable() *podTable {
-	return &podTable{current: newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods()}
+	return &podTable{current: newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods(), newLabels: map[string]struct{}{}}
 }
 
 // countPods returns the number of pods, and the number of insertions since the start.
@@ -81,7 +84,9 @@ func (t *podTable) insertPod(p *storedPod, now time.Time) bool {
 		p.ended = endTime(old, p, now)
 	}
 	t.departed.dropPod(p.podKey())
-	t.current.internStrings(p)
+	if known := t.current.internStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
+		t.newLabels[p.Namespace] = struct{}{}
+	}
 	t.changes++
 	p.inserted = t.changes
 	t.current.insertPod(p)
@@ -137,6 +142,16 @@ func (t *podTable) removePod(key metric.Object, now time.Time) bool {
 	}
 	t.departed.addPod(p, now)
 	return true
+}
+
+// takeNewLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
+// or has another template.
+func (t *podTable) takeNewLabels() map[string]struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	namespaces := t.newLabels
+	t.newLabels = map[string]struct{}{}
+	return namespaces
 }
 
 // setRetention sets how long the table keeps deleted pods.

@@ -16,11 +16,17 @@ import (
 )
 
 const (
-	// defaultRefreshInterval is the maximum age of a selector in use.
+	// defaultRefreshInterval is the maximum age of a selector that nobody reads and an autoscaler needs.
 	defaultRefreshInterval = 30 * time.Second
+	// maxReadAge is the age from which a reader has a selector looked up: a Service can select other pods at any moment.
+	// Autoscalers read every 15 s, so that each costs a request in its period.
+	maxReadAge = 2 * time.Second
+	// maxReadDelay bounds a reader's wait for such a lookup; the reader then gets the last selector. Lookups take a few
+	// milliseconds, and the workers of the autoscalers' controller are few.
+	maxReadDelay = 100 * time.Millisecond
 	// fixedRefreshInterval applies to objects with an immutable selector. Only a deleted and recreated object can have
-	// another selector, and its pods are then other pods (see refreshSoon). A thousand autoscalers cost 3 requests a
-	// second instead of 33.
+	// another selector, and it makes pods with labels that are new to the namespace (see refreshSoon). A thousand
+	// autoscalers cost 3 requests a second instead of 33.
 	fixedRefreshInterval = 5 * time.Minute
 	// minRetryDelay doubles with each failure up to maxRetryDelay, which is the autoscaler's own period.
 	minRetryDelay = time.Second
@@ -69,7 +75,7 @@ type selectorEntry struct {
 	due        time.Time
 	used       time.Time // last read
 	fetching   bool
-	firstDone  chan struct{} // closed when the first attempt ended
+	done       chan struct{} // closed and replaced when an attempt ended
 }
 
 // selectorCache caches the pod selectors of objects, and refreshes them in the background while they are in use, so
@@ -88,6 +94,8 @@ type selectorCache struct {
 	entries  map[objectKey]*selectorEntry // guarded by mu
 	needed   map[objectKey]struct{}       // the objects that autoscalers depend on; guarded by mu
 	inFlight int                          // guarded by mu
+	// stalled is set when a reader waited in vain, and until a lookup succeeds: an API server that hangs delays one read.
+	stalled bool // guarded by mu
 }
 
 func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
@@ -107,28 +115,17 @@ func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 	return resolvedSelector{}
 }
 
-// getSelector returns an object's selector for a reader, and waits for the first lookup. After a failed lookup it
-// requests another for the next reader. Without runLookups it waits until ctx ends.
+// getSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
+// since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. After a failed lookup
+// getSelector requests another for the next reader. Without runLookups it waits until ctx ends.
 func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
-	s.mu.Lock()
-	e := s.entries[key]
-	if e == nil {
-		if len(s.entries) >= maxSelectors {
-			s.mu.Unlock()
-			return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
-		}
-		e = s.insertEntry(key, now)
+	e, wait, err := s.requestSelector(key, now)
+	if err != nil {
+		return nil, err
 	}
-	e.used = now
-	if e.attempted && e.err != nil && now.Sub(e.lastLookup) >= minRetryDelay {
-		e.due = now
-	}
-	s.mu.Unlock()
 	s.requestLookup()
-	select {
-	case <-e.firstDone:
-	case <-ctx.Done():
-		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, ctx.Err())
+	if err := s.awaitSelector(ctx, wait); err != nil {
+		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,9 +135,69 @@ func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time
 	return nil, e.err
 }
 
+// selectorWait is a reader's wait for the end of a lookup; a nil channel is no wait.
+type selectorWait struct {
+	done <-chan struct{}
+	// first is true if there is no earlier result, so that the wait has no bound.
+	first bool
+}
+
+// requestSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
+func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[key]
+	if e == nil {
+		if len(s.entries) >= maxSelectors {
+			return nil, selectorWait{}, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
+		}
+		e = s.insertEntry(key, now)
+	}
+	e.used = now
+	age := now.Sub(e.lastLookup)
+	switch {
+	case !e.attempted:
+		return e, selectorWait{e.done, true}, nil
+	case e.err != nil && age >= minRetryDelay:
+		e.due = now
+	case e.err == nil && age >= maxReadAge && !key.hasFixedSelector():
+		e.due = now
+		if !s.stalled {
+			return e, selectorWait{e.done, false}, nil
+		}
+	}
+	return e, selectorWait{}, nil
+}
+
+// awaitSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
+func (s *selectorCache) awaitSelector(ctx context.Context, wait selectorWait) error {
+	if wait.done == nil {
+		return nil
+	}
+	if wait.first {
+		select {
+		case <-wait.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	timer := time.NewTimer(maxReadDelay)
+	defer timer.Stop()
+	select {
+	case <-wait.done:
+	case <-ctx.Done():
+	case <-timer.C:
+		s.mu.Lock()
+		s.stalled = true
+		s.mu.Unlock()
+	}
+	return nil
+}
+
 // insertEntry adds an entry that is due now. The caller holds mu.
 func (s *selectorCache) insertEntry(key objectKey, now time.Time) *selectorEntry {
-	e := &selectorEntry{due: now, used: now, firstDone: make(chan struct{})}
+	e := &selectorEntry{due: now, used: now, done: make(chan struct{})}
 	s.entries[key] = e
 	return e
 }
@@ -171,7 +228,7 @@ func (s *selectorCache) hasAttemptedNeeded() bool {
 }
 
 // refreshSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
-// for selectors of changed autoscalers, and for selectors without pods, as after an object was deleted and recreated.
+// for selectors of changed autoscalers, and of objects that may have been deleted and made again.
 func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,7 +328,7 @@ func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, er
 	e.fetching, e.lastLookup, e.err = false, now, err
 	switch {
 	case err == nil:
-		e.selector, e.failures = selector, 0
+		e.selector, e.failures, s.stalled = selector, 0, false
 		e.due = now.Add(withJitter(refreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
 		e.selector = nil // the object is gone, or selects no pods: a definite result
@@ -283,10 +340,9 @@ func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, er
 	text := canonicalSelector(e.selector)
 	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || errorText(before.err) != errorText(err)
 	e.text = text
-	if !e.attempted {
-		e.attempted = true
-		close(e.firstDone)
-	}
+	e.attempted = true
+	close(e.done)
+	e.done = make(chan struct{})
 	return changed
 }
 

@@ -106,6 +106,82 @@ func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
 	})
 }
 
+// TestSelectorsAreFreshWhenRead holds reads to maxReadAge, of selectors that can change.
+func TestSelectorsAreFreshWhenRead(t *testing.T) {
+	for name, tc := range map[string]struct {
+		key objectKey
+		age time.Duration
+		// want is the selector of a read at that age, after the object's selector has changed.
+		want string
+	}{
+		"young":          {custom, maxReadAge - time.Millisecond, "app=web"},
+		"old":            {custom, maxReadAge, "app=other"},
+		"fixed selector": {deployment, maxReadAge, "app=web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+				if _, err := s.getSelector(ctx, tc.key, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				sleepAndSettle(tc.age)
+				a.setAnswer(parseSelector(t, "app=other"), nil)
+				start := time.Now()
+				got, err := s.getSelector(ctx, tc.key, start)
+				if err != nil || got.String() != tc.want || time.Since(start) != 0 {
+					t.Errorf("get = %v, %v after %v; want %s at once", got, err, time.Since(start), tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestSelectorsDelayOneRead has the API server hang: reads get the last selector, and one of them is delayed.
+func TestSelectorsDelayOneRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+			if hangs.Load() {
+				<-ctx.Done()
+				return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
+			}
+			return parseSelector(t, "app=web"), nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.runLookups(ctx) }()
+		other := objectKey{custom.resource, "shop", "other"}
+		read := func(key objectKey) time.Duration {
+			t.Helper()
+			start := time.Now()
+			if got, err := s.getSelector(ctx, key, start); err != nil || got.String() != "app=web" {
+				t.Errorf("get = %v, %v; want the last selector", got, err)
+			}
+			return time.Since(start)
+		}
+		read(custom)
+		read(other)
+		sleepAndSettle(maxReadAge)
+		hangs.Store(true)
+		if first, second := read(custom), read(other); first != maxReadDelay || second != 0 {
+			t.Errorf("reads were delayed by %v and %v, want %v and 0", first, second, maxReadDelay)
+		}
+		for range 60 {
+			sleepAndSettle(time.Second)
+			if d := read(custom) + read(other); d != 0 {
+				t.Fatalf("a later read was delayed by %v", d)
+			}
+		}
+		hangs.Store(false)
+		sleepAndSettle(maxRetryDelay + lookupTimeout)
+		if s.stalled {
+			t.Error("the cache is stalled after a lookup succeeded")
+		}
+		cancel()
+		<-done
+	})
+}
+
 func TestSelectorsRefresh(t *testing.T) {
 	for name, tc := range map[string]struct {
 		key      objectKey

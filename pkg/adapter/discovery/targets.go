@@ -25,8 +25,6 @@ type targetSnapshot struct {
 	unresolved map[string]string
 	// contested holds the reasons why demanded pods with an endpoint are no targets: another pod claims the endpoint.
 	contested map[metric.Object]string
-	// emptySelectors holds the scale targets that select no pod.
-	emptySelectors []objectKey
 }
 
 // chooseTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
@@ -89,15 +87,10 @@ func (s *targetSnapshot) markAllPods(c *demandedPods, pods *podTable, sets *fami
 	} else if families == noFamilies {
 		return
 	}
-	found := false
 	pods.visitPods(c.podScope, func(p *storedPod) {
 		m := s.marks[p]
 		s.marks[p] = podMark{sets.unionSets(m.families, families), m.autoscaled || c.autoscaled}
-		found = true
 	})
-	if c.autoscaled && !found {
-		s.emptySelectors = append(s.emptySelectors, c.scaleTarget)
-	}
 }
 
 func (s *targetSnapshot) markOptedIn(c *demandedPods, pods *podTable, sets *familySets) {

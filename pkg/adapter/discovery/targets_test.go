@@ -348,10 +348,6 @@ func TestExplain(t *testing.T) {
 			t.Errorf("explain %s (-want +got):\n%s", name, diff)
 		}
 	}
-	wantDeserted := []objectKey{{schema.GroupResource{Group: "apps", Resource: "deployments"}, "shop", "empty"}}
-	if diff := cmp.Diff(wantDeserted, s.emptySelectors, cmp.AllowUnexported(objectKey{})); diff != "" {
-		t.Errorf("deserted (-want +got):\n%s", diff)
-	}
 }
 
 func TestFamilySets(t *testing.T) {
