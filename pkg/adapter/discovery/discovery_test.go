@@ -348,6 +348,33 @@ func TestAutoscalerThatChanges(t *testing.T) {
 	})
 }
 
+// TestPodsThatLeaveExternalMetrics has the only autoscaler of a workload go, whose pods then add nothing to an external
+// metric any more.
+func TestPodsThatLeaveExternalMetrics(t *testing.T) {
+	orders := newHPA("shop", "orders", "api", externalMetric("waiting", nil))
+	objects := []runtime.Object{
+		newHPA("shop", "web", "web", podsMetric("rps")), newHPA("shop", "again", "web", podsMetric("rps")), orders,
+		apiPod("shop", "web-1"), apiPod("shop", "web-2"), apiPod("shop", "web-annotated", withAnnotations(annotationScrape, "true")),
+		apiPod("shop", "web-ending", markTerminating), apiPod("shop", "api-1", withLabels(map[string]string{"app": "api"})),
+	}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web", "shop/api": "app=api"}, nil, func(w *clusterWorld) {
+		remove := func(name string, want float64) {
+			t.Helper()
+			sleepAndSettle(time.Second)
+			if err := w.kube.AutoscalingV2().HorizontalPodAutoscalers("shop").Delete(w.ctx, name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			sleepAndSettle(minComputeInterval)
+			if got := testutil.ToFloat64(w.metrics.optedOut); got != want {
+				t.Errorf("after %s went: opted_out_pods_total = %v, want %v", name, got, want)
+			}
+		}
+		remove("again", 0)  // another names a metric of the same pods
+		remove("web", 2)    // neither the annotated pod, nor one that ends
+		remove("orders", 2) // the external metric goes too
+	})
+}
+
 func TestKindThatComesLater(t *testing.T) {
 	h := newHPA("shop", "web", "web", podsMetric("rps"))
 	h.Spec.ScaleTargetRef.APIVersion, h.Spec.ScaleTargetRef.Kind = "example.com/v1", "Late"

@@ -89,11 +89,15 @@ func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
 	if !podsSynced || !hpasSynced {
 		return
 	}
+	previous := c.plan
 	if c.replanRequested.Swap(false) || c.plan == nil {
 		c.rebuildPlan(now)
 	}
 	c.refreshChangedNamespaces(now)
 	next := chooseTargets(c.plan, c.pods, c.sets)
+	if previous != nil && previous != c.plan {
+		c.reportOptedOut(ctx, previous, next)
+	}
 	c.lastComputed = now
 	c.publishSnapshot(ctx, next, now)
 }
@@ -150,6 +154,32 @@ func (c *targetLoop) refreshChangedNamespaces(now time.Time) {
 	c.selectors.refreshSoon(keys, defaultRefreshInterval, now)
 }
 
+// reportOptedOut logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
+// the sum: an autoscaler was their only sign that they want to be scraped.
+func (c *targetLoop) reportOptedOut(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
+	left := map[*storedPod]struct{}{}
+	for _, group := range previous.demandedPods {
+		if !group.autoscaled {
+			continue
+		}
+		c.pods.visitPods(group.podScope, func(p *storedPod) {
+			scraped := p.Live && p.url != "" && p.inserted <= next.inserted
+			if scraped && !p.annotated && !next.marks[p].autoscaled && c.plan.wantsOptedIn(p) {
+				left[p] = struct{}{}
+			}
+		})
+	}
+	byNamespace := map[string]int{}
+	for p := range left {
+		byNamespace[p.Namespace]++
+	}
+	for namespace, pods := range byNamespace {
+		c.metrics.optedOut.Add(float64(pods))
+		klog.FromContext(ctx).Info("Pods leave external metrics: no autoscaler names a metric of theirs, and they are not annotated",
+			"namespace", namespace, "pods", pods, "annotation", annotationScrape)
+	}
+}
+
 // publishSnapshot makes next the state, and calls the listeners if the targets differ.
 func (c *targetLoop) publishSnapshot(ctx context.Context, next *targetSnapshot, now time.Time) {
 	previous := c.state.Swap(next)
@@ -162,8 +192,12 @@ func (c *targetLoop) publishSnapshot(ctx context.Context, next *targetSnapshot, 
 		}
 	}
 	first := !c.ready.Load()
-	if first && !c.selectors.hasAttemptedNeeded() && now.Sub(c.start) < firstTargetsTimeout {
-		return
+	if first && !c.selectors.hasAttemptedNeeded() {
+		if now.Sub(c.start) < firstTargetsTimeout {
+			return
+		}
+		klog.FromContext(ctx).Info("Serving begins without the pods of some autoscalers: the API server has not answered for their selectors",
+			"waited", firstTargetsTimeout)
 	}
 	if !first && slices.EqualFunc(previous.targets, next.targets, metric.Target.Equal) {
 		return

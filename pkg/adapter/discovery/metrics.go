@@ -8,7 +8,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	targets, demands, autoscalers, unresolved prometheus.Gauge
 	selectorLookups, watchErrors              *prometheus.CounterVec
-	rejectedDemands                           prometheus.Counter
+	rejectedDemands, optedOut                 prometheus.Counter
 }
 
 // newMetrics returns the self-metrics and registers them with r unless it is nil.
@@ -38,10 +38,14 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 			Name: "tachometer_discovery_demands_rejected_total",
 			Help: "Demands of readers dropped because the limit of 10000 is reached.",
 		}),
+		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_discovery_opted_out_pods_total",
+			Help: "Pods without annotation that left external metrics, or metrics of namespaces and nodes, with their last HorizontalPodAutoscaler.",
+		}),
 	}
 	if r != nil {
 		r.MustRegister(newPodCollectors(pods)...)
-		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands)
+		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands, m.optedOut)
 	}
 	return m
 }

@@ -4,6 +4,7 @@ package discovery
 
 import (
 	"fmt"
+	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/labels"
@@ -20,7 +21,7 @@ const (
 // demandedPods is a set of pods with the families demanded of it.
 type demandedPods struct {
 	podScope
-	// autoscaled is true if the pods belong to the scaleTarget of an autoscaler that names a metric.
+	// autoscaled is true if the pods belong to the scale target of an autoscaler that names a metric.
 	autoscaled bool
 	// allPodsFamilies is demanded of every pod of the scope, optedInFamilies only of annotated and autoscaled pods.
 	allPodsFamilies, optedInFamilies familySet
@@ -36,6 +37,13 @@ type demandPlan struct {
 	unresolved map[string]string
 	// unmapped is true if the API server does not know a kind: a later attempt may succeed.
 	unmapped bool
+}
+
+// wantsOptedIn reports whether a metric of many objects is demanded of the pod, if it has opted in.
+func (p *demandPlan) wantsOptedIn(pod *storedPod) bool {
+	return slices.ContainsFunc(p.demandedPods, func(c *demandedPods) bool {
+		return c.optedInFamilies != noFamilies && (c.name == "" || c.name == pod.Name) && c.matchesPod(pod)
+	})
 }
 
 // demandPlanner builds a demandPlan. Its functions must answer from memory.
