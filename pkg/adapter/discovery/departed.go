@@ -29,35 +29,35 @@ func newDepartedPods() departedPods {
 	return departedPods{podIndex: newPodIndex(), retention: defaultRetention, queues: map[string][]*storedPod{}}
 }
 
-// isRecent reports whether a pod that ended at the time is within the retention; the zero time is not.
-func (d *departedPods) isRecent(ended, now time.Time) bool {
+// isRecentlyDeparted reports whether a pod that ended at the time is within the retention; the zero time is not.
+func (d *departedPods) isRecentlyDeparted(ended, now time.Time) bool {
 	return !ended.IsZero() && now.Sub(ended) < d.retention
 }
 
-// addPod keeps a pod that was deleted at now.
-func (d *departedPods) addPod(p *storedPod, now time.Time) {
+// addDepartedPod keeps a pod that was deleted at now.
+func (d *departedPods) addDepartedPod(p *storedPod, now time.Time) {
 	ended := p.ended
 	if p.url != "" {
 		ended = now // it ran until it was deleted
 	}
-	if !d.isRecent(ended, now) {
+	if !d.isRecentlyDeparted(ended, now) {
 		return
 	}
 	for len(d.pods) >= maxDepartedPods {
-		d.dropOldest()
+		d.dropOldestDepartedPod()
 	}
 	gone := &storedPod{Pod: p.Pod, labels: p.labels, ended: ended}
 	gone.Live, gone.Ready, gone.Departed = false, false, true
-	gone.Omission = newGoneOmission(p.podKey())
+	gone.Omission = newGonePodOmission(p.podKey())
 	d.insertPod(gone)
 	d.queues[p.Namespace] = append(d.queues[p.Namespace], gone)
 }
 
-// dropPod forgets the pod with the key, if any.
-func (d *departedPods) dropPod(key metric.Object) { d.removePod(key) }
+// dropDepartedPod forgets the pod with the key, if any.
+func (d *departedPods) dropDepartedPod(key metric.Object) { d.removePod(key) }
 
-// dropOldest forgets the oldest pod of the namespace with the most.
-func (d *departedPods) dropOldest() {
+// dropOldestDepartedPod forgets the oldest pod of the namespace with the most.
+func (d *departedPods) dropOldestDepartedPod() {
 	largest := ""
 	for namespace, pods := range d.byNamespace {
 		if most := len(d.byNamespace[largest]); len(pods) > most || len(pods) == most && namespace < largest {
@@ -67,7 +67,7 @@ func (d *departedPods) dropOldest() {
 	for queue := d.queues[largest]; len(queue) > 0; {
 		oldest := queue[0]
 		queue = queue[1:]
-		d.setQueue(largest, queue)
+		d.setDepartedQueue(largest, queue)
 		if d.pods[oldest.podKey()] == oldest {
 			d.removePod(oldest.podKey())
 			d.dropped++
@@ -76,21 +76,21 @@ func (d *departedPods) dropOldest() {
 	}
 }
 
-// expirePods forgets the pods that ended before the retention.
-func (d *departedPods) expirePods(now time.Time) {
+// expireDepartedPods forgets the pods that ended before the retention.
+func (d *departedPods) expireDepartedPods(now time.Time) {
 	for namespace, queue := range d.queues {
 		n := 0
-		for n < len(queue) && !d.isRecent(queue[n].ended, now) {
+		for n < len(queue) && !d.isRecentlyDeparted(queue[n].ended, now) {
 			if p := queue[n]; d.pods[p.podKey()] == p {
 				d.removePod(p.podKey())
 			}
 			n++
 		}
-		d.setQueue(namespace, queue[n:])
+		d.setDepartedQueue(namespace, queue[n:])
 	}
 }
 
-func (d *departedPods) setQueue(namespace string, queue []*storedPod) {
+func (d *departedPods) setDepartedQueue(namespace string, queue []*storedPod) {
 	if len(queue) == 0 {
 		delete(d.queues, namespace)
 		return
@@ -98,7 +98,7 @@ func (d *departedPods) setQueue(namespace string, queue []*storedPod) {
 	d.queues[namespace] = queue
 }
 
-// newGoneOmission returns the omission of a deleted pod.
-func newGoneOmission(key metric.Object) metric.Omission {
+// newGonePodOmission returns the omission of a deleted pod.
+func newGonePodOmission(key metric.Object) metric.Omission {
 	return metric.Omission{Object: key, Reason: metric.ReasonTerminating, Detail: "pod is gone"}
 }

@@ -154,8 +154,8 @@ func TestDepartedPodsAreBounded(t *testing.T) {
 		table := newPodTable()
 		depart := func(namespace, name string) {
 			p := newStoredPod(apiPod(namespace, name))
-			table.upsertObject(p)
-			table.removeObject(p)
+			table.upsertWatchedObject(p)
+			table.removeWatchedObject(p)
 		}
 		depart("quiet", "web-1")
 		for i := range maxDepartedPods + 9 {

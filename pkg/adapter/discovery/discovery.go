@@ -68,20 +68,20 @@ type Discovery struct {
 // New returns a Discovery that is idle until Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
-		clients: clients, resolver: newSelectorResolver(clients), readers: newReaderDemands(),
-		pods: newPodTable(), hpas: newAutoscalerTable(), updateRequested: make(chan struct{}, 1),
+		clients: clients, resolver: newPodSelectorResolver(clients), readers: newDemandMemory(),
+		pods: newPodTable(), hpas: newWatchedAutoscalerTable(), updateRequested: make(chan struct{}, 1),
 	}
 	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
 	d.metrics = newMetrics(opts.Registerer, d.pods)
-	d.selectors = newSelectorCache(d.resolver.fetchSelector)
-	d.selectors.onChange = d.requestReplan
-	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(lookupOutcome(err)).Inc() }
+	d.selectors = newPodSelectorCache(d.resolver.fetchPodSelector)
+	d.selectors.onChange = d.requestDemandReplan
+	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: stripPod, sink: d.pods, onChange: d.requestUpdate,
+		resource: "pods", strip: stripPod, sink: d.pods, onChange: d.requestTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripAutoscaler, sink: d.hpas, onChange: d.requestReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: stripWatchedAutoscaler, sink: d.hpas, onChange: d.requestDemandReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
@@ -95,10 +95,10 @@ func (d *Discovery) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { watchPods(ctx, d.podReflector, d.clients.Kube) })
 	if !d.withoutAutoscalers {
-		wg.Go(func() { watchAutoscalers(ctx, d.hpaReflector, d.clients.Kube) })
+		wg.Go(func() { watchAutoscalersForDemand(ctx, d.hpaReflector, d.clients.Kube) })
 	}
-	wg.Go(func() { d.selectors.runLookups(ctx) })
-	d.runTargetLoop(ctx)
+	wg.Go(func() { d.selectors.runPodSelectorLookups(ctx) })
+	d.runDiscoveryLoop(ctx)
 	return nil
 }
 
@@ -134,20 +134,20 @@ func (d *Discovery) OnTargets(f func([]metric.Target)) {
 // SetRules replaces the rules. Before the first call no pod is a target.
 func (d *Discovery) SetRules(r Rules) {
 	d.rules.Store(&r)
-	d.requestReplan()
+	d.requestDemandReplan()
 }
 
 // SetRetention sets how long Pods and PodsOf return a deleted pod.
-func (d *Discovery) SetRetention(retention time.Duration) { d.pods.setRetention(retention) }
+func (d *Discovery) SetRetention(retention time.Duration) { d.pods.setDepartedRetention(retention) }
 
 // Demand records a reader's demand for a metric. Discovery remembers it for ten minutes.
 func (d *Discovery) Demand(demand Demand) {
-	fresh, full := d.readers.recordDemand(demand, time.Now())
+	fresh, full := d.readers.rememberReaderDemand(demand, time.Now())
 	if full {
 		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
-		d.requestReplan()
+		d.requestDemandReplan()
 	}
 }
 
@@ -195,7 +195,7 @@ func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, o
 		}
 		return nil, metric.Errorf(metric.KindNotFound, "pod %s does not exist", object)
 	}
-	selector, err := d.selectors.getSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
+	selector, err := d.selectors.getPodSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -208,19 +208,19 @@ func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
 	p := d.pods.getPod(key)
 	if p == nil {
-		return newGoneOmission(key)
+		return newGonePodOmission(key)
 	}
-	return d.state.Load().explainPod(p)
+	return d.state.Load().explainUntargetedPod(p)
 }
 
-// requestReplan makes the target loop rebuild the plan and compute the targets soon.
-func (d *Discovery) requestReplan() {
+// requestDemandReplan makes the target loop rebuild the plan and compute the targets soon.
+func (d *Discovery) requestDemandReplan() {
 	d.replanRequested.Store(true)
-	d.requestUpdate()
+	d.requestTargetUpdate()
 }
 
-// requestUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
-func (d *Discovery) requestUpdate() {
+// requestTargetUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
+func (d *Discovery) requestTargetUpdate() {
 	select {
 	case d.updateRequested <- struct{}{}:
 	default:

@@ -92,8 +92,8 @@ func TestEndpoint(t *testing.T) {
 			if tc.ip == "" {
 				tc.ip = "10.0.0.7"
 			}
-			got, _, err := buildEndpoint(tc.ip, tc.annotations, tc.containers)
-			if got != tc.want || errorText(err) != tc.wantErr {
+			got, _, err := buildPodEndpoint(tc.ip, tc.annotations, tc.containers)
+			if got != tc.want || selectorErrorText(err) != tc.wantErr {
 				t.Errorf("endpoint = %q, %v; want %q, %q", got, err, tc.want, tc.wantErr)
 			}
 		})
@@ -114,7 +114,7 @@ func TestScrapeAnnotation(t *testing.T) {
 		"":      {},
 	} {
 		wanted, err := parseScrapeAnnotation(map[string]string{annotationScrape: value})
-		if wanted != tc.wanted || errorText(err) != tc.wantErr {
+		if wanted != tc.wanted || selectorErrorText(err) != tc.wantErr {
 			t.Errorf("scrapeAnnotation(%q) = %v, %v; want %v, %q", value, wanted, err, tc.wanted, tc.wantErr)
 		}
 	}
@@ -159,7 +159,7 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add("80", "/a?b#c", "http")
 	f.Add("80", "/a?b\r\nHost: elsewhere", "http")
 	f.Fuzz(func(t *testing.T, port, path, scheme string) {
-		text, _, err := buildEndpoint("10.0.0.7", map[string]string{
+		text, _, err := buildPodEndpoint("10.0.0.7", map[string]string{
 			annotationPort: port, annotationPath: path, annotationScheme: scheme, annotationParam + "_x": path,
 		}, nil)
 		if err != nil {

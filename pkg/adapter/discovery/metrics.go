@@ -55,7 +55,7 @@ func newPodCollectors(pods *podTable) []prometheus.Collector {
 	return []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
-		}, func() float64 { count, _ := pods.countPods(); return float64(count) }),
+		}, func() float64 { count, _ := pods.countTablePods(); return float64(count) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods whose counts may still be within a window.",
 		}, func() float64 { kept, _ := pods.countDeparted(); return float64(kept) }),

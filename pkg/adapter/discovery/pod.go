@@ -79,7 +79,7 @@ func (p *storedPod) ownsEndpointOf(q *storedPod) bool {
 	}
 }
 
-func (p *storedPod) equal(o *storedPod) bool {
+func (p *storedPod) equalStoredPod(o *storedPod) bool {
 	return p.Pod == o.Pod && p.url == o.url && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
@@ -100,11 +100,11 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncateTime(o.CreationTimestamp), Ready: isPodReady(o), Departed: o.DeletionTimestamp != nil,
+			Created: truncatePodTime(o.CreationTimestamp), Ready: isPodReady(o), Departed: o.DeletionTimestamp != nil,
 		},
 		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
 	}
-	if reason, detail := inactiveReason(o); reason != "" {
+	if reason, detail := findPodInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
@@ -118,18 +118,18 @@ func (p *storedPod) setEndpoint(o *corev1.Pod) {
 	wanted, err := parseScrapeAnnotation(o.Annotations)
 	p.annotated = wanted
 	if err == nil && o.Status.Phase == corev1.PodRunning && o.Status.PodIP != "" {
-		containers, port := listEndpointContainers(&o.Spec), 0
-		p.url, port, err = buildEndpoint(o.Status.PodIP, o.Annotations, containers)
-		p.Started = findStartTime(o, findPortContainer(containers, port))
+		containers, port := listPodMetricsContainers(&o.Spec), 0
+		p.url, port, err = buildPodEndpoint(o.Status.PodIP, o.Annotations, containers)
+		p.Started = findPodStartTime(o, findPortContainer(containers, port))
 	}
 	if err != nil {
 		p.skipReason = err.Error()
 	}
 }
 
-// findStartTime returns the time at which the container started. It returns the pod's start time if the container is not
+// findPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
 // known, and zero while the container does not run, or if one that may be it has restarted.
-func findStartTime(o *corev1.Pod, container string) time.Time {
+func findPodStartTime(o *corev1.Pod, container string) time.Time {
 	restarted := false
 	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
 		switch {
@@ -138,13 +138,13 @@ func findStartTime(o *corev1.Pod, container string) time.Time {
 		case s.Name == container && s.State.Running == nil:
 			return time.Time{}
 		case s.Name == container:
-			return truncateTime(s.State.Running.StartedAt)
+			return truncatePodTime(s.State.Running.StartedAt)
 		}
 	}
 	if restarted || o.Status.StartTime == nil {
 		return time.Time{}
 	}
-	return truncateTime(*o.Status.StartTime)
+	return truncatePodTime(*o.Status.StartTime)
 }
 
 func isPodReady(o *corev1.Pod) bool {
@@ -153,16 +153,16 @@ func isPodReady(o *corev1.Pod) bool {
 	})
 }
 
-// truncateTime returns an API server's time without its location, so that pods are equal by ==.
-func truncateTime(t metav1.Time) time.Time {
+// truncatePodTime returns an API server's time without its location, so that pods are equal by ==.
+func truncatePodTime(t metav1.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
 	return time.Unix(t.Unix(), 0)
 }
 
-// inactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
-func inactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
+// findPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
+func findPodInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:
 		return metric.ReasonTerminating, ""

@@ -22,8 +22,8 @@ type podScope struct {
 // indexedPods is a set of pods under one value of an index.
 type indexedPods map[*storedPod]struct{}
 
-// anyPod returns any pod of the set; nil if it is empty.
-func (s indexedPods) anyPod() *storedPod {
+// anyIndexedPod returns any pod of the set; nil if it is empty.
+func (s indexedPods) anyIndexedPod() *storedPod {
 	for p := range s {
 		return p
 	}
@@ -76,18 +76,18 @@ func (t *podIndex) removePod(key metric.Object) *storedPod {
 	return p
 }
 
-// internStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
+// internPodStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
 // group differ in little but their names. It saves 400 of 1,250 bytes a pod in BenchmarkTableMemory. It returns false if it
 // found no pod with the same labels.
-func (t *podIndex) internStrings(p *storedPod) (sameLabels bool) {
-	if q := t.byNamespace[p.Namespace].anyPod(); q != nil {
+func (t *podIndex) internPodStrings(p *storedPod) (sameLabels bool) {
+	if q := t.byNamespace[p.Namespace].anyIndexedPod(); q != nil {
 		p.Namespace = q.Namespace
 	}
-	if q := t.byNode[p.Node].anyPod(); q != nil {
+	if q := t.byNode[p.Node].anyIndexedPod(); q != nil {
 		p.Node = q.Node
 	}
 	for key, value := range p.labels { // check one pod for each label: some label tells groups apart
-		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyPod(); q != nil && maps.Equal(p.labels, q.labels) {
+		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyIndexedPod(); q != nil && maps.Equal(p.labels, q.labels) {
 			p.labels = q.labels
 			return true
 		}
@@ -128,7 +128,7 @@ func (t *podIndex) visitPods(s podScope, f func(*storedPod)) {
 		}
 		return
 	}
-	for _, set := range t.candidateSets(s) {
+	for _, set := range t.chooseIndexedPods(s) {
 		for p := range set {
 			if s.matchesPod(p) {
 				f(p)
@@ -142,8 +142,8 @@ func (s podScope) matchesPod(p *storedPod) bool {
 		(s.selector == nil || s.selector.Matches(labels.Set(p.labels)))
 }
 
-// candidateSets returns the sets of the most selective index: together they hold every pod of the scope, once.
-func (t *podIndex) candidateSets(s podScope) []indexedPods {
+// chooseIndexedPods returns the sets of the most selective index: together they hold every pod of the scope, once.
+func (t *podIndex) chooseIndexedPods(s podScope) []indexedPods {
 	best, size := []indexedPods{t.byNamespace[s.namespace]}, len(t.byNamespace[s.namespace])
 	if s.namespace == "" {
 		best, size = []indexedPods{t.byNode[s.node]}, len(t.byNode[s.node])
@@ -156,16 +156,16 @@ func (t *podIndex) candidateSets(s podScope) []indexedPods {
 		return nil
 	}
 	for i := range requirements {
-		if sets, n, ok := t.lookupRequirement(s.namespace, &requirements[i]); ok && n < size {
+		if sets, n, ok := t.lookupPodRequirement(s.namespace, &requirements[i]); ok && n < size {
 			best, size = sets, n
 		}
 	}
 	return best
 }
 
-// lookupRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
+// lookupPodRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
 // pod has one value for a key, so that the sets share no pod.
-func (t *podIndex) lookupRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
+func (t *podIndex) lookupPodRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
 	switch r.Operator() {
 	case selection.Equals, selection.DoubleEquals, selection.In:
 	default:

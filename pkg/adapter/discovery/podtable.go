@@ -26,8 +26,8 @@ func newPodTable() *podTable {
 	return &podTable{current: newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods(), newLabels: map[string]struct{}{}}
 }
 
-// countPods returns the number of pods, and the number of insertions since the start.
-func (t *podTable) countPods() (pods int, inserted uint64) {
+// countTablePods returns the number of pods, and the number of insertions since the start.
+func (t *podTable) countTablePods() (pods int, inserted uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.current.pods), t.changes
@@ -40,23 +40,23 @@ func (t *podTable) getPod(key metric.Object) *storedPod {
 	return t.current.pods[key]
 }
 
-// upsertObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
+// upsertWatchedObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
 // pod is equal, so that marks keyed by the pod's pointer stay valid.
-func (t *podTable) upsertObject(p *storedPod) bool {
+func (t *podTable) upsertWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.insertPod(p, time.Now())
 }
 
-// removeObject removes the pod with p's key and reports whether the table held it.
-func (t *podTable) removeObject(p *storedPod) bool {
+// removeWatchedObject removes the pod with p's key and reports whether the table held it.
+func (t *podTable) removeWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.removePod(p.podKey(), time.Now())
 }
 
-// replaceObjects makes pods the whole content and reports whether the table changed.
-func (t *podTable) replaceObjects(pods []*storedPod) bool {
+// replaceWatchedObjects makes pods the whole content and reports whether the table changed.
+func (t *podTable) replaceWatchedObjects(pods []*storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -77,14 +77,14 @@ func (t *podTable) replaceObjects(pods []*storedPod) bool {
 func (t *podTable) insertPod(p *storedPod, now time.Time) bool {
 	old := t.current.pods[p.podKey()]
 	if old != nil {
-		if old.equal(p) {
+		if old.equalStoredPod(p) {
 			return false
 		}
 		t.removeCurrent(p.podKey())
-		p.ended = endTime(old, p, now)
+		p.ended = findPodEndTime(old, p, now)
 	}
-	t.departed.dropPod(p.podKey())
-	if known := t.current.internStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
+	t.departed.dropDepartedPod(p.podKey())
+	if known := t.current.internPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
 		t.newLabels[p.Namespace] = struct{}{}
 	}
 	t.changes++
@@ -123,8 +123,8 @@ func (t *podTable) findEndpointRival(p *storedPod) *storedPod {
 	return nil
 }
 
-// endTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
-func endTime(old, p *storedPod, now time.Time) time.Time {
+// findPodEndTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
+func findPodEndTime(old, p *storedPod, now time.Time) time.Time {
 	switch {
 	case old.UID != p.UID || p.Omission.Reason != metric.ReasonTerminating || p.url != "":
 		return time.Time{}
@@ -140,13 +140,13 @@ func (t *podTable) removePod(key metric.Object, now time.Time) bool {
 	if p == nil {
 		return false
 	}
-	t.departed.addPod(p, now)
+	t.departed.addDepartedPod(p, now)
 	return true
 }
 
-// takeNewLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
+// takeNewPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
 // or has another template.
-func (t *podTable) takeNewLabels() map[string]struct{} {
+func (t *podTable) takeNewPodLabels() map[string]struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	namespaces := t.newLabels
@@ -154,8 +154,8 @@ func (t *podTable) takeNewLabels() map[string]struct{} {
 	return namespaces
 }
 
-// setRetention sets how long the table keeps deleted pods.
-func (t *podTable) setRetention(d time.Duration) {
+// setDepartedRetention sets how long the table keeps deleted pods.
+func (t *podTable) setDepartedRetention(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.departed.retention = d
@@ -165,7 +165,7 @@ func (t *podTable) setRetention(d time.Duration) {
 func (t *podTable) expireDeparted(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.departed.expirePods(now)
+	t.departed.expireDepartedPods(now)
 }
 
 // countDeparted returns the number of deleted pods in the table, and of those that the bound has dropped since the start.
@@ -189,17 +189,17 @@ func (t *podTable) listPods(s podScope, now time.Time) []Pod {
 	var pods []Pod
 	list := func(p *storedPod) {
 		pod := p.Pod
-		pod.Departed = p.Departed || t.departed.isRecent(p.ended, now)
+		pod.Departed = p.Departed || t.departed.isRecentlyDeparted(p.ended, now)
 		pods = append(pods, pod)
 	}
 	t.mu.RLock()
 	t.current.visitPods(s, list)
 	t.departed.visitPods(s, func(p *storedPod) {
-		if t.departed.isRecent(p.ended, now) {
+		if t.departed.isRecentlyDeparted(p.ended, now) {
 			list(p)
 		}
 	})
 	t.mu.RUnlock()
-	slices.SortFunc(pods, func(a, b Pod) int { return compareObjects(a.Object(), b.Object()) })
+	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
 	return pods
 }

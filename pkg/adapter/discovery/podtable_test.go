@@ -56,13 +56,13 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		switch r.IntN(10) {
 		case 0, 1, 2:
 			had := model[p.podKey()] != nil && !isGone(model[p.podKey()])
-			if table.removeObject(p) != had {
+			if table.removeWatchedObject(p) != had {
 				t.Fatalf("step %d: remove(%s) = %v", step, p.podKey(), !had)
 			}
 			markGone(model, p.podKey())
 		case 3:
 			list := []*storedPod{p, randomPod(r)}
-			table.replaceObjects(list)
+			table.replaceWatchedObjects(list)
 			for key := range model {
 				markGone(model, key)
 			}
@@ -70,7 +70,7 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 				model[p.podKey()] = p
 			}
 		default:
-			table.upsertObject(p)
+			table.upsertWatchedObject(p)
 			model[p.podKey()] = p
 		}
 		s := podScope{selector: selectors[r.IntN(len(selectors))]}
@@ -95,7 +95,7 @@ func isGone(p *storedPod) bool { return p.Omission.Reason != "" }
 func markGone(model map[metric.Object]*storedPod, key metric.Object) {
 	if p := model[key]; p != nil {
 		gone := *p
-		gone.Live, gone.Ready, gone.Departed, gone.Omission = false, false, true, newGoneOmission(key)
+		gone.Live, gone.Ready, gone.Departed, gone.Omission = false, false, true, newGonePodOmission(key)
 		model[key] = &gone
 	}
 }
@@ -108,7 +108,7 @@ func filterPods(model map[metric.Object]*storedPod, s podScope) []Pod {
 			pods = append(pods, p.Pod)
 		}
 	}
-	slices.SortFunc(pods, func(a, b Pod) int { return compareObjects(a.Object(), b.Object()) })
+	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
 	return pods
 }
 
@@ -117,9 +117,9 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	table := newPodTable()
 	for range 1000 {
-		table.upsertObject(randomPod(r))
+		table.upsertWatchedObject(randomPod(r))
 	}
-	table.replaceObjects(nil)
+	table.replaceWatchedObjects(nil)
 	table.expireDeparted(time.Now().Add(defaultRetention))
 	n := len(table.departed.queues) + len(table.byURL)
 	for _, i := range []podIndex{table.current, table.departed.podIndex} {
@@ -139,14 +139,14 @@ func TestTableReportsChanges(t *testing.T) {
 		got  bool
 		want bool
 	}{
-		{"new pod", table.upsertObject(first), true},
-		{"equal pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1"))), false},
-		{"pod no longer ready", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markUnready))), true},
-		{"equal list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1", markUnready))}), false},
-		{"changed pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
-		{"other list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-2"))}), true},
-		{"shorter list", table.replaceObjects(nil), true},
-		{"removed, not there", table.removeObject(first), false},
+		{"new pod", table.upsertWatchedObject(first), true},
+		{"equal pod", table.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1"))), false},
+		{"pod no longer ready", table.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", markUnready))), true},
+		{"equal list", table.replaceWatchedObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1", markUnready))}), false},
+		{"changed pod", table.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
+		{"other list", table.replaceWatchedObjects([]*storedPod{newStoredPod(apiPod("shop", "web-2"))}), true},
+		{"shorter list", table.replaceWatchedObjects(nil), true},
+		{"removed, not there", table.removeWatchedObject(first), false},
 	}
 	for _, s := range steps {
 		if s.got != s.want {
@@ -164,7 +164,7 @@ func TestTableShares(t *testing.T) {
 	}
 	first, second, other := of("web-1", "aa"), of("web-2", "aa"), of("web-3", "bb")
 	for _, p := range []*storedPod{first, second, other} {
-		pods.upsertObject(p)
+		pods.upsertWatchedObject(p)
 	}
 	same := func(a, b *storedPod) bool {
 		return reflect.ValueOf(a.labels).Pointer() == reflect.ValueOf(b.labels).Pointer()
@@ -172,7 +172,7 @@ func TestTableShares(t *testing.T) {
 	if !same(first, second) || same(first, other) {
 		t.Errorf("labels shared by the same group: %v, by another: %v", same(first, second), same(first, other))
 	}
-	pods.removeObject(first)
+	pods.removeWatchedObject(first)
 	var found []*storedPod
 	pods.visitPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})}, func(p *storedPod) {
 		found = append(found, p)

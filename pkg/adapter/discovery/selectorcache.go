@@ -47,14 +47,14 @@ type objectKey struct {
 	namespace, name string
 }
 
-func (k objectKey) metricObject() metric.Object {
+func (k objectKey) selectedObject() metric.Object {
 	return metric.Object{Namespace: k.namespace, Name: k.name}
 }
 
-func (k objectKey) String() string { return k.resource.String() + " " + k.metricObject().String() }
+func (k objectKey) String() string { return k.resource.String() + " " + k.selectedObject().String() }
 
-// hasFixedSelector reports whether the API server rejects changes of the object's pod selector.
-func (k objectKey) hasFixedSelector() bool { return k.resource.Group == "apps" }
+// hasFixedPodSelector reports whether the API server rejects changes of the object's pod selector.
+func (k objectKey) hasFixedPodSelector() bool { return k.resource.Group == "apps" }
 
 // resolvedSelector is the result of the last lookups of an object's pod selector.
 type resolvedSelector struct {
@@ -98,15 +98,15 @@ type selectorCache struct {
 	stalled bool // guarded by mu
 }
 
-func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
+func newPodSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
 	return &selectorCache{
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
 		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{},
 	}
 }
 
-// peekSelector returns the cached result. It does not wait, and does not count as use.
-func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
+// peekPodSelector returns the cached result. It does not wait, and does not count as use.
+func (s *selectorCache) peekPodSelector(key objectKey) resolvedSelector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
@@ -115,16 +115,16 @@ func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 	return resolvedSelector{}
 }
 
-// getSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
+// getPodSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
 // since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. After a failed lookup
 // getSelector requests another for the next reader. Without runLookups it waits until ctx ends.
-func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
-	e, wait, err := s.requestSelector(key, now)
+func (s *selectorCache) getPodSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
+	e, wait, err := s.requestPodSelector(key, now)
 	if err != nil {
 		return nil, err
 	}
-	s.requestLookup()
-	if err := s.awaitSelector(ctx, wait); err != nil {
+	s.requestPodSelectorLookup()
+	if err := s.awaitPodSelector(ctx, wait); err != nil {
 		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, err)
 	}
 	s.mu.Lock()
@@ -142,8 +142,8 @@ type selectorWait struct {
 	first bool
 }
 
-// requestSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
-func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
+// requestPodSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
+func (s *selectorCache) requestPodSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -151,7 +151,7 @@ func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selector
 		if len(s.entries) >= maxSelectors {
 			return nil, selectorWait{}, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
 		}
-		e = s.insertEntry(key, now)
+		e = s.insertPodSelector(key, now)
 	}
 	e.used = now
 	age := now.Sub(e.lastLookup)
@@ -160,7 +160,7 @@ func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selector
 		return e, selectorWait{e.done, true}, nil
 	case e.err != nil && age >= minRetryDelay:
 		e.due = now
-	case e.err == nil && age >= maxReadAge && !key.hasFixedSelector():
+	case e.err == nil && age >= maxReadAge && !key.hasFixedPodSelector():
 		e.due = now
 		if !s.stalled {
 			return e, selectorWait{e.done, false}, nil
@@ -169,8 +169,8 @@ func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selector
 	return e, selectorWait{}, nil
 }
 
-// awaitSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
-func (s *selectorCache) awaitSelector(ctx context.Context, wait selectorWait) error {
+// awaitPodSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
+func (s *selectorCache) awaitPodSelector(ctx context.Context, wait selectorWait) error {
 	if wait.done == nil {
 		return nil
 	}
@@ -195,28 +195,28 @@ func (s *selectorCache) awaitSelector(ctx context.Context, wait selectorWait) er
 	return nil
 }
 
-// insertEntry adds an entry that is due now. The caller holds mu.
-func (s *selectorCache) insertEntry(key objectKey, now time.Time) *selectorEntry {
+// insertPodSelector adds an entry that is due now. The caller holds mu.
+func (s *selectorCache) insertPodSelector(key objectKey, now time.Time) *selectorEntry {
 	e := &selectorEntry{due: now, used: now, done: make(chan struct{})}
 	s.entries[key] = e
 	return e
 }
 
-// setNeeded replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
-func (s *selectorCache) setNeeded(keys map[objectKey]struct{}, now time.Time) {
+// setNeededPodSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
+func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.needed = keys
 	for key := range keys {
 		if s.entries[key] == nil {
-			s.insertEntry(key, now)
-			s.requestLookup()
+			s.insertPodSelector(key, now)
+			s.requestPodSelectorLookup()
 		}
 	}
 }
 
-// hasAttemptedNeeded reports whether every needed selector has had a lookup.
-func (s *selectorCache) hasAttemptedNeeded() bool {
+// hasLookedUpPodSelectors reports whether every needed selector has had a lookup.
+func (s *selectorCache) hasLookedUpPodSelectors() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -243,20 +243,20 @@ func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now t
 		}
 		if e.due.After(at) {
 			e.due = at
-			s.requestLookup()
+			s.requestPodSelectorLookup()
 		}
 	}
 }
 
-func (s *selectorCache) requestLookup() {
+func (s *selectorCache) requestPodSelectorLookup() {
 	select {
 	case s.lookupRequested <- struct{}{}:
 	default:
 	}
 }
 
-// runLookups starts due lookups until ctx ends, and returns when the last request has ended.
-func (s *selectorCache) runLookups(ctx context.Context) {
+// runPodSelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
+func (s *selectorCache) runPodSelectorLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	timer := time.NewTimer(0)
@@ -268,17 +268,17 @@ func (s *selectorCache) runLookups(ctx context.Context) {
 		case <-s.lookupRequested:
 		case <-timer.C:
 		}
-		keys, wait := s.reserveDueLookups(time.Now())
+		keys, wait := s.reserveDuePodSelectors(time.Now())
 		for _, key := range keys {
-			wg.Go(func() { s.lookupSelector(ctx, key) })
+			wg.Go(func() { s.lookUpPodSelector(ctx, key) })
 		}
 		timer.Reset(wait)
 	}
 }
 
-// reserveDueLookups removes unused entries. It returns the keys to look up now, the longest due first, and the time
+// reserveDuePodSelectors removes unused entries. It returns the keys to look up now, the longest due first, and the time
 // until the next lookup is due.
-func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait time.Duration) {
+func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = defaultRefreshInterval
@@ -304,7 +304,7 @@ func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait
 	return keys, wait
 }
 
-func (s *selectorCache) lookupSelector(ctx context.Context, key objectKey) {
+func (s *selectorCache) lookUpPodSelector(ctx context.Context, key objectKey) {
 	attempt, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	selector, err := s.fetch(attempt, key)
@@ -312,14 +312,14 @@ func (s *selectorCache) lookupSelector(ctx context.Context, key objectKey) {
 		return // no reader waits for the result, and it would count as a failure
 	}
 	s.onLookup(err)
-	if s.recordLookup(key, selector, err, time.Now()) {
+	if s.recordPodSelector(key, selector, err, time.Now()) {
 		s.onChange()
 	}
-	s.requestLookup()
+	s.requestPodSelectorLookup()
 }
 
-// recordLookup stores the result of an attempt and reports whether it differs from the previous result.
-func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
+// recordPodSelector stores the result of an attempt and reports whether it differs from the previous result.
+func (s *selectorCache) recordPodSelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -329,16 +329,16 @@ func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, er
 	switch {
 	case err == nil:
 		e.selector, e.failures, s.stalled = selector, 0, false
-		e.due = now.Add(withJitter(refreshInterval(key)))
+		e.due = now.Add(jitterPodSelectorRefresh(podSelectorRefreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
 		e.selector = nil // the object is gone, or selects no pods: a definite result
 		fallthrough
 	default:
-		e.due = now.Add(withJitter(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
+		e.due = now.Add(jitterPodSelectorRefresh(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
 		e.failures++
 	}
-	text := canonicalSelector(e.selector)
-	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || errorText(before.err) != errorText(err)
+	text := canonicalDemandSelector(e.selector)
+	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || selectorErrorText(before.err) != selectorErrorText(err)
 	e.text = text
 	e.attempted = true
 	close(e.done)
@@ -346,17 +346,17 @@ func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, er
 	return changed
 }
 
-func refreshInterval(key objectKey) time.Duration {
-	if key.hasFixedSelector() {
+func podSelectorRefreshInterval(key objectKey) time.Duration {
+	if key.hasFixedPodSelector() {
 		return fixedRefreshInterval
 	}
 	return defaultRefreshInterval
 }
 
-// withJitter returns d less up to a tenth, so that lookups that started together spread out.
-func withJitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
+// jitterPodSelectorRefresh returns d less up to a tenth, so that lookups that started together spread out.
+func jitterPodSelectorRefresh(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
-func errorText(err error) string {
+func selectorErrorText(err error) string {
 	if err == nil {
 		return ""
 	}

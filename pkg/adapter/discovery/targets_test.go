@@ -77,7 +77,7 @@ func newShopTable() *podTable {
 		newStoredPod(apiPod("shop", "api-2", api)),
 		newStoredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
 	} {
-		t.upsertObject(p)
+		t.upsertWatchedObject(p)
 	}
 	return t
 }
@@ -192,9 +192,9 @@ func TestChooseTargets(t *testing.T) {
 			if tc.target == "" {
 				tc.target = "web"
 			}
-			sets := newFamilySets()
+			sets := newDemandedFamilySets()
 			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, selectors)}
-			plan := p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
+			plan := p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
 			for _, target := range chooseTargets(plan, newShopTable(), sets).targets {
 				if target.Ending != (target.Pod == "web-ending") {
@@ -211,10 +211,10 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods, sets := newPodTable(), newFamilySets()
-	pods.upsertObject(newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
+	pods, sets := newPodTable(), newDemandedFamilySets()
+	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	got := chooseTargets(p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
+	got := chooseTargets(p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
 		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"},
@@ -256,11 +256,11 @@ func TestContestedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods, sets := newPodTable(), newFamilySets()
-			pods.upsertObject(newStoredPod(apiPod("shop", "web-1", at, tc.first)))
-			pods.upsertObject(newStoredPod(apiPod("shop", "web-2", at, tc.second)))
+			pods, sets := newPodTable(), newDemandedFamilySets()
+			pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-2", at, tc.second)))
 			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-			s := chooseTargets(p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
+			s := chooseTargets(p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
 			var got []string
 			for _, target := range s.targets {
 				got = append(got, target.Pod)
@@ -270,7 +270,7 @@ func TestContestedEndpoints(t *testing.T) {
 			}
 			for i, want := range tc.details {
 				pod := pods.getPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
-				if got := s.explainPod(pod).Detail; pod.Live && got != want {
+				if got := s.explainUntargetedPod(pod).Detail; pod.Live && got != want {
 					t.Errorf("explain %s = %q, want %q", pod.Name, got, want)
 				}
 			}
@@ -280,19 +280,19 @@ func TestContestedEndpoints(t *testing.T) {
 
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
-	p := demandPlanner{prefixRules{}, newFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	plan := p.buildPlan([]*storedAutoscaler{
-		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
-		newStoredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
-		newStoredAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
-		newStoredAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
+	p := demandPlanner{prefixRules{}, newDemandedFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	plan := p.planDemandedPods([]*storedAutoscaler{
+		newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
+		newWatchedAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
+		newWatchedAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
+		newWatchedAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
 	}, []Demand{
 		{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")},
 		{Resource: "pods", Metric: "errors", Namespace: "shop"},
 	})
 	var got []string
 	for _, d := range plan.demanded {
-		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalSelector(d.Selector), d.External))
+		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), d.External))
 	}
 	want := []string{
 		"namespaces|rps||shop||false",
@@ -318,20 +318,20 @@ func TestPlanDemanded(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
-	pods, sets := newShopTable(), newFamilySets()
-	pods.upsertObject(newStoredPod(apiPod("broken", "web-1")))
-	pods.upsertObject(newStoredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	pods, sets := newShopTable(), newDemandedFamilySets()
+	pods.upsertWatchedObject(newStoredPod(apiPod("broken", "web-1")))
+	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}
-	plan := p.buildPlan([]*storedAutoscaler{
-		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
-		newStoredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
-		newStoredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
+	plan := p.planDemandedPods([]*storedAutoscaler{
+		newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
+		newWatchedAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
+		newWatchedAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
 	s := chooseTargets(plan, pods, sets)
-	pods.upsertObject(newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
+	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
@@ -344,7 +344,7 @@ func TestExplain(t *testing.T) {
 	} {
 		namespace, pod, _ := strings.Cut(name, "/")
 		want.Object = metric.Object{Namespace: namespace, Name: pod}
-		if diff := cmp.Diff(want, s.explainPod(pods.getPod(want.Object))); diff != "" {
+		if diff := cmp.Diff(want, s.explainUntargetedPod(pods.getPod(want.Object))); diff != "" {
 			t.Errorf("explain %s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -352,15 +352,15 @@ func TestExplain(t *testing.T) {
 
 func TestFamilySets(t *testing.T) {
 	t.Parallel()
-	s := newFamilySets()
-	a, b := s.internFamilies([]string{"y", "x", "y"}), s.internFamilies([]string{"z"})
-	if s.internFamilies([]string{"x", "y"}) != a || s.internFamilies(nil) != noFamilies || s.internFamilies([]string{}) != noFamilies {
+	s := newDemandedFamilySets()
+	a, b := s.internDemandedFamilies([]string{"y", "x", "y"}), s.internDemandedFamilies([]string{"z"})
+	if s.internDemandedFamilies([]string{"x", "y"}) != a || s.internDemandedFamilies(nil) != noFamilies || s.internDemandedFamilies([]string{}) != noFamilies {
 		t.Error("equal sets have different numbers")
 	}
-	if s.unionSets(a, noFamilies) != a || s.unionSets(noFamilies, a) != a || s.unionSets(a, a) != a || s.unionSets(a, b) != s.unionSets(b, a) {
+	if s.unionDemandedFamilies(a, noFamilies) != a || s.unionDemandedFamilies(noFamilies, a) != a || s.unionDemandedFamilies(a, a) != a || s.unionDemandedFamilies(a, b) != s.unionDemandedFamilies(b, a) {
 		t.Error("union is not that of sets")
 	}
-	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listFamilies(s.unionSets(a, b))); diff != "" {
+	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listDemandedFamilies(s.unionDemandedFamilies(a, b))); diff != "" {
 		t.Errorf("union (-want +got):\n%s", diff)
 	}
 }
