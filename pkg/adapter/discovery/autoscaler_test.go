@@ -88,12 +88,12 @@ func TestNewAutoscaler(t *testing.T) {
 			want := &storedAutoscaler{namespace: "shop", name: "web", scaleTarget: objectReference{deployment, "web"}, metrics: tc.want}
 			got, err := stripWatchedAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedAutoscaler{}, objectReference{}, namedMetric{})); err != nil || diff != "" {
-				t.Errorf("stripAutoscaler: %v (-want +got):\n%s", err, diff)
+				t.Errorf("stripWatchedAutoscaler: %v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
 	if _, err := stripWatchedAutoscaler(apiPod("shop", "web-1")); err == nil {
-		t.Error("stripAutoscaler(pod) = nil error")
+		t.Error("stripWatchedAutoscaler(pod) = nil error")
 	}
 }
 

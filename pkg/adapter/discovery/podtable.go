@@ -18,7 +18,7 @@ type podTable struct {
 	byURL    map[string][]*storedPod // the current pods with an endpoint
 	departed departedPods
 	changes  uint64 // number of insertions since the start
-	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewLabels.
+	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewPodLabels.
 	newLabels map[string]struct{}
 }
 

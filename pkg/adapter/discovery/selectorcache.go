@@ -117,7 +117,7 @@ func (s *selectorCache) peekPodSelector(key objectKey) resolvedSelector {
 
 // getPodSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
 // since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. After a failed lookup
-// getSelector requests another for the next reader. Without runLookups it waits until ctx ends.
+// getPodSelector requests another for the next reader. Without runPodSelectorLookups it waits until ctx ends.
 func (s *selectorCache) getPodSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
 	e, wait, err := s.requestPodSelector(key, now)
 	if err != nil {
@@ -295,7 +295,7 @@ func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey,
 		}
 	}
 	slices.SortFunc(keys, func(a, b objectKey) int { return s.entries[a].due.Compare(s.entries[b].due) })
-	// A key without a free slot waits until a request ends, which wakes runLookups.
+	// A key without a free slot waits until a request ends, which wakes runPodSelectorLookups.
 	keys = keys[:min(len(keys), maxConcurrentLookups-s.inFlight)]
 	for _, key := range keys {
 		s.entries[key].fetching = true

@@ -35,7 +35,7 @@ func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnaps
 		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved,
 		contested: map[metric.Object]string{},
 	}
-	// markOptedIn reads the autoscaled mark, so that markAllPods must have visited all pods first.
+	// markOptedIn reads the autoscaled mark, so that markDemandedPods must have visited all pods first.
 	for _, c := range p.demandedPods {
 		s.markDemandedPods(c, pods, sets)
 	}
