@@ -276,8 +276,8 @@ func (s *selectorCache) runPodSelectorLookups(ctx context.Context) {
 	}
 }
 
-// reserveDuePodSelectors removes unused entries. It returns the keys to look up now, the longest due first, and the time
-// until the next lookup is due.
+// reserveDuePodSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
+// longest due first, and the time until the next lookup is due.
 func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,7 +294,7 @@ func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey,
 			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(keys, func(a, b objectKey) int { return s.entries[a].due.Compare(s.entries[b].due) })
+	slices.SortFunc(keys, s.compareSelectorLookups)
 	// A key without a free slot waits until a request ends, which wakes runPodSelectorLookups.
 	keys = keys[:min(len(keys), maxConcurrentLookups-s.inFlight)]
 	for _, key := range keys {
@@ -302,6 +302,20 @@ func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey,
 	}
 	s.inFlight += len(keys)
 	return keys, wait
+}
+
+// compareSelectorLookups orders due lookups. The caller holds mu.
+func (s *selectorCache) compareSelectorLookups(a, b objectKey) int {
+	_, neededA := s.needed[a]
+	_, neededB := s.needed[b]
+	switch {
+	case neededA == neededB:
+		return s.entries[a].due.Compare(s.entries[b].due)
+	case neededA:
+		return -1
+	default:
+		return 1
+	}
 }
 
 func (s *selectorCache) lookUpPodSelector(ctx context.Context, key objectKey) {
