@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	const share = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) / on () group_left () sum (a)\n"
+	const info = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (rate(a[5m])) * on (namespace, pod) group_left () kube_pod_info\n"
+	const either = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) or sum by (namespace, pod) (b)\n"
 	for name, tc := range map[string]struct {
 		backend, rules string
 		template       string // instead of the query
@@ -51,7 +54,27 @@ func TestJoin(t *testing.T) {
 			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, fakeSeries{"namespace=shop,pod=a,tachometer_sample_time=1", newNaN(), time.Time{}}), "shop/a=1@never",
 		},
 		"not shared, of the namespace asked": {
-			"", share, "", "shop", newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, at(90)}), "shop/a=1@90",
+			"", share, "", "shop",
+			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, newSampleTime("namespace=shop,pod=a", 0, 90), newSampleTime("", 1, 95)),
+			"shop/a=1@90",
+		},
+		"as old as the oldest of its samples": {
+			"", info, "", "shop", newVectorResponse(
+				fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, fakeSeries{"namespace=shop,pod=b", 2, time.Time{}},
+				newSampleTime("namespace=shop,pod=a", 0, 50), newSampleTime("namespace=shop,pod=a", 1, 99),
+				newSampleTime("namespace=shop,pod=b", 0, 98), newSampleTime("namespace=shop,pod=b", 1, 60),
+			), "shop/a=1@50 shop/b=2@60",
+		},
+		"a join without a sample of one side": {
+			"", info, "", "shop", newVectorResponse(
+				fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, newSampleTime("namespace=shop,pod=a", 1, 99), newSampleTime("namespace=shop,pod=b", 0, 98),
+			), "shop/a=1@never",
+		},
+		"either of two": {
+			"", either, "", "shop", newVectorResponse(
+				fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, fakeSeries{"namespace=shop,pod=b", 2, time.Time{}}, fakeSeries{"namespace=shop,pod=c", 3, time.Time{}},
+				newSampleTime("namespace=shop,pod=a", 1, 99), newSampleTime("namespace=shop,pod=b", 0, 98), newSampleTime("namespace=shop,pod=b", 1, 60),
+			), "shop/a=1@99 shop/b=2@60 shop/c=3@never",
 		},
 		"not shared, of another namespace": {
 			"", share, "", "shop", newVectorResponse(fakeSeries{"namespace=bank,pod=a", 1, at(90)}),
@@ -120,6 +143,11 @@ func TestJoin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newSampleTime returns the time of a selector's newest sample with the labels.
+func newSampleTime(labels string, selector int, seconds float64) fakeSeries {
+	return fakeSeries{strings.TrimPrefix(labels+",tachometer_sample_time=1,tachometer_selector="+strconv.Itoa(selector), ","), seconds, time.Time{}}
 }
 
 // newTemplateRule returns a rule of pods with this text as its expression.

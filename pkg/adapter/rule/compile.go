@@ -139,7 +139,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
 	r.shared = isShareable(t.root, distinguishing)
-	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {
+	if r.expr, r.timesExpr, err = newRuleExpressions(t, r); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
 	return r, nil

@@ -12,13 +12,16 @@ import (
 type RemoteQuery struct {
 	// Expr is the expression: PromQL on one line, or in a templated rule the dialect of its server.
 	Expr string
-	// Times is PromQL for the times, in seconds since the epoch, of the newest samples behind Expr's results. Each of
-	// its series belongs to all results with its labels. A result without such a series has no sample that the server
-	// still sees.
+	// Times is PromQL for the times, in seconds since the epoch, of the newest samples behind Expr's results: for each
+	// selector, by its number in the label TimesSelectorLabel (absent with a single selector). A series belongs to all
+	// results with its labels. The oldest of a result's times, one for each selector, is the time of the result.
 	//
 	// Times is empty if the times are unknown: Expr is not PromQL, reads metrics without naming them, or has a scalar
 	// result.
 	Times string
+	// TimesNeeded are sets of selectors, by number. A result that has no time for any selector of a set has no sample
+	// that the server still sees.
+	TimesNeeded [][]int
 	// Window is how far back Expr looks: 0 if it reads only the newest samples, or if its reach is unknown.
 	Window time.Duration
 }
@@ -45,9 +48,10 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 		return newRemoteQuery(r, text), nil
 	}
 	return RemoteQuery{
-		Expr:   text,
-		Times:  r.timesExpr.fillHoles(q.remoteMatchers(namespaces), r.Window.Duration),
-		Window: r.Span(r.Window.Duration),
+		Expr:        text,
+		Times:       r.timesExpr.fillHoles(q.remoteMatchers(namespaces), r.Window.Duration),
+		TimesNeeded: r.timesExpr.timesNeeded,
+		Window:      r.Span(r.Window.Duration),
 	}, nil
 }
 
@@ -87,13 +91,13 @@ func newRemoteQuery(r *Rule, text string) RemoteQuery {
 	if err != nil || !t.isInstantVector() {
 		return RemoteQuery{Expr: text}
 	}
-	times := t.printTimesQuery(t.findTimesGrouping(r))
+	times := t.buildTimesQuery(r)
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)
 	}
 	// As printed, without comments: a comment would swallow the text that is appended.
-	return RemoteQuery{Expr: t.root.String(), Times: times, Window: window}
+	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, Window: window}
 }
 
 // sortedNames returns the names in ascending order. The slice may be the caller's.
