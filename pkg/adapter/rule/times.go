@@ -223,22 +223,22 @@ func collectCallTimes(e *parser.Call) sampleTimes {
 	return s
 }
 
-// makeLabel applies a function that makes a label from others. Without the earlier value of this label no two series
-// become the same. A label that is made from itself is dropped.
+// madeTimesLabel holds the label that a function makes, until the earlier label of this name is gone.
+const madeTimesLabel = "tachometer_made"
+
+// makeLabel applies a function that makes a label from others. Series that become the same keep the newest time.
 func (s sampleTimes) makeLabel(e *parser.Call) {
-	made := madeLabel(e)
-	s.dropLabels([]string{made})
-	for _, arg := range e.Args[3:] {
-		if source, ok := arg.(*parser.StringLiteral); ok && source.Val == made {
-			return
-		}
+	made := strconv.Quote(madeLabel(e))
+	var sources strings.Builder
+	for _, arg := range e.Args[2:] {
+		sources.WriteString(", " + arg.String())
 	}
 	for _, p := range s.paths {
-		args := []string{p.printTimesPath()}
-		for _, arg := range e.Args[1:] {
-			args = append(args, arg.String())
-		}
-		*p = timesPath{expr: e.Func.Name + "(" + strings.Join(args, ", ") + ")", without: true}
+		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printTimesPath(), madeTimesLabel, made)
+		p.expr = fmt.Sprintf(`%s(%s, "%s"%s)`, e.Func.Name, p.expr, madeTimesLabel, sources.String())
+		p.names, p.without = []string{madeLabel(e)}, true
+		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printTimesPath(), made, madeTimesLabel)
+		p.names = []string{madeTimesLabel}
 	}
 }
 
