@@ -176,7 +176,7 @@ func (j resultJoin) resultSampleTime(s resultSample, times selectorTimes) time.T
 func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
 	namespace, f := j.resolveResultNamespace(s)
-	if f != nil || isPartitioned(r) && !j.scope.coversNamespace(namespace) {
+	if f != nil || isPartitioned(r) && !j.scope.coversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}
@@ -192,7 +192,8 @@ func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestF
 	return namespacedValue{namespace, v}, true, nil
 }
 
-// resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no namespace.
+// resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
+// namespace. A result that may have come from another namespace than the requested is a failure.
 func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFailure) {
 	r, requested := j.query.Rule, j.query.Namespace
 	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
@@ -203,12 +204,24 @@ func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFail
 	case r.Shared() && is == "":
 		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
 	case r.Shared():
-	case is == "" || r.External:
+		return is, nil
+	case r.External && j.query.Objects == nil: // the value of a query, of no object
 		return requested, nil
-	case requested != "" && is != requested:
+	case is == "" && !j.text.OfNamespace:
+		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
+			"write <<.LabelMatchers>> in every selector, or aggregate by (%s, %s)",
+			formatResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
+	case is == "":
+		return requested, nil
+	case j.text.OfNamespace && requested != "" && is != requested:
 		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), requested)
 	}
 	return is, nil
+}
+
+// isOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
+func (j resultJoin) isOfOtherNamespace(namespace string) bool {
+	return !j.query.Rule.Shared() && !j.text.OfNamespace && namespace != "" && j.query.Namespace != "" && namespace != j.query.Namespace
 }
 
 // rejectDuplicateObjects returns a failure if two of the sorted values have the same object.

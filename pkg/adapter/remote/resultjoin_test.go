@@ -80,11 +80,25 @@ func TestJoin(t *testing.T) {
 			"", share, "", "shop", newVectorResponse(fakeSeries{"namespace=bank,pod=a", 1, at(90)}),
 			`error: rule "m": backend prometheus: the result {namespace="bank", pod="a"} is of another namespace than shop`,
 		},
-		"template without the label of the namespace": {
-			"", sharedRules, "sum(a) by (pod)", "shop", newVectorResponse(fakeSeries{"pod=a", 1, at(90)}), "shop/a=1@90",
+		"template of the namespace, without its label": {
+			"", sharedRules, `sum(a{namespace="shop"}) by (pod)`, "shop", newVectorResponse(fakeSeries{"pod=a", 1, at(90)}), "shop/a=1@90",
+		},
+		"template of all namespaces, without their label": {
+			"", sharedRules, "sum(a) by (pod)", "shop", newVectorResponse(fakeSeries{"pod=a", 12, at(90)}),
+			`error: rule "template": backend prometheus: the result {pod="a"} has no label namespace, and the query reads all namespaces; ` +
+				"write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)",
+		},
+		"template of all namespaces, with their label": {
+			"", sharedRules, "sum(a) by (namespace, pod)", "shop",
+			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 2, at(90)}, fakeSeries{"namespace=bank,pod=a", 10, at(90)}), "shop/a=2@90",
 		},
 		"template in another dialect": {
-			"", sharedRules, "a[$__interval] keep_metric_names", "shop", newVectorResponse(fakeSeries{"pod=a", 1, time.Time{}}), "shop/a=1@100",
+			"", sharedRules, `sum(rate(a{namespace="shop"})) by (pod) limit 3`, "shop", newVectorResponse(fakeSeries{"pod=a", 1, time.Time{}}), "shop/a=1@100",
+		},
+		"template in another dialect, of all namespaces": {
+			"", sharedRules, `sum(rate(a{namespace="shop" or job="x"})) by (pod)`, "shop", newVectorResponse(fakeSeries{"pod=a", 1, time.Time{}}),
+			`error: rule "template": backend prometheus: the result {pod="a"} has no label namespace, and the query reads all namespaces; ` +
+				"write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)",
 		},
 		"objects of the cluster": {
 			"", "\n- metric: m\n  resource: nodes\n  backend: prometheus\n  query: sum by (node) (a)\n", "", "",
@@ -166,7 +180,7 @@ func TestObjectsOfExternalTemplate(t *testing.T) {
 	w.server.alwaysRespond(newVectorResponse(fakeSeries{"pod=a,container=x", 1, time.Now()}, fakeSeries{"pod=a,container=y", 2, time.Now()}))
 	r := rule.Rule{Name: "usage", External: true, Namespaced: true, NamespaceLabel: "namespace", MaxAge: time.Minute}
 	q := rule.Query{Namespace: "shop", Objects: []string{"a", "b"}, Rule: r.WithTemplate(func(q rule.Query) (string, error) {
-		return `sum by (pod, container) (usage{pod=~"` + strings.Join(q.Objects, "|") + `"})`, nil
+		return `sum by (pod, container) (usage{namespace="shop",pod=~"` + strings.Join(q.Objects, "|") + `"})`, nil
 	})}
 	const want = `{container="x", pod="a"}=1 {container="y", pod="a"}=2`
 	if got := formatValues(w.Evaluate(t.Context(), q, time.Now())); got != want {

@@ -22,6 +22,9 @@ type RemoteQuery struct {
 	// TimesNeeded are sets of selectors, by number. A result that has no time for any selector of a set has no sample
 	// that the server still sees.
 	TimesNeeded [][]int
+	// OfNamespace reports that all results are of the query's namespace, as far as the rule is Namespaced, because series
+	// of other namespaces have no part in them. Otherwise each result must have the label of its namespace.
+	OfNamespace bool
 	// Window is how far back Expr looks: 0 if it reads only the newest samples, or if its reach is unknown.
 	Window time.Duration
 }
@@ -45,12 +48,13 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 		return RemoteQuery{}, err
 	}
 	if r.renderTemplate != nil {
-		return newRemoteQuery(r, text), nil
+		return q.newTemplatedQuery(text), nil
 	}
 	return RemoteQuery{
 		Expr:        text,
 		Times:       r.timesExpr.fillHoles(q.remoteMatchers(namespaces), r.Window.Duration),
 		TimesNeeded: r.timesExpr.timesNeeded,
+		OfNamespace: !r.shared,
 		Window:      r.Span(r.Window.Duration),
 	}, nil
 }
@@ -85,19 +89,20 @@ func (q Query) remoteMatchers(namespaces []string) string {
 	return string(b)
 }
 
-// newRemoteQuery derives Times and Window from an expression given as text.
-func newRemoteQuery(r *Rule, text string) RemoteQuery {
-	t, err := parseRuleQuery(text)
-	if err != nil || !t.isInstantVector() {
-		return RemoteQuery{Expr: text}
+// newTemplatedQuery derives the rest of a query from its expression, given as text.
+func (q Query) newTemplatedQuery(text string) RemoteQuery {
+	t, _ := parseTemplateQuery(text)
+	proven := newNamespaceProof(q).provesText(text, t)
+	if t == nil || !t.isInstantVector() {
+		return RemoteQuery{Expr: text, OfNamespace: proven}
 	}
-	times := t.buildTimesQuery(r)
+	times := t.buildTimesQuery(q.Rule)
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)
 	}
 	// As printed, without comments: a comment would swallow the text that is appended.
-	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, Window: window}
+	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, OfNamespace: proven, Window: window}
 }
 
 // sortedNames returns the names in ascending order. The slice may be the caller's.

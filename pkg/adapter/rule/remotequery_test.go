@@ -172,9 +172,9 @@ func TestTemplated(t *testing.T) {
 	}{
 		"PromQL": {
 			`sum(rate(a{namespace="NS"}[2m])) by (service) # total`,
-			RemoteQuery{`sum by (service) (rate(a{namespace="shop"}[2m]))`, `max by (service) (timestamp(a{namespace="shop"}))`, [][]int{{0}}, 2 * time.Minute},
+			RemoteQuery{`sum by (service) (rate(a{namespace="shop"}[2m]))`, `max by (service) (timestamp(a{namespace="shop"}))`, [][]int{{0}}, true, 2 * time.Minute},
 		},
-		"a scalar":        {`scalar(sum(a))`, RemoteQuery{Expr: `scalar(sum(a))`}},
+		"a scalar":        {`scalar(sum(a))`, RemoteQuery{Expr: `scalar(sum(a))`, OfNamespace: true}},
 		"another dialect": {`sum(rate(a{namespace="NS"})) keep_metric_names`, RemoteQuery{Expr: `sum(rate(a{namespace="shop"})) keep_metric_names`}},
 	} {
 		t.Run(name, func(t *testing.T) {
