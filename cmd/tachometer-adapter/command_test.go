@@ -76,6 +76,11 @@ func TestCheckConfig(t *testing.T) {
 		"shipped":      {"../../manifests/adapter/config.yaml", nil},
 		"all at once":  {write(head + "scrap: {}\nrules:\n- metric: a\n  query: sum(\n"), []string{"line 3: scrap", "rules[0].query"}},
 		"no such file": {filepath.Join(t.TempDir(), "none.yaml"), []string{"none.yaml"}},
+		"legacy":       {write(legacyRules), nil},
+		"legacy that cannot work": {
+			write(legacyRules + "externalRules:\n- seriesQuery: depth\n  metricsQuery: avg(depth)\n"),
+			[]string{"config.yaml:\nline 13: externalRules[0].resources: no label names the namespace"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,6 +136,18 @@ func TestNoCluster(t *testing.T) {
 	t.Parallel()
 	if _, err := loadClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
 		t.Errorf("error %v does not name the file", err)
+	}
+}
+
+// TestCheckConfigWarns: a warning leaves the file without faults.
+func TestCheckConfigWarns(t *testing.T) {
+	t.Parallel()
+	path := writeFile(t, strings.Replace(legacyRules, "(rate(<<.Series>>{<<.LabelMatchers>>}[2m]))", "(rate(<<.Series>>{<<.LabelMatchers>>}))", 1))
+	out, err := adapterCommand(t, "--check-config", "--config", path)
+	for _, want := range []string{path + ": warning: line 11: rules[0].metricsQuery: is MetricsQL and not PromQL", path + ": no faults"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%q, %v; want %s", out, err, want)
+		}
 	}
 }
 

@@ -247,17 +247,13 @@ func (c *Catalog) recordListing(ctx context.Context, r *ruleState, d listingResu
 
 // newAssociationRule returns the rule that serves an association.
 func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
-	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
-	if !r.external {
-		namespaced = namespaced && a.resource.Namespaced
-	}
 	var groupBy []string
 	if !r.external {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
 		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.logName(), External: r.external,
-		Namespaced: namespaced, NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Namespaced: r.isNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
 	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
 }

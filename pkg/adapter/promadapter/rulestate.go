@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -112,7 +113,10 @@ func (r *ruleState) servingError() error {
 	if r.err != nil {
 		return r.err
 	}
-	return r.compiled.queryErr
+	if faults := r.compiled.report.Faults; len(faults) > 0 {
+		return faults[:1]
+	}
+	return nil
 }
 
 // describeFailures returns a line for people if the last listing failed or none is done yet.
@@ -132,11 +136,8 @@ func (r *ruleState) describeFailures() []string {
 func (r *ruleState) describeOddities() []string {
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, r.logName()+": "+fmt.Sprintf(format, args...)) }
-	if r.compiled.queryErr != nil {
-		add("%v", r.compiled.queryErr)
-	}
-	for _, w := range r.compiled.warnings {
-		add("%s", w)
+	for _, f := range slices.Concat(r.compiled.report.Faults, r.compiled.report.Warnings) {
+		add("%s: %s", strings.TrimPrefix(strings.TrimPrefix(f.Path, r.path), "."), f.Message)
 	}
 	if r.labelsUnknown {
 		add("no series %s seen yet, so its labels are unknown", r.compiled.selector.onlyName)

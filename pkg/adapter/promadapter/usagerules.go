@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"text/template"
 	"time"
 
@@ -131,11 +132,8 @@ func (c *Catalog) usageNotes() (failures, oddities []string) {
 		failures = append(failures, "resourceRules: resources are not looked up yet")
 	}
 	for _, r := range []*ResourceRule{&c.resourceRules.CPU, &c.resourceRules.Memory} {
-		if r.containerTemplate == nil {
-			oddities = append(oddities, r.path+".containerQuery: missing")
-		}
-		if r.nodeTemplate == nil {
-			oddities = append(oddities, r.path+".nodeQuery: missing")
+		for _, f := range slices.Concat(r.report.Faults, r.report.Warnings) {
+			oddities = append(oddities, f.Path+": "+f.Message)
 		}
 	}
 	return failures, oddities

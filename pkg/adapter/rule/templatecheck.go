@@ -5,9 +5,12 @@ package rule
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // TemplateCheck is the judgement of a templated query.
@@ -18,8 +21,8 @@ type TemplateCheck struct {
 	Warning string
 }
 
-// CheckTemplate renders the query of a templated rule and judges it.
-func (q Query) CheckTemplate() TemplateCheck {
+// CheckTemplate renders the query of a templated rule and judges it. Results must be able to have the labels of objects.
+func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	text, err := q.Rule.renderTemplate(q)
 	if err != nil {
 		return TemplateCheck{Fault: err}
@@ -30,9 +33,9 @@ func (q Query) CheckTemplate() TemplateCheck {
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
 			"and the age of its values is unknown", err)}
 	case err != nil:
-		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w", err)}
+		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s", err, strict.Shorten(strings.Join(strings.Fields(text), " ")))}
 	}
-	return q.checkTemplateResult(text, t)
+	return q.checkTemplateResult(text, t, objectLabels)
 }
 
 // parseTemplateQuery parses the query of a templated rule, which may use all that a server may have enabled.
@@ -56,31 +59,34 @@ func parseTemplateQuery(text string) (*exprTree, error) {
 }
 
 // checkTemplateResult judges whether the results of a templated query can name their object and its namespace.
-func (q Query) checkTemplateResult(text string, t *exprTree) TemplateCheck {
+func (q Query) checkTemplateResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
 	proven := !r.Namespaced || newNamespaceProof(q).provesText(text, t)
-	if r.External {
-		if !proven {
+	if r.External && q.Objects == nil {
+		switch {
+		case !t.isInstantVector() && t.root.Type() != parser.ValueTypeScalar:
+			return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.resultKind())}
+		case !proven:
 			return TemplateCheck{Warning: "reads all namespaces, because a selector has no <<.LabelMatchers>>; " +
 				"if it is meant so, say resources.namespaced: false"}
 		}
 		return TemplateCheck{}
 	}
-	labels := []string{r.ObjectLabel}
-	if r.Namespaced {
-		labels = []string{r.NamespaceLabel, r.ObjectLabel}
+	wanted := objectLabels
+	if r.Namespaced && !slices.Contains(objectLabels, r.NamespaceLabel) {
+		wanted = append([]string{r.NamespaceLabel}, objectLabels...)
 	}
-	switch {
-	case !t.isInstantVector():
+	if !t.isInstantVector() {
 		return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.resultKind())}
-	case !t.resultMayHaveLabel(r.ObjectLabel):
-		return TemplateCheck{Fault: fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", r.ObjectLabel, strings.Join(labels, ", "))}
-	case !proven && !t.resultMayHaveLabel(r.NamespaceLabel):
-		return TemplateCheck{Fault: errors.New("adds up objects of the same name in all namespaces; " + describeNamespaceRemedy(labels))}
+	}
+	for _, label := range objectLabels {
+		if !t.resultMayHaveLabel(label) {
+			return TemplateCheck{Fault: fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, strings.Join(wanted, ", "))}
+		}
+	}
+	if !proven && !t.resultMayHaveLabel(r.NamespaceLabel) {
+		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
+			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
 	}
 	return TemplateCheck{}
-}
-
-func describeNamespaceRemedy(labels []string) string {
-	return "write <<.LabelMatchers>> in every selector, or aggregate by (" + strings.Join(labels, ", ") + ")"
 }
