@@ -166,6 +166,11 @@ func TestImport(t *testing.T) {
 	if out, err := adapterCommand(t, "--check-config", "--config", writeFile(t, out)); err != nil {
 		t.Errorf("%s: %v", out, err)
 	}
+	// Without any counterpart the reasons are printed all the same.
+	out, err = adapterCommand(t, "import", "--from=prometheus-adapter", writeFile(t, strings.ReplaceAll(legacyRules, "{<<.LabelMatchers>>}", "")))
+	if err == nil || !strings.Contains(err.Error(), "no rule has a counterpart") || !strings.Contains(out, "# rules[0] for pods: metricsQuery: the native format adds matchers") {
+		t.Errorf("import without a counterpart: %q, %v", out, err)
+	}
 	for name, args := range map[string][]string{
 		"--from is":      {"import", writeFile(t, legacyRules)},
 		"accepts 1 arg":  {"import", "--from=prometheus-adapter"},

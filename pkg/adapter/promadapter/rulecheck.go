@@ -86,6 +86,13 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 		c.addRuleWarning(path, "with made-up names: %s", failing[0].fault.Message)
 	case len(failing) == len(resources):
 		c.Faults = append(c.Faults, failing[0].fault)
+		if i := slices.IndexFunc(resources, mappedResource.lacksNamespaceLabel); i >= 0 {
+			named := resources[i]
+			named.namespaceLabel = "namespace" // a stand-in, for the query's own faults
+			if check := r.checkTemplateFor(named, "example"); check.Fault != nil {
+				c.addRuleFault(path, "%v", check.Fault)
+			}
+		}
 	case r.compiled.labelTemplate == nil && !uncertain:
 		for _, f := range failing {
 			if f.resource == namespacesResource {
@@ -96,6 +103,9 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 		}
 	}
 }
+
+// lacksNamespaceLabel reports whether queries need a matcher for the namespace, and no label is known.
+func (t mappedResource) lacksNamespaceLabel() bool { return t.namespaced && t.namespaceLabel == "" }
 
 // failingResource is a resource whose metrics a rule can never compute.
 type failingResource struct {
@@ -148,7 +158,7 @@ func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []f
 		var fault config.Fault
 		one, several := r.checkTemplateFor(res, "example"), r.checkTemplateFor(res, "example", "example-2")
 		switch {
-		case res.namespaced && res.namespaceLabel == "":
+		case res.lacksNamespaceLabel():
 			remedy := ""
 			if r.external {
 				remedy = ", or resources.namespaced: false"

@@ -110,6 +110,11 @@ func TestCheckRules(t *testing.T) {
 			text:   external(`metricsQuery: '${1}'`, `seriesQuery: 'lag'`, `resources: {namespaced: false}`),
 			faults: `line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpected character: '$', in ${1}`,
 		},
+		"external without resources and a query": {
+			text: external(`metricsQuery: '${1}'`, `seriesQuery: 'lag'`),
+			faults: `line 2: externalRules[0].resources: no label names the namespace; set overrides or template, or resources.namespaced: false
+line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpected character: '$', in ${1}`,
+		},
 		"external over all namespaces": {
 			text:     external(`seriesQuery: 'depth'`, `resources: {overrides: {namespace: {resource: namespace}}}`, `metricsQuery: 'sum(depth)'`),
 			warnings: `line 4: externalRules[0].metricsQuery: reads all namespaces, because a selector has no <<.LabelMatchers>>; if it is meant so, say resources.namespaced: false`,
