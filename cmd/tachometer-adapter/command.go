@@ -94,6 +94,9 @@ func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if unused := opts.prometheus.describeUnusedCredentials(); unused != "" {
+		fmt.Fprintf(out, "%s: warning: %s\n", opts.configFile, unused)
+	}
 	if c.legacy != nil {
 		report := c.legacy.CheckRules()
 		for _, w := range report.Warnings {
