@@ -140,7 +140,7 @@ func TestNotFoundNamesTheNearest(t *testing.T) {
 		s := startCatalog(t, loadConfig(t, sampleConfig), newSeriesList(t, sampleSeries...), &fakeCluster{}).Rules()
 		for _, tc := range []struct{ resource, name, want string }{
 			{"pods", "http_request", `no rule has a series for metric "http_request" on pods; nearest: http_requests`},
-			{"nodes", "http_requests", `no rule has a series for metric "http_requests" on nodes; it is a metric of jobs.batch`},
+			{"nodes", "http_requests", `no series of metric "http_requests" has a label for nodes; it is a metric of jobs.batch`},
 			{"pods", "queue_depth", `no rule has a series for metric "queue_depth" on pods; it is an external metric`},
 			{"", "queue_deep", `no rule has a series for external metric "queue_deep"; nearest: queue_depth`},
 			{"", "zzz", `no rule has a series for external metric "zzz"`},

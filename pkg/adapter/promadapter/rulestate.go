@@ -23,6 +23,8 @@ type ruleState struct {
 	mustConfirm bool
 	// labelsUnknown is true if a rule with a single series name found no series and so no labels.
 	labelsUnknown bool
+	// unlabelled has the names of series without any label for objects, if the last listing found no others.
+	unlabelled []string
 	// truncated is true if the rule has more than maxRuleMetrics metrics.
 	truncated bool
 	// err is the error of the last listing, failures the number of failed listings in a row.
@@ -61,6 +63,7 @@ type listingResult struct {
 	associations  []association
 	rank          entryRank // of all associations
 	labelsUnknown bool
+	unlabelled    []string // found, but none names an object
 	err           error
 }
 
@@ -87,7 +90,7 @@ func (r *Rule) assertsObjectLabels() bool {
 
 // applyListing merges the result of a listing into the entries; make makes the rule of a new entry.
 func (r *ruleState) applyListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
-	r.listed, r.labelsUnknown, r.truncated = true, d.labelsUnknown, false
+	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
 	for _, e := range r.entries {
 		e.rank = min(e.rank, rankIdle)
 	}
@@ -142,10 +145,32 @@ func (r *ruleState) describeOddities() []string {
 	if r.labelsUnknown {
 		add("no series %s seen yet, so its labels are unknown", r.compiled.selector.onlyName)
 	}
+	if reason := r.describeUnlabelled(); reason != "" {
+		add("%s", reason)
+	}
 	if r.truncated {
 		add("has more than %d metrics; the rest is skipped", maxRuleMetrics)
 	}
 	return notes
+}
+
+// describeUnlabelled returns a line about a rule that finds series but no objects; empty for any other rule.
+func (r *ruleState) describeUnlabelled() string {
+	if len(r.unlabelled) == 0 {
+		return ""
+	}
+	var labels []string
+	for _, o := range r.Resources.Overrides {
+		labels = append(labels, o.Label)
+	}
+	if r.compiled.labelTemplate != nil {
+		labels = append(labels, "of resources.template that names a resource of the cluster")
+	}
+	series := r.unlabelled[0]
+	if more := len(r.unlabelled) - 1; more > 0 {
+		series += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
 // sortedEntries returns the entries sorted by series, resource and label.

@@ -161,7 +161,12 @@ func (f *associationFinder) findCustom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.associateNames()
+	if err := f.associateNames(); err != nil || len(f.associations) > 0 || f.rank != rankLive {
+		return err
+	}
+	names, err := f.listSeriesNames(ctx, f.r.SeriesQuery)
+	f.unlabelled = f.filterServedNames(names)
+	return err
 }
 
 // addNameLabels records that the series with the names have the labels.
