@@ -78,6 +78,7 @@ type Catalog struct {
 
 	resourceRules  *ResourceRules
 	usageErr       error           // owned by Run
+	usageUnsettled string          // owned by Run: the reason why labels of resourceRules are a guess
 	loggedOddities map[string]bool // owned by Run: the logged oddities that still hold
 }
 
@@ -122,7 +123,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 			due = c.rules
 			relist = now.Add(jitterRelist(rng, c.opts.RelistInterval))
 		}
-		c.resolveUsageRules(ctx)
+		c.resolveUsageRules(ctx, now)
 		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
@@ -151,7 +152,7 @@ func (c *Catalog) dueRules(now time.Time) []*ruleState {
 
 // nextListingTime returns the time of the next retry or relist.
 func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
-	if retryAt := now.Add(usageRetryInterval); c.usageErr != nil && retryAt.Before(relist) {
+	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}
 	for _, r := range c.rules {

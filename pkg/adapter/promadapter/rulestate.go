@@ -78,7 +78,7 @@ func (r *Rule) logName() string {
 
 // isFixed reports whether the metric of the rule is known without a listing.
 func (r *ruleState) isFixed() bool {
-	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels())
+	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels() && !r.hasRivalLabels())
 }
 
 // assertsObjectLabels reports whether the seriesQuery requires every label that names objects.
@@ -86,6 +86,19 @@ func (r *Rule) assertsObjectLabels() bool {
 	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
 		return !r.compiled.selector.assertsLabel(o.Label)
 	})
+}
+
+// hasRivalLabels reports whether two overrides name the same resource, so that the values of the labels decide.
+func (r *Rule) hasRivalLabels() bool {
+	seen := map[string]bool{}
+	for _, o := range r.Resources.Overrides {
+		name := strings.TrimSuffix(o.Resource, "s") + "." + o.Group
+		if seen[name] {
+			return true
+		}
+		seen[name] = true
+	}
+	return false
 }
 
 // applyListing merges the result of a listing into the entries; make makes the rule of a new entry.
