@@ -98,7 +98,7 @@ func TestNamedSeriesNeedNoListing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		series := newSeriesList(t)
-		series.setListError("", errors.New("down"))
+		series.setListError("*", errors.New("down"))
 		c := startCatalog(t, loadConfig(t, `
 rules:
 - seriesQuery: 'http_requests_total{namespace!="",pod!=""}'
