@@ -112,6 +112,7 @@ func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config,
 		Registerer: metrics,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
+		Retention:          query.Retention(start.config.MaxWindow, start.config.Scrape.Interval),
 	})
 	services := apiServices
 	if a.opts.servesResourceMetrics(start) {
@@ -159,7 +160,7 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 
 // buildBackends builds the backends of the configuration.
 func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
-	transport, err := a.opts.prometheus.newKubeconfigTransport()
+	transport, err := a.opts.prometheus.newServerTransport()
 	if err != nil {
 		return err
 	}
@@ -202,6 +203,7 @@ func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	// samples for.
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
+	a.discovery.SetRetention(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval))
 	a.engine.Reconfigure(newEngineSettings(cfg))
 	a.applyRules(next)
 	return nil
