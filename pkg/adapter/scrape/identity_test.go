@@ -40,18 +40,25 @@ func TestEndingTarget(t *testing.T) {
 		passFakeTime(5 * time.Second)
 		tg.Ending = true
 		m.SetTargets([]metric.Target{tg})
-		passFakeTime(4 * time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1" {
+			t.Errorf("samples %q, want three", got)
+		}
+		passFakeTime(time.Millisecond)
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1" {
+			t.Errorf("samples %q, want a last scrape at once", got)
+		}
+		passFakeTime(time.Second)
 		p.setBody("<html>")
 		passFakeTime(20 * time.Second)
 		ps := r.pointsOfSeries(t, `"a"`)
-		if got := formatPoints(ps); got != "1 1 1 1 1 |" {
-			t.Fatalf("samples %q, want five and a marker", got)
+		if got := formatPoints(ps); got != "1 1 1 1 1 1 |" {
+			t.Fatalf("samples %q, want six and a marker", got)
 		}
-		if marker, last := ps[5].t, ps[4].t; marker != last+1 {
+		if marker, last := ps[6].t, ps[5].t; marker != last+1 {
 			t.Errorf("the series ends %d ms after its last sample, want 1", marker-last)
 		}
 		checkDiagnosis(t, m, "cart-1", metric.ReasonTerminating, "", "a")
-		if p.requests != 6 {
+		if p.requests != 7 {
 			t.Errorf("%d requests, want none after the first that failed", p.requests)
 		}
 		m.SetTargets([]metric.Target{tg, newTestTarget("cart-2", "a")})
@@ -60,7 +67,7 @@ func TestEndingTarget(t *testing.T) {
 		p.setBody("a 9\n")
 		m.SetTargets([]metric.Target{tg})
 		passFakeTime(time.Second)
-		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 | 9" {
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 1 | 9" {
 			t.Errorf("samples %q with the next pod of the name", got)
 		}
 	})
@@ -101,7 +108,7 @@ func TestSamplesKeepTheirDistance(t *testing.T) {
 	})
 }
 
-// TestSampleTime checks that samples have the time of the middle between the request and the answer, without the time to connect.
+// TestSampleTime checks that samples have the time of the first byte of the response.
 func TestSampleTime(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
@@ -112,7 +119,7 @@ func TestSampleTime(t *testing.T) {
 		due := m.loops[metric.Object{Namespace: "shop", Name: "cart-1"}].due.Sub(begin)
 		passFakeTime(1500 * time.Millisecond)
 		got := time.UnixMilli(r.pointsOfSeries(t, `"a"`)[0].t).Sub(begin)
-		if want := due + 500*time.Millisecond; got < want-time.Millisecond || got > want {
+		if want := due + 700*time.Millisecond; got < want-time.Millisecond || got > want {
 			t.Errorf("sample of %v, want %v", got, want)
 		}
 	})
