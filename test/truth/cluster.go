@@ -88,16 +88,21 @@ func (c *fakeCluster) storeAutoscaler(a *autoscalingv2.HorizontalPodAutoscaler) 
 	c.sendEvent(watch.Added, a)
 }
 
-func (c *fakeCluster) storeService(name string) {
+// storeService makes a Service select the pods of an app.
+func (c *fakeCluster) storeService(name, app string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.version++
 	s := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, ResourceVersion: strconv.Itoa(c.version)},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": name}},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": app}},
+	}
+	event := watch.Modified
+	if c.services[name] == nil {
+		event = watch.Added
 	}
 	c.services[name] = s
-	c.sendEvent(watch.Added, s)
+	c.sendEvent(event, s)
 }
 
 // sendEvent tells the watches of the object's type. The caller holds c.mu.

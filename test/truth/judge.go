@@ -53,7 +53,11 @@ func (p *player) familiesOf(r *reader) (services []*service, families []*metricF
 	}
 	for _, s := range p.services {
 		f := s.findFamily(r.truth[1])
-		if f == nil || r.kind != "external" && r.kind != "namespace" && s.name != r.subject {
+		subject := r.subject
+		if r.kind == "service" {
+			subject = p.selected[subject]
+		}
+		if f == nil || r.kind != "external" && r.kind != "namespace" && s.name != subject {
 			continue
 		}
 		services, families = append(services, s), append(families, f)
@@ -72,7 +76,7 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 		return verdictRefused, "there is no right number"
 	}
 	for _, t := range p.troubles {
-		concerned := t.service == ""
+		concerned := t.service == "" || r.kind == "external" // any pod of the namespace may have the series
 		for _, s := range services {
 			concerned = concerned || s.name == t.service
 		}
@@ -126,6 +130,23 @@ func (p *player) trueRange(histories []truthHistory, out *answer, slack time.Dur
 			for _, h := range histories {
 				rate += h.rateOver(end, end.Sub(from))
 			}
+			low, high = min(low, rate), max(high, rate)
+		}
+	}
+	return low, high
+}
+
+// changingRange is the range of the true rate within the window that an answer states, over an interval each: where the load
+// changes, a total over pods with windows of their own lies between the old rate and the new.
+func (p *player) changingRange(histories []truthHistory, out *answer) (low, high float64) {
+	low, high = math.Inf(1), 0
+	step := p.settings.interval / 4
+	for end := out.oldest.Add(-out.window[1] - p.settings.interval); !end.After(out.at); end = end.Add(step) {
+		rate := 0.0
+		for _, h := range histories {
+			rate += h.rateOver(end, p.settings.interval)
+		}
+		if end.Sub(p.start) > p.settings.interval {
 			low, high = min(low, rate), max(high, rate)
 		}
 	}
@@ -218,6 +239,10 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 		histories = append(histories, f.history)
 	}
 	low, high := p.trueRange(histories, out, p.settings.interval)
+	if out.at.Sub(c.lastRate) < out.window[1]+retainedIntervals*p.settings.interval {
+		l, h := p.changingRange(histories, out)
+		low, high = min(low, l), max(high, h)
+	}
 	if len(omitted) > 0 {
 		_, missing := p.trueRange(omitted, out, p.settings.interval)
 		low -= missing

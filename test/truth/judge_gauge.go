@@ -126,11 +126,67 @@ func (p *player) judgeExpectations() {
 			}
 			continue
 		}
+		if st.Args[1] == "calm" {
+			p.judgeCalm(st)
+			continue
+		}
+		if st.Args[1] == "step" {
+			p.judgeStep(st)
+			continue
+		}
 		p.judgeExpectation(st)
 	}
 	if p.loadErr != nil && !expectsFault {
 		p.report.Fault = p.loadErr
 	}
+}
+
+// judgeStep measures how long after `from` a reader shows the value `low`; the scenario fails if it is later than `to`.
+func (p *player) judgeStep(st Statement) {
+	from := p.start.Add(st.parseDuration("from", 0))
+	for _, r := range p.readers {
+		for _, a := range r.answers {
+			if r.id != st.Args[0] || a.at.Before(from) || a.err != nil || a.sum < st.parseNumber("low", 0) {
+				continue
+			}
+			p.report.Promises.addSample(promiseStep, a.at.Sub(from).Seconds())
+			if a.at.Sub(p.start) > st.parseDuration("to", p.length) {
+				p.report.failExpectation(st, "shown after "+a.at.Sub(from).String())
+			}
+			return
+		}
+	}
+	p.report.failExpectation(st, "never shown")
+}
+
+// judgeCalm compares the standard deviation of a reader's totals with the true rates over the longest window: at most `most` times.
+func (p *player) judgeCalm(st Statement) {
+	for _, r := range p.readers {
+		if r.id != st.Args[0] {
+			continue
+		}
+		var served, longest []float64
+		_, families := p.familiesOf(r)
+		for _, a := range r.answers {
+			if a.err == nil && a.at.Sub(p.start) > st.parseDuration("from", 0) {
+				served = append(served, a.sum)
+				longest = append(longest, families[0].history.rateOver(a.at, p.settings.maxWindow))
+			}
+		}
+		ratio := standardDeviation(served) / standardDeviation(longest)
+		p.report.Promises.addSample(promiseCalm, ratio)
+		if !(ratio <= st.parseNumber("most", 1.15)) {
+			p.report.failExpectation(st, fmt.Sprintf("the standard deviation is %.2f times the longest window's", ratio))
+		}
+	}
+}
+
+func standardDeviation(values []float64) float64 {
+	sum, squares, n := 0.0, 0.0, float64(len(values))
+	for _, v := range values {
+		sum, squares = sum+v, squares+v*v
+	}
+	return math.Sqrt(squares/n - sum*sum/n/n)
 }
 
 // judgeExpectation checks one expectation against the answers of its reader.
@@ -152,7 +208,7 @@ func (p *player) judgeExpectation(st Statement) {
 			}
 		}
 	}
-	if failed != "" && st.Args[1] != "some" || met == 0 {
+	if failed != "" && st.Args[1] != "some" && st.Args[1] != "wrong" || met == 0 {
 		p.report.failExpectation(st, failed)
 	}
 }
@@ -166,6 +222,8 @@ func (a answer) meetsExpectation(st Statement) bool {
 		return a.err != nil && strings.Contains(a.err.Error(), st.Text)
 	case "never": // no error with these words
 		return a.err == nil || !strings.Contains(a.err.Error(), st.Text)
+	case "wrong": // a limit that is written down
+		return a.verdict == verdictWrong
 	case "between":
 		return a.err == nil && a.sum >= st.parseNumber("low", math.Inf(-1)) && a.sum <= st.parseNumber("high", math.Inf(1))
 	default: // a number

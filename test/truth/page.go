@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -86,7 +87,7 @@ func (w *world) answerRequest(p *podProcess, conn net.Conn, request *http.Reques
 		time.Sleep(delay) //nolint:forbidigo // virtual time
 	}
 	w.mu.Lock()
-	body := p.renderPage(w, mode)
+	body := p.renderPage(w, mode, request)
 	w.mu.Unlock()
 	head, length := "200 OK\r\nContent-Type: text/plain; version=0.0.4", len(body)
 	switch mode.name {
@@ -107,7 +108,7 @@ func (w *world) answerRequest(p *podProcess, conn net.Conn, request *http.Reques
 }
 
 // renderPage writes the page of a process. The caller holds w.mu.
-func (p *podProcess) renderPage(w *world, mode pageMode) string {
+func (p *podProcess) renderPage(w *world, mode pageMode, request *http.Request) string {
 	now := time.Now()
 	w.advanceCounts(now)
 	if mode.name == "cached" && p.cached != "" && now.Sub(p.cachedAt) < mode.value {
@@ -117,7 +118,7 @@ func (p *podProcess) renderPage(w *world, mode pageMode) string {
 	var b strings.Builder
 	for _, f := range p.service.families {
 		if mode.name != "empty" && p.counts[f] != nil {
-			p.writeFamily(&b, f, w, mode)
+			p.writeFamily(&b, f, w, mode, request)
 		}
 	}
 	b.WriteString("# TYPE process_things gauge\nprocess_things 1\n")
@@ -131,7 +132,11 @@ func (p *podProcess) renderPage(w *world, mode pageMode) string {
 	return page
 }
 
-func (p *podProcess) writeFamily(b *strings.Builder, f *metricFamily, w *world, mode pageMode) {
+func (p *podProcess) writeFamily(b *strings.Builder, f *metricFamily, w *world, mode pageMode, request *http.Request) {
+	if f.dotted {
+		f.writeDotted(b, request)
+		return
+	}
 	if f.typed != "" {
 		fmt.Fprintf(b, "# TYPE %s %s\n", f.name, f.typed)
 	}
@@ -153,6 +158,20 @@ func (p *podProcess) writeFamily(b *strings.Builder, f *metricFamily, w *world, 
 	}
 }
 
+// writeDotted writes a gauge whose name has dots, as promhttp does: the request's filter reads the name with dots, and the page
+// has them only for a scraper that accepts them.
+func (f *metricFamily) writeDotted(b *strings.Builder, request *http.Request) {
+	dotted := strings.ReplaceAll(f.name, "_", ".")
+	if asked := request.URL.Query()["name[]"]; len(asked) > 0 && !slices.Contains(asked, dotted) {
+		return
+	}
+	if strings.Contains(request.Header.Get("Accept"), "escaping=allow-utf-8") {
+		fmt.Fprintf(b, "# TYPE %q gauge\n{%q} %g\n", dotted, dotted, f.value)
+		return
+	}
+	fmt.Fprintf(b, "# TYPE %s gauge\n%s %g\n", f.name, f.name, f.value)
+}
+
 // gaugeAt returns the value of a gauge of each pod.
 func (f *metricFamily) gaugeAt(at time.Time) float64 {
 	return f.value + f.wobble*math.Round(10*math.Sin(float64(at.UnixMilli())/3000))/10
@@ -160,8 +179,16 @@ func (f *metricFamily) gaugeAt(at time.Time) float64 {
 
 func (p *podProcess) writeCounter(b *strings.Builder, f *metricFamily, mode pageMode) {
 	c := p.counts[f]
+	if f.countsScrapes {
+		c.countEvents(f, 1)
+	}
 	for _, s := range c.order {
 		n := c.shownCount(f, s)
+		if f.rounding {
+			p.turn++
+			fmt.Fprintf(b, "%s %.9f\n", f.name, n-1e-6*float64(p.turn%2))
+			continue
+		}
 		if p.workers > 1 {
 			n = math.Floor(n/float64(p.workers)) + float64(1000*p.turn)
 		}

@@ -36,6 +36,8 @@ func Run(ctx context.Context, s Scenario, seed uint64) (r Report) {
 			if !ok {
 				panic(fault)
 			}
+			p.mu.TryLock() // the statement may have held it
+			p.mu.Unlock()
 			p.stopAll()
 			r = p.report
 			r.Fault = err
@@ -154,7 +156,6 @@ func (p *player) stopAll() {
 	}
 	p.replicas = nil
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, s := range p.services {
 		for _, pod := range slices.Concat(s.pods, s.departed) {
 			for _, c := range pod.conns {
@@ -162,6 +163,8 @@ func (p *player) stopAll() {
 			}
 		}
 	}
+	p.mu.Unlock()
+	time.Sleep(2 * time.Minute) //nolint:forbidigo // virtual time: pages that are late end
 }
 
 // applyStatement makes a statement take effect now.
@@ -184,6 +187,10 @@ func (p *player) applyStatement(st Statement) {
 		p.applySetting(st)
 	case "restart":
 		p.restartAdapters()
+	case "selector":
+		p.selected[st.Args[0]] = st.Args[1]
+		p.cluster.storeService(st.Args[0], st.Args[1])
+		p.noteTrouble("", "the selector changes", time.Now())
 	case "service", "counter", "gauge", "histogram", "summary":
 		p.applyObject(st)
 	case "pod":
@@ -240,10 +247,14 @@ func (p *player) applyObject(st Statement) {
 		s := &service{
 			name: st.Args[0], boot: st.parseDuration("boot", 3*time.Second), grace: st.parseDuration("grace", 3*time.Second),
 			drain: st.parseDuration("drain", 200*time.Millisecond), delay: st.parseDuration("delay", 0),
-			annotated: st.option("annotated", "yes") == "yes", lastMove: p.start.Add(-time.Hour),
+			annotated: st.option("annotated", "yes") == "yes", ports: st.option("ports", ""), lastMove: p.start.Add(-time.Hour),
 		}
 		p.services = append(p.services, s)
-		p.cluster.storeService(s.name)
+		if s.delay > p.settings.interval/4 {
+			p.noteTrouble(s.name, "pages are slow", p.start.Add(time.Hour))
+		}
+		p.selected[s.name] = s.name
+		p.cluster.storeService(s.name, s.name)
 		for range int(st.parseNumber("pods", 1)) {
 			p.addPod(s, st.At == 0)
 		}
@@ -253,7 +264,8 @@ func (p *player) applyObject(st Statement) {
 	f := &metricFamily{
 		name: st.Args[1], kind: st.Verb, typed: st.option("type", st.Verb), rate: st.parseNumber("rate", 0),
 		batch: st.parseNumber("batch", 1), poisson: st.option("poisson", "no") == "yes", spread: st.option("spread", "no") == "yes",
-		created: st.option("created", "no") == "yes", base: st.parseNumber("base", 0), value: st.parseNumber("value", 0),
+		countsScrapes: st.option("counts-scrapes", "no") == "yes", rounding: st.option("rounding", "no") == "yes",
+		dotted: st.option("dotted", "no") == "yes", base: st.parseNumber("base", 0), value: st.parseNumber("value", 0),
 		wobble: st.parseNumber("wobble", 0), timestamped: st.parseDuration("timestamped", 0), latency: st.parseNumber("latency", 0),
 		rateChanged: p.start.Add(-time.Hour), series: []string{""},
 	}
@@ -293,6 +305,13 @@ func (p *player) applyServiceStatement(st Statement) {
 	case "rollout":
 		p.rollOut(s)
 		return
+	case "annotate": // prometheus.io/scrape
+		s.annotated = true
+		p.noteTrouble(s.name, "the annotation is new", time.Now())
+		for _, pod := range s.pods {
+			p.publishPod(pod)
+		}
+		return
 	}
 	f := s.findFamily(st.Args[1])
 	if f == nil {
@@ -316,7 +335,10 @@ func (p *player) applyServiceStatement(st Statement) {
 func (p *player) applyPodStatement(st Statement) {
 	pod := p.findPod(st.Args[0])
 	if pod == nil {
-		panic(scenarioFault{st, fmt.Errorf("no pod %q", st.Args[0])})
+		if st.Line > 0 {
+			panic(scenarioFault{st, fmt.Errorf("no pod %q", st.Args[0])})
+		}
+		return // a generated line may concern a pod that has left
 	}
 	down := st.parseDuration("down", 0)
 	switch what := st.Args[1]; what {

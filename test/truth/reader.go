@@ -48,7 +48,9 @@ func (p *player) addReader(st Statement) {
 	r.next = p.start.Add(st.parseDuration("from", 10*time.Second))
 	r.truth = strings.Split(st.option("truth", deriveTruth(r.metric)), "/")
 	p.readers = append(p.readers, r)
-	p.storeDemand(r)
+	if st.option("demand", "yes") == "yes" {
+		p.storeDemand(r)
+	}
 }
 
 // deriveTruth returns the truth about a metric of the built-in rules.

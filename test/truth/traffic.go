@@ -50,14 +50,16 @@ type metricFamily struct {
 	name, kind string // kind: counter, gauge, histogram, summary
 	typed      string // the TYPE on the page
 	// rate is the offered load of the service in events a second; it changes by slope each second until rampEnd.
-	rate, slope float64
-	rampEnd     time.Time
-	batch       float64 // events that become visible, or arrive, together
-	poisson     bool    // batches arrive at random
-	spread      bool    // each event of a batch goes to any pod
-	series      []string
-	created     bool
-	base        float64
+	rate, slope   float64
+	rampEnd       time.Time
+	batch         float64 // events that become visible, or arrive, together
+	poisson       bool    // batches arrive at random
+	spread        bool    // each event of a batch goes to any pod
+	series        []string
+	countsScrapes bool // each scrape is an event, too
+	rounding      bool // every other page is smaller by a rounding error
+	dotted        bool // the name has dots where the scraper accepts them
+	base          float64
 	// value is the gauge of each pod, which moves by wobble.
 	value, wobble float64
 	timestamped   time.Duration // the gauge has its own timestamp, renewed so often

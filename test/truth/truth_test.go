@@ -66,7 +66,10 @@ func TestGenerated(t *testing.T) {
 				r := playScenario(t, s, seed)
 				promises.AddAll(r.Promises)
 				if r.Failed() && failed.Add(1) <= 3 {
-					s = Shrink(s, func(s Scenario) bool { return playScenario(t, s, seed).Failed() }, 100)
+					s = Shrink(s, func(s Scenario) bool {
+						again := playScenario(t, s, seed)
+						return again.Fault == nil && again.Failed() && again.firstReader() == r.firstReader()
+					}, 100)
 					t.Errorf("seed %d: %s\nshrunk:\n%s\n%s", seed, r, s, playScenario(t, s, seed))
 				}
 			}

@@ -28,7 +28,8 @@ type world struct {
 	hosts    map[string]*podProcess // by IP
 	ips      int
 	troubles []trouble
-	due      []dueEvent // sorted by time
+	due      []dueEvent        // sorted by time
+	selected map[string]string // the app that each Service selects
 }
 
 // trouble is a time in which the world gives the adapter a reason to refuse.
@@ -52,6 +53,7 @@ type service struct {
 	boot, grace, drain time.Duration
 	delay              time.Duration // of each page
 	annotated          bool
+	ports              string // "two": two containers have a port named metrics
 	lastOrdinal        int
 	lastMove           time.Time // when load last moved between pods
 	// lost are the shares of pods that ended without notice, with their times.
@@ -86,7 +88,7 @@ type podProcess struct {
 func newWorld(seed uint64) *world {
 	return &world{
 		cluster: newFakeCluster(), start: time.Now(), advanced: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)),
-		hosts:    map[string]*podProcess{},
+		hosts: map[string]*podProcess{}, selected: map[string]string{},
 		settings: adapterSettings{interval: 2 * time.Second, maxWindow: time.Minute},
 	}
 }
@@ -312,6 +314,13 @@ func (w *world) publishPod(p *podProcess) {
 		Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
 			Type: corev1.PodReady, Status: corev1.ConditionFalse,
 		}}},
+	}
+	if p.service.ports == "two" {
+		delete(object.Annotations, "prometheus.io/port")
+		object.Spec.Containers = []corev1.Container{
+			{Name: "app", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 9102}}},
+			{Name: "proxy", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 15090}}},
+		}
 	}
 	if p.service.annotated {
 		object.Annotations["prometheus.io/scrape"] = "true"
