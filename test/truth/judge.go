@@ -84,6 +84,15 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 			return verdictRefused, t.why
 		}
 	}
+	if p.expectsError(r, out) {
+		return verdictRefused, "the scenario expects it"
+	}
+	reference := p.describeRateCase(r, a).reference
+	for _, t := range p.troubles { // a window may begin in the trouble
+		if strings.Contains(text, "warming up") && !out.at.Before(t.from) && out.at.Before(t.until.Add(reference)) {
+			return verdictRefused, t.why
+		}
+	}
 	if age := out.at.Sub(a.started); age < p.settings.maxWindow+p.settings.interval {
 		events := 0.0
 		for _, f := range families {
@@ -94,6 +103,17 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 		}
 	}
 	return verdictWrong, "refused without a reason in the world: " + text
+}
+
+// expectsError reports whether a statement of the scenario expects this error.
+func (p *player) expectsError(r *reader, out *answer) bool {
+	for _, st := range p.expects {
+		at := out.at.Sub(p.start)
+		if st.Args[0] == r.id && st.Args[1] == "refused" && at >= st.parseDuration("from", 0) && at <= st.parseDuration("to", p.length) {
+			return out.meetsExpectation(st)
+		}
+	}
+	return false
 }
 
 // lacksFamily reports whether a page lacked its family lately.
@@ -223,7 +243,7 @@ func laterTime(a, b time.Time) time.Time {
 func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, string) {
 	c := p.describeRateCase(r, a)
 	if len(c.families) == 0 {
-		return verdictWrong, "no such family exists"
+		panic(scenarioFault{Statement{Verb: "read", Args: []string{r.id}}, errNoFamily})
 	}
 	if age := out.at.Sub(out.oldest); age > p.greatestAge(r, a)+time.Second {
 		return verdictWrong, fmt.Sprintf("age %v", age)
@@ -248,6 +268,10 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 		low -= missing
 	}
 	noise := float64(c.pods*max(1, len(c.families[0].series))) / max(1, out.window[0].Seconds())
+	if c.noisy { // events near the edges of windows, whose pods differ by up to an interval
+		f := c.families[0]
+		noise += 3 * math.Sqrt(max(1, f.batch)*c.offered*p.settings.interval.Seconds()) / max(1, out.window[0].Seconds())
+	}
 	loss := p.lostRate(c, out)
 	if out.sum < low*(1-windowTolerance)-noise-loss || out.sum > high*(1+windowTolerance)+noise {
 		return verdictWrong, fmt.Sprintf("truth %.4g to %.4g over the stated window", low, high)
@@ -305,6 +329,16 @@ func (p *player) omittedHistories(r *reader, out *answer, c rateCase) []truthHis
 	return missing
 }
 
+// omitsRunningPod reports whether a list leaves out a pod that runs.
+func (p *player) omitsRunningPod(out *answer, c rateCase) bool {
+	for _, pod := range c.services[0].pods {
+		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting {
+			return true
+		}
+	}
+	return false
+}
+
 // judgePods judges each pod's rate, under a load that neither changed nor moved.
 func (p *player) judgePods(r *reader, out *answer, c rateCase, noise float64) (verdict, string) {
 	if r.kind != "pods" {
@@ -346,6 +380,9 @@ func (p *player) judgeConserved(r *reader, out *answer, c rateCase, noise float6
 	counted := 0.0
 	for _, f := range c.families {
 		counted += f.history.rateOver(out.at, min(horizon, out.at.Sub(p.start)))
+	}
+	if len(p.omittedHistories(r, out, c)) > 0 && !p.omitsRunningPod(out, c) {
+		return verdictRight, "" // a list without the pods that are down, as the autoscaler knows
 	}
 	if since > horizon || c.offered == 0 || counted < 0.99*c.offered || p.pagesTroubled(c, out.at, horizon) {
 		return verdictRight, ""

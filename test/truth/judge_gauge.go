@@ -48,7 +48,7 @@ func (s *service) gaugeTotal(f *metricFamily, at time.Time) float64 {
 func (p *player) judgeGauge(r *reader, out *answer) (verdict, string) {
 	services, families := p.familiesOf(r)
 	if len(families) == 0 {
-		return verdictWrong, "no such family exists"
+		panic(scenarioFault{Statement{Verb: "read", Args: []string{r.id}}, errNoFamily})
 	}
 	age := p.greatestAge(r, p.replicas[out.replica])
 	if out.at.Sub(out.oldest) > age+time.Second {
@@ -92,7 +92,7 @@ func (f *metricFamily) valueSince(since time.Time, now float64) (low, high float
 func (p *player) judgeQuantile(r *reader, out *answer) (verdict, string) {
 	_, families := p.familiesOf(r)
 	if len(families) == 0 {
-		return verdictWrong, "no such family exists"
+		panic(scenarioFault{Statement{Verb: "read", Args: []string{r.id}}, errNoFamily})
 	}
 	f := families[0]
 	low, high := f.valueSince(out.oldest.Add(-out.window[1]-2*p.settings.interval), f.latency)

@@ -79,6 +79,11 @@ func (p *player) storeDemand(r *reader) {
 		m = autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
 			DescribedObject: target, Metric: name,
 		}}
+	case "service":
+		m = autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: r.subject}, Metric: name,
+		}}
+		target.Name = p.services[0].name
 	case "external":
 		target.Name = p.services[0].name
 		m = autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: name}}

@@ -29,11 +29,17 @@ type Report struct {
 // Failed reports whether something is wrong.
 func (r Report) Failed() bool { return r.Fault != nil || r.Wrong > 0 || len(r.Failures) > 0 }
 
-// firstReader returns the reader of the first wrong answer or failure.
-func (r Report) firstReader() string {
+// describeFirst returns the reader and the kind of the first wrong answer or failure, without numbers.
+func (r Report) describeFirst() string {
 	for _, line := range append(r.Findings, r.Failures...) {
 		word, _, _ := strings.Cut(line, " ")
-		return word
+		why := line[strings.LastIndex(line, ": ")+1:]
+		return word + strings.Map(func(c rune) rune {
+			if c >= '0' && c <= '9' || c == '.' {
+				return -1
+			}
+			return c
+		}, why)
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package truth
 // The text of a scenario: its statements, parser and printer.
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -205,6 +206,9 @@ type scenarioFault struct {
 	Statement
 	err error
 }
+
+// errNoFamily is the fault of a reader whose truth is about a family that no service has.
+var errNoFamily = errors.New("no service has the family of its truth")
 
 func (f scenarioFault) Error() string {
 	return fmt.Sprintf("line %d: %s: %v", f.Line, f.Statement, f.err)

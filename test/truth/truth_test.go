@@ -68,7 +68,7 @@ func TestGenerated(t *testing.T) {
 				if r.Failed() && failed.Add(1) <= 3 {
 					s = Shrink(s, func(s Scenario) bool {
 						again := playScenario(t, s, seed)
-						return again.Fault == nil && again.Failed() && again.firstReader() == r.firstReader()
+						return again.Fault == nil && again.Failed() && again.describeFirst() == r.describeFirst()
 					}, 100)
 					t.Errorf("seed %d: %s\nshrunk:\n%s\n%s", seed, r, s, playScenario(t, s, seed))
 				}

@@ -210,6 +210,7 @@ func (w *world) createPod(s *service, name string, old bool) *podProcess {
 		p.created = p.created.Add(-time.Hour)
 		w.startProcess(p, p.created)
 		w.setServing(p, true)
+		s.lastMove = w.start.Add(-time.Hour)
 		return p
 	}
 	w.noteTrouble(s.name, "pod "+name+" starts", time.Now().Add(s.boot))
@@ -263,7 +264,7 @@ func (w *world) deletePod(p *podProcess) {
 		return
 	}
 	s := p.service
-	p.deleting = true
+	p.deleting, s.lastMove = true, time.Now()
 	w.noteTrouble(s.name, "pod "+p.name+" leaves", time.Now().Add(s.grace))
 	w.publishPod(p)
 	w.runAfter(s.drain, func() { w.setServing(p, false) })
