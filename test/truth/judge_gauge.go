@@ -54,7 +54,7 @@ func (p *player) judgeGauge(r *reader, out *answer) (verdict, string) {
 	if out.at.Sub(out.oldest) > age+time.Second {
 		return verdictWrong, fmt.Sprintf("age %v", out.at.Sub(out.oldest))
 	}
-	since := out.oldest.Add(-p.settings.interval)
+	since := out.at.Add(-age - p.settings.interval) // of each pod a sample may be so old
 	low, high := 0.0, 0.0
 	for i, s := range services {
 		l, h := p.gaugeTotals(s, families[i], since)

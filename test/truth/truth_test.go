@@ -12,6 +12,7 @@ import (
 
 var (
 	scenarioCount = flag.Int("truth.scenarios", 300, "generated scenarios to play")
+	shownFailures = flag.Int64("truth.failures", 3, "generated scenarios to shrink and show; with more failures only their number shows")
 	scenarioSeed  = flag.Uint64("truth.seed", 1, "seed of the first generated scenario; the next have the next numbers")
 )
 
@@ -65,7 +66,7 @@ func TestGenerated(t *testing.T) {
 				s := Generate(seed)
 				r := playScenario(t, s, seed)
 				promises.AddAll(r.Promises)
-				if r.Failed() && failed.Add(1) <= 3 {
+				if r.Failed() && failed.Add(1) <= *shownFailures {
 					s = Shrink(s, func(s Scenario) bool {
 						again := playScenario(t, s, seed)
 						return again.Fault == nil && again.Failed() && again.describeFirst() == r.describeFirst()
@@ -73,7 +74,7 @@ func TestGenerated(t *testing.T) {
 					t.Errorf("seed %d: %s\nshrunk:\n%s\n%s", seed, r, s, playScenario(t, s, seed))
 				}
 			}
-			if n := failed.Load(); n > 3 {
+			if n := failed.Load(); n > *shownFailures {
 				t.Errorf("%d scenarios fail", n)
 			}
 		})

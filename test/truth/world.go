@@ -228,7 +228,11 @@ func (w *world) startProcess(p *podProcess, started time.Time) {
 	w.advanceCounts(time.Now())
 	p.running, p.started = true, started
 	for _, f := range p.service.families {
-		p.counts[f] = newPodCounts(f, w.rng)
+		began := newPodCounts(f, w.rng)
+		if before := p.counts[f]; before != nil { // what was counted stays true
+			began.history, began.total = before.history, before.total
+		}
+		p.counts[f] = began
 	}
 	w.publishPod(p)
 }
