@@ -52,7 +52,9 @@ kubernetes: ## compile Kubernetes for the local clusters: minutes once, then fro
 SCENARIOS ?= 10000
 SEED ?= 1
 truth: ## the laboratory of truth: generated scenarios in virtual time, every answer judged, and the table of promises (SCENARIOS=, SEED=)
-	go -C test test ./truth -count 1 -timeout 60m -v -run 'TestGenerated|TestNamed' -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) | grep -v '^=== '
+	@mkdir -p out && rm -f out/truth.md
+	@go -C test test ./truth -count 1 -timeout 60m -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) -truth.table "$(CURDIR)/out/truth.md"; \
+		status=$$?; cat out/truth.md; exit $$status
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 var (
 	scenarioCount = flag.Int("truth.scenarios", 300, "generated scenarios to play")
 	shownFailures = flag.Int64("truth.failures", 3, "generated scenarios to shrink and show; with more failures only their number shows")
+	tableFile     = flag.String("truth.table", "", "file for the table of promises, in Markdown")
 	scenarioSeed  = flag.Uint64("truth.seed", 1, "seed of the first generated scenario; the next have the next numbers")
 )
 
@@ -56,7 +58,15 @@ func TestGenerated(t *testing.T) {
 	promises := NewPromises()
 	var next, failed atomic.Int64
 	t.Cleanup(func() {
-		promises.WriteTable(os.Stdout, *scenarioCount, *scenarioSeed)
+		var b strings.Builder
+		promises.WriteTable(&b, *scenarioCount, *scenarioSeed)
+		t.Log("\n" + b.String())
+		if *tableFile == "" {
+			return
+		}
+		if err := os.WriteFile(*tableFile, []byte(b.String()), 0o644); err != nil {
+			t.Error(err)
+		}
 	})
 	for range 2 * runtime.GOMAXPROCS(0) {
 		t.Run("worker", func(t *testing.T) {
