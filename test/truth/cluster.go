@@ -88,6 +88,20 @@ func (c *fakeCluster) storeAutoscaler(a *autoscalingv2.HorizontalPodAutoscaler) 
 	c.sendEvent(watch.Added, a)
 }
 
+func (c *fakeCluster) removeAutoscaler(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.hpas[name]
+	if !ok {
+		return
+	}
+	delete(c.hpas, name)
+	c.version++
+	last := a.DeepCopy()
+	last.ResourceVersion = strconv.Itoa(c.version)
+	c.sendEvent(watch.Deleted, last)
+}
+
 // storeService makes a Service select the pods of an app.
 func (c *fakeCluster) storeService(name, app string) {
 	c.mu.Lock()

@@ -252,7 +252,7 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 	horizon := c.reference + retainedIntervals*p.settings.interval
 	steady := out.at.Sub(c.lastRate) > horizon
 	if c.jump > 0 {
-		return p.judgeBatches(r, out, c, steady)
+		return p.judgeBatches(out, c, steady, min(c.reference, out.at.Sub(a.started)), len(omitted) == 0)
 	}
 	var histories []truthHistory
 	for _, f := range c.families {
@@ -329,10 +329,11 @@ func (p *player) omittedHistories(r *reader, out *answer, c rateCase) []truthHis
 	return missing
 }
 
-// omitsRunningPod reports whether a list leaves out a pod that runs.
+// omitsRunningPod reports whether a list leaves out a pod that has run for longer than an interval.
 func (p *player) omitsRunningPod(out *answer, c rateCase) bool {
 	for _, pod := range c.services[0].pods {
-		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting {
+		young := out.at.Sub(pod.started) < p.settings.interval+time.Second
+		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting && !young {
 			return true
 		}
 	}
@@ -358,16 +359,16 @@ func (p *player) judgePods(r *reader, out *answer, c rateCase, noise float64) (v
 }
 
 // judgeBatches judges counters that grow in steps: within one jump of the longest window's value.
-func (p *player) judgeBatches(r *reader, out *answer, c rateCase, steady bool) (verdict, string) {
+// A list that lacks pods may be lower.
+func (p *player) judgeBatches(out *answer, c rateCase, steady bool, seen time.Duration, complete bool) (verdict, string) {
 	if !steady || out.at.Sub(c.lastMove) < c.reference {
 		return verdictRight, ""
 	}
-	seen := min(c.reference, out.at.Sub(p.start))
 	jump := c.jump / max(1, seen.Seconds()-p.settings.interval.Seconds())
-	if c.offered > 0 && !c.fixed {
+	if c.offered > 0 && !c.fixed && complete {
 		p.report.Promises.addSample(promiseBatches, (out.sum-c.offered)/jump)
 	}
-	if math.Abs(out.sum-c.offered) > jump+windowTolerance*c.offered {
+	if limit := jump + windowTolerance*c.offered; out.sum > c.offered+limit || complete && out.sum < c.offered-limit {
 		return verdictWrong, fmt.Sprintf("truth %.4g, a jump is %.4g over %v", c.offered, jump, seen)
 	}
 	return verdictRight, ""

@@ -187,6 +187,8 @@ func (p *player) applyStatement(st Statement) {
 		p.applySetting(st)
 	case "restart":
 		p.restartAdapters()
+	case "forget": // the autoscaler of a reader is deleted
+		p.cluster.removeAutoscaler("reader-" + st.Args[0])
 	case "selector":
 		p.selected[st.Args[0]] = st.Args[1]
 		p.cluster.storeService(st.Args[0], st.Args[1])

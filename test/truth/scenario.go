@@ -62,6 +62,7 @@ var grammar = map[string]struct {
 	"pod":        {2, []string{"down", "for", "value"}},
 	"selector":   {2, nil},
 	"annotate":   {1, nil},
+	"forget":     {1, nil},
 	"restart":    {1, nil},
 	"reload":     {0, nil},
 }
