@@ -13,7 +13,7 @@ import (
 
 var (
 	scenarioCount = flag.Int("truth.scenarios", 300, "generated scenarios to play")
-	shownFailures = flag.Int64("truth.failures", 3, "generated scenarios to shrink and show; with more failures only their number shows")
+	shownFailures = flag.Int64("truth.failures", 3, "failing scenarios to show whole and to shrink; of more one line shows")
 	tableFile     = flag.String("truth.table", "", "file for the table of promises, in Markdown")
 	scenarioSeed  = flag.Uint64("truth.seed", 1, "seed of the first generated scenario; the next have the next numbers")
 )
@@ -25,68 +25,112 @@ func playScenario(t *testing.T, s Scenario, seed uint64) (r Report) {
 	return r
 }
 
-// TestNamed plays the scenarios of testdata, one for each finding.
+// readScenarios parses the scenarios of testdata whose names match a pattern.
+func readScenarios(t *testing.T, pattern string) []Scenario {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + pattern + ".scenario")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenario %s: %v", pattern, err)
+	}
+	var out []Scenario
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Parse(strings.TrimSuffix(filepath.Base(file), ".scenario"), string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// TestNamed plays the scenarios of testdata, at least one for each finding.
 func TestNamed(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.scenario")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
+	for _, s := range readScenarios(t, "*") {
+		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := Parse(filepath.Base(file), string(text))
-			if err != nil {
-				t.Fatal(err)
-			}
 			for seed := range uint64(3) {
 				if r := playScenario(t, s, seed); r.Failed() {
-					t.Fatalf("seed %d: %s", seed, r)
+					t.Fatalf("%s, seed %d: %s", s.Name, seed, r)
 				}
 			}
 		})
 	}
 }
 
-// TestGenerated plays generated scenarios, and shrinks the first that fail.
+// generatedRun plays many scenarios and adds up what they measured.
+type generatedRun struct {
+	step     Scenario   // one in 20 is this
+	promises []Scenario // one in 40 is one of these
+	table    *Promises
+	next     atomic.Int64
+	failed   atomic.Int64
+}
+
+// chooseScenario returns the scenario of a number.
+func (g *generatedRun) chooseScenario(i int64, seed uint64) (s Scenario, generated bool) {
+	switch {
+	case i%20 == 10:
+		return g.step, false
+	case i%40 == 0:
+		return g.promises[int(i/40)%len(g.promises)], false
+	default:
+		return Generate(seed), true
+	}
+}
+
+// playNext plays the scenarios that are left, and shrinks the first that fail.
+func (g *generatedRun) playNext(t *testing.T) {
+	for i := g.next.Add(1); i <= int64(*scenarioCount); i = g.next.Add(1) {
+		seed := *scenarioSeed + uint64(i) - 1
+		s, generated := g.chooseScenario(i, seed)
+		r := playScenario(t, s, seed)
+		g.table.AddAll(r.Promises)
+		if !r.Failed() {
+			continue
+		}
+		if g.failed.Add(1) > *shownFailures {
+			t.Errorf("%s, seed %d: %s", s.Name, seed, r.describeFirst())
+			continue
+		}
+		t.Errorf("%s, seed %d: %s\n%s", s.Name, seed, r, s)
+		if generated {
+			s = Shrink(s, func(s Scenario) bool {
+				again := playScenario(t, s, seed)
+				return again.Fault == nil && again.Failed() && again.describeFirst() == r.describeFirst()
+			}, shrinkTrials)
+			t.Logf("shrunk:\n%s\n%s", s, playScenario(t, s, seed))
+		}
+	}
+}
+
+// shrinkTrials bounds the plays to shrink a scenario: some seconds.
+const shrinkTrials = 80
+
+// TestGenerated plays generated scenarios, and those that measure a promise, and writes the table.
 func TestGenerated(t *testing.T) {
 	t.Parallel()
-	promises := NewPromises()
-	var next, failed atomic.Int64
+	g := &generatedRun{table: NewPromises(), step: readScenarios(t, "step")[0], promises: readScenarios(t, "conserved-*")}
+	g.promises = append(g.promises, readScenarios(t, "c04-*")...)
 	t.Cleanup(func() {
 		var b strings.Builder
-		promises.WriteTable(&b, *scenarioCount, *scenarioSeed)
+		g.table.WriteTable(&b, *scenarioCount, *scenarioSeed)
 		t.Log("\n" + b.String())
 		if *tableFile == "" {
 			return
 		}
-		if err := os.WriteFile(*tableFile, []byte(b.String()), 0o644); err != nil {
+		if err := os.WriteFile(*tableFile, []byte(b.String()), 0o600); err != nil {
 			t.Error(err)
 		}
 	})
-	for range 2 * runtime.GOMAXPROCS(0) {
+	for range runtime.GOMAXPROCS(0) {
 		t.Run("worker", func(t *testing.T) {
 			t.Parallel()
-			for i := next.Add(1); i <= int64(*scenarioCount); i = next.Add(1) {
-				seed := *scenarioSeed + uint64(i) - 1
-				s := Generate(seed)
-				r := playScenario(t, s, seed)
-				promises.AddAll(r.Promises)
-				if r.Failed() && failed.Add(1) <= *shownFailures {
-					s = Shrink(s, func(s Scenario) bool {
-						again := playScenario(t, s, seed)
-						return again.Fault == nil && again.Failed() && again.describeFirst() == r.describeFirst()
-					}, 100)
-					t.Errorf("seed %d: %s\nshrunk:\n%s\n%s", seed, r, s, playScenario(t, s, seed))
-				}
-			}
-			if n := failed.Load(); n > *shownFailures {
-				t.Errorf("%d scenarios fail", n)
-			}
+			g.playNext(t)
 		})
 	}
 }
