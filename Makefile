@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes bench bench-cluster demo demo-sale demo-down images deps clean
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes truth bench bench-cluster demo demo-sale demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ cluster-test: kubernetes ## tests of the local Kubernetes itself
 
 kubernetes: ## compile Kubernetes for the local clusters: minutes once, then from the cache
 	@$(CLUSTER) build
+
+SCENARIOS ?= 10000
+SEED ?= 1
+truth: ## the laboratory of truth: generated scenarios in virtual time, every answer judged, and the table of promises (SCENARIOS=, SEED=)
+	@mkdir -p out && rm -f out/truth.md
+	@go -C test test ./truth -count 1 -timeout 60m -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) -truth.table "$(CURDIR)/out/truth.md"; \
+		status=$$?; cat out/truth.md; exit $$status
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
