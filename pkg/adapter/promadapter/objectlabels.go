@@ -116,7 +116,7 @@ func parseTemplateSelectors(t *template.Template) []string {
 		}
 		own := slices.DeleteFunc(slices.Clone(v.LabelMatchers), func(m *labels.Matcher) bool { return m.Name == labelMarker })
 		named := slices.ContainsFunc(own, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel && !m.Matches("") })
-		if text := "{" + joinMatchers(own) + "}"; named && !slices.Contains(out, text) && !strings.Contains(text, markerPrefix) {
+		if text := "{" + joinLegacyMatchers(own) + "}"; named && !slices.Contains(out, text) && !strings.Contains(text, markerPrefix) {
 			out = append(out, text)
 		}
 		return nil

@@ -89,7 +89,7 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 		if i := slices.IndexFunc(resources, mappedResource.lacksNamespaceLabel); i >= 0 {
 			named := resources[i]
 			named.namespaceLabel = "namespace" // a stand-in, for the query's own faults
-			if check := r.checkTemplateFor(named, "example"); check.Fault != nil {
+			if check := r.checkLegacyTemplateFor(named, "example"); check.Fault != nil {
 				c.addRuleFault(path, "%v", check.Fault)
 			}
 		}
@@ -124,7 +124,7 @@ func (c ruleChecker) checkServedNames(r *Rule) {
 	if own := r.compiled.selector.onlyName; own != "" {
 		names = []string{own}
 	}
-	if len(names) == 0 || slices.ContainsFunc(names, r.compiled.servesSeries) {
+	if len(names) == 0 || slices.ContainsFunc(names, r.compiled.legacyRuleServesSeries) {
 		return
 	}
 	path := r.path + ".name.matches"
@@ -156,7 +156,7 @@ func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []f
 	warned := false
 	for _, res := range resources {
 		var fault config.Fault
-		one, several := r.checkTemplateFor(res, "example"), r.checkTemplateFor(res, "example", "example-2")
+		one, several := r.checkLegacyTemplateFor(res, "example"), r.checkLegacyTemplateFor(res, "example", "example-2")
 		switch {
 		case res.lacksNamespaceLabel():
 			remedy := ""
@@ -185,8 +185,8 @@ func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []f
 	return failing
 }
 
-// checkTemplateFor judges the query for made-up objects of a resource.
-func (r *Rule) checkTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
+// checkLegacyTemplateFor judges the query for made-up objects of a resource.
+func (r *Rule) checkLegacyTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
 	q, groupBy := rule.Query{Namespace: "example"}, []string(nil)
 	checked := rule.Rule{
 		Name: r.path, Resource: res.Name, External: r.external, Namespaced: res.namespaced,
@@ -206,12 +206,12 @@ func (r *Rule) checkTemplateFor(res mappedResource, objects ...string) rule.Temp
 func listCheckedResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, _ := known.cluster.LookupResource(o.resourceName())
+		res, _ := known.cluster.LookupResource(o.overrideResourceName())
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, _ := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsLabel)
+	namespaceLabel, _ := known.findResourceLabel(namespacesResource, r.compiled.selector.seriesQueryAssertsLabel)
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespaced(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.legacyRuleIsNamespaced(Resource{})}}
 	}
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
@@ -219,8 +219,8 @@ func listCheckedResources(r *Rule) []mappedResource {
 	}
 	var out []mappedResource
 	for _, res := range all {
-		label, _ := known.findResourceLabel(res.Name, r.compiled.selector.assertsLabel)
-		m := mappedResource{res, label, namespaceLabel, r.isNamespaced(res)}
+		label, _ := known.findResourceLabel(res.Name, r.compiled.selector.seriesQueryAssertsLabel)
+		m := mappedResource{res, label, namespaceLabel, r.legacyRuleIsNamespaced(res)}
 		if !slices.Contains(out, m) {
 			out = append(out, m)
 		}
@@ -244,7 +244,7 @@ func (d *lenientDecoder) checkUsageRule(r *ResourceRule) {
 	c := ruleChecker{&r.report, d.lines}
 	known := resolvedMapping{template: r.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, _ := known.cluster.LookupResource(o.resourceName())
+		res, _ := known.cluster.LookupResource(o.overrideResourceName())
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
 	label := func(resource string) string {
@@ -269,7 +269,7 @@ func (c ruleChecker) checkUsageQuery(r *ResourceRule, key string, t *template.Te
 		c.addRuleFault(r.path+".resources", "no label names the namespace; set overrides or template")
 		return
 	}
-	q := rule.Query{Rule: r.newUsageRule(Options{}, key, t, namespaceLabel, groupBy...), Objects: []string{"example", "example-2"}}
+	q := rule.Query{Rule: r.newLegacyUsageRule(Options{}, key, t, namespaceLabel, groupBy...), Objects: []string{"example", "example-2"}}
 	if namespaceLabel != "" {
 		q.Namespace = "example"
 	}
