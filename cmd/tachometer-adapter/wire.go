@@ -87,7 +87,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Scrapes: a.scraper,
 		Mapper:  a.mapper,
 		Now:     a.clock.Now,
-	}, provider.Options{Registerer: metrics})
+	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
 	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.apiGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
@@ -203,6 +203,7 @@ func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
 	a.engine.Reconfigure(newEngineSettings(cfg))
+	a.provider.Reconfigure(cfg.Scrape.Interval)
 	a.applyRules(next)
 	return nil
 }
