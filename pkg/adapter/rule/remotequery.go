@@ -87,7 +87,7 @@ func newRemoteRuleQuery(r *Rule, text string) RemoteQuery {
 	if err != nil || !t.isInstantVector() {
 		return RemoteQuery{Expr: text}
 	}
-	times := t.printTimesQuery(t.findRuleTimesGrouping(r))
+	times := t.printTimesQuery(t.findTimesGrouping(r))
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)

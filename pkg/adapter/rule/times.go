@@ -19,15 +19,15 @@ type timesGrouping struct {
 	perSeries bool
 }
 
-// findRuleTimesGrouping finds the labels that separate the samples of different results. If it is uncertain about them,
+// findTimesGrouping finds the labels that separate the samples of different results. If it is uncertain about them,
 // the newest sample of all stands for each result.
-func (t *exprTree) findRuleTimesGrouping(r *Rule) timesGrouping {
+func (t *exprTree) findTimesGrouping(r *Rule) timesGrouping {
 	if !r.External {
 		by := []string{r.ObjectLabel}
 		if r.Namespaced && r.renderTemplate == nil && r.NamespaceLabel != r.ObjectLabel {
 			by = []string{r.NamespaceLabel, r.ObjectLabel}
 		}
-		if t.ruleMakesAnyLabel(by) {
+		if t.makesAnyLabel(by) {
 			return timesGrouping{}
 		}
 		return timesGrouping{by: by}
@@ -36,7 +36,7 @@ func (t *exprTree) findRuleTimesGrouping(r *Rule) timesGrouping {
 	switch {
 	case plain && len(t.selectors) == 1:
 		return timesGrouping{perSeries: true}
-	case aggregate == nil || aggregate.Without || t.ruleMakesAnyLabel(aggregate.Grouping):
+	case aggregate == nil || aggregate.Without || t.makesAnyLabel(aggregate.Grouping):
 		return timesGrouping{}
 	}
 	return timesGrouping{by: aggregate.Grouping}
@@ -81,7 +81,7 @@ func outermostAggregationOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
 	switch e.Func.Name {
 	case "histogram_quantile":
 		aggregate, _ := outermostAggregation(e.Args[1])
-		return ruleWithoutBucketLabel(aggregate), false // results lack le and differ from their series
+		return withoutBucketLabel(aggregate), false // results lack le and differ from their series
 	case "absent", "absent_over_time", "vector", "info":
 		return nil, false
 	}
@@ -100,8 +100,8 @@ func outermostAggregationOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
 	return nil, false
 }
 
-// ruleWithoutBucketLabel returns an aggregation of buckets as it applies to their quantiles, which have no le label.
-func ruleWithoutBucketLabel(e *parser.AggregateExpr) *parser.AggregateExpr {
+// withoutBucketLabel returns an aggregation of buckets as it applies to their quantiles, which have no le label.
+func withoutBucketLabel(e *parser.AggregateExpr) *parser.AggregateExpr {
 	if e == nil || e.Without {
 		return e
 	}
@@ -110,8 +110,8 @@ func ruleWithoutBucketLabel(e *parser.AggregateExpr) *parser.AggregateExpr {
 	return &of
 }
 
-// ruleMakesAnyLabel returns whether the expression itself makes one of the labels, so that its series may lack them.
-func (t *exprTree) ruleMakesAnyLabel(labels []string) bool {
+// makesAnyLabel returns whether the expression itself makes one of the labels, so that its series may lack them.
+func (t *exprTree) makesAnyLabel(labels []string) bool {
 	made := false
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		var label string
