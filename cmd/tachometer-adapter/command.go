@@ -88,6 +88,28 @@ func detectTerminalWidth(out io.Writer) int {
 	return columns
 }
 
+// checkAdapterConfig prints the warnings about the configuration. The error lists its faults, one a line.
+func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
+	c, err := readAdapterConfig(opts)
+	if err != nil {
+		return err
+	}
+	if unused := opts.prometheus.describeUnusedCredentials(); unused != "" {
+		fmt.Fprintf(out, "%s: warning: %s\n", opts.configFile, unused)
+	}
+	if c.legacy != nil {
+		report := c.legacy.CheckRules()
+		for _, w := range report.Warnings {
+			fmt.Fprintf(out, "%s: warning: %s\n", opts.configFile, w)
+		}
+		if err := report.Faults.Err(); err != nil {
+			return fmt.Errorf("%s:\n%w", opts.configFile, err)
+		}
+	}
+	fmt.Fprintf(out, "%s: no faults\n", opts.configFile)
+	return nil
+}
+
 // runCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
 func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
 	if opts.version {
@@ -98,11 +120,7 @@ func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error 
 		return usageError{err}
 	}
 	if opts.checkConfig {
-		if _, err := readAdapterConfig(opts); err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s: no faults\n", opts.configFile)
-		return nil
+		return checkAdapterConfig(opts, out)
 	}
 	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
 		return usageError{err}

@@ -76,6 +76,11 @@ func TestCheckConfig(t *testing.T) {
 		"shipped":      {"../../manifests/adapter/config.yaml", nil},
 		"all at once":  {write(head + "scrap: {}\nrules:\n- metric: a\n  query: sum(\n"), []string{"line 3: scrap", "rules[0].query"}},
 		"no such file": {filepath.Join(t.TempDir(), "none.yaml"), []string{"none.yaml"}},
+		"legacy":       {write(legacyRules), nil},
+		"legacy that cannot work": {
+			write(legacyRules + "externalRules:\n- seriesQuery: depth\n  metricsQuery: avg(depth)\n"),
+			[]string{"config.yaml:\nline 13: externalRules[0].resources: no label names the namespace"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,6 +139,18 @@ func TestNoCluster(t *testing.T) {
 	}
 }
 
+// TestCheckConfigWarns: a warning leaves the file without faults.
+func TestCheckConfigWarns(t *testing.T) {
+	t.Parallel()
+	path := writeFile(t, strings.Replace(legacyRules, "(rate(<<.Series>>{<<.LabelMatchers>>}[2m]))", "(rate(<<.Series>>{<<.LabelMatchers>>}))", 1))
+	out, err := adapterCommand(t, "--check-config", "--config", path)
+	for _, want := range []string{path + ": warning: line 11: rules[0].metricsQuery: is MetricsQL and not PromQL", path + ": no faults"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%q, %v; want %s", out, err, want)
+		}
+	}
+}
+
 // TestImport translates a configuration, and finds the translation without faults.
 func TestImport(t *testing.T) {
 	t.Parallel()
@@ -148,6 +165,11 @@ func TestImport(t *testing.T) {
 	}
 	if out, err := adapterCommand(t, "--check-config", "--config", writeFile(t, out)); err != nil {
 		t.Errorf("%s: %v", out, err)
+	}
+	// Without any counterpart the reasons are printed all the same.
+	out, err = adapterCommand(t, "import", "--from=prometheus-adapter", writeFile(t, strings.ReplaceAll(legacyRules, "{<<.LabelMatchers>>}", "")))
+	if err == nil || !strings.Contains(err.Error(), "no rule has a counterpart") || !strings.Contains(out, "# rules[0] for pods: metricsQuery: the native format adds matchers") {
+		t.Errorf("import without a counterpart: %q, %v", out, err)
 	}
 	for name, args := range map[string][]string{
 		"--from is":      {"import", writeFile(t, legacyRules)},

@@ -46,10 +46,12 @@ func importLegacy(out io.Writer, file, url string) error {
 	if err != nil {
 		return fmt.Errorf("%s:\n%w", file, err)
 	}
-	native, _, err := promadapter.Import(legacy, url)
-	if err != nil {
-		return fmt.Errorf("translate %s: %w", file, err)
+	native, _, failure := promadapter.Import(legacy, url)
+	if _, err := out.Write(native); err != nil {
+		return err
 	}
-	_, err = out.Write(native)
-	return err
+	if failure != nil {
+		return fmt.Errorf("translate %s: %w; the comments in the output have the reasons", file, failure)
+	}
+	return nil
 }

@@ -12,8 +12,6 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
@@ -107,7 +105,7 @@ func (p *prometheusOptions) rejectGivenFlags(where string) error {
 		"in Tachometer's format, servers are listed under backends", strings.Join(given, ", "), where)
 }
 
-// newBackendConfig returns the backend that the flags describe.
+// newBackendConfig returns the backend that the flags describe, without the headers.
 func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
 	u, err := url.Parse(p.url)
 	if err != nil {
@@ -128,39 +126,12 @@ func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
 	if p.tokenFile != "" {
 		b.HTTP.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: p.tokenFile}
 	}
-	for _, h := range p.headers {
-		name, value, _ := strings.Cut(h, "=")
-		if b.HTTP.HTTPHeaders == nil {
-			b.HTTP.HTTPHeaders = &promconfig.Headers{Headers: map[string]promconfig.Header{}}
-		}
-		header := b.HTTP.HTTPHeaders.Headers[name]
-		header.Secrets = append(header.Secrets, promconfig.Secret(value))
-		b.HTTP.HTTPHeaders.Headers[name] = header
+	if b.HTTP.BasicAuth != nil {
+		b.HTTP.Authorization = nil // as in prometheus-adapter, the user in the URL comes first
 	}
 	if err := b.HTTP.Validate(); err != nil {
 		return b, fmt.Errorf("check the --prometheus flags: %w", err)
 	}
 	b.SetDefaults()
 	return b, nil
-}
-
-// newKubeconfigTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
-// prometheus-adapter, with --prometheus-ca-file.
-func (p *prometheusOptions) newKubeconfigTransport() (http.RoundTripper, error) {
-	if p.authConfig == "" || p.caFile != "" {
-		return nil, nil
-	}
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: p.authConfig}, &clientcmd.ConfigOverrides{}).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("read --prometheus-auth-config: %w", err)
-	}
-	if p.tokenFile != "" {
-		cfg.BearerToken, cfg.BearerTokenFile = "", p.tokenFile
-	}
-	t, err := rest.TransportFor(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("use --prometheus-auth-config: %w", err)
-	}
-	return t, nil
 }

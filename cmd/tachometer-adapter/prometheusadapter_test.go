@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -131,8 +132,8 @@ func TestBackendOfFlags(t *testing.T) {
 			"GET https://localhost tls={ca c k} bearer=t",
 		},
 		"user in the URL": {[]string{"--prometheus-url=https://me:secret@p"}, "GET https://p tls={} user=me"},
-		"headers": {
-			[]string{"--prometheus-header=A=1", "--prometheus-header=A=2", "--prometheus-header=B=x=y"}, "GET https://localhost tls={} A=[1 2] B=[x=y]",
+		"user in the URL before a token": {
+			[]string{"--prometheus-url=https://me:secret@p", "--prometheus-token-file=t"}, "GET https://p tls={} user=me",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -160,18 +161,87 @@ func backendText(b config.Backend) string {
 	if b.HTTP.BasicAuth != nil {
 		text += "user=" + b.HTTP.BasicAuth.Username
 	}
-	if h := b.HTTP.HTTPHeaders; h != nil {
-		var parts []string
-		for _, name := range []string{"A", "B"} {
-			var values []string
-			for _, v := range h.Headers[name].Secrets {
-				values = append(values, string(v))
-			}
-			parts = append(parts, fmt.Sprintf("%s=%v", name, values))
-		}
-		text += strings.Join(parts, " ")
-	}
 	return text
+}
+
+// TestServerHeaders: any header that prometheus-adapter sends is sent, whatever else gives credentials.
+func TestServerHeaders(t *testing.T) {
+	t.Parallel()
+	var received *http.Request
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { received = r }))
+	t.Cleanup(server.Close)
+	token := writeFile(t, "of-the-file")
+	kubeconfig := writeFile(t, "{clusters: [{name: a, cluster: {server: '"+server.URL+"', insecure-skip-tls-verify: true}}], users: [{name: me, user: {token: of-the-kubeconfig}}], "+
+		"contexts: [{name: a, context: {cluster: a, user: me}}], current-context: a}")
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const basic = "Basic bWU6c2VjcmV0" // me:secret
+	for name, tc := range map[string]struct {
+		args []string
+		want map[string]string
+	}{
+		"basic":                    {[]string{"--prometheus-header=Authorization=" + basic, "--prometheus-ca-file=" + ca}, map[string]string{"Authorization": basic}},
+		"bearer before a token":    {[]string{"--prometheus-header=authorization=Bearer x", "--prometheus-token-file=" + token, "--prometheus-ca-file=" + ca}, map[string]string{"Authorization": "Bearer x"}},
+		"token beside a header":    {[]string{"--prometheus-header=X-Scope-OrgID=shop", "--prometheus-token-file=" + token, "--prometheus-ca-file=" + ca}, map[string]string{"Authorization": "Bearer of-the-file", "X-Scope-Orgid": "shop"}},
+		"any text":                 {[]string{"--prometheus-header=Authorization=Basic_x=", "--prometheus-ca-file=" + ca}, map[string]string{"Authorization": "Basic_x="}},
+		"host and agent":           {[]string{"--prometheus-header=Host=mimir", "--prometheus-header=User-Agent=me", "--prometheus-ca-file=" + ca}, map[string]string{"Host": "mimir", "User-Agent": "me"}},
+		"of the connection":        {[]string{"--prometheus-header=Connection=close", "--prometheus-header=A=1", "--prometheus-header=A=2", "--prometheus-ca-file=" + ca}, map[string]string{"Connection": "", "A": "1,2", "User-Agent": "tachometer/dev"}},
+		"kubeconfig":               {[]string{"--prometheus-header=A=1", "--prometheus-auth-config=" + kubeconfig}, map[string]string{"Authorization": "Bearer of-the-kubeconfig", "A": "1"}},
+		"kubeconfig and its user":  {[]string{"--prometheus-url=" + strings.Replace(server.URL, "//", "//me:secret@", 1), "--prometheus-auth-config=" + kubeconfig}, map[string]string{"Authorization": basic}},
+		"header before kubeconfig": {[]string{"--prometheus-header=Authorization=Bearer x", "--prometheus-auth-config=" + kubeconfig}, map[string]string{"Authorization": "Bearer x"}},
+	} {
+		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share the server
+			transport, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newServerTransport()
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := (&http.Client{Transport: transport}).Get(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			for header, want := range tc.want {
+				got := strings.Join(received.Header.Values(header), ",")
+				if header == "Host" {
+					got = received.Host
+				}
+				if got != want {
+					t.Errorf("%s: %q, want %q", header, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestUnusedCredentials(t *testing.T) {
+	t.Parallel()
+	kubeconfig := func(server, user string) string {
+		return writeFile(t, "{clusters: [{name: a, cluster: {server: '"+server+"'}}], users: [{name: me, user: "+user+"}], "+
+			"contexts: [{name: a, context: {cluster: a, user: me}}], current-context: a}")
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"none":          {nil, ""},
+		"with TLS":      {[]string{"--prometheus-auth-config=" + kubeconfig("https://p", "{token: x}")}, ""},
+		"without user":  {[]string{"--prometheus-auth-config=" + kubeconfig("http://p", "{}")}, ""},
+		"token by HTTP": {[]string{"--prometheus-auth-config=" + kubeconfig("http://p", "{token: x}")}, "its server http://p has no TLS"},
+		"user by HTTP":  {[]string{"--prometheus-auth-config=" + kubeconfig("http://p", "{username: a, password: b}")}, "its server http://p has no TLS"},
+		"beside a CA": {
+			[]string{"--prometheus-auth-config=" + kubeconfig("https://p", "{token: x}"), "--prometheus-ca-file=ca"}, "because --prometheus-ca-file is given",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := parseFlags(t, append(tc.args, "--config=a")...).prometheus.describeUnusedCredentials()
+			if !strings.Contains(got, tc.want) || (tc.want == "") != (got == "") {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
 }
 
 // TestFlagsOfTheOtherFormat: a server on the command line is nothing that a native configuration would use.

@@ -26,6 +26,9 @@ func runAdapter(ctx context.Context, opts *adapterOptions) error {
 		return err
 	}
 	opts.setClientLimits(cluster)
+	if reason := opts.prometheus.describeUnusedCredentials(); reason != "" {
+		klog.FromContext(ctx).Info("Credentials are not used", "reason", reason)
+	}
 	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry())
 	if err != nil {
 		return err

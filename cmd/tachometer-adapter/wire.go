@@ -159,7 +159,7 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 
 // buildBackends builds the backends of the configuration.
 func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
-	transport, err := a.opts.prometheus.newKubeconfigTransport()
+	transport, err := a.opts.prometheus.newServerTransport()
 	if err != nil {
 		return err
 	}

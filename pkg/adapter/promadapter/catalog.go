@@ -78,6 +78,7 @@ type Catalog struct {
 
 	resourceRules  *ResourceRules
 	usageErr       error           // owned by Run
+	usageUnsettled string          // owned by Run: the reason why labels of resourceRules are a guess
 	loggedOddities map[string]bool // owned by Run: the logged oddities that still hold
 }
 
@@ -122,7 +123,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 			due = c.rules
 			relist = now.Add(jitterRelist(rng, c.opts.RelistInterval))
 		}
-		c.resolveUsageRules(ctx)
+		c.resolveUsageRules(ctx, now)
 		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
@@ -151,7 +152,7 @@ func (c *Catalog) dueRules(now time.Time) []*ruleState {
 
 // nextListingTime returns the time of the next retry or relist.
 func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
-	if retryAt := now.Add(usageRetryInterval); c.usageErr != nil && retryAt.Before(relist) {
+	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}
 	for _, r := range c.rules {
@@ -247,17 +248,13 @@ func (c *Catalog) recordListing(ctx context.Context, r *ruleState, d listingResu
 
 // newAssociationRule returns the rule that serves an association.
 func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
-	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
-	if !r.external {
-		namespaced = namespaced && a.resource.Namespaced
-	}
 	var groupBy []string
 	if !r.external {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
 		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.logName(), External: r.external,
-		Namespaced: namespaced, NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Namespaced: r.isNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
 	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
 }

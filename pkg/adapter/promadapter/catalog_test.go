@@ -2,6 +2,7 @@ package promadapter
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"runtime"
@@ -17,44 +18,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-const sampleConfig = `
-rules:
-- seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
-  resources:
-    overrides:
-      namespace: {resource: "namespace"}
-      pod: {resource: "pod"}
-  name:
-    matches: "^container_(.*)_seconds_total$"
-  metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>,container!=\"POD\"}[2m])) by (<<.GroupBy>>)"
-- seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
-  resources:
-    overrides:
-      namespace: {resource: "namespace"}
-      pod: {resource: "pod"}
-  seriesFilters:
-  - isNot: "_total$"
-  name: {matches: "^container_(.*)$"}
-  metricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>,container!=\"POD\"}) by (<<.GroupBy>>)"
-- seriesQuery: '{namespace!="",__name__!~"^container_.*"}'
-  name: {matches: "^(.*)_total$"}
-  resources:
-    template: "<<.Resource>>"
-  metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)"
-externalRules:
-- seriesQuery: '{__name__=~"^queue_.*",name!=""}'
-  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (name)
-`
+//go:embed testdata/sample.yaml
+var sampleConfig string
 
-var sampleSeries = []string{
-	`container_cpu_usage_seconds_total{container="app",namespace="default",pod="a"}`,
-	`container_memory_bytes{container="app",namespace="default",pod="a"}`,
-	`container_fs_writes_total{container="app",namespace="default",pod="a"}`,
-	`http_requests_total{namespace="default",pod="a",service="web",job="web"}`,
-	`go_gc_total{namespace="default",pod="a"}`,
-	`go_goroutines{namespace="default",pod="a"}`,
-	`queue_depth{name="mail"}`,
-}
+//go:embed testdata/sample.series
+var sampleSeriesText string
+
+var sampleSeries = strings.Split(strings.TrimSuffix(sampleSeriesText, "\n"), "\n")
 
 // startCatalog returns a catalog after its first listing. The cleanup of the test ends it.
 func startCatalog(t *testing.T, cfg *Config, s SeriesLister, r ResourceLookup) *Catalog {
@@ -128,7 +98,7 @@ func TestNamedSeriesNeedNoListing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		series := newSeriesList(t)
-		series.setListError("", errors.New("down"))
+		series.setListError("*", errors.New("down"))
 		c := startCatalog(t, loadConfig(t, `
 rules:
 - seriesQuery: 'http_requests_total{namespace!="",pod!=""}'
@@ -170,7 +140,7 @@ func TestNotFoundNamesTheNearest(t *testing.T) {
 		s := startCatalog(t, loadConfig(t, sampleConfig), newSeriesList(t, sampleSeries...), &fakeCluster{}).Rules()
 		for _, tc := range []struct{ resource, name, want string }{
 			{"pods", "http_request", `no rule has a series for metric "http_request" on pods; nearest: http_requests`},
-			{"nodes", "http_requests", `no rule has a series for metric "http_requests" on nodes; it is a metric of jobs.batch`},
+			{"nodes", "http_requests", `no series of metric "http_requests" has a label for nodes; it is a metric of jobs.batch`},
 			{"pods", "queue_depth", `no rule has a series for metric "queue_depth" on pods; it is an external metric`},
 			{"", "queue_deep", `no rule has a series for external metric "queue_deep"; nearest: queue_depth`},
 			{"", "zzz", `no rule has a series for external metric "zzz"`},
@@ -225,22 +195,22 @@ func TestUnknownResourceFailsOneRule(t *testing.T) {
 rules:
 - seriesQuery: 'cheddar{sharp="true",brand!=""}'
   resources: {overrides: {brand: {group: cheese.io, resource: brand}}}
-  metricsQuery: 'count(cheddar{<<.LabelMatchers>>})'
-- seriesQuery: 'gouda{pod!=""}'
-  resources: {overrides: {pod: {resource: pod}}}
-  metricsQuery: 'count(gouda{<<.LabelMatchers>>})'
+  metricsQuery: 'count(cheddar{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+- seriesQuery: 'gouda{node!=""}'
+  resources: {overrides: {node: {resource: node}}}
+  metricsQuery: 'count(gouda{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
 `), newSeriesList(t), &kube)
 		want := []string{`rules[0] cheddar: look up the resource of label "brand": the cluster has no resource "brand.cheese.io"`}
 		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
 			t.Errorf("notes (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]string{"pods gouda"}, servedMetrics(c.Rules())); diff != "" {
+		if diff := cmp.Diff([]string{"nodes gouda (cluster)"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served (-want +got):\n%s", diff)
 		}
 		// Later, a cluster-scoped custom resource appears.
 		kube.setResources(nil, Resource{"brands.cheese.io", "brand", "cheese.io", false})
 		<-time.After(time.Minute)
-		if diff := cmp.Diff([]string{"brands.cheese.io cheddar (cluster)", "pods gouda"}, servedMetrics(c.Rules())); diff != "" {
+		if diff := cmp.Diff([]string{"brands.cheese.io cheddar (cluster)", "nodes gouda (cluster)"}, servedMetrics(c.Rules())); diff != "" {
 			t.Errorf("served later (-want +got):\n%s", diff)
 		}
 	})

@@ -3,7 +3,6 @@
 package promadapter
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"text/template"
@@ -19,10 +18,7 @@ type compiledRuleText struct {
 	metricAs      string
 	labelTemplate *labelTemplate     // nil: none
 	metricsQuery  *template.Template // nil: none
-	// queryErr is the reason why the rule fails for every request although the file loads. It is nil without such a reason.
-	queryErr error
-	// warnings are notes about a rule that works but looks wrong.
-	warnings []string
+	report        RuleReport
 }
 
 // compiledFilter is a compiled SeriesFilter.
@@ -81,23 +77,10 @@ func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	}
 	d.compileNameMapping(r)
 	c.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
-	if c.metricsQuery = d.compileQueryTemplate(r.path+".metricsQuery", r.MetricsQuery); c.metricsQuery == nil {
-		c.queryErr = errors.New("metricsQuery: missing")
-	} else if _, err := r.renderQuery(r.exampleRequest()); err != nil {
-		c.queryErr = fmt.Errorf("metricsQuery: %w", err)
+	c.metricsQuery = d.compileQueryTemplate(r.path+".metricsQuery", r.MetricsQuery)
+	if !d.failedWithin[r.path] {
+		d.checkSeriesRule(r)
 	}
-	if c.selector.onlyName != "" && c.matches != nil && !c.servesSeries(c.selector.onlyName) {
-		c.warnings = append(c.warnings, fmt.Sprintf("serves no metric: its filters exclude %s, the only series of its seriesQuery", c.selector.onlyName))
-	}
-}
-
-// exampleRequest returns a request with placeholder names, to try the template of the rule.
-func (r *Rule) exampleRequest() queryRequest {
-	q := queryRequest{series: "example", namespaceLabel: "namespace", namespace: "example"}
-	if !r.external {
-		q.objectLabel, q.objects, q.groupBy = "pod", []string{"example"}, []string{"pod"}
-	}
-	return q
 }
 
 func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
@@ -148,12 +131,6 @@ func (d *lenientDecoder) compileNameMapping(r *Rule) {
 			c.metricAs = "$1"
 		default:
 			d.addFault(path+".as", "required, because name.matches has %d groups", n)
-		}
-		return
-	}
-	for _, ref := range groupReferenceRegexp.FindAllStringSubmatch(c.metricAs, -1) {
-		if name := ref[1] + ref[2]; ref[0] != "$$" && !hasCaptureGroup(c.matches, name) {
-			c.warnings = append(c.warnings, fmt.Sprintf("name.as: name.matches has no group %s, which expands to empty text", ref[0]))
 		}
 	}
 }
@@ -208,4 +185,7 @@ func (d *lenientDecoder) compileUsageTemplates(r *ResourceRule) {
 	r.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
 	r.containerTemplate = d.compileQueryTemplate(r.path+".containerQuery", r.ContainerQuery)
 	r.nodeTemplate = d.compileQueryTemplate(r.path+".nodeQuery", r.NodeQuery)
+	if !d.failedWithin[r.path] {
+		d.checkUsageRule(r)
+	}
 }

@@ -60,7 +60,8 @@ type ResourceMapping struct {
 	Template string
 	// Overrides are single labels, in file order. They take precedence over the template.
 	Overrides []LabelOverride
-	// Namespaced adds a matcher for the namespace of the request. Nil (the file does not say) means true.
+	// Namespaced adds a matcher for the namespace of the request to an external rule. Nil (the file does not say) means true. A
+	// rule for objects has the matcher if the objects belong to namespaces: objects of two namespaces may have the same name.
 	Namespaced *bool
 }
 
@@ -102,6 +103,7 @@ type ResourceRule struct {
 	path                            string
 	labelTemplate                   *labelTemplate
 	containerTemplate, nodeTemplate *template.Template // nil: not served
+	report                          RuleReport
 }
 
 // Line returns the line of the value at path, such as rules[2].metricsQuery, or 0 if the file does not have the value.

@@ -47,6 +47,7 @@ func (s *seriesList) setSeries(t testing.TB, texts ...string) {
 	}
 }
 
+// setListError makes listings of the selector fail; * stands for all.
 func (s *seriesList) setListError(selector string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,19 +68,21 @@ func (s *seriesList) forEachSelected(call string, sel SeriesSelection, do func(l
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listCalls = append(s.listCalls, call+" "+strings.Join(sel.Match, " "))
-	if len(sel.Match) != 1 || sel.Limit == 0 || !sel.Start.Before(sel.End) {
+	if len(sel.Match) == 0 || sel.Limit == 0 || !sel.Start.Before(sel.End) {
 		return errors.New("a list call without bounds")
 	}
-	if err := s.failures[sel.Match[0]]; err != nil {
-		return err
-	}
-	selector, err := parseSeriesSelector(sel.Match[0])
-	if err != nil {
-		return err
-	}
-	for _, l := range s.series {
-		if !slices.ContainsFunc(selector.matchers, func(m *labels.Matcher) bool { return !m.Matches(l.Get(m.Name)) }) {
-			do(l)
+	for _, match := range sel.Match {
+		if err := errors.Join(s.failures[match], s.failures["*"]); err != nil {
+			return err
+		}
+		selector, err := parseSeriesSelector(match)
+		if err != nil {
+			return err
+		}
+		for _, l := range s.series {
+			if !slices.ContainsFunc(selector.matchers, func(m *labels.Matcher) bool { return !m.Matches(l.Get(m.Name)) }) {
+				do(l)
+			}
 		}
 	}
 	return nil

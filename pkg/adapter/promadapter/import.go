@@ -114,8 +114,7 @@ func formatResourceSuffix(t mappedResource) string {
 
 // mapRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
 func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
-	namespaced := r.Resources.Namespaced == nil || *r.Resources.Namespaced
-	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: wellKnownResources{}}
+	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, err := known.cluster.LookupResource(o.resourceName())
 		if err != nil {
@@ -130,7 +129,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 		return nil
 	}
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: namespaced}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespaced(Resource{})}}
 	}
 	var out []mappedResource
 	for _, res := range im.collectResources(r, known) {
@@ -139,7 +138,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 			im.addRejectedRule(r.path, "%v", err)
 			continue
 		}
-		out = append(out, mappedResource{res, label, namespaceLabel, namespaced && res.Namespaced})
+		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespaced(res)})
 	}
 	return out
 }
@@ -152,7 +151,7 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 		im.addRejectedRule(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
 			"write a rule with resource and labels: {object: LABEL} for each that you use")
 		for _, name := range []string{"pods", namespacesResource, "nodes"} {
-			res, _ := wellKnownResources{}.LookupResource(name)
+			res, _ := commonResources{}.LookupResource(name)
 			all = append(all, res)
 		}
 	}
@@ -312,35 +311,38 @@ func quoteYAML(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
 
-// wellKnownResources looks up resources that every cluster has. An import knows no others.
-type wellKnownResources struct{}
+// commonResources looks up resources that every cluster has. An import knows no others.
+type commonResources struct{}
 
-var _ ResourceLookup = wellKnownResources{}
+var _ ResourceLookup = commonResources{}
 
-// Resource implements Resources.
-func (wellKnownResources) LookupResource(name string) (Resource, error) {
-	for _, r := range []Resource{
-		{"pods", "pod", "", true},
-		{namespacesResource, "namespace", "", false},
-		{"nodes", "node", "", false},
-		{"services", "service", "", true},
-		{"persistentvolumes", "persistentvolume", "", false},
-		{"persistentvolumeclaims", "persistentvolumeclaim", "", true},
-		{"replicationcontrollers", "replicationcontroller", "", true},
-		{"deployments.apps", "deployment", "apps", true},
-		{"statefulsets.apps", "statefulset", "apps", true},
-		{"daemonsets.apps", "daemonset", "apps", true},
-		{"replicasets.apps", "replicaset", "apps", true},
-		{"jobs.batch", "job", "batch", true},
-		{"cronjobs.batch", "cronjob", "batch", true},
-		{"ingresses.networking.k8s.io", "ingress", "networking.k8s.io", true},
-		{"horizontalpodautoscalers.autoscaling", "horizontalpodautoscaler", "autoscaling", true},
-	} {
+// LookupResource implements ResourceLookup.
+func (commonResources) LookupResource(name string) (Resource, error) {
+	resource, group, _ := strings.Cut(name, ".")
+	for _, r := range wellKnownResources {
 		plural, _, _ := strings.Cut(r.Name, ".")
-		resource, group, _ := strings.Cut(name, ".")
 		if (resource == plural || resource == r.Singular) && (group == "" || group == r.Group) {
 			return r, nil
 		}
 	}
 	return Resource{}, metric.Errorf(metric.KindNotFound, "%s is not a resource of every cluster", name)
+}
+
+// wellKnownResources are the resources of every cluster that metrics are about.
+var wellKnownResources = []Resource{
+	{"pods", "pod", "", true},
+	{namespacesResource, "namespace", "", false},
+	{"nodes", "node", "", false},
+	{"services", "service", "", true},
+	{"persistentvolumes", "persistentvolume", "", false},
+	{"persistentvolumeclaims", "persistentvolumeclaim", "", true},
+	{"replicationcontrollers", "replicationcontroller", "", true},
+	{"deployments.apps", "deployment", "apps", true},
+	{"statefulsets.apps", "statefulset", "apps", true},
+	{"daemonsets.apps", "daemonset", "apps", true},
+	{"replicasets.apps", "replicaset", "apps", true},
+	{"jobs.batch", "job", "batch", true},
+	{"cronjobs.batch", "cronjob", "batch", true},
+	{"ingresses.networking.k8s.io", "ingress", "networking.k8s.io", true},
+	{"horizontalpodautoscalers.autoscaling", "horizontalpodautoscaler", "autoscaling", true},
 }

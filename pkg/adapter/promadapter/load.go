@@ -18,7 +18,7 @@ func IsConfig(data []byte) bool {
 		return false
 	}
 	root := doc.Content[0]
-	if hasAnyKey(root, "externalRules", "resourceRules") {
+	if hasAnyKey(root, "externalRules", "resourceRules") || findChartRules(root) != nil {
 		return true
 	}
 	rules := findKeyValue(root, "rules")
@@ -31,6 +31,16 @@ func IsConfig(data []byte) bool {
 	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool {
 		return hasAnyKey(strict.ResolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
 	})
+}
+
+// findChartRules returns the rules of the values of prometheus-adapter's Helm chart; nil if root has none. People take the values
+// for the configuration that the chart makes of them.
+func findChartRules(root *yaml.Node) *yaml.Node {
+	rules := findKeyValue(root, "rules")
+	if rules == nil || hasAnyKey(root, "apiVersion", "kind") || !hasAnyKey(rules, "default", "custom", "existing", "external", "resource") {
+		return nil
+	}
+	return rules
 }
 
 func hasAnyKey(n *yaml.Node, names ...string) bool {
@@ -55,7 +65,11 @@ func findKeyValue(n *yaml.Node, name string) *yaml.Node {
 func Load(data []byte) (*Config, error) {
 	d := newLenientDecoder()
 	c := &Config{lines: d.lines}
-	if root := d.parseDocument(data); root != nil && !strict.IsNullNode(root) {
+	root := d.parseDocument(data)
+	if root != nil && findChartRules(root) != nil {
+		d.addFaultAtLine("rules", findChartRules(root).Line, "these are values of prometheus-adapter's Helm chart, not its configuration; "+
+			"take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap")
+	} else if root != nil && !strict.IsNullNode(root) {
 		d.decodeAdapterConfig(c, root)
 		if d.pairCount <= maxPairs {
 			d.compileAllRules(c)

@@ -62,6 +62,9 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 		}
 		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
 	}
+	if c.metricsQuery != nil && !usesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
+		return nativeNames{metric: c.metricAs}, nil // any of its series gives the same metric and the same query
+	}
 	before, after, whole, err := splitMetricAs(c)
 	if err != nil {
 		return nativeNames{}, err

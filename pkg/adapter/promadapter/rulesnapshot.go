@@ -18,6 +18,8 @@ type RuleSnapshot struct {
 	infos []rule.MetricInfo
 	// failures and oddities are lines for people; notes has both.
 	failures, oddities, notes []string
+	// unlabelled has the reason, by metric, why a rule finds series of the metric but no object.
+	unlabelled map[string]string
 	// awaited has the reason, by metric, why further resources of the metric are unknown although a rule names its series.
 	awaited map[string]string
 	// unlistedCustom and unlistedExternal have the rules, by API, that may serve further metrics, with the reason.
@@ -38,6 +40,12 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	}
 	if len(s.unlistedCustom) > 0 {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewReasons(s.unlistedCustom))
+	}
+	if reason := s.unlabelled[name]; reason != "" {
+		return nil, metric.Errorf(metric.KindNotFound, "metric %q on %s has no object: %s", name, resource, reason)
+	}
+	if i := slices.IndexFunc(s.infos, func(i rule.MetricInfo) bool { return i.Metric == name && !i.External }); i >= 0 {
+		return nil, metric.Errorf(metric.KindNotFound, "no series of metric %q has a label for %s; it is a metric of %s", name, resource, s.infos[i].Resource)
 	}
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestMetric(resource, name))
 }
@@ -72,7 +80,7 @@ func joinFewReasons(texts []string) string {
 // serves the same metric.
 func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	b := snapshotBuilder{
-		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, awaited: map[string]string{}},
+		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
 	for _, r := range c.rules {
@@ -90,7 +98,7 @@ func (c *Catalog) publishRuleSnapshot() []*ruleState {
 
 // equalsSnapshot reports whether both snapshots give the same responses.
 func (s *RuleSnapshot) equalsSnapshot(o *RuleSnapshot) bool {
-	return maps.Equal(s.rules, o.rules) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
+	return maps.Equal(s.rules, o.rules) && maps.Equal(s.unlabelled, o.unlabelled) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
 
@@ -119,6 +127,11 @@ func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 			b.snapshot.unlistedExternal = append(b.snapshot.unlistedExternal, reason)
 		default:
 			b.snapshot.unlistedCustom = append(b.snapshot.unlistedCustom, reason)
+		}
+	}
+	if reason := r.describeUnlabelled(); reason != "" {
+		for _, series := range r.unlabelled {
+			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.logName() + ": " + reason
 		}
 	}
 	for _, e := range r.sortedEntries() {
@@ -159,16 +172,36 @@ func (b *snapshotBuilder) chooseCandidate(k metricKey, c metricCandidate) {
 	if first.owner == c.owner && first.series == c.series {
 		return // only the label of the series has changed
 	}
-	conflict := "external metric " + k.metric
+	if !first.hasQueryOf(c) {
+		b.conflicts = append(b.conflicts, k.describeConflict(first, c))
+	}
+}
+
+// hasQueryOf reports whether both have the same query, so that it does not matter which one serves.
+func (c metricCandidate) hasQueryOf(other metricCandidate) bool {
+	query := func(r *rule.Rule) (string, error) {
+		return rule.Query{Rule: r, Namespace: "example", Objects: []string{"example"}}.SharingKey()
+	}
+	a, errA := query(c.rule)
+	b, errB := query(other.rule)
+	return errA == nil && errB == nil && a == b
+}
+
+// describeConflict returns a line about two candidates for a metric.
+func (k metricKey) describeConflict(winner, loser metricCandidate) string {
+	name := "external metric " + k.metric
 	if k.resource != "" {
-		conflict = "metric " + k.metric + " of " + k.resource
+		name = "metric " + k.metric + " of " + k.resource
+	}
+	if winner.owner == loser.owner {
+		return fmt.Sprintf("%s: %s gives the series %s and %s this name, and serves %s; tell them apart in name.as",
+			name, winner.owner.path, winner.series, loser.series, winner.series)
 	}
 	reason := "the last rule wins"
-	if first.rank != c.rank {
+	if winner.rank != loser.rank {
 		reason = "the other rule has no series now"
 	}
-	b.conflicts = append(b.conflicts, fmt.Sprintf("%s: %s (series %s) wins over %s (series %s): %s",
-		conflict, first.owner.path, first.series, c.owner.path, c.series, reason))
+	return fmt.Sprintf("%s: %s (series %s) wins over %s (series %s): %s", name, winner.owner.path, winner.series, loser.owner.path, loser.series, reason)
 }
 
 // maxConflictNotes bounds the notes about metrics with several rules.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -22,6 +23,8 @@ type ruleState struct {
 	mustConfirm bool
 	// labelsUnknown is true if a rule with a single series name found no series and so no labels.
 	labelsUnknown bool
+	// unlabelled has the names of series without any label for objects, if the last listing found no others.
+	unlabelled []string
 	// truncated is true if the rule has more than maxRuleMetrics metrics.
 	truncated bool
 	// err is the error of the last listing, failures the number of failed listings in a row.
@@ -60,6 +63,7 @@ type listingResult struct {
 	associations  []association
 	rank          entryRank // of all associations
 	labelsUnknown bool
+	unlabelled    []string // found, but none names an object
 	err           error
 }
 
@@ -74,7 +78,7 @@ func (r *Rule) logName() string {
 
 // isFixed reports whether the metric of the rule is known without a listing.
 func (r *ruleState) isFixed() bool {
-	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels())
+	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels() && !r.hasRivalLabels())
 }
 
 // assertsObjectLabels reports whether the seriesQuery requires every label that names objects.
@@ -84,9 +88,22 @@ func (r *Rule) assertsObjectLabels() bool {
 	})
 }
 
+// hasRivalLabels reports whether two overrides name the same resource, so that the values of the labels decide.
+func (r *Rule) hasRivalLabels() bool {
+	seen := map[string]bool{}
+	for _, o := range r.Resources.Overrides {
+		name := strings.TrimSuffix(o.Resource, "s") + "." + o.Group
+		if seen[name] {
+			return true
+		}
+		seen[name] = true
+	}
+	return false
+}
+
 // applyListing merges the result of a listing into the entries; make makes the rule of a new entry.
 func (r *ruleState) applyListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
-	r.listed, r.labelsUnknown, r.truncated = true, d.labelsUnknown, false
+	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
 	for _, e := range r.entries {
 		e.rank = min(e.rank, rankIdle)
 	}
@@ -112,7 +129,10 @@ func (r *ruleState) servingError() error {
 	if r.err != nil {
 		return r.err
 	}
-	return r.compiled.queryErr
+	if faults := r.compiled.report.Faults; len(faults) > 0 {
+		return faults[:1]
+	}
+	return nil
 }
 
 // describeFailures returns a line for people if the last listing failed or none is done yet.
@@ -132,19 +152,38 @@ func (r *ruleState) describeFailures() []string {
 func (r *ruleState) describeOddities() []string {
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, r.logName()+": "+fmt.Sprintf(format, args...)) }
-	if r.compiled.queryErr != nil {
-		add("%v", r.compiled.queryErr)
-	}
-	for _, w := range r.compiled.warnings {
-		add("%s", w)
+	for _, f := range slices.Concat(r.compiled.report.Faults, r.compiled.report.Warnings) {
+		add("%s: %s", strings.TrimPrefix(strings.TrimPrefix(f.Path, r.path), "."), f.Message)
 	}
 	if r.labelsUnknown {
 		add("no series %s seen yet, so its labels are unknown", r.compiled.selector.onlyName)
+	}
+	if reason := r.describeUnlabelled(); reason != "" {
+		add("%s", reason)
 	}
 	if r.truncated {
 		add("has more than %d metrics; the rest is skipped", maxRuleMetrics)
 	}
 	return notes
+}
+
+// describeUnlabelled returns a line about a rule that finds series but no objects; empty for any other rule.
+func (r *ruleState) describeUnlabelled() string {
+	if len(r.unlabelled) == 0 {
+		return ""
+	}
+	var labels []string
+	for _, o := range r.Resources.Overrides {
+		labels = append(labels, o.Label)
+	}
+	if r.compiled.labelTemplate != nil {
+		labels = append(labels, "of resources.template that names a resource of the cluster")
+	}
+	series := r.unlabelled[0]
+	if more := len(r.unlabelled) - 1; more > 0 {
+		series += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
 // sortedEntries returns the entries sorted by series, resource and label.

@@ -161,7 +161,12 @@ func (f *associationFinder) findCustom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.associateNames()
+	if err := f.associateNames(ctx); err != nil || len(f.associations) > 0 || f.rank != rankLive {
+		return err
+	}
+	names, err := f.listSeriesNames(ctx, f.r.SeriesQuery)
+	f.unlabelled = f.filterServedNames(names)
+	return err
 }
 
 // addNameLabels records that the series with the names have the labels.
@@ -242,7 +247,7 @@ func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, 
 
 // associateNames turns names and their labels into an association for each name and resource. It looks up each set of labels
 // once, because many names share few sets.
-func (f *associationFinder) associateNames() error {
+func (f *associationFinder) associateNames(ctx context.Context) error {
 	sets := map[string][]association{}
 	for _, name := range f.orderedNames {
 		labels := f.labelsByName[name]
@@ -250,7 +255,7 @@ func (f *associationFinder) associateNames() error {
 		of, known := sets[set]
 		if !known {
 			var err error
-			if of, err = f.associateLabels(labels); err != nil {
+			if of, err = f.associateLabels(ctx, labels); err != nil {
 				return err
 			}
 			sets[set] = of
@@ -264,7 +269,7 @@ func (f *associationFinder) associateNames() error {
 }
 
 // associateLabels returns an association for each resource of a series with the labels.
-func (f *associationFinder) associateLabels(labels []string) ([]association, error) {
+func (f *associationFinder) associateLabels(ctx context.Context, labels []string) ([]association, error) {
 	var out []association
 	seen := map[string]bool{}
 	for _, label := range labels {
@@ -276,7 +281,7 @@ func (f *associationFinder) associateLabels(labels []string) ([]association, err
 			continue
 		}
 		seen[r.Name] = true
-		own, err := f.mapping.findResourceLabel(r.Name, func(l string) bool { return slices.Contains(labels, l) })
+		own, err := f.findObjectLabel(ctx, r.Name, labels)
 		if err != nil {
 			return nil, err
 		}
@@ -286,6 +291,19 @@ func (f *associationFinder) associateLabels(labels []string) ([]association, err
 		out = append(out, association{label: own, namespaceLabel: f.namespaceLabel, resource: r})
 	}
 	return out, nil
+}
+
+// findObjectLabel returns the label for objects of the resource, of those that the series have.
+func (f *associationFinder) findObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
+	have := func(l string) bool { return slices.Contains(labels, l) }
+	candidates := slices.DeleteFunc(f.mapping.overrideLabels(resource), func(l string) bool { return !have(l) })
+	if len(candidates) > 1 && f.rank == rankLive {
+		chooser := objectLabelChooser{f.series, f.now.Add(-f.lookback), f.now}
+		if label, err := chooser.chooseObjectLabel(ctx, []string{f.r.SeriesQuery}, candidates); err != nil || label != "" {
+			return label, err
+		}
+	}
+	return f.mapping.findResourceLabel(resource, have)
 }
 
 // cachedLookup looks up each name once during a listing, and also keeps errors.

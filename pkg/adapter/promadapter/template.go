@@ -38,7 +38,7 @@ func renderTemplate(t *template.Template, data any) (string, error) {
 		return "", errors.New(formatTemplateError(t.Name(), err))
 	}
 	if out.Len() == 0 {
-		return "", errors.New("the template gives empty text")
+		return "", errEmptyText
 	}
 	return out.String(), nil
 }
@@ -79,7 +79,7 @@ func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	matchers := q.selector[:len(q.selector):len(q.selector)]
 	if q.namespace != "" {
 		if q.namespaceLabel == "" {
-			return queryArguments{}, errors.New("no label for the namespace; set resources.overrides or resources.template, or namespaced: false")
+			return queryArguments{}, errors.New("no label for the namespace; set resources.overrides or resources.template, or for an external metric namespaced: false")
 		}
 		matchers = append(matchers, &labels.Matcher{Type: labels.MatchEqual, Name: q.namespaceLabel, Value: q.namespace})
 	}
@@ -130,22 +130,35 @@ func bracketDots(m *labels.Matcher) string {
 // newQueryRenderer returns the function that renders the queries of a rule for a series.
 func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {
-		request := queryRequest{
-			series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
-			objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
-		}
-		if q.Rule.Namespaced {
-			request.namespace = q.Namespace
-		}
-		if q.Rule.External {
-			request.objects = nil
-		}
-		text, err := r.renderQuery(request)
+		text, err := r.renderQuery(r.newQueryRequest(q, series, groupBy))
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s.metricsQuery: %w", r.path, err)
 		}
 		return text, nil
 	}
+}
+
+// newQueryRequest returns the request for a query of the rule.
+func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
+	request := queryRequest{
+		series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
+		objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
+	}
+	if q.Rule.Namespaced {
+		request.namespace = q.Namespace
+	}
+	if q.Rule.External {
+		request.objects = nil
+	}
+	return request
+}
+
+// isNamespaced reports whether queries for objects of the resource match the namespace of the request.
+func (r *Rule) isNamespaced(res Resource) bool {
+	if r.external {
+		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
+	}
+	return res.Namespaced
 }
 
 func (r *Rule) renderQuery(q queryRequest) (string, error) {

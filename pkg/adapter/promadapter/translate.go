@@ -24,6 +24,9 @@ const (
 	groupMarker  = markerPrefix + "group"
 )
 
+// nameMarkers replaces the markers by the parts of the template that they stand for.
+var nameMarkers = strings.NewReplacer(labelMarker+`="x"`, "<<.LabelMatchers>>", seriesMarker, "<<.Series>>", labelMarker, "<<.LabelMatchers>>", groupMarker, "<<.GroupBy>>")
+
 // translateQuery returns the native query of a rule. It renders the template with markers, parses the text, and removes the markers
 // from the syntax tree. The native format itself adds matchers to every selector.
 func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
@@ -46,7 +49,7 @@ func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
-		return "", fmt.Errorf("metricsQuery: does not give PromQL: %w", firstParseError(err))
+		return "", errors.New("metricsQuery: does not give PromQL: " + nameMarkers.Replace(firstParseError(err).Error()))
 	}
 	tr := markerReplacer{series: n.series, groupBy: t.groupingLabels()}
 	parser.Inspect(expr, tr.replaceNodeMarkers)
@@ -55,7 +58,7 @@ func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	}
 	out := expr.String()
 	if strings.Contains(out, markerPrefix) {
-		return "", errors.New("metricsQuery: the native format has no part of the request at this place: " + strings.ReplaceAll(out, markerPrefix, ""))
+		return "", errors.New("metricsQuery: the native format has no part of the request at this place: " + nameMarkers.Replace(out))
 	}
 	return out, nil
 }
@@ -71,6 +74,9 @@ func (t mappedResource) groupingLabels() []string {
 	}
 	return out
 }
+
+// usesSeries reports whether the template depends on the name of the series.
+func usesSeries(root *parse.ListNode) bool { return strings.Contains(root.String(), ".Series") }
 
 // validatePlainTemplate rejects templates with a different expression for different requests.
 func validatePlainTemplate(root *parse.ListNode) error {
@@ -119,7 +125,7 @@ func (tr *markerReplacer) replaceSelectorMarkers(v *parser.VectorSelector) {
 	isMarker := func(m *labels.Matcher) bool { return m.Name == labelMarker }
 	if !slices.ContainsFunc(v.LabelMatchers, isMarker) {
 		tr.err = errors.New("metricsQuery: the native format adds matchers to every selector; <<.LabelMatchers>> is missing in " +
-			strings.ReplaceAll(v.String(), seriesMarker, "<<.Series>>"))
+			nameMarkers.Replace(v.String()))
 		return
 	}
 	v.LabelMatchers = slices.DeleteFunc(v.LabelMatchers, isMarker)

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/template"
 	"time"
 
@@ -38,14 +40,19 @@ func (c *Catalog) UsageRules() *UsageRuleSet { return c.usageRuleSet.Load() }
 // usageRetryInterval is the delay before a failed lookup of the resources of resourceRules is retried.
 const usageRetryInterval = 30 * time.Second
 
-// resolveUsageRules looks up the resources of resourceRules, until a lookup succeeds.
-func (c *Catalog) resolveUsageRules(ctx context.Context) {
-	if c.resourceRules == nil || c.usageRuleSet.Load() != nil {
+// resolveUsageRules looks up the resources and labels of resourceRules, until both are known.
+func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
+	if c.resourceRules == nil || c.usageRuleSet.Load() != nil && c.usageUnsettled == "" {
 		return
 	}
-	u, err := c.resourceRules.newUsageRuleSet(c.resources, c.opts)
+	r := usageResolver{
+		ctx: ctx, cluster: c.resources, opts: c.opts,
+		chooser: objectLabelChooser{c.series, now.Add(-c.opts.Lookback), now},
+	}
+	u, err := r.resolveUsageRuleSet(c.resourceRules)
 	if err == nil {
 		c.usageRuleSet.Store(u)
+		c.usageUnsettled = r.unsettled
 	} else if c.usageErr == nil || c.usageErr.Error() != err.Error() {
 		klog.FromContext(ctx).Error(err, "Rule of prometheus-adapter fails", "rule", "resourceRules")
 	}
@@ -53,41 +60,76 @@ func (c *Catalog) resolveUsageRules(ctx context.Context) {
 	c.opts.Metrics.setRuleFailing("resourceRules", err)
 }
 
-func (r *ResourceRules) newUsageRuleSet(cluster ResourceLookup, opts Options) (*UsageRuleSet, error) {
-	u := &UsageRuleSet{Window: r.Window}
+// usageResolver resolves resourceRules once.
+type usageResolver struct {
+	ctx     context.Context //nolint:containedctx // it lives no longer than a call
+	cluster ResourceLookup
+	opts    Options
+	chooser objectLabelChooser
+	// unsettled is the reason why a label is a guess; empty if none is.
+	unsettled string
+}
+
+func (r *usageResolver) resolveUsageRuleSet(rules *ResourceRules) (*UsageRuleSet, error) {
+	u := &UsageRuleSet{Window: rules.Window}
 	for _, pair := range []struct {
 		from *ResourceRule
 		to   *UsageRules
-	}{{&r.CPU, &u.CPU}, {&r.Memory, &u.Memory}} {
-		if err := pair.from.resolveUsageRule(cluster, opts, pair.to); err != nil {
+	}{{&rules.CPU, &u.CPU}, {&rules.Memory, &u.Memory}} {
+		if err := r.resolveUsageRule(pair.from, pair.to); err != nil {
 			return nil, fmt.Errorf("%s: %w", pair.from.path, err)
 		}
 	}
 	return u, nil
 }
 
-func (r *ResourceRule) resolveUsageRule(cluster ResourceLookup, opts Options, u *UsageRules) error {
-	m, err := resolveResourceMapping(r.Resources, r.labelTemplate, cluster)
+func (r *usageResolver) resolveUsageRule(rule *ResourceRule, u *UsageRules) error {
+	m, err := resolveResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
 	if err != nil {
 		return err
 	}
-	for _, pair := range []struct {
+	for _, l := range []struct {
 		resource string
+		query    *template.Template
 		to       *string
-	}{{namespacesResource, &u.NamespaceLabel}, {"pods", &u.PodLabel}, {"nodes", &u.NodeLabel}} {
-		// The labels of the series are unknown here, so the first override wins.
-		if *pair.to, err = m.findResourceLabel(pair.resource, func(string) bool { return false }); err != nil {
+	}{
+		{namespacesResource, rule.containerTemplate, &u.NamespaceLabel},
+		{"pods", rule.containerTemplate, &u.PodLabel},
+		{"nodes", rule.nodeTemplate, &u.NodeLabel},
+	} {
+		if *l.to, err = r.resolveUsageLabel(rule, m, l.resource, l.query); err != nil {
 			return err
 		}
 	}
-	u.ContainerLabel = r.ContainerLabel
-	if r.containerTemplate != nil {
-		u.Containers = r.newUsageRule(opts, "containerQuery", r.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
+	u.ContainerLabel = rule.ContainerLabel
+	if rule.containerTemplate != nil {
+		u.Containers = rule.newUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
 	}
-	if r.nodeTemplate != nil {
-		u.Nodes = r.newUsageRule(opts, "nodeQuery", r.nodeTemplate, "", u.NodeLabel)
+	if rule.nodeTemplate != nil {
+		u.Nodes = rule.newUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
 	}
 	return nil
+}
+
+// resolveUsageLabel returns the label for objects of the resource. Of several overrides it takes the one that the series of the
+// query have with names of objects, else the first.
+func (r *usageResolver) resolveUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
+	candidates := m.overrideLabels(resource)
+	if len(candidates) < 2 || query == nil {
+		return m.findResourceLabel(resource, func(string) bool { return false })
+	}
+	match := parseTemplateSelectors(query)
+	if len(match) == 0 {
+		r.unsettled = fmt.Sprintf("%s: cannot tell which of the labels %s the series have, and takes %s: its query is not PromQL",
+			rule.path, strings.Join(candidates, ", "), candidates[0])
+		return candidates[0], nil
+	}
+	label, err := r.chooser.chooseObjectLabel(r.ctx, match, candidates)
+	if err == nil && label == "" {
+		r.unsettled = fmt.Sprintf("%s: no series seen yet; of the labels %s for %s it takes %s", rule.path, strings.Join(candidates, ", "), resource, candidates[0])
+		label = candidates[0]
+	}
+	return label, err
 }
 
 // newUsageRule returns the rule of a template. The first label of groupBy names its objects.
@@ -129,13 +171,12 @@ func (c *Catalog) usageNotes() (failures, oddities []string) {
 		failures = append(failures, "resourceRules: "+c.usageErr.Error())
 	case c.usageRuleSet.Load() == nil:
 		failures = append(failures, "resourceRules: resources are not looked up yet")
+	case c.usageUnsettled != "":
+		oddities = append(oddities, c.usageUnsettled)
 	}
 	for _, r := range []*ResourceRule{&c.resourceRules.CPU, &c.resourceRules.Memory} {
-		if r.containerTemplate == nil {
-			oddities = append(oddities, r.path+".containerQuery: missing")
-		}
-		if r.nodeTemplate == nil {
-			oddities = append(oddities, r.path+".nodeQuery: missing")
+		for _, f := range slices.Concat(r.report.Faults, r.report.Warnings) {
+			oddities = append(oddities, f.Path+": "+f.Message)
 		}
 	}
 	return failures, oddities

@@ -71,7 +71,7 @@ func TestUsageWithoutLabels(t *testing.T) {
 		if _, err := (rule.Query{Rule: u.CPU.Containers, Objects: []string{"a"}}).BuildRemoteQuery(nil); err == nil {
 			t.Error("a query without a label for pods")
 		}
-		if notes := c.Rules().Notes(); len(notes) != 3 {
+		if notes := c.Rules().Notes(); len(notes) != 4 {
 			t.Errorf("notes: %q", notes)
 		}
 	})

@@ -136,12 +136,12 @@ func (j resultJoin) joinSamples(samples []resultSample) (*queryResult, *requestF
 }
 
 // splitSampleTimes separates results from sample times.
-func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, newestSampleTimes) {
+func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
 	if j.text.Times == "" {
 		return samples, nil
 	}
 	results := make([]resultSample, 0, len(samples)/2+1)
-	var times newestSampleTimes
+	var times selectorTimes
 	for _, s := range samples {
 		if s.Metric[sampleTimeLabel] == "" {
 			results = append(results, s)
@@ -149,19 +149,22 @@ func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, ne
 		}
 		delete(s.Metric, sampleTimeLabel)
 		delete(s.Metric, metricNameLabel)
+		selector := s.Metric[rule.TimesSelectorLabel]
+		delete(s.Metric, rule.TimesSelectorLabel)
 		if at, ok := parseUnixSeconds(s.Value.value); ok {
-			times = times.addSampleTime(s.Metric, at)
+			times = times.addSelectorTime(selector, s.Metric, at)
 		}
 	}
 	return results, times
 }
 
-// resultSampleTime returns the time of the newest sample behind a result; zero if the server sees no sample. If the query cannot
-// return sample times, because the expression does not parse or hides its metrics, it is the time of the evaluation: no better
-// time is known. The server's evaluation time counts if it is earlier: VictoriaMetrics may evaluate somewhat in the past.
-func (j resultJoin) resultSampleTime(s resultSample, times newestSampleTimes) time.Time {
+// resultSampleTime returns the time of a result: of its selectors' newest samples the oldest. It is zero if a needed selector has
+// no sample that the server still sees. If the query cannot return sample times, because the expression does not parse or hides
+// its metrics, it is the time of the evaluation: no better time is known. The server's evaluation time counts if it is earlier:
+// VictoriaMetrics may evaluate somewhat in the past.
+func (j resultJoin) resultSampleTime(s resultSample, times selectorTimes) time.Time {
 	if j.text.Times != "" {
-		return times.lookupSampleTime(s.Metric)
+		return times.lookupResultTime(s.Metric, j.text.TimesNeeded)
 	}
 	if s.Value.at.Before(j.evaluatedAt) {
 		return s.Value.at
@@ -173,7 +176,7 @@ func (j resultJoin) resultSampleTime(s resultSample, times newestSampleTimes) ti
 func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
 	namespace, f := j.resolveResultNamespace(s)
-	if f != nil || isPartitioned(r) && !j.scope.coversNamespace(namespace) {
+	if f != nil || isPartitioned(r) && !j.scope.coversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}
@@ -189,7 +192,8 @@ func (j resultJoin) joinObject(s resultSample) (namespacedValue, bool, *requestF
 	return namespacedValue{namespace, v}, true, nil
 }
 
-// resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no namespace.
+// resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
+// namespace. A result that may have come from another namespace than the requested is a failure.
 func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFailure) {
 	r, requested := j.query.Rule, j.query.Namespace
 	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
@@ -200,12 +204,24 @@ func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFail
 	case r.Shared() && is == "":
 		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
 	case r.Shared():
-	case is == "" || r.External:
+		return is, nil
+	case r.External && j.query.Objects == nil: // the value of a query, of no object
 		return requested, nil
-	case requested != "" && is != requested:
+	case is == "" && !j.text.OfNamespace:
+		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
+			"write <<.LabelMatchers>> in every selector, or aggregate by (%s, %s)",
+			formatResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
+	case is == "":
+		return requested, nil
+	case j.text.OfNamespace && requested != "" && is != requested:
 		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), requested)
 	}
 	return is, nil
+}
+
+// isOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
+func (j resultJoin) isOfOtherNamespace(namespace string) bool {
+	return !j.query.Rule.Shared() && !j.text.OfNamespace && namespace != "" && j.query.Namespace != "" && namespace != j.query.Namespace
 }
 
 // rejectDuplicateObjects returns a failure if two of the sorted values have the same object.
@@ -245,83 +261,4 @@ func (j resultJoin) groupByNamespace(rows []namespacedValue) *queryResult {
 // formatResultLabels formats labels in PromQL syntax.
 func formatResultLabels(l map[string]string) string {
 	return clipServerText(labels.FromMap(l).String())
-}
-
-// newestSampleTimes are times of newest samples, by the labels that they share with results: an entry for each set of label
-// names, the largest set first.
-type newestSampleTimes []*timesByLabels
-
-// timesByLabels are times by the values of labelNames.
-type timesByLabels struct {
-	labelNames []string // sorted
-	times      map[string]time.Time
-}
-
-// labelValuesKey returns the key of the label values; false if a label is missing.
-func (t *timesByLabels) labelValuesKey(l map[string]string) (string, bool) {
-	if len(t.labelNames) == 1 {
-		v, ok := l[t.labelNames[0]]
-		return v, ok
-	}
-	var key []byte
-	for _, name := range t.labelNames {
-		v, ok := l[name]
-		if !ok {
-			return "", false
-		}
-		key = append(append(key, v...), 0xff) // no label value contains it: they are UTF-8
-	}
-	return string(key), true
-}
-
-// addSampleTime adds a time under all labels of its series.
-func (n newestSampleTimes) addSampleTime(l map[string]string, at time.Time) newestSampleTimes {
-	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactLabels(l) })
-	if i < 0 {
-		t := &timesByLabels{times: map[string]time.Time{}}
-		for name := range l {
-			t.labelNames = append(t.labelNames, name)
-		}
-		slices.Sort(t.labelNames)
-		i, _ = slices.BinarySearchFunc(n, t, func(a, b *timesByLabels) int { return len(b.labelNames) - len(a.labelNames) })
-		n = slices.Insert(n, i, t)
-	}
-	key, _ := n[i].labelValuesKey(l)
-	if at.After(n[i].times[key]) {
-		n[i].times[key] = at
-	}
-	return n
-}
-
-func (t *timesByLabels) hasExactLabels(l map[string]string) bool {
-	if len(l) != len(t.labelNames) {
-		return false
-	}
-	_, ok := t.labelValuesKey(l)
-	return ok
-}
-
-// lookupSampleTime returns the time for a result: of the series with the most of its labels, and no others.
-func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
-	var at time.Time
-	matched := 0 // labels of the best series so far
-	for _, t := range n {
-		if len(t.labelNames) < matched {
-			break
-		}
-		if key, ok := t.labelValuesKey(l); ok {
-			if found, ok := t.times[key]; ok {
-				matched = len(t.labelNames)
-				at = laterTime(at, found)
-			}
-		}
-	}
-	return at
-}
-
-func laterTime(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	const share = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) / on () group_left () sum (a)\n  aggregate: sum\n"
+	const info = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (rate(a[5m])) * on (namespace, pod) group_left () kube_pod_info\n"
+	const either = "\n- metric: m\n  backend: prometheus\n  query: sum by (namespace, pod) (a) or sum by (namespace, pod) (b)\n"
 	for name, tc := range map[string]struct {
 		backend, rules string
 		template       string // instead of the query
@@ -51,17 +54,51 @@ func TestJoin(t *testing.T) {
 			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, fakeSeries{"namespace=shop,pod=a,tachometer_sample_time=1", newNaN(), time.Time{}}), "shop/a=1@never",
 		},
 		"not shared, of the namespace asked": {
-			"", share, "", "shop", newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, at(90)}), "shop/a=1@90",
+			"", share, "", "shop",
+			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, newSampleTime("namespace=shop,pod=a", 0, 90), newSampleTime("", 1, 95)),
+			"shop/a=1@90",
+		},
+		"as old as the oldest of its samples": {
+			"", info, "", "shop", newVectorResponse(
+				fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, fakeSeries{"namespace=shop,pod=b", 2, time.Time{}},
+				newSampleTime("namespace=shop,pod=a", 0, 50), newSampleTime("namespace=shop,pod=a", 1, 99),
+				newSampleTime("namespace=shop,pod=b", 0, 98), newSampleTime("namespace=shop,pod=b", 1, 60),
+			), "shop/a=1@50 shop/b=2@60",
+		},
+		"a join without a sample of one side": {
+			"", info, "", "shop", newVectorResponse(
+				fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, newSampleTime("namespace=shop,pod=a", 1, 99), newSampleTime("namespace=shop,pod=b", 0, 98),
+			), "shop/a=1@never",
+		},
+		"either of two": {
+			"", either, "", "shop", newVectorResponse(
+				fakeSeries{"namespace=shop,pod=a", 1, time.Time{}}, fakeSeries{"namespace=shop,pod=b", 2, time.Time{}}, fakeSeries{"namespace=shop,pod=c", 3, time.Time{}},
+				newSampleTime("namespace=shop,pod=a", 1, 99), newSampleTime("namespace=shop,pod=b", 0, 98), newSampleTime("namespace=shop,pod=b", 1, 60),
+			), "shop/a=1@99 shop/b=2@60 shop/c=3@never",
 		},
 		"not shared, of another namespace": {
 			"", share, "", "shop", newVectorResponse(fakeSeries{"namespace=bank,pod=a", 1, at(90)}),
 			`error: rule "m": backend prometheus: the result {namespace="bank", pod="a"} is of another namespace than shop`,
 		},
-		"template without the label of the namespace": {
-			"", sharedRules, "sum(a) by (pod)", "shop", newVectorResponse(fakeSeries{"pod=a", 1, at(90)}), "shop/a=1@90",
+		"template of the namespace, without its label": {
+			"", sharedRules, `sum(a{namespace="shop"}) by (pod)`, "shop", newVectorResponse(fakeSeries{"pod=a", 1, at(90)}), "shop/a=1@90",
+		},
+		"template of all namespaces, without their label": {
+			"", sharedRules, "sum(a) by (pod)", "shop", newVectorResponse(fakeSeries{"pod=a", 12, at(90)}),
+			`error: rule "template": backend prometheus: the result {pod="a"} has no label namespace, and the query reads all namespaces; ` +
+				"write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)",
+		},
+		"template of all namespaces, with their label": {
+			"", sharedRules, "sum(a) by (namespace, pod)", "shop",
+			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 2, at(90)}, fakeSeries{"namespace=bank,pod=a", 10, at(90)}), "shop/a=2@90",
 		},
 		"template in another dialect": {
-			"", sharedRules, "a[$__interval] keep_metric_names", "shop", newVectorResponse(fakeSeries{"pod=a", 1, time.Time{}}), "shop/a=1@100",
+			"", sharedRules, `sum(rate(a{namespace="shop"})) by (pod) limit 3`, "shop", newVectorResponse(fakeSeries{"pod=a", 1, time.Time{}}), "shop/a=1@100",
+		},
+		"template in another dialect, of all namespaces": {
+			"", sharedRules, `sum(rate(a{namespace="shop" or job="x"})) by (pod)`, "shop", newVectorResponse(fakeSeries{"pod=a", 1, time.Time{}}),
+			`error: rule "template": backend prometheus: the result {pod="a"} has no label namespace, and the query reads all namespaces; ` +
+				"write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)",
 		},
 		"objects of the cluster": {
 			"", "\n- metric: m\n  resource: nodes\n  backend: prometheus\n  query: sum by (node) (a)\n", "", "",
@@ -122,6 +159,11 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// newSampleTime returns the time of a selector's newest sample with the labels.
+func newSampleTime(labels string, selector int, seconds float64) fakeSeries {
+	return fakeSeries{strings.TrimPrefix(labels+",tachometer_sample_time=1,tachometer_selector="+strconv.Itoa(selector), ","), seconds, time.Time{}}
+}
+
 // newTemplateRule returns a rule of pods with this text as its expression.
 func newTemplateRule(text string, err error) *rule.Rule {
 	r := rule.Rule{
@@ -138,7 +180,7 @@ func TestObjectsOfExternalTemplate(t *testing.T) {
 	w.server.alwaysRespond(newVectorResponse(fakeSeries{"pod=a,container=x", 1, time.Now()}, fakeSeries{"pod=a,container=y", 2, time.Now()}))
 	r := rule.Rule{Name: "usage", External: true, Namespaced: true, NamespaceLabel: "namespace", MaxAge: time.Minute}
 	q := rule.Query{Namespace: "shop", Objects: []string{"a", "b"}, Rule: r.WithTemplate(func(q rule.Query) (string, error) {
-		return `sum by (pod, container) (usage{pod=~"` + strings.Join(q.Objects, "|") + `"})`, nil
+		return `sum by (pod, container) (usage{namespace="shop",pod=~"` + strings.Join(q.Objects, "|") + `"})`, nil
 	})}
 	const want = `{container="x", pod="a"}=1 {container="y", pod="a"}=2`
 	if got := formatValues(w.Evaluate(t.Context(), q, time.Now())); got != want {

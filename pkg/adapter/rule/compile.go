@@ -146,7 +146,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
 	}
 	r.shared, r.conserves = isShareable(t.root, distinguishing), conservesCounts(t.root)
-	if r.expr, r.timesExpr, err = newRuleExpressions(t, t.findTimesGrouping(r)); err != nil {
+	if r.expr, r.timesExpr, err = newRuleExpressions(t, r); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
 	return r, nil

@@ -19,6 +19,8 @@ type ruleExpression struct {
 	families    []string
 	windowCount int
 	reaches     []selectorReach
+	// timesNeeded is RemoteQuery.TimesNeeded, if this is the expression of sample times.
+	timesNeeded [][]int
 	// plainSegments has no holes for matchers: for a query without matchers.
 	plainSegments, matcherSegments []textSegment
 }
@@ -39,10 +41,12 @@ const (
 
 // newRuleExpressions returns the expression of a tree and the expression of its sample times. It changes the tree,
 // which must not be used afterwards.
-func newRuleExpressions(t *exprTree, b timesGrouping) (e, times ruleExpression, err error) {
+func newRuleExpressions(t *exprTree, r *Rule) (e, times ruleExpression, err error) {
 	e = ruleExpression{families: t.metricFamilies(), windowCount: t.windowCount, reaches: t.reaches}
-	e.plainSegments, times.plainSegments = cutSegments(t.printTree(false)), cutSegments(t.printTimesQuery(b))
-	e.matcherSegments, times.matcherSegments = cutSegments(t.printTree(true)), cutSegments(t.printTimesQuery(b))
+	e.plainSegments, times.plainSegments = cutSegments(t.printTree(false)), cutSegments(t.buildTimesQuery(r).text)
+	e.matcherSegments = cutSegments(t.printTree(true))
+	marked := t.buildTimesQuery(r)
+	times.matcherSegments, times.timesNeeded = cutSegments(marked.text), marked.needed
 	if err := e.validatePrinted(len(t.selectors)); err != nil {
 		return e, times, err
 	}

@@ -149,7 +149,7 @@ func TestSpan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, _, err := newRuleExpressions(tr, timesGrouping{})
+			e, _, err := newRuleExpressions(tr, &Rule{External: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Only additivity.go, familytype.go, labels.go, promql.go, shareable.go, times.go and trial.go use Prometheus's syntax tree.
+// Only additivity.go, familytype.go, labels.go, namespaceproof.go, promql.go, shareable.go, templatecheck.go, times.go and
+// trial.go use Prometheus's syntax tree.
 
 const (
 	// windowVariable stands for the rule's window in an expression.
@@ -55,8 +56,12 @@ func (r selectorReach) totalSpan(window time.Duration) time.Duration {
 
 // parseRuleQuery parses an expression with $window as a range.
 func parseRuleQuery(query string) (*exprTree, error) {
+	return parseRuleQueryWith(query, parser.Options{})
+}
+
+func parseRuleQueryWith(query string, opts parser.Options) (*exprTree, error) {
 	text, want := substituteWindow(query)
-	root, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+	root, err := parser.NewParser(opts).ParseExpr(text)
 	if err != nil {
 		return nil, describeParseError(err, query)
 	}

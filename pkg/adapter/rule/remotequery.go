@@ -12,13 +12,19 @@ import (
 type RemoteQuery struct {
 	// Expr is the expression: PromQL on one line, or in a templated rule the dialect of its server.
 	Expr string
-	// Times is PromQL for the times, in seconds since the epoch, of the newest samples behind Expr's results. Each of
-	// its series belongs to all results with its labels. A result without such a series has no sample that the server
-	// still sees.
+	// Times is PromQL for the times, in seconds since the epoch, of the newest samples behind Expr's results: for each
+	// selector, by its number in the label TimesSelectorLabel (absent with a single selector). A series belongs to all
+	// results with its labels. The oldest of a result's times, one for each selector, is the time of the result.
 	//
 	// Times is empty if the times are unknown: Expr is not PromQL, reads metrics without naming them, or has a scalar
 	// result.
 	Times string
+	// TimesNeeded are sets of selectors, by number. A result that has no time for any selector of a set has no sample
+	// that the server still sees.
+	TimesNeeded [][]int
+	// OfNamespace reports that all results are of the query's namespace, as far as the rule is Namespaced, because series
+	// of other namespaces have no part in them. Otherwise each result must have the label of its namespace.
+	OfNamespace bool
 	// Window is how far back Expr looks: 0 if it reads only the newest samples, or if its reach is unknown.
 	Window time.Duration
 }
@@ -42,12 +48,14 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 		return RemoteQuery{}, err
 	}
 	if r.renderTemplate != nil {
-		return newRemoteRuleQuery(r, text), nil
+		return q.newTemplatedQuery(text), nil
 	}
 	return RemoteQuery{
-		Expr:   text,
-		Times:  r.timesExpr.fillHoles(q.remoteMatchers(namespaces), r.Window.Duration),
-		Window: r.Span(r.Window.Duration),
+		Expr:        text,
+		Times:       r.timesExpr.fillHoles(q.remoteMatchers(namespaces), r.Window.Duration),
+		TimesNeeded: r.timesExpr.timesNeeded,
+		OfNamespace: !r.shared,
+		Window:      r.Span(r.Window.Duration),
 	}, nil
 }
 
@@ -81,19 +89,20 @@ func (q Query) remoteMatchers(namespaces []string) string {
 	return string(b)
 }
 
-// newRemoteRuleQuery derives Times and Window from an expression given as text.
-func newRemoteRuleQuery(r *Rule, text string) RemoteQuery {
-	t, err := parseRuleQuery(text)
-	if err != nil || !t.isInstantVector() {
-		return RemoteQuery{Expr: text}
+// newTemplatedQuery derives the rest of a query from its expression, given as text.
+func (q Query) newTemplatedQuery(text string) RemoteQuery {
+	t, _ := parseTemplateQuery(text)
+	proven := newNamespaceProof(q).provesText(text, t)
+	if t == nil || !t.isInstantVector() {
+		return RemoteQuery{Expr: text, OfNamespace: proven}
 	}
-	times := t.printTimesQuery(t.findTimesGrouping(r))
+	times := t.buildTimesQuery(q.Rule)
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)
 	}
 	// As printed, without comments: a comment would swallow the text that is appended.
-	return RemoteQuery{Expr: t.root.String(), Times: times, Window: window}
+	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, OfNamespace: proven, Window: window}
 }
 
 // sortedNames returns the names in ascending order. The slice may be the caller's.

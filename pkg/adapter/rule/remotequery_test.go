@@ -42,6 +42,13 @@ func TestTextGolden(t *testing.T) {
 		{"query: sum by (namespace, pod) (a) / sum by (namespace, pod) (b offset 1m) > 0", "aggregate: avg"},
 		{"query: sum by (namespace, pod) (a) / on (namespace) group_left () sum by (namespace) (a)", "aggregate: sum"},
 		{"query: label_replace(a, \"pod\", \"$1\", \"exported_pod\", \"(.+)\")"},
+		{"query: sum by (namespace, pod) (rate(a[5m])) * on (namespace, pod) group_left () kube_pod_info"},
+		{"query: sum by (namespace, pod) (a) / on () group_left () sum(kube_deployment_spec_replicas)", "aggregate: sum"},
+		{"query: a and on (namespace, pod) kube_pod_info unless on (namespace, pod) c"},
+		{"query: sum by (namespace, pod) (a) or sum by (namespace, pod) (b)"},
+		{"query: sum by (namespace, pod) (a / ignoring (x) group_left (y) b)"},
+		{"query: 'sum by (namespace, pod) (label_replace(a, \"pod\", \"$1\", \"pod\", \"(.+)-.*\"))'"},
+		{"query: sum by (namespace, pod) (a) / scalar(sum(b))", "aggregate: sum"},
 		{"query: sum by (namespace, pod) ({__name__=~\"a|b\"})"},
 		{"query: 'sum by (namespace, service) (rate(a[5m]))'", "resource: services", "labels: {object: service}"},
 		{"query: sum by (node) (a)", "resource: nodes"},
@@ -67,7 +74,8 @@ func TestTextGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "%s\n  shared: %t\n  expr:   %s\n  times:  %s\n  window: %v\n\n", strings.Join(lines, "\n"), r.Shared(), text.Expr, text.Times, text.Window)
+		fmt.Fprintf(&b, "%s\n  shared: %t\n  expr:   %s\n  times:  %s\n  needed: %v\n  window: %v\n\n",
+			strings.Join(lines, "\n"), r.Shared(), text.Expr, text.Times, text.TimesNeeded, text.Window)
 	}
 	const file = "testdata/texts.golden"
 	if *updateGolden {
@@ -164,9 +172,9 @@ func TestTemplated(t *testing.T) {
 	}{
 		"PromQL": {
 			`sum(rate(a{namespace="NS"}[2m])) by (service) # total`,
-			RemoteQuery{`sum by (service) (rate(a{namespace="shop"}[2m]))`, `max by (service) (timestamp(a{namespace="shop"}))`, 2 * time.Minute},
+			RemoteQuery{`sum by (service) (rate(a{namespace="shop"}[2m]))`, `max by (service) (timestamp(a{namespace="shop"}))`, [][]int{{0}}, true, 2 * time.Minute},
 		},
-		"a scalar":        {`scalar(sum(a))`, RemoteQuery{Expr: `scalar(sum(a))`}},
+		"a scalar":        {`scalar(sum(a))`, RemoteQuery{Expr: `scalar(sum(a))`, OfNamespace: true}},
 		"another dialect": {`sum(rate(a{namespace="NS"})) keep_metric_names`, RemoteQuery{Expr: `sum(rate(a{namespace="shop"})) keep_metric_names`}},
 	} {
 		t.Run(name, func(t *testing.T) {

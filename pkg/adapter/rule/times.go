@@ -5,130 +5,241 @@ package rule
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// timesGrouping says how to find the newest samples behind the results of an expression.
-type timesGrouping struct {
-	// by are the labels that results and samples have in common; nil means no label: one time for all results.
-	by []string
-	// perSeries is set if results have all labels of their samples, as without any aggregation.
-	perSeries bool
+// TimesSelectorLabel separates the selectors of an expression in the series of RemoteQuery.Times. No result has it.
+const TimesSelectorLabel = "tachometer_selector"
+
+// maxTimesGroups bounds RemoteQuery.TimesNeeded, which nested uses of `or` multiply.
+const maxTimesGroups = 100
+
+// sampleTimesQuery is the query for the times of the samples behind an expression, see RemoteQuery.
+type sampleTimesQuery struct {
+	text   string
+	needed [][]int
 }
 
-// findTimesGrouping finds the labels that separate the samples of different results. If it is uncertain about them,
-// the newest sample of all stands for each result.
-func (t *exprTree) findTimesGrouping(r *Rule) timesGrouping {
+// buildTimesQuery returns the query of the tree, with or without marker matchers. It is empty if a selector has no
+// fixed name: series of different metrics may look the same without their names.
+func (t *exprTree) buildTimesQuery(r *Rule) sampleTimesQuery {
+	for _, v := range t.selectors {
+		if selectorMetricName(v) == "" {
+			return sampleTimesQuery{}
+		}
+	}
+	d := collectTimes(t.root)
 	if !r.External {
 		by := []string{r.ObjectLabel}
 		if r.Namespaced && r.renderTemplate == nil && r.NamespaceLabel != r.ObjectLabel {
 			by = []string{r.NamespaceLabel, r.ObjectLabel}
 		}
-		if t.makesAnyLabel(by) {
-			return timesGrouping{}
-		}
-		return timesGrouping{by: by}
+		d.keepLabels(by)
 	}
-	aggregate, plain := outermostAggregation(t.root)
+	return d.printTimesQuery()
+}
+
+// sampleTimes are the times that decide how old a result is.
+type sampleTimes struct {
+	// paths has the selectors of the expression. A result is as old as the oldest of their newest samples.
+	paths []*timesPath
+	// groups are sets of paths: every result has a sample on at least one path of each.
+	groups [][]*timesPath
+}
+
+// timesPath is the way from a selector to the result.
+type timesPath struct {
+	// expr gives the time of every sample, with the labels of the sample as changed on the way.
+	expr string
+	// names are the labels that expr is still to be aggregated by, or without.
+	names   []string
+	without bool
+}
+
+func newTimesPath(v *parser.VectorSelector) *timesPath {
+	return &timesPath{expr: "timestamp(" + v.String() + ")", without: true}
+}
+
+// printTimesPath returns the expression for the newest time of each set of labels.
+func (p *timesPath) printTimesPath() string {
 	switch {
-	case plain && len(t.selectors) == 1:
-		return timesGrouping{perSeries: true}
-	case aggregate == nil || aggregate.Without || t.makesAnyLabel(aggregate.Grouping):
-		return timesGrouping{}
+	case p.without && len(p.names) == 0:
+		return p.expr
+	case p.without:
+		return fmt.Sprintf("max without (%s) (%s)", formatLabelNames(p.names), p.expr)
 	}
-	return timesGrouping{by: aggregate.Grouping}
+	return fmt.Sprintf("max by (%s) (%s)", formatLabelNames(p.names), p.expr)
 }
 
-// outermostAggregation returns the outermost aggregation of an expression that only computes with its results, or
-// nil. It sets plain if there is no aggregation: the results are then the series themselves with other values.
-func outermostAggregation(expr parser.Expr) (aggregate *parser.AggregateExpr, plain bool) {
-	switch e := expr.(type) {
-	case *parser.AggregateExpr:
-		switch e.Op {
-		case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-			return outermostAggregation(e.Expr)
-		case parser.COUNT_VALUES:
-			return nil, false
-		}
-		return e, false
-	case *parser.ParenExpr:
-		return outermostAggregation(e.Expr)
-	case *parser.UnaryExpr:
-		return outermostAggregation(e.Expr)
-	case *parser.BinaryExpr:
-		switch {
-		case e.LHS.Type() == parser.ValueTypeScalar:
-			return outermostAggregation(e.RHS)
-		case e.RHS.Type() == parser.ValueTypeScalar:
-			return outermostAggregation(e.LHS)
-		}
-		return nil, false
-	case *parser.Call:
-		return outermostAggregationOfCall(e)
-	case *parser.VectorSelector:
-		return nil, true
-	}
-	return nil, false
-}
-
-func outermostAggregationOfCall(e *parser.Call) (*parser.AggregateExpr, bool) {
-	if madeLabel(e) != "" {
-		return nil, false
-	}
-	switch e.Func.Name {
-	case "histogram_quantile":
-		aggregate, _ := outermostAggregation(e.Args[1])
-		return withoutBucketLabel(aggregate), false // results lack le and differ from their series
-	case "absent", "absent_over_time", "vector", "info":
-		return nil, false
-	}
-	for _, arg := range e.Args {
-		switch a := arg.(type) {
-		case *parser.MatrixSelector:
-			return nil, true
-		case *parser.SubqueryExpr:
-			return outermostAggregation(a.Expr)
-		default:
-			if arg.Type() == parser.ValueTypeVector {
-				return outermostAggregation(arg)
-			}
+// formatLabelNames returns the names as PromQL takes them in a grouping.
+func formatLabelNames(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		if quoted[i] = n; !model.LegacyValidation.IsValidLabelName(n) {
+			quoted[i] = strconv.Quote(n)
 		}
 	}
-	return nil, false
+	return strings.Join(quoted, ", ")
 }
 
-// withoutBucketLabel returns an aggregation of buckets as it applies to their quantiles, which have no le label.
-func withoutBucketLabel(e *parser.AggregateExpr) *parser.AggregateExpr {
-	if e == nil || e.Without {
-		return e
+// keepLabels drops all labels except by.
+func (s sampleTimes) keepLabels(by []string) {
+	for _, p := range s.paths {
+		kept := slices.DeleteFunc(slices.Clone(by), func(l string) bool { return slices.Contains(p.names, l) == p.without })
+		p.names, p.without = kept, false
 	}
-	of := *e
-	of.Grouping = slices.DeleteFunc(slices.Clone(e.Grouping), func(l string) bool { return l == model.BucketLabel })
-	return &of
 }
 
-// makesAnyLabel returns whether the expression itself makes one of the labels, so that its series may lack them.
-func (t *exprTree) makesAnyLabel(labels []string) bool {
-	made := false
-	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
-		var label string
-		switch n := node.(type) {
-		case *parser.Call:
-			label = madeLabel(n)
-		case *parser.AggregateExpr:
-			if p, ok := n.Param.(*parser.StringLiteral); ok {
-				label = p.Val
-			}
+// dropLabels drops labels.
+func (s sampleTimes) dropLabels(labels []string) {
+	for _, p := range s.paths {
+		if !p.without {
+			p.names = slices.DeleteFunc(slices.Clone(p.names), func(l string) bool { return slices.Contains(labels, l) })
+			continue
 		}
 		for _, l := range labels {
-			made = made || l == label
+			if !slices.Contains(p.names, l) {
+				p.names = append(slices.Clone(p.names), l)
+			}
 		}
-		return nil
-	})
-	return made
+	}
+}
+
+// joinTimes returns the times of results that need the samples of both.
+func (s sampleTimes) joinTimes(more sampleTimes) sampleTimes {
+	return sampleTimes{slices.Concat(s.paths, more.paths), slices.Concat(s.groups, more.groups)}
+}
+
+// alternateTimes returns the times of results that need the samples of either. Which of the two a result comes from is
+// unknown, so the oldest of both counts.
+func (s sampleTimes) alternateTimes(other sampleTimes) sampleTimes {
+	all := sampleTimes{paths: slices.Concat(s.paths, other.paths)}
+	if len(s.groups)*len(other.groups) > maxTimesGroups {
+		all.groups = [][]*timesPath{all.paths}
+		return all
+	}
+	for _, a := range s.groups {
+		for _, b := range other.groups {
+			all.groups = append(all.groups, slices.Concat(a, b))
+		}
+	}
+	return all
+}
+
+// collectTimes returns the times behind the results of an expression.
+func collectTimes(expr parser.Expr) sampleTimes {
+	switch e := expr.(type) {
+	case *parser.VectorSelector:
+		p := newTimesPath(e)
+		return sampleTimes{[]*timesPath{p}, [][]*timesPath{{p}}}
+	case *parser.MatrixSelector:
+		return collectTimes(e.VectorSelector)
+	case *parser.SubqueryExpr:
+		return collectTimes(e.Expr)
+	case *parser.ParenExpr:
+		return collectTimes(e.Expr)
+	case *parser.UnaryExpr:
+		return collectTimes(e.Expr)
+	case *parser.StepInvariantExpr:
+		return collectTimes(e.Expr)
+	case *parser.AggregateExpr:
+		return collectAggregateTimes(e)
+	case *parser.BinaryExpr:
+		return collectBinaryTimes(e)
+	case *parser.Call:
+		return collectCallTimes(e)
+	}
+	return sampleTimes{} // numbers and strings
+}
+
+func collectAggregateTimes(e *parser.AggregateExpr) sampleTimes {
+	s := collectTimes(e.Expr)
+	switch e.Op {
+	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO: // their results are series, with all labels
+	default:
+		if e.Without {
+			s.dropLabels(e.Grouping)
+		} else {
+			s.keepLabels(e.Grouping)
+		}
+	}
+	if e.Param == nil {
+		return s
+	}
+	return s.joinTimes(collectTimes(e.Param))
+}
+
+func collectBinaryTimes(e *parser.BinaryExpr) sampleTimes {
+	left, right := collectTimes(e.LHS), collectTimes(e.RHS)
+	m := e.VectorMatching
+	switch {
+	case m == nil:
+		return left.joinTimes(right)
+	case e.Op == parser.LOR:
+		return left.alternateTimes(right)
+	case e.Op == parser.LUNLESS:
+		return left
+	case e.Op == parser.LAND:
+		keepMatchedLabels(right, m)
+	case m.Card == parser.CardManyToOne:
+		left.dropLabels(m.Include)
+		keepMatchedLabels(right, m)
+	case m.Card == parser.CardOneToMany:
+		right.dropLabels(m.Include)
+		keepMatchedLabels(left, m)
+	default:
+		keepMatchedLabels(left, m)
+		keepMatchedLabels(right, m)
+	}
+	return left.joinTimes(right)
+}
+
+// keepMatchedLabels keeps the labels of an operand that are labels of the result as well.
+func keepMatchedLabels(s sampleTimes, m *parser.VectorMatching) {
+	if m.On {
+		s.keepLabels(slices.Concat(m.MatchingLabels, m.Include))
+		return
+	}
+	s.dropLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
+}
+
+func collectCallTimes(e *parser.Call) sampleTimes {
+	var s sampleTimes
+	for _, arg := range e.Args {
+		s = s.joinTimes(collectTimes(arg))
+	}
+	switch e.Func.Name {
+	case "label_replace", "label_join":
+		s.makeLabel(e)
+	case "histogram_quantile":
+		s.dropLabels([]string{model.BucketLabel})
+	case "absent", "absent_over_time", "scalar", "vector":
+		s.keepLabels(nil)
+	}
+	return s
+}
+
+// madeTimesLabel holds the label that a function makes, until the earlier label of this name is gone.
+const madeTimesLabel = "tachometer_made"
+
+// makeLabel applies a function that makes a label from others. Series that become the same keep the newest time.
+func (s sampleTimes) makeLabel(e *parser.Call) {
+	made := strconv.Quote(madeLabel(e))
+	var sources strings.Builder
+	for _, arg := range e.Args[2:] {
+		sources.WriteString(", " + arg.String())
+	}
+	for _, p := range s.paths {
+		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printTimesPath(), madeTimesLabel, made)
+		p.expr = fmt.Sprintf(`%s(%s, "%s"%s)`, e.Func.Name, p.expr, madeTimesLabel, sources.String())
+		p.names, p.without = []string{madeLabel(e)}, true
+		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printTimesPath(), made, madeTimesLabel)
+		p.names = []string{madeTimesLabel}
+	}
 }
 
 // madeLabel returns the label that a call makes, or an empty string.
@@ -141,32 +252,37 @@ func madeLabel(e *parser.Call) string {
 	return ""
 }
 
-// printTimesQuery returns RemoteQuery.Times of the tree, with or without marker matchers. It is empty if a selector
-// has no fixed name: series of different metrics may look the same without their names.
-func (t *exprTree) printTimesQuery(b timesGrouping) string {
-	var newest []string
-	seen := map[string]bool{}
-	for _, v := range t.selectors {
-		text := v.String()
-		if selectorMetricName(v) == "" {
-			return ""
+// printTimesQuery returns the query for the times of all paths.
+func (s sampleTimes) printTimesQuery() sampleTimesQuery {
+	var texts []string
+	numbers := map[*timesPath]int{}
+	for _, p := range s.paths {
+		text := p.printTimesPath()
+		i := slices.Index(texts, text)
+		if i < 0 {
+			i = len(texts)
+			texts = append(texts, text)
 		}
-		if !seen[text] {
-			seen[text] = true
-			newest = append(newest, "timestamp("+text+")")
+		numbers[p] = i
+	}
+	var q sampleTimesQuery
+	for _, group := range s.groups {
+		var needed []int
+		for _, p := range group {
+			needed = append(needed, numbers[p])
+		}
+		slices.Sort(needed)
+		needed = slices.Compact(needed)
+		if !slices.ContainsFunc(q.needed, func(n []int) bool { return slices.Equal(n, needed) }) {
+			q.needed = append(q.needed, needed)
 		}
 	}
-	if b.perSeries && len(newest) == 1 {
-		return newest[0]
-	}
-	if len(newest) > 1 {
-		for i := range newest {
-			// Series of different metrics may have the same labels, and `or` would keep only the first.
-			newest[i] = fmt.Sprintf(`label_replace(%s, "%s", "%d", "", "")`, newest[i], selectorLabel, i)
+	if len(texts) > 1 {
+		for i, text := range texts {
+			// Series of different selectors may have the same labels, and `or` would keep only the first.
+			texts[i] = fmt.Sprintf(`label_replace(%s, "%s", "%d", "", "")`, text, TimesSelectorLabel, i)
 		}
 	}
-	return fmt.Sprintf("max by (%s) (%s)", strings.Join(b.by, ", "), strings.Join(newest, " or "))
+	q.text = strings.Join(texts, " or ")
+	return q
 }
-
-// selectorLabel separates the selectors of an expression. No result has it.
-const selectorLabel = "tachometer_selector"

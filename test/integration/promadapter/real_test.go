@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -100,8 +102,8 @@ func TestRealServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			now := time.Now()
-			b := newBackend(t, start(t, newCounterSeries(t, now, sampleSeries...)).URL)
-			c := promadapter.NewCatalog(loadConfig(t, sampleConfig), b, usualResources, promadapter.Options{MaxAge: time.Minute})
+			b := newBackend(t, start(t, newCounterSeries(t, now, strings.Split(strings.TrimSpace(readSample(t, "sample.series")), "\n")...)).URL)
+			c := promadapter.NewCatalog(loadConfig(t, readSample(t, "sample.yaml")), b, usualResources, promadapter.Options{MaxAge: time.Minute})
 			relistCatalog(t, c)
 			want := []string{
 				"external queue_depth", "jobs.batch http_requests",
@@ -260,7 +262,7 @@ func TestRelistOverHTTP(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
 	}))
 	defer server.Close()
-	c := promadapter.NewCatalog(loadConfig(t, sampleConfig), newBackend(t, server.URL), usualResources, promadapter.Options{})
+	c := promadapter.NewCatalog(loadConfig(t, readSample(t, "sample.yaml")), newBackend(t, server.URL), usualResources, promadapter.Options{})
 	relistCatalog(t, c) // excludes the memory that the catalog keeps
 
 	var before, after runtime.MemStats
@@ -299,7 +301,7 @@ func BenchmarkRelist(b *testing.B) {
 			Samples: []servers.Sample{{T: now.UnixMilli(), V: 1}},
 		})
 	}
-	c := promadapter.NewCatalog(loadConfig(b, sampleConfig), newBackend(b, servers.Prometheus(b, o).URL), usualResources, promadapter.Options{})
+	c := promadapter.NewCatalog(loadConfig(b, readSample(b, "sample.yaml")), newBackend(b, servers.Prometheus(b, o).URL), usualResources, promadapter.Options{})
 	b.ReportAllocs()
 	cpu := processCPUTime(b)
 	for b.Loop() {
@@ -311,43 +313,14 @@ func BenchmarkRelist(b *testing.B) {
 	}
 }
 
-const sampleConfig = `
-rules:
-- seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
-  resources:
-    overrides:
-      namespace: {resource: "namespace"}
-      pod: {resource: "pod"}
-  name:
-    matches: "^container_(.*)_seconds_total$"
-  metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>,container!=\"POD\"}[2m])) by (<<.GroupBy>>)"
-- seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
-  resources:
-    overrides:
-      namespace: {resource: "namespace"}
-      pod: {resource: "pod"}
-  seriesFilters:
-  - isNot: "_total$"
-  name: {matches: "^container_(.*)$"}
-  metricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>,container!=\"POD\"}) by (<<.GroupBy>>)"
-- seriesQuery: '{namespace!="",__name__!~"^container_.*"}'
-  name: {matches: "^(.*)_total$"}
-  resources:
-    template: "<<.Resource>>"
-  metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)"
-externalRules:
-- seriesQuery: '{__name__=~"^queue_.*",name!=""}'
-  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (name)
-`
-
-var sampleSeries = []string{
-	`container_cpu_usage_seconds_total{container="app",namespace="default",pod="a"}`,
-	`container_memory_bytes{container="app",namespace="default",pod="a"}`,
-	`container_fs_writes_total{container="app",namespace="default",pod="a"}`,
-	`http_requests_total{namespace="default",pod="a",service="web",job="web"}`,
-	`go_gc_total{namespace="default",pod="a"}`,
-	`go_goroutines{namespace="default",pod="a"}`,
-	`queue_depth{name="mail"}`,
+// readSample returns a file of package promadapter's own sample.
+func readSample(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("../../../pkg/adapter/promadapter/testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // servedMetrics returns the metrics as lines of text.

@@ -1,0 +1,153 @@
+package promadapter
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestCheckRules: what can never work is a fault with its line, and what only some servers can do a warning.
+func TestCheckRules(t *testing.T) {
+	t.Parallel()
+	const pods = `resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}`
+	const usual = `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'`
+	rules := func(lines ...string) string { return "rules:\n- " + strings.Join(lines, "\n  ") + "\n" }
+	external := func(lines ...string) string { return "externalRules:\n- " + strings.Join(lines, "\n  ") + "\n" }
+	for name, tc := range map[string]struct{ text, faults, warnings string }{
+		"usual": {text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods, usual)},
+		"a field that does not exist": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(<<.Serie>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'`),
+			faults: `line 4: rules[0].metricsQuery: 1:6: executing "metricsQuery" at <.Serie>: can't evaluate field Serie in type promadapter.queryArguments`,
+		},
+		"a bracket too many": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}}[2m])) by (<<.GroupBy>>)'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 52: unexpected character: '}', in sum(rate(a_total{namespace="example",pod="example"}}[2m])) by (pod)`,
+		},
+		"no query": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods),
+			faults: `line 2: rules[0].metricsQuery: missing: no query computes the metric`,
+		},
+		"a group that does not exist, alone": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {matches: "^(.*)_total$", as: "$1_per_second"}`, usual),
+			faults: `line 4: rules[0].name.as: gives every metric an empty name: name.matches has no group $1_per_second; write ${1} for the first group`,
+		},
+		"a group that does not exist, beside text": {
+			text:     rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {matches: "^(.*)_total$", as: "x-$1_per_second"}`, usual),
+			warnings: `line 4: rules[0].name.as: name.matches has no group $1_per_second, which expands to empty text; write ${1} for the first group`,
+		},
+		"name.matches excludes the only series": {
+			text:   rules(`seriesQuery: 'd_seconds_sum{pod!=""}'`, pods, `name: {matches: "^(.*)_total$"}`, usual),
+			faults: `line 4: rules[0].name.matches: serves no metric: excludes d_seconds_sum, the only series of seriesQuery`,
+		},
+		"filters exclude all series": {
+			text:   rules(`seriesQuery: '{__name__=~"a|b",pod!=""}'`, pods, `seriesFilters: [{isNot: "^[ab]$"}]`, usual),
+			faults: `line 4: rules[0].seriesFilters: serves no metric: excludes a, b, the only series of seriesQuery`,
+		},
+		"matchers as a value": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {template: <<.Resource>>}`, `metricsQuery: 'rate(a{pod=<<.LabelMatchers>>}[2m])'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 12: unexpected identifier "namespace" in label matching, expected string, in rate(a{pod=namespace="example",pod="example"}[2m])`,
+		},
+		"no label for the namespace": {
+			text:   rules(`seriesQuery: 'a{pod!=""}'`, `resources: {overrides: {pod: {resource: pod}}, namespaced: false}`, usual),
+			faults: `line 3: rules[0].resources: no label names the namespace; set overrides or template`,
+		},
+		"no label for objects": {
+			text:   rules(`seriesQuery: 'a{pod!=""}'`, usual),
+			faults: `line 2: rules[0].resources: serves no metric: neither overrides nor template names a label of objects`,
+		},
+		"a resource of this cluster": {text: rules(`seriesQuery: 'a'`, `resources: {overrides: {brand: {group: cheese.io, resource: brand}}}`, usual)},
+		"by pod over all namespaces": {
+			text:   rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum(rate(a[1m])) by (pod)'`),
+			faults: `line 4: rules[0].metricsQuery: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`,
+		},
+		"by namespace and pod over all namespaces": {text: rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum(rate(a[1m])) by (namespace, pod)'`)},
+		"the namespace only as a label": {
+			text: rules(`seriesQuery: 'a'`, `resources: {overrides: {exported_namespace: {resource: namespace}, exported_service: {resource: service}}}`,
+				`metricsQuery: 'sum by (exported_service) (rate(a{<<.LabelMatchers>>}[1m])) / sum by (exported_service) (rate(b{<<.LabelMatchers>>}[1m]))'`),
+		},
+		"of two resources one works": {
+			text: rules(`seriesQuery: 'a'`, `resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, svc: {resource: service}}}`,
+				`metricsQuery: 'sum by (svc) (a{<<.LabelMatchers>>})'`),
+			warnings: `line 4: rules[0].metricsQuery: pods: the result has no label pod to name its object; aggregate by (namespace, pod)`,
+		},
+		"labels that the query makes": {
+			text: rules(`seriesQuery: 'a{kube_deployment!=""}'`, `resources: {template: "kube_<<.Resource>>"}`,
+				`metricsQuery: 'label_replace(label_replace(sum(a{x="y"}), "kube_deployment", "web", "", ""), "kube_namespace", "shop", "", "")'`),
+		},
+		"a range": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: '<<.Series>>{<<.LabelMatchers>>}[5m]'`),
+			faults: `line 4: rules[0].metricsQuery: the result is a range vector; an instant vector is needed`,
+		},
+		"a variable of the native format": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'rate(<<.Series>>{<<.LabelMatchers>>}[$window])'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: $window belongs to Tachometer's own format; write a duration, in rate(a{node="example"}[$window])`,
+		},
+		"a group index beyond the labels": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'sum(a{<<.LabelMatchers>>}) by (<<index .GroupBySlice 1>>)'`),
+			faults: `line 4: rules[0].metricsQuery: 1:33: executing "metricsQuery" at <index .GroupBySlice 1>: error calling index: reflect: slice index out of range`,
+		},
+		"only for one object": {
+			text:     rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'a{node="<<index .LabelValuesByName "node">>"}'`),
+			faults:   ``,
+			warnings: ``,
+		},
+		"a form that depends on the series": {
+			text: rules(`seriesQuery: '{__name__=~"^app_.*",node!=""}'`, `resources: {overrides: {node: {resource: node}}}`,
+				`metricsQuery: '<<if eq .Series "app_a">>sum(app_a{<<.LabelMatchers>>}) by (<<.GroupBy>>)<<end>>'`),
+			warnings: `line 4: rules[0].metricsQuery: with made-up names: the template gives empty text`,
+		},
+		"MetricsQL": {
+			text:     rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>})) by (<<.GroupBy>>) limit 3'`),
+			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 50: unexpected identifier "limit"): of all servers only VictoriaMetrics evaluates it, and the age of its values is unknown`,
+		},
+		"experimental PromQL": {text: rules(`seriesQuery: 'a{node!=""}'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'mad_over_time(a{<<.LabelMatchers>>}[5m])'`)},
+		"external without resources": {
+			text:   external(`seriesQuery: 'depth{job="worker"}'`, `metricsQuery: 'avg(depth)'`),
+			faults: `line 2: externalRules[0].resources: no label names the namespace; set overrides or template, or resources.namespaced: false`,
+		},
+		"external, a query that is a group": {
+			text:   external(`metricsQuery: '${1}'`, `seriesQuery: 'lag'`, `resources: {namespaced: false}`),
+			faults: `line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpected character: '$', in ${1}`,
+		},
+		"external without resources and a query": {
+			text: external(`metricsQuery: '${1}'`, `seriesQuery: 'lag'`),
+			faults: `line 2: externalRules[0].resources: no label names the namespace; set overrides or template, or resources.namespaced: false
+line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpected character: '$', in ${1}`,
+		},
+		"external over all namespaces": {
+			text:     external(`seriesQuery: 'depth'`, `resources: {overrides: {namespace: {resource: namespace}}}`, `metricsQuery: 'sum(depth)'`),
+			warnings: `line 4: externalRules[0].metricsQuery: reads all namespaces, because a selector has no <<.LabelMatchers>>; if it is meant so, say resources.namespaced: false`,
+		},
+		"external of no namespace": {text: external(`seriesQuery: 'depth'`, `resources: {namespaced: false}`, `metricsQuery: 'scalar(sum(depth))'`)},
+		"usage": {
+			text: `
+resourceRules:
+  cpu:
+    containerLabel: container
+    containerQuery: sum by (pod) (rate(cpu{<<.LabelMatchers>>}[3m]))
+    nodeQuery: sum(rate(cpu{<<.LabelMatchers>>, id='/'}[3m]) by (<<.GroupBy>>)
+    resources: {overrides: {node: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+  memory:
+    containerLabel: container
+    containerQuery: sum by (pod, container) (memory)
+    resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+`,
+			faults: `line 4: resourceRules.cpu.containerQuery: the result has no label container to name its object; aggregate by (namespace, pod, container)
+line 5: resourceRules.cpu.nodeQuery: does not give PromQL: column 54: unexpected <by> in aggregation, in sum(rate(cpu{node=~"example|example-2", id='/'}[3m]) by (node)
+line 9: resourceRules.memory.containerQuery: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod, container)`,
+			warnings: `line 7: resourceRules.memory.nodeQuery: missing: its part of metrics.k8s.io is not served`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			report := loadConfig(t, strings.TrimPrefix(tc.text, "\n")).CheckRules()
+			if diff := cmp.Diff(tc.faults, report.Faults.Error()); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tc.warnings, report.Warnings.Error()); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package promadapter
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// TestNotesOfOneRule: a rule whose series all give the same query has no conflict; any other has one, within the rule.
+func TestNotesOfOneRule(t *testing.T) {
+	t.Parallel()
+	const head = `
+rules:
+- seriesQuery: '{__name__=~"^gateway_ms_(sum|count)$",ns!="",svc!=""}'
+  resources: {overrides: {ns: {resource: namespace}, svc: {resource: service}}}
+  name: {as: gateway_ms_average}
+`
+	const average = "  metricsQuery: 'sum by (<<.GroupBy>>) (rate(gateway_ms_sum{<<.LabelMatchers>>}[1m])) / sum by (<<.GroupBy>>) (rate(gateway_ms_count{<<.LabelMatchers>>}[1m]))'\n"
+	const single = "  metricsQuery: 'sum by (<<.GroupBy>>) (rate(<<.Series>>{<<.LabelMatchers>>}[1m]))'\n"
+	for name, tc := range map[string]struct {
+		config string
+		want   []string
+	}{
+		"the same query": {head + average, nil},
+		"a query of each series": {head + single, []string{
+			"metric gateway_ms_average of namespaces: rules[0] gives the series gateway_ms_sum and gateway_ms_count this name, and serves gateway_ms_sum; tell them apart in name.as",
+			"metric gateway_ms_average of services: rules[0] gives the series gateway_ms_sum and gateway_ms_count this name, and serves gateway_ms_sum; tell them apart in name.as",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := startCatalog(t, loadConfig(t, tc.config), newSeriesList(t, `gateway_ms_sum{ns="a",svc="b"}`, `gateway_ms_count{ns="a",svc="b"}`), &fakeCluster{}).Rules()
+				if diff := cmp.Diff(tc.want, s.Notes()); diff != "" {
+					t.Errorf("notes (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestSeriesWithoutObjects: a rule that finds series but no label for objects says so, in the notes and to the reader.
+func TestSeriesWithoutObjects(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ seriesQuery, resources, series, want string }{
+		"one name": {
+			`queue_visible{queue="a"}`, `overrides: {queuedepth: {group: apps, resource: deployment}, namespace: {resource: namespace}}`, `queue_visible{queue="a"}`,
+			"serves no metric: its series (queue_visible) have no label queuedepth, or namespace",
+		},
+		"several names": {
+			`{__name__=~"^queue_.*"}`, `overrides: {depth: {resource: pod}}`, `queue_visible{queue="a"}`,
+			"serves no metric: its series (queue_visible) have no label depth",
+		},
+		"template": {
+			`{__name__=~"^queue_.*"}`, `template: "kube_<<.Resource>>"`, `queue_visible{kube_brand="a"}`,
+			"serves no metric: its series (queue_visible) have no label of resources.template that names a resource of the cluster",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := startCatalog(t, loadConfig(t, `
+rules:
+- seriesQuery: '`+tc.seriesQuery+`'
+  resources: {`+tc.resources+`}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+`), newSeriesList(t, tc.series), &fakeCluster{}).Rules()
+				rule := "rules[0] " + tc.seriesQuery
+				if name == "one name" {
+					rule = "rules[0] queue_visible"
+				}
+				if notes := s.Notes(); len(notes) == 0 || notes[len(notes)-1] != rule+": "+tc.want {
+					t.Errorf("notes %q", notes)
+				}
+				_, err := s.Lookup("deployments.apps", "queue_visible")
+				want := `metric "queue_visible" on deployments.apps has no object: ` + rule + ": " + tc.want
+				if metric.KindOf(err) != metric.KindNotFound || err.Error() != want {
+					t.Errorf("Lookup: %v, want %s", err, want)
+				}
+			})
+		})
+	}
+}

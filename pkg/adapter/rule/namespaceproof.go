@@ -1,0 +1,86 @@
+// Whether the results of a query are of one namespace, decided from the query alone.
+
+package rule
+
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// namespaceProof proves that series of other namespaces have no part in an object's result. A number without labels,
+// such as the total of a cluster, may come from all namespaces: no object is taken for another by it.
+type namespaceProof struct {
+	namespaceLabel, namespace string
+	objectLabel               string // empty: unknown
+}
+
+// newNamespaceProof returns the proof for the results of a query.
+func newNamespaceProof(q Query) namespaceProof {
+	return namespaceProof{namespaceLabel: q.Rule.NamespaceLabel, namespace: q.Namespace, objectLabel: q.Rule.ObjectLabel}
+}
+
+// provesText reports whether the results of a query are of the namespace. t is the tree of the text; nil if it is not
+// PromQL.
+func (p namespaceProof) provesText(text string, t *exprTree) bool {
+	if t == nil {
+		return metricsQLIsOfNamespace(text, p.namespaceLabel, p.namespace)
+	}
+	return p.provesExpr(t.root)
+}
+
+func (p namespaceProof) provesExpr(expr parser.Expr) bool {
+	switch e := expr.(type) {
+	case *parser.VectorSelector:
+		return slices.ContainsFunc(e.LabelMatchers, p.isNamespaceMatcher)
+	case *parser.MatrixSelector:
+		return p.provesExpr(e.VectorSelector)
+	case *parser.SubqueryExpr:
+		return p.provesExpr(e.Expr)
+	case *parser.ParenExpr:
+		return p.provesExpr(e.Expr)
+	case *parser.UnaryExpr:
+		return p.provesExpr(e.Expr)
+	case *parser.StepInvariantExpr:
+		return p.provesExpr(e.Expr)
+	case *parser.AggregateExpr:
+		return p.provesExpr(e.Expr)
+	case *parser.BinaryExpr:
+		return p.provesBinary(e)
+	case *parser.Call:
+		if e.Type() == parser.ValueTypeScalar || e.Func.Name == "vector" {
+			return true
+		}
+		return !slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return !p.provesExpr(arg) })
+	}
+	return true // numbers and strings
+}
+
+func (p namespaceProof) isNamespaceMatcher(m *labels.Matcher) bool {
+	if m.Name != p.namespaceLabel {
+		return false
+	}
+	set := m.SetMatches()
+	return m.Type == labels.MatchEqual && m.Value == p.namespace || m.Type == labels.MatchRegexp && len(set) == 1 && set[0] == p.namespace
+}
+
+func (p namespaceProof) provesBinary(e *parser.BinaryExpr) bool {
+	m := e.VectorMatching
+	switch {
+	case m == nil || e.Op == parser.LOR:
+		return p.provesExpr(e.LHS) && p.provesExpr(e.RHS)
+	case e.Op.IsSetOperator(): // the right side only chooses among results of the left
+		return p.provesExpr(e.LHS)
+	case m.Card == parser.CardManyToOne:
+		return p.provesExpr(e.LHS) && (p.provesExpr(e.RHS) || p.isSameForAll(m))
+	case m.Card == parser.CardOneToMany:
+		return p.provesExpr(e.RHS) && (p.provesExpr(e.LHS) || p.isSameForAll(m))
+	}
+	return p.provesExpr(e.LHS) && p.provesExpr(e.RHS)
+}
+
+// isSameForAll reports whether the "one" side of a matching has no object's label: it then is of no single object.
+func (p namespaceProof) isSameForAll(m *parser.VectorMatching) bool {
+	return p.objectLabel != "" && m.On && !slices.Contains(m.MatchingLabels, p.objectLabel) && !slices.Contains(m.Include, p.objectLabel)
+}

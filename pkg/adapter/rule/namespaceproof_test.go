@@ -1,0 +1,43 @@
+package rule
+
+import "testing"
+
+// TestNamespaceProof: a query is of a namespace if series of others can have no part in an object's result.
+func TestNamespaceProof(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]bool{
+		`sum by (pod) (rate(a{namespace="shop"}[1m]))`:                                           true,
+		`max_over_time(sum by (pod) (a{namespace=~"shop"})[5m:])`:                                true,
+		`sum by (pod) (rate(a[1m]))`:                                                             false,
+		`sum by (pod) (a{namespace="bank"})`:                                                     false,
+		`sum by (pod) (a{namespace!="shop"})`:                                                    false,
+		`sum by (pod) (a{namespace=~"shop|bank"})`:                                               false,
+		`sum by (pod) (a{exported_namespace="shop"})`:                                            false,
+		`sum by (pod) (a{namespace="shop"}) / sum by (pod) (b{namespace="shop"})`:                true,
+		`sum by (pod) (a{namespace="shop"}) / sum by (pod) (b)`:                                  false,
+		`sum by (pod) (b) / sum by (pod) (a{namespace="shop"})`:                                  false,
+		`sum by (pod) (a{namespace="shop"}) * on (pod) group_left () kube_pod_info`:              false,
+		`sum by (pod) (a{namespace="shop"}) / on () group_left () sum(b)`:                        true,
+		`sum(b) * on () group_right () sum by (pod) (a{namespace="shop"})`:                       true,
+		`sum by (pod) (a{namespace="shop"}) / scalar(sum(b))`:                                    true,
+		`sum by (pod) (a{namespace="shop"}) and on (pod) b`:                                      true,
+		`sum by (pod) (b) and on (pod) a{namespace="shop"}`:                                      false,
+		`sum by (pod) (a{namespace="shop"}) or sum by (pod) (b)`:                                 false,
+		`sum by (pod) (a{namespace="shop"}) or vector(0)`:                                        true,
+		`label_replace(sum(a), "pod", "web-1", "", "")`:                                          false,
+		`sum(rate(a{namespace="shop"})) by (pod) keep_last_value(b)`:                             false, // of no dialect
+		`sum(rate(a{namespace="shop"})) by (pod) limit 3`:                                        true,
+		`sum(rate(a{namespace="shop"})) by (pod) default sum(b) by (pod)`:                        false,
+		`WITH (commonFilters = {namespace="shop"}) sum(rate(a{commonFilters})) by (pod) limit 3`: true,
+	} {
+		t.Run(query, func(t *testing.T) {
+			t.Parallel()
+			r := Rule{Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod"}
+			q := Query{Rule: r.WithTemplate(func(Query) (string, error) { return query, nil }), Namespace: "shop"}
+			got, err := q.BuildRemoteQuery(nil)
+			if err != nil || got.OfNamespace != want {
+				t.Errorf("OfNamespace = %t, want %t (%v)", got.OfNamespace, want, err)
+			}
+		})
+	}
+}

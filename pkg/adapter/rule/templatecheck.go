@@ -1,0 +1,92 @@
+// What can be told about a templated query before a server sees it.
+
+package rule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// TemplateCheck is the judgement of a templated query.
+type TemplateCheck struct {
+	// Fault is the reason why no server ever gives a usable result; nil if one may.
+	Fault error
+	// Warning is a note about a query that works, but only on some servers or in an unusual way. It may be empty.
+	Warning string
+}
+
+// CheckTemplate renders the query of a templated rule and judges it. Results must be able to have the labels of objects.
+func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
+	text, err := q.Rule.renderTemplate(q)
+	if err != nil {
+		return TemplateCheck{Fault: err}
+	}
+	t, err := parseTemplateQuery(text)
+	switch {
+	case err != nil && isMetricsQL(text):
+		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
+			"and the age of its values is unknown", err)}
+	case err != nil:
+		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s", err, strict.Shorten(strings.Join(strings.Fields(text), " ")))}
+	}
+	return q.checkTemplateResult(text, t, objectLabels)
+}
+
+// parseTemplateQuery parses the query of a templated rule, which may use all that a server may have enabled.
+func parseTemplateQuery(text string) (*exprTree, error) {
+	t, err := parseRuleQuery(text)
+	if err != nil {
+		all := parser.Options{
+			EnableExperimentalFunctions: true, ExperimentalDurationExpr: true, EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true,
+		}
+		if experimental, err := parseRuleQueryWith(text, all); err == nil {
+			t = experimental
+		}
+	}
+	switch {
+	case t == nil:
+		return nil, err
+	case t.windowCount > 0:
+		return nil, errors.New("$window belongs to Tachometer's own format; write a duration")
+	}
+	return t, nil
+}
+
+// checkTemplateResult judges whether the results of a templated query can name their object and its namespace.
+func (q Query) checkTemplateResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
+	r := q.Rule
+	proven := !r.Namespaced || newNamespaceProof(q).provesText(text, t)
+	if r.External && q.Objects == nil {
+		switch {
+		case !t.isInstantVector() && t.root.Type() != parser.ValueTypeScalar:
+			return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.resultKind())}
+		case !proven:
+			return TemplateCheck{Warning: "reads all namespaces, because a selector has no <<.LabelMatchers>>; " +
+				"if it is meant so, say resources.namespaced: false"}
+		}
+		return TemplateCheck{}
+	}
+	wanted := objectLabels
+	if r.Namespaced && !slices.Contains(objectLabels, r.NamespaceLabel) {
+		wanted = append([]string{r.NamespaceLabel}, objectLabels...)
+	}
+	if !t.isInstantVector() {
+		return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.resultKind())}
+	}
+	for _, label := range objectLabels {
+		if !t.resultMayHaveLabel(label) {
+			return TemplateCheck{Fault: fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, strings.Join(wanted, ", "))}
+		}
+	}
+	if !proven && !t.resultMayHaveLabel(r.NamespaceLabel) {
+		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
+			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
+	}
+	return TemplateCheck{}
+}
