@@ -87,7 +87,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Scrapes: a.scraper,
 		Mapper:  a.mapper,
 		Now:     a.clock.Now,
-	}, provider.Options{Registerer: metrics})
+	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
 	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.resourceMetricsAPIGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
@@ -205,6 +205,7 @@ func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
 	a.discovery.SetRetention(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval))
 	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
+	a.provider.Reconfigure(cfg.Scrape.Interval)
 	a.applyAdapterRules(next)
 	return nil
 }

@@ -39,8 +39,11 @@ type request struct {
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
-	began := p.Now()
-	v, err := p.respondByObjectName(ctx, name, info, selector)
+	var began time.Time
+	v, err := waitForFirstRead(ctx, p, func() (*custom_metrics.MetricValue, error) {
+		began = p.Now()
+		return p.respondByObjectName(ctx, name, info, selector)
+	})
 	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
 	return v, toMetricsAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
 }
@@ -50,8 +53,11 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	began := p.Now()
-	list, err := p.respondBySelector(ctx, namespace, objects, info, selector)
+	var began time.Time
+	list, err := waitForFirstRead(ctx, p, func() (*custom_metrics.MetricValueList, error) {
+		began = p.Now()
+		return p.respondBySelector(ctx, namespace, objects, info, selector)
+	})
 	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
 	return list, toMetricsAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
 }
@@ -101,16 +107,21 @@ func (p *Provider) respondByObjectName(ctx context.Context, name types.Namespace
 	default:
 		v, err = p.respondFromObjectLabel(ctx, req, object)
 	}
-	p.rememberRequestDemand(req, err)
-	return v, err
+	return v, p.rememberRequestDemand(req, err)
 }
 
-// rememberRequestDemand records the demand of a request. Callers do so after the response is ready, because until then the first
-// request differs from later ones. It skips objects and rules that do not exist.
-func (p *Provider) rememberRequestDemand(req request, err error) {
-	if err == nil || apistatus.KindOf(err) != metric.KindNotFound {
-		p.Demands.Demand(req.demand)
+// rememberRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
+// scrapes may bring a value. Callers record after the response is ready, because until then the first request differs from
+// later ones. It skips objects and rules that do not exist.
+func (p *Provider) rememberRequestDemand(req request, err error) error {
+	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
+		return err
 	}
+	if err != nil && isEmbeddedRule(req.rule) && mayEndByWaiting(err) && req.first() {
+		err = firstReadError{err}
+	}
+	p.Demands.Demand(req.demand)
+	return err
 }
 
 func (p *Provider) respondBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
@@ -129,8 +140,7 @@ func (p *Provider) respondBySelector(ctx context.Context, namespace string, obje
 	} else {
 		list, err = p.valuesFromObjectLabel(ctx, req)
 	}
-	p.rememberRequestDemand(req, err)
-	return list, err
+	return list, p.rememberRequestDemand(req, err)
 }
 
 func (p *Provider) valueOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
@@ -24,8 +25,11 @@ import (
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, selector k8slabels.Selector,
 	info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	began := p.Now()
-	list, err := p.externalValues(ctx, namespace, selector, info.Metric)
+	var began time.Time
+	list, err := waitForFirstRead(ctx, p, func() (*external_metrics.ExternalMetricValueList, error) {
+		began = p.Now()
+		return p.externalValues(ctx, namespace, selector, info.Metric)
+	})
 	p.metrics.countRequest(externalAPI, p.Now().Sub(began), err)
 	return list, toMetricsAPIStatus(ctx, requestSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
@@ -39,7 +43,7 @@ func (p *Provider) externalValues(ctx context.Context, namespace string, selecto
 		return nil, err
 	}
 	list, err := p.respondExternalSeries(ctx, req, namespace)
-	p.rememberRequestDemand(req, err)
+	err = p.rememberRequestDemand(req, err)
 	if req.rule.Fallback == nil {
 		return list, err
 	}

@@ -3,7 +3,9 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,15 +93,16 @@ type Deps struct {
 type Options struct {
 	// Registerer takes the self-metrics; nil registers none.
 	Registerer prometheus.Registerer
-	// ScrapeInterval returns the time between two scrapes of a target; nil means 2 s.
-	ScrapeInterval func() time.Duration
+	// ScrapeInterval is the time between two scrapes of a target; 0 means 2 s. See Reconfigure.
+	ScrapeInterval time.Duration
 }
 
 // Provider implements both metrics APIs of the custom-metrics-apiserver library. It is safe for concurrent use. Its
 // only state is the cached discovery documents and the absences of external metrics with a fallback.
 type Provider struct {
 	Deps
-	interval        func() time.Duration
+	scrapeInterval  atomic.Int64  // a time.Duration
+	waitingReads    chan struct{} // holds an element for each read that waits
 	metrics         *metrics
 	fallbacks       fallbacks
 	customMetrics   discoveryDocument[metricsprovider.CustomMetricInfo]
@@ -110,13 +113,19 @@ var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 
 // New returns a Provider with deps; it starts no goroutine.
 func New(deps Deps, opts Options) *Provider {
-	p := &Provider{Deps: deps, interval: opts.ScrapeInterval}
-	if p.interval == nil {
-		p.interval = func() time.Duration { return 2 * time.Second }
-	}
+	p := &Provider{Deps: deps, waitingReads: make(chan struct{}, maxWaitingReads)}
+	p.Reconfigure(cmp.Or(opts.ScrapeInterval, 2*time.Second))
 	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServedFallbacks(p.Now()) })
 	return p
 }
+
+// Reconfigure replaces the scrape interval, on which the waits for first scrapes depend.
+func (p *Provider) Reconfigure(scrapeInterval time.Duration) {
+	p.scrapeInterval.Store(int64(scrapeInterval))
+}
+
+// interval returns the scrape interval.
+func (p *Provider) interval() time.Duration { return time.Duration(p.scrapeInterval.Load()) }
 
 // selectRequestBackend returns the backend of a rule.
 func (p *Provider) selectRequestBackend(r *rule.Rule) (Backend, error) {
