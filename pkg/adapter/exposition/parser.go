@@ -167,6 +167,22 @@ func (p *Parser) AbandonPage() {
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
 func (p *Parser) AliveSeries() []*Series { return p.aliveSeries }
 
+// EndSeries ends the series of the last page as of at, in milliseconds: nothing exposes them any more. It returns them; the
+// slice is valid until the next page. Of series that ended before, it knows that they were still away. A counter that comes
+// back smaller began at 0 since then.
+func (p *Parser) EndSeries(at int64) []*Series {
+	for _, s := range p.cache.byHash {
+		for ; s != nil; s = s.nextSameHash {
+			if s.seenAlive {
+				s.alive, s.endedAt = false, at
+			}
+		}
+	}
+	ended := p.aliveSeries
+	p.aliveSeries = nil
+	return ended
+}
+
 // checkPageEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
 // ends with a line break, which reveals a number without its last digits. An OpenMetrics page ends with the line # EOF.
 func (p *Parser) checkPageEnd() {

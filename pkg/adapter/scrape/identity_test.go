@@ -76,6 +76,46 @@ func TestEndingTarget(t *testing.T) {
 	}
 }
 
+// TestRefusedTarget: the series of a target that refuses connections end. A counter that comes back smaller began at zero
+// since the last refusal, and another goes on.
+func TestRefusedTarget(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		back [2]int // what the counter has when it comes back
+		want string
+	}{
+		{[2]int{30, 60}, "460 480 500 | 0 30 60"},
+		{[2]int{600, 640}, "460 480 500 | 600 640"},
+	} {
+		runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+			p := &fakePage{}
+			n.addServer("cart-1:8080", p)
+			for i, v := range []int{460, 480, 500} {
+				p.setBody(fmt.Sprintf("a_total %d\n", v))
+				if i == 0 {
+					m.SetTargets([]metric.Target{newTestTarget("cart-1", "a_total")})
+				}
+				passFakeTime(2 * time.Second)
+			}
+			n.removeServer("cart-1:8080")
+			n.closeServers()
+			passFakeTime(10 * time.Second)
+			n.addServer("cart-1:8080", p)
+			for _, v := range tc.back {
+				p.setBody(fmt.Sprintf("a_total %d\n", v))
+				passFakeTime(2 * time.Second)
+			}
+			ps := r.pointsOfSeries(t, "a_total")
+			if got := formatPoints(ps); got != tc.want {
+				t.Errorf("samples %q, want %q", got, tc.want)
+			}
+			if len(ps) == 7 && ps[5].t-ps[4].t > 2001 {
+				t.Errorf("the counter began %d ms before its first page, want 2 s: it refused until then", ps[5].t-ps[4].t)
+			}
+		})
+	}
+}
+
 // TestSamplesKeepTheirDistance scrapes after the wall clock was set back by 59 minutes: the samples have the time of the manager's
 // clock, which goes on.
 func TestSamplesKeepTheirDistance(t *testing.T) {

@@ -4,6 +4,8 @@ package scrape
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -170,6 +172,9 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 		if o.err != nil && l.ending {
 			m.endTerminatedLoop(l)
 			return before, before, true
+		}
+		if errors.Is(o.err, syscall.ECONNREFUSED) {
+			m.endRefusedTarget(l, m.clock.at(o.end))
 		}
 		l.status.recordScrape(j, o, m.clock.at(o.end))
 		l.lane = o.nextScrapeLane(j.opts.Timeout)

@@ -117,6 +117,19 @@ func (m *Manager) endTerminatedLoop(l *scrapeLoop) {
 	m.endLoopSeries(l, 0)
 }
 
+// endRefusedTarget ends the series of a target that refuses connections: nothing listens there, so that it serves nothing, and
+// counts begin anew if its process comes back with less. A scrape that fails otherwise says nothing about the process.
+func (m *Manager) endRefusedTarget(l *scrapeLoop, at time.Time) {
+	if l.parser == nil {
+		return
+	}
+	t := max(at.UnixMilli(), l.newestSample+1)
+	for _, s := range l.parser.EndSeries(t) {
+		m.appendScrapeStaleMarker(s, t)
+	}
+	l.newestSample = t
+}
+
 // markTargetScraped counts a loop off the first round.
 func (m *Manager) markTargetScraped(l *scrapeLoop) {
 	if l.firstRound {
