@@ -69,6 +69,9 @@ func (p *player) familiesOf(r *reader) (services []*service, families []*metricF
 func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict, string) {
 	text := out.err.Error()
 	services, families := p.familiesOf(r)
+	if strings.Contains(text, "panic") {
+		return verdictWrong, text
+	}
 	if len(families) > 0 && strings.Contains(text, "absent") && !p.lacksFamily(services, families, out.at) {
 		return verdictWrong, "absent, although each page has the family: " + text
 	}
@@ -364,7 +367,7 @@ func (p *player) judgeBatches(out *answer, c rateCase, steady bool, seen time.Du
 	if !steady || out.at.Sub(c.lastMove) < c.reference {
 		return verdictRight, ""
 	}
-	jump := c.jump / max(1, seen.Seconds()-p.settings.interval.Seconds())
+	jump := c.jump / max(1, seen.Seconds()-2*p.settings.interval.Seconds())
 	if c.offered > 0 && !c.fixed && complete {
 		p.report.Promises.addSample(promiseBatches, (out.sum-c.offered)/jump)
 	}
