@@ -143,6 +143,9 @@ func (p *player) trueRange(histories []truthHistory, out *answer, slack time.Dur
 	for end := out.oldest.Add(-slack); !end.After(out.newest.Add(step)); end = end.Add(step) {
 		for _, w := range []time.Duration{out.window[0] - time.Second/2, out.window[0], out.window[1], out.window[1] + time.Second/2} {
 			from := end.Add(-w)
+			if end.After(out.at) {
+				continue // nobody knows what comes
+			}
 			if from.Before(p.start) {
 				from = p.start
 			}
