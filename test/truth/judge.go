@@ -87,6 +87,13 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 			return verdictRefused, t.why
 		}
 	}
+	running := 0
+	for _, s := range services {
+		running += len(s.servingPods())
+	}
+	if running == 0 {
+		return verdictRefused, "no pod serves"
+	}
 	if p.expectsError(r, out) {
 		return verdictRefused, "the scenario expects it"
 	}
@@ -335,10 +342,10 @@ func (p *player) omittedHistories(r *reader, out *answer, c rateCase) []truthHis
 	return missing
 }
 
-// omitsRunningPod reports whether a list leaves out a pod that has run for longer than an interval.
+// omitsRunningPod reports whether a list leaves out a pod that has run for longer than two intervals.
 func (p *player) omitsRunningPod(out *answer, c rateCase) bool {
 	for _, pod := range c.services[0].pods {
-		young := out.at.Sub(pod.started) < p.settings.interval+time.Second
+		young := out.at.Sub(pod.started) < 2*p.settings.interval+time.Second
 		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting && !young {
 			return true
 		}
