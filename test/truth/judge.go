@@ -69,6 +69,9 @@ func (p *player) familiesOf(r *reader) (services []*service, families []*metricF
 func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict, string) {
 	text := out.err.Error()
 	services, families := p.familiesOf(r)
+	if strings.Contains(text, "panic") {
+		return verdictWrong, text
+	}
 	if len(families) > 0 && strings.Contains(text, "absent") && !p.lacksFamily(services, families, out.at) {
 		return verdictWrong, "absent, although each page has the family: " + text
 	}
@@ -83,6 +86,13 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 		if concerned && !out.at.Before(t.from) && !out.at.After(t.until) {
 			return verdictRefused, t.why
 		}
+	}
+	running := 0
+	for _, s := range services {
+		running += len(s.servingPods())
+	}
+	if running == 0 {
+		return verdictRefused, "no pod serves"
 	}
 	if p.expectsError(r, out) {
 		return verdictRefused, "the scenario expects it"
@@ -140,6 +150,9 @@ func (p *player) trueRange(histories []truthHistory, out *answer, slack time.Dur
 	for end := out.oldest.Add(-slack); !end.After(out.newest.Add(step)); end = end.Add(step) {
 		for _, w := range []time.Duration{out.window[0] - time.Second/2, out.window[0], out.window[1], out.window[1] + time.Second/2} {
 			from := end.Add(-w)
+			if end.After(out.at) {
+				continue // nobody knows what comes
+			}
 			if from.Before(p.start) {
 				from = p.start
 			}
@@ -329,10 +342,10 @@ func (p *player) omittedHistories(r *reader, out *answer, c rateCase) []truthHis
 	return missing
 }
 
-// omitsRunningPod reports whether a list leaves out a pod that has run for longer than an interval.
+// omitsRunningPod reports whether a list leaves out a pod that has run for longer than two intervals.
 func (p *player) omitsRunningPod(out *answer, c rateCase) bool {
 	for _, pod := range c.services[0].pods {
-		young := out.at.Sub(pod.started) < p.settings.interval+time.Second
+		young := out.at.Sub(pod.started) < 2*p.settings.interval+time.Second
 		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting && !young {
 			return true
 		}
@@ -364,7 +377,7 @@ func (p *player) judgeBatches(out *answer, c rateCase, steady bool, seen time.Du
 	if !steady || out.at.Sub(c.lastMove) < c.reference {
 		return verdictRight, ""
 	}
-	jump := c.jump / max(1, seen.Seconds()-p.settings.interval.Seconds())
+	jump := c.jump / max(1, seen.Seconds()-2*p.settings.interval.Seconds())
 	if c.offered > 0 && !c.fixed && complete {
 		p.report.Promises.addSample(promiseBatches, (out.sum-c.offered)/jump)
 	}

@@ -5,6 +5,7 @@ package truth
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -22,26 +23,21 @@ func (p *player) greatestAge(r *reader, a *adapterReplica) time.Duration {
 	return found.MaxAge
 }
 
-// gaugeTotals returns the least and greatest total of a gauge over its pods since a time.
+// gaugeTotals returns the least and greatest total of a gauge that samples since a time can make: a pod that has run for some scrapes
+// counts in both, a pod that began or ended since then in the greatest alone.
 func (p *player) gaugeTotals(s *service, f *metricFamily, since time.Time) (low, high float64) {
-	low, high = math.Inf(1), math.Inf(-1)
-	i := sort.Search(len(f.history), func(i int) bool { return f.history[i].at.After(since) })
-	for _, point := range f.history[max(0, i-1):] {
-		low, high = min(low, point.count), max(high, point.count)
-	}
-	now := s.gaugeTotal(f, time.Now())
-	return min(low, now), max(high, now)
-}
-
-// gaugeTotal returns the total of a gauge over the running pods.
-func (s *service) gaugeTotal(f *metricFamily, at time.Time) float64 {
-	total := 0.0
-	for _, pod := range s.pods {
-		if pod.running && !pod.deleting && pod.counts[f] != nil {
-			total += f.gaugeAt(at)
+	lowest, highest := f.valueSince(since, f.value)
+	settled := time.Now().Add(-time.Duration(settledIntervals*float64(p.settings.interval)) - time.Second)
+	for _, pod := range slices.Concat(s.pods, s.departed) {
+		if pod.counts[f] == nil || !pod.running && pod.stopped.Before(since) {
+			continue
+		}
+		high += highest
+		if pod.running && !pod.deleting && pod.started.Before(settled) {
+			low += lowest
 		}
 	}
-	return total
+	return low, high
 }
 
 // judgeGauge judges a gauge: each pod's, and the total of a complete answer.

@@ -76,6 +76,7 @@ func (p *player) playStatements(seed uint64) {
 			p.applyStatement(rest[0])
 			rest = rest[1:]
 		}
+		synctest.Wait() // the watches have told what happened
 		p.readDue()
 	}
 }

@@ -97,8 +97,17 @@ func (p *player) storeDemand(r *reader) {
 }
 
 // readAnswer reads from one replica.
-func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) answer {
-	out := answer{at: time.Now(), replica: replica, values: map[string]float64{}}
+func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answer) {
+	out = answer{at: time.Now(), replica: replica, values: map[string]float64{}}
+	defer func() {
+		fault := recover()
+		if _, ours := fault.(scenarioFault); ours {
+			panic(fault)
+		}
+		if fault != nil {
+			out.err = fmt.Errorf("panic: %v", fault)
+		}
+	}()
 	switch r.kind {
 	case "pods":
 		selector := k8slabels.SelectorFromSet(k8slabels.Set{"app": r.subject})

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	scenarioCount = flag.Int("truth.scenarios", 300, "generated scenarios to play")
+	scenarioCount = flag.Int("truth.scenarios", 200, "generated scenarios to play")
 	shownFailures = flag.Int64("truth.failures", 3, "failing scenarios to show whole and to shrink; of more one line shows")
 	tableFile     = flag.String("truth.table", "", "file for the table of promises, in Markdown")
 	scenarioSeed  = flag.Uint64("truth.seed", 1, "seed of the first generated scenario; the next have the next numbers")

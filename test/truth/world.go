@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,22 +66,21 @@ type lostShare struct {
 
 // podProcess is a pod and the process in it.
 type podProcess struct {
-	service                  *service
-	name, uid, ip            string
-	port                     int
-	generation               int
-	created, started         time.Time
-	running, ready, deleting bool
-	serving                  bool
-	weight                   float64
-	counts                   map[*metricFamily]*podCounts
-	page                     pageMode
-	pageUntil                time.Time
-	workers, turn            int
-	shift                    float64 // added to counters, by an URL change
-	cached                   string
-	cachedAt                 time.Time
-	conns                    []net.Conn
+	service                   *service
+	name, uid, ip             string
+	port                      int
+	created, started, stopped time.Time
+	running, ready, deleting  bool
+	serving                   bool
+	weight                    float64
+	counts                    map[*metricFamily]*podCounts
+	page                      pageMode
+	pageUntil                 time.Time
+	workers, turn             int
+	shift                     float64 // added to counters, by an URL change
+	cached                    string
+	cachedAt                  time.Time
+	conns                     []net.Conn
 }
 
 func newWorld(seed uint64) *world {
@@ -118,15 +116,14 @@ func (w *world) advanceCounts(now time.Time) {
 	for _, s := range w.services {
 		serving := s.servingPods()
 		for _, f := range s.families {
-			w.advanceFamily(f, s, serving, now)
+			w.advanceFamily(f, s.pods, serving, now)
 		}
 	}
 	w.advanced = now
 }
 
-func (w *world) advanceFamily(f *metricFamily, s *service, serving []*podProcess, now time.Time) {
+func (w *world) advanceFamily(f *metricFamily, pods, serving []*podProcess, now time.Time) {
 	if f.kind == "gauge" {
-		f.history.recordCount(now, s.gaugeTotal(f, now))
 		return
 	}
 	if len(f.history) == 0 {
@@ -136,7 +133,7 @@ func (w *world) advanceFamily(f *metricFamily, s *service, serving []*podProcess
 	spreadLoad(f, serving, offered, w.rng)
 	before := f.history[len(f.history)-1].count
 	counted := 0.0
-	for _, p := range s.pods {
+	for _, p := range pods {
 		c := p.counts[f]
 		if c == nil {
 			continue
@@ -254,7 +251,7 @@ func (w *world) stopProcess(p *podProcess) {
 	if n := len(p.service.servingPods()); p.serving && n > 0 {
 		p.service.lost = append(p.service.lost, lostShare{time.Now(), 1 / float64(n)})
 	}
-	p.running, p.ready, p.serving = false, false, false
+	p.running, p.ready, p.serving, p.stopped = false, false, false, time.Now()
 	p.service.lastMove = time.Now()
 	for _, c := range p.conns {
 		_ = c.Close()
@@ -384,13 +381,4 @@ func (w *world) rollOut(s *service) {
 			w.runAfter(s.boot, func() { w.deletePod(p) })
 		})
 	}
-}
-
-// describePods lists the pods for a report.
-func (s *service) describePods() string {
-	var out []string
-	for _, p := range s.pods {
-		out = append(out, fmt.Sprintf("%s(running=%v serving=%v)", p.name, p.running, p.serving))
-	}
-	return strings.Join(out, " ")
 }
