@@ -40,25 +40,18 @@ func TestEndingTarget(t *testing.T) {
 		passFakeTime(5 * time.Second)
 		tg.Ending = true
 		m.SetTargets([]metric.Target{tg})
-		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1" {
-			t.Errorf("samples %q, want three", got)
-		}
-		passFakeTime(time.Millisecond)
-		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1" {
-			t.Errorf("samples %q, want a last scrape at once", got)
-		}
-		passFakeTime(time.Second)
+		passFakeTime(4 * time.Second)
 		p.setBody("<html>")
 		passFakeTime(20 * time.Second)
 		ps := r.pointsOfSeries(t, `"a"`)
-		if got := formatPoints(ps); got != "1 1 1 1 1 1 |" {
-			t.Fatalf("samples %q, want six and a marker", got)
+		if got := formatPoints(ps); got != "1 1 1 1 1 |" {
+			t.Fatalf("samples %q, want five and a marker", got)
 		}
-		if marker, last := ps[6].t, ps[5].t; marker != last+1 {
+		if marker, last := ps[5].t, ps[4].t; marker != last+1 {
 			t.Errorf("the series ends %d ms after its last sample, want 1", marker-last)
 		}
 		checkDiagnosis(t, m, "cart-1", metric.ReasonTerminating, "", "a")
-		if p.requests != 7 {
+		if p.requests != 6 {
 			t.Errorf("%d requests, want none after the first that failed", p.requests)
 		}
 		m.SetTargets([]metric.Target{tg, newTestTarget("cart-2", "a")})
@@ -67,7 +60,7 @@ func TestEndingTarget(t *testing.T) {
 		p.setBody("a 9\n")
 		m.SetTargets([]metric.Target{tg})
 		passFakeTime(time.Second)
-		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 1 | 9" {
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 | 9" {
 			t.Errorf("samples %q with the next pod of the name", got)
 		}
 	})

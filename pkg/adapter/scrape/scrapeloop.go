@@ -67,10 +67,7 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 }
 
 // updateScrapeTarget applies the changes of a target; a scrape under way keeps the previous families.
-func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families *exposition.Families, now time.Time) {
-	if t.Ending && !l.ending && l.due.After(now) {
-		l.due = now
-	}
+func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families *exposition.Families) {
 	l.started, l.ending = t.Started, t.Ending
 	if l.endpoint.families != families {
 		l.endpoint = l.endpoint.cloneEndpointForFamilies(families)
@@ -179,22 +176,10 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 		l.status.recordScrape(j, o, m.clock.at(o.end))
 		l.lane = o.nextScrapeLane(j.opts.Timeout)
 	}
-	next, missed := nextScrapeTime(j.due, o.end, l.scrapeInterval(m.opts), l.offset)
+	next, missed := nextScrapeTime(j.due, o.end, m.opts.Interval, l.offset)
 	m.metrics.missedScrapes.Add(float64(missed))
 	m.scheduleLoop(l, next)
 	return before, l.status.failure, false
-}
-
-// endingScrapesPerInterval is how often an ending target is scraped in an interval. Its counts since the last scrape are lost with
-// it: half an interval on average, and most of a window when a group is scaled down.
-const endingScrapesPerInterval = 4
-
-// scrapeInterval returns the time between two scrapes of the loop.
-func (l *scrapeLoop) scrapeInterval(opts *Options) time.Duration {
-	if l.ending {
-		return opts.Interval / endingScrapesPerInterval
-	}
-	return opts.Interval
 }
 
 // nextScrapeLane returns the lane of a target's next scrape.

@@ -3,7 +3,6 @@ package scrape
 // Changes of the set of targets: loops begin, and end with a staleness marker for each of their series.
 
 import (
-	"container/heap"
 	"strings"
 	"time"
 
@@ -17,8 +16,8 @@ const maxFamilies = 4096
 // SetTargets replaces the set of targets, and keeps no part of the slice. The first scrape of a new target comes within an
 // eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
 // families of it come with its next scrape. All series of a removed target end with a staleness marker, even if another pod
-// of the same name, or another URL of the pod, takes its place. An ending target is scraped at once, and then
-// several times an interval for as long as it answers: its first failed scrape ends its series. Of several targets of one pod the first counts.
+// of the same name, or another URL of the pod, takes its place. An ending target is scraped for as long as it answers: its first
+// failed scrape ends its series. Of several targets of one pod the first counts.
 func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
@@ -34,7 +33,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		families := m.compileFamilies(compiled, t.Families[:min(len(t.Families), maxFamilies)])
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
-			l.updateScrapeTarget(t, families, now)
+			l.updateScrapeTarget(t, families)
 			delete(m.loops, key)
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
@@ -46,7 +45,6 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		m.retireLoop(l)
 	}
 	m.loops, m.families = loops, compiled
-	heap.Init(&m.dueLoops) // ending targets are due at once
 	m.scheduleNewLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
 	m.wakeScheduler()
