@@ -34,8 +34,8 @@ type clusterConnection struct {
 	namespace string
 }
 
-// connectCluster makes the clients, without a request to the cluster.
-func (g *globalFlags) connectCluster() (*clusterConnection, error) {
+// connectScalerCommandCluster makes the clients, without a request to the cluster.
+func (g *globalFlags) connectScalerCommandCluster() (*clusterConnection, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}
@@ -43,19 +43,19 @@ func (g *globalFlags) connectCluster() (*clusterConnection, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	config, err := loader.ClientConfig()
 	if err != nil {
-		return nil, newUsageError("read the kubeconfig: %w", err)
+		return nil, newScalerCommandUsageError("read the kubeconfig: %w", err)
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
-		return nil, newUsageError("read the kubeconfig: %w", err)
+		return nil, newScalerCommandUsageError("read the kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = clientQPS, clientBurst
 	config.UserAgent = "tachometer-scaler/" + version.String()
-	return newClusterConnection(config, namespace)
+	return newScalerCommandConnection(config, namespace)
 }
 
-// newClusterConnection makes the clients of a connection.
-func newClusterConnection(config *rest.Config, namespace string) (*clusterConnection, error) {
+// newScalerCommandConnection makes the clients of a connection.
+func newScalerCommandConnection(config *rest.Config, namespace string) (*clusterConnection, error) {
 	client, err := kube.NewClient(config)
 	if err != nil {
 		return nil, err
@@ -68,13 +68,13 @@ func newClusterConnection(config *rest.Config, namespace string) (*clusterConnec
 	return &clusterConnection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
 }
 
-// engineOptions returns the options of an engine on the connection, without checker, actions and notifier.
-func (c *clusterConnection) engineOptions() rollout.Options {
-	return rollout.Options{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Identity: identifyCaller()}
+// scalerCommandEngineOptions returns the options of an engine on the connection, without checker, actions and notifier.
+func (c *clusterConnection) scalerCommandEngineOptions() rollout.Options {
+	return rollout.Options{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Identity: identifyScalerCommandCaller()}
 }
 
-// parseWorkload parses the workload argument of a command.
-func (c *clusterConnection) parseWorkload(text string) (hold.Workload, error) {
+// parseScalerCommandWorkload parses the workload argument of a command.
+func (c *clusterConnection) parseScalerCommandWorkload(text string) (hold.Workload, error) {
 	t, err := hold.ParseWorkload(text, c.namespace)
 	if err != nil {
 		return t, exitError{err, exitUsage}
@@ -82,8 +82,8 @@ func (c *clusterConnection) parseWorkload(text string) (hold.Workload, error) {
 	return t, nil
 }
 
-// identifyCaller returns the name of the program's pod, else USER@HOST.
-func identifyCaller() string {
+// identifyScalerCommandCaller returns the name of the program's pod, else USER@HOST.
+func identifyScalerCommandCaller() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -39,8 +39,8 @@ type globalFlags struct {
 	commandStarted                 bool // cobra accepted command and flags
 }
 
-// newRootCommand returns the root command of the scaler.
-func newRootCommand(g *globalFlags) *cobra.Command {
+// newScalerRootCommand returns the root command of the scaler.
+func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "tachometer-scaler", Long: longHelp, Version: version.String(),
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
@@ -51,21 +51,21 @@ func newRootCommand(g *globalFlags) *cobra.Command {
 	flags.StringVar(&g.context, "context", "", "`name` of the kubeconfig context")
 	flags.StringVarP(&g.namespace, "namespace", "n", "", "`namespace` of the workload; empty: the namespace of the context")
 	flags.StringVarP(&g.output, "output", "o", "auto", "output `format`: text, json (JSON lines with timestamps) or auto (text on a terminal, else json)")
-	cmd.AddCommand(newSetCommand(g), newReleaseCommand(g), newStatusCommand(g), newVerifyCommand(g), newScheduleCommand(g), newRunCommand(g))
+	cmd.AddCommand(newScalerSetCommand(g), newScalerReleaseCommand(g), newScalerStatusCommand(g), newScalerVerifyCommand(g), newScalerScheduleCommand(g), newScalerRunCommand(g))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetOut(g.out)
 	for _, sub := range cmd.Commands() {
-		g.wrapCommands(sub)
+		g.wrapScalerCommands(sub)
 	}
 	return cmd
 }
 
-// wrapCommands makes each command record its start and discard the logs of packages, since a command prints its own progress. Only the
+// wrapScalerCommands makes each command record its start and discard the logs of packages, since a command prints its own progress. Only the
 // controller logs.
-func (g *globalFlags) wrapCommands(cmd *cobra.Command) {
+func (g *globalFlags) wrapScalerCommands(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		g.wrapCommands(sub)
+		g.wrapScalerCommands(sub)
 	}
 	do := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -77,20 +77,20 @@ func (g *globalFlags) wrapCommands(cmd *cobra.Command) {
 	}
 }
 
-// requireOneArg returns a check for exactly one argument.
-func requireOneArg(name string) cobra.PositionalArgs {
+// requireScalerCommandArg returns a check for exactly one argument.
+func requireScalerCommandArg(name string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return newUsageError("want one argument, %s; got %d", name, len(args))
+			return newScalerCommandUsageError("want one argument, %s; got %d", name, len(args))
 		}
 		return nil
 	}
 }
 
-// rejectArgs rejects all arguments.
-func rejectArgs(_ *cobra.Command, args []string) error {
+// rejectScalerCommandArgs rejects all arguments.
+func rejectScalerCommandArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return newUsageError("unexpected argument %q", args[0])
+		return newScalerCommandUsageError("unexpected argument %q", args[0])
 	}
 	return nil
 }

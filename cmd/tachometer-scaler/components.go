@@ -23,14 +23,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// newCommandEngine returns an engine for a command. Without a notifier only the workload's Events show the outcome.
-func newCommandEngine(c *clusterConnection, n rollout.Notifier) *rollout.Engine {
-	return c.buildEngine(action.Options{}, n, nil)
+// newScalerCommandEngine returns an engine for a command. Without a notifier only the workload's Events show the outcome.
+func newScalerCommandEngine(c *clusterConnection, n rollout.Notifier) *rollout.Engine {
+	return c.buildScalerProgramEngine(action.Options{}, n, nil)
 }
 
-// buildEngine returns an engine on the connection; a nil notifier fails every message.
-func (c *clusterConnection) buildEngine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
-	opts := c.engineOptions()
+// buildScalerProgramEngine returns an engine on the connection; a nil notifier fails every message.
+func (c *clusterConnection) buildScalerProgramEngine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
+	opts := c.scalerCommandEngineOptions()
 	opts.Checker = verify.New(verify.Options{})
 	opts.Actions = action.New(c.dynamic, c.mapper, gates)
 	opts.Metrics = metrics
@@ -47,8 +47,8 @@ func (missingNotifier) Post(names []string, _ notify.Message) error {
 	return fmt.Errorf("no notifier available for %v", names)
 }
 
-// withNotifier runs do with an engine that notifies the named senders, and waits until they have their messages.
-func withNotifier(ctx context.Context, c *clusterConnection, names []string, do func(context.Context, *rollout.Engine) error) error {
+// withScalerCommandNotifier runs do with an engine that notifies the named senders, and waits until they have their messages.
+func withScalerCommandNotifier(ctx context.Context, c *clusterConnection, names []string, do func(context.Context, *rollout.Engine) error) error {
 	senders := map[string]notify.Sender{}
 	for _, name := range names {
 		sender, err := notify.ParseSender(name, notify.SenderOptions{})
@@ -61,18 +61,18 @@ func withNotifier(ctx context.Context, c *clusterConnection, names []string, do 
 	ctx, cancel := context.WithCancel(ctx)
 	sent := make(chan error, 1)
 	go func() { sent <- queue.Run(ctx) }()
-	err := do(ctx, newCommandEngine(c, queue))
+	err := do(ctx, newScalerCommandEngine(c, queue))
 	cancel()
 	return errors.Join(err, <-sent)
 }
 
-// runComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
+// runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
 // the workloads; the leader runs all other components too.
-func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig.Config) error {
+func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *scalerconfig.Config) error {
 	registry := prometheus.NewRegistry()
-	s.health.setComponentMetrics(registry)
+	s.health.setScalerProgramMetrics(registry)
 	queue := notify.NewQueue(cfg.NewSenders(), notify.QueueOptions{Registerer: registry})
-	engine := s.buildEngine(action.Options{Webhooks: cfg.WebhookURLs()}, queue, rollout.NewMetrics(registry))
+	engine := s.buildScalerProgramEngine(action.Options{Webhooks: cfg.WebhookURLs()}, queue, rollout.NewMetrics(registry))
 	control := controller.New(controller.Options{
 		Engine: engine, Namespaces: cfg.Namespaces, Kinds: cfg.WorkloadKinds(), Schedules: cfg.Schedules, Verifications: cfg.Verifications,
 		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
@@ -84,16 +84,16 @@ func (s *componentReloader) runComponents(ctx context.Context, cfg *scalerconfig
 	group.Go(func() error { return queue.Run(posting) })
 	group.Go(func() error {
 		defer posted()
-		return s.lead.runWhileLeading(ctx, control.Run)
+		return s.lead.runWhileScalerProgramLeads(ctx, control.Run)
 	})
 	if len(cfg.Events.Rules) > 0 {
-		s.runEventSources(ctx, group, cfg.Events, events, ids, registry)
+		s.runScalerProgramEventSources(ctx, group, cfg.Events, events, ids, registry)
 	}
 	return group.Wait()
 }
 
-// runEventSources starts the handler and its sources.
-func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+// runScalerProgramEventSources starts the handler and its sources.
+func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })
 	group.Go(func() error {
@@ -111,7 +111,7 @@ func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup
 			return err
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {
-			return s.lead.runWhileLeading(ctx, func(ctx context.Context) error {
+			return s.lead.runWhileScalerProgramLeads(ctx, func(ctx context.Context) error {
 				if !ids.Reload(ctx) { // the ids seen by the previous leader
 					return nil
 				}

@@ -31,22 +31,22 @@ type healthServer struct {
 	configLoadedAt   time.Time
 }
 
-func newHealthServer(lead *leadership) *healthServer {
+func newScalerProgramHealthServer(lead *leadership) *healthServer {
 	registry := prometheus.NewRegistry()
 	h := &healthServer{lead: lead, registry: registry, configMetrics: filewatch.NewMetrics(registry, "scaler")}
-	registry.MustRegister(newLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newScalerProgramLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
-// setComponentMetrics replaces the metrics of the previous components.
-func (h *healthServer) setComponentMetrics(g prometheus.Gatherer) {
+// setScalerProgramMetrics replaces the metrics of the previous components.
+func (h *healthServer) setScalerProgramMetrics(g prometheus.Gatherer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.componentMetrics = g
 }
 
-// recordConfigLoad records that a configuration was applied, or, with an error, rejected.
-func (h *healthServer) recordConfigLoad(err error, now time.Time) {
+// recordScalerProgramConfigLoad records that a configuration was applied, or, with an error, rejected.
+func (h *healthServer) recordScalerProgramConfigLoad(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.configError, h.configLoadedAt = err, now
@@ -59,32 +59,32 @@ func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.configMetrics.RecordRejected(len(faults))
 }
 
-// checkReadiness returns an error until the components run and a leader, this replica or another, is known.
-func (h *healthServer) checkReadiness() error {
+// checkScalerProgramReadiness returns an error until the components run and a leader, this replica or another, is known.
+func (h *healthServer) checkScalerProgramReadiness() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.componentMetrics == nil {
 		return errors.New("components have not started yet")
 	}
-	if _, leader, _ := h.lead.snapshotLeader(); leader == "" {
+	if _, leader, _ := h.lead.snapshotScalerProgramLeader(); leader == "" {
 		return errors.New("no leader is known yet; check the connection to the API server")
 	}
 	return nil
 }
 
-// writeReadinessNotes writes leader and configuration for people, on /readyz?verbose.
-func (h *healthServer) writeReadinessNotes(w http.ResponseWriter) {
+// writeScalerProgramReadiness writes leader and configuration for people, on /readyz?verbose.
+func (h *healthServer) writeScalerProgramReadiness(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, leader, _ := h.lead.snapshotLeader()
+	_, leader, _ := h.lead.snapshotScalerProgramLeader()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
 		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
 	}
 }
 
-// combineGatherers returns the metrics of the process and of the running components.
-func (h *healthServer) combineGatherers() prometheus.Gatherer {
+// combineScalerProgramMetrics returns the metrics of the process and of the running components.
+func (h *healthServer) combineScalerProgramMetrics() prometheus.Gatherer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.componentMetrics == nil {
@@ -93,33 +93,33 @@ func (h *healthServer) combineGatherers() prometheus.Gatherer {
 	return prometheus.Gatherers{h.registry, h.componentMetrics}
 }
 
-// newHealthHandler returns the handler of /livez, /readyz and /metrics.
-func (h *healthServer) newHealthHandler() http.Handler {
+// newScalerProgramHealthHandler returns the handler of /livez, /readyz and /metrics.
+func (h *healthServer) newScalerProgramHealthHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := h.checkReadiness(); err != nil {
+		if err := h.checkScalerProgramReadiness(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		if r.URL.Query().Has("verbose") {
-			h.writeReadinessNotes(w)
+			h.writeScalerProgramReadiness(w)
 		}
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		promhttp.HandlerFor(h.combineGatherers(), promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP(w, r)
+		promhttp.HandlerFor(h.combineScalerProgramMetrics(), promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP(w, r)
 	})
 	return mux
 }
 
-// serveHealth serves on the address until ctx ends.
-func (h *healthServer) serveHealth(ctx context.Context, address string) error {
+// serveScalerProgramHealth serves on the address until ctx ends.
+func (h *healthServer) serveScalerProgramHealth(ctx context.Context, address string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	server := &http.Server{Handler: h.newHealthHandler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+	server := &http.Server{Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve probes: %w", err)

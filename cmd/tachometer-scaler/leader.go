@@ -33,21 +33,21 @@ type leadership struct {
 	leaderName     string
 }
 
-func newLeadership(name string) *leadership {
+func newScalerProgramLeadership(name string) *leadership {
 	return &leadership{leaseName: name, changed: make(chan struct{})}
 }
 
-// runElection runs the election until ctx ends.
-func (l *leadership) runElection(ctx context.Context, c *clusterConnection, namespace, name string) error {
+// runScalerProgramElection runs the election until ctx ends.
+func (l *leadership) runScalerProgramElection(ctx context.Context, c *clusterConnection, namespace, name string) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: identifyCaller() + "_" + rand.Text()[:8]}, // distinct for two processes on one machine,
+			LockConfig: resourcelock.ResourceLockConfig{Identity: identifyScalerCommandCaller() + "_" + rand.Text()[:8]}, // distinct for two processes on one machine,
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { l.setLeading(leading) },
-			OnStoppedLeading: func() { l.setLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
+			OnStartedLeading: func(leading context.Context) { l.setScalerProgramLeading(leading) },
+			OnStoppedLeading: func() { l.setScalerProgramLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
 			OnNewLeader: func(identity string) {
 				klog.FromContext(ctx).Info("Leader elected", "lease", l.leaseName, "leader", identity)
 				l.mu.Lock()
@@ -65,8 +65,8 @@ func (l *leadership) runElection(ctx context.Context, c *clusterConnection, name
 	return nil
 }
 
-// setLeading sets the context of the leadership, and wakes all waiters.
-func (l *leadership) setLeading(ctx context.Context) {
+// setScalerProgramLeading sets the context of the leadership, and wakes all waiters.
+func (l *leadership) setScalerProgramLeading(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leadingContext = ctx
@@ -74,19 +74,19 @@ func (l *leadership) setLeading(ctx context.Context) {
 	l.changed = make(chan struct{})
 }
 
-// snapshotLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
-func (l *leadership) snapshotLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
+// snapshotScalerProgramLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
+func (l *leadership) snapshotScalerProgramLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leadingContext, l.leaderName, l.changed
 }
 
-// runWhileLeading runs do whenever this process leads, until ctx ends.
-func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Context) error) error {
+// runWhileScalerProgramLeads runs do whenever this process leads, until ctx ends.
+func (l *leadership) runWhileScalerProgramLeads(ctx context.Context, do func(context.Context) error) error {
 	for {
-		leading, _, changed := l.snapshotLeader()
+		leading, _, changed := l.snapshotScalerProgramLeader()
 		if leading != nil && leading.Err() == nil {
-			if err := l.runUntilLost(ctx, leading, do); err != nil {
+			if err := l.runUntilScalerProgramStopsLeading(ctx, leading, do); err != nil {
 				return err
 			}
 			if ctx.Err() != nil {
@@ -101,8 +101,8 @@ func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Contex
 	}
 }
 
-// runUntilLost runs do until ctx or the leadership ends.
-func (l *leadership) runUntilLost(ctx, leading context.Context, do func(context.Context) error) error {
+// runUntilScalerProgramStopsLeading runs do until ctx or the leadership ends.
+func (l *leadership) runUntilScalerProgramStopsLeading(ctx, leading context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()

@@ -14,7 +14,7 @@ import (
 	"k8s.io/component-base/logs"
 )
 
-func main() { os.Exit(runProgram(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(runScalerProgram(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // The exit codes. They are part of the interface: jobs and scripts branch on them.
 const (
@@ -32,18 +32,18 @@ type exitError struct {
 
 func (c exitError) Unwrap() error { return c.error }
 
-// newUsageError returns an error with exit code exitUsage.
-func newUsageError(format string, args ...any) error {
+// newScalerCommandUsageError returns an error with exit code exitUsage.
+func newScalerCommandUsageError(format string, args ...any) error {
 	return exitError{fmt.Errorf(format, args...), exitUsage}
 }
 
-// runProgram runs the program and returns its exit code, so that its deferred calls run before the exit.
-func runProgram(args []string, out, errs io.Writer) int {
+// runScalerProgram runs the program and returns its exit code, so that its deferred calls run before the exit.
+func runScalerProgram(args []string, out, errs io.Writer) int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	g := &globalFlags{out: out}
-	cmd := newRootCommand(g)
+	cmd := newScalerRootCommand(g)
 	cmd.SetArgs(args)
 	cmd.SetErr(errs)
 	err := cmd.ExecuteContext(ctx)

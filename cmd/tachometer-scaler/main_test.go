@@ -22,7 +22,7 @@ import (
 // runScaler runs the program, and returns its output and exit code.
 func runScaler(args ...string) (out string, code int) {
 	var b bytes.Buffer
-	code = runProgram(args, &b, &b)
+	code = runScalerProgram(args, &b, &b)
 	return b.String(), code
 }
 
@@ -87,7 +87,7 @@ var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
 func TestMetricsDocumented(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	h := newHealthServer(newLeadership("a/b"))
+	h := newScalerProgramHealthServer(newScalerProgramLeadership("a/b"))
 	rollout.NewMetrics(reg)
 	controller.NewMetrics(reg)
 	notify.NewQueue(nil, notify.QueueOptions{Registerer: reg})

@@ -23,8 +23,8 @@ type outputPrinter struct {
 	workload      string
 }
 
-// newOutputPrinter returns a printer for the format of --output; its JSON lines name the workload.
-func (g *globalFlags) newOutputPrinter(t hold.Workload) (*outputPrinter, error) {
+// newScalerCommandPrinter returns a printer for the format of --output; its JSON lines name the workload.
+func (g *globalFlags) newScalerCommandPrinter(t hold.Workload) (*outputPrinter, error) {
 	p := &outputPrinter{out: g.out, workload: t.String()}
 	if f, ok := g.out.(*os.File); ok {
 		p.terminal = term.IsTerminal(int(f.Fd()))
@@ -36,7 +36,7 @@ func (g *globalFlags) newOutputPrinter(t hold.Workload) (*outputPrinter, error) 
 		p.json = true
 	case "text":
 	default:
-		return nil, newUsageError("--output must be auto, text or json, not %q", g.output)
+		return nil, newScalerCommandUsageError("--output must be auto, text or json, not %q", g.output)
 	}
 	return p, nil
 }
@@ -51,8 +51,8 @@ type outputLine struct {
 	Data    any       `json:"data,omitempty"`
 }
 
-// printEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
-func (p *outputPrinter) printEvent(event, id, message string, data any) {
+// printScalerCommandEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
+func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data any) {
 	if p.json {
 		text, err := json.Marshal(outputLine{time.Now().UTC().Round(time.Millisecond), event, p.workload, id, message, data})
 		if err != nil {
@@ -61,12 +61,12 @@ func (p *outputPrinter) printEvent(event, id, message string, data any) {
 		fmt.Fprintf(p.out, "%s\n", text)
 		return
 	}
-	p.clearProgress()
+	p.clearScalerCommandProgress()
 	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("15:04:05.000"), event, message)
 }
 
-// showProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
-func (p *outputPrinter) showProgress(format string, args ...any) {
+// showScalerCommandProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
+func (p *outputPrinter) showScalerCommandProgress(format string, args ...any) {
 	if p.json || !p.terminal {
 		return
 	}
@@ -74,16 +74,16 @@ func (p *outputPrinter) showProgress(format string, args ...any) {
 	p.progressShown = true
 }
 
-// clearProgress clears the progress line.
-func (p *outputPrinter) clearProgress() {
+// clearScalerCommandProgress clears the progress line.
+func (p *outputPrinter) clearScalerCommandProgress() {
 	if p.progressShown {
 		fmt.Fprint(p.out, "\r\x1b[K")
 		p.progressShown = false
 	}
 }
 
-// formatCount returns a number with its noun: 1 hold, 2 holds.
-func formatCount(n int, thing string) string {
+// formatScalerCommandCount returns a number with its noun: 1 hold, 2 holds.
+func formatScalerCommandCount(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

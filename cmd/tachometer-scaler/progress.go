@@ -21,13 +21,13 @@ type holdProgress struct {
 	lastError    string
 }
 
-// newObserver returns the observer that prints the progress.
-func (f *holdProgress) newObserver() rollout.Observer {
-	return rollout.Observer{OnReconciled: f.showResult, OnReport: f.showReport, OnError: f.showError}
+// newScalerCommandObserver returns the observer that prints the progress.
+func (f *holdProgress) newScalerCommandObserver() rollout.Observer {
+	return rollout.Observer{OnReconciled: f.showScalerCommandResult, OnReport: f.showScalerCommandReport, OnError: f.showScalerCommandError}
 }
 
-// showResult prints a change of the hold's state.
-func (f *holdProgress) showResult(r rollout.Result) {
+// showScalerCommandResult prints a change of the hold's state.
+func (f *holdProgress) showScalerCommandResult(r rollout.Result) {
 	f.workloadGone = r.Gone
 	h := r.Record.FindHold(f.holdID)
 	for i := range r.EndedHolds {
@@ -39,19 +39,19 @@ func (f *holdProgress) showResult(r rollout.Result) {
 		return
 	}
 	if h.State != f.lastHold.State {
-		f.printEvent(string(h.State), f.holdID, describeHold(h, r), nil)
+		f.printScalerCommandEvent(string(h.State), f.holdID, describeScalerCommandHold(h, r), nil)
 	}
 	f.lastHold = *h
 	if h.State == hold.Scaled {
-		f.showProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
+		f.showScalerCommandProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
 	}
 	if r.HoldToVerify == f.holdID {
-		f.showProgress("verifying the new pods")
+		f.showScalerCommandProgress("verifying the new pods")
 	}
 }
 
-// describeHold returns the message for a hold that entered its state.
-func describeHold(h *hold.Hold, r rollout.Result) string {
+// describeScalerCommandHold returns the message for a hold that entered its state.
+func describeScalerCommandHold(h *hold.Hold, r rollout.Result) string {
 	switch h.State {
 	case hold.RolledBack:
 		return h.StateMessage
@@ -67,26 +67,26 @@ func describeHold(h *hold.Hold, r rollout.Result) string {
 	return fmt.Sprintf("%d replicas", r.Replicas)
 }
 
-// showReport prints a verification report.
-func (f *holdProgress) showReport(r verify.Report) {
+// showScalerCommandReport prints a verification report.
+func (f *holdProgress) showScalerCommandReport(r verify.Report) {
 	if f.json {
-		f.printEvent("report", f.holdID, r.SummaryLine(), r)
+		f.printScalerCommandEvent("report", f.holdID, r.SummaryLine(), r)
 		return
 	}
-	f.clearProgress()
+	f.clearScalerCommandProgress()
 	r.WriteTable(f.out)
 }
 
-// showError prints an error before a retry; it prints a repeated error once.
-func (f *holdProgress) showError(err error) {
+// showScalerCommandError prints an error before a retry; it prints a repeated error once.
+func (f *holdProgress) showScalerCommandError(err error) {
 	if text := err.Error(); text != f.lastError {
 		f.lastError = text
-		f.printEvent("error", f.holdID, text+"; retrying", nil)
+		f.printScalerCommandEvent("error", f.holdID, text+"; retrying", nil)
 	}
 }
 
-// isFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback.
-func (f *holdProgress) isFinished(r rollout.Result, enough func(hold.State) bool) bool {
+// isScalerCommandFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback.
+func (f *holdProgress) isScalerCommandFinished(r rollout.Result, enough func(hold.State) bool) bool {
 	for i := range r.EndedHolds {
 		if r.EndedHolds[i].ID == f.holdID {
 			return true
@@ -104,9 +104,9 @@ func (f *holdProgress) isFinished(r rollout.Result, enough func(hold.State) bool
 	return enough(h.State)
 }
 
-// finalError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
-func (f *holdProgress) finalError(ctx context.Context, err error) error {
-	f.clearProgress()
+// finalScalerCommandError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
+func (f *holdProgress) finalScalerCommandError(ctx context.Context, err error) error {
+	f.clearScalerCommandProgress()
 	switch {
 	case err != nil && ctx.Err() != nil:
 		state := f.lastHold.State

@@ -32,7 +32,7 @@ type runCommand struct {
 	logging        *logsapi.LoggingConfiguration
 }
 
-func newRunCommand(g *globalFlags) *cobra.Command {
+func newScalerRunCommand(g *globalFlags) *cobra.Command {
 	r := &runCommand{globalFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "run the controller for schedules, events and holds",
@@ -42,17 +42,17 @@ interrupted steps, verifies new pods, opens gates, and restores the original num
 It serves /livez, /readyz and /metrics, and reloads its configuration when the file changes.
 
 ` + readExitCodesHelp,
-		Args: rejectArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.runController(cmd.Context()) },
+		Args: rejectScalerCommandArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.runScalerRunCommand(cmd.Context()) },
 	}
-	r.addRunFlags(cmd.Flags())
+	r.addScalerRunFlags(cmd.Flags())
 	if err := cmd.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag is not there: a bug here
 	}
 	return cmd
 }
 
-func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
+func (r *runCommand) addScalerRunFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.configFile, "config", "", "configuration `file`; the controller reloads it when it changes")
 	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
 	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the leader's Lease")
@@ -61,11 +61,11 @@ func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
 	logsapi.AddFlags(r.logging, f)
 }
 
-// loadScalerConfig reads and validates a configuration file. Faults in the file end the program with exitFailed.
-func loadScalerConfig(file string) (*config.Config, error) {
+// loadScalerProgramConfig reads and validates a configuration file. Faults in the file end the program with exitFailed.
+func loadScalerProgramConfig(file string) (*config.Config, error) {
 	data, err := filewatch.Read(file)
 	if err != nil {
-		return nil, newUsageError("%w", err)
+		return nil, newScalerCommandUsageError("%w", err)
 	}
 	c, err := config.Load(data)
 	if err != nil {
@@ -74,9 +74,9 @@ func loadScalerConfig(file string) (*config.Config, error) {
 	return c, nil
 }
 
-// runController runs tachometer-scaler run.
-func (r *runCommand) runController(ctx context.Context) error {
-	cfg, err := loadScalerConfig(r.configFile)
+// runScalerRunCommand runs tachometer-scaler run.
+func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
+	cfg, err := loadScalerProgramConfig(r.configFile)
 	if err != nil {
 		return err
 	}
@@ -87,38 +87,38 @@ func (r *runCommand) runController(ctx context.Context) error {
 	if err := logsapi.ValidateAndApply(r.logging, nil); err != nil {
 		return exitError{err, exitUsage}
 	}
-	c, err := r.connectCluster()
+	c, err := r.connectScalerCommandCluster()
 	if err != nil {
 		return err
 	}
 	if r.leaseNamespace == "" {
-		r.leaseNamespace = readPodNamespace(c.namespace)
+		r.leaseNamespace = readScalerProgramNamespace(c.namespace)
 	}
 	klog.FromContext(ctx).Info("Scaler started", "version", version.String())
-	if err := r.serveController(ctx, c, cfg); err != nil {
+	if err := r.serveScalerProgram(ctx, c, cfg); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Scaler stopped")
 	return nil
 }
 
-// serveController runs health server, election and components until ctx ends or a part fails.
-func (r *runCommand) serveController(ctx context.Context, c *clusterConnection, cfg *config.Config) error {
-	lead := newLeadership(r.leaseNamespace + "/" + r.leaseName)
-	health := newHealthServer(lead)
+// serveScalerProgram runs health server, election and components until ctx ends or a part fails.
+func (r *runCommand) serveScalerProgram(ctx context.Context, c *clusterConnection, cfg *config.Config) error {
+	lead := newScalerProgramLeadership(r.leaseNamespace + "/" + r.leaseName)
+	health := newScalerProgramHealthServer(lead)
 	reloader := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return health.serveHealth(ctx, r.healthAddress) })
-	group.Go(func() error { return lead.runElection(ctx, c, r.leaseNamespace, r.leaseName) })
-	group.Go(func() error { return reloader.runReloader(ctx, cfg) })
+	group.Go(func() error { return health.serveScalerProgramHealth(ctx, r.healthAddress) })
+	group.Go(func() error { return lead.runScalerProgramElection(ctx, c, r.leaseNamespace, r.leaseName) })
+	group.Go(func() error { return reloader.runScalerProgramReloader(ctx, cfg) })
 	return group.Wait()
 }
 
 // namespaceFile holds the namespace of a pod.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// readPodNamespace returns the namespace of the pod, or fallback outside of a pod.
-func readPodNamespace(fallback string) string {
+// readScalerProgramNamespace returns the namespace of the pod, or fallback outside of a pod.
+func readScalerProgramNamespace(fallback string) string {
 	if data, err := os.ReadFile(namespaceFile); err == nil && len(data) > 0 {
 		return strings.TrimSpace(string(data))
 	}
@@ -133,18 +133,18 @@ type componentReloader struct {
 	health *healthServer
 }
 
-// runReloader watches the configuration, and restarts the components for each valid one.
-func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config) error {
+// runScalerProgramReloader watches the configuration, and restarts the components for each valid one.
+func (s *componentReloader) runScalerProgramReloader(ctx context.Context, cfg *config.Config) error {
 	changes := make(chan *config.Config)
 	group, ctx := errgroup.WithContext(ctx)
 	data, err := filewatch.Read(s.runCommand.configFile)
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	s.health.recordConfigLoad(nil, time.Now())
+	s.health.recordScalerProgramConfigLoad(nil, time.Now())
 	group.Go(func() error {
 		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
-			if next := s.loadChangedConfig(ctx, data, err); next != nil {
+			if next := s.loadChangedScalerProgramConfig(ctx, data, err); next != nil {
 				select {
 				case changes <- next:
 				case <-ctx.Done():
@@ -152,17 +152,17 @@ func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config)
 			}
 		})
 	})
-	group.Go(func() error { return s.restartOnChange(ctx, cfg, changes) })
+	group.Go(func() error { return s.restartScalerProgramComponents(ctx, cfg, changes) })
 	return group.Wait()
 }
 
-// loadChangedConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
-func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, err error) *config.Config {
+// loadChangedScalerProgramConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
+func (s *componentReloader) loadChangedScalerProgramConfig(ctx context.Context, data []byte, err error) *config.Config {
 	var next *config.Config
 	if err == nil {
 		next, err = config.Load(data)
 	}
-	s.health.recordConfigLoad(err, time.Now())
+	s.health.recordScalerProgramConfigLoad(err, time.Now())
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "Configuration rejected, keeping the previous one", "file", s.runCommand.configFile)
 		return nil
@@ -171,12 +171,12 @@ func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, 
 	return next
 }
 
-// restartOnChange runs the components, and restarts them with each configuration from changes.
-func (s *componentReloader) restartOnChange(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
+// restartScalerProgramComponents runs the components, and restarts them with each configuration from changes.
+func (s *componentReloader) restartScalerProgramComponents(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
 	for {
 		running, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
-		go func() { done <- s.runComponents(running, cfg) }()
+		go func() { done <- s.runScalerProgramComponents(running, cfg) }()
 		select {
 		case next := <-changes:
 			next.InheritFrom(cfg)

@@ -16,10 +16,10 @@ import (
 // maxPreviewSpan bounds --next: a leap year has every kind of day.
 const maxPreviewSpan = 400 * 24 * time.Hour
 
-// newScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
-func newScheduleCommand(g *globalFlags) *cobra.Command {
+// newScalerScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
+func newScalerScheduleCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "preview schedules", RunE: func(cmd *cobra.Command, _ []string) error {
-		return newUsageError("subcommand required: %s preview", cmd.CommandPath())
+		return newScalerCommandUsageError("subcommand required: %s preview", cmd.CommandPath())
 	}}
 	var file, next, from string
 	preview := &cobra.Command{
@@ -28,8 +28,8 @@ func newScheduleCommand(g *globalFlags) *cobra.Command {
 clock changes, windows below another window, and numbers that contradict each other. It needs no cluster.
 
 ` + readExitCodesHelp,
-		Args: rejectArgs,
-		RunE: func(*cobra.Command, []string) error { return g.previewSchedules(file, next, from) },
+		Args: rejectScalerCommandArgs,
+		RunE: func(*cobra.Command, []string) error { return g.runScalerPreviewCommand(file, next, from) },
 	}
 	preview.Flags().StringVar(&file, "config", "", "configuration `file` of the scaler")
 	preview.Flags().StringVar(&next, "next", "14d", "`duration` of the preview, such as 14d")
@@ -41,26 +41,26 @@ clock changes, windows below another window, and numbers that contradict each ot
 	return cmd
 }
 
-// previewSchedules runs tachometer-scaler schedule preview.
-func (g *globalFlags) previewSchedules(file, next, from string) error {
+// runScalerPreviewCommand runs tachometer-scaler schedule preview.
+func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
 	span, err := model.ParseDuration(next)
 	if err != nil || span <= 0 || time.Duration(span) > maxPreviewSpan {
-		return newUsageError("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
+		return newScalerCommandUsageError("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
 	}
 	begin := time.Now()
 	if from != "" {
 		if begin, err = time.Parse(time.RFC3339, from); err != nil {
-			return newUsageError("--from: %w", err)
+			return newScalerCommandUsageError("--from: %w", err)
 		}
 	}
-	c, err := loadScalerConfig(file)
+	c, err := loadScalerProgramConfig(file)
 	if err != nil {
 		return err
 	}
 	if len(c.Schedules) == 0 {
 		return fmt.Errorf("%s has no schedules", file)
 	}
-	out, err := g.newOutputPrinter(hold.Workload{})
+	out, err := g.newScalerCommandPrinter(hold.Workload{})
 	if err != nil {
 		return err
 	}

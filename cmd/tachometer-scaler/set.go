@@ -25,7 +25,7 @@ type setCommand struct {
 	verification                       verifyFlags
 }
 
-func newSetCommand(g *globalFlags) *cobra.Command {
+func newScalerSetCommand(g *globalFlags) *cobra.Command {
 	s := &setCommand{globalFlags: g}
 	cmd := &cobra.Command{
 		Use: "set WORKLOAD --replicas N", Short: "hold a workload at a number of replicas",
@@ -36,17 +36,17 @@ controller (tachometer-scaler run) does both.
   tachometer-scaler set deploy/shop --replicas 20 --for 30m --wait --url /work --p99 200ms
 
 ` + exitCodesHelp,
-		Args: requireOneArg("KIND/NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.runSet(cmd.Context(), args[0]) },
+		Args: requireScalerCommandArg("KIND/NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.runScalerSetCommand(cmd.Context(), args[0]) },
 	}
-	s.addSetFlags(cmd.Flags())
+	s.addScalerSetFlags(cmd.Flags())
 	if err := cmd.MarkFlagRequired("replicas"); err != nil {
 		panic(err) // the flag is undefined: a bug here
 	}
 	return cmd
 }
 
-func (s *setCommand) addSetFlags(f *pflag.FlagSet) {
+func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 	f.Int32Var(&s.replicas, "replicas", 0, "`number` of replicas, set at once")
 	f.Int32Var(&s.minReplicas, "min-replicas", 0, "minReplicas of the autoscaler, a `number`; 0: the number of --replicas")
 	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "least maxReplicas of the autoscaler, a `number`; 0: unchanged, and a hold above it is rejected")
@@ -56,45 +56,47 @@ func (s *setCommand) addSetFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
 	f.BoolVar(&s.dryRun, "dry-run", false, "print the changes without making them")
 	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE or webhook:FILE with the URL in the file; can be repeated")
-	s.verification.addVerifyFlags(f)
+	s.verification.addScalerVerifyFlags(f)
 }
 
-// runSet runs tachometer-scaler set.
-func (s *setCommand) runSet(ctx context.Context, text string) error {
-	c, err := s.connectCluster()
+// runScalerSetCommand runs tachometer-scaler set.
+func (s *setCommand) runScalerSetCommand(ctx context.Context, text string) error {
+	c, err := s.connectScalerCommandCluster()
 	if err != nil {
 		return err
 	}
-	workload, err := c.parseWorkload(text)
+	workload, err := c.parseScalerCommandWorkload(text)
 	if err != nil {
 		return err
 	}
-	out, err := s.newOutputPrinter(workload)
+	out, err := s.newScalerCommandPrinter(workload)
 	if err != nil {
 		return err
 	}
-	h, err := s.newHoldFromFlags(time.Now())
+	h, err := s.newHoldFromScalerSetFlags(time.Now())
 	if err != nil {
 		return err
 	}
 	if s.dryRun {
-		return s.printHoldPlan(ctx, newCommandEngine(c, nil), workload, h, out)
+		return s.printScalerCommandHoldPlan(ctx, newScalerCommandEngine(c, nil), workload, h, out)
 	}
-	return withNotifier(ctx, c, s.notify, func(ctx context.Context, e *rollout.Engine) error { return s.applyAndWait(ctx, e, workload, h, out) })
+	return withScalerCommandNotifier(ctx, c, s.notify, func(ctx context.Context, e *rollout.Engine) error {
+		return s.applyScalerCommandHold(ctx, e, workload, h, out)
+	})
 }
 
-// newHoldFromFlags returns the hold that the flags describe.
-func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
-	spec, err := s.verification.buildVerifySpec()
+// newHoldFromScalerSetFlags returns the hold that the flags describe.
+func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error) {
+	spec, err := s.verification.buildSpecFromScalerVerifyFlags()
 	if err != nil {
 		return hold.Hold{}, err
 	}
 	h := hold.Hold{
-		ID: s.reason, Reason: s.reason, By: identifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
+		ID: s.reason, Reason: s.reason, By: identifyScalerCommandCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
 		Within: s.within, Verify: spec, Notify: s.notify,
 	}
 	if s.holdFor < 0 || s.within <= 0 {
-		return h, newUsageError("--for must not be negative, and --within must be positive")
+		return h, newScalerCommandUsageError("--for must not be negative, and --within must be positive")
 	}
 	if s.holdFor > 0 {
 		h.Until = now.Add(s.holdFor).Round(time.Second)
@@ -105,8 +107,8 @@ func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
 	return h, nil
 }
 
-// printHoldPlan prints the changes that the hold would make.
-func (s *setCommand) printHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+// printScalerCommandHoldPlan prints the changes that the hold would make.
+func (s *setCommand) printScalerCommandHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
 	plan, err := e.PlanHold(ctx, t, h, time.Now())
 	if err != nil {
 		return err
@@ -119,24 +121,24 @@ func (s *setCommand) printHoldPlan(ctx context.Context, e *rollout.Engine, t hol
 		text += fmt.Sprintf(", and autoscaler %s to %d..%d (now %d..%d)",
 			plan.Autoscaler, plan.ToBounds.MinReplicas, plan.ToBounds.MaxReplicas, plan.Bounds.MinReplicas, plan.Bounds.MaxReplicas)
 	}
-	out.printEvent("dry-run", h.ID, text, plan)
+	out.printScalerCommandEvent("dry-run", h.ID, text, plan)
 	return nil
 }
 
-// applyAndWait writes the hold, and reconciles until it is Scaled or, with --wait, Open.
-func (s *setCommand) applyAndWait(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+// applyScalerCommandHold writes the hold, and reconciles until it is Scaled or, with --wait, Open.
+func (s *setCommand) applyScalerCommandHold(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
 	changed, err := e.ApplyHold(ctx, t, h, time.Now())
 	if err != nil {
-		return unrecordedError(err)
+		return unrecordedScalerCommandError(err)
 	}
 	if !changed {
-		out.printEvent("unchanged", h.ID, "the workload has an identical hold", nil)
+		out.printScalerCommandEvent("unchanged", h.ID, "the workload has an identical hold", nil)
 	}
 	f := &holdProgress{outputPrinter: out, holdID: h.ID, verb: "set"}
 	enough := func(at hold.State) bool {
 		return at == hold.Open || !s.wait && at != hold.Received && at != hold.Raised
 	}
-	waiting, observer := withGiveUp(ctx, s.within, f.newObserver())
-	_, err = e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isFinished(r, enough) }, observer)
-	return f.finalError(ctx, err)
+	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
+	_, err = e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isScalerCommandFinished(r, enough) }, observer)
+	return f.finalScalerCommandError(ctx, err)
 }

@@ -27,8 +27,8 @@ type verifyFlags struct {
 	flagSet                *pflag.FlagSet
 }
 
-// addVerifyFlags adds the flags. A zero value means the default of the verification.
-func (c *verifyFlags) addVerifyFlags(f *pflag.FlagSet) {
+// addScalerVerifyFlags adds the flags. A zero value means the default of the verification.
+func (c *verifyFlags) addScalerVerifyFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.file, "verify", "", "verification `file`, instead of the flags below")
 	f.BoolVar(&c.readiness, "verify-readiness", false, "request the readiness address of each new pod, with the defaults of the flags below")
 	f.StringVar(&c.url, "url", "", "`path`, or a URL whose host becomes the Host header, requested besides the readiness address")
@@ -43,8 +43,8 @@ func (c *verifyFlags) addVerifyFlags(f *pflag.FlagSet) {
 	c.flagSet = f
 }
 
-// hasRequestFlags reports whether a flag besides --verify is set.
-func (c *verifyFlags) hasRequestFlags() bool {
+// hasScalerVerifyRequestFlags reports whether a flag besides --verify is set.
+func (c *verifyFlags) hasScalerVerifyRequestFlags() bool {
 	for _, name := range []string{"url", "requests", "concurrency", "timeout", "success", "p50", "p95", "p99", "slower", "verify-readiness"} {
 		if c.flagSet.Changed(name) {
 			return true
@@ -53,19 +53,19 @@ func (c *verifyFlags) hasRequestFlags() bool {
 	return false
 }
 
-// buildVerifySpec returns the verification that the flags describe; nil: no verification.
-func (c *verifyFlags) buildVerifySpec() (*verify.Spec, error) {
+// buildSpecFromScalerVerifyFlags returns the verification that the flags describe; nil: no verification.
+func (c *verifyFlags) buildSpecFromScalerVerifyFlags() (*verify.Spec, error) {
 	switch {
-	case c.file != "" && c.hasRequestFlags():
-		return nil, newUsageError("--verify excludes the other flags of a verification; put them into the file")
+	case c.file != "" && c.hasScalerVerifyRequestFlags():
+		return nil, newScalerCommandUsageError("--verify excludes the other flags of a verification; put them into the file")
 	case c.file != "":
-		return readVerifySpec(c.file)
-	case !c.hasRequestFlags():
+		return readScalerCommandVerifySpec(c.file)
+	case !c.hasScalerVerifyRequestFlags():
 		return nil, nil //nolint:nilnil // a hold without verification is valid
 	}
 	spec := verify.Spec{
-		URL: c.url, Requests: c.requests, Concurrency: c.concurrency, Timeout: toMetaDuration(c.timeout), Success: c.success,
-		P50: toMetaDuration(c.p50), P95: toMetaDuration(c.p95), P99: toMetaDuration(c.p99), Slower: c.slower,
+		URL: c.url, Requests: c.requests, Concurrency: c.concurrency, Timeout: toScalerCommandDuration(c.timeout), Success: c.success,
+		P50: toScalerCommandDuration(c.p50), P95: toScalerCommandDuration(c.p95), P99: toScalerCommandDuration(c.p99), Slower: c.slower,
 	}.WithDefaults()
 	if err := spec.Validate(); err != nil {
 		return nil, exitError{err, exitUsage}
@@ -73,28 +73,28 @@ func (c *verifyFlags) buildVerifySpec() (*verify.Spec, error) {
 	return &spec, nil
 }
 
-func toMetaDuration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+func toScalerCommandDuration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 
-// readVerifySpec reads a file with the keys of a verification in the controller's configuration.
-func readVerifySpec(file string) (*verify.Spec, error) {
+// readScalerCommandVerifySpec reads a file with the keys of a verification in the controller's configuration.
+func readScalerCommandVerifySpec(file string) (*verify.Spec, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, newUsageError("read --verify: %w", err)
+		return nil, newScalerCommandUsageError("read --verify: %w", err)
 	}
 	d := strict.NewDecoder()
 	node := d.ParseDocument(data)
 	if node == nil {
-		return nil, newUsageError("%s: %w", file, d.Faults.Err())
+		return nil, newScalerCommandUsageError("%s: %w", file, d.Faults.Err())
 	}
 	spec := verify.Decode(d, "", node)
 	if err := d.Faults.Err(); err != nil {
-		return nil, newUsageError("%s: %w", file, err)
+		return nil, newScalerCommandUsageError("%s: %w", file, err)
 	}
 	return &spec, nil
 }
 
-// newVerifyCommand returns tachometer-scaler verify.
-func newVerifyCommand(g *globalFlags) *cobra.Command {
+// newScalerVerifyCommand returns tachometer-scaler verify.
+func newScalerVerifyCommand(g *globalFlags) *cobra.Command {
 	c := &verifyFlags{}
 	cmd := &cobra.Command{
 		Use: "verify WORKLOAD", Short: "send test requests to every ready pod of a workload",
@@ -104,28 +104,30 @@ It only reads from the cluster.
   tachometer-scaler verify deploy/shop --url /work --requests 50 --p99 200ms
 
 ` + readExitCodesHelp,
-		Args: requireOneArg("KIND/NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error { return g.runVerify(cmd.Context(), args[0], c) },
+		Args: requireScalerCommandArg("KIND/NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return g.runScalerVerifyCommand(cmd.Context(), args[0], c)
+		},
 	}
-	c.addVerifyFlags(cmd.Flags())
+	c.addScalerVerifyFlags(cmd.Flags())
 	return cmd
 }
 
-// runVerify runs tachometer-scaler verify.
-func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyFlags) error {
-	c, err := g.connectCluster()
+// runScalerVerifyCommand runs tachometer-scaler verify.
+func (g *globalFlags) runScalerVerifyCommand(ctx context.Context, text string, flags *verifyFlags) error {
+	c, err := g.connectScalerCommandCluster()
 	if err != nil {
 		return err
 	}
-	workload, err := c.parseWorkload(text)
+	workload, err := c.parseScalerCommandWorkload(text)
 	if err != nil {
 		return err
 	}
-	out, err := g.newOutputPrinter(workload)
+	out, err := g.newScalerCommandPrinter(workload)
 	if err != nil {
 		return err
 	}
-	spec, err := flags.buildVerifySpec()
+	spec, err := flags.buildSpecFromScalerVerifyFlags()
 	if err != nil {
 		return err
 	}
@@ -133,15 +135,15 @@ func (g *globalFlags) runVerify(ctx context.Context, text string, flags *verifyF
 		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
-	report, err := newCommandEngine(c, nil).VerifyPods(ctx, workload, *spec)
+	report, err := newScalerCommandEngine(c, nil).VerifyPods(ctx, workload, *spec)
 	if err != nil {
 		return err
 	}
 	f := holdProgress{outputPrinter: out}
-	f.showReport(report)
+	f.showScalerCommandReport(report)
 	if !report.Passed {
 		return fmt.Errorf("verification failed: %s", report.SummaryLine())
 	}
-	out.printEvent("passed", "", report.SummaryLine(), nil)
+	out.printScalerCommandEvent("passed", "", report.SummaryLine(), nil)
 	return nil
 }

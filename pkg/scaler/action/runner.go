@@ -50,26 +50,26 @@ func New(client dynamic.Interface, mapper meta.RESTMapper, opts Options) *Runner
 // a namespace. A repeated call is harmless.
 func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
 	for _, a := range actions {
-		if err := r.runAction(ctx, namespace, a); err != nil {
+		if err := r.runGateAction(ctx, namespace, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Runner) runAction(ctx context.Context, namespace string, a Action) error {
+func (r *Runner) runGateAction(ctx context.Context, namespace string, a Action) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
 		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
-		return r.patchObject(ctx, namespace, a.Patch)
+		return r.patchActionObject(ctx, namespace, a.Patch)
 	}
-	if isWebhookURL(a.Webhook) {
+	if isActionWebhookURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
 	}
-	if err := r.callWebhook(ctx, namespace, a.Webhook); err != nil {
+	if err := r.callActionWebhook(ctx, namespace, a.Webhook); err != nil {
 		return fmt.Errorf("call webhook %s: %w", a.Webhook, err)
 	}
 	return nil
@@ -77,15 +77,15 @@ func (r *Runner) runAction(ctx context.Context, namespace string, a Action) erro
 
 const secretURLMessage = "a webhook is a name, or the file with the URL; the URL itself is a secret"
 
-func isWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
+func isActionWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
-func (r *Runner) patchObject(ctx context.Context, namespace string, p *Patch) error {
+func (r *Runner) patchActionObject(ctx context.Context, namespace string, p *Patch) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
-	objects, err := r.resolveObjectClient(p, namespace)
+	objects, err := r.resolveActionObjectClient(p, namespace)
 	if err == nil {
-		err = validateMergePatch(p.Merge)
+		err = validateActionMergePatch(p.Merge)
 	}
 	if err == nil {
 		_, err = objects.Patch(ctx, p.Name, types.MergePatchType, p.Merge, metav1.PatchOptions{FieldManager: FieldManager})
@@ -96,8 +96,8 @@ func (r *Runner) patchObject(ctx context.Context, namespace string, p *Patch) er
 	return nil
 }
 
-// resolveObjectClient returns the client for the kind and namespace of a patch.
-func (r *Runner) resolveObjectClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
+// resolveActionObjectClient returns the client for the kind and namespace of a patch.
+func (r *Runner) resolveActionObjectClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
 	kind := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	switch {
@@ -113,8 +113,8 @@ func (r *Runner) resolveObjectClient(p *Patch, namespace string) (dynamic.Resour
 	return r.client.Resource(mapping.Resource), nil
 }
 
-// validateMergePatch rejects an empty patch, and JSON other than an object: it would replace the whole object.
-func validateMergePatch(merge json.RawMessage) error {
+// validateActionMergePatch rejects an empty patch, and JSON other than an object: it would replace the whole object.
+func validateActionMergePatch(merge json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(merge, &object); err != nil {
 		return fmt.Errorf("read the merge patch: %w", err)
@@ -125,8 +125,8 @@ func validateMergePatch(merge json.RawMessage) error {
 	return nil
 }
 
-// callWebhook posts the namespace and the webhook's name, so that a receiver can serve several webhooks.
-func (r *Runner) callWebhook(ctx context.Context, namespace, name string) error {
+// callActionWebhook posts the namespace and the webhook's name, so that a receiver can serve several webhooks.
+func (r *Runner) callActionWebhook(ctx context.Context, namespace, name string) error {
 	address, ok := r.webhooks[name]
 	if !ok {
 		if info, err := os.Stat(name); err != nil || info.IsDir() {

@@ -40,27 +40,27 @@ func Load(data []byte) (*Config, error) {
 	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
-			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
+			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
 		},
 		"verifications": func(path string, n *yaml.Node) {
-			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
+			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
 		},
 		"schedules": func(path string, n *yaml.Node) { c.Schedules = schedule.DecodeAll(d.Decoder, path, n) },
 		"events":    func(path string, n *yaml.Node) { c.Events = event.Decode(d.Decoder, path, n) },
 	})
-	d.validateNamedReferences(c)
+	d.validateScalerConfigReferences(c)
 	if err := d.Faults.Err(); err != nil {
 		return nil, err
 	}
-	c.addWorkloadNamespaces()
+	c.addScalerConfigNamespaces()
 	return c, nil
 }
 
 // sectionDecoder decodes the sections of a configuration.
 type sectionDecoder struct{ *strict.Decoder }
 
-// decodeNamedEntries calls each for every entry of a mapping with user-defined keys.
-func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
+// decodeScalerConfigEntries calls each for every entry of a mapping with user-defined keys.
+func (d *sectionDecoder) decodeScalerConfigEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -71,20 +71,20 @@ func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func
 	d.DecodeMapping(path, n, fields)
 }
 
-// validateNamedReferences checks that schedules and rules name existing verifications and notifiers.
-func (d *sectionDecoder) validateNamedReferences(c *Config) {
+// validateScalerConfigReferences checks that schedules and rules name existing verifications and notifiers.
+func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
-		d.validateNamesAt(strict.IndexPath("schedules", i), c, s.Verify, s.Notify, nil)
+		d.validateScalerConfigNames(strict.IndexPath("schedules", i), c, s.Verify, s.Notify, nil)
 	}
 	for i := range c.Events.Rules {
 		r := &c.Events.Rules[i]
-		d.validateNamesAt(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
+		d.validateScalerConfigNames(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
 	}
 }
 
-// validateNamesAt checks the names in a schedule or rule.
-func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
+// validateScalerConfigNames checks the names in a schedule or rule.
+func (d *sectionDecoder) validateScalerConfigNames(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
 		d.AddFault(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
 	}
@@ -100,9 +100,9 @@ func (d *sectionDecoder) validateNamesAt(path string, c *Config, verification st
 	}
 }
 
-// addWorkloadNamespaces adds the namespaces of all workloads in the configuration.
-func (c *Config) addWorkloadNamespaces() {
-	for _, t := range c.listWorkloads() {
+// addScalerConfigNamespaces adds the namespaces of all workloads in the configuration.
+func (c *Config) addScalerConfigNamespaces() {
+	for _, t := range c.listScalerConfigWorkloads() {
 		c.Namespaces = append(c.Namespaces, t.Namespace)
 	}
 	slices.Sort(c.Namespaces)
@@ -114,11 +114,11 @@ func (c *Config) addWorkloadNamespaces() {
 func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
 	c.previousKinds = before.WorkloadKinds()
-	c.addWorkloadNamespaces()
+	c.addScalerConfigNamespaces()
 }
 
-// listWorkloads returns the workloads of all schedules and rules.
-func (c *Config) listWorkloads() (all []hold.Workload) {
+// listScalerConfigWorkloads returns the workloads of all schedules and rules.
+func (c *Config) listScalerConfigWorkloads() (all []hold.Workload) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Workloads...)
 	}
@@ -134,7 +134,7 @@ func (c *Config) listWorkloads() (all []hold.Workload) {
 func (c *Config) WorkloadKinds() []schema.GroupVersionKind {
 	kinds := rollout.DefaultKinds()
 	named := slices.Clone(c.previousKinds)
-	for _, t := range c.listWorkloads() {
+	for _, t := range c.listScalerConfigWorkloads() {
 		named = append(named, t.GroupVersionKind())
 	}
 	for _, kind := range named {

@@ -64,34 +64,34 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.mu.Unlock()
 		cancel()
 	}()
-	stop, err := c.watchHeldObjects(ctx)
+	stop, err := c.watchControllerObjects(ctx)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	return c.runSchedules(ctx)
+	return c.runControllerSchedules(ctx)
 }
 
 // Raise writes a hold to a workload and, if this controller runs, wakes its worker.
 func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
-	_, err := c.Engine.ApplyHold(ctx, t, h, timeNow())
+	_, err := c.Engine.ApplyHold(ctx, t, h, controllerTimeNow())
 	if err == nil {
-		c.wakeWorker(t)
+		c.wakeControllerWorker(t)
 	}
 	return err
 }
 
 // Release ends a hold of a workload. A missing hold is not an error.
 func (c *Controller) Release(ctx context.Context, t hold.Workload, id, message string) error {
-	_, err := c.Engine.EndHolds(ctx, t, []string{id}, message, timeNow())
+	_, err := c.Engine.EndHolds(ctx, t, []string{id}, message, controllerTimeNow())
 	if err == nil {
-		c.wakeWorker(t)
+		c.wakeControllerWorker(t)
 	}
 	return err
 }
 
-// wakeWorker makes the workload's worker start a pass at once, and starts the worker if necessary.
-func (c *Controller) wakeWorker(t hold.Workload) {
+// wakeControllerWorker makes the workload's worker start a pass at once, and starts the worker if necessary.
+func (c *Controller) wakeControllerWorker(t hold.Workload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runContext == nil || c.runContext.Err() != nil {
@@ -102,7 +102,7 @@ func (c *Controller) wakeWorker(t hold.Workload) {
 		w = &workloadWorker{wake: make(chan struct{}, 1)}
 		c.workers[t] = w
 		c.Metrics.heldWorkloads.Set(float64(len(c.workers)))
-		c.runningWorkers.Go(func() { c.reconcileUntilReleased(c.runContext, t, w) })
+		c.runningWorkers.Go(func() { c.runControllerWorkerUntilReleased(c.runContext, t, w) })
 		return
 	}
 	w.wokenAgain = true
@@ -112,8 +112,8 @@ func (c *Controller) wakeWorker(t hold.Workload) {
 	}
 }
 
-// reconcileUntilReleased reconciles a workload until it carries no more marks of the scaler.
-func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
+// runControllerWorkerUntilReleased reconciles a workload until it carries no more marks of the scaler.
+func (c *Controller) runControllerWorkerUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
 	log := klog.FromContext(ctx).WithValues("workload", t.String())
 	observer := rollout.NewLogObserver(log)
 	observer.Wake = w.wake
@@ -121,16 +121,16 @@ func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload
 		_, err := c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.Held }, observer)
 		if ctx.Err() == nil && err != nil {
 			log.Error(err, "Workload cannot be scaled", "retryIn", permanentErrorPause)
-			c.waitToReconcile(ctx, w)
+			c.waitForControllerWakeUp(ctx, w)
 		}
-		if c.removeFinishedWorker(ctx, t, w, err) {
+		if c.removeFinishedControllerWorker(ctx, t, w, err) {
 			return
 		}
 	}
 }
 
-// removeFinishedWorker removes the worker, unless a wake-up came meanwhile or the reconciliation failed. It reports whether it did.
-func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
+// removeFinishedControllerWorker removes the worker, unless a wake-up came meanwhile or the reconciliation failed. It reports whether it did.
+func (c *Controller) removeFinishedControllerWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() == nil && (w.wokenAgain || err != nil) {

@@ -23,12 +23,12 @@ const (
 	reapplyRetryInterval = 5 * time.Second
 )
 
-// runSchedules applies the schedules at each of their changes, until ctx ends.
-func (c *Controller) runSchedules(ctx context.Context) error {
+// runControllerSchedules applies the schedules at each of their changes, until ctx ends.
+func (c *Controller) runControllerSchedules(ctx context.Context) error {
 	for {
-		at := timeNow()
+		at := controllerTimeNow()
 		next := at.Add(reapplyInterval)
-		if !c.applySchedules(ctx, at) {
+		if !c.applyControllerSchedules(ctx, at) {
 			next = at.Add(reapplyRetryInterval)
 		}
 		for i := range c.Schedules {
@@ -46,8 +46,8 @@ func (c *Controller) runSchedules(ctx context.Context) error {
 	}
 }
 
-// applySchedules sets the holds of all schedules for a time. It reports whether all succeeded.
-func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
+// applyControllerSchedules sets the holds of all schedules for a time. It reports whether all succeeded.
+func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time) bool {
 	done := true
 	applied := map[hold.Workload]map[string]bool{}
 	for i := range c.Schedules {
@@ -61,18 +61,18 @@ func (c *Controller) applySchedules(ctx context.Context, at time.Time) bool {
 				applied[t] = map[string]bool{}
 			}
 			applied[t][schedulePrefix+s.Name] = true
-			if err := c.Raise(ctx, t, c.newScheduleHold(s, want)); err != nil && ctx.Err() == nil {
+			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, want)); err != nil && ctx.Err() == nil {
 				klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
 				done = false
 			}
 		}
 	}
-	return c.endStaleHolds(ctx, applied) && done
+	return c.endStaleControllerHolds(ctx, applied) && done
 }
 
-// newScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in the small first steps
+// newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in the small first steps
 // of a ramp.
-func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
+func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
 		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
@@ -83,8 +83,8 @@ func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWind
 	return h
 }
 
-// endStaleHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration.
-func (c *Controller) endStaleHolds(ctx context.Context, applied map[hold.Workload]map[string]bool) bool {
+// endStaleControllerHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration.
+func (c *Controller) endStaleControllerHolds(ctx context.Context, applied map[hold.Workload]map[string]bool) bool {
 	done := true
 	for _, namespace := range c.Namespaces {
 		held, err := c.Engine.ListHeld(ctx, namespace, c.Kinds)

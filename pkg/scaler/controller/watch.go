@@ -19,11 +19,11 @@ import (
 // permanentErrorPause is the delay after an error that a retry cannot mend: a person must change the workload or the rights first.
 const permanentErrorPause = 30 * time.Second
 
-// timeNow returns the time; all callees take the time as a parameter.
-func timeNow() time.Time { return time.Now() }
+// controllerTimeNow returns the time; all callees take the time as a parameter.
+func controllerTimeNow() time.Time { return time.Now() }
 
-// waitToReconcile waits for a wake-up or permanentErrorPause.
-func (c *Controller) waitToReconcile(ctx context.Context, w *workloadWorker) {
+// waitForControllerWakeUp waits for a wake-up or permanentErrorPause.
+func (c *Controller) waitForControllerWakeUp(ctx context.Context, w *workloadWorker) {
 	timer := time.NewTimer(permanentErrorPause)
 	defer timer.Stop()
 	select {
@@ -36,8 +36,8 @@ func (c *Controller) waitToReconcile(ctx context.Context, w *workloadWorker) {
 // autoscalerKind is watched beside the workloads' kinds: for autoscalers of deleted workloads, and for users' changes.
 var autoscalerKind = schema.GroupVersionKind{Group: autoscalingv2.GroupName, Version: "v2", Kind: "HorizontalPodAutoscaler"}
 
-// watchHeldObjects watches held objects, and wakes their workers on each change. stop ends the watches and waits for them.
-func (c *Controller) watchHeldObjects(ctx context.Context) (stop func(), err error) {
+// watchControllerObjects watches held objects, and wakes their workers on each change. stop ends the watches and waits for them.
+func (c *Controller) watchControllerObjects(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var factories []dynamicinformer.DynamicSharedInformerFactory
 	stop = func() {
@@ -52,7 +52,7 @@ func (c *Controller) watchHeldObjects(ctx context.Context) (stop func(), err err
 		})
 		factories = append(factories, factory)
 		for _, kind := range append([]schema.GroupVersionKind{autoscalerKind}, c.Kinds...) {
-			if err := c.watchHeldKind(factory, kind); err != nil {
+			if err := c.watchControllerKind(factory, kind); err != nil {
 				stop()
 				return nil, err
 			}
@@ -62,15 +62,15 @@ func (c *Controller) watchHeldObjects(ctx context.Context) (stop func(), err err
 	return stop, nil
 }
 
-// watchHeldKind adds the handler of one kind to the factory.
-func (c *Controller) watchHeldKind(factory dynamicinformer.DynamicSharedInformerFactory, kind schema.GroupVersionKind) error {
+// watchControllerKind adds the handler of one kind to the factory.
+func (c *Controller) watchControllerKind(factory dynamicinformer.DynamicSharedInformerFactory, kind schema.GroupVersionKind) error {
 	mapping, err := c.Engine.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return fmt.Errorf("find the API of %s: %w", kind.Kind, err)
 	}
 	onChange := func(object any) {
-		if t, ok := workloadFromObject(object, kind); ok {
-			c.wakeWorker(t)
+		if t, ok := controllerObjectWorkload(object, kind); ok {
+			c.wakeControllerWorker(t)
 		}
 	}
 	_, err = factory.ForResource(mapping.Resource).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -82,8 +82,8 @@ func (c *Controller) watchHeldKind(factory dynamicinformer.DynamicSharedInformer
 	return nil
 }
 
-// workloadFromObject returns the workload: the object itself, or the scale target of an autoscaler.
-func workloadFromObject(object any, kind schema.GroupVersionKind) (hold.Workload, bool) {
+// controllerObjectWorkload returns the workload: the object itself, or the scale target of an autoscaler.
+func controllerObjectWorkload(object any, kind schema.GroupVersionKind) (hold.Workload, bool) {
 	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
 	}

@@ -24,21 +24,21 @@ type queuedCommand struct {
 	delivery *Delivery
 }
 
-// supersedesCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
+// supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
 // command does not: if c expired undelivered, the earlier command would be lost too.
-func (c *queuedCommand) supersedesCommand(earlier *queuedCommand) bool {
+func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
 	return c.command.release || !c.command.expiresAt.Before(earlier.command.expiresAt)
 }
 
-func newCommandQueue(maxWaiting int) *commandQueue {
+func newEventCommandQueue(maxWaiting int) *commandQueue {
 	return &commandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
-// appendCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
+// appendEventCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
 // ctx, or ErrStopped.
-func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
+func (q *commandQueue) appendEventCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, ok, changed := q.tryAppendCommand(c)
+		replaced, ok, changed := q.tryAppendEventCommand(c)
 		if ok {
 			return replaced, nil
 		}
@@ -52,24 +52,24 @@ func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{
 	}
 }
 
-func (q *commandQueue) tryAppendCommand(c *queuedCommand) (replaced *queuedCommand, ok bool, changed <-chan struct{}) {
+func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queuedCommand, ok bool, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
-	if at := q.latestByHold[id]; at != nil && c.supersedesCommand(at.Value.(*queuedCommand)) {
+	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
 	} else if q.waiting.Len() >= q.maxWaiting {
 		return nil, false, q.changed
 	}
 	q.latestByHold[id] = q.waiting.PushBack(c)
-	q.signalChange()
+	q.signalEventQueueChange()
 	return replaced, true, nil
 }
 
-// takeCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
-func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
+// takeEventCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
+func (q *commandQueue) takeEventCommand(ctx context.Context) *queuedCommand {
 	for ctx.Err() == nil {
-		c, changed := q.tryTakeCommand()
+		c, changed := q.tryTakeEventCommand()
 		if c != nil {
 			return c
 		}
@@ -81,7 +81,7 @@ func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
 	return nil
 }
 
-func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
+func (q *commandQueue) tryTakeEventCommand() (*queuedCommand, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.waiting.Front()
@@ -92,20 +92,20 @@ func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
 	if id := c.command.hold.ID; q.latestByHold[id] == at {
 		delete(q.latestByHold, id)
 	}
-	q.signalChange()
+	q.signalEventQueueChange()
 	return c, nil
 }
 
-// isSuperseded reports whether a waiting command supersedes c, which was taken before.
-func (q *commandQueue) isSuperseded(c *queuedCommand) bool {
+// isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
+func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.latestByHold[c.command.hold.ID]
-	return at != nil && at.Value.(*queuedCommand).supersedesCommand(c)
+	return at != nil && at.Value.(*queuedCommand).supersedesEventCommand(c)
 }
 
-// signalChange wakes all waiting goroutines. The caller holds mu.
-func (q *commandQueue) signalChange() {
+// signalEventQueueChange wakes all waiting goroutines. The caller holds mu.
+func (q *commandQueue) signalEventQueueChange() {
 	close(q.changed)
 	q.changed = make(chan struct{})
 }

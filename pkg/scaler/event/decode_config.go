@@ -28,9 +28,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	d := &configDecoder{strictly}
 	var c Config
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.decodeKafka(path, n) },
-		"http":  func(path string, n *yaml.Node) { c.HTTP = d.decodeHTTPEndpoint(path, n) },
-		"rules": func(path string, n *yaml.Node) { c.Rules = d.decodeRules(path, n) },
+		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.decodeEventSourceKafka(path, n) },
+		"http":  func(path string, n *yaml.Node) { c.HTTP = d.decodeEventSourceHTTP(path, n) },
+		"rules": func(path string, n *yaml.Node) { c.Rules = d.decodeEventRules(path, n) },
 	})
 	if d.HasFault(path) {
 		return c
@@ -42,37 +42,37 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-func (d *configDecoder) decodeKafka(path string, n *yaml.Node) *KafkaConfig {
+func (d *configDecoder) decodeEventSourceKafka(path string, n *yaml.Node) *KafkaConfig {
 	k := KafkaConfig{Rewind: DefaultRewind}
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.decodeBrokers(path, n) },
-		"topic":   d.patternField(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
+		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.decodeEventSourceBrokers(path, n) },
+		"topic":   d.eventPatternField(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
 		"rewind":  d.Duration(&k.Rewind, time.Second, maxRewind),
-		"tls":     func(path string, n *yaml.Node) { k.TLS = d.decodeKafkaTLS(path, n) },
-		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.decodeKafkaSASL(path, n) },
+		"tls":     func(path string, n *yaml.Node) { k.TLS = d.decodeEventSourceTLS(path, n) },
+		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.decodeEventSourceSASL(path, n) },
 	})
 	d.Require(path, "brokers", "topic")
 	return &k
 }
 
-func (d *configDecoder) decodeBrokers(path string, n *yaml.Node) []string {
-	all := d.decodeTextList(path, n)
+func (d *configDecoder) decodeEventSourceBrokers(path string, n *yaml.Node) []string {
+	all := d.decodeEventTextList(path, n)
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
-		if err != nil || host == "" || !isPortNumber(port) {
+		if err != nil || host == "" || !isEventSourcePort(port) {
 			d.AddFault(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %q", strict.Shorten(b))
 		}
 	}
 	return all
 }
 
-func isPortNumber(text string) bool {
+func isEventSourcePort(text string) bool {
 	p, err := strconv.Atoi(text)
 	return err == nil && p >= 0 && p <= 65535
 }
 
-// decodeTextList decodes a list of texts, and rejects an empty or a long list.
-func (d *configDecoder) decodeTextList(path string, n *yaml.Node) []string {
+// decodeEventTextList decodes a list of texts, and rejects an empty or a long list.
+func (d *configDecoder) decodeEventTextList(path string, n *yaml.Node) []string {
 	all := d.DecodeTexts(path, n)
 	switch {
 	case n.Kind == yaml.SequenceNode && len(all) == 0:
@@ -83,62 +83,62 @@ func (d *configDecoder) decodeTextList(path string, n *yaml.Node) []string {
 	return all
 }
 
-func (d *configDecoder) decodeKafkaTLS(path string, n *yaml.Node) *KafkaTLS {
+func (d *configDecoder) decodeEventSourceTLS(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"caFile": d.filePathField(&t.CAFile), "certFile": d.filePathField(&t.CertFile), "keyFile": d.filePathField(&t.KeyFile), "serverName": d.Text(&t.ServerName),
+		"caFile": d.eventSourceFileField(&t.CAFile), "certFile": d.eventSourceFileField(&t.CertFile), "keyFile": d.eventSourceFileField(&t.KeyFile), "serverName": d.Text(&t.ServerName),
 	})
-	d.validateCertPair(path, t.CertFile, t.KeyFile)
+	d.validateEventSourceCertPair(path, t.CertFile, t.KeyFile)
 	return &t
 }
 
-func (d *configDecoder) validateCertPair(path, cert, key string) {
+func (d *configDecoder) validateEventSourceCertPair(path, cert, key string) {
 	if (cert == "") != (key == "") {
 		d.AddFault(path, "certFile and keyFile go together")
 	}
 }
 
-func (d *configDecoder) decodeKafkaSASL(path string, n *yaml.Node) *KafkaSASL {
+func (d *configDecoder) decodeEventSourceSASL(path string, n *yaml.Node) *KafkaSASL {
 	var s KafkaSASL
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"mechanism": func(path string, n *yaml.Node) {
 			s.Mechanism = d.DecodeEnum(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
 		},
-		"usernameFile": d.filePathField(&s.UsernameFile), "passwordFile": d.filePathField(&s.PasswordFile),
+		"usernameFile": d.eventSourceFileField(&s.UsernameFile), "passwordFile": d.eventSourceFileField(&s.PasswordFile),
 	})
 	d.Require(path, "mechanism", "usernameFile", "passwordFile")
 	return &s
 }
 
-func (d *configDecoder) decodeHTTPEndpoint(path string, n *yaml.Node) *HTTPConfig {
+func (d *configDecoder) decodeEventSourceHTTP(path string, n *yaml.Node) *HTTPConfig {
 	var h HTTPConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"address": d.Text(&h.Address),
 		"secretFiles": func(path string, n *yaml.Node) {
-			h.SecretFiles = d.decodeTextList(path, n)
+			h.SecretFiles = d.decodeEventTextList(path, n)
 			for i, f := range h.SecretFiles {
-				d.validateAbsolutePath(path+"["+strconv.Itoa(i)+"]", f)
+				d.validateEventSourcePath(path+"["+strconv.Itoa(i)+"]", f)
 			}
 		},
-		"certFile": d.filePathField(&h.CertFile), "keyFile": d.filePathField(&h.KeyFile),
+		"certFile": d.eventSourceFileField(&h.CertFile), "keyFile": d.eventSourceFileField(&h.KeyFile),
 	})
 	d.Require(path, "address", "secretFiles")
-	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isPortNumber(port)) {
+	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isEventSourcePort(port)) {
 		d.AddFault(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
 	}
-	d.validateCertPair(path, h.CertFile, h.KeyFile)
+	d.validateEventSourceCertPair(path, h.CertFile, h.KeyFile)
 	return &h
 }
 
-// filePathField decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
-func (d *configDecoder) filePathField(to *string) strict.FieldDecoder {
+// eventSourceFileField decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
+func (d *configDecoder) eventSourceFileField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		d.validateAbsolutePath(path, *to)
+		d.validateEventSourcePath(path, *to)
 	}
 }
 
-func (d *configDecoder) validateAbsolutePath(path, file string) {
+func (d *configDecoder) validateEventSourcePath(path, file string) {
 	if !filepath.IsAbs(file) {
 		d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(file))
 	}
@@ -147,8 +147,8 @@ func (d *configDecoder) validateAbsolutePath(path, file string) {
 // topicNamePattern matches the topic names that Kafka permits.
 var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
-// patternField decodes a text, and rejects it unless it matches form.
-func (d *configDecoder) patternField(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
+// eventPatternField decodes a text, and rejects it unless it matches form.
+func (d *configDecoder) eventPatternField(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !form.MatchString(*to) {

@@ -24,11 +24,11 @@ const (
 	maxRules        = 1000
 )
 
-func (d *configDecoder) decodeRules(path string, n *yaml.Node) []Rule {
+func (d *configDecoder) decodeEventRules(path string, n *yaml.Node) []Rule {
 	var all []Rule
 	first := map[string]string{}
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		r := d.decodeRule(path, n)
+		r := d.decodeEventRule(path, n)
 		all = append(all, r)
 		if at, again := first[r.Name]; again && r.Name != "" {
 			d.AddFault(path+".name", "%s is already the name of %s", r.Name, at)
@@ -50,19 +50,19 @@ var ruleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 const ruleNameForm = "lower-case letters, digits and -, at most 63"
 
-func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
+func (d *configDecoder) decodeEventRule(path string, n *yaml.Node) Rule {
 	r := Rule{MaxFor: DefaultMaxFor}
 	var namespace string
 	var decodeWorkloads func(namespace string) []WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"name":      d.patternField(&r.Name, ruleNamePattern, ruleNameForm),
-		"namespace": d.patternField(&namespace, ruleNamePattern, ruleNameForm),
-		"type":      d.eventTypeField(&r.Type),
-		"releaseOn": d.eventTypeField(&r.ReleaseOn),
-		"match":     func(path string, n *yaml.Node) { r.Match = d.decodeMatch(path, n) },
-		"key":       d.fieldNameField(&r.Key),
+		"name":      d.eventPatternField(&r.Name, ruleNamePattern, ruleNameForm),
+		"namespace": d.eventPatternField(&namespace, ruleNamePattern, ruleNameForm),
+		"type":      d.eventRuleTypeField(&r.Type),
+		"releaseOn": d.eventRuleTypeField(&r.ReleaseOn),
+		"match":     func(path string, n *yaml.Node) { r.Match = d.decodeEventRuleMatch(path, n) },
+		"key":       d.eventFieldNameField(&r.Key),
 		"workloads": func(path string, n *yaml.Node) { // decoded last, because the namespace may follow
-			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.decodeWorkloadSpecs(path, n, namespace) }
+			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.decodeEventWorkloadSpecs(path, n, namespace) }
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
@@ -79,12 +79,12 @@ func (d *configDecoder) decodeRule(path string, n *yaml.Node) Rule {
 	if decodeWorkloads != nil {
 		r.Workloads = decodeWorkloads(namespace)
 	}
-	d.validateRule(path, &r)
+	d.validateEventRule(path, &r)
 	return r
 }
 
-// validateRule checks keys that depend on each other.
-func (d *configDecoder) validateRule(path string, r *Rule) {
+// validateEventRule checks keys that depend on each other.
+func (d *configDecoder) validateEventRule(path string, r *Rule) {
 	if r.Type != "" && r.ReleaseOn == r.Type {
 		d.AddFault(path+".releaseOn", "equals type, which raises")
 	}
@@ -97,13 +97,13 @@ func (d *configDecoder) validateRule(path string, r *Rule) {
 	}
 }
 
-// eventTypeField decodes the type of an event.
-func (d *configDecoder) eventTypeField(to *string) strict.FieldDecoder {
-	return d.patternField(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
+// eventRuleTypeField decodes the type of an event.
+func (d *configDecoder) eventRuleTypeField(to *string) strict.FieldDecoder {
+	return d.eventPatternField(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
-// fieldNameField decodes the name of an event's field, and rejects the four that every event has.
-func (d *configDecoder) fieldNameField(to *string) strict.FieldDecoder {
+// eventFieldNameField decodes the name of an event's field, and rejects the four that every event has.
+func (d *configDecoder) eventFieldNameField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
@@ -112,7 +112,7 @@ func (d *configDecoder) fieldNameField(to *string) strict.FieldDecoder {
 	}
 }
 
-func (d *configDecoder) decodeMatch(path string, n *yaml.Node) map[string]string {
+func (d *configDecoder) decodeEventRuleMatch(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping of fields to texts, not %s", strict.DescribeNode(n))
@@ -123,7 +123,7 @@ func (d *configDecoder) decodeMatch(path string, n *yaml.Node) map[string]string
 		key := n.Content[i]
 		fields[key.Value] = func(path string, n *yaml.Node) {
 			var name, value string
-			d.fieldNameField(&name)(path, key)
+			d.eventFieldNameField(&name)(path, key)
 			if d.Text(&value)(path, n); !d.HasFault(path) {
 				all[key.Value] = value
 			}
@@ -136,10 +136,10 @@ func (d *configDecoder) decodeMatch(path string, n *yaml.Node) map[string]string
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace string) []WorkloadSpec {
+func (d *configDecoder) decodeEventWorkloadSpecs(path string, n *yaml.Node, namespace string) []WorkloadSpec {
 	var all []WorkloadSpec
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		w := d.decodeWorkloadSpec(path, n, namespace)
+		w := d.decodeEventWorkloadSpec(path, n, namespace)
 		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
 			d.AddFault(path+".workload", "%s is in the list already", w.Workload)
 		}
@@ -151,19 +151,19 @@ func (d *configDecoder) decodeWorkloadSpecs(path string, n *yaml.Node, namespace
 	return all
 }
 
-func (d *configDecoder) decodeWorkloadSpec(path string, n *yaml.Node, namespace string) WorkloadSpec {
+func (d *configDecoder) decodeEventWorkloadSpec(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"workload":    func(path string, n *yaml.Node) { w.Workload = d.decodeWorkload(path, n, namespace) },
-		"replicas":    d.replicaCountField(&w.Replicas),
-		"minReplicas": d.replicaCountField(&w.MinReplicas),
-		"maxReplicas": d.replicaCountField(&w.MaxReplicas),
+		"workload":    func(path string, n *yaml.Node) { w.Workload = d.decodeEventWorkload(path, n, namespace) },
+		"replicas":    d.eventReplicaCountField(&w.Replicas),
+		"minReplicas": d.eventReplicaCountField(&w.MinReplicas),
+		"maxReplicas": d.eventReplicaCountField(&w.MaxReplicas),
 	})
 	if d.HasFault(path) {
 		return w
 	}
 	d.Require(path, "workload", "replicas")
-	for _, f := range []struct{ key, fault string }{{"minReplicas", w.minReplicasError()}, {"maxReplicas", w.maxReplicasError()}} {
+	for _, f := range []struct{ key, fault string }{{"minReplicas", w.eventMinReplicasError()}, {"maxReplicas", w.eventMaxReplicasError()}} {
 		if f.fault != "" && d.HasKey(path+".replicas") {
 			d.AddFault(path+"."+f.key, "%s", f.fault)
 		}
@@ -171,24 +171,24 @@ func (d *configDecoder) decodeWorkloadSpec(path string, n *yaml.Node, namespace 
 	return w
 }
 
-func (w *WorkloadSpec) minReplicasError() string {
-	if areBothFixed(w.MinReplicas, w.Replicas) && w.MinReplicas.Value > w.Replicas.Value {
+func (w *WorkloadSpec) eventMinReplicasError() string {
+	if areEventReplicasFixed(w.MinReplicas, w.Replicas) && w.MinReplicas.Value > w.Replicas.Value {
 		return fmt.Sprintf("%d is above replicas, %d", w.MinReplicas.Value, w.Replicas.Value)
 	}
 	return ""
 }
 
-func (w *WorkloadSpec) maxReplicasError() string {
-	if areBothFixed(w.MaxReplicas, w.Replicas) && w.MaxReplicas.Value != 0 && w.MaxReplicas.Value < w.Replicas.Value {
+func (w *WorkloadSpec) eventMaxReplicasError() string {
+	if areEventReplicasFixed(w.MaxReplicas, w.Replicas) && w.MaxReplicas.Value != 0 && w.MaxReplicas.Value < w.Replicas.Value {
 		return fmt.Sprintf("%d is below replicas, %d", w.MaxReplicas.Value, w.Replicas.Value)
 	}
 	return ""
 }
 
-// areBothFixed reports whether neither number comes from a field of the event.
-func areBothFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
+// areEventReplicasFixed reports whether neither number comes from a field of the event.
+func areEventReplicasFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
 
-func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace string) hold.Workload {
+func (d *configDecoder) decodeEventWorkload(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -204,20 +204,20 @@ func (d *configDecoder) decodeWorkload(path string, n *yaml.Node, namespace stri
 	return t
 }
 
-// replicaCountField decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) replicaCountField(to *ReplicaCount) strict.FieldDecoder {
+// eventReplicaCountField decodes a number, or the name of an event's field with a maximum.
+func (d *configDecoder) eventReplicaCountField(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {
 			d.Integer(&value, 0, maxReplicaCount)(path, n)
-			to.Value = clampToInt32(value)
+			to.Value = clampEventReplicaCount(value)
 			return
 		}
-		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.fieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.eventFieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
 		d.Require(path, "field", "max")
-		to.MaxValue = clampToInt32(maxValue)
+		to.MaxValue = clampEventReplicaCount(maxValue)
 	}
 }
 
-// clampToInt32 converts a number that is at most maxReplicaCount, or already a fault.
-func clampToInt32(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+// clampEventReplicaCount converts a number that is at most maxReplicaCount, or already a fault.
+func clampEventReplicaCount(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

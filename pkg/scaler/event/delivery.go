@@ -52,8 +52,8 @@ func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
 	return nil
 }
 
-// claimEventID makes d the delivery of its event's id, or returns the delivery that already has the id.
-func (h *Handler) claimEventID(d *Delivery) *Delivery {
+// claimEventDelivery makes d the delivery of its event's id, or returns the delivery that already has the id.
+func (h *Handler) claimEventDelivery(d *Delivery) *Delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if earlier := h.pending[d.event.ID]; earlier != nil {
@@ -63,8 +63,8 @@ func (h *Handler) claimEventID(d *Delivery) *Delivery {
 	return nil
 }
 
-// abandonDelivery ends a delivery before its first command.
-func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
+// abandonEventDelivery ends a delivery before its first command.
+func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d.worstOutcome, d.reason, d.remaining = o, reason, 0
@@ -72,30 +72,30 @@ func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
 	close(d.done)
 }
 
-// enqueueCommands appends the commands of d to the queues of their workloads.
-func (h *Handler) enqueueCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
+// enqueueEventCommands appends the commands of d to the queues of their workloads.
+func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
 	for i := range commands {
-		replaced, err := h.queues[commands[i].workload].appendCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
+		replaced, err := h.queues[commands[i].workload].appendEventCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
 		if err != nil {
 			for range commands[i:] {
-				h.finishCommand(ctx, d, Undelivered, "the queue of the workload is full")
+				h.finishEventCommand(ctx, d, Undelivered, "the queue of the workload is full")
 			}
 			return err
 		}
 		h.metrics.waiting.Inc()
 		if replaced != nil {
 			h.metrics.waiting.Dec()
-			h.finishCommand(ctx, replaced.delivery, Superseded, "")
+			h.finishEventCommand(ctx, replaced.delivery, Superseded, "")
 		}
 	}
 	return nil
 }
 
-// finishCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another
+// finishEventCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another
 // event with the same id can be claimed.
-func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
+func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
-	if o.severityRank() > d.worstOutcome.severityRank() {
+	if o.eventOutcomeRank() > d.worstOutcome.eventOutcomeRank() {
 		d.worstOutcome, d.reason = o, reason
 	}
 	d.remaining--
@@ -117,34 +117,34 @@ func (h *Handler) finishCommand(ctx context.Context, d *Delivery, o Outcome, rea
 	close(d.done)
 }
 
-// deliverQueue delivers the commands of a workload in their order, until ctx ends.
-func (h *Handler) deliverQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
+// deliverEventCommandQueue delivers the commands of a workload in their order, until ctx ends.
+func (h *Handler) deliverEventCommandQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
 	for {
-		c := q.takeCommand(ctx)
+		c := q.takeEventCommand(ctx)
 		if c == nil {
 			return
 		}
-		o, reason, ok := h.deliverCommand(ctx, w, q, c)
+		o, reason, ok := h.deliverEventCommand(ctx, w, q, c)
 		if !ok {
 			return
 		}
 		h.metrics.waiting.Dec()
-		h.finishCommand(ctx, c.delivery, o, reason)
+		h.finishEventCommand(ctx, c.delivery, o, reason)
 	}
 }
 
-// deliverCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
+// deliverEventCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
 // if ctx ends first.
-func (h *Handler) deliverCommand(ctx context.Context, w hold.Workload, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
+func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
 	for failures := 1; ; failures++ {
 		left := time.Until(c.command.expiresAt)
 		switch {
-		case q.isSuperseded(c):
+		case q.isEventCommandSuperseded(c):
 			return Superseded, "", true
 		case left <= 0:
 			return Undelivered, reason, true
 		}
-		err := h.callSink(ctx, w, &c.command)
+		err := h.callEventSink(ctx, w, &c.command)
 		switch {
 		case err == nil:
 			return Delivered, "", true
@@ -155,7 +155,7 @@ func (h *Handler) deliverCommand(ctx context.Context, w hold.Workload, q *comman
 		h.metrics.retries.Inc()
 		pause := min(retryBackoff.Delay(failures), left)
 		if failures == 1 {
-			h.logFirstRetry(ctx, w, c, err, pause)
+			h.logFirstEventRetry(ctx, w, c, err, pause)
 		}
 		if !retry.Sleep(ctx, pause) {
 			return "", "", false
@@ -163,16 +163,16 @@ func (h *Handler) deliverCommand(ctx context.Context, w hold.Workload, q *comman
 	}
 }
 
-// logFirstRetry logs the first failed attempt of a command.
-func (h *Handler) logFirstRetry(ctx context.Context, w hold.Workload, c *queuedCommand, err error, pause time.Duration) {
-	if suppressed, ok := h.throttle.allowLine("retried", time.Now()); ok {
+// logFirstEventRetry logs the first failed attempt of a command.
+func (h *Handler) logFirstEventRetry(ctx context.Context, w hold.Workload, c *queuedCommand, err error, pause time.Duration) {
+	if suppressed, ok := h.throttle.allowEventLogLine("retried", time.Now()); ok {
 		klog.FromContext(ctx).Info("Event not taken, retrying until it expires",
 			"workload", w, "event", c.delivery.event.ID, "err", err, "retryIn", pause, "expiresAt", c.command.expiresAt, "suppressed", suppressed)
 	}
 }
 
-// callSink makes an attempt, which ends when the command expires.
-func (h *Handler) callSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
+// callEventSink makes an attempt, which ends when the command expires.
+func (h *Handler) callEventSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
 	until := time.Now().Add(h.opts.AttemptTimeout)
 	if c.expiresAt.Before(until) {
 		until = c.expiresAt

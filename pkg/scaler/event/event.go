@@ -83,7 +83,7 @@ func Parse(data []byte) (Event, error) {
 	if !utf8.Valid(data) {
 		return Event{}, errors.New("not UTF-8")
 	}
-	raw, err := decodeEventFields(data)
+	raw, err := decodeEventJSONFields(data)
 	if err != nil {
 		return Event{}, fmt.Errorf("not one JSON object: %w", err)
 	}
@@ -93,20 +93,20 @@ func Parse(data []byte) (Event, error) {
 		key string
 		to  *string
 	}{{"id", &e.ID}, {"type", &e.Type}, {"at", &at}, {"ttl", &ttl}} {
-		if *f.to, err = requireTextField(raw, f.key); err != nil {
+		if *f.to, err = requireEventTextField(raw, f.key); err != nil {
 			return Event{}, err
 		}
 		delete(raw, f.key)
 	}
-	if err := e.setCommonFields(at, ttl); err != nil {
+	if err := e.setCommonEventFields(at, ttl); err != nil {
 		return Event{}, err
 	}
 	e.Fields = raw
 	return e, nil
 }
 
-// decodeEventFields decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
-func decodeEventFields(data []byte) (map[string]any, error) {
+// decodeEventJSONFields decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
+func decodeEventJSONFields(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil {
@@ -139,7 +139,7 @@ func decodeEventFields(data []byte) (map[string]any, error) {
 	return fields, nil
 }
 
-func requireTextField(fields map[string]any, key string) (string, error) {
+func requireEventTextField(fields map[string]any, key string) (string, error) {
 	v, given := fields[key]
 	s, ok := v.(string)
 	switch {
@@ -151,8 +151,8 @@ func requireTextField(fields map[string]any, key string) (string, error) {
 	return s, nil
 }
 
-// setCommonFields validates the fields of every event, and sets At and TTL.
-func (e *Event) setCommonFields(at, ttl string) (err error) {
+// setCommonEventFields validates the fields of every event, and sets At and TTL.
+func (e *Event) setCommonEventFields(at, ttl string) (err error) {
 	switch {
 	case len(e.ID) > maxID || !eventIDPattern.MatchString(e.ID):
 		return fmt.Errorf("id: must be 1 to %d printable ASCII characters without spaces, not %q", maxID, strict.Shorten(e.ID))

@@ -104,7 +104,7 @@ func NewHandler(rules []Rule, sink Sink, deliveredIDs IDSet, opts Options) *Hand
 	}
 	for i := range rules {
 		for _, w := range rules[i].Workloads {
-			h.queues[w.Workload] = newCommandQueue(h.opts.MaxWaiting)
+			h.queues[w.Workload] = newEventCommandQueue(h.opts.MaxWaiting)
 		}
 	}
 	return h
@@ -115,7 +115,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	defer close(h.stopped)
 	var workers sync.WaitGroup
 	for w, q := range h.queues {
-		workers.Go(func() { h.deliverQueue(ctx, w, q) })
+		workers.Go(func() { h.deliverEventCommandQueue(ctx, w, q) })
 	}
 	workers.Wait()
 	return nil
@@ -138,26 +138,26 @@ func (h *Handler) Accept(ctx context.Context, data []byte, source string) (*Deli
 	now := time.Now()
 	e, err := Parse(data)
 	if err != nil {
-		return nil, h.rejectEvent(ctx, &e, source, newOutcomeError(Malformed, "%v", err))
+		return nil, h.rejectEvent(ctx, &e, source, newEventOutcomeError(Malformed, "%v", err))
 	}
-	commands, rejection := h.matchRules(&e, now)
+	commands, rejection := h.matchEventRules(&e, now)
 	if rejection != nil {
 		return nil, h.rejectEvent(ctx, &e, source, rejection)
 	}
 	d := &Delivery{event: e, source: source, readAt: now, remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
-	if earlier := h.claimEventID(d); earlier != nil {
+	if earlier := h.claimEventDelivery(d); earlier != nil {
 		h.recordEventOutcome(ctx, &e, source, Duplicate, "an event with this id is being delivered")
 		return earlier, nil
 	}
 	switch known, err := h.deliveredIDs.Has(ctx, e.ID); {
 	case err != nil:
-		h.abandonDelivery(d, Undelivered, "the set of delivered ids is not loaded")
+		h.abandonEventDelivery(d, Undelivered, "the set of delivered ids is not loaded")
 		return nil, err
 	case known:
-		h.abandonDelivery(d, Duplicate, "")
-		return nil, h.rejectEvent(ctx, &e, source, newOutcomeError(Duplicate, "id %s was seen before", e.ID))
+		h.abandonEventDelivery(d, Duplicate, "")
+		return nil, h.rejectEvent(ctx, &e, source, newEventOutcomeError(Duplicate, "id %s was seen before", e.ID))
 	}
-	return d, h.enqueueCommands(ctx, d, commands)
+	return d, h.enqueueEventCommands(ctx, d, commands)
 }
 
 // rejectEvent records the outcome of a rejected event, and returns it as the error.

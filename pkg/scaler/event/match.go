@@ -22,59 +22,59 @@ type holdCommand struct {
 	expiresAt time.Time // no attempt begins from this moment on
 }
 
-// matchRules returns the commands of all rules that match an event, or the reason to reject the event.
-func (h *Handler) matchRules(e *Event, now time.Time) ([]holdCommand, *OutcomeError) {
+// matchEventRules returns the commands of all rules that match an event, or the reason to reject the event.
+func (h *Handler) matchEventRules(e *Event, now time.Time) ([]holdCommand, *OutcomeError) {
 	known := false
 	var commands []holdCommand
 	for i := range h.rules {
 		r := &h.rules[i]
-		if !r.handlesType(e.Type) {
+		if !r.handlesEventType(e.Type) {
 			continue
 		}
 		known = true
-		if !r.matchesFields(e) {
+		if !r.matchesEventFields(e) {
 			continue
 		}
-		built, err := r.buildCommands(e, h.opts.VerifySpecs)
+		built, err := r.buildEventCommands(e, h.opts.VerifySpecs)
 		if err != nil {
-			return nil, newOutcomeError(Malformed, "rule %s: %v", r.Name, err)
+			return nil, newEventOutcomeError(Malformed, "rule %s: %v", r.Name, err)
 		}
 		commands = append(commands, built...)
 	}
 	switch {
 	case !known:
-		return nil, newOutcomeError(Unknown, "no rule is about type %s", e.Type)
+		return nil, newEventOutcomeError(Unknown, "no rule is about type %s", e.Type)
 	case len(commands) == 0:
-		return nil, newOutcomeError(Unmatched, "no rule about type %s matches its fields", e.Type)
+		return nil, newEventOutcomeError(Unmatched, "no rule about type %s matches its fields", e.Type)
 	case e.At.After(now.Add(h.opts.MaxSkew)):
-		return nil, newOutcomeError(Future, "at is %s ahead of this clock; the limit is %s", e.At.Sub(now).Round(time.Second), h.opts.MaxSkew)
+		return nil, newEventOutcomeError(Future, "at is %s ahead of this clock; the limit is %s", e.At.Sub(now).Round(time.Second), h.opts.MaxSkew)
 	}
 	for i := range commands {
 		if !now.Before(commands[i].expiresAt) {
-			return nil, newOutcomeError(Expired, "expired %s ago", now.Sub(commands[i].expiresAt).Round(time.Second))
+			return nil, newEventOutcomeError(Expired, "expired %s ago", now.Sub(commands[i].expiresAt).Round(time.Second))
 		}
 	}
 	return commands, nil
 }
 
-// handlesType reports whether the rule raises or releases on events of the type.
-func (r *Rule) handlesType(eventType string) bool {
+// handlesEventType reports whether the rule raises or releases on events of the type.
+func (r *Rule) handlesEventType(eventType string) bool {
 	return eventType == r.Type || eventType == r.ReleaseOn
 }
 
-// matchesFields reports whether the event has the fields of the rule's match.
-func (r *Rule) matchesFields(e *Event) bool {
+// matchesEventFields reports whether the event has the fields of the rule's match.
+func (r *Rule) matchesEventFields(e *Event) bool {
 	for field, want := range r.Match {
-		if got, ok := scalarText(e.Fields[field]); !ok || got != want {
+		if got, ok := eventScalarText(e.Fields[field]); !ok || got != want {
 			return false
 		}
 	}
 	return true
 }
 
-// buildCommands returns a command for each workload of the rule. The event must match the rule.
-func (r *Rule) buildCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
-	id, err := r.buildHoldID(e)
+// buildEventCommands returns a command for each workload of the rule. The event must match the rule.
+func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
+	id, err := r.buildEventHoldID(e)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (r *Rule) buildCommands(e *Event, specs map[string]verify.Spec) ([]holdComm
 		c := holdCommand{workload: w.Workload, expiresAt: e.Expiry()}
 		if e.Type == r.ReleaseOn {
 			c.release, c.hold.ID, c.reason = true, id, fmt.Sprintf("event %s (%s)", e.ID, e.Type)
-		} else if c.hold, err = r.buildHold(e, w, id, specs); err != nil {
+		} else if c.hold, err = r.buildEventHold(e, w, id, specs); err != nil {
 			return nil, err
 		} else if c.hold.Until.Before(c.expiresAt) {
 			c.expiresAt = c.hold.Until
@@ -94,10 +94,10 @@ func (r *Rule) buildCommands(e *Event, specs map[string]verify.Spec) ([]holdComm
 	return commands, nil
 }
 
-// buildHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold.
-func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
+// buildEventHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold.
+func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
-		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.holdDuration(e)), Within: r.Within,
+		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
 		OnSuccess: r.OnSuccess, OnRelease: r.OnRelease, Notify: r.Notify, State: hold.Received,
 	}
 	if r.Verify != "" {
@@ -111,15 +111,15 @@ func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]
 		to   *int32
 		from ReplicaCount
 	}{{&h.Replicas, w.Replicas}, {&h.MinReplicas, w.MinReplicas}, {&h.MaxReplicas, w.MaxReplicas}} {
-		if *n.to, err = n.from.resolveCount(e); err != nil {
+		if *n.to, err = n.from.resolveEventReplicaCount(e); err != nil {
 			return hold.Hold{}, err
 		}
 	}
 	return h, nil
 }
 
-// holdDuration returns the length of the hold, counted from the event's at.
-func (r *Rule) holdDuration(e *Event) time.Duration {
+// eventHoldDuration returns the length of the hold, counted from the event's at.
+func (r *Rule) eventHoldDuration(e *Event) time.Duration {
 	duration, limit := r.For, r.MaxFor
 	if duration == 0 {
 		duration = e.TTL
@@ -133,20 +133,20 @@ func (r *Rule) holdDuration(e *Event) time.Duration {
 // holdKeyPattern matches the text of a key field, which becomes part of a hold's ID.
 var holdKeyPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
-func (r *Rule) buildHoldID(e *Event) (string, error) {
+func (r *Rule) buildEventHoldID(e *Event) (string, error) {
 	id := "event/" + r.Name
 	if r.Key == "" {
 		return id, nil
 	}
-	value, ok := scalarText(e.Fields[r.Key])
+	value, ok := eventScalarText(e.Fields[r.Key])
 	if !ok || !holdKeyPattern.MatchString(value) {
 		return "", fmt.Errorf("field %s: must be 1 to 128 printable ASCII characters without spaces: it is the key of rule %s", r.Key, r.Name)
 	}
 	return id + "/" + value, nil
 }
 
-// scalarText returns a string, number or bool as text, and false for any other value.
-func scalarText(v any) (string, bool) {
+// eventScalarText returns a string, number or bool as text, and false for any other value.
+func eventScalarText(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true

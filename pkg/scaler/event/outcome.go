@@ -41,12 +41,12 @@ type OutcomeError struct {
 // Error returns the outcome and its reason.
 func (r *OutcomeError) Error() string { return fmt.Sprintf("event %s: %s", r.Outcome, r.Reason) }
 
-func newOutcomeError(o Outcome, format string, args ...any) *OutcomeError {
+func newEventOutcomeError(o Outcome, format string, args ...any) *OutcomeError {
 	return &OutcomeError{Outcome: o, Reason: fmt.Sprintf(format, args...)}
 }
 
-// severityRank orders the outcomes of an event on its workloads. The outcome with the highest rank becomes the event's.
-func (o Outcome) severityRank() int {
+// eventOutcomeRank orders the outcomes of an event on its workloads. The outcome with the highest rank becomes the event's.
+func (o Outcome) eventOutcomeRank() int {
 	switch o {
 	case Undelivered:
 		return 3
@@ -78,8 +78,8 @@ type outcomeLines struct {
 	written, suppressed int
 }
 
-// allowLine reports whether a line of an outcome may be written now, and how many lines were suppressed since the last line.
-func (q *logThrottle) allowLine(outcome Outcome, now time.Time) (suppressed int, ok bool) {
+// allowEventLogLine reports whether a line of an outcome may be written now, and how many lines were suppressed since the last line.
+func (q *logThrottle) allowEventLogLine(outcome Outcome, now time.Time) (suppressed int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.byOutcome[outcome]
@@ -102,7 +102,7 @@ func (q *logThrottle) allowLine(outcome Outcome, now time.Time) (suppressed int,
 // recordEventOutcome counts and logs the outcome of an event. The event's id and type are empty if they could not be read.
 func (h *Handler) recordEventOutcome(ctx context.Context, e *Event, source string, o Outcome, reason string) {
 	h.metrics.events.WithLabelValues(source, string(o)).Inc()
-	suppressed, ok := h.throttle.allowLine(o, time.Now())
+	suppressed, ok := h.throttle.allowEventLogLine(o, time.Now())
 	if !ok {
 		return
 	}

@@ -54,8 +54,8 @@ type ReplicaCount struct {
 	MaxValue int32
 }
 
-// resolveCount returns the number for an event.
-func (n ReplicaCount) resolveCount(e *Event) (int32, error) {
+// resolveEventReplicaCount returns the number for an event.
+func (n ReplicaCount) resolveEventReplicaCount(e *Event) (int32, error) {
 	if n.Field == "" {
 		return n.Value, nil
 	}

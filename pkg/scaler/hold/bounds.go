@@ -11,13 +11,13 @@ type ReplicaBounds struct {
 // MarkYielded marks a bound as yielded if another client changed it after the scaler set it. It reports whether a bound is newly
 // yielded.
 func (b BoundsRecord) MarkYielded(now ReplicaBounds) (BoundsRecord, bool) {
-	lower, first := b.MinReplicas.yieldIfChanged(now.MinReplicas)
-	upper, second := b.MaxReplicas.yieldIfChanged(now.MaxReplicas)
+	lower, first := b.MinReplicas.yieldHoldChange(now.MinReplicas)
+	upper, second := b.MaxReplicas.yieldHoldChange(now.MaxReplicas)
 	return BoundsRecord{MinReplicas: lower, MaxReplicas: upper}, first || second
 }
 
-// yieldIfChanged returns the change, yielded if the number now is not the number that the scaler set.
-func (c *ReplicaChange) yieldIfChanged(now int32) (*ReplicaChange, bool) {
+// yieldHoldChange returns the change, yielded if the number now is not the number that the scaler set.
+func (c *ReplicaChange) yieldHoldChange(now int32) (*ReplicaChange, bool) {
 	if c == nil || c.Yielded || c.Set == nil || *c.Set == now {
 		return c, false
 	}
@@ -29,7 +29,7 @@ func (c *ReplicaChange) yieldIfChanged(now int32) (*ReplicaChange, bool) {
 // ComputeBounds returns the bounds that the autoscaler should have for the desired scale, and the record of the change. A yielded
 // number stays as it is. Without a hold, all other numbers are the original ones.
 func (b BoundsRecord) ComputeBounds(w DesiredScale, now ReplicaBounds) (BoundsRecord, ReplicaBounds) {
-	was := ReplicaBounds{MinReplicas: b.MinReplicas.originalReplicas(now.MinReplicas), MaxReplicas: b.MaxReplicas.originalReplicas(now.MaxReplicas)}
+	was := ReplicaBounds{MinReplicas: b.MinReplicas.holdOriginalReplicas(now.MinReplicas), MaxReplicas: b.MaxReplicas.holdOriginalReplicas(now.MaxReplicas)}
 	to := was
 	if w.Held {
 		to.MaxReplicas = max(was.MaxReplicas, w.MaxReplicas)
@@ -38,33 +38,33 @@ func (b BoundsRecord) ComputeBounds(w DesiredScale, now ReplicaBounds) (BoundsRe
 			to.MinReplicas = max(w.MinReplicas, was.MinReplicas)
 		}
 	}
-	if b.MaxReplicas.isYielded() {
+	if b.MaxReplicas.isHoldChangeYielded() {
 		to.MaxReplicas = now.MaxReplicas
 	}
 	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas) // the API rejects minReplicas > maxReplicas: a lowered maxReplicas is a user's decision
-	if b.MinReplicas.isYielded() {
+	if b.MinReplicas.isHoldChangeYielded() {
 		to.MinReplicas = now.MinReplicas
 	}
 	if !w.Held {
 		return BoundsRecord{}, to
 	}
-	return BoundsRecord{MinReplicas: b.MinReplicas.recordChange(was.MinReplicas, to.MinReplicas), MaxReplicas: b.MaxReplicas.recordChange(was.MaxReplicas, to.MaxReplicas)}, to
+	return BoundsRecord{MinReplicas: b.MinReplicas.recordHoldChange(was.MinReplicas, to.MinReplicas), MaxReplicas: b.MaxReplicas.recordHoldChange(was.MaxReplicas, to.MaxReplicas)}, to
 }
 
-// originalReplicas returns the number before the scaler changed it; an unchanged number is the original.
-func (c *ReplicaChange) originalReplicas(now int32) int32 {
+// holdOriginalReplicas returns the number before the scaler changed it; an unchanged number is the original.
+func (c *ReplicaChange) holdOriginalReplicas(now int32) int32 {
 	if c == nil {
 		return now
 	}
 	return c.Was
 }
 
-func (c *ReplicaChange) isYielded() bool { return c != nil && c.Yielded }
+func (c *ReplicaChange) isHoldChangeYielded() bool { return c != nil && c.Yielded }
 
-// recordChange returns the record of a change from was to set, nil if the number stays the same. A yielded change stays.
-func (c *ReplicaChange) recordChange(was, set int32) *ReplicaChange {
+// recordHoldChange returns the record of a change from was to set, nil if the number stays the same. A yielded change stays.
+func (c *ReplicaChange) recordHoldChange(was, set int32) *ReplicaChange {
 	switch {
-	case c.isYielded():
+	case c.isHoldChangeYielded():
 		return c
 	case set == was:
 		return nil

@@ -79,7 +79,7 @@ func (h *Hold) HasEnded(now time.Time) bool { return !h.Until.IsZero() && !now.B
 // ReplaceHold returns the hold as it replaces an earlier hold with the same ID, if any, on a workload with this many replicas.
 // A hold that needs no more than the earlier hold keeps its state. Otherwise it starts over, and a rollback returns to the earlier.
 func (h Hold) ReplaceHold(earlier *Hold, replicas int32, now time.Time) Hold {
-	if earlier != nil && earlier.State.IsActive() && h.Replicas <= earlier.Replicas && h.effectiveMinReplicas() <= earlier.effectiveMinReplicas() && h.MaxReplicas <= earlier.MaxReplicas {
+	if earlier != nil && earlier.State.IsActive() && h.Replicas <= earlier.Replicas && h.holdAutoscalerMinReplicas() <= earlier.holdAutoscalerMinReplicas() && h.MaxReplicas <= earlier.MaxReplicas {
 		h.State, h.StateMessage, h.Since, h.Entered = earlier.State, earlier.StateMessage, earlier.Since, earlier.Entered
 		h.ReplicasBefore, h.ScaledUp, h.Previous = earlier.ReplicasBefore, earlier.ScaledUp, earlier.Previous
 		return h
@@ -111,8 +111,8 @@ func (h *Hold) effectiveHold(now time.Time) *Hold {
 	return nil
 }
 
-// ownReleaseActions returns the actions that must run before the hold ends. A gate that never opened needs no actions.
-func (h *Hold) ownReleaseActions() []action.Action {
+// holdReleaseActions returns the actions that must run before the hold ends. A gate that never opened needs no actions.
+func (h *Hold) holdReleaseActions() []action.Action {
 	switch {
 	case h.State == Open:
 		return h.OnRelease

@@ -138,9 +138,9 @@ func (r Record) Clone() Record {
 // ReleaseActions returns the actions that must run before a hold ends, if its gate opened. It leaves out the actions of
 // another hold with an open gate: of holds that share a gate, the last closes it.
 func (r *Record) ReleaseActions(h *Hold, now time.Time) []action.Action {
-	return slices.DeleteFunc(slices.Clone(h.ownReleaseActions()), func(a action.Action) bool {
+	return slices.DeleteFunc(slices.Clone(h.holdReleaseActions()), func(a action.Action) bool {
 		return slices.ContainsFunc(r.Holds, func(other Hold) bool {
-			return other.ID != h.ID && !other.HasEnded(now) && slices.ContainsFunc(other.ownReleaseActions(), a.Same)
+			return other.ID != h.ID && !other.HasEnded(now) && slices.ContainsFunc(other.holdReleaseActions(), a.Same)
 		})
 	})
 }
@@ -168,8 +168,8 @@ func (h *Hold) Validate() error {
 	return nil
 }
 
-// effectiveMinReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects 0.
-func (h *Hold) effectiveMinReplicas() int32 {
+// holdAutoscalerMinReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects 0.
+func (h *Hold) holdAutoscalerMinReplicas() int32 {
 	if h.MinReplicas > 0 {
 		return h.MinReplicas
 	}
@@ -192,7 +192,7 @@ func (r *Record) CombineHolds(now time.Time) DesiredScale {
 			continue
 		}
 		w.Held = true
-		w.Replicas, w.MinReplicas, w.MaxReplicas = max(w.Replicas, h.Replicas), max(w.MinReplicas, h.effectiveMinReplicas()), max(w.MaxReplicas, h.MaxReplicas)
+		w.Replicas, w.MinReplicas, w.MaxReplicas = max(w.Replicas, h.Replicas), max(w.MinReplicas, h.holdAutoscalerMinReplicas()), max(w.MaxReplicas, h.MaxReplicas)
 		w.Lower = w.Lower || h.Lower
 	}
 	return w

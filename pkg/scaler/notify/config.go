@@ -31,7 +31,7 @@ func (c Config) ReadURL() (string, error) { return webhook.URLFromFile(c.urlFile
 
 // ParseSender parses KIND:FILE, such as slack:FILE, and returns the sender. The file holds the URL, and must exist.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {
-	want := "want " + listKinds("%s:FILE", " or ") + ", where the file holds the URL"
+	want := "want " + listNotifierKinds("%s:FILE", " or ") + ", where the file holds the URL"
 	if strings.Contains(text, "://") { // the error must not show a URL
 		return nil, errors.New("notify: " + want + "; the URL itself is a secret")
 	}
@@ -53,7 +53,7 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 // the faults of d. With a fault, the result serves only to find further faults.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	var c Config
-	fields := kindFields(d, &c)
+	fields := notifierKindFields(d, &c)
 	d.DecodeMapping(path, n, fields)
 	given := 0
 	for name := range fields {
@@ -62,13 +62,13 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 		}
 	}
 	if given != 1 {
-		d.AddFault(path, "must have one of %s", listKinds("%s", " and "))
+		d.AddFault(path, "must have one of %s", listNotifierKinds("%s", " and "))
 	}
 	return c
 }
 
-// decodeSenderFields decodes urlFile and the keys of the kind.
-func (c *Config) decodeSenderFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
+// decodeNotifierFields decodes urlFile and the keys of the kind.
+func (c *Config) decodeNotifierFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
 	fields["urlFile"] = func(path string, n *yaml.Node) {
 		d.Text(&c.urlFile)(path, n)
 		switch {
@@ -91,20 +91,20 @@ var (
 	secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 )
 
-func decodeSenderHeaders(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
+func decodeNotifierHeaders(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i].Value
-			fields[name] = func(path string, n *yaml.Node) { decodeSenderHeader(d, path, n, name, all) }
+			fields[name] = func(path string, n *yaml.Node) { decodeNotifierHeader(d, path, n, name, all) }
 		}
 	}
 	d.DecodeMapping(path, n, fields)
 	return all
 }
 
-func decodeSenderHeader(d *strict.Decoder, path string, n *yaml.Node, name string, all map[string]string) {
+func decodeNotifierHeader(d *strict.Decoder, path string, n *yaml.Node, name string, all map[string]string) {
 	var value string
 	d.Text(&value)(path, n)
 	canonical := http.CanonicalHeaderKey(name)

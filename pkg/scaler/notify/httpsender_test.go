@@ -139,7 +139,7 @@ func TestTableOfAnything(t *testing.T) {
 		"empty":         {},
 		"one long line": {Verdicts: []verify.Verdict{{What: strings.Repeat("<", 9000)}}},
 	} {
-		if got := utf8.RuneCountInString(formatReportTable(r)); got > 3000 {
+		if got := utf8.RuneCountInString(formatSlackReportTable(r)); got > 3000 {
 			t.Errorf("%s: %d characters", name, got)
 		}
 	}

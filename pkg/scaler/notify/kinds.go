@@ -26,8 +26,8 @@ type senderKind struct {
 	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
 }
 
-// listKinds formats the name of each kind, and joins the texts with separator.
-func listKinds(format, separator string) string {
+// listNotifierKinds formats the name of each kind, and joins the texts with separator.
+func listNotifierKinds(format, separator string) string {
 	names := slices.Sorted(maps.Keys(senderKinds))
 	for i, name := range names {
 		names[i] = fmt.Sprintf(format, name)
@@ -35,8 +35,8 @@ func listKinds(format, separator string) string {
 	return strings.Join(names, separator)
 }
 
-// kindFields returns the keys of a notifier: the kinds, of which it has exactly one.
-func kindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
+// notifierKindFields returns the keys of a notifier: the kinds, of which it has exactly one.
+func notifierKindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
 	fields := map[string]strict.FieldDecoder{}
 	for name, kind := range senderKinds {
 		fields[name] = func(path string, n *yaml.Node) {
@@ -45,7 +45,7 @@ func kindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
 			if kind.fields != nil {
 				keys = kind.fields(d, c)
 			}
-			c.decodeSenderFields(d, path, n, keys)
+			c.decodeNotifierFields(d, path, n, keys)
 		}
 	}
 	return fields

@@ -33,6 +33,6 @@ func newMetrics(r prometheus.Registerer, senders map[string]Sender) *metrics {
 	return m
 }
 
-func (m *metrics) countOutcome(sender, outcome string) {
+func (m *metrics) countNotificationOutcome(sender, outcome string) {
 	m.notifications.WithLabelValues(sender, outcome).Inc()
 }

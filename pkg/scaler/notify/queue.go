@@ -101,28 +101,28 @@ func (q *Queue) Post(names []string, m Message) error {
 	defer q.mu.Unlock()
 	var errs []error
 	for _, name := range names {
-		if err := q.enqueueMessage(name, m); err != nil {
+		if err := q.enqueueNotification(name, m); err != nil {
 			errs = append(errs, fmt.Errorf("notify %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// enqueueMessage queues a message for a sender. The caller holds mu.
-func (q *Queue) enqueueMessage(name string, m Message) error {
+// enqueueNotification queues a message for a sender. The caller holds mu.
+func (q *Queue) enqueueNotification(name string, m Message) error {
 	s := q.senders[name]
 	switch {
 	case s == nil:
 		return errors.New("unknown notifier")
 	case q.closed:
-		q.metrics.countOutcome(name, outcomeDropped)
+		q.metrics.countNotificationOutcome(name, outcomeDropped)
 		return errors.New("not queued, the scaler is stopping")
 	}
 	select {
 	case s.waiting <- queuedMessage{m, time.Now()}:
 		return nil
 	default:
-		q.metrics.countOutcome(name, outcomeDropped)
+		q.metrics.countNotificationOutcome(name, outcomeDropped)
 		return fmt.Errorf("%d messages are waiting already", q.opts.Length)
 	}
 }
@@ -133,17 +133,17 @@ func (q *Queue) Run(ctx context.Context) error {
 	defer cancel()
 	var workers sync.WaitGroup
 	for _, s := range q.senders {
-		workers.Go(func() { q.sendQueuedMessages(ctx, drainCtx, s) })
+		workers.Go(func() { q.sendQueuedNotifications(ctx, drainCtx, s) })
 	}
 	<-ctx.Done()
-	q.closeSenderQueues()
+	q.closeNotificationQueues()
 	timer := time.AfterFunc(q.opts.DrainTimeout, cancel)
 	defer timer.Stop()
 	workers.Wait()
 	return nil
 }
 
-func (q *Queue) closeSenderQueues() {
+func (q *Queue) closeNotificationQueues() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -152,24 +152,24 @@ func (q *Queue) closeSenderQueues() {
 	}
 }
 
-// sendQueuedMessages sends the messages of a sender until its queue is closed and empty. ctx is the context of Run; drainCtx ends
+// sendQueuedNotifications sends the messages of a sender until its queue is closed and empty. ctx is the context of Run; drainCtx ends
 // DrainTimeout later.
-func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue) {
+func (q *Queue) sendQueuedNotifications(ctx, drainCtx context.Context, s *senderQueue) {
 	log := klog.FromContext(ctx).WithValues("sender", s.name)
 	for m := range s.waiting {
 		outcome := outcomeSuccess
-		if err := q.deliverMessage(ctx, drainCtx, s, m); err != nil {
+		if err := q.deliverNotification(ctx, drainCtx, s, m); err != nil {
 			outcome = outcomeError
 			log.Error(err, "Notification not sent, giving up", "workload", m.Workload.String(), "hold", m.Hold, "outcome", m.Outcome)
 		}
-		q.metrics.countOutcome(s.name, outcome)
+		q.metrics.countNotificationOutcome(s.name, outcome)
 	}
 }
 
-// deliverMessage sends a message, and retries until the attempts or the time are used up, or the error is permanent.
-func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m queuedMessage) error {
+// deliverNotification sends a message, and retries until the attempts or the time are used up, or the error is permanent.
+func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueue, m queuedMessage) error {
 	for i := 1; ; i++ {
-		err := sendOnce(drainCtx, s.sender, m.Message)
+		err := sendNotificationOnce(drainCtx, s.sender, m.Message)
 		if err == nil {
 			return nil
 		}
@@ -186,22 +186,22 @@ func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m 
 			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
 		}
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
-		if !q.waitForRetry(ctx, drainCtx, pause) {
+		if !q.waitForNotificationRetry(ctx, drainCtx, pause) {
 			return fmt.Errorf("send message, attempt %d, stopped before the next: %w", i, err)
 		}
-		q.metrics.countOutcome(s.name, outcomeRetried)
+		q.metrics.countNotificationOutcome(s.name, outcomeRetried)
 	}
 }
 
-func sendOnce(ctx context.Context, s Sender, m Message) error {
+func sendNotificationOnce(ctx context.Context, s Sender, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	return s.Send(ctx, m)
 }
 
-// waitForRetry waits for the pause, and reports whether time for another attempt is left. After the end of ctx it continues to wait only
+// waitForNotificationRetry waits for the pause, and reports whether time for another attempt is left. After the end of ctx it continues to wait only
 // if the pause ends within DrainTimeout.
-func (q *Queue) waitForRetry(ctx, drainCtx context.Context, pause time.Duration) bool {
+func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, pause time.Duration) bool {
 	due := time.Now().Add(pause)
 	if retry.Sleep(ctx, pause) {
 		return true

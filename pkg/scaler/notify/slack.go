@@ -70,7 +70,7 @@ func newSlackBody(m Message) slackBody {
 		body.Blocks = append(body.Blocks, newSlackSection(escapeSlackText(m.Why, maxBlockChars)))
 	}
 	if m.Report != nil {
-		body.Blocks = append(body.Blocks, newSlackSection(formatReportTable(m.Report)))
+		body.Blocks = append(body.Blocks, newSlackSection(formatSlackReportTable(m.Report)))
 	}
 	fields := []slackText{}
 	for _, f := range []struct{ name, value string }{{"Hold", m.Hold}, {"Reason", m.Reason}, {"By", m.By}} {
@@ -92,8 +92,8 @@ func newSlackSection(text string) slackBlock {
 
 func newSlackMarkdown(text string) slackText { return slackText{"mrkdwn", text} }
 
-// formatReportTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
-func formatReportTable(r *verify.Report) string {
+// formatSlackReportTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
+func formatSlackReportTable(r *verify.Report) string {
 	var b strings.Builder
 	r.WriteTable(&b)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")

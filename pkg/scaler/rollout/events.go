@@ -27,20 +27,20 @@ const (
 // pendingEvent is an Event to be written at the end of the pass.
 type pendingEvent struct{ eventType, reason, message string }
 
-// recordEvent adds a normal Event to the pending Events.
-func (p *reconcilePass) recordEvent(reason, format string, args ...any) {
+// recordRolloutEvent adds a normal Event to the pending Events.
+func (p *reconcilePass) recordRolloutEvent(reason, format string, args ...any) {
 	p.pendingEvents = append(p.pendingEvents, pendingEvent{corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...)})
 }
 
-// recordWarning adds a warning Event to the pending Events.
-func (p *reconcilePass) recordWarning(reason, format string, args ...any) {
+// recordRolloutWarning adds a warning Event to the pending Events.
+func (p *reconcilePass) recordRolloutWarning(reason, format string, args ...any) {
 	p.pendingEvents = append(p.pendingEvents, pendingEvent{corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...)})
 }
 
-// notifyOutcome records the outcome of a hold as an Event, and posts it to the hold's notifiers.
-func (p *reconcilePass) notifyOutcome(ctx context.Context, h *hold.Hold, outcome string) {
-	p.recordEvent(string(h.State), "hold %s: %s", h.ID, outcome)
-	report := p.reports.takeReport(p.workload, h.ID)
+// notifyRolloutOutcome records the outcome of a hold as an Event, and posts it to the hold's notifiers.
+func (p *reconcilePass) notifyRolloutOutcome(ctx context.Context, h *hold.Hold, outcome string) {
+	p.recordRolloutEvent(string(h.State), "hold %s: %s", h.ID, outcome)
+	report := p.reports.takeRolloutReport(p.workload, h.ID)
 	if len(h.Notify) == 0 {
 		return
 	}
@@ -48,19 +48,19 @@ func (p *reconcilePass) notifyOutcome(ctx context.Context, h *hold.Hold, outcome
 		Time: p.now, Outcome: outcome, Workload: p.workload, Hold: h.ID, Reason: h.Reason, By: h.By, Why: h.StateMessage, Report: report,
 	}
 	if err := p.Notifier.Post(h.Notify, m); err != nil {
-		p.passLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.ID, "outcome", outcome)
+		p.rolloutPassLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.ID, "outcome", outcome)
 	}
 }
 
-// writeEvents writes the pending Events to the log and to the workload. It runs after the changes, since no step depends on it.
-func (p *reconcilePass) writeEvents(ctx context.Context) {
+// writeRolloutEvents writes the pending Events to the log and to the workload. It runs after the changes, since no step depends on it.
+func (p *reconcilePass) writeRolloutEvents(ctx context.Context) {
 	for _, n := range p.pendingEvents {
-		p.passLogger(ctx).Info("Hold made progress", "reason", n.reason, "message", n.message)
+		p.rolloutPassLogger(ctx).Info("Hold made progress", "reason", n.reason, "message", n.message)
 		if p.object == nil {
 			continue
 		}
-		if _, err := p.Client.CoreV1().Events(p.workload.Namespace).Create(ctx, p.newWorkloadEvent(n), metav1.CreateOptions{}); err != nil {
-			p.passLogger(ctx).Error(err, "Event cannot be written", "reason", n.reason)
+		if _, err := p.Client.CoreV1().Events(p.workload.Namespace).Create(ctx, p.newRolloutEvent(n), metav1.CreateOptions{}); err != nil {
+			p.rolloutPassLogger(ctx).Error(err, "Event cannot be written", "reason", n.reason)
 		}
 	}
 	p.pendingEvents = nil
@@ -69,8 +69,8 @@ func (p *reconcilePass) writeEvents(ctx context.Context) {
 // maxEventMessageBytes is the API's limit of an Event's message, in bytes.
 const maxEventMessageBytes = 1024
 
-// newWorkloadEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
-func (p *reconcilePass) newWorkloadEvent(n pendingEvent) *corev1.Event {
+// newRolloutEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
+func (p *reconcilePass) newRolloutEvent(n pendingEvent) *corev1.Event {
 	at := metav1.NewTime(p.now)
 	text := n.message
 	for len(text) > maxEventMessageBytes {
@@ -83,12 +83,12 @@ func (p *reconcilePass) newWorkloadEvent(n pendingEvent) *corev1.Event {
 			APIVersion: p.workload.APIVersion, Kind: p.workload.Kind, Namespace: p.workload.Namespace, Name: p.workload.Name, UID: p.object.GetUID(),
 		},
 		Reason: n.reason, Message: text, Type: n.eventType, Count: 1, FirstTimestamp: at, LastTimestamp: at,
-		Source: corev1.EventSource{Component: hold.FieldManager}, ReportingController: domain.ScalerController, ReportingInstance: p.reportingInstance(),
+		Source: corev1.EventSource{Component: hold.FieldManager}, ReportingController: domain.ScalerController, ReportingInstance: p.rolloutReportingInstance(),
 	}
 }
 
-// reportingInstance returns the identity of this process for Events; the host name if the engine has no identity.
-func (p *reconcilePass) reportingInstance() string {
+// rolloutReportingInstance returns the identity of this process for Events; the host name if the engine has no identity.
+func (p *reconcilePass) rolloutReportingInstance() string {
 	if p.Identity != "" {
 		return p.Identity
 	}

@@ -38,7 +38,7 @@ type HeldWorkload struct {
 func (e *Engine) ListHeld(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]HeldWorkload, error) {
 	var all []HeldWorkload
 	for _, kind := range kinds {
-		some, err := e.listHeldOfKind(ctx, namespace, kind)
+		some, err := e.listRolloutWorkloadsOfKind(ctx, namespace, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -64,8 +64,8 @@ func (e *Engine) ListHeld(ctx context.Context, namespace string, kinds []schema.
 	return all, nil
 }
 
-// listHeldOfKind lists the held workloads of one kind.
-func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]HeldWorkload, error) {
+// listRolloutWorkloadsOfKind lists the held workloads of one kind.
+func (e *Engine) listRolloutWorkloadsOfKind(ctx context.Context, namespace string, kind schema.GroupVersionKind) ([]HeldWorkload, error) {
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return nil, fmt.Errorf("find the API of %s: %w", kind.Kind, err)
@@ -80,7 +80,7 @@ func (e *Engine) listHeldOfKind(ctx context.Context, namespace string, kind sche
 		s := HeldWorkload{Workload: hold.Workload{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
 		}}
-		s.Record, _, s.Err = e.restoreRecord(ctx, object)
+		s.Record, _, s.Err = e.restoreRolloutRecord(ctx, object)
 		all = append(all, s)
 	}
 	return all, nil

@@ -22,19 +22,19 @@ func (e *Engine) ApplyHold(ctx context.Context, t hold.Workload, h hold.Hold, no
 	if err := h.Validate(); err != nil {
 		return false, err
 	}
-	err = e.retryOnConflict(ctx, func() error {
-		p, err := e.observeWorkload(ctx, t, now)
+	err = e.retryRolloutOnConflict(ctx, func() error {
+		p, err := e.observeRolloutWorkload(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		if p.object == nil {
 			return ErrGone
 		}
-		if changed = p.applyHold(h); !changed {
+		if changed = p.applyRolloutHold(h); !changed {
 			return nil
 		}
-		defer p.writeEvents(ctx)
-		return p.saveRecord(ctx)
+		defer p.writeRolloutEvents(ctx)
+		return p.saveRolloutRecord(ctx)
 	})
 	if err != nil {
 		return false, fmt.Errorf("hold %s: %w", t, err)
@@ -42,30 +42,30 @@ func (e *Engine) ApplyHold(ctx context.Context, t hold.Workload, h hold.Hold, no
 	return changed, nil
 }
 
-// applyHold adds the hold to the record, with its Event and metric. It reports whether the record changed.
-func (p *reconcilePass) applyHold(h hold.Hold) bool {
-	if !p.upsertHold(h) {
+// applyRolloutHold adds the hold to the record, with its Event and metric. It reports whether the record changed.
+func (p *reconcilePass) applyRolloutHold(h hold.Hold) bool {
+	if !p.upsertRolloutHold(h) {
 		return false
 	}
 	if p.record.FindHold(h.ID).State == hold.Received {
-		p.onRecordSaved(func() {
-			p.Metrics.recordTransition(hold.Received, 0)
-			p.recordEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatHoldUntil(&h))
+		p.onRolloutRecordSaved(func() {
+			p.Metrics.recordRolloutTransition(hold.Received, 0)
+			p.recordRolloutEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatRolloutHoldUntil(&h))
 		})
 	}
 	return true
 }
 
-// upsertHold adds the hold to the record, or replaces the hold with the same ID. It reports whether the record changed.
-func (p *reconcilePass) upsertHold(h hold.Hold) bool {
+// upsertRolloutHold adds the hold to the record, or replaces the hold with the same ID. It reports whether the record changed.
+func (p *reconcilePass) upsertRolloutHold(h hold.Hold) bool {
 	earlier := p.record.FindHold(h.ID)
-	if earlier != nil && !changesHold(h, earlier) {
+	if earlier != nil && !changesRolloutHold(h, earlier) {
 		return false
 	}
 	if p.record.HoldsNothing() { // the first hold: the current scale is the original
-		p.record.Replicas = hold.ReplicaChange{Was: p.specReplicas()}
+		p.record.Replicas = hold.ReplicaChange{Was: p.rolloutSpecReplicas()}
 	}
-	h = h.ReplaceHold(earlier, p.specReplicas(), p.now)
+	h = h.ReplaceHold(earlier, p.rolloutSpecReplicas(), p.now)
 	if earlier == nil {
 		p.record.Holds = append(p.record.Holds, h)
 	} else {
@@ -74,25 +74,25 @@ func (p *reconcilePass) upsertHold(h hold.Hold) bool {
 	return true
 }
 
-// formatHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
-func formatHoldUntil(h *hold.Hold) string {
+// formatRolloutHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
+func formatRolloutHoldUntil(h *hold.Hold) string {
 	if h.Until.IsZero() {
 		return ""
 	}
 	return " until " + h.Until.UTC().Format(time.RFC3339)
 }
 
-// changesHold reports whether a hold differs from the earlier hold with its ID. A failed hold is not retried before its end: a schedule,
+// changesRolloutHold reports whether a hold differs from the earlier hold with its ID. A failed hold is not retried before its end: a schedule,
 // which is applied every minute, would start and stop pods for hours.
-func changesHold(h hold.Hold, earlier *hold.Hold) bool {
+func changesRolloutHold(h hold.Hold, earlier *hold.Hold) bool {
 	if earlier.State.IsActive() {
-		return !equalHoldSpecs(h, *earlier)
+		return !equalRolloutHoldSpecs(h, *earlier)
 	}
 	return h.Until.IsZero() || !h.Until.Equal(earlier.Until)
 }
 
-// equalHoldSpecs reports whether two holds are equal except for their progress.
-func equalHoldSpecs(a, b hold.Hold) bool {
+// equalRolloutHoldSpecs reports whether two holds are equal except for their progress.
+func equalRolloutHoldSpecs(a, b hold.Hold) bool {
 	text := func(h hold.Hold) string {
 		h.State, h.StateMessage, h.Since, h.Entered, h.ReplicasBefore, h.ScaledUp, h.UndoPending, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
 		h.Until = h.Until.UTC().Round(0)
@@ -108,19 +108,19 @@ func equalHoldSpecs(a, b hold.Hold) bool {
 // EndHolds sets the end of holds of a workload to now, of all holds if ids is empty; the next pass acts on it. It returns the IDs of the
 // ended holds.
 func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, ids []string, message string, now time.Time) (ended []string, err error) {
-	err = e.retryOnConflict(ctx, func() error {
-		p, err := e.observeWorkload(ctx, t, now)
+	err = e.retryRolloutOnConflict(ctx, func() error {
+		p, err := e.observeRolloutWorkload(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		if p.object == nil {
 			return ErrGone
 		}
-		ended = p.endHolds(ids, message)
+		ended = p.endRolloutHolds(ids, message)
 		if len(ended) == 0 {
 			return nil
 		}
-		return p.saveRecord(ctx)
+		return p.saveRolloutRecord(ctx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", t, err)
@@ -128,8 +128,8 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, ids []string, me
 	return ended, nil
 }
 
-// endHolds sets the end of the holds to now, with a message for active holds.
-func (p *reconcilePass) endHolds(ids []string, message string) (ended []string) {
+// endRolloutHolds sets the end of the holds to now, with a message for active holds.
+func (p *reconcilePass) endRolloutHolds(ids []string, message string) (ended []string) {
 	for i := range p.record.Holds {
 		h := &p.record.Holds[i]
 		if len(ids) > 0 && !slices.Contains(ids, h.ID) {

@@ -37,9 +37,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// recordTransition counts a hold that entered a state, some time after its start. The time until Released is the length of the hold,
+// recordRolloutTransition counts a hold that entered a state, some time after its start. The time until Released is the length of the hold,
 // and no step.
-func (m *Metrics) recordTransition(to hold.State, after time.Duration) {
+func (m *Metrics) recordRolloutTransition(to hold.State, after time.Duration) {
 	state := string(to)
 	m.transitions.WithLabelValues(state).Inc()
 	if to != hold.Released {

@@ -28,7 +28,7 @@ type reconcilePass struct {
 
 	object *unstructured.Unstructured // the workload; nil: it does not exist
 	record hold.Record
-	// replacedReason describes how record differs from the workload's annotation; empty: they agree. See restoreRecord.
+	// replacedReason describes how record differs from the workload's annotation; empty: they agree. See restoreRolloutRecord.
 	replacedReason string
 	scale          *unstructured.Unstructured
 	hpa            *autoscalingv2.HorizontalPodAutoscaler // nil: no autoscaler scales the workload
@@ -44,15 +44,15 @@ type reconcilePass struct {
 	afterSave     []func() // Events and metrics after the next write of the record
 }
 
-// observeWorkload reads the workload, its scale and its autoscaler. It returns a pass without object if the workload does not exist.
-func (e *Engine) observeWorkload(ctx context.Context, t hold.Workload, now time.Time) (*reconcilePass, error) {
+// observeRolloutWorkload reads the workload, its scale and its autoscaler. It returns a pass without object if the workload does not exist.
+func (e *Engine) observeRolloutWorkload(ctx context.Context, t hold.Workload, now time.Time) (*reconcilePass, error) {
 	p := &reconcilePass{Engine: e, workload: t, now: now}
-	api, err := e.resolveWorkloadClient(t)
+	api, err := e.resolveRolloutClient(t)
 	if err != nil {
 		return nil, err
 	}
 	p.api = api
-	if err := p.findAutoscaler(ctx); err != nil {
+	if err := p.findRolloutAutoscaler(ctx); err != nil {
 		return nil, err
 	}
 	p.object, err = api.Get(ctx, t.Name, metav1.GetOptions{})
@@ -63,7 +63,7 @@ func (e *Engine) observeWorkload(ctx context.Context, t hold.Workload, now time.
 	if err != nil {
 		return nil, fmt.Errorf("get workload: %w", err)
 	}
-	if p.record, p.replacedReason, err = e.restoreRecord(ctx, p.object); err != nil {
+	if p.record, p.replacedReason, err = e.restoreRolloutRecord(ctx, p.object); err != nil {
 		return nil, err
 	}
 	if p.scale, err = api.Get(ctx, t.Name, metav1.GetOptions{}, "scale"); err != nil {
@@ -72,8 +72,8 @@ func (e *Engine) observeWorkload(ctx context.Context, t hold.Workload, now time.
 	return p, nil
 }
 
-// resolveWorkloadClient returns the client of the workload's kind, in its namespace.
-func (e *Engine) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceInterface, error) {
+// resolveRolloutClient returns the client of the workload's kind, in its namespace.
+func (e *Engine) resolveRolloutClient(t hold.Workload) (dynamic.ResourceInterface, error) {
 	kind := t.GroupVersionKind()
 	mapping, err := e.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
@@ -82,15 +82,15 @@ func (e *Engine) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceInterfa
 	return e.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), nil
 }
 
-// findAutoscaler finds the autoscaler that scales the workload. Two autoscalers are an error.
-func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
+// findRolloutAutoscaler finds the autoscaler that scales the workload. Two autoscalers are an error.
+func (p *reconcilePass) findRolloutAutoscaler(ctx context.Context) error {
 	list, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.workload.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list autoscalers: %w", err)
 	}
 	var names []string
 	for i := range list.Items {
-		if hpa := &list.Items[i]; scalesWorkload(hpa, p.workload) && hpa.DeletionTimestamp == nil {
+		if hpa := &list.Items[i]; scalesRolloutWorkload(hpa, p.workload) && hpa.DeletionTimestamp == nil {
 			names = append(names, hpa.Name)
 			p.hpa = hpa
 		}
@@ -108,15 +108,15 @@ func (p *reconcilePass) findAutoscaler(ctx context.Context) error {
 	return nil
 }
 
-// scalesWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.
-func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Workload) bool {
+// scalesRolloutWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.
+func scalesRolloutWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Workload) bool {
 	ref := hpa.Spec.ScaleTargetRef
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
 	return err == nil && ref.Kind == t.Kind && ref.Name == t.Name && group.Group == t.GroupVersionKind().Group
 }
 
-// autoscalerBounds returns the autoscaler's current bounds. The API's default of minReplicas is 1.
-func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.ReplicaBounds {
+// rolloutAutoscalerBounds returns the autoscaler's current bounds. The API's default of minReplicas is 1.
+func rolloutAutoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.ReplicaBounds {
 	l := hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: hpa.Spec.MaxReplicas}
 	if hpa.Spec.MinReplicas != nil {
 		l.MinReplicas = *hpa.Spec.MinReplicas
@@ -124,14 +124,14 @@ func autoscalerBounds(hpa *autoscalingv2.HorizontalPodAutoscaler) hold.ReplicaBo
 	return l
 }
 
-// specReplicas returns the replicas of the scale; a scale without the field has 0.
-func (p *reconcilePass) specReplicas() int32 {
+// rolloutSpecReplicas returns the replicas of the scale; a scale without the field has 0.
+func (p *reconcilePass) rolloutSpecReplicas() int32 {
 	n, _, _ := unstructured.NestedInt64(p.scale.Object, "spec", "replicas")
 	return int32(n) //nolint:gosec // the API's own field is an int32
 }
 
-// listWorkloadPods lists the workload's pods without the terminating and finished ones.
-func (p *reconcilePass) listWorkloadPods(ctx context.Context) error {
+// listRolloutPods lists the workload's pods without the terminating and finished ones.
+func (p *reconcilePass) listRolloutPods(ctx context.Context) error {
 	selector, _, _ := unstructured.NestedString(p.scale.Object, "status", "selector")
 	if selector == "" {
 		return fmt.Errorf("scale of %s has no selector yet, so its pods cannot be listed", p.workload)
@@ -149,20 +149,20 @@ func (p *reconcilePass) listWorkloadPods(ctx context.Context) error {
 	return nil
 }
 
-// buildResult returns the state of the workload after the pass.
-func (p *reconcilePass) buildResult() Result {
+// buildRolloutResult returns the state of the workload after the pass.
+func (p *reconcilePass) buildRolloutResult() Result {
 	r := Result{
 		Record: p.record, Held: len(p.record.Holds) > 0 || p.bounds != (hold.BoundsRecord{}), NextPass: p.nextPass, HoldToVerify: p.holdToVerify, Gone: p.object == nil,
 		EndedHolds: p.endedHolds,
 	}
 	if p.scale != nil {
-		r.Replicas = p.specReplicas()
+		r.Replicas = p.rolloutSpecReplicas()
 	}
 	if p.hpa != nil {
-		r.Autoscaler, r.Bounds = p.hpa.Name, autoscalerBounds(p.hpa)
+		r.Autoscaler, r.Bounds = p.hpa.Name, rolloutAutoscalerBounds(p.hpa)
 	}
 	for i := range p.pods {
-		if isReadyPod(&p.pods[i]) {
+		if isRolloutPodReady(&p.pods[i]) {
 			r.ReadyPods++
 		}
 	}

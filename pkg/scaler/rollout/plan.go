@@ -26,23 +26,23 @@ func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now
 	if err := h.Validate(); err != nil {
 		return Plan{}, err
 	}
-	p, err := e.observeWorkload(ctx, t, now)
+	p, err := e.observeRolloutWorkload(ctx, t, now)
 	if err == nil && p.object == nil {
 		err = ErrGone
 	}
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
 	}
-	plan := Plan{Replicas: p.specReplicas(), AlreadyThere: !p.upsertHold(h)}
+	plan := Plan{Replicas: p.rolloutSpecReplicas(), AlreadyThere: !p.upsertRolloutHold(h)}
 	p.desired = p.record.CombineHolds(now)
 	plan.ToReplicas = p.desired.ReplicasWithoutAutoscaler(p.record.Replicas.Was)
 	if p.hpa == nil {
 		return plan, nil
 	}
-	plan.Autoscaler, plan.Bounds = p.hpa.Name, autoscalerBounds(p.hpa)
+	plan.Autoscaler, plan.Bounds = p.hpa.Name, rolloutAutoscalerBounds(p.hpa)
 	plan.ToReplicas = max(plan.Replicas, h.Replicas)
-	if most := p.maxAllowedReplicas(); h.Replicas > most {
-		plan.RejectReason, plan.ToBounds, plan.ToReplicas = p.formatTooMany(most), plan.Bounds, plan.Replicas
+	if most := p.maxRolloutReplicas(); h.Replicas > most {
+		plan.RejectReason, plan.ToBounds, plan.ToReplicas = p.formatTooManyRolloutReplicas(most), plan.Bounds, plan.Replicas
 		return plan, nil
 	}
 	bounds, _ := p.bounds.MarkYielded(plan.Bounds)

@@ -16,8 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// isReadyPod reports whether the pod has the condition Ready.
-func isReadyPod(pod *corev1.Pod) bool {
+// isRolloutPodReady reports whether the pod has the condition Ready.
+func isRolloutPodReady(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue
@@ -26,10 +26,10 @@ func isReadyPod(pod *corev1.Pod) bool {
 	return false
 }
 
-// splitPodsByHold splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
+// splitRolloutPods splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
 // which Kubernetes records in whole seconds. At least the youngest Replicas - ReplicasBefore pods are new: pods of a hold that failed
 // a moment ago, kept by a second try, are not proven.
-func splitPodsByHold(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
+func splitRolloutPods(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
 	youngest := slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
@@ -41,17 +41,17 @@ func splitPodsByHold(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
 	return youngest[:n], youngest[n:]
 }
 
-// describeMissingPods counts the missing and unready new pods of the hold, by cause; empty if all are ready. The expected number
+// describeMissingRolloutPods counts the missing and unready new pods of the hold, by cause; empty if all are ready. The expected number
 // is the workload's current scale: the autoscaler may have raised it since or, with minReplicas below replicas, lowered it.
-func (p *reconcilePass) describeMissingPods(h *hold.Hold) string {
-	pods, _ := splitPodsByHold(p.pods, h)
+func (p *reconcilePass) describeMissingRolloutPods(h *hold.Hold) string {
+	pods, _ := splitRolloutPods(p.pods, h)
 	causes := map[string]int{}
 	for i := range pods {
-		if !isReadyPod(&pods[i]) {
-			causes[describeUnreadyPod(&pods[i])]++
+		if !isRolloutPodReady(&pods[i]) {
+			causes[describeUnreadyRolloutPod(&pods[i])]++
 		}
 	}
-	absent := int(p.specReplicas()) - len(p.pods)
+	absent := int(p.rolloutSpecReplicas()) - len(p.pods)
 	if absent <= 0 && len(causes) == 0 {
 		return ""
 	}
@@ -64,11 +64,11 @@ func (p *reconcilePass) describeMissingPods(h *hold.Hold) string {
 		parts = append(parts, fmt.Sprintf("%d %s", causes[cause], cause))
 		total += causes[cause]
 	}
-	return fmt.Sprintf("%d of %d pods not ready after %s: %s", total, p.specReplicas(), p.now.Sub(h.Since).Round(time.Second), strings.Join(parts, ", "))
+	return fmt.Sprintf("%d of %d pods not ready after %s: %s", total, p.rolloutSpecReplicas(), p.now.Sub(h.Since).Round(time.Second), strings.Join(parts, ", "))
 }
 
-// describeUnreadyPod returns the cause for which a pod is not ready, in Kubernetes' own words.
-func describeUnreadyPod(pod *corev1.Pod) string {
+// describeUnreadyRolloutPod returns the cause for which a pod is not ready, in Kubernetes' own words.
+func describeUnreadyRolloutPod(pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return "not scheduled (" + c.Message + ")"
@@ -88,8 +88,8 @@ func describeUnreadyPod(pod *corev1.Pod) string {
 	return strings.ToLower(string(pod.Status.Phase))
 }
 
-// replicaFailureHint returns the workload's own message about pods that cannot be created, such as an exhausted quota.
-func (p *reconcilePass) replicaFailureHint() string {
+// rolloutReplicaFailureHint returns the workload's own message about pods that cannot be created, such as an exhausted quota.
+func (p *reconcilePass) rolloutReplicaFailureHint() string {
 	conditions, _, _ := unstructured.NestedSlice(p.object.Object, "status", "conditions")
 	for _, c := range conditions {
 		if c, ok := c.(map[string]any); ok && c["type"] == "ReplicaFailure" && c["status"] == "True" {

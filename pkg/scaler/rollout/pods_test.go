@@ -43,7 +43,7 @@ func TestSplit(t *testing.T) {
 		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 3},
 		"fewer than asked for":     {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 1},
 	} {
-		now, old := splitPodsByHold(newReadyPods(c.made...), &c.hold)
+		now, old := splitRolloutPods(newReadyPods(c.made...), &c.hold)
 		if len(now) != c.want || len(now)+len(old) != len(c.made) {
 			t.Errorf("%s: %d new and %d old, want %d new", name, len(now), len(old), c.want)
 		}
@@ -83,7 +83,7 @@ func TestMissing(t *testing.T) {
 			pods[i].Status = s
 		}
 		p := reconcilePass{now: podStart.Add(time.Minute), pods: pods, scale: newScaleObject(3)}
-		got := p.describeMissingPods(&hold.Hold{Since: podStart, Replicas: 3})
+		got := p.describeMissingRolloutPods(&hold.Hold{Since: podStart, Replicas: 3})
 		if want != "" {
 			want = fmt.Sprintf("%d of 3 pods not ready after 1m0s: %s", len(statuses), want)
 		}
@@ -92,7 +92,7 @@ func TestMissing(t *testing.T) {
 		}
 	}
 	p := reconcilePass{now: podStart.Add(time.Minute), pods: newReadyPods(1), scale: newScaleObject(3)}
-	if got := p.describeMissingPods(&hold.Hold{Since: podStart, Replicas: 3}); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
+	if got := p.describeMissingRolloutPods(&hold.Hold{Since: podStart, Replicas: 3}); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
 		t.Errorf("%q", got)
 	}
 }
@@ -105,10 +105,10 @@ func TestBackoff(t *testing.T) {
 	t.Parallel()
 	total := time.Duration(0)
 	for i := 1; i < maxPassAttempts; i++ {
-		if conflictBackoff(i) > 500*time.Millisecond || conflictBackoff(i) < conflictBackoff(max(1, i-1)) {
-			t.Errorf("try %d waits %s", i, conflictBackoff(i))
+		if rolloutConflictBackoff(i) > 500*time.Millisecond || rolloutConflictBackoff(i) < rolloutConflictBackoff(max(1, i-1)) {
+			t.Errorf("try %d waits %s", i, rolloutConflictBackoff(i))
 		}
-		total += conflictBackoff(i)
+		total += rolloutConflictBackoff(i)
 	}
 	if total > 5*time.Second {
 		t.Errorf("a pass gives up after %s", total)

@@ -27,23 +27,23 @@ type Observer struct {
 // is gone, or with a permanent error of the API server. All its goroutines have ended when it returns.
 func (e *Engine) Reconcile(ctx context.Context, t hold.Workload, done func(Result) bool, f Observer) (Result, error) {
 	d := workloadReconciler{Engine: e, workload: t, Observer: f, verdicts: make(chan holdVerdict, 1)}
-	defer d.stopVerification()
+	defer d.stopRolloutVerification()
 	for {
 		r, err := e.ReconcileOnce(ctx, t, time.Now())
 		switch {
 		case ctx.Err() != nil:
 			return r, context.Cause(ctx)
 		case err == nil:
-			d.handlePassResult(ctx, r)
+			d.handleRolloutPassResult(ctx, r)
 			if r.Gone && !r.Held || done(r) {
 				return r, nil
 			}
 		case IsPermanentError(err):
 			return r, err
 		default:
-			r.NextPass = time.Now().Add(d.reportPassError(err))
+			r.NextPass = time.Now().Add(d.reportRolloutPassError(err))
 		}
-		if err := d.waitForNextPass(ctx, time.Until(r.NextPass)); err != nil {
+		if err := d.waitForNextRolloutPass(ctx, time.Until(r.NextPass)); err != nil {
 			return r, err
 		}
 	}
@@ -66,11 +66,11 @@ type holdVerdict struct {
 	err    error
 }
 
-// handlePassResult starts the verification of the hold to verify, and stops any other.
-func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
+// handleRolloutPassResult starts the verification of the hold to verify, and stops any other.
+func (d *workloadReconciler) handleRolloutPassResult(ctx context.Context, r Result) {
 	d.failures = 0
 	if d.verifyingID != "" && r.HoldToVerify != d.verifyingID {
-		d.stopVerification()
+		d.stopRolloutVerification()
 	}
 	if r.HoldToVerify != "" && d.verifyingID == "" {
 		d.verifyingID = r.HoldToVerify
@@ -85,8 +85,8 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	}
 }
 
-// stopVerification cancels the verification, if any, and waits for its end.
-func (d *workloadReconciler) stopVerification() {
+// stopRolloutVerification cancels the verification, if any, and waits for its end.
+func (d *workloadReconciler) stopRolloutVerification() {
 	if d.verifyingID != "" {
 		d.cancelVerification()
 		<-d.verdicts
@@ -94,12 +94,12 @@ func (d *workloadReconciler) stopVerification() {
 	}
 }
 
-// recordVerdict ends a verification. If it failed to give a verdict, it returns the delay until the next try.
-func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
+// recordRolloutVerdict ends a verification. If it failed to give a verdict, it returns the delay until the next try.
+func (d *workloadReconciler) recordRolloutVerdict(v holdVerdict) time.Duration {
 	d.verifyingID = ""
 	d.cancelVerification()
 	if v.err != nil {
-		return d.reportPassError(v.err)
+		return d.reportRolloutPassError(v.err)
 	}
 	if d.OnReport != nil && len(v.report.Pods) > 0 {
 		d.OnReport(v.report)
@@ -107,25 +107,25 @@ func (d *workloadReconciler) recordVerdict(v holdVerdict) time.Duration {
 	return 0
 }
 
-// reportPassError reports a failed pass, and returns the delay until the next: ten times conflictBackoff, up to retryInterval.
-func (d *workloadReconciler) reportPassError(err error) time.Duration {
+// reportRolloutPassError reports a failed pass, and returns the delay until the next: ten times rolloutConflictBackoff, up to retryInterval.
+func (d *workloadReconciler) reportRolloutPassError(err error) time.Duration {
 	d.failures++
 	if d.OnError != nil {
 		d.OnError(err)
 	}
-	return min(conflictBackoff(d.failures)*10, retryInterval)
+	return min(rolloutConflictBackoff(d.failures)*10, retryInterval)
 }
 
-// waitForNextPass waits for the pause, a wake-up, or the end of a verification.
-func (d *workloadReconciler) waitForNextPass(ctx context.Context, pause time.Duration) error {
+// waitForNextRolloutPass waits for the pause, a wake-up, or the end of a verification.
+func (d *workloadReconciler) waitForNextRolloutPass(ctx context.Context, pause time.Duration) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case v := <-d.verdicts:
-		if pause := d.recordVerdict(v); pause > 0 {
-			return d.waitForNextPass(ctx, pause)
+		if pause := d.recordRolloutVerdict(v); pause > 0 {
+			return d.waitForNextRolloutPass(ctx, pause)
 		}
 	case <-d.Wake:
 	case <-timer.C:

@@ -22,15 +22,15 @@ type reportKey struct {
 	holdID   string
 }
 
-// keepReport stores the report of a hold.
-func (r *verifyReports) keepReport(t hold.Workload, id string, report verify.Report) {
+// keepRolloutReport stores the report of a hold.
+func (r *verifyReports) keepRolloutReport(t hold.Workload, id string, report verify.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byHold[reportKey{t, id}] = report
 }
 
-// takeReport returns the report of a hold, or nil, and deletes it.
-func (r *verifyReports) takeReport(t hold.Workload, id string) *verify.Report {
+// takeRolloutReport returns the report of a hold, or nil, and deletes it.
+func (r *verifyReports) takeRolloutReport(t hold.Workload, id string) *verify.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := reportKey{t, id}

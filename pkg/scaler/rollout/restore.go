@@ -12,13 +12,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// restoreRecord reads the record of a workload. kubectl rollout undo replaces a Deployment's annotations with the copy on the
+// restoreRolloutRecord reads the record of a workload. kubectl rollout undo replaces a Deployment's annotations with the copy on the
 // ReplicaSet that it returns to: it drops the record, or brings back an old record. It leaves labels alone, so HeldLabel shows the
 // replacement, and the newer ReplicaSet has a copy of the right record.
 //
 // replaced is a message that the annotation is not the record and must be written again; empty: the annotation is the record.
-func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {
-	text, mark := holdsAnnotation(object), object.GetLabels()[hold.HeldLabel]
+func (e *Engine) restoreRolloutRecord(ctx context.Context, object *unstructured.Unstructured) (r hold.Record, replaced string, err error) {
+	text, mark := rolloutHoldsAnnotation(object), object.GetLabels()[hold.HeldLabel]
 	switch {
 	case mark == hold.HeldLabelValue(text):
 		r, err = hold.ParseRecord(text)
@@ -26,7 +26,7 @@ func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstruc
 	case mark == "":
 		return r, "old annotations brought back holds that had ended; the scaler removes them", nil
 	}
-	original, err := e.findReplicaSetRecord(ctx, object, mark)
+	original, err := e.findRolloutReplicaSetRecord(ctx, object, mark)
 	if err != nil {
 		return r, "", err
 	}
@@ -40,8 +40,8 @@ func (e *Engine) restoreRecord(ctx context.Context, object *unstructured.Unstruc
 	return r, "another client changed the annotation with the holds; the scaler uses the new text", err
 }
 
-// findReplicaSetRecord finds the record with a label value on the ReplicaSets of a Deployment; empty: not found.
-func (e *Engine) findReplicaSetRecord(ctx context.Context, object *unstructured.Unstructured, mark string) (string, error) {
+// findRolloutReplicaSetRecord finds the record with a label value on the ReplicaSets of a Deployment; empty: not found.
+func (e *Engine) findRolloutReplicaSetRecord(ctx context.Context, object *unstructured.Unstructured, mark string) (string, error) {
 	if object.GroupVersionKind().GroupKind() != deploymentKind {
 		return "", nil
 	}
@@ -58,10 +58,10 @@ func (e *Engine) findReplicaSetRecord(ctx context.Context, object *unstructured.
 	return "", nil
 }
 
-// rewriteRecord writes the record to the workload again if another client replaced it.
-func (p *reconcilePass) rewriteRecord(ctx context.Context) error {
+// rewriteRolloutRecord writes the record to the workload again if another client replaced it.
+func (p *reconcilePass) rewriteRolloutRecord(ctx context.Context) error {
 	if p.replacedReason == "" {
 		return nil
 	}
-	return p.saveRecord(ctx)
+	return p.saveRolloutRecord(ctx)
 }

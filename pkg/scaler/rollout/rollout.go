@@ -103,14 +103,14 @@ const maxPassAttempts = 12
 // request. The changes until then stay, and the next pass continues.
 func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Time) (Result, error) {
 	var r Result
-	err := e.retryOnConflict(ctx, func() error {
-		p, err := e.observeWorkload(ctx, t, now)
+	err := e.retryRolloutOnConflict(ctx, func() error {
+		p, err := e.observeRolloutWorkload(ctx, t, now)
 		if err == nil {
-			err = p.runSteps(ctx)
+			err = p.runRolloutSteps(ctx)
 		}
 		if p != nil {
-			p.writeEvents(ctx)
-			r = p.buildResult()
+			p.writeRolloutEvents(ctx)
+			r = p.buildRolloutResult()
 		}
 		return err
 	})
@@ -120,42 +120,42 @@ func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Ti
 	return r, nil
 }
 
-// retryOnConflict repeats do while it conflicts with other clients' writes.
-func (e *Engine) retryOnConflict(ctx context.Context, do func() error) error {
+// retryRolloutOnConflict repeats do while it conflicts with other clients' writes.
+func (e *Engine) retryRolloutOnConflict(ctx context.Context, do func() error) error {
 	for i := 1; ; i++ {
 		err := do()
 		if !apierrors.IsConflict(err) || i == maxPassAttempts {
 			return err
 		}
 		e.Metrics.conflicts.Inc()
-		if !retry.Sleep(ctx, conflictBackoff(i)) {
+		if !retry.Sleep(ctx, rolloutConflictBackoff(i)) {
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// conflictBackoff returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
-func conflictBackoff(i int) time.Duration {
+// rolloutConflictBackoff returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
+func rolloutConflictBackoff(i int) time.Duration {
 	return retry.Backoff{First: 10 * time.Millisecond, Max: 500 * time.Millisecond}.Delay(i)
 }
 
-// runSteps makes one pass over the observed workload. The order makes an interruption safe: the record has a change before the change
+// runRolloutSteps makes one pass over the observed workload. The order makes an interruption safe: the record has a change before the change
 // is made, and loses it after the change is undone.
-func (p *reconcilePass) runSteps(ctx context.Context) error {
+func (p *reconcilePass) runRolloutSteps(ctx context.Context) error {
 	if p.object == nil {
-		return p.restoreOrphanBounds(ctx)
+		return p.restoreOrphanRolloutBounds(ctx)
 	}
-	steps := []func(context.Context) error{p.rewriteRecord, p.closeGates, p.rejectOversizedHolds, p.raiseBounds, p.scaleHolds, p.undoRolledBackHolds, p.checkReady, p.openGates, p.removeEndedHolds}
+	steps := []func(context.Context) error{p.rewriteRolloutRecord, p.closeRolloutGates, p.rejectOversizedRolloutHolds, p.raiseRolloutBounds, p.scaleRolloutHolds, p.undoRolledBackRolloutHolds, p.checkRolloutReady, p.openRolloutGates, p.removeEndedRolloutHolds}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	p.requestRestingPass()
+	p.requestRestingRolloutPass()
 	return nil
 }
 
-// passLogger returns the logger of a pass.
-func (p *reconcilePass) passLogger(ctx context.Context) klog.Logger {
+// rolloutPassLogger returns the logger of a pass.
+func (p *reconcilePass) rolloutPassLogger(ctx context.Context) klog.Logger {
 	return klog.FromContext(ctx).WithValues("workload", p.workload.String())
 }

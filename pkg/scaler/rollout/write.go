@@ -19,16 +19,16 @@ import (
 
 var patchOptions = metav1.PatchOptions{FieldManager: hold.FieldManager}
 
-// saveRecord writes the record to the workload if its annotation is still the observed one. Other changes of the workload, such as its
+// saveRolloutRecord writes the record to the workload if its annotation is still the observed one. Other changes of the workload, such as its
 // status with every pod that becomes ready, do not matter.
-func (p *reconcilePass) saveRecord(ctx context.Context) error {
+func (p *reconcilePass) saveRolloutRecord(ctx context.Context) error {
 	text, err := p.record.EncodeAnnotation()
 	if err != nil {
 		return err
 	}
-	read := holdsAnnotation(p.object)
-	err = p.retryOnConflict(ctx, func() error {
-		patch, err := newAnnotationPatch(p.object.GetResourceVersion(), hold.HoldsAnnotation, text, nil)
+	read := rolloutHoldsAnnotation(p.object)
+	err = p.retryRolloutOnConflict(ctx, func() error {
+		patch, err := newRolloutAnnotationPatch(p.object.GetResourceVersion(), hold.HoldsAnnotation, text, nil)
 		if err != nil {
 			return err
 		}
@@ -40,10 +40,10 @@ func (p *reconcilePass) saveRecord(ctx context.Context) error {
 		if !apierrors.IsConflict(err) {
 			return err
 		}
-		return p.rereadWorkload(ctx, read, err)
+		return p.rereadRolloutWorkload(ctx, read, err)
 	})
 	if overtaken := (recordOvertakenError{}); errors.As(err, &overtaken) {
-		return newConflictError(p.workload, overtaken)
+		return newRolloutConflictError(p.workload, overtaken)
 	}
 	if err != nil {
 		return fmt.Errorf("write the holds: %w", err)
@@ -52,39 +52,39 @@ func (p *reconcilePass) saveRecord(ctx context.Context) error {
 		do()
 	}
 	if p.replacedReason != "" {
-		p.recordWarning(reasonReplaced, "%s", p.replacedReason)
+		p.recordRolloutWarning(reasonReplaced, "%s", p.replacedReason)
 	}
 	p.afterSave, p.replacedReason = nil, ""
 	return nil
 }
 
-// onRecordSaved runs do after the next write of the record, and not before: the write may conflict.
-func (p *reconcilePass) onRecordSaved(do func()) { p.afterSave = append(p.afterSave, do) }
+// onRolloutRecordSaved runs do after the next write of the record, and not before: the write may conflict.
+func (p *reconcilePass) onRolloutRecordSaved(do func()) { p.afterSave = append(p.afterSave, do) }
 
 // recordOvertakenError marks a record changed by another client since the observation.
 type recordOvertakenError struct{ error }
 
-// rereadWorkload observes the workload again for the next try of a write. It fails if another client wrote the record too.
-func (p *reconcilePass) rereadWorkload(ctx context.Context, read string, conflicted error) error {
+// rereadRolloutWorkload observes the workload again for the next try of a write. It fails if another client wrote the record too.
+func (p *reconcilePass) rereadRolloutWorkload(ctx context.Context, read string, conflicted error) error {
 	object, err := p.api.Get(ctx, p.workload.Name, metav1.GetOptions{})
 	switch {
 	case err != nil:
 		return err
-	case holdsAnnotation(object) != read:
+	case rolloutHoldsAnnotation(object) != read:
 		return recordOvertakenError{errors.New("the holds changed meanwhile")}
 	}
 	p.object = object
 	return conflicted
 }
 
-// holdsAnnotation returns the text of the record on a workload.
-func holdsAnnotation(object *unstructured.Unstructured) string {
+// rolloutHoldsAnnotation returns the text of the record on a workload.
+func rolloutHoldsAnnotation(object *unstructured.Unstructured) string {
 	return object.GetAnnotations()[hold.HoldsAnnotation]
 }
 
-// newAnnotationPatch returns a patch of one of the scaler's annotations, its label and the spec, if any; empty text removes annotation and
+// newRolloutAnnotationPatch returns a patch of one of the scaler's annotations, its label and the spec, if any; empty text removes annotation and
 // label.
-func newAnnotationPatch(version, annotation, text string, spec map[string]any) ([]byte, error) {
+func newRolloutAnnotationPatch(version, annotation, text string, spec map[string]any) ([]byte, error) {
 	var value, label any
 	if text != "" {
 		value, label = text, hold.HeldLabelValue(text)
@@ -100,92 +100,92 @@ func newAnnotationPatch(version, annotation, text string, spec map[string]any) (
 	return json.Marshal(patch)
 }
 
-// updateBounds sets the autoscaler's bounds; the new bounds and the record of the original ones are one write.
-func (p *reconcilePass) updateBounds(ctx context.Context) error {
+// updateRolloutBounds sets the autoscaler's bounds; the new bounds and the record of the original ones are one write.
+func (p *reconcilePass) updateRolloutBounds(ctx context.Context) error {
 	if p.hpa == nil {
 		return nil
 	}
-	now := autoscalerBounds(p.hpa)
+	now := rolloutAutoscalerBounds(p.hpa)
 	before := p.bounds
 	bounds, yielded := before.MarkYielded(now)
 	bounds, to := bounds.ComputeBounds(p.desired, now)
-	if to == now && equalBoundsRecords(bounds, before) {
+	if to == now && equalRolloutBoundsRecords(bounds, before) {
 		return nil
 	}
-	if err := p.patchBounds(ctx, bounds, to); err != nil {
+	if err := p.patchRolloutBounds(ctx, bounds, to); err != nil {
 		return err
 	}
 	if yielded {
-		p.recordEvent(reasonYielded, "another client set %s to %d..%d replicas; the scaler leaves it, also after the holds", p.autoscalerText(), now.MinReplicas, now.MaxReplicas)
+		p.recordRolloutEvent(reasonYielded, "another client set %s to %d..%d replicas; the scaler leaves it, also after the holds", p.rolloutAutoscalerText(), now.MinReplicas, now.MaxReplicas)
 	}
 	if to != now {
-		p.recordEvent(reasonBoundsChanged, "%s from %d..%d to %d..%d replicas", p.autoscalerText(), now.MinReplicas, now.MaxReplicas, to.MinReplicas, to.MaxReplicas)
+		p.recordRolloutEvent(reasonBoundsChanged, "%s from %d..%d to %d..%d replicas", p.rolloutAutoscalerText(), now.MinReplicas, now.MaxReplicas, to.MinReplicas, to.MaxReplicas)
 	}
 	return nil
 }
 
-func (p *reconcilePass) autoscalerText() string { return "autoscaler " + p.hpa.Name }
+func (p *reconcilePass) rolloutAutoscalerText() string { return "autoscaler " + p.hpa.Name }
 
-// equalBoundsRecords reports whether two records have the same annotation.
-func equalBoundsRecords(a, b hold.BoundsRecord) bool {
+// equalRolloutBoundsRecords reports whether two records have the same annotation.
+func equalRolloutBoundsRecords(a, b hold.BoundsRecord) bool {
 	x, errX := a.EncodeAnnotation()
 	y, errY := b.EncodeAnnotation()
 	return errX == nil && errY == nil && x == y
 }
 
-// patchBounds writes bounds and their record to the autoscaler, if it is still the observed one.
-func (p *reconcilePass) patchBounds(ctx context.Context, b hold.BoundsRecord, to hold.ReplicaBounds) error {
+// patchRolloutBounds writes bounds and their record to the autoscaler, if it is still the observed one.
+func (p *reconcilePass) patchRolloutBounds(ctx context.Context, b hold.BoundsRecord, to hold.ReplicaBounds) error {
 	text, err := b.EncodeAnnotation()
 	if err != nil {
 		return err
 	}
-	patch, err := newAnnotationPatch(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.MinReplicas, "maxReplicas": to.MaxReplicas})
+	patch, err := newRolloutAnnotationPatch(p.hpa.ResourceVersion, hold.BoundsAnnotation, text, map[string]any{"minReplicas": to.MinReplicas, "maxReplicas": to.MaxReplicas})
 	if err != nil {
 		return err
 	}
 	hpa, err := p.Client.AutoscalingV2().HorizontalPodAutoscalers(p.workload.Namespace).Patch(ctx, p.hpa.Name, types.MergePatchType, patch, patchOptions)
 	if err != nil {
-		return fmt.Errorf("set the bounds of %s: %w", p.autoscalerText(), err)
+		return fmt.Errorf("set the bounds of %s: %w", p.rolloutAutoscalerText(), err)
 	}
 	p.hpa, p.bounds = hpa, b
 	return nil
 }
 
-// restoreOrphanBounds restores the bounds of an autoscaler after its workload was deleted, with all its holds.
-func (p *reconcilePass) restoreOrphanBounds(ctx context.Context) error {
+// restoreOrphanRolloutBounds restores the bounds of an autoscaler after its workload was deleted, with all its holds.
+func (p *reconcilePass) restoreOrphanRolloutBounds(ctx context.Context) error {
 	if p.hpa == nil || p.bounds == (hold.BoundsRecord{}) {
 		return nil
 	}
-	p.passLogger(ctx).Info("Workload is gone, restoring the bounds of its autoscaler", "autoscaler", p.hpa.Name)
-	return p.updateBounds(ctx)
+	p.rolloutPassLogger(ctx).Info("Workload is gone, restoring the bounds of its autoscaler", "autoscaler", p.hpa.Name)
+	return p.updateRolloutBounds(ctx)
 }
 
-// patchScale sets the scale to n replicas, if it is still the observed one.
-func (p *reconcilePass) patchScale(ctx context.Context, n int32) error {
+// patchRolloutScale sets the scale to n replicas, if it is still the observed one.
+func (p *reconcilePass) patchRolloutScale(ctx context.Context, n int32) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": p.scale.GetResourceVersion()}, "spec": map[string]any{"replicas": n},
 	})
 	if err != nil {
 		return err
 	}
-	before := p.specReplicas()
+	before := p.rolloutSpecReplicas()
 	scale, err := p.api.Patch(ctx, p.workload.Name, types.MergePatchType, patch, patchOptions, "scale")
 	if err != nil {
 		return fmt.Errorf("set the scale: %w", err)
 	}
 	p.scale = scale
 	p.object.SetResourceVersion(scale.GetResourceVersion())
-	p.recordEvent(reasonReplicasChanged, "from %d to %d replicas", before, n)
+	p.recordRolloutEvent(reasonReplicasChanged, "from %d to %d replicas", before, n)
 	return nil
 }
 
-// scaleWithoutAutoscaler sets the desired scale of a workload without an autoscaler. With an autoscaler, scaleHolds raises the replicas
+// scaleRolloutWithoutAutoscaler sets the desired scale of a workload without an autoscaler. With an autoscaler, scaleRolloutHolds raises the replicas
 // once for each hold, and the autoscaler decides when to lower them.
-func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
+func (p *reconcilePass) scaleRolloutWithoutAutoscaler(ctx context.Context) error {
 	if p.hpa != nil || len(p.record.Holds) == 0 {
-		return p.giveBackReplicas(ctx)
+		return p.giveBackRolloutReplicas(ctx)
 	}
-	c, now := p.record.Replicas, p.specReplicas()
+	c, now := p.record.Replicas, p.rolloutSpecReplicas()
 	if c.Yielded || !p.desired.Held && c.Set == nil {
 		return nil
 	}
@@ -195,26 +195,26 @@ func (p *reconcilePass) scaleWithoutAutoscaler(ctx context.Context) error {
 	}
 	switch {
 	case c.From != nil && now != *c.From && now != *c.Set, c.From == nil && c.Set != nil && now != *c.Set:
-		p.onRecordSaved(func() {
-			p.recordEvent(reasonYielded, "another client set %d replicas; the scaler leaves them, also after the holds", now)
+		p.onRolloutRecordSaved(func() {
+			p.recordRolloutEvent(reasonYielded, "another client set %d replicas; the scaler leaves them, also after the holds", now)
 		})
 		p.record.Replicas.Yielded, p.record.Replicas.From = true, nil
-		return p.saveRecord(ctx)
+		return p.saveRolloutRecord(ctx)
 	case now == to && c.From == nil && (c.Set != nil || to == c.Was):
 		return nil
 	}
-	return p.recordAndScale(ctx, now, to)
+	return p.recordAndScaleRollout(ctx, now, to)
 }
 
-// recordAndScale writes the intent to the record before the scale. After a crash between them, the old scale then does not look like
+// recordAndScaleRollout writes the intent to the record before the scale. After a crash between them, the old scale then does not look like
 // another client's change.
-func (p *reconcilePass) recordAndScale(ctx context.Context, now, to int32) error {
+func (p *reconcilePass) recordAndScaleRollout(ctx context.Context, now, to int32) error {
 	p.record.Replicas.Set, p.record.Replicas.From = &to, &now
-	if err := p.saveRecord(ctx); err != nil {
+	if err := p.saveRolloutRecord(ctx); err != nil {
 		return err
 	}
 	if now != to {
-		if err := p.rereadAndScale(ctx, to); err != nil {
+		if err := p.rereadAndScaleRollout(ctx, to); err != nil {
 			return err
 		}
 	}
@@ -222,48 +222,48 @@ func (p *reconcilePass) recordAndScale(ctx context.Context, now, to int32) error
 	if !p.desired.Held { // the original scale is restored: the scaler is done with it
 		p.record.Replicas.Set = nil
 	}
-	return p.saveRecord(ctx)
+	return p.saveRolloutRecord(ctx)
 }
 
-// rereadAndScale sets the scale after a write of the record, which changed the resource version of the scale.
-func (p *reconcilePass) rereadAndScale(ctx context.Context, to int32) error {
+// rereadAndScaleRollout sets the scale after a write of the record, which changed the resource version of the scale.
+func (p *reconcilePass) rereadAndScaleRollout(ctx context.Context, to int32) error {
 	scale, err := p.api.Get(ctx, p.workload.Name, metav1.GetOptions{}, "scale")
 	if err != nil {
 		return fmt.Errorf("get scale: %w", err)
 	}
-	before := p.specReplicas()
-	if p.scale = scale; p.specReplicas() != before {
-		return newConflictError(p.workload, errors.New("replicas changed meanwhile"))
+	before := p.rolloutSpecReplicas()
+	if p.scale = scale; p.rolloutSpecReplicas() != before {
+		return newRolloutConflictError(p.workload, errors.New("replicas changed meanwhile"))
 	}
-	return p.patchScale(ctx, to)
+	return p.patchRolloutScale(ctx, to)
 }
 
-// newConflictError returns a conflict, so that the pass starts over.
-func newConflictError(t hold.Workload, err error) error {
+// newRolloutConflictError returns a conflict, so that the pass starts over.
+func newRolloutConflictError(t hold.Workload, err error) error {
 	return apierrors.NewConflict(autoscalingv2.Resource("scale"), t.Name, err)
 }
 
-// giveBackReplicas restores the original replicas of a workload if its autoscaler has no metrics. Such an autoscaler would keep the
+// giveBackRolloutReplicas restores the original replicas of a workload if its autoscaler has no metrics. Such an autoscaler would keep the
 // raised replicas forever.
-func (p *reconcilePass) giveBackReplicas(ctx context.Context) error {
+func (p *reconcilePass) giveBackRolloutReplicas(ctx context.Context) error {
 	if p.hpa == nil {
 		return nil
 	}
 	if p.record.Replicas.Set != nil {
 		p.record.Replicas.Set, p.record.Replicas.From = nil, nil
-		if err := p.saveRecord(ctx); err != nil {
+		if err := p.saveRolloutRecord(ctx); err != nil {
 			return err
 		}
 	}
-	to := max(p.record.Replicas.Was, autoscalerBounds(p.hpa).MinReplicas)
-	if p.desired.Held || isScalingActive(p.hpa) || !p.hasEndedScaleUp() || p.specReplicas() <= to {
+	to := max(p.record.Replicas.Was, rolloutAutoscalerBounds(p.hpa).MinReplicas)
+	if p.desired.Held || isRolloutScalingActive(p.hpa) || !p.hasEndedRolloutScaleUp() || p.rolloutSpecReplicas() <= to {
 		return nil
 	}
-	return p.rereadAndScale(ctx, to)
+	return p.rereadAndScaleRollout(ctx, to)
 }
 
-// hasEndedScaleUp reports whether a hold that raised the replicas has ended.
-func (p *reconcilePass) hasEndedScaleUp() bool {
+// hasEndedRolloutScaleUp reports whether a hold that raised the replicas has ended.
+func (p *reconcilePass) hasEndedRolloutScaleUp() bool {
 	for i := range p.record.Holds {
 		if h := &p.record.Holds[i]; h.State.IsActive() && h.ScaledUp && h.HasEnded(p.now) {
 			return true
@@ -272,8 +272,8 @@ func (p *reconcilePass) hasEndedScaleUp() bool {
 	return false
 }
 
-// isScalingActive reports whether the autoscaler computes replicas. An autoscaler without the condition may begin to.
-func isScalingActive(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
+// isRolloutScalingActive reports whether the autoscaler computes replicas. An autoscaler without the condition may begin to.
+func isRolloutScalingActive(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 	for _, c := range hpa.Status.Conditions {
 		if c.Type == autoscalingv2.ScalingActive {
 			return c.Status != "False"

@@ -53,10 +53,10 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
-		"workloads": workloads.keepNode,
-		"zone":      func(path string, n *yaml.Node) { s.Zone = d.decodeZone(path, n) },
-		"windows":   windows.keepNode,
-		"except":    except.keepNode,
+		"workloads": workloads.keepScheduleNode,
+		"zone":      func(path string, n *yaml.Node) { s.Zone = d.decodeScheduleZone(path, n) },
+		"windows":   windows.keepScheduleNode,
+		"except":    except.keepScheduleNode,
 		"verify":    d.Text(&s.Verify),
 		"notify":    func(path string, n *yaml.Node) { s.Notify = d.DecodeTexts(path, n) },
 	})
@@ -66,9 +66,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.Require(path, "name", "namespace", "workloads", "windows")
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
-	workloads.decodeNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeWorkloads(path, n, namespace) })
-	except.decodeNode(func(path string, n *yaml.Node) { s.Except = d.decodeDates(path, n) })
-	windows.decodeNode(func(path string, n *yaml.Node) { s.Windows = d.decodeWindows(path, n, &s) })
+	workloads.decodeScheduleNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeScheduleWorkloads(path, n, namespace) })
+	except.decodeScheduleNode(func(path string, n *yaml.Node) { s.Except = d.decodeScheduleDates(path, n) })
+	windows.decodeScheduleNode(func(path string, n *yaml.Node) { s.Windows = d.decodeScheduleWindows(path, n, &s) })
 	return s
 }
 
@@ -78,9 +78,9 @@ type deferredNode struct {
 	node *yaml.Node
 }
 
-func (l *deferredNode) keepNode(path string, n *yaml.Node) { l.path, l.node = path, n }
+func (l *deferredNode) keepScheduleNode(path string, n *yaml.Node) { l.path, l.node = path, n }
 
-func (l *deferredNode) decodeNode(f strict.FieldDecoder) {
+func (l *deferredNode) decodeScheduleNode(f strict.FieldDecoder) {
 	if l.node != nil {
 		f(l.path, l.node)
 	}
@@ -95,7 +95,7 @@ func (d *scheduleDecoder) validateScheduleName(path, text string) {
 	}
 }
 
-func (d *scheduleDecoder) decodeZone(path string, n *yaml.Node) *time.Location {
+func (d *scheduleDecoder) decodeScheduleZone(path string, n *yaml.Node) *time.Location {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -112,9 +112,9 @@ func (d *scheduleDecoder) decodeZone(path string, n *yaml.Node) *time.Location {
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace string) []hold.Workload {
+func (d *scheduleDecoder) decodeScheduleWorkloads(path string, n *yaml.Node, namespace string) []hold.Workload {
 	var all []hold.Workload
-	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) {
+	d.decodeScheduleList(path, n, func(path string, n *yaml.Node) {
 		var text string
 		d.Text(&text)(path, n)
 		if d.HasFault(path) {
@@ -123,7 +123,7 @@ func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace s
 		t, err := hold.ParseWorkload(text, namespace)
 		switch {
 		case err != nil:
-			d.AddFaultAtLine(path, n.Line, "%s", sanitizeText(err.Error()))
+			d.AddFaultAtLine(path, n.Line, "%s", sanitizeScheduleText(err.Error()))
 		case !objectNamePattern.MatchString(t.Name):
 			d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 		case slices.Contains(all, t):
@@ -135,16 +135,16 @@ func (d *scheduleDecoder) decodeWorkloads(path string, n *yaml.Node, namespace s
 	return all
 }
 
-// decodeNonEmptyList decodes a list and rejects an empty one.
-func (d *scheduleDecoder) decodeNonEmptyList(path string, n *yaml.Node, item strict.FieldDecoder) {
+// decodeScheduleList decodes a list and rejects an empty one.
+func (d *scheduleDecoder) decodeScheduleList(path string, n *yaml.Node, item strict.FieldDecoder) {
 	d.DecodeSequence(path, n, item)
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		d.AddFaultAtLine(path, n.Line, "is empty")
 	}
 }
 
-// sanitizeText replaces control characters, which a terminal would obey, and shortens long text.
-func sanitizeText(text string) string {
+// sanitizeScheduleText replaces control characters, which a terminal would obey, and shortens long text.
+func sanitizeScheduleText(text string) string {
 	return strict.Shorten(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'
@@ -153,7 +153,7 @@ func sanitizeText(text string) string {
 	}, text))
 }
 
-func (d *scheduleDecoder) decodeDates(path string, n *yaml.Node) []Date {
+func (d *scheduleDecoder) decodeScheduleDates(path string, n *yaml.Node) []Date {
 	var all []Date
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		const want = "a date such as 2026-12-24"
@@ -161,33 +161,33 @@ func (d *scheduleDecoder) decodeDates(path string, n *yaml.Node) []Date {
 			return
 		}
 		t, err := time.Parse(time.DateOnly, n.Value)
-		if err != nil || !isPlausibleYear(t) {
+		if err != nil || !isPlausibleScheduleYear(t) {
 			d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
 			return
 		}
-		all = append(all, dateOf(t))
+		all = append(all, scheduleDateOf(t))
 	})
 	return all
 }
 
-// isPlausibleYear rejects mistyped years.
-func isPlausibleYear(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2200 }
+// isPlausibleScheduleYear rejects mistyped years.
+func isPlausibleScheduleYear(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2200 }
 
 // momentFormats are the formats of a point in time without an offset, read on the clocks of the schedule's zone.
 var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
 
-// decodeMoment decodes a point in time, with an offset or on the clocks of the zone.
-func (d *scheduleDecoder) decodeMoment(path string, n *yaml.Node, zone *time.Location) time.Time {
+// decodeScheduleMoment decodes a point in time, with an offset or on the clocks of the zone.
+func (d *scheduleDecoder) decodeScheduleMoment(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}
 	}
-	if t, err := time.Parse(time.RFC3339, n.Value); err == nil && isPlausibleYear(t) {
+	if t, err := time.Parse(time.RFC3339, n.Value); err == nil && isPlausibleScheduleYear(t) {
 		return t.In(zone)
 	}
 	for _, format := range momentFormats {
-		if t, err := time.Parse(format, n.Value); err == nil && isPlausibleYear(t) {
-			return firstInstant(t, zone)
+		if t, err := time.Parse(format, n.Value); err == nil && isPlausibleScheduleYear(t) {
+			return firstScheduleInstant(t, zone)
 		}
 	}
 	d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))

@@ -15,13 +15,13 @@ import (
 
 // This file decodes windows: their times, cron patterns, weekdays and ramps.
 
-func (d *scheduleDecoder) decodeWindows(path string, n *yaml.Node, s *Schedule) []Window {
+func (d *scheduleDecoder) decodeScheduleWindows(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
-	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) { all = append(all, d.decodeWindow(path, n, s)) })
+	d.decodeScheduleList(path, n, func(path string, n *yaml.Node) { all = append(all, d.decodeScheduleWindow(path, n, s)) })
 	return all
 }
 
-func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) Window {
+func (d *scheduleDecoder) decodeScheduleWindow(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
 	var minReplicas, maxReplicas int
 	before := len(d.Faults)
@@ -29,25 +29,25 @@ func (d *scheduleDecoder) decodeWindow(path string, n *yaml.Node, s *Schedule) W
 		"name":        d.Text(&w.Name),
 		"cron":        d.Text(&w.Cron),
 		"for":         d.Duration(&w.For, minFor, maxFor),
-		"start":       func(path string, n *yaml.Node) { w.Start = d.decodeTimeOfDay(path, n, false) },
-		"end":         func(path string, n *yaml.Node) { w.End = d.decodeTimeOfDay(path, n, true) },
-		"days":        func(path string, n *yaml.Node) { w.Days = d.decodeWeekdays(path, n) },
-		"from":        func(path string, n *yaml.Node) { w.From = d.decodeMoment(path, n, s.Zone) },
-		"to":          func(path string, n *yaml.Node) { w.To = d.decodeMoment(path, n, s.Zone) },
+		"start":       func(path string, n *yaml.Node) { w.Start = d.decodeScheduleTimeOfDay(path, n, false) },
+		"end":         func(path string, n *yaml.Node) { w.End = d.decodeScheduleTimeOfDay(path, n, true) },
+		"days":        func(path string, n *yaml.Node) { w.Days = d.decodeScheduleWeekdays(path, n) },
+		"from":        func(path string, n *yaml.Node) { w.From = d.decodeScheduleMoment(path, n, s.Zone) },
+		"to":          func(path string, n *yaml.Node) { w.To = d.decodeScheduleMoment(path, n, s.Zone) },
 		"minReplicas": d.Integer(&minReplicas, 0, maxReplicaCount),
 		"maxReplicas": d.Integer(&maxReplicas, 1, maxReplicaCount),
-		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.decodeRamp(path, n) },
+		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.decodeScheduleRamp(path, n) },
 	})
 	w.MinReplicas, w.MaxReplicas = int32(minReplicas), int32(maxReplicas) //nolint:gosec // at most maxReplicaCount
 	if d.HasFault(path) {
 		return Window{}
 	}
 	d.Require(path, "minReplicas")
-	d.validateWindowKind(path)
+	d.validateScheduleWindowKind(path)
 	if len(d.Faults) > before { // further faults would only be consequences
 		return Window{}
 	}
-	d.completeWindow(path, &w, s)
+	d.completeScheduleWindow(path, &w, s)
 	return w
 }
 
@@ -56,8 +56,8 @@ var windowKinds = []struct{ needs, may []string }{
 	{needs: []string{"cron", "for"}}, {needs: []string{"start", "end"}, may: []string{"days"}}, {needs: []string{"from", "to"}},
 }
 
-// validateWindowKind rejects a window without times, and a window that mixes two ways to write them.
-func (d *scheduleDecoder) validateWindowKind(path string) {
+// validateScheduleWindowKind rejects a window without times, and a window that mixes two ways to write them.
+func (d *scheduleDecoder) validateScheduleWindowKind(path string) {
 	chosen := -1
 	for i, kind := range windowKinds {
 		for _, key := range append(slices.Clone(kind.needs), kind.may...) {
@@ -77,10 +77,10 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 	d.Require(path, windowKinds[chosen].needs...)
 }
 
-// completeWindow checks keys that depend on each other, and sets the window's starts.
-func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
+// completeScheduleWindow checks keys that depend on each other, and sets the window's starts.
+func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
-	if w.Name != sanitizeText(w.Name) {
+	if w.Name != sanitizeScheduleText(w.Name) {
 		d.AddFault(path+".name", "has control characters or more than 80 characters")
 	}
 	if w.MaxReplicas > 0 && w.MaxReplicas < w.MinReplicas {
@@ -90,12 +90,12 @@ func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	switch {
 	case w.Cron != "":
 		shortest = w.For
-		d.decodeCronStarts(path, w)
+		d.decodeScheduleCronStarts(path, w)
 	case !w.From.IsZero():
 		shortest = w.To.Sub(w.From)
-		d.validateOnceWindow(path, w, s)
+		d.validateScheduleOnceWindow(path, w, s)
 	default:
-		shortest = w.wallDuration()
+		shortest = w.scheduleWallDuration()
 		if w.Start == w.End {
 			d.AddFault(path+".end", "equals start; for whole days write 00:00 and 24:00, or cron and for: 24h")
 		}
@@ -106,8 +106,8 @@ func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	}
 }
 
-// wallDuration returns how long a window of times of day lasts on the clock.
-func (w *Window) wallDuration() time.Duration {
+// scheduleWallDuration returns how long a window of times of day lasts on the clock.
+func (w *Window) scheduleWallDuration() time.Duration {
 	minutes := w.End - w.Start
 	if minutes <= 0 {
 		minutes += 24 * 60
@@ -115,31 +115,31 @@ func (w *Window) wallDuration() time.Duration {
 	return time.Duration(minutes) * time.Minute
 }
 
-func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
+func (d *scheduleDecoder) validateScheduleOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
 	case length <= 0:
 		d.AddFault(path+".to", "is not after from")
 	case length > maxOnce:
 		d.AddFault(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
-	case s.isExcepted(w.From.In(s.Zone)):
-		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", dateOf(w.From.In(s.Zone)))
+	case s.isScheduleExcepted(w.From.In(s.Zone)):
+		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", scheduleDateOf(w.From.In(s.Zone)))
 	}
 }
 
 // searchYears reach from a 29 February on a given day of the week to the next, even across a century without a leap year.
 const searchYears = 41
 
-// decodeCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
-func (d *scheduleDecoder) decodeCronStarts(path string, w *Window) {
+// decodeScheduleCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
+func (d *scheduleDecoder) decodeScheduleCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
 	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
 		d.AddFault(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
 		return
 	}
-	starts, err := parseCronPattern(w.Cron)
+	starts, err := parseScheduleCronPattern(w.Cron)
 	if err != nil {
-		d.AddFault(at, "not a cron pattern: %s", sanitizeText(err.Error()))
+		d.AddFault(at, "not a cron pattern: %s", sanitizeScheduleText(err.Error()))
 		return
 	}
 	// The search begins on a fixed day, so that the same file is valid or invalid on every day.
@@ -161,8 +161,8 @@ func (d *scheduleDecoder) decodeCronStarts(path string, w *Window) {
 	}
 }
 
-// parseCronPattern parses a cron pattern by the rules of crontab(5): with both a day of month and a day of week, either may match.
-func parseCronPattern(text string) (*cron.SpecSchedule, error) {
+// parseScheduleCronPattern parses a cron pattern by the rules of crontab(5): with both a day of month and a day of week, either may match.
+func parseScheduleCronPattern(text string) (*cron.SpecSchedule, error) {
 	parser := cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
 	s, err := parser.Parse(text)
 	if err != nil {
@@ -175,7 +175,7 @@ func parseCronPattern(text string) (*cron.SpecSchedule, error) {
 
 var timeOfDayPattern = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
-func (d *scheduleDecoder) decodeTimeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
+func (d *scheduleDecoder) decodeScheduleTimeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
 	const want = "a time of day such as 08:00"
 	if !d.ValidateScalar(path, n, want, "!!str") {
 		return 0
@@ -193,10 +193,10 @@ func (d *scheduleDecoder) decodeTimeOfDay(path string, n *yaml.Node, end bool) T
 	return TimeOfDay(60*hours + minutes)
 }
 
-// decodeWeekdays decodes days of the week and ranges such as mon-fri.
-func (d *scheduleDecoder) decodeWeekdays(path string, n *yaml.Node) []time.Weekday {
+// decodeScheduleWeekdays decodes days of the week and ranges such as mon-fri.
+func (d *scheduleDecoder) decodeScheduleWeekdays(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
-	d.decodeNonEmptyList(path, n, func(path string, n *yaml.Node) {
+	d.decodeScheduleList(path, n, func(path string, n *yaml.Node) {
 		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
 		if !ranged {
 			last = first
@@ -217,7 +217,7 @@ func (d *scheduleDecoder) decodeWeekdays(path string, n *yaml.Node) []time.Weekd
 	return slices.Compact(all)
 }
 
-func (d *scheduleDecoder) decodeRamp(path string, n *yaml.Node) Ramp {
+func (d *scheduleDecoder) decodeScheduleRamp(path string, n *yaml.Node) Ramp {
 	var r Ramp
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
 	if d.HasFault(path) {

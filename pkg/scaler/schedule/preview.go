@@ -44,38 +44,38 @@ func Preview(schedules []Schedule, from time.Time, span time.Duration) []Preview
 	}
 	var rows []PreviewRow
 	for _, w := range workloads {
-		rows = append(rows, previewWorkload(w, schedulesOf[w], from, from.Add(span))...)
+		rows = append(rows, previewScheduledWorkload(w, schedulesOf[w], from, from.Add(span))...)
 	}
 	return rows
 }
 
-// previewWorkload returns the rows of one workload.
-func previewWorkload(workload hold.Workload, schedules []*Schedule, from, to time.Time) []PreviewRow {
+// previewScheduledWorkload returns the rows of one workload.
+func previewScheduledWorkload(workload hold.Workload, schedules []*Schedule, from, to time.Time) []PreviewRow {
 	var rows []PreviewRow
 	var since time.Time // start of the window of the last row
 	for t := from; t.Before(to); {
-		row, begun := rowAt(schedules, t)
+		row, begun := schedulePreviewRowAt(schedules, t)
 		row.Workload, row.From, row.To = workload, t, to
 		for _, s := range schedules {
-			if next, ok := s.nextBoundary(t); ok && next.Before(row.To) {
+			if next, ok := s.nextScheduleBoundary(t); ok && next.Before(row.To) {
 				row.To = next
 			}
 		}
 		t = row.To
-		if last := len(rows) - 1; last >= 0 && since.Equal(begun) && equalRows(rows[last], row) {
+		if last := len(rows) - 1; last >= 0 && since.Equal(begun) && equalSchedulePreviewRows(rows[last], row) {
 			rows[last].To = row.To
 			continue
 		}
 		rows, since = append(rows, row), begun
 	}
 	for i := range rows {
-		rows[i].localizeTimes(schedules)
+		rows[i].localizeScheduleTimes(schedules)
 	}
 	return rows
 }
 
-// equalRows reports whether two rows are equal except for their times.
-func equalRows(a, b PreviewRow) bool {
+// equalSchedulePreviewRows reports whether two rows are equal except for their times.
+func equalSchedulePreviewRows(a, b PreviewRow) bool {
 	if (a.MinReplicas == nil) != (b.MinReplicas == nil) || a.MinReplicas != nil && *a.MinReplicas != *b.MinReplicas {
 		return false
 	}
@@ -90,12 +90,12 @@ type scheduledWindow struct {
 
 func (c scheduledWindow) String() string { return c.schedule.Name + " (" + c.Window + ")" }
 
-// listActiveWindows returns the active windows of all schedules, the winner first.
-func listActiveWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
+// listActiveScheduleWindows returns the active windows of all schedules, the winner first.
+func listActiveScheduleWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	var all []scheduledWindow
 	for _, s := range schedules {
-		for _, o := range s.runningOccurrences(now) {
-			if w, ok := s.evaluateOccurrence(o, now); ok {
+		for _, o := range s.runningScheduleOccurrences(now) {
+			if w, ok := s.evaluateScheduleOccurrence(o, now); ok {
 				all = append(all, scheduledWindow{s, w})
 			}
 		}
@@ -104,9 +104,9 @@ func listActiveWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	return all
 }
 
-// rowAt returns a row without its times, and the start of its window.
-func rowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
-	all := listActiveWindows(schedules, now)
+// schedulePreviewRowAt returns a row without its times, and the start of its window.
+func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
+	all := listActiveScheduleWindows(schedules, now)
 	if len(all) == 0 {
 		return PreviewRow{}, time.Time{}
 	}
@@ -127,8 +127,8 @@ func rowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
 	return row, first.Since
 }
 
-// localizeTimes converts the row to the zone of its schedule, and adds a note for each clock change in it.
-func (r *PreviewRow) localizeTimes(schedules []*Schedule) {
+// localizeScheduleTimes converts the row to the zone of its schedule, and adds a note for each clock change in it.
+func (r *PreviewRow) localizeScheduleTimes(schedules []*Schedule) {
 	zone := schedules[0].Zone
 	for _, s := range schedules {
 		if s.Name == r.Schedule {
@@ -142,9 +142,9 @@ func (r *PreviewRow) localizeTimes(schedules []*Schedule) {
 		if change.IsZero() || !change.Before(r.To) {
 			return
 		}
-		before, after := wallTime(change.Add(-1), zone).Add(1), wallTime(change, zone)
+		before, after := scheduleWallTime(change.Add(-1), zone).Add(1), scheduleWallTime(change, zone)
 		if !before.Equal(after) {
-			r.Notes = append(r.Notes, fmt.Sprintf("clocks go from %s to %s on %s", before.Format("15:04"), after.Format("15:04"), dateOf(after)))
+			r.Notes = append(r.Notes, fmt.Sprintf("clocks go from %s to %s on %s", before.Format("15:04"), after.Format("15:04"), scheduleDateOf(after)))
 		}
 		t = change
 	}

@@ -44,8 +44,8 @@ type ActiveWindow struct {
 // first window among equals.
 func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
 	want, found := ActiveWindow{}, false
-	for _, o := range s.runningOccurrences(now) {
-		if w, ok := s.evaluateOccurrence(o, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
+	for _, o := range s.runningScheduleOccurrences(now) {
+		if w, ok := s.evaluateScheduleOccurrence(o, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
 			want, found = w, true
 		}
 	}
@@ -55,7 +55,7 @@ func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
 // NextChange returns the next time after now at which the result of ActiveAt changes, or false if it never does.
 func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
 	want, found := s.ActiveAt(now)
-	for t, ok := s.nextBoundary(now); ok; t, ok = s.nextBoundary(t) {
+	for t, ok := s.nextScheduleBoundary(now); ok; t, ok = s.nextScheduleBoundary(t) {
 		if w, any := s.ActiveAt(t); any != found || w != want {
 			return t, true
 		}
@@ -63,42 +63,42 @@ func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// nextBoundary returns the first start, end or ramp step of any window after now.
-func (s *Schedule) nextBoundary(now time.Time) (first time.Time, found bool) {
+// nextScheduleBoundary returns the first start, end or ramp step of any window after now.
+func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found bool) {
 	offer := func(t time.Time) {
 		if t.After(now) && (!found || t.Before(first)) {
 			first, found = t, true
 		}
 	}
-	for _, o := range s.runningOccurrences(now) {
+	for _, o := range s.runningScheduleOccurrences(now) {
 		offer(o.until)
 		for k := 1; k <= o.window.Ramp.Steps; k++ {
-			if step := o.since.Add(o.window.Ramp.stepOffset(k)); step.Before(o.until) {
+			if step := o.since.Add(o.window.Ramp.scheduleRampStepOffset(k)); step.Before(o.until) {
 				offer(step)
 			}
 		}
 	}
 	for i := range s.Windows {
-		if t, ok := s.nextStart(&s.Windows[i], now); ok {
+		if t, ok := s.nextScheduleWindowStart(&s.Windows[i], now); ok {
 			offer(t)
 		}
 	}
 	return first, found
 }
 
-// evaluateOccurrence returns the state that a running occurrence sets at now. It returns false before the first step of a ramp that
+// evaluateScheduleOccurrence returns the state that a running occurrence sets at now. It returns false before the first step of a ramp that
 // no window precedes.
-func (s *Schedule) evaluateOccurrence(o windowOccurrence, now time.Time) (ActiveWindow, bool) {
+func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, now time.Time) (ActiveWindow, bool) {
 	w := o.window
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over {
-		base, any := s.minReplicasBefore(o.since)
-		done := w.Ramp.completedSteps(into)
+		base, any := s.scheduleMinReplicasBefore(o.since)
+		done := w.Ramp.completedScheduleRampSteps(into)
 		if !any && done == 0 {
 			return ActiveWindow{}, false
 		}
-		want.MinReplicas = w.Ramp.rampedReplicas(base, w.MinReplicas, done)
+		want.MinReplicas = w.Ramp.scheduleRampReplicas(base, w.MinReplicas, done)
 		want.Ramping = !any || base != w.MinReplicas
 	}
 	if want.MaxReplicas > 0 { // a downward ramp starts above the maximum
@@ -108,10 +108,10 @@ func (s *Schedule) evaluateOccurrence(o windowOccurrence, now time.Time) (Active
 	return want, true
 }
 
-// minReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
+// scheduleMinReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
 // counts with its final value; otherwise each ramp would depend on all earlier windows.
-func (s *Schedule) minReplicasBefore(t time.Time) (minReplicas int32, any bool) {
-	for _, o := range s.runningOccurrences(t.Add(-1)) {
+func (s *Schedule) scheduleMinReplicasBefore(t time.Time) (minReplicas int32, any bool) {
+	for _, o := range s.runningScheduleOccurrences(t.Add(-1)) {
 		minReplicas, any = max(minReplicas, o.window.MinReplicas), true
 	}
 	return minReplicas, any
@@ -123,22 +123,22 @@ type Ramp struct {
 	Steps int // 0: none
 }
 
-// stepOffset returns the time from the window's start to step k, counted from 1.
-func (r Ramp) stepOffset(k int) time.Duration {
+// scheduleRampStepOffset returns the time from the window's start to step k, counted from 1.
+func (r Ramp) scheduleRampStepOffset(k int) time.Duration {
 	return r.Over * time.Duration(k) / time.Duration(r.Steps)
 }
 
-// completedSteps returns the number of steps completed after the time into of the window.
-func (r Ramp) completedSteps(into time.Duration) int {
+// completedScheduleRampSteps returns the number of steps completed after the time into of the window.
+func (r Ramp) completedScheduleRampSteps(into time.Duration) int {
 	k := 0
-	for k < r.Steps && r.stepOffset(k+1) <= into {
+	for k < r.Steps && r.scheduleRampStepOffset(k+1) <= into {
 		k++
 	}
 	return k
 }
 
-// rampedReplicas returns base + (minReplicas - base) * done/steps, rounded up.
-func (r Ramp) rampedReplicas(base, minReplicas int32, done int) int32 {
+// scheduleRampReplicas returns base + (minReplicas - base) * done/steps, rounded up.
+func (r Ramp) scheduleRampReplicas(base, minReplicas int32, done int) int32 {
 	delta := (int(minReplicas) - int(base)) * done
 	if delta > 0 {
 		delta += r.Steps - 1

@@ -70,7 +70,7 @@ type Date struct {
 	Day   int
 }
 
-func dateOf(t time.Time) Date {
+func scheduleDateOf(t time.Time) Date {
 	y, m, d := t.Date()
 	return Date{y, m, d}
 }
@@ -106,25 +106,25 @@ type windowOccurrence struct {
 	since, until time.Time
 }
 
-func (o windowOccurrence) coversTime(now time.Time) bool {
+func (o windowOccurrence) coversScheduleTime(now time.Time) bool {
 	return !now.Before(o.since) && now.Before(o.until)
 }
 
-// runningOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first.
-func (s *Schedule) runningOccurrences(now time.Time) []windowOccurrence {
+// runningScheduleOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first.
+func (s *Schedule) runningScheduleOccurrences(now time.Time) []windowOccurrence {
 	var all []windowOccurrence
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
-			if o := (windowOccurrence{w, w.From, w.To}); o.coversTime(now) && !s.isExcepted(w.From.In(s.Zone)) {
+			if o := (windowOccurrence{w, w.From, w.To}); o.coversScheduleTime(now) && !s.isScheduleExcepted(w.From.In(s.Zone)) {
 				all = append(all, o)
 			}
 			continue
 		}
 		first := len(all)
-		until := latestWallTime(now, s.Zone)
-		for t := w.starts.Next(latestWallTime(now.Add(-w.maxDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
-			if o := w.newOccurrence(t, s.Zone); o.coversTime(now) && !s.isExcepted(t) {
+		until := latestScheduleWallTime(now, s.Zone)
+		for t := w.starts.Next(latestScheduleWallTime(now.Add(-w.maxScheduleWindowDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
+			if o := w.newScheduleOccurrence(t, s.Zone); o.coversScheduleTime(now) && !s.isScheduleExcepted(t) {
 				all = append(all, o)
 			}
 		}
@@ -133,17 +133,17 @@ func (s *Schedule) runningOccurrences(now time.Time) []windowOccurrence {
 	return all
 }
 
-// maxDuration returns an upper bound of the length of an occurrence.
-func (w *Window) maxDuration() time.Duration {
+// maxScheduleWindowDuration returns an upper bound of the length of an occurrence.
+func (w *Window) maxScheduleWindowDuration() time.Duration {
 	if w.For > 0 {
 		return w.For
 	}
-	return w.wallDuration() + 3*time.Hour // no zone puts clocks back as far
+	return w.scheduleWallDuration() + 3*time.Hour // no zone puts clocks back as far
 }
 
-// newOccurrence returns the occurrence that starts at the wall-clock time start.
-func (w *Window) newOccurrence(start time.Time, zone *time.Location) windowOccurrence {
-	since := firstInstant(start, zone)
+// newScheduleOccurrence returns the occurrence that starts at the wall-clock time start.
+func (w *Window) newScheduleOccurrence(start time.Time, zone *time.Location) windowOccurrence {
+	since := firstScheduleInstant(start, zone)
 	if w.For > 0 {
 		return windowOccurrence{w, since, since.Add(w.For)}
 	}
@@ -151,24 +151,26 @@ func (w *Window) newOccurrence(start time.Time, zone *time.Location) windowOccur
 	if w.End <= w.Start {
 		d++
 	}
-	return windowOccurrence{w, since, firstInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), zone)}
+	return windowOccurrence{w, since, firstScheduleInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), zone)}
 }
 
-// nextStart returns the next start of a window after now, or false if none follows.
-func (s *Schedule) nextStart(w *Window, now time.Time) (time.Time, bool) {
+// nextScheduleWindowStart returns the next start of a window after now, or false if none follows.
+func (s *Schedule) nextScheduleWindowStart(w *Window, now time.Time) (time.Time, bool) {
 	if w.starts == nil {
-		return w.From, w.From.After(now) && !s.isExcepted(w.From.In(s.Zone))
+		return w.From, w.From.After(now) && !s.isScheduleExcepted(w.From.In(s.Zone))
 	}
-	t := w.starts.Next(latestWallTime(now, s.Zone))
-	for !t.IsZero() && s.isExcepted(t) {
+	t := w.starts.Next(latestScheduleWallTime(now, s.Zone))
+	for !t.IsZero() && s.isScheduleExcepted(t) {
 		y, m, d := t.Date()
 		t = w.starts.Next(time.Date(y, m, d, 23, 59, 59, 0, time.UTC))
 	}
 	if t.IsZero() {
 		return t, false
 	}
-	return firstInstant(t, s.Zone), true
+	return firstScheduleInstant(t, s.Zone), true
 }
 
-// isExcepted reports whether the day of t, a wall-clock time, is an exception: windows do not start on it.
-func (s *Schedule) isExcepted(t time.Time) bool { return slices.Contains(s.Except, dateOf(t)) }
+// isScheduleExcepted reports whether the day of t, a wall-clock time, is an exception: windows do not start on it.
+func (s *Schedule) isScheduleExcepted(t time.Time) bool {
+	return slices.Contains(s.Except, scheduleDateOf(t))
+}

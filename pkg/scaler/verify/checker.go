@@ -46,15 +46,15 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 	if len(now) == 0 {
 		return Report{}, errors.New("no pods to verify")
 	}
-	r := &podVerification{Checker: c, spec: spec, newTotal: newRequestTally(), oldTotal: newRequestTally()}
+	r := &podVerification{Checker: c, spec: spec, newTotal: newVerificationTally(), oldTotal: newVerificationTally()}
 	for i := range now {
-		a, err := resolvePodChecks(spec, &now[i])
+		a, err := resolveVerificationChecks(spec, &now[i])
 		if err != nil {
 			return Report{}, err
 		}
 		r.newPods = append(r.newPods, a)
 	}
-	r.sampleOldPods(old)
+	r.sampleOldPodsForVerification(old)
 	return r.verifyPods(ctx)
 }
 
@@ -66,14 +66,14 @@ type podVerification struct {
 	newTotal, oldTotal *requestTally
 }
 
-// sampleOldPods selects the old pods to compare with, spread evenly over the serving old pods.
-func (r *podVerification) sampleOldPods(old []corev1.Pod) {
+// sampleOldPodsForVerification selects the old pods to compare with, spread evenly over the serving old pods.
+func (r *podVerification) sampleOldPodsForVerification(old []corev1.Pod) {
 	if r.spec.Slower == 0 {
 		return
 	}
 	var all []podChecks
 	for i := range old {
-		if a, err := resolvePodChecks(r.spec, &old[i]); err == nil && isServingPod(&old[i]) {
+		if a, err := resolveVerificationChecks(r.spec, &old[i]); err == nil && isVerificationPodServing(&old[i]) {
 			all = append(all, a)
 		}
 	}
@@ -83,8 +83,8 @@ func (r *podVerification) sampleOldPods(old []corev1.Pod) {
 	}
 }
 
-// isServingPod reports whether a pod is ready and not terminating.
-func isServingPod(pod *corev1.Pod) bool {
+// isVerificationPodServing reports whether a pod is ready and not terminating.
+func isVerificationPodServing(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
@@ -95,26 +95,26 @@ func isServingPod(pod *corev1.Pod) bool {
 
 func (r *podVerification) verifyPods(ctx context.Context) (Report, error) {
 	pods := make([]PodReport, len(r.newPods), len(r.newPods)+len(r.oldPods))
-	r.forEachNewPod(ctx, func(i int) { pods[i] = r.requestReadiness(ctx, &r.newPods[i]) })
+	r.forEachVerifiedPod(ctx, func(i int) { pods[i] = r.requestVerificationReadiness(ctx, &r.newPods[i]) })
 	report := Report{Pods: pods}
 	if ctx.Err() != nil {
 		return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
 	}
-	report.Verdicts = append(report.Verdicts, decideReadiness(pods))
+	report.Verdicts = append(report.Verdicts, decideVerificationReadiness(pods))
 	if r.spec.URL != "" && report.Verdicts[0].Passed {
-		report.Pods = r.measureAllPods(ctx, pods)
+		report.Pods = r.measureVerifiedPods(ctx, pods)
 		if ctx.Err() != nil {
 			return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
 		}
-		report.New, report.Old = r.newTotal.summarizeRequests(), r.oldTotal.summarizeRequests()
-		report.Verdicts = append(report.Verdicts, r.decideThresholds(&report)...)
+		report.New, report.Old = r.newTotal.summarizeVerificationRequests(), r.oldTotal.summarizeVerificationRequests()
+		report.Verdicts = append(report.Verdicts, r.decideVerificationThresholds(&report)...)
 	}
-	report.Passed = allPassed(report.Verdicts)
+	report.Passed = allVerificationVerdictsPassed(report.Verdicts)
 	return report, nil
 }
 
-// forEachNewPod calls f for every new pod, Parallel calls at a time, and returns after all calls.
-func (r *podVerification) forEachNewPod(ctx context.Context, f func(i int)) {
+// forEachVerifiedPod calls f for every new pod, Parallel calls at a time, and returns after all calls.
+func (r *podVerification) forEachVerifiedPod(ctx context.Context, f func(i int)) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	room := make(chan struct{}, r.opts.Parallel)
@@ -131,15 +131,15 @@ func (r *podVerification) forEachNewPod(ctx context.Context, f func(i int)) {
 	}
 }
 
-// requestReadiness requests the readiness addresses of a pod. Most pods have only one.
-func (r *podVerification) requestReadiness(ctx context.Context, a *podChecks) PodReport {
+// requestVerificationReadiness requests the readiness addresses of a pod. Most pods have only one.
+func (r *podVerification) requestVerificationReadiness(ctx context.Context, a *podChecks) PodReport {
 	report := PodReport{Name: a.podName, Readiness: readinessOK}
 	if len(a.readiness) == 0 {
 		report.Readiness = a.skipReason
 	}
 	for i := range a.readiness {
-		c := newPodClient(r.opts.Transport, a.readiness[i].host, 1)
-		_, cause := c.sendRequest(ctx, &a.readiness[i])
+		c := newVerificationPodClient(r.opts.Transport, a.readiness[i].host, 1)
+		_, cause := c.sendVerificationRequest(ctx, &a.readiness[i])
 		c.closeIdle()
 		if cause != "" {
 			report.Readiness = cause
@@ -149,27 +149,27 @@ func (r *podVerification) requestReadiness(ctx context.Context, a *podChecks) Po
 	return report
 }
 
-// measureAllPods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
-func (r *podVerification) measureAllPods(ctx context.Context, pods []PodReport) []PodReport {
+// measureVerifiedPods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
+func (r *podVerification) measureVerifiedPods(ctx context.Context, pods []PodReport) []PodReport {
 	older := make([]PodReport, len(r.oldPods))
-	r.forEachNewPod(ctx, func(i int) {
+	r.forEachVerifiedPod(ctx, func(i int) {
 		var beside sync.WaitGroup
 		if i < len(r.oldPods) {
 			beside.Go(func() {
-				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measurePod(ctx, &r.oldPods[i], r.oldTotal)}
+				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measureVerificationPod(ctx, &r.oldPods[i], r.oldTotal)}
 			})
 		}
-		pods[i].Summary = r.measurePod(ctx, &r.newPods[i], r.newTotal)
+		pods[i].Summary = r.measureVerificationPod(ctx, &r.newPods[i], r.newTotal)
 		beside.Wait()
 	})
 	return append(pods, older...)
 }
 
-// measurePod sends the requests to a pod.
-func (r *podVerification) measurePod(ctx context.Context, a *podChecks, total *requestTally) Summary {
-	c := newPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
+// measureVerificationPod sends the requests to a pod.
+func (r *podVerification) measureVerificationPod(ctx context.Context, a *podChecks, total *requestTally) Summary {
+	c := newVerificationPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
 	defer c.closeIdle()
-	t := c.sendRequests(ctx, a.load, r.spec)
-	total.mergeTally(t)
-	return t.summarizeRequests()
+	t := c.sendVerificationRequests(ctx, a.load, r.spec)
+	total.mergeVerificationTally(t)
+	return t.summarizeVerificationRequests()
 }

@@ -48,7 +48,7 @@ func (s Spec) WithDefaults() Spec {
 // Validate returns all errors of a completed spec, with the keys of the configuration file.
 func (s Spec) Validate() error {
 	var all []error
-	for _, f := range s.findFieldErrors() {
+	for _, f := range s.findVerificationSpecErrors() {
 		all = append(all, fmt.Errorf("%s: %s", f.key, f.text))
 	}
 	return errors.Join(all...)
@@ -57,15 +57,15 @@ func (s Spec) Validate() error {
 // fieldError is an error in the value of a key.
 type fieldError struct{ key, text string }
 
-// findFieldErrors returns the errors of a completed spec, at most one for each key.
-func (s Spec) findFieldErrors() []fieldError {
+// findVerificationSpecErrors returns the errors of a completed spec, at most one for each key.
+func (s Spec) findVerificationSpecErrors() []fieldError {
 	var all []fieldError
 	check := func(valid bool, key, format string, args ...any) {
 		if !valid {
 			all = append(all, fieldError{key, fmt.Sprintf(format, args...)})
 		}
 	}
-	text := describeURLError(s.URL)
+	text := describeVerificationURLError(s.URL)
 	check(text == "", "url", "%s", text)
 	check(s.Requests >= 1 && s.Requests <= maxRequests, "requests", "must be from 1 to %d, not %d", maxRequests, s.Requests)
 	check(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "must be from 1 to %d, not %d", maxConcurrency, s.Concurrency)
@@ -74,15 +74,15 @@ func (s Spec) findFieldErrors() []fieldError {
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
 	check(s.Slower == 0 || s.URL != "", "slower", "limits the responses of url, which is missing")
-	return append(all, s.findLatencyErrors()...)
+	return append(all, s.findVerificationLatencyErrors()...)
 }
 
-// findLatencyErrors returns the errors of the latency thresholds.
-func (s Spec) findLatencyErrors() []fieldError {
+// findVerificationLatencyErrors returns the errors of the latency thresholds.
+func (s Spec) findVerificationLatencyErrors() []fieldError {
 	var all []fieldError
 	var before time.Duration
 	var above string
-	for _, l := range s.latencyLimits() {
+	for _, l := range s.verificationLatencyLimits() {
 		switch d := l.maximum.Duration; {
 		case d < 0:
 			all = append(all, fieldError{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
@@ -104,7 +104,7 @@ type latencyLimit struct {
 	percentile func(*Summary) time.Duration
 }
 
-func (s Spec) latencyLimits() []latencyLimit {
+func (s Spec) verificationLatencyLimits() []latencyLimit {
 	return []latencyLimit{
 		{"p50", s.P50, func(s *Summary) time.Duration { return s.P50.Duration }},
 		{"p95", s.P95, func(s *Summary) time.Duration { return s.P95.Duration }},
@@ -112,8 +112,8 @@ func (s Spec) latencyLimits() []latencyLimit {
 	}
 }
 
-// describeURLError returns the error of a URL as text, or an empty text. It never quotes a URL with a password.
-func describeURLError(text string) string {
+// describeVerificationURLError returns the error of a URL as text, or an empty text. It never quotes a URL with a password.
+func describeVerificationURLError(text string) string {
 	if text == "" {
 		return ""
 	}

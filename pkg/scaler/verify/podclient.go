@@ -33,15 +33,15 @@ type podClient struct {
 	closeIdle func()
 }
 
-// newPodClient returns a client of a pod. A nil shared transport means a transport of its own.
-func newPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
+// newVerificationPodClient returns a client of a pod. A nil shared transport means a transport of its own.
+func newVerificationPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
 	c := &podClient{closeIdle: func() {}}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http.Transport = shared
 	if shared == nil {
 		own := &http.Transport{
 			DialContext:            (&net.Dialer{}).DialContext,
-			TLSClientConfig:        podTLSConfig(host),
+			TLSClientConfig:        verificationTLSConfig(host),
 			MaxIdleConnsPerHost:    concurrency,
 			MaxResponseHeaderBytes: maxHeaderBytes,
 			DisableCompression:     true, // the body is measured as the pod sends it
@@ -51,23 +51,23 @@ func newPodClient(shared http.RoundTripper, host string, concurrency int) *podCl
 	return c
 }
 
-// podTLSConfig accepts any certificate, as the kubelet does for its probes: no certificate names a pod's address, and the requests contain
+// verificationTLSConfig accepts any certificate, as the kubelet does for its probes: no certificate names a pod's address, and the requests contain
 // no secret.
-func podTLSConfig(host string) *tls.Config {
+func verificationTLSConfig(host string) *tls.Config {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	return &tls.Config{ServerName: host, InsecureSkipVerify: true}
 }
 
-// sendRequest sends a request. It returns the time from its start to the end of the response, and a short cause if it failed.
-func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
+// sendVerificationRequest sends a request. It returns the time from its start to the end of the response, and a short cause if it failed.
+func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	begin := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, http.NoBody)
 	if err != nil {
-		return 0, shortenCause(err)
+		return 0, shortenVerificationCause(err)
 	}
 	req.Header.Set("User-Agent", "tachometer-scaler")
 	for name, values := range a.header {
@@ -76,7 +76,7 @@ func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.D
 	req.Host = a.host
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return time.Since(begin), shortenCause(err)
+		return time.Since(begin), shortenVerificationCause(err)
 	}
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
@@ -85,7 +85,7 @@ func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.D
 	case resp.StatusCode >= http.StatusBadRequest:
 		return took, fmt.Sprintf("status %d", resp.StatusCode)
 	case err != nil:
-		return took, shortenCause(err)
+		return took, shortenVerificationCause(err)
 	}
 	return took, ""
 }
@@ -93,8 +93,8 @@ func (c *podClient) sendRequest(ctx context.Context, a *podRequest) (took time.D
 // timeoutCause is the cause of requests that timed out.
 const timeoutCause = "timeout"
 
-// shortenCause returns an error as a short text. Requests that fail in the same way get the same text.
-func shortenCause(err error) string {
+// shortenVerificationCause returns an error as a short text. Requests that fail in the same way get the same text.
+func shortenVerificationCause(err error) string {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -115,10 +115,10 @@ func shortenCause(err error) string {
 	return cmp.Or(strict.Shorten(err.Error()), otherCause)
 }
 
-// sendRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass
+// sendVerificationRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass
 // because of timeouts: a hanging pod must not delay the rollback by the time of all its requests.
-func (c *podClient) sendRequests(ctx context.Context, a *podRequest, spec Spec) *requestTally {
-	t := newRequestTally()
+func (c *podClient) sendVerificationRequests(ctx context.Context, a *podRequest, spec Spec) *requestTally {
+	t := newVerificationTally()
 	turns := make(chan struct{}, spec.Requests)
 	for range spec.Requests {
 		turns <- struct{}{}
@@ -128,11 +128,11 @@ func (c *podClient) sendRequests(ctx context.Context, a *podRequest, spec Spec) 
 	for range min(spec.Requests, spec.Concurrency) {
 		workers.Go(func() {
 			for range turns {
-				took, cause := c.sendRequest(ctx, a)
+				took, cause := c.sendVerificationRequest(ctx, a)
 				if ctx.Err() != nil {
 					return // an interrupted request is not a failure of the pod
 				}
-				if t.countPodRequest(took, cause); t.cannotPass(spec) {
+				if t.countVerificationRequest(took, cause); t.cannotPassVerification(spec) {
 					return
 				}
 			}

@@ -33,13 +33,13 @@ type podChecks struct {
 	load       *podRequest  // nil: only the readiness is tested
 }
 
-// resolvePodChecks returns the requests to a pod.
-func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
+// resolveVerificationChecks returns the requests to a pod.
+func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	a := podChecks{podName: pod.Name, skipReason: "skipped: no httpGet readiness probe"}
 	if net.ParseIP(pod.Status.PodIP) == nil {
 		return a, fmt.Errorf("pod %s has no IP address", pod.Name)
 	}
-	for _, c := range probedContainers(pod) {
+	for _, c := range verificationProbeContainers(pod) {
 		get := c.ReadinessProbe.HTTPGet
 		switch {
 		case get == nil:
@@ -48,7 +48,7 @@ func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 			a.skipReason = "skipped: the readiness probe asks the host " + get.Host + ", not the pod"
 			continue
 		}
-		readiness, err := buildReadinessRequest(pod, c, spec.Timeout.Duration)
+		readiness, err := buildVerificationProbeRequest(pod, c, spec.Timeout.Duration)
 		if err != nil {
 			return a, err
 		}
@@ -57,13 +57,13 @@ func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	if spec.URL == "" {
 		return a, nil
 	}
-	load, err := buildLoadRequest(spec, pod)
+	load, err := buildVerificationLoadRequest(spec, pod)
 	a.load = load
 	return a, err
 }
 
-// probedContainers returns the containers with readiness probes, including sidecars among the init containers.
-func probedContainers(pod *corev1.Pod) []*corev1.Container {
+// verificationProbeContainers returns the containers with readiness probes, including sidecars among the init containers.
+func verificationProbeContainers(pod *corev1.Pod) []*corev1.Container {
 	var all []*corev1.Container
 	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 		for i := range list {
@@ -75,11 +75,11 @@ func probedContainers(pod *corev1.Pod) []*corev1.Container {
 	return all
 }
 
-// buildReadinessRequest returns the request of a container's readiness probe, as the kubelet sends it. The kubelet runs on the pod's
+// buildVerificationProbeRequest returns the request of a container's readiness probe, as the kubelet sends it. The kubelet runs on the pod's
 // machine; from another machine the timeout is at least the timeout of any other request.
-func buildReadinessRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Duration) (podRequest, error) {
+func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Duration) (podRequest, error) {
 	get := c.ReadinessProbe.HTTPGet
-	port, err := resolveProbePort(pod, c, get.Port)
+	port, err := resolveVerificationProbePort(pod, c, get.Port)
 	if err != nil {
 		return podRequest{}, err
 	}
@@ -87,7 +87,7 @@ func buildReadinessRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Du
 	if err != nil {
 		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, get.Path)
 	}
-	probeURL := url.URL{Scheme: probeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
+	probeURL := url.URL{Scheme: verificationProbeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
 	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second)}
 	for _, h := range get.HTTPHeaders {
 		if strings.EqualFold(h.Name, "Host") {
@@ -99,12 +99,12 @@ func buildReadinessRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Du
 	return a, nil
 }
 
-func probeScheme(get *corev1.HTTPGetAction) string {
+func verificationProbeScheme(get *corev1.HTTPGetAction) string {
 	return strings.ToLower(string(cmp.Or(get.Scheme, corev1.URISchemeHTTP)))
 }
 
-// resolveProbePort returns the number of a port. A name is looked up in the container.
-func resolveProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrString) (string, error) {
+// resolveVerificationProbePort returns the number of a port. A name is looked up in the container.
+func resolveVerificationProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrString) (string, error) {
 	number := int64(port.IntVal)
 	if port.Type == intstr.String {
 		i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.StrVal })
@@ -122,8 +122,8 @@ func resolveProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrStr
 	return strconv.FormatInt(number, 10), nil
 }
 
-// buildLoadRequest returns the request to the URL of the spec, with the pod's address.
-func buildLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
+// buildVerificationLoadRequest returns the request to the URL of the spec, with the pod's address.
+func buildVerificationLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
 	u, err := url.Parse(spec.URL)
 	if err != nil {
 		return nil, fmt.Errorf("parse the URL: %w", err)
@@ -132,7 +132,7 @@ func buildLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
 	port := u.Port()
 	switch {
 	case u.Host == "":
-		if u.Scheme, port, err = findMainPort(pod); err != nil {
+		if u.Scheme, port, err = findVerificationMainPort(pod); err != nil {
 			return nil, err
 		}
 	case port == "" && u.Scheme == "https":
@@ -145,15 +145,15 @@ func buildLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
 	return &a, nil
 }
 
-// findMainPort returns the scheme and port of the first readiness probe with a port.
-func findMainPort(pod *corev1.Pod) (urlScheme, port string, err error) {
-	for _, c := range probedContainers(pod) {
+// findVerificationMainPort returns the scheme and port of the first readiness probe with a port.
+func findVerificationMainPort(pod *corev1.Pod) (urlScheme, port string, err error) {
+	for _, c := range verificationProbeContainers(pod) {
 		switch {
 		case c.ReadinessProbe.HTTPGet != nil:
-			port, err = resolveProbePort(pod, c, c.ReadinessProbe.HTTPGet.Port)
-			return probeScheme(c.ReadinessProbe.HTTPGet), port, err
+			port, err = resolveVerificationProbePort(pod, c, c.ReadinessProbe.HTTPGet.Port)
+			return verificationProbeScheme(c.ReadinessProbe.HTTPGet), port, err
 		case c.ReadinessProbe.TCPSocket != nil:
-			port, err = resolveProbePort(pod, c, c.ReadinessProbe.TCPSocket.Port)
+			port, err = resolveVerificationProbePort(pod, c, c.ReadinessProbe.TCPSocket.Port)
 			return "http", port, err
 		}
 	}

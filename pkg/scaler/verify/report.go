@@ -67,11 +67,11 @@ func (r Report) SummaryLine() string {
 	case !r.Passed:
 		return "not verified"
 	}
-	return r.passedLine()
+	return r.verificationPassedLine()
 }
 
-// passedLine returns the line of a report that passed.
-func (r Report) passedLine() string {
+// verificationPassedLine returns the line of a report that passed.
+func (r Report) verificationPassedLine() string {
 	skipped, fresh := 0, 0
 	for i := range r.Pods {
 		if r.Pods[i].Old {
@@ -90,7 +90,7 @@ func (r Report) passedLine() string {
 		return line
 	}
 	return line + fmt.Sprintf("; %d requests, %d failed, p50 %s, p95 %s, p99 %s",
-		r.New.Requests, r.New.Failed, formatLatency(r.New.P50.Duration), formatLatency(r.New.P95.Duration), formatLatency(r.New.P99.Duration))
+		r.New.Requests, r.New.Failed, formatVerificationLatency(r.New.P50.Duration), formatVerificationLatency(r.New.P95.Duration), formatVerificationLatency(r.New.P99.Duration))
 }
 
 // WriteTable writes the report as tables: pods, totals, verdicts.
@@ -105,13 +105,13 @@ func (r Report) WriteTable(w io.Writer) {
 		if p.Old {
 			name += " (old)"
 		}
-		line(p.formatCells(name, cmp.Or(p.Readiness, "-"))...)
+		line(p.formatVerificationCells(name, cmp.Or(p.Readiness, "-"))...)
 	}
 	if r.New.Requests > 0 {
-		line(r.New.formatCells("all new", "-")...)
+		line(r.New.formatVerificationCells("all new", "-")...)
 	}
 	if r.Old.Requests > 0 {
-		line(r.Old.formatCells("all old", "-")...)
+		line(r.Old.formatVerificationCells("all old", "-")...)
 	}
 	fmt.Fprintln(t)
 	line("THRESHOLD", "GOT", "WANTED", "VERDICT")
@@ -124,25 +124,25 @@ func (r Report) WriteTable(w io.Writer) {
 	}
 }
 
-// formatCells returns the cells of a summary. A dash marks an unmeasured figure, because 0 is a figure.
-func (s *Summary) formatCells(name, readiness string) []string {
+// formatVerificationCells returns the cells of a summary. A dash marks an unmeasured figure, because 0 is a figure.
+func (s *Summary) formatVerificationCells(name, readiness string) []string {
 	cells := []string{name, readiness, "-", "-", "-", "-", "-", "-", "-"}
 	if s.Requests > 0 {
 		cells[2], cells[3] = fmt.Sprint(s.Requests), fmt.Sprint(s.Failed)
 	}
-	if s.hasLatencies() {
+	if s.hasVerificationLatencies() {
 		for i, d := range []metav1.Duration{s.P50, s.P95, s.P99, s.Max} {
-			cells[4+i] = formatLatency(d.Duration)
+			cells[4+i] = formatVerificationLatency(d.Duration)
 		}
 	}
 	if len(s.Causes) > 0 {
-		cells[8] = formatCauses(s.Causes)
+		cells[8] = formatVerificationCauses(s.Causes)
 	}
 	return cells
 }
 
-// formatCauses lists causes, most frequent first.
-func formatCauses(causes map[string]int) string {
+// formatVerificationCauses lists causes, most frequent first.
+func formatVerificationCauses(causes map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(causes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(causes[b], causes[a]), cmp.Compare(a, b))
 	})

@@ -18,12 +18,12 @@ const readinessOK = "ok"
 // the machine.
 const minLatencyDifference = 5 * time.Millisecond
 
-func allPassed(all []Verdict) bool {
+func allVerificationVerdictsPassed(all []Verdict) bool {
 	return !slices.ContainsFunc(all, func(v Verdict) bool { return !v.Passed })
 }
 
-// decideReadiness passes if every pod with a readiness address is ready.
-func decideReadiness(pods []PodReport) Verdict {
+// decideVerificationReadiness passes if every pod with a readiness address is ready.
+func decideVerificationReadiness(pods []PodReport) Verdict {
 	causes := map[string]int{}
 	asked, failed := 0, 0
 	for i := range pods {
@@ -42,36 +42,36 @@ func decideReadiness(pods []PodReport) Verdict {
 	case asked == 0:
 		v.Got = "nothing to ask"
 	case failed > 0:
-		v.Got += " (" + formatCauses(causes) + ")"
+		v.Got += " (" + formatVerificationCauses(causes) + ")"
 	}
 	return v
 }
 
-// decideThresholds compares the responses with the thresholds.
-func (r *podVerification) decideThresholds(report *Report) []Verdict {
-	all := []Verdict{r.decideSuccess("success", &report.New), r.decideWorstPod(report.Pods)}
-	for _, l := range r.spec.latencyLimits() {
+// decideVerificationThresholds compares the responses with the thresholds.
+func (r *podVerification) decideVerificationThresholds(report *Report) []Verdict {
+	all := []Verdict{r.decideVerificationSuccess("success", &report.New), r.decideVerificationWorstPod(report.Pods)}
+	for _, l := range r.spec.verificationLatencyLimits() {
 		if l.maximum.Duration > 0 {
-			all = append(all, decideLatency(l.name, &report.New, l.percentile(&report.New), l.maximum.Duration, ""))
+			all = append(all, decideVerificationLatency(l.name, &report.New, l.percentile(&report.New), l.maximum.Duration, ""))
 		}
 	}
 	if r.spec.Slower > 0 {
-		all = append(all, r.decideSlowdown(report)...)
+		all = append(all, r.decideVerificationSlowdown(report)...)
 	}
 	return all
 }
 
-func (r *podVerification) decideSuccess(name string, s *Summary) Verdict {
-	got := fmt.Sprintf("%s of %d", formatShare(s.Success), s.Requests)
+func (r *podVerification) decideVerificationSuccess(name string, s *Summary) Verdict {
+	got := fmt.Sprintf("%s of %d", formatVerificationShare(s.Success), s.Requests)
 	if s.Failed > 0 {
-		got += " (" + formatCauses(s.Causes) + ")"
+		got += " (" + formatVerificationCauses(s.Causes) + ")"
 	}
-	return Verdict{What: name, Got: got, Limit: "at least " + formatShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
+	return Verdict{What: name, Got: got, Limit: "at least " + formatVerificationShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
 }
 
-// decideWorstPod compares the new pod with the lowest success with the threshold, and counts the other pods below it: a single bad pod
+// decideVerificationWorstPod compares the new pod with the lowest success with the threshold, and counts the other pods below it: a single bad pod
 // among many does not show in the total.
-func (r *podVerification) decideWorstPod(pods []PodReport) Verdict {
+func (r *podVerification) decideVerificationWorstPod(pods []PodReport) Verdict {
 	var worst *PodReport
 	bad := 0
 	for i := range pods {
@@ -86,26 +86,26 @@ func (r *podVerification) decideWorstPod(pods []PodReport) Verdict {
 			bad++
 		}
 	}
-	v := r.decideSuccess("success of each pod", &worst.Summary)
+	v := r.decideVerificationSuccess("success of each pod", &worst.Summary)
 	if v.Got += ", pod " + worst.Name; bad > 1 {
 		v.Got += fmt.Sprintf(" and %d more", bad-1)
 	}
 	return v
 }
 
-// decideLatency compares a latency with its limit. Without responses the latency is unknown, and does not pass.
-func decideLatency(name string, s *Summary, got, limit time.Duration, comparison string) Verdict {
-	v := Verdict{What: name, Got: formatLatency(got), Limit: "at most " + limit.String() + comparison, Passed: got <= limit}
-	if !s.hasLatencies() {
+// decideVerificationLatency compares a latency with its limit. Without responses the latency is unknown, and does not pass.
+func decideVerificationLatency(name string, s *Summary, got, limit time.Duration, comparison string) Verdict {
+	v := Verdict{What: name, Got: formatVerificationLatency(got), Limit: "at most " + limit.String() + comparison, Passed: got <= limit}
+	if !s.hasVerificationLatencies() {
 		v.Got, v.Passed = "no answers", false
 	}
 	return v
 }
 
-// decideSlowdown compares p50 and p95 with the old pods'. Without measured old pods it passes, and the verdict says so: the new pods are
+// decideVerificationSlowdown compares p50 and p95 with the old pods'. Without measured old pods it passes, and the verdict says so: the new pods are
 // not at fault.
-func (r *podVerification) decideSlowdown(report *Report) []Verdict {
-	if !report.Old.hasLatencies() {
+func (r *podVerification) decideVerificationSlowdown(report *Report) []Verdict {
+	if !report.Old.hasVerificationLatencies() {
 		got := "no ready old pods"
 		if len(r.oldPods) > 0 {
 			got = "no answers of old pods"
@@ -113,22 +113,22 @@ func (r *podVerification) decideSlowdown(report *Report) []Verdict {
 		return []Verdict{{What: "slower", Got: "not compared: " + got, Limit: fmt.Sprintf("at most %v times", r.spec.Slower), Passed: true}}
 	}
 	var all []Verdict
-	for _, l := range r.spec.latencyLimits()[:2] {
+	for _, l := range r.spec.verificationLatencyLimits()[:2] {
 		theirs := l.percentile(&report.Old)
-		limit := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
-		all = append(all, decideLatency(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatLatency(theirs)))
+		limit := roundVerificationLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
+		all = append(all, decideVerificationLatency(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatVerificationLatency(theirs)))
 	}
 	return all
 }
 
-// hasLatencies reports whether a latency was measured: Max is at least a microsecond then.
-func (s *Summary) hasLatencies() bool { return s.Max.Duration > 0 }
+// hasVerificationLatencies reports whether a latency was measured: Max is at least a microsecond then.
+func (s *Summary) hasVerificationLatencies() bool { return s.Max.Duration > 0 }
 
-// formatShare formats a share as a percentage, rounded down, so that only a full share is 100%.
-func formatShare(share float64) string {
+// formatVerificationShare formats a share as a percentage, rounded down, so that only a full share is 100%.
+func formatVerificationShare(share float64) string {
 	const slack = 1e-9 // 0.57 is a little less than 57 hundredths
 	return strconv.FormatFloat(math.Floor(share*1e4+slack)/100, 'f', -1, 64) + "%"
 }
 
-// formatLatency formats a latency with the measured digits.
-func formatLatency(d time.Duration) string { return roundLatency(d).String() }
+// formatVerificationLatency formats a latency with the measured digits.
+func formatVerificationLatency(d time.Duration) string { return roundVerificationLatency(d).String() }

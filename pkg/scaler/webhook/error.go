@@ -44,8 +44,8 @@ func (e *Error) IsPermanent() bool {
 	return e.Status/100 == 3 || slices.Contains(permanentStatuses, e.Status)
 }
 
-// newTransportError converts an error of the HTTP client, and drops the addresses in its text.
-func newTransportError(err error) *Error {
+// newWebhookTransportError converts an error of the HTTP client, and drops the addresses in its text.
+func newWebhookTransportError(err error) *Error {
 	var dns *net.DNSError
 	var host x509.HostnameError
 	var untrusted *tls.CertificateVerificationError
@@ -71,8 +71,8 @@ func newTransportError(err error) *Error {
 // shortAnswerPattern matches the short error words of services, such as invalid_payload. A longer body may repeat the request.
 var shortAnswerPattern = regexp.MustCompile(`^[A-Za-z_ ]{1,64}$`)
 
-func newAnswerError(resp *http.Response, u *url.URL, answer []byte, now time.Time) *Error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), now)}
+func newWebhookResponseError(resp *http.Response, u *url.URL, answer []byte, now time.Time) *Error {
+	e := &Error{Status: resp.StatusCode, RetryAfter: parseWebhookRetryAfter(resp.Header.Get("Retry-After"), now)}
 	e.message = "status " + strconv.Itoa(resp.StatusCode)
 	text := strings.TrimSpace(string(answer))
 	if shortAnswerPattern.MatchString(text) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(text)) {
@@ -81,8 +81,8 @@ func newAnswerError(resp *http.Response, u *url.URL, answer []byte, now time.Tim
 	return e
 }
 
-// parseRetryAfter parses the header Retry-After, which holds seconds or a date. It returns 0 for any other text.
-func parseRetryAfter(header string, now time.Time) time.Duration {
+// parseWebhookRetryAfter parses the header Retry-After, which holds seconds or a date. It returns 0 for any other text.
+func parseWebhookRetryAfter(header string, now time.Time) time.Duration {
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return time.Duration(s) * time.Second
 	}

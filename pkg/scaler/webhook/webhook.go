@@ -73,12 +73,12 @@ func Post(ctx context.Context, client *http.Client, readURL func() (string, erro
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req) //nolint:gosec // the author of the configuration chooses the URL
 	if err != nil {
-		return newTransportError(err)
+		return newWebhookTransportError(err)
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes)) // the status decides, with or without a body
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	return newAnswerError(resp, u, answer, time.Now())
+	return newWebhookResponseError(resp, u, answer, time.Now())
 }

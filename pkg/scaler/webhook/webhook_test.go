@@ -203,7 +203,7 @@ func TestAfter(t *testing.T) {
 		"Fri, 27 Nov 2026 08:01:30 GMT": 90 * time.Second,
 		"Fri, 27 Nov 2026 07:00:00 GMT": 0,
 	} {
-		if got := parseRetryAfter(header, now); got != want {
+		if got := parseWebhookRetryAfter(header, now); got != want {
 			t.Errorf("%q: %s, want %s", header, got, want)
 		}
 	}
@@ -215,7 +215,7 @@ func FuzzAfter(f *testing.F) {
 	}
 	now := time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, header string) {
-		if got := parseRetryAfter(header, now); got < 0 {
+		if got := parseWebhookRetryAfter(header, now); got < 0 {
 			t.Errorf("%q: %s", header, got)
 		}
 	})

@@ -18,7 +18,7 @@ const fieldManager = hold.FieldManager
 // idHash is the first half of the SHA-256 of an id. Collisions do not occur in practice, and its length does not depend on the sender.
 type idHash [16]byte
 
-func hashID(id string) idHash {
+func hashDedupID(id string) idHash {
 	sum := sha256.Sum256([]byte(id))
 	return idHash(sum[:16])
 }
@@ -26,12 +26,12 @@ func hashID(id string) idHash {
 // idExpiries maps ids to their expiry. An expired id is forgotten.
 type idExpiries map[idHash]time.Time
 
-// encodeLines returns a line for each id: the hash in base64, a space, the expiry in seconds since 1970. The lines are sorted, so that a
+// encodeDedupLines returns a line for each id: the hash in base64, a space, the expiry in seconds since 1970. The lines are sorted, so that a
 // diff of two versions shows the added ids.
-func (s idExpiries) encodeLines() string {
+func (s idExpiries) encodeDedupLines() string {
 	var b strings.Builder
 	b.Grow(len(s) * 34)
-	for _, k := range s.sortByExpiry() {
+	for _, k := range s.sortDedupIDs() {
 		b.WriteString(base64.RawURLEncoding.EncodeToString(k[:]))
 		b.WriteByte(' ')
 		b.WriteString(strconv.FormatInt(s[k].Unix(), 10))
@@ -40,17 +40,17 @@ func (s idExpiries) encodeLines() string {
 	return b.String()
 }
 
-// sortByExpiry returns the ids in the order of their expiry.
-func (s idExpiries) sortByExpiry() []idHash {
+// sortDedupIDs returns the ids in the order of their expiry.
+func (s idExpiries) sortDedupIDs() []idHash {
 	return slices.SortedFunc(maps.Keys(s), func(a, b idHash) int {
 		return cmp.Or(s[a].Compare(s[b]), slices.Compare(a[:], b[:]))
 	})
 }
 
-// mergeLines adds the ids in text, and returns the number of invalid lines. The later of two expiries of an id wins.
-func (s idExpiries) mergeLines(text string) (bad int) {
+// mergeDedupLines adds the ids in text, and returns the number of invalid lines. The later of two expiries of an id wins.
+func (s idExpiries) mergeDedupLines(text string) (bad int) {
 	for line := range strings.Lines(text) {
-		k, until, ok := parseIDLine(strings.TrimSuffix(line, "\n"))
+		k, until, ok := parseDedupLine(strings.TrimSuffix(line, "\n"))
 		switch {
 		case !ok:
 			bad++
@@ -61,7 +61,7 @@ func (s idExpiries) mergeLines(text string) (bad int) {
 	return bad
 }
 
-func parseIDLine(line string) (k idHash, until time.Time, ok bool) {
+func parseDedupLine(line string) (k idHash, until time.Time, ok bool) {
 	first, second, _ := strings.Cut(line, " ")
 	sum, err := base64.RawURLEncoding.Strict().DecodeString(first)
 	if err != nil || len(sum) != len(k) {
@@ -74,13 +74,13 @@ func parseIDLine(line string) (k idHash, until time.Time, ok bool) {
 	return idHash(sum), time.Unix(seconds, 0), true
 }
 
-// forgetExpired forgets expired ids, and the ids above maxIDs that expire first. It returns the number of the latter.
-func (s idExpiries) forgetExpired(now time.Time, maxIDs int) (forgotten int) {
+// forgetExpiredDedupIDs forgets expired ids, and the ids above maxIDs that expire first. It returns the number of the latter.
+func (s idExpiries) forgetExpiredDedupIDs(now time.Time, maxIDs int) (forgotten int) {
 	maps.DeleteFunc(s, func(_ idHash, until time.Time) bool { return !now.Before(until) })
 	if len(s) <= maxIDs {
 		return 0
 	}
-	early := s.sortByExpiry()[:len(s)-maxIDs]
+	early := s.sortDedupIDs()[:len(s)-maxIDs]
 	for _, k := range early {
 		delete(s, k)
 	}

@@ -88,7 +88,7 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until, ok := s.ids[hashID(id)]
+	until, ok := s.ids[hashDedupID(id)]
 	return ok && time.Now().Before(until), nil
 }
 
@@ -96,10 +96,10 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 func (s *Set) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids[hashID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
+	s.ids[hashDedupID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
 	s.dirty = true
 	if len(s.ids) > s.opts.MaxIDs+s.opts.MaxIDs/10 { // a tenth above, so that not every Add sorts all ids
-		s.pruneLocked(time.Now())
+		s.pruneDedupIDsLocked(time.Now())
 	}
 	select {
 	case s.added <- struct{}{}:
@@ -107,16 +107,16 @@ func (s *Set) Add(id string, until time.Time) {
 	}
 }
 
-// pruneLocked forgets expired and excess ids. The caller holds mu.
-func (s *Set) pruneLocked(now time.Time) {
-	s.metrics.forgotten.Add(float64(s.ids.forgetExpired(now, s.opts.MaxIDs)))
+// pruneDedupIDsLocked forgets expired and excess ids. The caller holds mu.
+func (s *Set) pruneDedupIDsLocked(now time.Time) {
+	s.metrics.forgotten.Add(float64(s.ids.forgetExpiredDedupIDs(now, s.opts.MaxIDs)))
 	s.metrics.ids.Set(float64(len(s.ids)))
 }
 
 // Run reads the ConfigMap, and writes added ids until ctx ends, and once more then. It must end after the last Add. It returns an error if
 // the last write fails: some events may then be delivered again.
 func (s *Set) Run(ctx context.Context) error {
-	if !s.retryUntilDone(ctx, "read", s.loadIDs) {
+	if !s.retryDedupRequest(ctx, "read", s.loadDedupIDs) {
 		return nil
 	}
 	close(s.loaded)
@@ -125,17 +125,17 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 			defer cancel()
-			return s.saveIDs(last)
+			return s.saveDedupIDs(last)
 		case <-s.added:
 		}
 		if retry.Sleep(ctx, s.opts.WriteInterval) {
-			s.retryUntilDone(ctx, "write", s.saveIDs)
+			s.retryDedupRequest(ctx, "write", s.saveDedupIDs)
 		}
 	}
 }
 
-// retryUntilDone calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
-func (s *Set) retryUntilDone(ctx context.Context, request string, do func(context.Context) error) bool {
+// retryDedupRequest calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
+func (s *Set) retryDedupRequest(ctx context.Context, request string, do func(context.Context) error) bool {
 	backoff := retry.Backoff{First: firstRetryPause, Max: maxRetryPause}
 	for failures := 1; ; failures++ {
 		err := do(ctx)
@@ -158,16 +158,16 @@ func (s *Set) retryUntilDone(ctx context.Context, request string, do func(contex
 // Reload merges the ids that other replicas have written since Run began. A new leader calls it before it reads its first event. It
 // retries until it succeeds, and returns false if ctx ends before.
 func (s *Set) Reload(ctx context.Context) bool {
-	return s.retryUntilDone(ctx, "read", s.loadIDs)
+	return s.retryDedupRequest(ctx, "read", s.loadDedupIDs)
 }
 
-func (s *Set) loadIDs(ctx context.Context) error {
-	_, _, err := s.mergeConfigMap(ctx)
+func (s *Set) loadDedupIDs(ctx context.Context) error {
+	_, _, err := s.mergeDedupConfigMap(ctx)
 	return err
 }
 
-// mergeConfigMap reads the ConfigMap and merges its ids. It returns an empty ConfigMap if none exists.
-func (s *Set) mergeConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
+// mergeDedupConfigMap reads the ConfigMap and merges its ids. It returns an empty ConfigMap if none exists.
+func (s *Set) mergeDedupConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	m, err = s.client.Get(ctx, s.configMapName, metav1.GetOptions{})
@@ -179,23 +179,23 @@ func (s *Set) mergeConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists b
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bad := s.ids.mergeLines(m.Data[dataKey]); bad > 0 {
+	if bad := s.ids.mergeDedupLines(m.Data[dataKey]); bad > 0 {
 		klog.FromContext(ctx).Info("Invalid lines in the ConfigMap skipped", "configMap", s.configMapName, "lines", bad)
 	}
 	return m, true, nil
 }
 
-// saveIDs writes the ids if any was added since the last write. Each attempt reads first, so that ids of other writers stay.
-func (s *Set) saveIDs(ctx context.Context) error {
+// saveDedupIDs writes the ids if any was added since the last write. Each attempt reads first, so that ids of other writers stay.
+func (s *Set) saveDedupIDs(ctx context.Context) error {
 	var err error
 	for range maxConflicts {
-		if !s.clearDirty() {
+		if !s.clearDedupDirty() {
 			return nil
 		}
-		if err = s.writeConfigMap(ctx); err == nil {
+		if err = s.writeDedupConfigMap(ctx); err == nil {
 			return nil
 		}
-		s.markDirty()
+		s.markDedupDirty()
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
@@ -203,8 +203,8 @@ func (s *Set) saveIDs(ctx context.Context) error {
 	return err
 }
 
-// clearDirty reports whether ids are unwritten, and marks them as written. The next write has the ids added after it.
-func (s *Set) clearDirty() bool {
+// clearDedupDirty reports whether ids are unwritten, and marks them as written. The next write has the ids added after it.
+func (s *Set) clearDedupDirty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.dirty
@@ -212,21 +212,21 @@ func (s *Set) clearDirty() bool {
 	return was
 }
 
-func (s *Set) markDirty() {
+func (s *Set) markDedupDirty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dirty = true
 }
 
-func (s *Set) writeConfigMap(ctx context.Context) error {
-	m, exists, err := s.mergeConfigMap(ctx)
+func (s *Set) writeDedupConfigMap(ctx context.Context) error {
+	m, exists, err := s.mergeDedupConfigMap(ctx)
 	if err != nil {
 		return err
 	}
 	if m.Data == nil {
 		m.Data = map[string]string{}
 	}
-	m.Data[dataKey] = s.encodeIDs()
+	m.Data[dataKey] = s.encodeDedupIDs()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if exists {
@@ -241,9 +241,9 @@ func (s *Set) writeConfigMap(ctx context.Context) error {
 	return nil
 }
 
-func (s *Set) encodeIDs() string {
+func (s *Set) encodeDedupIDs() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pruneLocked(time.Now())
-	return s.ids.encodeLines()
+	s.pruneDedupIDsLocked(time.Now())
+	return s.ids.encodeDedupLines()
 }

@@ -157,9 +157,9 @@ func TestConflict(t *testing.T) {
 			other := idExpiries{}
 			current, _ := c.Tracker().Get(configMapsResource, testNamespace, testConfigMap)
 			m := current.(*corev1.ConfigMap).DeepCopy()
-			other.mergeLines(m.Data[dataKey])
-			other[hashID("theirs")] = time.Now().Add(time.Hour)
-			m.Data[dataKey] = other.encodeLines()
+			other.mergeDedupLines(m.Data[dataKey])
+			other[hashDedupID("theirs")] = time.Now().Add(time.Hour)
+			m.Data[dataKey] = other.encodeDedupLines()
 			if err := c.Tracker().Update(configMapsResource, m, testNamespace); err != nil {
 				t.Error(err)
 			}
@@ -189,7 +189,7 @@ func TestCreatedMeanwhile(t *testing.T) {
 		c.PrependReactor("create", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 			if first {
 				first = false
-				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: testConfigMap}, Data: map[string]string{dataKey: idExpiries{hashID("theirs"): time.Now().Add(time.Hour)}.encodeLines()}}
+				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: testConfigMap}, Data: map[string]string{dataKey: idExpiries{hashDedupID("theirs"): time.Now().Add(time.Hour)}.encodeDedupLines()}}
 				if err := c.Tracker().Create(configMapsResource, m, testNamespace); err != nil {
 					t.Error(err)
 				}
@@ -253,14 +253,14 @@ func TestLastWriteFails(t *testing.T) {
 }
 
 func FuzzIds(f *testing.F) {
-	f.Add(idExpiries{hashID("a"): time.Unix(1_800_000_000, 0), hashID("b"): time.Unix(1_900_000_000, 0)}.encodeLines())
+	f.Add(idExpiries{hashDedupID("a"): time.Unix(1_800_000_000, 0), hashDedupID("b"): time.Unix(1_900_000_000, 0)}.encodeDedupLines())
 	f.Add("")
 	f.Add("no id\n\n AAAA 5\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		first := idExpiries{}
-		first.mergeLines(text)
+		first.mergeDedupLines(text)
 		second := idExpiries{}
-		if bad := second.mergeLines(first.encodeLines()); bad != 0 || len(second) != len(first) {
+		if bad := second.mergeDedupLines(first.encodeDedupLines()); bad != 0 || len(second) != len(first) {
 			t.Errorf("%d ids and %d bad lines after a second reading of %d ids", len(second), bad, len(first))
 		}
 		for k, until := range first {

@@ -97,7 +97,7 @@ func New(cfg event.HTTPConfig, deliver DeliverFunc, opts Options) *Receiver {
 
 // Run serves until ctx ends, waits for the requests in progress, and returns nil.
 func (r *Receiver) Run(ctx context.Context) error {
-	l, err := r.openEventListener(ctx)
+	l, err := r.openHTTPEventListener(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 	return nil
 }
 
-func (r *Receiver) openEventListener(ctx context.Context) (net.Listener, error) {
+func (r *Receiver) openHTTPEventListener(ctx context.Context) (net.Listener, error) {
 	l := r.opts.Listener
 	if l == nil {
 		var err error
@@ -152,9 +152,9 @@ func (r *Receiver) Handler() http.Handler {
 		select {
 		case r.slots <- struct{}{}:
 			defer func() { <-r.slots }()
-			r.writeEventResponse(w, r.receiveEvent(req))
+			r.writeHTTPEventResponse(w, r.receiveHTTPEvent(req))
 		default:
-			r.writeEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many requests at a time"})
+			r.writeHTTPEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many requests at a time"})
 		}
 	})
 	return mux
@@ -167,10 +167,10 @@ type eventResponse struct {
 	Error      string        `json:"error,omitempty"`
 }
 
-// receiveEvent verifies a request, and waits for the delivery of its event.
-func (r *Receiver) receiveEvent(req *http.Request) eventResponse {
+// receiveHTTPEvent verifies a request, and waits for the delivery of its event.
+func (r *Receiver) receiveHTTPEvent(req *http.Request) eventResponse {
 	now := time.Now()
-	sent, mac, err := parseSignatureHeaders(req.Header, now)
+	sent, mac, err := parseHTTPEventSignature(req.Header, now)
 	if err != nil {
 		return eventResponse{statusCode: http.StatusUnauthorized, Error: err.Error()}
 	}
@@ -181,20 +181,20 @@ func (r *Receiver) receiveEvent(req *http.Request) eventResponse {
 	case len(body) > event.MaxBytes:
 		return eventResponse{statusCode: http.StatusRequestEntityTooLarge, Error: fmt.Sprintf("an event has up to %d bytes", event.MaxBytes)}
 	}
-	known, err := r.readSecrets(req.Context())
+	known, err := r.readHTTPEventSecrets(req.Context())
 	if err != nil {
 		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret to check the signature with"}
 	}
-	if !matchesAnySecret(known, sent, body, mac) {
+	if !matchesHTTPEventSecret(known, sent, body, mac) {
 		return eventResponse{statusCode: http.StatusUnauthorized, Error: "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body"}
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), r.opts.DeliveryTimeout)
 	defer cancel()
-	return outcomeResponse(r.deliver(ctx, body))
+	return httpEventOutcomeResponse(r.deliver(ctx, body))
 }
 
-// outcomeResponse maps the outcome of an event to a response.
-func outcomeResponse(err error) eventResponse {
+// httpEventOutcomeResponse maps the outcome of an event to a response.
+func httpEventOutcomeResponse(err error) eventResponse {
 	var rejection *event.OutcomeError
 	switch {
 	case err == nil:
@@ -215,7 +215,7 @@ func outcomeResponse(err error) eventResponse {
 	return out
 }
 
-func (r *Receiver) writeEventResponse(w http.ResponseWriter, a eventResponse) {
+func (r *Receiver) writeHTTPEventResponse(w http.ResponseWriter, a eventResponse) {
 	r.metrics.requests.WithLabelValues(fmt.Sprint(a.statusCode)).Inc()
 	if a.statusCode == http.StatusTooManyRequests || a.statusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")

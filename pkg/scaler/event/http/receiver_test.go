@@ -301,8 +301,8 @@ func FuzzSignature(f *testing.F) {
 		h.Set(TimestampHeader, timestamp)
 		h.Set(SignatureHeader, mac)
 		now := time.Unix(1_700_000_000, 0)
-		sent, sum, err := parseSignatureHeaders(h, now)
-		if err != nil || !matchesAnySecret([][]byte{[]byte(testSecret)}, sent, []byte(testBody), sum) {
+		sent, sum, err := parseHTTPEventSignature(h, now)
+		if err != nil || !matchesHTTPEventSecret([][]byte{[]byte(testSecret)}, sent, []byte(testBody), sum) {
 			return
 		}
 		if _, want := Sign([]byte(testSecret), []byte(testBody), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {

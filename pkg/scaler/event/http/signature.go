@@ -34,10 +34,10 @@ const (
 // Sign returns the values of TimestampHeader and SignatureHeader for a body sent at now.
 func Sign(secret, body []byte, now time.Time) (timestamp, signature string) {
 	timestamp = strconv.FormatInt(now.Unix(), 10)
-	return timestamp, signaturePrefix + hex.EncodeToString(computeSignature(secret, timestamp, body))
+	return timestamp, signaturePrefix + hex.EncodeToString(computeHTTPEventSignature(secret, timestamp, body))
 }
 
-func computeSignature(secret []byte, timestamp string, body []byte) []byte {
+func computeHTTPEventSignature(secret []byte, timestamp string, body []byte) []byte {
 	h := hmac.New(sha256.New, secret)
 	h.Write([]byte(timestamp))
 	h.Write([]byte{'.'})
@@ -45,8 +45,8 @@ func computeSignature(secret []byte, timestamp string, body []byte) []byte {
 	return h.Sum(nil)
 }
 
-// parseSignatureHeaders parses and validates the headers. It comes before the body is read.
-func parseSignatureHeaders(h http.Header, now time.Time) (timestamp string, mac []byte, err error) {
+// parseHTTPEventSignature parses and validates the headers. It comes before the body is read.
+func parseHTTPEventSignature(h http.Header, now time.Time) (timestamp string, mac []byte, err error) {
 	timestamp = h.Get(TimestampHeader)
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || len(timestamp) > 12 {
@@ -63,21 +63,21 @@ func parseSignatureHeaders(h http.Header, now time.Time) (timestamp string, mac 
 	return timestamp, mac, nil
 }
 
-// matchesAnySecret reports whether the signature was made with any of the secrets. Its duration does not depend on which.
-func matchesAnySecret(secrets [][]byte, timestamp string, body, mac []byte) bool {
+// matchesHTTPEventSecret reports whether the signature was made with any of the secrets. Its duration does not depend on which.
+func matchesHTTPEventSecret(secrets [][]byte, timestamp string, body, mac []byte) bool {
 	ok := false
 	for _, s := range secrets {
-		ok = hmac.Equal(computeSignature(s, timestamp, body), mac) || ok
+		ok = hmac.Equal(computeHTTPEventSignature(s, timestamp, body), mac) || ok
 	}
 	return ok
 }
 
-// readSecrets returns the secrets in all readable files, and an error if no file is readable.
-func (r *Receiver) readSecrets(ctx context.Context) ([][]byte, error) {
+// readHTTPEventSecrets returns the secrets in all readable files, and an error if no file is readable.
+func (r *Receiver) readHTTPEventSecrets(ctx context.Context) ([][]byte, error) {
 	var secrets [][]byte
 	var problems []error
 	for _, path := range r.cfg.SecretFiles {
-		s, err := readSecretFile(path)
+		s, err := readHTTPEventSecretFile(path)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -94,8 +94,8 @@ func (r *Receiver) readSecrets(ctx context.Context) ([][]byte, error) {
 	return nil, err
 }
 
-// readSecretFile returns the content of a file without trailing line ends, which editors add.
-func readSecretFile(path string) ([]byte, error) {
+// readHTTPEventSecretFile returns the content of a file without trailing line ends, which editors add.
+func readHTTPEventSecretFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read secret: %w", err)

@@ -77,14 +77,14 @@ func New(cfg event.KafkaConfig, handle RecordHandler, opts Options) *Consumer {
 // Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
 // returns an error only for a configuration that the Kafka client rejects.
 func (c *Consumer) Run(ctx context.Context) error {
-	t := newBrokerErrorLog(ctx, c.metrics)
+	t := newKafkaErrorLog(ctx, c.metrics)
 	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
-		client, err := kgo.NewClient(append(c.clientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
+		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
 		if err != nil {
 			return fmt.Errorf("make Kafka client: %w", err)
 		}
-		last = c.runSession(ctx, client, t, last)
+		last = c.runKafkaSession(ctx, client, t, last)
 		client.Close()
 		if !retry.Sleep(ctx, sessionPause) {
 			return nil
@@ -92,14 +92,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 }
 
-// runSession reads until ctx ends, or until the topic was replaced: a client does not recover from that. It returns the time of the last
+// runKafkaSession reads until ctx ends, or until the topic was replaced: a client does not recover from that. It returns the time of the last
 // read, or last if it read no record.
-func (c *Consumer) runSession(ctx context.Context, client *kgo.Client, t *brokerErrorLog, last time.Time) time.Time {
+func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *brokerErrorLog, last time.Time) time.Time {
 	for ctx.Err() == nil {
-		polled := c.pollRecords(ctx, client, t)
+		polled := c.pollKafkaRecords(ctx, client, t)
 		topicReplaced := false
 		polled.EachError(func(_ string, partition int32, err error) {
-			t.reportReadError(partition, err)
+			t.reportKafkaReadError(partition, err)
 			topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
 		})
 		now := time.Now()
@@ -117,9 +117,9 @@ func (c *Consumer) runSession(ctx context.Context, client *kgo.Client, t *broker
 	return last
 }
 
-// pollRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
+// pollKafkaRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
 // silently for a missing topic.
-func (c *Consumer) pollRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
+func (c *Consumer) pollKafkaRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, topicCheckInterval)
 		polled := client.PollRecords(waiting, maxPollRecords)
@@ -127,14 +127,14 @@ func (c *Consumer) pollRecords(ctx context.Context, client *kgo.Client, t *broke
 		if ctx.Err() != nil || polled.NumRecords() > 0 || !errors.Is(polled.Err0(), context.DeadlineExceeded) {
 			return polled
 		}
-		if err := c.checkTopicExists(ctx, client); err != nil {
-			t.reportTopicError(err)
+		if err := c.checkKafkaTopicExists(ctx, client); err != nil {
+			t.reportKafkaTopicError(err)
 		}
 	}
 }
 
-// checkTopicExists returns the brokers' error about the topic, and nil if no broker responds: OnBrokerConnect reports that.
-func (c *Consumer) checkTopicExists(ctx context.Context, client *kgo.Client) error {
+// checkKafkaTopicExists returns the brokers' error about the topic, and nil if no broker responds: OnBrokerConnect reports that.
+func (c *Consumer) checkKafkaTopicExists(ctx context.Context, client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	of := kmsg.NewMetadataRequestTopic()
@@ -148,8 +148,8 @@ func (c *Consumer) checkTopicExists(ctx context.Context, client *kgo.Client) err
 	return kerr.ErrorForCode(res.Topics[0].ErrorCode)
 }
 
-// clientOptions returns the options of a client that reads records from the time from on.
-func (c *Consumer) clientOptions(from time.Time) []kgo.Opt {
+// kafkaClientOptions returns the options of a client that reads records from the time from on.
+func (c *Consumer) kafkaClientOptions(from time.Time) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
 		kgo.SeedBrokers(c.cfg.Brokers...),
@@ -159,16 +159,16 @@ func (c *Consumer) clientOptions(from time.Time) []kgo.Opt {
 		kgo.FetchMinBytes(1), kgo.FetchMaxWait(maxWait), kgo.FetchMaxBytes(maxBytes), kgo.FetchMaxPartitionBytes(maxPartitionBytes),
 		kgo.MaxConcurrentFetches(maxFetches), kgo.BrokerMaxReadBytes(maxReadBytes),
 		kgo.MetadataMaxAge(metadataMaxAge), kgo.MetadataMinAge(metadataMinAge),
-		kgo.RetryBackoffFn(brokerBackoff),
-		kgo.Dialer(c.dialBroker),
+		kgo.RetryBackoffFn(kafkaBrokerBackoff),
+		kgo.Dialer(c.dialKafkaBroker),
 	}
 	if c.cfg.SASL != nil {
-		opts = append(opts, kgo.SASL(newSASLMechanism(c.cfg.SASL)))
+		opts = append(opts, kgo.SASL(newKafkaSASLMechanism(c.cfg.SASL)))
 	}
 	return append(opts, c.opts.ClientOptions...)
 }
 
-// brokerBackoff returns the pause after failures, counted by the client from 0.
-func brokerBackoff(failures int) time.Duration {
+// kafkaBrokerBackoff returns the pause after failures, counted by the client from 0.
+func kafkaBrokerBackoff(failures int) time.Duration {
 	return retry.Backoff{First: minBackoff, Max: maxBackoff}.Delay(failures + 1)
 }

@@ -24,7 +24,7 @@ type brokerErrorLog struct {
 
 var _ kgo.HookBrokerConnect = (*brokerErrorLog)(nil)
 
-func newBrokerErrorLog(ctx context.Context, m *metrics) *brokerErrorLog {
+func newKafkaErrorLog(ctx context.Context, m *metrics) *brokerErrorLog {
 	return &brokerErrorLog{ctx: ctx, metrics: m, throttle: retry.Throttle{Interval: errorLogInterval}}
 }
 
@@ -34,36 +34,38 @@ func (t *brokerErrorLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Durat
 		return
 	}
 	t.metrics.failures.Inc()
-	if t.allowKind("broker") {
+	if t.allowKafkaErrorKind("broker") {
 		klog.FromContext(t.ctx).Error(err, "Broker not reached, retrying", "broker", broker.Host, "port", broker.Port)
 	}
 }
 
-// reportReadError counts and logs an error of reading a partition.
-func (t *brokerErrorLog) reportReadError(partition int32, err error) {
+// reportKafkaReadError counts and logs an error of reading a partition.
+func (t *brokerErrorLog) reportKafkaReadError(partition int32, err error) {
 	var loss *kgo.ErrDataLoss
 	switch {
 	case t.ctx.Err() != nil:
 	case errors.As(err, &loss):
 		t.metrics.losses.Inc()
-		if t.allowKind("loss") {
+		if t.allowKafkaErrorKind("loss") {
 			klog.FromContext(t.ctx).Error(err, "Records lost by the broker, reading again from further back", "partition", partition)
 		}
 	default:
 		t.metrics.failures.Inc()
-		if t.allowKind("read") {
+		if t.allowKafkaErrorKind("read") {
 			klog.FromContext(t.ctx).Error(err, "Events not read, retrying", "partition", partition)
 		}
 	}
 }
 
-// reportTopicError counts and logs the brokers' error about the topic itself.
-func (t *brokerErrorLog) reportTopicError(err error) {
+// reportKafkaTopicError counts and logs the brokers' error about the topic itself.
+func (t *brokerErrorLog) reportKafkaTopicError(err error) {
 	t.metrics.failures.Inc()
-	if t.allowKind("topic") {
+	if t.allowKafkaErrorKind("topic") {
 		klog.FromContext(t.ctx).Error(err, "Topic not found, waiting for it")
 	}
 }
 
-// allowKind reports whether a line about a kind of error may be written now.
-func (t *brokerErrorLog) allowKind(kind string) bool { return t.throttle.Allow(kind, time.Now()) }
+// allowKafkaErrorKind reports whether a line about a kind of error may be written now.
+func (t *brokerErrorLog) allowKafkaErrorKind(kind string) bool {
+	return t.throttle.Allow(kind, time.Now())
+}
