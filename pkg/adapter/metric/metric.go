@@ -63,6 +63,9 @@ type Value struct {
 	Time time.Time
 	// Window is the time span of the computation; zero for an instantaneous value.
 	Window time.Duration
+	// Ended reports that all series of the object ended. Value is what they counted within the window until then: a part of
+	// the total of a group, and no value of the object.
+	Ended bool
 	// Reason says why the object has no right value, and Detail says it in words. Value is then meaningless. Both are
 	// empty for a right value.
 	Reason Reason

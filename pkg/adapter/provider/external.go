@@ -52,14 +52,9 @@ func (p *Provider) externalValues(ctx context.Context, namespace string, selecto
 
 // respondExternalSeries evaluates an external rule and returns every series or an error, never a part.
 func (p *Provider) respondExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
-	found, err := p.evaluateRequestOnBackend(ctx, req, namespace, nil)
+	found, err := p.evaluateSumOverPods(ctx, req, namespace)
 	if err != nil {
 		return nil, err
-	}
-	if isEmbeddedRule(req.rule) {
-		if err := p.checkRequestComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
-			return nil, err
-		}
 	}
 	if err := sortExternalSeries(req.rule.Name, found); err != nil {
 		return nil, err
@@ -76,6 +71,20 @@ func (p *Provider) respondExternalSeries(ctx context.Context, req request, names
 		return nil, newMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
 	return p.newExternalValueList(req, result)
+}
+
+// evaluateSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod.
+func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
+	if !isEmbeddedRule(req.rule) {
+		return p.evaluateRequestOnBackend(ctx, req, namespace, nil)
+	}
+	pods := p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())
+	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return pod.Departed })
+	values, err := p.evaluateRequestOnBackend(ctx, req, namespace, nil)
+	if err != nil {
+		return nil, err
+	}
+	return values, p.checkRequestComplete(req, pods)
 }
 
 func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {

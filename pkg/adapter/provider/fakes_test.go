@@ -219,6 +219,8 @@ func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) 
 	return kind, ok
 }
 
+func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time{}, false }
+
 // demandLog remembers every demand, and starts with those of HPAs.
 type demandLog struct {
 	mu   sync.Mutex // guards all

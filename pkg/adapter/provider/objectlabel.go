@@ -7,7 +7,6 @@ import (
 	"context"
 	"slices"
 
-	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
@@ -73,14 +72,9 @@ func (p *Provider) substituteOrRejectResponse(req request, o metric.Omission, no
 
 // valuesFromObjectLabel returns the values of every object that a label of the rule's result names.
 func (p *Provider) valuesFromObjectLabel(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
-	found, err := p.evaluateRequestOnBackend(ctx, req, req.demand.Namespace, nil)
+	found, err := p.evaluateSumOverPods(ctx, req, req.demand.Namespace)
 	if err != nil {
 		return nil, err
-	}
-	if isEmbeddedRule(req.rule) {
-		if err := p.checkRequestComplete(req, p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())); err != nil {
-			return nil, err
-		}
 	}
 	slices.SortFunc(found, func(a, b metric.Value) int {
 		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))

@@ -116,26 +116,39 @@ func (p *Provider) isRequestDemanded(d discovery.Demand) bool {
 
 // checkRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
-// such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error; a pod without
-// any series, whose scrapes fail, may be any other service of the namespace.
+// such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error, and a pod
+// whose last page had the family is missing. Another pod whose scrapes fail may be any other service of the namespace.
 func (p *Provider) checkRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
-	var warming []metric.Omission
+	var missing []metric.Omission
 	for _, pod := range pods {
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if p.isWarmingUp(req.rule, pod, req.now) {
-			warming = append(warming, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
+		if p.isWarmingUp(req.rule, pod, req.now) || p.isSilent(req, pod) {
+			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
-	if len(warming) == 0 {
+	if len(missing) == 0 {
 		return nil
 	}
-	p.metrics.countOmissions(warming)
-	return newMissingError(countRespondedObjects(len(pods), "pod"), warming)
+	p.metrics.countOmissions(missing)
+	return newMissingError(countRespondedObjects(len(pods), "pod"), missing)
+}
+
+// isSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
+// because it refuses connections. The backend does not know of it for ever. A pod that is not ready gets no traffic to count.
+func (p *Provider) isSilent(req request, pod discovery.Pod) bool {
+	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
+	if page.IsZero() || !pod.Ready && req.rule.Conserves() || !ended && req.now.Sub(page) <= req.rule.MaxAge {
+		return false
+	}
+	return slices.ContainsFunc(req.rule.ReadFamilies(), func(family string) bool {
+		_, known := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
+		return known
+	})
 }
 
 // isWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so

@@ -115,6 +115,7 @@ func (r podResult) isOpen() bool { return !r.done }
 
 // evaluateRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results []podResult) error {
+	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return r.pod.Departed })
 	found, err := p.evaluateRequestByNamespace(ctx, req, p.podsToEvaluate(req, results))
 	if err != nil {
 		return err
@@ -125,8 +126,10 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results
 		computed := found[r.pod.Object()]
 		switch {
 		case computed == nil:
-		case r.pod.Departed, valuePredatesPod(*computed, r.pod):
+		case r.pod.Departed, valuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
 			departed += departedShare(*computed)
+			computed = nil
+		case computed.Ended: // it refuses connections, and may serve all the same
 			computed = nil
 		}
 		if r.done {
@@ -243,7 +246,7 @@ func (p *Provider) evaluateRequestOnBackend(ctx context.Context, req request, na
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moving: req.moving}, req.now)
 	return values, p.explainMissing(req, err)
 }
 

@@ -198,7 +198,7 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 	text := ev.Expr(queryDuration(g.window), ev.queryGroupNames(i))
 	engine := e.promqlEngine
 	if ev.moved {
-		engine = engine.promQLOverCommonStretch(ev.scan.since, ev.now.UnixMilli(), ev.interval.Milliseconds())
+		engine = engine.promQLOverCommonStretch(ev.scan, ev.now.UnixMilli(), ev.interval.Milliseconds())
 	}
 	results, err := engine.queryPromQLEngine(ctx, text, time.UnixMilli(g.at), ev.queryLookback())
 	if err != nil {
@@ -252,7 +252,7 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
 	s.hasValue = true
-	v.Time = time.UnixMilli(s.newest)
+	v.Time, v.Ended = time.UnixMilli(s.newest), s.hasEnded()
 	if ev.moved {
 		v.Window = min(span, s.scannedFor())
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 // promqlEngine evaluates expressions with Prometheus's engine.
@@ -28,10 +30,21 @@ type evalResult struct {
 	pod *scannedPod
 }
 
-// promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from samples between
-// since and until, in milliseconds; see commonstretch.go.
-func (e *promqlEngine) promQLOverCommonStretch(since, until, interval int64) *promqlEngine {
-	return &promqlEngine{promql: e.promql, data: stretchQueryable{data: e.data, since: since, until: until, interval: interval}}
+// promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from the samples of
+// a scan until until, in milliseconds; see commonstretch.go.
+func (e *promqlEngine) promQLOverCommonStretch(s *seriesScan, until, interval int64) *promqlEngine {
+	ended := map[metric.Object]int64{}
+	for _, p := range s.orderedPods {
+		if p.ended > 0 {
+			ended[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p.ended
+		}
+	}
+	return &promqlEngine{promql: e.promql, data: stretchQueryable{
+		data: e.data, since: s.since, until: until, interval: interval,
+		ended: func(l labels.Labels) int64 {
+			return ended[metric.Object{Namespace: l.Get(namespaceLabel), Name: l.Get(podLabel)}]
+		},
+	}}
 }
 
 // newPromQLEngine returns an engine over data. A subquery without a step has step: the scrape interval.

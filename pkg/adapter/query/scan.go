@@ -354,6 +354,11 @@ func (s *scannedObject) appendScannedTimes(dst []sampleTimes) []sampleTimes {
 	return dst
 }
 
+// hasEnded reports whether all series of the object's pods ended.
+func (s *scannedObject) hasEnded() bool {
+	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 })
+}
+
 // scannedFor returns the time over which the counts of the object's pods are known until their newest samples.
 func (s *scannedObject) scannedFor() time.Duration {
 	longest := int64(0)

@@ -19,6 +19,8 @@ type stretchQueryable struct {
 	// since and until bound the samples for interpolation, beyond the ranges; milliseconds.
 	since, until int64
 	interval     int64 // milliseconds
+	// ended returns podEnded of the pod of a series.
+	ended func(labels.Labels) int64
 }
 
 // Querier returns a querier for samples from mint to maxt.
@@ -49,16 +51,17 @@ func (q stretchQuerier) Select(ctx context.Context, sorted bool, hints *storage.
 	wide := *hints
 	wide.Start, wide.End = min(from, q.since), max(to, q.until)
 	set := q.around.Select(ctx, sorted, &wide, matchers...)
-	return &stretchSeriesSet{SeriesSet: set, from: from, to: to, interval: q.interval}
+	return &stretchSeriesSet{SeriesSet: set, countedRange: countedRange{from: from, to: to, interval: q.interval}, ended: q.ended}
 }
 
 // stretchSeriesSet replaces the samples of the series in a set.
 type stretchSeriesSet struct {
 	storage.SeriesSet
-	from, to, interval int64
-	times              []int64
-	values             []float64
-	err                error
+	countedRange
+	ended  func(labels.Labels) int64
+	times  []int64
+	values []float64
+	err    error
 }
 
 // At implements storage.SeriesSet.
@@ -73,7 +76,9 @@ func (s *stretchSeriesSet) At() storage.Series {
 	if err := it.Err(); err != nil {
 		s.err = err
 	}
-	n, ok := promQLIncreaseBetween(s.times, s.values, s.from, s.to, s.interval)
+	r := s.countedRange
+	r.podEnded = s.ended(series.Labels())
+	n, ok := promQLIncreaseBetween(s.times, s.values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)
 	}

@@ -70,17 +70,29 @@ func (s *scannedSeries) appendScannedTracks(dst []trackSpan, interval int64) []t
 	return dst
 }
 
-// promQLIncreaseBetween returns the increase of a counter from one time to another, by interpolation between samples; false if
-// nothing is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since
-// an interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing
-// after its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the
-// same.
-func promQLIncreaseBetween(times []int64, values []float64, from, to, interval int64) (increase float64, ok bool) {
+// countedRange is a range of time over which a counter's increase is wanted, in milliseconds.
+type countedRange struct {
+	from, to int64
+	interval int64 // between scrapes
+	// podEnded is the newest sample of those series of the pod that ended; 0 without any.
+	podEnded int64
+}
+
+// promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples; false if nothing
+// is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since an
+// interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
+// its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the same:
+// back to the begin of the range, or to the end of the series that were in its place.
+func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (increase float64, ok bool) {
 	first, last := -1, -1 // indices of the track's first and newest sample so far
+	ended := r.podEnded   // the newest sample of the tracks before
 	fromZero := false
 	track, all := 0.0, 0.0 // the track's increase within the range, and in all
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
+			if last >= 0 {
+				ended = times[last]
+			}
 			increase, track, last = increase+track, 0, -1
 			continue
 		}
@@ -91,13 +103,13 @@ func promQLIncreaseBetween(times []int64, values []float64, from, to, interval i
 		begin, n := times[last], v-values[last]
 		if n < 0 {
 			n = v
-			if isPauseInQuery(times[i]-begin, interval) {
-				begin, fromZero = times[i]-interval, true
+			if isPauseInQuery(times[i]-begin, r.interval) {
+				begin, fromZero = times[i]-r.interval, true
 				increase, track = increase+track, 0
 			}
 		}
 		last, all = i, all+n
-		overlap := min(times[i], to) - max(begin, from)
+		overlap := min(times[i], r.to) - max(begin, r.from)
 		if overlap <= 0 {
 			continue
 		}
@@ -110,11 +122,15 @@ func promQLIncreaseBetween(times []int64, values []float64, from, to, interval i
 	if last <= first || first < 0 {
 		return increase + track, ok
 	}
-	switch width := float64(to - from); {
+	from := r.from
+	if ended <= times[first] {
+		from = max(from, ended)
+	}
+	switch {
 	case !fromZero && times[first] > from: // watched only since then
-		return increase + all*width/float64(times[last]-times[first]), true
-	case times[last] < to && times[last] > from: // late
-		track *= width / float64(times[last]-from)
+		return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
+	case times[last] < r.to && times[last] > from: // late
+		track *= float64(r.to-from) / float64(times[last]-from)
 	}
 	return increase + track, ok
 }

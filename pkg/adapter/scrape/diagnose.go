@@ -19,6 +19,7 @@ type targetStatus struct {
 	failure string // the same, or the first refused family and its reason: for the log
 	pageAt  time.Time
 	broken  bool // a scrape has failed since the newest accepted page
+	refused bool // and one because the target refuses connections
 	// families are the sorted families of the newest accepted page, and pages their states.
 	families []string
 	pages    []familyStatus
@@ -42,7 +43,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.tried, s.cause = true, o.classifyScrapeOutcome(j.opts.Timeout).text
 	s.failure = s.cause
 	if o.err != nil {
-		s.broken = true
+		s.broken, s.refused = true, s.refused || isConnectionRefused(o.err)
 		return
 	}
 	steady := !s.broken && now.Sub(s.pageAt) <= maxScrapeGap(j.opts.Interval)
@@ -64,7 +65,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 			p.steadyAt = now
 		}
 	}
-	s.pageAt, s.broken = now, false
+	s.pageAt, s.broken, s.refused = now, false, false
 }
 
 // setScrapedFamilies replaces the families and keeps the state of families in both sets.
@@ -102,6 +103,18 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 		return "", false
 	}
 	return f.kind, true
+}
+
+// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
+// because nothing listens any more. The time is zero if the last scrape succeeded, or if no page was accepted.
+func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	if l == nil || l.ended || l.status.cause == "" {
+		return time.Time{}, false
+	}
+	return l.status.pageAt, l.status.refused
 }
 
 // minPagesInRow is the number of pages in a row that rules out too few samples as the reason of a missing value: two for a

@@ -90,6 +90,9 @@ func describeScrapeRefusal(err error) string {
 	return netcause.Clip(err.Error(), maxCauseBytes)
 }
 
+// isConnectionRefused reports whether nothing listens at a target's address.
+func isConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
 // classifyFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for
 // programmers; the readers of an HPA's status need one of a few causes.
 func classifyFetchError(err error, timeout time.Duration) failureCause {

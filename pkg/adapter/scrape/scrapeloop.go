@@ -4,8 +4,6 @@ package scrape
 
 import (
 	"context"
-	"errors"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -170,7 +168,7 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 			m.endTerminatedLoop(l)
 			return before, before, true
 		}
-		if errors.Is(o.err, syscall.ECONNREFUSED) {
+		if isConnectionRefused(o.err) {
 			m.endRefusedTarget(l, m.clock.at(o.end))
 		}
 		l.status.recordScrape(j, o, m.clock.at(o.end))
