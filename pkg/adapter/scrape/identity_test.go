@@ -149,7 +149,9 @@ func TestSampleTime(t *testing.T) {
 		n.dialDelay = 300 * time.Millisecond
 		n.addServer("cart-1:8080", &fakePage{body: "a 1\n", delay: 400 * time.Millisecond})
 		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		m.mu.Lock()
 		due := m.loops[metric.Object{Namespace: "shop", Name: "cart-1"}].due.Sub(begin)
+		m.mu.Unlock()
 		passFakeTime(1500 * time.Millisecond)
 		got := time.UnixMilli(r.pointsOfSeries(t, `"a"`)[0].t).Sub(begin)
 		if want := due + 700*time.Millisecond; got < want-time.Millisecond || got > want {
