@@ -147,6 +147,9 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
 	}
 	r.shared, r.conserves = isShareable(t.root, distinguishing), conservesCounts(t.root)
+	if r.presence, err = newPresenceRule(r, t); err != nil {
+		return nil, []keyError{{"query", err}}
+	}
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, r); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
