@@ -31,8 +31,8 @@ type namedMetric struct {
 	selector string
 }
 
-// metricSelector returns the metric selector; nil if the autoscaler sets no selector.
-func (n namedMetric) metricSelector() labels.Selector {
+// parseNamedMetricSelector returns the metric selector; nil if the autoscaler sets no selector.
+func (n namedMetric) parseNamedMetricSelector() labels.Selector {
 	if n.selector == "" {
 		return nil
 	}
@@ -55,51 +55,51 @@ func (a *storedAutoscaler) GetObjectMeta() metav1.Object {
 
 var _ metav1.ObjectMetaAccessor = (*storedAutoscaler)(nil)
 
-func (a *storedAutoscaler) autoscalerKey() metric.Object {
+func (a *storedAutoscaler) storedAutoscalerKey() metric.Object {
 	return metric.Object{Namespace: a.namespace, Name: a.name}
 }
 
-func (a *storedAutoscaler) equal(o *storedAutoscaler) bool {
-	return a.autoscalerKey() == o.autoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics)
+func (a *storedAutoscaler) equalStoredAutoscaler(o *storedAutoscaler) bool {
+	return a.storedAutoscalerKey() == o.storedAutoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics)
 }
 
-// stripAutoscaler reduces an API object to the fields that discovery reads.
-func stripAutoscaler(obj any) (*storedAutoscaler, error) {
+// stripWatchedAutoscaler reduces an API object to the fields that discovery reads.
+func stripWatchedAutoscaler(obj any) (*storedAutoscaler, error) {
 	switch o := obj.(type) {
 	case *storedAutoscaler:
 		return o, nil
 	case *autoscalingv2.HorizontalPodAutoscaler:
-		return newStoredAutoscaler(o), nil
+		return newWatchedAutoscaler(o), nil
 	default:
 		return nil, fmt.Errorf("strip autoscaler: unexpected type %T", obj)
 	}
 }
 
-func newStoredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, scaleTarget: newObjectReference(o.Spec.ScaleTargetRef)}
+func newWatchedAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, scaleTarget: newAutoscalerReference(o.Spec.ScaleTargetRef)}
 	for i := range o.Spec.Metrics {
-		if n, ok := newNamedMetric(&o.Spec.Metrics[i]); ok {
+		if n, ok := newAutoscalerNamedMetric(&o.Spec.Metrics[i]); ok {
 			a.metrics = append(a.metrics, n)
 		}
 	}
 	return a
 }
 
-func newObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
+func newAutoscalerReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
 	// An invalid version leaves the group empty; mapping the kind then fails, and discovery reports that.
 	version, _ := schema.ParseGroupVersion(r.APIVersion)
 	return objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name}
 }
 
-// newNamedMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
-func newNamedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
+// newAutoscalerNamedMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
+func newAutoscalerNamedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 	n := namedMetric{source: spec.Type}
 	var id autoscalingv2.MetricIdentifier
 	switch {
 	case spec.Type == autoscalingv2.PodsMetricSourceType && spec.Pods != nil:
 		id = spec.Pods.Metric
 	case spec.Type == autoscalingv2.ObjectMetricSourceType && spec.Object != nil:
-		id, n.object = spec.Object.Metric, newObjectReference(spec.Object.DescribedObject)
+		id, n.object = spec.Object.Metric, newAutoscalerReference(spec.Object.DescribedObject)
 	case spec.Type == autoscalingv2.ExternalMetricSourceType && spec.External != nil:
 		id = spec.External.Metric
 	default:
@@ -122,52 +122,54 @@ type autoscalerTable struct {
 	all map[metric.Object]*storedAutoscaler // guarded by mu
 }
 
-func newAutoscalerTable() *autoscalerTable {
+func newWatchedAutoscalerTable() *autoscalerTable {
 	return &autoscalerTable{all: map[metric.Object]*storedAutoscaler{}}
 }
 
-// listAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
-func (s *autoscalerTable) listAutoscalers() []*storedAutoscaler {
+// listWatchedAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
+func (s *autoscalerTable) listWatchedAutoscalers() []*storedAutoscaler {
 	s.mu.RLock()
 	all := make([]*storedAutoscaler, 0, len(s.all))
 	for _, a := range s.all {
 		all = append(all, a)
 	}
 	s.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *storedAutoscaler) int { return compareObjects(a.autoscalerKey(), b.autoscalerKey()) })
+	slices.SortFunc(all, func(a, b *storedAutoscaler) int {
+		return compareDiscoveredObjects(a.storedAutoscalerKey(), b.storedAutoscalerKey())
+	})
 	return all
 }
 
-func (s *autoscalerTable) upsertObject(a *storedAutoscaler) bool {
+func (s *autoscalerTable) upsertWatchedObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.all[a.autoscalerKey()]; old != nil && old.equal(a) {
+	if old := s.all[a.storedAutoscalerKey()]; old != nil && old.equalStoredAutoscaler(a) {
 		return false
 	}
-	s.all[a.autoscalerKey()] = a
+	s.all[a.storedAutoscalerKey()] = a
 	return true
 }
 
-func (s *autoscalerTable) removeObject(a *storedAutoscaler) bool {
+func (s *autoscalerTable) removeWatchedObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.all[a.autoscalerKey()]
-	delete(s.all, a.autoscalerKey())
+	_, ok := s.all[a.storedAutoscalerKey()]
+	delete(s.all, a.storedAutoscalerKey())
 	return ok
 }
 
-func (s *autoscalerTable) replaceObjects(list []*storedAutoscaler) bool {
+func (s *autoscalerTable) replaceWatchedObjects(list []*storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := make(map[metric.Object]*storedAutoscaler, len(list))
 	changed := false
 	for _, a := range list {
-		if old := s.all[a.autoscalerKey()]; old != nil && old.equal(a) {
+		if old := s.all[a.storedAutoscalerKey()]; old != nil && old.equalStoredAutoscaler(a) {
 			a = old
 		} else {
 			changed = true
 		}
-		next[a.autoscalerKey()] = a
+		next[a.storedAutoscalerKey()] = a
 	}
 	changed = changed || len(next) != len(s.all)
 	s.all = next

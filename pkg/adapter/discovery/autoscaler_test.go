@@ -86,36 +86,36 @@ func TestNewAutoscaler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			want := &storedAutoscaler{namespace: "shop", name: "web", scaleTarget: objectReference{deployment, "web"}, metrics: tc.want}
-			got, err := stripAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
+			got, err := stripWatchedAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedAutoscaler{}, objectReference{}, namedMetric{})); err != nil || diff != "" {
-				t.Errorf("stripAutoscaler: %v (-want +got):\n%s", err, diff)
+				t.Errorf("stripWatchedAutoscaler: %v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
-	if _, err := stripAutoscaler(apiPod("shop", "web-1")); err == nil {
-		t.Error("stripAutoscaler(pod) = nil error")
+	if _, err := stripWatchedAutoscaler(apiPod("shop", "web-1")); err == nil {
+		t.Error("stripWatchedAutoscaler(pod) = nil error")
 	}
 }
 
 func TestAutoscalersReportChanges(t *testing.T) {
 	t.Parallel()
-	strip := newStoredAutoscaler
+	strip := newWatchedAutoscaler
 	read := newHPA("shop", "web", "web", podsMetric("rps"))
 	read.Status.CurrentReplicas = 7
-	all := newAutoscalerTable()
+	all := newWatchedAutoscalerTable()
 	steps := []struct {
 		what string
 		got  bool
 		want bool
 	}{
-		{"new", all.upsertObject(strip(newHPA("shop", "web", "web", podsMetric("rps")))), true},
-		{"new status", all.upsertObject(strip(read)), false},
-		{"equal list", all.replaceObjects([]*storedAutoscaler{strip(read)}), false},
-		{"other metric", all.upsertObject(strip(newHPA("shop", "web", "web", podsMetric("errors")))), true},
-		{"other target", all.replaceObjects([]*storedAutoscaler{strip(newHPA("shop", "web", "api", podsMetric("errors")))}), true},
-		{"removed", all.removeObject(strip(read)), true},
-		{"removed, not there", all.removeObject(strip(read)), false},
-		{"empty list", all.replaceObjects(nil), false},
+		{"new", all.upsertWatchedObject(strip(newHPA("shop", "web", "web", podsMetric("rps")))), true},
+		{"new status", all.upsertWatchedObject(strip(read)), false},
+		{"equal list", all.replaceWatchedObjects([]*storedAutoscaler{strip(read)}), false},
+		{"other metric", all.upsertWatchedObject(strip(newHPA("shop", "web", "web", podsMetric("errors")))), true},
+		{"other target", all.replaceWatchedObjects([]*storedAutoscaler{strip(newHPA("shop", "web", "api", podsMetric("errors")))}), true},
+		{"removed", all.removeWatchedObject(strip(read)), true},
+		{"removed, not there", all.removeWatchedObject(strip(read)), false},
+		{"empty list", all.replaceWatchedObjects(nil), false},
 	}
 	for _, s := range steps {
 		if s.got != s.want {

@@ -24,7 +24,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		p := newStoredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 			"app": app, "pod-template-hash": "7d9f5c", "tier": "backend", "team": namespace,
 		})))
-		pods.upsertObject(p)
+		pods.upsertWatchedObject(p)
 		if i%5 != 0 {
 			continue
 		}
@@ -33,10 +33,10 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		if group%2 == 0 {
 			h.Spec.Metrics = append(h.Spec.Metrics, externalMetric("waiting", nil))
 		}
-		hpas = append(hpas, newStoredAutoscaler(h))
+		hpas = append(hpas, newWatchedAutoscaler(h))
 		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
-	p := demandPlanner{prefixRules{}, newFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
+	p := demandPlanner{prefixRules{}, newDemandedFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
 		return resolvedSelector{selector: selectors[key.String()], attempted: true}
 	}}
 	return pods, p, hpas, readers
@@ -47,7 +47,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 func BenchmarkPlan(b *testing.B) {
 	_, p, hpas, readers := largeCluster(b, 5000)
 	for b.Loop() {
-		p.buildPlan(hpas, readers)
+		p.planDemandedPods(hpas, readers)
 	}
 }
 
@@ -56,7 +56,7 @@ func BenchmarkChoose(b *testing.B) {
 	for _, count := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("pods=%d/hpas=%d", count, count/5), func(b *testing.B) {
 			pods, p, hpas, readers := largeCluster(b, count)
-			plan := p.buildPlan(hpas, readers)
+			plan := p.planDemandedPods(hpas, readers)
 			for b.Loop() {
 				if s := chooseTargets(plan, pods, p.sets); len(s.targets) != count {
 					b.Fatalf("%d targets", len(s.targets))
@@ -70,7 +70,7 @@ func BenchmarkChoose(b *testing.B) {
 func BenchmarkPods(b *testing.B) {
 	d := New(Clients{}, Options{})
 	for i := range 1000 {
-		d.pods.upsertObject(newStoredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
+		d.pods.upsertWatchedObject(newStoredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
 			"app": fmt.Sprint("app-", i/20), "tier": "backend",
 		}))))
 	}
@@ -84,10 +84,10 @@ func BenchmarkPods(b *testing.B) {
 
 // BenchmarkDemand measures the cost that Demand adds to every read.
 func BenchmarkDemand(b *testing.B) {
-	r, now := newReaderDemands(), time.Now()
+	r, now := newDemandMemory(), time.Now()
 	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}
 	for b.Loop() {
-		r.recordDemand(demand, now)
+		r.rememberReaderDemand(demand, now)
 	}
 }
 
@@ -96,8 +96,8 @@ func BenchmarkPut(b *testing.B) {
 	pods, _, _, _ := largeCluster(b, 5000)
 	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", markUnready)
 	for b.Loop() {
-		pods.upsertObject(newStoredPod(one))
-		pods.upsertObject(newStoredPod(other))
+		pods.upsertWatchedObject(newStoredPod(one))
+		pods.upsertWatchedObject(newStoredPod(other))
 	}
 }
 
@@ -114,7 +114,7 @@ func BenchmarkTableMemory(b *testing.B) {
 				"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": "shop", "pod-template-hash": "7d9f5c", "team": namespace,
 			}))
 			p.UID, p.Spec.NodeName = types.UID(fmt.Sprintf("6c84fb90-12c4-11e1-840d-%012d", i)), fmt.Sprint("node-", i%50)
-			pods.upsertObject(newStoredPod(decodePod(b, p)))
+			pods.upsertWatchedObject(newStoredPod(decodePod(b, p)))
 		}
 		b.ReportMetric(float64(measureHeap()-before)/count, "B/pod")
 		runtime.KeepAlive(pods)

@@ -50,12 +50,12 @@ type demandKey struct {
 	external                                                      bool
 }
 
-func (d Demand) comparableKey() demandKey {
-	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalSelector(d.Selector), canonicalSelector(d.MetricSelector), d.External}
+func (d Demand) newDemandKey() demandKey {
+	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), canonicalDemandSelector(d.MetricSelector), d.External}
 }
 
-// canonicalSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
-func canonicalSelector(s labels.Selector) string {
+// canonicalDemandSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
+func canonicalDemandSelector(s labels.Selector) string {
 	if s == nil || s.Empty() {
 		return ""
 	}
@@ -65,7 +65,7 @@ func canonicalSelector(s labels.Selector) string {
 	return s.String()
 }
 
-func (k demandKey) compareTo(o demandKey) int {
+func (k demandKey) compareDemandKey(o demandKey) int {
 	if k.external != o.external {
 		if o.external {
 			return -1
@@ -78,18 +78,18 @@ func (k demandKey) compareTo(o demandKey) int {
 	)
 }
 
-// compareObjects orders objects by namespace, then name.
-func compareObjects(a, b metric.Object) int {
+// compareDiscoveredObjects orders objects by namespace, then name.
+func compareDiscoveredObjects(a, b metric.Object) int {
 	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
 		return c
 	}
 	return strings.Compare(a.Name, b.Name)
 }
 
-// sortDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.
-func sortDemands(demands map[demandKey]Demand) []Demand {
+// sortDiscoveredDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.
+func sortDiscoveredDemands(demands map[demandKey]Demand) []Demand {
 	sorted := make([]Demand, 0, len(demands))
-	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareTo) {
+	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareDemandKey) {
 		sorted = append(sorted, demands[key])
 	}
 	return sorted
@@ -106,12 +106,12 @@ type demandRead struct {
 	at     time.Time
 }
 
-func newReaderDemands() *readerDemands { return &readerDemands{last: map[demandKey]demandRead{}} }
+func newDemandMemory() *readerDemands { return &readerDemands{last: map[demandKey]demandRead{}} }
 
-// recordDemand remembers a read at now and reports whether the demand is new. If the limit is reached, it drops the
+// rememberReaderDemand remembers a read at now and reports whether the demand is new. If the limit is reached, it drops the
 // demand and reports full.
-func (r *readerDemands) recordDemand(d Demand, now time.Time) (fresh, full bool) {
-	key := d.comparableKey()
+func (r *readerDemands) rememberReaderDemand(d Demand, now time.Time) (fresh, full bool) {
+	key := d.newDemandKey()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, known := r.last[key]
@@ -131,8 +131,8 @@ func (r *readerDemands) expireDemands(now time.Time) bool {
 	return len(r.last) != before
 }
 
-// listDemands returns the demands of readers, unsorted; the caller owns the slice.
-func (r *readerDemands) listDemands() []Demand {
+// listReaderDemands returns the demands of readers, unsorted; the caller owns the slice.
+func (r *readerDemands) listReaderDemands() []Demand {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	demands := make([]Demand, 0, len(r.last))

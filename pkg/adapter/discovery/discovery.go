@@ -5,6 +5,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -33,6 +34,8 @@ type Options struct {
 	// WithoutAutoscalers switches the watch on autoscalers off, so that only readers create demand. It is for rules
 	// without targets, and for a service account without the right to list autoscalers.
 	WithoutAutoscalers bool
+	// Retention is how long Pods and PodsOf return a deleted pod; 0 means 80 s. It should be the store's.
+	Retention time.Duration
 	// Registerer registers the self-metrics; nil registers no metrics.
 	Registerer prometheus.Registerer
 }
@@ -65,19 +68,20 @@ type Discovery struct {
 // New returns a Discovery that is idle until Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
-		clients: clients, resolver: newSelectorResolver(clients), readers: newReaderDemands(),
-		pods: newPodTable(), hpas: newAutoscalerTable(), updateRequested: make(chan struct{}, 1),
+		clients: clients, resolver: newPodSelectorResolver(clients), readers: newDemandMemory(),
+		pods: newPodTable(), hpas: newWatchedAutoscalerTable(), updateRequested: make(chan struct{}, 1),
 	}
-	d.metrics = newMetrics(opts.Registerer, func() int { count, _ := d.pods.countPods(); return count })
-	d.selectors = newSelectorCache(d.resolver.fetchSelector)
-	d.selectors.onChange = d.requestReplan
-	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(lookupOutcome(err)).Inc() }
+	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
+	d.metrics = newMetrics(opts.Registerer, d.pods)
+	d.selectors = newPodSelectorCache(d.resolver.fetchPodSelector)
+	d.selectors.onChange = d.requestDemandReplan
+	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: stripPod, sink: d.pods, onChange: d.requestUpdate,
+		resource: "pods", strip: stripPod, sink: d.pods, onChange: d.requestTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripAutoscaler, sink: d.hpas, onChange: d.requestReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: stripWatchedAutoscaler, sink: d.hpas, onChange: d.requestDemandReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
@@ -91,10 +95,10 @@ func (d *Discovery) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { watchPods(ctx, d.podReflector, d.clients.Kube) })
 	if !d.withoutAutoscalers {
-		wg.Go(func() { watchAutoscalers(ctx, d.hpaReflector, d.clients.Kube) })
+		wg.Go(func() { watchAutoscalersForDemand(ctx, d.hpaReflector, d.clients.Kube) })
 	}
-	wg.Go(func() { d.selectors.runLookups(ctx) })
-	d.runTargetLoop(ctx)
+	wg.Go(func() { d.selectors.runPodSelectorLookups(ctx) })
+	d.runDiscoveryLoop(ctx)
 	return nil
 }
 
@@ -130,17 +134,20 @@ func (d *Discovery) OnTargets(f func([]metric.Target)) {
 // SetRules replaces the rules. Before the first call no pod is a target.
 func (d *Discovery) SetRules(r Rules) {
 	d.rules.Store(&r)
-	d.requestReplan()
+	d.requestDemandReplan()
 }
+
+// SetRetention sets how long Pods and PodsOf return a deleted pod.
+func (d *Discovery) SetRetention(retention time.Duration) { d.pods.setDepartedRetention(retention) }
 
 // Demand records a reader's demand for a metric. Discovery remembers it for ten minutes.
 func (d *Discovery) Demand(demand Demand) {
-	fresh, full := d.readers.recordDemand(demand, time.Now())
+	fresh, full := d.readers.rememberReaderDemand(demand, time.Now())
 	if full {
 		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
-		d.requestReplan()
+		d.requestDemandReplan()
 	}
 }
 
@@ -152,10 +159,11 @@ func (d *Discovery) Demanded() []Demand { return d.state.Load().demanded }
 // Targets returns the targets in the order of OnTargets.
 func (d *Discovery) Targets() []metric.Target { return d.state.Load().targets }
 
-// Pods returns the pods that the selector matches (nil: all) in a namespace (empty: all namespaces), live or not,
-// sorted by name. The caller owns the slice.
+// Pods returns the pods that the selector matches (nil: all) in a namespace (empty: all namespaces), live or not, and
+// departed pods for the retention, sorted by name. A deleted pod is left out as soon as a pod has its name. The caller
+// owns the slice.
 func (d *Discovery) Pods(namespace string, selector labels.Selector) []Pod {
-	return d.pods.listPods(podScope{namespace: namespace, selector: selector})
+	return d.pods.listPods(podScope{namespace: namespace, selector: selector}, time.Now())
 }
 
 // Pod returns the pod with the name; false means that no such pod exists.
@@ -167,7 +175,7 @@ func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
 	return p.Pod, true
 }
 
-// PodsOf returns the pods of an object, live or not, sorted by name. A namespace or a node has the pods in or on it,
+// PodsOf returns the pods of an object as Pods does. A namespace or a node has the pods in or on it,
 // a service the pods of its selector, and any other object the pods of its scale subresource's selector or its
 // spec.selector. PodsOf waits for the API server if the cache has no selector for the object. The cache keeps a
 // selector for ten minutes after its last use and refreshes it meanwhile. The error is metric.KindNotFound if the
@@ -178,20 +186,20 @@ func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, o
 	}
 	switch resource.String() {
 	case resourceNamespaces:
-		return d.pods.listPods(podScope{namespace: object.Name}), nil
+		return d.pods.listPods(podScope{namespace: object.Name}, time.Now()), nil
 	case resourceNodes:
-		return d.pods.listPods(podScope{node: object.Name}), nil
+		return d.pods.listPods(podScope{node: object.Name}, time.Now()), nil
 	case resourcePods:
 		if p, ok := d.Pod(object.Namespace, object.Name); ok {
 			return []Pod{p}, nil
 		}
 		return nil, metric.Errorf(metric.KindNotFound, "pod %s does not exist", object)
 	}
-	selector, err := d.selectors.getSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
+	selector, err := d.selectors.getPodSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	return d.pods.listPods(podScope{namespace: object.Namespace, selector: selector}), nil
+	return d.pods.listPods(podScope{namespace: object.Namespace, selector: selector}, time.Now()), nil
 }
 
 // Explain returns the reason why a pod is not scraped, and the remedy. The zero Reason means that the pod is a target,
@@ -200,19 +208,19 @@ func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
 	p := d.pods.getPod(key)
 	if p == nil {
-		return metric.Omission{Object: key, Reason: metric.ReasonTerminating, Detail: "pod is gone"}
+		return newGonePodOmission(key)
 	}
-	return d.state.Load().explainPod(p)
+	return d.state.Load().explainUntargetedPod(p)
 }
 
-// requestReplan makes the target loop rebuild the plan and compute the targets soon.
-func (d *Discovery) requestReplan() {
+// requestDemandReplan makes the target loop rebuild the plan and compute the targets soon.
+func (d *Discovery) requestDemandReplan() {
 	d.replanRequested.Store(true)
-	d.requestUpdate()
+	d.requestTargetUpdate()
 }
 
-// requestUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
-func (d *Discovery) requestUpdate() {
+// requestTargetUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
+func (d *Discovery) requestTargetUpdate() {
 	select {
 	case d.updateRequested <- struct{}{}:
 	default:

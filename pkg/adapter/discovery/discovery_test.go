@@ -109,7 +109,8 @@ func (w *clusterWorld) recordTargets(targets []metric.Target) {
 	w.calls = append(w.calls, targets)
 }
 
-// publishedTargets returns how often targets were handed on, and the last ones as "namespace/pod: families, …".
+// publishedTargets returns how often targets were handed on, and the last ones as "namespace/pod: families, …"; a target
+// that ends has a dagger.
 func (w *clusterWorld) publishedTargets() (calls int, last string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +119,11 @@ func (w *clusterWorld) publishedTargets() (calls int, last string) {
 	}
 	var all []string
 	for _, t := range w.calls[len(w.calls)-1] {
-		all = append(all, t.Key().String()+": "+strings.Join(t.Families, " "))
+		name := t.Key().String()
+		if t.Ending {
+			name += "†"
+		}
+		all = append(all, name+": "+strings.Join(t.Families, " "))
 	}
 	return len(w.calls), strings.Join(all, ", ")
 }
@@ -145,6 +150,13 @@ func (w *clusterWorld) updatePod(p *corev1.Pod) {
 	}
 }
 
+func (w *clusterWorld) deletePod(namespace, name string) {
+	w.Helper()
+	if err := w.kube.CoreV1().Pods(namespace).Delete(w.ctx, name, metav1.DeleteOptions{}); err != nil {
+		w.Fatal(err)
+	}
+}
+
 func TestTargetsFollowTheCluster(t *testing.T) {
 	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
@@ -162,12 +174,15 @@ func TestTargetsFollowTheCluster(t *testing.T) {
 
 		w.updatePod(apiPod("shop", "web-1", markTerminating))
 		synctest.Wait()
-		w.expectTargets("after a pod began to end", "shop/web-2: pods_rps")
+		w.expectTargets("after a pod began to end", "shop/web-1†: pods_rps, shop/web-2: pods_rps")
 		sleepAndSettle(time.Second)
 
-		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-2", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		w.deletePod("shop", "web-1")
+		synctest.Wait()
+		w.expectTargets("after it ended", "shop/web-2: pods_rps")
+		sleepAndSettle(time.Second)
+
+		w.deletePod("shop", "web-2")
 		synctest.Wait()
 		w.expectTargets("after a pod went", "")
 		if o := w.Explain("shop", "web-2"); o.Reason != metric.ReasonTerminating {
@@ -261,19 +276,21 @@ func TestScaleTargetThatComesLater(t *testing.T) {
 	})
 }
 
-// TestDeploymentMadeAnew has a deployment come again with another selector, which an unchanged autoscaler
-// must find though selectors of deployments are asked for rarely.
+// TestDeploymentMadeAnew has a deployment come again with another selector, which an unchanged autoscaler must find though
+// selectors of deployments are asked for rarely, and though a pod of the old selector stays.
 func TestDeploymentMadeAnew(t *testing.T) {
 	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
-		sleepAndSettle(time.Second)
-		w.setScale("shop/web", "app=again")
-		if err := w.kube.CoreV1().Pods("shop").Delete(w.ctx, "web-1", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		w.createPod(apiPod("shop", "again-1", withLabels(map[string]string{"app": "again"})))
 		sleepAndSettle(defaultRefreshInterval)
+		w.setScale("shop/web", "app=again")
+		w.createPod(apiPod("shop", "again-1", withLabels(map[string]string{"app": "again"})))
+		sleepAndSettle(minComputeInterval)
 		w.expectTargets("after it came again", "shop/again-1: pods_rps")
+
+		w.setScale("shop/web", "app=soon")
+		w.createPod(apiPod("shop", "soon-1", withLabels(map[string]string{"app": "soon"})))
+		sleepAndSettle(defaultRefreshInterval)
+		w.expectTargets("after it came again soon", "shop/soon-1: pods_rps")
 	})
 }
 
@@ -301,6 +318,33 @@ func TestAutoscalerThatChanges(t *testing.T) {
 		}
 		sleepAndSettle(minComputeInterval)
 		w.expectTargets("after it went", "")
+	})
+}
+
+// TestPodsThatLeaveExternalMetrics has the only autoscaler of a workload go, whose pods then add nothing to an external
+// metric any more.
+func TestPodsThatLeaveExternalMetrics(t *testing.T) {
+	orders := newHPA("shop", "orders", "api", externalMetric("waiting", nil))
+	objects := []runtime.Object{
+		newHPA("shop", "web", "web", podsMetric("rps")), newHPA("shop", "again", "web", podsMetric("rps")), orders,
+		apiPod("shop", "web-1"), apiPod("shop", "web-2"), apiPod("shop", "web-annotated", withAnnotations(annotationScrape, "true")),
+		apiPod("shop", "web-ending", markTerminating), apiPod("shop", "api-1", withLabels(map[string]string{"app": "api"})),
+	}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web", "shop/api": "app=api"}, nil, func(w *clusterWorld) {
+		remove := func(name string, want float64) {
+			t.Helper()
+			sleepAndSettle(time.Second)
+			if err := w.kube.AutoscalingV2().HorizontalPodAutoscalers("shop").Delete(w.ctx, name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			sleepAndSettle(minComputeInterval)
+			if got := testutil.ToFloat64(w.metrics.optedOut); got != want {
+				t.Errorf("after %s went: opted_out_pods_total = %v, want %v", name, got, want)
+			}
+		}
+		remove("again", 0)  // another names a metric of the same pods
+		remove("web", 2)    // neither the annotated pod, nor one that ends
+		remove("orders", 2) // the external metric goes too
 	})
 }
 
@@ -359,61 +403,6 @@ type allRules struct{}
 func (allRules) Families(string, string, bool) []string { return []string{"everything"} }
 func (allRules) Namespace(_, asked string) string       { return asked }
 
-func TestPodsOf(t *testing.T) {
-	objects := []runtime.Object{
-		apiPod("shop", "web-1"), apiPod("shop", "api-1", withLabels(map[string]string{"app": "api"})),
-		apiPod("other", "web-1", func(p *corev1.Pod) { p.Spec.NodeName = "node-2" }),
-		newService("front", map[string]string{"app": "web"}), newService("headless", nil),
-	}
-	runInWorld(t, objects, map[string]any{"shop/web": "app=web", "other/web": "app=web"}, nil, func(w *clusterWorld) {
-		for name, tc := range map[string]struct {
-			resource string
-			object   metric.Object
-			want     string
-			wantErr  metric.Kind
-		}{
-			"namespace":              {"namespaces", metric.Object{Name: "shop"}, "shop/api-1 shop/web-1", 0},
-			"namespace without pods": {"namespaces", metric.Object{Name: "empty"}, "", 0},
-			"node":                   {"nodes", metric.Object{Name: "node-2"}, "other/web-1", 0},
-			"no name":                {"namespaces", metric.Object{}, "", metric.KindInvalid},
-			"pod":                    {"pods", metric.Object{Namespace: "shop", Name: "api-1"}, "shop/api-1", 0},
-			"no such pod":            {"pods", metric.Object{Namespace: "shop", Name: "gone"}, "", metric.KindNotFound},
-			"service":                {"services", metric.Object{Namespace: "shop", Name: "front"}, "shop/web-1", 0},
-			"headless service":       {"services", metric.Object{Namespace: "shop", Name: "headless"}, "", metric.KindInvalid},
-			"deployment":             {"deployments.apps", metric.Object{Namespace: "other", Name: "web"}, "other/web-1", 0},
-			"no such deployment":     {"deployments.apps", metric.Object{Namespace: "shop", Name: "gone"}, "", metric.KindNotFound},
-		} {
-			pods, err := w.PodsOf(w.ctx, schema.ParseGroupResource(tc.resource), tc.object)
-			var got []string
-			for _, p := range pods {
-				got = append(got, p.Object().String())
-			}
-			if strings.Join(got, " ") != tc.want {
-				t.Errorf("%s: PodsOf = %v (%v), want %s", name, got, err, tc.want)
-			}
-			if (err != nil) != (tc.wantErr != 0) || err != nil && metric.KindOf(err) != tc.wantErr {
-				t.Errorf("%s: PodsOf = %v, want kind %v (0 is no error)", name, err, tc.wantErr)
-			}
-		}
-	})
-}
-
-func TestObjectDemandOfReader(t *testing.T) {
-	objects := []runtime.Object{
-		apiPod("shop", "web-1", withAnnotations(annotationScrape, "true")),
-		apiPod("shop", "api-1", withAnnotations(annotationScrape, "true"), withLabels(map[string]string{"app": "api"})),
-	}
-	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
-		sleepAndSettle(time.Second)
-		w.Demand(Demand{Resource: "deployments.apps", Metric: "rps", Namespace: "shop", Object: "web"})
-		if _, err := w.PodsOf(w.ctx, schema.GroupResource{Group: "apps", Resource: "deployments"}, metric.Object{Namespace: "shop", Name: "web"}); err != nil {
-			t.Fatal(err)
-		}
-		sleepAndSettle(minComputeInterval)
-		w.expectTargets("after a read", "shop/web-1: deployments.apps_rps")
-	})
-}
-
 func TestMissingPermissionIsSaid(t *testing.T) {
 	forbid := func(w *clusterWorld) {
 		w.kube.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -456,7 +445,7 @@ tachometer_discovery_pods 2
 tachometer_discovery_resolve_total{outcome="success"} 1
 # HELP tachometer_discovery_targets Pods that are scraped.
 # TYPE tachometer_discovery_targets gauge
-tachometer_discovery_targets 1
+tachometer_discovery_targets 2
 `
 		err := testutil.GatherAndCompare(w.registry, strings.NewReader(want), "tachometer_discovery_demands", "tachometer_discovery_hpas",
 			"tachometer_discovery_pods", "tachometer_discovery_resolve_total", "tachometer_discovery_targets")

@@ -7,17 +7,22 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The pod annotations, which Prometheus setups commonly use.
+// The pod annotations, which Prometheus setups commonly use. Prometheus's usual relabelling decides what a value means:
+// an empty value says nothing, and a path is no URL. Space around a value has no meaning.
 const (
 	annotationScrape = "prometheus.io/scrape"
 	annotationPort   = "prometheus.io/port"
 	annotationPath   = "prometheus.io/path"
 	annotationScheme = "prometheus.io/scheme"
+	// annotationParam is the prefix of annotations that each add a parameter to the query.
+	annotationParam = "prometheus.io/param"
 )
 
 // defaultMetricsPath is where Go services expose metrics by convention.
@@ -26,72 +31,113 @@ const defaultMetricsPath = "/metrics"
 // metricsPortNames are the names of a container port for metrics, the most specific first.
 var metricsPortNames = [...]string{"metrics", "http-metrics"}
 
+// readPodAnnotation returns the value of an annotation; an empty value is the same as no annotation.
+func readPodAnnotation(annotations map[string]string, name string) string {
+	return strings.TrimSpace(annotations[name])
+}
+
 // parseScrapeAnnotation reads prometheus.io/scrape: wanted is true for "true" only. An error means that the adapter
 // never scrapes the pod, and names the reason.
 func parseScrapeAnnotation(annotations map[string]string) (wanted bool, err error) {
-	switch value, ok := annotations[annotationScrape]; {
-	case !ok:
+	switch value := readPodAnnotation(annotations, annotationScrape); value {
+	case "":
 		return false, nil
-	case value == "true":
+	case "true":
 		return true, nil
-	case value == "false":
+	case "false":
 		return false, fmt.Errorf("annotation %s is \"false\"", annotationScrape)
 	default:
 		return false, fmt.Errorf("annotation %s is %q, neither \"true\" nor \"false\"", annotationScrape, value)
 	}
 }
 
-// buildEndpoint returns the URL of a pod's metrics endpoint at the address ip. The error names the annotation or port to
-// change.
-func buildEndpoint(ip string, annotations map[string]string, containers []corev1.Container) (string, error) {
+// buildPodEndpoint returns the URL of a pod's metrics endpoint at the address ip, and its port. The error names the
+// annotation or port to change.
+func buildPodEndpoint(ip string, annotations map[string]string, containers []corev1.Container) (address string, port int, err error) {
 	scheme, err := parseEndpointScheme(annotations)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	port, err := chooseEndpointPort(annotations, containers)
+	port, err = chooseEndpointPort(annotations, containers)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	path, err := parseEndpointPath(annotations)
-	if err != nil {
-		return "", err
-	}
-	path.Scheme = scheme
-	path.Host = net.JoinHostPort(ip, strconv.Itoa(port))
-	return path.String(), nil
+	u := parsePathAnnotation(readPodAnnotation(annotations, annotationPath))
+	u.Scheme, u.Host = scheme, net.JoinHostPort(ip, strconv.Itoa(port))
+	u.RawQuery = joinAnnotatedQuery(u.RawQuery, parseParamAnnotations(annotations))
+	return u.String(), port, nil
 }
 
 func parseEndpointScheme(annotations map[string]string) (string, error) {
-	switch scheme, ok := annotations[annotationScheme]; {
-	case !ok:
+	switch scheme := strings.ToLower(readPodAnnotation(annotations, annotationScheme)); scheme {
+	case "":
 		return "http", nil
-	case scheme == "http", scheme == "https":
+	case "http", "https":
 		return scheme, nil
 	default:
 		return "", fmt.Errorf("annotation %s is %q, neither \"http\" nor \"https\"", annotationScheme, scheme)
 	}
 }
 
-// parseEndpointPath returns the path and query of the endpoint. A path must begin with a slash: without one,
-// "@elsewhere" behind the address would send the scrape to another host.
-func parseEndpointPath(annotations map[string]string) (url.URL, error) {
-	text, ok := annotations[annotationPath]
-	if !ok {
-		return url.URL{Path: defaultMetricsPath}, nil
+// parsePathAnnotation returns the path and query of the endpoint. The text becomes fields of a URL and never a part of its
+// text: behind the address, "@elsewhere" would send the scrape to another host. Escapes in the text stay as they are,
+// and a percent sign that begins no escape is a character like others.
+func parsePathAnnotation(text string) url.URL {
+	path, query, _ := strings.Cut(text, "?")
+	if path == "" {
+		path = defaultMetricsPath
 	}
-	if text == "" || text[0] != '/' {
-		return url.URL{}, fmt.Errorf("annotation %s is %q, which does not begin with a slash", annotationPath, text)
+	if path[0] != '/' {
+		path = "/" + path
 	}
-	parsed, err := url.ParseRequestURI(text)
-	if err != nil {
-		return url.URL{}, fmt.Errorf("annotation %s is %q, which is not a path", annotationPath, text)
+	u := url.URL{Path: path, RawQuery: escapeAnnotatedQuery(query)}
+	if unescaped, err := url.PathUnescape(path); err == nil {
+		u.Path, u.RawPath = unescaped, path
 	}
-	return url.URL{Path: parsed.Path, RawPath: parsed.RawPath, RawQuery: parsed.RawQuery}, nil
+	return u
 }
 
-// chooseEndpointPort returns the annotated port, else the port with a metrics name, else the only declared port.
+// escapeAnnotatedQuery escapes the bytes that would end the query or the request line.
+func escapeAnnotatedQuery(query string) string {
+	var b strings.Builder
+	for _, c := range []byte(query) {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// parseParamAnnotations returns the query parameters of prometheus.io/param_NAME annotations. Prometheus sees the name of
+// an annotation with underscores only, so that param-NAME is the same.
+func parseParamAnnotations(annotations map[string]string) url.Values {
+	params := url.Values{}
+	for annotation, value := range annotations {
+		rest, ok := strings.CutPrefix(annotation, annotationParam)
+		if !ok || len(rest) < 2 || !strings.ContainsRune("_-.", rune(rest[0])) {
+			continue
+		}
+		params.Add(strings.NewReplacer("-", "_", ".", "_").Replace(rest[1:]), value)
+	}
+	for _, values := range params {
+		slices.Sort(values) // two annotations may differ in their dashes only
+	}
+	return params
+}
+
+func joinAnnotatedQuery(query string, params url.Values) string {
+	if query == "" || len(params) == 0 {
+		return query + params.Encode()
+	}
+	return query + "&" + params.Encode()
+}
+
+// chooseEndpointPort returns the annotated port, else the port with a metrics name, else the only declared port. A name
+// counts more than the container: the port named metrics of an exporter beside the service is where the metrics are.
 func chooseEndpointPort(annotations map[string]string, containers []corev1.Container) (int, error) {
-	if text, ok := annotations[annotationPort]; ok {
+	if text := readPodAnnotation(annotations, annotationPort); text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || port == 0 {
 			return 0, fmt.Errorf("annotation %s is %q, not a port number", annotationPort, text)
@@ -99,45 +145,89 @@ func chooseEndpointPort(annotations map[string]string, containers []corev1.Conta
 		return int(port), nil
 	}
 	for _, name := range metricsPortNames {
-		if port, ok := findNamedPort(containers, name); ok {
-			return port, nil
+		switch ports := listPodTCPPorts(containers, name); len(ports) {
+		case 0:
+		case 1:
+			return ports[0], nil
+		default:
+			return 0, fmt.Errorf("several ports are named %s (%s): annotate %s", name, joinPodPorts(ports), annotationPort)
 		}
 	}
-	return findOnlyPort(containers)
+	return chooseOnlyPort(listPodTCPPorts(containers, ""))
 }
 
-func findNamedPort(containers []corev1.Container, name string) (int, bool) {
+// listPodTCPPorts returns the different TCP ports of a pod's containers with the name, or all if the name is empty. Two
+// declarations with one number are a single port: containers of a pod share their address.
+func listPodTCPPorts(containers []corev1.Container, name string) []int {
+	var ports []int
 	for i := range containers {
 		for _, port := range containers[i].Ports {
-			if port.Name == name && isTCPPort(port) {
-				return int(port.ContainerPort), true
+			number := int(port.ContainerPort)
+			if isTCPContainerPort(port) && (name == "" || port.Name == name) && !slices.Contains(ports, number) {
+				ports = append(ports, number)
 			}
 		}
 	}
-	return 0, false
+	return ports
 }
 
-// findOnlyPort returns the only TCP port of the pod's containers. Two declarations with one number are a single port:
-// containers of a pod share their address.
-func findOnlyPort(containers []corev1.Container) (int, error) {
-	only, count := 0, 0
-	for i := range containers {
-		for _, port := range containers[i].Ports {
-			if number := int(port.ContainerPort); isTCPPort(port) && number != only {
-				only, count = number, count+1
-			}
-		}
-	}
-	switch count {
+func chooseOnlyPort(ports []int) (int, error) {
+	switch len(ports) {
 	case 1:
-		return only, nil
+		return ports[0], nil
 	case 0:
 		return 0, errors.New("no port is declared: annotate " + annotationPort + " or name a container port metrics")
 	default:
-		return 0, errors.New("several ports are declared, none named metrics or http-metrics: annotate " + annotationPort)
+		return 0, fmt.Errorf("several ports are declared (%s), none named metrics or http-metrics: annotate %s", joinPodPorts(ports), annotationPort)
 	}
 }
 
-func isTCPPort(port corev1.ContainerPort) bool {
+// joinPodPorts lists ports for a person: at most four of them, since the text is kept with the pod.
+func joinPodPorts(ports []int) string {
+	var b strings.Builder
+	for i, port := range ports {
+		switch {
+		case i == 4:
+			return b.String() + ", …"
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Itoa(port))
+	}
+	return b.String()
+}
+
+func isTCPContainerPort(port corev1.ContainerPort) bool {
 	return port.Protocol == corev1.ProtocolTCP || port.Protocol == ""
+}
+
+// listPodMetricsContainers returns the containers that run as long as the pod: its containers, and the init containers
+// that are restarted always (native sidecars).
+func listPodMetricsContainers(spec *corev1.PodSpec) []corev1.Container {
+	containers := spec.Containers
+	for i := range spec.InitContainers {
+		if policy := spec.InitContainers[i].RestartPolicy; policy != nil && *policy == corev1.ContainerRestartPolicyAlways {
+			containers = append(slices.Clip(containers), spec.InitContainers[i])
+		}
+	}
+	return containers
+}
+
+// findPortContainer returns the name of the container that declares a TCP port, or else of the only container; empty if
+// several containers may serve it.
+func findPortContainer(containers []corev1.Container, port int) string {
+	var names []string
+	for i := range containers {
+		if slices.Contains(listPodTCPPorts(containers[i:i+1], ""), port) {
+			names = append(names, containers[i].Name)
+		}
+	}
+	switch {
+	case len(names) == 1:
+		return names[0]
+	case len(names) == 0 && len(containers) == 1:
+		return containers[0].Name
+	default:
+		return ""
+	}
 }

@@ -55,24 +55,45 @@ func TestEndpoint(t *testing.T) {
 		"path like an authority":       {annotations: annotations{annotationPath: "//elsewhere/m"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80//elsewhere/m"},
 		"no port":                      {wantErr: "no port is declared: annotate prometheus.io/port or name a container port metrics"},
 		"only UDP":                     {containers: []corev1.Container{newContainer("53/UDP")}, wantErr: "no port is declared: annotate prometheus.io/port or name a container port metrics"},
-		"several ports":                {containers: []corev1.Container{newContainer("80"), newContainer("81")}, wantErr: "several ports are declared, none named metrics or http-metrics: annotate prometheus.io/port"},
+		"several ports":                {containers: []corev1.Container{newContainer("80"), newContainer("81", "80")}, wantErr: "several ports are declared (80, 81), none named metrics or http-metrics: annotate prometheus.io/port"},
+		"many ports":                   {containers: []corev1.Container{newContainer("1", "2", "3", "4", "5")}, wantErr: "several ports are declared (1, 2, 3, 4, …), none named metrics or http-metrics: annotate prometheus.io/port"},
+		"two ports named metrics":      {containers: []corev1.Container{newContainer("metrics:9090"), newContainer("metrics:9901")}, wantErr: "several ports are named metrics (9090, 9901): annotate prometheus.io/port"},
+		"one port named twice":         {containers: []corev1.Container{newContainer("metrics:9090"), newContainer("metrics:9090")}, want: "http://10.0.0.7:9090/metrics"},
+		"two ports named http-metrics": {containers: []corev1.Container{newContainer("http-metrics:1", "http-metrics:2")}, wantErr: "several ports are named http-metrics (1, 2): annotate prometheus.io/port"},
+		"two named, one annotated":     {annotations: annotations{annotationPort: "9901"}, containers: []corev1.Container{newContainer("metrics:9090"), newContainer("metrics:9901")}, want: "http://10.0.0.7:9901/metrics"},
+		"exporter beside the service":  {containers: []corev1.Container{newContainer("8080"), newContainer("metrics:9113")}, want: "http://10.0.0.7:9113/metrics"},
 		"port is a name":               {annotations: annotations{annotationPort: "metrics"}, wantErr: `annotation prometheus.io/port is "metrics", not a port number`},
 		"port is zero":                 {annotations: annotations{annotationPort: "0"}, wantErr: `annotation prometheus.io/port is "0", not a port number`},
 		"port is too large":            {annotations: annotations{annotationPort: "65536"}, wantErr: `annotation prometheus.io/port is "65536", not a port number`},
-		"port is empty":                {annotations: annotations{annotationPort: ""}, containers: []corev1.Container{newContainer("80")}, wantErr: `annotation prometheus.io/port is "", not a port number`},
+		"port has a sign":              {annotations: annotations{annotationPort: "+80"}, wantErr: `annotation prometheus.io/port is "+80", not a port number`},
+		"port is a list":               {annotations: annotations{annotationPort: "80,81"}, wantErr: `annotation prometheus.io/port is "80,81", not a port number`},
+		"port is empty":                {annotations: annotations{annotationPort: ""}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics"},
+		"port with space around":       {annotations: annotations{annotationPort: " 9090\n"}, want: "http://10.0.0.7:9090/metrics"},
+		"port with a leading zero":     {annotations: annotations{annotationPort: "09090"}, want: "http://10.0.0.7:9090/metrics"},
+		"scheme is empty":              {annotations: annotations{annotationScheme: ""}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics"},
+		"scheme in capitals":           {annotations: annotations{annotationScheme: "HTTPS"}, containers: []corev1.Container{newContainer("80")}, want: "https://10.0.0.7:80/metrics"},
 		"scheme is unknown":            {annotations: annotations{annotationScheme: "ftp"}, containers: []corev1.Container{newContainer("80")}, wantErr: `annotation prometheus.io/scheme is "ftp", neither "http" nor "https"`},
-		"path without a slash":         {annotations: annotations{annotationPath: "metrics"}, containers: []corev1.Container{newContainer("80")}, wantErr: `annotation prometheus.io/path is "metrics", which does not begin with a slash`},
-		"path that moves the host":     {annotations: annotations{annotationPath: "@elsewhere/m"}, containers: []corev1.Container{newContainer("80")}, wantErr: `annotation prometheus.io/path is "@elsewhere/m", which does not begin with a slash`},
-		"path with a control byte":     {annotations: annotations{annotationPath: "/a\nb"}, containers: []corev1.Container{newContainer("80")}, wantErr: `annotation prometheus.io/path is "/a\nb", which is not a path`},
-		"path with a malformed escape": {annotations: annotations{annotationPath: "/%zz"}, containers: []corev1.Container{newContainer("80")}, wantErr: `annotation prometheus.io/path is "/%zz", which is not a path`},
+		"path is empty":                {annotations: annotations{annotationPath: ""}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics"},
+		"path is space":                {annotations: annotations{annotationPath: " \n"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics"},
+		"path without a slash":         {annotations: annotations{annotationPath: "metrics"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics"},
+		"path that moves the host":     {annotations: annotations{annotationPath: "@elsewhere/m"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/@elsewhere/m"},
+		"path that is a port":          {annotations: annotations{annotationPath: ":81/m"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/:81/m"},
+		"path that is a URL":           {annotations: annotations{annotationPath: "http://elsewhere/m"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/http://elsewhere/m"},
+		"path with a control byte":     {annotations: annotations{annotationPath: "/a\nb"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/a%0Ab"},
+		"path with a malformed escape": {annotations: annotations{annotationPath: "/%zz"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/%25zz"},
+		"path with a fragment":         {annotations: annotations{annotationPath: "/a#b"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/a%23b"},
+		"query without a path":         {annotations: annotations{annotationPath: "?format=text"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics?format=text"},
+		"query with a fragment":        {annotations: annotations{annotationPath: "/m?a#b c\r\n"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/m?a%23b%20c"},
+		"parameter":                    {annotations: annotations{"prometheus.io/param_format": "prometheus"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/metrics?format=prometheus"},
+		"parameters and a query":       {annotations: annotations{annotationPath: "/m?a=1", "prometheus.io/param-b-c": "2 3", "prometheus.io/params": "x", "prometheus.io/param_": "x"}, containers: []corev1.Container{newContainer("80")}, want: "http://10.0.0.7:80/m?a=1&b_c=2+3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if tc.ip == "" {
 				tc.ip = "10.0.0.7"
 			}
-			got, err := buildEndpoint(tc.ip, tc.annotations, tc.containers)
-			if got != tc.want || errorText(err) != tc.wantErr {
+			got, _, err := buildPodEndpoint(tc.ip, tc.annotations, tc.containers)
+			if got != tc.want || selectorErrorText(err) != tc.wantErr {
 				t.Errorf("endpoint = %q, %v; want %q, %q", got, err, tc.want, tc.wantErr)
 			}
 		})
@@ -88,15 +109,41 @@ func TestScrapeAnnotation(t *testing.T) {
 		"true":  {wanted: true},
 		"false": {wantErr: `annotation prometheus.io/scrape is "false"`},
 		"yes":   {wantErr: `annotation prometheus.io/scrape is "yes", neither "true" nor "false"`},
-		"":      {wantErr: `annotation prometheus.io/scrape is "", neither "true" nor "false"`},
+		"True":  {wantErr: `annotation prometheus.io/scrape is "True", neither "true" nor "false"`},
+		"true ": {wanted: true},
+		"":      {},
 	} {
 		wanted, err := parseScrapeAnnotation(map[string]string{annotationScrape: value})
-		if wanted != tc.wanted || errorText(err) != tc.wantErr {
+		if wanted != tc.wanted || selectorErrorText(err) != tc.wantErr {
 			t.Errorf("scrapeAnnotation(%q) = %v, %v; want %v, %q", value, wanted, err, tc.wanted, tc.wantErr)
 		}
 	}
 	if wanted, err := parseScrapeAnnotation(nil); wanted || err != nil {
 		t.Errorf("scrapeAnnotation(none) = %v, %v; want false, nil", wanted, err)
+	}
+}
+
+func TestPortContainer(t *testing.T) {
+	t.Parallel()
+	named := func(name string, ports ...string) corev1.Container {
+		c := newContainer(ports...)
+		c.Name = name
+		return c
+	}
+	for name, tc := range map[string]struct {
+		containers []corev1.Container
+		want       string
+	}{
+		"declared":           {[]corev1.Container{named("app", "8080"), named("proxy", "9090")}, "proxy"},
+		"only container":     {[]corev1.Container{named("app")}, "app"},
+		"none declares it":   {[]corev1.Container{named("app", "8080"), named("proxy")}, ""},
+		"two declare it":     {[]corev1.Container{named("app", "9090"), named("proxy", "9090")}, ""},
+		"declared, not TCP":  {[]corev1.Container{named("app", "9090/UDP"), named("proxy", "9090")}, "proxy"},
+		"without containers": {nil, ""},
+	} {
+		if got := findPortContainer(tc.containers, 9090); got != tc.want {
+			t.Errorf("%s: container = %q, want %q", name, got, tc.want)
+		}
 	}
 }
 
@@ -109,9 +156,11 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add("80", "@elsewhere/", "http")
 	f.Add("80", "/%2e%2e", "http")
 	f.Add("80", "/a#b", "http")
+	f.Add("80", "/a?b#c", "http")
+	f.Add("80", "/a?b\r\nHost: elsewhere", "http")
 	f.Fuzz(func(t *testing.T, port, path, scheme string) {
-		text, err := buildEndpoint("10.0.0.7", map[string]string{
-			annotationPort: port, annotationPath: path, annotationScheme: scheme,
+		text, _, err := buildPodEndpoint("10.0.0.7", map[string]string{
+			annotationPort: port, annotationPath: path, annotationScheme: scheme, annotationParam + "_x": path,
 		}, nil)
 		if err != nil {
 			if text != "" {

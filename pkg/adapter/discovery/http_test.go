@@ -125,7 +125,11 @@ func TestAgainstHTTP(t *testing.T) {
 			case targets := <-news:
 				var got []string
 				for _, target := range targets {
-					got = append(got, target.Pod)
+					name := target.Pod
+					if target.Ending {
+						name += " ends"
+					}
+					got = append(got, name)
 				}
 				if strings.Join(got, " ") == strings.Join(want, " ") {
 					return
@@ -140,9 +144,9 @@ func TestAgainstHTTP(t *testing.T) {
 	s.more <- watch.Event{Type: watch.Added, Object: typedPod(apiPod("shop", "web-2"))}
 	expect("web-1", "web-2")
 	s.more <- watch.Event{Type: watch.Modified, Object: typedPod(apiPod("shop", "web-1", markTerminating))}
-	expect("web-2")
+	expect("web-1 ends", "web-2")
 	s.more <- watch.Event{Type: watch.Deleted, Object: typedPod(apiPod("shop", "web-2"))}
-	expect()
+	expect("web-1 ends")
 	if _, ok := d.Pod("shop", "web-2"); ok || !d.HasSynced() || s.watching.Load() != 2 {
 		t.Errorf("deleted pod known: %v, synced %v, %d watches", ok, d.HasSynced(), s.watching.Load())
 	}

@@ -25,23 +25,24 @@ const (
 	firstTargetsTimeout = 10 * time.Second
 )
 
-// runTargetLoop computes the targets after changes until ctx ends.
-func (d *Discovery) runTargetLoop(ctx context.Context) {
+// runDiscoveryLoop computes the targets after changes until ctx ends.
+func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 	ticker := time.NewTicker(expireInterval)
 	defer ticker.Stop()
-	c := targetLoop{Discovery: d, sets: newFamilySets(), start: time.Now()}
+	c := targetLoop{Discovery: d, sets: newDemandedFamilySets(), start: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if d.readers.expireDemands(time.Now()) || c.isOverdue(time.Now()) {
-				d.requestReplan()
+			d.pods.expireDeparted(time.Now())
+			if d.readers.expireDemands(time.Now()) || c.isTargetUpdateOverdue(time.Now()) {
+				d.requestDemandReplan()
 			}
 			continue
 		case <-d.updateRequested:
 		}
-		if !c.waitInterval(ctx) {
+		if !c.waitTargetInterval(ctx) {
 			return
 		}
 		c.computeTargets(ctx, time.Now())
@@ -58,14 +59,14 @@ type targetLoop struct {
 	knownAutoscalers map[*storedAutoscaler]struct{}
 }
 
-// isOverdue reports whether a computation is needed without a reported change.
-func (c *targetLoop) isOverdue(now time.Time) bool {
+// isTargetUpdateOverdue reports whether a computation is needed without a reported change.
+func (c *targetLoop) isTargetUpdateOverdue(now time.Time) bool {
 	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
 }
 
-// waitInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
+// waitTargetInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
 // next computation includes changes that arrive meanwhile.
-func (c *targetLoop) waitInterval(ctx context.Context) bool {
+func (c *targetLoop) waitTargetInterval(ctx context.Context) bool {
 	if wait := minComputeInterval - time.Since(c.lastComputed); wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
@@ -88,36 +89,40 @@ func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
 	if !podsSynced || !hpasSynced {
 		return
 	}
+	previous := c.plan
 	if c.replanRequested.Swap(false) || c.plan == nil {
-		c.rebuildPlan(now)
+		c.rebuildDemandPlan(now)
 	}
+	c.refreshNewPodSelectors(now)
 	next := chooseTargets(c.plan, c.pods, c.sets)
-	c.selectors.refreshSoon(next.emptySelectors, defaultRefreshInterval, now)
+	if previous != nil && previous != c.plan {
+		c.reportOptedOutPods(ctx, previous, next)
+	}
 	c.lastComputed = now
-	c.publishSnapshot(ctx, next, now)
+	c.publishTargets(ctx, next, now)
 }
 
-func (c *targetLoop) rebuildPlan(now time.Time) {
-	if c.sets.isFull() {
-		c.sets = newFamilySets()
+func (c *targetLoop) rebuildDemandPlan(now time.Time) {
+	if c.sets.hasTooManyFamilySets() {
+		c.sets = newDemandedFamilySets()
 	}
-	hpas := c.hpas.listAutoscalers()
-	c.plan = c.newPlanner().buildPlan(hpas, c.readers.listDemands())
-	c.selectors.setNeeded(c.plan.needed, now)
-	c.refreshChangedAutoscalers(hpas, now)
+	hpas := c.hpas.listWatchedAutoscalers()
+	c.plan = c.newDemandPlanner().planDemandedPods(hpas, c.readers.listReaderDemands())
+	c.selectors.setNeededPodSelectors(c.plan.needed, now)
+	c.refreshAutoscalerPodSelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
 }
 
-func (c *targetLoop) newPlanner() demandPlanner {
-	p := demandPlanner{sets: c.sets, resourceOf: c.resolver.mapKind, selectorOf: c.selectors.peekSelector}
+func (c *targetLoop) newDemandPlanner() demandPlanner {
+	p := demandPlanner{sets: c.sets, resourceOf: c.resolver.mapDemandedKind, selectorOf: c.selectors.peekPodSelector}
 	if rules := c.rules.Load(); rules != nil {
 		p.rules = *rules
 	}
 	return p
 }
 
-// refreshChangedAutoscalers refreshes the selectors of the scale targets of new and changed autoscalers.
-func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now time.Time) {
+// refreshAutoscalerPodSelectors refreshes the selectors of the scale targets of new and changed autoscalers.
+func (c *targetLoop) refreshAutoscalerPodSelectors(hpas []*storedAutoscaler, now time.Time) {
 	known := make(map[*storedAutoscaler]struct{}, len(hpas))
 	var keys []objectKey
 	for _, a := range hpas {
@@ -125,7 +130,7 @@ func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now tim
 		if _, ok := c.knownAutoscalers[a]; ok || len(a.metrics) == 0 {
 			continue
 		}
-		if resource, err := c.resolver.mapKind(a.scaleTarget.kind); err == nil {
+		if resource, err := c.resolver.mapDemandedKind(a.scaleTarget.kind); err == nil {
 			keys = append(keys, objectKey{resource, a.namespace, a.scaleTarget.name})
 		}
 	}
@@ -133,8 +138,50 @@ func (c *targetLoop) refreshChangedAutoscalers(hpas []*storedAutoscaler, now tim
 	c.selectors.refreshSoon(keys, 0, now)
 }
 
-// publishSnapshot makes next the state, and calls the listeners if the targets differ.
-func (c *targetLoop) publishSnapshot(ctx context.Context, next *targetSnapshot, now time.Time) {
+// refreshNewPodSelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
+// object that was deleted and made again with another selector.
+func (c *targetLoop) refreshNewPodSelectors(now time.Time) {
+	changed := c.pods.takeNewPodLabels()
+	if len(changed) == 0 {
+		return
+	}
+	var keys []objectKey
+	for key := range c.plan.needed {
+		if _, ok := changed[key.namespace]; ok {
+			keys = append(keys, key)
+		}
+	}
+	c.selectors.refreshSoon(keys, defaultRefreshInterval, now)
+}
+
+// reportOptedOutPods logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
+// the sum: an autoscaler was their only sign that they want to be scraped.
+func (c *targetLoop) reportOptedOutPods(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
+	left := map[*storedPod]struct{}{}
+	for _, group := range previous.demandedPods {
+		if !group.autoscaled {
+			continue
+		}
+		c.pods.visitPods(group.podScope, func(p *storedPod) {
+			scraped := p.Live && p.url != "" && p.inserted <= next.inserted
+			if scraped && !p.annotated && !next.marks[p].autoscaled && c.plan.wantsOptedInPod(p) {
+				left[p] = struct{}{}
+			}
+		})
+	}
+	byNamespace := map[string]int{}
+	for p := range left {
+		byNamespace[p.Namespace]++
+	}
+	for namespace, pods := range byNamespace {
+		c.metrics.optedOut.Add(float64(pods))
+		klog.FromContext(ctx).Info("Pods leave external metrics: no autoscaler names a metric of theirs, and they are not annotated",
+			"namespace", namespace, "pods", pods, "annotation", annotationScrape)
+	}
+}
+
+// publishTargets makes next the state, and calls the listeners if the targets differ.
+func (c *targetLoop) publishTargets(ctx context.Context, next *targetSnapshot, now time.Time) {
 	previous := c.state.Swap(next)
 	c.metrics.targets.Set(float64(len(next.targets)))
 	c.metrics.demands.Set(float64(len(next.demanded)))
@@ -145,8 +192,12 @@ func (c *targetLoop) publishSnapshot(ctx context.Context, next *targetSnapshot, 
 		}
 	}
 	first := !c.ready.Load()
-	if first && !c.selectors.hasAttemptedNeeded() && now.Sub(c.start) < firstTargetsTimeout {
-		return
+	if first && !c.selectors.hasLookedUpPodSelectors() {
+		if now.Sub(c.start) < firstTargetsTimeout {
+			return
+		}
+		klog.FromContext(ctx).Info("Serving begins without the pods of some autoscalers: the API server has not answered for their selectors",
+			"waited", firstTargetsTimeout)
 	}
 	if !first && slices.EqualFunc(previous.targets, next.targets, metric.Target.Equal) {
 		return

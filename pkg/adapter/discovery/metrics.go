@@ -8,11 +8,11 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	targets, demands, autoscalers, unresolved prometheus.Gauge
 	selectorLookups, watchErrors              *prometheus.CounterVec
-	rejectedDemands                           prometheus.Counter
+	rejectedDemands, optedOut                 prometheus.Counter
 }
 
-// newMetrics returns the self-metrics and registers them with r unless it is nil. pods returns the current number of pods.
-func newMetrics(r prometheus.Registerer, pods func() int) *metrics {
+// newMetrics returns the self-metrics and registers them with r unless it is nil.
+func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 	m := &metrics{
 		targets: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_targets", Help: "Pods that are scraped.",
@@ -38,12 +38,30 @@ func newMetrics(r prometheus.Registerer, pods func() int) *metrics {
 			Name: "tachometer_discovery_demands_rejected_total",
 			Help: "Demands of readers dropped because the limit of 10000 is reached.",
 		}),
+		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_discovery_opted_out_pods_total",
+			Help: "Pods without annotation that left external metrics, or metrics of namespaces and nodes, with their last HorizontalPodAutoscaler.",
+		}),
 	}
 	if r != nil {
-		known := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
-		}, func() float64 { return float64(pods()) })
-		r.MustRegister(known, m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands)
+		r.MustRegister(newPodCollectors(pods)...)
+		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands, m.optedOut)
 	}
 	return m
+}
+
+// newPodCollectors returns the self-metrics that are read from the table.
+func newPodCollectors(pods *podTable) []prometheus.Collector {
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
+		}, func() float64 { count, _ := pods.countTablePods(); return float64(count) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods whose counts may still be within a window.",
+		}, func() float64 { kept, _ := pods.countDeparted(); return float64(kept) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tachometer_discovery_departed_pods_dropped_total",
+			Help: "Deleted pods dropped before their time because the limit of 10000 is reached.",
+		}, func() float64 { _, dropped := pods.countDeparted(); return float64(dropped) }),
+	}
 }

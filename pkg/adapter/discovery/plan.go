@@ -4,6 +4,7 @@ package discovery
 
 import (
 	"fmt"
+	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/labels"
@@ -20,9 +21,8 @@ const (
 // demandedPods is a set of pods with the families demanded of it.
 type demandedPods struct {
 	podScope
-	// autoscaled is true if the pods belong to the scaleTarget of an autoscaler that names a metric.
-	autoscaled  bool
-	scaleTarget objectKey
+	// autoscaled is true if the pods belong to the scale target of an autoscaler that names a metric.
+	autoscaled bool
 	// allPodsFamilies is demanded of every pod of the scope, optedInFamilies only of annotated and autoscaled pods.
 	allPodsFamilies, optedInFamilies familySet
 }
@@ -37,6 +37,13 @@ type demandPlan struct {
 	unresolved map[string]string
 	// unmapped is true if the API server does not know a kind: a later attempt may succeed.
 	unmapped bool
+}
+
+// wantsOptedInPod reports whether a metric of many objects is demanded of the pod, if it has opted in.
+func (p *demandPlan) wantsOptedInPod(pod *storedPod) bool {
+	return slices.ContainsFunc(p.demandedPods, func(c *demandedPods) bool {
+		return c.optedInFamilies != noFamilies && (c.name == "" || c.name == pod.Name) && c.matchesPod(pod)
+	})
 }
 
 // demandPlanner builds a demandPlan. Its functions must answer from memory.
@@ -64,9 +71,9 @@ type familyKey struct {
 	external         bool
 }
 
-// buildPlan merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
+// planDemandedPods merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
 // one namespace cost one walk through it.
-func (p demandPlanner) buildPlan(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
+func (p demandPlanner) planDemandedPods(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
 	b := planBuilder{
 		demandPlanner: p,
 		plan:          &demandPlan{needed: map[objectKey]struct{}{}, unresolved: map[string]string{}},
@@ -76,103 +83,103 @@ func (p demandPlanner) buildPlan(autoscalers []*storedAutoscaler, readers []Dema
 	}
 	for _, a := range autoscalers {
 		if len(a.metrics) > 0 {
-			b.addAutoscaler(a)
+			b.addAutoscalerDemands(a)
 		}
 	}
 	for _, d := range readers {
 		b.addReaderDemand(d)
 	}
-	b.plan.demanded = sortDemands(b.demanded)
+	b.plan.demanded = sortDiscoveredDemands(b.demanded)
 	return b.plan
 }
 
-func (b *planBuilder) addAutoscaler(a *storedAutoscaler) {
+func (b *planBuilder) addAutoscalerDemands(a *storedAutoscaler) {
 	var group *demandedPods
 	var selector labels.Selector
-	if resource, ok := b.mapReference(a, a.scaleTarget); ok {
+	if resource, ok := b.mapAutoscalerReference(a, a.scaleTarget); ok {
 		key := objectKey{resource, a.namespace, a.scaleTarget.name}
-		if selector, ok = b.requireSelector(a, key); ok {
+		if selector, ok = b.requirePodSelector(a, key); ok {
 			group = b.ensureDemandedPods(podScope{namespace: a.namespace, selector: selector})
-			group.autoscaled, group.scaleTarget = true, key
+			group.autoscaled = true
 		}
 	}
 	for _, n := range a.metrics {
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
 			b.addDemand(Demand{
-				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.metricSelector(), Standing: true,
+				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.parseNamedMetricSelector(), Standing: true,
 			})
 			if group != nil {
-				group.allPodsFamilies = b.sets.unionSets(group.allPodsFamilies, b.lookupFamilies(resourcePods, n.metric, false))
+				group.allPodsFamilies = b.sets.unionDemandedFamilies(group.allPodsFamilies, b.lookupDemandedFamilies(resourcePods, n.metric, false))
 			}
 		case autoscalingv2.ObjectMetricSourceType:
-			b.addObjectMetric(a, n)
+			b.addObjectDemand(a, n)
 		case autoscalingv2.ExternalMetricSourceType:
-			b.addExternalMetric(a.namespace, n)
+			b.addExternalDemand(a.namespace, n)
 		}
 	}
 }
 
-// addObjectMetric demands the metric of the described object's pods. A workload or a service selects its pods; a
+// addObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
 // namespace or a node holds unrelated pods, so that only opted-in pods count.
-func (b *planBuilder) addObjectMetric(a *storedAutoscaler, n namedMetric) {
-	resource, ok := b.mapReference(a, n.object)
+func (b *planBuilder) addObjectDemand(a *storedAutoscaler, n namedMetric) {
+	resource, ok := b.mapAutoscalerReference(a, n.object)
 	if !ok {
 		return
 	}
 	d := Demand{
-		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.metricSelector(), Standing: true,
+		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.parseNamedMetricSelector(), Standing: true,
 	}
-	families := b.lookupFamilies(d.Resource, n.metric, false)
+	families := b.lookupDemandedFamilies(d.Resource, n.metric, false)
 	switch d.Resource {
 	case resourceNamespaces, resourceNodes:
 		d.Namespace = ""
-		b.addOptedInFamilies(d, families)
+		b.demandFromOptedInPods(d, families)
 	case resourcePods:
-		b.addScopeFamilies(podScope{namespace: a.namespace, name: n.object.name}, families)
+		b.demandFromAllPods(podScope{namespace: a.namespace, name: n.object.name}, families)
 	default:
-		if selector, ok := b.requireSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
-			b.addScopeFamilies(podScope{namespace: a.namespace, selector: selector}, families)
+		if selector, ok := b.requirePodSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
+			b.demandFromAllPods(podScope{namespace: a.namespace, selector: selector}, families)
 		}
 	}
 	b.addDemand(d)
 }
 
-func (b *planBuilder) addExternalMetric(namespace string, n namedMetric) {
-	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.metricSelector(), Standing: true}
+func (b *planBuilder) addExternalDemand(namespace string, n namedMetric) {
+	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.parseNamedMetricSelector(), Standing: true}
 	if b.rules != nil {
 		d.Namespace = b.rules.Namespace(n.metric, namespace)
 	}
 	b.addDemand(d)
-	b.addOptedInFamilies(d, b.lookupFamilies("", n.metric, true))
+	b.demandFromOptedInPods(d, b.lookupDemandedFamilies("", n.metric, true))
 }
 
 func (b *planBuilder) addReaderDemand(d Demand) {
 	b.addDemand(d)
-	b.addOptedInFamilies(d, b.lookupFamilies(d.Resource, d.Metric, d.External))
+	b.demandFromOptedInPods(d, b.lookupDemandedFamilies(d.Resource, d.Metric, d.External))
 }
 
-// addOptedInFamilies demands families of the opted-in pods in a demand's scope.
-func (b *planBuilder) addOptedInFamilies(d Demand, families familySet) {
+// demandFromOptedInPods demands families of the opted-in pods in a demand's scope.
+func (b *planBuilder) demandFromOptedInPods(d Demand, families familySet) {
 	if families == noFamilies {
 		return
 	}
-	if s, ok := b.resolveScope(d); ok {
+	if s, ok := b.resolveDemandedScope(d); ok {
 		c := b.ensureDemandedPods(s)
-		c.optedInFamilies = b.sets.unionSets(c.optedInFamilies, families)
+		c.optedInFamilies = b.sets.unionDemandedFamilies(c.optedInFamilies, families)
 	}
 }
 
-func (b *planBuilder) addScopeFamilies(s podScope, families familySet) {
+func (b *planBuilder) demandFromAllPods(s podScope, families familySet) {
 	if families == noFamilies {
 		return
 	}
 	c := b.ensureDemandedPods(s)
-	c.allPodsFamilies = b.sets.unionSets(c.allPodsFamilies, families)
+	c.allPodsFamilies = b.sets.unionDemandedFamilies(c.allPodsFamilies, families)
 }
 
-// resolveScope returns the scope of a demand; false means that its selector is not known yet.
-func (b *planBuilder) resolveScope(d Demand) (podScope, bool) {
+// resolveDemandedScope returns the scope of a demand; false means that its selector is not known yet.
+func (b *planBuilder) resolveDemandedScope(d Demand) (podScope, bool) {
 	switch {
 	case d.External:
 		return podScope{namespace: d.Namespace}, true
@@ -192,7 +199,7 @@ func (b *planBuilder) resolveScope(d Demand) (podScope, bool) {
 
 // ensureDemandedPods returns the demandedPods of a scope, and creates it if missing.
 func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
-	key := scopeKey{s.namespace, s.node, s.name, canonicalSelector(s.selector)}
+	key := scopeKey{s.namespace, s.node, s.name, canonicalDemandSelector(s.selector)}
 	if key.selector == "" {
 		s.selector = nil
 	}
@@ -206,48 +213,48 @@ func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
 }
 
 func (b *planBuilder) addDemand(d Demand) {
-	key := d.comparableKey()
+	key := d.newDemandKey()
 	if _, ok := b.demanded[key]; !ok {
 		b.demanded[key] = d
 	}
 }
 
-// lookupFamilies returns the families that the metric's rule reads, and caches them for the plan.
-func (b *planBuilder) lookupFamilies(resource, metric string, external bool) familySet {
+// lookupDemandedFamilies returns the families that the metric's rule reads, and caches them for the plan.
+func (b *planBuilder) lookupDemandedFamilies(resource, metric string, external bool) familySet {
 	if b.rules == nil {
 		return noFamilies
 	}
 	key := familyKey{resource, metric, external}
 	set, ok := b.families[key]
 	if !ok {
-		set = b.sets.internFamilies(b.rules.Families(resource, metric, external))
+		set = b.sets.internDemandedFamilies(b.rules.Families(resource, metric, external))
 		b.families[key] = set
 	}
 	return set
 }
 
-// mapReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
-func (b *planBuilder) mapReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
+// mapAutoscalerReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
+func (b *planBuilder) mapAutoscalerReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
 	resource, err := b.resourceOf(r.kind)
 	if err != nil {
 		b.plan.unmapped = true
-		b.recordUnresolved(a, err)
+		b.recordUnresolvedPods(a, err)
 		return schema.GroupResource{}, false
 	}
 	return resource, true
 }
 
-// requireSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
-func (b *planBuilder) requireSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
+// requirePodSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
+func (b *planBuilder) requirePodSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
 	b.plan.needed[key] = struct{}{}
 	r := b.selectorOf(key)
 	if r.selector == nil && r.err != nil {
-		b.recordUnresolved(a, r.err)
+		b.recordUnresolvedPods(a, r.err)
 	}
 	return r.selector, r.selector != nil
 }
 
-func (b *planBuilder) recordUnresolved(a *storedAutoscaler, err error) {
+func (b *planBuilder) recordUnresolvedPods(a *storedAutoscaler, err error) {
 	if _, ok := b.plan.unresolved[a.namespace]; !ok {
 		b.plan.unresolved[a.namespace] = fmt.Sprintf("the pods of HorizontalPodAutoscaler %s are not known: %v", a.name, err)
 	}

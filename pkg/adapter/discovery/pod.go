@@ -5,6 +5,7 @@ package discovery
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,11 +43,16 @@ func (p Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespac
 type storedPod struct {
 	Pod
 	labels map[string]string
-	// url is the metrics endpoint. It is empty while the pod has no address, and if skipReason is set.
+	// url is the metrics endpoint of a running pod. It is empty while the pod has no address, and if skipReason is set.
 	url        string
 	skipReason string
+	// hostNetwork is true if the pod shares the address of its node.
+	hostNetwork bool
 	// annotated is true if the pod has prometheus.io/scrape: "true".
 	annotated bool
+	// ended is when the pod was last seen running, if it has ended or is deleted; zero if it was never seen running. The
+	// table sets it once.
+	ended time.Time
 	// inserted is the pod's insertion number; the table sets it once.
 	inserted uint64
 }
@@ -60,8 +66,21 @@ var _ metav1.ObjectMetaAccessor = (*storedPod)(nil)
 
 func (p *storedPod) podKey() metric.Object { return p.Object() }
 
-func (p *storedPod) equal(o *storedPod) bool {
-	return p.Pod == o.Pod && p.url == o.url && p.skipReason == o.skipReason && p.annotated == o.annotated &&
+// ownsEndpointOf reports whether p, and not q, is behind the endpoint that both claim. An address goes to another pod when
+// its pod has ended, which may be known later: the newer pod has it. Pods of one node's network are not told apart.
+func (p *storedPod) ownsEndpointOf(q *storedPod) bool {
+	switch {
+	case p.Live != q.Live:
+		return p.Live
+	case p.hostNetwork || q.hostNetwork:
+		return false
+	default:
+		return p.Created.After(q.Created)
+	}
+}
+
+func (p *storedPod) equalStoredPod(o *storedPod) bool {
+	return p.Pod == o.Pod && p.url == o.url && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
 
@@ -81,27 +100,69 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: time.Unix(o.CreationTimestamp.Unix(), 0), // without a location, so that equal is ==
+			Created: truncatePodTime(o.CreationTimestamp), Ready: isPodReady(o), Departed: o.DeletionTimestamp != nil,
 		},
-		labels: o.Labels,
+		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
 	}
-	if reason, detail := inactiveReason(o); reason != "" {
+	if reason, detail := findPodInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
-	annotated, err := parseScrapeAnnotation(o.Annotations)
-	p.annotated = annotated
-	if err == nil && p.Live {
-		p.url, err = buildEndpoint(o.Status.PodIP, o.Annotations, o.Spec.Containers)
+	p.setEndpoint(o)
+	return p
+}
+
+// setEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
+// its endpoint for as long as it runs.
+func (p *storedPod) setEndpoint(o *corev1.Pod) {
+	wanted, err := parseScrapeAnnotation(o.Annotations)
+	p.annotated = wanted
+	if err == nil && o.Status.Phase == corev1.PodRunning && o.Status.PodIP != "" {
+		containers, port := listPodMetricsContainers(&o.Spec), 0
+		p.url, port, err = buildPodEndpoint(o.Status.PodIP, o.Annotations, containers)
+		p.Started = findPodStartTime(o, findPortContainer(containers, port))
 	}
 	if err != nil {
 		p.skipReason = err.Error()
 	}
-	return p
 }
 
-// inactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
-func inactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
+// findPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
+// known, and zero while the container does not run, or if one that may be it has restarted.
+func findPodStartTime(o *corev1.Pod, container string) time.Time {
+	restarted := false
+	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
+		switch {
+		case container == "":
+			restarted = restarted || s.RestartCount > 0
+		case s.Name == container && s.State.Running == nil:
+			return time.Time{}
+		case s.Name == container:
+			return truncatePodTime(s.State.Running.StartedAt)
+		}
+	}
+	if restarted || o.Status.StartTime == nil {
+		return time.Time{}
+	}
+	return truncatePodTime(*o.Status.StartTime)
+}
+
+func isPodReady(o *corev1.Pod) bool {
+	return slices.ContainsFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// truncatePodTime returns an API server's time without its location, so that pods are equal by ==.
+func truncatePodTime(t metav1.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return time.Unix(t.Unix(), 0)
+}
+
+// findPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
+func findPodInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:
 		return metric.ReasonTerminating, ""

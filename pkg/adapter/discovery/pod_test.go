@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"hash/fnv"
+	"net"
 	"testing"
 	"time"
 
@@ -11,6 +13,25 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
+// podAddress returns an address of the pod's own. That of shop/web-1 is 10.0.0.7.
+func podAddress(namespace, name string) string {
+	if namespace+"/"+name == "shop/web-1" {
+		return "10.0.0.7"
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(namespace + "/" + name))
+	n := h.Sum32()
+	return net.IPv4(10, byte(n>>16)|1, byte(n>>8), byte(n)).String()
+}
+
+func withAddress(ip string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Status.PodIP = ip } }
+
+func withCreated(second int64) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.CreationTimestamp = metav1.Unix(second, 0) }
+}
+
+func onHostNetwork(p *corev1.Pod) { p.Spec.HostNetwork = true }
+
 // apiPod returns a live and ready pod with one port; changes are applied to it.
 func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
@@ -20,7 +41,7 @@ func apiPod(namespace, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 		},
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{newContainer("8080")}},
 		Status: corev1.PodStatus{
-			Phase: corev1.PodRunning, PodIP: "10.0.0.7",
+			Phase: corev1.PodRunning, PodIP: podAddress(namespace, name),
 			Conditions: []corev1.PodCondition{
 				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: corev1.ConditionTrue},
 			},
@@ -58,6 +79,75 @@ func markTerminating(p *corev1.Pod) {
 	p.DeletionTimestamp = &at
 }
 
+// withRunning sets the start of the pod at second 100, and of its containers at the seconds given; 0 is a container that
+// does not run.
+func withRunning(startedAt map[string]int64) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		start := metav1.Unix(100, 5)
+		p.Status.StartTime = &start
+		for name, at := range startedAt {
+			s := corev1.ContainerStatus{Name: name}
+			if at > 0 {
+				s.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.Unix(at, 7)}
+			}
+			p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, s)
+		}
+	}
+}
+
+// withContainers replaces the containers by app and proxy with the ports.
+func withContainers(app, proxy corev1.Container) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		app.Name, proxy.Name = "app", "proxy"
+		p.Spec.Containers = []corev1.Container{app, proxy}
+	}
+}
+
+func withInitContainer(policy *corev1.ContainerRestartPolicy, ports ...string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		c := newContainer(ports...)
+		c.Name, c.RestartPolicy = "exporter", policy
+		p.Spec.InitContainers = append(p.Spec.InitContainers, c)
+	}
+}
+
+func combine(changes ...func(*corev1.Pod)) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		for _, change := range changes {
+			change(p)
+		}
+	}
+}
+
+func TestPodStarted(t *testing.T) {
+	t.Parallel()
+	app, proxy := newContainer("8080"), newContainer("metrics:9090")
+	restart := func(p *corev1.Pod) { p.Status.ContainerStatuses[0].RestartCount = 1 }
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		want   int64
+	}{
+		"unknown":                         {combine(), 0},
+		"container with the port":         {combine(withContainers(app, proxy), withRunning(map[string]int64{"app": 110, "proxy": 120})), 120},
+		"annotated, declared":             {combine(withContainers(app, proxy), withAnnotations(annotationPort, "8080"), withRunning(map[string]int64{"app": 110, "proxy": 120})), 110},
+		"annotated, not declared":         {combine(withContainers(app, proxy), withAnnotations(annotationPort, "7070"), withRunning(map[string]int64{"app": 110, "proxy": 120})), 100},
+		"not declared, one restarted":     {combine(withContainers(app, proxy), withAnnotations(annotationPort, "7070"), withRunning(map[string]int64{"app": 110}), restart), 0},
+		"declared, other restarted":       {combine(withContainers(app, proxy), withRunning(map[string]int64{"app": 110}), restart, withRunning(map[string]int64{"proxy": 120})), 120},
+		"container waits for its restart": {combine(withContainers(app, proxy), withRunning(map[string]int64{"proxy": 0})), 0},
+		"no status of the container":      {combine(withContainers(app, proxy), withRunning(nil)), 100},
+		"native sidecar": {combine(withInitContainer(new(corev1.ContainerRestartPolicyAlways), "metrics:15090"), func(p *corev1.Pod) {
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{
+				Name: "exporter", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Unix(90, 0)}},
+			}}
+		}), 90},
+	} {
+		p := newStoredPod(apiPod("shop", "web-1", tc.change))
+		if want := truncatePodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
+			t.Errorf("%s: Started = %v, want %v", name, p.Started, tc.want)
+		}
+	}
+}
+
 func TestNewPod(t *testing.T) {
 	t.Parallel()
 	why := func(reason metric.Reason, detail string) metric.Omission {
@@ -71,30 +161,38 @@ func TestNewPod(t *testing.T) {
 		url       string
 		refused   string
 		annotated bool
+		unready   bool
+		departed  bool
 	}{
-		"live":             {change: func(*corev1.Pod) {}, live: true, url: url},
-		"not ready":        {change: markUnready, live: true, url: url},
-		"annotated":        {change: withAnnotations(annotationScrape, "true"), live: true, url: url, annotated: true},
-		"barred":           {change: withAnnotations(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
-		"bad annotation":   {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
-		"terminating":      {change: markTerminating, why: why(metric.ReasonTerminating, "")},
-		"succeeded":        {change: inPhase(corev1.PodSucceeded), why: why(metric.ReasonTerminating, "pod has succeeded")},
-		"failed":           {change: inPhase(corev1.PodFailed), why: why(metric.ReasonTerminating, "pod has failed")},
-		"pending":          {change: inPhase(corev1.PodPending), why: why(metric.ReasonNotScraped, "pod is pending")},
-		"no phase":         {change: inPhase(""), why: why(metric.ReasonNotScraped, "pod is pending")},
-		"unknown":          {change: inPhase(corev1.PodUnknown), why: why(metric.ReasonNotScraped, "pod's phase is unknown")},
-		"no address":       {change: withoutAddress, why: why(metric.ReasonNotScraped, "pod has no address yet")},
-		"on host network":  {change: func(p *corev1.Pod) { p.Spec.HostNetwork, p.Status.PodIP = true, "192.168.0.1" }, live: true, url: "http://192.168.0.1:8080/metrics"},
-		"without readines": {change: func(p *corev1.Pod) { p.Status.Conditions = nil }, live: true, url: url},
+		"live":                       {change: func(*corev1.Pod) {}, live: true, url: url},
+		"not ready":                  {change: markUnready, live: true, url: url, unready: true},
+		"annotated":                  {change: withAnnotations(annotationScrape, "true"), live: true, url: url, annotated: true},
+		"barred":                     {change: withAnnotations(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
+		"bad annotation":             {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
+		"terminating":                {change: markTerminating, why: why(metric.ReasonTerminating, ""), url: url, departed: true},
+		"ended while terminating":    {change: combine(markTerminating, inPhase(corev1.PodSucceeded)), why: why(metric.ReasonTerminating, ""), departed: true},
+		"barred, terminating":        {change: combine(markTerminating, withAnnotations(annotationScrape, "false")), why: why(metric.ReasonTerminating, ""), refused: `annotation prometheus.io/scrape is "false"`, departed: true},
+		"native sidecar":             {change: withInitContainer(new(corev1.ContainerRestartPolicyAlways), "metrics:15090"), live: true, url: "http://10.0.0.7:15090/metrics"},
+		"native sidecar's only port": {change: combine(func(p *corev1.Pod) { p.Spec.Containers[0].Ports = nil }, withInitContainer(new(corev1.ContainerRestartPolicyAlways), "15090")), live: true, url: "http://10.0.0.7:15090/metrics"},
+		"plain init container":       {change: withInitContainer(nil, "metrics:15090"), live: true, url: url},
+		"succeeded":                  {change: inPhase(corev1.PodSucceeded), why: why(metric.ReasonTerminating, "pod has succeeded")},
+		"failed":                     {change: inPhase(corev1.PodFailed), why: why(metric.ReasonTerminating, "pod has failed")},
+		"pending":                    {change: inPhase(corev1.PodPending), why: why(metric.ReasonNotScraped, "pod is pending")},
+		"no phase":                   {change: inPhase(""), why: why(metric.ReasonNotScraped, "pod is pending")},
+		"unknown":                    {change: inPhase(corev1.PodUnknown), why: why(metric.ReasonNotScraped, "pod's phase is unknown")},
+		"no address":                 {change: withoutAddress, why: why(metric.ReasonNotScraped, "pod has no address yet")},
+		"on host network":            {change: func(p *corev1.Pod) { p.Spec.HostNetwork, p.Status.PodIP = true, "192.168.0.1" }, live: true, url: "http://192.168.0.1:8080/metrics"},
+		"without readines":           {change: func(p *corev1.Pod) { p.Status.Conditions = nil }, live: true, url: url, unready: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			want := &storedPod{
 				Pod: Pod{
 					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
-					Live: tc.live, Omission: tc.why,
+					Ready: !tc.unready, Live: tc.live, Departed: tc.departed, Omission: tc.why,
 				},
 				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
+				hostNetwork: name == "on host network",
 			}
 			got, err := stripPod(apiPod("shop", "web-1", tc.change))
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedPod{})); err != nil || diff != "" {

@@ -1,4 +1,4 @@
-// This file has the table of pods, indexed by namespace, node and label.
+// This file has the table of the cluster's pods.
 
 package discovery
 
@@ -6,245 +6,200 @@ import (
 	"maps"
 	"slices"
 	"sync"
-
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podScope describes a set of pods. An empty field does not narrow it.
-type podScope struct {
-	namespace, node, name string
-	// selector narrows by labels; nil selects all.
-	selector labels.Selector
-}
-
-// indexedPods is a set of pods under one value of an index.
-type indexedPods map[*storedPod]struct{}
-
-// anyPod returns any pod of the set; nil if it is empty.
-func (s indexedPods) anyPod() *storedPod {
-	for p := range s {
-		return p
-	}
-	return nil
-}
-
-// labelPair is a label of the pods in a namespace.
-type labelPair struct{ namespace, key, value string }
-
-// podTable holds the pods, with indexes by namespace, node and label, so that finding a group of pods needs no walk
-// through its namespace. It is safe for concurrent use.
+// podTable holds the pods of the cluster, and for a while those that were deleted. It is safe for concurrent use.
 type podTable struct {
-	mu sync.RWMutex // guards all maps and the sets in them; a *storedPod itself never changes
-
-	pods        map[metric.Object]*storedPod
-	byNamespace map[string]indexedPods
-	byNode      map[string]indexedPods
-	byLabel     map[labelPair]indexedPods
-	changes     uint64 // number of insertions since the start
+	mu       sync.RWMutex // guards all fields; a *storedPod itself never changes
+	current  podIndex
+	byURL    map[string][]*storedPod // the current pods with an endpoint
+	departed departedPods
+	changes  uint64 // number of insertions since the start
+	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewPodLabels.
+	newLabels map[string]struct{}
 }
 
 func newPodTable() *podTable {
-	return &podTable{
-		pods:        map[metric.Object]*storedPod{},
-		byNamespace: map[string]indexedPods{},
-		byNode:      map[string]indexedPods{},
-		byLabel:     map[labelPair]indexedPods{},
-	}
+	return &podTable{current: newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods(), newLabels: map[string]struct{}{}}
 }
 
-// countPods returns the number of pods, and the number of insertions since the start.
-func (t *podTable) countPods() (pods int, inserted uint64) {
+// countTablePods returns the number of pods, and the number of insertions since the start.
+func (t *podTable) countTablePods() (pods int, inserted uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return len(t.pods), t.changes
+	return len(t.current.pods), t.changes
 }
 
 // getPod returns the pod with the key, or nil.
 func (t *podTable) getPod(key metric.Object) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.pods[key]
+	return t.current.pods[key]
 }
 
-// upsertObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
+// upsertWatchedObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
 // pod is equal, so that marks keyed by the pod's pointer stay valid.
-func (t *podTable) upsertObject(p *storedPod) bool {
+func (t *podTable) upsertWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.insertPod(p)
+	return t.insertPod(p, time.Now())
 }
 
-// removeObject removes the pod with p's key and reports whether the table held it.
-func (t *podTable) removeObject(p *storedPod) bool {
+// removeWatchedObject removes the pod with p's key and reports whether the table held it.
+func (t *podTable) removeWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.removePod(p.podKey())
+	return t.removePod(p.podKey(), time.Now())
 }
 
-// replaceObjects makes pods the whole content and reports whether the table changed.
-func (t *podTable) replaceObjects(pods []*storedPod) bool {
+// replaceWatchedObjects makes pods the whole content and reports whether the table changed.
+func (t *podTable) replaceWatchedObjects(pods []*storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := time.Now()
 	keep := make(map[metric.Object]struct{}, len(pods))
 	changed := false
 	for _, p := range pods {
 		keep[p.podKey()] = struct{}{}
-		changed = t.insertPod(p) || changed
+		changed = t.insertPod(p, now) || changed
 	}
-	for key := range t.pods {
+	for key := range t.current.pods {
 		if _, ok := keep[key]; !ok {
-			changed = t.removePod(key) || changed
+			changed = t.removePod(key, now) || changed
 		}
 	}
 	return changed
 }
 
-func (t *podTable) insertPod(p *storedPod) bool {
-	if old := t.pods[p.podKey()]; old != nil {
-		if old.equal(p) {
+func (t *podTable) insertPod(p *storedPod, now time.Time) bool {
+	old := t.current.pods[p.podKey()]
+	if old != nil {
+		if old.equalStoredPod(p) {
 			return false
 		}
-		t.removePod(p.podKey())
+		t.removeCurrent(p.podKey())
+		p.ended = findPodEndTime(old, p, now)
 	}
-	t.internStrings(p)
+	t.departed.dropDepartedPod(p.podKey())
+	if known := t.current.internPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
+		t.newLabels[p.Namespace] = struct{}{}
+	}
 	t.changes++
 	p.inserted = t.changes
-	t.pods[p.podKey()] = p
-	addToIndex(t.byNamespace, p.Namespace, p)
-	addToIndex(t.byNode, p.Node, p)
-	for key, value := range p.labels {
-		addToIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
+	t.current.insertPod(p)
+	if p.url != "" {
+		t.byURL[p.url] = append(t.byURL[p.url], p)
 	}
 	return true
 }
 
-// internStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
-// group differ in little but their names. It takes BenchmarkTableMemory from 1,096 to 700 bytes a pod.
-func (t *podTable) internStrings(p *storedPod) {
-	if q := t.byNamespace[p.Namespace].anyPod(); q != nil {
-		p.Namespace = q.Namespace
+// removeCurrent removes and returns the pod with the key; nil if there is none.
+func (t *podTable) removeCurrent(key metric.Object) *storedPod {
+	p := t.current.removePod(key)
+	if p == nil || p.url == "" {
+		return p
 	}
-	if q := t.byNode[p.Node].anyPod(); q != nil {
-		p.Node = q.Node
+	others := slices.DeleteFunc(t.byURL[p.url], func(q *storedPod) bool { return q == p })
+	if len(others) == 0 {
+		delete(t.byURL, p.url)
+	} else {
+		t.byURL[p.url] = others
 	}
-	for key, value := range p.labels { // check one pod for each label: some label tells groups apart
-		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyPod(); q != nil && maps.Equal(p.labels, q.labels) {
-			p.labels = q.labels
-			return
+	return p
+}
+
+// findEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
+func (t *podTable) findEndpointRival(p *storedPod) *storedPod {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, q := range t.byURL[p.url] {
+		if q != p && !p.ownsEndpointOf(q) {
+			return q
 		}
+	}
+	return nil
+}
+
+// findPodEndTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
+func findPodEndTime(old, p *storedPod, now time.Time) time.Time {
+	switch {
+	case old.UID != p.UID || p.Omission.Reason != metric.ReasonTerminating || p.url != "":
+		return time.Time{}
+	case old.url != "":
+		return now
+	default:
+		return old.ended
 	}
 }
 
-func (t *podTable) removePod(key metric.Object) bool {
-	p := t.pods[key]
+func (t *podTable) removePod(key metric.Object, now time.Time) bool {
+	p := t.removeCurrent(key)
 	if p == nil {
 		return false
 	}
-	delete(t.pods, key)
-	removeFromIndex(t.byNamespace, p.Namespace, p)
-	removeFromIndex(t.byNode, p.Node, p)
-	for key, value := range p.labels {
-		removeFromIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
-	}
+	t.departed.addDepartedPod(p, now)
 	return true
 }
 
-func addToIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
-	set := index[key]
-	if set == nil {
-		set = indexedPods{}
-		index[key] = set
-	}
-	set[p] = struct{}{}
+// takeNewPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
+// or has another template.
+func (t *podTable) takeNewPodLabels() map[string]struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	namespaces := t.newLabels
+	t.newLabels = map[string]struct{}{}
+	return namespaces
 }
 
-// removeFromIndex removes a pod from its set, and an empty set too: pods come and go under ever new label values.
-func removeFromIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
-	set := index[key]
-	if delete(set, p); len(set) == 0 {
-		delete(index, key)
-	}
+// setDepartedRetention sets how long the table keeps deleted pods.
+func (t *podTable) setDepartedRetention(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.departed.retention = d
 }
 
-// visitPods calls f for every pod of the scope, unsorted, while the table is locked for writers: f must be short and
-// must not use the table.
+// expireDeparted forgets the pods that were deleted before the retention.
+func (t *podTable) expireDeparted(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.departed.expireDepartedPods(now)
+}
+
+// countDeparted returns the number of deleted pods in the table, and of those that the bound has dropped since the start.
+func (t *podTable) countDeparted() (kept int, dropped uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.departed.pods), t.departed.dropped
+}
+
+// visitPods calls f for every pod of the scope that exists, unsorted, while the table is locked for writers: f must be
+// short and must not use the table.
 func (t *podTable) visitPods(s podScope, f func(*storedPod)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if s.name != "" {
-		if p := t.pods[metric.Object{Namespace: s.namespace, Name: s.name}]; p != nil && s.matchesPod(p) {
-			f(p)
-		}
-		return
-	}
-	if s.namespace == "" && s.node == "" {
-		for _, p := range t.pods {
-			if s.matchesPod(p) {
-				f(p)
-			}
-		}
-		return
-	}
-	for _, set := range t.candidateSets(s) {
-		for p := range set {
-			if s.matchesPod(p) {
-				f(p)
-			}
-		}
-	}
+	t.current.visitPods(s, f)
 }
 
-func (s podScope) matchesPod(p *storedPod) bool {
-	return (s.namespace == "" || s.namespace == p.Namespace) && (s.node == "" || s.node == p.Node) &&
-		(s.selector == nil || s.selector.Matches(labels.Set(p.labels)))
-}
-
-// candidateSets returns the sets of the most selective index: together they hold every pod of the scope, once.
-func (t *podTable) candidateSets(s podScope) []indexedPods {
-	best, size := []indexedPods{t.byNamespace[s.namespace]}, len(t.byNamespace[s.namespace])
-	if s.namespace == "" {
-		best, size = []indexedPods{t.byNode[s.node]}, len(t.byNode[s.node])
-	}
-	if s.namespace == "" || s.selector == nil {
-		return best
-	}
-	requirements, selectable := s.selector.Requirements()
-	if !selectable {
-		return nil
-	}
-	for i := range requirements {
-		if sets, n, ok := t.lookupRequirement(s.namespace, &requirements[i]); ok && n < size {
-			best, size = sets, n
-		}
-	}
-	return best
-}
-
-// lookupRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
-// pod has one value for a key, so that the sets share no pod.
-func (t *podTable) lookupRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
-	switch r.Operator() {
-	case selection.Equals, selection.DoubleEquals, selection.In:
-	default:
-		return nil, 0, false
-	}
-	values := r.ValuesUnsorted()
-	slices.Sort(values) // a client may name a value twice
-	for _, value := range slices.Compact(values) {
-		if set := t.byLabel[labelPair{namespace, r.Key(), value}]; set != nil {
-			sets, size = append(sets, set), size+len(set)
-		}
-	}
-	return sets, size, true
-}
-
-// listPods returns the pods of the scope, sorted by namespace and name; the caller owns the slice.
-func (t *podTable) listPods(s podScope) []Pod {
+// listPods returns the pods of the scope, departed pods included, sorted by namespace and name; the caller owns the
+// slice.
+func (t *podTable) listPods(s podScope, now time.Time) []Pod {
 	var pods []Pod
-	t.visitPods(s, func(p *storedPod) { pods = append(pods, p.Pod) })
-	slices.SortFunc(pods, func(a, b Pod) int { return compareObjects(a.Object(), b.Object()) })
+	list := func(p *storedPod) {
+		pod := p.Pod
+		pod.Departed = p.Departed || t.departed.isRecentlyDeparted(p.ended, now)
+		pods = append(pods, pod)
+	}
+	t.mu.RLock()
+	t.current.visitPods(s, list)
+	t.departed.visitPods(s, func(p *storedPod) {
+		if t.departed.isRecentlyDeparted(p.ended, now) {
+			list(p)
+		}
+	})
+	t.mu.RUnlock()
+	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
 	return pods
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/labels"
@@ -54,19 +55,22 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		p := randomPod(r)
 		switch r.IntN(10) {
 		case 0, 1, 2:
-			if _, had := model[p.podKey()]; table.removeObject(p) != had {
+			had := model[p.podKey()] != nil && !isGone(model[p.podKey()])
+			if table.removeWatchedObject(p) != had {
 				t.Fatalf("step %d: remove(%s) = %v", step, p.podKey(), !had)
 			}
-			delete(model, p.podKey())
+			markGone(model, p.podKey())
 		case 3:
 			list := []*storedPod{p, randomPod(r)}
-			table.replaceObjects(list)
-			clear(model)
+			table.replaceWatchedObjects(list)
+			for key := range model {
+				markGone(model, key)
+			}
 			for _, p := range list {
 				model[p.podKey()] = p
 			}
 		default:
-			table.upsertObject(p)
+			table.upsertWatchedObject(p)
 			model[p.podKey()] = p
 		}
 		s := podScope{selector: selectors[r.IntN(len(selectors))]}
@@ -79,9 +83,20 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		if r.IntN(8) == 0 && s.namespace != "" {
 			s.name = p.Name
 		}
-		if diff := cmp.Diff(filterPods(model, s), table.listPods(s)); diff != "" {
+		if diff := cmp.Diff(filterPods(model, s), table.listPods(s, time.Now())); diff != "" {
 			t.Fatalf("step %d: scope %+v (-walk +table):\n%s", step, s, diff)
 		}
+	}
+}
+
+func isGone(p *storedPod) bool { return p.Omission.Reason != "" }
+
+// markGone makes a pod of the model a deleted one, if there is such a pod.
+func markGone(model map[metric.Object]*storedPod, key metric.Object) {
+	if p := model[key]; p != nil {
+		gone := *p
+		gone.Live, gone.Ready, gone.Departed, gone.Omission = false, false, true, newGonePodOmission(key)
+		model[key] = &gone
 	}
 }
 
@@ -93,7 +108,7 @@ func filterPods(model map[metric.Object]*storedPod, s podScope) []Pod {
 			pods = append(pods, p.Pod)
 		}
 	}
-	slices.SortFunc(pods, func(a, b Pod) int { return compareObjects(a.Object(), b.Object()) })
+	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
 	return pods
 }
 
@@ -102,10 +117,15 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	table := newPodTable()
 	for range 1000 {
-		table.upsertObject(randomPod(r))
+		table.upsertWatchedObject(randomPod(r))
 	}
-	table.replaceObjects(nil)
-	if n := len(table.pods) + len(table.byNamespace) + len(table.byNode) + len(table.byLabel); n != 0 {
+	table.replaceWatchedObjects(nil)
+	table.expireDeparted(time.Now().Add(defaultRetention))
+	n := len(table.departed.queues) + len(table.byURL)
+	for _, i := range []podIndex{table.current, table.departed.podIndex} {
+		n += len(i.pods) + len(i.byNamespace) + len(i.byNode) + len(i.byLabel)
+	}
+	if n != 0 {
 		t.Errorf("%d entries are left", n)
 	}
 }
@@ -119,14 +139,14 @@ func TestTableReportsChanges(t *testing.T) {
 		got  bool
 		want bool
 	}{
-		{"new pod", table.upsertObject(first), true},
-		{"equal pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1"))), false},
-		{"pod no longer ready", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markUnready))), false}, // a pod that runs counts, ready or not
-		{"equal list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1"))}), false},
-		{"changed pod", table.upsertObject(newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
-		{"other list", table.replaceObjects([]*storedPod{newStoredPod(apiPod("shop", "web-2"))}), true},
-		{"shorter list", table.replaceObjects(nil), true},
-		{"removed, not there", table.removeObject(first), false},
+		{"new pod", table.upsertWatchedObject(first), true},
+		{"equal pod", table.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1"))), false},
+		{"pod no longer ready", table.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", markUnready))), true},
+		{"equal list", table.replaceWatchedObjects([]*storedPod{newStoredPod(apiPod("shop", "web-1", markUnready))}), false},
+		{"changed pod", table.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
+		{"other list", table.replaceWatchedObjects([]*storedPod{newStoredPod(apiPod("shop", "web-2"))}), true},
+		{"shorter list", table.replaceWatchedObjects(nil), true},
+		{"removed, not there", table.removeWatchedObject(first), false},
 	}
 	for _, s := range steps {
 		if s.got != s.want {
@@ -144,7 +164,7 @@ func TestTableShares(t *testing.T) {
 	}
 	first, second, other := of("web-1", "aa"), of("web-2", "aa"), of("web-3", "bb")
 	for _, p := range []*storedPod{first, second, other} {
-		pods.upsertObject(p)
+		pods.upsertWatchedObject(p)
 	}
 	same := func(a, b *storedPod) bool {
 		return reflect.ValueOf(a.labels).Pointer() == reflect.ValueOf(b.labels).Pointer()
@@ -152,8 +172,11 @@ func TestTableShares(t *testing.T) {
 	if !same(first, second) || same(first, other) {
 		t.Errorf("labels shared by the same group: %v, by another: %v", same(first, second), same(first, other))
 	}
-	pods.removeObject(first)
-	found := pods.listPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})})
+	pods.removeWatchedObject(first)
+	var found []*storedPod
+	pods.visitPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})}, func(p *storedPod) {
+		found = append(found, p)
+	})
 	if len(found) != 1 || found[0].Name != "web-2" {
 		t.Errorf("found %v, want web-2", found)
 	}

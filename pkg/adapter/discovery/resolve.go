@@ -26,12 +26,12 @@ type selectorResolver struct {
 	kinds map[schema.GroupKind]schema.GroupResource // cached mappings, which never change; guarded by mu
 }
 
-func newSelectorResolver(clients Clients) *selectorResolver {
+func newPodSelectorResolver(clients Clients) *selectorResolver {
 	return &selectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
 }
 
-// mapKind maps a kind to its resource.
-func (r *selectorResolver) mapKind(kind schema.GroupKind) (schema.GroupResource, error) {
+// mapDemandedKind maps a kind to its resource.
+func (r *selectorResolver) mapDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	r.mu.Lock()
 	resource, ok := r.kinds[kind]
 	r.mu.Unlock()
@@ -49,72 +49,69 @@ func (r *selectorResolver) mapKind(kind schema.GroupKind) (schema.GroupResource,
 	return resource, nil
 }
 
-// fetchSelector returns the pod selector of an object: its scale subresource's selector, else its spec.selector. The
-// error has a kind: not found, invalid if the object selects no pods, else unavailable.
-func (r *selectorResolver) fetchSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+// podSelectingKinds are the kinds without a scale subresource whose spec.selector selects pods. The spec.selector of other
+// kinds may select other objects: a ServiceMonitor's selects Services, which often have the labels of pods.
+var podSelectingKinds = map[schema.GroupResource]bool{
+	{Group: "apps", Resource: "daemonsets"}:             true,
+	{Group: "apps.kruise.io", Resource: "daemonsets"}:   true,
+	{Group: "batch", Resource: "jobs"}:                  true,
+	{Group: "policy", Resource: "poddisruptionbudgets"}: true,
+}
+
+// fetchPodSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
+// selects pods. The error has a kind: not found, invalid if the object selects no pods, else unavailable.
+func (r *selectorResolver) fetchPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
-		return r.getServiceSelector(ctx, key)
+		return r.getServicePodSelector(ctx, key)
 	}
 	version, err := r.clients.Mapper.ResourceFor(key.resource.WithVersion(""))
 	if err != nil {
-		return nil, wrapLookupError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
-	selector, err := r.getScaleSelector(ctx, key)
-	if metric.KindOf(err) != metric.KindNotFound {
-		return selector, err
+	if podSelectingKinds[key.resource] {
+		return r.getSpecPodSelector(ctx, key, version)
 	}
-	// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
-	return r.getSpecSelector(ctx, key, version)
+	selector, err := r.getScalePodSelector(ctx, key)
+	if metric.KindOf(err) == metric.KindNotFound {
+		// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
+		return nil, metric.Errorf(metric.KindNotFound, "%w: the object does not exist, or its kind has no scale subresource, which names its pods", err)
+	}
+	return selector, err
 }
 
-func (r *selectorResolver) getServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getServicePodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	service, err := r.clients.Kube.CoreV1().Services(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapLookupError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
-	return convertLabelSet(key, service.Spec.Selector)
+	return convertPodSelector(key, service.Spec.Selector)
 }
 
-func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getScalePodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	scale, err := r.clients.Scale.Scales(key.namespace).Get(ctx, key.resource, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapLookupError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
 	selector, err := labels.Parse(scale.Status.Selector)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: parse the selector of its scale subresource: %w", key, err)
 	}
-	return rejectEmptySelector(key, selector)
+	return rejectEmptyPodSelector(key, selector)
 }
 
-// getSpecSelector reads spec.selector of the object itself.
-func (r *selectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
+// getSpecPodSelector reads spec.selector of the object itself.
+func (r *selectorResolver) getSpecPodSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
-	if apierrors.IsForbidden(err) {
-		// The scale subresource does not exist either, so no other source is left.
-		return nil, metric.Errorf(metric.KindNotFound,
-			"find the pods of %s: it does not exist, or has no scale subresource and may not be read: %w", key, err)
-	}
 	if err != nil {
-		return nil, wrapLookupError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
-	return parseSpecSelector(key, object)
+	return parseSpecPodSelector(key, object)
 }
 
-// parseSpecSelector reads either form of spec.selector: a LabelSelector, or a map of labels.
-func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
+func parseSpecPodSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
 	fields, _, err := unstructured.NestedMap(object.Object, "spec", "selector")
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
-	}
-	_, byLabels := fields["matchLabels"].(map[string]any)
-	_, byExpressions := fields["matchExpressions"].([]any)
-	if !byLabels && !byExpressions {
-		set, _, err := unstructured.NestedStringMap(object.Object, "spec", "selector")
-		if err != nil {
-			return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
-		}
-		return convertLabelSet(key, set)
 	}
 	var spec metav1.LabelSelector
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec); err != nil {
@@ -124,27 +121,27 @@ func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptySelector(key, selector)
+	return rejectEmptyPodSelector(key, selector)
 }
 
-func convertLabelSet(key objectKey, set map[string]string) (labels.Selector, error) {
+func convertPodSelector(key objectKey, set map[string]string) (labels.Selector, error) {
 	selector, err := labels.ValidatedSelectorFromSet(set)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptySelector(key, selector)
+	return rejectEmptyPodSelector(key, selector)
 }
 
-// rejectEmptySelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
-func rejectEmptySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
+// rejectEmptyPodSelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
+func rejectEmptyPodSelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
 	if selector.Empty() {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: it has no pod selector", key)
 	}
 	return selector, nil
 }
 
-// wrapLookupError adds the object and a kind to an error of the API server.
-func wrapLookupError(key objectKey, err error) error {
+// wrapPodSelectorError adds the object and a kind to an error of the API server.
+func wrapPodSelectorError(key objectKey, err error) error {
 	kind := metric.KindUnavailable
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		kind = metric.KindNotFound
@@ -152,8 +149,8 @@ func wrapLookupError(key objectKey, err error) error {
 	return metric.Errorf(kind, "find the pods of %s: %w", key, err)
 }
 
-// lookupOutcome returns the outcome label of a lookup.
-func lookupOutcome(err error) string {
+// classifySelectorLookup returns the outcome label of a lookup.
+func classifySelectorLookup(err error) string {
 	switch {
 	case err == nil:
 		return "success"

@@ -27,7 +27,8 @@ func testMapper() *meta.DefaultRESTMapper {
 	for _, kind := range []schema.GroupVersionKind{
 		{Group: "apps", Version: "v1", Kind: "Deployment"}, {Group: "apps", Version: "v1", Kind: "DaemonSet"},
 		{Version: "v1", Kind: "Service"}, {Version: "v1", Kind: "Pod"}, {Version: "v1", Kind: "Namespace"},
-		{Group: "example.com", Version: "v1", Kind: "Worker"},
+		{Group: "example.com", Version: "v1", Kind: "Worker"}, {Group: "batch", Version: "v1", Kind: "Job"},
+		{Group: "monitoring.coreos.com", Version: "v1", Kind: "ServiceMonitor"},
 	} {
 		m.Add(kind, meta.RESTScopeNamespace)
 	}
@@ -84,10 +85,19 @@ func TestFetch(t *testing.T) {
 		daemonSet("near", map[string]any{"matchExpressions": []any{map[string]any{"key": "tier", "operator": "Near"}}}),
 		daemonSet("numbers", map[string]any{"app": int64(1)}),
 	)
-	objects.PrependReactor("get", "workers", func(clienttesting.Action) (bool, runtime.Object, error) {
+	for _, custom := range []struct{ apiVersion, kind, name string }{
+		{"monitoring.coreos.com/v1", "ServiceMonitor", "front"}, {"example.com/v1", "Worker", "idle"},
+	} {
+		o := newSelectorObject(custom.kind, custom.name, map[string]any{"matchLabels": map[string]any{"app": "web"}})
+		o.SetAPIVersion(custom.apiVersion)
+		if err := objects.Tracker().Add(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	objects.PrependReactor("get", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, forbidden
 	})
-	r := newSelectorResolver(Clients{
+	r := newPodSelectorResolver(Clients{
 		Kube: fake.NewClientset(newService("front", map[string]string{"app": "web"}), newService("headless", nil)),
 		Scale: newFakeScales(func(name string) any {
 			return map[string]any{
@@ -98,7 +108,8 @@ func TestFetch(t *testing.T) {
 		Dynamic: objects, Mapper: testMapper(),
 	})
 	services, deployments := schema.GroupResource{Resource: "services"}, schema.GroupResource{Group: "apps", Resource: "deployments"}
-	daemonSets, workers := schema.GroupResource{Group: "apps", Resource: "daemonsets"}, schema.GroupResource{Group: "example.com", Resource: "workers"}
+	daemonSets, jobs := schema.GroupResource{Group: "apps", Resource: "daemonsets"}, schema.GroupResource{Group: "batch", Resource: "jobs"}
+	workers, monitors := schema.GroupResource{Group: "example.com", Resource: "workers"}, schema.GroupResource{Group: "monitoring.coreos.com", Resource: "servicemonitors"}
 	for name, tc := range map[string]struct {
 		resource schema.GroupResource
 		object   string
@@ -116,25 +127,28 @@ func TestFetch(t *testing.T) {
 		"scale slow":                    {deployments, "slow", "", metric.KindUnavailable, "error"},
 		"no such deployment":            {deployments, "gone", "", metric.KindNotFound, "not_found"},
 		"label selector":                {daemonSets, "agent", "app=agent,tier in (a,b)", 0, "success"},
-		"map of labels":                 {daemonSets, "plain", "app=plain", 0, "success"},
+		"map of labels":                 {daemonSets, "plain", "", metric.KindInvalid, "no_selector"},
 		"no selector":                   {daemonSets, "none", "", metric.KindInvalid, "no_selector"},
 		"empty label selector":          {daemonSets, "empty", "", metric.KindInvalid, "no_selector"},
 		"selector is a text":            {daemonSets, "text", "", metric.KindInvalid, "no_selector"},
 		"unknown operator":              {daemonSets, "near", "", metric.KindInvalid, "no_selector"},
 		"selector of numbers":           {daemonSets, "numbers", "", metric.KindInvalid, "no_selector"},
-		"neither scale nor right":       {workers, "any", "", metric.KindNotFound, "not_found"},
+		"no such daemon set":            {daemonSets, "gone", "", metric.KindNotFound, "not_found"},
+		"no right":                      {jobs, "any", "", metric.KindUnavailable, "forbidden"},
+		"custom kind without scale":     {workers, "idle", "", metric.KindNotFound, "not_found"},
+		"selector of services":          {monitors, "front", "", metric.KindNotFound, "not_found"},
 		"no such resource":              {schema.GroupResource{Resource: "dreams"}, "any", "", metric.KindNotFound, "not_found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := r.fetchSelector(t.Context(), objectKey{tc.resource, "shop", tc.object})
-			if outcome := lookupOutcome(err); outcome != tc.outcome {
+			got, err := r.fetchPodSelector(t.Context(), objectKey{tc.resource, "shop", tc.object})
+			if outcome := classifySelectorLookup(err); outcome != tc.outcome {
 				t.Errorf("outcome = %q (%v), want %q", outcome, err, tc.outcome)
 			}
 			if err != nil && metric.KindOf(err) != tc.wantKind {
 				t.Errorf("kind = %v (%v), want %v", metric.KindOf(err), err, tc.wantKind)
 			}
-			if canonicalSelector(got) != tc.want {
+			if canonicalDemandSelector(got) != tc.want {
 				t.Errorf("selector = %v, want %q", got, tc.want)
 			}
 		})
@@ -144,13 +158,13 @@ func TestFetch(t *testing.T) {
 func TestResolveKind(t *testing.T) {
 	t.Parallel()
 	mapper := testMapper()
-	r := newSelectorResolver(Clients{Mapper: mapper})
+	r := newPodSelectorResolver(Clients{Mapper: mapper})
 	late := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}
-	if _, err := r.mapKind(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
+	if _, err := r.mapDemandedKind(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
 		t.Errorf("resource of an unknown kind = %v, want no match", err)
 	}
 	mapper.Add(late, meta.RESTScopeNamespace)
-	got, err := r.mapKind(late.GroupKind())
+	got, err := r.mapDemandedKind(late.GroupKind())
 	if want := (schema.GroupResource{Group: "example.com", Resource: "lates"}); got != want || err != nil {
 		t.Errorf("resource of a kind added later = %v, %v; want %v", got, err, want)
 	}

@@ -16,11 +16,17 @@ import (
 )
 
 const (
-	// defaultRefreshInterval is the maximum age of a selector in use.
+	// defaultRefreshInterval is the maximum age of a selector that nobody reads and an autoscaler needs.
 	defaultRefreshInterval = 30 * time.Second
+	// maxReadAge is the age from which a reader has a selector looked up: a Service can select other pods at any moment.
+	// Autoscalers read every 15 s, so that each costs a request in its period.
+	maxReadAge = 2 * time.Second
+	// maxReadDelay bounds a reader's wait for such a lookup; the reader then gets the last selector. Lookups take a few
+	// milliseconds, and the workers of the autoscalers' controller are few.
+	maxReadDelay = 100 * time.Millisecond
 	// fixedRefreshInterval applies to objects with an immutable selector. Only a deleted and recreated object can have
-	// another selector, and its pods are then other pods (see refreshSoon). A thousand autoscalers cost 3 requests a
-	// second instead of 33.
+	// another selector, and it makes pods with labels that are new to the namespace (see refreshSoon). A thousand
+	// autoscalers cost 3 requests a second instead of 33.
 	fixedRefreshInterval = 5 * time.Minute
 	// minRetryDelay doubles with each failure up to maxRetryDelay, which is the autoscaler's own period.
 	minRetryDelay = time.Second
@@ -41,14 +47,14 @@ type objectKey struct {
 	namespace, name string
 }
 
-func (k objectKey) metricObject() metric.Object {
+func (k objectKey) selectedObject() metric.Object {
 	return metric.Object{Namespace: k.namespace, Name: k.name}
 }
 
-func (k objectKey) String() string { return k.resource.String() + " " + k.metricObject().String() }
+func (k objectKey) String() string { return k.resource.String() + " " + k.selectedObject().String() }
 
-// hasFixedSelector reports whether the API server rejects changes of the object's pod selector.
-func (k objectKey) hasFixedSelector() bool { return k.resource.Group == "apps" }
+// hasFixedPodSelector reports whether the API server rejects changes of the object's pod selector.
+func (k objectKey) hasFixedPodSelector() bool { return k.resource.Group == "apps" }
 
 // resolvedSelector is the result of the last lookups of an object's pod selector.
 type resolvedSelector struct {
@@ -69,7 +75,7 @@ type selectorEntry struct {
 	due        time.Time
 	used       time.Time // last read
 	fetching   bool
-	firstDone  chan struct{} // closed when the first attempt ended
+	done       chan struct{} // closed and replaced when an attempt ended
 }
 
 // selectorCache caches the pod selectors of objects, and refreshes them in the background while they are in use, so
@@ -88,17 +94,19 @@ type selectorCache struct {
 	entries  map[objectKey]*selectorEntry // guarded by mu
 	needed   map[objectKey]struct{}       // the objects that autoscalers depend on; guarded by mu
 	inFlight int                          // guarded by mu
+	// stalled is set when a reader waited in vain, and until a lookup succeeds: an API server that hangs delays one read.
+	stalled bool // guarded by mu
 }
 
-func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
+func newPodSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
 	return &selectorCache{
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
 		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{},
 	}
 }
 
-// peekSelector returns the cached result. It does not wait, and does not count as use.
-func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
+// peekPodSelector returns the cached result. It does not wait, and does not count as use.
+func (s *selectorCache) peekPodSelector(key objectKey) resolvedSelector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
@@ -107,28 +115,17 @@ func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 	return resolvedSelector{}
 }
 
-// getSelector returns an object's selector for a reader, and waits for the first lookup. After a failed lookup it
-// requests another for the next reader. Without runLookups it waits until ctx ends.
-func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
-	s.mu.Lock()
-	e := s.entries[key]
-	if e == nil {
-		if len(s.entries) >= maxSelectors {
-			s.mu.Unlock()
-			return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
-		}
-		e = s.insertEntry(key, now)
+// getPodSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
+// since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. After a failed lookup
+// getPodSelector requests another for the next reader. Without runPodSelectorLookups it waits until ctx ends.
+func (s *selectorCache) getPodSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
+	e, wait, err := s.requestPodSelector(key, now)
+	if err != nil {
+		return nil, err
 	}
-	e.used = now
-	if e.attempted && e.err != nil && now.Sub(e.lastLookup) >= minRetryDelay {
-		e.due = now
-	}
-	s.mu.Unlock()
-	s.requestLookup()
-	select {
-	case <-e.firstDone:
-	case <-ctx.Done():
-		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, ctx.Err())
+	s.requestPodSelectorLookup()
+	if err := s.awaitPodSelector(ctx, wait); err != nil {
+		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,28 +135,88 @@ func (s *selectorCache) getSelector(ctx context.Context, key objectKey, now time
 	return nil, e.err
 }
 
-// insertEntry adds an entry that is due now. The caller holds mu.
-func (s *selectorCache) insertEntry(key objectKey, now time.Time) *selectorEntry {
-	e := &selectorEntry{due: now, used: now, firstDone: make(chan struct{})}
+// selectorWait is a reader's wait for the end of a lookup; a nil channel is no wait.
+type selectorWait struct {
+	done <-chan struct{}
+	// first is true if there is no earlier result, so that the wait has no bound.
+	first bool
+}
+
+// requestPodSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
+func (s *selectorCache) requestPodSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[key]
+	if e == nil {
+		if len(s.entries) >= maxSelectors {
+			return nil, selectorWait{}, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
+		}
+		e = s.insertPodSelector(key, now)
+	}
+	e.used = now
+	age := now.Sub(e.lastLookup)
+	switch {
+	case !e.attempted:
+		return e, selectorWait{e.done, true}, nil
+	case e.err != nil && age >= minRetryDelay:
+		e.due = now
+	case e.err == nil && age >= maxReadAge && !key.hasFixedPodSelector():
+		e.due = now
+		if !s.stalled {
+			return e, selectorWait{e.done, false}, nil
+		}
+	}
+	return e, selectorWait{}, nil
+}
+
+// awaitPodSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
+func (s *selectorCache) awaitPodSelector(ctx context.Context, wait selectorWait) error {
+	if wait.done == nil {
+		return nil
+	}
+	if wait.first {
+		select {
+		case <-wait.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	timer := time.NewTimer(maxReadDelay)
+	defer timer.Stop()
+	select {
+	case <-wait.done:
+	case <-ctx.Done():
+	case <-timer.C:
+		s.mu.Lock()
+		s.stalled = true
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// insertPodSelector adds an entry that is due now. The caller holds mu.
+func (s *selectorCache) insertPodSelector(key objectKey, now time.Time) *selectorEntry {
+	e := &selectorEntry{due: now, used: now, done: make(chan struct{})}
 	s.entries[key] = e
 	return e
 }
 
-// setNeeded replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
-func (s *selectorCache) setNeeded(keys map[objectKey]struct{}, now time.Time) {
+// setNeededPodSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
+func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.needed = keys
 	for key := range keys {
 		if s.entries[key] == nil {
-			s.insertEntry(key, now)
-			s.requestLookup()
+			s.insertPodSelector(key, now)
+			s.requestPodSelectorLookup()
 		}
 	}
 }
 
-// hasAttemptedNeeded reports whether every needed selector has had a lookup.
-func (s *selectorCache) hasAttemptedNeeded() bool {
+// hasLookedUpPodSelectors reports whether every needed selector has had a lookup.
+func (s *selectorCache) hasLookedUpPodSelectors() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -171,7 +228,7 @@ func (s *selectorCache) hasAttemptedNeeded() bool {
 }
 
 // refreshSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
-// for selectors of changed autoscalers, and for selectors without pods, as after an object was deleted and recreated.
+// for selectors of changed autoscalers, and of objects that may have been deleted and made again.
 func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,20 +243,20 @@ func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now t
 		}
 		if e.due.After(at) {
 			e.due = at
-			s.requestLookup()
+			s.requestPodSelectorLookup()
 		}
 	}
 }
 
-func (s *selectorCache) requestLookup() {
+func (s *selectorCache) requestPodSelectorLookup() {
 	select {
 	case s.lookupRequested <- struct{}{}:
 	default:
 	}
 }
 
-// runLookups starts due lookups until ctx ends, and returns when the last request has ended.
-func (s *selectorCache) runLookups(ctx context.Context) {
+// runPodSelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
+func (s *selectorCache) runPodSelectorLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	timer := time.NewTimer(0)
@@ -211,17 +268,17 @@ func (s *selectorCache) runLookups(ctx context.Context) {
 		case <-s.lookupRequested:
 		case <-timer.C:
 		}
-		keys, wait := s.reserveDueLookups(time.Now())
+		keys, wait := s.reserveDuePodSelectors(time.Now())
 		for _, key := range keys {
-			wg.Go(func() { s.lookupSelector(ctx, key) })
+			wg.Go(func() { s.lookUpPodSelector(ctx, key) })
 		}
 		timer.Reset(wait)
 	}
 }
 
-// reserveDueLookups removes unused entries. It returns the keys to look up now, the longest due first, and the time
-// until the next lookup is due.
-func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait time.Duration) {
+// reserveDuePodSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
+// longest due first, and the time until the next lookup is due.
+func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = defaultRefreshInterval
@@ -237,8 +294,8 @@ func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait
 			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(keys, func(a, b objectKey) int { return s.entries[a].due.Compare(s.entries[b].due) })
-	// A key without a free slot waits until a request ends, which wakes runLookups.
+	slices.SortFunc(keys, s.compareSelectorLookups)
+	// A key without a free slot waits until a request ends, which wakes runPodSelectorLookups.
 	keys = keys[:min(len(keys), maxConcurrentLookups-s.inFlight)]
 	for _, key := range keys {
 		s.entries[key].fetching = true
@@ -247,7 +304,21 @@ func (s *selectorCache) reserveDueLookups(now time.Time) (keys []objectKey, wait
 	return keys, wait
 }
 
-func (s *selectorCache) lookupSelector(ctx context.Context, key objectKey) {
+// compareSelectorLookups orders due lookups. The caller holds mu.
+func (s *selectorCache) compareSelectorLookups(a, b objectKey) int {
+	_, neededA := s.needed[a]
+	_, neededB := s.needed[b]
+	switch {
+	case neededA == neededB:
+		return s.entries[a].due.Compare(s.entries[b].due)
+	case neededA:
+		return -1
+	default:
+		return 1
+	}
+}
+
+func (s *selectorCache) lookUpPodSelector(ctx context.Context, key objectKey) {
 	attempt, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	selector, err := s.fetch(attempt, key)
@@ -255,14 +326,14 @@ func (s *selectorCache) lookupSelector(ctx context.Context, key objectKey) {
 		return // no reader waits for the result, and it would count as a failure
 	}
 	s.onLookup(err)
-	if s.recordLookup(key, selector, err, time.Now()) {
+	if s.recordPodSelector(key, selector, err, time.Now()) {
 		s.onChange()
 	}
-	s.requestLookup()
+	s.requestPodSelectorLookup()
 }
 
-// recordLookup stores the result of an attempt and reports whether it differs from the previous result.
-func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
+// recordPodSelector stores the result of an attempt and reports whether it differs from the previous result.
+func (s *selectorCache) recordPodSelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -271,36 +342,35 @@ func (s *selectorCache) recordLookup(key objectKey, selector labels.Selector, er
 	e.fetching, e.lastLookup, e.err = false, now, err
 	switch {
 	case err == nil:
-		e.selector, e.failures = selector, 0
-		e.due = now.Add(withJitter(refreshInterval(key)))
+		e.selector, e.failures, s.stalled = selector, 0, false
+		e.due = now.Add(jitterPodSelectorRefresh(podSelectorRefreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
 		e.selector = nil // the object is gone, or selects no pods: a definite result
 		fallthrough
 	default:
-		e.due = now.Add(withJitter(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
+		e.due = now.Add(jitterPodSelectorRefresh(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
 		e.failures++
 	}
-	text := canonicalSelector(e.selector)
-	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || errorText(before.err) != errorText(err)
+	text := canonicalDemandSelector(e.selector)
+	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || selectorErrorText(before.err) != selectorErrorText(err)
 	e.text = text
-	if !e.attempted {
-		e.attempted = true
-		close(e.firstDone)
-	}
+	e.attempted = true
+	close(e.done)
+	e.done = make(chan struct{})
 	return changed
 }
 
-func refreshInterval(key objectKey) time.Duration {
-	if key.hasFixedSelector() {
+func podSelectorRefreshInterval(key objectKey) time.Duration {
+	if key.hasFixedPodSelector() {
 		return fixedRefreshInterval
 	}
 	return defaultRefreshInterval
 }
 
-// withJitter returns d less up to a tenth, so that lookups that started together spread out.
-func withJitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
+// jitterPodSelectorRefresh returns d less up to a tenth, so that lookups that started together spread out.
+func jitterPodSelectorRefresh(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
-func errorText(err error) string {
+func selectorErrorText(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -62,9 +62,9 @@ func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s 
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a := &lookupScript{selector: parseSelector(t, "app=web")}
-		s := newSelectorCache(a.fetchScripted)
+		s := newPodSelectorCache(a.fetchScripted)
 		done := make(chan struct{})
-		go func() { defer close(done); s.runLookups(ctx) }()
+		go func() { defer close(done); s.runPodSelectorLookups(ctx) }()
 		f(t, ctx, s, a)
 		cancel()
 		<-done
@@ -95,7 +95,7 @@ func neededKeys(keys ...objectKey) map[objectKey]struct{} {
 func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		for range 10 {
-			got, err := s.getSelector(ctx, custom, time.Now())
+			got, err := s.getPodSelector(ctx, custom, time.Now())
 			if err != nil || got.String() != "app=web" {
 				t.Fatalf("get = %v, %v", got, err)
 			}
@@ -103,6 +103,82 @@ func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
 		if a.countLookups() != 1 {
 			t.Errorf("asked %d times, want once", a.countLookups())
 		}
+	})
+}
+
+// TestSelectorsAreFreshWhenRead holds reads to maxReadAge, of selectors that can change.
+func TestSelectorsAreFreshWhenRead(t *testing.T) {
+	for name, tc := range map[string]struct {
+		key objectKey
+		age time.Duration
+		// want is the selector of a read at that age, after the object's selector has changed.
+		want string
+	}{
+		"young":          {custom, maxReadAge - time.Millisecond, "app=web"},
+		"old":            {custom, maxReadAge, "app=other"},
+		"fixed selector": {deployment, maxReadAge, "app=web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+				if _, err := s.getPodSelector(ctx, tc.key, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				sleepAndSettle(tc.age)
+				a.setAnswer(parseSelector(t, "app=other"), nil)
+				start := time.Now()
+				got, err := s.getPodSelector(ctx, tc.key, start)
+				if err != nil || got.String() != tc.want || time.Since(start) != 0 {
+					t.Errorf("get = %v, %v after %v; want %s at once", got, err, time.Since(start), tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestSelectorsDelayOneRead has the API server hang: reads get the last selector, and one of them is delayed.
+func TestSelectorsDelayOneRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := newPodSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+			if hangs.Load() {
+				<-ctx.Done()
+				return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
+			}
+			return parseSelector(t, "app=web"), nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.runPodSelectorLookups(ctx) }()
+		other := objectKey{custom.resource, "shop", "other"}
+		read := func(key objectKey) time.Duration {
+			t.Helper()
+			start := time.Now()
+			if got, err := s.getPodSelector(ctx, key, start); err != nil || got.String() != "app=web" {
+				t.Errorf("get = %v, %v; want the last selector", got, err)
+			}
+			return time.Since(start)
+		}
+		read(custom)
+		read(other)
+		sleepAndSettle(maxReadAge)
+		hangs.Store(true)
+		if first, second := read(custom), read(other); first != maxReadDelay || second != 0 {
+			t.Errorf("reads were delayed by %v and %v, want %v and 0", first, second, maxReadDelay)
+		}
+		for range 60 {
+			sleepAndSettle(time.Second)
+			if d := read(custom) + read(other); d != 0 {
+				t.Fatalf("a later read was delayed by %v", d)
+			}
+		}
+		hangs.Store(false)
+		sleepAndSettle(maxRetryDelay + lookupTimeout)
+		if s.stalled {
+			t.Error("the cache is stalled after a lookup succeeded")
+		}
+		cancel()
+		<-done
 	})
 }
 
@@ -115,10 +191,10 @@ func TestSelectorsRefresh(t *testing.T) {
 			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 				var news atomic.Int32
 				s.onChange = func() { news.Add(1) }
-				s.setNeeded(neededKeys(tc.key), time.Now())
+				s.setNeededPodSelectors(neededKeys(tc.key), time.Now())
 				synctest.Wait()
-				if news.Load() != 1 || !s.hasAttemptedNeeded() {
-					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasAttemptedNeeded())
+				if news.Load() != 1 || !s.hasLookedUpPodSelectors() {
+					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpPodSelectors())
 				}
 				sleepAndSettle(tc.interval)
 				if news.Load() != 1 || a.countLookups() < 2 {
@@ -126,8 +202,8 @@ func TestSelectorsRefresh(t *testing.T) {
 				}
 				a.setAnswer(parseSelector(t, "app=other"), nil)
 				sleepAndSettle(tc.interval)
-				if news.Load() != 2 || s.peekSelector(tc.key).selector.String() != "app=other" {
-					t.Errorf("%d news, selector %v", news.Load(), s.peekSelector(tc.key).selector)
+				if news.Load() != 2 || s.peekPodSelector(tc.key).selector.String() != "app=other" {
+					t.Errorf("%d news, selector %v", news.Load(), s.peekPodSelector(tc.key).selector)
 				}
 			})
 		})
@@ -136,21 +212,21 @@ func TestSelectorsRefresh(t *testing.T) {
 
 func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeeded(neededKeys(custom), time.Now())
+		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		synctest.Wait()
 		a.setAnswer(nil, errDown)
 		sleepAndSettle(defaultRefreshInterval)
-		if got, err := s.getSelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
+		if got, err := s.getPodSelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
 			t.Errorf("get while the API server is down = %v, %v; want the last selector", got, err)
 		}
 		a.setAnswer(nil, errGone)
 		sleepAndSettle(defaultRefreshInterval)
-		if _, err := s.getSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+		if _, err := s.getPodSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
 			t.Errorf("get after the object went = %v, want %v", err, errGone)
 		}
 		a.setAnswer(parseSelector(t, "app=again"), nil)
 		sleepAndSettle(defaultRefreshInterval)
-		if got := s.peekSelector(custom).selector; got == nil || got.String() != "app=again" {
+		if got := s.peekPodSelector(custom).selector; got == nil || got.String() != "app=again" {
 			t.Errorf("selector after the object came again = %v", got)
 		}
 	})
@@ -160,7 +236,7 @@ func TestSelectorsBackOff(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 		start := time.Now()
 		a.setAnswer(nil, errDown)
-		s.setNeeded(neededKeys(custom), start)
+		s.setNeededPodSelectors(neededKeys(custom), start)
 		sleepAndSettle(2 * time.Minute)
 		times := a.lookupTimes(start)
 		if len(times) < 9 || len(times) > 14 {
@@ -176,7 +252,7 @@ func TestSelectorsBackOff(t *testing.T) {
 
 func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		if _, err := s.getSelector(ctx, custom, time.Now()); err != nil {
+		if _, err := s.getPodSelector(ctx, custom, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		sleepAndSettle(selectorTTL + defaultRefreshInterval)
@@ -188,7 +264,7 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 		if a.countLookups() != 0 {
 			t.Errorf("asked %d times for what nobody needs", a.countLookups())
 		}
-		s.setNeeded(neededKeys(custom), time.Now())
+		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		sleepAndSettle(time.Hour)
 		if len(s.entries) != 1 {
 			t.Error("the cache dropped a selector that an autoscaler needs")
@@ -199,17 +275,17 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 func TestSelectorsAskAgainForReadersAfterAFailure(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
-		_, _ = s.getSelector(ctx, custom, time.Now())
+		_, _ = s.getPodSelector(ctx, custom, time.Now())
 		for a.countLookups() < 8 { // until the pauses are long
 			sleepAndSettle(100 * time.Millisecond)
 		}
 		a.setAnswer(parseSelector(t, "app=web"), nil)
 		sleepAndSettle(minRetryDelay)
-		if _, err := s.getSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+		if _, err := s.getPodSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
 			t.Fatalf("first read after the object came = %v, want %v", err, errGone)
 		}
 		sleepAndSettle(time.Millisecond)
-		if _, err := s.getSelector(ctx, custom, time.Now()); err != nil {
+		if _, err := s.getPodSelector(ctx, custom, time.Now()); err != nil {
 			t.Errorf("second read after the object came = %v, want nil", err)
 		}
 	})
@@ -217,7 +293,7 @@ func TestSelectorsAskAgainForReadersAfterAFailure(t *testing.T) {
 
 func TestSelectorsHurry(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeeded(neededKeys(deployment), time.Now())
+		s.setNeededPodSelectors(neededKeys(deployment), time.Now())
 		sleepAndSettle(time.Second)
 		s.refreshSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
 		sleepAndSettle(defaultRefreshInterval - 2*time.Second)
@@ -238,10 +314,10 @@ func TestSelectorsHurry(t *testing.T) {
 
 func TestSelectorsReaderGivesUp(t *testing.T) {
 	t.Parallel()
-	s := newSelectorCache(nil) // not running
+	s := newPodSelectorCache(nil) // not running
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.getSelector(ctx, custom, time.Now())
+	_, err := s.getPodSelector(ctx, custom, time.Now())
 	if metric.KindOf(err) != metric.KindUnavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("get = %v, want unavailable and canceled", err)
 	}
@@ -249,11 +325,11 @@ func TestSelectorsReaderGivesUp(t *testing.T) {
 
 func TestSelectorsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newSelectorCache(nil)
+	s := newPodSelectorCache(nil)
 	for i := range maxSelectors {
-		s.insertEntry(objectKey{custom.resource, "shop", fmt.Sprint(i)}, time.Now())
+		s.insertPodSelector(objectKey{custom.resource, "shop", fmt.Sprint(i)}, time.Now())
 	}
-	if _, err := s.getSelector(t.Context(), custom, time.Now()); metric.KindOf(err) != metric.KindUnavailable {
+	if _, err := s.getPodSelector(t.Context(), custom, time.Now()); metric.KindOf(err) != metric.KindUnavailable {
 		t.Errorf("get one too many = %v, want unavailable", err)
 	}
 }
@@ -262,7 +338,7 @@ func TestSelectorsBoundRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		s := newSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
+		s := newPodSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
 			most.Store(max(most.Load(), now.Add(1)))
 			<-time.After(100 * time.Millisecond)
 			now.Add(-1)
@@ -270,19 +346,34 @@ func TestSelectorsBoundRequests(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.runLookups(ctx) }()
+		go func() { defer close(done); s.runPodSelectorLookups(ctx) }()
 		keys := map[objectKey]struct{}{}
 		for i := range 100 {
 			keys[objectKey{custom.resource, "shop", fmt.Sprint(i)}] = struct{}{}
 		}
-		s.setNeeded(keys, time.Now())
+		s.setNeededPodSelectors(keys, time.Now())
 		sleepAndSettle(1400 * time.Millisecond) // 100 requests of 0.1 s, 8 at a time
-		if !s.hasAttemptedNeeded() || most.Load() != maxConcurrentLookups {
-			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasAttemptedNeeded(), most.Load(), maxConcurrentLookups)
+		if !s.hasLookedUpPodSelectors() || most.Load() != maxConcurrentLookups {
+			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpPodSelectors(), most.Load(), maxConcurrentLookups)
 		}
 		cancel()
 		<-done
 	})
+}
+
+// TestSelectorsOfAutoscalersComeFirst has readers of many objects wait for lookups: an autoscaler's is not behind them.
+func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
+	t.Parallel()
+	s := newPodSelectorCache(nil)
+	now := time.Now()
+	for i := range 3 * maxConcurrentLookups {
+		s.insertPodSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
+	}
+	s.setNeededPodSelectors(neededKeys(custom), now.Add(time.Second))
+	keys, _ := s.reserveDuePodSelectors(now.Add(time.Second))
+	if len(keys) != maxConcurrentLookups || keys[0] != custom {
+		t.Errorf("lookups begin with %v, want %v", keys, custom)
+	}
 }
 
 // TestSelectorsEndWithTheirRequests holds run to its contract: it returns after all that it started.
@@ -290,16 +381,16 @@ func TestSelectorsEndWithTheirRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Bool
-		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newPodSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			<-ctx.Done()
 			<-time.After(time.Second)
 			ended.Store(true)
 			return nil, ctx.Err()
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s.setNeeded(neededKeys(custom), time.Now())
+		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		time.AfterFunc(time.Second, cancel)
-		s.runLookups(ctx)
+		s.runPodSelectorLookups(ctx)
 		if !ended.Load() {
 			t.Error("run returned before its request ended")
 		}

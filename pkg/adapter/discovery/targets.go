@@ -23,62 +23,74 @@ type targetSnapshot struct {
 	inserted   uint64 // number of the last pod considered
 	demanded   []Demand
 	unresolved map[string]string
-	// emptySelectors holds the scale targets that select no pod.
-	emptySelectors []objectKey
+	// contested holds the reasons why demanded pods with an endpoint are no targets: another pod claims the endpoint.
+	contested map[metric.Object]string
 }
 
-// chooseTargets applies a plan to the pods. A pod is a target if it is live, has an endpoint, and families are
-// demanded of it.
+// chooseTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
+// it.
 func chooseTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnapshot {
-	count, inserted := pods.countPods()
-	s := &targetSnapshot{marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved}
-	// markOptedIn reads the autoscaled mark, so that markAllPods must have visited all pods first.
+	count, inserted := pods.countTablePods()
+	s := &targetSnapshot{
+		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved,
+		contested: map[metric.Object]string{},
+	}
+	// markOptedIn reads the autoscaled mark, so that markDemandedPods must have visited all pods first.
 	for _, c := range p.demandedPods {
-		s.markAllPods(c, pods, sets)
+		s.markDemandedPods(c, pods, sets)
 	}
 	for _, c := range p.demandedPods {
 		s.markOptedIn(c, pods, sets)
 	}
-	s.targets = s.listTargets(sets)
+	s.targets = s.listTargets(pods, sets)
 	return s
 }
 
 // listTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: sorting
 // targets would take half the time of the whole computation.
-func (s *targetSnapshot) listTargets(sets *familySets) []metric.Target {
+func (s *targetSnapshot) listTargets(pods *podTable, sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
-		if p.Live && p.url != "" && m.families != noFamilies {
-			chosen = append(chosen, p)
+		if p.url == "" || m.families == noFamilies {
+			continue
 		}
+		if rival := pods.findEndpointRival(p); rival != nil {
+			s.contested[p.podKey()] = explainEndpointRival(p, rival)
+			continue
+		}
+		chosen = append(chosen, p)
 	}
-	slices.SortFunc(chosen, func(a, b *storedPod) int { return compareObjects(a.podKey(), b.podKey()) })
+	slices.SortFunc(chosen, func(a, b *storedPod) int { return compareDiscoveredObjects(a.podKey(), b.podKey()) })
 	targets := make([]metric.Target, len(chosen))
 	for i, p := range chosen {
 		targets[i] = metric.Target{
-			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url,
-			Families: sets.listFamilies(s.marks[p].families),
+			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url, Started: p.Started, Ending: !p.Live,
+			Families: sets.listDemandedFamilies(s.marks[p].families),
 		}
 	}
 	return targets
 }
 
-func (s *targetSnapshot) markAllPods(c *demandedPods, pods *podTable, sets *familySets) {
+// explainEndpointRival returns why a pod is no target whose endpoint another pod claims: its page would count twice.
+func explainEndpointRival(p, rival *storedPod) string {
+	text := "pod " + rival.podKey().String() + " has the same endpoint " + p.url
+	if p.hostNetwork || rival.hostNetwork {
+		text += " on the node's network: annotate " + annotationPort + " with different ports"
+	}
+	return text
+}
+
+func (s *targetSnapshot) markDemandedPods(c *demandedPods, pods *podTable, sets *familySets) {
 	families := c.allPodsFamilies
 	if c.autoscaled { // the autoscaler opts all its pods in
-		families = sets.unionSets(c.allPodsFamilies, c.optedInFamilies)
+		families = sets.unionDemandedFamilies(c.allPodsFamilies, c.optedInFamilies)
 	} else if families == noFamilies {
 		return
 	}
-	found := false
 	pods.visitPods(c.podScope, func(p *storedPod) {
 		m := s.marks[p]
-		s.marks[p] = podMark{sets.unionSets(m.families, families), m.autoscaled || c.autoscaled}
-		found = true
+		s.marks[p] = podMark{sets.unionDemandedFamilies(m.families, families), m.autoscaled || c.autoscaled}
 	})
-	if c.autoscaled && !found {
-		s.emptySelectors = append(s.emptySelectors, c.scaleTarget)
-	}
 }
 
 func (s *targetSnapshot) markOptedIn(c *demandedPods, pods *podTable, sets *familySets) {
@@ -87,7 +99,7 @@ func (s *targetSnapshot) markOptedIn(c *demandedPods, pods *podTable, sets *fami
 	}
 	pods.visitPods(c.podScope, func(p *storedPod) {
 		if m := s.marks[p]; p.annotated || m.autoscaled {
-			m.families = sets.unionSets(m.families, c.optedInFamilies)
+			m.families = sets.unionDemandedFamilies(m.families, c.optedInFamilies)
 			s.marks[p] = m
 		}
 	})
@@ -96,7 +108,7 @@ func (s *targetSnapshot) markOptedIn(c *demandedPods, pods *podTable, sets *fami
 // isTarget reports whether a pod is a target.
 func (s *targetSnapshot) isTarget(key metric.Object) bool {
 	_, ok := slices.BinarySearchFunc(s.targets, key, func(t metric.Target, key metric.Object) int {
-		return compareObjects(t.Key(), key)
+		return compareDiscoveredObjects(t.Key(), key)
 	})
 	return ok
 }
@@ -104,14 +116,16 @@ func (s *targetSnapshot) isTarget(key metric.Object) bool {
 // NotDemanded is the detail of an omission for a pod whose scraping starts with the first demand for one of its metrics.
 const NotDemanded = "not demanded yet"
 
-// explainPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.
-func (s *targetSnapshot) explainPod(p *storedPod) metric.Omission {
+// explainUntargetedPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.
+func (s *targetSnapshot) explainUntargetedPod(p *storedPod) metric.Omission {
 	o := metric.Omission{Object: p.podKey(), Reason: metric.ReasonNotScraped}
 	switch m := s.marks[p]; {
 	case !p.Live:
 		return p.Omission
 	case p.skipReason != "":
 		o.Detail = p.skipReason
+	case s.contested[p.podKey()] != "":
+		o.Detail = s.contested[p.podKey()]
 	case s.isTarget(p.podKey()):
 		o.Reason = ""
 	case p.inserted > s.inserted:

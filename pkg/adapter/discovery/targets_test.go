@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -75,7 +77,7 @@ func newShopTable() *podTable {
 		newStoredPod(apiPod("shop", "api-2", api)),
 		newStoredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
 	} {
-		t.upsertObject(p)
+		t.upsertWatchedObject(p)
 	}
 	return t
 }
@@ -96,11 +98,11 @@ func TestChooseTargets(t *testing.T) {
 		"nobody asks": {},
 		"pods metric of un-annotated pods": {
 			metrics: metrics{podsMetric("rps")},
-			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps"},
+			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps", "shop/web-ending: pods_rps"},
 		},
 		"several metrics": {
 			metrics: metrics{podsMetric("rps"), podsMetric("errors")},
-			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps"},
+			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps", "shop/web-ending: pods_errors pods_rps"},
 		},
 		"only CPU":      {metrics: metrics{resourceMetric()}, readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}}},
 		"no rule":       {metrics: metrics{podsMetric("unknown")}},
@@ -120,19 +122,19 @@ func TestChooseTargets(t *testing.T) {
 		},
 		"object metric of a namespace asks those that opted in": {
 			metrics: metrics{objectMetric("rps", "v1", "Namespace", "shop")},
-			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps"},
+			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps", "shop/web-ending: namespaces_rps"},
 		},
 		"object metric of a node asks those that opted in": {
 			metrics: metrics{objectMetric("rps", "v1", "Node", "node-1")},
-			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps", "shop/web-1: nodes_rps", "shop/web-2: nodes_rps"},
+			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps", "shop/web-1: nodes_rps", "shop/web-2: nodes_rps", "shop/web-ending: nodes_rps"},
 		},
 		"external metric asks those that opted in": {
 			metrics: metrics{externalMetric("waiting", nil)},
-			want:    []string{"shop/api-1: external_waiting", "shop/web-1: external_waiting", "shop/web-2: external_waiting"},
+			want:    []string{"shop/api-1: external_waiting", "shop/web-1: external_waiting", "shop/web-2: external_waiting", "shop/web-ending: external_waiting"},
 		},
 		"external metric over all namespaces": {
 			metrics: metrics{externalMetric("global", nil)},
-			want:    []string{"other/api-1: external_global", "shop/api-1: external_global", "shop/web-1: external_global", "shop/web-2: external_global"},
+			want:    []string{"other/api-1: external_global", "shop/api-1: external_global", "shop/web-1: external_global", "shop/web-2: external_global", "shop/web-ending: external_global"},
 		},
 		"reader of pods": {
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop"}},
@@ -154,12 +156,12 @@ func TestChooseTargets(t *testing.T) {
 		"reader of pods behind an autoscaler of something else": {
 			metrics: metrics{podsMetric("rps")},
 			readers: []Demand{{Resource: "pods", Metric: "errors", Namespace: "shop", Selector: parseSelector(t, "app in (web)")}},
-			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps"},
+			want:    []string{"shop/web-1: pods_errors pods_rps", "shop/web-2: pods_errors pods_rps", "shop/web-ending: pods_errors pods_rps"},
 		},
 		"reader asks what the autoscaler asks": {
 			metrics: metrics{podsMetric("rps")},
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")}},
-			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps"},
+			want:    []string{"shop/web-1: pods_rps", "shop/web-2: pods_rps", "shop/web-ending: pods_rps"},
 		},
 		"reader of a service": {
 			readers: []Demand{{Resource: "services", Metric: "rps", Namespace: "shop", Object: "front"}},
@@ -190,11 +192,14 @@ func TestChooseTargets(t *testing.T) {
 			if tc.target == "" {
 				tc.target = "web"
 			}
-			sets := newFamilySets()
+			sets := newDemandedFamilySets()
 			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, selectors)}
-			plan := p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
+			plan := p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
 			for _, target := range chooseTargets(plan, newShopTable(), sets).targets {
+				if target.Ending != (target.Pod == "web-ending") {
+					t.Errorf("%s: Ending = %v", target.Key(), target.Ending)
+				}
 				got = append(got, fmt.Sprintf("%s: %s", target.Key(), strings.Join(target.Families, " ")))
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -206,34 +211,88 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods, sets := newPodTable(), newFamilySets()
-	pods.upsertObject(newStoredPod(apiPod("shop", "web-1")))
+	pods, sets := newPodTable(), newDemandedFamilySets()
+	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	got := chooseTargets(p.buildPlan([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
+	got := chooseTargets(p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
-		URL: "http://10.0.0.7:8080/metrics", Families: []string{"pods_rps"},
+		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
 }
 
+func TestContestedEndpoints(t *testing.T) {
+	t.Parallel()
+	const url = "http://10.0.0.7:8080/metrics"
+	const sameNode = "pod shop/web-%d has the same endpoint " + url + " on the node's network: annotate prometheus.io/port with different ports"
+	at := withAddress("10.0.0.7")
+	for name, tc := range map[string]struct {
+		first, second func(*corev1.Pod)
+		targets       string
+		details       [2]string // of web-1 and web-2
+	}{
+		"address of an older pod": {
+			first: withCreated(1), second: withCreated(2), targets: "web-2",
+			details: [2]string{"pod shop/web-2 has the same endpoint " + url, ""},
+		},
+		"created in one second": {
+			first: withCreated(1), second: withCreated(1),
+			details: [2]string{"pod shop/web-2 has the same endpoint " + url, "pod shop/web-1 has the same endpoint " + url},
+		},
+		"address of a pod that ends":   {first: combine(withCreated(2), markTerminating), second: withCreated(1), targets: "web-2"},
+		"address of a pod that failed": {first: combine(withCreated(2), inPhase(corev1.PodFailed)), second: withCreated(1), targets: "web-2"},
+		"newer pod has not opted in": {
+			first: withCreated(1), second: combine(withCreated(2), withLabels(nil)),
+			details: [2]string{"pod shop/web-2 has the same endpoint " + url, `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`},
+		},
+		"different ports": {first: withCreated(1), second: combine(withCreated(2), withAnnotations(annotationPort, "81")), targets: "web-1 web-2"},
+		"host network": {
+			first: combine(withCreated(1), onHostNetwork), second: combine(withCreated(2), onHostNetwork),
+			details: [2]string{fmt.Sprintf(sameNode, 2), fmt.Sprintf(sameNode, 1)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pods, sets := newPodTable(), newDemandedFamilySets()
+			pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-2", at, tc.second)))
+			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+			s := chooseTargets(p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
+			var got []string
+			for _, target := range s.targets {
+				got = append(got, target.Pod)
+			}
+			if strings.Join(got, " ") != tc.targets {
+				t.Errorf("targets = %v, want %q", got, tc.targets)
+			}
+			for i, want := range tc.details {
+				pod := pods.getPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
+				if got := s.explainUntargetedPod(pod).Detail; pod.Live && got != want {
+					t.Errorf("explain %s = %q, want %q", pod.Name, got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
-	p := demandPlanner{prefixRules{}, newFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	plan := p.buildPlan([]*storedAutoscaler{
-		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
-		newStoredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
-		newStoredAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
-		newStoredAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
+	p := demandPlanner{prefixRules{}, newDemandedFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	plan := p.planDemandedPods([]*storedAutoscaler{
+		newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
+		newWatchedAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
+		newWatchedAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
+		newWatchedAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
 	}, []Demand{
 		{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")},
 		{Resource: "pods", Metric: "errors", Namespace: "shop"},
 	})
 	var got []string
 	for _, d := range plan.demanded {
-		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalSelector(d.Selector), d.External))
+		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), d.External))
 	}
 	want := []string{
 		"namespaces|rps||shop||false",
@@ -259,20 +318,20 @@ func TestPlanDemanded(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
-	pods, sets := newShopTable(), newFamilySets()
-	pods.upsertObject(newStoredPod(apiPod("broken", "web-1")))
-	pods.upsertObject(newStoredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	pods, sets := newShopTable(), newDemandedFamilySets()
+	pods.upsertWatchedObject(newStoredPod(apiPod("broken", "web-1")))
+	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}
-	plan := p.buildPlan([]*storedAutoscaler{
-		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
-		newStoredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
-		newStoredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
+	plan := p.planDemandedPods([]*storedAutoscaler{
+		newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
+		newWatchedAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
+		newWatchedAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
 	s := chooseTargets(plan, pods, sets)
-	pods.upsertObject(newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
+	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
@@ -285,27 +344,23 @@ func TestExplain(t *testing.T) {
 	} {
 		namespace, pod, _ := strings.Cut(name, "/")
 		want.Object = metric.Object{Namespace: namespace, Name: pod}
-		if diff := cmp.Diff(want, s.explainPod(pods.getPod(want.Object))); diff != "" {
+		if diff := cmp.Diff(want, s.explainUntargetedPod(pods.getPod(want.Object))); diff != "" {
 			t.Errorf("explain %s (-want +got):\n%s", name, diff)
 		}
-	}
-	wantDeserted := []objectKey{{schema.GroupResource{Group: "apps", Resource: "deployments"}, "shop", "empty"}}
-	if diff := cmp.Diff(wantDeserted, s.emptySelectors, cmp.AllowUnexported(objectKey{})); diff != "" {
-		t.Errorf("deserted (-want +got):\n%s", diff)
 	}
 }
 
 func TestFamilySets(t *testing.T) {
 	t.Parallel()
-	s := newFamilySets()
-	a, b := s.internFamilies([]string{"y", "x", "y"}), s.internFamilies([]string{"z"})
-	if s.internFamilies([]string{"x", "y"}) != a || s.internFamilies(nil) != noFamilies || s.internFamilies([]string{}) != noFamilies {
+	s := newDemandedFamilySets()
+	a, b := s.internDemandedFamilies([]string{"y", "x", "y"}), s.internDemandedFamilies([]string{"z"})
+	if s.internDemandedFamilies([]string{"x", "y"}) != a || s.internDemandedFamilies(nil) != noFamilies || s.internDemandedFamilies([]string{}) != noFamilies {
 		t.Error("equal sets have different numbers")
 	}
-	if s.unionSets(a, noFamilies) != a || s.unionSets(noFamilies, a) != a || s.unionSets(a, a) != a || s.unionSets(a, b) != s.unionSets(b, a) {
+	if s.unionDemandedFamilies(a, noFamilies) != a || s.unionDemandedFamilies(noFamilies, a) != a || s.unionDemandedFamilies(a, a) != a || s.unionDemandedFamilies(a, b) != s.unionDemandedFamilies(b, a) {
 		t.Error("union is not that of sets")
 	}
-	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listFamilies(s.unionSets(a, b))); diff != "" {
+	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listDemandedFamilies(s.unionDemandedFamilies(a, b))); diff != "" {
 		t.Errorf("union (-want +got):\n%s", diff)
 	}
 }

@@ -20,9 +20,9 @@ import (
 
 // objectSink stores the objects of a reflectorStore. Its methods report whether the content changed.
 type objectSink[T any] interface {
-	upsertObject(T) bool
-	removeObject(T) bool
-	replaceObjects([]T) bool
+	upsertWatchedObject(T) bool
+	removeWatchedObject(T) bool
+	replaceWatchedObjects([]T) bool
 }
 
 // reflectorStore keeps a sink equal to the API server's objects of one resource. It replaces an informer: client-go's
@@ -42,8 +42,8 @@ type reflectorStore[T any] struct {
 
 var _ cache.TransformingStore = (*reflectorStore[int])(nil)
 
-// runReflector lists and watches until ctx ends.
-func (m *reflectorStore[T]) runReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
+// runWatchReflector lists and watches until ctx ends.
+func (m *reflectorStore[T]) runWatchReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
 	logger := klog.FromContext(ctx)
 	cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger}).RunWithContext(ctx)
 }
@@ -73,13 +73,19 @@ func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
 }
 
 // Add stores an object.
-func (m *reflectorStore[T]) Add(obj any) error { return m.applyChange(obj, m.sink.upsertObject) }
+func (m *reflectorStore[T]) Add(obj any) error {
+	return m.applyWatchEvent(obj, m.sink.upsertWatchedObject)
+}
 
 // Update stores an object's new state.
-func (m *reflectorStore[T]) Update(obj any) error { return m.applyChange(obj, m.sink.upsertObject) }
+func (m *reflectorStore[T]) Update(obj any) error {
+	return m.applyWatchEvent(obj, m.sink.upsertWatchedObject)
+}
 
 // Delete removes an object.
-func (m *reflectorStore[T]) Delete(obj any) error { return m.applyChange(obj, m.sink.removeObject) }
+func (m *reflectorStore[T]) Delete(obj any) error {
+	return m.applyWatchEvent(obj, m.sink.removeWatchedObject)
+}
 
 // Resync does no work: the sink is the only copy.
 func (m *reflectorStore[T]) Resync() error { return nil }
@@ -94,7 +100,7 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 		}
 		stripped = append(stripped, s)
 	}
-	changed := m.sink.replaceObjects(stripped)
+	changed := m.sink.replaceWatchedObjects(stripped)
 	m.mu.Lock()
 	first := !m.synced
 	m.synced = true
@@ -105,7 +111,7 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 	return nil
 }
 
-func (m *reflectorStore[T]) applyChange(obj any, change func(T) bool) error {
+func (m *reflectorStore[T]) applyWatchEvent(obj any, change func(T) bool) error {
 	stripped, err := m.strip(obj)
 	if err != nil {
 		return err
@@ -116,9 +122,9 @@ func (m *reflectorStore[T]) applyChange(obj any, change func(T) bool) error {
 	return nil
 }
 
-// recordListWatch stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
+// recordListWatchError stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
 // logs all other errors when it retries.
-func (m *reflectorStore[T]) recordListWatch(ctx context.Context, verb string, err error) {
+func (m *reflectorStore[T]) recordListWatchError(ctx context.Context, verb string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -135,9 +141,9 @@ func (m *reflectorStore[T]) recordListWatch(ctx context.Context, verb string, er
 	}
 }
 
-// newListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
+// newReflectorListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
 // whether its server can stream lists.
-func newListerWatcher[T any, L runtime.Object](
+func newReflectorListerWatcher[T any, L runtime.Object](
 	m *reflectorStore[T], client kubernetes.Interface,
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watching func(context.Context, metav1.ListOptions) (watch.Interface, error),
@@ -145,12 +151,12 @@ func newListerWatcher[T any, L runtime.Object](
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			result, err := list(ctx, o)
-			m.recordListWatch(ctx, "list", err)
+			m.recordListWatchError(ctx, "list", err)
 			return result, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			result, err := watching(ctx, o)
-			m.recordListWatch(ctx, "watch", err)
+			m.recordListWatchError(ctx, "watch", err)
 			return result, err
 		},
 	}, client)
@@ -159,11 +165,11 @@ func newListerWatcher[T any, L runtime.Object](
 // watchPods keeps m equal to the pods of all namespaces until ctx ends.
 func watchPods(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
 	api := client.CoreV1().Pods(metav1.NamespaceAll)
-	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
+	m.runWatchReflector(ctx, newReflectorListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
 }
 
-// watchAutoscalers keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
-func watchAutoscalers(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
+// watchAutoscalersForDemand keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
+func watchAutoscalersForDemand(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
 	api := client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll)
-	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
+	m.runWatchReflector(ctx, newReflectorListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
 }

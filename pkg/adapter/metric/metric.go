@@ -126,7 +126,7 @@ func SummarizeOmissions(omissions []Omission) string {
 			continue
 		}
 		part := strconv.Itoa(counts[r]) + " " + r.Text()
-		if d := mostFrequentDetail(details[r]); d != "" {
+		if d := mostFrequentOmissionDetail(details[r]); d != "" {
 			part += " (" + d + ")"
 		}
 		parts = append(parts, part)
@@ -134,7 +134,7 @@ func SummarizeOmissions(omissions []Omission) string {
 	return strings.Join(parts, ", ")
 }
 
-func mostFrequentDetail(counts map[string]int) string {
+func mostFrequentOmissionDetail(counts map[string]int) string {
 	best := ""
 	for s, n := range counts {
 		if best == "" || n > counts[best] || n == counts[best] && s < best {
