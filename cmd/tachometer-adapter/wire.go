@@ -109,6 +109,7 @@ func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config,
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
+		Retention:  newStoreOptions(start.config).Retention,
 		Registerer: metrics,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
@@ -203,6 +204,7 @@ func (a *adapter) applyConfiguration(next *parsedConfig) error {
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
 	a.engine.Reconfigure(newEngineSettings(cfg))
+	a.discovery.SetRetention(newStoreOptions(cfg).Retention)
 	a.provider.Reconfigure(cfg.Scrape.Interval)
 	a.applyRules(next)
 	return nil
