@@ -109,10 +109,10 @@ func (a *adapter) buildAdapterClusterClients(start *parsedConfig, cluster *rest.
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
+		Retention:  newStoreOptions(start.config).Retention,
 		Registerer: metrics,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
-		Retention:          query.Retention(start.config.MaxWindow, start.config.Scrape.Interval),
 	})
 	services := apiServices
 	if a.opts.adapterServesResourceMetrics(start) {
@@ -203,7 +203,7 @@ func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
 	// samples for.
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
-	a.discovery.SetRetention(query.Retention(cfg.MaxWindow, cfg.Scrape.Interval))
+	a.discovery.SetRetention(newStoreOptions(cfg).Retention)
 	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
 	a.provider.Reconfigure(cfg.Scrape.Interval)
 	a.applyAdapterRules(next)

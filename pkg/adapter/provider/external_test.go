@@ -163,8 +163,8 @@ func TestFallback(t *testing.T) {
 	}{
 		{0, nil, `{queue="a"}=3`},
 		{15 * time.Second, down, "!connection refused"},
-		{3 * time.Minute, down, "!connection refused"},
-		{3*time.Minute + 15*time.Second, down, "{}=12500m"},
+		{3*time.Minute - time.Second, down, "!connection refused"},
+		{3 * time.Minute, down, "{}=12500m"}, // since the last value
 		{4 * time.Minute, metric.Errorf(metric.KindNotFound, "no such metric"), "!no such metric"},
 		{5 * time.Minute, nil, `{queue="a"}=3`},
 		{6 * time.Minute, down, "!connection refused"},

@@ -16,55 +16,71 @@ import (
 )
 
 const (
-	// maxFallbacks bounds the absences in memory, because their selectors come from requests.
+	// maxFallbacks bounds the metrics in memory, because their selectors come from requests.
 	maxFallbacks = 10_000
-	// fallbackMemory is how long an absence stays in memory after its last request.
+	// fallbackMemory is how long a metric stays in memory after its last request.
 	fallbackMemory = 10 * time.Minute
 )
 
-// fallbacks remembers since when external metrics have no value. Its zero value is empty and ready.
+// fallbacks remembers when external metrics had their last values. Its zero value is empty and ready.
 type fallbacks struct {
-	mu      sync.Mutex // guards missing
-	missing map[fallbackKey]*absence
+	mu      sync.Mutex // guards metrics
+	metrics map[fallbackKey]*fallbackState
 }
 
 // fallbackKey identifies the external metric that an autoscaler requests.
 type fallbackKey struct{ metric, namespace, selector string }
 
-// absence is the time without a value.
-type absence struct {
-	since, last time.Time // times of the first and the last request without a value
-	served      bool      // the last response was the fallback
+// fallbackState is what the requests for a metric found.
+type fallbackState struct {
+	last   time.Time // time of the last request
+	since  time.Time // time of the last value, or else of the first request without one; zero while there is a value
+	served bool      // the last response was the fallback
 }
 
-// recordFallbackAbsence records a request at now without a value. It returns the start of the absence and whether to serve the
-// fallback; began reports that the fallback starts with this request.
+// recordFallbackAbsence records a request at now without a value. It returns the start of the absence and whether to serve
+// the fallback; began reports that the fallback starts with this request.
 func (f *fallbacks) recordFallbackAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := f.missing[key]
-	if a == nil || now.Sub(a.last) > fallbackMemory {
-		a = &absence{since: now}
-		f.keepFallbackAbsence(key, a, now)
+	s := f.keepFallbackState(key, now)
+	if s.since.IsZero() {
+		s.since = s.last
 	}
-	a.last = now
-	serve = now.Sub(a.since) >= after
-	began = serve && !a.served
-	a.served = serve
-	return a.since, serve, began
+	s.last = now
+	serve = now.Sub(s.since) >= after
+	began = serve && !s.served
+	s.served = serve
+	return s.since, serve, began
 }
 
-// keepFallbackAbsence stores a unless maxFallbacks is reached; the caller holds f.mu.
-func (f *fallbacks) keepFallbackAbsence(key fallbackKey, a *absence, now time.Time) {
-	if f.missing == nil {
-		f.missing = map[fallbackKey]*absence{}
+// recordFallbackEnd records a request at now with a value and reports whether the response before it was the fallback.
+func (f *fallbacks) recordFallbackEnd(key fallbackKey, now time.Time) (ended bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.keepFallbackState(key, now)
+	ended = s.served
+	*s = fallbackState{last: now}
+	return ended
+}
+
+// keepFallbackState returns the state of a metric, a new one if it is unknown or forgotten. It stores a new state unless
+// maxFallbacks is reached; the caller holds f.mu.
+func (f *fallbacks) keepFallbackState(key fallbackKey, now time.Time) *fallbackState {
+	if s := f.metrics[key]; s != nil && now.Sub(s.last) <= fallbackMemory {
+		return s
 	}
-	if len(f.missing) >= maxFallbacks {
-		maps.DeleteFunc(f.missing, func(_ fallbackKey, a *absence) bool { return now.Sub(a.last) > fallbackMemory })
+	if f.metrics == nil {
+		f.metrics = map[fallbackKey]*fallbackState{}
 	}
-	if len(f.missing) < maxFallbacks {
-		f.missing[key] = a
+	if len(f.metrics) >= maxFallbacks {
+		maps.DeleteFunc(f.metrics, func(_ fallbackKey, s *fallbackState) bool { return now.Sub(s.last) > fallbackMemory })
 	}
+	s := &fallbackState{last: now}
+	if len(f.metrics) < maxFallbacks {
+		f.metrics[key] = s
+	}
+	return s
 }
 
 // countServedFallbacks returns the number of metrics served with their fallback at now.
@@ -72,21 +88,12 @@ func (f *fallbacks) countServedFallbacks(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
-	for _, a := range f.missing {
-		if a.served && now.Sub(a.last) <= fallbackMemory {
+	for _, s := range f.metrics {
+		if s.served && now.Sub(s.last) <= fallbackMemory {
 			n++
 		}
 	}
 	return float64(n)
-}
-
-// recordFallbackEnd records a request with a value and reports whether the response before it was the fallback.
-func (f *fallbacks) recordFallbackEnd(key fallbackKey) (ended bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	a := f.missing[key]
-	delete(f.missing, key)
-	return a != nil && a.served
 }
 
 // applyExternalFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
@@ -96,7 +103,7 @@ func (p *Provider) applyExternalFallback(ctx context.Context, req request, list 
 	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatRequestSelector(req.demand.Selector)}
 	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "selector", key.selector)
 	if err == nil {
-		if p.fallbacks.recordFallbackEnd(key) {
+		if p.fallbacks.recordFallbackEnd(key, req.now) {
 			log.Info("Fallback ended")
 		}
 		return list, nil

@@ -155,14 +155,18 @@ func (p *Provider) isSilent(req request, pod discovery.Pod) bool {
 // far, or the pod is so young that the scraper may hold back the beginning of its counters. A pod that is not ready gets
 // no traffic to count.
 func (p *Provider) isWarmingUp(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
-	families := r.ReadFamilies()
-	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, families).Reason != metric.ReasonWarmingUp {
+	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason != metric.ReasonWarmingUp {
 		return false
 	}
+	return p.mayHideSeries(r, pod, now)
+}
+
+// mayHideSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
+func (p *Provider) mayHideSeries(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
 	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.interval() {
 		return true
 	}
-	return slices.ContainsFunc(families, func(family string) bool {
+	return slices.ContainsFunc(r.ReadFamilies(), func(family string) bool {
 		_, known := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
 		return !known && p.Scrapes.Diagnose(pod.Namespace, pod.Name, []string{family}).Reason == metric.ReasonWarmingUp
 	})

@@ -121,6 +121,7 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results
 		return err
 	}
 	departed := 0.0 // the total of pods that left
+	var silent []*podResult
 	for i := range results {
 		r := &results[i]
 		computed := found[r.pod.Object()]
@@ -138,6 +139,12 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results
 		if err := p.recordResult(req, r, computed); err != nil {
 			return err
 		}
+		if computed == nil {
+			silent = append(silent, r)
+		}
+	}
+	if err := p.proveAbsence(ctx, req, silent); err != nil {
+		return err
 	}
 	if req.spreadsDeparted() {
 		spreadDepartedTotal(results, req.rule, departed)

@@ -205,10 +205,10 @@ func TestRemoteFallback(t *testing.T) {
 			then reply
 		}{
 			{0, `{queue="a"}=3@0s`, refused},
-			{9 * time.Second, `{queue="a"}=3@9s`, refused},
-			{15 * time.Second, down + "12:00:00 UTC", refused}, // the first read without a value
-			{3*time.Minute + 14*time.Second, down + "12:00:00 UTC", refused},
-			{3*time.Minute + 15*time.Second, "{}=12500m@0s", refused},
+			{9 * time.Second, `{queue="a"}=3@9s`, refused}, // the last value
+			{15 * time.Second, down + "12:00:00 UTC", refused},
+			{3*time.Minute + 8*time.Second, down + "12:00:00 UTC", refused},
+			{3*time.Minute + 9*time.Second, "{}=12500m@0s", refused},
 			{3*time.Minute + 30*time.Second, "{}=12500m@0s", vector("queue=a 4 -5m")}, // of five past
 			{5 * time.Minute, `{queue="a"}=4@0s`, refused},
 			{6 * time.Minute, "503 backend prometheus: connection refused, since T; last answer 12:0", refused},

@@ -303,7 +303,7 @@ func TestEvaluate(t *testing.T) {
 			want:  []string{`{queue="x"} = 3, 1s old, over 0s`, `{queue="y"} = 6, 1s old, over 0s`},
 		},
 		"external, nothing known": {
-			rule: []string{"external: true", "query: sum(g) or vector(0)"},
+			rule: []string{"external: true", "query: sum(g)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -69,6 +69,15 @@ var badFiles = map[string][]string{
 		`line 17: rules[5].query: column 1: unknown function with name "rte"`,
 		`line 19: rules[6].query: column 34: unexpected end of input inside braces`,
 	},
+	"trials": {
+		"line 7: rules[0].query: has a value where there are no series, as absent(…) and `or vector(…)` do; the backend scrape serves values of series only; write onMissing: {value: NUMBER}",
+		"line 9: rules[1].query: has a value where there are no series, as absent(…) and `or vector(…)` do; the backend scrape serves values of series only; write onMissing: {value: NUMBER}",
+		"line 12: rules[2].query: has a value where there are no series, as absent(…) and `or vector(…)` do; the backend scrape serves values of series only; write onMissing: {value: NUMBER}",
+		"line 15: rules[3].query: has a value where there are no series, as absent(…) and `or vector(…)` do; the backend scrape serves values of series only; write onMissing: {value: NUMBER}",
+		"line 17: rules[4].query: fails when it is evaluated: invalid regular expression in label_replace(): (",
+		"line 19: rules[5].query: histogram_quantile: its buckets have no label le; aggregate by (le, namespace, pod)",
+		"line 22: rules[6].query: for metric \"x_or_zero\": has a value where there are no series, as absent(…) and `or vector(…)` do; the backend scrape serves values of series only; write onMissing: {value: NUMBER}",
+	},
 	"types": {
 		`line 5: rules[0].query: the result is a range vector; an instant vector is needed`,
 		`line 7: rules[1].query: the result is a scalar; an instant vector is needed`,

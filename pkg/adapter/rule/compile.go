@@ -73,7 +73,7 @@ func compileConfigRule(spec config.Rule, l embeddedLimits, builtin bool) (*compi
 	if spec.Match == "" {
 		r, faults := c.instantiateRule(spec.Metric, spec.Query)
 		c.rule = r
-		return c, faults
+		return c, append(faults, c.tryRule(r)...)
 	}
 	return c, c.compilePatternRule()
 }
@@ -100,7 +100,8 @@ func (c *compiledRule) compilePatternRule() []keyError {
 	if err != nil {
 		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
-	_, faults := c.instantiateRule(name, query)
+	r, faults := c.instantiateRule(name, query)
+	faults = append(faults, c.tryRule(r)...)
 	for i := range faults {
 		if faults[i].key == "query" {
 			faults[i].err = fmt.Errorf("for metric %q: %w", name, faults[i].err)
@@ -146,6 +147,9 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
 	}
 	r.shared, r.conserves = isShareable(t.root, distinguishing), conservesCounts(t.root)
+	if r.presence, err = newPresenceRule(r, t); err != nil {
+		return nil, []keyError{{"query", err}}
+	}
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, r); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -258,6 +262,9 @@ func (c *compiledRule) validateEmbedded(t *exprTree) []keyError {
 			return keyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape",
 				v, config.ScrapeBackend)
 		}
+	}
+	if text := t.quantileWithoutBuckets(); text != "" {
+		return keyErrorf("query", "%s: its buckets have no label le; aggregate by (le, namespace, pod)", text)
 	}
 	if text := t.shiftedSelector(); text != "" {
 		return keyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s",

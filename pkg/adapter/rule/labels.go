@@ -5,6 +5,7 @@ package rule
 import (
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -32,6 +33,23 @@ func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 		return false
 	}
 	return true // selectors
+}
+
+// quantileWithoutBuckets returns the name of a function of classic histograms whose argument cannot have the label le;
+// empty without any.
+func (t *exprTree) quantileWithoutBuckets() (name string) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
+		if c, ok := node.(*parser.Call); ok {
+			switch c.Func.Name {
+			case "histogram_quantile", "histogram_fraction":
+				if !ruleExprMayHaveLabel(c.Args[len(c.Args)-1], model.BucketLabel) {
+					name = c.Func.Name
+				}
+			}
+		}
+		return nil
+	})
+	return name
 }
 
 func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {

@@ -156,7 +156,7 @@ func TestLookupFields(t *testing.T) {
 			}
 			got := *r
 			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests cover these
-			got.conserves, got.familyUses, got.families = false, nil, nil
+			got.conserves, got.familyUses, got.families, got.presence = false, nil, nil, nil
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -115,17 +115,22 @@ func (p *namePattern) expandQuery(query, name string) (string, error) {
 // exampleMetric returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
 // name.
 func (p *namePattern) exampleMetric(expr string) string {
-	re, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return ""
-	}
-	name := exampleOfPattern(re.Simplify())
+	name := exampleOfRegexp(expr)
 	for _, name := range []string{name, "x" + name, name + "x"} {
 		if p.patternServes(name) {
 			return name
 		}
 	}
 	return ""
+}
+
+// exampleOfRegexp returns a text that matches an expression, unless it has assertions; empty if it does not parse.
+func exampleOfRegexp(expr string) string {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return ""
+	}
+	return exampleOfPattern(re.Simplify())
 }
 
 // exampleOfPattern returns a text that matches an expression, unless the expression has assertions.

@@ -61,6 +61,7 @@ type Rule struct {
 	familyUses     []familyUse                 // of a rule that chooses families by their names
 	families       []string                    // of the expression and of the rules to try next
 	next           *Rule                       // see Next
+	presence       *Rule                       // see Presence
 	renderTemplate func(Query) (string, error) // replaces expr in a templated rule
 	namesObjects   bool                        // results name the objects of Resource, which is not pods
 }
@@ -96,6 +97,10 @@ func (r *Rule) Families() []string {
 // NAME_sum and NAME_count it is both names, because they may belong to a histogram or stand alone. The caller must not
 // change the slice.
 func (r *Rule) ReadFamilies() []string { return r.expr.families }
+
+// Presence returns a rule that has a value for each pod with a living series that some selector of r matches, however old
+// its newest sample; nil if r is not per pod, or of a remote backend.
+func (r *Rule) Presence() *Rule { return r.presence }
 
 // Next returns the rule to try for a pod whose page has no family of r, or has it with a type that does not fit; nil
 // without any. Patterns alone have one: the next pattern of the same resource that serves the metric.
