@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filesFor reports whether a process may hold a connection to each of so many targets. Go's own programs use all that the hard
+// checkOpenFileLimit reports whether a process may hold a connection to each of so many targets. Go's own programs use all that the hard
 // limit allows.
-func filesFor(targets int) error {
+func checkOpenFileLimit(targets int) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read limit of open files: %w", err)

@@ -31,9 +31,9 @@ func serveFamilies(ctx context.Context, series int) error {
 		_, _ = w.Write(*page.Load()) // who has gone does not need it
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveUntilDone(ctx, loopback{listener}, mux) })
+	group.Go(func() error { return serveBenchUntilDone(ctx, loopback{listener}, mux) })
 	group.Go(func() error {
-		for sleepOrDone(ctx, time.Second) == nil {
+		for sleepInBench(ctx, time.Second) == nil {
 			render()
 		}
 		return nil

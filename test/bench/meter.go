@@ -27,8 +27,8 @@ type usage struct {
 	foreign  float64       // processors that were busy with something else, on average
 }
 
-// measureWork lets work run, or just waits for as long where work is nil, and returns what it took.
-func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
+// measureBenchWork lets work run, or just waits for as long where work is nil, and returns what it took.
+func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
 	if err := m.startMeter(); err != nil {
 		return usage{}, err
 	}
@@ -38,7 +38,7 @@ func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(cont
 	}
 	var most int64
 	for {
-		resident, err := m.measured.residentBytes()
+		resident, err := m.measured.benchChildResidentBytes()
 		if err != nil {
 			return usage{}, err
 		}
@@ -59,8 +59,8 @@ func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(cont
 	}
 }
 
-// readClocks reads all clocks.
-func (m *meter) readClocks() (cpu, served, own, machine time.Duration, err error) {
+// readMeterClocks reads all clocks.
+func (m *meter) readMeterClocks() (cpu, served, own, machine time.Duration, err error) {
 	if cpu, err = host.CPUTime(m.measured.pid()); err != nil {
 		return
 	}
@@ -78,12 +78,12 @@ func (m *meter) readClocks() (cpu, served, own, machine time.Duration, err error
 
 func (m *meter) startMeter() (err error) {
 	m.begin = time.Now()
-	m.cpu, m.served, m.own, m.machine, err = m.readClocks()
+	m.cpu, m.served, m.own, m.machine, err = m.readMeterClocks()
 	return err
 }
 
 func (m *meter) stopMeter(resident int64) (usage, error) {
-	cpu, served, own, machine, err := m.readClocks()
+	cpu, served, own, machine, err := m.readMeterClocks()
 	u := usage{
 		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, own: own - m.own, resident: resident,
 	}

@@ -60,8 +60,8 @@ func newService() *service {
 	return s
 }
 
-// advanceSeries moves every series on.
-func (s *service) advanceSeries() {
+// advanceBenchSeries moves every series on.
+func (s *service) advanceBenchSeries() {
 	s.steps++
 	s.orders.Add(7)
 	for i, c := range s.requests {
@@ -80,15 +80,15 @@ func (s *service) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
 }
 
-// renderPage is what the service answers to a query.
-func (s *service) renderPage(query string) []byte {
+// renderBenchPage is what the service answers to a query.
+func (s *service) renderBenchPage(query string) []byte {
 	answer := httptest.NewRecorder()
 	s.metricsHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
 	return answer.Body.Bytes()
 }
 
-// seriesOf counts the series of a page.
-func seriesOf(page []byte) int {
+// countPageSeries counts the series of a page.
+func countPageSeries(page []byte) int {
 	return bytes.Count(page, []byte("\n")) - bytes.Count(page, []byte("\n#")) - 1 // which begins with a comment
 }
 
@@ -110,23 +110,23 @@ type pages struct {
 	rendered map[string][]byte // by query, empty for the whole page; guarded by mu
 }
 
-func newPages(mode string) *pages {
+func newBenchPages(mode string) *pages {
 	p := &pages{mode: mode, service: newService(), rendered: map[string][]byte{}}
 	p.live = p.service.metricsHandler()
-	p.service.advanceSeries()
+	p.service.advanceBenchSeries()
 	return p
 }
 
-// refreshPages has some time go by in the service.
-func (p *pages) refreshPages() {
+// refreshBenchPages has some time go by in the service.
+func (p *pages) refreshBenchPages() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.service.advanceSeries()
+	p.service.advanceBenchSeries()
 	clear(p.rendered)
 }
 
-// cachedPage is the answer to a query, which was rendered beforehand unless it is the first since the last refresh.
-func (p *pages) cachedPage(query string) []byte {
+// cachedBenchPage is the answer to a query, which was rendered beforehand unless it is the first since the last refresh.
+func (p *pages) cachedBenchPage(query string) []byte {
 	if p.mode == wholePages {
 		query = ""
 	}
@@ -138,7 +138,7 @@ func (p *pages) cachedPage(query string) []byte {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rendered[query] = p.service.renderPage(query)
+	p.rendered[query] = p.service.renderBenchPage(query)
 	return p.rendered[query]
 }
 
@@ -148,7 +148,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.live.ServeHTTP(w, r)
 		return
 	}
-	page := p.cachedPage(r.URL.RawQuery)
+	page := p.cachedBenchPage(r.URL.RawQuery)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	_, _ = w.Write(page) // who has gone does not need it

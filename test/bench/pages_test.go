@@ -14,11 +14,11 @@ func TestPages(t *testing.T) {
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			p := newPages(mode)
+			p := newBenchPages(mode)
 			for i, query := range []string{"", "name[]=" + family} {
 				answer := httptest.NewRecorder()
 				p.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
-				if n := seriesOf(answer.Body.Bytes()); n < series[i]*9/10 || n > series[i]*11/10 { // Go's own series vary
+				if n := countPageSeries(answer.Body.Bytes()); n < series[i]*9/10 || n > series[i]*11/10 { // Go's own series vary
 					t.Errorf("page %q has %d series, want about %d", query, n, series[i])
 				}
 			}

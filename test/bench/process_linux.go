@@ -17,7 +17,7 @@ type cpuSet = unix.CPUSet
 // with one gives it to both.
 type processors struct{ measured, others cpuSet }
 
-// divideProcessors must be asked before stepAside.
+// divideProcessors must be asked before leaveMeasuredProcessor.
 func divideProcessors() (p processors, err error) {
 	if err := unix.SchedGetaffinity(0, &p.others); err != nil {
 		return p, fmt.Errorf("list processors: %w", err)
@@ -35,8 +35,8 @@ func divideProcessors() (p processors, err error) {
 	return p, nil
 }
 
-// stepAside keeps this process off the processor of what is measured, for good.
-func (p *processors) stepAside() error {
+// leaveMeasuredProcessor keeps this process off the processor of what is measured, for good.
+func (p *processors) leaveMeasuredProcessor() error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return fmt.Errorf("list threads: %w", err)

@@ -15,6 +15,6 @@ type cpuSet struct{}
 
 type processors struct{ measured, others cpuSet }
 
-func divideProcessors() (processors, error) { return processors{}, errNotLinux }
-func (*processors) stepAside() error        { return errNotLinux }
-func launchOn(*exec.Cmd, *cpuSet) error     { return errNotLinux }
+func divideProcessors() (processors, error)       { return processors{}, errNotLinux }
+func (*processors) leaveMeasuredProcessor() error { return errNotLinux }
+func launchOn(*exec.Cmd, *cpuSet) error           { return errNotLinux }

@@ -24,7 +24,7 @@ type reader struct {
 	next    atomic.Int64   // which group is read next
 }
 
-func newReader(base string, trust *tls.Config, protocol string) *reader {
+func newAPIReader(base string, trust *tls.Config, protocol string) *reader {
 	r := &reader{base: base}
 	for range connections {
 		protocols := new(http.Protocols)
@@ -37,7 +37,7 @@ func newReader(base string, trust *tls.Config, protocol string) *reader {
 	return r
 }
 
-func (r *reader) closeReader() {
+func (r *reader) closeAPIReader() {
 	for _, c := range r.clients {
 		c.CloseIdleConnections()
 	}
@@ -50,8 +50,8 @@ type question struct {
 	values int // how many
 }
 
-// readOnce reads once.
-func (r *reader) readOnce(ctx context.Context, client *http.Client, q question) error {
+// readAPIOnce reads once.
+func (r *reader) readAPIOnce(ctx context.Context, client *http.Client, q question) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+q.path(int(r.next.Add(1))), http.NoBody)
 	if err != nil {
 		return err
@@ -78,16 +78,16 @@ func (r *reader) readOnce(ctx context.Context, client *http.Client, q question) 
 // latencies are in order.
 type latencies []time.Duration
 
-func (l latencies) latencyQuantile(q float64) time.Duration {
+func (l latencies) apiLatencyQuantile(q float64) time.Duration {
 	if len(l) == 0 {
 		return 0
 	}
 	return l[min(len(l)-1, int(q*float64(len(l))))]
 }
 
-// readAtRate reads for a time, so many times a second over all connections together; with a rate of 0, each connection as fast as
+// readAPIAtRate reads for a time, so many times a second over all connections together; with a rate of 0, each connection as fast as
 // answers come. At a rate, latency counts from when a read was due: one that is held up by the one before has waited.
-func (r *reader) readAtRate(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
+func (r *reader) readAPIAtRate(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
 	all := make([]latencies, len(r.clients))
 	begin := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
@@ -102,10 +102,10 @@ func (r *reader) readAtRate(ctx context.Context, q question, rate int, d time.Du
 			for ; due.Sub(begin) < d && time.Since(begin) < d; due = due.Add(gap) {
 				if rate == 0 {
 					due = time.Now()
-				} else if err := sleepOrDone(ctx, time.Until(due)); err != nil {
+				} else if err := sleepInBench(ctx, time.Until(due)); err != nil {
 					return err
 				}
-				if err := r.readOnce(ctx, client, q); err != nil {
+				if err := r.readAPIOnce(ctx, client, q); err != nil {
 					return err
 				}
 				all[i] = append(all[i], time.Since(due))

@@ -59,14 +59,14 @@ type result struct {
 	percentile bool
 }
 
-func (r *result) perScrape() time.Duration { return r.cpu / time.Duration(max(1, r.scrapes)) }
-func (r *result) servePerScrape() time.Duration {
+func (r *result) cpuPerScrape() time.Duration { return r.cpu / time.Duration(max(1, r.scrapes)) }
+func (r *result) servingCPUPerScrape() time.Duration {
 	return r.served / time.Duration(max(1, r.scrapes))
 }
 
 // measureScraping measures all systems at all sizes.
 func (s *scraping) measureScraping(ctx context.Context) ([]*result, error) {
-	if err := filesFor(slices.Max(s.sizes)); err != nil {
+	if err := checkOpenFileLimit(slices.Max(s.sizes)); err != nil {
 		return nil, err
 	}
 	s.empty = map[string]int64{}
@@ -78,7 +78,7 @@ func (s *scraping) measureScraping(ctx context.Context) ([]*result, error) {
 				return nil, fmt.Errorf("measure %s with %d targets: %w", one.name, size, err)
 			}
 			fmt.Fprintf(s.log, "%5d targets, %s pages, %s: %v CPU a scrape, %.1f KB a target, late p99 %.1f ms, target %v, %d scrapes of %.0f, others %.2f\n",
-				size, one.mode, one.name, r.perScrape(), r.growth/1000, 1000*r.late, r.servePerScrape(), r.scrapes, r.due, r.foreign)
+				size, one.mode, one.name, r.cpuPerScrape(), r.growth/1000, 1000*r.late, r.servingCPUPerScrape(), r.scrapes, r.due, r.foreign)
 			all = append(all, r)
 		}
 	}
@@ -128,21 +128,21 @@ func (s *scraping) observeSystem(ctx context.Context, one system, size int) (*re
 	if err != nil {
 		return nil, err
 	}
-	pages, err := startRole(&s.cpus.others, dir, rolePages, "-mode", one.mode)
+	pages, err := startBenchRole(&s.cpus.others, dir, rolePages, "-mode", one.mode)
 	if err != nil {
 		return nil, err
 	}
-	defer pages.endProcess()
+	defer pages.endBenchChild()
 	scraper, control, err := s.startSystem(ctx, one, size, dir, pages.line)
 	if err != nil {
 		return nil, err
 	}
-	defer scraper.endProcess()
+	defer scraper.endBenchChild()
 	steady := s.steady
 	if size == 0 {
 		steady = s.interval
 	}
-	if err := sleepOrDone(ctx, warmUp*s.interval); err != nil {
+	if err := sleepInBench(ctx, warmUp*s.interval); err != nil {
 		return nil, err
 	}
 	r := &result{system: one, targets: size}
@@ -156,7 +156,7 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 		return err
 	}
 	m := meter{measured: scraper, serving: pages}
-	if r.usage, err = m.measureWork(ctx, steady, nil); err != nil {
+	if r.usage, err = m.measureBenchWork(ctx, steady, nil); err != nil {
 		return err
 	}
 	after, err := s.readScraper(ctx, r.name, pages.line, control)
@@ -165,7 +165,7 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 	}
 	r.scrapes = after.served - before.served
 	r.due = float64(r.targets) * r.elapsed.Seconds() / s.interval.Seconds()
-	r.late, r.percentile = after.lateness.observedSince(before.lateness).interpolateQuantile(0.99)
+	r.late, r.percentile = after.lateness.histogramObservedSince(before.lateness).interpolateHistogramQuantile(0.99)
 	if s.profiles == "" || r.targets == 0 || r.name == bareReading {
 		return nil
 	}
@@ -175,7 +175,7 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 // profileScraper keeps a CPU profile, taken after the measurement, which it would disturb.
 func (s *scraping) profileScraper(ctx context.Context, control, file string) error {
 	patient := &http.Client{Timeout: patience}
-	profile, err := fetchPage(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
+	profile, err := fetchBenchPage(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
 	if err != nil {
 		return err
 	}
@@ -190,18 +190,18 @@ type sight struct {
 
 func (s *scraping) readScraper(ctx context.Context, name, pages, control string) (sight, error) {
 	var now sight
-	served, err := fetchPage(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
+	served, err := fetchBenchPage(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
 	if err == nil {
 		now.served, err = strconv.ParseInt(string(served), 10, 64)
 	}
 	if err != nil || name != tachometer {
 		return now, err
 	}
-	metrics, err := fetchPage(ctx, s.client, "http://"+control+"/metrics")
+	metrics, err := fetchBenchPage(ctx, s.client, "http://"+control+"/metrics")
 	if err != nil {
 		return now, err
 	}
-	now.lateness, err = histogramOf(metrics, "tachometer_scrape_lateness_seconds")
+	now.lateness, err = parseBenchHistogram(metrics, "tachometer_scrape_lateness_seconds")
 	return now, err
 }
 
@@ -209,7 +209,7 @@ func (s *scraping) readScraper(ctx context.Context, name, pages, control string)
 func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, port string) (*process, string, error) {
 	roles := map[string]string{tachometer: roleTachometer, bareReading: roleBare}
 	if role := roles[one.name]; role != "" {
-		p, err := startRole(&s.cpus.measured, dir, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
+		p, err := startBenchRole(&s.cpus.measured, dir, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
 		if err != nil {
 			return nil, "", err
 		}
@@ -219,17 +219,17 @@ func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, p
 	if err != nil {
 		return nil, "", err
 	}
-	control, err := freeAddress()
+	control, err := freeBenchAddress()
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := startChild(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	p, err := startBenchChild(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+control, "--log.level=warn")
 	if err != nil {
 		return nil, "", err
 	}
-	if err := p.awaitOK(ctx, s.client, "http://"+control+"/-/ready"); err != nil {
-		p.endProcess()
+	if err := p.awaitBenchChildOK(ctx, s.client, "http://"+control+"/-/ready"); err != nil {
+		p.endBenchChild()
 		return nil, "", err
 	}
 	return p, control, nil
@@ -241,7 +241,7 @@ func (s *scraping) writeScrapeConfig(dir, port string, size int, asking bool) (s
 	type object map[string]any
 	addresses := make([]string, size)
 	for i := range addresses {
-		addresses[i] = targetAddress(i, port)
+		addresses[i] = benchTargetAddress(i, port)
 	}
 	job := object{
 		"job_name":        "bench",
@@ -254,17 +254,17 @@ func (s *scraping) writeScrapeConfig(dir, port string, size int, asking bool) (s
 		job["params"] = object{"name[]": []string{family}}
 	}
 	file := filepath.Join(dir, "prometheus.yml")
-	err := writeJSON(file, object{
+	err := writeBenchJSON(file, object{
 		"global":         object{"scrape_interval": model.Duration(s.interval).String(), "scrape_timeout": model.Duration(s.interval).String()},
 		"scrape_configs": []object{job},
 	})
 	if err == nil {
-		err = writeJSON(filepath.Join(dir, "targets.json"), []object{{"targets": addresses}})
+		err = writeBenchJSON(filepath.Join(dir, "targets.json"), []object{{"targets": addresses}})
 	}
 	return file, err
 }
 
-func writeJSON(path string, v any) error {
+func writeBenchJSON(path string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -272,8 +272,8 @@ func writeJSON(path string, v any) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-// histogramOf reads a histogram without labels from a page.
-func histogramOf(page []byte, name string) (histogram, error) {
+// parseBenchHistogram reads a histogram without labels from a page.
+func parseBenchHistogram(page []byte, name string) (histogram, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
 	if err != nil {

@@ -40,7 +40,7 @@ func runDemo() error {
 		return err
 	}
 	if *down {
-		return d.removeKept(ctx)
+		return d.removeKeptCluster(ctx)
 	}
 	return d.playDemo(ctx)
 }
@@ -65,7 +65,7 @@ func (d *demo) parseSteps(steps string) error {
 	return nil
 }
 
-func (d *demo) removeKept(ctx context.Context) error {
+func (d *demo) removeKeptCluster(ctx context.Context) error {
 	c, err := cluster.Open("", name)
 	if errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintln(d.out, "no demo cluster found")
@@ -84,7 +84,7 @@ func (d *demo) playDemo(ctx context.Context) error {
 	}
 	points, err := d.playLoad(ctx, s)
 	if err == nil {
-		err = d.drawRun(points)
+		err = d.drawDemoRun(points)
 	}
 	if d.keep {
 		d.printNextCommands()
@@ -147,7 +147,7 @@ To remove it:
 `, name, stack.PodsMetric("request_per_second"), stack.SampleNamespace, stack.AdapterNamespace)
 }
 
-func createFile(path string) (*os.File, error) {
+func createDemoFile(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}

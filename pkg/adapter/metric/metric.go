@@ -117,7 +117,7 @@ func SummarizeOmissions(omissions []Omission) string {
 			continue
 		}
 		part := strconv.Itoa(counts[r]) + " " + r.Text()
-		if d := mostFrequentDetail(details[r]); d != "" {
+		if d := mostFrequentMetricOmissionDetail(details[r]); d != "" {
 			part += " (" + d + ")"
 		}
 		parts = append(parts, part)
@@ -125,7 +125,7 @@ func SummarizeOmissions(omissions []Omission) string {
 	return strings.Join(parts, ", ")
 }
 
-func mostFrequentDetail(counts map[string]int) string {
+func mostFrequentMetricOmissionDetail(counts map[string]int) string {
 	best := ""
 	for s, n := range counts {
 		if best == "" || n > counts[best] || n == counts[best] && s < best {

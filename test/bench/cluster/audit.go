@@ -89,15 +89,15 @@ func parseAudit(log io.Reader, from, to time.Time) (*audit, error) {
 			continue
 		}
 		if e.User.Username == adapterUser {
-			a.countRequest(&e)
+			a.countAuditedRequest(&e)
 		} else {
-			a.hpaRead(&e, last)
+			a.countAuditedHPARead(&e, last)
 		}
 	}
 }
 
-// countRequest counts a request of the adapter: once, though a watch is logged when it begins and when it ends.
-func (a *audit) countRequest(e *event) {
+// countAuditedRequest counts a request of the adapter: once, though a watch is logged when it begins and when it ends.
+func (a *audit) countAuditedRequest(e *event) {
 	if (e.Verb == "watch") != (e.Stage == "ResponseStarted") {
 		return
 	}
@@ -112,7 +112,7 @@ func (a *audit) countRequest(e *event) {
 	a.requests++
 }
 
-func (a *audit) hpaRead(e *event, last map[string]time.Time) {
+func (a *audit) countAuditedHPARead(e *event, last map[string]time.Time) {
 	if e.Stage != "ResponseComplete" {
 		return
 	}
@@ -129,8 +129,8 @@ func (a *audit) hpaRead(e *event, last map[string]time.Time) {
 	last[e.RequestURI] = e.RequestReceivedTimestamp
 }
 
-// listRequestKinds lists what the adapter asked for, the most frequent first.
-func (a *audit) listRequestKinds() string {
+// listAuditedRequestKinds lists what the adapter asked for, the most frequent first.
+func (a *audit) listAuditedRequestKinds() string {
 	names := slices.SortedFunc(maps.Keys(a.adapter), func(x, y string) int {
 		if a.adapter[x] != a.adapter[y] {
 			return a.adapter[y] - a.adapter[x]

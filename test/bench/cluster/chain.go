@@ -78,13 +78,13 @@ type chain struct {
 
 // measureChain makes so many runs with each behavior, by turns.
 func (c *chain) measureChain(ctx context.Context, runs int) error {
-	if err := c.makeRoom(ctx); err != nil {
+	if err := c.makeRoomOnNode(ctx); err != nil {
 		return err
 	}
-	if err := c.scaleSample(ctx, fewPods); err != nil {
+	if err := c.scaleSampleService(ctx, fewPods); err != nil {
 		return err
 	}
-	urls, err := c.readyURLs(ctx)
+	urls, err := c.readySampleURLs(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func (c *chain) measureChain(ctx context.Context, runs int) error {
 	return c.removeAutoscalers(ctx)
 }
 
-// makeRoom lets twenty pods request less of the processor than a node of two has: they do not need what they are shipped with.
-func (n *node) makeRoom(ctx context.Context) error {
+// makeRoomOnNode lets twenty pods request less of the processor than a node of two has: they do not need what they are shipped with.
+func (n *node) makeRoomOnNode(ctx context.Context) error {
 	deployments := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
 	d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
 	if err != nil {
@@ -119,20 +119,20 @@ func (n *node) makeRoom(ctx context.Context) error {
 	}
 	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
 		d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
-		if err == nil && !rolledOut(d) {
+		if err == nil && !isDeploymentRolledOut(d) {
 			err = errors.New("the sample's Deployment is not rolled out")
 		}
 		return err
 	})
 }
 
-func rolledOut(d *apps.Deployment) bool {
+func isDeploymentRolledOut(d *apps.Deployment) bool {
 	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas
 }
 
 // measureChainRun run: calm at the low load, then the step.
 func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) error {
-	if err := c.settleLoad(ctx, r.behavior, name); err != nil {
+	if err := c.settleChainLoad(ctx, r.behavior, name); err != nil {
 		return fmt.Errorf("calm down: %w", err)
 	}
 	began := time.Now()
@@ -141,13 +141,13 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 		return err
 	}
 	before := c.traffic.generator.Result().Total()
-	stepped, err := c.traffic.stepRate(ctx, high)
+	stepped, err := c.traffic.stepTrafficRate(ctx, high)
 	if err != nil {
 		return err
 	}
 	var last time.Time // when all was there
 	err = c.observeChain(ctx, r, began, high, func() bool {
-		r.noteFirstSeen(time.Since(stepped), r.points[len(r.points)-1])
+		r.recordFirstChainChanges(time.Since(stepped), r.points[len(r.points)-1])
 		if last.IsZero() && r.right > 0 && r.desired > 0 && r.ready > 0 {
 			last = time.Now()
 		}
@@ -158,17 +158,17 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 	return err
 }
 
-// settleLoad has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
+// settleChainLoad has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
 // controller's period.
-func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
+func (c *chain) settleChainLoad(ctx context.Context, behavior, name string) error {
 	if err := c.removeAutoscalers(ctx); err != nil {
 		return err
 	}
-	if _, err := c.traffic.stepRate(ctx, low); err != nil {
+	if _, err := c.traffic.stepTrafficRate(ctx, low); err != nil {
 		return err
 	}
-	stop := c.followPods(ctx)
-	err := c.scaleSample(ctx, fewPods)
+	stop := c.followReadyPods(ctx)
+	err := c.scaleSampleService(ctx, fewPods)
 	stop()
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
 	}
 	err = stack.Wait(ctx, chainPatience, func(ctx context.Context) error {
 		p, _, err := c.readChain(ctx)
-		if err == nil && (p.Desired != fewPods || !isNear(p.Served, low)) {
+		if err == nil && (p.Desired != fewPods || !isNearOfferedLoad(p.Served, low)) {
 			err = fmt.Errorf("%d pods are desired and the metric is %.1f (%s)", p.Desired, p.Served, p.Reason)
 		}
 		return err
@@ -193,23 +193,23 @@ func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
 	if err != nil {
 		return err
 	}
-	return sleepUntil(ctx, time.Now().Add(rand.N(hpaPeriod)))
+	return sleepUntilBenchTime(ctx, time.Now().Add(rand.N(hpaPeriod)))
 }
 
-// isNear tells whether a total is within a tenth of the truth.
-func isNear(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
+// isNearOfferedLoad tells whether a total is within a tenth of the truth.
+func isNearOfferedLoad(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
 
-// followPods sends requests to the pods that are ready, until it is stopped.
-func (c *chain) followPods(ctx context.Context) (stop func()) {
+// followReadyPods sends requests to the pods that are ready, until it is stopped.
+func (c *chain) followReadyPods(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			if urls, err := c.readyURLs(ctx); err == nil && len(urls) > 0 {
-				c.traffic.aimAt(urls)
+			if urls, err := c.readySampleURLs(ctx); err == nil && len(urls) > 0 {
+				c.traffic.aimTrafficAt(urls)
 			}
-			_ = sleepUntil(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
+			_ = sleepUntilBenchTime(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
 		}
 	}()
 	return func() { cancel(); <-ended }
@@ -225,11 +225,11 @@ func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, 
 		p, urls, err := c.readChain(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.describeRun())
+			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.describeChainRun())
 		case err != nil:
 			return fmt.Errorf("observe: %w", err)
 		}
-		c.traffic.aimAt(urls)
+		c.traffic.aimTrafficAt(urls)
 		p.At, p.Offered = time.Since(began), offered
 		r.points = append(r.points, p)
 		if done() {
@@ -245,7 +245,7 @@ func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, 
 // readChain is one look at the metric, the autoscaler and the pods.
 func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error) {
 	var p timeline.Point
-	urls, err := c.readyURLs(ctx)
+	urls, err := c.readySampleURLs(ctx)
 	if err != nil {
 		return p, nil, err
 	}
@@ -257,25 +257,25 @@ func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error)
 		return p, nil, fmt.Errorf("%d autoscalers target the sample, want 1", len(hpas.Items))
 	}
 	p.Ready, p.Desired = len(urls), int(hpas.Items[0].Status.DesiredReplicas)
-	if p.Served, _, err = c.sumOfMetric(ctx); err != nil {
+	if p.Served, _, err = c.sumSampleMetric(ctx); err != nil {
 		p.Served, p.Reason = math.NaN(), stack.Reason(err)
 	}
 	return p, urls, nil
 }
 
-// noteFirstSeen keeps when something was first seen.
-func (r *chainRun) noteFirstSeen(since time.Duration, p timeline.Point) {
+// recordFirstChainChanges keeps when something was first seen.
+func (r *chainRun) recordFirstChainChanges(since time.Duration, p timeline.Point) {
 	first := func(d *time.Duration, seen bool) {
 		if *d == 0 && seen {
 			*d = since
 		}
 	}
-	first(&r.right, isNear(p.Served, high))
+	first(&r.right, isNearOfferedLoad(p.Served, high))
 	first(&r.desired, p.Desired >= enough)
 	first(&r.ready, p.Ready >= enough)
 }
 
-func (r *chainRun) describeRun() string {
+func (r *chainRun) describeChainRun() string {
 	if len(r.points) == 0 {
 		return "nothing was seen"
 	}
@@ -283,8 +283,8 @@ func (r *chainRun) describeRun() string {
 	return fmt.Sprintf("the metric is %.1f (%s), %d pods are desired, %d ready", p.Served, p.Reason, p.Desired, p.Ready)
 }
 
-// runsWith are the runs with a behavior, in order.
-func (c *chain) runsWith(behavior string) []*chainRun {
+// chainRunsWith are the runs with a behavior, in order.
+func (c *chain) chainRunsWith(behavior string) []*chainRun {
 	return slices.DeleteFunc(slices.Clone(c.runs), func(r *chainRun) bool { return r.behavior != behavior })
 }
 
@@ -292,7 +292,7 @@ func (c *chain) runsWith(behavior string) []*chainRun {
 func (c *chain) drawMedianRuns(path string) error {
 	var runs []timeline.Run
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
-		of := c.runsWith(behavior)
+		of := c.chainRunsWith(behavior)
 		slices.SortFunc(of, func(a, b *chainRun) int { return int(a.ready - b.ready) })
 		runs = append(runs, timeline.Run{Name: behavior, Points: of[(len(of)-1)/2].points})
 	}

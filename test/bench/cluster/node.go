@@ -32,8 +32,8 @@ type node struct {
 	out     io.Writer
 }
 
-// newNode starts one. What was started is ended again if that fails.
-func newNode(ctx context.Context, s settings, out io.Writer) (*node, error) {
+// newBenchNode starts one. What was started is ended again if that fails.
+func newBenchNode(ctx context.Context, s settings, out io.Writer) (*node, error) {
 	st, err := stack.Up(ctx, stack.Options{Name: "bench", Log: out})
 	if err != nil {
 		return nil, err
@@ -64,14 +64,14 @@ func (n *node) installOnNode(ctx context.Context, s settings) error {
 	if err := n.stack.Apply(ctx, "manifests/sample/overlays/hpa-requests"); err != nil {
 		return err
 	}
-	if err := n.takeAutoscaler(ctx, s.metric); err != nil {
+	if err := n.takeShippedAutoscaler(ctx, s.metric); err != nil {
 		return err
 	}
-	return n.findAPI(ctx, s.metric)
+	return n.findMetricAPI(ctx, s.metric)
 }
 
-// takeAutoscaler removes the autoscaler that is shipped with the sample, and keeps it to make others of.
-func (n *node) takeAutoscaler(ctx context.Context, metric string) error {
+// takeShippedAutoscaler removes the autoscaler that is shipped with the sample, and keeps it to make others of.
+func (n *node) takeShippedAutoscaler(ctx context.Context, metric string) error {
 	hpas := n.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace)
 	hpa, err := hpas.Get(ctx, sample, metav1.GetOptions{})
 	if err != nil {
@@ -103,8 +103,8 @@ func (n *node) addAutoscaler(ctx context.Context, name string, change func(*auto
 	return nil
 }
 
-// findAPI finds the version of custom.metrics.k8s.io that the API server prefers: adapters differ.
-func (n *node) findAPI(ctx context.Context, metric string) error {
+// findMetricAPI finds the version of custom.metrics.k8s.io that the API server prefers: adapters differ.
+func (n *node) findMetricAPI(ctx context.Context, metric string) error {
 	data, err := n.stack.Get(ctx, "/apis/custom.metrics.k8s.io")
 	if err != nil {
 		return fmt.Errorf("find custom.metrics.k8s.io: %w", err)
@@ -117,8 +117,8 @@ func (n *node) findAPI(ctx context.Context, metric string) error {
 	return nil
 }
 
-// scaleSample has exactly so many pods of the sample, all ready, and no others that still end.
-func (n *node) scaleSample(ctx context.Context, replicas int) error {
+// scaleSampleService has exactly so many pods of the sample, all ready, and no others that still end.
+func (n *node) scaleSampleService(ctx context.Context, replicas int) error {
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 	_, err := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace).
 		Patch(ctx, sample, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
@@ -146,8 +146,8 @@ func (n *node) listSamplePods(ctx context.Context) ([]core.Pod, error) {
 	return list.Items, nil
 }
 
-// readyURLs are where the pods that are ready are sent to.
-func (n *node) readyURLs(ctx context.Context) ([]string, error) {
+// readySampleURLs are where the pods that are ready are sent to.
+func (n *node) readySampleURLs(ctx context.Context) ([]string, error) {
 	pods, err := n.stack.ReadyPods(ctx)
 	if err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func (n *node) readyURLs(ctx context.Context) ([]string, error) {
 	return urls, nil
 }
 
-// sumOfMetric is the sum of the metric over the pods, and how many they are, as `kubectl get --raw` shows it.
-func (n *node) sumOfMetric(ctx context.Context) (sum float64, pods int, err error) {
+// sumSampleMetric is the sum of the metric over the pods, and how many they are, as `kubectl get --raw` shows it.
+func (n *node) sumSampleMetric(ctx context.Context) (sum float64, pods int, err error) {
 	values, err := n.stack.Custom(ctx, n.path)
 	for _, v := range values {
 		sum += v.Value.AsApproximateFloat64()

@@ -34,8 +34,8 @@ func (l loopback) Accept() (net.Conn, error) {
 	}
 }
 
-// servePages answers until ctx ends, and prints the port.
-func servePages(ctx context.Context) error {
+// serveGroupPages answers until ctx ends, and prints the port.
+func serveGroupPages(ctx context.Context) error {
 	listener, err := net.Listen("tcp4", ":0")
 	if err != nil {
 		return err

@@ -26,18 +26,18 @@ type change struct {
 // startTraffic sends nothing before the first step. It ends with ctx; wait returns when it has.
 func startTraffic(ctx context.Context, urls []string) *traffic {
 	t := &traffic{next: make(chan change), ended: make(chan struct{})}
-	t.aimAt(urls)
+	t.aimTrafficAt(urls)
 	t.generator = load.New(load.Options{
 		Targets: func() []string { return *t.targets.Load() },
-		Rate:    t.rateAt,
+		Rate:    t.trafficRateAt,
 	})
 	go func() { defer close(t.ended); t.generator.Run(ctx) }()
 	return t
 }
 
-// rateAt is asked by the generator every few milliseconds; the first request at a new rate follows within a request's
+// trafficRateAt is asked by the generator every few milliseconds; the first request at a new rate follows within a request's
 // distance.
-func (t *traffic) rateAt(now time.Time) float64 {
+func (t *traffic) trafficRateAt(now time.Time) float64 {
 	select {
 	case c := <-t.next:
 		t.current = c.rate
@@ -47,11 +47,11 @@ func (t *traffic) rateAt(now time.Time) float64 {
 	return t.current
 }
 
-// aimAt changes where requests go.
-func (t *traffic) aimAt(urls []string) { t.targets.Store(&urls) }
+// aimTrafficAt changes where requests go.
+func (t *traffic) aimTrafficAt(urls []string) { t.targets.Store(&urls) }
 
-// stepRate changes the rate and returns when that was. Only one goroutine may step.
-func (t *traffic) stepRate(ctx context.Context, rate float64) (time.Time, error) {
+// stepTrafficRate changes the rate and returns when that was. Only one goroutine may step.
+func (t *traffic) stepTrafficRate(ctx context.Context, rate float64) (time.Time, error) {
 	c := change{rate, make(chan time.Time, 1)}
 	select {
 	case t.next <- c:

@@ -49,7 +49,7 @@ func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
 			return err
 		}
 	}
-	paths, missing := findTools(tools)
+	paths, missing := findNodeTools(tools)
 	if len(missing) > 0 {
 		return errors.New("missing programs; " + installHint(missing))
 	}
@@ -89,7 +89,7 @@ func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 	if build.Target != "" {
 		args = append(args, "--target", build.Target)
 	}
-	for _, name := range sortedKeys(build.Args) {
+	for _, name := range sortedImageFiles(build.Args) {
 		args = append(args, "--build-arg", name+"="+build.Args[name])
 	}
 	if err := b.runBuildah(ctx, append(args, build.Context)...); err != nil {
@@ -103,7 +103,7 @@ func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 	if err := b.runBuildah(ctx, "push", strings.TrimSpace(string(id)), "docker-archive:"+built+":"+build.Tag); err != nil {
 		return err
 	}
-	return copyFile(build.Archive, built)
+	return copyToBuilder(build.Archive, built)
 }
 
 func (b *builder) runBuildah(ctx context.Context, args ...string) error {
@@ -221,7 +221,7 @@ func findCertificates() (string, error) {
 	return "", errors.New("no certificate authorities; as root: apt-get install ca-certificates")
 }
 
-func copyFile(to, from string) error {
+func copyToBuilder(to, from string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		opts.Log = io.Discard
 	}
 	if opts.Name == "" {
-		opts.Name = "c" + randomHex()
+		opts.Name = "c" + randomClusterID()
 	}
 	dir, err := clusterDir(opts.Dir, opts.Name)
 	if err != nil {
@@ -108,11 +108,11 @@ func nodePrerequisites(ctx context.Context, opts Options) (map[string]string, er
 	if err := CheckNode(); err != nil {
 		return nil, err
 	}
-	tools, _ := findTools(nodeTools())
+	tools, _ := findNodeTools(nodeTools())
 	return tools, nil
 }
 
-func randomHex() string {
+func randomClusterID() string {
 	random := make([]byte, 4)
 	_, _ = rand.Read(random) // never fails
 	return hex.EncodeToString(random)
@@ -124,7 +124,7 @@ func (c *Cluster) claimFolder(ctx context.Context) error {
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(base, ".lock"))
+	unlock, err := lockBuildFile(ctx, filepath.Join(base, ".lock"))
 	if err != nil {
 		return err
 	}
@@ -139,14 +139,14 @@ func (c *Cluster) claimFolder(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range []string{"pki", "logs", "users", "images"} {
-		if err := os.Mkdir(c.filePath(dir), 0o700); err != nil {
+		if err := os.Mkdir(c.clusterFilePath(dir), 0o700); err != nil {
 			return err
 		}
 	}
 	if c.state.Node {
-		c.state.Link, c.state.CGroup = linkName(c.dir), linkName(c.dir)
+		c.state.Link, c.state.CGroup = clusterLinkName(c.dir), clusterLinkName(c.dir)
 	}
-	return c.writeState()
+	return c.writeClusterState()
 }
 
 func (c *Cluster) startCluster(ctx context.Context, opts Options) error {
@@ -209,7 +209,7 @@ func (c *Cluster) writeConfiguration(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
-	return c.writeState()
+	return c.writeClusterState()
 }
 
 // launchSupervisor starts the supervisor and, through it, all processes; they end when the lifeline closes.
@@ -225,7 +225,7 @@ func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline 
 	c.state.Supervisor = process.Identify(cmd.Process.Pid)
 	// This goroutine is not joined: it ends with the supervisor, and keeps its lifeline open until then.
 	go func() { _ = cmd.Wait() }()
-	if err := c.writeState(); err != nil {
+	if err := c.writeClusterState(); err != nil {
 		return nil, err
 	}
 	if c.state.Node {
@@ -241,7 +241,7 @@ func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline 
 }
 
 func (c *Cluster) startSupervisor() (*exec.Cmd, io.Writer, error) {
-	logFile, err := os.Create(c.filePath("logs", "supervise.log"))
+	logFile, err := os.Create(c.clusterFilePath("logs", "supervise.log"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -277,7 +277,7 @@ func (c *Cluster) HasNode() bool { return c.state.Node }
 func (c *Cluster) Server() string { return c.state.Server }
 
 // Kubeconfig is the path of the administrator's kubeconfig.
-func (c *Cluster) Kubeconfig() string { return c.filePath("admin.kubeconfig") }
+func (c *Cluster) Kubeconfig() string { return c.clusterFilePath("admin.kubeconfig") }
 
 // CA is the path of the PEM certificate that verifies the API server's certificate.
 func (c *Cluster) CA() string { return c.pkiPair("ca").cert }

@@ -75,7 +75,7 @@ func eventually(t *testing.T, within time.Duration, check func() error) {
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	var last error
-	if err := pollEvery(ctx, 100*time.Millisecond, func() bool { last = check(); return last == nil }); err != nil {
+	if err := pollClusterEvery(ctx, 100*time.Millisecond, func() bool { last = check(); return last == nil }); err != nil {
 		t.Fatalf("not within %s: %v", within, last)
 	}
 }

@@ -48,7 +48,7 @@ func (c *Cluster) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd 
 func (c *Cluster) Env() []string {
 	return []string{
 		"KUBECONFIG=" + c.Kubeconfig(),
-		"KUBECACHEDIR=" + c.filePath("kubectl-cache"),
+		"KUBECACHEDIR=" + c.clusterFilePath("kubectl-cache"),
 		"PATH=" + c.state.Programs.Bin + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}
 }

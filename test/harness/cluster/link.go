@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// linkName is the same for the same folder, so that whoever removes the cluster removes its own link only.
-func linkName(dir string) string {
+// clusterLinkName is the same for the same folder, so that whoever removes the cluster removes its own link only.
+func clusterLinkName(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
 	return "tach" + hex.EncodeToString(sum[:4])
 }

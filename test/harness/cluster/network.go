@@ -43,7 +43,7 @@ func nodeNetwork(number int) network {
 
 // processNetwork is that of a cluster without a node, on free ports of this machine.
 func processNetwork() (network, error) {
-	free, err := freePorts(5)
+	free, err := freeClusterPorts(5)
 	if err != nil {
 		return network{}, err
 	}
@@ -54,9 +54,9 @@ func processNetwork() (network, error) {
 	}, nil
 }
 
-// freePorts gives ports of the loopback address that nobody listens on. Nothing keeps them free until they are used; the system
+// freeClusterPorts gives ports of the loopback address that nobody listens on. Nothing keeps them free until they are used; the system
 // hands the same one out again only after all others.
-func freePorts(count int) ([]int, error) {
+func freeClusterPorts(count int) ([]int, error) {
 	free := make([]int, 0, count)
 	for range count {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")

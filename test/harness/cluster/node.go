@@ -37,7 +37,7 @@ func nodeTools() []nodeTool {
 
 // CheckNode returns nil if this machine can run a cluster with a node, else an error that is ErrNoNode and says why.
 func CheckNode() error {
-	_, missing := findTools(nodeTools())
+	_, missing := findNodeTools(nodeTools())
 	status, _ := os.ReadFile("/proc/self/status") // without one, the kernel will say what it refuses
 	return machine{os: runtime.GOOS, user: os.Geteuid(), status: string(status), missing: missing}.checkMachine()
 }
@@ -86,12 +86,12 @@ func missingCapabilities(status string) []string {
 	return missing
 }
 
-// findTools gives the path of each tool, and the packages of those that are not there.
-func findTools(tools []nodeTool) (paths map[string]string, missing []string) {
+// findNodeTools gives the path of each tool, and the packages of those that are not there.
+func findNodeTools(tools []nodeTool) (paths map[string]string, missing []string) {
 	paths = map[string]string{}
 	seen := map[string]bool{}
 	for _, tool := range tools {
-		if path := findTool(tool.name); path != "" {
+		if path := findNodeTool(tool.name); path != "" {
 			paths[tool.name] = path
 		} else if !seen[tool.pkg] {
 			seen[tool.pkg] = true
@@ -101,7 +101,7 @@ func findTools(tools []nodeTool) (paths map[string]string, missing []string) {
 	return paths, missing
 }
 
-func findTool(name string) string {
+func findNodeTool(name string) string {
 	if path, err := exec.LookPath(name); err == nil && name != "bridge" { // iproute2 has a bridge, too
 		return path
 	}

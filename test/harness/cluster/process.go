@@ -19,8 +19,8 @@ import (
 // pollInterval is how often a wait looks again, where it has no reason of its own.
 const pollInterval = 20 * time.Millisecond
 
-// pollEvery returns nil as soon as done says so, or ctx's error.
-func pollEvery(ctx context.Context, every time.Duration, done func() bool) error {
+// pollClusterEvery returns nil as soon as done says so, or ctx's error.
+func pollClusterEvery(ctx context.Context, every time.Duration, done func() bool) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !done() {
@@ -33,10 +33,10 @@ func pollEvery(ctx context.Context, every time.Duration, done func() bool) error
 	return nil
 }
 
-// readStatuses reads what the supervisor wrote about its processes; none yet is an empty map.
-func (c *Cluster) readStatuses() (map[string]supervisor.Status, error) {
+// readProcessStatuses reads what the supervisor wrote about its processes; none yet is an empty map.
+func (c *Cluster) readProcessStatuses() (map[string]supervisor.Status, error) {
 	statuses := map[string]supervisor.Status{}
-	data, err := os.ReadFile(c.filePath("processes.json"))
+	data, err := os.ReadFile(c.clusterFilePath("processes.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return statuses, nil
 	}
@@ -44,7 +44,7 @@ func (c *Cluster) readStatuses() (map[string]supervisor.Status, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(data, &statuses); err != nil {
-		return nil, fmt.Errorf("parse %s: %w", c.filePath("processes.json"), err)
+		return nil, fmt.Errorf("parse %s: %w", c.clusterFilePath("processes.json"), err)
 	}
 	return statuses, nil
 }
@@ -52,7 +52,7 @@ func (c *Cluster) readStatuses() (map[string]supervisor.Status, error) {
 // Processes gives the process number, as this machine sees it, of every component that runs: etcd, kube-apiserver, …,
 // and supervisor, the process that they all end with.
 func (c *Cluster) Processes() (map[string]int, error) {
-	statuses, err := c.readStatuses()
+	statuses, err := c.readProcessStatuses()
 	if err != nil {
 		return nil, err
 	}

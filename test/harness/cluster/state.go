@@ -36,7 +36,7 @@ func clusterDir(base, name string) (string, error) {
 		return "", fmt.Errorf("cluster name %q: want up to 40 of a-z, 0-9 and -", name)
 	}
 	if base == "" {
-		cache, err := cacheDir()
+		cache, err := clusterCacheDir()
 		if err != nil {
 			return "", err
 		}
@@ -49,18 +49,18 @@ func clusterDir(base, name string) (string, error) {
 	return dir, nil
 }
 
-func (c *Cluster) writeState() error {
+func (c *Cluster) writeClusterState() error {
 	data, err := json.MarshalIndent(c.state, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.filePath("state.json.new"), data, 0o600); err != nil {
+	if err := os.WriteFile(c.clusterFilePath("state.json.new"), data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(c.filePath("state.json.new"), c.filePath("state.json"))
+	return os.Rename(c.clusterFilePath("state.json.new"), c.clusterFilePath("state.json"))
 }
 
-func readState(dir string) (state, error) {
+func readClusterState(dir string) (state, error) {
 	var s state
 	data, err := os.ReadFile(filepath.Join(dir, "state.json"))
 	if err != nil {
@@ -72,8 +72,8 @@ func readState(dir string) (state, error) {
 	return s, nil
 }
 
-// isAlive tells that the cluster runs or is being started.
-func (s state) isAlive() bool {
+// isClusterAlive tells that the cluster runs or is being started.
+func (s state) isClusterAlive() bool {
 	if s.Supervisor.PID != 0 {
 		return s.Supervisor.Alive()
 	}
@@ -87,7 +87,7 @@ func Open(base, name string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := readState(dir)
+	s, err := readClusterState(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("open cluster %s: %w", name, os.ErrNotExist)
 	}

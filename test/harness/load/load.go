@@ -143,7 +143,7 @@ func (g *Generator) Run(ctx context.Context) {
 	defer pending.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	p := newPace(time.Now())
+	p := newLoadPace(time.Now())
 	for turn := 0; ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
@@ -151,36 +151,36 @@ func (g *Generator) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := time.Now()
-		due, wait := p.advancePace(now, g.opts.Rate(now))
+		due, wait := p.advanceLoadPace(now, g.opts.Rate(now))
 		for range due {
-			g.sendRequest(ctx, &pending, turn)
+			g.sendLoadRequest(ctx, &pending, turn)
 			turn++
 		}
 		timer.Reset(wait)
 	}
 }
 
-// sendRequest begins one request, without waiting for a slot or an answer.
-func (g *Generator) sendRequest(ctx context.Context, pending *sync.WaitGroup, turn int) {
+// sendLoadRequest begins one request, without waiting for a slot or an answer.
+func (g *Generator) sendLoadRequest(ctx context.Context, pending *sync.WaitGroup, turn int) {
 	targets := g.opts.Targets()
 	if len(targets) == 0 {
-		g.updateCount(func() { g.lost++ })
+		g.updateLoadCount(func() { g.lost++ })
 		return
 	}
 	select {
 	case g.slots <- struct{}{}:
 	default:
-		g.updateCount(func() { g.lost++ })
+		g.updateLoadCount(func() { g.lost++ })
 		return
 	}
 	url := targets[turn%len(targets)]
-	g.updateCount(func() { g.countOf(url).Sent++ })
+	g.updateLoadCount(func() { g.loadCountOf(url).Sent++ })
 	ctx = context.WithoutCancel(ctx)
 	pending.Go(func() {
 		defer func() { <-g.slots }()
-		cause, resent := g.doRequest(ctx, url)
-		g.updateCount(func() {
-			c := g.countOf(url)
+		cause, resent := g.doLoadRequest(ctx, url)
+		g.updateLoadCount(func() {
+			c := g.loadCountOf(url)
 			c.Resent += resent
 			if cause == "" {
 				c.OK++
@@ -192,14 +192,14 @@ func (g *Generator) sendRequest(ctx context.Context, pending *sync.WaitGroup, tu
 	})
 }
 
-func (g *Generator) updateCount(change func()) {
+func (g *Generator) updateLoadCount(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	change()
 }
 
-// countOf returns url's count; g.mu is held.
-func (g *Generator) countOf(url string) *Count {
+// loadCountOf returns url's count; g.mu is held.
+func (g *Generator) loadCountOf(url string) *Count {
 	c, ok := g.urls[url]
 	if !ok {
 		c = &Count{Causes: map[string]int{}}
@@ -208,8 +208,8 @@ func (g *Generator) countOf(url string) *Count {
 	return c
 }
 
-// doRequest returns why the request failed, or "", and how often net/http sent it again.
-func (g *Generator) doRequest(ctx context.Context, url string) (failure string, resent int) {
+// doLoadRequest returns why the request failed, or "", and how often net/http sent it again.
+func (g *Generator) doLoadRequest(ctx context.Context, url string) (failure string, resent int) {
 	resent = -1
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { resent++ }})
 	req, err := http.NewRequestWithContext(ctx, g.opts.Method, url, nil)
@@ -218,11 +218,11 @@ func (g *Generator) doRequest(ctx context.Context, url string) (failure string, 
 	}
 	resp, err := g.client.Do(req)
 	if err != nil {
-		return innermostCause(err), max(resent, 0)
+		return innermostLoadError(err), max(resent, 0)
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return innermostCause(err), resent
+		return innermostLoadError(err), resent
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return strconv.Itoa(resp.StatusCode), resent
@@ -230,8 +230,8 @@ func (g *Generator) doRequest(ctx context.Context, url string) (failure string, 
 	return "", resent
 }
 
-// innermostCause returns the innermost words of err, without addresses: few kinds, so that they can be counted.
-func innermostCause(err error) string {
+// innermostLoadError returns the innermost words of err, without addresses: few kinds, so that they can be counted.
+func innermostLoadError(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		text = text[i+2:]

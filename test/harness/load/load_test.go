@@ -113,9 +113,9 @@ func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			rate, p, sent := StepRate(start, tc.steps), newPace(start), 0
+			rate, p, sent := StepRate(start, tc.steps), newLoadPace(start), 0
 			for now := start; now.Before(start.Add(10 * time.Second)); {
-				due, wait := p.advancePace(now, rate(now))
+				due, wait := p.advanceLoadPace(now, rate(now))
 				sent += due
 				now = now.Add(wait + tc.late)
 			}
@@ -131,9 +131,9 @@ func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
 func TestPaceIsEven(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(0, 0)
-	p, now, last := newPace(start), start, start
+	p, now, last := newLoadPace(start), start, start
 	for range 10_000 {
-		due, wait := p.advancePace(now, 400)
+		due, wait := p.advanceLoadPace(now, 400)
 		if due > 1 {
 			t.Fatalf("%d requests at once at 400/s", due)
 		}

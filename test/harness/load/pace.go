@@ -13,11 +13,11 @@ type pace struct {
 	credit float64 // requests due since the last whole one, in [0, 1)
 }
 
-func newPace(start time.Time) *pace { return &pace{last: start} }
+func newLoadPace(start time.Time) *pace { return &pace{last: start} }
 
-// advancePace returns how many requests are due at now, and how long to wait before asking again. rate holds from now on;
+// advanceLoadPace returns how many requests are due at now, and how long to wait before asking again. rate holds from now on;
 // what holds up to now is the rate of the call before.
-func (p *pace) advancePace(now time.Time, rate float64) (due int, wait time.Duration) {
+func (p *pace) advanceLoadPace(now time.Time, rate float64) (due int, wait time.Duration) {
 	p.credit += p.rate * now.Sub(p.last).Seconds()
 	p.last, p.rate = now, max(rate, 0)
 	due = int(p.credit)

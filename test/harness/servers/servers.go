@@ -84,8 +84,8 @@ type child struct {
 	done chan struct{}
 }
 
-// startServer makes the server and, unless the test wants it otherwise, runs it.
-func startServer(t testing.TB, k kind, opts Options) *Server {
+// startTestServer makes the server and, unless the test wants it otherwise, runs it.
+func startTestServer(t testing.TB, k kind, opts Options) *Server {
 	t.Helper()
 	bin, err := exec.LookPath(k.program)
 	if err != nil {
@@ -95,10 +95,10 @@ func startServer(t testing.TB, k kind, opts Options) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			s.dumpLog()
+			s.dumpServerLog()
 		}
 	})
-	s.chooseAddress()
+	s.chooseServerAddress()
 	if opts.Stopped {
 		return s
 	}
@@ -110,14 +110,14 @@ func startServer(t testing.TB, k kind, opts Options) *Server {
 			t.Fatal(err)
 		}
 		s.Kill()
-		s.chooseAddress()
+		s.chooseServerAddress()
 	}
 	s.Write(opts.Series...)
 	return s
 }
 
-// chooseAddress chooses a free port.
-func (s *Server) chooseAddress() {
+// chooseServerAddress chooses a free port.
+func (s *Server) chooseServerAddress() {
 	s.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -151,11 +151,11 @@ func (s *Server) Restart() {
 // Freeze keeps the server from answering, though it takes connections, until Thaw.
 func (s *Server) Freeze() {
 	s.t.Helper()
-	s.signalGroup(syscall.SIGSTOP)
+	s.signalServerGroup(syscall.SIGSTOP)
 	// Its threads stop one by one.
 	for until := time.Now().Add(patience); time.Now().Before(until); {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
-		_, err := doHTTP(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return
@@ -165,7 +165,7 @@ func (s *Server) Freeze() {
 }
 
 // Thaw ends what Freeze began.
-func (s *Server) Thaw() { s.signalGroup(syscall.SIGCONT) }
+func (s *Server) Thaw() { s.signalServerGroup(syscall.SIGCONT) }
 
 func (s *Server) runServer() error {
 	log, err := os.OpenFile(s.serverLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -183,16 +183,16 @@ func (s *Server) runServer() error {
 		defer close(c.done)
 		_ = c.cmd.Wait() // how it ended is in its log
 	}(s.child)
-	return s.awaitReady()
+	return s.awaitServerReady()
 }
 
-func (s *Server) awaitReady() error {
+func (s *Server) awaitServerReady() error {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := doHTTP(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		if err == nil {
 			return nil
 		}
@@ -211,16 +211,16 @@ func (s *Server) endServer(sig syscall.Signal) {
 	if s.child == nil {
 		return
 	}
-	s.signalGroup(syscall.SIGCONT) // a frozen process would not hear
-	s.signalGroup(sig)
-	late := time.AfterFunc(patience, func() { s.signalGroup(syscall.SIGKILL) })
+	s.signalServerGroup(syscall.SIGCONT) // a frozen process would not hear
+	s.signalServerGroup(sig)
+	late := time.AfterFunc(patience, func() { s.signalServerGroup(syscall.SIGKILL) })
 	<-s.child.done
 	late.Stop()
 	s.child = nil
 }
 
-// signalGroup reaches the server and whatever it started: they are a process group.
-func (s *Server) signalGroup(sig syscall.Signal) {
+// signalServerGroup reaches the server and whatever it started: they are a process group.
+func (s *Server) signalServerGroup(sig syscall.Signal) {
 	if s.child != nil {
 		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended by itself
 	}
@@ -242,10 +242,10 @@ func (s *Server) Write(series ...Series) {
 	}
 	body, err := request.Marshal()
 	if err == nil {
-		_, err = doHTTP(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
+		_, err = doServerRequest(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
 	}
 	if err == nil && s.kind.flush != "" {
-		_, err = doHTTP(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
+		_, err = doServerRequest(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
 	}
 	if err != nil {
 		s.t.Fatalf("write %d series to %s: %v", len(series), s.kind.name, err)
@@ -255,7 +255,7 @@ func (s *Server) Write(series ...Series) {
 // Get reads a path of the server, which may carry a query.
 func (s *Server) Get(path string) []byte {
 	s.t.Helper()
-	body, err := doHTTP(s.t.Context(), http.MethodGet, s.URL+path, nil)
+	body, err := doServerRequest(s.t.Context(), http.MethodGet, s.URL+path, nil)
 	if err != nil {
 		s.t.Fatalf("ask %s: %v", s.kind.name, err)
 	}
@@ -265,7 +265,7 @@ func (s *Server) Get(path string) []byte {
 // client keeps no connection, so that no goroutine outlives a test.
 var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func doHTTP(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+func doServerRequest(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -289,8 +289,8 @@ func doHTTP(ctx context.Context, method, url string, body []byte) ([]byte, error
 
 func (s *Server) serverLog() string { return filepath.Join(s.dir, "log") }
 
-// dumpLog shows the end of the server's log.
-func (s *Server) dumpLog() {
+// dumpServerLog shows the end of the server's log.
+func (s *Server) dumpServerLog() {
 	const most = 4 << 10
 	text, err := os.ReadFile(s.serverLog())
 	s.t.Logf("the log of %s (%v):\n%s", s.kind.name, err, text[max(0, len(text)-most):])

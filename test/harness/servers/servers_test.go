@@ -131,7 +131,7 @@ func TestServerStopsAndFreezes(t *testing.T) {
 	t.Parallel()
 	s := Prometheus(t, Options{Stopped: true})
 	down := func() bool {
-		_, err := doHTTP(t.Context(), http.MethodGet, s.URL+"/-/ready", nil)
+		_, err := doServerRequest(t.Context(), http.MethodGet, s.URL+"/-/ready", nil)
 		return err != nil
 	}
 	if !down() {

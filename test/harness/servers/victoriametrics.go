@@ -6,7 +6,7 @@ import "testing"
 // installed. As shipped, it answers queries about the last 30 s as of 30 s ago unless they carry nocache=1.
 func VictoriaMetrics(t testing.TB, opts Options) *Server {
 	t.Helper()
-	return startServer(t, kind{
+	return startTestServer(t, kind{
 		name: "VictoriaMetrics", program: "victoria-metrics", install: "apt-get install victoria-metrics", ready: "/health",
 		flush: "/internal/force_flush",
 		args: func(address, dir string) []string {

@@ -8,11 +8,11 @@ import (
 
 // Apply applies a kustomize folder, named from the repository's root or by an absolute path.
 func (s *Stack) Apply(ctx context.Context, dir string) error {
-	_, err := s.Kubectl(ctx, "apply", "-k", s.manifestPath(dir))
+	_, err := s.Kubectl(ctx, "apply", "-k", s.stackManifestPath(dir))
 	return err
 }
 
-func (s *Stack) manifestPath(dir string) string {
+func (s *Stack) stackManifestPath(dir string) string {
 	if filepath.IsAbs(dir) {
 		return dir
 	}
@@ -23,7 +23,7 @@ func (s *Stack) manifestPath(dir string) string {
 // available. The folder is named as Apply has it.
 func (s *Stack) InstallAdapter(ctx context.Context, dir string) error {
 	const objects = `{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}{end}`
-	out, err := s.Kubectl(ctx, "apply", "-k", s.manifestPath(dir), "-o", "jsonpath="+objects)
+	out, err := s.Kubectl(ctx, "apply", "-k", s.stackManifestPath(dir), "-o", "jsonpath="+objects)
 	if err != nil {
 		return err
 	}

@@ -51,14 +51,14 @@ func (s *Stack) ReadyPods(ctx context.Context) ([]corev1.Pod, error) {
 	}
 	var ready []corev1.Pod
 	for _, pod := range list.Items {
-		if pod.DeletionTimestamp == nil && isReady(&pod) {
+		if pod.DeletionTimestamp == nil && isStackPodReady(&pod) {
 			ready = append(ready, pod)
 		}
 	}
 	return ready, nil
 }
 
-func isReady(pod *corev1.Pod) bool {
+func isStackPodReady(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue

@@ -69,15 +69,15 @@ func Up(ctx context.Context, opts Options) (*Stack, error) {
 	s, err := newStackOn(c.Kubeconfig(), opts.Log)
 	if err == nil {
 		s.Cluster, s.Root, s.kubectl = c, root, c.KubectlCommand
-		err = s.loadImages(ctx)
+		err = s.loadStackImages(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w%s", err, downSuffix(ctx, c))
+		return nil, fmt.Errorf("%w%s", err, removeStackCluster(ctx, c))
 	}
 	return s, nil
 }
 
-func downSuffix(ctx context.Context, c *cluster.Cluster) string {
+func removeStackCluster(ctx context.Context, c *cluster.Cluster) string {
 	if err := c.Down(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Sprintf(" (and the cluster could not be removed: %v)", err)
 	}
@@ -134,7 +134,7 @@ func (s *Stack) Down(ctx context.Context) error {
 	return s.Cluster.Down(ctx)
 }
 
-func (s *Stack) loadImages(ctx context.Context) error {
+func (s *Stack) loadStackImages(ctx context.Context) error {
 	for target, image := range map[string]string{"tachometer-adapter": AdapterImage, "sample": SampleImage, "tachometer-scaler": ScalerImage} {
 		archive := filepath.Join(s.Root, "out", target+".tar")
 		began := time.Now()

@@ -15,34 +15,34 @@ import (
 // the versions of what was measured besides Go's.
 func Describe(now time.Time, load float64, versions ...string) string {
 	var memory string
-	for line := range strings.Lines(readProcFile("/proc/meminfo")) {
+	for line := range strings.Lines(readHostProcFile("/proc/meminfo")) {
 		if total, ok := strings.CutPrefix(line, "MemTotal:"); ok {
 			kib, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(total), " kB"), 64)
 			memory = fmt.Sprintf("%.0f GiB", kib/(1<<20))
 		}
 	}
 	model := "unknown processor"
-	for line := range strings.Lines(readProcFile("/proc/cpuinfo")) {
+	for line := range strings.Lines(readHostProcFile("/proc/cpuinfo")) {
 		if strings.HasPrefix(line, "model name") {
 			_, name, _ := strings.Cut(line, ":")
 			model = strings.TrimSpace(name)
 			break
 		}
 	}
-	all := append([]string{kernelVersion(), runtime.Version()}, versions...)
+	all := append([]string{hostKernelVersion(), runtime.Version()}, versions...)
 	return fmt.Sprintf("Measured on %s: %d × %s, %s; %s. Load average at the start: %.2f.",
 		now.Format("2006-01-02"), runtime.NumCPU(), model, memory, strings.Join(all, ", "), load)
 }
 
-// readProcFile returns a file of /proc, or nothing: figures without a description are still figures.
-func readProcFile(path string) string {
+// readHostProcFile returns a file of /proc, or nothing: figures without a description are still figures.
+func readHostProcFile(path string) string {
 	text, _ := os.ReadFile(path)
 	return string(text)
 }
 
-// loadAverage is that of the last minute.
-func loadAverage() (float64, error) {
-	first, _, _ := strings.Cut(readProcFile("/proc/loadavg"), " ")
+// hostLoadAverage is that of the last minute.
+func hostLoadAverage() (float64, error) {
+	first, _, _ := strings.Cut(readHostProcFile("/proc/loadavg"), " ")
 	load, err := strconv.ParseFloat(first, 64)
 	if err != nil {
 		return 0, fmt.Errorf("read load average: %w", err)
@@ -55,7 +55,7 @@ func Quiet(ctx context.Context, most float64, patience time.Duration) (float64, 
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); ; {
-		load, err := loadAverage()
+		load, err := hostLoadAverage()
 		if err != nil || load <= most {
 			return load, err
 		}
@@ -73,7 +73,7 @@ func Quiet(ctx context.Context, most float64, patience time.Duration) (float64, 
 // Busy is the time that all processors of the machine have worked so far, for whomever.
 func Busy() (time.Duration, error) {
 	const tick = 10 * time.Millisecond // USER_HZ, on every architecture that Go runs on
-	first, _, _ := strings.Cut(readProcFile("/proc/stat"), "\n")
+	first, _, _ := strings.Cut(readHostProcFile("/proc/stat"), "\n")
 	fields := strings.Fields(first) // cpu user nice system idle iowait irq softirq steal …
 	if len(fields) < 9 {
 		return 0, fmt.Errorf("read /proc/stat: %q", first)

@@ -18,7 +18,7 @@ func CPUTime(pid int) (time.Duration, error) {
 	return time.Duration(used.Nano()), nil
 }
 
-func kernelVersion() string {
+func hostKernelVersion() string {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return "unknown"

@@ -12,4 +12,4 @@ func CPUTime(int) (time.Duration, error) {
 	return 0, errors.New("the benchmarks measure with Linux's /proc")
 }
 
-func kernelVersion() string { return "unknown" }
+func hostKernelVersion() string { return "unknown" }
