@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
 )
 
-// An event that is sent to the broker is read from it, also after the broker was started anew.
+// TestServeAndSend reads a sent event back from the broker, also after a restart of the broker.
 func TestServeAndSend(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

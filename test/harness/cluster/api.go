@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// adminClient speaks to the API server as its administrator.
+// adminClient returns an HTTP client of the API server with the administrator's certificate.
 func (c *Cluster) adminClient() (*http.Client, error) {
 	ca, err := os.ReadFile(c.CA())
 	if err != nil {

@@ -38,8 +38,8 @@ func clusterCacheDir() (string, error) {
 	return filepath.Join(dir, "tachometer"), nil
 }
 
-// Build compiles the programs that clusters run, unless the user's cache folder has them, so that Start need not. log
-// gets the progress and may be nil.
+// Build compiles the programs that clusters run, unless they are in the user's cache folder. A later Start then needs no compilation.
+// log gets the progress and may be nil.
 func Build(ctx context.Context, log io.Writer) error {
 	if log == nil {
 		log = io.Discard
@@ -88,7 +88,7 @@ func kubeSourceDir() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// ensureKube returns the folder of the Kubernetes programs of the version and the sources in module.
+// ensureKube returns the folder of the Kubernetes programs, built from the version and sources in module.
 func ensureKube(ctx context.Context, log io.Writer, module, cache string) (string, error) {
 	version, err := kubernetesVersion(filepath.Join(module, "go.mod"))
 	if err != nil {
@@ -133,8 +133,8 @@ func ensureTools(ctx context.Context, source, cache string) (string, error) {
 	})
 }
 
-// buildProgramOnce runs build with a fresh folder, which becomes dir, unless dir is there. Of several processes that want it, one
-// builds and the others wait.
+// buildProgramOnce runs build with a fresh folder, which becomes dir, unless dir exists. If several processes need dir, a single
+// process builds and the others wait.
 func buildProgramOnce(ctx context.Context, dir string, build func(target string) error) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
@@ -187,7 +187,7 @@ func goBuildCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// buildKube compiles Kubernetes and says how far it is: the first time it takes minutes.
+// buildKube compiles Kubernetes and prints its progress: the first build takes minutes.
 func buildKube(ctx context.Context, log io.Writer, module, version, output string) error {
 	total, err := countKubePackages(ctx, module)
 	if err != nil {

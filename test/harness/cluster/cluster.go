@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/process"
 )
 
-// ErrExists is returned by Start if a cluster of the given name already runs.
+// ErrExists is returned by Start if a cluster of the given name is already running.
 var ErrExists = errors.New("cluster runs already")
 
 // startTimeout is for a machine ten times slower than usual.
@@ -41,9 +41,9 @@ type Options struct {
 
 	// The horizontal pod autoscaler's period and delays; 0 is Kubernetes' own default (15 s, 30 s, 5 min).
 	HPASyncPeriod, HPAInitialReadinessDelay, HPACPUInitializationPeriod time.Duration
-	// ExternalNameRouting makes the API server go to an APIService's Service by its name or ClusterIP rather than to its
-	// endpoints. A Service of type ExternalName then works, but endpoints do not. Without a node it is the only
-	// way to a process on a loopback address; Start sets it where this machine has no other address. See Expose.
+	// ExternalNameRouting makes the API server reach an APIService's Service by its name or ClusterIP, not by its endpoints. A
+	// Service of type ExternalName then works, but endpoints do not. Without a node it is the only way to a process on a loopback
+	// address. Start sets it if this machine has no other address. See Expose.
 	ExternalNameRouting bool
 	// Further arguments, appended last so they take precedence.
 	APIServerArgs, ControllerManagerArgs, KubeletArgs []string
@@ -58,10 +58,9 @@ type Cluster struct {
 	state state // unchanged once the cluster is started
 }
 
-// Start starts a cluster and returns when it is usable: the API server is ready, the default ServiceAccount is there and,
-// with a node, the node is Ready. ctx bounds the start only. After a failed start only the logs named in the error remain.
-// Unless Options.Detach says otherwise the cluster's processes end with this process, even if it is killed; Down removes
-// the rest.
+// Start starts a cluster and returns when it is usable: the API server is ready, the default ServiceAccount exists and, with a node,
+// the node is Ready. ctx bounds the start only. After a failed start only the logs named in the error remain. Without Options.Detach
+// the cluster's processes end with this process, even if it is killed; Down removes the rest.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Log == nil {
 		opts.Log = io.Discard

@@ -16,8 +16,8 @@ import (
 // downTimeout bounds the removal of a cluster whose start failed.
 const downTimeout = 30 * time.Second
 
-// Down ends the cluster and removes its processes, network, cgroups and folder. It may be called from
-// any process, for a cluster in any condition, and again after an error.
+// Down ends the cluster and removes its processes, network, cgroups and folder. Any process may call it, for a cluster in any
+// condition, and again after an error.
 func (c *Cluster) Down(ctx context.Context) error {
 	if err := c.endCluster(ctx); err != nil {
 		return fmt.Errorf("remove cluster %s: %w", c.state.Name, err)
@@ -28,7 +28,8 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return nil
 }
 
-// endCluster ends the processes, and with them the node's namespaces, then removes the rest: the kernel does not remove link and cgroups by itself.
+// endCluster ends the processes, and with them the node's namespaces. Then it removes the link and the cgroups, which the kernel
+// keeps.
 func (c *Cluster) endCluster(ctx context.Context) error {
 	if err := c.state.Supervisor.Kill(ctx); err != nil {
 		return err

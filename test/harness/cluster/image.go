@@ -19,10 +19,10 @@ import (
 	"strings"
 )
 
-// PauseImage is on every node: a program that waits for SIGTERM, for pods that need only exist.
+// PauseImage is on every node. Its program waits for SIGTERM, for pods that need no work.
 const PauseImage = "tachometer/pause:1"
 
-// LoadImage imports an image archive, as PackImage, BuildImage and `docker save` write them, into the node. Pods that use it need
+// LoadImage imports an image archive into the node: an archive of PackImage, BuildImage or `docker save`. Pods that use it need
 // imagePullPolicy Never or IfNotPresent.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	if !c.state.Node {

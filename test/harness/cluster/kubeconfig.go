@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// writeKubeconfig writes a kubeconfig that is complete in itself, readable by its owner only.
+// writeKubeconfig writes a self-contained kubeconfig, readable by its owner only.
 func (c *Cluster) writeKubeconfig(path string, who pair) error {
 	ca, err := encodeKubeconfigFile(c.pkiPair("ca").cert)
 	if err != nil {
@@ -50,8 +50,7 @@ func encodeKubeconfigFile(path string) (string, error) {
 	return base64.StdEncoding.EncodeToString(data), err
 }
 
-// AddUser returns the path of a new kubeconfig for a user that the API server knows by the name and groups given. The user
-// may do what RBAC rules allow; without any, nothing.
+// AddUser returns the path of a new kubeconfig for a user with a name and groups. The user's rights are the RBAC rules for them.
 func (c *Cluster) AddUser(name string, groups ...string) (string, error) {
 	ca, err := openAuthority(c.pkiPair("ca"))
 	if err != nil {

@@ -38,7 +38,7 @@ func (c *Cluster) writeNodeFiles() error {
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// The paths are the usual ones: node.sh lays the cluster's own folders over them.
+// The paths are the usual paths: node.sh mounts the cluster's own folders over them.
 func (c *Cluster) containerdConfig() string {
 	return fmt.Sprintf(`version = 2
 root = "/var/lib/containerd"

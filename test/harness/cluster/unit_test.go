@@ -49,7 +49,7 @@ func TestWhyNoNode(t *testing.T) {
 	}
 }
 
-// TestInstall puts an apt-get of its own before the real one.
+// TestInstall puts a fake apt-get before the real program.
 func TestInstall(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: only root may install packages")
@@ -64,7 +64,7 @@ func TestInstall(t *testing.T) {
 	if _, missing := findNodeTools(tools); len(missing) != 1 || missing[0] != "frobnicator" {
 		t.Fatalf("missing before: got %v, want frobnicator once", missing)
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second time all is installed
 		if err := installTools(t.Context(), io.Discard, tools); err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func untar(t *testing.T, data []byte) map[string][]byte {
 	}
 }
 
-// TestSweep: a start that was killed at its first step leaves a folder without a state; the next start removes it.
+// TestSweep: a start that was killed at its first step leaves a folder without state; the next start removes it.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()

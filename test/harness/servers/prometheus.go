@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Prometheus starts a Prometheus and waits until it can be asked, or skips the test where it is not installed.
+// Prometheus starts a Prometheus and waits until it is ready. It skips the test if Prometheus is not installed.
 func Prometheus(t testing.TB, opts Options) *Server {
 	t.Helper()
 	config := testServerScrapeConfig(t, opts)

@@ -1,4 +1,4 @@
-// Package servers starts the real servers that remote backends speak to, as children of a test.
+// Package servers starts real servers for remote backends, as children of a test.
 package servers
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 )
 
-// patience bounds a server's start and its end: far above what either takes on a busy machine.
+// patience bounds the start and the end of a server: far above the usual time on a busy machine.
 const patience = 30 * time.Second
 
-// Sample is one value at a time, in milliseconds since the epoch. NaN is told from the staleness marker by its bits.
+// Sample is a value at a time, in milliseconds since the epoch. Its bits tell NaN from the staleness marker.
 type Sample struct {
 	T int64
 	V float64
@@ -39,27 +39,27 @@ type Series struct {
 // Target is an endpoint that a Prometheus scrapes at /metrics.
 type Target struct {
 	Address string            // host:port
-	Labels  map[string]string // of all its series
+	Labels  map[string]string // added to all its series
 }
 
-// Options say what a server begins with. The zero value is an empty server.
+// Options configure a server. The zero value means an empty server.
 type Options struct {
-	// Series are written before the server is handed out. Times are kept to the millisecond; values to the bit by
-	// Prometheus, and to some ten digits by VictoriaMetrics.
+	// Series are written before the constructor returns. Times are exact to the millisecond. Prometheus keeps values bit by bit,
+	// VictoriaMetrics keeps some ten digits.
 	Series []Series
 	// Targets are scraped by a Prometheus; a VictoriaMetrics ignores them.
 	Targets []Target
 	// Interval is the time between two scrapes. 0 means 1 s.
 	Interval time.Duration
-	// Args are further arguments of the server's command line.
+	// Args are appended to the server's command line.
 	Args []string
-	// Stopped leaves it to the test to call Start; Series must be empty then.
+	// Stopped returns a stopped server, which the test starts; Series must be empty.
 	Stopped bool
 }
 
-// Server is a server under test. It ends with the test. Its methods are for the goroutine of the test, and fail it.
+// Server is a server under test. It ends with the test. Only the test's goroutine may call its methods, which fail the test.
 type Server struct {
-	// URL is where it listens on loopback, also while it is stopped.
+	// URL is the server's address on loopback, also while it is stopped.
 	URL string
 
 	t     testing.TB
@@ -70,21 +70,21 @@ type Server struct {
 	child *child // nil while stopped
 }
 
-// kind is what differs between the servers.
+// kind has the differences between the servers.
 type kind struct {
 	name, program, install string
-	ready                  string // a path that answers 200 once the server can be asked
-	flush                  string // a path that makes what was written readable; empty: it is at once
+	ready                  string // path that returns 200 once the server is ready
+	flush                  string // path that makes written samples readable; empty: they are readable at once
 	args                   func(address, dir string) []string
 }
 
-// child is a process, and the end of it.
+// child is a process and its end.
 type child struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
-// startTestServer makes the server and, unless the test wants it otherwise, runs it.
+// startTestServer creates the server and, unless opts.Stopped is set, starts it.
 func startTestServer(t testing.TB, k kind, opts Options) *Server {
 	t.Helper()
 	bin, err := exec.LookPath(k.program)
@@ -127,7 +127,7 @@ func (s *Server) chooseServerAddress() {
 	s.URL = "http://" + l.Addr().String()
 }
 
-// Start runs a stopped server, with the data that it had, and waits until it can be asked.
+// Start starts a stopped server with its data, and waits until it is ready.
 func (s *Server) Start() {
 	s.t.Helper()
 	if err := s.runServer(); err != nil {
@@ -135,10 +135,10 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop asks the server to end and waits for it. Its data stays.
+// Stop sends SIGTERM and waits for the end. The data stays.
 func (s *Server) Stop() { s.endServer(syscall.SIGTERM) }
 
-// Kill ends the server at once. What it was given in the last seconds may be lost.
+// Kill ends the server at once, which may lose the writes of the last seconds.
 func (s *Server) Kill() { s.endServer(syscall.SIGKILL) }
 
 // Restart is Stop and Start.
@@ -148,11 +148,11 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
-// Freeze keeps the server from answering, though it takes connections, until Thaw.
+// Freeze stops the server from responding until Thaw; the kernel still accepts connections.
 func (s *Server) Freeze() {
 	s.t.Helper()
 	s.signalServerGroup(syscall.SIGSTOP)
-	// Its threads stop one by one.
+	// The threads stop one by one.
 	for until := time.Now().Add(patience); time.Now().Before(until); {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
 		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
@@ -164,7 +164,7 @@ func (s *Server) Freeze() {
 	s.t.Fatalf("%s answers though it was stopped", s.kind.name)
 }
 
-// Thaw ends what Freeze began.
+// Thaw ends a Freeze.
 func (s *Server) Thaw() { s.signalServerGroup(syscall.SIGCONT) }
 
 func (s *Server) runServer() error {
@@ -181,7 +181,7 @@ func (s *Server) runServer() error {
 	s.child = &child{cmd: cmd, done: make(chan struct{})}
 	go func(c *child) {
 		defer close(c.done)
-		_ = c.cmd.Wait() // how it ended is in its log
+		_ = c.cmd.Wait() // the log has the reason of the end
 	}(s.child)
 	return s.awaitServerReady()
 }
@@ -206,12 +206,12 @@ func (s *Server) awaitServerReady() error {
 	}
 }
 
-// endServer sends a signal and waits for the end; a server that ignores it is killed.
+// endServer sends a signal and waits for the end; it kills a server that ignores the signal.
 func (s *Server) endServer(sig syscall.Signal) {
 	if s.child == nil {
 		return
 	}
-	s.signalServerGroup(syscall.SIGCONT) // a frozen process would not hear
+	s.signalServerGroup(syscall.SIGCONT) // a frozen process would not receive it
 	s.signalServerGroup(sig)
 	late := time.AfterFunc(patience, func() { s.signalServerGroup(syscall.SIGKILL) })
 	<-s.child.done
@@ -219,14 +219,14 @@ func (s *Server) endServer(sig syscall.Signal) {
 	s.child = nil
 }
 
-// signalServerGroup reaches the server and whatever it started: they are a process group.
+// signalServerGroup signals the server and all its children, which are one process group.
 func (s *Server) signalServerGroup(sig syscall.Signal) {
 	if s.child != nil {
-		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended by itself
+		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended already
 	}
 }
 
-// Write appends samples through the remote-write protocol and waits until they can be read.
+// Write appends samples through the remote-write protocol and waits until they are readable.
 func (s *Server) Write(series ...Series) {
 	s.t.Helper()
 	if len(series) == 0 {
@@ -252,7 +252,7 @@ func (s *Server) Write(series ...Series) {
 	}
 }
 
-// Get reads a path of the server, which may carry a query.
+// Get reads a path of the server, with an optional query.
 func (s *Server) Get(path string) []byte {
 	s.t.Helper()
 	body, err := doServerRequest(s.t.Context(), http.MethodGet, s.URL+path, nil)
@@ -262,7 +262,7 @@ func (s *Server) Get(path string) []byte {
 	return body
 }
 
-// client keeps no connection, so that no goroutine outlives a test.
+// client keeps no connections, so that no goroutine outlives a test.
 var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func doServerRequest(ctx context.Context, method, url string, body []byte) ([]byte, error) {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// The drawing's measures, in pixels. Each run has two panels, rates above and pods below; all share the time axis.
+// The dimensions of the drawing, in pixels. Each run has two panels, rates above and pods below; all share the time axis.
 const (
 	width       = 960
 	left, right = 64.0, 24.0
 	runsTop     = 40.0
-	ratesTop    = 24.0 // within the run, as what follows
+	ratesTop    = 24.0 // within the run, like the constants below
 	ratesHeight = 240.0
 	podsTop     = ratesTop + ratesHeight + 48
 	podsHeight  = 140.0
@@ -30,8 +30,8 @@ type Run struct {
 	Points []Point
 }
 
-// WriteSVG draws the points: offered and served rate over time, and below them desired and ready pods.
-// A gap in the served line is a time at which the API had no value.
+// WriteSVG draws the points: offered and served rate over time, and below them desired and ready pods. A gap in the served line means
+// that the API had no value.
 func WriteSVG(w io.Writer, title string, points []Point) error {
 	return WriteRuns(w, title, []Run{{Points: points}})
 }
@@ -62,7 +62,7 @@ func WriteRuns(w io.Writer, title string, runs []Run) error {
 	return err
 }
 
-// lines are what is drawn of a run.
+// lines are the lines of a run.
 type lines struct {
 	end                             float64 // seconds
 	offered, served, desired, ready []xy
@@ -81,7 +81,7 @@ func (r Run) timelineLines() lines {
 	return l
 }
 
-// drawTimelineBelow draws the run below y, on axes that hold all.
+// drawTimelineBelow draws the run below y, on axes that fit all runs.
 func (r Run) drawTimelineBelow(b *strings.Builder, y float64, all lines) {
 	rates := newTimelinePanel(y+ratesTop, ratesHeight, all.end, "requests/s", all.offered, all.served)
 	pods := newTimelinePanel(y+podsTop, podsHeight, all.end, "pods", all.desired, all.ready)
@@ -128,7 +128,7 @@ func newTimelinePanel(top, height, end float64, unit string, all ...[]xy) panel 
 	return panel{top: top, height: height, end: max(end, 1), max: math.Ceil(highest/step) * step, step: step, unit: unit}
 }
 
-// timelineAxisStep is the smallest of 1, 2, 5 times a power of ten that is not below v, and at least 1.
+// timelineAxisStep returns the smallest of 1, 2, 5 times a power of ten that is at least v, and at least 1.
 func timelineAxisStep(v float64) float64 {
 	v = max(v, 1)
 	power := math.Pow(10, math.Floor(math.Log10(v)))
@@ -163,7 +163,7 @@ func (p panel) drawPanelSteps(b *strings.Builder, class string, s []xy) {
 	p.drawPanelPath(b, class, s, func(q xy) string { return fmt.Sprintf("H%.1fV%.1f", p.panelPixelX(q.x), p.panelPixelY(q.y)) })
 }
 
-// drawPanelPath draws s with one command a point, and begins anew after each gap of NaN.
+// drawPanelPath draws s with one command per point, and starts anew after each gap of NaN.
 func (p panel) drawPanelPath(b *strings.Builder, class string, s []xy, command func(q xy) string) {
 	fmt.Fprintf(b, `<path class="line %s" d="`, class)
 	pen := false
