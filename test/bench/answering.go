@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// answering is the part that measures reads of the adapter: the program, beside a kube-apiserver that has just what it needs.
+// answering is the part that measures reads of the adapter, which runs beside a minimal kube-apiserver.
 type answering struct {
 	cpus     processors
 	dir      string
@@ -42,7 +42,7 @@ type answer struct {
 	reviews, others int // requests to kube-apiserver meanwhile
 }
 
-// cpuPerAPIRead is the CPU of one read: what the adapter used, less what it uses without reads.
+// cpuPerAPIRead returns the CPU time of a read: the adapter's usage minus its usage without reads.
 func (a *answer) cpuPerAPIRead(idle usage) time.Duration {
 	scraping := time.Duration(float64(idle.cpu) * a.elapsed.Seconds() / idle.elapsed.Seconds())
 	return (a.cpu - scraping) / time.Duration(max(1, len(a.latencies)))
@@ -50,13 +50,13 @@ func (a *answer) cpuPerAPIRead(idle usage) time.Duration {
 
 func (a *answer) apiReadsPerSecond() float64 { return float64(len(a.latencies)) / a.elapsed.Seconds() }
 
-// The protocols. The API server library speaks the newer one to an adapter.
+// The protocols. The API server library uses HTTP/2 for an adapter.
 const (
 	http1 = "HTTP/1.1"
 	http2 = "HTTP/2"
 )
 
-// The reads.
+// The kinds of reads.
 const (
 	fewSeries  = "20 pods, a series each"
 	manySeries = "20 pods, 24 series each"
@@ -82,7 +82,7 @@ func (a *answering) chooseAPIRead(name string) question {
 	return q
 }
 
-// measureAnswering starts everything, measures and ends everything.
+// measureAnswering starts all processes, measures, and ends the processes.
 func (a *answering) measureAnswering(ctx context.Context) (_ []*answer, err error) {
 	if a.pages, err = startBenchRole(&a.cpus.others, a.dir, rolePages, "-mode", namedPages); err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (a *answering) measureAPIReads(ctx context.Context, one *answer) error {
 	r := newAPIReader(a.base, a.trust, one.protocol)
 	defer r.closeAPIReader()
 	q := a.chooseAPIRead(one.name)
-	if _, err := r.readAPIAtRate(ctx, q, one.rate, a.steady/5); err != nil { // connections and caches warm up
+	if _, err := r.readAPIAtRate(ctx, q, one.rate, a.steady/5); err != nil { // warms up connections and caches
 		return err
 	}
 	reviews, others := a.kube.countRequests()
@@ -153,14 +153,14 @@ func (a *answering) measureAPIReads(ctx context.Context, one *answer) error {
 	return a.profileAPIReads(ctx, one, r, q)
 }
 
-// profileAPIReads keeps a CPU profile of reads as fast as possible, taken after the measurement.
+// profileAPIReads keeps a CPU profile of reads at full speed, taken after the measurement.
 func (a *answering) profileAPIReads(ctx context.Context, one *answer, r *reader, q question) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = r.readAPIAtRate(ctx, q, 0, patience) // ends by cancel
+		_, _ = r.readAPIAtRate(ctx, q, 0, patience) // ends with cancel
 	}()
 	aside := &http.Client{Transport: &http.Transport{TLSClientConfig: a.trust.Clone(), DisableKeepAlives: true}}
 	profile, err := fetchBenchPage(ctx, aside, a.base+"/debug/pprof/profile?seconds=10")
@@ -173,7 +173,7 @@ func (a *answering) profileAPIReads(ctx context.Context, one *answer, r *reader,
 	return os.WriteFile(filepath.Join(a.profiles, "read-"+name+".pprof"), profile, 0o600)
 }
 
-// startAdapter runs the adapter, with its defaults.
+// startAdapter runs the adapter with its defaults.
 func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
 	kubeconfig, err := a.kube.writeKubeconfig(a.dir)
 	if err != nil {
@@ -194,7 +194,7 @@ func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
 	return a.trustCertificate(ctx, filepath.Join(certificates, "adapter.crt"), proxy)
 }
 
-// trustCertificate waits for the adapter's certificate, which is the only one to be trusted.
+// trustCertificate waits for the adapter's certificate, and trusts no other.
 func (a *answering) trustCertificate(ctx context.Context, file string, proxy frontProxy) error {
 	a.trust = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", Certificates: []tls.Certificate{proxy.client}}
 	return pollBenchUntil(ctx, func() error {
@@ -206,7 +206,7 @@ func (a *answering) trustCertificate(ctx context.Context, file string, proxy fro
 	})
 }
 
-// awaitFullBenchStore returns when every group has a value for each pod over the longest window: the store is full, then.
+// awaitFullBenchStore returns when every group has a value for each pod over the longest window, that is when the store is full.
 func (a *answering) awaitFullBenchStore(ctx context.Context) error {
 	r := newAPIReader(a.base, a.trust, http2)
 	defer r.closeAPIReader()

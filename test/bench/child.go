@@ -20,12 +20,12 @@ import (
 // patience bounds the start and the end of a process.
 const patience = 60 * time.Second
 
-// process is a child of this one.
+// process is a child of this process.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	log  *os.File
-	line string // the first that it printed; empty for foreign programs
+	line string // the first printed line; empty for foreign programs
 }
 
 // startBenchChild runs a program on some processors, with its log in dir.
@@ -43,7 +43,7 @@ func startBenchChild(on *cpuSet, dir, program string, args ...string) (*process,
 	return p, nil
 }
 
-// startBenchRole runs this program in another role, and waits for the line that says where it listens.
+// startBenchRole runs this program in another role, and waits for the line with its address.
 func startBenchRole(on *cpuSet, dir, role string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -75,10 +75,10 @@ func (p *process) launchBenchChild(on *cpuSet) error {
 
 func (p *process) awaitBenchChildExit() {
 	defer close(p.done)
-	_ = p.cmd.Wait() // it was told to end, or its log says why it did
+	_ = p.cmd.Wait() // the end was requested, or the log has the reason
 }
 
-// endBenchChild stops the process and waits until it is gone.
+// endBenchChild stops the process and waits for its end.
 func (p *process) endBenchChild() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
@@ -91,10 +91,10 @@ func (p *process) endBenchChild() {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// benchChildResidentBytes is the memory that the process holds now, in bytes.
+// benchChildResidentBytes returns the resident memory of the process, in bytes.
 func (p *process) benchChildResidentBytes() (int64, error) { return host.Resident(p.pid()) }
 
-// awaitBenchChildOK asks an address until it answers 200.
+// awaitBenchChildOK polls a URL until it returns 200.
 func (p *process) awaitBenchChildOK(ctx context.Context, client *http.Client, url string) error {
 	return pollBenchUntil(ctx, func() error {
 		select {
@@ -107,7 +107,7 @@ func (p *process) awaitBenchChildOK(ctx context.Context, client *http.Client, ur
 	})
 }
 
-// pollBenchUntil tries until it works, or patience ends.
+// pollBenchUntil calls try until it succeeds or patience ends.
 func pollBenchUntil(ctx context.Context, try func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -134,7 +134,7 @@ func sleepInBench(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fetchBenchPage reads a page that must be answered with 200.
+// fetchBenchPage reads a page; a status other than 200 is an error.
 func fetchBenchPage(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

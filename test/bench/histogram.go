@@ -7,7 +7,7 @@ type histogram []bucket
 
 type bucket struct{ bound, count float64 }
 
-// histogramObservedSince is what was observed after before.
+// histogramObservedSince returns the observations after before.
 func (h histogram) histogramObservedSince(before histogram) histogram {
 	if len(before) != len(h) {
 		return nil
@@ -19,7 +19,8 @@ func (h histogram) histogramObservedSince(before histogram) histogram {
 	return d
 }
 
-// interpolateHistogramQuantile interpolates in the bucket, as PromQL's histogram_quantile does. It is false where nothing was observed.
+// interpolateHistogramQuantile interpolates in the bucket, as PromQL's histogram_quantile does. It returns false without
+// observations.
 func (h histogram) interpolateHistogramQuantile(q float64) (float64, bool) {
 	if len(h) == 0 || h[len(h)-1].count == 0 {
 		return 0, false

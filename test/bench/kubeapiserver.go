@@ -18,14 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// kubeAPIServer is one with just what the adapter asks for: Deployments of podsPerGroup pods each, and an autoscaler on
-// each. Everybody may do everything.
+// kubeAPIServer is a fake with the few resources that the adapter requests: Deployments of podsPerGroup pods, each with an
+// autoscaler. Every user may do everything.
 type kubeAPIServer struct {
 	server *httptest.Server
 	proxy  frontProxy
 
 	mu    sync.Mutex     // guards asked
-	asked map[string]int // requests that have begun, by what they are for
+	asked map[string]int // started requests, by method and path
 }
 
 const (
@@ -41,7 +41,7 @@ const (
 
 func benchGroupName(group int) string { return fmt.Sprintf("web-%03d", group) }
 
-// newKubeAPIServer serves so many groups of pods, whose pages are at a port.
+// newKubeAPIServer serves that many groups of pods, whose pages are at a port.
 func newKubeAPIServer(groups int, port string, proxy frontProxy) *kubeAPIServer {
 	k := &kubeAPIServer{proxy: proxy, asked: map[string]int{}}
 	mux := http.NewServeMux()
@@ -57,13 +57,13 @@ func newKubeAPIServer(groups int, port string, proxy frontProxy) *kubeAPIServer 
 	return k
 }
 
-// closeWatches lets no watch keep the server.
+// closeWatches ends the watches, so that the server can close.
 func (k *kubeAPIServer) closeWatches() {
 	k.server.CloseClientConnections()
 	k.server.Close()
 }
 
-// countRequests is how many have begun so far, those for reviews of access apart.
+// countRequests returns the numbers of started access reviews and of other started requests.
 func (k *kubeAPIServer) countRequests() (reviews, others int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -77,7 +77,7 @@ func (k *kubeAPIServer) countRequests() (reviews, others int) {
 	return reviews, others
 }
 
-// writeKubeconfig writes the file that leads here.
+// writeKubeconfig writes a kubeconfig for this server.
 func (k *kubeAPIServer) writeKubeconfig(dir string) (string, error) {
 	path := filepath.Join(dir, "kubeconfig")
 	text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\n"+
@@ -88,7 +88,7 @@ func (k *kubeAPIServer) writeKubeconfig(dir string) (string, error) {
 func respondKubeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // who has gone does not need it
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client is gone
 }
 
 func kubeTypeMeta(apiVersion, kind string) metav1.TypeMeta {
@@ -118,7 +118,7 @@ func serveKubeDiscovery(mux *http.ServeMux) {
 		metav1.APIResource{Name: "deployments/scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Namespaced: true}))
 }
 
-// serveKubeListAndWatch answers a list, and a watch on which nothing happens.
+// serveKubeListAndWatch answers a list, and a watch without events.
 func serveKubeListAndWatch(v any) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -11,12 +11,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// describeBenchMachine says where figures come from, in one paragraph.
+// describeBenchMachine returns the origin of figures in one paragraph.
 func describeBenchMachine(now time.Time, load float64, versions ...string) string {
 	return host.Describe(now, load, versions...)
 }
 
-// benchPrometheusVersion is the version that a program says it is.
+// benchPrometheusVersion returns the version that a program prints.
 func benchPrometheusVersion(ctx context.Context, program string) (string, error) {
 	out, err := exec.CommandContext(ctx, program, "--version").CombinedOutput()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command bench measures the programs of this repository beside their peers, on this machine, in one run, and writes what
-// it saw into docs/benchmarks.md.
+// Command bench measures this repository's programs beside their peers, on this machine, in one run. It writes the results into
+// docs/benchmarks.md.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// settings are what the command line says.
+// settings are the command-line flags.
 type settings struct {
 	role string
 	task task
@@ -98,7 +98,7 @@ func runBench(args []string, out io.Writer) (err error) {
 	return s.measureBenchParts(ctx, dir, out)
 }
 
-// prepareBenchRun does what would disturb a measurement.
+// prepareBenchRun does the work that would disturb a measurement, such as builds.
 func (s *settings) prepareBenchRun(ctx context.Context, dir string) (err error) {
 	if s.profiles != "" {
 		if s.profiles, err = filepath.Abs(s.profiles); err != nil {
@@ -125,7 +125,7 @@ func (s *settings) prepareBenchRun(ctx context.Context, dir string) (err error) 
 	return s.cpus.leaveMeasuredProcessor()
 }
 
-// measureBenchParts runs the parts asked for, each when the machine is quiet.
+// measureBenchParts runs the selected parts, each when the machine is quiet.
 func (s *settings) measureBenchParts(ctx context.Context, dir string, out io.Writer) error {
 	parts := map[string]func(context.Context, string, float64, io.Writer) (string, error){
 		"scraping": s.reportScraping, "answering": s.reportAnswering, "memory": s.reportMemory, "evaluating": s.reportEvaluating,
@@ -180,12 +180,12 @@ func (s *settings) reportScraping(ctx context.Context, dir string, load float64,
 	return head + "\n" + part.formatScraping(results), nil
 }
 
-// newBenchHTTPClient is for looks from outside: it keeps no connection.
+// newBenchHTTPClient returns a client without kept-alive connections, for control requests.
 func newBenchHTTPClient() *http.Client {
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
-// freeBenchAddress is one of loopback that nobody listens on.
+// freeBenchAddress returns an unused loopback address.
 func freeBenchAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

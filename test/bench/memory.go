@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// memory is the part that measures what the adapter holds: the program, beside a kube-apiserver that has just what it needs.
+// memory is the part that measures the adapter's memory, beside a minimal kube-apiserver.
 type memory struct {
 	cpus     processors
 	dir      string
@@ -23,7 +23,7 @@ type memory struct {
 	log      io.Writer
 }
 
-// population is what the adapter is given: groups of pods, each of which has two families of so many series.
+// population is the adapter's input: groups of pods, each with two families of that many series.
 type population struct {
 	groups, series int
 }
@@ -31,8 +31,7 @@ type population struct {
 func (p population) populationPods() int   { return p.groups * podsPerGroup }
 func (p population) populationSeries() int { return 2 * p.series * p.populationPods() }
 
-// The populations. The first is what the adapter holds without pods; differences of the others are what a target and a series
-// cost.
+// The populations. The first shows the memory without pods; differences of the others show the cost of a target and of a series.
 var (
 	nobody     = population{0, 1}
 	someFlat   = population{50, 1}
@@ -41,17 +40,17 @@ var (
 	measurable = []population{nobody, someFlat, someDeep, manyFlat}
 )
 
-// holding is what the adapter held with a population.
+// holding is the adapter's memory with a population.
 type holding struct {
 	population
 	usage
 	samples float64
-	heap    float64 // bytes that the Go runtime has in use, at the end
-	stacks  float64 // and of stacks
-	scrapes float64 // that were due and left out
+	heap    float64 // bytes in use by the Go runtime, at the end
+	stacks  float64 // bytes of stacks
+	scrapes float64 // due scrapes that were missed
 }
 
-// longestWindow is that of the adapter's defaults.
+// longestWindow is the longest window of the adapter's defaults.
 const longestWindow = time.Minute
 
 func (m *memory) measurePopulations(ctx context.Context) ([]*holding, error) {
@@ -68,7 +67,7 @@ func (m *memory) measurePopulations(ctx context.Context) ([]*holding, error) {
 	return all, nil
 }
 
-// measurePopulation runs the adapter with a population until its store is full, and then watches it.
+// measurePopulation runs the adapter with a population until its store is full, and then measures it.
 func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) {
 	pages, err := startBenchRole(&m.cpus.others, m.dir, roleFamilies, "-targets", fmt.Sprint(h.series))
 	if err != nil {
@@ -79,7 +78,7 @@ func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) 
 	if err != nil {
 		return err
 	}
-	// It may use all processors: what is late here would be held no longer, but the pages would.
+	// The adapter may use all processors: on a single processor it would hold pages in flight for longer.
 	a := &answering{cpus: processors{measured: m.cpus.allProcessors(), others: m.cpus.others}, dir: m.dir, program: m.program, groups: h.groups, log: m.log}
 	a.kube = newKubeAPIServer(h.groups, pages.line, proxy)
 	defer a.kube.closeWatches()
@@ -102,8 +101,7 @@ func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) 
 	return m.profileBenchHeap(ctx, client, a.base, h)
 }
 
-// fillBenchStore returns when the store has every series over the longest window, and some time more, in which the garbage of the start
-// goes.
+// fillBenchStore returns when the store has every series over the longest window, plus some time to collect the garbage of the start.
 func (m *memory) fillBenchStore(ctx context.Context, client *http.Client, base string, h *holding) error {
 	err := pollBenchUntil(ctx, func() error {
 		page, err := readBenchSelfMetrics(ctx, client, base)
@@ -125,7 +123,7 @@ func (h *holding) readHolding(ctx context.Context, client *http.Client, base str
 	return err
 }
 
-// profileBenchHeap keeps a profile of the heap.
+// profileBenchHeap keeps a heap profile.
 func (m *memory) profileBenchHeap(ctx context.Context, client *http.Client, base string, h *holding) error {
 	if m.profiles == "" {
 		return nil
@@ -138,7 +136,7 @@ func (m *memory) profileBenchHeap(ctx context.Context, client *http.Client, base
 	return os.WriteFile(filepath.Join(m.profiles, name), profile, 0o600)
 }
 
-// readBenchSelfMetrics are the counters and gauges of the adapter, summed up over their labels.
+// readBenchSelfMetrics returns the adapter's counters and gauges, each summed over its labels.
 func readBenchSelfMetrics(ctx context.Context, client *http.Client, base string) (map[string]float64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", http.NoBody)
 	if err != nil {

@@ -41,7 +41,7 @@ end, garbage included; *left out* are scrapes that were due and not made.
 	return w.String()
 }
 
-// residentBytesEach is the bytes that each thing costs of which b has more than a.
+// residentBytesEach returns the memory per item that b has more than a, in bytes.
 func residentBytesEach(a, b *holding, count func(population) int) float64 {
 	return float64(b.resident-a.resident) / float64(count(b.population)-count(a.population))
 }

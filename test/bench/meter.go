@@ -8,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// meter measures a process, and what serves it, over a time.
+// meter measures a process, and the process that serves it, over a time.
 type meter struct {
 	measured, serving *process // serving may be nil
 
@@ -17,17 +17,17 @@ type meter struct {
 	own                  time.Duration // of this process
 }
 
-// usage is what a meter saw.
+// usage is the result of a meter.
 type usage struct {
 	elapsed  time.Duration
 	cpu      time.Duration // of the measured process
 	served   time.Duration // CPU of the process that serves it
 	own      time.Duration // CPU of this process
-	resident int64         // the most that was seen, bytes
-	foreign  float64       // processors that were busy with something else, on average
+	resident int64         // maximum, in bytes
+	foreign  float64       // average number of processors busy with other work
 }
 
-// measureBenchWork lets work run, or just waits for as long where work is nil, and returns what it took.
+// measureBenchWork runs work, or only waits for d if work is nil, and returns the usage.
 func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
 	if err := m.startMeter(); err != nil {
 		return usage{}, err
@@ -59,7 +59,7 @@ func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func
 	}
 }
 
-// readMeterClocks reads all clocks.
+// readMeterClocks returns the CPU times of the processes and of the machine.
 func (m *meter) readMeterClocks() (cpu, served, own, machine time.Duration, err error) {
 	if cpu, err = host.CPUTime(m.measured.pid()); err != nil {
 		return

@@ -14,13 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// family is the one that scrapers keep: 24 series. Autoscalers also ask about orders, which is one.
+// family is the family that scrapers keep, with 24 series. Autoscalers also use the orders, a single series.
 const (
 	family = "http_requests_total"
 	orders = "orders_total"
 )
 
-// service is what a target exposes: the page of a Go service with eight routes, some 600 series in 50 KB.
+// service is a target's page: a Go service with eight routes, some 600 series in 50 KB.
 type service struct {
 	registry *prometheus.Registry
 	orders   prometheus.Counter
@@ -60,7 +60,7 @@ func newService() *service {
 	return s
 }
 
-// advanceBenchSeries moves every series on.
+// advanceBenchSeries changes every series.
 func (s *service) advanceBenchSeries() {
 	s.steps++
 	s.orders.Add(7)
@@ -75,12 +75,12 @@ func (s *service) advanceBenchSeries() {
 	}
 }
 
-// metricsHandler is promhttp's, which honours name[].
+// metricsHandler returns promhttp's handler, which honours name[].
 func (s *service) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
 }
 
-// renderBenchPage is what the service answers to a query.
+// renderBenchPage returns the response to a query.
 func (s *service) renderBenchPage(query string) []byte {
 	answer := httptest.NewRecorder()
 	s.metricsHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
@@ -89,17 +89,17 @@ func (s *service) renderBenchPage(query string) []byte {
 
 // countPageSeries counts the series of a page.
 func countPageSeries(page []byte) int {
-	return bytes.Count(page, []byte("\n")) - bytes.Count(page, []byte("\n#")) - 1 // which begins with a comment
+	return bytes.Count(page, []byte("\n")) - bytes.Count(page, []byte("\n#")) - 1 // the page begins with a comment
 }
 
-// The ways in which targets answer.
+// The modes of targets.
 const (
-	wholePages = "whole" // name[] is ignored; a page is rendered once a second, so that serving it costs little
-	namedPages = "named" // name[] is honoured; likewise
-	livePages  = "live"  // as a real service does: gathered and rendered by promhttp for each request
+	wholePages = "whole" // ignores name[]; renders the page once a second, so that serving it costs little
+	namedPages = "named" // honours name[]; renders likewise
+	livePages  = "live"  // gathers and renders with promhttp for each request, like a real service
 )
 
-// pages answers for all targets, with the same page.
+// pages serves the same page for all targets.
 type pages struct {
 	mode    string
 	service *service
@@ -117,7 +117,7 @@ func newBenchPages(mode string) *pages {
 	return p
 }
 
-// refreshBenchPages has some time go by in the service.
+// refreshBenchPages advances the service and renders the known pages.
 func (p *pages) refreshBenchPages() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,7 +125,7 @@ func (p *pages) refreshBenchPages() {
 	clear(p.rendered)
 }
 
-// cachedBenchPage is the answer to a query, which was rendered beforehand unless it is the first since the last refresh.
+// cachedBenchPage returns the response to a query. It renders only the first response after a refresh with a new query.
 func (p *pages) cachedBenchPage(query string) []byte {
 	if p.mode == wholePages {
 		query = ""
@@ -151,5 +151,5 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	page := p.cachedBenchPage(r.URL.RawQuery)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
-	_, _ = w.Write(page) // who has gone does not need it
+	_, _ = w.Write(page) // an error means that the client is gone
 }

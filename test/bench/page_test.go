@@ -6,7 +6,7 @@ func TestPageSize(t *testing.T) {
 	t.Parallel()
 	s := newService()
 	s.advanceBenchSeries()
-	for query, want := range map[string][4]int{ // series and bytes, at least and at most
+	for query, want := range map[string][4]int{ // minimum and maximum of series and bytes
 		"":                 {580, 640, 45_000, 55_000},
 		"name[]=" + family: {24, 24, 1000, 3000},
 	} {

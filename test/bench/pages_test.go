@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// The pages that are rendered beforehand are what promhttp answers.
+// TestPages: pages rendered in advance equal promhttp's.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	for mode, series := range map[string][2]int{ // of the whole page is asked for, and of one family
+	for mode, series := range map[string][2]int{ // of the whole page, and of one family
 		wholePages: {605, 605}, namedPages: {605, 24}, livePages: {605, 24},
 	} {
 		t.Run(mode, func(t *testing.T) {

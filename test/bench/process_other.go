@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-// Elsewhere there is no /proc to measure with.
+// Other systems have no /proc to measure with.
 
 var errNotLinux = errors.New("the benchmarks measure with Linux's /proc")
 

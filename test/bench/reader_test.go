@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Each connection keeps its share of the rate, and none answers for another.
+// TestRead: each connection keeps its share of the rate, and does not replace another connection.
 func TestRead(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{http1, http2} {
@@ -26,7 +26,7 @@ func TestRead(t *testing.T) {
 				_, _ = w.Write([]byte("\n\x03Pod"))
 			}))
 			server.EnableHTTP2 = true
-			server.Config.ErrorLog = log.New(io.Discard, "", 0) // a reader that saw a fault hangs up on the others
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // after a fault the reader closes the other connections
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			trust := server.Client().Transport.(*http.Transport).TLSClientConfig

@@ -29,7 +29,7 @@ const (
 	roleBare       = "bare"
 )
 
-// task is what a child is told by its flags.
+// task has the flags of a child.
 type task struct {
 	mode     string
 	port     string
@@ -49,12 +49,12 @@ func (t task) playBenchRole(ctx context.Context, role string) error {
 	return fmt.Errorf("no role %q", role)
 }
 
-// benchTargetAddress is that of a target: one of loopback's sixteen million, all of which lead to the one page server.
+// benchTargetAddress returns the address of a target. All sixteen million loopback addresses lead to the same page server.
 func benchTargetAddress(target int, port string) string {
 	return fmt.Sprintf("127.1.%d.%d:%s", target/250, 1+target%250, port)
 }
 
-// loopback takes connections that come from this machine alone, though it listens on all addresses.
+// loopback accepts connections from this machine only, although it listens on all addresses.
 type loopback struct{ net.Listener }
 
 func (l loopback) Accept() (net.Conn, error) {
@@ -70,7 +70,7 @@ func (l loopback) Accept() (net.Conn, error) {
 	}
 }
 
-// serveBenchUntilDone answers until ctx ends, and tells the parent the port.
+// serveBenchUntilDone serves until ctx ends, and prints the port for the parent.
 func serveBenchUntilDone(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
@@ -105,7 +105,7 @@ func (t task) serveBenchPages(ctx context.Context) error {
 	return group.Wait()
 }
 
-// serveBenchProfiles shows self-metrics and profiles of a measured child.
+// serveBenchProfiles serves the self-metrics and profiles of a measured child.
 func serveBenchProfiles(ctx context.Context, metrics prometheus.Gatherer) error {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -118,11 +118,11 @@ func serveBenchProfiles(ctx context.Context, metrics prometheus.Gatherer) error 
 	return serveBenchUntilDone(ctx, listener, mux)
 }
 
-// settle is how many times the interval is longer at first. New targets are all scraped within an eighth of the interval, and
-// then move to their own places in it by a 32nd each time; when the interval becomes shorter each goes there at once.
+// settle is the factor of the interval at the start. New targets are all scraped within an eighth of the interval, and then move to
+// their own offsets by a 32nd each time; when the interval becomes shorter, they move at once.
 const settle = 8
 
-// scrapeAsAdapter is the write side of the adapter, wired as the adapter wires it.
+// scrapeAsAdapter runs the write side of the adapter, wired as in the adapter.
 func (t task) scrapeAsAdapter(ctx context.Context) error {
 	metrics := prometheus.NewRegistry()
 	kept := store.New(store.Options{Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, Registerer: metrics})
@@ -149,7 +149,7 @@ func (t task) scrapeAsAdapter(ctx context.Context) error {
 	return group.Wait()
 }
 
-// scrapeBarePages reads the pages with net/http and walks their lines, and does nothing else: what any scraper in Go pays.
+// scrapeBarePages reads the pages with net/http and walks their lines, the minimum cost of any scraper in Go.
 func (t task) scrapeBarePages(ctx context.Context) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}
 	defer transport.CloseIdleConnections()
@@ -173,7 +173,7 @@ func (t task) scrapeBarePages(ctx context.Context) error {
 	return group.Wait()
 }
 
-// readBarePage returns the demanded lines of a page. One that cannot be read has none; the number of pages served shows that.
+// readBarePage returns the number of demanded lines of a page; 0 for an unreadable page, which the number of served pages shows.
 func readBarePage(ctx context.Context, client *http.Client, url string, buffer *bytes.Buffer) (lines int) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

@@ -20,12 +20,12 @@ import (
 // scraping is the part that compares scrapers.
 type scraping struct {
 	cpus       processors
-	dir        string // for files that go when the benchmark ends
+	dir        string // for temporary files
 	prometheus string // the program
 	sizes      []int
-	peerLimit  int // targets up to which the peers run
+	peerLimit  int // maximum number of targets for the peers
 	interval   time.Duration
-	steady     time.Duration // how long is measured
+	steady     time.Duration // duration of a measurement
 	profiles   string        // folder for CPU profiles; empty: none
 	log        io.Writer
 	client     *http.Client
@@ -33,7 +33,7 @@ type scraping struct {
 	empty map[string]int64 // resident memory of each system without targets
 }
 
-// system is one of those compared, and how targets answer it.
+// system is a compared system, and the mode of its targets.
 type system struct {
 	name string
 	mode string
@@ -47,15 +47,15 @@ const (
 	bareReading = "net/http alone"
 )
 
-// result is one row of the report.
+// result is a row of the report.
 type result struct {
 	system
 	usage
 	targets    int
 	scrapes    int64
 	due        float64
-	growth     float64 // bytes of memory a target, above that without targets
-	late       float64 // p99 of lateness, seconds; 0 unless the system tells
+	growth     float64 // bytes of memory per target, above the memory without targets
+	late       float64 // p99 of lateness, in seconds; 0 if the system does not report it
 	percentile bool
 }
 
@@ -85,8 +85,8 @@ func (s *scraping) measureScraping(ctx context.Context) ([]*result, error) {
 	return all, nil
 }
 
-// systemsOfSize are those that are measured at a size, peers side by side with what they are peers of. The targets' own cost is
-// looked at with the fewest targets: it is the same for each.
+// systemsOfSize returns the systems to measure at a size, each next to its peer. It includes the targets' own cost with the fewest
+// targets only: that cost is the same at each size.
 func (s *scraping) systemsOfSize(size int) []system {
 	if size > s.peerLimit {
 		return []system{{tachometer, wholePages}, {tachometer, namedPages}}
@@ -118,11 +118,11 @@ func (s *scraping) measureSystem(ctx context.Context, one system, size int) (*re
 	return r, nil
 }
 
-// warmUp is for how many intervals a scraper runs before it is measured: what a first scrape alone costs is over, and each
-// target is scraped at its own place in the interval.
+// warmUp is the number of intervals before a measurement: the cost of first scrapes is over, and each target is scraped at its own
+// offset in the interval.
 const warmUp = 5
 
-// observeSystem runs one system with so many targets.
+// observeSystem runs a system with that many targets.
 func (s *scraping) observeSystem(ctx context.Context, one system, size int) (*result, error) {
 	dir, err := os.MkdirTemp(s.dir, "run-")
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *scraping) observeSystem(ctx context.Context, one system, size int) (*re
 	return r, s.watchScraper(ctx, r, steady, scraper, pages, control)
 }
 
-// watchScraper fills in what is measured.
+// watchScraper measures, and fills in the result.
 func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Duration, scraper, pages *process, control string) error {
 	before, err := s.readScraper(ctx, r.name, pages.line, control)
 	if err != nil {
@@ -182,7 +182,7 @@ func (s *scraping) profileScraper(ctx context.Context, control, file string) err
 	return os.WriteFile(file, profile, 0o600)
 }
 
-// sight is what can be read from outside at a moment.
+// sight is a reading from outside at a moment.
 type sight struct {
 	served   int64
 	lateness histogram
@@ -205,7 +205,7 @@ func (s *scraping) readScraper(ctx context.Context, name, pages, control string)
 	return now, err
 }
 
-// startSystem returns the process and the address where it tells about itself.
+// startSystem returns the process and the address of its self-metrics.
 func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, port string) (*process, string, error) {
 	roles := map[string]string{tachometer: roleTachometer, bareReading: roleBare}
 	if role := roles[one.name]; role != "" {
@@ -235,8 +235,8 @@ func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, p
 	return p, control, nil
 }
 
-// writeScrapeConfig writes the configuration of a Prometheus that keeps the demanded family of the targets, and asks for it alone
-// if asking says so. JSON is YAML.
+// writeScrapeConfig writes the configuration of a Prometheus that keeps the targets' demanded family. If asking is set, Prometheus
+// requests that family alone. JSON is valid YAML.
 func (s *scraping) writeScrapeConfig(dir, port string, size int, asking bool) (string, error) {
 	type object map[string]any
 	addresses := make([]string, size)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// formatScraping is the section on scraping.
+// formatScraping returns the section on scraping.
 func (s *scraping) formatScraping(results []*result) string {
 	var w bytes.Buffer
 	service := newService()
@@ -43,7 +43,7 @@ func benchSizesText(sizes []int) string {
 
 func benchKilobytes(bytes int) float64 { return float64(bytes) / 1000 }
 
-// idleMemoryText names the systems' memory without targets.
+// idleMemoryText returns the systems' memory without targets.
 func (s *scraping) idleMemoryText(results []*result) string {
 	text, told := "", map[string]bool{}
 	for _, r := range results {
@@ -59,7 +59,7 @@ func (s *scraping) idleMemoryText(results []*result) string {
 	return text
 }
 
-// peerScrapeResult is the peer's result with as many targets, or else with the most that it was given.
+// peerScrapeResult returns the peer's result with the same number of targets, or else with its largest number below.
 func peerScrapeResult(results []*result, r *result, mode string) *result {
 	var found *result
 	for _, other := range results {
@@ -82,7 +82,7 @@ func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
 		1000*r.cpuPerScrape().Seconds(), ratio, r.growth/1000, late, r.scrapes, r.due, r.foreign)
 }
 
-// reportTargets is about what being scraped costs a target that gathers and renders each page.
+// reportTargets writes the cost of a scrape for a target that gathers and renders each page.
 func (s *scraping) reportTargets(w io.Writer, results []*result) {
 	fmt.Fprint(w, `
 **What a scrape costs the target**: CPU of the targets' process by scrape, where each page is gathered and rendered by promhttp when it

@@ -28,11 +28,11 @@ const memoryLimit = "460MiB"
 
 // adapter is our adapter as a process, with the rights of its shipped ServiceAccount.
 type adapter struct {
-	*process // nil before install
+	*process // nil before installAdapter
 	program  string
 	dir      string
 	url      string
-	client   *http.Client // an administrator, who reads the self-metrics
+	client   *http.Client // for the self-metrics, as an administrator
 }
 
 func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
@@ -45,7 +45,7 @@ func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
 	return a, nil
 }
 
-// installAdapter starts it in a cluster, and returns when the API server reaches it.
+// installAdapter starts the adapter in a cluster, and returns when the API server reaches it.
 func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root string, interval time.Duration) error {
 	port, err := freeBenchPort(c.HostIP())
 	if err != nil {
@@ -81,7 +81,7 @@ func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root s
 
 func (a *adapter) adapterLogFile() string { return filepath.Join(a.dir, "adapter.log") }
 
-// adapterExitReason says why the process has ended, or nothing while it runs.
+// adapterExitReason returns the reason why the process has ended, or nil while it runs.
 func (a *adapter) adapterExitReason() error {
 	select {
 	case <-a.done:
@@ -123,7 +123,7 @@ func (a *adapter) awaitAdapterAvailable(ctx context.Context, c *cluster.Cluster)
 	return err
 }
 
-// connectAdapterClient makes the client, which trusts the certificate that the adapter wrote into its APIService.
+// connectAdapterClient makes the client. It trusts the certificate that the adapter wrote into its APIService.
 func (a *adapter) connectAdapterClient(ctx context.Context, c *cluster.Cluster) error {
 	out, err := c.Kubectl(ctx, "get", "apiservice", "v1beta2.custom.metrics.k8s.io", "-o", "json")
 	if err != nil {
@@ -165,7 +165,7 @@ func (a *adapter) getFromAdapter(ctx context.Context, path string) (io.ReadClose
 	return response.Body, nil
 }
 
-// countAdapterScrapes are how many it has made, and how many were due and not made.
+// countAdapterScrapes returns the number of scrapes, and the number of due scrapes that were missed.
 func (a *adapter) countAdapterScrapes(ctx context.Context) (made, missed float64, err error) {
 	page, err := a.getFromAdapter(ctx, "/metrics")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// auditLogLine is one as kube-apiserver writes it, less what is not read.
+// auditLogLine returns a line as kube-apiserver writes it, with the read fields only.
 func auditLogLine(at time.Time, user, verb, uri, stage, resource string, code int) string {
 	return fmt.Sprintf(`{"kind":"Event","stage":%q,"verb":%q,"requestURI":%q,"user":{"username":%q,"groups":["g"]},"objectRef":{"resource":%q},`+
 		`"responseStatus":{"code":%d,"message":"why"},"requestReceivedTimestamp":%q,"stageTimestamp":%q}`+"\n",
@@ -28,10 +28,10 @@ func TestParseAudit(t *testing.T) {
 		auditLogLine(at(17.5), hpa, "list", "/b", "ResponseComplete", "pods", 200) +
 		auditLogLine(at(3), adapterUser, "create", "/r", "ResponseComplete", "subjectaccessreviews", 201) +
 		auditLogLine(at(4), adapterUser, "watch", "/p", "ResponseStarted", "pods", 200) +
-		auditLogLine(at(4), adapterUser, "watch", "/p", "ResponseComplete", "pods", 200) + // the same one
+		auditLogLine(at(4), adapterUser, "watch", "/p", "ResponseComplete", "pods", 200) + // the same watch
 		auditLogLine(at(5), adapterUser, "get", "/apis?timeout=1s", "ResponseComplete", "", 200) +
 		auditLogLine(at(99), hpa, "list", "/a", "ResponseComplete", "pods", 200) + // after
-		`{"stage":"Respo` // a line under way
+		`{"stage":"Respo` // an unfinished line
 	a, err := parseAudit(strings.NewReader(log), start, at(60))
 	if err != nil {
 		t.Fatal(err)

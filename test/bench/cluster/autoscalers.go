@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// autoscalersOptions are what the command line says of this part.
+// autoscalersOptions are the flags of this part.
 type autoscalersOptions struct {
 	count    int
 	measure  time.Duration
@@ -48,7 +48,7 @@ type setting struct {
 	version string
 }
 
-// manyAutoscalers measures what it takes to serve them.
+// manyAutoscalers measures the cost of serving many autoscalers.
 func (b *bench) manyAutoscalers(ctx context.Context, load float64) (_ string, err error) {
 	dir, err := os.MkdirTemp("", "tachometer-bench-")
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *setting) startCluster(ctx context.Context) (err error) {
 	s.cluster, err = cluster.Start(ctx, cluster.Options{
 		Name: "bench-autoscalers", Log: s.out,
 		APIServerArgs: []string{"--audit-policy-file=" + policy, "--audit-log-path=" + s.auditLogFile()},
-		// Deployments are what autoscalers point at, and nothing else: their pods are there already.
+		// Deployments are scale targets only: their pods already exist.
 		ControllerManagerArgs: []string{
 			"--controllers=*,-deployment-controller",
 			fmt.Sprintf("--kube-api-qps=%d", s.qps), fmt.Sprintf("--kube-api-burst=%d", 3*s.qps/2),
@@ -115,7 +115,7 @@ func (s *setting) startCluster(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	config.QPS = -1 // bounded by how many ask at a time
+	config.QPS = -1 // bounded by the number of concurrent requests
 	if s.client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("make client: %w", err)
 	}
@@ -144,7 +144,7 @@ func (s *setting) stopSetting(ctx context.Context) error {
 	return s.cluster.Down(ctx)
 }
 
-// checkAllAutoscalersActive tells why not every autoscaler reads its metric.
+// checkAllAutoscalersActive returns an error until every autoscaler reads its metric.
 func (s *setting) checkAllAutoscalersActive(ctx context.Context) error {
 	active, steady, reason, err := s.countAutoscalerStates(ctx)
 	if err == nil && (active < s.count || steady < s.count) {
@@ -156,7 +156,7 @@ func (s *setting) checkAllAutoscalersActive(ctx context.Context) error {
 	return nil
 }
 
-// countAutoscalerStates counts the autoscalers that read their metric, and those that ask for the pods that their load needs.
+// countAutoscalerStates counts the autoscalers that read their metric, and the autoscalers that request the right number of pods.
 func (s *setting) countAutoscalerStates(ctx context.Context) (active, steady int, reason string, err error) {
 	list, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
@@ -180,21 +180,21 @@ func (s *setting) countAutoscalerStates(ctx context.Context) (active, steady int
 	return active, steady, reason, nil
 }
 
-// sight is what was seen while the autoscalers were watched.
+// sight has the measurements of the autoscalers.
 type sight struct {
 	elapsed        time.Duration
 	cpu            time.Duration // of the adapter
 	busy           float64       // processors, of the whole machine
-	resident       int64         // bytes, the most
+	resident       int64         // maximum, in bytes
 	scrapes        float64
 	missed         float64
 	active, steady int
 	audit          *audit
 }
 
-// watchSetting measures for as long as told.
+// watchSetting measures for the configured time.
 func (s *setting) watchSetting(ctx context.Context) (*sight, error) {
-	if err := sleepUntilBenchTime(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start goes
+	if err := sleepUntilBenchTime(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start is collected
 		return nil, err
 	}
 	began := time.Now()
@@ -211,7 +211,7 @@ func (s *setting) watchSetting(ctx context.Context) (*sight, error) {
 	return seen, err
 }
 
-// measureAdapterUsage is what the adapter and the machine used meanwhile.
+// measureAdapterUsage measures the usage of the adapter and of the machine.
 func (s *setting) measureAdapterUsage(ctx context.Context) (*sight, error) {
 	before, err := s.readAdapterClocks(ctx)
 	if err != nil {
@@ -238,7 +238,7 @@ func (s *setting) measureAdapterUsage(ctx context.Context) (*sight, error) {
 	}, nil
 }
 
-// clocks are what only ever rises.
+// clocks are counters that only rise.
 type clocks struct {
 	at              time.Time
 	cpu, busy       time.Duration

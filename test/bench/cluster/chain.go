@@ -22,41 +22,41 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
-// The load of the chain: with so many requests/s a pod, low is for two pods and high for twenty. It is light, so that one
-// small machine carries twenty pods, the cluster and the load.
+// The load of the chain, in requests per second. At perPod, low needs two pods and high twenty. The load is light, so that one small
+// machine carries twenty pods, the cluster and the load.
 const (
 	perPod   = 20
 	fewPods  = low / perPod
 	manyPods = high / perPod
-	enough   = 18 // pods, of twenty: the tolerance of the HPA is a tenth
+	enough   = 18 // of twenty pods: the HPA's tolerance is a tenth
 )
 
 const (
-	// hpaPeriod is the HPA controller's own, at which the load steps at any phase.
+	// hpaPeriod is the HPA controller's period; the load steps at any phase of it.
 	hpaPeriod = 15 * time.Second
 	lookEvery = 250 * time.Millisecond
-	// lead and tail are drawn before the step and after the end.
+	// lead and tail are the drawn times before the step and after the end.
 	lead, tail = 5 * time.Second, 5 * time.Second
-	// chainPatience bounds one run, whatever adapter it is.
+	// chainPatience bounds a run, with any adapter.
 	chainPatience = 5 * time.Minute
 )
 
-// The behaviors that are compared.
+// The compared behaviors.
 const (
 	shippedBehavior = "shipped behavior"
 	defaultBehavior = "Kubernetes' default behavior"
 )
 
-// chainRun is what one run showed; times count from the step.
+// chainRun has the results of a run; times count from the step.
 type chainRun struct {
 	behavior              string
 	right, desired, ready time.Duration
 	points                []timeline.Point
-	failed                int // requests without a good answer, of
+	failed                int // requests without a 2xx response, of
 	sent                  int
 }
 
-// reportChain measures how soon there are pods for a step of the load.
+// reportChain measures the time from a step of the load to the pods for it.
 func (b *bench) reportChain(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	c := &chain{node: b.node}
@@ -76,7 +76,7 @@ type chain struct {
 	runs    []*chainRun
 }
 
-// measureChain makes so many runs with each behavior, by turns.
+// measureChain makes the given number of runs with each behavior, in turns.
 func (c *chain) measureChain(ctx context.Context, runs int) error {
 	if err := c.makeRoomOnNode(ctx); err != nil {
 		return err
@@ -106,7 +106,8 @@ func (c *chain) measureChain(ctx context.Context, runs int) error {
 	return c.removeAutoscalers(ctx)
 }
 
-// makeRoomOnNode lets twenty pods request less of the processor than a node of two has: they do not need what they are shipped with.
+// makeRoomOnNode lowers the CPU requests of the sample, so that twenty pods fit on a node with two processors. The sample needs less
+// than its shipped requests.
 func (n *node) makeRoomOnNode(ctx context.Context) error {
 	deployments := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
 	d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
@@ -130,7 +131,7 @@ func isDeploymentRolledOut(d *apps.Deployment) bool {
 	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas
 }
 
-// measureChainRun run: calm at the low load, then the step.
+// measureChainRun measures a run: a calm time at the low load, then the step.
 func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) error {
 	if err := c.settleChainLoad(ctx, r.behavior, name); err != nil {
 		return fmt.Errorf("calm down: %w", err)
@@ -145,7 +146,7 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 	if err != nil {
 		return err
 	}
-	var last time.Time // when all was there
+	var last time.Time // time when all three were reached
 	err = c.observeChain(ctx, r, began, high, func() bool {
 		r.recordFirstChainChanges(time.Since(stepped), r.points[len(r.points)-1])
 		if last.IsZero() && r.right > 0 && r.desired > 0 && r.ready > 0 {
@@ -158,7 +159,7 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 	return err
 }
 
-// settleChainLoad has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
+// settleChainLoad waits for two pods under the low load and an autoscaler that requests two, and then for a random part of the
 // controller's period.
 func (c *chain) settleChainLoad(ctx context.Context, behavior, name string) error {
 	if err := c.removeAutoscalers(ctx); err != nil {
@@ -196,10 +197,10 @@ func (c *chain) settleChainLoad(ctx context.Context, behavior, name string) erro
 	return sleepUntilBenchTime(ctx, time.Now().Add(rand.N(hpaPeriod)))
 }
 
-// isNearOfferedLoad tells whether a total is within a tenth of the truth.
+// isNearOfferedLoad reports whether a total is within a tenth of the truth.
 func isNearOfferedLoad(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
 
-// followReadyPods sends requests to the pods that are ready, until it is stopped.
+// followReadyPods sends requests to the ready pods until stop.
 func (c *chain) followReadyPods(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -209,13 +210,13 @@ func (c *chain) followReadyPods(ctx context.Context) (stop func()) {
 			if urls, err := c.readySampleURLs(ctx); err == nil && len(urls) > 0 {
 				c.traffic.aimTrafficAt(urls)
 			}
-			_ = sleepUntilBenchTime(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
+			_ = sleepUntilBenchTime(ctx, time.Now().Add(lookEvery)) // ends with ctx
 		}
 	}()
 	return func() { cancel(); <-ended }
 }
 
-// observeChain looks again and again, and has the load follow the pods, until done says so after a look.
+// observeChain looks repeatedly, and makes the load follow the pods, until done returns true.
 func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, offered float64, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, chainPatience)
 	defer cancel()
@@ -242,7 +243,7 @@ func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, 
 	}
 }
 
-// readChain is one look at the metric, the autoscaler and the pods.
+// readChain reads the metric, the autoscaler and the pods once.
 func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error) {
 	var p timeline.Point
 	urls, err := c.readySampleURLs(ctx)
@@ -263,7 +264,7 @@ func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error)
 	return p, urls, nil
 }
 
-// recordFirstChainChanges keeps when something was first seen.
+// recordFirstChainChanges records the time when each change is first visible.
 func (r *chainRun) recordFirstChainChanges(since time.Duration, p timeline.Point) {
 	first := func(d *time.Duration, seen bool) {
 		if *d == 0 && seen {
@@ -283,12 +284,12 @@ func (r *chainRun) describeChainRun() string {
 	return fmt.Sprintf("the metric is %.1f (%s), %d pods are desired, %d ready", p.Served, p.Reason, p.Desired, p.Ready)
 }
 
-// chainRunsWith are the runs with a behavior, in order.
+// chainRunsWith returns the runs with a behavior, in order.
 func (c *chain) chainRunsWith(behavior string) []*chainRun {
 	return slices.DeleteFunc(slices.Clone(c.runs), func(r *chainRun) bool { return r.behavior != behavior })
 }
 
-// drawMedianRuns writes the picture of the run with each behavior that took the median time.
+// drawMedianRuns draws the run with the median time, for each behavior.
 func (c *chain) drawMedianRuns(path string) error {
 	var runs []timeline.Run
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {

@@ -33,7 +33,8 @@ asks for %d pods, *ready* until so many are ready, looked at every %v. The sampl
 	return w.String()
 }
 
-// regenerateCommand is the sentence that says how to measure this again, and with which adapter if not with that of this repository.
+// regenerateCommand returns the sentence with the command that repeats the measurement. It names the adapter unless it is this
+// repository's.
 func (s settings) regenerateCommand(args string) string {
 	if strings.HasSuffix(s.adapter, "/"+shipped) {
 		return "Regenerate: `go -C test run ./bench/cluster " + args + ` -report "$PWD/docs/benchmarks.md"` + "`."

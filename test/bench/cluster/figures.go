@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// figures are durations as they were measured, in their order.
+// figures are measured durations, in their order.
 type figures []time.Duration
 
-// nearestFigureRank is the smallest that so many of them do not exceed (nearest rank).
+// nearestFigureRank returns the smallest duration that at least a share q of them does not exceed (nearest rank).
 func (f figures) nearestFigureRank(q float64) time.Duration {
 	if len(f) == 0 {
 		return 0
@@ -21,15 +21,15 @@ func (f figures) nearestFigureRank(q float64) time.Duration {
 	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
 
-// summarizeFigures is the median, the 95th percentile and the greatest, as columns of a table.
+// summarizeFigures returns the median, the 95th percentile and the maximum, as columns of a table.
 func (f figures) summarizeFigures() string {
 	return fmt.Sprintf("%.1f | %.1f | %.1f", f.nearestFigureRank(0.5).Seconds(), f.nearestFigureRank(0.95).Seconds(), f.nearestFigureRank(1).Seconds())
 }
 
-// formatTenths are all of them, in seconds.
+// formatTenths returns all durations, in seconds with one decimal.
 func (f figures) formatTenths() string { return f.formatFigures("%.1f") }
 
-// formatHundredths is raw, for what is over in a part of a second.
+// formatHundredths returns all durations, in seconds with two decimals, for short durations.
 func (f figures) formatHundredths() string { return f.formatFigures("%.2f") }
 
 func (f figures) formatFigures(format string) string {

@@ -1,5 +1,5 @@
-// Command cluster measures what the adapter is for on a real local Kubernetes: how soon a change of the load shows, how soon
-// there are pods for it, and what a thousand autoscalers cost. It writes what it saw into docs/benchmarks.md.
+// Command cluster measures the adapter on a real local Kubernetes: the time until a change of the load is visible, the time until its
+// pods are ready, and the cost of a thousand autoscalers. It writes the results into docs/benchmarks.md.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// settings are what the command line says.
+// settings are the command-line flags.
 type settings struct {
 	parts    string
 	report   string
@@ -87,13 +87,13 @@ func runClusterBench(args []string, out io.Writer) (err error) {
 type bench struct {
 	settings
 	out  io.Writer
-	node *node // nil while there is none
+	node *node // nil before the first part that needs it
 }
 
 // part is one section of the report.
 type part struct {
 	name, title string
-	node        bool // it needs one; otherwise no other cluster may be there
+	node        bool // needs a node; otherwise no other cluster may run
 	measure     func(ctx context.Context, load float64) (string, error)
 }
 
@@ -106,7 +106,7 @@ func (b *bench) clusterBenchParts() []part {
 	}
 }
 
-// measureClusterParts runs the parts asked for, each when the machine is quiet.
+// measureClusterParts runs the selected parts, each when the machine is quiet.
 func (b *bench) measureClusterParts(ctx context.Context) error {
 	all := b.clusterBenchParts()
 	for _, name := range strings.Split(b.parts, ",") {
@@ -116,7 +116,7 @@ func (b *bench) measureClusterParts(ctx context.Context) error {
 		}
 		err := b.measureClusterPart(ctx, all[i])
 		if ctx.Err() != nil {
-			err = context.Cause(ctx) // what failed for that says less
+			err = context.Cause(ctx) // the part's own error says less
 		}
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", name, err)
@@ -152,7 +152,7 @@ func (b *bench) measureClusterPart(ctx context.Context, p part) error {
 	return report.Section{Command: "test/bench/cluster", Part: p.name, Title: p.title}.Write(b.report, text)
 }
 
-// removeBenchNode ends the cluster with a node, if there is one.
+// removeBenchNode ends the cluster with a node, if it exists.
 func (b *bench) removeBenchNode(ctx context.Context) error {
 	if b.node == nil {
 		return nil

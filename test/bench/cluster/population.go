@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// podsEach is how many pods an autoscaler has, and needs under the load of the pages.
+	// podsEach is the number of pods of each autoscaler, and the number that the load of the pages needs.
 	podsEach = 5
-	// groupsEach is how many autoscalers a namespace has.
+	// groupsEach is the number of autoscalers in a namespace.
 	groupsEach = 50
-	// creators is how many objects are made at a time.
+	// creators is the number of concurrent creations.
 	creators = 16
 )
 
@@ -31,7 +31,7 @@ func (g group) groupNamespace() string         { return fmt.Sprintf("shop-%02d",
 func (g group) groupName() string              { return fmt.Sprintf("web-%04d", int(g)) }
 func (g group) groupLabels() map[string]string { return map[string]string{"app": g.groupName()} }
 
-// forEachGroup does something for all groups, several at a time.
+// forEachGroup calls do for all groups, several at a time.
 func (s *setting) forEachGroup(ctx context.Context, do func(context.Context, group) error) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(creators)
@@ -41,7 +41,7 @@ func (s *setting) forEachGroup(ctx context.Context, do func(context.Context, gro
 	return all.Wait()
 }
 
-// populateCluster makes everything but the autoscalers.
+// populateCluster creates all objects except the autoscalers.
 func (s *setting) populateCluster(ctx context.Context) error {
 	for first := 0; first < s.count; first += groupsEach {
 		if err := s.makeGroupNamespace(ctx, group(first).groupNamespace()); err != nil {
@@ -61,7 +61,7 @@ func (s *setting) populateCluster(ctx context.Context) error {
 	})
 }
 
-// makeGroupNamespace makes one that is usable: it has its ServiceAccount.
+// makeGroupNamespace creates a namespace and waits for its ServiceAccount.
 func (s *setting) makeGroupNamespace(ctx context.Context, name string) error {
 	_, err := s.client.CoreV1().Namespaces().Create(ctx, &core.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
@@ -94,7 +94,7 @@ func groupPodSpec() core.PodSpec {
 	}
 }
 
-// makeGroupPod makes a pod that no node runs, and writes the status that a kubelet would.
+// makeGroupPod creates a pod without a node, and writes its status as a kubelet would.
 func (s *setting) makeGroupPod(ctx context.Context, g group, i int) error {
 	pods := s.client.CoreV1().Pods(g.groupNamespace())
 	name := fmt.Sprintf("%s-7d4b9c6f58-%d", g.groupName(), i)
@@ -116,7 +116,7 @@ func (s *setting) makeGroupPod(ctx context.Context, g group, i int) error {
 	return nil
 }
 
-// makeGroupAutoscalers makes the autoscalers, evenly over a period of their controller, which keeps the distances.
+// makeGroupAutoscalers creates the autoscalers, spread evenly over a period of their controller, which keeps their distances.
 func (s *setting) makeGroupAutoscalers(ctx context.Context) error {
 	began := time.Now()
 	return s.forEachGroup(ctx, func(ctx context.Context, g group) error {

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// process is a child of this one, which ends with it.
+// process is a child of this process and ends with it.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	line string // the first that it printed, of startGroupPages
+	line string // first printed line, of startGroupPages only
 }
 
 // startGroupPages runs this program as the server of the pages, and waits for its port.
@@ -56,12 +56,12 @@ func startClusterBenchProcess(log *os.File, env []string, program string, args .
 
 func (p *process) awaitBenchProcessExit() {
 	defer close(p.done)
-	_ = p.cmd.Wait() // it was told to end, or its log says why it did
+	_ = p.cmd.Wait() // the end was requested, or the log has the reason
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// stopBenchProcess stops the process and waits until it is gone.
+// stopBenchProcess stops the process and waits for its end.
 func (p *process) stopBenchProcess() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })

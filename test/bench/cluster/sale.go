@@ -19,13 +19,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// saleRest is the time between two sales: what the one before left on the node is gone.
+// saleRest is the time between two sales, in which the node cleans up the previous sale.
 const saleRest = 5 * time.Second
 
-// saleTimes are the parts of one sale, from when its event was published.
+// saleTimes are the times of one sale, from the publication of its event.
 type saleTimes struct{ minReplicas, scale, created, running, ready, open time.Duration }
 
-// reportSale measures how soon an event on Kafka has twenty new containers running, and its gate open.
+// reportSale measures the time from an event on Kafka to twenty new running containers and an open gate.
 func (b *bench) reportSale(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	all, err := b.node.measureSales(ctx, b.sales)
@@ -104,7 +104,7 @@ func (n *node) measureSale(ctx context.Context, market *sale.Sale, id string) (s
 	return saleTimes{after("minReplicas"), after("scale"), after("created"), after("running"), after("ready"), after("open")}, err
 }
 
-// saleSeen is when things were first seen.
+// saleSeen has the first time of each change.
 type saleSeen struct {
 	mu    sync.Mutex // guards times
 	times map[string]time.Time
@@ -129,7 +129,7 @@ func (s *saleSeen) missingSaleMoments(all ...string) error {
 	return nil
 }
 
-// watchSale notes what the API server tells of the sample, its autoscaler, its pods and the gate, until ctx ends.
+// watchSale records the changes of the sample, its autoscaler, its pods and the gate, until ctx ends.
 func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, error) {
 	var all sync.WaitGroup
 	follow := func(w watch.Interface, err error, see func(watch.Event)) error {
@@ -170,7 +170,7 @@ func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, 
 	})
 }
 
-// watchScale notes when the replicas are asked for.
+// watchScale records the time when the replicas are requested.
 func watchScale(seen *saleSeen) func(watch.Event) {
 	return func(e watch.Event) {
 		if d, ok := e.Object.(*apps.Deployment); ok && *d.Spec.Replicas == sale.Pods {
@@ -179,7 +179,7 @@ func watchScale(seen *saleSeen) func(watch.Event) {
 	}
 }
 
-// watchPodCount notes when so many pods are there, run and are ready.
+// watchPodCount records the times when the new pods exist, run and are ready.
 func watchPodCount(seen *saleSeen) func(watch.Event) {
 	pods := map[string]*core.Pod{}
 	return func(e watch.Event) {

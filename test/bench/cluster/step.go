@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// The loads of the steps, in requests per second, and the pods that they go to.
+// The loads of the steps, in requests per second, and the number of pods.
 const (
 	low       = 40
 	high      = 400
@@ -21,26 +21,26 @@ const (
 )
 
 const (
-	// pollEvery is how often the metric is read, as DESIGN's figure for prometheus-adapter was.
+	// pollEvery is the time between two reads of the metric, the same as for DESIGN's figure for prometheus-adapter.
 	pollEvery = 100 * time.Millisecond
-	// lowFor is how long the low load holds at least; it is longer by up to lowMore, so that steps come at all
-	// phases of the scrapes.
+	// lowFor is the minimum duration of the low load. A random time up to lowMore is added, so that steps fall on all phases of the
+	// scrapes.
 	lowFor  = 16 * time.Second
 	lowMore = 4 * time.Second
-	// highFor is how long the high load goes on after it has shown.
+	// highFor is the duration of the high load after it became visible.
 	highFor = 2 * time.Second
-	// stepPatience is for adapters over which a step takes minutes to show.
+	// stepPatience suits adapters that show a step only after minutes.
 	stepPatience = 5 * time.Minute
 )
 
-// steps is what the steps showed.
+// steps has the results of the steps.
 type steps struct {
 	up, down figures
-	refused  int // reads without an answer, and
+	refused  int // reads without a value, and
 	reason   error
 }
 
-// reportStep measures how soon a step of the load shows.
+// reportStep measures the time until a step of the load is visible.
 func (b *bench) reportStep(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	s, err := b.node.measureSteps(ctx, b.steps)
@@ -108,7 +108,7 @@ func (n *node) measureLoadSteps(ctx context.Context, t *traffic, s *steps, count
 	return nil
 }
 
-// measureLoadStep changes the load and returns how long it took to show.
+// measureLoadStep changes the load and returns the time until the change is visible.
 func (n *node) measureLoadStep(ctx context.Context, t *traffic, s *steps, rate float64, right func(float64) bool) (time.Duration, error) {
 	began, err := t.stepTrafficRate(ctx, rate)
 	if err != nil {
@@ -121,7 +121,7 @@ func (n *node) measureLoadStep(ctx context.Context, t *traffic, s *steps, rate f
 	return seen.Sub(began), nil
 }
 
-// awaitSampleMetric returns when the metric of all pods was first seen to be right.
+// awaitSampleMetric returns the time when the metric of all pods is first right.
 func (n *node) awaitSampleMetric(ctx context.Context, s *steps, right func(sum float64) bool) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepPatience)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
-// A step is dated no later than the first request of the new rate.
+// TestStepIsDated: the time of a step is not later than the first request at the new rate.
 func TestStepIsDated(t *testing.T) {
 	t.Parallel()
 	var first atomic.Int64
