@@ -1,5 +1,5 @@
-// Command demo shows the main job on a real cluster: load goes up, the HPA reads request_per_second and adds
-// pods, load goes down, the HPA takes them away. It prints one line a second and draws the run.
+// Command demo shows the main job on a real cluster: the load rises, the HPA reads request_per_second and adds pods; the load falls,
+// and the HPA removes them. It prints a line each second and draws the run.
 package main
 
 import (
@@ -133,7 +133,7 @@ func (d *demo) useOwnCluster(ctx context.Context) (*stack.Stack, error) {
 	return stack.On(ctx, kubeconfig, d.out)
 }
 
-// printNextCommands prints commands to explore the cluster that is kept.
+// printNextCommands prints commands to explore the kept cluster.
 func (d *demo) printNextCommands() {
 	fmt.Fprintf(d.out, `
 The cluster stays. To explore it:

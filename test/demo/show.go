@@ -18,7 +18,7 @@ import (
 
 const metricName = "request_per_second"
 
-// playLoad sends the load, prints one point a second, and returns the points.
+// playLoad sends the load, prints a point each second, and returns the points.
 func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, error) {
 	fmt.Fprintln(d.out, "waiting for the sample's pods")
 	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return checkReadySamplePods(ctx, s, 2) }); err != nil {
@@ -60,8 +60,8 @@ func checkReadySamplePods(ctx context.Context, s *stack.Stack, n int) error {
 	return err
 }
 
-// watchReaction observes once a second until ctx ends. Each second the pods that are ready become the targets of the
-// load, as the endpoints of a Service would.
+// watchReaction observes once a second until ctx ends. Each second it sends the load to the ready pods, like the endpoints of a
+// Service.
 func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(time.Time, []string) float64) []timeline.Point {
 	var points []timeline.Point
 	start := time.Now()

@@ -28,7 +28,7 @@ import (
 
 const (
 	name = "demo-sale"
-	// visitors is the load during the sale, in requests per second: the two original pods could carry it.
+	// visitors is the load during the sale, in requests per second: the two original pods could serve it.
 	visitors = 60
 	// lasts is the time to live of the sale's event.
 	lasts = 45 * time.Second
@@ -90,7 +90,7 @@ func (d *demo) installSaleStack(ctx context.Context) error {
 		return err
 	}
 	const room = `{"spec":{"template":{"spec":{"containers":[{"name":"sample","resources":{"requests":{"cpu":"10m"}}}]}}}}`
-	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // twenty fit on one small node
+	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // makes room for twenty pods on one small node
 		return err
 	}
 	_, err := d.runKubectl(ctx, "rollout", "status", "deploy/sample", "--timeout=120s")
@@ -101,7 +101,7 @@ func (d *demo) runKubectl(ctx context.Context, args ...string) (string, error) {
 	return d.stack.Kubectl(ctx, append([]string{"-n", stack.SampleNamespace}, args...)...)
 }
 
-// sendSaleVisitors sends the load to the pods that are ready, until ctx ends.
+// sendSaleVisitors sends the load to the ready pods until ctx ends.
 func (d *demo) sendSaleVisitors(ctx context.Context) <-chan struct{} {
 	d.targets.Store(&[]string{})
 	g := load.New(load.Options{Rate: func(time.Time) float64 { return visitors }, Targets: func() []string { return *d.targets.Load() }})
@@ -184,7 +184,7 @@ func (d *demo) runScalerCommand(ctx context.Context, args ...string) error {
 	return err
 }
 
-// world is the state that one printed line shows.
+// world is the state in a printed line.
 type world struct {
 	pods, ready        int
 	minReplicas, scale int32
@@ -203,7 +203,7 @@ func (d *demo) describeSaleState(ctx context.Context) string {
 	return w.String()
 }
 
-// printSaleUntil prints each change until the state is the wanted one.
+// printSaleUntil prints each change until right accepts the state.
 func (d *demo) printSaleUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
 	var shown world
 	return stack.Wait(ctx, atMost, func(ctx context.Context) error {
