@@ -16,13 +16,13 @@ import (
 )
 
 func main() {
-	if err := runSample(os.Args[1:]); err != nil {
+	if err := runSampleCommand(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "sample: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func runSample(args []string) error {
+func runSampleCommand(args []string) error {
 	flags := flag.NewFlagSet("sample", flag.ExitOnError)
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	flags.Usage = func() {

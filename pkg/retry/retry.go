@@ -63,7 +63,7 @@ func (t *Throttle) Allow(key string, now time.Time) bool {
 		return false
 	}
 	if len(t.passed) >= maxThrottled {
-		t.forgetBefore(now.Add(-t.Interval))
+		t.forgetThrottledRetryLines(now.Add(-t.Interval))
 	}
 	if t.passed == nil {
 		t.passed = map[string]time.Time{}
@@ -81,8 +81,8 @@ func (t *Throttle) Forget(key string) {
 	delete(t.passed, key)
 }
 
-// forgetBefore drops the keys whose line may be written again; the lock is held.
-func (t *Throttle) forgetBefore(limit time.Time) {
+// forgetThrottledRetryLines drops the keys whose line may be written again; the lock is held.
+func (t *Throttle) forgetThrottledRetryLines(limit time.Time) {
 	for key, last := range t.passed {
 		if !last.After(limit) {
 			delete(t.passed, key)

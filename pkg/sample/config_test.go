@@ -121,7 +121,7 @@ func TestUsage(t *testing.T) {
 }
 
 func FuzzLoadConfig(f *testing.F) {
-	for _, v := range envVariables() {
+	for _, v := range sampleServiceVariables() {
 		f.Add(v.name, v.defaultValue)
 	}
 	f.Add("DRAIN_DELAY", "87600h")
@@ -137,6 +137,6 @@ func FuzzLoadConfig(f *testing.F) {
 		if c.DrainDelay+c.RequestTimeout > c.GracePeriod || c.WorkMax <= 0 || c.MaxInFlight < 1 || c.ListenAddr == "" {
 			t.Errorf("%s=%q gives %+v", name, value, c)
 		}
-		newClientLimiter(c.RateLimit) // any accepted rate makes a limit
+		newSampleClientLimiter(c.RateLimit) // any accepted rate makes a limit
 	})
 }

@@ -55,26 +55,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// initRouteCounters creates the counters of a route at 0 before its first request. A counter that appears with its first
+// initSampleRouteCounters creates the counters of a route at 0 before its first request. A counter that appears with its first
 // increment has no earlier sample, so that a rate over it misses the increment. This would hurt at the start of a step
 // of load, when a new pod matters most.
-func (m *metrics) initRouteCounters(method, route string, codes ...int) {
+func (m *metrics) initSampleRouteCounters(method, route string, codes ...int) {
 	for _, code := range codes {
 		m.requests.WithLabelValues(method, route, strconv.Itoa(code))
 	}
 	m.duration.WithLabelValues(method, route, strconv.Itoa(codes[0]))
 }
 
-// countRequest records one answered request.
-func (m *metrics) countRequest(r *http.Request, code int, took time.Duration) {
-	method, route, status := boundedMethod(r.Method), routeLabel(r.Pattern), strconv.Itoa(code)
+// countSampleServiceRequest records one answered request.
+func (m *metrics) countSampleServiceRequest(r *http.Request, code int, took time.Duration) {
+	method, route, status := sampleServiceMethodLabel(r.Method), sampleServiceRouteLabel(r.Pattern), strconv.Itoa(code)
 	m.requests.WithLabelValues(method, route, status).Inc()
 	m.duration.WithLabelValues(method, route, status).Observe(took.Seconds())
 }
 
-// boundedMethod returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
+// sampleServiceMethodLabel returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
 // series.
-func boundedMethod(method string) string {
+func sampleServiceMethodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:

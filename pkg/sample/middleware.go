@@ -19,22 +19,22 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// traceRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
+// traceSampleServiceRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
 // connection elsewhere: removing the pod from the Service does not move a kept-alive connection.
-func (s *Service) traceRequests(next http.Handler) http.Handler {
+func (s *Service) traceSampleServiceRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, id := withTraceID(r.Context(), r.Header.Get("Traceparent"))
+		ctx, id := withSampleTraceID(r.Context(), r.Header.Get("Traceparent"))
 		w.Header().Set(traceHeader, id)
-		if s.ready.isInPhase(phaseDraining) {
+		if s.ready.isInSampleServicePhase(phaseDraining) {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// observeRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
+// observeSampleServiceRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
 // so the request must reach it as the same *http.Request.
-func (s *Service) observeRequests(next http.Handler) http.Handler {
+func (s *Service) observeSampleServiceRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s.metrics.inFlight.Inc()
@@ -42,14 +42,14 @@ func (s *Service) observeRequests(next http.Handler) http.Handler {
 		defer func() { // also when the handler panics
 			took := time.Since(start)
 			s.metrics.inFlight.Dec()
-			s.metrics.countRequest(r, rec.statusCode(), took)
-			s.logRequest(r, rec.statusCode(), took)
+			s.metrics.countSampleServiceRequest(r, rec.sampleResponseStatusCode(), took)
+			s.logSampleServiceRequest(r, rec.sampleResponseStatusCode(), took)
 		}()
 		next.ServeHTTP(rec, r)
 	})
 }
 
-func (s *Service) logRequest(r *http.Request, code int, took time.Duration) {
+func (s *Service) logSampleServiceRequest(r *http.Request, code int, took time.Duration) {
 	level := zapcore.DebugLevel
 	switch {
 	case code >= http.StatusInternalServerError:
@@ -58,14 +58,14 @@ func (s *Service) logRequest(r *http.Request, code int, took time.Duration) {
 		level = zapcore.InfoLevel
 	}
 	if entry := s.log.Check(level, "Request"); entry != nil {
-		entry.Write(traceField(r.Context()), zap.String("method", boundedMethod(r.Method)),
-			zap.String("route", routeLabel(r.Pattern)), zap.Int("code", code), zap.Duration("took", took),
+		entry.Write(sampleTraceField(r.Context()), zap.String("method", sampleServiceMethodLabel(r.Method)),
+			zap.String("route", sampleServiceRouteLabel(r.Pattern)), zap.Int("code", code), zap.Duration("took", took),
 			zap.String("remote", r.RemoteAddr))
 	}
 }
 
-// recoverPanic turns a panic into a 500 and a log line: a bad request must not end other requests.
-func (s *Service) recoverPanic(next http.Handler) http.Handler {
+// recoverSampleHandlerPanic turns a panic into a 500 and a log line: a bad request must not end other requests.
+func (s *Service) recoverSampleHandlerPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { //nolint:contextcheck // the trace ID comes from the request's own context
 			cause := recover()
@@ -76,29 +76,29 @@ func (s *Service) recoverPanic(next http.Handler) http.Handler {
 				panic(cause)
 			}
 			s.metrics.panics.Inc()
-			s.log.Error("Handler panicked", traceField(r.Context()), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+			s.log.Error("Handler panicked", sampleTraceField(r.Context()), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
 			if rec, ok := w.(*statusRecorder); ok && rec.code != 0 {
 				panic(http.ErrAbortHandler) // part of the answer is sent: cut it off, so that it does not look complete
 			}
-			writeError(w, r, http.StatusInternalServerError, "internal error")
+			writeSampleServiceError(w, r, http.StatusInternalServerError, "internal error")
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-// boundRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
+// boundSampleServiceRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
 // the ServeMux, so that rejected requests count under the right route.
-func (s *Service) boundRequests(next http.Handler) http.Handler {
+func (s *Service) boundSampleServiceRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.slots.acquireSlot() {
+		if !s.slots.acquireSampleRequestSlot() {
 			w.Header().Set("Retry-After", "1")
-			writeError(w, r, http.StatusServiceUnavailable, "too many requests at once")
+			writeSampleServiceError(w, r, http.StatusServiceUnavailable, "too many requests at once")
 			return
 		}
-		defer s.slots.releaseSlot()
-		if !s.clientLimiter.allowRequest(r) {
+		defer s.slots.releaseSampleRequestSlot()
+		if !s.clientLimiter.allowSampleClientRequest(r) {
 			w.Header().Set("Retry-After", s.clientLimiter.retryAfter)
-			writeError(w, r, http.StatusTooManyRequests, "too many requests of one client")
+			writeSampleServiceError(w, r, http.StatusTooManyRequests, "too many requests of one client")
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.RequestTimeout)
@@ -113,7 +113,7 @@ type requestSlots struct {
 	used  atomic.Int64
 }
 
-func (s *requestSlots) acquireSlot() bool {
+func (s *requestSlots) acquireSampleRequestSlot() bool {
 	if s.used.Add(1) <= s.limit {
 		return true
 	}
@@ -121,7 +121,7 @@ func (s *requestSlots) acquireSlot() bool {
 	return false
 }
 
-func (s *requestSlots) releaseSlot() { s.used.Add(-1) }
+func (s *requestSlots) releaseSampleRequestSlot() { s.used.Add(-1) }
 
 // clientLimiter bounds the requests per second of each client address with a token bucket that holds one second's worth.
 type clientLimiter struct {
@@ -133,7 +133,7 @@ type clientLimiter struct {
 // client at most one more second's worth.
 const bucketTTL = 10 * time.Minute
 
-func newClientLimiter(perSecond float64) *clientLimiter {
+func newSampleClientLimiter(perSecond float64) *clientLimiter {
 	if perSecond == 0 {
 		return &clientLimiter{}
 	}
@@ -143,9 +143,9 @@ func newClientLimiter(perSecond float64) *clientLimiter {
 	}
 }
 
-// allowRequest takes a token of r's client. The client is the peer's address, not X-Forwarded-For, which any client can
+// allowSampleClientRequest takes a token of r's client. The client is the peer's address, not X-Forwarded-For, which any client can
 // forge: behind a proxy the limit applies to the proxy. An IPv6 client is its /64.
-func (l *clientLimiter) allowRequest(r *http.Request) bool {
+func (l *clientLimiter) allowSampleClientRequest(r *http.Request) bool {
 	if l.buckets == nil {
 		return true
 	}

@@ -49,28 +49,28 @@ type order struct {
 // allocation that grows with its size.
 type bufferPool struct{ pool sync.Pool }
 
-func newBufferPool() *bufferPool {
+func newOrderBufferPool() *bufferPool {
 	return &bufferPool{pool: sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 1024)) }}}
 }
 
-func (b *bufferPool) getBuffer() *bytes.Buffer {
+func (b *bufferPool) getOrderBuffer() *bytes.Buffer {
 	buf := b.pool.Get().(*bytes.Buffer)
 	buf.Reset()
 	return buf
 }
 
-func (b *bufferPool) putBuffer(buf *bytes.Buffer) { b.pool.Put(buf) }
+func (b *bufferPool) putOrderBuffer(buf *bytes.Buffer) { b.pool.Put(buf) }
 
-func (s *Service) createOrder(w http.ResponseWriter, r *http.Request) {
+func (s *Service) createSampleOrder(w http.ResponseWriter, r *http.Request) {
 	if s.orders == nil {
-		writeError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
+		writeSampleServiceError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
 		return
 	}
-	buf := s.buffers.getBuffer()
-	defer s.buffers.putBuffer(buf)
+	buf := s.buffers.getOrderBuffer()
+	defer s.buffers.putOrderBuffer(buf)
 	o, code, err := readOrderBody(buf, http.MaxBytesReader(w, r.Body, maxOrderBytes))
 	if err != nil {
-		writeError(w, r, code, err.Error())
+		writeSampleServiceError(w, r, code, err.Error())
 		return
 	}
 	o.ID, o.Created = rand.Text(), time.Now().UTC()
@@ -83,33 +83,33 @@ func (s *Service) createOrder(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Location", "/orders/"+o.ID)
-	writeJSON(w, http.StatusCreated, buf.Bytes())
+	writeSampleServiceJSON(w, http.StatusCreated, buf.Bytes())
 }
 
-func (s *Service) readOrder(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveSampleOrder(w http.ResponseWriter, r *http.Request) {
 	if s.orders == nil {
-		writeError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
+		writeSampleServiceError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
 		return
 	}
 	id := r.PathValue("id")
-	if !isOrderID(id) { // createOrder never issues such an ID: skip the request to Redis
-		writeError(w, r, http.StatusNotFound, errOrderNotFound.Error())
+	if !isOrderID(id) { // createSampleOrder never issues such an ID: skip the request to Redis
+		writeSampleServiceError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 		return
 	}
 	doc, err := s.orders.getOrder(r.Context(), id)
 	switch {
 	case errors.Is(err, errOrderNotFound):
-		writeError(w, r, http.StatusNotFound, errOrderNotFound.Error())
+		writeSampleServiceError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 	case err != nil:
 		s.writeOrderFailure(w, r, fmt.Errorf("get order: %w", err))
 	default:
-		writeJSON(w, http.StatusOK, doc)
+		writeSampleServiceJSON(w, http.StatusOK, doc)
 	}
 }
 
 func (s *Service) writeOrderFailure(w http.ResponseWriter, r *http.Request, err error) {
-	s.log.Warn("Redis operation failed", traceField(r.Context()), zap.NamedError("err", err))
-	writeUnfinished(w, r, err, "orders are unavailable")
+	s.log.Warn("Redis operation failed", sampleTraceField(r.Context()), zap.NamedError("err", err))
+	writeUnfinishedSampleRequest(w, r, err, "orders are unavailable")
 }
 
 // readOrderBody reads body into buf and decodes it strictly. It returns an error for the client, with its status code.
@@ -121,15 +121,15 @@ func readOrderBody(buf *bytes.Buffer, body io.Reader) (order, int, error) {
 		}
 		return order{}, http.StatusBadRequest, errors.New("the body could not be read")
 	}
-	o, err := decodeOrder(buf.Bytes())
+	o, err := decodeSampleOrder(buf.Bytes())
 	if err != nil {
 		return order{}, http.StatusBadRequest, err
 	}
 	return o, 0, nil
 }
 
-// decodeOrder returns the order in doc: a single JSON object with the fields item and quantity only.
-func decodeOrder(doc []byte) (order, error) {
+// decodeSampleOrder returns the order in doc: a single JSON object with the fields item and quantity only.
+func decodeSampleOrder(doc []byte) (order, error) {
 	var in struct {
 		Item     string `json:"item"`
 		Quantity int    `json:"quantity"`
@@ -142,7 +142,7 @@ func decodeOrder(doc []byte) (order, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return order{}, errors.New("an order is one JSON object: more follows it")
 	}
-	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !isPrintable(in.Item) {
+	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !isPrintableOrderItem(in.Item) {
 		return order{}, fmt.Errorf("item must be 1 to %d printable characters", maxItemRunes)
 	}
 	if in.Quantity < 1 || in.Quantity > maxQuantity {
@@ -151,7 +151,7 @@ func decodeOrder(doc []byte) (order, error) {
 	return order{Item: in.Item, Quantity: in.Quantity}, nil
 }
 
-func isPrintable(s string) bool {
+func isPrintableOrderItem(s string) bool {
 	for _, c := range s {
 		if !unicode.IsPrint(c) {
 			return false

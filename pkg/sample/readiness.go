@@ -31,13 +31,15 @@ type readiness struct {
 	checks []*dependencyCheck
 }
 
-func (r *readiness) enterPhase(p servicePhase) { r.phase.Store(int32(p)) }
+func (r *readiness) enterSampleServicePhase(p servicePhase) { r.phase.Store(int32(p)) }
 
-func (r *readiness) isInPhase(p servicePhase) bool { return servicePhase(r.phase.Load()) == p }
+func (r *readiness) isInSampleServicePhase(p servicePhase) bool {
+	return servicePhase(r.phase.Load()) == p
+}
 
-// checkReady returns the reason why the service is not ready at now, or nil. It checks the dependencies only in
+// checkSampleServiceReady returns the reason why the service is not ready at now, or nil. It checks the dependencies only in
 // phaseServing: the start-up jitter must spare them, and their state does not matter while the service drains.
-func (r *readiness) checkReady(ctx context.Context, now time.Time) error {
+func (r *readiness) checkSampleServiceReady(ctx context.Context, now time.Time) error {
 	switch servicePhase(r.phase.Load()) {
 	case phaseStarting:
 		return errors.New("starting: waiting for the start-up jitter")
@@ -45,13 +47,13 @@ func (r *readiness) checkReady(ctx context.Context, now time.Time) error {
 		return errors.New("draining: told to end")
 	case phaseServing:
 	}
-	return r.checkDependencies(ctx, now)
+	return r.pingSampleServiceDependencies(ctx, now)
 }
 
-// checkDependencies returns the first dependency's error, or nil.
-func (r *readiness) checkDependencies(ctx context.Context, now time.Time) error {
+// pingSampleServiceDependencies returns the first dependency's error, or nil.
+func (r *readiness) pingSampleServiceDependencies(ctx context.Context, now time.Time) error {
 	for _, c := range r.checks {
-		if err := c.checkDependency(ctx, now); err != nil {
+		if err := c.pingSampleServiceDependency(ctx, now); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
@@ -59,11 +61,11 @@ func (r *readiness) checkDependencies(ctx context.Context, now time.Time) error 
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := r.checkReady(req.Context(), time.Now()); err != nil {
+	if err := r.checkSampleServiceReady(req.Context(), time.Now()); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	writeText(w, "ready\n")
+	writeSampleServiceText(w, "ready\n")
 }
 
 // dependencyCheck pings a dependency, bounded in time, and keeps the result for dependencyCheckTTL.
@@ -77,7 +79,7 @@ type dependencyCheck struct {
 	last error
 }
 
-func (c *dependencyCheck) checkDependency(ctx context.Context, now time.Time) error {
+func (c *dependencyCheck) pingSampleServiceDependency(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.IsZero() && now.Sub(c.at) < dependencyCheckTTL {

@@ -43,21 +43,21 @@ func newRedisOrderStore(cfg *Config) *redisOrderStore {
 func (o *redisOrderStore) saveOrder(ctx context.Context, id string, doc []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	return o.client.Set(ctx, orderKey(id), doc, o.ttl).Err()
+	return o.client.Set(ctx, orderRedisKey(id), doc, o.ttl).Err()
 }
 
 func (o *redisOrderStore) getOrder(ctx context.Context, id string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	doc, err := o.client.Get(ctx, orderKey(id)).Bytes()
+	doc, err := o.client.Get(ctx, orderRedisKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, errOrderNotFound
 	}
 	return doc, err
 }
 
-func (o *redisOrderStore) pingRedis(ctx context.Context) error { return o.client.Ping(ctx).Err() }
+func (o *redisOrderStore) pingOrderRedis(ctx context.Context) error { return o.client.Ping(ctx).Err() }
 
-func (o *redisOrderStore) closeClient() error { return o.client.Close() }
+func (o *redisOrderStore) closeOrderRedisClient() error { return o.client.Close() }
 
-func orderKey(id string) string { return "order:" + id }
+func orderRedisKey(id string) string { return "order:" + id }

@@ -24,49 +24,49 @@ type userRoute struct {
 	handler http.HandlerFunc
 }
 
-func (s *Service) userRoutes() []userRoute {
+func (s *Service) sampleServiceRoutes() []userRoute {
 	const (
 		ok, created          = http.StatusOK, http.StatusCreated
 		bad, missing         = http.StatusBadRequest, http.StatusNotFound
 		limited, unavailable = http.StatusTooManyRequests, http.StatusServiceUnavailable
 	)
 	return []userRoute{
-		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveIndex},
-		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveWork},
-		{http.MethodPost, "/orders", []int{created, bad, limited, unavailable}, s.createOrder},
-		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavailable}, s.readOrder},
+		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveSampleServiceIndex},
+		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveSampleServiceWork},
+		{http.MethodPost, "/orders", []int{created, bad, limited, unavailable}, s.createSampleOrder},
+		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavailable}, s.serveSampleOrder},
 	}
 }
 
-// newServiceHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
+// newSampleServiceHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
 // probes and scrapes are neither counted nor limited with user requests.
-func (s *Service) newServiceHandler(gatherer prometheus.Gatherer) http.Handler {
+func (s *Service) newSampleServiceHandler(gatherer prometheus.Gatherer) http.Handler {
 	users := http.NewServeMux()
-	for _, r := range s.userRoutes() {
+	for _, r := range s.sampleServiceRoutes() {
 		path := r.template
 		if path == "/" {
 			path = "/{$}" // the root alone; "/" would match every path
 		}
-		users.Handle(r.method+" "+path, s.boundRequests(s.injectFault(r.handler)))
-		s.metrics.initRouteCounters(r.method, r.template, r.codes...)
+		users.Handle(r.method+" "+path, s.boundSampleServiceRequests(s.injectSampleServiceFault(r.handler)))
+		s.metrics.initSampleRouteCounters(r.method, r.template, r.codes...)
 	}
-	s.metrics.initRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
+	s.metrics.initSampleRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
 
 	all := http.NewServeMux()
-	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
+	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeSampleServiceText(w, "ok\n") })
 	all.Handle("GET /readyz", &s.ready)
 	all.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 8, // a few scrapers at once, not a crowd
 	}))
-	all.Handle("/", s.traceRequests(s.observeRequests(s.recoverPanic(users))))
+	all.Handle("/", s.traceSampleServiceRequests(s.observeSampleServiceRequests(s.recoverSampleHandlerPanic(users))))
 	return all
 }
 
 // faultDelay is far above the normal duration of a request, and far below REQUEST_TIMEOUT.
 const faultDelay = 500 * time.Millisecond
 
-// injectFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
-func (s *Service) injectFault(next http.HandlerFunc) http.HandlerFunc {
+// injectSampleServiceFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
+func (s *Service) injectSampleServiceFault(next http.HandlerFunc) http.HandlerFunc {
 	switch s.cfg.Fault {
 	case FaultSlow:
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -74,19 +74,19 @@ func (s *Service) injectFault(next http.HandlerFunc) http.HandlerFunc {
 			case <-time.After(faultDelay):
 				next(w, r)
 			case <-r.Context().Done():
-				writeUnfinished(w, r, r.Context().Err(), "the drill's delay took too long")
+				writeUnfinishedSampleRequest(w, r, r.Context().Err(), "the drill's delay took too long")
 			}
 		}
 	case FaultError:
 		return func(w http.ResponseWriter, r *http.Request) {
-			writeError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
+			writeSampleServiceError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
 		}
 	}
 	return next
 }
 
-// newPprofHandler returns a separate handler for the profiles.
-func newPprofHandler() http.Handler {
+// newSamplePprofHandler returns a separate handler for the profiles.
+func newSamplePprofHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -96,8 +96,8 @@ func newPprofHandler() http.Handler {
 	return mux
 }
 
-// routeLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
-func routeLabel(pattern string) string {
+// sampleServiceRouteLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
+func sampleServiceRouteLabel(pattern string) string {
 	_, path, ok := strings.Cut(pattern, " ")
 	if !ok {
 		return unmatchedRoute
@@ -105,52 +105,52 @@ func routeLabel(pattern string) string {
 	return strings.TrimSuffix(path, "{$}")
 }
 
-func (s *Service) serveIndex(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.indexBody)
+func (s *Service) serveSampleServiceIndex(w http.ResponseWriter, _ *http.Request) {
+	writeSampleServiceJSON(w, http.StatusOK, s.indexBody)
 }
 
-// writeJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
-func writeJSON(w http.ResponseWriter, code int, doc []byte) {
+// writeSampleServiceJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
+func writeSampleServiceJSON(w http.ResponseWriter, code int, doc []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(doc)
 }
 
-func writeText(w http.ResponseWriter, text string) {
+func writeSampleServiceText(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, text)
 }
 
-// writeError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
-func writeError(w http.ResponseWriter, r *http.Request, code int, message string) {
+// writeSampleServiceError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
+func writeSampleServiceError(w http.ResponseWriter, r *http.Request, code int, message string) {
 	doc, err := json.Marshal(struct {
 		Error string `json:"error"`
 		Trace string `json:"trace_id,omitempty"`
-	}{message, traceID(r.Context())})
+	}{message, sampleTraceID(r.Context())})
 	if err != nil {
 		panic(err) // two strings always marshal
 	}
-	writeJSON(w, code, append(doc, '\n'))
+	writeSampleServiceJSON(w, code, append(doc, '\n'))
 }
 
 // statusClientGone is nginx's code for a client that hung up before its answer: such a request is neither a failure of
 // the service nor a success.
 const statusClientGone = 499
 
-// writeUnfinished answers a request whose work failed with err: 499 if the client hung up, 503 for a limit or a
+// writeUnfinishedSampleRequest answers a request whose work failed with err: 499 if the client hung up, 503 for a limit or a
 // dependency.
-func writeUnfinished(w http.ResponseWriter, r *http.Request, err error, message string) {
+func writeUnfinishedSampleRequest(w http.ResponseWriter, r *http.Request, err error, message string) {
 	code := http.StatusServiceUnavailable
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		code = statusClientGone
 	} else {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeError(w, r, code, message)
+	writeSampleServiceError(w, r, code, message)
 }
 
-// newHTTPServer returns an HTTP server with a timeout for every wait.
-func (s *Service) newHTTPServer(handler http.Handler) *http.Server {
+// newSampleHTTPServer returns an HTTP server with a timeout for every wait.
+func (s *Service) newSampleHTTPServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ErrorLog:          s.stdLog,

@@ -32,8 +32,8 @@ func newTestService(t *testing.T, change func(*Config)) (*Service, http.Handler)
 		change(&cfg)
 	}
 	s := New(cfg, Options{})
-	s.ready.enterPhase(phaseServing)
-	return s, s.newServiceHandler(s.registry)
+	s.ready.enterSampleServicePhase(phaseServing)
+	return s, s.newSampleServiceHandler(s.registry)
 }
 
 func recordResponse(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -250,13 +250,13 @@ func TestRateLimitIsPerClient(t *testing.T) {
 func TestRequestsAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	s, h := newTestService(t, func(c *Config) { c.MaxInFlight = 1 })
-	if !s.slots.acquireSlot() {
+	if !s.slots.acquireSampleRequestSlot() {
 		t.Fatal("no slot")
 	}
 	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/", "")); got.Code != 503 || got.Header().Get("Retry-After") == "" {
 		t.Errorf("second request at once: %d, Retry-After %q", got.Code, got.Header().Get("Retry-After"))
 	}
-	s.slots.releaseSlot()
+	s.slots.releaseSampleRequestSlot()
 	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/", "")); got.Code != 200 {
 		t.Errorf("request after it: %d", got.Code)
 	}
@@ -294,10 +294,10 @@ func TestWorkThatCannotFinish(t *testing.T) {
 
 func TestBurnUsesCPUTime(t *testing.T) {
 	t.Parallel()
-	clock, release := threadClock()
+	clock, release := sampleWorkerThreadClock()
 	defer release()
 	before := clock()
-	if err := burnCPU(t.Context(), 20*time.Millisecond); err != nil {
+	if err := burnSampleServiceCPU(t.Context(), 20*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if used := clock() - before; used < 20*time.Millisecond || used > 40*time.Millisecond {
@@ -308,7 +308,9 @@ func TestBurnUsesCPUTime(t *testing.T) {
 func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
 	s, _ := newTestService(t, nil)
-	chain := func(h http.HandlerFunc) http.Handler { return s.observeRequests(s.recoverPanic(h)) }
+	chain := func(h http.HandlerFunc) http.Handler {
+		return s.observeSampleServiceRequests(s.recoverSampleHandlerPanic(h))
+	}
 
 	got := recordResponse(chain(func(http.ResponseWriter, *http.Request) { panic("oops") }), newTestRequest(t, http.MethodGet, "/", ""))
 	if got.Code != 500 || strings.Contains(got.Body.String(), "oops") {
@@ -343,7 +345,7 @@ func TestLogNamesTheTrace(t *testing.T) {
 	s := New(cfg, Options{Log: zap.New(core)})
 	r := newTestRequest(t, http.MethodGet, "/orders/x", "")
 	r.Header.Set("Traceparent", parent)
-	got := recordResponse(s.newServiceHandler(s.registry), r)
+	got := recordResponse(s.newSampleServiceHandler(s.registry), r)
 	if got.Header().Get(traceHeader) != trace || !strings.Contains(got.Body.String(), trace) {
 		t.Errorf("answer %v %s does not name trace %s", got.Header(), got.Body, trace)
 	}
@@ -390,12 +392,12 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		c := &dependencyCheck{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
 		r := &readiness{checks: []*dependencyCheck{c}}
 
-		if err := r.checkReady(t.Context(), time.Now()); err == nil || asked != 0 {
+		if err := r.checkSampleServiceReady(t.Context(), time.Now()); err == nil || asked != 0 {
 			t.Errorf("while starting: %v, asked %d times", err, asked)
 		}
-		r.enterPhase(phaseServing)
+		r.enterSampleServicePhase(phaseServing)
 		for range 10 {
-			if err := r.checkReady(t.Context(), time.Now()); !errors.Is(err, answer) {
+			if err := r.checkSampleServiceReady(t.Context(), time.Now()); !errors.Is(err, answer) {
 				t.Errorf("Redis down: %v", err)
 			}
 		}
@@ -404,11 +406,11 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		}
 		answer = nil
 		time.Sleep(dependencyCheckTTL) //nolint:forbidigo // the bubble's clock: no time passes
-		if err := r.checkReady(t.Context(), time.Now()); err != nil || asked != 2 {
+		if err := r.checkSampleServiceReady(t.Context(), time.Now()); err != nil || asked != 2 {
 			t.Errorf("Redis back: %v, asked %d times", err, asked)
 		}
-		r.enterPhase(phaseDraining)
-		if err := r.checkReady(t.Context(), time.Now()); err == nil {
+		r.enterSampleServicePhase(phaseDraining)
+		if err := r.checkSampleServiceReady(t.Context(), time.Now()); err == nil {
 			t.Error("ready while draining")
 		}
 	})
@@ -419,7 +421,7 @@ func TestReadinessDoesNotWaitForADeadDependency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		r := &readiness{checks: []*dependencyCheck{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
-		r.enterPhase(phaseServing)
+		r.enterSampleServicePhase(phaseServing)
 		start := time.Now()
 		w := recordResponse(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if took := time.Since(start); w.Code != 503 || took != 100*time.Millisecond {
@@ -436,7 +438,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		o, err := decodeOrder(doc)
+		o, err := decodeSampleOrder(doc)
 		if err != nil {
 			return
 		}
@@ -447,7 +449,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := decodeOrder(again); err != nil || back != o {
+		if back, err := decodeSampleOrder(again); err != nil || back != o {
 			t.Errorf("order %+v of %q is not the same after a round trip: %+v, %v", o, doc, back, err)
 		}
 	})

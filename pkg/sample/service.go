@@ -68,23 +68,23 @@ func New(cfg Config, opts Options) *Service {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &Service{
 		cfg: cfg, opts: opts, log: opts.Log, registry: registry,
-		stdLog:        newStdLogger(opts.Log),
+		stdLog:        newSampleServiceStdLogger(opts.Log),
 		metrics:       newMetrics(registry),
 		slots:         &requestSlots{limit: int64(cfg.MaxInFlight)},
-		clientLimiter: newClientLimiter(cfg.RateLimit),
+		clientLimiter: newSampleClientLimiter(cfg.RateLimit),
 		cpus:          make(chan struct{}, runtime.GOMAXPROCS(0)),
-		buffers:       newBufferPool(),
+		buffers:       newOrderBufferPool(),
 	}
 	if cfg.RedisAddr != "" {
 		s.redis = newRedisOrderStore(&s.cfg)
 		s.orders = s.redis
-		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingRedis}}
+		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingOrderRedis}}
 	}
-	s.indexBody = encodeIndex()
+	s.indexBody = encodeSampleServiceIndex()
 	return s
 }
 
-func encodeIndex() []byte {
+func encodeSampleServiceIndex() []byte {
 	doc, err := json.Marshal(map[string]string{"service": serviceName, "version": version.String()})
 	if err != nil {
 		panic(err) // a map of strings always marshals
@@ -92,8 +92,8 @@ func encodeIndex() []byte {
 	return append(doc, '\n')
 }
 
-// newStdLogger returns a logger for net/http, whose messages concern single connections.
-func newStdLogger(to *zap.Logger) *log.Logger {
+// newSampleServiceStdLogger returns a logger for net/http, whose messages concern single connections.
+func newSampleServiceStdLogger(to *zap.Logger) *log.Logger {
 	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
 	if err != nil {
 		panic(err) // only an unknown level is an error
@@ -104,30 +104,30 @@ func newStdLogger(to *zap.Logger) *log.Logger {
 // Run serves until ctx ends, drains, and returns nil after it has answered every accepted request. It returns an error
 // if it cannot listen or serve, or if Config.GracePeriod ends before the last answer. Call it once.
 func (s *Service) Run(ctx context.Context) error {
-	listener, pprofListener, err := s.openListeners(ctx)
+	listener, pprofListener, err := s.openSampleServiceListeners(ctx)
 	if err != nil {
 		return err
 	}
 	if s.redis != nil {
-		defer s.closeRedis()
+		defer s.closeSampleServiceRedis()
 	}
-	main, profiles := s.newHTTPServer(s.newServiceHandler(s.registry)), s.newHTTPServer(newPprofHandler())
+	main, profiles := s.newSampleHTTPServer(s.newSampleServiceHandler(s.registry)), s.newSampleHTTPServer(newSamplePprofHandler())
 	profiles.WriteTimeout = 0 // the client chooses the duration of a profile or a trace
 	group, serveCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveListener(main, listener) })
+	group.Go(func() error { return serveSampleServiceListener(main, listener) })
 	if pprofListener != nil {
-		group.Go(func() error { return serveListener(profiles, pprofListener) })
+		group.Go(func() error { return serveSampleServiceListener(profiles, pprofListener) })
 	}
 	group.Go(func() error {
-		s.runReadiness(serveCtx, listener.Addr())
-		err := s.drainServer(ctx, main)
+		s.runSampleServiceReadiness(serveCtx, listener.Addr())
+		err := s.drainSampleService(ctx, main)
 		return errors.Join(err, profiles.Close()) // last, so that a hanging drain can be profiled
 	})
 	return group.Wait()
 }
 
-// openListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
-func (s *Service) openListeners(ctx context.Context) (main, profiles net.Listener, err error) {
+// openSampleServiceListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
+func (s *Service) openSampleServiceListeners(ctx context.Context) (main, profiles net.Listener, err error) {
 	var lc net.ListenConfig
 	main = s.opts.Listener
 	if main == nil {
@@ -146,41 +146,41 @@ func (s *Service) openListeners(ctx context.Context) (main, profiles net.Listene
 	return main, profiles, nil
 }
 
-func serveListener(server *http.Server, listener net.Listener) error {
+func serveSampleServiceListener(server *http.Server, listener net.Listener) error {
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %v: %w", listener.Addr(), err)
 	}
 	return nil
 }
 
-// runReadiness waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
-func (s *Service) runReadiness(ctx context.Context, addr net.Addr) {
+// runSampleServiceReadiness waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
+func (s *Service) runSampleServiceReadiness(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
 		s.log.Info("Waiting for the start-up jitter", zap.Duration("wait", wait))
-		if !sleepFor(ctx, wait) {
+		if !sleepInSampleService(ctx, wait) {
 			return
 		}
 	}
-	if err := s.ready.checkDependencies(ctx, time.Now()); err != nil { // connects now, so that the jitter also spreads the connections
+	if err := s.ready.pingSampleServiceDependencies(ctx, time.Now()); err != nil { // connects now, so that the jitter also spreads the connections
 		s.log.Warn("Dependency is not ready", zap.NamedError("err", err))
 	}
-	s.ready.enterPhase(phaseServing)
+	s.ready.enterSampleServicePhase(phaseServing)
 	s.log.Info("Serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
 }
 
-// drainServer ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
+// drainSampleService ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
 // later. The listener therefore stays open for DrainDelay. ctx is Run's: if it has not ended, the listener is already
 // lost and the delay is skipped.
-func (s *Service) drainServer(ctx context.Context, server *http.Server) error {
-	announced := s.ready.isInPhase(phaseServing) && ctx.Err() != nil
-	s.ready.enterPhase(phaseDraining)
+func (s *Service) drainSampleService(ctx context.Context, server *http.Server) error {
+	announced := s.ready.isInSampleServicePhase(phaseServing) && ctx.Err() != nil
+	s.ready.enterSampleServicePhase(phaseDraining)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.GracePeriod)
 	defer cancel()
 	if announced {
 		s.log.Info("Draining", zap.Duration("delay", s.cfg.DrainDelay))
-		sleepFor(ctx, s.cfg.DrainDelay)
+		sleepInSampleService(ctx, s.cfg.DrainDelay)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err), server.Close())
@@ -189,14 +189,14 @@ func (s *Service) drainServer(ctx context.Context, server *http.Server) error {
 	return nil
 }
 
-func (s *Service) closeRedis() {
-	if err := s.redis.closeClient(); err != nil {
+func (s *Service) closeSampleServiceRedis() {
+	if err := s.redis.closeOrderRedisClient(); err != nil {
 		s.log.Warn("Closing the Redis client failed", zap.NamedError("err", err))
 	}
 }
 
-// sleepFor waits for d and reports whether ctx lasted as long.
-func sleepFor(ctx context.Context, d time.Duration) bool {
+// sleepInSampleService waits for d and reports whether ctx lasted as long.
+func sleepInSampleService(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -6,8 +6,8 @@ package sample
 
 import "time"
 
-// threadClock returns a wall clock: close enough on systems that run no pods.
-func threadClock() (clock func() time.Duration, release func()) {
+// sampleWorkerThreadClock returns a wall clock: close enough on systems that run no pods.
+func sampleWorkerThreadClock() (clock func() time.Duration, release func()) {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }, func() {}
 }

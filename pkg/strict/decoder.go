@@ -79,12 +79,12 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 	all["apiVersion"] = d.Text(&gotVersion)
 	all["kind"] = d.Text(&gotKind)
 	d.DecodeMapping("", root, all)
-	d.validateFixedKey("apiVersion", gotVersion, domain.ConfigAPIVersion)
-	d.validateFixedKey("kind", gotKind, kind)
+	d.validateStrictFixedKey("apiVersion", gotVersion, domain.ConfigAPIVersion)
+	d.validateStrictFixedKey("kind", gotKind, kind)
 }
 
-// validateFixedKey checks a key that has a single valid value.
-func (d *Decoder) validateFixedKey(path, got, want string) {
+// validateStrictFixedKey checks a key that has a single valid value.
+func (d *Decoder) validateStrictFixedKey(path, got, want string) {
 	if got != want && !d.HasFault(path) && !d.HasFault("") {
 		if got == "" {
 			d.AddFaultAtLine(path, d.Lines[""], "required: %s", want)
@@ -112,14 +112,14 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 			d.AddFaultAtLine("", 0, "the file is empty; begin it with apiVersion: %s", domain.ConfigAPIVersion)
 			return nil
 		}
-		d.addSyntaxFault(err)
+		d.addStrictSyntaxFault(err)
 		return nil
 	}
 	switch err := dec.Decode(&more); {
 	case err == nil:
 		d.AddFaultAtLine("", more.Line, "second YAML document; write one document per file")
 	case !errors.Is(err, io.EOF):
-		d.addSyntaxFault(err)
+		d.addStrictSyntaxFault(err)
 	}
 	if len(doc.Content) != 1 {
 		return nil
@@ -127,7 +127,7 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-func (d *Decoder) addSyntaxFault(err error) {
+func (d *Decoder) addStrictSyntaxFault(err error) {
 	line, message := ParseYAMLError(err)
 	d.AddFaultAtLine("", line, "not valid YAML: %s", message)
 }
@@ -171,7 +171,7 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 		case again:
 			d.AddFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:
-			d.AddFaultAtLine(at, key.Line, "unknown key%s", suggestKey(key.Value, fields))
+			d.AddFaultAtLine(at, key.Line, "unknown key%s", suggestStrictKey(key.Value, fields))
 		case IsNullNode(value):
 			d.AddFaultAtLine(at, key.Line, "has no value")
 		default:
@@ -403,8 +403,8 @@ func (d *Decoder) Number(to *float64) FieldDecoder {
 	}
 }
 
-// suggestKey returns a hint at the known key with the same letters, or else at all known keys.
-func suggestKey(got string, fields map[string]FieldDecoder) string {
+// suggestStrictKey returns a hint at the known key with the same letters, or else at all known keys.
+func suggestStrictKey(got string, fields map[string]FieldDecoder) string {
 	for _, known := range slices.Sorted(maps.Keys(fields)) {
 		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
 			return "; did you mean " + known + "?"

@@ -13,7 +13,7 @@ const groups = 50
 
 func (s *settings) reportAnswering(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
 	a := &answering{cpus: s.cpus, dir: dir, program: s.adapter, groups: groups, steady: s.steady / 2, profiles: s.profiles, log: out}
-	head := describeMachine(time.Now(), load)
+	head := describeBenchMachine(time.Now(), load)
 	answers, err := a.measureAnswering(ctx)
 	if err != nil {
 		return "", err
@@ -50,10 +50,10 @@ func (a *answering) writeAnsweringRow(w io.Writer, one *answer, answers []*answe
 	}
 	for _, other := range answers {
 		if other != one && other.name == noPod && other.protocol == one.protocol && other.rate == one.rate {
-			ratio = fmt.Sprintf("%.2f", one.perRead(a.idle).Seconds()/other.perRead(a.idle).Seconds())
+			ratio = fmt.Sprintf("%.2f", one.cpuPerAPIRead(a.idle).Seconds()/other.cpuPerAPIRead(a.idle).Seconds())
 		}
 	}
-	fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.2f | %.2f | %.3f | %s | %d, %d | %.2f |\n", one.name, one.protocol, offered, one.perSecond(),
-		1000*one.latencyQuantile(0.5).Seconds(), 1000*one.latencyQuantile(0.99).Seconds(), 1000*one.perRead(a.idle).Seconds(), ratio,
+	fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.2f | %.2f | %.3f | %s | %d, %d | %.2f |\n", one.name, one.protocol, offered, one.apiReadsPerSecond(),
+		1000*one.apiLatencyQuantile(0.5).Seconds(), 1000*one.apiLatencyQuantile(0.99).Seconds(), 1000*one.cpuPerAPIRead(a.idle).Seconds(), ratio,
 		one.reviews, one.others, one.foreign)
 }

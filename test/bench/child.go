@@ -20,31 +20,31 @@ import (
 // patience bounds the start and the end of a process.
 const patience = 60 * time.Second
 
-// process is a child of this one.
+// process is a child of this process.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	log  *os.File
-	line string // the first that it printed; empty for foreign programs
+	line string // the first printed line; empty for foreign programs
 }
 
-// startChild runs a program on some processors, with its log in dir.
-func startChild(on *cpuSet, dir, program string, args ...string) (*process, error) {
+// startBenchChild runs a program on some processors, with its log in dir.
+func startBenchChild(on *cpuSet, dir, program string, args ...string) (*process, error) {
 	log, err := os.CreateTemp(dir, filepath.Base(program)+"-*.log")
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{}), log: log}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
-	if err := p.launchChild(on); err != nil {
+	if err := p.launchBenchChild(on); err != nil {
 		return nil, err
 	}
-	go p.waitForExit()
+	go p.awaitBenchChildExit()
 	return p, nil
 }
 
-// startRole runs this program in another role, and waits for the line that says where it listens.
-func startRole(on *cpuSet, dir, role string, args ...string) (*process, error) {
+// startBenchRole runs this program in another role, and waits for the line with its address.
+func startBenchRole(on *cpuSet, dir, role string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -55,31 +55,31 @@ func startRole(on *cpuSet, dir, role string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.launchChild(on); err != nil {
+	if err := p.launchBenchChild(on); err != nil {
 		return nil, err
 	}
 	if p.line, err = bufio.NewReader(out).ReadString('\n'); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", role, err), p.cmd.Wait())
 	}
 	p.line = strings.TrimSpace(p.line)
-	go p.waitForExit()
+	go p.awaitBenchChildExit()
 	return p, nil
 }
 
-func (p *process) launchChild(on *cpuSet) error {
+func (p *process) launchBenchChild(on *cpuSet) error {
 	if err := launchOn(p.cmd, on); err != nil {
 		return fmt.Errorf("start %s: %w", filepath.Base(p.cmd.Path), err)
 	}
 	return nil
 }
 
-func (p *process) waitForExit() {
+func (p *process) awaitBenchChildExit() {
 	defer close(p.done)
-	_ = p.cmd.Wait() // it was told to end, or its log says why it did
+	_ = p.cmd.Wait() // the end was requested, or the log has the reason
 }
 
-// endProcess stops the process and waits until it is gone.
-func (p *process) endProcess() {
+// endBenchChild stops the process and waits for its end.
+func (p *process) endBenchChild() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
@@ -91,24 +91,24 @@ func (p *process) endProcess() {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// residentBytes is the memory that the process holds now, in bytes.
-func (p *process) residentBytes() (int64, error) { return host.Resident(p.pid()) }
+// benchChildResidentBytes returns the resident memory of the process, in bytes.
+func (p *process) benchChildResidentBytes() (int64, error) { return host.Resident(p.pid()) }
 
-// awaitOK asks an address until it answers 200.
-func (p *process) awaitOK(ctx context.Context, client *http.Client, url string) error {
-	return pollUntil(ctx, func() error {
+// awaitBenchChildOK polls a URL until it returns 200.
+func (p *process) awaitBenchChildOK(ctx context.Context, client *http.Client, url string) error {
+	return pollBenchUntil(ctx, func() error {
 		select {
 		case <-p.done:
 			return fmt.Errorf("%s ended: %v", filepath.Base(p.cmd.Path), p.cmd.ProcessState)
 		default:
 		}
-		_, err := fetchPage(ctx, client, url)
+		_, err := fetchBenchPage(ctx, client, url)
 		return err
 	})
 }
 
-// pollUntil tries until it works, or patience ends.
-func pollUntil(ctx context.Context, try func() error) error {
+// pollBenchUntil calls try until it succeeds or patience ends.
+func pollBenchUntil(ctx context.Context, try func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
@@ -116,14 +116,14 @@ func pollUntil(ctx context.Context, try func() error) error {
 		if err == nil {
 			return nil
 		}
-		if sleepOrDone(ctx, 200*time.Millisecond) != nil {
+		if sleepInBench(ctx, 200*time.Millisecond) != nil {
 			return err
 		}
 	}
 }
 
-// sleepOrDone waits, or returns ctx's error.
-func sleepOrDone(ctx context.Context, d time.Duration) error {
+// sleepInBench waits, or returns ctx's error.
+func sleepInBench(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -134,8 +134,8 @@ func sleepOrDone(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fetchPage reads a page that must be answered with 200.
-func fetchPage(ctx context.Context, client *http.Client, url string) ([]byte, error) {
+// fetchBenchPage reads a page; a status other than 200 is an error.
+func fetchBenchPage(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err

@@ -31,20 +31,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/report"
 )
 
-// A hundred thousand take ten seconds, some minutes with the race detector: `make bench` has as many.
+// A hundred thousand pods take ten seconds, and some minutes with the race detector: `make bench` uses as many.
 var (
 	churnPods   = flag.Int("churn-pods", 4000, "pods that come and go in TestChurn")
 	churnReport = flag.String("churn-report", "", "file whose section about churn is written anew")
 )
 
 const (
-	generation  = 500              // pods that are there at a time
-	lifetime    = 5 * time.Second  // of each: two or three scrapes
-	churnBounds = 500_000          // bytes of heap that may be left: a pod among 4,000 that left 125 would be found
-	forgotten   = 11 * time.Minute // after so long nothing of a pod or a demand is left
+	generation  = 500              // pods at a time
+	lifetime    = 5 * time.Second  // of each pod: two or three scrapes
+	churnBounds = 500_000          // maximum growth of the heap, in bytes: a leak of 125 bytes per pod over 4,000 pods exceeds it
+	forgotten   = 11 * time.Minute // time after which no trace of a pod or a demand remains
 )
 
-// footprint is what is left when all pods have gone.
+// footprint is the remaining memory after the end of all pods.
 type footprint struct {
 	heap       uint64 // bytes in use after the garbage collector
 	goroutines int
@@ -52,7 +52,7 @@ type footprint struct {
 	labelSets  int // of the self-metrics
 }
 
-// churn is the way from pods to samples, wired as the adapter wires it, in a world without a network and with its own clock.
+// churn is the path from pods to samples, wired as in the adapter, without a network and with its own clock.
 type churn struct {
 	t         *testing.T
 	pods      *watch.FakeWatcher
@@ -62,14 +62,14 @@ type churn struct {
 	made      int
 }
 
-// TestChurn has pods come and go, generation after generation. It is not parallel: it looks at the heap of the process.
+// TestChurn makes pods come and go, generation after generation. It is not parallel, because it measures the heap of the process.
 func TestChurn(t *testing.T) {
 	var before, after footprint
 	gone := 0
 	synctest.Test(t, func(t *testing.T) {
 		c, end := newChurn(t)
 		defer end()
-		c.live(2 * generation) // what is allocated once
+		c.live(2 * generation) // for memory that is allocated once
 		before = c.leave()
 		gone = -c.made
 		c.live(*churnPods)
@@ -113,7 +113,7 @@ clock of their own. When all have gone and have been forgotten, before and after
 	return report.Section{Command: "test/bench", Part: "churn", Title: "Pods that come and go"}.Write(file, text)
 }
 
-// newChurn starts everything; end ends it.
+// newChurn starts the components; end stops them.
 func newChurn(t *testing.T) (c *churn, end func()) {
 	c = &churn{t: t, pods: watch.NewFakeWithChanSize(generation, false), metrics: prometheus.NewRegistry()}
 	client := fake.NewClientset()
@@ -144,7 +144,7 @@ func newChurn(t *testing.T) (c *churn, end func()) {
 	}
 }
 
-// everything is the rules under which a metric needs the family of its own name.
+// everything are rules under which each metric needs the family of its own name.
 type everything struct{}
 
 func (everything) Families(_, metric string, _ bool) []string { return []string{metric} }
@@ -161,7 +161,7 @@ func dialPage(context.Context, string, string) (net.Conn, error) {
 		for {
 			request, err := http.ReadRequest(requests)
 			if err != nil {
-				return // the scraper has gone
+				return // the scraper hung up
 			}
 			_, _ = io.Copy(io.Discard, request.Body)
 			if _, err := fmt.Fprintf(far, answer, len(body), body); err != nil {
@@ -172,7 +172,7 @@ func dialPage(context.Context, string, string) (net.Conn, error) {
 	return near, nil
 }
 
-// live has so many pods come and go.
+// live makes that many pods come and go.
 func (c *churn) live(pods int) {
 	for end := c.made + pods; c.made < end; {
 		c.discovery.Demand(discovery.Demand{Resource: "pods", Metric: family, Namespace: namespace})
@@ -210,13 +210,13 @@ func (c *churn) newPod() *core.Pod {
 	}
 }
 
-// pass lets time pass, of the bubble's own clock.
+// pass advances the clock of the bubble.
 func (c *churn) pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// leave returns what is left of the pods after the last of them has been forgotten.
+// leave returns the footprint after the last trace of the pods is gone.
 func (c *churn) leave() footprint {
 	c.pass(forgotten)
 	if targets := len(c.discovery.Targets()); targets != 0 {
@@ -233,7 +233,7 @@ func (c *churn) leave() footprint {
 		}
 	}
 	runtime.GC()
-	runtime.GC() // what has a finalizer or is in a pool goes with the second
+	runtime.GC() // the second run frees objects with finalizers and objects in pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return footprint{m.HeapAlloc, runtime.NumGoroutine(), c.store.Stats().Series, sets}

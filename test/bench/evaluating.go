@@ -21,11 +21,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// evaluating is the part that measures how long an expression takes, without anything around it: Tachometer over its
-// store, beside Prometheus's engine over Prometheus's storage.
+// evaluating is the part that measures the bare evaluation of an expression: Tachometer over its store, beside Prometheus's engine
+// over Prometheus's storage.
 type evaluating struct {
 	series  []int
-	samples int // of a series
+	samples int // of each series
 	steady  time.Duration
 	log     io.Writer
 	now     time.Time
@@ -36,7 +36,7 @@ type evaluation struct {
 	series     int
 	who        string
 	cpu        time.Duration
-	of         int  // so many evaluations
+	of         int  // number of evaluations
 	prometheus bool // the peer
 }
 
@@ -46,7 +46,7 @@ const evaluated = "sum by (namespace, pod) (rate(http_requests_total[$window]))"
 
 func (s *settings) reportEvaluating(ctx context.Context, _ string, load float64, out io.Writer) (string, error) {
 	e := &evaluating{series: []int{50, 5000}, samples: 45, steady: s.steady / 10, log: out, now: time.Now()}
-	head := describeMachine(e.now, load)
+	head := describeBenchMachine(e.now, load)
 	all, err := e.measureEvaluators(ctx)
 	if err != nil {
 		return "", err
@@ -92,7 +92,7 @@ func (e *evaluating) compareEvaluators(ctx context.Context, series int) (rows []
 	return append(rows, row), err
 }
 
-// fillStores puts a counter a pod, with a sample every 2 s, into both.
+// fillStores adds a counter for each pod, with a sample every 2 s, to both stores.
 func (e *evaluating) fillStores(ctx context.Context, series int, mine *store.Store, theirs storage.Appendable) (pods []string, err error) {
 	app := theirs.Appender(ctx)
 	for i := range series {
@@ -114,7 +114,7 @@ func (e *evaluating) fillStores(ctx context.Context, series int, mine *store.Sto
 	return pods, app.Commit()
 }
 
-// ownEvaluator returns what evaluates a rule, as a read does, and says how many values there are.
+// ownEvaluator returns a function that evaluates a rule like a read, and returns the number of values.
 func (e *evaluating) ownEvaluator(mine *store.Store, window string, pods []string) (func(context.Context) (int, error), error) {
 	_, set, err := rule.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n- metric: m\n  query: " + evaluated + "\n  window: " + window + "\n"))
 	if err != nil {
@@ -131,7 +131,7 @@ func (e *evaluating) ownEvaluator(mine *store.Store, window string, pods []strin
 	}, nil
 }
 
-// peerEvaluator returns what evaluates the same expression for all pods, which costs Prometheus least.
+// peerEvaluator returns a function that evaluates the same expression for all pods, the cheapest way for Prometheus.
 func (e *evaluating) peerEvaluator(theirs storage.Queryable, series int) func(context.Context) (int, error) {
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1000 * series, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
 	text := `sum by (namespace, pod) (rate(http_requests_total{namespace="` + namespace + `"}[60s]))`
@@ -146,7 +146,7 @@ func (e *evaluating) peerEvaluator(theirs storage.Queryable, series int) func(co
 	}
 }
 
-// measureEvaluator evaluates for a time, and again before it until everything is warm.
+// measureEvaluator warms up, and then evaluates for a time.
 func (e *evaluating) measureEvaluator(ctx context.Context, row evaluation, ask func(context.Context) (int, error)) (*evaluation, error) {
 	for _, d := range []time.Duration{e.steady / 5, e.steady} {
 		before, err := host.CPUTime(os.Getpid())

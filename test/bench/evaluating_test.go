@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Everybody finds all values, and the report has a row for each.
+// TestEvaluating: every evaluator finds all values, and the report has a row for each.
 func TestEvaluating(t *testing.T) {
 	t.Parallel()
 	e := &evaluating{series: []int{3, 10}, samples: 45, steady: time.Millisecond, log: io.Discard, now: time.Now()}

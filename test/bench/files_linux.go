@@ -6,9 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filesFor reports whether a process may hold a connection to each of so many targets. Go's own programs use all that the hard
-// limit allows.
-func filesFor(targets int) error {
+// checkOpenFileLimit returns an error if a process may not hold a connection to each target. Go programs use the hard limit.
+func checkOpenFileLimit(targets int) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read limit of open files: %w", err)

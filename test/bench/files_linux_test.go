@@ -7,10 +7,10 @@ import (
 
 func TestFilesFor(t *testing.T) {
 	t.Parallel()
-	if err := filesFor(1); err != nil {
+	if err := checkOpenFileLimit(1); err != nil {
 		t.Error(err)
 	}
-	if err := filesFor(1 << 40); err == nil || !strings.Contains(err.Error(), "ulimit -Hn") {
+	if err := checkOpenFileLimit(1 << 40); err == nil || !strings.Contains(err.Error(), "ulimit -Hn") {
 		t.Errorf("a trillion open files: %v", err)
 	}
 }

@@ -2,4 +2,4 @@
 
 package main
 
-func filesFor(int) error { return errNotLinux }
+func checkOpenFileLimit(int) error { return errNotLinux }

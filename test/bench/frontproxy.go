@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// frontProxy is how a kube-apiserver proves to the adapter that it is one: with a certificate, next to which it names the
-// user on whose behalf it asks.
+// frontProxy has a kube-apiserver's credentials for the adapter: a certificate. With each request, the server also names the user on
+// whose behalf it asks.
 type frontProxy struct {
 	authority []byte // PEM
 	client    tls.Certificate

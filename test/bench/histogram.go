@@ -7,8 +7,8 @@ type histogram []bucket
 
 type bucket struct{ bound, count float64 }
 
-// observedSince is what was observed after before.
-func (h histogram) observedSince(before histogram) histogram {
+// histogramObservedSince returns the observations after before.
+func (h histogram) histogramObservedSince(before histogram) histogram {
 	if len(before) != len(h) {
 		return nil
 	}
@@ -19,8 +19,9 @@ func (h histogram) observedSince(before histogram) histogram {
 	return d
 }
 
-// interpolateQuantile interpolates in the bucket, as PromQL's histogram_quantile does. It is false where nothing was observed.
-func (h histogram) interpolateQuantile(q float64) (float64, bool) {
+// interpolateHistogramQuantile interpolates in the bucket, as PromQL's histogram_quantile does. It returns false without
+// observations.
+func (h histogram) interpolateHistogramQuantile(q float64) (float64, bool) {
 	if len(h) == 0 || h[len(h)-1].count == 0 {
 		return 0, false
 	}

@@ -22,7 +22,7 @@ func TestQuantile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, seen := tc.after.observedSince(before).interpolateQuantile(0.99)
+			got, seen := tc.after.histogramObservedSince(before).interpolateHistogramQuantile(0.99)
 			if math.Abs(got-tc.want) > 1e-9 || seen != tc.seen {
 				t.Errorf("quantile = %g, %t, want %g, %t", got, seen, tc.want, tc.seen)
 			}

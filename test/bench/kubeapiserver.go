@@ -18,14 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// kubeAPIServer is one with just what the adapter asks for: Deployments of podsPerGroup pods each, and an autoscaler on
-// each. Everybody may do everything.
+// kubeAPIServer is a fake with the few resources that the adapter requests: Deployments of podsPerGroup pods, each with an
+// autoscaler. Every user may do everything.
 type kubeAPIServer struct {
 	server *httptest.Server
 	proxy  frontProxy
 
 	mu    sync.Mutex     // guards asked
-	asked map[string]int // requests that have begun, by what they are for
+	asked map[string]int // started requests, by method and path
 }
 
 const (
@@ -39,14 +39,14 @@ const (
 	orderRate   = "orders_per_second"
 )
 
-func groupName(group int) string { return fmt.Sprintf("web-%03d", group) }
+func benchGroupName(group int) string { return fmt.Sprintf("web-%03d", group) }
 
-// newKubeAPIServer serves so many groups of pods, whose pages are at a port.
+// newKubeAPIServer serves that many groups of pods, whose pages are at a port.
 func newKubeAPIServer(groups int, port string, proxy frontProxy) *kubeAPIServer {
 	k := &kubeAPIServer{proxy: proxy, asked: map[string]int{}}
 	mux := http.NewServeMux()
-	serveDiscovery(mux)
-	serveObjects(mux, groups, port)
+	serveKubeDiscovery(mux)
+	serveKubeObjects(mux, groups, port)
 	k.serveAuthentication(mux)
 	k.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		k.mu.Lock()
@@ -57,13 +57,13 @@ func newKubeAPIServer(groups int, port string, proxy frontProxy) *kubeAPIServer 
 	return k
 }
 
-// closeWatches lets no watch keep the server.
+// closeWatches ends the watches, so that the server can close.
 func (k *kubeAPIServer) closeWatches() {
 	k.server.CloseClientConnections()
 	k.server.Close()
 }
 
-// countRequests is how many have begun so far, those for reviews of access apart.
+// countRequests returns the numbers of started access reviews and of other started requests.
 func (k *kubeAPIServer) countRequests() (reviews, others int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -77,7 +77,7 @@ func (k *kubeAPIServer) countRequests() (reviews, others int) {
 	return reviews, others
 }
 
-// writeKubeconfig writes the file that leads here.
+// writeKubeconfig writes a kubeconfig for this server.
 func (k *kubeAPIServer) writeKubeconfig(dir string) (string, error) {
 	path := filepath.Join(dir, "kubeconfig")
 	text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\n"+
@@ -85,30 +85,30 @@ func (k *kubeAPIServer) writeKubeconfig(dir string) (string, error) {
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
-func respondJSON(w http.ResponseWriter, code int, v any) {
+func respondKubeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // who has gone does not need it
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client is gone
 }
 
-func typeMeta(apiVersion, kind string) metav1.TypeMeta {
+func kubeTypeMeta(apiVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 }
 
-func serveDiscovery(mux *http.ServeMux) {
+func serveKubeDiscovery(mux *http.ServeMux) {
 	always := func(path string, v any) {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { respondJSON(w, http.StatusOK, v) })
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { respondKubeJSON(w, http.StatusOK, v) })
 	}
 	group := func(name, version string) metav1.APIGroup {
 		v := metav1.GroupVersionForDiscovery{GroupVersion: name + "/" + version, Version: version}
 		return metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v}
 	}
 	resources := func(groupVersion string, all ...metav1.APIResource) metav1.APIResourceList {
-		return metav1.APIResourceList{TypeMeta: typeMeta("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all}
+		return metav1.APIResourceList{TypeMeta: kubeTypeMeta("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all}
 	}
-	always("/api", metav1.APIVersions{TypeMeta: typeMeta("v1", "APIVersions"), Versions: []string{"v1"}})
+	always("/api", metav1.APIVersions{TypeMeta: kubeTypeMeta("v1", "APIVersions"), Versions: []string{"v1"}})
 	always("/apis", metav1.APIGroupList{
-		TypeMeta: typeMeta("v1", "APIGroupList"), Groups: []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")},
+		TypeMeta: kubeTypeMeta("v1", "APIGroupList"), Groups: []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")},
 	})
 	always("/api/v1", resources("v1", metav1.APIResource{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}))
 	always("/apis/autoscaling/v2", resources("autoscaling/v2",
@@ -118,13 +118,13 @@ func serveDiscovery(mux *http.ServeMux) {
 		metav1.APIResource{Name: "deployments/scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Namespaced: true}))
 }
 
-// listAndWatch answers a list, and a watch on which nothing happens.
-func listAndWatch(v any) http.HandlerFunc {
+// serveKubeListAndWatch answers a list, and a watch without events.
+func serveKubeListAndWatch(v any) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Query().Get("sendInitialEvents") != "": // clients then list
-			respondJSON(w, http.StatusUnprocessableEntity, metav1.Status{
-				TypeMeta: typeMeta("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
+			respondKubeJSON(w, http.StatusUnprocessableEntity, metav1.Status{
+				TypeMeta: kubeTypeMeta("v1", "Status"), Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
 			})
 		case r.URL.Query().Get("watch") != "":
 			w.Header().Set("Content-Type", "application/json")
@@ -132,34 +132,34 @@ func listAndWatch(v any) http.HandlerFunc {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		default:
-			respondJSON(w, http.StatusOK, v)
+			respondKubeJSON(w, http.StatusOK, v)
 		}
 	}
 }
 
-func serveObjects(mux *http.ServeMux, groups int, port string) {
-	pods := core.PodList{TypeMeta: typeMeta("v1", "PodList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+func serveKubeObjects(mux *http.ServeMux, groups int, port string) {
+	pods := core.PodList{TypeMeta: kubeTypeMeta("v1", "PodList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
 	hpas := autoscaling.HorizontalPodAutoscalerList{
-		TypeMeta: typeMeta("autoscaling/v2", "HorizontalPodAutoscalerList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+		TypeMeta: kubeTypeMeta("autoscaling/v2", "HorizontalPodAutoscalerList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"},
 	}
 	for group := range groups {
-		hpas.Items = append(hpas.Items, newAutoscaler(groupName(group)))
+		hpas.Items = append(hpas.Items, newBenchAutoscaler(benchGroupName(group)))
 		for i := range podsPerGroup {
-			pods.Items = append(pods.Items, newTargetPod(groupName(group), group*podsPerGroup+i, port))
+			pods.Items = append(pods.Items, newBenchTargetPod(benchGroupName(group), group*podsPerGroup+i, port))
 		}
 	}
-	mux.HandleFunc("GET /api/v1/pods", listAndWatch(pods))
-	mux.HandleFunc("GET /apis/autoscaling/v2/horizontalpodautoscalers", listAndWatch(hpas))
+	mux.HandleFunc("GET /api/v1/pods", serveKubeListAndWatch(pods))
+	mux.HandleFunc("GET /apis/autoscaling/v2/horizontalpodautoscalers", serveKubeListAndWatch(hpas))
 	mux.HandleFunc("GET /apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
-		respondJSON(w, http.StatusOK, scaling.Scale{
-			TypeMeta: typeMeta("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		respondKubeJSON(w, http.StatusOK, scaling.Scale{
+			TypeMeta: kubeTypeMeta("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 			Status: scaling.ScaleStatus{Replicas: podsPerGroup, Selector: "app=" + name},
 		})
 	})
 }
 
-func newAutoscaler(name string) autoscaling.HorizontalPodAutoscaler {
+func newBenchAutoscaler(name string) autoscaling.HorizontalPodAutoscaler {
 	hpa := autoscaling.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID("hpa-" + name), ResourceVersion: "1"},
 		Spec: autoscaling.HorizontalPodAutoscalerSpec{
@@ -176,8 +176,8 @@ func newAutoscaler(name string) autoscaling.HorizontalPodAutoscaler {
 	return hpa
 }
 
-func newTargetPod(app string, target int, port string) core.Pod {
-	ip, _, _ := strings.Cut(targetAddress(target, port), ":")
+func newBenchTargetPod(app string, target int, port string) core.Pod {
+	ip, _, _ := strings.Cut(benchTargetAddress(target, port), ":")
 	name := fmt.Sprintf("%s-7d4b9c6f58-%05d", app, target)
 	return core.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -195,7 +195,7 @@ func newTargetPod(app string, target int, port string) core.Pod {
 
 func (k *kubeAPIServer) serveAuthentication(mux *http.ServeMux) {
 	config := core.ConfigMap{
-		TypeMeta:   typeMeta("v1", "ConfigMap"),
+		TypeMeta:   kubeTypeMeta("v1", "ConfigMap"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "extension-apiserver-authentication", ResourceVersion: "1"},
 		Data: map[string]string{
 			"client-ca-file": string(k.proxy.authority), "requestheader-client-ca-file": string(k.proxy.authority),
@@ -204,14 +204,14 @@ func (k *kubeAPIServer) serveAuthentication(mux *http.ServeMux) {
 		},
 	}
 	const configMaps = "GET /api/v1/namespaces/kube-system/configmaps"
-	mux.HandleFunc(configMaps, listAndWatch(core.ConfigMapList{
-		TypeMeta: typeMeta("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
+	mux.HandleFunc(configMaps, serveKubeListAndWatch(core.ConfigMapList{
+		TypeMeta: kubeTypeMeta("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
 	}))
-	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { respondJSON(w, http.StatusOK, config) })
+	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { respondKubeJSON(w, http.StatusOK, config) })
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
 		var review authorization.SubjectAccessReview
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		review.Status = authorization.SubjectAccessReviewStatus{Allowed: true}
-		respondJSON(w, http.StatusCreated, review)
+		respondKubeJSON(w, http.StatusCreated, review)
 	})
 }

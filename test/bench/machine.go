@@ -11,13 +11,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// describeMachine says where figures come from, in one paragraph.
-func describeMachine(now time.Time, load float64, versions ...string) string {
+// describeBenchMachine returns the origin of figures in one paragraph.
+func describeBenchMachine(now time.Time, load float64, versions ...string) string {
 	return host.Describe(now, load, versions...)
 }
 
-// prometheusVersion is the version that a program says it is.
-func prometheusVersion(ctx context.Context, program string) (string, error) {
+// benchPrometheusVersion returns the version that a program prints.
+func benchPrometheusVersion(ctx context.Context, program string) (string, error) {
 	out, err := exec.CommandContext(ctx, program, "--version").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its version: %w", program, err)

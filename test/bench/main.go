@@ -1,5 +1,5 @@
-// Command bench measures the programs of this repository beside their peers, on this machine, in one run, and writes what
-// it saw into docs/benchmarks.md.
+// Command bench measures this repository's programs beside their peers, on this machine, in one run. It writes the results into
+// docs/benchmarks.md.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// settings are what the command line says.
+// settings are the command-line flags.
 type settings struct {
 	role string
 	task task
@@ -85,21 +85,21 @@ func runBench(args []string, out io.Writer) (err error) {
 	}
 	if s.role != "" {
 		s.task.interval = s.interval
-		return s.task.playRole(ctx, s.role)
+		return s.task.playBenchRole(ctx, s.role)
 	}
 	dir, err := os.MkdirTemp("", "tachometer-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := s.prepareRun(ctx, dir); err != nil {
+	if err := s.prepareBenchRun(ctx, dir); err != nil {
 		return err
 	}
-	return s.measureParts(ctx, dir, out)
+	return s.measureBenchParts(ctx, dir, out)
 }
 
-// prepareRun does what would disturb a measurement.
-func (s *settings) prepareRun(ctx context.Context, dir string) (err error) {
+// prepareBenchRun does the work that would disturb a measurement, such as builds.
+func (s *settings) prepareBenchRun(ctx context.Context, dir string) (err error) {
 	if s.profiles != "" {
 		if s.profiles, err = filepath.Abs(s.profiles); err != nil {
 			return err
@@ -122,11 +122,11 @@ func (s *settings) prepareRun(ctx context.Context, dir string) (err error) {
 	if s.cpus, err = divideProcessors(); err != nil {
 		return err
 	}
-	return s.cpus.stepAside()
+	return s.cpus.leaveMeasuredProcessor()
 }
 
-// measureParts runs the parts asked for, each when the machine is quiet.
-func (s *settings) measureParts(ctx context.Context, dir string, out io.Writer) error {
+// measureBenchParts runs the selected parts, each when the machine is quiet.
+func (s *settings) measureBenchParts(ctx context.Context, dir string, out io.Writer) error {
 	parts := map[string]func(context.Context, string, float64, io.Writer) (string, error){
 		"scraping": s.reportScraping, "answering": s.reportAnswering, "memory": s.reportMemory, "evaluating": s.reportEvaluating,
 	}
@@ -148,7 +148,7 @@ func (s *settings) measureParts(ctx context.Context, dir string, out io.Writer) 
 		if s.report == "" {
 			continue
 		}
-		if err := replaceSection(s.report, name, text); err != nil {
+		if err := replaceBenchSection(s.report, name, text); err != nil {
 			return err
 		}
 	}
@@ -156,13 +156,13 @@ func (s *settings) measureParts(ctx context.Context, dir string, out io.Writer) 
 }
 
 func (s *settings) reportScraping(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
-	version, err := prometheusVersion(ctx, s.prometheus)
+	version, err := benchPrometheusVersion(ctx, s.prometheus)
 	if err != nil {
 		return "", err
 	}
 	part := &scraping{
 		cpus: s.cpus, dir: dir, prometheus: s.prometheus, peerLimit: s.peerLimit, interval: s.interval, steady: s.steady,
-		profiles: s.profiles, log: out, client: newClient(),
+		profiles: s.profiles, log: out, client: newBenchHTTPClient(),
 	}
 	for _, size := range strings.Split(s.sizes, ",") {
 		n, err := strconv.Atoi(size)
@@ -172,7 +172,7 @@ func (s *settings) reportScraping(ctx context.Context, dir string, load float64,
 		part.sizes = append(part.sizes, n)
 	}
 	slices.Sort(part.sizes)
-	head := describeMachine(time.Now(), load, version)
+	head := describeBenchMachine(time.Now(), load, version)
 	results, err := part.measureScraping(ctx)
 	if err != nil {
 		return "", err
@@ -180,13 +180,13 @@ func (s *settings) reportScraping(ctx context.Context, dir string, load float64,
 	return head + "\n" + part.formatScraping(results), nil
 }
 
-// newClient is for looks from outside: it keeps no connection.
-func newClient() *http.Client {
+// newBenchHTTPClient returns a client without kept-alive connections, for control requests.
+func newBenchHTTPClient() *http.Client {
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
-// freeAddress is one of loopback that nobody listens on.
-func freeAddress() (string, error) {
+// freeBenchAddress returns an unused loopback address.
+func freeBenchAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

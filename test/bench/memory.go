@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// memory is the part that measures what the adapter holds: the program, beside a kube-apiserver that has just what it needs.
+// memory is the part that measures the adapter's memory, beside a minimal kube-apiserver.
 type memory struct {
 	cpus     processors
 	dir      string
@@ -23,16 +23,15 @@ type memory struct {
 	log      io.Writer
 }
 
-// population is what the adapter is given: groups of pods, each of which has two families of so many series.
+// population is the adapter's input: groups of pods, each with two families of that many series.
 type population struct {
 	groups, series int
 }
 
-func (p population) podCount() int    { return p.groups * podsPerGroup }
-func (p population) seriesCount() int { return 2 * p.series * p.podCount() }
+func (p population) populationPods() int   { return p.groups * podsPerGroup }
+func (p population) populationSeries() int { return 2 * p.series * p.populationPods() }
 
-// The populations. The first is what the adapter holds without pods; differences of the others are what a target and a series
-// cost.
+// The populations. The first shows the memory without pods; differences of the others show the cost of a target and of a series.
 var (
 	nobody     = population{0, 1}
 	someFlat   = population{50, 1}
@@ -41,17 +40,17 @@ var (
 	measurable = []population{nobody, someFlat, someDeep, manyFlat}
 )
 
-// holding is what the adapter held with a population.
+// holding is the adapter's memory with a population.
 type holding struct {
 	population
 	usage
 	samples float64
-	heap    float64 // bytes that the Go runtime has in use, at the end
-	stacks  float64 // and of stacks
-	scrapes float64 // that were due and left out
+	heap    float64 // bytes in use by the Go runtime, at the end
+	stacks  float64 // bytes of stacks
+	scrapes float64 // due scrapes that were missed
 }
 
-// longestWindow is that of the adapter's defaults.
+// longestWindow is the longest window of the adapter's defaults.
 const longestWindow = time.Minute
 
 func (m *memory) measurePopulations(ctx context.Context) ([]*holding, error) {
@@ -59,87 +58,86 @@ func (m *memory) measurePopulations(ctx context.Context) ([]*holding, error) {
 	for _, p := range measurable {
 		h := &holding{population: p}
 		if err := m.measurePopulation(ctx, h); err != nil {
-			return nil, fmt.Errorf("measure %d pods with %d series a family: %w", p.podCount(), p.series, err)
+			return nil, fmt.Errorf("measure %d pods with %d series a family: %w", p.populationPods(), p.series, err)
 		}
 		fmt.Fprintf(m.log, "%d pods, %d series, %.0f samples: resident %.1f MB, heap %.1f MB, stacks %.1f MB, %.2f processors, %.0f scrapes left out\n",
-			p.podCount(), p.seriesCount(), h.samples, float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
+			p.populationPods(), p.populationSeries(), h.samples, float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
 		all = append(all, h)
 	}
 	return all, nil
 }
 
-// measurePopulation runs the adapter with a population until its store is full, and then watches it.
+// measurePopulation runs the adapter with a population until its store is full, and then measures it.
 func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) {
-	pages, err := startRole(&m.cpus.others, m.dir, roleFamilies, "-targets", fmt.Sprint(h.series))
+	pages, err := startBenchRole(&m.cpus.others, m.dir, roleFamilies, "-targets", fmt.Sprint(h.series))
 	if err != nil {
 		return err
 	}
-	defer pages.endProcess()
+	defer pages.endBenchChild()
 	proxy, err := newFrontProxy(time.Now())
 	if err != nil {
 		return err
 	}
-	// It may use all processors: what is late here would be held no longer, but the pages would.
+	// The adapter may use all processors: on a single processor it would hold pages in flight for longer.
 	a := &answering{cpus: processors{measured: m.cpus.allProcessors(), others: m.cpus.others}, dir: m.dir, program: m.program, groups: h.groups, log: m.log}
 	a.kube = newKubeAPIServer(h.groups, pages.line, proxy)
 	defer a.kube.closeWatches()
 	if err := a.startAdapter(ctx, proxy); err != nil {
 		return err
 	}
-	defer a.adapter.endProcess()
+	defer a.adapter.endBenchChild()
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: a.trust, DisableKeepAlives: true}}
-	if err := m.fillStore(ctx, client, a.base, h); err != nil {
+	if err := m.fillBenchStore(ctx, client, a.base, h); err != nil {
 		log, _ := os.ReadFile(a.adapter.log.Name())
 		return fmt.Errorf("wait for samples: %w; log of the adapter: %s", err, log[max(0, len(log)-2000):])
 	}
 	watch := meter{measured: a.adapter, serving: pages}
-	if h.usage, err = watch.measureWork(ctx, m.steady, nil); err != nil {
+	if h.usage, err = watch.measureBenchWork(ctx, m.steady, nil); err != nil {
 		return err
 	}
 	if err := h.readHolding(ctx, client, a.base); err != nil {
 		return err
 	}
-	return m.profileHeap(ctx, client, a.base, h)
+	return m.profileBenchHeap(ctx, client, a.base, h)
 }
 
-// fillStore returns when the store has every series over the longest window, and some time more, in which the garbage of the start
-// goes.
-func (m *memory) fillStore(ctx context.Context, client *http.Client, base string, h *holding) error {
-	err := pollUntil(ctx, func() error {
-		page, err := selfMetrics(ctx, client, base)
-		if err == nil && int(page["tachometer_store_series"]) < h.seriesCount() {
-			err = fmt.Errorf("%.0f series of %d are there", page["tachometer_store_series"], h.seriesCount())
+// fillBenchStore returns when the store has every series over the longest window, plus some time to collect the garbage of the start.
+func (m *memory) fillBenchStore(ctx context.Context, client *http.Client, base string, h *holding) error {
+	err := pollBenchUntil(ctx, func() error {
+		page, err := readBenchSelfMetrics(ctx, client, base)
+		if err == nil && int(page["tachometer_store_series"]) < h.populationSeries() {
+			err = fmt.Errorf("%.0f series of %d are there", page["tachometer_store_series"], h.populationSeries())
 		}
 		return err
 	})
 	if err != nil || h.groups == 0 {
 		return err
 	}
-	return sleepOrDone(ctx, longestWindow+longestWindow/2)
+	return sleepInBench(ctx, longestWindow+longestWindow/2)
 }
 
 func (h *holding) readHolding(ctx context.Context, client *http.Client, base string) error {
-	page, err := selfMetrics(ctx, client, base)
+	page, err := readBenchSelfMetrics(ctx, client, base)
 	h.samples, h.heap, h.stacks = page["tachometer_store_samples"], page["go_memstats_heap_inuse_bytes"], page["go_memstats_stack_inuse_bytes"]
 	h.scrapes = page["tachometer_scrape_missed_total"]
 	return err
 }
 
-// profileHeap keeps a profile of the heap.
-func (m *memory) profileHeap(ctx context.Context, client *http.Client, base string, h *holding) error {
+// profileBenchHeap keeps a heap profile.
+func (m *memory) profileBenchHeap(ctx context.Context, client *http.Client, base string, h *holding) error {
 	if m.profiles == "" {
 		return nil
 	}
-	profile, err := fetchPage(ctx, client, base+"/debug/pprof/heap?gc=1")
+	profile, err := fetchBenchPage(ctx, client, base+"/debug/pprof/heap?gc=1")
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("heap-%d-pods-%d-series.pprof", h.podCount(), h.seriesCount())
+	name := fmt.Sprintf("heap-%d-pods-%d-series.pprof", h.populationPods(), h.populationSeries())
 	return os.WriteFile(filepath.Join(m.profiles, name), profile, 0o600)
 }
 
-// selfMetrics are the counters and gauges of the adapter, summed up over their labels.
-func selfMetrics(ctx context.Context, client *http.Client, base string) (map[string]float64, error) {
+// readBenchSelfMetrics returns the adapter's counters and gauges, each summed over its labels.
+func readBenchSelfMetrics(ctx context.Context, client *http.Client, base string) (map[string]float64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", http.NoBody)
 	if err != nil {
 		return nil, err

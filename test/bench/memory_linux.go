@@ -1,6 +1,6 @@
 package main
 
-// allProcessors are all processors.
+// allProcessors returns all processors of the machine.
 func (p *processors) allProcessors() cpuSet {
 	all := p.others
 	for cpu := range len(all) * 64 {

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// roleFamilies is that of a process whose targets have the two families that autoscalers ask for, and nothing else.
+// roleFamilies is the role of a process whose targets serve only the two families that autoscalers need.
 const roleFamilies = "families"
 
-// serveFamilies answers with so many series in each until ctx ends.
+// serveFamilies serves that many series in each family until ctx ends.
 func serveFamilies(ctx context.Context, series int) error {
 	listener, err := net.Listen("tcp4", ":0")
 	if err != nil {
@@ -28,12 +28,12 @@ func serveFamilies(ctx context.Context, series int) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
-		_, _ = w.Write(*page.Load()) // who has gone does not need it
+		_, _ = w.Write(*page.Load()) // an error means that the client is gone
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveUntilDone(ctx, loopback{listener}, mux) })
+	group.Go(func() error { return serveBenchUntilDone(ctx, loopback{listener}, mux) })
 	group.Go(func() error {
-		for sleepOrDone(ctx, time.Second) == nil {
+		for sleepInBench(ctx, time.Second) == nil {
 			render()
 		}
 		return nil
@@ -41,7 +41,7 @@ func serveFamilies(ctx context.Context, series int) error {
 	return group.Wait()
 }
 
-// familiesPage has counters that all rise by fifty a second.
+// familiesPage returns a page of counters that all rise by fifty a second.
 func familiesPage(series int, since time.Duration) []byte {
 	var w bytes.Buffer
 	for _, name := range []string{family, orders} {

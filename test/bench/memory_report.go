@@ -10,7 +10,7 @@ import (
 
 func (s *settings) reportMemory(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
 	m := &memory{cpus: s.cpus, dir: dir, program: s.adapter, steady: s.steady, profiles: s.profiles, log: out}
-	head := describeMachine(time.Now(), load)
+	head := describeBenchMachine(time.Now(), load)
 	all, err := m.measurePopulations(ctx)
 	if err != nil {
 		return "", err
@@ -33,15 +33,15 @@ end, garbage included; *left out* are scrapes that were due and not made.
 	by := map[population]*holding{}
 	for _, h := range all {
 		by[h.population] = h
-		fmt.Fprintf(&w, "| %d | %d | %.0f | %.1f | %.1f | %.1f | %.2f | %.0f |\n", h.podCount(), h.podCount()*2*h.series, h.samples,
+		fmt.Fprintf(&w, "| %d | %d | %.0f | %.1f | %.1f | %.1f | %.2f | %.0f |\n", h.populationPods(), h.populationPods()*2*h.series, h.samples,
 			float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
 	}
 	fmt.Fprintf(&w, "\nBy difference of *resident*: %.1f KB a target with its two series and its pod; %.2f KB a series with a minute of samples.\n",
-		bytesEach(by[someFlat], by[manyFlat], population.podCount)/1e3, bytesEach(by[someFlat], by[someDeep], population.seriesCount)/1e3)
+		residentBytesEach(by[someFlat], by[manyFlat], population.populationPods)/1e3, residentBytesEach(by[someFlat], by[someDeep], population.populationSeries)/1e3)
 	return w.String()
 }
 
-// bytesEach is the bytes that each thing costs of which b has more than a.
-func bytesEach(a, b *holding, count func(population) int) float64 {
+// residentBytesEach returns the memory per item that b has more than a, in bytes.
+func residentBytesEach(a, b *holding, count func(population) int) float64 {
 	return float64(b.resident-a.resident) / float64(count(b.population)-count(a.population))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// meter measures a process, and what serves it, over a time.
+// meter measures a process, and the process that serves it, over a time.
 type meter struct {
 	measured, serving *process // serving may be nil
 
@@ -17,18 +17,18 @@ type meter struct {
 	own                  time.Duration // of this process
 }
 
-// usage is what a meter saw.
+// usage is the result of a meter.
 type usage struct {
 	elapsed  time.Duration
 	cpu      time.Duration // of the measured process
 	served   time.Duration // CPU of the process that serves it
 	own      time.Duration // CPU of this process
-	resident int64         // the most that was seen, bytes
-	foreign  float64       // processors that were busy with something else, on average
+	resident int64         // maximum, in bytes
+	foreign  float64       // average number of processors busy with other work
 }
 
-// measureWork lets work run, or just waits for as long where work is nil, and returns what it took.
-func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
+// measureBenchWork runs work, or only waits for d if work is nil, and returns the usage.
+func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
 	if err := m.startMeter(); err != nil {
 		return usage{}, err
 	}
@@ -38,7 +38,7 @@ func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(cont
 	}
 	var most int64
 	for {
-		resident, err := m.measured.residentBytes()
+		resident, err := m.measured.benchChildResidentBytes()
 		if err != nil {
 			return usage{}, err
 		}
@@ -59,8 +59,8 @@ func (m *meter) measureWork(ctx context.Context, d time.Duration, work func(cont
 	}
 }
 
-// readClocks reads all clocks.
-func (m *meter) readClocks() (cpu, served, own, machine time.Duration, err error) {
+// readMeterClocks returns the CPU times of the processes and of the machine.
+func (m *meter) readMeterClocks() (cpu, served, own, machine time.Duration, err error) {
 	if cpu, err = host.CPUTime(m.measured.pid()); err != nil {
 		return
 	}
@@ -78,12 +78,12 @@ func (m *meter) readClocks() (cpu, served, own, machine time.Duration, err error
 
 func (m *meter) startMeter() (err error) {
 	m.begin = time.Now()
-	m.cpu, m.served, m.own, m.machine, err = m.readClocks()
+	m.cpu, m.served, m.own, m.machine, err = m.readMeterClocks()
 	return err
 }
 
 func (m *meter) stopMeter(resident int64) (usage, error) {
-	cpu, served, own, machine, err := m.readClocks()
+	cpu, served, own, machine, err := m.readMeterClocks()
 	u := usage{
 		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, own: own - m.own, resident: resident,
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// family is the one that scrapers keep: 24 series. Autoscalers also ask about orders, which is one.
+// family is the family that scrapers keep, with 24 series. Autoscalers also use the orders, a single series.
 const (
 	family = "http_requests_total"
 	orders = "orders_total"
 )
 
-// service is what a target exposes: the page of a Go service with eight routes, some 600 series in 50 KB.
+// service is a target's page: a Go service with eight routes, some 600 series in 50 KB.
 type service struct {
 	registry *prometheus.Registry
 	orders   prometheus.Counter
@@ -60,8 +60,8 @@ func newService() *service {
 	return s
 }
 
-// advanceSeries moves every series on.
-func (s *service) advanceSeries() {
+// advanceBenchSeries changes every series.
+func (s *service) advanceBenchSeries() {
 	s.steps++
 	s.orders.Add(7)
 	for i, c := range s.requests {
@@ -75,31 +75,31 @@ func (s *service) advanceSeries() {
 	}
 }
 
-// metricsHandler is promhttp's, which honours name[].
+// metricsHandler returns promhttp's handler, which honours name[].
 func (s *service) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
 }
 
-// renderPage is what the service answers to a query.
-func (s *service) renderPage(query string) []byte {
+// renderBenchPage returns the response to a query.
+func (s *service) renderBenchPage(query string) []byte {
 	answer := httptest.NewRecorder()
 	s.metricsHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
 	return answer.Body.Bytes()
 }
 
-// seriesOf counts the series of a page.
-func seriesOf(page []byte) int {
-	return bytes.Count(page, []byte("\n")) - bytes.Count(page, []byte("\n#")) - 1 // which begins with a comment
+// countPageSeries counts the series of a page.
+func countPageSeries(page []byte) int {
+	return bytes.Count(page, []byte("\n")) - bytes.Count(page, []byte("\n#")) - 1 // the page begins with a comment
 }
 
-// The ways in which targets answer.
+// The modes of targets.
 const (
-	wholePages = "whole" // name[] is ignored; a page is rendered once a second, so that serving it costs little
-	namedPages = "named" // name[] is honoured; likewise
-	livePages  = "live"  // as a real service does: gathered and rendered by promhttp for each request
+	wholePages = "whole" // ignores name[]; renders the page once a second, so that serving it costs little
+	namedPages = "named" // honours name[]; renders likewise
+	livePages  = "live"  // gathers and renders with promhttp for each request, like a real service
 )
 
-// pages answers for all targets, with the same page.
+// pages serves the same page for all targets.
 type pages struct {
 	mode    string
 	service *service
@@ -110,23 +110,23 @@ type pages struct {
 	rendered map[string][]byte // by query, empty for the whole page; guarded by mu
 }
 
-func newPages(mode string) *pages {
+func newBenchPages(mode string) *pages {
 	p := &pages{mode: mode, service: newService(), rendered: map[string][]byte{}}
 	p.live = p.service.metricsHandler()
-	p.service.advanceSeries()
+	p.service.advanceBenchSeries()
 	return p
 }
 
-// refreshPages has some time go by in the service.
-func (p *pages) refreshPages() {
+// refreshBenchPages advances the service and renders the known pages.
+func (p *pages) refreshBenchPages() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.service.advanceSeries()
+	p.service.advanceBenchSeries()
 	clear(p.rendered)
 }
 
-// cachedPage is the answer to a query, which was rendered beforehand unless it is the first since the last refresh.
-func (p *pages) cachedPage(query string) []byte {
+// cachedBenchPage returns the response to a query. It renders only the first response after a refresh with a new query.
+func (p *pages) cachedBenchPage(query string) []byte {
 	if p.mode == wholePages {
 		query = ""
 	}
@@ -138,7 +138,7 @@ func (p *pages) cachedPage(query string) []byte {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rendered[query] = p.service.renderPage(query)
+	p.rendered[query] = p.service.renderBenchPage(query)
 	return p.rendered[query]
 }
 
@@ -148,8 +148,8 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.live.ServeHTTP(w, r)
 		return
 	}
-	page := p.cachedPage(r.URL.RawQuery)
+	page := p.cachedBenchPage(r.URL.RawQuery)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
-	_, _ = w.Write(page) // who has gone does not need it
+	_, _ = w.Write(page) // an error means that the client is gone
 }

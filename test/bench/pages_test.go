@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// The pages that are rendered beforehand are what promhttp answers.
+// TestPages: pages rendered in advance equal promhttp's.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	for mode, series := range map[string][2]int{ // of the whole page is asked for, and of one family
+	for mode, series := range map[string][2]int{ // of the whole page, and of one family
 		wholePages: {605, 605}, namedPages: {605, 24}, livePages: {605, 24},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			p := newPages(mode)
+			p := newBenchPages(mode)
 			for i, query := range []string{"", "name[]=" + family} {
 				answer := httptest.NewRecorder()
 				p.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics?"+query, http.NoBody))
-				if n := seriesOf(answer.Body.Bytes()); n < series[i]*9/10 || n > series[i]*11/10 { // Go's own series vary
+				if n := countPageSeries(answer.Body.Bytes()); n < series[i]*9/10 || n > series[i]*11/10 { // Go's own series vary
 					t.Errorf("page %q has %d series, want about %d", query, n, series[i])
 				}
 			}

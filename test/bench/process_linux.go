@@ -13,11 +13,11 @@ import (
 
 type cpuSet = unix.CPUSet
 
-// processors are this machine's, divided: the last is for what is measured, the others for what serves and asks it. A machine
-// with one gives it to both.
+// processors are this machine's processors, divided: the last for the measured process, the others for its servers and clients. A
+// machine with a single processor uses it for both.
 type processors struct{ measured, others cpuSet }
 
-// divideProcessors must be asked before stepAside.
+// divideProcessors must be called before leaveMeasuredProcessor.
 func divideProcessors() (p processors, err error) {
 	if err := unix.SchedGetaffinity(0, &p.others); err != nil {
 		return p, fmt.Errorf("list processors: %w", err)
@@ -35,8 +35,8 @@ func divideProcessors() (p processors, err error) {
 	return p, nil
 }
 
-// stepAside keeps this process off the processor of what is measured, for good.
-func (p *processors) stepAside() error {
+// leaveMeasuredProcessor moves this process off the measured process's processor, for good.
+func (p *processors) leaveMeasuredProcessor() error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return fmt.Errorf("list threads: %w", err)
@@ -44,7 +44,7 @@ func (p *processors) stepAside() error {
 	for _, thread := range threads {
 		id, err := strconv.Atoi(thread.Name())
 		if err == nil {
-			err = unix.SchedSetaffinity(id, &p.others) // threads made later inherit it
+			err = unix.SchedSetaffinity(id, &p.others) // later threads inherit it
 		}
 		if err != nil {
 			return fmt.Errorf("pin thread %s: %w", thread.Name(), err)
@@ -54,11 +54,11 @@ func (p *processors) stepAside() error {
 	return nil
 }
 
-// launchOn starts a process that ends with this one. What is measured has one processor, which its Go runtime knows.
+// launchOn starts a process that ends with this process. A measured process has one processor, which its Go runtime knows.
 func launchOn(cmd *exec.Cmd, cpus *cpuSet) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var own cpuSet
-	runtime.LockOSThread() // a child inherits the processors of the thread that makes it
+	runtime.LockOSThread() // a child inherits the processors of the thread that starts it
 	defer runtime.UnlockOSThread()
 	if err := unix.SchedGetaffinity(0, &own); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is measured has a processor that this process, and the others that it starts, keep off.
+// TestPinned: a measured process has its own processor, which this process and its other children do not use.
 func TestPinned(t *testing.T) {
 	t.Parallel()
 	cpus, err := divideProcessors()

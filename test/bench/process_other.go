@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-// Elsewhere there is no /proc to measure with.
+// Other systems have no /proc to measure with.
 
 var errNotLinux = errors.New("the benchmarks measure with Linux's /proc")
 
@@ -15,6 +15,6 @@ type cpuSet struct{}
 
 type processors struct{ measured, others cpuSet }
 
-func divideProcessors() (processors, error) { return processors{}, errNotLinux }
-func (*processors) stepAside() error        { return errNotLinux }
-func launchOn(*exec.Cmd, *cpuSet) error     { return errNotLinux }
+func divideProcessors() (processors, error)       { return processors{}, errNotLinux }
+func (*processors) leaveMeasuredProcessor() error { return errNotLinux }
+func launchOn(*exec.Cmd, *cpuSet) error           { return errNotLinux }

@@ -14,17 +14,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// connections is over how many the adapter is read.
+// connections is the number of connections to the adapter.
 const connections = 5
 
-// reader reads as a kube-apiserver does on behalf of the HPA controller.
+// reader reads like a kube-apiserver on behalf of the HPA controller.
 type reader struct {
 	base    string
 	clients []*http.Client // each has one connection
-	next    atomic.Int64   // which group is read next
+	next    atomic.Int64   // the group of the next read
 }
 
-func newReader(base string, trust *tls.Config, protocol string) *reader {
+func newAPIReader(base string, trust *tls.Config, protocol string) *reader {
 	r := &reader{base: base}
 	for range connections {
 		protocols := new(http.Protocols)
@@ -37,21 +37,21 @@ func newReader(base string, trust *tls.Config, protocol string) *reader {
 	return r
 }
 
-func (r *reader) closeReader() {
+func (r *reader) closeAPIReader() {
 	for _, c := range r.clients {
 		c.CloseIdleConnections()
 	}
 }
 
-// question is what is read, and what is to come.
+// question is a request with its expected response.
 type question struct {
 	path   func(n int) string
 	status int
-	values int // how many
+	values int // expected number of values
 }
 
-// readOnce reads once.
-func (r *reader) readOnce(ctx context.Context, client *http.Client, q question) error {
+// readAPIOnce sends a request and checks its response.
+func (r *reader) readAPIOnce(ctx context.Context, client *http.Client, q question) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+q.path(int(r.next.Add(1))), http.NoBody)
 	if err != nil {
 		return err
@@ -68,26 +68,26 @@ func (r *reader) readOnce(ctx context.Context, client *http.Client, q question) 
 	if err != nil {
 		return err
 	}
-	// Of an ObjectReference the first field, kind: one for each value.
+	// Each value has an ObjectReference, whose first field is the kind.
 	if values := bytes.Count(body, []byte("\n\x03Pod")); response.StatusCode != q.status || values != q.values {
 		return fmt.Errorf("read %s: %s with %d values, want %d with %d: %.300s", request.URL, response.Status, values, q.status, q.values, body)
 	}
 	return nil
 }
 
-// latencies are in order.
+// latencies are sorted.
 type latencies []time.Duration
 
-func (l latencies) latencyQuantile(q float64) time.Duration {
+func (l latencies) apiLatencyQuantile(q float64) time.Duration {
 	if len(l) == 0 {
 		return 0
 	}
 	return l[min(len(l)-1, int(q*float64(len(l))))]
 }
 
-// readAtRate reads for a time, so many times a second over all connections together; with a rate of 0, each connection as fast as
-// answers come. At a rate, latency counts from when a read was due: one that is held up by the one before has waited.
-func (r *reader) readAtRate(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
+// readAPIAtRate reads for a time at a rate per second over all connections; with rate 0, each connection reads at full speed. At a
+// rate, latency counts from the time when a read was due, and so includes the wait for a slow previous read.
+func (r *reader) readAPIAtRate(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
 	all := make([]latencies, len(r.clients))
 	begin := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
@@ -102,10 +102,10 @@ func (r *reader) readAtRate(ctx context.Context, q question, rate int, d time.Du
 			for ; due.Sub(begin) < d && time.Since(begin) < d; due = due.Add(gap) {
 				if rate == 0 {
 					due = time.Now()
-				} else if err := sleepOrDone(ctx, time.Until(due)); err != nil {
+				} else if err := sleepInBench(ctx, time.Until(due)); err != nil {
 					return err
 				}
-				if err := r.readOnce(ctx, client, q); err != nil {
+				if err := r.readAPIOnce(ctx, client, q); err != nil {
 					return err
 				}
 				all[i] = append(all[i], time.Since(due))

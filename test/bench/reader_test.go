@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Each connection keeps its share of the rate, and none answers for another.
+// TestRead: each connection keeps its share of the rate, and does not replace another connection.
 func TestRead(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{http1, http2} {
@@ -26,14 +26,14 @@ func TestRead(t *testing.T) {
 				_, _ = w.Write([]byte("\n\x03Pod"))
 			}))
 			server.EnableHTTP2 = true
-			server.Config.ErrorLog = log.New(io.Discard, "", 0) // a reader that saw a fault hangs up on the others
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // after a fault the reader closes the other connections
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			trust := server.Client().Transport.(*http.Transport).TLSClientConfig
-			r := newReader(server.URL, &tls.Config{RootCAs: trust.RootCAs}, protocol)
-			defer r.closeReader()
+			r := newAPIReader(server.URL, &tls.Config{RootCAs: trust.RootCAs}, protocol)
+			defer r.closeAPIReader()
 			q := question{path: func(int) string { return "/" }, status: http.StatusOK, values: 1}
-			answers, err := r.readAtRate(t.Context(), q, 500, 100*time.Millisecond)
+			answers, err := r.readAPIAtRate(t.Context(), q, 500, 100*time.Millisecond)
 			mu.Lock()
 			over := len(from)
 			mu.Unlock()
@@ -41,7 +41,7 @@ func TestRead(t *testing.T) {
 				t.Errorf("%d answers over %d connections, %v; want up to 50 over %d", len(answers), over, err, connections)
 			}
 			q.values = 2
-			if _, err := r.readAtRate(t.Context(), q, 0, time.Second); err == nil {
+			if _, err := r.readAPIAtRate(t.Context(), q, 0, time.Second); err == nil {
 				t.Error("an answer with too few values is taken")
 			}
 		})
@@ -51,13 +51,13 @@ func TestRead(t *testing.T) {
 func TestLatencies(t *testing.T) {
 	t.Parallel()
 	var l latencies
-	if got := l.latencyQuantile(0.99); got != 0 {
+	if got := l.apiLatencyQuantile(0.99); got != 0 {
 		t.Errorf("quantile of nothing = %v", got)
 	}
 	for i := range 100 {
 		l = append(l, time.Duration(i))
 	}
-	if p50, p99 := l.latencyQuantile(0.5), l.latencyQuantile(0.99); p50 != 50 || p99 != 99 {
+	if p50, p99 := l.apiLatencyQuantile(0.5), l.apiLatencyQuantile(0.99); p50 != 50 || p99 != 99 {
 		t.Errorf("quantiles %d, %d, want 50, 99", p50, p99)
 	}
 }

@@ -10,7 +10,7 @@ var titles = map[string]string{
 	"memory":     "Memory: five thousand pods",
 }
 
-// replaceSection replaces what stands between the marks of a part in a report, or adds the part at the end.
-func replaceSection(file, part, text string) error {
+// replaceBenchSection replaces the text between a part's marks in a report, or appends the part.
+func replaceBenchSection(file, part, text string) error {
 	return report.Section{Command: "test/bench", Part: part, Title: titles[part]}.Write(file, text)
 }

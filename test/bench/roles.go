@@ -29,7 +29,7 @@ const (
 	roleBare       = "bare"
 )
 
-// task is what a child is told by its flags.
+// task has the flags of a child.
 type task struct {
 	mode     string
 	port     string
@@ -37,24 +37,24 @@ type task struct {
 	interval time.Duration
 }
 
-func (t task) playRole(ctx context.Context, role string) error {
+func (t task) playBenchRole(ctx context.Context, role string) error {
 	switch role {
 	case rolePages:
-		return t.servePages(ctx)
+		return t.serveBenchPages(ctx)
 	case roleTachometer:
 		return t.scrapeAsAdapter(ctx)
 	case roleBare:
-		return t.readBare(ctx)
+		return t.scrapeBarePages(ctx)
 	}
 	return fmt.Errorf("no role %q", role)
 }
 
-// targetAddress is that of a target: one of loopback's sixteen million, all of which lead to the one page server.
-func targetAddress(target int, port string) string {
+// benchTargetAddress returns the address of a target. All sixteen million loopback addresses lead to the same page server.
+func benchTargetAddress(target int, port string) string {
 	return fmt.Sprintf("127.1.%d.%d:%s", target/250, 1+target%250, port)
 }
 
-// loopback takes connections that come from this machine alone, though it listens on all addresses.
+// loopback accepts connections from this machine only, although it listens on all addresses.
 type loopback struct{ net.Listener }
 
 func (l loopback) Accept() (net.Conn, error) {
@@ -70,8 +70,8 @@ func (l loopback) Accept() (net.Conn, error) {
 	}
 }
 
-// serveUntilDone answers until ctx ends, and tells the parent the port.
-func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler) error {
+// serveBenchUntilDone serves until ctx ends, and prints the port for the parent.
+func serveBenchUntilDone(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		return err
@@ -85,28 +85,28 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 	return nil
 }
 
-func (t task) servePages(ctx context.Context) error {
+func (t task) serveBenchPages(ctx context.Context) error {
 	listener, err := net.Listen("tcp4", ":0")
 	if err != nil {
 		return err
 	}
-	p := newPages(t.mode)
+	p := newBenchPages(t.mode)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p)
 	mux.HandleFunc("GET /served", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, p.served.Load()) })
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveUntilDone(ctx, loopback{listener}, mux) })
+	group.Go(func() error { return serveBenchUntilDone(ctx, loopback{listener}, mux) })
 	group.Go(func() error {
-		for sleepOrDone(ctx, time.Second) == nil {
-			p.refreshPages()
+		for sleepInBench(ctx, time.Second) == nil {
+			p.refreshBenchPages()
 		}
 		return nil
 	})
 	return group.Wait()
 }
 
-// serveProfiles shows self-metrics and profiles of a measured child.
-func serveProfiles(ctx context.Context, metrics prometheus.Gatherer) error {
+// serveBenchProfiles serves the self-metrics and profiles of a measured child.
+func serveBenchProfiles(ctx context.Context, metrics prometheus.Gatherer) error {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -115,14 +115,14 @@ func serveProfiles(ctx context.Context, metrics prometheus.Gatherer) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	return serveUntilDone(ctx, listener, mux)
+	return serveBenchUntilDone(ctx, listener, mux)
 }
 
-// settle is how many times the interval is longer at first. New targets are all scraped within an eighth of the interval, and
-// then move to their own places in it by a 32nd each time; when the interval becomes shorter each goes there at once.
+// settle is the factor of the interval at the start. New targets are all scraped within an eighth of the interval, and then move to
+// their own offsets by a 32nd each time; when the interval becomes shorter, they move at once.
 const settle = 8
 
-// scrapeAsAdapter is the write side of the adapter, wired as the adapter wires it.
+// scrapeAsAdapter runs the write side of the adapter, wired as in the adapter.
 func (t task) scrapeAsAdapter(ctx context.Context) error {
 	metrics := prometheus.NewRegistry()
 	kept := store.New(store.Options{Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, Registerer: metrics})
@@ -132,25 +132,25 @@ func (t task) scrapeAsAdapter(ctx context.Context) error {
 		name := fmt.Sprintf("web-%05d", i)
 		targets[i] = metric.Target{
 			Namespace: "shop", Pod: name, Node: fmt.Sprintf("node-%03d", i/100), UID: name,
-			URL: "http://" + targetAddress(i, t.port) + "/metrics", Families: []string{family},
+			URL: "http://" + benchTargetAddress(i, t.port) + "/metrics", Families: []string{family},
 		}
 	}
 	scraper.SetTargets(targets)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return scraper.Run(ctx) })
 	group.Go(func() error {
-		if sleepOrDone(ctx, t.interval) == nil {
+		if sleepInBench(ctx, t.interval) == nil {
 			scraper.Reconfigure(scrape.Options{Interval: t.interval})
 		}
 		return nil
 	})
 	group.Go(func() error { return kept.Run(ctx) })
-	group.Go(func() error { return serveProfiles(ctx, metrics) })
+	group.Go(func() error { return serveBenchProfiles(ctx, metrics) })
 	return group.Wait()
 }
 
-// readBare reads the pages with net/http and walks their lines, and does nothing else: what any scraper in Go pays.
-func (t task) readBare(ctx context.Context) error {
+// scrapeBarePages reads the pages with net/http and walks their lines, the minimum cost of any scraper in Go.
+func (t task) scrapeBarePages(ctx context.Context) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: t.interval}
@@ -159,22 +159,22 @@ func (t task) readBare(ctx context.Context) error {
 	for i := range t.targets {
 		group.Go(func() error {
 			wait := t.interval * time.Duration(i) / time.Duration(t.targets)
-			for sleepOrDone(ctx, wait) == nil {
+			for sleepInBench(ctx, wait) == nil {
 				begin := time.Now()
 				buffer := buffers.Get().(*bytes.Buffer)
-				readPage(ctx, client, "http://"+targetAddress(i, t.port)+"/metrics", buffer)
+				readBarePage(ctx, client, "http://"+benchTargetAddress(i, t.port)+"/metrics", buffer)
 				buffers.Put(buffer)
 				wait = t.interval - time.Since(begin)
 			}
 			return nil
 		})
 	}
-	group.Go(func() error { return serveProfiles(ctx, prometheus.NewRegistry()) })
+	group.Go(func() error { return serveBenchProfiles(ctx, prometheus.NewRegistry()) })
 	return group.Wait()
 }
 
-// readPage returns the demanded lines of a page. One that cannot be read has none; the number of pages served shows that.
-func readPage(ctx context.Context, client *http.Client, url string, buffer *bytes.Buffer) (lines int) {
+// readBarePage returns the number of demanded lines of a page; 0 for an unreadable page, which the number of served pages shows.
+func readBarePage(ctx context.Context, client *http.Client, url string, buffer *bytes.Buffer) (lines int) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0

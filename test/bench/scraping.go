@@ -20,12 +20,12 @@ import (
 // scraping is the part that compares scrapers.
 type scraping struct {
 	cpus       processors
-	dir        string // for files that go when the benchmark ends
+	dir        string // for temporary files
 	prometheus string // the program
 	sizes      []int
-	peerLimit  int // targets up to which the peers run
+	peerLimit  int // maximum number of targets for the peers
 	interval   time.Duration
-	steady     time.Duration // how long is measured
+	steady     time.Duration // duration of a measurement
 	profiles   string        // folder for CPU profiles; empty: none
 	log        io.Writer
 	client     *http.Client
@@ -33,7 +33,7 @@ type scraping struct {
 	empty map[string]int64 // resident memory of each system without targets
 }
 
-// system is one of those compared, and how targets answer it.
+// system is a compared system, and the mode of its targets.
 type system struct {
 	name string
 	mode string
@@ -47,26 +47,26 @@ const (
 	bareReading = "net/http alone"
 )
 
-// result is one row of the report.
+// result is a row of the report.
 type result struct {
 	system
 	usage
 	targets    int
 	scrapes    int64
 	due        float64
-	growth     float64 // bytes of memory a target, above that without targets
-	late       float64 // p99 of lateness, seconds; 0 unless the system tells
+	growth     float64 // bytes of memory per target, above the memory without targets
+	late       float64 // p99 of lateness, in seconds; 0 if the system does not report it
 	percentile bool
 }
 
-func (r *result) perScrape() time.Duration { return r.cpu / time.Duration(max(1, r.scrapes)) }
-func (r *result) servePerScrape() time.Duration {
+func (r *result) cpuPerScrape() time.Duration { return r.cpu / time.Duration(max(1, r.scrapes)) }
+func (r *result) servingCPUPerScrape() time.Duration {
 	return r.served / time.Duration(max(1, r.scrapes))
 }
 
 // measureScraping measures all systems at all sizes.
 func (s *scraping) measureScraping(ctx context.Context) ([]*result, error) {
-	if err := filesFor(slices.Max(s.sizes)); err != nil {
+	if err := checkOpenFileLimit(slices.Max(s.sizes)); err != nil {
 		return nil, err
 	}
 	s.empty = map[string]int64{}
@@ -78,15 +78,15 @@ func (s *scraping) measureScraping(ctx context.Context) ([]*result, error) {
 				return nil, fmt.Errorf("measure %s with %d targets: %w", one.name, size, err)
 			}
 			fmt.Fprintf(s.log, "%5d targets, %s pages, %s: %v CPU a scrape, %.1f KB a target, late p99 %.1f ms, target %v, %d scrapes of %.0f, others %.2f\n",
-				size, one.mode, one.name, r.perScrape(), r.growth/1000, 1000*r.late, r.servePerScrape(), r.scrapes, r.due, r.foreign)
+				size, one.mode, one.name, r.cpuPerScrape(), r.growth/1000, 1000*r.late, r.servingCPUPerScrape(), r.scrapes, r.due, r.foreign)
 			all = append(all, r)
 		}
 	}
 	return all, nil
 }
 
-// systemsOfSize are those that are measured at a size, peers side by side with what they are peers of. The targets' own cost is
-// looked at with the fewest targets: it is the same for each.
+// systemsOfSize returns the systems to measure at a size, each next to its peer. It includes the targets' own cost with the fewest
+// targets only: that cost is the same at each size.
 func (s *scraping) systemsOfSize(size int) []system {
 	if size > s.peerLimit {
 		return []system{{tachometer, wholePages}, {tachometer, namedPages}}
@@ -118,45 +118,45 @@ func (s *scraping) measureSystem(ctx context.Context, one system, size int) (*re
 	return r, nil
 }
 
-// warmUp is for how many intervals a scraper runs before it is measured: what a first scrape alone costs is over, and each
-// target is scraped at its own place in the interval.
+// warmUp is the number of intervals before a measurement: the cost of first scrapes is over, and each target is scraped at its own
+// offset in the interval.
 const warmUp = 5
 
-// observeSystem runs one system with so many targets.
+// observeSystem runs a system with that many targets.
 func (s *scraping) observeSystem(ctx context.Context, one system, size int) (*result, error) {
 	dir, err := os.MkdirTemp(s.dir, "run-")
 	if err != nil {
 		return nil, err
 	}
-	pages, err := startRole(&s.cpus.others, dir, rolePages, "-mode", one.mode)
+	pages, err := startBenchRole(&s.cpus.others, dir, rolePages, "-mode", one.mode)
 	if err != nil {
 		return nil, err
 	}
-	defer pages.endProcess()
+	defer pages.endBenchChild()
 	scraper, control, err := s.startSystem(ctx, one, size, dir, pages.line)
 	if err != nil {
 		return nil, err
 	}
-	defer scraper.endProcess()
+	defer scraper.endBenchChild()
 	steady := s.steady
 	if size == 0 {
 		steady = s.interval
 	}
-	if err := sleepOrDone(ctx, warmUp*s.interval); err != nil {
+	if err := sleepInBench(ctx, warmUp*s.interval); err != nil {
 		return nil, err
 	}
 	r := &result{system: one, targets: size}
 	return r, s.watchScraper(ctx, r, steady, scraper, pages, control)
 }
 
-// watchScraper fills in what is measured.
+// watchScraper measures, and fills in the result.
 func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Duration, scraper, pages *process, control string) error {
 	before, err := s.readScraper(ctx, r.name, pages.line, control)
 	if err != nil {
 		return err
 	}
 	m := meter{measured: scraper, serving: pages}
-	if r.usage, err = m.measureWork(ctx, steady, nil); err != nil {
+	if r.usage, err = m.measureBenchWork(ctx, steady, nil); err != nil {
 		return err
 	}
 	after, err := s.readScraper(ctx, r.name, pages.line, control)
@@ -165,7 +165,7 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 	}
 	r.scrapes = after.served - before.served
 	r.due = float64(r.targets) * r.elapsed.Seconds() / s.interval.Seconds()
-	r.late, r.percentile = after.lateness.observedSince(before.lateness).interpolateQuantile(0.99)
+	r.late, r.percentile = after.lateness.histogramObservedSince(before.lateness).interpolateHistogramQuantile(0.99)
 	if s.profiles == "" || r.targets == 0 || r.name == bareReading {
 		return nil
 	}
@@ -175,14 +175,14 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 // profileScraper keeps a CPU profile, taken after the measurement, which it would disturb.
 func (s *scraping) profileScraper(ctx context.Context, control, file string) error {
 	patient := &http.Client{Timeout: patience}
-	profile, err := fetchPage(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
+	profile, err := fetchBenchPage(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(file, profile, 0o600)
 }
 
-// sight is what can be read from outside at a moment.
+// sight is a reading from outside at a moment.
 type sight struct {
 	served   int64
 	lateness histogram
@@ -190,26 +190,26 @@ type sight struct {
 
 func (s *scraping) readScraper(ctx context.Context, name, pages, control string) (sight, error) {
 	var now sight
-	served, err := fetchPage(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
+	served, err := fetchBenchPage(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
 	if err == nil {
 		now.served, err = strconv.ParseInt(string(served), 10, 64)
 	}
 	if err != nil || name != tachometer {
 		return now, err
 	}
-	metrics, err := fetchPage(ctx, s.client, "http://"+control+"/metrics")
+	metrics, err := fetchBenchPage(ctx, s.client, "http://"+control+"/metrics")
 	if err != nil {
 		return now, err
 	}
-	now.lateness, err = histogramOf(metrics, "tachometer_scrape_lateness_seconds")
+	now.lateness, err = parseBenchHistogram(metrics, "tachometer_scrape_lateness_seconds")
 	return now, err
 }
 
-// startSystem returns the process and the address where it tells about itself.
+// startSystem returns the process and the address of its self-metrics.
 func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, port string) (*process, string, error) {
 	roles := map[string]string{tachometer: roleTachometer, bareReading: roleBare}
 	if role := roles[one.name]; role != "" {
-		p, err := startRole(&s.cpus.measured, dir, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
+		p, err := startBenchRole(&s.cpus.measured, dir, role, "-port", port, "-targets", strconv.Itoa(size), "-interval", s.interval.String())
 		if err != nil {
 			return nil, "", err
 		}
@@ -219,29 +219,29 @@ func (s *scraping) startSystem(ctx context.Context, one system, size int, dir, p
 	if err != nil {
 		return nil, "", err
 	}
-	control, err := freeAddress()
+	control, err := freeBenchAddress()
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := startChild(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	p, err := startBenchChild(&s.cpus.measured, dir, s.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+control, "--log.level=warn")
 	if err != nil {
 		return nil, "", err
 	}
-	if err := p.awaitOK(ctx, s.client, "http://"+control+"/-/ready"); err != nil {
-		p.endProcess()
+	if err := p.awaitBenchChildOK(ctx, s.client, "http://"+control+"/-/ready"); err != nil {
+		p.endBenchChild()
 		return nil, "", err
 	}
 	return p, control, nil
 }
 
-// writeScrapeConfig writes the configuration of a Prometheus that keeps the demanded family of the targets, and asks for it alone
-// if asking says so. JSON is YAML.
+// writeScrapeConfig writes the configuration of a Prometheus that keeps the targets' demanded family. If asking is set, Prometheus
+// requests that family alone. JSON is valid YAML.
 func (s *scraping) writeScrapeConfig(dir, port string, size int, asking bool) (string, error) {
 	type object map[string]any
 	addresses := make([]string, size)
 	for i := range addresses {
-		addresses[i] = targetAddress(i, port)
+		addresses[i] = benchTargetAddress(i, port)
 	}
 	job := object{
 		"job_name":        "bench",
@@ -254,17 +254,17 @@ func (s *scraping) writeScrapeConfig(dir, port string, size int, asking bool) (s
 		job["params"] = object{"name[]": []string{family}}
 	}
 	file := filepath.Join(dir, "prometheus.yml")
-	err := writeJSON(file, object{
+	err := writeBenchJSON(file, object{
 		"global":         object{"scrape_interval": model.Duration(s.interval).String(), "scrape_timeout": model.Duration(s.interval).String()},
 		"scrape_configs": []object{job},
 	})
 	if err == nil {
-		err = writeJSON(filepath.Join(dir, "targets.json"), []object{{"targets": addresses}})
+		err = writeBenchJSON(filepath.Join(dir, "targets.json"), []object{{"targets": addresses}})
 	}
 	return file, err
 }
 
-func writeJSON(path string, v any) error {
+func writeBenchJSON(path string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -272,8 +272,8 @@ func writeJSON(path string, v any) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-// histogramOf reads a histogram without labels from a page.
-func histogramOf(page []byte, name string) (histogram, error) {
+// parseBenchHistogram reads a histogram without labels from a page.
+func parseBenchHistogram(page []byte, name string) (histogram, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// formatScraping is the section on scraping.
+// formatScraping returns the section on scraping.
 func (s *scraping) formatScraping(results []*result) string {
 	var w bytes.Buffer
 	service := newService()
-	service.advanceSeries()
-	whole, named := service.renderPage(""), service.renderPage("name[]="+family)
+	service.advanceBenchSeries()
+	whole, named := service.renderBenchPage(""), service.renderBenchPage("name[]="+family)
 	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts scraping -sizes %s -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
 Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
@@ -26,8 +26,8 @@ something else meanwhile, which is what these figures can be wrong by.
 
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, sizesText(s.sizes), s.steady, s.interval, seriesOf(whole), kiloBytes(len(whole)), family, seriesOf(named), kiloBytes(len(named)), s.steady,
-		warmUp*s.interval, s.peerLimit, s.emptyText(results))
+`, benchSizesText(s.sizes), s.steady, s.interval, countPageSeries(whole), benchKilobytes(len(whole)), family, countPageSeries(named), benchKilobytes(len(named)), s.steady,
+		warmUp*s.interval, s.peerLimit, s.idleMemoryText(results))
 	for _, r := range results {
 		if r.mode != livePages {
 			s.writeScrapingRow(&w, r, results)
@@ -37,14 +37,14 @@ something else meanwhile, which is what these figures can be wrong by.
 	return w.String()
 }
 
-func sizesText(sizes []int) string {
+func benchSizesText(sizes []int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(sizes), "[]"), " ", ",")
 }
 
-func kiloBytes(bytes int) float64 { return float64(bytes) / 1000 }
+func benchKilobytes(bytes int) float64 { return float64(bytes) / 1000 }
 
-// emptyText names the systems' memory without targets.
-func (s *scraping) emptyText(results []*result) string {
+// idleMemoryText returns the systems' memory without targets.
+func (s *scraping) idleMemoryText(results []*result) string {
 	text, told := "", map[string]bool{}
 	for _, r := range results {
 		if told[r.name] {
@@ -59,8 +59,8 @@ func (s *scraping) emptyText(results []*result) string {
 	return text
 }
 
-// peerResult is the peer's result with as many targets, or else with the most that it was given.
-func peerResult(results []*result, r *result, mode string) *result {
+// peerScrapeResult returns the peer's result with the same number of targets, or else with its largest number below.
+func peerScrapeResult(results []*result, r *result, mode string) *result {
 	var found *result
 	for _, other := range results {
 		if other.name == peer && other.mode == mode && other.targets <= r.targets && (found == nil || found.targets < other.targets) {
@@ -72,17 +72,17 @@ func peerResult(results []*result, r *result, mode string) *result {
 
 func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
 	ratio, late := "", ""
-	if other := peerResult(results, r, wholePages); other != nil && other != r {
-		ratio = fmt.Sprintf("%.2f", r.perScrape().Seconds()/other.perScrape().Seconds())
+	if other := peerScrapeResult(results, r, wholePages); other != nil && other != r {
+		ratio = fmt.Sprintf("%.2f", r.cpuPerScrape().Seconds()/other.cpuPerScrape().Seconds())
 	}
 	if r.percentile {
 		late = fmt.Sprintf("%.1f", 1000*r.late)
 	}
 	fmt.Fprintf(w, "| %d | %s | %s | %.3f | %s | %.1f | %s | %d of %.0f | %.2f |\n", r.targets, r.mode, r.name,
-		1000*r.perScrape().Seconds(), ratio, r.growth/1000, late, r.scrapes, r.due, r.foreign)
+		1000*r.cpuPerScrape().Seconds(), ratio, r.growth/1000, late, r.scrapes, r.due, r.foreign)
 }
 
-// reportTargets is about what being scraped costs a target that gathers and renders each page.
+// reportTargets writes the cost of a scrape for a target that gathers and renders each page.
 func (s *scraping) reportTargets(w io.Writer, results []*result) {
 	fmt.Fprint(w, `
 **What a scrape costs the target**: CPU of the targets' process by scrape, where each page is gathered and rendered by promhttp when it
@@ -96,9 +96,9 @@ is asked for; Prometheus asks for a compressed page.
 			continue
 		}
 		ratio := ""
-		if other := peerResult(results, r, livePages); other != nil && other != r {
-			ratio = fmt.Sprintf("%.2f", r.servePerScrape().Seconds()/other.servePerScrape().Seconds())
+		if other := peerScrapeResult(results, r, livePages); other != nil && other != r {
+			ratio = fmt.Sprintf("%.2f", r.servingCPUPerScrape().Seconds()/other.servingCPUPerScrape().Seconds())
 		}
-		fmt.Fprintf(w, "| %s | %.3f | %s |\n", r.name, 1000*r.servePerScrape().Seconds(), ratio)
+		fmt.Fprintf(w, "| %s | %.3f | %s |\n", r.name, 1000*r.servingCPUPerScrape().Seconds(), ratio)
 	}
 }

@@ -21,7 +21,7 @@ func TestBeside(t *testing.T) {
 		"fewer":             {of(tachometer, wholePages, 10), wholePages, nil},
 		"live":              {of(tachometer, livePages, 100), livePages, all[4]},
 	} {
-		if got := peerResult(all, tc.of, tc.mode); got != tc.want {
+		if got := peerScrapeResult(all, tc.of, tc.mode); got != tc.want {
 			t.Errorf("%s: beside %+v", name, got)
 		}
 	}

@@ -1,5 +1,5 @@
-// Command demo shows the main job on a real cluster: load goes up, the HPA reads request_per_second and adds
-// pods, load goes down, the HPA takes them away. It prints one line a second and draws the run.
+// Command demo shows the main job on a real cluster: the load rises, the HPA reads request_per_second and adds pods; the load falls,
+// and the HPA removes them. It prints a line each second and draws the run.
 package main
 
 import (
@@ -40,7 +40,7 @@ func runDemo() error {
 		return err
 	}
 	if *down {
-		return d.removeKept(ctx)
+		return d.removeKeptCluster(ctx)
 	}
 	return d.playDemo(ctx)
 }
@@ -65,7 +65,7 @@ func (d *demo) parseSteps(steps string) error {
 	return nil
 }
 
-func (d *demo) removeKept(ctx context.Context) error {
+func (d *demo) removeKeptCluster(ctx context.Context) error {
 	c, err := cluster.Open("", name)
 	if errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintln(d.out, "no demo cluster found")
@@ -84,7 +84,7 @@ func (d *demo) playDemo(ctx context.Context) error {
 	}
 	points, err := d.playLoad(ctx, s)
 	if err == nil {
-		err = d.drawRun(points)
+		err = d.drawDemoRun(points)
 	}
 	if d.keep {
 		d.printNextCommands()
@@ -133,7 +133,7 @@ func (d *demo) useOwnCluster(ctx context.Context) (*stack.Stack, error) {
 	return stack.On(ctx, kubeconfig, d.out)
 }
 
-// printNextCommands prints commands to explore the cluster that is kept.
+// printNextCommands prints commands to explore the kept cluster.
 func (d *demo) printNextCommands() {
 	fmt.Fprintf(d.out, `
 The cluster stays. To explore it:
@@ -147,7 +147,7 @@ To remove it:
 `, name, stack.PodsMetric("request_per_second"), stack.SampleNamespace, stack.AdapterNamespace)
 }
 
-func createFile(path string) (*os.File, error) {
+func createDemoFile(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}

@@ -18,10 +18,10 @@ import (
 
 const metricName = "request_per_second"
 
-// playLoad sends the load, prints one point a second, and returns the points.
+// playLoad sends the load, prints a point each second, and returns the points.
 func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, error) {
 	fmt.Fprintln(d.out, "waiting for the sample's pods")
-	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return atLeast(ctx, s, 2) }); err != nil {
+	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return checkReadySamplePods(ctx, s, 2) }); err != nil {
 		return nil, err
 	}
 	var targets atomic.Pointer[[]string]
@@ -48,11 +48,11 @@ func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("stopped by the user: %w", err)
 	}
-	d.summarizeRun(points, generator.Result())
+	d.summarizeDemoRun(points, generator.Result())
 	return points, nil
 }
 
-func atLeast(ctx context.Context, s *stack.Stack, n int) error {
+func checkReadySamplePods(ctx context.Context, s *stack.Stack, n int) error {
 	pods, err := s.ReadyPods(ctx)
 	if err == nil && len(pods) < n {
 		err = fmt.Errorf("%d pods of the sample are ready, want %d", len(pods), n)
@@ -60,8 +60,8 @@ func atLeast(ctx context.Context, s *stack.Stack, n int) error {
 	return err
 }
 
-// watchReaction observes once a second until ctx ends. Each second the pods that are ready become the targets of the
-// load, as the endpoints of a Service would.
+// watchReaction observes once a second until ctx ends. Each second it sends the load to the ready pods, like the endpoints of a
+// Service.
 func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(time.Time, []string) float64) []timeline.Point {
 	var points []timeline.Point
 	start := time.Now()
@@ -121,8 +121,8 @@ func observeSample(ctx context.Context, s *stack.Stack) (timeline.Point, []strin
 	return p, urls, nil
 }
 
-// summarizeRun prints the totals of the run.
-func (d *demo) summarizeRun(points []timeline.Point, sent load.Result) {
+// summarizeDemoRun prints the totals of the run.
+func (d *demo) summarizeDemoRun(points []timeline.Point, sent load.Result) {
 	total := sent.Total()
 	most := slices.MaxFunc(points, func(a, b timeline.Point) int { return a.Ready - b.Ready })
 	last := points[len(points)-1]
@@ -133,7 +133,7 @@ func (d *demo) summarizeRun(points []timeline.Point, sent load.Result) {
 	fmt.Fprintf(d.out, "  pods       %d at the start, %d at most (after %.0f s), %d at the end\n",
 		points[0].Ready, most.Ready, most.At.Seconds(), last.Ready)
 	for at := time.Duration(0); at < d.length; {
-		step, before := d.stepAt(at), d.stepAt(at-1)
+		step, before := d.demoStepAt(at), d.demoStepAt(at-1)
 		if at > 0 {
 			d.printReaction(points, at, before.Rate, step.Rate)
 		}
@@ -141,7 +141,7 @@ func (d *demo) summarizeRun(points []timeline.Point, sent load.Result) {
 	}
 }
 
-func (d *demo) stepAt(at time.Duration) load.Step {
+func (d *demo) demoStepAt(at time.Duration) load.Step {
 	for _, s := range d.steps {
 		if at < s.For {
 			return s
@@ -162,9 +162,9 @@ func (d *demo) printReaction(points []timeline.Point, at time.Duration, from, to
 	fmt.Fprintf(d.out, "  %4.0f → %.0f requests/s: the metric never showed 90 %% of the step\n", from, to)
 }
 
-// drawRun writes the picture of the run.
-func (d *demo) drawRun(points []timeline.Point) error {
-	f, err := createFile(d.picture)
+// drawDemoRun writes the picture of the run.
+func (d *demo) drawDemoRun(points []timeline.Point) error {
+	f, err := createDemoFile(d.picture)
 	if err != nil {
 		return fmt.Errorf("draw the run: %w", err)
 	}

@@ -26,15 +26,14 @@ import (
 const (
 	prometheusImage = "tachometer-test/prometheus:dev"
 	monitoring      = "monitoring"
-	// The addresses that the manifests have in place of those of Prometheus's Service and of podList. They are in a range for
-	// documentation.
+	// The placeholder addresses in the manifests, for Prometheus's Service and for podList. They are from a range for documentation.
 	noService = "192.0.2.90"
 	noPodList = "192.0.2.91"
 )
 
-// TestBackends scales the same sample by the same HPA through a real Prometheus in the cluster: asked by a rule of the
-// adapter's own, and by a configuration and command line of prometheus-adapter, in the place of one that Helm installed.
-// TestHPAScalesUpAndDown does it through the embedded backend.
+// TestBackends scales the same sample by the same HPA through a real Prometheus in the cluster. First a rule of the adapter's own
+// configuration queries it, then the configuration and command line of a prometheus-adapter that Helm installed.
+// TestHPAScalesUpAndDown does the same through the embedded backend.
 func TestBackends(t *testing.T) {
 	needNode(t)
 	installPrometheus(t)
@@ -55,8 +54,8 @@ func TestBackends(t *testing.T) {
 	})
 }
 
-// outage takes Prometheus away under a high load: the HPA keeps its replicas and tells the cause, and goes on when Prometheus
-// is back.
+// outage takes Prometheus away under a high load: the HPA keeps its replicas and reports the cause, and resumes when Prometheus is
+// back.
 func outage(t *testing.T, load *sending) {
 	t.Helper()
 	ctx := t.Context()
@@ -130,7 +129,7 @@ func installPrometheus(t *testing.T) {
 	apply(t, dir, monitoring+"/prometheus", noPodList, servePods(t))
 }
 
-// servePods serves the sample's pods as targets, until the test ends, and returns the address.
+// servePods serves the sample's pods as Prometheus targets until the test ends, and returns the address.
 func servePods(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(s.Cluster.HostIP(), "0"))
@@ -146,7 +145,7 @@ func servePods(t *testing.T) string {
 func podList(w http.ResponseWriter, r *http.Request) {
 	pods, err := s.Client.CoreV1().Pods(stack.SampleNamespace).List(r.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=sample"})
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway) // Prometheus keeps the targets that it has
+		http.Error(w, err.Error(), http.StatusBadGateway) // Prometheus keeps its current targets
 		return
 	}
 	type group struct {
@@ -160,14 +159,14 @@ func podList(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(groups) // a reader that has gone needs none
+	_ = json.NewEncoder(w).Encode(groups) // an error means that the reader is gone
 }
 
-// libraries are the shared libraries that a program needs, and their loader, at their own paths.
+// libraries returns the shared libraries of a program, and their loader, at their own paths.
 func libraries(t *testing.T, bin string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
-	// A program without any makes ldd fail, and needs none.
+	// A program without shared libraries makes ldd fail, and needs none.
 	out, _ := exec.CommandContext(t.Context(), "ldd", bin).Output()
 	for word := range strings.FieldsSeq(string(out)) {
 		if strings.HasPrefix(word, "/") {
@@ -177,7 +176,7 @@ func libraries(t *testing.T, bin string) map[string]string {
 	return files
 }
 
-// apply applies an overlay, with an address in place of one for documentation, and waits until a Deployment is as it says.
+// apply applies an overlay, with the placeholder replaced by an address, and waits until the Deployment is rolled out.
 func apply(t *testing.T, dir, deployment, placeholder, address string) {
 	t.Helper()
 	ctx, began := t.Context(), time.Now()
@@ -204,7 +203,7 @@ func apply(t *testing.T, dir, deployment, placeholder, address string) {
 	t.Logf("%s is rolled out after %.1f s", deployment, time.Since(began).Seconds())
 }
 
-// service is the address of Prometheus: there is no DNS in the cluster of these tests.
+// service returns the address of Prometheus: the cluster of these tests has no DNS.
 func service(t *testing.T) string {
 	t.Helper()
 	found, err := s.Client.CoreV1().Services(monitoring).Get(t.Context(), "prometheus", metav1.GetOptions{})
@@ -214,7 +213,7 @@ func service(t *testing.T) string {
 	return found.Spec.ClusterIP
 }
 
-// restore has the adapter be as it was, after the test.
+// restore reinstalls the original adapter after the test.
 func restore(t *testing.T) {
 	t.Cleanup(func() {
 		if err := s.InstallAdapter(context.Background(), "test/e2e/manifests/adapter"); err != nil {
@@ -223,14 +222,14 @@ func restore(t *testing.T) {
 	})
 }
 
-// useAdapter runs the adapter as an overlay says until the test ends.
+// useAdapter runs the adapter from an overlay until the test ends.
 func useAdapter(t *testing.T, dir string) {
 	t.Helper()
 	restore(t)
 	apply(t, dir, stack.AdapterNamespace+"/tachometer-adapter", noService, service(t))
 }
 
-// useDropIn runs the adapter in the place of a prometheus-adapter until the test ends; there is no other meanwhile.
+// useDropIn runs the adapter in place of a prometheus-adapter until the test ends; no other adapter runs meanwhile.
 func useDropIn(t *testing.T) {
 	t.Helper()
 	restore(t)
@@ -251,14 +250,14 @@ func useDropIn(t *testing.T) {
 	apply(t, dir, monitoring+"/prometheus-adapter", noService, service(t))
 }
 
-// remoteWindow is the window of the rules that ask Prometheus.
+// remoteWindow is the window of the rules that query Prometheus.
 const remoteWindow = 10 * time.Second
 
-// fromPrometheus waits until the sample's metrics are Prometheus's: over the window of its rules, and with their own time.
+// fromPrometheus waits until the sample's metrics come from Prometheus: over the window of its rules, and with their own time.
 func fromPrometheus(t *testing.T) {
 	t.Helper()
 	began := time.Now()
-	// This version is in all setups.
+	// All setups serve this version.
 	path := strings.Replace(stack.PodsMetric("request_per_second"), "v1beta2", "v1beta1", 1)
 	err := stack.Wait(t.Context(), 2*time.Minute, func(ctx context.Context) error {
 		values, err := answer(ctx, path)
@@ -281,7 +280,7 @@ func fromPrometheus(t *testing.T) {
 	t.Logf("Prometheus's values after %.1f s", time.Since(began).Seconds())
 }
 
-// sumsUp reads the external metric, which is all requests, under a load that was steady for longer than its window.
+// sumsUp reads the external metric, the sum of all requests, under a load that has been steady for longer than the window.
 func sumsUp(t *testing.T, rate float64) {
 	t.Helper()
 	const path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/" + stack.SampleNamespace + "/all_requests"

@@ -17,18 +17,18 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// tolerance is how far a value may be off what was sent while pods come and go.
+// tolerance is the maximum relative error of a value while pods come and go.
 const tolerance = 0.05
 
-// witness reads metrics all the time and holds every answer against what was really sent.
+// witness reads metrics continuously and compares every response with the sent load.
 type witness struct {
 	truth *truth
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	right   int
 	refused map[string]int
 	wrong   []string
-	lowest  int32 // the fewest replicas that the HPA asked for
+	lowest  int32 // minimum of the HPA's desired replicas
 }
 
 // watch reads until ctx ends.
@@ -55,7 +55,7 @@ func (w *witness) watch(ctx context.Context) {
 func (w *witness) look(ctx context.Context, metric string) {
 	addresses, err := podAddresses(ctx)
 	if err != nil {
-		return // the API server's trouble, not an answer of the adapter's
+		return // a failure of the API server, not a response of the adapter
 	}
 	values, err := answer(ctx, stack.PodsMetric(metric))
 	now := time.Now()
@@ -70,7 +70,7 @@ func (w *witness) look(ctx context.Context, metric string) {
 	for _, v := range values {
 		address, known := addresses[v.Name]
 		if !known {
-			continue // younger than the list of addresses: the next look knows it
+			continue // younger than the list of addresses: the next look includes it
 		}
 		if err := w.truth.check(address, now, v.Window, v.Value, tolerance); err != nil {
 			w.wrong = append(w.wrong, fmt.Sprintf("%s of %s: %v", metric, v.Name, err))
@@ -92,7 +92,7 @@ func podAddresses(ctx context.Context) (map[string]string, error) {
 	return addresses, nil
 }
 
-// report fails t for every wrong answer since the last report, and for a scale-down.
+// report fails t for every wrong value since the last report, and for a scale-down.
 func (w *witness) report(t *testing.T, replicas int32) {
 	t.Helper()
 	w.mu.Lock()
@@ -114,8 +114,8 @@ func (w *witness) report(t *testing.T, replicas int32) {
 	w.right, w.refused, w.wrong, w.lowest = 0, map[string]int{}, nil, replicas
 }
 
-// TestNoWrongValue lets things go wrong, one after another, under a steady load, and checks every answer that
-// is served meanwhile. The HPA must never scale down.
+// TestNoWrongValue injects faults, one after another, under a steady load, and checks every value that is served meanwhile. The HPA
+// must never scale down.
 func TestNoWrongValue(t *testing.T) {
 	needNode(t)
 	const replicas = 5
@@ -133,7 +133,7 @@ func TestNoWrongValue(t *testing.T) {
 	for _, fault := range []struct {
 		name  string
 		cause func(*testing.T)
-		after time.Duration // how long the answers are watched once the fault has been repaired
+		after time.Duration // time for which values are checked after the repair
 	}{
 		{"nothing", func(*testing.T) {}, 5 * time.Second},
 		{"an adapter pod killed", func(t *testing.T) { killAdapters(t, 1) }, 5 * time.Second},
@@ -141,8 +141,8 @@ func TestNoWrongValue(t *testing.T) {
 		{"a good configuration", goodConfiguration, 5 * time.Second},
 		{"a bad configuration", badConfiguration, 5 * time.Second},
 		{"a certificate rotated", rotateCertificate, 5 * time.Second},
-		// The load of a pod that ends is seen on the others only as their windows move on. That gap is shorter than any
-		// scale-down that looks further back than the demo's.
+		// The load of a pod that ends appears on the other pods only as their windows move on. The gap is shorter than any scale-down
+		// stabilization other than the demo's.
 		{"the shipped scale-down", func(t *testing.T) { stabilize(t.Context(), t, 300) }, time.Second},
 		{"a pod killed", killSample, 15 * time.Second},
 		{"a rolling update", rollSample, 10 * time.Second},
@@ -158,7 +158,7 @@ func TestNoWrongValue(t *testing.T) {
 	}
 }
 
-// stabilize sets for how many seconds the HPA looks back before it takes pods away.
+// stabilize sets the time in seconds that the HPA looks back before it removes pods.
 func stabilize(ctx context.Context, t *testing.T, seconds int) {
 	t.Helper()
 	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/behavior/scaleDown/stabilizationWindowSeconds","value":%d}]`, seconds)
@@ -221,7 +221,7 @@ func rollout(t *testing.T, namespace, deployment string) {
 	}
 }
 
-// configuration is the e2e configuration as it was applied.
+// configuration returns the applied e2e configuration.
 func configuration(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(s.Root, "test/e2e/manifests/adapter/config.yaml"))
@@ -231,7 +231,7 @@ func configuration(t *testing.T) string {
 	return string(data)
 }
 
-// configure puts text into the adapter's ConfigMap and makes the kubelet look at once.
+// configure puts text into the adapter's ConfigMap and makes the kubelet refresh it at once.
 func configure(ctx context.Context, t *testing.T, text string) {
 	t.Helper()
 	maps := s.Client.CoreV1().ConfigMaps(stack.AdapterNamespace)
@@ -250,7 +250,7 @@ func configure(ctx context.Context, t *testing.T, text string) {
 	}
 }
 
-// goodConfiguration adds a rule, which is served without a restart.
+// goodConfiguration adds a rule, which the adapter serves without a restart.
 func goodConfiguration(t *testing.T) {
 	t.Helper()
 	configure(t.Context(), t, configuration(t)+`
@@ -261,7 +261,7 @@ func goodConfiguration(t *testing.T) {
 `)
 	path := stack.PodsMetric("added_requests")
 	err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error {
-		for range 5 { // five reads reach both replicas sooner or later
+		for range 5 { // five reads reach both replicas with high probability
 			if _, err := answer(ctx, path); err != nil {
 				return err
 			}
@@ -273,7 +273,7 @@ func goodConfiguration(t *testing.T) {
 	}
 }
 
-// badConfiguration breaks the file: the last good one stays in force, and log and health say what is wrong.
+// badConfiguration breaks the file: the adapter keeps the previous configuration, and its log and health report the fault.
 func badConfiguration(t *testing.T) {
 	t.Helper()
 	configure(t.Context(), t, configuration(t)+"\n- metrik: typo\n")
@@ -306,8 +306,7 @@ func badConfiguration(t *testing.T) {
 	}
 }
 
-// rotateCertificate empties the shared Secret: the replicas make a new certificate authority and write it into
-// the APIServices.
+// rotateCertificate empties the shared Secret: the replicas create a new certificate authority and write it into the APIServices.
 func rotateCertificate(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()

@@ -16,8 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// perPod is what the sample's HPA lets one pod serve, in requests per second; low and high are loads that need
-// 2 and 5 pods by the HPA's formula, ceil(load / perPod).
+// perPod is the HPA's target for one pod of the sample, in requests per second; low and high are loads that need 2 and 5 pods by the
+// HPA's formula, ceil(load / perPod).
 const (
 	perPod = 50
 	low    = 60
@@ -36,7 +36,7 @@ func TestHPAScalesUpAndDown(t *testing.T) {
 	upAndDown(t, send(t, low))
 }
 
-// upAndDown steps a load from low to high and back, and expects the pods that it needs.
+// upAndDown steps a load from low to high and back, and expects the right number of pods.
 func upAndDown(t *testing.T, load *sending) {
 	t.Helper()
 	ctx := t.Context()
@@ -69,7 +69,7 @@ func upAndDown(t *testing.T, load *sending) {
 	t.Logf("%d → %d requests/s: back to 2 pods after %.1f s", high, low, time.Since(stepped).Seconds())
 }
 
-// steady tells why the sample is not at n pods with an HPA that reads its metric and asks for n.
+// steady returns an error unless the sample has n pods, and an HPA that reads its metric and requests n.
 func steady(ctx context.Context, n int32) error {
 	h, err := hpa(ctx, "sample")
 	if err != nil {
@@ -93,8 +93,8 @@ func condition(h *autoscalingv2.HorizontalPodAutoscaler, kind autoscalingv2.Hori
 	return autoscalingv2.HorizontalPodAutoscalerCondition{}
 }
 
-// TestHPAHoldsWithoutMetric points the HPA at a metric that no pod has: it keeps its replicas, and its
-// condition shows the adapter's words.
+// TestHPAHoldsWithoutMetric points the HPA at a metric that no pod has: the HPA keeps its replicas, and its condition shows the
+// adapter's message.
 func TestHPAHoldsWithoutMetric(t *testing.T) {
 	needNode(t)
 	ctx := t.Context()
@@ -133,7 +133,7 @@ func rename(t *testing.T, metric string) {
 	}
 }
 
-// TestNewHPA creates an HPA on a Deployment that nobody scraped so far, for a metric never seen before.
+// TestNewHPA creates an HPA on a Deployment that is not scraped yet, for a new metric.
 func TestNewHPA(t *testing.T) {
 	needNode(t)
 	ctx := t.Context()

@@ -1,5 +1,5 @@
-// Package e2e shows the promises on a real Kubernetes: a node with containers, the real HPA controller at its
-// real period, the images from the Dockerfile and the manifests as shipped.
+// Package e2e tests the promises on a real Kubernetes: a node with containers, the real HPA controller at its real period, the images
+// from the Dockerfile and the shipped manifests.
 package e2e
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// s is the cluster that all tests share; nil where no node can run.
+// s is the cluster that all tests share; nil if no node can run.
 var s *stack.Stack
 
 // why is the reason for s == nil.
@@ -72,7 +72,7 @@ func install(ctx context.Context) error {
 	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return exactly(ctx, 2) })
 }
 
-// dump prints what a person would look at first.
+// dump prints the state of the cluster for a diagnosis.
 func dump(ctx context.Context) {
 	for _, args := range [][]string{
 		{"get", "pods,hpa,apiservices,endpointslices", "-A", "-o", "wide"},
@@ -85,7 +85,7 @@ func dump(ctx context.Context) {
 	}
 }
 
-// needNode skips t where the end-to-end suite cannot run.
+// needNode skips t if the end-to-end suite cannot run.
 func needNode(t *testing.T) {
 	t.Helper()
 	if s == nil {
@@ -105,19 +105,19 @@ func exactly(ctx context.Context, n int) error {
 type sending struct {
 	*load.Generator
 	truth   *truth
-	path    string       // of each pod
+	path    string       // on each pod
 	rate    atomic.Int64 // requests per second
 	targets atomic.Pointer[[]string]
 }
 
-// send offers rate requests per second, spread evenly over the pods that are ready, as a Service does, until
-// the test ends. Which pods are ready is looked up every 200 ms.
+// send sends rate requests per second until the test ends, spread evenly over the ready pods, like a Service. It looks up the ready
+// pods every 200 ms.
 func send(t *testing.T, rate int) *sending {
 	t.Helper()
 	return sendTo(t, rate, "")
 }
 
-// sendTo is as send, to a path of the sample's.
+// sendTo is send with a path of the sample.
 func sendTo(t *testing.T, rate int, path string) *sending {
 	t.Helper()
 	l := &sending{truth: &truth{}, path: path}
@@ -162,7 +162,7 @@ func (l *sending) follow(ctx context.Context) {
 func (l *sending) retarget(ctx context.Context) {
 	pods, err := s.ReadyPods(ctx)
 	if err != nil {
-		return // the next look comes soon; until then the pods known last are sent to
+		return // the next look comes soon; until then requests go to the last known pods
 	}
 	urls := make([]string, len(pods))
 	for i := range pods {

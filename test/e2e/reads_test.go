@@ -20,13 +20,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// fixed is the e2e configuration's metric with a fixed window of fixedWindow.
+// The e2e configuration's metric with a fixed window, and the window.
 const (
 	fixed       = "fixed_window_requests"
 	fixedWindow = 20 * time.Second
 )
 
-// value is one item of an answer in any version of either API.
+// value is an item of a response, in any version of either API.
 type value struct {
 	Name     string
 	Value    float64
@@ -35,7 +35,7 @@ type value struct {
 	Selector *metav1.LabelSelector
 }
 
-// answer reads a path and parses the answer by its API version.
+// answer reads a path and parses the response by its API version.
 func answer(ctx context.Context, path string) ([]value, error) {
 	data, err := s.Get(ctx, path)
 	if err != nil {
@@ -44,7 +44,7 @@ func answer(ctx context.Context, path string) ([]value, error) {
 	if strings.Contains(path, "external.metrics") {
 		return externalValues(data)
 	}
-	// v1beta1 has the same items, with other names for the metric and the window.
+	// v1beta1 has the same items, with different names for the metric and the window.
 	var list struct {
 		Items []struct {
 			custom.MetricValue
@@ -85,8 +85,8 @@ func externalValues(data []byte) ([]value, error) {
 	return values, nil
 }
 
-// TestReads asks for every kind of object in every version of the API under a known, steady load: the values
-// agree with what was sent within 5 %.
+// TestReads reads every kind of object in every version of the API under a known, steady load: the values agree with the sent load
+// within 5 %.
 func TestReads(t *testing.T) {
 	needNode(t)
 	const rate = low
@@ -134,7 +134,7 @@ func TestReads(t *testing.T) {
 	}
 }
 
-// agrees tells why an answer over a full window is not what was offered, within 5 %.
+// agrees returns an error unless a response over a full window agrees with the offered load within 5 %.
 func agrees(ctx context.Context, path string, items int, want float64) error {
 	values, err := answer(ctx, path)
 	if err != nil {
@@ -157,7 +157,7 @@ func agrees(ctx context.Context, path string, items int, want float64) error {
 	return nil
 }
 
-// TestRefusals reads what cannot be answered: the status and the words say why.
+// TestRefusals sends unanswerable requests: the status and the message give the reason.
 func TestRefusals(t *testing.T) {
 	needNode(t)
 	const namespaced = stack.CustomMetrics + "/namespaces/" + stack.SampleNamespace
@@ -221,7 +221,7 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestAPIServices looks at how the aggregated APIs are registered.
+// TestAPIServices checks the registration of the aggregated APIs.
 func TestAPIServices(t *testing.T) {
 	needNode(t)
 	out, err := s.Kubectl(t.Context(), "get", "apiservices", "-o", "json")

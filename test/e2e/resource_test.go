@@ -14,21 +14,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// workRate requests a second, of workMS milliseconds of CPU each, keep 0.3 CPUs busy: with 70 % of 100m for each pod, the
-// HPA's formula asks for 5 pods.
+// workRate requests per second, with workMS milliseconds of CPU each, keep 0.3 CPUs busy: at 70 % of 100m for each pod, the HPA's
+// formula requires 5 pods.
 const (
 	workRate = 60
 	workMS   = 5
 	busy     = workRate * workMS / 1000.0 // CPUs
-	// most is how often the work requests may cost in all: reading and answering one is more than its work, on a slow machine
-	// as much again.
+	// most is the maximum CPU cost of the load, as a multiple of its work: on a slow machine, reading the requests and writing the
+	// responses cost as much again.
 	most = 2
 )
 
-// share is how much of a CPU the HPA wants a pod to use: 70 % of 100m.
+// share is the CPU that the HPA targets for each pod: 70 % of 100m.
 const share = 0.07
 
-// TestCPU scales the sample by the CPU HPA as it is shipped, through the adapter's own metrics.k8s.io, with no metrics-server.
+// TestCPU scales the sample by the shipped CPU HPA, through the adapter's own metrics.k8s.io, without metrics-server.
 func TestCPU(t *testing.T) {
 	needNode(t)
 	ctx := t.Context()
@@ -66,7 +66,7 @@ func TestCPU(t *testing.T) {
 	}
 }
 
-// installResourceMetrics turns metrics.k8s.io on, and scales the sample by CPU, until the test ends.
+// installResourceMetrics enables metrics.k8s.io, and scales the sample by CPU, until the test ends.
 func installResourceMetrics(t *testing.T) {
 	t.Helper()
 	const name = "v1beta1.metrics.k8s.io"
@@ -90,8 +90,8 @@ func installResourceMetrics(t *testing.T) {
 	}
 }
 
-// usageIsTrue compares what the pods are said to use with what the load costs: its work, and at most as much again for the
-// requests themselves.
+// usageIsTrue compares the reported usage of the pods with the cost of the load: its work, and at most as much again for the requests
+// themselves.
 func usageIsTrue(ctx context.Context) error {
 	data, err := s.Get(ctx, "/apis/metrics.k8s.io/v1beta1/namespaces/"+stack.SampleNamespace+"/pods")
 	if err != nil {

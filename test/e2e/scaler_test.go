@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// standing is what the scaler could have changed of the sample, and did not give back.
+// standing is the state of the sample that the scaler changes and must restore.
 type standing struct {
 	MinReplicas, MaxReplicas int32
 	Notes                    string
@@ -63,7 +63,7 @@ func light(t *testing.T) {
 	}
 }
 
-// containers counts the sample's containers that run.
+// containers counts the sample's running containers.
 func containers(ctx context.Context) (int, error) {
 	pods, err := s.Client.CoreV1().Pods(stack.SampleNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=sample"})
 	if err != nil {
@@ -80,8 +80,9 @@ func containers(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// TestSale: an event on Kafka raises the sample to twenty pods, which are verified before the gate opens; the HPA, which would have
-// two, does not undo it; the end of the sale gives back exactly what was there. Then a bad release: rolled back, and told.
+// TestSale: an event on Kafka raises the sample to twenty pods, which are verified before the gate opens. The HPA, which needs only
+// two, does not undo it. The end of the sale restores exactly the original state. Then a bad release is rolled back, with a
+// notification.
 func TestSale(t *testing.T) {
 	needNode(t)
 	ctx := t.Context()
@@ -119,7 +120,7 @@ func TestSale(t *testing.T) {
 	t.Logf("from the event to %d running containers: %.1f s", sale.Pods, time.Since(began).Seconds())
 	gateSays(t, market, "true")
 	t.Logf("from the event to the open gate: %.1f s", time.Since(began).Seconds())
-	if err := market.Publish(ctx, sale.Event("sale-1", sale.Start, 10*time.Minute)); err != nil { // the same again is nothing
+	if err := market.Publish(ctx, sale.Event("sale-1", sale.Start, 10*time.Minute)); err != nil { // the repeated event has no effect
 		t.Fatal(err)
 	}
 	stays(t, 32*time.Second) // two periods of the HPA controller
@@ -135,7 +136,7 @@ func TestSale(t *testing.T) {
 	badSale(t, market, before)
 }
 
-// badSale is a sale on a bad release: its probes are fine, its users wait. It comes over HTTP.
+// badSale runs a sale on a bad release: its probes pass, but its users wait. The event comes over HTTP.
 func badSale(t *testing.T, market *sale.Sale, before standing) {
 	t.Helper()
 	ctx := t.Context()
@@ -191,7 +192,7 @@ func gateSays(t *testing.T, market *sale.Sale, want string) {
 	}
 }
 
-// stays watches that nothing undoes the raise.
+// stays checks for a while that the raise is not undone.
 func stays(t *testing.T, d time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
@@ -232,7 +233,7 @@ func dumpScaler() {
 	}
 }
 
-// scaler is the command, built once, run against the cluster as a person does.
+// scaler is the command, built once, run against the cluster like a user does.
 type scaler struct{ path string }
 
 func newScaler(t *testing.T) scaler {
@@ -246,7 +247,7 @@ func newScaler(t *testing.T) scaler {
 	return scaler{path}
 }
 
-// run returns what the command printed, and its exit code.
+// run returns the command's output and its exit code.
 func (c scaler) run(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), c.path, append([]string{"--kubeconfig", s.Cluster.Kubeconfig(), "-n", stack.SampleNamespace}, args...)...)
@@ -308,7 +309,7 @@ func TestScalerCommands(t *testing.T) {
 	givenBack(t, before)
 }
 
-// TestImageMissing: pods that cannot start are a failure with Kubernetes' own word for it, and all is undone.
+// TestImageMissing: pods that cannot start make the hold fail with Kubernetes' reason, and all changes are rolled back.
 func TestImageMissing(t *testing.T) {
 	needNode(t)
 	light(t)
@@ -333,7 +334,7 @@ func TestImageMissing(t *testing.T) {
 	givenBack(t, before)
 }
 
-// TestShippedSchedule: the manifests as they are, with their office hours, hold what the clock says; without the controller,
+// TestShippedSchedule: the shipped manifests, with their office hours, hold the replicas of the current time. Without the controller,
 // tachometer-scaler release restores the original numbers.
 func TestShippedSchedule(t *testing.T) {
 	needNode(t)
@@ -343,7 +344,7 @@ func TestShippedSchedule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { // while there is still a context to run the scaler in
+	defer func() { // while the context for the scaler still exists
 		if t.Failed() {
 			dumpScaler()
 		}
@@ -368,7 +369,7 @@ func TestShippedSchedule(t *testing.T) {
 	}
 }
 
-// officeHours tells why the sample does not stand as the shipped schedule says.
+// officeHours returns an error unless the sample has the replicas of the shipped schedule.
 func officeHours(ctx context.Context) error {
 	zone, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
@@ -397,7 +398,7 @@ func officeHours(ctx context.Context) error {
 	return err
 }
 
-// TestCronJobs: what is shipped for who wants no controller does what it says, with the rights that it ships.
+// TestCronJobs: the shipped CronJobs, the alternative to the controller, work with their shipped rights.
 func TestCronJobs(t *testing.T) {
 	needNode(t)
 	light(t)

@@ -11,20 +11,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 )
 
-// truth is what was really sent to each pod, sampled from a load generator while it runs: what an answer of
-// the adapter is checked against.
+// truth is the number of requests sent to each pod, sampled from a running load generator. The tests check the adapter's values
+// against it.
 type truth struct {
 	mu     sync.Mutex // guards byHost
 	byHost map[string][]sent
 }
 
-// sent is how many requests had been sent to one pod at one time.
+// sent is the number of requests sent to a pod up to a time.
 type sent struct {
 	at    time.Time
 	total int
 }
 
-// truthPeriod is how often the generator is sampled: the resolution of the truth.
+// truthPeriod is the time between two samples of the generator, and so the resolution of the truth.
 const truthPeriod = 50 * time.Millisecond
 
 // record samples g until ctx ends.
@@ -55,7 +55,7 @@ func (tr *truth) add(host string, s sent) {
 	tr.byHost[host] = append(tr.byHost[host], s)
 }
 
-// at is how many requests had been sent to host by t: the last sample that is not later.
+// at returns the number of requests sent to host by t, from the last sample that is not later.
 func (tr *truth) at(host string, t time.Time) float64 {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -69,18 +69,17 @@ func (tr *truth) at(host string, t time.Time) float64 {
 	return float64(total)
 }
 
-// rate is the true mean rate of host over [from, to], in requests per second.
+// rate returns the true mean rate of host over [from, to], in requests per second.
 func (tr *truth) rate(host string, from, to time.Time) float64 {
 	return (tr.at(host, to) - tr.at(host, from)) / to.Sub(from).Seconds()
 }
 
-// scrapeInterval is the adapter's default. A window's ends fall on samples, so each end of what was really
-// measured may lie up to one interval (and the time a scrape takes) inside the window.
+// scrapeInterval is the adapter's default. A window ends at samples, so each end of the measured span may lie up to an interval (and
+// the duration of a scrape) inside the window.
 const scrapeInterval = 2 * time.Second
 
-// allowed is the range of right answers at now for a rate over window: the true mean rates over all spans
-// that scrapes within that window can have measured, widened by tolerance and by the two requests that a
-// scrape may see or miss at its edges.
+// allowed returns the range of right values at now for a rate over window: the true mean rates over all spans that scrapes within the
+// window can have measured, widened by tolerance and by the two requests that a scrape may see or miss at its edges.
 func (tr *truth) allowed(host string, now time.Time, window time.Duration, tolerance float64) (low, high float64) {
 	low, high = math.Inf(1), 0
 	const slack = scrapeInterval + 500*time.Millisecond
@@ -98,7 +97,7 @@ func (tr *truth) allowed(host string, now time.Time, window time.Duration, toler
 	return low*(1-tolerance) - edge, high*(1+tolerance) + edge
 }
 
-// check returns an error if value is not a right answer.
+// check returns an error if value is wrong.
 func (tr *truth) check(host string, now time.Time, window time.Duration, value, tolerance float64) error {
 	low, high := tr.allowed(host, now, window, tolerance)
 	if value < low || value > high {

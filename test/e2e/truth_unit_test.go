@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestTruthTellsRightFromWrong holds the judge itself to account: 30 requests/s for a minute, then 60.
+// TestTruthTellsRightFromWrong tests the checks themselves: 30 requests/s for a minute, then 60.
 func TestTruthTellsRightFromWrong(t *testing.T) {
 	t.Parallel()
 	start := time.Now()

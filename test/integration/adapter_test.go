@@ -26,8 +26,8 @@ import (
 // memoryLimit is the GOMEMLIMIT that the manifests set.
 const memoryLimit = "460MiB"
 
-// config has no rules: the built-in ones apply. The interval is shorter than the default, as the tests have no time; a
-// value may be as old as it may by default, so that a machine that is busy with other things does not decide them.
+// config has no rules: the built-in rules apply. The interval is shorter than the default, to save time. The maximum age is the
+// default, so that a busy machine does not affect the tests.
 const config = `apiVersion: config.tachometer.dev/v1alpha1
 kind: AdapterConfig
 scrape: {interval: 500ms}
@@ -40,7 +40,7 @@ type adapter struct {
 
 	port    int
 	process *exec.Cmd
-	reader  *http.Client // goes to the adapter itself, as a user that may view everything
+	reader  *http.Client // reads from the adapter itself, as a user with the view right for all
 }
 
 // buildAdapter builds the program.
@@ -79,7 +79,7 @@ func (a *adapter) start() error {
 	return nil
 }
 
-// stop tells the process to end and waits until it has, with code 0.
+// stop tells the process to end and waits for its end, with code 0.
 func (a *adapter) stop() error {
 	if a.process == nil {
 		return nil
@@ -115,8 +115,8 @@ func (a *adapter) ready(ctx context.Context) error {
 	return err
 }
 
-// connect makes the client for direct reads: it verifies the adapter as kube-apiserver does, by the caBundle that the
-// adapter wrote, and is a user with the shipped rights to view metrics and self-metrics.
+// connect creates the client for direct reads. It verifies the adapter as kube-apiserver does, by the caBundle that the adapter
+// wrote. It is a user with the shipped rights to view metrics and self-metrics.
 func (a *adapter) connect(ctx context.Context) error {
 	if a.reader != nil {
 		return nil
@@ -171,7 +171,7 @@ func (a *adapter) get(ctx context.Context, path string) ([]byte, error) {
 	return body, err
 }
 
-// counted is a counter or gauge of the self-metrics, its labels given as name, value pairs.
+// counted returns a counter or gauge of the self-metrics; pairs are names and values of its labels.
 func (a *adapter) counted(ctx context.Context, name string, pairs ...string) (float64, error) {
 	page, err := a.get(ctx, "/metrics")
 	if err != nil {
@@ -198,7 +198,7 @@ func (a *adapter) counted(ctx context.Context, name string, pairs ...string) (fl
 	return 0, fmt.Errorf("no self-metric %s%v", name, pairs)
 }
 
-// resident is the most memory that the process had resident at one time, in bytes.
+// resident returns the peak of the process's resident memory, in bytes.
 func (a *adapter) resident() (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.process.Process.Pid))
 	if err != nil {

@@ -2,5 +2,5 @@ package integration
 
 import "syscall"
 
-// attributes have a process end with this one, however that ends.
+// attributes has the kernel end a process with this process, even after a crash.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

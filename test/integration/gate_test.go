@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
-// httpRoutes has of Gateway API's HTTPRoute what it takes to be patched: its name, and a spec of any form.
+// httpRoutes is a minimal definition of Gateway API's HTTPRoute for patches: a name, and a spec of any form.
 const httpRoutes = `apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
@@ -34,8 +34,8 @@ spec:
     schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}
 `
 
-// TestGates: a route's weights and a Service's selector let traffic in and shut it out again, a kind that came after the scaler
-// began among them.
+// TestGates: a route's weights and a Service's selector admit traffic and shut it out again, including a kind that was installed
+// after the scaler's start.
 func TestGates(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -95,7 +95,7 @@ func TestGates(t *testing.T) {
 	}
 }
 
-// rules are those of a route to a waiting room and a shop.
+// rules returns the rules of a route to a waiting room and a shop.
 func rules(room, shop int64) []any {
 	backend := func(name string, weight int64) any {
 		return map[string]any{"name": name, "port": int64(80), "weight": weight}

@@ -16,10 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// perPod is what the HPA under test lets one pod serve, in requests per second.
+// perPod is the tested HPA's target for one pod, in requests per second.
 const perPod = 2000
 
-// TestHPA has the real HPA controller follow a load up and down, and hold where the metric is missing.
+// TestHPA: the real HPA controller follows a load up and down, and holds without its metric.
 func TestHPA(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -50,8 +50,8 @@ func TestHPA(t *testing.T) {
 	}
 }
 
-// followed waits until the HPA has as many pods as the formula says, ceil(load / perPod), and has read that each
-// has its share. It must not go past that on the way.
+// followed waits until the HPA has as many pods as the formula says, ceil(load / perPod), and has read each pod's share. On the way,
+// the HPA must not exceed that number.
 func followed(t *testing.T, k *kubelet, load int64) error {
 	t.Helper()
 	want := int32(math.Ceil(float64(load) / perPod))
@@ -79,7 +79,7 @@ func followed(t *testing.T, k *kubelet, load int64) error {
 	})
 }
 
-// failing tells why the HPA has not yet read its metric in vain three times, with the adapter's reason.
+// failing returns an error until the HPA has failed to read its metric three times, with the adapter's reason.
 func failing(ctx context.Context, namespace string) error {
 	h, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(ctx, "web", metav1.GetOptions{})
 	if err != nil {
@@ -125,8 +125,8 @@ func newScaled(t *testing.T, namespace string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Longer than the window that this load is read over (three scrapes), and the controller's period: while pods come
-	// and go, means over that time are those of an old share and a new number.
+	// Longer than the window for this load (three scrapes), and than the controller's period: while pods come and go, means over that
+	// time mix old shares with a new number of pods.
 	settle := &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(4))}
 	_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: meta,
@@ -148,7 +148,7 @@ func newScaled(t *testing.T, namespace string) {
 	}
 }
 
-// counted selects what a kubelet's load is, among what its pages count, with every operator that an HPA has.
+// counted selects the series of a kubelet's load on its pages, with every operator of an HPA.
 func counted() *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 		{Key: "code", Operator: metav1.LabelSelectorOpExists},

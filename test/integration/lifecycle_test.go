@@ -14,12 +14,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// atOnce is a watch's way from the API server to the adapter on a busy machine; the pages stay, and would be
-// served for maxAge, 10 s, and scraped for longer.
+// atOnce is a watch event's time from the API server to the adapter on a busy machine. The pages stay: without the event, their
+// values would be served for maxAge, 10 s, and the pages scraped for longer.
 const atOnce = 3 * time.Second
 
-// TestEndedPods ends pods in every way while their pages go on counting: they are left out at once. It is not parallel,
-// as it counts targets.
+// TestEndedPods ends pods in every way while their pages continue to count: the adapter omits them at once. It is not parallel,
+// because it counts targets.
 func TestEndedPods(t *testing.T) {
 	need(t)
 	others, err := tacho.counted(t.Context(), "tachometer_scrape_targets")
@@ -48,7 +48,7 @@ func TestEndedPods(t *testing.T) {
 		}
 	}
 	patch("terminates", `{"metadata":{"finalizers":["test.example/stay"]}}`)
-	t.Cleanup(func() { // without it the namespace could not be deleted either
+	t.Cleanup(func() { // without it the namespace could not be deleted
 		_, _ = pods.Patch(context.Background(), "terminates", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	})
 	for _, end := range []struct {
@@ -77,8 +77,8 @@ func TestEndedPods(t *testing.T) {
 		}
 	}
 
-	// Another pod of the same name, with another load: nothing of the first is in its values. Before it runs, as a
-	// kubelet needs seconds for that, the adapter has noticed that the first is no target any more.
+	// Another pod of the same name has another load: no value of the first pod is in its values. A kubelet needs seconds to start it;
+	// by then the adapter has removed the first pod's target.
 	eventually(t, atOnce, func(ctx context.Context) error {
 		targets, err := tacho.counted(ctx, "tachometer_scrape_targets")
 		if err == nil && targets != others+1 {

@@ -1,5 +1,5 @@
-// Package integration shows what the adapter does with a real kube-apiserver and a real HPA controller where no node is
-// needed: pods are objects whose status the tests write, and their pages come from this process.
+// Package integration tests the adapter with a real kube-apiserver and a real HPA controller, without a node: pods are objects whose
+// status the tests write, and this process serves their pages.
 package integration
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// The cluster and the adapter that all tests share. They are nil where none can run, for the reason why.
+// The cluster and the adapter that all tests share; nil if they cannot run, and why has the reason.
 var (
 	shared *cluster.Cluster
 	client kubernetes.Interface
@@ -32,12 +32,12 @@ var (
 	why    error
 )
 
-// hpaPeriod is the HPA controller's: no time is claimed here, so it need not be the real 15 s.
+// hpaPeriod is the HPA controller's period: these tests measure no time, so it is shorter than the real 15 s.
 const hpaPeriod = time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// They wait for the cluster rather than compute: many at once, however few processors there are.
+	// The tests wait for the cluster and compute little: many run at once, even on few processors.
 	if err := flag.Set("test.parallel", "10"); err != nil {
 		panic(err)
 	}
@@ -70,7 +70,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// possible tells what is missing for the tests to run here.
+// possible returns the reason why the tests cannot run here, or nil.
 func possible() error {
 	if testing.Short() {
 		return errors.New("-short")
@@ -82,7 +82,7 @@ func possible() error {
 	return probe.Close()
 }
 
-// need skips t where there is no cluster.
+// need skips t without a cluster.
 func need(t *testing.T) {
 	t.Helper()
 	if why != nil {
@@ -90,7 +90,7 @@ func need(t *testing.T) {
 	}
 }
 
-// up starts the cluster, installs what is shipped for the adapter, and starts the adapter.
+// up starts the cluster, installs the adapter's shipped manifests, and starts the adapter.
 func up(ctx context.Context, dir string) error {
 	began := time.Now()
 	var built *adapter
@@ -100,7 +100,7 @@ func up(ctx context.Context, dir string) error {
 	if err := building.Wait(); err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx) // which has ended with the group
+	ctx = context.WithoutCancel(ctx) // the context ended with the group
 	var err error
 	if built.port, err = freePort(shared.HostIP()); err != nil {
 		return err
@@ -130,7 +130,7 @@ func startCluster(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = 1000, 1000 // many tests, one client: a pod's end that waits in it would be a load that nobody has
+	config.QPS, config.Burst = 1000, 1000 // many tests share a client: a delayed end of a pod would leave a load that the test does not expect
 	made, err := kube.NewClient(config)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func freePort(host string) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// dump prints what a person would look at first.
+// dump prints the state of the cluster for a diagnosis.
 func dump() {
 	if shared == nil {
 		return
@@ -176,7 +176,7 @@ func dump() {
 	fmt.Fprintf(os.Stderr, "--- adapter (%v)\n%s\n", err, log[max(0, len(log)-20_000):])
 }
 
-// newNamespace is one for the test alone, that is usable: it has its ServiceAccount.
+// newNamespace returns a namespace for the test, after its ServiceAccount exists.
 func newNamespace(t *testing.T) string {
 	t.Helper()
 	ctx := t.Context()
@@ -199,7 +199,7 @@ func eventually(t *testing.T, atMost time.Duration, check func(context.Context) 
 	}
 }
 
-// poll asks every 50 ms until check returns nil; after atMost it returns what check said last.
+// poll calls check every 50 ms until it returns nil; after atMost it returns check's last error.
 func poll(ctx context.Context, atMost time.Duration, check func(context.Context) error) error {
 	over := time.After(atMost)
 	tick := time.NewTicker(50 * time.Millisecond)

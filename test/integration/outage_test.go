@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// outage is how long kube-apiserver does not answer. It is less than the lease of whatever would be given up by then.
+// outage is the duration of kube-apiserver's hang. It is shorter than any lease that might be lost.
 const outage = 5 * time.Second
 
-// TestOutage freezes kube-apiserver: the adapter serves on, right values only, to who reaches it; told to stop, it stops; started
-// meanwhile, it waits, and is right again when the API server is back. It is not parallel: it takes everything with it.
+// TestOutage freezes kube-apiserver. The adapter keeps serving right values to clients that reach it, and stops on request. Started
+// during the outage, it waits, and serves right values when the API server is back. The test is not parallel, because all tests share
+// the API server.
 func TestOutage(t *testing.T) {
 	need(t)
 	namespace := newNamespace(t)
@@ -22,7 +23,7 @@ func TestOutage(t *testing.T) {
 	}
 	path := podsPath(namespace, requests, "", "")
 	eventually(t, 20*time.Second, func(ctx context.Context) error { return reach(ctx, t, path, want) })
-	if _, err := tacho.get(t.Context(), path); err != nil { // kube-apiserver says once that this reader may
+	if _, err := tacho.get(t.Context(), path); err != nil { // caches kube-apiserver's review of this reader's right
 		t.Fatal(err)
 	}
 

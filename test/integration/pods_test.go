@@ -16,21 +16,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// pagePort is where the pods' pages are.
+// pagePort is the port of the pods' pages.
 const pagePort = 9102
 
-// addresses counts the pods' addresses that were handed out.
+// addresses counts the assigned pod addresses.
 var addresses atomic.Int64
 
-// podIP is the numberth address of this machine's loopback that a pod can have.
+// podIP returns a pod address of this machine's loopback, by its number.
 func podIP(number int64) string {
 	return fmt.Sprintf("127.77.%d.%d", number/250%250, number%250+1)
 }
 
-// counter is what a service counts under a load of known rate, without the load: it is computed when it is read.
+// counter is a service's counter under a load of known rate, without real requests: each read computes the count.
 type counter struct {
-	mu    sync.Mutex // guards the rest
-	total float64    // at the time since
+	mu    sync.Mutex // guards the fields below
+	total float64    // at since
 	since time.Time
 	rate  float64 // per second
 }
@@ -44,32 +44,32 @@ func (c *counter) set(rate float64) {
 	c.total, c.since, c.rate = c.total+c.rate*now.Sub(c.since).Seconds(), now, rate
 }
 
-// read is the count now, a whole number as every count.
+// read returns the count now, a whole number like every count.
 func (c *counter) read() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return int64(c.total + c.rate*time.Since(c.since).Seconds())
 }
 
-// ServeHTTP is the page of a service that has counted requests, and nothing else.
+// ServeHTTP writes a page with the request counter only.
 func (c *counter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} %d\n", c.read())
 }
 
-// page is a pod's web server on an address of its own.
+// page is a pod's web server on its own address.
 type page struct {
 	ip     string
 	server *http.Server
 	ended  chan struct{}
 }
 
-// serve serves page on the next address that is free.
+// serve serves handler on the next free address.
 func serve(handler http.Handler) (*page, error) {
 	for range 1000 {
 		ip := podIP(addresses.Add(1))
 		listener, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(pagePort)))
 		if err != nil {
-			continue // another run of these tests has it
+			continue // another run of these tests uses it
 		}
 		mux := http.NewServeMux()
 		mux.Handle("/metrics", handler)
@@ -91,7 +91,7 @@ func podSpec() corev1.PodSpec {
 	}}}
 }
 
-// newPod creates a pod that runs, is ready, asks to be scraped and has the page given.
+// newPod creates a running, ready pod with the scrape annotation and the given page.
 func newPod(t *testing.T, namespace, name string, labels map[string]string, handler http.Handler) {
 	t.Helper()
 	p, err := serve(handler)
@@ -106,7 +106,7 @@ func newPod(t *testing.T, namespace, name string, labels map[string]string, hand
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // what is left of it would be scraped on and on
+	t.Cleanup(func() { // the adapter would scrape a remaining pod on and on
 		_ = client.CoreV1().Pods(namespace).Delete(context.Background(), name, metav1.DeleteOptions{})
 	})
 	if err := markRunning(t.Context(), made, p.ip); err != nil {
@@ -114,7 +114,7 @@ func newPod(t *testing.T, namespace, name string, labels map[string]string, hand
 	}
 }
 
-// markRunning writes the status that a kubelet would.
+// markRunning writes the pod's status as a kubelet would.
 func markRunning(ctx context.Context, pod *corev1.Pod, ip string) error {
 	now := metav1.Now()
 	pod.Status = corev1.PodStatus{
@@ -128,8 +128,8 @@ func markRunning(ctx context.Context, pod *corev1.Pod, ip string) error {
 	return nil
 }
 
-// kubelet runs the pods of a namespace that others create, and spreads a load evenly over those that run: requests with
-// the code 200 that are not the canary's.
+// kubelet runs all pods of a namespace, and spreads a load evenly over the running pods: requests with code 200 that do not belong to
+// the canary.
 type kubelet struct {
 	namespace string
 	load      atomic.Int64 // requests per second in all
@@ -139,7 +139,7 @@ type kubelet struct {
 	count map[string]*counter
 }
 
-// newKubelet runs one until the test ends.
+// newKubelet runs a kubelet until the test ends.
 func newKubelet(t *testing.T, namespace string) *kubelet {
 	t.Helper()
 	k := &kubelet{namespace: namespace, pages: map[string]*page{}, count: map[string]*counter{}}
@@ -169,7 +169,7 @@ func (k *kubelet) run(ctx context.Context) {
 	}
 }
 
-// look starts and ends pages as the pods come and go. An error comes up again with the next look.
+// look starts and ends pages as the pods come and go. The next look repeats an error.
 func (k *kubelet) look(ctx context.Context) {
 	list, err := client.CoreV1().Pods(k.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -207,7 +207,7 @@ func (k *kubelet) look(ctx context.Context) {
 	}
 }
 
-// mixed is the page of a service whose requests count, and which counts others that must not.
+// mixed returns the page of a service with counted requests, and with other requests that must not count.
 func mixed(c *counter) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c.ServeHTTP(w, r)
@@ -217,7 +217,7 @@ func mixed(c *counter) http.HandlerFunc {
 	}
 }
 
-// running is how many pods run.
+// running returns the number of running pods.
 func (k *kubelet) running() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

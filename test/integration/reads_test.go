@@ -23,7 +23,7 @@ import (
 
 const requests = "request_per_second"
 
-// podsPath is of a metric of the pods that a label selector and a metric selector, if any, choose.
+// podsPath returns the path of a metric on the pods of a label selector, with a metric selector; both selectors may be empty.
 func podsPath(namespace, metric, selector, metricSelector string) string {
 	path := stack.CustomMetrics + "/namespaces/" + namespace + "/pods/*/" + metric
 	query := url.Values{}
@@ -58,7 +58,7 @@ func newCaller(kubeconfig string) (*caller, error) {
 	return &caller{c, config.Host}, nil
 }
 
-// raw is `kubectl get --raw`, and the API server's own words where it refuses.
+// raw returns the response to a path, like `kubectl get --raw`, or the API server's own message.
 func (c *caller) raw(ctx context.Context, path string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.host+path, http.NoBody)
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *caller) raw(ctx context.Context, path string) ([]byte, error) {
 	return nil, refusal
 }
 
-// values reads a path of custom.metrics.k8s.io: the values by object.
+// values reads a path of custom.metrics.k8s.io and returns the values by object.
 func (c *caller) values(ctx context.Context, path string) (map[string]float64, error) {
 	data, err := c.raw(ctx, path)
 	if err != nil {
@@ -101,14 +101,14 @@ func parse(data []byte) (map[string]float64, error) {
 	return found, nil
 }
 
-// Tolerances for a rate. A counter's rate is exact but for the time between a sample's timestamp and the moment when
-// the page was computed: milliseconds on an idle machine, more on a busy one, over a window of 1.5 s at the least.
+// Tolerances for a rate. A counter's rate is exact except for the time between a sample's timestamp and the computation of the page:
+// milliseconds on an idle machine, more on a busy machine, over a window of at least 1.5 s.
 const (
-	close5 = 0.05    // what must be reached
-	never  = 1. / 3. // what must never be exceeded: a wrong number is half or double, or that of another pod
+	close5 = 0.05    // must be reached
+	never  = 1. / 3. // must never be exceeded: a wrong number is half or double, or another pod's
 )
 
-// agree tells why found is not exactly what is wanted, within the tolerance.
+// agree returns an error unless found equals want within the tolerance.
 func agree(found, want map[string]float64, tolerance float64) error {
 	if len(found) != len(want) {
 		return fmt.Errorf("values %v, want %v", found, want)
@@ -122,7 +122,7 @@ func agree(found, want map[string]float64, tolerance float64) error {
 	return nil
 }
 
-// refused tells why err is not a status of that code that holds all the words.
+// refused returns an error unless err is a status of the code, with all words in its message.
 func refused(err error, code int32, words ...string) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

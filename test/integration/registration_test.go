@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// caBundle is what the APIService of that name has.
+// caBundle returns the caBundle of an APIService.
 func caBundle(ctx context.Context, name string) ([]byte, error) {
 	out, err := shared.Kubectl(ctx, "get", "apiservice", name, "-o", "json")
 	if err != nil {
@@ -74,11 +74,11 @@ func TestVerified(t *testing.T) {
 	}
 }
 
-// TestBundleRestored overwrites a caBundle that the adapter wrote.
+// TestBundleRestored overwrites a caBundle of the adapter.
 func TestBundleRestored(t *testing.T) {
 	need(t)
 	t.Parallel()
-	const name = "v1beta1.external.metrics.k8s.io" // what no other test reads
+	const name = "v1beta1.external.metrics.k8s.io" // not read by any other test
 	before, err := caBundle(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +100,8 @@ func TestBundleRestored(t *testing.T) {
 	})
 }
 
-// TestDiscoveryDocuments reads the lists of what the aggregated APIs have. No other test changes the demand meanwhile,
-// as it does not run in parallel.
+// TestDiscoveryDocuments reads the discovery lists of the aggregated APIs. No other test changes the demand meanwhile, as it does not
+// run in parallel.
 func TestDiscoveryDocuments(t *testing.T) {
 	need(t)
 	for _, version := range []string{"v1beta1", "v1beta2"} {
@@ -129,7 +129,7 @@ func TestDiscoveryDocuments(t *testing.T) {
 	}
 }
 
-// TestRights reads as users with and without the right that the manifests give to whoever may view a namespace.
+// TestRights reads with and without the right that the manifests give to users with the view right in a namespace.
 func TestRights(t *testing.T) {
 	need(t)
 	t.Parallel()

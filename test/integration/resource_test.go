@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// gadgets is a custom resource that can be scaled.
+// gadgets is a custom resource with a scale subresource.
 const gadgets = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -28,8 +28,8 @@ spec:
       scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}
 `
 
-// TestNewResource has a resource come that the cluster did not have when the adapter started. Its metric is the sum
-// over the pods that its scale subresource selects; the shipped rights suffice to find them.
+// TestNewResource adds a resource that the cluster did not have when the adapter started. Its metric is the sum over the pods that
+// its scale subresource selects; the shipped rights suffice to find them.
 func TestNewResource(t *testing.T) {
 	need(t)
 	t.Parallel()

@@ -17,10 +17,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// errKilled is what a process sees of its own end: nothing that it does afterwards counts.
+// errKilled ends a killed process: its later actions have no effect.
 var errKilled = errors.New("killed")
 
-// killer lets a number of writes through, and then nothing: the process is dead. after: the last write still reaches the server.
+// killer lets a number of writes through and then blocks all requests: the process is dead. With after, the last write still reaches
+// the server.
 type killer struct {
 	http.RoundTripper
 	left  atomic.Int64
@@ -46,8 +47,8 @@ func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errKilled
 }
 
-// TestKilledAtEveryStep: a process is killed before, or right after, its n-th write, and another finishes what it began. The way up,
-// the way back after bad pods, and the way down, each with an autoscaler and without.
+// TestKilledAtEveryStep kills a process before, or right after, its n-th write; another process finishes the work. It covers the way
+// up, the way back after bad pods, and the way down, each with and without an autoscaler.
 func TestKilledAtEveryStep(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -63,13 +64,13 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// killedAtEach goes through the writes of one way, one killed process for each.
+// killedAtEach kills a process at each write of one way.
 func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 	t.Helper()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, autoscaled)
 	before := mustLook(t, namespace)
-	const top = 5 // few pods: it is the steps that matter
+	const top = 5 // few pods suffice: the test is about the steps
 	few := sale()
 	few.Replicas = top
 	for n, died := int64(0), true; died; n++ {
@@ -99,7 +100,7 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 	}
 }
 
-// mortal is a process that dies at its n-th write, and the context that ends with it.
+// mortal returns a process that dies at its n-th write, and the context that ends with it.
 func mortal(t *testing.T, h *heard, passed, after bool, n int64) (context.Context, *killer, *rollout.Engine) {
 	t.Helper()
 	ctx, kill := context.WithCancelCause(t.Context())
@@ -109,7 +110,7 @@ func mortal(t *testing.T, h *heard, passed, after bool, n int64) (context.Contex
 	return ctx, k, newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
 }
 
-// killed runs a process that dies at its n-th write; it tells whether it came to that.
+// killed runs a process that dies at its n-th write; it reports whether the process reached that write.
 func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
 	t.Helper()
 	ctx, k, e := mortal(t, h, passed, after, n)
@@ -122,21 +123,21 @@ func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passe
 	return k.dead.Load()
 }
 
-// killedReleasing is killed for the way down.
+// killedReleasing is like killed, for the way down.
 func killedReleasing(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) {
 	t.Helper()
 	ctx, k, e := mortal(t, h, passed, after, n)
 	if _, err := e.EndHolds(ctx, workload, nil, "over", time.Now()); err == nil {
 		_, _ = e.Reconcile(ctx, workload, unheld, rollout.Observer{})
 	}
-	if k.dead.Load() { // the release is asked for again, as whoever asked for it would
+	if k.dead.Load() { // the user repeats the release
 		if _, err := newEngine(t, h, passed, nil).EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// fewer waits until the pods of the round before are gone, so that those of the next are the new ones.
+// fewer waits until the pods of the previous round are gone, so that only the next round's pods are new.
 func fewer(t *testing.T, namespace string) {
 	t.Helper()
 	eventually(t, 20*time.Second, func(ctx context.Context) error {

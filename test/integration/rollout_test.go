@@ -27,7 +27,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// verdicts is a checker that says the same of all pods.
+// verdicts is a checker with the same verdict for all pods.
 type verdicts struct{ passed bool }
 
 func (v verdicts) Run(_ context.Context, _ verify.Spec, now, _ []corev1.Pod) (verify.Report, error) {
@@ -38,9 +38,9 @@ func (v verdicts) Run(_ context.Context, _ verify.Spec, now, _ []corev1.Pod) (ve
 	return r, nil
 }
 
-// heard keeps what a gate and a notifier were asked to do.
+// heard records the calls of a gate and a notifier.
 type heard struct {
-	mu      sync.Mutex // guards the rest
+	mu      sync.Mutex // guards the fields below
 	actions []string
 	told    []notify.Message
 }
@@ -61,14 +61,14 @@ func (h *heard) Post(_ []string, m notify.Message) error {
 	return nil
 }
 
-// count is how often a gate was asked for an action.
+// count returns the number of calls for an action.
 func (h *heard) count(action string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return strings.Count(strings.Join(h.actions, " ")+" ", action+" ")
 }
 
-// tells holds the only message so far against the outcome, the verdict and the number of new pods that it is to report.
+// tells compares the only message so far with the expected outcome, verdict and number of new pods.
 func (h *heard) tells(t *testing.T, outcome, why string, pods int) {
 	t.Helper()
 	h.mu.Lock()
@@ -85,7 +85,7 @@ func (h *heard) tells(t *testing.T, outcome, why string, pods int) {
 	}
 }
 
-// newEngine is an engine of a process of its own, whose requests go through wrap; nil: as they are.
+// newEngine returns the engine of a new process, whose requests go through wrap; nil: unchanged.
 func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper) http.RoundTripper) *rollout.Engine {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
@@ -109,8 +109,8 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 	})
 }
 
-// newWorkload is a Deployment of two pods, with an autoscaler for 2 to 30 if wanted. The autoscaler reads nothing that is there,
-// so that nobody but the scaler scales.
+// newWorkload creates a Deployment of two pods, with an autoscaler for 2 to 30 if autoscaled. The autoscaler's metric does not exist,
+// so that only the scaler scales.
 func newWorkload(t *testing.T, namespace string, autoscaled bool) hold.Workload {
 	t.Helper()
 	labels := map[string]string{"app": "shop"}
@@ -162,13 +162,13 @@ func newAutoscaler(t *testing.T, namespace string) {
 	}
 }
 
-// world is what stands in a namespace that a scaler could have changed.
+// world is the state of a namespace that a scaler may change.
 type world struct {
 	Replicas, MinReplicas, MaxReplicas int32
 	Labels, Annotations                string
 }
 
-// look reads it; the limits are 0 without autoscaler.
+// look reads the state; the limits are 0 without an autoscaler.
 func look(ctx context.Context, namespace string) (world, error) {
 	d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
 	if err != nil {
@@ -209,7 +209,7 @@ func mustLook(t *testing.T, namespace string) world {
 	return w
 }
 
-// isBack fails t where what stands in a namespace is not what stood there before.
+// isBack fails t if the state of a namespace differs from before.
 func isBack(t *testing.T, namespace string, before world) {
 	t.Helper()
 	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
@@ -217,7 +217,7 @@ func isBack(t *testing.T, namespace string, before world) {
 	}
 }
 
-// sale is the hold of these tests: twenty pods, verified, with a gate.
+// sale returns the hold of these tests: twenty pods, verified, with a gate.
 func sale() hold.Hold {
 	return hold.Hold{
 		ID: "event/sale", By: "test", Replicas: 20, Within: 90 * time.Second, Verify: &verify.Spec{}, Notify: []string{"oncall"},
@@ -225,10 +225,10 @@ func sale() hold.Hold {
 	}
 }
 
-// unheld tells that nothing of the scaler's is left.
+// unheld reports whether the workload has no hold any more.
 func unheld(r rollout.Result) bool { return !r.Held }
 
-// settled tells that the hold waits for nothing but its end, or is there no more.
+// settled reports whether the hold waits only for its end, or is gone.
 func settled(r rollout.Result) bool {
 	h := r.Record.FindHold("event/sale")
 	return h == nil || h.State.IsSettled() && !h.UndoPending
@@ -236,7 +236,7 @@ func settled(r rollout.Result) bool {
 
 func drive(ctx context.Context, t *testing.T, e *rollout.Engine, workload hold.Workload, done func(rollout.Result) bool) rollout.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // kube-controller-manager asks no more than 20 times a second, for all tests together
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // kube-controller-manager sends at most 20 requests per second, for all tests together
 	defer cancel()
 	r, err := e.Reconcile(ctx, workload, done, rollout.Observer{})
 	if err != nil {
@@ -245,7 +245,7 @@ func drive(ctx context.Context, t *testing.T, e *rollout.Engine, workload hold.W
 	return r
 }
 
-// TestRaiseAndRelease: with an autoscaler and without, up with one hold and another on top, and back to what was.
+// TestRaiseAndRelease raises with one hold and then a second, and restores the original state, with and without an autoscaler.
 func TestRaiseAndRelease(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -300,8 +300,7 @@ func end(t *testing.T, e *rollout.Engine, workload hold.Workload, id string) {
 	}
 }
 
-// TestJudgedBad: pods that are ready and do not answer as they should are taken away again, the gate stays shut, and who is to know
-// gets the figures.
+// TestJudgedBad: ready pods with wrong responses are removed again, the gate stays shut, and the notification has the figures.
 func TestJudgedBad(t *testing.T) {
 	need(t)
 	t.Parallel()

@@ -18,7 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// TestPersons: what somebody changes while a workload is held stays, then and after.
+// TestPersons: a user's changes to a held workload stay, during the hold and after it.
 func TestPersons(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -59,7 +59,7 @@ func eventEventually(t *testing.T, namespace, reason, text string) {
 	})
 }
 
-// TestQuota: pods that a quota refuses are a failure with its reason, and all is undone.
+// TestQuota: pods that a quota rejects make the hold fail with the quota's reason, and all changes are rolled back.
 func TestQuota(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -70,7 +70,7 @@ func TestQuota(t *testing.T) {
 	h := &heard{}
 	e := newEngine(t, h, true, nil)
 	wanted := sale()
-	wanted.Within = 25 * time.Second // long enough for the Deployment to say why
+	wanted.Within = 25 * time.Second // long enough for the Deployment to report the reason
 	put(t, e, workload, wanted)
 	r := drive(t.Context(), t, e, workload, unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "not created") || !strings.Contains(r.EndedHolds[0].StateMessage, "quota") {
@@ -83,7 +83,7 @@ func TestQuota(t *testing.T) {
 	h.tells(t, "rolled back", "not created", 0)
 }
 
-// limitPods lets a namespace have no more than so many pods.
+// limitPods sets a quota on the pods of a namespace.
 func limitPods(t *testing.T, namespace, most string) {
 	t.Helper()
 	_, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{
@@ -95,7 +95,7 @@ func limitPods(t *testing.T, namespace, most string) {
 	}
 }
 
-// TestTooMany: what the autoscaler does not allow is rejected before any change, and allowed with maxReplicas.
+// TestTooMany: a hold beyond the autoscaler's maximum is rejected before any change, and allowed with maxReplicas.
 func TestTooMany(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -122,7 +122,8 @@ func TestTooMany(t *testing.T) {
 	isBack(t, namespace, before)
 }
 
-// TestAutoscalerComesAndGoes: an autoscaler that is deleted in the middle, one that is made in the middle, and a workload that is.
+// TestAutoscalerComesAndGoes deletes an autoscaler in the middle, creates an autoscaler in the middle, and deletes a workload in the
+// middle.
 func TestAutoscalerComesAndGoes(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -149,7 +150,7 @@ func TestAutoscalerComesAndGoes(t *testing.T) {
 	}
 }
 
-// TestConflicts: two scalers and somebody who writes all the time come to one end.
+// TestConflicts: two scalers and a user with frequent writes reach the same end.
 func TestConflicts(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -160,7 +161,7 @@ func TestConflicts(t *testing.T) {
 	var storm sync.WaitGroup
 	storm.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			<-time.After(20 * time.Millisecond) // fifty times a second: more is not somebody but an outage
+			<-time.After(20 * time.Millisecond) // fifty times a second: more would be an outage, not a user
 			// A label: the Deployment controller copies annotations to the ReplicaSet, over and over, before it makes a pod.
 			patch := fmt.Appendf(nil, `{"metadata":{"labels":{"weather":"%d"}}}`, i)
 			_, _ = client.AppsV1().Deployments(namespace).Patch(ctx, "shop", types.MergePatchType, patch, metav1.PatchOptions{})
@@ -190,7 +191,7 @@ func TestConflicts(t *testing.T) {
 	isBack(t, namespace, before)
 }
 
-// TestUnreadableRecord: somebody's edit of the annotation is named, and nothing is overwritten.
+// TestUnreadableRecord: an error names a user's edit of the annotation, and the scaler overwrites nothing.
 func TestUnreadableRecord(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -204,12 +205,12 @@ func TestUnreadableRecord(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), hold.HoldsAnnotation) || !strings.Contains(holds(t, namespace), "mine") {
 		t.Errorf("error: %v, annotation %q", err, holds(t, namespace))
 	}
-	annotate(t, namespace, "") // taken away: nothing is held any more, and that is said
+	annotate(t, namespace, "") // without the annotation the workload has no hold, and the result says so
 	drive(t.Context(), t, e, workload, unheld)
 	eventEventually(t, namespace, "Replaced", "the holds are gone")
 }
 
-// annotate is a person who edits the record.
+// annotate edits the record like a user.
 func annotate(t *testing.T, namespace, text string) {
 	t.Helper()
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, hold.HoldsAnnotation, text)
@@ -218,7 +219,7 @@ func annotate(t *testing.T, namespace, text string) {
 	}
 }
 
-// holds is the record on the workload as it stands there.
+// holds returns the workload's current record.
 func holds(t *testing.T, namespace string) string {
 	t.Helper()
 	d, err := client.AppsV1().Deployments(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
@@ -228,8 +229,8 @@ func holds(t *testing.T, namespace string) string {
 	return d.Annotations[hold.HoldsAnnotation]
 }
 
-// TestUndo: kubectl rollout undo replaces the annotations of a Deployment, and with them the record. What is held stays held, and
-// what was held long ago does not come back.
+// TestUndo: kubectl rollout undo replaces the annotations of a Deployment, and with them the record. Active holds stay, and ended
+// holds do not come back.
 func TestUndo(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -259,7 +260,7 @@ func TestUndo(t *testing.T) {
 	}
 	drive(t.Context(), t, e, workload, unheld)
 	isBack(t, namespace, before)
-	undo(t, namespace, "") // to the bad release, with what was held then
+	undo(t, namespace, "") // to the bad release, with its old holds
 	if all, err := e.ListHeld(t.Context(), namespace, rollout.DefaultKinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
 		t.Errorf("held: %+v, %v; the annotation is %q", all, err, holds(t, namespace))
 	}
@@ -270,7 +271,7 @@ func TestUndo(t *testing.T) {
 	isBack(t, namespace, before)
 }
 
-// release rolls another template out, and waits until its ReplicaSet is the Deployment's own.
+// release rolls out another template, and waits until the rollout is complete.
 func release(t *testing.T, namespace, name string) {
 	t.Helper()
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"release":%q}}}}}`, name)
@@ -280,8 +281,8 @@ func release(t *testing.T, namespace, name string) {
 	awaitRollout(t, namespace)
 }
 
-// awaitRollout waits until the Deployment controller has seen the template and all replicas are of it. Only then does the
-// ReplicaSet of the template have the highest revision, from which kubectl rollout undo counts back.
+// awaitRollout waits until the Deployment controller has seen the template and all replicas use it. Only then does the template's
+// ReplicaSet have the highest revision, from which kubectl rollout undo counts back.
 func awaitRollout(t *testing.T, namespace string) {
 	t.Helper()
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
@@ -310,8 +311,8 @@ func copied(t *testing.T, namespace, held string) {
 	})
 }
 
-// undo goes back to the release before, as a person does, and waits until the Deployment controller has done so. It fails where
-// kubectl left the annotation as it was: then the test would try nothing.
+// undo goes back to the previous release like a user, and waits until the Deployment controller has finished. It fails if kubectl
+// left the annotation unchanged, because then the test would prove nothing.
 func undo(t *testing.T, namespace, held string) {
 	t.Helper()
 	out, err := shared.Kubectl(t.Context(), "-n", namespace, "rollout", "undo", "deploy/shop")

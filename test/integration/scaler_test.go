@@ -66,7 +66,7 @@ func buildScaler(t *testing.T) string {
 	return program
 }
 
-// loopback is an address that nobody listens on.
+// loopback returns an unused loopback address.
 func loopback(t *testing.T) string {
 	t.Helper()
 	port, err := freePort("127.0.0.1")
@@ -76,7 +76,7 @@ func loopback(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// startScaler starts one of several that share a Lease in the namespace.
+// startScaler starts one of several scalers that share a Lease in the namespace.
 func startScaler(t *testing.T, program, namespace string) *scaler {
 	t.Helper()
 	dir := t.TempDir()
@@ -110,7 +110,7 @@ func startScaler(t *testing.T, program, namespace string) *scaler {
 	return s
 }
 
-// kill ends the process as a power cut would.
+// kill ends the process like a power cut.
 func (s *scaler) kill() {
 	_ = s.process.Process.Signal(syscall.SIGKILL)
 	_, _ = s.process.Process.Wait()
@@ -138,7 +138,7 @@ func (s *scaler) leads(ctx context.Context) bool {
 	return err == nil && strings.Contains(text, "\ntachometer_scaler_leader 1\n")
 }
 
-// post sends an event, signed.
+// post sends a signed event.
 func (s *scaler) post(ctx context.Context, id, kind string) error {
 	event, err := json.Marshal(map[string]any{"id": id, "type": kind, "at": time.Now().UTC(), "ttl": "10m"})
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	return nil
 }
 
-// stands waits until the workload's autoscaler has minReplicas, and the replicas are at least as many.
+// stands waits until the workload's autoscaler has minReplicas, and the workload at least as many replicas.
 func stands(t *testing.T, namespace string, minReplicas int32) {
 	t.Helper()
 	eventually(t, time.Minute, func(ctx context.Context) error {
@@ -174,8 +174,8 @@ func stands(t *testing.T, namespace string, minReplicas int32) {
 	})
 }
 
-// TestTwoScalers: a schedule holds minReplicas; an event that the standby takes is acted on by the leader; the leader is killed in the
-// middle and the other one finishes; the end of the event gives back the schedule's minReplicas.
+// TestTwoScalers: a schedule holds minReplicas. The leader acts on an event that the standby receives. When the leader is killed in
+// the middle, the other scaler finishes. The end of the event restores the schedule's minReplicas.
 func TestTwoScalers(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -202,7 +202,7 @@ func TestTwoScalers(t *testing.T) {
 	if err := leader.post(t.Context(), "two", "START"); err != nil {
 		t.Fatal(err)
 	}
-	leader.kill() // with the hold noted, and not much more
+	leader.kill() // with the hold recorded, but little more
 	stands(t, namespace, 9)
 	if err := standby.post(t.Context(), "two-end", "END"); err != nil {
 		t.Fatal(err)
@@ -210,8 +210,8 @@ func TestTwoScalers(t *testing.T) {
 	stands(t, namespace, 4)
 }
 
-// TestReload: a configuration that is bad changes nothing and shows; one that is good is followed, also away from a workload that it
-// does not name any more.
+// TestReload: a bad configuration changes nothing and is reported. A good configuration is applied, also to workloads that it no
+// longer names.
 func TestReload(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -248,7 +248,7 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// configure gives a running scaler another configuration, as a mounted ConfigMap would: in one move.
+// configure replaces a running scaler's configuration in one rename, like a mounted ConfigMap.
 func (s *scaler) configure(t *testing.T, text string) {
 	t.Helper()
 	if err := errors.Join(os.WriteFile(s.config+".new", []byte(text), 0o600), os.Rename(s.config+".new", s.config)); err != nil {
@@ -256,8 +256,8 @@ func (s *scaler) configure(t *testing.T, text string) {
 	}
 }
 
-// TestScalerOutage: kube-apiserver hangs for half a minute while a hold is on its way; afterwards it is taken on and released.
-// Nothing runs beside it: everybody else needs kube-apiserver too.
+// TestScalerOutage: kube-apiserver hangs for half a minute during a hold. Afterwards the scaler finishes the hold and releases it. No
+// other test runs beside it, because all need kube-apiserver.
 func TestScalerOutage(t *testing.T) {
 	need(t)
 	namespace := newNamespace(t)
@@ -275,7 +275,7 @@ func TestScalerOutage(t *testing.T) {
 	if _, err := e.EndHolds(t.Context(), workload, []string{"event/sale"}, "over", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4) // the schedule's
+	stands(t, namespace, 4) // the schedule's minReplicas
 	s.kill()
 	drive(t.Context(), t, e, workload, settled)
 	if _, err := e.EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
@@ -285,14 +285,14 @@ func TestScalerOutage(t *testing.T) {
 	isBack(t, namespace, before)
 }
 
-// TestInterrupted: who stops a command while it waits is told that nothing is rolled back, by exit code 3 too, and can release.
+// TestInterrupted: an interrupted command reports, with exit code 3, that nothing is rolled back; the user can release.
 func TestInterrupted(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
-	limitPods(t, namespace, "2") // so that the new pods never come
+	limitPods(t, namespace, "2") // the new pods never start
 	program := buildScaler(t)
 	command := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
 		cmd := exec.CommandContext(t.Context(), program, append([]string{"--kubeconfig", shared.Kubeconfig(), "-n", namespace}, args...)...)

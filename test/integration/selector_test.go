@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Series of one gauge, each with a bit of its own, so that a sum says which of them are in it. Label values that are
-// more than letters must neither break a query nor be taken for a pattern.
+// Series of one gauge, each with its own bit, so that a sum identifies its series. Label values with special characters must neither
+// break a query nor act as a pattern.
 const (
 	dot = 1 << iota
 	letter
@@ -63,7 +63,7 @@ func TestMetricSelectors(t *testing.T) {
 		"version in (v1.0,v1x0),version!=v1.0": letter,
 		"!other,version=v1x0":                  letter,
 	} {
-		// Each selector is a new demand, of a family that is there already.
+		// Each selector is a new demand, of a family that is already scraped.
 		eventually(t, 10*time.Second, func(ctx context.Context) error {
 			found, err := admin.values(ctx, path(selector))
 			if err != nil {
@@ -83,7 +83,7 @@ func TestMetricSelectors(t *testing.T) {
 		"version > 5": {http.StatusBadRequest, "operator"},
 		"version < 5": {http.StatusBadRequest, "operator"},
 		"version=":    {http.StatusBadRequest, "empty label"},
-		// What no label of Kubernetes can be is refused by the library that parses selectors, with its own code.
+		// The library that parses selectors rejects values that no Kubernetes label can have, with its own code.
 		`version="v1.0"`:                {http.StatusInternalServerError, "Invalid value"},
 		`version in (.*,x)`:             {http.StatusInternalServerError, "Invalid value"},
 		`version=v1.0"} or vector(1) #`: {http.StatusInternalServerError, "unable to parse"},

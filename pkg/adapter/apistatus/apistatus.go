@@ -41,7 +41,7 @@ func ToStatus(ctx context.Context, subject string, err error, details *metav1.St
 		Status:  metav1.StatusFailure,
 		Code:    int32(code),
 		Reason:  reason,
-		Message: statusMessage(ctx, subject, err, keysAndValues),
+		Message: apiStatusMessage(ctx, subject, err, keysAndValues),
 		Details: details,
 	}}
 }
@@ -55,7 +55,7 @@ func KindOf(err error) metric.Kind {
 	return metric.KindOf(err)
 }
 
-func statusMessage(ctx context.Context, subject string, err error, keysAndValues []any) string {
+func apiStatusMessage(ctx context.Context, subject string, err error, keysAndValues []any) string {
 	var e *metric.Error
 	switch {
 	case errors.As(err, &e):

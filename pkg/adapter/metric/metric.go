@@ -129,7 +129,7 @@ func SummarizeOmissions(omissions []Omission) string {
 			continue
 		}
 		part := strconv.Itoa(counts[r]) + " " + r.Text()
-		if d := mostFrequentOmissionDetail(details[r]); d != "" {
+		if d := mostFrequentMetricOmissionDetail(details[r]); d != "" {
 			part += " (" + d + ")"
 		}
 		parts = append(parts, part)
@@ -137,7 +137,7 @@ func SummarizeOmissions(omissions []Omission) string {
 	return strings.Join(parts, ", ")
 }
 
-func mostFrequentOmissionDetail(counts map[string]int) string {
+func mostFrequentMetricOmissionDetail(counts map[string]int) string {
 	best := ""
 	for s, n := range counts {
 		if best == "" || n > counts[best] || n == counts[best] && s < best {

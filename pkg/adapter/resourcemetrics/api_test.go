@@ -324,10 +324,10 @@ tachometer_resource_omissions_total{reason="warming_up",resource="pods"} 2
 
 func TestTableWithoutHeaders(t *testing.T) {
 	t.Parallel()
-	if got := newKubectlTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
+	if got := newKubectlUsageTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
 		t.Errorf("columns %v", got)
 	}
-	if got := newKubectlTable(nil).table.ColumnDefinitions; len(got) != 4 {
+	if got := newKubectlUsageTable(nil).table.ColumnDefinitions; len(got) != 4 {
 		t.Errorf("columns %v", got)
 	}
 }
@@ -337,7 +337,7 @@ func FuzzQuantities(f *testing.F) {
 		f.Add(v, v)
 	}
 	f.Fuzz(func(t *testing.T, cpu, memory float64) {
-		list, reason := Usage{cpu, memory}.toResourceList()
+		list, reason := Usage{cpu, memory}.toUsageResourceList()
 		if reason != "" {
 			if list != nil {
 				t.Errorf("%v served, and %s", list, reason)
@@ -359,7 +359,7 @@ func FuzzQuantities(f *testing.F) {
 
 func TestStatusIsOne(t *testing.T) {
 	t.Parallel()
-	err := objectLookup{nil, Pods}.toAPIStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
+	err := objectLookup{nil, Pods}.toResourceUsageStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
 	if !apierrors.IsBadRequest(err) {
 		t.Errorf("%v", err)
 	}

@@ -12,7 +12,7 @@ import (
 // kubectlTable is the table that kubectl get shows.
 type kubectlTable struct{ table *metav1.Table }
 
-func newKubectlTable(opts runtime.Object) kubectlTable {
+func newKubectlUsageTable(opts runtime.Object) kubectlTable {
 	t := &metav1.Table{}
 	if o, ok := opts.(*metav1.TableOptions); !ok || !o.NoHeaders {
 		t.ColumnDefinitions = []metav1.TableColumnDefinition{
@@ -25,7 +25,7 @@ func newKubectlTable(opts runtime.Object) kubectlTable {
 	return kubectlTable{t}
 }
 
-func (t kubectlTable) addPodRow(m *metrics.PodMetrics) {
+func (t kubectlTable) addPodUsageRow(m *metrics.PodMetrics) {
 	sum := corev1.ResourceList{}
 	for _, c := range m.Containers {
 		for name, q := range c.Usage {
@@ -37,7 +37,9 @@ func (t kubectlTable) addPodRow(m *metrics.PodMetrics) {
 	t.addUsageRow(m, m.Name, sum, m.Window)
 }
 
-func (t kubectlTable) addNodeRow(m *metrics.NodeMetrics) { t.addUsageRow(m, m.Name, m.Usage, m.Window) }
+func (t kubectlTable) addNodeUsageRow(m *metrics.NodeMetrics) {
+	t.addUsageRow(m, m.Name, m.Usage, m.Window)
+}
 
 func (t kubectlTable) addUsageRow(object runtime.Object, name string, usage corev1.ResourceList, window metav1.Duration) {
 	t.table.Rows = append(t.table.Rows, metav1.TableRow{

@@ -24,7 +24,7 @@ const (
 	oldPageError    = "scrape_error"
 )
 
-func kubeletFamilies() *exposition.Families {
+func kubeletUsageFamilies() *exposition.Families {
 	return exposition.NewFamilies([]string{
 		containerCPU, containerMemory, containerStart, nodeCPU, nodeMemory, pageError, oldPageError,
 	})
@@ -44,8 +44,8 @@ type kubeletPage struct {
 
 var errIncomplete = errors.New("the kubelet could not read its containers' usage")
 
-// newKubeletPage sorts a page's samples by container. It returns errIncomplete if the page itself states an error.
-func newKubeletPage(samples []exposition.Sample) (kubeletPage, error) {
+// newKubeletUsagePage sorts a page's samples by container. It returns errIncomplete if the page itself states an error.
+func newKubeletUsagePage(samples []exposition.Sample) (kubeletPage, error) {
 	p := kubeletPage{containers: make(map[containerID]usageReading, len(samples)/3)}
 	for _, s := range samples {
 		l := s.Series.Labels
@@ -56,20 +56,20 @@ func newKubeletPage(samples []exposition.Sample) (kubeletPage, error) {
 				return kubeletPage{}, errIncomplete
 			}
 		case nodeCPU, nodeMemory:
-			p.node.addReadingSample(name, s.Value, at)
+			p.node.addContainerUsageSample(name, s.Value, at)
 		default:
 			c := containerID{metric.Object{Namespace: l.Get("namespace"), Name: l.Get("pod")}, l.Get("container")}
 			r := p.containers[c]
-			r.addReadingSample(name, s.Value, at)
+			r.addContainerUsageSample(name, s.Value, at)
 			p.containers[c] = r
 		}
 	}
 	return p, nil
 }
 
-// addReadingSample adds a sample. It ignores 0 as no measurement: a running process has used some CPU and memory, and some runtimes
+// addContainerUsageSample adds a sample. It ignores 0 as no measurement: a running process has used some CPU and memory, and some runtimes
 // report 0 for containers that they did not measure.
-func (r *usageReading) addReadingSample(name string, v float64, at time.Time) {
+func (r *usageReading) addContainerUsageSample(name string, v float64, at time.Time) {
 	switch name {
 	case containerCPU, nodeCPU:
 		if v > 0 {
@@ -80,13 +80,13 @@ func (r *usageReading) addReadingSample(name string, v float64, at time.Time) {
 			r.memory, r.memoryTime = v, at
 		}
 	case containerStart:
-		r.started = parseStartTime(v)
+		r.started = parseContainerStartTime(v)
 	}
 }
 
-// parseStartTime returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
+// parseContainerStartTime returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
 // zero time if v is not a time.
-func parseStartTime(v float64) time.Time {
+func parseContainerStartTime(v float64) time.Time {
 	const year3000 = 32503680000
 	if !(v > 0 && v < year3000) {
 		return time.Time{}

@@ -17,11 +17,11 @@ import (
 // decodePage parses a page like kubeletReader.
 func decodePage(body string, now time.Time) (kubeletPage, error) {
 	p := exposition.NewParser(labels.EmptyLabels())
-	result, err := p.Parse(exposition.PageOptions{Families: kubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now, AllFamilies: true}, []byte(body))
+	result, err := p.Parse(exposition.PageOptions{Families: kubeletUsageFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now, AllFamilies: true}, []byte(body))
 	if err != nil {
 		return kubeletPage{}, err
 	}
-	return newKubeletPage(result.Samples)
+	return newKubeletUsagePage(result.Samples)
 }
 
 func TestPageOfKubelet(t *testing.T) {
@@ -121,18 +121,18 @@ func FuzzPages(f *testing.F) {
 			}
 			p.containers[containerID{}] = p.node
 			for c, r := range p.containers {
-				histories[c] = histories[c].withReading(r, testLimits)
+				histories[c] = histories[c].withContainerUsageReading(r, testLimits)
 			}
 		}
 		for _, h := range histories {
-			u, s, reason := h.computeUsage(testLimits)
+			u, s, reason := h.computeContainerUsage(testLimits)
 			if reason != "" {
 				continue
 			}
 			if u.CPU < 0 || s.window < testLimits.minWindow || s.window > testLimits.maxGap || s.time.IsZero() {
 				t.Errorf("usage %+v over %v", u, s)
 			}
-			list, why := u.toResourceList()
+			list, why := u.toUsageResourceList()
 			if why == "" && (list.Cpu().Sign() < 0 || list.Memory().MilliValue() < 0) {
 				t.Errorf("quantities %v", list)
 			}

@@ -60,9 +60,9 @@ func TestKubeletTransport(t *testing.T) {
 			if before.String() != tc.cluster.String() {
 				t.Error("the cluster's own configuration was changed")
 			}
-			r := newKubeletReader(transport, exposition.PageOptions{Families: kubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
-			p, err := r.readKubeletPage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
-			if got, text := classifyKubeletError(err); got != tc.outcome {
+			r := newKubeletUsageReader(transport, exposition.PageOptions{Families: kubeletUsageFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
+			p, err := r.readKubeletUsagePage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
+			if got, text := classifyKubeletUsageError(err); got != tc.outcome {
 				t.Fatalf("%s (%s: %v), want %s", got, text, err, tc.outcome)
 			}
 			if tc.outcome == outcomeSuccess && p.node.cpu == 0 {

@@ -84,8 +84,8 @@ func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts Kub
 	return &KubeletSource{
 		listNodes: nodes, transport: transport, opts: opts,
 		limits:   windowLimits{minWindow: minUsageWindow, maxGap: max(opts.MaxAge, 4*opts.Interval)},
-		families: kubeletFamilies(),
-		metrics:  newKubeletMetrics(opts.Registerer),
+		families: kubeletUsageFamilies(),
+		metrics:  newKubeletUsageMetrics(opts.Registerer),
 		random:   rand.New(rand.NewPCG(opts.Seed, 0)),
 		kubelets: map[string]*kubeletState{},
 		latest:   newLatestUsage(),
@@ -117,16 +117,16 @@ func (k *KubeletSource) Run(ctx context.Context) error {
 	defer reads.Wait()
 	slots := make(chan struct{}, k.opts.MaxConcurrent)
 	for {
-		for _, due := range k.reserveDueReads(time.Now()) {
+		for _, due := range k.reserveDueKubeletUsageReads(time.Now()) {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():
 				return nil
 			}
-			k.recordTick(time.Now())
+			k.recordKubeletUsageTick(time.Now())
 			reads.Go(func() {
 				defer func() { <-slots }()
-				k.runKubeletRead(ctx, due)
+				k.runKubeletUsageRead(ctx, due)
 			})
 		}
 		if !retry.Sleep(ctx, dueCheckInterval) {
@@ -135,7 +135,7 @@ func (k *KubeletSource) Run(ctx context.Context) error {
 	}
 }
 
-func (k *KubeletSource) recordTick(now time.Time) {
+func (k *KubeletSource) recordKubeletUsageTick(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lastTick = now
@@ -147,13 +147,13 @@ type kubeletRead struct {
 	address string
 }
 
-// reserveDueReads returns the due reads, the longest overdue first, and marks them as started. New nodes are due at once.
-func (k *KubeletSource) reserveDueReads(now time.Time) []kubeletRead {
+// reserveDueKubeletUsageReads returns the due reads, the longest overdue first, and marks them as started. New nodes are due at once.
+func (k *KubeletSource) reserveDueKubeletUsageReads(now time.Time) []kubeletRead {
 	nodes := k.listNodes()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lastTick = now
-	k.updateKubelets(nodes, now)
+	k.updateUsageKubelets(nodes, now)
 	var overdue []*kubeletState
 	for _, u := range k.kubelets {
 		if !u.busy && !u.dueAt.After(now) {
@@ -171,14 +171,14 @@ func (k *KubeletSource) reserveDueReads(now time.Time) []kubeletRead {
 	return jobs
 }
 
-// updateKubelets adds and removes kubelets, as the nodes came and went. The caller holds k.mu.
-func (k *KubeletSource) updateKubelets(nodes []Node, now time.Time) {
+// updateUsageKubelets adds and removes kubelets, as the nodes came and went. The caller holds k.mu.
+func (k *KubeletSource) updateUsageKubelets(nodes []Node, now time.Time) {
 	present := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		present[n.Name] = true
 		u, known := k.kubelets[n.Name]
 		if !known {
-			u = &kubeletState{node: n.Name, dueAt: now, reader: newKubeletReader(k.transport, exposition.PageOptions{
+			u = &kubeletState{node: n.Name, dueAt: now, reader: newKubeletUsageReader(k.transport, exposition.PageOptions{
 				Families: k.families, MaxBytes: k.opts.MaxPageBytes, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples,
 				AllFamilies: true,
 			})}
@@ -204,32 +204,32 @@ const (
 
 var errNoAddress = errors.New("the node has no address")
 
-// runKubeletRead reads a kubelet, and stores its page and the outcome.
-func (k *KubeletSource) runKubeletRead(ctx context.Context, j kubeletRead) {
+// runKubeletUsageRead reads a kubelet, and stores its page and the outcome.
+func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) {
 	start := time.Now()
 	p, err := kubeletPage{}, errNoAddress
 	if j.address != "" {
 		bounded, cancel := context.WithTimeout(ctx, k.opts.Timeout)
-		p, err = j.kubelet.reader.readKubeletPage(bounded, j.address, start)
+		p, err = j.kubelet.reader.readKubeletUsagePage(bounded, j.address, start)
 		cancel()
 	}
 	end := time.Now()
 	if err != nil && ctx.Err() != nil {
 		return // the end of the program is not a failure of the kubelet
 	}
-	k.metrics.observeKubeletRead(err, end.Sub(start))
+	k.metrics.observeKubeletUsageRead(err, end.Sub(start))
 	if err == nil {
-		k.storeKubeletPage(j.kubelet, p)
+		k.storeKubeletUsagePage(j.kubelet, p)
 	}
-	k.finishKubeletRead(ctx, j.kubelet, err, start)
+	k.finishKubeletUsageRead(ctx, j.kubelet, err, start)
 }
 
-// storeKubeletPage adds a page to the histories, and replaces the usage that the source returns.
-func (k *KubeletSource) storeKubeletPage(u *kubeletState, p kubeletPage) {
-	u.history = u.history.withReading(p.node, k.limits)
+// storeKubeletUsagePage adds a page to the histories, and replaces the usage that the source returns.
+func (k *KubeletSource) storeKubeletUsagePage(u *kubeletState, p kubeletPage) {
+	u.history = u.history.withContainerUsageReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
 	for c, r := range p.containers {
-		pods[c] = u.pods[c].withReading(r, k.limits)
+		pods[c] = u.pods[c].withContainerUsageReading(r, k.limits)
 	}
 	u.pods = pods
 	node, entries := newNodePageUsage(u.node, u.history, k.limits), newPodPageUsages(u.node, pods, k.limits)
@@ -240,16 +240,16 @@ func (k *KubeletSource) storeKubeletPage(u *kubeletState, p kubeletPage) {
 	}
 }
 
-// finishKubeletRead records the end of a read that began at start. It logs the first failure, and the first success after failures.
-func (k *KubeletSource) finishKubeletRead(ctx context.Context, u *kubeletState, err error, start time.Time) {
-	_, text := classifyKubeletError(err)
+// finishKubeletUsageRead records the end of a read that began at start. It logs the first failure, and the first success after failures.
+func (k *KubeletSource) finishKubeletUsageRead(ctx context.Context, u *kubeletState, err error, start time.Time) {
+	_, text := classifyKubeletUsageError(err)
 	k.mu.Lock()
 	was := u.lastFailure
 	u.lastFailure, u.busy = text, false
 	u.reads++
 	// The interval minus a random share, of a tenth at most: kubelets that became due together drift apart.
 	u.dueAt = start.Add(k.opts.Interval - time.Duration(k.random.Int64N(int64(k.opts.Interval)/10+1)))
-	k.metrics.failing.Set(float64(k.countFailingKubelets()))
+	k.metrics.failing.Set(float64(k.countFailingUsageKubelets()))
 	k.mu.Unlock()
 	switch {
 	case text != "" && was == "":
@@ -259,7 +259,7 @@ func (k *KubeletSource) finishKubeletRead(ctx context.Context, u *kubeletState, 
 	}
 }
 
-func (k *KubeletSource) countFailingKubelets() int {
+func (k *KubeletSource) countFailingUsageKubelets() int {
 	n := 0
 	for _, u := range k.kubelets {
 		if u.lastFailure != "" {

@@ -14,7 +14,7 @@ import (
 func (k *KubeletSource) GetPodUsages(_ context.Context, pods []Pod, now time.Time) ([]PodUsage, []metric.Omission, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	usages, omitted := collectUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
+	usages, omitted := collectResourceUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
 		u, o := k.lookupPodUsage(p, now)
 		o.Object = p.Object
 		return u, o
@@ -26,7 +26,7 @@ func (k *KubeletSource) GetPodUsages(_ context.Context, pods []Pod, now time.Tim
 func (k *KubeletSource) GetNodeUsages(_ context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	usages, omitted := collectUsages(names, func(name string) (NodeUsage, metric.Omission) {
+	usages, omitted := collectResourceUsages(names, func(name string) (NodeUsage, metric.Omission) {
 		u, o := k.lookupNodeUsage(name, now)
 		o.Object.Name = name
 		return u, o
@@ -39,7 +39,7 @@ func (k *KubeletSource) lookupPodUsage(p Pod, now time.Time) (PodUsage, metric.O
 	e, found := k.latest.pods[p.Object]
 	switch {
 	case !found:
-		return PodUsage{}, k.explainUnknownPod()
+		return PodUsage{}, k.explainPodWithoutUsage()
 	case e.reason != "":
 		return PodUsage{}, metric.Omission{Reason: e.reason}
 	case e.usage.Time.Add(-e.usage.Window).Before(p.Created):
@@ -76,8 +76,8 @@ func (k *KubeletSource) explainStaleUsage(node string) metric.Omission {
 	return metric.Omission{Reason: metric.ReasonStale, Detail: "the kubelet repeats an old measurement, or its clock is late"}
 }
 
-// explainUnknownPod returns the reason for a pod on no page. The source does not know the pod's node. The caller holds k.mu.
-func (k *KubeletSource) explainUnknownPod() metric.Omission {
+// explainPodWithoutUsage returns the reason for a pod on no page. The source does not know the pod's node. The caller holds k.mu.
+func (k *KubeletSource) explainPodWithoutUsage() metric.Omission {
 	unread, failing, text := 0, 0, ""
 	for _, u := range k.kubelets {
 		switch {

@@ -61,7 +61,7 @@ func (t *latestUsage) removeNodeUsage(node string) {
 
 // newNodePageUsage returns a node's usage by its history.
 func newNodePageUsage(name string, h usageHistory, l windowLimits) nodePageUsage {
-	u, s, reason := h.computeUsage(l)
+	u, s, reason := h.computeContainerUsage(l)
 	return nodePageUsage{NodeUsage{Name: name, Usage: u, Time: s.time, Window: s.window}, reason}
 }
 
@@ -86,7 +86,7 @@ func newPodPageUsages(node string, containers map[containerID]usageHistory, l wi
 // addContainerUsage adds a container. The pod's time is its oldest container's, and its window the longest: the autoscaler considers
 // a pod that became ready within the window as still starting.
 func (p *podPageUsage) addContainerUsage(name string, h usageHistory, l windowLimits) {
-	u, s, reason := h.computeUsage(l)
+	u, s, reason := h.computeContainerUsage(l)
 	if reason != "" {
 		if p.reason == "" || reason == metric.ReasonWarmingUp {
 			p.reason = reason // of two reasons, the temporary

@@ -46,7 +46,7 @@ func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjec
 			a.metrics.age.WithLabelValues(Pods).Observe(now.Sub(m.Timestamp.Time).Seconds())
 		}
 	}
-	a.metrics.countOmissions(Pods, omitted)
+	a.metrics.countUsageOmissions(Pods, omitted)
 	return items, omitted, nil
 }
 
@@ -66,7 +66,7 @@ func (a *API) listNodeMetrics(ctx context.Context, objects []*metav1.PartialObje
 	}
 	byName := make(map[string]metrics.NodeMetrics, len(usages))
 	for _, u := range usages {
-		list, reason := u.toResourceList()
+		list, reason := u.toUsageResourceList()
 		if reason != "" {
 			omitted = append(omitted, metric.Omission{Object: metric.Object{Name: u.Name}, Reason: reason})
 			continue
@@ -81,7 +81,7 @@ func (a *API) listNodeMetrics(ctx context.Context, objects []*metav1.PartialObje
 			a.metrics.age.WithLabelValues(Nodes).Observe(now.Sub(m.Timestamp.Time).Seconds())
 		}
 	}
-	a.metrics.countOmissions(Nodes, omitted)
+	a.metrics.countUsageOmissions(Nodes, omitted)
 	return items, omitted, nil
 }
 
@@ -95,7 +95,7 @@ func newUsageMeta(o *metav1.PartialObjectMetadata, now time.Time) metav1.ObjectM
 func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	m := metrics.PodMetrics{Timestamp: metav1.NewTime(u.Time), Window: metav1.Duration{Duration: u.Window}}
 	for _, c := range u.Containers {
-		list, reason := c.toResourceList()
+		list, reason := c.toUsageResourceList()
 		if reason != "" {
 			return metrics.PodMetrics{}, reason
 		}
@@ -107,15 +107,15 @@ func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	return m, ""
 }
 
-// toResourceList returns CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
+// toUsageResourceList returns CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
 // reason if a number is unusable.
-func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
-	cpu, reason := roundToUnits(u.CPU, 1e9)
+func (u Usage) toUsageResourceList() (corev1.ResourceList, metric.Reason) {
+	cpu, reason := roundResourceUsage(u.CPU, 1e9)
 	if reason != "" {
 		return nil, reason
 	}
 	// The autoscaler reads memory in thousandths of a byte: these must fit an int64 too.
-	memory, reason := roundToUnits(u.Memory, 1)
+	memory, reason := roundResourceUsage(u.Memory, 1)
 	if reason == "" && memory > math.MaxInt64/1000 {
 		reason = metric.ReasonOutOfRange
 	}
@@ -130,8 +130,8 @@ func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
 	}, ""
 }
 
-// roundToUnits returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
-func roundToUnits(v, units float64) (int64, metric.Reason) {
+// roundResourceUsage returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
+func roundResourceUsage(v, units float64) (int64, metric.Reason) {
 	n := math.Round(v * units)
 	switch {
 	case math.IsNaN(n):

@@ -17,7 +17,7 @@ type kubeletMetrics struct {
 	failing  prometheus.Gauge
 }
 
-func newKubeletMetrics(r prometheus.Registerer) *kubeletMetrics {
+func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 	f := promauto.With(r)
 	m := &kubeletMetrics{
 		reads: f.NewCounterVec(prometheus.CounterOpts{
@@ -38,14 +38,14 @@ func newKubeletMetrics(r prometheus.Registerer) *kubeletMetrics {
 			Help: "Number of nodes with a failure of the last read of their kubelet.",
 		}),
 	}
-	for _, o := range kubeletReadOutcomes() {
+	for _, o := range kubeletUsageReadOutcomes() {
 		m.reads.WithLabelValues(o)
 	}
 	return m
 }
 
-func (m *kubeletMetrics) observeKubeletRead(err error, took time.Duration) {
-	outcome, _ := classifyKubeletError(err)
+func (m *kubeletMetrics) observeKubeletUsageRead(err error, took time.Duration) {
+	outcome, _ := classifyKubeletUsageError(err)
 	m.reads.WithLabelValues(outcome).Inc()
 	m.duration.Observe(took.Seconds())
 }
@@ -56,7 +56,7 @@ type apiMetrics struct {
 	omissions *prometheus.CounterVec
 }
 
-func newAPIMetrics(r prometheus.Registerer) *apiMetrics {
+func newResourceUsageMetrics(r prometheus.Registerer) *apiMetrics {
 	f := promauto.With(r)
 	return &apiMetrics{
 		age: f.NewHistogramVec(prometheus.HistogramOpts{
@@ -71,7 +71,7 @@ func newAPIMetrics(r prometheus.Registerer) *apiMetrics {
 	}
 }
 
-func (m *apiMetrics) countOmissions(resource string, omitted []metric.Omission) {
+func (m *apiMetrics) countUsageOmissions(resource string, omitted []metric.Omission) {
 	for _, o := range omitted {
 		m.omissions.WithLabelValues(resource, string(o.Reason)).Inc()
 	}

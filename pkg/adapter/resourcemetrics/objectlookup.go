@@ -22,10 +22,10 @@ type objectLookup struct {
 	resource string // plural
 }
 
-// listSelectedObjects returns the objects of a list, in kube-apiserver's order.
-func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
+// listSelectedUsageObjects returns the objects of a list, in kube-apiserver's order.
+func (l objectLookup) listSelectedUsageObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
-		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
+		return nil, newUsageUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
 	}
 	selector := labels.Everything()
 	if opts != nil && opts.LabelSelector != nil {
@@ -49,19 +49,19 @@ func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalver
 // getUsageObject returns the object of a get, or a not-found error.
 func (l objectLookup) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
-		return nil, newUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
+		return nil, newUsageUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
 	}
 	o := metric.Object{Namespace: request.NamespaceValue(ctx), Name: name}
 	if found := l.objects.Get(l.resource, o); found != nil {
 		return found, nil
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singularResource(l.resource), o)
+	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singularPodOrNode(l.resource), o)
 }
 
-func singularResource(resource string) string { return strings.TrimSuffix(resource, "s") }
+func singularPodOrNode(resource string) string { return strings.TrimSuffix(resource, "s") }
 
-// isSelective reports whether the list selects certain objects. If none of them has a usage, the list is an error.
-func isSelective(opts *internalversion.ListOptions) bool {
+// isSelectiveUsageList reports whether the list selects certain objects. If none of them has a usage, the list is an error.
+func isSelectiveUsageList(opts *internalversion.ListOptions) bool {
 	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
 		opts.FieldSelector != nil && !opts.FieldSelector.Empty())
 }

@@ -71,7 +71,7 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 		cpu[namespace], memory[namespace] = &containerValues{}, &containerValues{}
 		evaluate := func(rules UsageRules, into *containerValues) {
 			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
-			queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.podContainerKey, now) })
+			queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.podContainerUsageKey, now) })
 		}
 		evaluate(set.CPU, cpu[namespace])
 		evaluate(set.Memory, memory[namespace])
@@ -79,9 +79,9 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	usages, omitted := collectUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
+	usages, omitted := collectResourceUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu[p.Namespace].byObject[p.Name], memory[p.Namespace].byObject[p.Name], set.Window)
-		if reason == "" && isUsageStale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
+		if reason == "" && isResourceUsageStale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
 		}
 		u.Object = p.Object
@@ -101,16 +101,16 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	queries, ctx := errgroup.WithContext(ctx)
 	evaluate := func(rules UsageRules, into *containerValues) {
 		q := rule.Query{Rule: rules.Nodes, Objects: names}
-		queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.nodeContainerKey, now) })
+		queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.nodeContainerUsageKey, now) })
 	}
 	evaluate(set.CPU, &cpu)
 	evaluate(set.Memory, &memory)
 	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	usages, omitted := collectUsages(names, func(name string) (NodeUsage, metric.Omission) {
+	usages, omitted := collectResourceUsages(names, func(name string) (NodeUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu.byObject[name], memory.byObject[name], set.Window)
-		if reason == "" && isUsageStale(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
+		if reason == "" && isResourceUsageStale(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
 			reason = metric.ReasonStale
 		}
 		if reason != "" {
@@ -129,26 +129,26 @@ type containerValues struct {
 // containerKeyFunc returns the object and container of a value; not ok if the query does not cover them.
 type containerKeyFunc func(q rule.Query, v metric.Value) (object, container string, ok bool, err error)
 
-func (r UsageRules) podContainerKey(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
+func (r UsageRules) podContainerUsageKey(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
 	if namespace, found := v.Labels[r.NamespaceLabel]; found && namespace != q.Namespace {
 		return "", "", false, nil
 	}
 	pod = v.Labels[r.PodLabel]
 	if pod == "" {
-		return "", "", false, newMissingLabelError(q, r.PodLabel, v)
+		return "", "", false, newMissingUsageLabelError(q, r.PodLabel, v)
 	}
 	return pod, v.Labels[r.ContainerLabel], true, nil
 }
 
-func (r UsageRules) nodeContainerKey(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
+func (r UsageRules) nodeContainerUsageKey(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
 	node = v.Labels[r.NodeLabel]
 	if node == "" {
-		return "", "", false, newMissingLabelError(q, r.NodeLabel, v)
+		return "", "", false, newMissingUsageLabelError(q, r.NodeLabel, v)
 	}
 	return node, "", true, nil
 }
 
-func newMissingLabelError(q rule.Query, label string, v metric.Value) error {
+func newMissingUsageLabelError(q rule.Query, label string, v metric.Value) error {
 	return metric.Errorf(metric.KindInternal, "rule %s: a result has no label %s: %v", q.Rule.Name, label, v.Labels)
 }
 
@@ -211,8 +211,8 @@ func joinContainerUsage(cpu, memory map[string]metric.Value, window time.Duratio
 	return u, ""
 }
 
-// isUsageStale reports whether a usage is older than the smaller MaxAge of the rules.
-func isUsageStale(at, now time.Time, cpu, memory *rule.Rule) bool {
+// isResourceUsageStale reports whether a usage is older than the smaller MaxAge of the rules.
+func isResourceUsageStale(at, now time.Time, cpu, memory *rule.Rule) bool {
 	limit := min(cpu.MaxAge, memory.MaxAge)
 	return limit > 0 && now.Sub(at) > limit
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-func newUnavailableErrorf(format string, args ...any) error {
+func newUsageUnavailableErrorf(format string, args ...any) error {
 	return metric.Errorf(metric.KindUnavailable, format, args...)
 }
 
@@ -20,18 +20,18 @@ func newUnavailableErrorf(format string, args ...any) error {
 func (l objectLookup) newNoUsageListError(omitted []metric.Omission) error {
 	noun := l.resource
 	if len(omitted) == 1 {
-		noun = singularResource(noun)
+		noun = singularPodOrNode(noun)
 	}
-	return newUnavailableErrorf("no usage of %d %s: %s", len(omitted), noun, metric.SummarizeOmissions(omitted))
+	return newUsageUnavailableErrorf("no usage of %d %s: %s", len(omitted), noun, metric.SummarizeOmissions(omitted))
 }
 
 // newNoUsageError returns the error of an existing object without usage: "not found", as clients of metrics-server expect.
 func (l objectLookup) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
-	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", singularResource(l.resource), o, metric.SummarizeOmissions(omitted))
+	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", singularPodOrNode(l.resource), o, metric.SummarizeOmissions(omitted))
 }
 
-// toAPIStatus returns err as a status of the API.
-func (l objectLookup) toAPIStatus(ctx context.Context, name string, err error) error {
+// toResourceUsageStatus returns err as a status of the API.
+func (l objectLookup) toResourceUsageStatus(ctx context.Context, name string, err error) error {
 	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: l.resource, Name: name}
 	return apistatus.ToStatus(ctx, "usage of "+l.resource, err, details, "name", name)
 }

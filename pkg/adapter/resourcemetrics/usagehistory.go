@@ -38,8 +38,8 @@ type usageHistory struct {
 	cpuSamples []cpuSample // oldest first; the first is the newest at least minWindow before the last, if any is
 }
 
-// withReading returns the history with another page. It starts anew if the counter did, and after a gap.
-func (h usageHistory) withReading(r usageReading, l windowLimits) usageHistory {
+// withContainerUsageReading returns the history with another page. It starts anew if the counter did, and after a gap.
+func (h usageHistory) withContainerUsageReading(r usageReading, l windowLimits) usageHistory {
 	after := usageHistory{newest: r}
 	if !h.newest.started.Equal(r.started) && !r.started.IsZero() || r.cpuTime.IsZero() {
 		h = usageHistory{}
@@ -69,8 +69,8 @@ type usageSpan struct {
 	window time.Duration
 }
 
-// computeUsage returns the usage by the history, or a reason if the history is too short.
-func (h usageHistory) computeUsage(l windowLimits) (Usage, usageSpan, metric.Reason) {
+// computeContainerUsage returns the usage by the history, or a reason if the history is too short.
+func (h usageHistory) computeContainerUsage(l windowLimits) (Usage, usageSpan, metric.Reason) {
 	r := h.newest
 	if r.cpuTime.IsZero() || r.memoryTime.IsZero() {
 		return Usage{}, usageSpan{}, metric.ReasonAbsent

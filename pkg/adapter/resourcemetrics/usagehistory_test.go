@@ -65,9 +65,9 @@ func TestUsage(t *testing.T) {
 			t.Parallel()
 			var h usageHistory
 			for _, r := range tc.pages {
-				h = h.withReading(r, testLimits)
+				h = h.withContainerUsageReading(r, testLimits)
 			}
-			u, s, reason := h.computeUsage(testLimits)
+			u, s, reason := h.computeContainerUsage(testLimits)
 			got := want{u.CPU, 0, s.window, reason}
 			if reason == "" {
 				got.time = s.time.Sub(epoch).Seconds()
@@ -85,7 +85,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	var h usageHistory
 	for i := range 10_000 {
-		h = h.withReading(readingAt(float64(i), float64(i)), testLimits)
+		h = h.withContainerUsageReading(readingAt(float64(i), float64(i)), testLimits)
 	}
 	if len(h.cpuSamples) > 12 {
 		t.Errorf("%d samples are kept, of which the newest 10 s are needed", len(h.cpuSamples))
@@ -94,10 +94,10 @@ func TestHistoryIsBounded(t *testing.T) {
 
 func TestPodNeedsAllContainers(t *testing.T) {
 	t.Parallel()
-	old := usageHistory{}.withReading(readingAt(0, 10), testLimits).withReading(readingAt(15, 13), testLimits)
-	older := usageHistory{}.withReading(readingAt(-10, 10), testLimits).withReading(readingAt(12, 12.2), testLimits)
-	young := usageHistory{}.withReading(readingAt(15, 1), testLimits)
-	silent := usageHistory{}.withReading(usageReading{started: epoch}, testLimits)
+	old := usageHistory{}.withContainerUsageReading(readingAt(0, 10), testLimits).withContainerUsageReading(readingAt(15, 13), testLimits)
+	older := usageHistory{}.withContainerUsageReading(readingAt(-10, 10), testLimits).withContainerUsageReading(readingAt(12, 12.2), testLimits)
+	young := usageHistory{}.withContainerUsageReading(readingAt(15, 1), testLimits)
+	silent := usageHistory{}.withContainerUsageReading(usageReading{started: epoch}, testLimits)
 	pod := metric.Object{Namespace: "a", Name: "p"}
 	of := func(containers map[string]usageHistory) map[containerID]usageHistory {
 		out := map[containerID]usageHistory{}

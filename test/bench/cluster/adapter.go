@@ -28,11 +28,11 @@ const memoryLimit = "460MiB"
 
 // adapter is our adapter as a process, with the rights of its shipped ServiceAccount.
 type adapter struct {
-	*process // nil before install
+	*process // nil before installAdapter
 	program  string
 	dir      string
 	url      string
-	client   *http.Client // an administrator, who reads the self-metrics
+	client   *http.Client // for the self-metrics, as an administrator
 }
 
 func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
@@ -45,9 +45,9 @@ func buildAdapter(ctx context.Context, root, dir string) (*adapter, error) {
 	return a, nil
 }
 
-// installAdapter starts it in a cluster, and returns when the API server reaches it.
+// installAdapter starts the adapter in a cluster, and returns when the API server reaches it.
 func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root string, interval time.Duration) error {
-	port, err := freePort(c.HostIP())
+	port, err := freeBenchPort(c.HostIP())
 	if err != nil {
 		return err
 	}
@@ -63,42 +63,42 @@ func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root s
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
-	log, err := os.Create(a.logFile())
+	log, err := os.Create(a.adapterLogFile())
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	a.process, err = startProcess(log, []string{"GOMEMLIMIT=" + memoryLimit}, a.program,
+	a.process, err = startClusterBenchProcess(log, []string{"GOMEMLIMIT=" + memoryLimit}, a.program,
 		"--config="+config, "--kubeconfig="+kubeconfig, "--secure-port="+strconv.Itoa(port), "--shutdown-delay-duration=0s")
 	if err != nil {
 		return err
 	}
-	if err := a.awaitAvailable(ctx, c); err != nil {
-		return errors.Join(err, a.exitReason())
+	if err := a.awaitAdapterAvailable(ctx, c); err != nil {
+		return errors.Join(err, a.adapterExitReason())
 	}
 	return nil
 }
 
-func (a *adapter) logFile() string { return filepath.Join(a.dir, "adapter.log") }
+func (a *adapter) adapterLogFile() string { return filepath.Join(a.dir, "adapter.log") }
 
-// exitReason says why the process has ended, or nothing while it runs.
-func (a *adapter) exitReason() error {
+// adapterExitReason returns the reason why the process has ended, or nil while it runs.
+func (a *adapter) adapterExitReason() error {
 	select {
 	case <-a.done:
-		log, _ := os.ReadFile(a.logFile())
+		log, _ := os.ReadFile(a.adapterLogFile())
 		return fmt.Errorf("the adapter ended: %v; its log: %s", a.cmd.ProcessState, log[max(0, len(log)-2000):])
 	default:
 		return nil
 	}
 }
 
-func (a *adapter) endAdapter() {
+func (a *adapter) endBenchAdapter() {
 	if a.process != nil {
-		a.process.stopProcess()
+		a.process.stopBenchProcess()
 	}
 }
 
-func freePort(host string) (int, error) {
+func freeBenchPort(host string) (int, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
@@ -107,9 +107,9 @@ func freePort(host string) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// awaitAvailable returns when the adapter is ready and its APIService is available.
-func (a *adapter) awaitAvailable(ctx context.Context, c *cluster.Cluster) error {
-	if err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error { return a.connectClient(ctx, c) }); err != nil {
+// awaitAdapterAvailable returns when the adapter is ready and its APIService is available.
+func (a *adapter) awaitAdapterAvailable(ctx context.Context, c *cluster.Cluster) error {
+	if err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error { return a.connectAdapterClient(ctx, c) }); err != nil {
 		return err
 	}
 	err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
@@ -123,8 +123,8 @@ func (a *adapter) awaitAvailable(ctx context.Context, c *cluster.Cluster) error 
 	return err
 }
 
-// connectClient makes the client, which trusts the certificate that the adapter wrote into its APIService.
-func (a *adapter) connectClient(ctx context.Context, c *cluster.Cluster) error {
+// connectAdapterClient makes the client. It trusts the certificate that the adapter wrote into its APIService.
+func (a *adapter) connectAdapterClient(ctx context.Context, c *cluster.Cluster) error {
 	out, err := c.Kubectl(ctx, "get", "apiservice", "v1beta2.custom.metrics.k8s.io", "-o", "json")
 	if err != nil {
 		return err
@@ -165,8 +165,8 @@ func (a *adapter) getFromAdapter(ctx context.Context, path string) (io.ReadClose
 	return response.Body, nil
 }
 
-// countScrapes are how many it has made, and how many were due and not made.
-func (a *adapter) countScrapes(ctx context.Context) (made, missed float64, err error) {
+// countAdapterScrapes returns the number of scrapes, and the number of due scrapes that were missed.
+func (a *adapter) countAdapterScrapes(ctx context.Context) (made, missed float64, err error) {
 	page, err := a.getFromAdapter(ctx, "/metrics")
 	if err != nil {
 		return 0, 0, err

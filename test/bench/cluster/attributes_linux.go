@@ -2,7 +2,8 @@ package main
 
 import "syscall"
 
-// processAttributes put a process in a group of its own, so that a Ctrl-C leaves its end to us, and end it with us at the latest.
-func processAttributes() *syscall.SysProcAttr {
+// benchProcessAttributes puts a process in its own group, so that Ctrl-C does not end it directly, and has the kernel end it with
+// this process.
+func benchProcessAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// attributes put a process in a group of its own, so that a Ctrl-C leaves its end to us.
-func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// benchProcessAttributes puts a process in its own group, so that Ctrl-C does not end it directly.
+func benchProcessAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -15,10 +15,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// adapterUser is whom the API server knows the adapter as.
+// adapterUser is the adapter's user name in the API server.
 const adapterUser = "system:serviceaccount:" + stack.AdapterNamespace + ":tachometer-adapter"
 
-// auditPolicy has the API server log who reads custom metrics, and all that the adapter asks for.
+// auditPolicy makes the API server log the reads of custom metrics, and all requests of the adapter.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -31,19 +31,19 @@ rules:
 - level: None
 `
 
-// audit is what the API server logged over a time.
+// audit is the content of the API server's audit log over a time.
 type audit struct {
 	reads    int            // of autoscalers' metrics
-	read     map[string]int // how often each
-	refused  int            // of the reads, those answered with an error
+	read     map[string]int // by metric path
+	refused  int            // reads with an error as response
 	reason   string
-	periods  figures // from one read of an autoscaler's metric to the next
+	periods  figures // between two reads of an autoscaler's metric
 	latency  figures // of a read, as the API server sees it
 	adapter  map[string]int
-	requests int // of the adapter in all
+	requests int // all requests of the adapter
 }
 
-// event is what counts of a line of the log.
+// event has the fields of a log line that the audit reads.
 type event struct {
 	Stage, Verb, RequestURI string
 	User                    struct{ Username string }
@@ -68,7 +68,7 @@ func readAudit(path string, from, to time.Time) (*audit, error) {
 	return a, nil
 }
 
-// parseAudit reads the lines of requests that came between two times.
+// parseAudit reads the lines of requests between two times.
 func parseAudit(log io.Reader, from, to time.Time) (*audit, error) {
 	a := &audit{read: map[string]int{}, adapter: map[string]int{}}
 	last := map[string]time.Time{}
@@ -76,7 +76,7 @@ func parseAudit(log io.Reader, from, to time.Time) (*audit, error) {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return a, nil // what follows the last newline is a line under way
+			return a, nil // an unfinished line follows the last newline
 		}
 		if err != nil {
 			return nil, err
@@ -89,15 +89,15 @@ func parseAudit(log io.Reader, from, to time.Time) (*audit, error) {
 			continue
 		}
 		if e.User.Username == adapterUser {
-			a.countRequest(&e)
+			a.countAuditedRequest(&e)
 		} else {
-			a.hpaRead(&e, last)
+			a.countAuditedHPARead(&e, last)
 		}
 	}
 }
 
-// countRequest counts a request of the adapter: once, though a watch is logged when it begins and when it ends.
-func (a *audit) countRequest(e *event) {
+// countAuditedRequest counts a request of the adapter. It counts a watch once, although the log has its begin and its end.
+func (a *audit) countAuditedRequest(e *event) {
 	if (e.Verb == "watch") != (e.Stage == "ResponseStarted") {
 		return
 	}
@@ -112,7 +112,7 @@ func (a *audit) countRequest(e *event) {
 	a.requests++
 }
 
-func (a *audit) hpaRead(e *event, last map[string]time.Time) {
+func (a *audit) countAuditedHPARead(e *event, last map[string]time.Time) {
 	if e.Stage != "ResponseComplete" {
 		return
 	}
@@ -129,8 +129,8 @@ func (a *audit) hpaRead(e *event, last map[string]time.Time) {
 	last[e.RequestURI] = e.RequestReceivedTimestamp
 }
 
-// listRequestKinds lists what the adapter asked for, the most frequent first.
-func (a *audit) listRequestKinds() string {
+// listAuditedRequestKinds lists the adapter's kinds of requests, the most frequent first.
+func (a *audit) listAuditedRequestKinds() string {
 	names := slices.SortedFunc(maps.Keys(a.adapter), func(x, y string) int {
 		if a.adapter[x] != a.adapter[y] {
 			return a.adapter[y] - a.adapter[x]

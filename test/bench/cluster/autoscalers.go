@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// autoscalersOptions are what the command line says of this part.
+// autoscalersOptions are the flags of this part.
 type autoscalersOptions struct {
 	count    int
 	measure  time.Duration
@@ -48,7 +48,7 @@ type setting struct {
 	version string
 }
 
-// manyAutoscalers measures what it takes to serve them.
+// manyAutoscalers measures the cost of serving many autoscalers.
 func (b *bench) manyAutoscalers(ctx context.Context, load float64) (_ string, err error) {
 	dir, err := os.MkdirTemp("", "tachometer-bench-")
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *setting) startSetting(ctx context.Context) (err error) {
 	if err := s.startCluster(ctx); err != nil {
 		return err
 	}
-	if s.pages, err = startPages(s.dir); err != nil {
+	if s.pages, err = startGroupPages(s.dir); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -88,10 +88,10 @@ func (s *setting) startSetting(ctx context.Context) (err error) {
 	if err := s.adapter.installAdapter(ctx, s.cluster, s.root, s.interval); err != nil {
 		return err
 	}
-	if err := s.scaleAll(ctx); err != nil {
+	if err := s.makeGroupAutoscalers(ctx); err != nil {
 		return err
 	}
-	return stack.Wait(ctx, 5*time.Minute, s.allActive)
+	return stack.Wait(ctx, 5*time.Minute, s.checkAllAutoscalersActive)
 }
 
 func (s *setting) startCluster(ctx context.Context) (err error) {
@@ -101,8 +101,8 @@ func (s *setting) startCluster(ctx context.Context) (err error) {
 	}
 	s.cluster, err = cluster.Start(ctx, cluster.Options{
 		Name: "bench-autoscalers", Log: s.out,
-		APIServerArgs: []string{"--audit-policy-file=" + policy, "--audit-log-path=" + s.auditLog()},
-		// Deployments are what autoscalers point at, and nothing else: their pods are there already.
+		APIServerArgs: []string{"--audit-policy-file=" + policy, "--audit-log-path=" + s.auditLogFile()},
+		// Deployments are scale targets only: their pods already exist.
 		ControllerManagerArgs: []string{
 			"--controllers=*,-deployment-controller",
 			fmt.Sprintf("--kube-api-qps=%d", s.qps), fmt.Sprintf("--kube-api-burst=%d", 3*s.qps/2),
@@ -115,7 +115,7 @@ func (s *setting) startCluster(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	config.QPS = -1 // bounded by how many ask at a time
+	config.QPS = -1 // bounded by the number of concurrent requests
 	if s.client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("make client: %w", err)
 	}
@@ -127,16 +127,16 @@ func (s *setting) startCluster(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *setting) auditLog() string { return filepath.Join(s.dir, "audit.log") }
+func (s *setting) auditLogFile() string { return filepath.Join(s.dir, "audit.log") }
 
 func (s *setting) stopSetting(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if s.adapter != nil {
-		s.adapter.endAdapter()
+		s.adapter.endBenchAdapter()
 	}
 	if s.pages != nil {
-		s.pages.stopProcess()
+		s.pages.stopBenchProcess()
 	}
 	if s.cluster == nil {
 		return nil
@@ -144,20 +144,20 @@ func (s *setting) stopSetting(ctx context.Context) error {
 	return s.cluster.Down(ctx)
 }
 
-// allActive tells why not every autoscaler reads its metric.
-func (s *setting) allActive(ctx context.Context) error {
-	active, steady, reason, err := s.countStates(ctx)
+// checkAllAutoscalersActive returns an error until every autoscaler reads its metric.
+func (s *setting) checkAllAutoscalersActive(ctx context.Context) error {
+	active, steady, reason, err := s.countAutoscalerStates(ctx)
 	if err == nil && (active < s.count || steady < s.count) {
 		err = fmt.Errorf("%d of %d autoscalers are active, %d ask for %d pods: %s", active, s.count, steady, podsEach, reason)
 	}
 	if err != nil {
-		return errors.Join(err, s.adapter.exitReason())
+		return errors.Join(err, s.adapter.adapterExitReason())
 	}
 	return nil
 }
 
-// countStates counts the autoscalers that read their metric, and those that ask for the pods that their load needs.
-func (s *setting) countStates(ctx context.Context) (active, steady int, reason string, err error) {
+// countAutoscalerStates counts the autoscalers that read their metric, and the autoscalers that request the right number of pods.
+func (s *setting) countAutoscalerStates(ctx context.Context) (active, steady int, reason string, err error) {
 	list, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return 0, 0, "", fmt.Errorf("list autoscalers: %w", err)
@@ -180,40 +180,40 @@ func (s *setting) countStates(ctx context.Context) (active, steady int, reason s
 	return active, steady, reason, nil
 }
 
-// sight is what was seen while the autoscalers were watched.
+// sight has the measurements of the autoscalers.
 type sight struct {
 	elapsed        time.Duration
 	cpu            time.Duration // of the adapter
 	busy           float64       // processors, of the whole machine
-	resident       int64         // bytes, the most
+	resident       int64         // maximum, in bytes
 	scrapes        float64
 	missed         float64
 	active, steady int
 	audit          *audit
 }
 
-// watchSetting measures for as long as told.
+// watchSetting measures for the configured time.
 func (s *setting) watchSetting(ctx context.Context) (*sight, error) {
-	if err := sleepUntil(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start goes
+	if err := sleepUntilBenchTime(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start is collected
 		return nil, err
 	}
 	began := time.Now()
-	seen, err := s.measureUsage(ctx)
+	seen, err := s.measureAdapterUsage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ended := time.Now()
-	if seen.active, seen.steady, _, err = s.countStates(ctx); err != nil {
+	if seen.active, seen.steady, _, err = s.countAutoscalerStates(ctx); err != nil {
 		return nil, err
 	}
 	seen.elapsed = ended.Sub(began)
-	seen.audit, err = readAudit(s.auditLog(), began, ended)
+	seen.audit, err = readAudit(s.auditLogFile(), began, ended)
 	return seen, err
 }
 
-// measureUsage is what the adapter and the machine used meanwhile.
-func (s *setting) measureUsage(ctx context.Context) (*sight, error) {
-	before, err := s.readClocks(ctx)
+// measureAdapterUsage measures the usage of the adapter and of the machine.
+func (s *setting) measureAdapterUsage(ctx context.Context) (*sight, error) {
+	before, err := s.readAdapterClocks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -221,14 +221,14 @@ func (s *setting) measureUsage(ctx context.Context) (*sight, error) {
 	for end := before.at.Add(s.measure); time.Now().Before(end); {
 		resident, err := host.Resident(s.adapter.pid())
 		if err != nil {
-			return nil, errors.Join(err, s.adapter.exitReason())
+			return nil, errors.Join(err, s.adapter.adapterExitReason())
 		}
 		most = max(most, resident)
-		if err := sleepUntil(ctx, time.Now().Add(time.Second)); err != nil {
+		if err := sleepUntilBenchTime(ctx, time.Now().Add(time.Second)); err != nil {
 			return nil, err
 		}
 	}
-	after, err := s.readClocks(ctx)
+	after, err := s.readAdapterClocks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -238,14 +238,14 @@ func (s *setting) measureUsage(ctx context.Context) (*sight, error) {
 	}, nil
 }
 
-// clocks are what only ever rises.
+// clocks are counters that only rise.
 type clocks struct {
 	at              time.Time
 	cpu, busy       time.Duration
 	scrapes, missed float64
 }
 
-func (s *setting) readClocks(ctx context.Context) (c clocks, err error) {
+func (s *setting) readAdapterClocks(ctx context.Context) (c clocks, err error) {
 	c.at = time.Now()
 	if c.cpu, err = host.CPUTime(s.adapter.pid()); err != nil {
 		return c, err
@@ -253,6 +253,6 @@ func (s *setting) readClocks(ctx context.Context) (c clocks, err error) {
 	if c.busy, err = host.Busy(); err != nil {
 		return c, err
 	}
-	c.scrapes, c.missed, err = s.adapter.countScrapes(ctx)
+	c.scrapes, c.missed, err = s.adapter.countAdapterScrapes(ctx)
 	return c, err
 }

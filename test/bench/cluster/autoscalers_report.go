@@ -30,10 +30,10 @@ which %.2f were busy. Watched for %.0f s, by the API server's audit log.
 | adapter: requests to the API server | %d, %.2f a second: %s |
 `, s.count, s.measure, s.interval, s.qps, hpaPeriod, s.qps, s.count, s.count, podsEach, groupsEach, memoryLimit, s.interval, seen.busy, seen.elapsed.Seconds(),
 		a.reads, float64(a.reads)/seen.elapsed.Seconds(), a.refused, len(a.read), s.count,
-		a.periods.nearestRank(0.5).Seconds(), a.periods.nearestRank(0.95).Seconds(), a.periods.nearestRank(1).Seconds(),
-		1000*a.latency.nearestRank(0.5).Seconds(), 1000*a.latency.nearestRank(0.99).Seconds(),
+		a.periods.nearestFigureRank(0.5).Seconds(), a.periods.nearestFigureRank(0.95).Seconds(), a.periods.nearestFigureRank(1).Seconds(),
+		1000*a.latency.nearestFigureRank(0.5).Seconds(), 1000*a.latency.nearestFigureRank(0.99).Seconds(),
 		seen.active, seen.steady, seen.cpu.Seconds()/seen.elapsed.Seconds(), float64(seen.resident)/1e6,
-		seen.scrapes+seen.missed, seen.missed, a.requests, float64(a.requests)/seen.elapsed.Seconds(), a.listRequestKinds())
+		seen.scrapes+seen.missed, seen.missed, a.requests, float64(a.requests)/seen.elapsed.Seconds(), a.listAuditedRequestKinds())
 	if a.reason != "" {
 		fmt.Fprintf(&w, "\nThe last error: %s.\n", a.reason)
 	}

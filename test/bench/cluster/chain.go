@@ -22,41 +22,41 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
-// The load of the chain: with so many requests/s a pod, low is for two pods and high for twenty. It is light, so that one
-// small machine carries twenty pods, the cluster and the load.
+// The load of the chain, in requests per second. At perPod, low needs two pods and high twenty. The load is light, so that one small
+// machine carries twenty pods, the cluster and the load.
 const (
 	perPod   = 20
 	fewPods  = low / perPod
 	manyPods = high / perPod
-	enough   = 18 // pods, of twenty: the tolerance of the HPA is a tenth
+	enough   = 18 // of twenty pods: the HPA's tolerance is a tenth
 )
 
 const (
-	// hpaPeriod is the HPA controller's own, at which the load steps at any phase.
+	// hpaPeriod is the HPA controller's period; the load steps at any phase of it.
 	hpaPeriod = 15 * time.Second
 	lookEvery = 250 * time.Millisecond
-	// lead and tail are drawn before the step and after the end.
+	// lead and tail are the drawn times before the step and after the end.
 	lead, tail = 5 * time.Second, 5 * time.Second
-	// chainPatience bounds one run, whatever adapter it is.
+	// chainPatience bounds a run, with any adapter.
 	chainPatience = 5 * time.Minute
 )
 
-// The behaviors that are compared.
+// The compared behaviors.
 const (
 	shippedBehavior = "shipped behavior"
 	defaultBehavior = "Kubernetes' default behavior"
 )
 
-// chainRun is what one run showed; times count from the step.
+// chainRun has the results of a run; times count from the step.
 type chainRun struct {
 	behavior              string
 	right, desired, ready time.Duration
 	points                []timeline.Point
-	failed                int // requests without a good answer, of
+	failed                int // requests without a 2xx response, of
 	sent                  int
 }
 
-// reportChain measures how soon there are pods for a step of the load.
+// reportChain measures the time from a step of the load to the pods for it.
 func (b *bench) reportChain(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	c := &chain{node: b.node}
@@ -76,15 +76,15 @@ type chain struct {
 	runs    []*chainRun
 }
 
-// measureChain makes so many runs with each behavior, by turns.
+// measureChain makes the given number of runs with each behavior, in turns.
 func (c *chain) measureChain(ctx context.Context, runs int) error {
-	if err := c.makeRoom(ctx); err != nil {
+	if err := c.makeRoomOnNode(ctx); err != nil {
 		return err
 	}
-	if err := c.scaleSample(ctx, fewPods); err != nil {
+	if err := c.scaleSampleService(ctx, fewPods); err != nil {
 		return err
 	}
-	urls, err := c.readyURLs(ctx)
+	urls, err := c.readySampleURLs(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,8 +106,9 @@ func (c *chain) measureChain(ctx context.Context, runs int) error {
 	return c.removeAutoscalers(ctx)
 }
 
-// makeRoom lets twenty pods request less of the processor than a node of two has: they do not need what they are shipped with.
-func (n *node) makeRoom(ctx context.Context) error {
+// makeRoomOnNode lowers the CPU requests of the sample, so that twenty pods fit on a node with two processors. The sample needs less
+// than its shipped requests.
+func (n *node) makeRoomOnNode(ctx context.Context) error {
 	deployments := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
 	d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
 	if err != nil {
@@ -119,20 +120,20 @@ func (n *node) makeRoom(ctx context.Context) error {
 	}
 	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
 		d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
-		if err == nil && !rolledOut(d) {
+		if err == nil && !isDeploymentRolledOut(d) {
 			err = errors.New("the sample's Deployment is not rolled out")
 		}
 		return err
 	})
 }
 
-func rolledOut(d *apps.Deployment) bool {
+func isDeploymentRolledOut(d *apps.Deployment) bool {
 	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas
 }
 
-// measureChainRun run: calm at the low load, then the step.
+// measureChainRun measures a run: a calm time at the low load, then the step.
 func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) error {
-	if err := c.settleLoad(ctx, r.behavior, name); err != nil {
+	if err := c.settleChainLoad(ctx, r.behavior, name); err != nil {
 		return fmt.Errorf("calm down: %w", err)
 	}
 	began := time.Now()
@@ -141,13 +142,13 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 		return err
 	}
 	before := c.traffic.generator.Result().Total()
-	stepped, err := c.traffic.stepRate(ctx, high)
+	stepped, err := c.traffic.stepTrafficRate(ctx, high)
 	if err != nil {
 		return err
 	}
-	var last time.Time // when all was there
+	var last time.Time // time when all three were reached
 	err = c.observeChain(ctx, r, began, high, func() bool {
-		r.noteFirstSeen(time.Since(stepped), r.points[len(r.points)-1])
+		r.recordFirstChainChanges(time.Since(stepped), r.points[len(r.points)-1])
 		if last.IsZero() && r.right > 0 && r.desired > 0 && r.ready > 0 {
 			last = time.Now()
 		}
@@ -158,17 +159,17 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 	return err
 }
 
-// settleLoad has two pods under the low load and an autoscaler that wants two, for as long as it takes to come at any phase of the
+// settleChainLoad waits for two pods under the low load and an autoscaler that requests two, and then for a random part of the
 // controller's period.
-func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
+func (c *chain) settleChainLoad(ctx context.Context, behavior, name string) error {
 	if err := c.removeAutoscalers(ctx); err != nil {
 		return err
 	}
-	if _, err := c.traffic.stepRate(ctx, low); err != nil {
+	if _, err := c.traffic.stepTrafficRate(ctx, low); err != nil {
 		return err
 	}
-	stop := c.followPods(ctx)
-	err := c.scaleSample(ctx, fewPods)
+	stop := c.followReadyPods(ctx)
+	err := c.scaleSampleService(ctx, fewPods)
 	stop()
 	if err != nil {
 		return err
@@ -185,7 +186,7 @@ func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
 	}
 	err = stack.Wait(ctx, chainPatience, func(ctx context.Context) error {
 		p, _, err := c.readChain(ctx)
-		if err == nil && (p.Desired != fewPods || !isNear(p.Served, low)) {
+		if err == nil && (p.Desired != fewPods || !isNearOfferedLoad(p.Served, low)) {
 			err = fmt.Errorf("%d pods are desired and the metric is %.1f (%s)", p.Desired, p.Served, p.Reason)
 		}
 		return err
@@ -193,29 +194,29 @@ func (c *chain) settleLoad(ctx context.Context, behavior, name string) error {
 	if err != nil {
 		return err
 	}
-	return sleepUntil(ctx, time.Now().Add(rand.N(hpaPeriod)))
+	return sleepUntilBenchTime(ctx, time.Now().Add(rand.N(hpaPeriod)))
 }
 
-// isNear tells whether a total is within a tenth of the truth.
-func isNear(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
+// isNearOfferedLoad reports whether a total is within a tenth of the truth.
+func isNearOfferedLoad(total, truth float64) bool { return math.Abs(total-truth) <= 0.1*truth }
 
-// followPods sends requests to the pods that are ready, until it is stopped.
-func (c *chain) followPods(ctx context.Context) (stop func()) {
+// followReadyPods sends requests to the ready pods until stop.
+func (c *chain) followReadyPods(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			if urls, err := c.readyURLs(ctx); err == nil && len(urls) > 0 {
-				c.traffic.aimAt(urls)
+			if urls, err := c.readySampleURLs(ctx); err == nil && len(urls) > 0 {
+				c.traffic.aimTrafficAt(urls)
 			}
-			_ = sleepUntil(ctx, time.Now().Add(lookEvery)) // the loop ends with ctx
+			_ = sleepUntilBenchTime(ctx, time.Now().Add(lookEvery)) // ends with ctx
 		}
 	}()
 	return func() { cancel(); <-ended }
 }
 
-// observeChain looks again and again, and has the load follow the pods, until done says so after a look.
+// observeChain looks repeatedly, and makes the load follow the pods, until done returns true.
 func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, offered float64, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, chainPatience)
 	defer cancel()
@@ -225,11 +226,11 @@ func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, 
 		p, urls, err := c.readChain(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.describeRun())
+			return fmt.Errorf("observe: %w: %s", context.Cause(ctx), r.describeChainRun())
 		case err != nil:
 			return fmt.Errorf("observe: %w", err)
 		}
-		c.traffic.aimAt(urls)
+		c.traffic.aimTrafficAt(urls)
 		p.At, p.Offered = time.Since(began), offered
 		r.points = append(r.points, p)
 		if done() {
@@ -242,10 +243,10 @@ func (c *chain) observeChain(ctx context.Context, r *chainRun, began time.Time, 
 	}
 }
 
-// readChain is one look at the metric, the autoscaler and the pods.
+// readChain reads the metric, the autoscaler and the pods once.
 func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error) {
 	var p timeline.Point
-	urls, err := c.readyURLs(ctx)
+	urls, err := c.readySampleURLs(ctx)
 	if err != nil {
 		return p, nil, err
 	}
@@ -257,25 +258,25 @@ func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error)
 		return p, nil, fmt.Errorf("%d autoscalers target the sample, want 1", len(hpas.Items))
 	}
 	p.Ready, p.Desired = len(urls), int(hpas.Items[0].Status.DesiredReplicas)
-	if p.Served, _, err = c.sumOfMetric(ctx); err != nil {
+	if p.Served, _, err = c.sumSampleMetric(ctx); err != nil {
 		p.Served, p.Reason = math.NaN(), stack.Reason(err)
 	}
 	return p, urls, nil
 }
 
-// noteFirstSeen keeps when something was first seen.
-func (r *chainRun) noteFirstSeen(since time.Duration, p timeline.Point) {
+// recordFirstChainChanges records the time when each change is first visible.
+func (r *chainRun) recordFirstChainChanges(since time.Duration, p timeline.Point) {
 	first := func(d *time.Duration, seen bool) {
 		if *d == 0 && seen {
 			*d = since
 		}
 	}
-	first(&r.right, isNear(p.Served, high))
+	first(&r.right, isNearOfferedLoad(p.Served, high))
 	first(&r.desired, p.Desired >= enough)
 	first(&r.ready, p.Ready >= enough)
 }
 
-func (r *chainRun) describeRun() string {
+func (r *chainRun) describeChainRun() string {
 	if len(r.points) == 0 {
 		return "nothing was seen"
 	}
@@ -283,16 +284,16 @@ func (r *chainRun) describeRun() string {
 	return fmt.Sprintf("the metric is %.1f (%s), %d pods are desired, %d ready", p.Served, p.Reason, p.Desired, p.Ready)
 }
 
-// runsWith are the runs with a behavior, in order.
-func (c *chain) runsWith(behavior string) []*chainRun {
+// chainRunsWith returns the runs with a behavior, in order.
+func (c *chain) chainRunsWith(behavior string) []*chainRun {
 	return slices.DeleteFunc(slices.Clone(c.runs), func(r *chainRun) bool { return r.behavior != behavior })
 }
 
-// drawMedianRuns writes the picture of the run with each behavior that took the median time.
+// drawMedianRuns draws the run with the median time, for each behavior.
 func (c *chain) drawMedianRuns(path string) error {
 	var runs []timeline.Run
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
-		of := c.runsWith(behavior)
+		of := c.chainRunsWith(behavior)
 		slices.SortFunc(of, func(a, b *chainRun) int { return int(a.ready - b.ready) })
 		runs = append(runs, timeline.Run{Name: behavior, Points: of[(len(of)-1)/2].points})
 	}

@@ -22,18 +22,19 @@ asks for %d pods, *ready* until so many are ready, looked at every %v. The sampl
 `, low, fewPods, perPod, high, manyPods, hpaPeriod, enough, lookEvery, enough, enough)
 	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
 		var right, desired, ready figures
-		for i, r := range c.runsWith(behavior) {
+		for i, r := range c.chainRunsWith(behavior) {
 			fmt.Fprintf(&w, "| %s | %d | %.1f | %.1f | %.1f | %d of %d |\n", behavior, i+1, r.right.Seconds(), r.desired.Seconds(), r.ready.Seconds(), r.failed, r.sent)
 			right, desired, ready = append(right, r.right), append(desired, r.desired), append(ready, r.ready)
 		}
-		median := func(f figures) time.Duration { return f.nearestRank(0.5) }
+		median := func(f figures) time.Duration { return f.nearestFigureRank(0.5) }
 		fmt.Fprintf(&w, "| %s | median | %.1f | %.1f | %.1f |  |\n", behavior, median(right).Seconds(), median(desired).Seconds(), median(ready).Seconds())
 	}
 	fmt.Fprintf(&w, "\nThe run with the median time of each:\n\n![load, metric, desired and ready pods over time](%s)\n", filepath.Base(set.picture))
 	return w.String()
 }
 
-// regenerateCommand is the sentence that says how to measure this again, and with which adapter if not with that of this repository.
+// regenerateCommand returns the sentence with the command that repeats the measurement. It names the adapter unless it is this
+// repository's.
 func (s settings) regenerateCommand(args string) string {
 	if strings.HasSuffix(s.adapter, "/"+shipped) {
 		return "Regenerate: `go -C test run ./bench/cluster " + args + ` -report "$PWD/docs/benchmarks.md"` + "`."

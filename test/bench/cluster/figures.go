@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// figures are durations as they were measured, in their order.
+// figures are measured durations, in their order.
 type figures []time.Duration
 
-// nearestRank is the smallest that so many of them do not exceed (nearest rank).
-func (f figures) nearestRank(q float64) time.Duration {
+// nearestFigureRank returns the smallest duration that at least a share q of them does not exceed (nearest rank).
+func (f figures) nearestFigureRank(q float64) time.Duration {
 	if len(f) == 0 {
 		return 0
 	}
@@ -21,15 +21,15 @@ func (f figures) nearestRank(q float64) time.Duration {
 	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
 
-// summaryColumns is the median, the 95th percentile and the greatest, as columns of a table.
-func (f figures) summaryColumns() string {
-	return fmt.Sprintf("%.1f | %.1f | %.1f", f.nearestRank(0.5).Seconds(), f.nearestRank(0.95).Seconds(), f.nearestRank(1).Seconds())
+// summarizeFigures returns the median, the 95th percentile and the maximum, as columns of a table.
+func (f figures) summarizeFigures() string {
+	return fmt.Sprintf("%.1f | %.1f | %.1f", f.nearestFigureRank(0.5).Seconds(), f.nearestFigureRank(0.95).Seconds(), f.nearestFigureRank(1).Seconds())
 }
 
-// formatTenths are all of them, in seconds.
+// formatTenths returns all durations, in seconds with one decimal.
 func (f figures) formatTenths() string { return f.formatFigures("%.1f") }
 
-// formatHundredths is raw, for what is over in a part of a second.
+// formatHundredths returns all durations, in seconds with two decimals, for short durations.
 func (f figures) formatHundredths() string { return f.formatFigures("%.2f") }
 
 func (f figures) formatFigures(format string) string {
@@ -40,8 +40,8 @@ func (f figures) formatFigures(format string) string {
 	return strings.Join(all, ", ")
 }
 
-// sleepUntil waits until a time, or returns ctx's error.
-func sleepUntil(ctx context.Context, until time.Time) error {
+// sleepUntilBenchTime waits until a time, or returns ctx's error.
+func sleepUntilBenchTime(ctx context.Context, until time.Time) error {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {

@@ -1,5 +1,5 @@
-// Command cluster measures what the adapter is for on a real local Kubernetes: how soon a change of the load shows, how soon
-// there are pods for it, and what a thousand autoscalers cost. It writes what it saw into docs/benchmarks.md.
+// Command cluster measures the adapter on a real local Kubernetes: the time until a change of the load is visible, the time until its
+// pods are ready, and the cost of a thousand autoscalers. It writes the results into docs/benchmarks.md.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// settings are what the command line says.
+// settings are the command-line flags.
 type settings struct {
 	parts    string
 	report   string
@@ -73,31 +73,31 @@ func runClusterBench(args []string, out io.Writer) (err error) {
 		return err
 	}
 	if s.role == rolePages {
-		return servePages(ctx)
+		return serveGroupPages(ctx)
 	}
 	if s.adapter, err = filepath.Abs(s.adapter); err != nil {
 		return err
 	}
 	b := &bench{settings: s, out: out}
-	defer func() { err = errors.Join(err, b.removeNode(ctx)) }()
-	return b.measureAll(ctx)
+	defer func() { err = errors.Join(err, b.removeBenchNode(ctx)) }()
+	return b.measureClusterParts(ctx)
 }
 
 // bench is the run of all parts.
 type bench struct {
 	settings
 	out  io.Writer
-	node *node // nil while there is none
+	node *node // nil before the first part that needs it
 }
 
 // part is one section of the report.
 type part struct {
 	name, title string
-	node        bool // it needs one; otherwise no other cluster may be there
+	node        bool // needs a node; otherwise no other cluster may run
 	measure     func(ctx context.Context, load float64) (string, error)
 }
 
-func (b *bench) allParts() []part {
+func (b *bench) clusterBenchParts() []part {
 	return []part{
 		{"step", "On a real node: seconds until a step of the load shows", true, b.reportStep},
 		{"chain", "On a real node: seconds until there are pods for the load", true, b.reportChain},
@@ -106,17 +106,17 @@ func (b *bench) allParts() []part {
 	}
 }
 
-// measureAll runs the parts asked for, each when the machine is quiet.
-func (b *bench) measureAll(ctx context.Context) error {
-	all := b.allParts()
+// measureClusterParts runs the selected parts, each when the machine is quiet.
+func (b *bench) measureClusterParts(ctx context.Context) error {
+	all := b.clusterBenchParts()
 	for _, name := range strings.Split(b.parts, ",") {
 		i := slices.IndexFunc(all, func(p part) bool { return p.name == name })
 		if i < 0 {
 			return fmt.Errorf("no part %q", name)
 		}
-		err := b.measurePart(ctx, all[i])
+		err := b.measureClusterPart(ctx, all[i])
 		if ctx.Err() != nil {
-			err = context.Cause(ctx) // what failed for that says less
+			err = context.Cause(ctx) // the part's own error says less
 		}
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", name, err)
@@ -125,9 +125,9 @@ func (b *bench) measureAll(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) measurePart(ctx context.Context, p part) error {
+func (b *bench) measureClusterPart(ctx context.Context, p part) error {
 	if !p.node {
-		if err := b.removeNode(ctx); err != nil {
+		if err := b.removeBenchNode(ctx); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func (b *bench) measurePart(ctx context.Context, p part) error {
 	}
 	fmt.Fprintf(b.out, "%s, load average %.2f\n", p.name, load)
 	if p.node && b.node == nil {
-		if b.node, err = newNode(ctx, b.settings, b.out); err != nil {
+		if b.node, err = newBenchNode(ctx, b.settings, b.out); err != nil {
 			return err
 		}
 	}
@@ -152,8 +152,8 @@ func (b *bench) measurePart(ctx context.Context, p part) error {
 	return report.Section{Command: "test/bench/cluster", Part: p.name, Title: p.title}.Write(b.report, text)
 }
 
-// removeNode ends the cluster with a node, if there is one.
-func (b *bench) removeNode(ctx context.Context) error {
+// removeBenchNode ends the cluster with a node, if it exists.
+func (b *bench) removeBenchNode(ctx context.Context) error {
 	if b.node == nil {
 		return nil
 	}

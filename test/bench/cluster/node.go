@@ -17,13 +17,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// shipped is where our manifests for the adapter are.
+// shipped is the folder of our manifests for the adapter.
 const shipped = "manifests/adapter"
 
-// sample is the name of the Deployment of the sample service, and of its autoscaler as shipped.
+// sample is the name of the sample's Deployment, and of its shipped autoscaler.
 const sample = "sample"
 
-// node is a cluster with a node, on which an adapter and the sample service run.
+// node is a cluster with a node that runs an adapter and the sample service.
 type node struct {
 	stack   *stack.Stack
 	version string // of Kubernetes
@@ -32,8 +32,8 @@ type node struct {
 	out     io.Writer
 }
 
-// newNode starts one. What was started is ended again if that fails.
-func newNode(ctx context.Context, s settings, out io.Writer) (*node, error) {
+// newBenchNode starts a cluster with a node. After a failure it ends the cluster.
+func newBenchNode(ctx context.Context, s settings, out io.Writer) (*node, error) {
 	st, err := stack.Up(ctx, stack.Options{Name: "bench", Log: out})
 	if err != nil {
 		return nil, err
@@ -64,14 +64,14 @@ func (n *node) installOnNode(ctx context.Context, s settings) error {
 	if err := n.stack.Apply(ctx, "manifests/sample/overlays/hpa-requests"); err != nil {
 		return err
 	}
-	if err := n.takeAutoscaler(ctx, s.metric); err != nil {
+	if err := n.takeShippedAutoscaler(ctx, s.metric); err != nil {
 		return err
 	}
-	return n.findAPI(ctx, s.metric)
+	return n.findMetricAPI(ctx, s.metric)
 }
 
-// takeAutoscaler removes the autoscaler that is shipped with the sample, and keeps it to make others of.
-func (n *node) takeAutoscaler(ctx context.Context, metric string) error {
+// takeShippedAutoscaler removes the sample's shipped autoscaler, and keeps it as a template.
+func (n *node) takeShippedAutoscaler(ctx context.Context, metric string) error {
 	hpas := n.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace)
 	hpa, err := hpas.Get(ctx, sample, metav1.GetOptions{})
 	if err != nil {
@@ -91,8 +91,8 @@ func (n *node) removeAutoscalers(ctx context.Context) error {
 	return nil
 }
 
-// addAutoscaler makes one of the shipped one, under a name that none had before: the controller remembers what it
-// recommended for a name.
+// addAutoscaler adds a copy of the shipped autoscaler. Its name must be new, because the controller remembers its recommendations by
+// name.
 func (n *node) addAutoscaler(ctx context.Context, name string, change func(*autoscaling.HorizontalPodAutoscalerSpec)) error {
 	hpa := &autoscaling.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: *n.shipped.Spec.DeepCopy()}
 	change(&hpa.Spec)
@@ -103,8 +103,8 @@ func (n *node) addAutoscaler(ctx context.Context, name string, change func(*auto
 	return nil
 }
 
-// findAPI finds the version of custom.metrics.k8s.io that the API server prefers: adapters differ.
-func (n *node) findAPI(ctx context.Context, metric string) error {
+// findMetricAPI finds the version of custom.metrics.k8s.io that the API server prefers: adapters differ.
+func (n *node) findMetricAPI(ctx context.Context, metric string) error {
 	data, err := n.stack.Get(ctx, "/apis/custom.metrics.k8s.io")
 	if err != nil {
 		return fmt.Errorf("find custom.metrics.k8s.io: %w", err)
@@ -117,8 +117,8 @@ func (n *node) findAPI(ctx context.Context, metric string) error {
 	return nil
 }
 
-// scaleSample has exactly so many pods of the sample, all ready, and no others that still end.
-func (n *node) scaleSample(ctx context.Context, replicas int) error {
+// scaleSampleService sets the number of the sample's pods, and waits until all are ready and all others gone.
+func (n *node) scaleSampleService(ctx context.Context, replicas int) error {
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 	_, err := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace).
 		Patch(ctx, sample, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
@@ -146,8 +146,8 @@ func (n *node) listSamplePods(ctx context.Context) ([]core.Pod, error) {
 	return list.Items, nil
 }
 
-// readyURLs are where the pods that are ready are sent to.
-func (n *node) readyURLs(ctx context.Context) ([]string, error) {
+// readySampleURLs returns the URLs of the ready pods.
+func (n *node) readySampleURLs(ctx context.Context) ([]string, error) {
 	pods, err := n.stack.ReadyPods(ctx)
 	if err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func (n *node) readyURLs(ctx context.Context) ([]string, error) {
 	return urls, nil
 }
 
-// sumOfMetric is the sum of the metric over the pods, and how many they are, as `kubectl get --raw` shows it.
-func (n *node) sumOfMetric(ctx context.Context) (sum float64, pods int, err error) {
+// sumSampleMetric returns the sum of the metric over the pods, and their number, as `kubectl get --raw` shows them.
+func (n *node) sumSampleMetric(ctx context.Context) (sum float64, pods int, err error) {
 	values, err := n.stack.Custom(ctx, n.path)
 	for _, v := range values {
 		sum += v.Value.AsApproximateFloat64()
@@ -168,7 +168,7 @@ func (n *node) sumOfMetric(ctx context.Context) (sum float64, pods int, err erro
 	return sum, len(values), err
 }
 
-// dumpNode shows what a person would look at first, unless that person has ended the run.
+// dumpNode prints the state of the node, unless the user has ended the run.
 func (n *node) dumpNode(ctx context.Context) {
 	if ctx.Err() != nil {
 		return

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// rolePages is that of the process that serves the pages of all pods.
+// rolePages is the role of the process that serves the pages of all pods.
 const rolePages = "pages"
 
-// pageRate is what each pod counts, in requests per second.
+// pageRate is the request rate on each page, in requests per second.
 const pageRate = 50
 
-// groupAddress is that of a pod: one of loopback's sixteen million, all of which lead to the one server.
+// groupAddress returns the address of a pod. All sixteen million loopback addresses lead to the same server.
 func groupAddress(pod int) string { return fmt.Sprintf("127.1.%d.%d", pod/250, 1+pod%250) }
 
-// loopback takes connections that come from this machine alone, though it listens on all addresses.
+// loopback accepts connections from this machine only, although it listens on all addresses.
 type loopback struct{ net.Listener }
 
 func (l loopback) Accept() (net.Conn, error) {
@@ -34,8 +34,8 @@ func (l loopback) Accept() (net.Conn, error) {
 	}
 }
 
-// servePages answers until ctx ends, and prints the port.
-func servePages(ctx context.Context) error {
+// serveGroupPages serves until ctx ends, and prints the port.
+func serveGroupPages(ctx context.Context) error {
 	listener, err := net.Listen("tcp4", ":0")
 	if err != nil {
 		return err

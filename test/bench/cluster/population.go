@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// podsEach is how many pods an autoscaler has, and needs under the load of the pages.
+	// podsEach is the number of pods of each autoscaler, and the number that the load of the pages needs.
 	podsEach = 5
-	// groupsEach is how many autoscalers a namespace has.
+	// groupsEach is the number of autoscalers in a namespace.
 	groupsEach = 50
-	// creators is how many objects are made at a time.
+	// creators is the number of concurrent creations.
 	creators = 16
 )
 
@@ -31,7 +31,7 @@ func (g group) groupNamespace() string         { return fmt.Sprintf("shop-%02d",
 func (g group) groupName() string              { return fmt.Sprintf("web-%04d", int(g)) }
 func (g group) groupLabels() map[string]string { return map[string]string{"app": g.groupName()} }
 
-// forEachGroup does something for all groups, several at a time.
+// forEachGroup calls do for all groups, several at a time.
 func (s *setting) forEachGroup(ctx context.Context, do func(context.Context, group) error) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(creators)
@@ -41,19 +41,19 @@ func (s *setting) forEachGroup(ctx context.Context, do func(context.Context, gro
 	return all.Wait()
 }
 
-// populateCluster makes everything but the autoscalers.
+// populateCluster creates all objects except the autoscalers.
 func (s *setting) populateCluster(ctx context.Context) error {
 	for first := 0; first < s.count; first += groupsEach {
-		if err := s.makeNamespace(ctx, group(first).groupNamespace()); err != nil {
+		if err := s.makeGroupNamespace(ctx, group(first).groupNamespace()); err != nil {
 			return err
 		}
 	}
 	return s.forEachGroup(ctx, func(ctx context.Context, g group) error {
-		if err := s.makeDeployment(ctx, g); err != nil {
+		if err := s.makeGroupDeployment(ctx, g); err != nil {
 			return err
 		}
 		for i := range podsEach {
-			if err := s.makePod(ctx, g, i); err != nil {
+			if err := s.makeGroupPod(ctx, g, i); err != nil {
 				return err
 			}
 		}
@@ -61,8 +61,8 @@ func (s *setting) populateCluster(ctx context.Context) error {
 	})
 }
 
-// makeNamespace makes one that is usable: it has its ServiceAccount.
-func (s *setting) makeNamespace(ctx context.Context, name string) error {
+// makeGroupNamespace creates a namespace and waits for its ServiceAccount.
+func (s *setting) makeGroupNamespace(ctx context.Context, name string) error {
 	_, err := s.client.CoreV1().Namespaces().Create(ctx, &core.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create namespace %s: %w", name, err)
@@ -73,12 +73,12 @@ func (s *setting) makeNamespace(ctx context.Context, name string) error {
 	})
 }
 
-func (s *setting) makeDeployment(ctx context.Context, g group) error {
+func (s *setting) makeGroupDeployment(ctx context.Context, g group) error {
 	_, err := s.client.AppsV1().Deployments(g.groupNamespace()).Create(ctx, &apps.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: g.groupName()},
 		Spec: apps.DeploymentSpec{
 			Replicas: new(int32(podsEach)), Selector: &metav1.LabelSelector{MatchLabels: g.groupLabels()},
-			Template: core.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: g.groupLabels()}, Spec: podSpec()},
+			Template: core.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: g.groupLabels()}, Spec: groupPodSpec()},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -87,20 +87,20 @@ func (s *setting) makeDeployment(ctx context.Context, g group) error {
 	return nil
 }
 
-func podSpec() core.PodSpec {
+func groupPodSpec() core.PodSpec {
 	return core.PodSpec{
 		Containers:                   []core.Container{{Name: "service", Image: "none"}},
 		AutomountServiceAccountToken: new(false), TerminationGracePeriodSeconds: new(int64(0)),
 	}
 }
 
-// makePod makes a pod that no node runs, and writes the status that a kubelet would.
-func (s *setting) makePod(ctx context.Context, g group, i int) error {
+// makeGroupPod creates a pod without a node, and writes its status as a kubelet would.
+func (s *setting) makeGroupPod(ctx context.Context, g group, i int) error {
 	pods := s.client.CoreV1().Pods(g.groupNamespace())
 	name := fmt.Sprintf("%s-7d4b9c6f58-%d", g.groupName(), i)
 	made, err := pods.Create(ctx, &core.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: g.groupLabels(), Annotations: map[string]string{"prometheus.io/port": s.pages.line}},
-		Spec:       podSpec(),
+		Spec:       groupPodSpec(),
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create pod %s: %w", name, err)
@@ -116,11 +116,11 @@ func (s *setting) makePod(ctx context.Context, g group, i int) error {
 	return nil
 }
 
-// scaleAll makes the autoscalers, evenly over a period of their controller, which keeps the distances.
-func (s *setting) scaleAll(ctx context.Context) error {
+// makeGroupAutoscalers creates the autoscalers, spread evenly over a period of their controller, which keeps their distances.
+func (s *setting) makeGroupAutoscalers(ctx context.Context) error {
 	began := time.Now()
 	return s.forEachGroup(ctx, func(ctx context.Context, g group) error {
-		if err := sleepUntil(ctx, began.Add(hpaPeriod*time.Duration(g)/time.Duration(s.count))); err != nil {
+		if err := sleepUntilBenchTime(ctx, began.Add(hpaPeriod*time.Duration(g)/time.Duration(s.count))); err != nil {
 			return err
 		}
 		_, err := s.client.AutoscalingV2().HorizontalPodAutoscalers(g.groupNamespace()).Create(ctx, groupAutoscaler(g), metav1.CreateOptions{})

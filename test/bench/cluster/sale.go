@@ -19,13 +19,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// saleRest is the time between two sales: what the one before left on the node is gone.
+// saleRest is the time between two sales, in which the node cleans up the previous sale.
 const saleRest = 5 * time.Second
 
-// saleTimes are the parts of one sale, from when its event was published.
+// saleTimes are the times of one sale, from the publication of its event.
 type saleTimes struct{ minReplicas, scale, created, running, ready, open time.Duration }
 
-// reportSale measures how soon an event on Kafka has twenty new containers running, and its gate open.
+// reportSale measures the time from an event on Kafka to twenty new running containers and an open gate.
 func (b *bench) reportSale(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	all, err := b.node.measureSales(ctx, b.sales)
@@ -33,11 +33,11 @@ func (b *bench) reportSale(ctx context.Context, load float64) (string, error) {
 		b.node.dumpNode(ctx)
 		return "", err
 	}
-	return head + "\n" + saleReport(all), nil
+	return head + "\n" + formatSales(all), nil
 }
 
 func (n *node) measureSales(ctx context.Context, runs int) (all []saleTimes, err error) {
-	if err := n.makeRoom(ctx); err != nil {
+	if err := n.makeRoomOnNode(ctx); err != nil {
 		return nil, err
 	}
 	err = n.addAutoscaler(ctx, "sales", func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
@@ -54,13 +54,13 @@ func (n *node) measureSales(ctx context.Context, runs int) (all []saleTimes, err
 		err = errors.Join(err, market.Down(context.WithoutCancel(ctx)), n.removeAutoscalers(context.WithoutCancel(ctx)))
 	}()
 	for i := range runs {
-		if err := n.scaleSample(ctx, 2); err != nil {
+		if err := n.scaleSampleService(ctx, 2); err != nil {
 			return nil, err
 		}
-		if err := sleepUntil(ctx, time.Now().Add(saleRest)); err != nil {
+		if err := sleepUntilBenchTime(ctx, time.Now().Add(saleRest)); err != nil {
 			return nil, err
 		}
-		times, err := n.oneSale(ctx, market, fmt.Sprintf("sale-%d", i))
+		times, err := n.measureSale(ctx, market, fmt.Sprintf("sale-%d", i))
 		if err != nil {
 			return nil, fmt.Errorf("sale %d: %w", i+1, err)
 		}
@@ -70,8 +70,8 @@ func (n *node) measureSales(ctx context.Context, runs int) (all []saleTimes, err
 	return all, nil
 }
 
-// oneSale publishes the start, watches until the gate is open, and ends the sale.
-func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleTimes, error) {
+// measureSale publishes the start, watches until the gate is open, and ends the sale.
+func (n *node) measureSale(ctx context.Context, market *sale.Sale, id string) (saleTimes, error) {
 	watching, stop := context.WithTimeout(ctx, 2*time.Minute)
 	defer stop()
 	seen := &saleSeen{times: map[string]time.Time{}}
@@ -84,7 +84,7 @@ func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleT
 		return saleTimes{}, err
 	}
 	err = stack.Wait(watching, 2*time.Minute, func(context.Context) error {
-		return seen.missingMoments("minReplicas", "scale", "created", "running", "ready", "open")
+		return seen.missingSaleMoments("minReplicas", "scale", "created", "running", "ready", "open")
 	})
 	stop()
 	watchers.Wait()
@@ -104,13 +104,13 @@ func (n *node) oneSale(ctx context.Context, market *sale.Sale, id string) (saleT
 	return saleTimes{after("minReplicas"), after("scale"), after("created"), after("running"), after("ready"), after("open")}, err
 }
 
-// saleSeen is when things were first seen.
+// saleSeen has the first time of each change.
 type saleSeen struct {
 	mu    sync.Mutex // guards times
 	times map[string]time.Time
 }
 
-func (s *saleSeen) noteMoment(what string) {
+func (s *saleSeen) recordSaleMoment(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.times[what].IsZero() {
@@ -118,7 +118,7 @@ func (s *saleSeen) noteMoment(what string) {
 	}
 }
 
-func (s *saleSeen) missingMoments(all ...string) error {
+func (s *saleSeen) missingSaleMoments(all ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, what := range all {
@@ -129,7 +129,7 @@ func (s *saleSeen) missingMoments(all ...string) error {
 	return nil
 }
 
-// watchSale notes what the API server tells of the sample, its autoscaler, its pods and the gate, until ctx ends.
+// watchSale records the changes of the sample, its autoscaler, its pods and the gate, until ctx ends.
 func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, error) {
 	var all sync.WaitGroup
 	follow := func(w watch.Interface, err error, see func(watch.Event)) error {
@@ -148,7 +148,7 @@ func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, 
 	hpas, err := client.AutoscalingV2().HorizontalPodAutoscalers(in).Watch(ctx, metav1.ListOptions{})
 	err = follow(hpas, err, func(e watch.Event) {
 		if h, ok := e.Object.(*autoscaling.HorizontalPodAutoscaler); ok && *h.Spec.MinReplicas == sale.Pods {
-			seen.noteMoment("minReplicas")
+			seen.recordSaleMoment("minReplicas")
 		}
 	})
 	if err != nil {
@@ -165,21 +165,21 @@ func (n *node) watchSale(ctx context.Context, seen *saleSeen) (*sync.WaitGroup, 
 	gates, err := client.CoreV1().ConfigMaps(in).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=gate"})
 	return &all, follow(gates, err, func(e watch.Event) {
 		if m, ok := e.Object.(*core.ConfigMap); ok && m.Data["open"] == "true" {
-			seen.noteMoment("open")
+			seen.recordSaleMoment("open")
 		}
 	})
 }
 
-// watchScale notes when the replicas are asked for.
+// watchScale records the time when the replicas are requested.
 func watchScale(seen *saleSeen) func(watch.Event) {
 	return func(e watch.Event) {
 		if d, ok := e.Object.(*apps.Deployment); ok && *d.Spec.Replicas == sale.Pods {
-			seen.noteMoment("scale")
+			seen.recordSaleMoment("scale")
 		}
 	}
 }
 
-// watchPodCount notes when so many pods are there, run and are ready.
+// watchPodCount records the times when the new pods exist, run and are ready.
 func watchPodCount(seen *saleSeen) func(watch.Event) {
 	pods := map[string]*core.Pod{}
 	return func(e watch.Event) {
@@ -204,13 +204,13 @@ func watchPodCount(seen *saleSeen) func(watch.Event) {
 		}
 		for what, count := range map[string]int{"created": len(pods), "running": running, "ready": ready} {
 			if count >= sale.Pods {
-				seen.noteMoment(what)
+				seen.recordSaleMoment(what)
 			}
 		}
 	}
 }
 
-func saleReport(all []saleTimes) string {
+func formatSales(all []saleTimes) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `The sample with two pods, its autoscaler, and the scaler as shipped (two replicas in the cluster, events from a Kafka broker in this
 process) on a real node, whose images are present; the pods' CPU request is lowered so that %d fit. An event asks for %d pods. Seconds from when
@@ -235,7 +235,7 @@ it is published until a watch shows each part; %d runs.
 			f = append(f, part.of(t))
 		}
 		fmt.Fprintf(&b, "| %s | %.2f | %.2f | %.2f | %s |\n", part.name,
-			f.nearestRank(0.5).Seconds(), f.nearestRank(0.95).Seconds(), f.nearestRank(1).Seconds(), f.formatHundredths())
+			f.nearestFigureRank(0.5).Seconds(), f.nearestFigureRank(0.95).Seconds(), f.nearestFigureRank(1).Seconds(), f.formatHundredths())
 	}
 	return b.String()
 }

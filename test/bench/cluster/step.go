@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// The loads of the steps, in requests per second, and the pods that they go to.
+// The loads of the steps, in requests per second, and the number of pods.
 const (
 	low       = 40
 	high      = 400
@@ -21,26 +21,26 @@ const (
 )
 
 const (
-	// pollEvery is how often the metric is read, as DESIGN's figure for prometheus-adapter was.
+	// pollEvery is the time between two reads of the metric, the same as for DESIGN's figure for prometheus-adapter.
 	pollEvery = 100 * time.Millisecond
-	// lowFor is how long the low load holds at least; it is longer by up to lowMore, so that steps come at all
-	// phases of the scrapes.
+	// lowFor is the minimum duration of the low load. A random time up to lowMore is added, so that steps fall on all phases of the
+	// scrapes.
 	lowFor  = 16 * time.Second
 	lowMore = 4 * time.Second
-	// highFor is how long the high load goes on after it has shown.
+	// highFor is the duration of the high load after it became visible.
 	highFor = 2 * time.Second
-	// stepPatience is for adapters over which a step takes minutes to show.
+	// stepPatience suits adapters that show a step only after minutes.
 	stepPatience = 5 * time.Minute
 )
 
-// steps is what the steps showed.
+// steps has the results of the steps.
 type steps struct {
 	up, down figures
-	refused  int // reads without an answer, and
+	refused  int // reads without a value, and
 	reason   error
 }
 
-// reportStep measures how soon a step of the load shows.
+// reportStep measures the time until a step of the load is visible.
 func (b *bench) reportStep(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
 	s, err := b.node.measureSteps(ctx, b.steps)
@@ -58,17 +58,17 @@ func (n *node) measureSteps(ctx context.Context, count int) (*steps, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.scaleSample(ctx, fixedPods); err != nil {
+	if err := n.scaleSampleService(ctx, fixedPods); err != nil {
 		return nil, err
 	}
-	urls, err := n.readyURLs(ctx)
+	urls, err := n.readySampleURLs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	sending, stop := context.WithCancel(ctx)
 	t := startTraffic(sending, urls)
 	s := &steps{}
-	err = n.takeSteps(ctx, t, s, count)
+	err = n.measureLoadSteps(ctx, t, s, count)
 	stop()
 	if sent := t.awaitTraffic(); err == nil && (sent.Unsent > 0 || sent.Total().Failed > 0) {
 		err = fmt.Errorf("the load was not the one meant: %d requests were not sent, %d failed: %v", sent.Unsent, sent.Total().Failed, sent.Total().Causes)
@@ -79,26 +79,26 @@ func (n *node) measureSteps(ctx context.Context, count int) (*steps, error) {
 	return s, n.removeAutoscalers(ctx)
 }
 
-func (n *node) takeSteps(ctx context.Context, t *traffic, s *steps, count int) error {
-	if _, err := t.stepRate(ctx, low); err != nil {
+func (n *node) measureLoadSteps(ctx context.Context, t *traffic, s *steps, count int) error {
+	if _, err := t.stepTrafficRate(ctx, low); err != nil {
 		return err
 	}
 	const near = low + (high-low)/10
-	if _, err := n.awaitMetric(ctx, s, func(sum float64) bool { return sum > 0.9*low && sum < near }); err != nil {
+	if _, err := n.awaitSampleMetric(ctx, s, func(sum float64) bool { return sum > 0.9*low && sum < near }); err != nil {
 		return err
 	}
 	for i := range count {
-		if err := sleepUntil(ctx, time.Now().Add(lowFor+rand.N(lowMore))); err != nil {
+		if err := sleepUntilBenchTime(ctx, time.Now().Add(lowFor+rand.N(lowMore))); err != nil {
 			return err
 		}
-		up, err := n.stepTo(ctx, t, s, high, func(sum float64) bool { return sum >= 0.9*high })
+		up, err := n.measureLoadStep(ctx, t, s, high, func(sum float64) bool { return sum >= 0.9*high })
 		if err != nil {
 			return err
 		}
-		if err := sleepUntil(ctx, time.Now().Add(highFor)); err != nil {
+		if err := sleepUntilBenchTime(ctx, time.Now().Add(highFor)); err != nil {
 			return err
 		}
-		down, err := n.stepTo(ctx, t, s, low, func(sum float64) bool { return sum <= near })
+		down, err := n.measureLoadStep(ctx, t, s, low, func(sum float64) bool { return sum <= near })
 		if err != nil {
 			return err
 		}
@@ -108,27 +108,27 @@ func (n *node) takeSteps(ctx context.Context, t *traffic, s *steps, count int) e
 	return nil
 }
 
-// stepTo changes the load and returns how long it took to show.
-func (n *node) stepTo(ctx context.Context, t *traffic, s *steps, rate float64, right func(float64) bool) (time.Duration, error) {
-	began, err := t.stepRate(ctx, rate)
+// measureLoadStep changes the load and returns the time until the change is visible.
+func (n *node) measureLoadStep(ctx context.Context, t *traffic, s *steps, rate float64, right func(float64) bool) (time.Duration, error) {
+	began, err := t.stepTrafficRate(ctx, rate)
 	if err != nil {
 		return 0, err
 	}
-	seen, err := n.awaitMetric(ctx, s, right)
+	seen, err := n.awaitSampleMetric(ctx, s, right)
 	if err != nil {
 		return 0, fmt.Errorf("step to %.0f requests/s: %w", rate, err)
 	}
 	return seen.Sub(began), nil
 }
 
-// awaitMetric returns when the metric of all pods was first seen to be right.
-func (n *node) awaitMetric(ctx context.Context, s *steps, right func(sum float64) bool) (time.Time, error) {
+// awaitSampleMetric returns the time when the metric of all pods is first right.
+func (n *node) awaitSampleMetric(ctx context.Context, s *steps, right func(sum float64) bool) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepPatience)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		sum, pods, err := n.sumOfMetric(ctx)
+		sum, pods, err := n.sumSampleMetric(ctx)
 		switch {
 		case err == nil && pods == fixedPods && right(sum):
 			return time.Now(), nil
@@ -159,7 +159,7 @@ it has come nine tenths of the way back; the low load holds for %v to %v in betw
 Up, in order: %s.
 Down, in order: %s.
 `, fixedPods, low, high, pollEvery, lowFor, lowFor+lowMore,
-		low, high, len(s.up), s.up.summaryColumns(), high, low, len(s.down), s.down.summaryColumns(), s.up.formatTenths(), s.down.formatTenths())
+		low, high, len(s.up), s.up.summarizeFigures(), high, low, len(s.down), s.down.summarizeFigures(), s.up.formatTenths(), s.down.formatTenths())
 	if s.refused > 0 {
 		fmt.Fprintf(&w, "\n%d reads were answered with an error, the last: %v.\n", s.refused, s.reason)
 	}

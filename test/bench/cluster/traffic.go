@@ -8,36 +8,36 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 )
 
-// traffic is a load on the sample's pods whose steps are known to the moment.
+// traffic is a load on the sample's pods with exactly known step times.
 type traffic struct {
 	generator *load.Generator
 	targets   atomic.Pointer[[]string]
 	next      chan change
-	current   float64 // requests per second; of the generator's goroutine
+	current   float64 // requests per second; used by the generator's goroutine only
 	ended     chan struct{}
 }
 
-// change is a step of the load; at gets the time of it.
+// change is a step of the load; at receives its time.
 type change struct {
 	rate float64
 	at   chan time.Time
 }
 
-// startTraffic sends nothing before the first step. It ends with ctx; wait returns when it has.
+// startTraffic sends no request before the first step. It ends with ctx; awaitTraffic returns after the end.
 func startTraffic(ctx context.Context, urls []string) *traffic {
 	t := &traffic{next: make(chan change), ended: make(chan struct{})}
-	t.aimAt(urls)
+	t.aimTrafficAt(urls)
 	t.generator = load.New(load.Options{
 		Targets: func() []string { return *t.targets.Load() },
-		Rate:    t.rateAt,
+		Rate:    t.trafficRateAt,
 	})
 	go func() { defer close(t.ended); t.generator.Run(ctx) }()
 	return t
 }
 
-// rateAt is asked by the generator every few milliseconds; the first request at a new rate follows within a request's
-// distance.
-func (t *traffic) rateAt(now time.Time) float64 {
+// trafficRateAt returns the current rate. The generator calls it every few milliseconds; the first request at a new rate follows
+// within the distance between two requests.
+func (t *traffic) trafficRateAt(now time.Time) float64 {
 	select {
 	case c := <-t.next:
 		t.current = c.rate
@@ -47,11 +47,11 @@ func (t *traffic) rateAt(now time.Time) float64 {
 	return t.current
 }
 
-// aimAt changes where requests go.
-func (t *traffic) aimAt(urls []string) { t.targets.Store(&urls) }
+// aimTrafficAt changes the targets of the requests.
+func (t *traffic) aimTrafficAt(urls []string) { t.targets.Store(&urls) }
 
-// stepRate changes the rate and returns when that was. Only one goroutine may step.
-func (t *traffic) stepRate(ctx context.Context, rate float64) (time.Time, error) {
+// stepTrafficRate changes the rate and returns the time of the change. Only one goroutine may call it.
+func (t *traffic) stepTrafficRate(ctx context.Context, rate float64) (time.Time, error) {
 	c := change{rate, make(chan time.Time, 1)}
 	select {
 	case t.next <- c:
@@ -66,7 +66,7 @@ func (t *traffic) stepRate(ctx context.Context, rate float64) (time.Time, error)
 	}
 }
 
-// awaitTraffic returns when the last answer has come, after the end of the context.
+// awaitTraffic returns after the last response, once the context has ended.
 func (t *traffic) awaitTraffic() load.Result {
 	<-t.ended
 	return t.generator.Result()

@@ -11,7 +11,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )
 
-// A step is dated no later than the first request of the new rate.
+// TestStepIsDated: the time of a step is not later than the first request at the new rate.
 func TestStepIsDated(t *testing.T) {
 	t.Parallel()
 	var first atomic.Int64
@@ -25,7 +25,7 @@ func TestStepIsDated(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	traffic := startTraffic(ctx, []string{server.URL})
 	asked := time.Now()
-	stepped, err := traffic.stepRate(ctx, 200)
+	stepped, err := traffic.stepTrafficRate(ctx, 200)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestStepIsDated(t *testing.T) {
 	if stepped.Before(asked) || stepped.After(time.Unix(0, first.Load())) {
 		t.Errorf("asked at %v, stepped at %v, first request at %v", asked, stepped, time.Unix(0, first.Load()))
 	}
-	if _, err := traffic.stepRate(ctx, 1); err == nil {
+	if _, err := traffic.stepTrafficRate(ctx, 1); err == nil {
 		t.Error("a step of traffic that has ended")
 	}
 }
@@ -49,7 +49,7 @@ func TestChainNotes(t *testing.T) {
 		served         float64
 		desired, ready int
 	}{{359, 2, 2}, {361, 10, 2}, {300, 18, 10}, {400, 20, 18}} {
-		r.noteFirstSeen(time.Duration(i+1)*time.Second, timeline.Point{Served: p.served, Desired: p.desired, Ready: p.ready})
+		r.recordFirstChainChanges(time.Duration(i+1)*time.Second, timeline.Point{Served: p.served, Desired: p.desired, Ready: p.ready})
 	}
 	if r.right != 2*time.Second || r.desired != 3*time.Second || r.ready != 4*time.Second {
 		t.Errorf("right %v, desired %v, ready %v", r.right, r.desired, r.ready)

@@ -28,7 +28,7 @@ import (
 
 const (
 	name = "demo-sale"
-	// visitors is the load during the sale, in requests per second: the two original pods could carry it.
+	// visitors is the load during the sale, in requests per second: the two original pods could serve it.
 	visitors = 60
 	// lasts is the time to live of the sale's event.
 	lasts = 45 * time.Second
@@ -65,7 +65,7 @@ type demo struct {
 }
 
 func (d *demo) playSale(ctx context.Context) (err error) {
-	if err := d.installStack(ctx); err != nil {
+	if err := d.installSaleStack(ctx); err != nil {
 		return err
 	}
 	if d.market, err = sale.Up(ctx, d.stack); err != nil {
@@ -73,16 +73,16 @@ func (d *demo) playSale(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.market.Down(context.WithoutCancel(ctx))) }()
 	visiting, home := context.WithCancel(ctx)
-	done := d.sendVisitors(visiting)
+	done := d.sendSaleVisitors(visiting)
 	defer func() { home(); <-done }()
-	if err := d.goodSale(ctx); err != nil {
+	if err := d.playGoodSale(ctx); err != nil {
 		return err
 	}
-	return d.badSale(ctx)
+	return d.playBadSale(ctx)
 }
 
-func (d *demo) installStack(ctx context.Context) error {
-	d.printLine("kubectl apply -k manifests/adapter, manifests/sample/overlays/demo")
+func (d *demo) installSaleStack(ctx context.Context) error {
+	d.printSaleLine("kubectl apply -k manifests/adapter, manifests/sample/overlays/demo")
 	if err := d.stack.InstallAdapter(ctx, "manifests/adapter"); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (d *demo) installStack(ctx context.Context) error {
 		return err
 	}
 	const room = `{"spec":{"template":{"spec":{"containers":[{"name":"sample","resources":{"requests":{"cpu":"10m"}}}]}}}}`
-	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // twenty fit on one small node
+	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // makes room for twenty pods on one small node
 		return err
 	}
 	_, err := d.runKubectl(ctx, "rollout", "status", "deploy/sample", "--timeout=120s")
@@ -101,8 +101,8 @@ func (d *demo) runKubectl(ctx context.Context, args ...string) (string, error) {
 	return d.stack.Kubectl(ctx, append([]string{"-n", stack.SampleNamespace}, args...)...)
 }
 
-// sendVisitors sends the load to the pods that are ready, until ctx ends.
-func (d *demo) sendVisitors(ctx context.Context) <-chan struct{} {
+// sendSaleVisitors sends the load to the ready pods until ctx ends.
+func (d *demo) sendSaleVisitors(ctx context.Context) <-chan struct{} {
 	d.targets.Store(&[]string{})
 	g := load.New(load.Options{Rate: func(time.Time) float64 { return visitors }, Targets: func() []string { return *d.targets.Load() }})
 	done := make(chan struct{})
@@ -110,58 +110,58 @@ func (d *demo) sendVisitors(ctx context.Context) <-chan struct{} {
 		defer close(done)
 		g.Run(ctx)
 		r := g.Result()
-		d.printLine("visitors: %d requests succeeded, %d failed", r.Total().OK, r.Total().Failed)
+		d.printSaleLine("visitors: %d requests succeeded, %d failed", r.Total().OK, r.Total().Failed)
 	}()
 	return done
 }
 
-// goodSale runs a sale on a healthy release.
-func (d *demo) goodSale(ctx context.Context) error {
-	d.printLine("an event on Kafka: the sale begins, for %s", lasts)
+// playGoodSale runs a sale on a healthy release.
+func (d *demo) playGoodSale(ctx context.Context) error {
+	d.printSaleLine("an event on Kafka: the sale begins, for %s", lasts)
 	if err := d.market.Publish(ctx, sale.Event("sale-1", sale.Start, lasts)); err != nil {
 		return err
 	}
-	if err := d.showUntil(ctx, 2*time.Minute, func(w world) bool { return w.gate == "true" }); err != nil {
+	if err := d.printSaleUntil(ctx, 2*time.Minute, func(w world) bool { return w.gate == "true" }); err != nil {
 		return err
 	}
-	d.printLine("what is held, and how the pods answer:")
-	if err := d.runScaler(ctx, "status"); err != nil {
+	d.printSaleLine("what is held, and how the pods answer:")
+	if err := d.runScalerCommand(ctx, "status"); err != nil {
 		return err
 	}
-	if err := d.runScaler(ctx, "verify", "deploy/sample", "--url", "/work?ms=1", "--requests", "10", "--concurrency", "2"); err != nil {
-		d.printLine("%v", err)
+	if err := d.runScalerCommand(ctx, "verify", "deploy/sample", "--url", "/work?ms=1", "--requests", "10", "--concurrency", "2"); err != nil {
+		d.printSaleLine("%v", err)
 	}
-	d.printLine("the sale lasts until the event expires")
-	if err := d.showUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
+	d.printSaleLine("the sale lasts until the event expires")
+	if err := d.printSaleUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
 		return err
 	}
-	d.printLine("the original state is restored: %s", d.lastAlert(ctx))
+	d.printSaleLine("the original state is restored: %s", d.describeSaleState(ctx))
 	return nil
 }
 
-// badSale runs a sale on a bad release: probes pass, but users wait.
-func (d *demo) badSale(ctx context.Context) error {
-	d.printLine("a bad release: FAULT=slow")
+// playBadSale runs a sale on a bad release: probes pass, but users wait.
+func (d *demo) playBadSale(ctx context.Context) error {
+	d.printSaleLine("a bad release: FAULT=slow")
 	for _, args := range [][]string{{"set", "env", "deploy/sample", "FAULT=slow"}, {"rollout", "status", "deploy/sample", "--timeout=180s"}} {
 		if _, err := d.runKubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
 	told := len(d.market.Alerts())
-	d.printLine("an event on Kafka: the next sale begins")
+	d.printSaleLine("an event on Kafka: the next sale begins")
 	if err := d.market.Publish(ctx, sale.Event("sale-2", sale.Start, lasts)); err != nil {
 		return err
 	}
-	err := d.showUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
+	err := d.printSaleUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
 	if err != nil {
 		return err
 	}
-	d.printLine("rolled back, the gate stayed shut: %s", d.lastAlert(ctx))
-	d.printLine("the alert:")
-	return d.printAlert(d.market.Alerts()[told])
+	d.printSaleLine("rolled back, the gate stayed shut: %s", d.describeSaleState(ctx))
+	d.printSaleLine("the alert:")
+	return d.printSaleAlert(d.market.Alerts()[told])
 }
 
-func (d *demo) printAlert(alert string) error {
+func (d *demo) printSaleAlert(alert string) error {
 	var v any
 	if err := json.Unmarshal([]byte(alert), &v); err != nil {
 		return fmt.Errorf("the alert is not valid JSON: %w", err)
@@ -171,8 +171,8 @@ func (d *demo) printAlert(alert string) error {
 	return err
 }
 
-// runScaler runs a command of tachometer-scaler and prints the command line and its output.
-func (d *demo) runScaler(ctx context.Context, args ...string) error {
+// runScalerCommand runs a command of tachometer-scaler and prints the command line and its output.
+func (d *demo) runScalerCommand(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{
 		"run", "github.com/tachometer-metrics/tachometer/cmd/tachometer-scaler", "--kubeconfig", d.stack.Cluster.Kubeconfig(), "-n", stack.SampleNamespace, "-o", "text",
 	}, args...)...)
@@ -184,7 +184,7 @@ func (d *demo) runScaler(ctx context.Context, args ...string) error {
 	return err
 }
 
-// world is the state that one printed line shows.
+// world is the state in a printed line.
 type world struct {
 	pods, ready        int
 	minReplicas, scale int32
@@ -195,28 +195,28 @@ func (w world) String() string {
 	return fmt.Sprintf("minReplicas %d, %d replicas, %d pods, %d ready, gate open: %s", w.minReplicas, w.scale, w.pods, w.ready, w.gate)
 }
 
-func (d *demo) lastAlert(ctx context.Context) string {
-	w, err := d.readWorld(ctx)
+func (d *demo) describeSaleState(ctx context.Context) string {
+	w, err := d.readSaleState(ctx)
 	if err != nil {
 		return err.Error()
 	}
 	return w.String()
 }
 
-// showUntil prints each change until the state is the wanted one.
-func (d *demo) showUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
+// printSaleUntil prints each change until right accepts the state.
+func (d *demo) printSaleUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
 	var shown world
 	return stack.Wait(ctx, atMost, func(ctx context.Context) error {
-		w, err := d.readWorld(ctx)
+		w, err := d.readSaleState(ctx)
 		if err != nil {
 			return err
 		}
-		if err := d.showEvents(ctx); err != nil {
+		if err := d.printSaleEvents(ctx); err != nil {
 			return err
 		}
 		if w != shown {
 			shown = w
-			d.printLine("  %s", w)
+			d.printSaleLine("  %s", w)
 		}
 		if !right(w) {
 			return fmt.Errorf("still %s", w)
@@ -225,7 +225,7 @@ func (d *demo) showUntil(ctx context.Context, atMost time.Duration, right func(w
 	})
 }
 
-func (d *demo) readWorld(ctx context.Context) (world, error) {
+func (d *demo) readSaleState(ctx context.Context) (world, error) {
 	var w world
 	hpa, err := d.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 	if err != nil {
@@ -239,13 +239,13 @@ func (d *demo) readWorld(ctx context.Context) (world, error) {
 	if err != nil {
 		return w, err
 	}
-	d.aimVisitors(pods)
+	d.aimSaleVisitors(pods)
 	w.gate, err = d.market.Gate(ctx)
 	w.minReplicas, w.scale, w.pods, w.ready = *hpa.Spec.MinReplicas, *deployment.Spec.Replicas, int(deployment.Status.Replicas), len(pods)
 	return w, err
 }
 
-func (d *demo) aimVisitors(pods []corev1.Pod) {
+func (d *demo) aimSaleVisitors(pods []corev1.Pod) {
 	urls := make([]string, len(pods))
 	for i := range pods {
 		urls[i] = "http://" + pods[i].Status.PodIP + ":8080/"
@@ -253,8 +253,8 @@ func (d *demo) aimVisitors(pods []corev1.Pod) {
 	d.targets.Store(&urls)
 }
 
-// showEvents prints the scaler's Events on the sample.
-func (d *demo) showEvents(ctx context.Context) error {
+// printSaleEvents prints the scaler's Events on the sample.
+func (d *demo) printSaleEvents(ctx context.Context) error {
 	list, err := d.stack.Client.CoreV1().Events(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -266,12 +266,12 @@ func (d *demo) showEvents(ctx context.Context) error {
 		e := &list.Items[i]
 		if e.ReportingController == domain.ScalerController && !d.seen[e.Name] {
 			d.seen[e.Name] = true
-			d.printLine("Event %-9s %s", e.Reason, e.Message)
+			d.printSaleLine("Event %-9s %s", e.Reason, e.Message)
 		}
 	}
 	return nil
 }
 
-func (d *demo) printLine(format string, args ...any) {
+func (d *demo) printSaleLine(format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.1f s  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
 }

@@ -26,7 +26,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := runCommand(ctx, os.Args[1:], os.Stdout)
+	err := runBrokerCommand(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintf(os.Stderr, "broker: %v\n", err)
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-func runCommand(ctx context.Context, args []string, out io.Writer) error {
+func runBrokerCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("give a command: serve or send")
 	}
@@ -42,7 +42,7 @@ func runCommand(ctx context.Context, args []string, out io.Writer) error {
 	case "serve":
 		return serveBroker(ctx, args[1:], out)
 	case "send":
-		return sendEvent(ctx, args[1:], out)
+		return sendBrokerEvent(ctx, args[1:], out)
 	}
 	return fmt.Errorf("unknown command %q: use serve or send", args[0])
 }
@@ -88,8 +88,8 @@ func serveBroker(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// sendEvent appends one event and prints it.
-func sendEvent(ctx context.Context, args []string, out io.Writer) error {
+// sendBrokerEvent appends one event and prints it.
+func sendBrokerEvent(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("send", pflag.ContinueOnError)
 	brokers := flags.StringSlice("brokers", nil, "`HOST:PORT` of brokers")
 	topic := flags.String("topic", "sales", "topic to append to")
@@ -105,7 +105,7 @@ func sendEvent(ctx context.Context, args []string, out io.Writer) error {
 	record := []byte(*data)
 	if len(record) == 0 {
 		var err error
-		if record, err = composeEvent(*id, *kind, *ttl, *fields, time.Now()); err != nil {
+		if record, err = composeBrokerEvent(*id, *kind, *ttl, *fields, time.Now()); err != nil {
 			return err
 		}
 	}
@@ -124,8 +124,8 @@ func sendEvent(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// composeEvent returns an event with the current time.
-func composeEvent(id, kind, ttl string, fields []string, now time.Time) ([]byte, error) {
+// composeBrokerEvent returns an event with the current time.
+func composeBrokerEvent(id, kind, ttl string, fields []string, now time.Time) ([]byte, error) {
 	if kind == "" {
 		return nil, errors.New("--type: required")
 	}

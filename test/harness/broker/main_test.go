@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
 )
 
-// An event that is sent to the broker is read from it, also after the broker was started anew.
+// TestServeAndSend reads a sent event back from the broker, also after a restart of the broker.
 func TestServeAndSend(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -23,7 +23,7 @@ func TestServeAndSend(t *testing.T) {
 		r, w := io.Pipe()
 		served := make(chan error, 1)
 		go func() {
-			served <- runCommand(ctx, []string{"serve", "--address", address, "--topic", "t", "--data", folder}, w)
+			served <- runBrokerCommand(ctx, []string{"serve", "--address", address, "--topic", "t", "--data", folder}, w)
 		}()
 		line, err := bufio.NewReader(r).ReadString('\n')
 		if err != nil {
@@ -31,7 +31,7 @@ func TestServeAndSend(t *testing.T) {
 		}
 		address = strings.TrimSpace(line)
 		var sent bytes.Buffer
-		if err := runCommand(ctx, []string{"send", "--brokers", address, "--topic", "t", "--type", "START", "--ttl", "1m", "--field", "pods=20", "--field", "sale=black friday"}, &sent); err != nil {
+		if err := runBrokerCommand(ctx, []string{"send", "--brokers", address, "--topic", "t", "--type", "START", "--ttl", "1m", "--field", "pods=20", "--field", "sale=black friday"}, &sent); err != nil {
 			t.Fatal(err)
 		}
 		got := make(chan string, 10)
@@ -72,7 +72,7 @@ func TestCommandsThatAreNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if err := runCommand(t.Context(), args, io.Discard); err == nil {
+			if err := runBrokerCommand(t.Context(), args, io.Discard); err == nil {
 				t.Error("no error")
 			}
 		})

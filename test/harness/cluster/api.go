@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// adminClient speaks to the API server as its administrator.
+// adminClient returns an HTTP client of the API server with the administrator's certificate.
 func (c *Cluster) adminClient() (*http.Client, error) {
 	ca, err := os.ReadFile(c.CA())
 	if err != nil {
@@ -34,8 +34,8 @@ func (c *Cluster) adminClient() (*http.Client, error) {
 	}, nil
 }
 
-// getPath reads one path of the API into answer, which may be nil.
-func (c *Cluster) getPath(ctx context.Context, client *http.Client, path string, answer any) error {
+// getClusterPath reads one path of the API into answer, which may be nil.
+func (c *Cluster) getClusterPath(ctx context.Context, client *http.Client, path string, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.state.Server+path, http.NoBody)
 	if err != nil {
 		return err
@@ -58,16 +58,16 @@ func (c *Cluster) getPath(ctx context.Context, client *http.Client, path string,
 	return json.Unmarshal(body, answer)
 }
 
-// awaitCheck calls check until it returns nil. If ctx ends first, the error contains the last error of check.
-func (c *Cluster) awaitCheck(ctx context.Context, what string, check func(context.Context, *http.Client) error) error {
+// awaitClusterCheck calls check until it returns nil. If ctx ends first, the error contains the last error of check.
+func (c *Cluster) awaitClusterCheck(ctx context.Context, what string, check func(context.Context, *http.Client) error) error {
 	client, err := c.adminClient()
 	if err != nil {
 		return err
 	}
 	defer client.CloseIdleConnections()
 	var last error
-	err = pollEvery(ctx, 50*time.Millisecond, func() bool {
-		if last = c.componentsRun(); last == nil {
+	err = pollClusterEvery(ctx, 50*time.Millisecond, func() bool {
+		if last = c.checkComponentsRun(); last == nil {
 			last = check(ctx, client)
 		}
 		return last == nil || errors.Is(last, errEnded)
@@ -81,9 +81,9 @@ func (c *Cluster) awaitCheck(ctx context.Context, what string, check func(contex
 // errEnded means a process of the cluster has ended, so waiting longer is useless.
 var errEnded = errors.New("ended too early")
 
-// componentsRun returns an error that is errEnded if a process of the cluster has ended.
-func (c *Cluster) componentsRun() error {
-	statuses, err := c.readStatuses()
+// checkComponentsRun returns an error that is errEnded if a process of the cluster has ended.
+func (c *Cluster) checkComponentsRun() error {
+	statuses, err := c.readProcessStatuses()
 	if err != nil {
 		return err
 	}
@@ -99,15 +99,15 @@ func (c *Cluster) componentsRun() error {
 }
 
 func (c *Cluster) awaitControlPlane(ctx context.Context) error {
-	return c.awaitCheck(ctx, "the control plane", func(ctx context.Context, client *http.Client) error {
-		if err := c.getPath(ctx, client, "/readyz", nil); err != nil {
+	return c.awaitClusterCheck(ctx, "the control plane", func(ctx context.Context, client *http.Client) error {
+		if err := c.getClusterPath(ctx, client, "/readyz", nil); err != nil {
 			return err
 		}
 		// The controller manager makes both; without them no pod is admitted, or none starts.
-		if err := c.getPath(ctx, client, "/api/v1/namespaces/default/serviceaccounts/default", nil); err != nil {
+		if err := c.getClusterPath(ctx, client, "/api/v1/namespaces/default/serviceaccounts/default", nil); err != nil {
 			return err
 		}
-		return c.getPath(ctx, client, "/api/v1/namespaces/default/configmaps/kube-root-ca.crt", nil)
+		return c.getClusterPath(ctx, client, "/api/v1/namespaces/default/configmaps/kube-root-ca.crt", nil)
 	})
 }
 
@@ -122,9 +122,9 @@ type node struct {
 }
 
 func (c *Cluster) awaitNode(ctx context.Context) error {
-	return c.awaitCheck(ctx, "the node", func(ctx context.Context, client *http.Client) error {
+	return c.awaitClusterCheck(ctx, "the node", func(ctx context.Context, client *http.Client) error {
 		var n node
-		if err := c.getPath(ctx, client, "/api/v1/nodes/"+NodeName, &n); err != nil {
+		if err := c.getClusterPath(ctx, client, "/api/v1/nodes/"+NodeName, &n); err != nil {
 			return err
 		}
 		for _, condition := range n.Status.Conditions {

@@ -29,8 +29,8 @@ type programs struct {
 	Pause     string // for the pod sandbox's image
 }
 
-// cacheDir is this project's folder in the user's cache.
-func cacheDir() (string, error) {
+// clusterCacheDir is this project's folder in the user's cache.
+func clusterCacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("find the user's cache folder: %w", err)
@@ -38,8 +38,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "tachometer"), nil
 }
 
-// Build compiles the programs that clusters run, unless the user's cache folder has them, so that Start need not. log
-// gets the progress and may be nil.
+// Build compiles the programs that clusters run, unless they are in the user's cache folder. A later Start then needs no compilation.
+// log gets the progress and may be nil.
 func Build(ctx context.Context, log io.Writer) error {
 	if log == nil {
 		log = io.Discard
@@ -50,11 +50,11 @@ func Build(ctx context.Context, log io.Writer) error {
 
 // ensurePrograms builds the programs missing in the cache. Concurrent callers build once.
 func ensurePrograms(ctx context.Context, log io.Writer) (programs, error) {
-	source, err := sourceDir()
+	source, err := kubeSourceDir()
 	if err != nil {
 		return programs{}, err
 	}
-	cache, err := cacheDir()
+	cache, err := clusterCacheDir()
 	if err != nil {
 		return programs{}, err
 	}
@@ -72,9 +72,9 @@ func ensurePrograms(ctx context.Context, log io.Writer) (programs, error) {
 	}, nil
 }
 
-// sourceDir returns the folder of this package's sources: the folder at compile time or, if the path was trimmed, the folder where
+// kubeSourceDir returns the folder of this package's sources: the folder at compile time or, if the path was trimmed, the folder where
 // the go command finds the module from the working folder.
-func sourceDir() (string, error) {
+func kubeSourceDir() (string, error) {
 	if _, file, _, ok := runtime.Caller(0); ok {
 		dir := filepath.Dir(file)
 		if _, err := os.Stat(filepath.Join(dir, "kube", "go.mod")); err == nil {
@@ -88,18 +88,18 @@ func sourceDir() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// ensureKube returns the folder of the Kubernetes programs of the version and the sources in module.
+// ensureKube returns the folder of the Kubernetes programs, built from the version and sources in module.
 func ensureKube(ctx context.Context, log io.Writer, module, cache string) (string, error) {
 	version, err := kubernetesVersion(filepath.Join(module, "go.mod"))
 	if err != nil {
 		return "", err
 	}
-	sum, err := hashFiles(module, "go.mod", "go.sum", "main.go")
+	sum, err := hashSourceFiles(module, "go.mod", "go.sum", "main.go")
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(cache, "kubernetes", version+"-"+sum)
-	return dir, buildOnce(ctx, dir, func(target string) error {
+	return dir, buildProgramOnce(ctx, dir, func(target string) error {
 		if err := buildKube(ctx, log, module, version, filepath.Join(target, "kube")); err != nil {
 			return err
 		}
@@ -119,13 +119,13 @@ func ensureTools(ctx context.Context, source, cache string) (string, error) {
 			names = append(names, filepath.Join(folder, filepath.Base(file)))
 		}
 	}
-	sum, err := hashFiles(source, names...)
+	sum, err := hashSourceFiles(source, names...)
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(cache, "tools", sum)
-	return dir, buildOnce(ctx, dir, func(target string) error {
-		cmd := goBuild(ctx, source, "-o", target+"/", "./cmd/supervise", "./cmd/pause")
+	return dir, buildProgramOnce(ctx, dir, func(target string) error {
+		cmd := goBuildCommand(ctx, source, "-o", target+"/", "./cmd/supervise", "./cmd/pause")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
 		}
@@ -133,16 +133,16 @@ func ensureTools(ctx context.Context, source, cache string) (string, error) {
 	})
 }
 
-// buildOnce runs build with a fresh folder, which becomes dir, unless dir is there. Of several processes that want it, one
-// builds and the others wait.
-func buildOnce(ctx context.Context, dir string, build func(target string) error) error {
+// buildProgramOnce runs build with a fresh folder, which becomes dir, unless dir exists. If several processes need dir, a single
+// process builds and the others wait.
+func buildProgramOnce(ctx context.Context, dir string, build func(target string) error) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockFile(ctx, dir+".lock")
+	unlock, err := lockBuildFile(ctx, dir+".lock")
 	if err != nil {
 		return err
 	}
@@ -163,8 +163,8 @@ func buildOnce(ctx context.Context, dir string, build func(target string) error)
 	return os.Rename(target, dir)
 }
 
-// lockFile waits until no other process holds the lock. The kernel releases it with the process.
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+// lockBuildFile waits until no other process holds the lock. The kernel releases it with the process.
+func lockBuildFile(ctx context.Context, path string) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -173,28 +173,28 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		return err == nil
 	}
-	if waited := pollEvery(ctx, 200*time.Millisecond, taken); waited != nil {
+	if waited := pollClusterEvery(ctx, 200*time.Millisecond, taken); waited != nil {
 		file.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, errors.Join(waited, err))
 	}
 	return func() { file.Close() }, nil
 }
 
-func goBuild(ctx context.Context, dir string, args ...string) *exec.Cmd {
+func goBuildCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	return cmd
 }
 
-// buildKube compiles Kubernetes and says how far it is: the first time it takes minutes.
+// buildKube compiles Kubernetes and prints its progress: the first build takes minutes.
 func buildKube(ctx context.Context, log io.Writer, module, version, output string) error {
-	total, err := countPackages(ctx, module)
+	total, err := countKubePackages(ctx, module)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(log, "building Kubernetes %s from its Go modules, once: about 8 minutes on 2 cores, less where Go has built parts of it before\n", version)
-	cmd := goBuild(ctx, module, "-v", "-ldflags", versionStamps(version), "-o", output, ".")
+	cmd := goBuildCommand(ctx, module, "-v", "-ldflags", kubeVersionStamps(version), "-o", output, ".")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func buildKube(ctx context.Context, log io.Writer, module, version, output strin
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	last := showProgress(log, stderr, total, started)
+	last := showKubeBuildProgress(log, stderr, total, started)
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("go build in %s: %w\n%s", module, err, last)
 	}
@@ -211,8 +211,8 @@ func buildKube(ctx context.Context, log io.Writer, module, version, output strin
 	return nil
 }
 
-// showProgress reads the go command's -v output, writes a line about it every ten seconds, and returns its last lines.
-func showProgress(log io.Writer, output io.Reader, total int, started time.Time) string {
+// showKubeBuildProgress reads the go command's -v output, writes a line about it every ten seconds, and returns its last lines.
+func showKubeBuildProgress(log io.Writer, output io.Reader, total int, started time.Time) string {
 	const every = 10 * time.Second
 	var tail []string
 	compiled := 0
@@ -243,7 +243,7 @@ func showProgress(log io.Writer, output io.Reader, total int, started time.Time)
 	}
 }
 
-func countPackages(ctx context.Context, module string) (int, error) {
+func countKubePackages(ctx context.Context, module string) (int, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-deps", ".")
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
@@ -271,8 +271,8 @@ func kubernetesVersion(goMod string) (string, error) {
 	return string(match[1]), nil
 }
 
-// versionStamps returns the linker flags that stamp the version into every program, as release builds do.
-func versionStamps(version string) string {
+// kubeVersionStamps returns the linker flags that stamp the version into every program, as release builds do.
+func kubeVersionStamps(version string) string {
 	numbers := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	flags := []string{"-s", "-w"}
 	for _, where := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
@@ -283,8 +283,8 @@ func versionStamps(version string) string {
 	return strings.Join(flags, " ")
 }
 
-// hashFiles returns a short digest of the contents of files in dir.
-func hashFiles(dir string, names ...string) (string, error) {
+// hashSourceFiles returns a short digest of the contents of files in dir.
+func hashSourceFiles(dir string, names ...string) (string, error) {
 	sum := sha256.New()
 	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(dir, name))

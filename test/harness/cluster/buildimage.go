@@ -19,8 +19,8 @@ import (
 
 // ImageBuild holds the options of BuildImage.
 type ImageBuild struct {
-	Context string            // folder of the Dockerfile and of the files it copies
-	Target  string            // stage to build; empty is the last one
+	Context string            // folder of the Dockerfile and of the files that it copies
+	Target  string            // stage to build; empty: the last stage
 	Tag     string            // NAME:TAG in the archive
 	Archive string            // file to write, replaced if it exists
 	Args    map[string]string // build arguments beside BUILDER
@@ -28,10 +28,10 @@ type ImageBuild struct {
 	Log     io.Writer         // gets the builder's output; nil: only an error shows it
 }
 
-// BuildImage builds a target of a Dockerfile without any registry, for LoadImage to load. The Dockerfile must take the image that it
-// compiles in from the build argument BUILDER and end in stages from scratch. BuildImage replaces that image by a stand-in that
-// has this machine's own shell and Go, with this machine's module and build caches, so that nothing is downloaded again.
-// It requires root or the right to create user namespaces.
+// BuildImage builds a target of a Dockerfile without any registry, for LoadImage to load. The Dockerfile must take its builder image
+// from the build argument BUILDER, and its last stages must be from scratch. BuildImage replaces the builder image by a stand-in with
+// this machine's own shell, Go, and module and build caches, so that it downloads nothing again. It requires root or the right to
+// create user namespaces.
 func BuildImage(ctx context.Context, build ImageBuild) error {
 	if err := buildWithBuildah(ctx, build); err != nil {
 		return fmt.Errorf("build image %s: %w", build.Tag, err)
@@ -49,7 +49,7 @@ func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
 			return err
 		}
 	}
-	paths, missing := findTools(tools)
+	paths, missing := findNodeTools(tools)
 	if len(missing) > 0 {
 		return errors.New("missing programs; " + installHint(missing))
 	}
@@ -62,7 +62,7 @@ func buildWithBuildah(ctx context.Context, build ImageBuild) (err error) {
 	return b.buildInBuilder(ctx, build)
 }
 
-// builder runs buildah with a storage of its own, which is removed afterwards: Go's caches keep the compiled packages.
+// builder runs buildah with its own storage and removes the storage afterwards: Go's caches keep the compiled packages.
 type builder struct {
 	buildah, work string
 	log           io.Writer
@@ -89,7 +89,7 @@ func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 	if build.Target != "" {
 		args = append(args, "--target", build.Target)
 	}
-	for _, name := range sortedKeys(build.Args) {
+	for _, name := range sortedImageFiles(build.Args) {
 		args = append(args, "--build-arg", name+"="+build.Args[name])
 	}
 	if err := b.runBuildah(ctx, append(args, build.Context)...); err != nil {
@@ -103,7 +103,7 @@ func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 	if err := b.runBuildah(ctx, "push", strings.TrimSpace(string(id)), "docker-archive:"+built+":"+build.Tag); err != nil {
 		return err
 	}
-	return copyFile(build.Archive, built)
+	return copyToBuilder(build.Archive, built)
 }
 
 func (b *builder) runBuildah(ctx context.Context, args ...string) error {
@@ -137,7 +137,7 @@ func readGoEnv(ctx context.Context) (goEnv, error) {
 	return env, json.Unmarshal(out, &env)
 }
 
-// The paths of this machine's caches in the builder. Dockerfiles usually mount caches of their own elsewhere; these paths avoid being covered.
+// The paths of this machine's caches in the builder. Dockerfiles usually mount their own caches elsewhere and so do not cover these.
 const (
 	builderModules = "/go/host/mod"
 	builderCache   = "/go/host/cache"
@@ -177,7 +177,7 @@ func (env goEnv) inBuilder() []string {
 		"PATH=" + env.GOROOT + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "GOPATH=/go", "GOMODCACHE=" + builderModules, "GOCACHE=" + builderCache, "GOTOOLCHAIN=local",
 		"GOPROXY=" + env.GOPROXY, "GOSUMDB=" + env.GOSUMDB, "GONOSUMDB=" + env.GONOSUMDB, "GONOPROXY=" + env.GONOPROXY, "GOPRIVATE=" + env.GOPRIVATE,
-		// There is a git here, unlike in the real builder image: Go would look for a repository.
+		// The builder has git, unlike the real builder image: Go would look for a repository.
 		"GOFLAGS=" + strings.TrimSpace(env.GOFLAGS+" -buildvcs=false"),
 	}
 	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
@@ -221,7 +221,7 @@ func findCertificates() (string, error) {
 	return "", errors.New("no certificate authorities; as root: apt-get install ca-certificates")
 }
 
-func copyFile(to, from string) error {
+func copyToBuilder(to, from string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}

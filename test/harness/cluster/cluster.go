@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/process"
 )
 
-// ErrExists is returned by Start if a cluster of the given name already runs.
+// ErrExists is returned by Start if a cluster of the given name is already running.
 var ErrExists = errors.New("cluster runs already")
 
 // startTimeout is for a machine ten times slower than usual.
@@ -41,9 +41,9 @@ type Options struct {
 
 	// The horizontal pod autoscaler's period and delays; 0 is Kubernetes' own default (15 s, 30 s, 5 min).
 	HPASyncPeriod, HPAInitialReadinessDelay, HPACPUInitializationPeriod time.Duration
-	// ExternalNameRouting makes the API server go to an APIService's Service by its name or ClusterIP rather than to its
-	// endpoints. A Service of type ExternalName then works, but endpoints do not. Without a node it is the only
-	// way to a process on a loopback address; Start sets it where this machine has no other address. See Expose.
+	// ExternalNameRouting makes the API server reach an APIService's Service by its name or ClusterIP, not by its endpoints. A
+	// Service of type ExternalName then works, but endpoints do not. Without a node it is the only way to a process on a loopback
+	// address. Start sets it if this machine has no other address. See Expose.
 	ExternalNameRouting bool
 	// Further arguments, appended last so they take precedence.
 	APIServerArgs, ControllerManagerArgs, KubeletArgs []string
@@ -58,16 +58,15 @@ type Cluster struct {
 	state state // unchanged once the cluster is started
 }
 
-// Start starts a cluster and returns when it is usable: the API server is ready, the default ServiceAccount is there and,
-// with a node, the node is Ready. ctx bounds the start only. After a failed start only the logs named in the error remain.
-// Unless Options.Detach says otherwise the cluster's processes end with this process, even if it is killed; Down removes
-// the rest.
+// Start starts a cluster and returns when it is usable: the API server is ready, the default ServiceAccount exists and, with a node,
+// the node is Ready. ctx bounds the start only. After a failed start only the logs named in the error remain. Without Options.Detach
+// the cluster's processes end with this process, even if it is killed; Down removes the rest.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Log == nil {
 		opts.Log = io.Discard
 	}
 	if opts.Name == "" {
-		opts.Name = "c" + randomHex()
+		opts.Name = "c" + randomClusterID()
 	}
 	dir, err := clusterDir(opts.Dir, opts.Name)
 	if err != nil {
@@ -108,11 +107,11 @@ func nodePrerequisites(ctx context.Context, opts Options) (map[string]string, er
 	if err := CheckNode(); err != nil {
 		return nil, err
 	}
-	tools, _ := findTools(nodeTools())
+	tools, _ := findNodeTools(nodeTools())
 	return tools, nil
 }
 
-func randomHex() string {
+func randomClusterID() string {
 	random := make([]byte, 4)
 	_, _ = rand.Read(random) // never fails
 	return hex.EncodeToString(random)
@@ -124,7 +123,7 @@ func (c *Cluster) claimFolder(ctx context.Context) error {
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(base, ".lock"))
+	unlock, err := lockBuildFile(ctx, filepath.Join(base, ".lock"))
 	if err != nil {
 		return err
 	}
@@ -139,14 +138,14 @@ func (c *Cluster) claimFolder(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range []string{"pki", "logs", "users", "images"} {
-		if err := os.Mkdir(c.filePath(dir), 0o700); err != nil {
+		if err := os.Mkdir(c.clusterFilePath(dir), 0o700); err != nil {
 			return err
 		}
 	}
 	if c.state.Node {
-		c.state.Link, c.state.CGroup = linkName(c.dir), linkName(c.dir)
+		c.state.Link, c.state.CGroup = clusterLinkName(c.dir), clusterLinkName(c.dir)
 	}
-	return c.writeState()
+	return c.writeClusterState()
 }
 
 func (c *Cluster) startCluster(ctx context.Context, opts Options) error {
@@ -209,7 +208,7 @@ func (c *Cluster) writeConfiguration(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
-	return c.writeState()
+	return c.writeClusterState()
 }
 
 // launchSupervisor starts the supervisor and, through it, all processes; they end when the lifeline closes.
@@ -225,7 +224,7 @@ func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline 
 	c.state.Supervisor = process.Identify(cmd.Process.Pid)
 	// This goroutine is not joined: it ends with the supervisor, and keeps its lifeline open until then.
 	go func() { _ = cmd.Wait() }()
-	if err := c.writeState(); err != nil {
+	if err := c.writeClusterState(); err != nil {
 		return nil, err
 	}
 	if c.state.Node {
@@ -241,7 +240,7 @@ func (c *Cluster) launchSupervisor(ctx context.Context, opts Options) (lifeline 
 }
 
 func (c *Cluster) startSupervisor() (*exec.Cmd, io.Writer, error) {
-	logFile, err := os.Create(c.filePath("logs", "supervise.log"))
+	logFile, err := os.Create(c.clusterFilePath("logs", "supervise.log"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -277,7 +276,7 @@ func (c *Cluster) HasNode() bool { return c.state.Node }
 func (c *Cluster) Server() string { return c.state.Server }
 
 // Kubeconfig is the path of the administrator's kubeconfig.
-func (c *Cluster) Kubeconfig() string { return c.filePath("admin.kubeconfig") }
+func (c *Cluster) Kubeconfig() string { return c.clusterFilePath("admin.kubeconfig") }
 
 // CA is the path of the PEM certificate that verifies the API server's certificate.
 func (c *Cluster) CA() string { return c.pkiPair("ca").cert }

@@ -20,10 +20,10 @@ func (c *Cluster) specifyProcesses(opts Options) supervisor.Spec {
 	ready := c.state.Server + "/readyz"
 	processes := []supervisor.Process{c.etcdProcess(), c.apiServer(opts), c.controllerManager(opts, ready)}
 	spec := supervisor.Spec{
-		Logs: c.filePath("logs"), Status: c.filePath("processes.json"), CA: c.pkiPair("ca").cert,
+		Logs: c.clusterFilePath("logs"), Status: c.clusterFilePath("processes.json"), CA: c.pkiPair("ca").cert,
 	}
 	if c.state.Node {
-		spec.Setup = []string{"/bin/sh", c.filePath("node.sh")}
+		spec.Setup = []string{"/bin/sh", c.clusterFilePath("node.sh")}
 		processes = append([]supervisor.Process{c.containerdProcess()}, processes...)
 		processes = append(processes, c.schedulerProcess(ready), c.kubeletProcess(opts), c.kubeProxy())
 	}
@@ -37,10 +37,10 @@ func (c *Cluster) kubeProcess(program string, args ...string) supervisor.Process
 
 func (c *Cluster) etcdProcess() supervisor.Process {
 	n := c.state.Network.Ports
-	client, peer := localURL(n.Etcd), localURL(n.EtcdPeer)
+	client, peer := localClusterURL(n.Etcd), localClusterURL(n.EtcdPeer)
 	who := c.pkiPair("etcd")
 	return c.kubeProcess("etcd",
-		"--name=default", "--data-dir="+c.filePath("etcd"), "--log-level=warn", "--logger=zap",
+		"--name=default", "--data-dir="+c.clusterFilePath("etcd"), "--log-level=warn", "--logger=zap",
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer,
 		"--client-cert-auth", "--trusted-ca-file="+c.pkiPair("etcd-ca").cert, "--cert-file="+who.cert, "--key-file="+who.key,
@@ -54,15 +54,15 @@ func (c *Cluster) apiServer(opts Options) supervisor.Process {
 	serving, kubelet, front, etcd := c.pkiPair("apiserver"), c.pkiPair("apiserver-kubelet"), c.pkiPair("front-proxy"), c.pkiPair("etcd")
 	args := []string{
 		"--bind-address=" + n.Bind, "--secure-port=" + strconv.Itoa(n.Ports.API), "--advertise-address=" + n.Address,
-		"--service-cluster-ip-range=" + n.Services, "--cert-dir=" + c.filePath("pki"),
+		"--service-cluster-ip-range=" + n.Services, "--cert-dir=" + c.clusterFilePath("pki"),
 		"--tls-cert-file=" + serving.cert, "--tls-private-key-file=" + serving.key, "--client-ca-file=" + c.pkiPair("ca").cert,
-		"--etcd-servers=" + localURL(n.Ports.Etcd), "--etcd-cafile=" + c.pkiPair("etcd-ca").cert,
+		"--etcd-servers=" + localClusterURL(n.Ports.Etcd), "--etcd-cafile=" + c.pkiPair("etcd-ca").cert,
 		"--etcd-certfile=" + etcd.cert, "--etcd-keyfile=" + etcd.key,
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged",
 		"--kubelet-certificate-authority=" + c.pkiPair("ca").cert, "--kubelet-preferred-address-types=InternalIP",
 		"--kubelet-client-certificate=" + kubelet.cert, "--kubelet-client-key=" + kubelet.key,
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + c.filePath("pki", "service-account.pub"),
+		"--service-account-key-file=" + c.clusterFilePath("pki", "service-account.pub"),
 		"--service-account-signing-key-file=" + c.pkiPair("service-account").key,
 		"--requestheader-client-ca-file=" + c.pkiPair("front-proxy-ca").cert, "--requestheader-allowed-names=front-proxy-client",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-", "--requestheader-group-headers=X-Remote-Group",
@@ -71,7 +71,7 @@ func (c *Cluster) apiServer(opts Options) supervisor.Process {
 		"--enable-aggregator-routing=" + strconv.FormatBool(!c.state.ExternalName),
 	}
 	p := c.kubeProcess("kube-apiserver", append(args, opts.APIServerArgs...)...)
-	p.After = "tcp://" + localAddress(n.Ports.Etcd)
+	p.After = "tcp://" + localClusterAddress(n.Ports.Etcd)
 	return p
 }
 
@@ -106,10 +106,10 @@ func (c *Cluster) schedulerProcess(after string) supervisor.Process {
 
 // controlArgs returns the arguments shared by the controller manager and the scheduler. Each runs once: no leader election.
 func (c *Cluster) controlArgs(name string, port int) []string {
-	kubeconfig := c.filePath(name + ".kubeconfig")
+	kubeconfig := c.clusterFilePath(name + ".kubeconfig")
 	return []string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-		"--bind-address=" + c.state.Network.Bind, "--secure-port=" + strconv.Itoa(port), "--cert-dir=" + c.filePath("pki"),
+		"--bind-address=" + c.state.Network.Bind, "--secure-port=" + strconv.Itoa(port), "--cert-dir=" + c.clusterFilePath("pki"),
 		"--leader-elect=false",
 	}
 }
@@ -117,13 +117,13 @@ func (c *Cluster) controlArgs(name string, port int) []string {
 func (c *Cluster) containerdProcess() supervisor.Process {
 	return supervisor.Process{
 		Name: "containerd",
-		Args: []string{c.state.Tools["containerd"], "--config=" + c.filePath("containerd.toml")},
+		Args: []string{c.state.Tools["containerd"], "--config=" + c.clusterFilePath("containerd.toml")},
 	}
 }
 
 func (c *Cluster) kubeletProcess(opts Options) supervisor.Process {
 	args := []string{
-		"--config=" + c.filePath("kubelet.yaml"), "--kubeconfig=" + c.filePath("node.kubeconfig"),
+		"--config=" + c.clusterFilePath("kubelet.yaml"), "--kubeconfig=" + c.clusterFilePath("node.kubeconfig"),
 		"--hostname-override=" + NodeName, "--node-ip=" + c.state.Network.Address,
 	}
 	p := c.kubeProcess("kubelet", append(args, opts.KubeletArgs...)...)
@@ -133,7 +133,7 @@ func (c *Cluster) kubeletProcess(opts Options) supervisor.Process {
 
 func (c *Cluster) kubeProxy() supervisor.Process {
 	p := c.kubeProcess("kube-proxy",
-		"--kubeconfig="+c.filePath("kube-proxy.kubeconfig"), "--hostname-override="+NodeName, "--proxy-mode=nftables",
+		"--kubeconfig="+c.clusterFilePath("kube-proxy.kubeconfig"), "--hostname-override="+NodeName, "--proxy-mode=nftables",
 		"--cluster-cidr="+c.state.Network.Pods, "--oom-score-adj=0",
 		// The connection table's size and timeouts belong to the whole machine.
 		"--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",
@@ -142,14 +142,14 @@ func (c *Cluster) kubeProxy() supervisor.Process {
 	return p
 }
 
-func localAddress(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-func localURL(port int) string     { return "https://" + localAddress(port) }
+func localClusterAddress(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+func localClusterURL(port int) string     { return "https://" + localClusterAddress(port) }
 
-// filePath returns the path of a file in the cluster's folder.
-func (c *Cluster) filePath(elements ...string) string {
+// clusterFilePath returns the path of a file in the cluster's folder.
+func (c *Cluster) clusterFilePath(elements ...string) string {
 	return filepath.Join(append([]string{c.dir}, elements...)...)
 }
 
 func (c *Cluster) pkiPair(name string) pair {
-	return pair{cert: c.filePath("pki", name+".crt"), key: c.filePath("pki", name+".key")}
+	return pair{cert: c.clusterFilePath("pki", name+".crt"), key: c.clusterFilePath("pki", name+".key")}
 }

@@ -51,14 +51,14 @@ func TestExternalNameRouting(t *testing.T) {
 	autoscale(t, startCluster(t, Options{HPASyncPeriod: time.Second, ExternalNameRouting: true}))
 }
 
-// autoscale lets the real HPA controller ask a plain process on this machine, through the real aggregation layer.
+// autoscale lets the real HPA controller read a metric of a plain process on this machine, through the real aggregation layer.
 func autoscale(t *testing.T, c *Cluster) {
 	serveExternalMetric(t, c, "7")
 	apply(t, c, pausedDeployment+autoscaler)
 	eventually(t, time.Minute, want(t, c, "7", "get", "deployment", "paused", "-o", "jsonpath={.spec.replicas}"))
 }
 
-// users have the rights that rules give them.
+// users checks that users have exactly the rights that rules give them.
 func users(t *testing.T, c *Cluster) {
 	for _, tt := range []struct {
 		name   string
@@ -129,7 +129,7 @@ spec:
   metrics: [{type: External, external: {metric: {name: wanted}, target: {type: AverageValue, averageValue: "1"}}}]
 `
 
-// serveExternalMetric is a process that serves one external metric, and the APIService that leads to it.
+// serveExternalMetric starts a process that serves an external metric, and creates the APIService for it.
 func serveExternalMetric(t *testing.T, c *Cluster, value string) {
 	t.Helper()
 	ca, err := newAuthority(pair{cert: filepath.Join(t.TempDir(), "ca.crt"), key: filepath.Join(t.TempDir(), "ca.key")}, "test")
@@ -216,7 +216,7 @@ func TestFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestClusterEndsWithItsOwner: a test binary that is killed leaves no process behind, and the next start removes its folder.
+// TestClusterEndsWithItsOwner: a killed test binary leaves no process behind, and the next start removes its folder.
 func TestClusterEndsWithItsOwner(t *testing.T) {
 	const folder = "TACHOMETER_TEST_OWNER"
 	if dir := os.Getenv(folder); dir != "" {

@@ -20,10 +20,10 @@ const logLines = 10
 // diagnoseStart adds the ends of the components' logs to the cause of a failed start, and keeps the logs.
 func (c *Cluster) diagnoseStart(cause error) error {
 	kept := c.dir + failedSuffix
-	if err := errors.Join(os.RemoveAll(kept), os.Rename(c.filePath("logs"), kept)); err != nil {
+	if err := errors.Join(os.RemoveAll(kept), os.Rename(c.clusterFilePath("logs"), kept)); err != nil {
 		return errors.Join(cause, err)
 	}
-	statuses, err := c.readStatuses()
+	statuses, err := c.readProcessStatuses()
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -36,7 +36,7 @@ func (c *Cluster) diagnoseStart(cause error) error {
 	sort.Strings(ended)
 	for _, name := range ended {
 		path := filepath.Join(kept, name+".log")
-		cause = fmt.Errorf("%w\n%s ended (%s); the end of %s:\n%s", cause, name, statuses[name].Exit, path, tailOfFile(path))
+		cause = fmt.Errorf("%w\n%s ended (%s); the end of %s:\n%s", cause, name, statuses[name].Exit, path, tailOfClusterLog(path))
 	}
 	if len(ended) == 0 {
 		cause = fmt.Errorf("%w\nevery component was running; their logs are in %s", cause, kept)
@@ -44,8 +44,8 @@ func (c *Cluster) diagnoseStart(cause error) error {
 	return cause
 }
 
-// tailOfFile returns the last lines of a file, or the error if the file is unreadable.
-func tailOfFile(path string) string {
+// tailOfClusterLog returns the last lines of a file, or the error if the file is unreadable.
+func tailOfClusterLog(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()

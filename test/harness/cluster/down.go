@@ -16,19 +16,20 @@ import (
 // downTimeout bounds the removal of a cluster whose start failed.
 const downTimeout = 30 * time.Second
 
-// Down ends the cluster and removes its processes, network, cgroups and folder. It may be called from
-// any process, for a cluster in any condition, and again after an error.
+// Down ends the cluster and removes its processes, network, cgroups and folder. Any process may call it, for a cluster in any
+// condition, and again after an error.
 func (c *Cluster) Down(ctx context.Context) error {
 	if err := c.endCluster(ctx); err != nil {
 		return fmt.Errorf("remove cluster %s: %w", c.state.Name, err)
 	}
-	if err := removeAll(ctx, c.dir); err != nil {
+	if err := removeBusyFolder(ctx, c.dir); err != nil {
 		return fmt.Errorf("remove cluster %s: %w", c.state.Name, err)
 	}
 	return nil
 }
 
-// endCluster ends the processes, and with them the node's namespaces, then removes the rest: the kernel does not remove link and cgroups by itself.
+// endCluster ends the processes, and with them the node's namespaces. Then it removes the link and the cgroups, which the kernel
+// keeps.
 func (c *Cluster) endCluster(ctx context.Context) error {
 	if err := c.state.Supervisor.Kill(ctx); err != nil {
 		return err
@@ -44,7 +45,7 @@ func (c *Cluster) endCluster(ctx context.Context) error {
 
 // killRecorded kills components that survived the supervisor, where the kernel does not kill them.
 func (c *Cluster) killRecorded(ctx context.Context) error {
-	statuses, err := c.readStatuses()
+	statuses, err := c.readProcessStatuses()
 	if err != nil {
 		return err
 	}
@@ -89,18 +90,18 @@ func removeCGroup(ctx context.Context, root string) error {
 			last = os.Remove(dir)
 			return last == nil || errors.Is(last, os.ErrNotExist)
 		}
-		if err := pollEvery(ctx, 20*time.Millisecond, gone); err != nil {
+		if err := pollClusterEvery(ctx, 20*time.Millisecond, gone); err != nil {
 			return fmt.Errorf("remove cgroup: %w", errors.Join(last, err))
 		}
 	}
 	return nil
 }
 
-// removeAll removes a folder. Its file systems may be in use for a moment after the last process has ended.
-func removeAll(ctx context.Context, dir string) error {
+// removeBusyFolder removes a folder. Its file systems may be in use for a moment after the last process has ended.
+func removeBusyFolder(ctx context.Context, dir string) error {
 	var last error
 	gone := func() bool { last = os.RemoveAll(dir); return last == nil }
-	if err := pollEvery(ctx, 50*time.Millisecond, gone); err != nil {
+	if err := pollClusterEvery(ctx, 50*time.Millisecond, gone); err != nil {
 		return errors.Join(last, err)
 	}
 	return nil
@@ -117,11 +118,11 @@ func sweepDeadClusters(ctx context.Context, base string) error {
 		if !entry.IsDir() || strings.HasSuffix(dir, failedSuffix) {
 			continue
 		}
-		s, err := readState(dir)
+		s, err := readClusterState(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		if s.isAlive() {
+		if s.isClusterAlive() {
 			continue
 		}
 		if err := (&Cluster{dir: dir, state: s}).Down(ctx); err != nil {

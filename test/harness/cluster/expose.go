@@ -8,10 +8,10 @@ import (
 	"strconv"
 )
 
-// Expose routes a Service, made here, to a process on this machine that listens on HostIP (or every address) and port, so that an
-// APIService can name it. It also creates the namespace. It returns the port for the APIService: 443, the default,
-// where the Service has endpoints. With ExternalNameRouting the Service is of type ExternalName instead and the port is the
-// process's own. The process's certificate is verified for NAME.NAMESPACE.svc either way.
+// Expose creates a Service, and its namespace, for a process on this machine, so that an APIService can name it. The process listens
+// on port, on HostIP or on every address. Expose returns the port for the APIService: 443, the default, if the Service has endpoints.
+// With ExternalNameRouting the Service has type ExternalName, and the port is the process's own. In both cases the process's
+// certificate must be valid for NAME.NAMESPACE.svc.
 func (c *Cluster) Expose(ctx context.Context, namespace, name string, port int) (int, error) {
 	if _, err := c.Kubectl(ctx, "get", "namespace", namespace); err != nil {
 		if _, err := c.Kubectl(ctx, "create", "namespace", namespace); err != nil {

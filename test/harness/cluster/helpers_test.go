@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// logWriter shows what a start tells in the test's own log.
+// logWriter writes the progress of a start to the test's log.
 type logWriter struct{ t *testing.T }
 
 func (w logWriter) Write(line []byte) (int, error) {
@@ -22,7 +22,7 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// startCluster starts a cluster that ends with the test. A test has its own folder for clusters: what it leaves is seen.
+// startCluster starts a cluster that ends with the test. Each test has its own folder for clusters, which shows any remains.
 func startCluster(t *testing.T, opts Options) *Cluster {
 	t.Helper()
 	if opts.Dir == "" {
@@ -69,18 +69,18 @@ func apply(t *testing.T, c *Cluster, manifest string) {
 	}
 }
 
-// eventually waits until check has nothing against it any more.
+// eventually polls check until it returns nil.
 func eventually(t *testing.T, within time.Duration, check func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	var last error
-	if err := pollEvery(ctx, 100*time.Millisecond, func() bool { last = check(); return last == nil }); err != nil {
+	if err := pollClusterEvery(ctx, 100*time.Millisecond, func() bool { last = check(); return last == nil }); err != nil {
 		t.Fatalf("not within %s: %v", within, last)
 	}
 }
 
-// want is an error unless what kubectl prints is as wanted.
+// want returns an error if kubectl does not print wanted.
 func want(t *testing.T, c *Cluster, wanted string, args ...string) func() error {
 	return func() error {
 		out, err := c.Kubectl(t.Context(), args...)
@@ -111,7 +111,7 @@ func probeImage(t *testing.T) (archive, tag string) {
 	return archive, tag
 }
 
-// processesNaming are the processes whose command line or environment has a text in it.
+// processesNaming returns the processes with text in their command line or environment.
 func processesNaming(text string) []string {
 	var found []string
 	if runtime.GOOS != "linux" {

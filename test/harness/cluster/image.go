@@ -19,10 +19,10 @@ import (
 	"strings"
 )
 
-// PauseImage is on every node: a program that waits for SIGTERM, for pods that need only exist.
+// PauseImage is on every node. Its program waits for SIGTERM, for pods that need no work.
 const PauseImage = "tachometer/pause:1"
 
-// LoadImage imports an image archive, as PackImage, BuildImage and `docker save` write them, into the node. Pods that use it need
+// LoadImage imports an image archive into the node: an archive of PackImage, BuildImage or `docker save`. Pods that use it need
 // imagePullPolicy Never or IfNotPresent.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	if !c.state.Node {
@@ -42,15 +42,18 @@ func (c *Cluster) containerdSocket() string {
 
 // importPause waits for containerd and imports the sandbox image, which every pod needs.
 func (c *Cluster) importPause(ctx context.Context) error {
-	archive := c.filePath("images", "pause.tar")
+	archive := c.clusterFilePath("images", "pause.tar")
 	if err := PackImage(archive, Image{Tag: PauseImage, Files: map[string]string{"/pause": c.state.Programs.Pause}, Entrypoint: []string{"/pause"}}); err != nil {
 		return err
 	}
-	listens := func() bool { _, err := os.Stat(c.containerdSocket()); return err == nil || c.componentsRun() != nil }
-	if err := pollEvery(ctx, pollInterval, listens); err != nil {
+	listens := func() bool {
+		_, err := os.Stat(c.containerdSocket())
+		return err == nil || c.checkComponentsRun() != nil
+	}
+	if err := pollClusterEvery(ctx, pollInterval, listens); err != nil {
 		return fmt.Errorf("wait for containerd: %w", err)
 	}
-	return errors.Join(c.componentsRun(), c.LoadImage(ctx, archive))
+	return errors.Join(c.checkComponentsRun(), c.LoadImage(ctx, archive))
 }
 
 // Image describes an image for PackImage: files of this machine, in a single layer from scratch.
@@ -72,12 +75,12 @@ func PackImage(archive string, image Image) error {
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
 		"config": map[string]any{"Entrypoint": image.Entrypoint, "User": image.User, "Env": image.Env},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + digestOf(layer)}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + imageDigest(layer)}},
 	})
 	if err != nil {
 		return err
 	}
-	configName := digestOf(config) + ".json"
+	configName := imageDigest(config) + ".json"
 	manifest, err := json.Marshal([]map[string]any{{"Config": configName, "RepoTags": []string{image.Tag}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
 		return err
@@ -88,7 +91,7 @@ func PackImage(archive string, image Image) error {
 		name string
 		data []byte
 	}{{"layer.tar", layer}, {configName, config}, {"manifest.json", manifest}} {
-		if err := addFile(w, file.name, file.data); err != nil {
+		if err := addImageFile(w, file.name, file.data); err != nil {
 			return err
 		}
 	}
@@ -98,7 +101,7 @@ func PackImage(archive string, image Image) error {
 	return os.WriteFile(archive, out.Bytes(), 0o644)
 }
 
-func digestOf(data []byte) string {
+func imageDigest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
@@ -109,16 +112,16 @@ func packLayer(image Image) ([]byte, error) {
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}); err != nil {
 		return nil, err
 	}
-	for _, path := range sortedKeys(image.Files) {
+	for _, path := range sortedImageFiles(image.Files) {
 		data, err := os.ReadFile(image.Files[path])
 		if err != nil {
 			return nil, err
 		}
-		if err := addFile(w, strings.TrimPrefix(path, "/"), data); err != nil {
+		if err := addImageFile(w, strings.TrimPrefix(path, "/"), data); err != nil {
 			return nil, err
 		}
 	}
-	for _, path := range sortedKeys(image.Links) {
+	for _, path := range sortedImageFiles(image.Links) {
 		link := &tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(path, "/"), Linkname: image.Links[path], Mode: 0o777}
 		if err := w.WriteHeader(link); err != nil {
 			return nil, err
@@ -127,9 +130,9 @@ func packLayer(image Image) ([]byte, error) {
 	return layer.Bytes(), w.Close()
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedImageFiles(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-func addFile(w *tar.Writer, name string, data []byte) error {
+func addImageFile(w *tar.Writer, name string, data []byte) error {
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(data))}); err != nil {
 		return err
 	}

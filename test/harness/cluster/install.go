@@ -14,7 +14,7 @@ import (
 // installTools installs the Debian packages of missing tools if run as root on Debian. Otherwise it returns nil:
 // the caller reports missing tools.
 func installTools(ctx context.Context, log io.Writer, tools []nodeTool) error {
-	_, missing := findTools(tools)
+	_, missing := findNodeTools(tools)
 	apt, err := exec.LookPath("apt-get")
 	if len(missing) == 0 || err != nil || os.Geteuid() != 0 {
 		return nil

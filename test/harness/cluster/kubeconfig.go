@@ -9,17 +9,17 @@ import (
 	"path/filepath"
 )
 
-// writeKubeconfig writes a kubeconfig that is complete in itself, readable by its owner only.
+// writeKubeconfig writes a self-contained kubeconfig, readable by its owner only.
 func (c *Cluster) writeKubeconfig(path string, who pair) error {
-	ca, err := encodeFile(c.pkiPair("ca").cert)
+	ca, err := encodeKubeconfigFile(c.pkiPair("ca").cert)
 	if err != nil {
 		return err
 	}
-	cert, err := encodeFile(who.cert)
+	cert, err := encodeKubeconfigFile(who.cert)
 	if err != nil {
 		return err
 	}
-	key, err := encodeFile(who.key)
+	key, err := encodeKubeconfigFile(who.key)
 	if err != nil {
 		return err
 	}
@@ -45,19 +45,18 @@ contexts:
 	return os.WriteFile(path, fmt.Appendf(nil, format, c.state.Name, c.state.Server, ca, cert, key), 0o600)
 }
 
-func encodeFile(path string) (string, error) {
+func encodeKubeconfigFile(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	return base64.StdEncoding.EncodeToString(data), err
 }
 
-// AddUser returns the path of a new kubeconfig for a user that the API server knows by the name and groups given. The user
-// may do what RBAC rules allow; without any, nothing.
+// AddUser returns the path of a new kubeconfig for a user with a name and groups. The user's rights are the RBAC rules for them.
 func (c *Cluster) AddUser(name string, groups ...string) (string, error) {
 	ca, err := openAuthority(c.pkiPair("ca"))
 	if err != nil {
 		return "", fmt.Errorf("add user %s: %w", name, err)
 	}
-	dir, err := os.MkdirTemp(c.filePath("users"), "user-")
+	dir, err := os.MkdirTemp(c.clusterFilePath("users"), "user-")
 	if err != nil {
 		return "", fmt.Errorf("add user %s: %w", name, err)
 	}
@@ -111,9 +110,9 @@ func (c *Cluster) writeIdentities() error {
 		if err := authorities["ca"].issueCertificate(c.pkiPair(name), who); err != nil {
 			return err
 		}
-		if err := c.writeKubeconfig(c.filePath(name+".kubeconfig"), c.pkiPair(name)); err != nil {
+		if err := c.writeKubeconfig(c.clusterFilePath(name+".kubeconfig"), c.pkiPair(name)); err != nil {
 			return err
 		}
 	}
-	return writeServiceAccountKey(c.pkiPair("service-account").key, c.filePath("pki", "service-account.pub"))
+	return writeServiceAccountKey(c.pkiPair("service-account").key, c.clusterFilePath("pki", "service-account.pub"))
 }

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Kubectl runs kubectl as the cluster's administrator and returns its standard output. An error holds what it wrote to
-// standard error. To act as somebody else, give --kubeconfig.
+// Kubectl runs kubectl as the cluster's administrator and returns its standard output. An error contains its standard error. For
+// another user, pass --kubeconfig.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) ([]byte, error) {
 	return c.execKubectl(ctx, nil, args)
 }
@@ -35,20 +35,20 @@ func (c *Cluster) execKubectl(ctx context.Context, stdin io.Reader, args []strin
 	return stdout.Bytes(), nil
 }
 
-// KubectlCommand is kubectl as the cluster's administrator, not started: for what runs longer or wants streams, such as
-// port-forward.
+// KubectlCommand returns kubectl as the cluster's administrator, not started: for long commands and for commands with streams, such
+// as port-forward.
 func (c *Cluster) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.state.Programs.Bin, "kubectl"), args...)
 	cmd.Env = append(os.Environ(), c.Env()...)
 	return cmd
 }
 
-// Env are the settings, NAME=VALUE, with which kubectl, and whatever reads KUBECONFIG, finds the cluster. kubectl's cache of
-// what the API offers is the cluster's own: the next one may have its address.
+// Env returns the settings, NAME=VALUE, with which kubectl and other readers of KUBECONFIG find the cluster. kubectl's discovery
+// cache is the cluster's own, because the next cluster may have the same address.
 func (c *Cluster) Env() []string {
 	return []string{
 		"KUBECONFIG=" + c.Kubeconfig(),
-		"KUBECACHEDIR=" + c.filePath("kubectl-cache"),
+		"KUBECACHEDIR=" + c.clusterFilePath("kubectl-cache"),
 		"PATH=" + c.state.Programs.Bin + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}
 }

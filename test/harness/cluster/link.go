@@ -14,17 +14,17 @@ import (
 	"strings"
 )
 
-// linkName is the same for the same folder, so that whoever removes the cluster removes its own link only.
-func linkName(dir string) string {
+// clusterLinkName returns the same name for the same folder, so that each removal of a cluster removes the cluster's own link.
+func clusterLinkName(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
 	return "tach" + hex.EncodeToString(sum[:4])
 }
 
-// networks is how many clusters with a node can run side by side.
+// networks is the maximum number of clusters with a node at the same time.
 const networks = 256
 
-// chooseNetwork takes a network that nothing on this machine uses, by adding the route to its pods: of two that want the
-// same one, the kernel refuses the second. The link's far end becomes the node's eth0.
+// chooseNetwork reserves an unused network by adding the route to its pods: the kernel rejects a second route for the same network.
+// The link's far end becomes the node's eth0.
 func (c *Cluster) chooseNetwork(ctx context.Context) error {
 	if err := c.runIP(ctx, "link", "add", c.state.Link, "type", "veth", "peer", "name", c.state.Link+"n"); err != nil {
 		return err
@@ -53,12 +53,12 @@ func (c *Cluster) chooseNetwork(ctx context.Context) error {
 	return fmt.Errorf("find a free network among %d: %w", networks, errors.Join(last, ctx.Err()))
 }
 
-// connectNamespace gives the link's far end to the supervisor's network namespace.
+// connectNamespace moves the link's far end into the supervisor's network namespace.
 func (c *Cluster) connectNamespace(ctx context.Context, supervisorPID int) error {
 	return c.runIP(ctx, "link", "set", c.state.Link+"n", "netns", strconv.Itoa(supervisorPID), "name", "eth0")
 }
 
-// removeLink removes both ends of the link, if it is there, and with it every route.
+// removeLink removes both ends of the link, if it exists, and with it every route.
 func (c *Cluster) removeLink(ctx context.Context) error {
 	if c.state.Link == "" {
 		return nil
@@ -68,7 +68,7 @@ func (c *Cluster) removeLink(ctx context.Context) error {
 	}
 	err := c.runIP(ctx, "link", "delete", c.state.Link)
 	if _, gone := os.Stat("/sys/class/net/" + c.state.Link); gone != nil {
-		return nil // it went with the node's end
+		return nil // the node's end took it away
 	}
 	return err
 }

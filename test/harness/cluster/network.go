@@ -8,28 +8,28 @@ import (
 	"net/netip"
 )
 
-// network is which addresses and ports a cluster uses.
+// network has the addresses and ports of a cluster.
 type network struct {
-	// Address is the node's or, without a node, that of this machine where processes of the cluster are reached; 127.0.0.1
-	// if the machine has no other.
+	// Address is the node's address. Without a node it is an address of this machine, for the cluster's processes; 127.0.0.1 if the
+	// machine has no other.
 	Address string
-	Bind    string // what the API server listens on
-	// HostAddress is where pods and the API server reach processes of this machine.
+	Bind    string // listen address of the API server
+	// HostAddress is the address of this machine's processes, for pods and the API server.
 	HostAddress string
 	Pods        string // CIDR; empty without a node
 	Services    string // CIDR
 	Ports       ports
 }
 
-// ports are those of one cluster on its address.
+// ports are the ports of one cluster on its address.
 type ports struct{ Etcd, EtcdPeer, API, ControllerManager, Scheduler int }
 
-// nodePorts are the usual ones: a node has a network of its own.
+// nodePorts returns the usual ports: a node has its own network.
 func nodePorts() ports {
 	return ports{Etcd: 2379, EtcdPeer: 2380, API: 6443, ControllerManager: 10257, Scheduler: 10259}
 }
 
-// nodeNetwork is the numberth of the networks that clusters with a node share out among them.
+// nodeNetwork returns one of the networks that clusters with a node share, by its number.
 func nodeNetwork(number int) network {
 	return network{
 		Address:     fmt.Sprintf("10.246.%d.2", number),
@@ -41,9 +41,9 @@ func nodeNetwork(number int) network {
 	}
 }
 
-// processNetwork is that of a cluster without a node, on free ports of this machine.
+// processNetwork returns the network of a cluster without a node, on free ports of this machine.
 func processNetwork() (network, error) {
-	free, err := freePorts(5)
+	free, err := freeClusterPorts(5)
 	if err != nil {
 		return network{}, err
 	}
@@ -54,23 +54,23 @@ func processNetwork() (network, error) {
 	}, nil
 }
 
-// freePorts gives ports of the loopback address that nobody listens on. Nothing keeps them free until they are used; the system
-// hands the same one out again only after all others.
-func freePorts(count int) ([]int, error) {
+// freeClusterPorts returns unused ports of the loopback address. They are not reserved, but the system hands out all other ports
+// before it hands out the same ports again.
+func freeClusterPorts(count int) ([]int, error) {
 	free := make([]int, 0, count)
 	for range count {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		defer listener.Close() // only now, lest one port is handed out twice
+		defer listener.Close() // not earlier, else the system may hand out a port twice
 		free = append(free, listener.Addr().(*net.TCPAddr).Port)
 	}
 	return free, nil
 }
 
-// machineAddress is an IPv4 address of this machine that an EndpointSlice may name: not loopback, not link-local. Without
-// one it is 127.0.0.1.
+// machineAddress returns an IPv4 address of this machine that is valid in an EndpointSlice: not loopback, not link-local. Without
+// such an address it returns 127.0.0.1.
 func machineAddress() string {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -91,16 +91,16 @@ func machineAddress() string {
 	return "127.0.0.1"
 }
 
-// firstServiceIP is what the API server gives the Service kubernetes.default.
+// firstServiceIP returns the address that the API server gives to the Service kubernetes.default.
 func (n network) firstServiceIP() string {
 	return netip.MustParsePrefix(n.Services).Addr().Next().String()
 }
 
-// isLoopback tells that no EndpointSlice can name a process of this machine.
+// isLoopback reports whether no EndpointSlice can name a process of this machine.
 func (n network) isLoopback() bool { return netip.MustParseAddr(n.HostAddress).IsLoopback() }
 
-// isBusy tells that one of this machine's own networks overlaps one of n's. Very wide ones (10.0.0.0/8 of a VPN) do not count:
-// the cluster's narrower routes go before them.
+// isBusy reports whether a network of this machine overlaps a network of n. Very wide networks (10.0.0.0/8 of a VPN) do not count:
+// the cluster's narrower routes take precedence.
 func (n network) isBusy() (bool, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {

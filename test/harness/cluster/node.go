@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// ErrNoNode is the reason why this machine cannot run a cluster with a node; the control plane alone still works.
+// ErrNoNode means that this machine cannot run a cluster with a node; the control plane alone still works.
 var ErrNoNode = errors.New("no node can run here")
 
-// cniFolders are where distributions keep the CNI plugins.
+// cniFolders returns the folders of the CNI plugins in several distributions.
 func cniFolders() []string { return []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"} }
 
-// nodeTool is a program of the system that a node needs, and the Debian package that has it.
+// nodeTool is a system program that a node needs, and its Debian package.
 type nodeTool struct{ name, pkg string }
 
 func nodeTools() []nodeTool {
@@ -35,14 +35,14 @@ func nodeTools() []nodeTool {
 	}
 }
 
-// CheckNode returns nil if this machine can run a cluster with a node, else an error that is ErrNoNode and says why.
+// CheckNode returns nil if this machine can run a cluster with a node, else an ErrNoNode with the reason.
 func CheckNode() error {
-	_, missing := findTools(nodeTools())
-	status, _ := os.ReadFile("/proc/self/status") // without one, the kernel will say what it refuses
+	_, missing := findNodeTools(nodeTools())
+	status, _ := os.ReadFile("/proc/self/status") // without a status, the kernel reports the missing right later
 	return machine{os: runtime.GOOS, user: os.Geteuid(), status: string(status), missing: missing}.checkMachine()
 }
 
-// machine is what decides whether a node can run.
+// machine has the properties of this machine that decide whether a node can run.
 type machine struct {
 	os      string
 	user    int
@@ -66,7 +66,7 @@ func (m machine) checkMachine() error {
 	return nil
 }
 
-// missingCapabilities names those that a root in an ordinary container lacks, and that it takes to make namespaces and networks.
+// missingCapabilities returns the missing capabilities for namespaces and networks; root in an ordinary container lacks them.
 func missingCapabilities(status string) []string {
 	_, rest, _ := strings.Cut(status, "CapEff:")
 	line, _, _ := strings.Cut(rest, "\n")
@@ -86,12 +86,12 @@ func missingCapabilities(status string) []string {
 	return missing
 }
 
-// findTools gives the path of each tool, and the packages of those that are not there.
-func findTools(tools []nodeTool) (paths map[string]string, missing []string) {
+// findNodeTools returns the path of each tool, and the packages of the missing tools.
+func findNodeTools(tools []nodeTool) (paths map[string]string, missing []string) {
 	paths = map[string]string{}
 	seen := map[string]bool{}
 	for _, tool := range tools {
-		if path := findTool(tool.name); path != "" {
+		if path := findNodeTool(tool.name); path != "" {
 			paths[tool.name] = path
 		} else if !seen[tool.pkg] {
 			seen[tool.pkg] = true
@@ -101,8 +101,8 @@ func findTools(tools []nodeTool) (paths map[string]string, missing []string) {
 	return paths, missing
 }
 
-func findTool(name string) string {
-	if path, err := exec.LookPath(name); err == nil && name != "bridge" { // iproute2 has a bridge, too
+func findNodeTool(name string) string {
+	if path, err := exec.LookPath(name); err == nil && name != "bridge" { // iproute2 also has a bridge
 		return path
 	}
 	folders := []string{"/usr/sbin", "/sbin", "/usr/local/sbin"}

@@ -2,7 +2,7 @@ package cluster
 
 import "syscall"
 
-// overlayMagic is the file system type of an overlay, which cannot hold another one's layers.
+// overlayMagic is the file system type of an overlay, which cannot hold the layers of another overlay.
 const overlayMagic = 0x794c7630
 
 func chooseSnapshotter(dir string) string {
@@ -13,8 +13,8 @@ func chooseSnapshotter(dir string) string {
 	return "overlayfs"
 }
 
-// supervisorAttributes makes the supervisor of a node the first process of its own namespaces: with it end all processes,
-// mounts, links and packet filter tables that the node has made.
+// supervisorAttributes makes the supervisor of a node the first process of its own namespaces. When it ends, all processes, mounts,
+// links and packet filter tables of the node end too.
 func supervisorAttributes(node bool) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setsid: true}
 	if node {

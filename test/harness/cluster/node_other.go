@@ -6,5 +6,5 @@ import "syscall"
 
 func chooseSnapshotter(string) string { return "native" }
 
-// supervisorAttributes: only Linux has nodes.
+// supervisorAttributes starts a session: only Linux has nodes.
 func supervisorAttributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

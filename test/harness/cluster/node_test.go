@@ -56,7 +56,7 @@ spec:
     spec: {containers: [{name: paused, image: "tachometer/pause:1", imagePullPolicy: Never}]}
 `
 
-// TestNode uses what a node offers, then kills half of it and looks for what is left after Down.
+// TestNode uses the features of a node, then kills half of it and looks for remains after Down.
 func TestNode(t *testing.T) {
 	needNode(t)
 	before := traces(t)
@@ -123,7 +123,7 @@ func expectHello(t *testing.T, url string) {
 	})
 }
 
-// askBack lets a pod ask a process of this machine.
+// askBack lets a pod send a request to a process of this machine.
 func askBack(t *testing.T, c *Cluster, pod string) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(c.HostIP(), "0"))
 	if err != nil {
@@ -158,7 +158,7 @@ func portForward(t *testing.T, c *Cluster, pod string) {
 	expectHello(t, "http://"+string(match))
 }
 
-// sideBySide starts another cluster beside c and ends it; c must not notice.
+// sideBySide starts and ends another cluster beside c; c must keep working.
 func sideBySide(t *testing.T, c *Cluster, dir string) {
 	other, err := Start(t.Context(), Options{Dir: dir, Node: true, Log: logWriter{t}})
 	if err != nil {
@@ -177,7 +177,7 @@ func sideBySide(t *testing.T, c *Cluster, dir string) {
 	}
 }
 
-// nothingLeft kills some of the cluster as a crash would, removes it and compares the machine with what it was before.
+// nothingLeft kills some of the cluster as a crash would, removes it, and compares the machine with its earlier state.
 func nothingLeft(t *testing.T, c *Cluster, before map[string][]string) {
 	pids, err := c.Processes()
 	if err != nil {
@@ -219,7 +219,7 @@ func nothingLeft(t *testing.T, c *Cluster, before map[string][]string) {
 	}
 }
 
-// traces are what a node could leave on the machine, by kind.
+// traces returns the possible remains of a node on the machine, by kind.
 func traces(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -246,13 +246,13 @@ func traces(t *testing.T) map[string][]string {
 	return found
 }
 
-// foreign tells that a trace is another cluster's, started by somebody else meanwhile.
+// foreign reports whether a trace belongs to another cluster that was started meanwhile.
 func foreign(trace, link string) bool {
 	name := regexp.MustCompile(`tach[0-9a-f]{8}`).FindString(trace)
 	return name != "" && name != link
 }
 
-// namespacesOf are the network namespaces of a process and all that descend from it.
+// namespacesOf returns the network namespaces of a process and of its descendants.
 func namespacesOf(first int) []string {
 	parents := map[int]int{}
 	folders, _ := filepath.Glob("/proc/[0-9]*")
@@ -277,7 +277,7 @@ func namespacesOf(first int) []string {
 	return namespaces
 }
 
-// usersOf are the processes in a network namespace.
+// usersOf returns the processes in a network namespace.
 func usersOf(namespace string) []string {
 	var users []string
 	links, _ := filepath.Glob("/proc/[0-9]*/ns/net")

@@ -16,7 +16,7 @@ var nodeScript string
 // writeNodeFiles writes the node's set-up and its components' configurations.
 func (c *Cluster) writeNodeFiles() error {
 	for _, dir := range []string{"kubelet", "containerd", "pod-logs", "container-logs", "cni"} {
-		if err := os.MkdirAll(c.filePath(dir), 0o755); err != nil {
+		if err := os.MkdirAll(c.clusterFilePath(dir), 0o755); err != nil {
 			return err
 		}
 	}
@@ -29,7 +29,7 @@ func (c *Cluster) writeNodeFiles() error {
 		"cni/10-bridge.conflist": c.cniConfig(),
 	}
 	for name, content := range files {
-		if err := os.WriteFile(c.filePath(name), []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(c.clusterFilePath(name), []byte(content), 0o600); err != nil {
 			return err
 		}
 	}
@@ -38,7 +38,7 @@ func (c *Cluster) writeNodeFiles() error {
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// The paths are the usual ones: node.sh lays the cluster's own folders over them.
+// The paths are the usual paths: node.sh mounts the cluster's own folders over them.
 func (c *Cluster) containerdConfig() string {
 	return fmt.Sprintf(`version = 2
 root = "/var/lib/containerd"
@@ -58,7 +58,7 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q
-`, containerdSocket, PauseImage, chooseSnapshotter(c.dir), filepath.Dir(c.state.Tools["bridge"]), c.filePath("cni"))
+`, containerdSocket, PauseImage, chooseSnapshotter(c.dir), filepath.Dir(c.state.Tools["bridge"]), c.clusterFilePath("cni"))
 }
 
 const containerdSocket = "/run/containerd/containerd.sock"

@@ -16,11 +16,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster/internal/supervisor"
 )
 
-// pollInterval is how often a wait looks again, where it has no reason of its own.
+// pollInterval is the default time between two checks of a condition.
 const pollInterval = 20 * time.Millisecond
 
-// pollEvery returns nil as soon as done says so, or ctx's error.
-func pollEvery(ctx context.Context, every time.Duration, done func() bool) error {
+// pollClusterEvery returns nil as soon as done returns true, or ctx's error.
+func pollClusterEvery(ctx context.Context, every time.Duration, done func() bool) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !done() {
@@ -33,10 +33,10 @@ func pollEvery(ctx context.Context, every time.Duration, done func() bool) error
 	return nil
 }
 
-// readStatuses reads what the supervisor wrote about its processes; none yet is an empty map.
-func (c *Cluster) readStatuses() (map[string]supervisor.Status, error) {
+// readProcessStatuses reads the supervisor's status file; without a file it returns an empty map.
+func (c *Cluster) readProcessStatuses() (map[string]supervisor.Status, error) {
 	statuses := map[string]supervisor.Status{}
-	data, err := os.ReadFile(c.filePath("processes.json"))
+	data, err := os.ReadFile(c.clusterFilePath("processes.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return statuses, nil
 	}
@@ -44,15 +44,15 @@ func (c *Cluster) readStatuses() (map[string]supervisor.Status, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(data, &statuses); err != nil {
-		return nil, fmt.Errorf("parse %s: %w", c.filePath("processes.json"), err)
+		return nil, fmt.Errorf("parse %s: %w", c.clusterFilePath("processes.json"), err)
 	}
 	return statuses, nil
 }
 
-// Processes gives the process number, as this machine sees it, of every component that runs: etcd, kube-apiserver, …,
-// and supervisor, the process that they all end with.
+// Processes returns the process number, as this machine sees it, of every running component: etcd, kube-apiserver, …, and supervisor,
+// whose end ends them all.
 func (c *Cluster) Processes() (map[string]int, error) {
-	statuses, err := c.readStatuses()
+	statuses, err := c.readProcessStatuses()
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (c *Cluster) Processes() (map[string]int, error) {
 	return pids, nil
 }
 
-// insidePIDs maps the process numbers inside the process namespace that first leads to those outside.
+// insidePIDs maps the process numbers inside the process namespace of first to the numbers outside.
 func insidePIDs(first int) map[int]int {
 	pids := map[int]int{}
 	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", first))
@@ -87,7 +87,7 @@ func insidePIDs(first int) map[int]int {
 		}
 		status, err := os.ReadFile(folder + "/status")
 		if err != nil {
-			continue // ended meanwhile
+			continue // has ended meanwhile
 		}
 		_, rest, _ := strings.Cut(string(status), "\nNSpid:")
 		line, _, _ := strings.Cut(rest, "\n")

@@ -49,7 +49,7 @@ func TestWhyNoNode(t *testing.T) {
 	}
 }
 
-// TestInstall puts an apt-get of its own before the real one.
+// TestInstall puts a fake apt-get before the real program.
 func TestInstall(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: only root may install packages")
@@ -61,10 +61,10 @@ func TestInstall(t *testing.T) {
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	tools := []nodeTool{{"sh", "dash"}, {"frobnicate", "frobnicator"}, {"frobnicate", "frobnicator"}}
-	if _, missing := findTools(tools); len(missing) != 1 || missing[0] != "frobnicator" {
+	if _, missing := findNodeTools(tools); len(missing) != 1 || missing[0] != "frobnicator" {
 		t.Fatalf("missing before: got %v, want frobnicator once", missing)
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second time all is installed
 		if err := installTools(t.Context(), io.Discard, tools); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestInstall(t *testing.T) {
 	if want := "update\ninstall -y --no-install-recommends frobnicator\n"; string(calls) != want {
 		t.Errorf("apt-get was called with %q, want %q", calls, want)
 	}
-	if _, missing := findTools(tools); len(missing) != 0 {
+	if _, missing := findNodeTools(tools); len(missing) != 0 {
 		t.Errorf("missing after: %v", missing)
 	}
 }
@@ -85,7 +85,7 @@ func TestBuildOnce(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 4 {
 		callers.Go(func() {
-			err := buildOnce(t.Context(), dir, func(target string) error {
+			err := buildProgramOnce(t.Context(), dir, func(target string) error {
 				builds.Add(1)
 				return os.WriteFile(filepath.Join(target, "program"), nil, 0o600)
 			})
@@ -107,7 +107,7 @@ func TestBuildThatFailsLeavesNothing(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()
 	broken := errors.New("broken")
-	if err := buildOnce(t.Context(), filepath.Join(parent, "built"), func(string) error { return broken }); !errors.Is(err, broken) {
+	if err := buildProgramOnce(t.Context(), filepath.Join(parent, "built"), func(string) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the builder's error", err)
 	}
 	if found, _ := filepath.Glob(filepath.Join(parent, "built")); len(found) > 0 {
@@ -121,7 +121,7 @@ func TestBuildThatFailsLeavesNothing(t *testing.T) {
 func TestShowProgress(t *testing.T) {
 	t.Parallel()
 	output := "go: downloading k8s.io/x v1\n" + strings.Repeat("k8s.io/x\n", 30) + "x.go:1: syntax error\n"
-	tail := showProgress(io.Discard, strings.NewReader(output), 50, time.Now())
+	tail := showKubeBuildProgress(io.Discard, strings.NewReader(output), 50, time.Now())
 	if !strings.HasSuffix(tail, "\nx.go:1: syntax error") || strings.Contains(tail, "downloading") {
 		t.Errorf("got %q, want the last lines", tail)
 	}
@@ -133,7 +133,7 @@ func TestKubernetesVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stamps := versionStamps(version)
+	stamps := kubeVersionStamps(version)
 	for _, want := range []string{"component-base/version.gitVersion=" + version, "client-go/pkg/version.gitMajor=1"} {
 		if !strings.Contains(stamps, want) {
 			t.Errorf("stamps %q lack %q", stamps, want)
@@ -154,7 +154,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("name %q: got %v, want ok %t", name, err, ok)
 		}
 	}
-	if a, b := linkName("/tmp/a"), linkName("/tmp/b"); a == b || len(a+"n") > 15 {
+	if a, b := clusterLinkName("/tmp/a"), clusterLinkName("/tmp/b"); a == b || len(a+"n") > 15 {
 		t.Errorf("link names %q and %q: want two of at most 14 characters", a, b)
 	}
 }
@@ -204,7 +204,7 @@ func TestPackImage(t *testing.T) {
 		t.Errorf("tags %v, want a/b:c", got)
 	}
 	config := string(files[manifest[0].Config])
-	for _, want := range []string{`"User":"7"`, `"Entrypoint":["/p"]`, digestOf(files[manifest[0].Layers[0]]), runtime.GOARCH} {
+	for _, want := range []string{`"User":"7"`, `"Entrypoint":["/p"]`, imageDigest(files[manifest[0].Layers[0]]), runtime.GOARCH} {
 		if !strings.Contains(config, want) {
 			t.Errorf("configuration %s lacks %s", config, want)
 		}
@@ -234,7 +234,7 @@ func untar(t *testing.T, data []byte) map[string][]byte {
 	}
 }
 
-// TestSweep: a start that was killed at its first step leaves a folder without a state; the next start removes it.
+// TestSweep: a start that was killed at its first step leaves a folder without state; the next start removes it.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
@@ -256,7 +256,7 @@ func TestBuildImage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an image takes seconds; run without -short")
 	}
-	if _, missing := findTools([]nodeTool{{"buildah", "buildah"}}); len(missing) > 0 || os.Geteuid() != 0 {
+	if _, missing := findNodeTools([]nodeTool{{"buildah", "buildah"}}); len(missing) > 0 || os.Geteuid() != 0 {
 		t.Skip("SKIPPED: it takes root and buildah; ", installHint([]string{"buildah"}))
 	}
 	t.Parallel()
@@ -266,7 +266,7 @@ func TestBuildImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := copyFile(filepath.Join(context, "Dockerfile"), "testdata/image/Dockerfile"); err != nil {
+	if err := copyToBuilder(filepath.Join(context, "Dockerfile"), "testdata/image/Dockerfile"); err != nil {
 		t.Fatal(err)
 	}
 	build := ImageBuild{

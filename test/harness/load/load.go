@@ -1,4 +1,4 @@
-// Package load sends HTTP requests at a known rate that does not depend on how fast they are answered (open loop).
+// Package load sends HTTP requests at a known rate that does not depend on the response times (open loop).
 package load
 
 import (
@@ -13,37 +13,36 @@ import (
 	"time"
 )
 
-// Options say what to send. Targets and Rate are required.
+// Options configure a Generator. Targets and Rate are required.
 type Options struct {
-	// Targets returns the URLs to send to, each in its turn. It is called for every request, from one goroutine,
-	// so it should return a slice that its caller keeps current; the slice is not changed.
+	// Targets returns the URLs; requests go to each in turn. One goroutine calls it for every request, so it should return a slice
+	// that its owner keeps current. The Generator does not change the slice.
 	Targets func() []string
-	// Rate returns how many requests per second are offered at t. It is called every few milliseconds, from one
-	// goroutine. Negative is zero.
+	// Rate returns the offered requests per second at t. One goroutine calls it every few milliseconds. Negative means zero.
 	Rate func(t time.Time) float64
-	// MaxInFlight bounds the requests that wait for their answer; 0: 512. A request that is due above it is not
-	// sent, and counted as Unsent: the offered rate was then less than Rate said.
+	// MaxInFlight bounds the requests that wait for a response; 0: 512. A due request above the bound is not sent, and counted as
+	// Unsent: the offered rate was then less than Rate.
 	MaxInFlight int
 	// Timeout bounds one request; 0: 10 s.
 	Timeout time.Duration
-	// NewConnections opens a connection for every request, which is what spreads requests over the pods behind a
-	// Service. Otherwise connections are kept alive.
+	// NewConnections opens a connection for every request, which spreads requests over the pods behind a Service. By default
+	// connections are kept alive.
 	NewConnections bool
 	// Method is GET if empty. Requests have no body.
 	Method string
 }
 
-// Count is what became of the requests to one URL. Sent = OK + Failed + those still waiting.
+// Count counts the outcomes of the requests to one URL. Sent = OK + Failed + the requests in flight.
 type Count struct {
-	// Sent requests were begun.
+	// Sent counts the started requests.
 	Sent int
-	// OK requests were answered whole, with a 2xx status.
+	// OK counts the requests with a complete 2xx response.
 	OK int
-	// Failed requests were answered otherwise, or not at all; Causes says why, by status code or error.
+	// Failed counts all other finished requests; Causes has the reasons, by status code or error.
 	Failed int
 	Causes map[string]int
-	// Resent is how often net/http sent a request again by itself, because a kept-alive connection was closed just
-	// as it was used. Such a request may well be OK; a client without that patience would have lost it.
+	// Resent counts the requests that net/http sent again by itself, because the server closed a kept-alive connection at the moment
+	// of its use. Such a request may be OK; a client without retries would have lost it.
 	Resent int
 }
 
@@ -56,15 +55,15 @@ func (c Count) cloneCount() Count {
 	return c
 }
 
-// Result is what a Generator has done so far.
+// Result is the state of a Generator's counts.
 type Result struct {
-	// URLs has the counts of every URL that was sent to.
+	// URLs has the counts of every URL with at least one request.
 	URLs map[string]Count
-	// Unsent is how many requests were due but not sent, for lack of a target or because of MaxInFlight.
+	// Unsent counts the due requests that were not sent, for lack of a target or because of MaxInFlight.
 	Unsent int
 }
 
-// Total returns the counts of all URLs together.
+// Total returns the sum over all URLs.
 func (r Result) Total() Count {
 	total := Count{Causes: map[string]int{}}
 	for _, c := range r.URLs {
@@ -79,25 +78,25 @@ func (r Result) Total() Count {
 	return total
 }
 
-// Run sends until ctx ends, waits for the answers, and returns the counts.
+// Run sends until ctx ends, waits for the responses, and returns the counts.
 func Run(ctx context.Context, opts Options) Result {
 	g := New(opts)
 	g.Run(ctx)
 	return g.Result()
 }
 
-// Generator sends requests; Result may be read while it runs.
+// Generator sends requests; Result may be called while it runs.
 type Generator struct {
 	opts   Options
 	client *http.Client
 	slots  chan struct{}
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the fields below
 	urls map[string]*Count
 	lost int
 }
 
-// New returns a generator that Run starts.
+// New returns a stopped Generator.
 func New(opts Options) *Generator {
 	if opts.MaxInFlight <= 0 {
 		opts.MaxInFlight = 512
@@ -116,7 +115,7 @@ func New(opts Options) *Generator {
 	}
 	return &Generator{
 		opts: opts,
-		// A redirect is an answer that is not 2xx: following it would be a request that no count knows.
+		// A redirect counts as a response other than 2xx: following it would send an uncounted request.
 		client: &http.Client{Transport: transport, Timeout: opts.Timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		slots: make(chan struct{}, opts.MaxInFlight),
@@ -135,15 +134,15 @@ func (g *Generator) Result() Result {
 	return Result{URLs: urls, Unsent: g.lost}
 }
 
-// Run sends until ctx ends and returns when every request has been answered or has timed out. Requests under way
-// are not cut off by the end of ctx: they were sent, so what becomes of them counts.
+// Run sends until ctx ends and returns after the last response or timeout. The end of ctx does not cancel requests in flight: they
+// were sent, so their outcomes count.
 func (g *Generator) Run(ctx context.Context) {
 	defer g.client.CloseIdleConnections()
 	var pending sync.WaitGroup
 	defer pending.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	p := newPace(time.Now())
+	p := newLoadPace(time.Now())
 	for turn := 0; ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
@@ -151,36 +150,36 @@ func (g *Generator) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := time.Now()
-		due, wait := p.advancePace(now, g.opts.Rate(now))
+		due, wait := p.advanceLoadPace(now, g.opts.Rate(now))
 		for range due {
-			g.sendRequest(ctx, &pending, turn)
+			g.sendLoadRequest(ctx, &pending, turn)
 			turn++
 		}
 		timer.Reset(wait)
 	}
 }
 
-// sendRequest begins one request, without waiting for a slot or an answer.
-func (g *Generator) sendRequest(ctx context.Context, pending *sync.WaitGroup, turn int) {
+// sendLoadRequest starts one request, without waiting for a slot or a response.
+func (g *Generator) sendLoadRequest(ctx context.Context, pending *sync.WaitGroup, turn int) {
 	targets := g.opts.Targets()
 	if len(targets) == 0 {
-		g.updateCount(func() { g.lost++ })
+		g.updateLoadCount(func() { g.lost++ })
 		return
 	}
 	select {
 	case g.slots <- struct{}{}:
 	default:
-		g.updateCount(func() { g.lost++ })
+		g.updateLoadCount(func() { g.lost++ })
 		return
 	}
 	url := targets[turn%len(targets)]
-	g.updateCount(func() { g.countOf(url).Sent++ })
+	g.updateLoadCount(func() { g.loadCountOf(url).Sent++ })
 	ctx = context.WithoutCancel(ctx)
 	pending.Go(func() {
 		defer func() { <-g.slots }()
-		cause, resent := g.doRequest(ctx, url)
-		g.updateCount(func() {
-			c := g.countOf(url)
+		cause, resent := g.doLoadRequest(ctx, url)
+		g.updateLoadCount(func() {
+			c := g.loadCountOf(url)
 			c.Resent += resent
 			if cause == "" {
 				c.OK++
@@ -192,14 +191,14 @@ func (g *Generator) sendRequest(ctx context.Context, pending *sync.WaitGroup, tu
 	})
 }
 
-func (g *Generator) updateCount(change func()) {
+func (g *Generator) updateLoadCount(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	change()
 }
 
-// countOf returns url's count; g.mu is held.
-func (g *Generator) countOf(url string) *Count {
+// loadCountOf returns the count of url. The caller holds g.mu.
+func (g *Generator) loadCountOf(url string) *Count {
 	c, ok := g.urls[url]
 	if !ok {
 		c = &Count{Causes: map[string]int{}}
@@ -208,8 +207,8 @@ func (g *Generator) countOf(url string) *Count {
 	return c
 }
 
-// doRequest returns why the request failed, or "", and how often net/http sent it again.
-func (g *Generator) doRequest(ctx context.Context, url string) (failure string, resent int) {
+// doLoadRequest returns the reason of a failed request, or "", and how often net/http sent the request again.
+func (g *Generator) doLoadRequest(ctx context.Context, url string) (failure string, resent int) {
 	resent = -1
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { resent++ }})
 	req, err := http.NewRequestWithContext(ctx, g.opts.Method, url, nil)
@@ -218,11 +217,11 @@ func (g *Generator) doRequest(ctx context.Context, url string) (failure string, 
 	}
 	resp, err := g.client.Do(req)
 	if err != nil {
-		return innermostCause(err), max(resent, 0)
+		return innermostLoadError(err), max(resent, 0)
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return innermostCause(err), resent
+		return innermostLoadError(err), resent
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return strconv.Itoa(resp.StatusCode), resent
@@ -230,8 +229,8 @@ func (g *Generator) doRequest(ctx context.Context, url string) (failure string, 
 	return "", resent
 }
 
-// innermostCause returns the innermost words of err, without addresses: few kinds, so that they can be counted.
-func innermostCause(err error) string {
+// innermostLoadError returns the innermost words of err, without addresses: few kinds, which can be counted.
+func innermostLoadError(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		text = text[i+2:]

@@ -13,8 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestOfferedRateIsIndependentOfTheServer sends to a server that answers only when it is told to: the schedule must
-// not wait for it.
+// TestOfferedRateIsIndependentOfTheServer sends to a server that responds only on demand: the schedule must not wait for it.
 func TestOfferedRateIsIndependentOfTheServer(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -76,7 +75,7 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 		}
 		got := Run(ctx, Options{Targets: fixed(tc.targets...), Rate: constant(100), MaxInFlight: 3})
 		cancel()
-		// One more may find the slot that the end of the test frees.
+		// One more request may use the slot that the end of the test frees.
 		if sent := got.Total().Sent; sent < tc.sent || sent > tc.sent+min(tc.sent, 1) || got.Unsent < 10 || got.Unsent > 20 {
 			t.Errorf("%s: %d sent, %d unsent", tc.name, got.Total().Sent, got.Unsent)
 		}
@@ -101,7 +100,7 @@ func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		steps []Step
-		late  time.Duration // how much later than asked every look comes
+		late  time.Duration // delay of every look
 		want  int
 	}{
 		{"constant", []Step{{Rate: 100}}, 0, 1000},
@@ -113,13 +112,13 @@ func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			rate, p, sent := StepRate(start, tc.steps), newPace(start), 0
+			rate, p, sent := StepRate(start, tc.steps), newLoadPace(start), 0
 			for now := start; now.Before(start.Add(10 * time.Second)); {
-				due, wait := p.advancePace(now, rate(now))
+				due, wait := p.advanceLoadPace(now, rate(now))
 				sent += due
 				now = now.Add(wait + tc.late)
 			}
-			// What was due at the last look, and each step seen up to 5 ms late.
+			// The requests due at the last look, plus each step seen up to 5 ms late.
 			slack := 1 + int(float64(tc.want)/10*(maxWait+tc.late).Seconds())
 			if sent > tc.want+slack || sent < tc.want-slack {
 				t.Errorf("sent %d in 10 s, want %d ± %d", sent, tc.want, slack)
@@ -131,9 +130,9 @@ func TestPaceIsTheIntegralOfTheRate(t *testing.T) {
 func TestPaceIsEven(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(0, 0)
-	p, now, last := newPace(start), start, start
+	p, now, last := newLoadPace(start), start, start
 	for range 10_000 {
-		due, wait := p.advancePace(now, 400)
+		due, wait := p.advanceLoadPace(now, 400)
 		if due > 1 {
 			t.Fatalf("%d requests at once at 400/s", due)
 		}

@@ -2,22 +2,22 @@ package load
 
 import "time"
 
-// maxWait is the longest time between two looks at the rate: a step in it shows within this.
+// maxWait is the maximum time between two looks at the rate: a step of the rate takes effect within it.
 const maxWait = 5 * time.Millisecond
 
-// pace turns a rate into the times of requests. The number of requests due by a time is the integral of the rate up
-// to it, rounded down: evenly spaced while the rate is constant, and exact in the long run however late it is asked.
+// pace turns a rate into the times of requests. The number of requests due by a time is the integral of the rate up to it, rounded
+// down: evenly spaced while the rate is constant, and exact in the long run even if calls come late.
 type pace struct {
 	last   time.Time
 	rate   float64 // since last, in requests per second
-	credit float64 // requests due since the last whole one, in [0, 1)
+	credit float64 // fraction of the next request, in [0, 1)
 }
 
-func newPace(start time.Time) *pace { return &pace{last: start} }
+func newLoadPace(start time.Time) *pace { return &pace{last: start} }
 
-// advancePace returns how many requests are due at now, and how long to wait before asking again. rate holds from now on;
-// what holds up to now is the rate of the call before.
-func (p *pace) advancePace(now time.Time, rate float64) (due int, wait time.Duration) {
+// advanceLoadPace returns the number of requests due at now, and the time until the next call. rate holds from now on; up to now the
+// rate of the previous call holds.
+func (p *pace) advanceLoadPace(now time.Time, rate float64) (due int, wait time.Duration) {
 	p.credit += p.rate * now.Sub(p.last).Seconds()
 	p.last, p.rate = now, max(rate, 0)
 	due = int(p.credit)

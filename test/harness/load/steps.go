@@ -12,11 +12,11 @@ import (
 type Step struct {
 	// Rate is in requests per second.
 	Rate float64
-	// For is how long the rate holds; 0, in the last step only: for ever.
+	// For is the duration of the rate; 0, in the last step only: no end.
 	For time.Duration
 }
 
-// ParseSteps reads "RATE[:DURATION],…", e.g. "50", or "40:30s,400:60s,40:30s". Only the last may lack a duration.
+// ParseSteps reads "RATE[:DURATION],…", e.g. "50", or "40:30s,400:60s,40:30s". Only the last step may lack a duration.
 func ParseSteps(text string) ([]Step, error) {
 	parts := strings.Split(text, ",")
 	steps := make([]Step, len(parts))
@@ -40,7 +40,7 @@ func ParseSteps(text string) ([]Step, error) {
 	return steps, nil
 }
 
-// StepRate returns the rate of the steps that begin at start: 0 before it, and after the last if that has an end.
+// StepRate returns the rate of the steps that begin at start: 0 before it, and after the last step if that step ends.
 func StepRate(start time.Time, steps []Step) func(time.Time) float64 {
 	return func(t time.Time) float64 {
 		since := t.Sub(start)
@@ -57,7 +57,7 @@ func StepRate(start time.Time, steps []Step) func(time.Time) float64 {
 	}
 }
 
-// Length returns the time that the steps take together; ok is false if they never end.
+// Length returns the total time of the steps; ok is false if they never end.
 func Length(steps []Step) (d time.Duration, ok bool) {
 	for _, s := range steps {
 		if s.For == 0 {

@@ -1,4 +1,4 @@
-// Package sale puts the scaler on a stack, with a broker for its events and a receiver for its alerts, and holds a flash sale.
+// Package sale installs the scaler on a stack, with a broker for its events and a receiver for its alerts, and runs a flash sale.
 package sale
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// What a sale of these tests is.
+// The constants of a sale in these tests.
 const (
 	Pods    = 20
 	topic   = "sales"
@@ -38,7 +38,7 @@ const (
 //go:embed config.yaml
 var config string
 
-// Sale is the scaler on a stack, and what is around it.
+// Sale is the scaler on a stack, with its broker and its receiver of alerts.
 type Sale struct {
 	stack  *stack.Stack
 	broker *kfake.Cluster
@@ -46,7 +46,7 @@ type Sale struct {
 	alerts *alerts
 }
 
-// Up installs the scaler, whose image is on the node, and waits until it works.
+// Up installs the scaler, whose image is on the node, and waits until it is ready.
 func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
 	sale := &Sale{stack: s}
 	if err := sale.startSale(ctx); err != nil {
@@ -77,7 +77,7 @@ func (s *Sale) startSale(ctx context.Context) (err error) {
 	return err
 }
 
-// createConfig creates what the scaler's pods mount; they wait for it.
+// createConfig creates the objects that the scaler's pods mount; the pods wait for them.
 func (s *Sale) createConfig(ctx context.Context, text string) error {
 	core := s.stack.Client.CoreV1()
 	_, err := core.ConfigMaps(stack.AdapterNamespace).Create(ctx, &corev1.ConfigMap{
@@ -95,7 +95,7 @@ func (s *Sale) createConfig(ctx context.Context, text string) error {
 	return nil
 }
 
-// Down removes the scaler and what was around it.
+// Down removes the scaler, the broker and the receiver.
 func (s *Sale) Down(ctx context.Context) error {
 	_, err := s.stack.Kubectl(ctx, "delete", "--ignore-not-found", "-n", stack.AdapterNamespace,
 		"deploy/"+name, "configmap/"+name+"-config", "secret/"+name, "lease/"+name, "configmap/"+name+"-events")
@@ -111,7 +111,7 @@ func (s *Sale) Down(ctx context.Context) error {
 	return err
 }
 
-// newBroker is kfake, which speaks Kafka's protocol and keeps records in memory, where pods reach it.
+// newBroker returns kfake at an address that pods reach. It speaks Kafka's protocol and keeps records in memory.
 func newBroker(ctx context.Context, host string) (*kfake.Cluster, error) {
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.Ports(0),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
@@ -123,13 +123,13 @@ func newBroker(ctx context.Context, host string) (*kfake.Cluster, error) {
 	return broker, nil
 }
 
-// Event is one of a sale, good for ttl from now.
+// Event returns a sale's event that is valid for ttl from now.
 func Event(id, kind string, ttl time.Duration) []byte {
 	data, err := json.Marshal(map[string]string{
 		"id": id, "type": kind, "at": time.Now().UTC().Format(time.RFC3339Nano), "ttl": ttl.String(),
 	})
 	if err != nil {
-		panic(err) // a map of strings
+		panic(err) // a map of strings always marshals
 	}
 	return data
 }
@@ -148,7 +148,7 @@ func (s *Sale) Publish(ctx context.Context, event []byte) error {
 	return nil
 }
 
-// Post sends an event to a replica of the scaler that is ready, signed, and returns the status and the answer.
+// Post sends a signed event to a ready replica of the scaler, and returns the status and the body of the response.
 func (s *Sale) Post(ctx context.Context, event []byte, key string) (int, string, error) {
 	pods, err := s.stack.Client.CoreV1().Pods(stack.AdapterNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + name})
 	if err != nil {
@@ -175,10 +175,10 @@ func (s *Sale) Post(ctx context.Context, event []byte, key string) (int, string,
 	return answer.StatusCode, string(text), err
 }
 
-// Secret is what senders of events over HTTP know.
+// Secret is the shared secret of senders over HTTP.
 const Secret = secret
 
-// Gate tells what the gate says.
+// Gate returns the state of the gate.
 func (s *Sale) Gate(ctx context.Context) (string, error) {
 	m, err := s.stack.Client.CoreV1().ConfigMaps(stack.SampleNamespace).Get(ctx, gateMap, metav1.GetOptions{})
 	if err != nil {
@@ -187,7 +187,7 @@ func (s *Sale) Gate(ctx context.Context) (string, error) {
 	return m.Data["open"], nil
 }
 
-// Alerts are those received so far, as they were sent.
+// Alerts returns the received alerts, as they were sent.
 func (s *Sale) Alerts() []string { return s.alerts.allAlerts() }
 
 // alerts is a receiver of webhooks.
@@ -218,7 +218,7 @@ func (a *alerts) allAlerts() []string {
 	return slices.Clone(a.got)
 }
 
-// ServeHTTP keeps what was sent.
+// ServeHTTP stores the body of the request.
 func (a *alerts) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {

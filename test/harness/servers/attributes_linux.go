@@ -2,7 +2,7 @@ package servers
 
 import "syscall"
 
-// serverAttributes make a process group, which ends with this process however that ends.
+// serverAttributes puts a process in its own group and has the kernel end it with this process, even after a crash.
 func serverAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -19,13 +19,13 @@ import (
 const (
 	refresh = 200 * time.Millisecond
 	timeout = 500 * time.Millisecond
-	// maxAge is how old a value may be that is served while the server is away.
+	// maxAge is the maximum age of a served value while the server is away.
 	maxAge = 3 * time.Second
-	// patience is far above what any reaction takes on a busy machine.
+	// patience is far above any reaction time on a busy machine.
 	patience = 30 * time.Second
 )
 
-// reader is a remote backend on a server, refreshed until the test ends, and a rule to ask it by.
+// reader is a remote backend on a server, refreshed until the test ends, and a rule to query.
 type reader struct {
 	*testing.T
 	backend *remote.Backend
@@ -44,12 +44,12 @@ func read(t *testing.T, s *servers.Server, expr string) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Backends[0].Refresh, cfg.Backends[0].Timeout = refresh, timeout // faster than a configuration may ask for
+	cfg.Backends[0].Refresh, cfg.Backends[0].Timeout = refresh, timeout // shorter than a configuration may set
 	b, err := remote.New(cfg.Backends[0], remote.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(klog.NewContext(context.Background(), klog.Logger{})) // which logs nothing
+	ctx, cancel := context.WithCancel(klog.NewContext(context.Background(), klog.Logger{})) // discards the log
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -61,7 +61,7 @@ func read(t *testing.T, s *servers.Server, expr string) *reader {
 	return &reader{T: t, backend: b, query: rule.Query{Rule: r, Namespace: "shop"}}
 }
 
-// value is that of the pod now.
+// value returns the pod's value now.
 func (r *reader) value() (metric.Value, error) {
 	values, err := r.backend.Evaluate(r.Context(), r.query, time.Now())
 	if err != nil {
@@ -73,7 +73,7 @@ func (r *reader) value() (metric.Value, error) {
 	return values[0], nil
 }
 
-// until reads until done is content, and returns how long that took.
+// until reads until done returns true, and returns the time that this took.
 func (r *reader) until(what string, done func(metric.Value, error) bool) time.Duration {
 	r.Helper()
 	began := time.Now()
@@ -95,7 +95,7 @@ func is(n float64) func(metric.Value, error) bool {
 	return func(v metric.Value, err error) bool { return err == nil && v.Value == n }
 }
 
-// fails tells an error that is unavailable and has all of the words.
+// fails returns a check for an unavailable error that contains all words.
 func fails(words ...string) func(metric.Value, error) bool {
 	return func(_ metric.Value, err error) bool {
 		if err == nil || metric.KindOf(err) != metric.KindUnavailable {
@@ -110,7 +110,7 @@ func fails(words ...string) func(metric.Value, error) bool {
 	}
 }
 
-// now is a series of one pod with one sample, of now.
+// now returns a series of one pod with a sample at the current time.
 func now(v float64) servers.Series {
 	l := labels.FromStrings("__name__", "m", "namespace", "shop", "pod", "a")
 	return servers.Series{Labels: l, Samples: []servers.Sample{{T: time.Now().UnixMilli(), V: v}}}
@@ -146,7 +146,7 @@ func TestKilled(t *testing.T) {
 	t.Logf("back after %v", r.until("2 after the start", is(2)))
 }
 
-// A restart shorter than maxAge is not seen by those who read.
+// TestRestarted: readers do not notice a restart shorter than maxAge.
 func TestRestarted(t *testing.T) {
 	t.Parallel()
 	s := servers.Prometheus(t, servers.Options{Series: []servers.Series{now(1)}})
@@ -177,7 +177,7 @@ func TestRestarted(t *testing.T) {
 	t.Logf("%d reads", <-done)
 }
 
-// A server that takes connections and does not answer keeps nobody waiting.
+// TestFrozen: a server that accepts connections and does not respond blocks no reader.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	s := servers.Prometheus(t, servers.Options{Series: []servers.Series{now(1)}})
@@ -200,7 +200,7 @@ func TestFrozen(t *testing.T) {
 	t.Logf("back after %v", r.until("2 after the thaw", is(2)))
 }
 
-// What Prometheus refuses is the rule's fault, and is told in its words.
+// TestRefused: a query that Prometheus rejects is an error of the rule, with Prometheus's message.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	one, other := now(1), now(1)

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Prometheus starts a Prometheus and waits until it can be asked, or skips the test where it is not installed.
+// Prometheus starts a Prometheus and waits until it is ready. It skips the test if Prometheus is not installed.
 func Prometheus(t testing.TB, opts Options) *Server {
 	t.Helper()
-	config := scrapeConfig(t, opts)
-	return startServer(t, kind{
+	config := testServerScrapeConfig(t, opts)
+	return startTestServer(t, kind{
 		name: "Prometheus", program: "prometheus", install: "apt-get install prometheus", ready: "/-/ready",
 		args: func(address, dir string) []string {
 			return []string{
@@ -23,8 +23,8 @@ func Prometheus(t testing.TB, opts Options) *Server {
 	}, opts)
 }
 
-// scrapeConfig writes the configuration file. It is JSON, which is YAML too.
-func scrapeConfig(t testing.TB, opts Options) string {
+// testServerScrapeConfig writes the configuration file. It is JSON, which is YAML too.
+func testServerScrapeConfig(t testing.TB, opts Options) string {
 	t.Helper()
 	type object map[string]any
 	if opts.Interval == 0 {

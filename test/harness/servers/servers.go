@@ -1,4 +1,4 @@
-// Package servers starts the real servers that remote backends speak to, as children of a test.
+// Package servers starts real servers for remote backends, as children of a test.
 package servers
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 )
 
-// patience bounds a server's start and its end: far above what either takes on a busy machine.
+// patience bounds the start and the end of a server: far above the usual time on a busy machine.
 const patience = 30 * time.Second
 
-// Sample is one value at a time, in milliseconds since the epoch. NaN is told from the staleness marker by its bits.
+// Sample is a value at a time, in milliseconds since the epoch. Its bits tell NaN from the staleness marker.
 type Sample struct {
 	T int64
 	V float64
@@ -39,27 +39,27 @@ type Series struct {
 // Target is an endpoint that a Prometheus scrapes at /metrics.
 type Target struct {
 	Address string            // host:port
-	Labels  map[string]string // of all its series
+	Labels  map[string]string // added to all its series
 }
 
-// Options say what a server begins with. The zero value is an empty server.
+// Options configure a server. The zero value means an empty server.
 type Options struct {
-	// Series are written before the server is handed out. Times are kept to the millisecond; values to the bit by
-	// Prometheus, and to some ten digits by VictoriaMetrics.
+	// Series are written before the constructor returns. Times are exact to the millisecond. Prometheus keeps values bit by bit,
+	// VictoriaMetrics keeps some ten digits.
 	Series []Series
 	// Targets are scraped by a Prometheus; a VictoriaMetrics ignores them.
 	Targets []Target
 	// Interval is the time between two scrapes. 0 means 1 s.
 	Interval time.Duration
-	// Args are further arguments of the server's command line.
+	// Args are appended to the server's command line.
 	Args []string
-	// Stopped leaves it to the test to call Start; Series must be empty then.
+	// Stopped returns a stopped server, which the test starts; Series must be empty.
 	Stopped bool
 }
 
-// Server is a server under test. It ends with the test. Its methods are for the goroutine of the test, and fail it.
+// Server is a server under test. It ends with the test. Only the test's goroutine may call its methods, which fail the test.
 type Server struct {
-	// URL is where it listens on loopback, also while it is stopped.
+	// URL is the server's address on loopback, also while it is stopped.
 	URL string
 
 	t     testing.TB
@@ -70,22 +70,22 @@ type Server struct {
 	child *child // nil while stopped
 }
 
-// kind is what differs between the servers.
+// kind has the differences between the servers.
 type kind struct {
 	name, program, install string
-	ready                  string // a path that answers 200 once the server can be asked
-	flush                  string // a path that makes what was written readable; empty: it is at once
+	ready                  string // path that returns 200 once the server is ready
+	flush                  string // path that makes written samples readable; empty: they are readable at once
 	args                   func(address, dir string) []string
 }
 
-// child is a process, and the end of it.
+// child is a process and its end.
 type child struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
-// startServer makes the server and, unless the test wants it otherwise, runs it.
-func startServer(t testing.TB, k kind, opts Options) *Server {
+// startTestServer creates the server and, unless opts.Stopped is set, starts it.
+func startTestServer(t testing.TB, k kind, opts Options) *Server {
 	t.Helper()
 	bin, err := exec.LookPath(k.program)
 	if err != nil {
@@ -95,10 +95,10 @@ func startServer(t testing.TB, k kind, opts Options) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			s.dumpLog()
+			s.dumpServerLog()
 		}
 	})
-	s.chooseAddress()
+	s.chooseServerAddress()
 	if opts.Stopped {
 		return s
 	}
@@ -110,14 +110,14 @@ func startServer(t testing.TB, k kind, opts Options) *Server {
 			t.Fatal(err)
 		}
 		s.Kill()
-		s.chooseAddress()
+		s.chooseServerAddress()
 	}
 	s.Write(opts.Series...)
 	return s
 }
 
-// chooseAddress chooses a free port.
-func (s *Server) chooseAddress() {
+// chooseServerAddress chooses a free port.
+func (s *Server) chooseServerAddress() {
 	s.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Server) chooseAddress() {
 	s.URL = "http://" + l.Addr().String()
 }
 
-// Start runs a stopped server, with the data that it had, and waits until it can be asked.
+// Start starts a stopped server with its data, and waits until it is ready.
 func (s *Server) Start() {
 	s.t.Helper()
 	if err := s.runServer(); err != nil {
@@ -135,10 +135,10 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop asks the server to end and waits for it. Its data stays.
+// Stop sends SIGTERM and waits for the end. The data stays.
 func (s *Server) Stop() { s.endServer(syscall.SIGTERM) }
 
-// Kill ends the server at once. What it was given in the last seconds may be lost.
+// Kill ends the server at once, which may lose the writes of the last seconds.
 func (s *Server) Kill() { s.endServer(syscall.SIGKILL) }
 
 // Restart is Stop and Start.
@@ -148,14 +148,14 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
-// Freeze keeps the server from answering, though it takes connections, until Thaw.
+// Freeze stops the server from responding until Thaw; the kernel still accepts connections.
 func (s *Server) Freeze() {
 	s.t.Helper()
-	s.signalGroup(syscall.SIGSTOP)
-	// Its threads stop one by one.
+	s.signalServerGroup(syscall.SIGSTOP)
+	// The threads stop one by one.
 	for until := time.Now().Add(patience); time.Now().Before(until); {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
-		_, err := doHTTP(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return
@@ -164,8 +164,8 @@ func (s *Server) Freeze() {
 	s.t.Fatalf("%s answers though it was stopped", s.kind.name)
 }
 
-// Thaw ends what Freeze began.
-func (s *Server) Thaw() { s.signalGroup(syscall.SIGCONT) }
+// Thaw ends a Freeze.
+func (s *Server) Thaw() { s.signalServerGroup(syscall.SIGCONT) }
 
 func (s *Server) runServer() error {
 	log, err := os.OpenFile(s.serverLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -181,18 +181,18 @@ func (s *Server) runServer() error {
 	s.child = &child{cmd: cmd, done: make(chan struct{})}
 	go func(c *child) {
 		defer close(c.done)
-		_ = c.cmd.Wait() // how it ended is in its log
+		_ = c.cmd.Wait() // the log has the reason of the end
 	}(s.child)
-	return s.awaitReady()
+	return s.awaitServerReady()
 }
 
-func (s *Server) awaitReady() error {
+func (s *Server) awaitServerReady() error {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := doHTTP(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
+		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		if err == nil {
 			return nil
 		}
@@ -206,27 +206,27 @@ func (s *Server) awaitReady() error {
 	}
 }
 
-// endServer sends a signal and waits for the end; a server that ignores it is killed.
+// endServer sends a signal and waits for the end; it kills a server that ignores the signal.
 func (s *Server) endServer(sig syscall.Signal) {
 	if s.child == nil {
 		return
 	}
-	s.signalGroup(syscall.SIGCONT) // a frozen process would not hear
-	s.signalGroup(sig)
-	late := time.AfterFunc(patience, func() { s.signalGroup(syscall.SIGKILL) })
+	s.signalServerGroup(syscall.SIGCONT) // a frozen process would not receive it
+	s.signalServerGroup(sig)
+	late := time.AfterFunc(patience, func() { s.signalServerGroup(syscall.SIGKILL) })
 	<-s.child.done
 	late.Stop()
 	s.child = nil
 }
 
-// signalGroup reaches the server and whatever it started: they are a process group.
-func (s *Server) signalGroup(sig syscall.Signal) {
+// signalServerGroup signals the server and all its children, which are one process group.
+func (s *Server) signalServerGroup(sig syscall.Signal) {
 	if s.child != nil {
-		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended by itself
+		_ = syscall.Kill(-s.child.cmd.Process.Pid, sig) // it may have ended already
 	}
 }
 
-// Write appends samples through the remote-write protocol and waits until they can be read.
+// Write appends samples through the remote-write protocol and waits until they are readable.
 func (s *Server) Write(series ...Series) {
 	s.t.Helper()
 	if len(series) == 0 {
@@ -242,30 +242,30 @@ func (s *Server) Write(series ...Series) {
 	}
 	body, err := request.Marshal()
 	if err == nil {
-		_, err = doHTTP(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
+		_, err = doServerRequest(s.t.Context(), http.MethodPost, s.URL+"/api/v1/write", snappy.Encode(nil, body))
 	}
 	if err == nil && s.kind.flush != "" {
-		_, err = doHTTP(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
+		_, err = doServerRequest(s.t.Context(), http.MethodGet, s.URL+s.kind.flush, nil)
 	}
 	if err != nil {
 		s.t.Fatalf("write %d series to %s: %v", len(series), s.kind.name, err)
 	}
 }
 
-// Get reads a path of the server, which may carry a query.
+// Get reads a path of the server, with an optional query.
 func (s *Server) Get(path string) []byte {
 	s.t.Helper()
-	body, err := doHTTP(s.t.Context(), http.MethodGet, s.URL+path, nil)
+	body, err := doServerRequest(s.t.Context(), http.MethodGet, s.URL+path, nil)
 	if err != nil {
 		s.t.Fatalf("ask %s: %v", s.kind.name, err)
 	}
 	return body
 }
 
-// client keeps no connection, so that no goroutine outlives a test.
+// client keeps no connections, so that no goroutine outlives a test.
 var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func doHTTP(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+func doServerRequest(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -289,8 +289,8 @@ func doHTTP(ctx context.Context, method, url string, body []byte) ([]byte, error
 
 func (s *Server) serverLog() string { return filepath.Join(s.dir, "log") }
 
-// dumpLog shows the end of the server's log.
-func (s *Server) dumpLog() {
+// dumpServerLog shows the end of the server's log.
+func (s *Server) dumpServerLog() {
 	const most = 4 << 10
 	text, err := os.ReadFile(s.serverLog())
 	s.t.Logf("the log of %s (%v):\n%s", s.kind.name, err, text[max(0, len(text)-most):])

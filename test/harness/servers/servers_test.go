@@ -20,10 +20,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// both are the servers, for tests that hold for either.
+// both has the constructors, for tests of both servers.
 var both = map[string]func(testing.TB, Options) *Server{"Prometheus": Prometheus, "VictoriaMetrics": VictoriaMetrics}
 
-// ask evaluates an expression as of a time, in milliseconds; a query that has no result gives nothing.
+// ask evaluates an expression at a time in milliseconds; a query without a result returns nothing.
 func ask(s *Server, expr string, at int64) (results []struct {
 	Metric map[string]string
 	Value  [2]any
@@ -43,7 +43,7 @@ func ask(s *Server, expr string, at int64) (results []struct {
 	return results
 }
 
-// samples are those of the one series that an expression with a range finds.
+// samples returns the samples of the only series that a range expression selects.
 func samples(s *Server, expr string, at int64) []Sample {
 	s.t.Helper()
 	var found []Sample
@@ -59,8 +59,8 @@ func samples(s *Server, expr string, at int64) []Sample {
 	return found
 }
 
-// What is written is read back with its millisecond, also after a restart: bit by bit from a Prometheus, and to some ten
-// digits from a VictoriaMetrics, which writes the values of a block with one decimal exponent.
+// TestServersKeepSamples: written samples are read back with their millisecond, also after a restart. Prometheus keeps values bit by
+// bit. VictoriaMetrics keeps some ten digits, because it stores the values of a block with one decimal exponent.
 func TestServersKeepSamples(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UnixMilli()
@@ -131,7 +131,7 @@ func TestServerStopsAndFreezes(t *testing.T) {
 	t.Parallel()
 	s := Prometheus(t, Options{Stopped: true})
 	down := func() bool {
-		_, err := doHTTP(t.Context(), http.MethodGet, s.URL+"/-/ready", nil)
+		_, err := doServerRequest(t.Context(), http.MethodGet, s.URL+"/-/ready", nil)
 		return err != nil
 	}
 	if !down() {
@@ -153,7 +153,7 @@ func TestServerStopsAndFreezes(t *testing.T) {
 	}
 }
 
-// VictoriaMetrics moves questions about the last half minute back, unless they say nocache=1.
+// TestVictoriaMetricsNeedsNocache: VictoriaMetrics moves queries about the last half minute back, unless they have nocache=1.
 func TestVictoriaMetricsNeedsNocache(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UnixMilli()

@@ -6,31 +6,31 @@ import (
 	"strings"
 )
 
-// Apply applies a kustomize folder, named from the repository's root or by an absolute path.
+// Apply applies a kustomize folder. The path is absolute or relative to the repository's root.
 func (s *Stack) Apply(ctx context.Context, dir string) error {
-	_, err := s.Kubectl(ctx, "apply", "-k", s.manifestPath(dir))
+	_, err := s.Kubectl(ctx, "apply", "-k", s.stackManifestPath(dir))
 	return err
 }
 
-func (s *Stack) manifestPath(dir string) string {
+func (s *Stack) stackManifestPath(dir string) string {
 	if filepath.IsAbs(dir) {
 		return dir
 	}
 	return filepath.Join(s.Root, dir)
 }
 
-// InstallAdapter applies the manifests of an adapter, ours or another, and waits until its pods are ready and its APIServices
-// available. The folder is named as Apply has it.
+// InstallAdapter applies the manifests of any adapter, and waits until its pods are ready and its APIServices available. See Apply
+// for dir.
 func (s *Stack) InstallAdapter(ctx context.Context, dir string) error {
 	const objects = `{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}{end}`
-	out, err := s.Kubectl(ctx, "apply", "-k", s.manifestPath(dir), "-o", "jsonpath="+objects)
+	out, err := s.Kubectl(ctx, "apply", "-k", s.stackManifestPath(dir), "-o", "jsonpath="+objects)
 	if err != nil {
 		return err
 	}
 	var apiServices []string
 	for line := range strings.Lines(out) {
 		object := strings.Split(strings.TrimSpace(line), "/")
-		if len(object) != 3 { // a warning
+		if len(object) != 3 { // the line is a warning
 			continue
 		}
 		switch kind, namespace, name := object[0], object[1], object[2]; kind {

@@ -11,7 +11,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
 )
 
-// InstallProcess applies the adapter's manifests as shipped, but for its pods: the Service leads to a process of this machine that
+// InstallProcess applies the adapter's shipped manifests without its pods. The Service leads to a process of this machine that
 // listens on the port, and the APIServices to that Service.
 func InstallProcess(ctx context.Context, c *cluster.Cluster, root string, port int) error {
 	text := map[string]string{}
@@ -32,7 +32,7 @@ func InstallProcess(ctx context.Context, c *cluster.Cluster, root string, port i
 	return c.Apply(ctx, strings.ReplaceAll(text["apiservices"], "port: 443", fmt.Sprintf("port: %d", seen)))
 }
 
-// WriteAdapterKubeconfig writes a kubeconfig with the rights of the adapter's ServiceAccount as shipped, valid for an hour.
+// WriteAdapterKubeconfig writes a kubeconfig with the rights of the adapter's shipped ServiceAccount, valid for an hour.
 func WriteAdapterKubeconfig(ctx context.Context, c *cluster.Cluster, path string) error {
 	token, err := c.Kubectl(ctx, "-n", AdapterNamespace, "create", "token", "tachometer-adapter", "--duration=1h")
 	if err != nil {

@@ -16,16 +16,16 @@ import (
 // CustomMetrics is the path of the API that the HPA reads.
 const CustomMetrics = "/apis/custom.metrics.k8s.io/v1beta2"
 
-// Get is `kubectl get --raw`: the API server's answer to one path, which may carry a query.
+// Get returns the API server's response to a path, which may have a query, like `kubectl get --raw`.
 func (s *Stack) Get(ctx context.Context, path string) ([]byte, error) {
 	result := s.Client.Discovery().RESTClient().Get().RequestURI(path).Do(ctx)
 	if err := result.Error(); err != nil {
-		return nil, err // unlike that of Raw, it has the server's own words
+		return nil, err // unlike Raw's error, it has the server's message
 	}
 	return result.Raw()
 }
 
-// Custom reads a path of custom.metrics.k8s.io and parses the answer.
+// Custom reads a path of custom.metrics.k8s.io and parses the response.
 func (s *Stack) Custom(ctx context.Context, path string) ([]custom.MetricValue, error) {
 	data, err := s.Get(ctx, path)
 	if err != nil {
@@ -38,12 +38,12 @@ func (s *Stack) Custom(ctx context.Context, path string) ([]custom.MetricValue, 
 	return list.Items, nil
 }
 
-// PodsMetric is the path of a metric on the pods of the sample.
+// PodsMetric returns the path of a metric on the sample's pods.
 func PodsMetric(metric string) string {
 	return fmt.Sprintf("%s/namespaces/%s/pods/*/%s?labelSelector=app.kubernetes.io%%2Fname%%3Dsample", CustomMetrics, SampleNamespace, metric)
 }
 
-// ReadyPods are the sample's pods that are ready and not terminating.
+// ReadyPods returns the sample's pods that are ready and not terminating.
 func (s *Stack) ReadyPods(ctx context.Context) ([]corev1.Pod, error) {
 	list, err := s.Client.CoreV1().Pods(SampleNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=sample"})
 	if err != nil {
@@ -51,14 +51,14 @@ func (s *Stack) ReadyPods(ctx context.Context) ([]corev1.Pod, error) {
 	}
 	var ready []corev1.Pod
 	for _, pod := range list.Items {
-		if pod.DeletionTimestamp == nil && isReady(&pod) {
+		if pod.DeletionTimestamp == nil && isStackPodReady(&pod) {
 			ready = append(ready, pod)
 		}
 	}
 	return ready, nil
 }
 
-func isReady(pod *corev1.Pod) bool {
+func isStackPodReady(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue
@@ -67,7 +67,7 @@ func isReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// Reason is the API server's own words for an error, without the client's around them.
+// Reason returns the API server's message in err, without the client's words around it.
 func Reason(err error) string {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
@@ -76,7 +76,7 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// Wait polls done until it returns nil, or returns the last error from before the time was over.
+// Wait polls done until it returns nil. At the timeout it returns the last error from before the timeout.
 func Wait(ctx context.Context, atMost time.Duration, done func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
@@ -88,7 +88,7 @@ func Wait(ctx context.Context, atMost time.Duration, done func(context.Context) 
 		if err == nil {
 			return nil
 		}
-		if last == nil || ctx.Err() == nil { // what ended with the time says nothing of the cause
+		if last == nil || ctx.Err() == nil { // an error caused by the timeout hides the cause
 			last = err
 		}
 		select {

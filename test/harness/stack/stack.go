@@ -30,23 +30,23 @@ const (
 	SampleNamespace  = "tachometer-sample"
 )
 
-// Options say what to start.
+// Options configure a Stack.
 type Options struct {
 	// Name is the cluster's name.
 	Name string
-	// Keep lets the cluster outlive this process; otherwise it ends with it.
+	// Keep lets the cluster outlive this process.
 	Keep bool
 	// Log gets the progress, in lines for people.
 	Log io.Writer
 }
 
-// Stack is a running cluster and what this repository put on it.
+// Stack is a running cluster with this repository's images and manifests.
 type Stack struct {
-	// Cluster is the local Kubernetes; nil where the stack stands on somebody else's.
+	// Cluster is the local Kubernetes; nil on the user's own cluster.
 	Cluster *cluster.Cluster
 	// Client talks to its API server with all rights.
 	Client kubernetes.Interface
-	// Config is what Client was made of.
+	// Config is the source of Client.
 	Config *rest.Config
 	// Root is the folder of this repository.
 	Root string
@@ -55,8 +55,8 @@ type Stack struct {
 	log     io.Writer
 }
 
-// Up starts a cluster with a node, builds the images with the repository's Dockerfile and loads them. What
-// was started is ended again if it fails.
+// Up starts a cluster with a node, builds the images with the repository's Dockerfile and loads them. After a failure it ends the
+// cluster.
 func Up(ctx context.Context, opts Options) (*Stack, error) {
 	root, err := Root(ctx)
 	if err != nil {
@@ -69,22 +69,22 @@ func Up(ctx context.Context, opts Options) (*Stack, error) {
 	s, err := newStackOn(c.Kubeconfig(), opts.Log)
 	if err == nil {
 		s.Cluster, s.Root, s.kubectl = c, root, c.KubectlCommand
-		err = s.loadImages(ctx)
+		err = s.loadStackImages(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w%s", err, downSuffix(ctx, c))
+		return nil, fmt.Errorf("%w%s", err, removeStackCluster(ctx, c))
 	}
 	return s, nil
 }
 
-func downSuffix(ctx context.Context, c *cluster.Cluster) string {
+func removeStackCluster(ctx context.Context, c *cluster.Cluster) string {
 	if err := c.Down(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Sprintf(" (and the cluster could not be removed: %v)", err)
 	}
 	return ""
 }
 
-// On is a stack on a cluster that runs already and has the images, reached with the kubectl on the path.
+// On returns a stack on an existing cluster that has the images. It uses the kubectl on the path.
 func On(ctx context.Context, kubeconfig string, log io.Writer) (*Stack, error) {
 	kubectl, err := exec.LookPath("kubectl")
 	if err != nil {
@@ -106,7 +106,7 @@ func newStackOn(kubeconfig string, log io.Writer) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	config.QPS = -1 // one observer that must not wait: it measures
+	config.QPS = -1 // a single observer, which must not wait while it measures
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
@@ -117,7 +117,7 @@ func newStackOn(kubeconfig string, log io.Writer) (*Stack, error) {
 // module is the module of the programs; test/go.mod replaces it by the folder of this repository.
 const module = "github.com/tachometer-metrics/tachometer"
 
-// Root is the folder of this repository, found from the working folder.
+// Root returns the folder of this repository, found from the working folder.
 func Root(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Stack) Down(ctx context.Context) error {
 	return s.Cluster.Down(ctx)
 }
 
-func (s *Stack) loadImages(ctx context.Context) error {
+func (s *Stack) loadStackImages(ctx context.Context) error {
 	for target, image := range map[string]string{"tachometer-adapter": AdapterImage, "sample": SampleImage, "tachometer-scaler": ScalerImage} {
 		archive := filepath.Join(s.Root, "out", target+".tar")
 		began := time.Now()
@@ -151,7 +151,7 @@ func (s *Stack) loadImages(ctx context.Context) error {
 	return nil
 }
 
-// Kubectl runs kubectl with the cluster's kubeconfig and returns what it printed. An error carries it too.
+// Kubectl runs kubectl with the cluster's kubeconfig and returns its output, which an error contains too.
 func (s *Stack) Kubectl(ctx context.Context, args ...string) (string, error) {
 	out, err := s.kubectl(ctx, args...).CombinedOutput()
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// The drawing's measures, in pixels. Each run has two panels, rates above and pods below; all share the time axis.
+// The dimensions of the drawing, in pixels. Each run has two panels, rates above and pods below; all share the time axis.
 const (
 	width       = 960
 	left, right = 64.0, 24.0
 	runsTop     = 40.0
-	ratesTop    = 24.0 // within the run, as what follows
+	ratesTop    = 24.0 // within the run, like the constants below
 	ratesHeight = 240.0
 	podsTop     = ratesTop + ratesHeight + 48
 	podsHeight  = 140.0
@@ -30,8 +30,8 @@ type Run struct {
 	Points []Point
 }
 
-// WriteSVG draws the points: offered and served rate over time, and below them desired and ready pods.
-// A gap in the served line is a time at which the API had no value.
+// WriteSVG draws the points: offered and served rate over time, and below them desired and ready pods. A gap in the served line means
+// that the API had no value.
 func WriteSVG(w io.Writer, title string, points []Point) error {
 	return WriteRuns(w, title, []Run{{Points: points}})
 }
@@ -55,25 +55,25 @@ func WriteRuns(w io.Writer, title string, runs []Run) error {
 	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", style)
 	fmt.Fprintf(&b, `<text class="title" x="%.0f" y="28">%s</text>`+"\n", left, html.EscapeString(title))
 	for i, r := range runs {
-		r.drawBelow(&b, runsTop+runHeight*float64(i), all.runLines())
+		r.drawTimelineBelow(&b, runsTop+runHeight*float64(i), all.timelineLines())
 	}
 	b.WriteString("</svg>\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// lines are what is drawn of a run.
+// lines are the lines of a run.
 type lines struct {
 	end                             float64 // seconds
 	offered, served, desired, ready []xy
 }
 
-func (r Run) runLines() lines {
+func (r Run) timelineLines() lines {
 	l := lines{
-		offered: pointsOf(r.Points, func(p Point) float64 { return p.Offered }),
-		served:  pointsOf(r.Points, func(p Point) float64 { return p.Served }),
-		desired: pointsOf(r.Points, func(p Point) float64 { return float64(p.Desired) }),
-		ready:   pointsOf(r.Points, func(p Point) float64 { return float64(p.Ready) }),
+		offered: timelinePoints(r.Points, func(p Point) float64 { return p.Offered }),
+		served:  timelinePoints(r.Points, func(p Point) float64 { return p.Served }),
+		desired: timelinePoints(r.Points, func(p Point) float64 { return float64(p.Desired) }),
+		ready:   timelinePoints(r.Points, func(p Point) float64 { return float64(p.Ready) }),
 	}
 	for _, p := range r.Points {
 		l.end = max(l.end, p.At.Seconds())
@@ -81,27 +81,27 @@ func (r Run) runLines() lines {
 	return l
 }
 
-// drawBelow draws the run below y, on axes that hold all.
-func (r Run) drawBelow(b *strings.Builder, y float64, all lines) {
-	rates := newPanel(y+ratesTop, ratesHeight, all.end, "requests/s", all.offered, all.served)
-	pods := newPanel(y+podsTop, podsHeight, all.end, "pods", all.desired, all.ready)
-	l := r.runLines()
-	rates.drawFrame(b)
-	pods.drawFrame(b)
-	rates.drawSteps(b, "offered", l.offered)
-	rates.drawLine(b, "served", l.served)
-	pods.drawSteps(b, "desired", l.desired)
-	pods.drawSteps(b, "ready", l.ready)
+// drawTimelineBelow draws the run below y, on axes that fit all runs.
+func (r Run) drawTimelineBelow(b *strings.Builder, y float64, all lines) {
+	rates := newTimelinePanel(y+ratesTop, ratesHeight, all.end, "requests/s", all.offered, all.served)
+	pods := newTimelinePanel(y+podsTop, podsHeight, all.end, "pods", all.desired, all.ready)
+	l := r.timelineLines()
+	rates.drawPanelFrame(b)
+	pods.drawPanelFrame(b)
+	rates.drawPanelSteps(b, "offered", l.offered)
+	rates.drawPanelLine(b, "served", l.served)
+	pods.drawPanelSteps(b, "desired", l.desired)
+	pods.drawPanelSteps(b, "ready", l.ready)
 	if r.Name != "" {
 		fmt.Fprintf(b, `<text class="name" x="%.0f" y="%.0f">%s</text>`+"\n", left+96, rates.top-12, html.EscapeString(r.Name))
 	}
-	drawLegend(b, rates.top-12, "offered", "served")
-	drawLegend(b, pods.top-12, "desired", "ready")
+	drawTimelineLegend(b, rates.top-12, "offered", "served")
+	drawTimelineLegend(b, pods.top-12, "desired", "ready")
 }
 
 type xy struct{ x, y float64 }
 
-func pointsOf(points []Point, value func(Point) float64) []xy {
+func timelinePoints(points []Point, value func(Point) float64) []xy {
 	s := make([]xy, len(points))
 	for i, p := range points {
 		s[i] = xy{p.At.Seconds(), value(p)}
@@ -115,7 +115,7 @@ type panel struct {
 	unit                        string
 }
 
-func newPanel(top, height, end float64, unit string, all ...[]xy) panel {
+func newTimelinePanel(top, height, end float64, unit string, all ...[]xy) panel {
 	highest := 1.0
 	for _, s := range all {
 		for _, p := range s {
@@ -124,12 +124,12 @@ func newPanel(top, height, end float64, unit string, all ...[]xy) panel {
 			}
 		}
 	}
-	step := niceStep(highest / 4)
+	step := timelineAxisStep(highest / 4)
 	return panel{top: top, height: height, end: max(end, 1), max: math.Ceil(highest/step) * step, step: step, unit: unit}
 }
 
-// niceStep is the smallest of 1, 2, 5 times a power of ten that is not below v, and at least 1.
-func niceStep(v float64) float64 {
+// timelineAxisStep returns the smallest of 1, 2, 5 times a power of ten that is at least v, and at least 1.
+func timelineAxisStep(v float64) float64 {
 	v = max(v, 1)
 	power := math.Pow(10, math.Floor(math.Log10(v)))
 	for _, f := range []float64{1, 2, 5} {
@@ -140,31 +140,31 @@ func niceStep(v float64) float64 {
 	return 10 * power
 }
 
-func (p panel) pixelX(seconds float64) float64 { return left + seconds/p.end*(width-left-right) }
-func (p panel) pixelY(value float64) float64   { return p.top + p.height*(1-value/p.max) }
+func (p panel) panelPixelX(seconds float64) float64 { return left + seconds/p.end*(width-left-right) }
+func (p panel) panelPixelY(value float64) float64   { return p.top + p.height*(1-value/p.max) }
 
-func (p panel) drawFrame(b *strings.Builder) {
+func (p panel) drawPanelFrame(b *strings.Builder) {
 	for v := 0.0; v <= p.max; v += p.step {
-		fmt.Fprintf(b, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/>`, left, width-right, p.pixelY(v), p.pixelY(v))
-		fmt.Fprintf(b, `<text x="%.0f" y="%.1f" text-anchor="end">%g</text>`+"\n", left-8, p.pixelY(v)+4, v)
+		fmt.Fprintf(b, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/>`, left, width-right, p.panelPixelY(v), p.panelPixelY(v))
+		fmt.Fprintf(b, `<text x="%.0f" y="%.1f" text-anchor="end">%g</text>`+"\n", left-8, p.panelPixelY(v)+4, v)
 	}
-	step := niceStep(p.end / 10)
+	step := timelineAxisStep(p.end / 10)
 	for t := 0.0; t <= p.end; t += step {
-		fmt.Fprintf(b, `<text x="%.1f" y="%.0f" text-anchor="middle">%gs</text>`+"\n", p.pixelX(t), p.top+p.height+18, t)
+		fmt.Fprintf(b, `<text x="%.1f" y="%.0f" text-anchor="middle">%gs</text>`+"\n", p.panelPixelX(t), p.top+p.height+18, t)
 	}
 	fmt.Fprintf(b, `<text x="%.0f" y="%.0f">%s</text>`+"\n", left, p.top-12, p.unit)
 }
 
-func (p panel) drawLine(b *strings.Builder, class string, s []xy) {
-	p.drawPath(b, class, s, func(q xy) string { return fmt.Sprintf("L%.1f %.1f", p.pixelX(q.x), p.pixelY(q.y)) })
+func (p panel) drawPanelLine(b *strings.Builder, class string, s []xy) {
+	p.drawPanelPath(b, class, s, func(q xy) string { return fmt.Sprintf("L%.1f %.1f", p.panelPixelX(q.x), p.panelPixelY(q.y)) })
 }
 
-func (p panel) drawSteps(b *strings.Builder, class string, s []xy) {
-	p.drawPath(b, class, s, func(q xy) string { return fmt.Sprintf("H%.1fV%.1f", p.pixelX(q.x), p.pixelY(q.y)) })
+func (p panel) drawPanelSteps(b *strings.Builder, class string, s []xy) {
+	p.drawPanelPath(b, class, s, func(q xy) string { return fmt.Sprintf("H%.1fV%.1f", p.panelPixelX(q.x), p.panelPixelY(q.y)) })
 }
 
-// drawPath draws s with one command a point, and begins anew after each gap of NaN.
-func (p panel) drawPath(b *strings.Builder, class string, s []xy, command func(q xy) string) {
+// drawPanelPath draws s with one command per point, and starts anew after each gap of NaN.
+func (p panel) drawPanelPath(b *strings.Builder, class string, s []xy, command func(q xy) string) {
 	fmt.Fprintf(b, `<path class="line %s" d="`, class)
 	pen := false
 	for _, q := range s {
@@ -172,7 +172,7 @@ func (p panel) drawPath(b *strings.Builder, class string, s []xy, command func(q
 		case math.IsNaN(q.y):
 			pen = false
 		case !pen:
-			fmt.Fprintf(b, "M%.1f %.1f", p.pixelX(q.x), p.pixelY(q.y))
+			fmt.Fprintf(b, "M%.1f %.1f", p.panelPixelX(q.x), p.panelPixelY(q.y))
 			pen = true
 		default:
 			b.WriteString(command(q))
@@ -181,7 +181,7 @@ func (p panel) drawPath(b *strings.Builder, class string, s []xy, command func(q
 	b.WriteString("\"/>\n")
 }
 
-func drawLegend(b *strings.Builder, y float64, classes ...string) {
+func drawTimelineLegend(b *strings.Builder, y float64, classes ...string) {
 	x := width - right - 96*float64(len(classes))
 	for _, class := range classes {
 		fmt.Fprintf(b, `<path class="line %s" d="M%.0f %.0fh24"/><text x="%.0f" y="%.0f">%s</text>`+"\n",

@@ -1,4 +1,4 @@
-// Package timeline records what a run offered, served and scaled, second by second, and draws it.
+// Package timeline records the offered load, the served metric and the pods of a run, second by second, and draws them.
 package timeline
 
 import (
@@ -11,18 +11,17 @@ import (
 type Point struct {
 	// At is the time since the start of the run.
 	At time.Duration
-	// Offered is the load that was sent, in requests per second.
+	// Offered is the sent load, in requests per second.
 	Offered float64
-	// Served is the sum over the pods of the metric as the API answered it, in requests per second; NaN
-	// where the API had no value.
+	// Served is the API's sum of the metric over the pods, in requests per second; NaN if the API had no value.
 	Served float64
 	// PerPod holds the values behind Served, in the order of the pods' names.
 	PerPod []float64
 	// Age is the age of the oldest value behind Served.
 	Age time.Duration
-	// Desired is what the HPA asks for, Ready how many pods are ready.
+	// Desired is the HPA's desired replicas, Ready the number of ready pods.
 	Desired, Ready int
-	// Reason is the API's reason where it had no value.
+	// Reason is the API's reason for a missing value.
 	Reason string
 }
 
@@ -30,7 +29,7 @@ type Point struct {
 const Header = "  time   offered    served    age  desired  ready  per pod\n" +
 	"             req/s     req/s      s     pods   pods  req/s"
 
-// Row is the point as one line of a table.
+// Row returns the point as a line of the table.
 func (p Point) Row() string {
 	served, age := "       -", "    -"
 	if !math.IsNaN(p.Served) {

@@ -1,4 +1,4 @@
-// Package image tests what the Dockerfile builds.
+// Package image tests the images that the Dockerfile builds.
 package image
 
 import (
@@ -42,7 +42,7 @@ func TestScalerImage(t *testing.T) {
 	runsStatically(t, img.files["tachometer-scaler"])
 }
 
-// check holds what every image of the Dockerfile promises.
+// check checks the promises of every image of the Dockerfile.
 func (i image) check(t *testing.T, program, port string) {
 	t.Helper()
 	t.Logf("uncompressed: %.2f MB in %d files", float64(i.size())/1e6, len(i.files))
@@ -68,7 +68,7 @@ func (i image) check(t *testing.T, program, port string) {
 	}
 }
 
-// runsStatically runs the program as the image has it and checks its stamp.
+// runsStatically runs the image's program and checks its version stamp.
 func runsStatically(t *testing.T, program []byte) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "program")
@@ -83,7 +83,7 @@ func runsStatically(t *testing.T, program []byte) {
 
 const version = "v0.0.0-test"
 
-// image is what an archive holds.
+// image is the content of an archive.
 type image struct {
 	config struct {
 		User            string
@@ -94,7 +94,7 @@ type image struct {
 	files map[string][]byte // by path, without a leading slash
 }
 
-// size is the sum of all files: layers overwrite nothing here, as every file is copied once.
+// size returns the sum of all files: the Dockerfile copies every file once, so no layer overwrites another.
 func (i image) size() (n int) {
 	for _, content := range i.files {
 		n += len(content)
@@ -122,7 +122,7 @@ func build(t *testing.T, target string) image {
 	return read(t, archive)
 }
 
-// read returns the image in an archive as `docker save` writes it.
+// read returns the image in an archive in the format of `docker save`.
 func read(t *testing.T, archive string) image {
 	t.Helper()
 	file, err := os.Open(archive)
@@ -149,7 +149,7 @@ func read(t *testing.T, archive string) image {
 	return img
 }
 
-// untar returns the regular files of an archive; links stand for what they link to.
+// untar returns the regular files of an archive; links resolve to their targets.
 func untar(t *testing.T, r io.Reader) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}

@@ -41,7 +41,8 @@ func TestGoInstall(t *testing.T) {
 	}
 }
 
-// writeProxy writes what the go command asks a module proxy for: the list of versions, and one version's info, go.mod and zip.
+// writeProxy writes the files that the go command reads from a module proxy: the list of versions, and a version's info, go.mod and
+// zip.
 func writeProxy(t *testing.T, proxy, clone string, m module.Version) {
 	t.Helper()
 	folder := filepath.Join(proxy, filepath.FromSlash(m.Path), "@v")

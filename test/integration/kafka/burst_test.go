@@ -14,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// sink counts what it takes, and tells of the release.
+// sink counts the raised holds, and reports the release.
 type sink struct {
 	mu       sync.Mutex
 	raised   map[string]int
@@ -22,7 +22,7 @@ type sink struct {
 	slow     time.Duration
 	reg      *prometheus.Registry
 	calls    int
-	most     float64 // holds that waited, as seen by some calls
+	most     float64 // maximum of the waiting holds, sampled
 }
 
 func (s *sink) Raise(_ context.Context, _ hold.Workload, h hold.Hold) error {
@@ -38,7 +38,7 @@ func (s *sink) Raise(_ context.Context, _ hold.Workload, h hold.Hold) error {
 	return nil
 }
 
-// waiting is how many holds wait for a sink.
+// waiting returns the number of holds that wait for a sink.
 func waiting(reg *prometheus.Registry) float64 {
 	families, _ := reg.Gather()
 	for _, f := range families {
@@ -54,7 +54,7 @@ func (s *sink) Release(_ context.Context, _ hold.Workload, id, _ string) error {
 	return nil
 }
 
-// seen remembers as long as it lives.
+// seen remembers IDs in memory, without expiry.
 type seen struct{ sync.Map }
 
 func (s *seen) Has(_ context.Context, id string) (bool, error) {
@@ -64,14 +64,14 @@ func (s *seen) Has(_ context.Context, id string) (bool, error) {
 
 func (s *seen) Add(id string, until time.Time) { s.Store(id, until) }
 
-// 10,000 events in a burst, from the broker through the handler: the last one reaches the sink after all the others have, or
-// were superseded, and what waits in memory is bounded.
+// TestBurstReachesTheSink sends 10,000 events in a burst from the broker through the handler. The last event reaches the sink after
+// all other events, or after they were superseded, and the number of waiting events in memory is bounded.
 func TestBurstReachesTheSink(t *testing.T) {
 	const burst = 10_000
 	for name, c := range map[string]struct {
-		key  string // of each event
+		key  string // key of each event
 		slow time.Duration
-		all  bool // is each raised
+		all  bool // every hold is raised
 	}{
 		"of one sale, a slow sink": {"friday", time.Millisecond, false},
 		"of 10,000 sales":          {"", 0, true},
@@ -120,7 +120,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 			if c.all && len(s.raised) != burst {
 				t.Errorf("%d holds were raised; want %d", len(s.raised), burst)
 			}
-			if s.most > event.DefaultMaxWaiting+1 { // one is with the sink
+			if s.most > event.DefaultMaxWaiting+1 { // one hold is in the sink
 				t.Errorf("%.0f holds waited in memory; want at most %d", s.most, event.DefaultMaxWaiting+1)
 			}
 			t.Logf("%d events in %s, %.0f a second; %d holds in the sink; up to about %.0f waited", burst+1, took.Round(time.Millisecond), float64(burst+1)/took.Seconds(), len(s.raised), s.most)

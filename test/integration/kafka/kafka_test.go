@@ -1,4 +1,4 @@
-// Package kafka_test holds the consumer against brokers: kfake, since no real one can be installed everywhere.
+// Package kafka_test tests the consumer with kfake brokers, because a real broker cannot be installed everywhere.
 package kafka_test
 
 import (
@@ -21,7 +21,7 @@ import (
 
 const (
 	topic = "sales"
-	// patience is far above what any reaction takes on a busy machine.
+	// patience is far above any reaction time on a busy machine.
 	patience = 60 * time.Second
 )
 
@@ -72,7 +72,7 @@ func read(t *testing.T, cfg event.KafkaConfig) *reader {
 	return r
 }
 
-// await reads until each of the values came, and returns all that came.
+// await reads until each of the values has come, and returns all received values.
 func (r *reader) await(t *testing.T, values ...string) (all []string) {
 	t.Helper()
 	missing := slices.Clone(values)
@@ -89,7 +89,7 @@ func (r *reader) await(t *testing.T, values ...string) (all []string) {
 	return all
 }
 
-// failing waits until something went wrong with the brokers.
+// failing waits until the reader reports a failure of the brokers.
 func (r *reader) failing(t *testing.T) {
 	t.Helper()
 	until(t, "a failure is counted", func() bool {
@@ -162,7 +162,8 @@ func TestReadingBeginsAMinuteBack(t *testing.T) {
 	}
 }
 
-// A second consumer reads what the first read: there is no group, and nothing is committed.
+// TestEveryConsumerReadsEverything: a second consumer reads the same records as the first: the consumers use no group, and commit no
+// offsets.
 func TestEveryConsumerReadsEverything(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
@@ -188,7 +189,7 @@ func TestBrokerDownAtTheStart(t *testing.T) {
 	r.await(t, "a")
 }
 
-// freePort is one that nobody listens on now.
+// freePort returns an unused port.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -223,14 +224,14 @@ func TestLeaderMoved(t *testing.T) {
 	for i := range 6 {
 		v := fmt.Sprint(i)
 		write(0, time.Now(), v)
-		r.await(t, v) // and earlier ones again, where the new leader's epoch says nothing of them
+		r.await(t, v) // and earlier records again, where the new leader's epoch does not cover them
 		if err := c.MoveTopicPartition(topic, 0, (c.LeaderFor(topic, 0)+1)%3); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// What is deleted before it was read is gone; reading goes on with what is left.
+// TestLogTruncatedAhead: records that are deleted before the read are lost; reading continues with the remaining records.
 func TestLogTruncatedAhead(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
@@ -252,8 +253,8 @@ func TestLogTruncatedAhead(t *testing.T) {
 	}
 }
 
-// A broker that comes back without the last records it had: what is written from then on is read, though its offsets are
-// lower than those read already.
+// TestBrokerLostRecords: a broker comes back without its last records. The consumer reads later records, although their offsets are
+// lower than the offsets read before.
 func TestBrokerLostRecords(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
@@ -263,7 +264,7 @@ func TestBrokerLostRecords(t *testing.T) {
 	r.await(t, "e")
 	first.Close()
 	r.failing(t)
-	second := cluster(t, kfake.Ports(port)) // nothing on its disk
+	second := cluster(t, kfake.Ports(port)) // its disk is empty
 	write := writer(t, second.ListenAddrs())
 	write(0, time.Now(), "f")
 	r.await(t, "f")
@@ -303,7 +304,8 @@ func TestTopicMadeAnew(t *testing.T) {
 	r.await(t, "d")
 }
 
-// 10,000 events in a burst are all read, in the order of their partition, and while nobody handles them they stay with the broker.
+// TestBurst: a burst of 10,000 events is read completely, in the order of the partition. While no handler runs, the events stay with
+// the broker.
 func TestBurst(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
@@ -324,7 +326,7 @@ func TestBurst(t *testing.T) {
 	t.Logf("%d events in %s, from the start of the consumer: %.0f a second", burst, took.Round(time.Millisecond), burst/took.Seconds())
 }
 
-// From the append of a record until it is handled: what stands between an event and new pods.
+// TestLatency measures the time from the append of a record to its handling, which delays new pods.
 func TestLatency(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
@@ -336,7 +338,7 @@ func TestLatency(t *testing.T) {
 		begun := time.Now()
 		write(int32(i%3), begun, v)
 		r.await(t, v)
-		if i > 0 { // the first waits for connections and metadata
+		if i > 0 { // the first record waits for connections and metadata
 			all = append(all, time.Since(begun))
 		}
 	}

@@ -26,7 +26,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// fetchFault fails requests for records: count of them, or until it is removed if that is -1.
+// fetchFault makes fetch requests fail: count requests, or with -1 all until its removal.
 func fetchFault(count int) kfake.Fault {
 	return kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.NotLeaderForPartition, Count: count}
 }
@@ -63,7 +63,7 @@ func file(t *testing.T, name string, content []byte) string {
 	return path
 }
 
-// certificate is a self-signed one for this machine, for who listens and who connects, in memory and in files.
+// certificate returns a self-signed certificate of this machine, for servers and clients, in memory and in files.
 func certificate(t *testing.T) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -109,7 +109,7 @@ func TestTLS(t *testing.T) {
 	if len(r.got) != 0 {
 		t.Error("read from a broker whose certificate nobody vouches for")
 	}
-	if err := os.WriteFile(ca, content(t, certFile), 0o600); err != nil { // the right authority, without a restart
+	if err := os.WriteFile(ca, content(t, certFile), 0o600); err != nil { // corrects the authority, without a restart
 		t.Fatal(err)
 	}
 	r.await(t, "a")
@@ -144,7 +144,7 @@ func TestSASL(t *testing.T) {
 			if len(r.got) != 0 {
 				t.Error("read with a wrong password")
 			}
-			if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil { // the Secret is set right, without a restart
+			if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil { // corrects the Secret, without a restart
 				t.Fatal(err)
 			}
 			r.await(t, "a")

@@ -1,4 +1,4 @@
-// Package sample_test runs the sample service as the process that its image starts.
+// Package sample_test runs the sample service as a process, as in its image.
 package sample_test
 
 import (
@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// propagation is how long the balancer of these tests goes on sending to an instance that says it is not ready: what
-// endpoints take to reach every node, and then some.
+// propagation is the time for which the balancer of these tests still sends to an instance that is not ready. Endpoints take less to
+// reach every node.
 const propagation = 500 * time.Millisecond
 
 // TestProgram builds the program once, as for an image, and runs it.
@@ -51,8 +51,8 @@ func TestProgram(t *testing.T) {
 	})
 }
 
-// testSIGTERMUnderLoad ends one of two instances under a constant load, spread by a balancer that learns of it only
-// through /readyz, and late. Every request that the balancer sent must be answered 2xx, the first time that it is sent.
+// testSIGTERMUnderLoad ends one of two instances under a constant load. A balancer spreads the load; it learns of the end only
+// through /readyz, and late. Every request must get a 2xx response without a retry.
 func testSIGTERMUnderLoad(t *testing.T, binary string) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -63,7 +63,7 @@ func testSIGTERMUnderLoad(t *testing.T, binary string) {
 	}{
 		{"kept-alive connections", "1500ms", false, true},
 		{"new connections", "1500ms", true, true},
-		// The control: what happens without the drain, or the other cases would show nothing.
+		// The control without the drain must fail, or the other cases would prove nothing.
 		{"no drain delay", "0s", true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -182,7 +182,7 @@ func (i *instance) signal(s os.Signal) {
 	}
 }
 
-// wait returns what the process ended with; nil is exit code 0.
+// wait returns the process's error; nil means exit code 0.
 func (i *instance) wait() error {
 	i.t.Helper()
 	select {
@@ -194,7 +194,7 @@ func (i *instance) wait() error {
 	}
 }
 
-// balancer spreads requests as a Service does: over the instances that were ready a while ago.
+// balancer spreads requests like a Service: over the instances that were ready a while ago.
 type balancer struct {
 	urls atomic.Pointer[[]string]
 }
@@ -230,7 +230,7 @@ func newBalancer(t *testing.T, instances ...string) *balancer {
 
 func (b *balancer) targets() []string { return *b.urls.Load() }
 
-// unready returns when the probe no longer succeeds, or ctx ends.
+// unready returns when the probe fails, or ctx ends.
 func unready(ctx context.Context, probe string) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for tick := time.NewTicker(20 * time.Millisecond); ; {

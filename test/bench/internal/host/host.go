@@ -1,4 +1,4 @@
-// Package host tells what the machine is that figures come from, and what its processes use.
+// Package host describes this machine and measures the usage of its processes.
 package host
 
 import (
@@ -11,38 +11,38 @@ import (
 	"time"
 )
 
-// Describe says where figures come from, in one paragraph: this machine, the load that it had when measuring began, and
-// the versions of what was measured besides Go's.
+// Describe returns the origin of figures in one paragraph: this machine, its load at the start, and the versions of Go and of the
+// measured programs.
 func Describe(now time.Time, load float64, versions ...string) string {
 	var memory string
-	for line := range strings.Lines(readProcFile("/proc/meminfo")) {
+	for line := range strings.Lines(readHostProcFile("/proc/meminfo")) {
 		if total, ok := strings.CutPrefix(line, "MemTotal:"); ok {
 			kib, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(total), " kB"), 64)
 			memory = fmt.Sprintf("%.0f GiB", kib/(1<<20))
 		}
 	}
 	model := "unknown processor"
-	for line := range strings.Lines(readProcFile("/proc/cpuinfo")) {
+	for line := range strings.Lines(readHostProcFile("/proc/cpuinfo")) {
 		if strings.HasPrefix(line, "model name") {
 			_, name, _ := strings.Cut(line, ":")
 			model = strings.TrimSpace(name)
 			break
 		}
 	}
-	all := append([]string{kernelVersion(), runtime.Version()}, versions...)
+	all := append([]string{hostKernelVersion(), runtime.Version()}, versions...)
 	return fmt.Sprintf("Measured on %s: %d × %s, %s; %s. Load average at the start: %.2f.",
 		now.Format("2006-01-02"), runtime.NumCPU(), model, memory, strings.Join(all, ", "), load)
 }
 
-// readProcFile returns a file of /proc, or nothing: figures without a description are still figures.
-func readProcFile(path string) string {
+// readHostProcFile returns a file of /proc, or "" on failure: figures without a description are still figures.
+func readHostProcFile(path string) string {
 	text, _ := os.ReadFile(path)
 	return string(text)
 }
 
-// loadAverage is that of the last minute.
-func loadAverage() (float64, error) {
-	first, _, _ := strings.Cut(readProcFile("/proc/loadavg"), " ")
+// hostLoadAverage returns the load average of the last minute.
+func hostLoadAverage() (float64, error) {
+	first, _, _ := strings.Cut(readHostProcFile("/proc/loadavg"), " ")
 	load, err := strconv.ParseFloat(first, 64)
 	if err != nil {
 		return 0, fmt.Errorf("read load average: %w", err)
@@ -55,7 +55,7 @@ func Quiet(ctx context.Context, most float64, patience time.Duration) (float64, 
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); ; {
-		load, err := loadAverage()
+		load, err := hostLoadAverage()
 		if err != nil || load <= most {
 			return load, err
 		}
@@ -70,10 +70,10 @@ func Quiet(ctx context.Context, most float64, patience time.Duration) (float64, 
 	}
 }
 
-// Busy is the time that all processors of the machine have worked so far, for whomever.
+// Busy returns the total working time of the machine's processors so far.
 func Busy() (time.Duration, error) {
-	const tick = 10 * time.Millisecond // USER_HZ, on every architecture that Go runs on
-	first, _, _ := strings.Cut(readProcFile("/proc/stat"), "\n")
+	const tick = 10 * time.Millisecond // USER_HZ, on every architecture of Go
+	first, _, _ := strings.Cut(readHostProcFile("/proc/stat"), "\n")
 	fields := strings.Fields(first) // cpu user nice system idle iowait irq softirq steal …
 	if len(fields) < 9 {
 		return 0, fmt.Errorf("read /proc/stat: %q", first)
@@ -89,7 +89,7 @@ func Busy() (time.Duration, error) {
 	return time.Duration(ticks) * tick, nil
 }
 
-// Resident is the memory that a process holds now, in bytes.
+// Resident returns the resident memory of a process, in bytes.
 func Resident(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

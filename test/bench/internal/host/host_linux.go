@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPUTime is what a process has used so far, in user and kernel mode, all its threads, to the nanosecond: the ticks of
+// CPUTime returns the CPU time of a process so far, in user and kernel mode, over all threads, to the nanosecond. The ticks of
 // /proc/PID/stat are too coarse for a hundred scrapes.
 func CPUTime(pid int) (time.Duration, error) {
 	var used unix.Timespec
@@ -18,7 +18,7 @@ func CPUTime(pid int) (time.Duration, error) {
 	return time.Duration(used.Nano()), nil
 }
 
-func kernelVersion() string {
+func hostKernelVersion() string {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return "unknown"

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// CPUTime is not known elsewhere: there is no /proc to measure with.
+// CPUTime returns an error: other systems have no /proc to measure with.
 func CPUTime(int) (time.Duration, error) {
 	return 0, errors.New("the benchmarks measure with Linux's /proc")
 }
 
-func kernelVersion() string { return "unknown" }
+func hostKernelVersion() string { return "unknown" }

@@ -9,13 +9,13 @@ import (
 
 // Section is one part of a report.
 type Section struct {
-	// Command and Part name the marks: who writes the section, and which of its parts it is.
+	// Command and Part name the marks: the program that writes the section, and the part of it.
 	Command, Part string
-	// Title is the heading that the section gets where it is new, without the hashes.
+	// Title is the heading of a new section, without the hashes.
 	Title string
 }
 
-// Write replaces what stands between the marks of the section in a file, or adds the section at the end.
+// Write replaces the text between the section's marks in a file, or appends the section.
 func (s Section) Write(file, text string) error {
 	old, err := os.ReadFile(file)
 	if err != nil {

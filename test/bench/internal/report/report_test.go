@@ -13,7 +13,7 @@ func TestReplace(t *testing.T) {
 	if want := strings.Replace(report, "old", "new", 1); err != nil || got != want {
 		t.Errorf("replace = %q, %v, want %q", got, err, want)
 	}
-	got, err = s.replaceInReport("head\n", "new\n") // one that was not there yet
+	got, err = s.replaceInReport("head\n", "new\n") // a new section
 	if err != nil || got != "head\n\n## Scraping\n\n<!-- test/bench scraping: begin -->\n\nnew\n<!-- test/bench scraping: end -->\n" {
 		t.Errorf("replace = %q, %v", got, err)
 	}

@@ -45,7 +45,7 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// TestUpEnvDown is what a person does; the cluster outlives the command that started it.
+// TestUpEnvDown runs the commands of a user; the cluster outlives the command that started it.
 func TestUpEnvDown(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster takes seconds; run without -short")
@@ -67,7 +67,7 @@ func TestUpEnvDown(t *testing.T) {
 		}
 		return string(out)
 	}
-	defer command(`"$cluster" down "$at"`) // even if there is none any more
+	defer command(`"$cluster" down "$at"`) // also if the cluster is already gone
 	command(`"$cluster" up "$at"`)
 	if got := command(`eval "$("$cluster" env "$at")"; kubectl get namespace default -o name`); got != "namespace/default\n" {
 		t.Errorf("kubectl: got %q", got)

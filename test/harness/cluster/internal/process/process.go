@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// ID names one process for as long as the machine runs: the kernel reuses a process number, but not a number with its start time.
+// ID names a process for as long as the machine runs: the kernel reuses a process number, but never with the same start time.
 type ID struct {
 	PID   int
 	Start string // in the system's own form; empty for no process
 }
 
-// Identify returns the identity of the process with the number pid now. If no such process exists, Alive is false for the result.
+// Identify returns the identity of the process that has the number pid now. Without such a process, the result is not Alive.
 func Identify(pid int) ID {
 	start, _ := startTime(pid)
 	return ID{PID: pid, Start: start}
@@ -60,8 +60,8 @@ func (p ID) Kill(ctx context.Context) error {
 	return nil
 }
 
-// startTime returns the start of a process; ok is false if the process does not exist, or is a zombie: its parent has
-// not waited for it yet.
+// startTime returns the start of a process; ok is false if the process does not exist, or is a zombie that its parent has not waited
+// for.
 func startTime(pid int) (start string, ok bool) {
 	if runtime.GOOS != "linux" {
 		out, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
@@ -75,10 +75,10 @@ func startTime(pid int) (start string, ok bool) {
 	return parseStat(string(data))
 }
 
-// parseStat reads the start from /proc/PID/stat, in clock ticks since the machine's own.
+// parseStat reads the start from /proc/PID/stat, in clock ticks since the start of the machine.
 func parseStat(stat string) (start string, ok bool) {
-	// The second field is the program's name in parentheses and may hold anything, parentheses too; the state is the third,
-	// the start the 22nd.
+	// The second field is the program's name in parentheses, which may contain parentheses; the state is the third field, the start
+	// the 22nd.
 	end := strings.LastIndexByte(stat, ')')
 	if end < 0 {
 		return "", false

@@ -23,7 +23,7 @@ func TestKill(t *testing.T) {
 	if err := other.Kill(t.Context()); err != nil || !id.Alive() {
 		t.Errorf("killing an earlier process of that number: %v, alive %t; want it left alone", err, id.Alive())
 	}
-	if err := id.Kill(t.Context()); err != nil { // returns although nobody has waited for it yet
+	if err := id.Kill(t.Context()); err != nil { // returns before any parent has waited for the process
 		t.Fatal(err)
 	}
 	if id.Alive() {

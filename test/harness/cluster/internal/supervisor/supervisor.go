@@ -54,11 +54,10 @@ type Status struct {
 	Exit    string     // how it ended; empty while it runs
 }
 
-// Run reads a specification (JSON, see Spec) from input, runs the set-up command, starts the processes in order and notes
-// the number and the end of each process in the status file. It kills the processes and returns after SIGTERM or SIGINT, or when
-// input ends: then the process at its other end is gone. A further JSON value on input, true, makes the cluster
-// independent of that process. Run must be called from the main goroutine of a program with no other task: it reaps
-// every child of the program.
+// Run reads a specification (JSON, see Spec) from input, runs the set-up command, starts the processes in order, and records the
+// number and the end of each process in the status file. It kills the processes and returns after SIGTERM or SIGINT, or when input
+// ends, because the process at its other end is gone. A further JSON value on input, true, makes the cluster independent of that
+// process. Only the main goroutine of a program without other tasks may call Run: it reaps every child of the program.
 func Run(input io.Reader) error {
 	// A child's death signal is bound to the thread that started it, so this thread starts all children and never ends.
 	runtime.LockOSThread()

@@ -1,4 +1,4 @@
-// Command probe is what the tests run in pods: a server, and a client to ask servers with.
+// Command probe runs in pods for the tests, as a server or as a client of servers.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() {
 	get(os.Args[2])
 }
 
-// get prints a page. A path alone is one of the API server's, asked for with the pod's ServiceAccount.
+// get prints a page. A path without a host is a path of the API server, requested with the pod's ServiceAccount.
 func get(address string) {
 	client := &http.Client{Timeout: 5 * time.Second}
 	request, err := http.NewRequest(http.MethodGet, address, http.NoBody)

@@ -1,4 +1,4 @@
-// Command load sends HTTP requests at a known rate and prints, once a second, what was sent and what came back.
+// Command load sends HTTP requests at a known rate and prints the counts of requests and responses once a second.
 package main
 
 import (
