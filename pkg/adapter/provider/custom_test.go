@@ -43,7 +43,7 @@ func TestQuery(t *testing.T) {
 		t.Fatalf("%d queries, want 1", len(w.embedded.queries))
 	}
 	q := w.embedded.queries[0]
-	want := `sum by (namespace, pod) (rate(http_requests_total{namespace="shop",pod=~"a|b",code!~"500|503",route="orders"}[30s]))`
+	want := `sum by (namespace, pod) (rate(http_requests_total{namespace="shop",pod=~"a|b|c",code!~"500|503",route="orders"}[30s]))`
 	if diff := cmp.Diff(want, q.Expr(30*time.Second, q.Objects)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

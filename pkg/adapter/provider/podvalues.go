@@ -115,7 +115,7 @@ func (r podResult) isOpen() bool { return !r.done }
 
 // evaluateRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results []podResult) error {
-	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return r.pod.Departed })
+	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return movesLoad(r.pod) })
 	found, err := p.evaluateRequestByNamespace(ctx, req, p.podsToEvaluate(req, results))
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (p *Provider) podsToEvaluate(req request, results []podResult) []discovery.
 	for i := range results {
 		r := &results[i]
 		if r.done {
-			if r.pod.Departed && req.spreadsDeparted() {
+			if !r.pod.Live && req.spreadsDeparted() { // a pod that does not run yet may have the name of a departed pod
 				out = append(out, r.pod)
 			}
 			continue
@@ -205,6 +205,9 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 	r.done = o.Reason != metric.ReasonAbsent && r.conflict == nil
 	return nil
 }
+
+// movesLoad reports whether a pod has just left, or is about to, or gets no traffic: its load is with others, or will be.
+func movesLoad(pod discovery.Pod) bool { return pod.Departed || pod.Live && !pod.Ready }
 
 // valuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
 // Created is truncated to a second, and no pod answers a scrape within its first second.

@@ -35,12 +35,16 @@ import (
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
 
-// queryGroupMoved reports whether a pod began or ended within span milliseconds before now.
-func (s *seriesScan) queryGroupMoved(now, span, interval int64) bool {
-	if s.hasEnded {
+// queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent.
+func (ev *evaluation) queryGroupMoved() bool {
+	if ev.Moving || ev.scan.hasEnded {
 		return true
 	}
-	for _, p := range s.orderedPods {
+	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
+	for _, p := range ev.scan.orderedPods {
+		if p.silent || ev.querySumsPods() && p.newest > 0 && isPauseInQuery(now-p.newest, interval) {
+			return true // the pods of a sum have no evalPoints of their own
+		}
 		for _, t := range p.sampleTimes {
 			if t.times[0] > now-span-youngMargin*interval {
 				return true
@@ -55,9 +59,7 @@ type commonStretch struct {
 	// begin is the end of the last time without any pod; math.MinInt64 if that is beyond the scan. Until end every
 	// punctual pod is known.
 	begin, end int64
-	// watchedOnly is set if the counts of some pod are not known since begin.
-	watchedOnly bool
-	tracks      []trackSpan // of all series, ascending by first
+	tracks     []trackSpan // of all series, ascending by first
 }
 
 // planQueryStretch plans the stretch of a group that moved; false if no pod is current.
@@ -73,10 +75,6 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	c.end = min(c.end, newest)
 	c.tracks = s.sortedScannedTracks(interval)
 	c.begin = c.lastGapOfQuery(s.since, interval)
-	for _, p := range s.orderedPods {
-		since := p.scanKnownSince()
-		c.watchedOnly = c.watchedOnly || p.newest > 0 && since >= c.begin && since > s.since+youngMargin*interval
-	}
 	return c, newest > 0
 }
 
@@ -141,6 +139,17 @@ func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 	return begin
 }
 
+// lastEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest.
+func (c commonStretch) lastEvent(newest int64) (at int64) {
+	for _, t := range c.tracks {
+		at = max(at, t.first)
+		if t.ended && t.last != newest {
+			at = max(at, t.last)
+		}
+	}
+	return at
+}
+
 // trimQueryRange lets the stretch of a window begin at the last pod that began or ended in its first quarter. It costs little,
 // and each pod then has its own rate again, not only its share of the total.
 func (c commonStretch) trimQueryRange(window int64) int64 {
@@ -183,7 +192,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
 		histories := ev.scan.queryEventHistories()
-		if c.watchedOnly && ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
+		if ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
 		}
 		ev.scan.extendQueryHistories(c, c.end-ev.window.Milliseconds())
@@ -206,6 +215,9 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
 	for _, p := range ev.scan.orderedPods {
 		since := p.scanKnownSince()
+		if p.newest > 0 && !p.silent && p.newest < c.lastEvent(p.newest) && isPauseInQuery(c.end-p.newest, ev.interval.Milliseconds()) {
+			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
+		}
 		if p.newest > 0 && (!p.scanHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
 			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}

@@ -73,6 +73,7 @@ func (ev *evaluation) prepareQuery(ctx context.Context, e *Engine) error {
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
+	ev.markSilentPods()
 	ev.refuseWrongQueriedPods()
 	if err := ev.planQueryGroups(&s, auto); err != nil {
 		return err
@@ -82,7 +83,7 @@ func (ev *evaluation) prepareQuery(ctx context.Context, e *Engine) error {
 
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto bool) error {
-	if ev.span > 0 && (ev.Moving || ev.scan.queryGroupMoved(ev.now.UnixMilli(), ev.span.Milliseconds(), s.interval)) {
+	if ev.span > 0 && ev.queryGroupMoved() {
 		return ev.planMovedQuery(s, auto)
 	}
 	if auto {
@@ -242,8 +243,8 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		s = ev.scan.findScannedObject(v.Object)
 	}
 	switch {
-	case s == nil && len(ev.Objects) > maxNamedObjects:
-		return nil // not requested
+	case s == nil && (len(ev.Objects) > maxNamedObjects || ev.moved):
+		return nil // not requested, or it ended since the end of the stretch
 	case s == nil:
 		return fmt.Errorf("the result %s names an object that none of its series belongs to", r.labels)
 	case s.groupIndex != group:

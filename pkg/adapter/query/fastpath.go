@@ -199,13 +199,20 @@ func vectorMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
 	return len(m.MatchingLabels) == 0
 }
 
-// promQLNumber returns the value of a number literal.
+// promQLNumber returns the value of an expression of number literals.
 func promQLNumber(expr parser.Expr) (float64, bool) {
 	switch e := expr.(type) {
 	case *parser.NumberLiteral:
 		return e.Val, true
 	case *parser.ParenExpr:
 		return promQLNumber(e.Expr)
+	case *parser.BinaryExpr:
+		f, known := promQLOperator(e.Op)
+		left, leftOK := promQLNumber(e.LHS)
+		right, rightOK := promQLNumber(e.RHS)
+		if known && leftOK && rightOK {
+			return f(left, right), true
+		}
 	}
 	return 0, false
 }

@@ -166,7 +166,7 @@ func (in *formulaInput) collectRangePoints(s *scannedSeries, start int64) []prom
 // stretchedRangePoints returns the samples that stretchQueryable has for a series, valid until the next call.
 func (in *formulaInput) stretchedRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
-	if n, ok := promQLIncreaseBetween(s.times, s.values, countedRange{from: start, to: in.at, interval: in.interval, podEnded: s.pod.ended}); ok {
+	if n, ok := promQLIncreaseBetween(s.times, s.values, countedRange{from: start, to: in.at, interval: in.interval, podEnded: s.pod.ended, silent: s.pod.silent}); ok {
 		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}
 	return in.points

@@ -33,16 +33,16 @@ type evalResult struct {
 // promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from the samples of
 // a scan until until, in milliseconds; see commonstretch.go.
 func (e *promqlEngine) promQLOverCommonStretch(s *seriesScan, until, interval int64) *promqlEngine {
-	ended := map[metric.Object]int64{}
+	pods := map[metric.Object]*scannedPod{}
 	for _, p := range s.orderedPods {
-		if p.ended > 0 {
-			ended[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p.ended
+		if p.ended > 0 || p.silent {
+			pods[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p
 		}
 	}
 	return &promqlEngine{promql: e.promql, data: stretchQueryable{
 		data: e.data, since: s.since, until: until, interval: interval,
-		ended: func(l labels.Labels) int64 {
-			return ended[metric.Object{Namespace: l.Get(namespaceLabel), Name: l.Get(podLabel)}]
+		pod: func(l labels.Labels) *scannedPod {
+			return pods[metric.Object{Namespace: l.Get(namespaceLabel), Name: l.Get(podLabel)}]
 		},
 	}}
 }

@@ -44,6 +44,13 @@ func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
 	}
 }
 
+// markSilentPods marks the pods whose newest sample is older than the rule's maxAge.
+func (ev *evaluation) markSilentPods() {
+	for _, p := range ev.scan.orderedPods {
+		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest > ev.Rule.MaxAge.Milliseconds()
+	}
+}
+
 // refuseWrongQueriedPods refuses pods whose counters are no counters, and sums with pods whose series go on without a fresh
 // sample.
 func (ev *evaluation) refuseWrongQueriedPods() {
@@ -54,8 +61,8 @@ func (ev *evaluation) refuseWrongQueriedPods() {
 		if p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples) {
 			ev.refuseQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
 		}
-		if maxAge := ev.Rule.MaxAge; ev.querySumsPods() && maxAge > 0 && ev.now.UnixMilli()-p.newest > maxAge.Milliseconds() {
-			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+maxAge.String())
+		if p.silent && ev.querySumsPods() {
+			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		}
 	}
 }

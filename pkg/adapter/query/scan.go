@@ -63,6 +63,7 @@ type scannedPod struct {
 	labels        labels.Labels // of its first series
 	// newest is the time of the newest sample of a series that goes on; 0 if all series ended.
 	newest int64
+	silent bool // newest is older than the rule's maxAge
 	// ended is the time of the newest sample of a counter that ended.
 	ended int64
 	// samples and decreases are those of the counter that decreased most often.
@@ -354,9 +355,9 @@ func (s *scannedObject) appendScannedTimes(dst []sampleTimes) []sampleTimes {
 	return dst
 }
 
-// hasEnded reports whether all series of the object's pods ended.
+// hasEnded reports whether all series of the object's pods ended, or are too old to go on.
 func (s *scannedObject) hasEnded() bool {
-	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 })
+	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 && !p.silent })
 }
 
 // scannedFor returns the time over which the counts of the object's pods are known until their newest samples.

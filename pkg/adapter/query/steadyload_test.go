@@ -130,7 +130,7 @@ func checkScenarioValues(t *testing.T, w *simCluster, r *rule.Rule, situation st
 		}
 		has := map[string]bool{}
 		for _, v := range values {
-			if v.Reason != "" {
+			if v.Reason != "" || v.Ended {
 				continue
 			}
 			has[v.Object.Name] = true

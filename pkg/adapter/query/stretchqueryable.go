@@ -19,8 +19,8 @@ type stretchQueryable struct {
 	// since and until bound the samples for interpolation, beyond the ranges; milliseconds.
 	since, until int64
 	interval     int64 // milliseconds
-	// ended returns podEnded of the pod of a series.
-	ended func(labels.Labels) int64
+	// pod returns the pod of a series, or nil.
+	pod func(labels.Labels) *scannedPod
 }
 
 // Querier returns a querier for samples from mint to maxt.
@@ -51,14 +51,14 @@ func (q stretchQuerier) Select(ctx context.Context, sorted bool, hints *storage.
 	wide := *hints
 	wide.Start, wide.End = min(from, q.since), max(to, q.until)
 	set := q.around.Select(ctx, sorted, &wide, matchers...)
-	return &stretchSeriesSet{SeriesSet: set, countedRange: countedRange{from: from, to: to, interval: q.interval}, ended: q.ended}
+	return &stretchSeriesSet{SeriesSet: set, countedRange: countedRange{from: from, to: to, interval: q.interval}, pod: q.pod}
 }
 
 // stretchSeriesSet replaces the samples of the series in a set.
 type stretchSeriesSet struct {
 	storage.SeriesSet
 	countedRange
-	ended  func(labels.Labels) int64
+	pod    func(labels.Labels) *scannedPod
 	times  []int64
 	values []float64
 	err    error
@@ -77,7 +77,9 @@ func (s *stretchSeriesSet) At() storage.Series {
 		s.err = err
 	}
 	r := s.countedRange
-	r.podEnded = s.ended(series.Labels())
+	if p := s.pod(series.Labels()); p != nil {
+		r.podEnded, r.silent = p.ended, p.silent
+	}
 	n, ok := promQLIncreaseBetween(s.times, s.values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)

@@ -44,6 +44,7 @@ type trackSpan struct {
 	// counted is the time since which increments are known to the millisecond. A counter's first 0 may stand for the
 	// second in which its process started.
 	counted int64
+	ended   bool // by a staleness marker, or by a later track
 }
 
 // appendScannedTracks appends the spans of a series' tracks to dst.
@@ -51,12 +52,15 @@ func (s *scannedSeries) appendScannedTracks(dst []trackSpan, interval int64) []t
 	begin := -1
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) {
+			if begin >= 0 {
+				dst[len(dst)-1].ended = true
+			}
 			begin = -1
 			continue
 		}
 		t := s.times[i]
 		if begin >= 0 && s.isCounter && v < s.values[i-1] && isPauseInQuery(t-s.times[i-1], interval) {
-			begin = -1
+			begin, dst[len(dst)-1].ended = -1, true
 		}
 		switch {
 		case begin < 0:
@@ -76,6 +80,8 @@ type countedRange struct {
 	interval int64 // between scrapes
 	// podEnded is the newest sample of those series of the pod that ended; 0 without any.
 	podEnded int64
+	// silent is set if the pod's newest sample is too old to go on.
+	silent bool
 }
 
 // promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples; false if nothing
@@ -129,7 +135,7 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	switch {
 	case !fromZero && times[first] > from: // watched only since then
 		return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
-	case times[last] < r.to && times[last] > from: // late
+	case !r.silent && times[last] < r.to && times[last] > from: // late
 		track *= float64(r.to-from) / float64(times[last]-from)
 	}
 	return increase + track, ok
