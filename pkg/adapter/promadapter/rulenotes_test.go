@@ -9,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// TestNotesOfOneRule: a rule whose series all give the same query has no conflict; any other has one, within the rule.
+// TestNotesOfOneRule: series of a rule with the same query do not conflict; other series of the rule do.
 func TestNotesOfOneRule(t *testing.T) {
 	t.Parallel()
 	const head = `

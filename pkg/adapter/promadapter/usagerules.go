@@ -111,8 +111,8 @@ func (r *usageResolver) resolveLegacyUsageRule(rule *ResourceRule, u *UsageRules
 	return nil
 }
 
-// resolveLegacyUsageLabel returns the label for objects of the resource. Of several overrides it takes the one that the series of the
-// query have with names of objects, else the first.
+// resolveLegacyUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
+// series of the query to the first override.
 func (r *usageResolver) resolveLegacyUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
 	candidates := m.overrideLabels(resource)
 	if len(candidates) < 2 || query == nil {

@@ -15,7 +15,7 @@ import (
 // maxMetricsQLBytes bounds the text outside strings: the parser needs stack for each bracket.
 const maxMetricsQLBytes = 16 << 10
 
-// expandingRegexp matches what the parser replaces by longer text. Nested, it grows exponentially.
+// expandingRegexp matches expressions that the parser replaces by longer text. Nested, they grow exponentially.
 var expandingRegexp = regexp.MustCompile(`(?i)\b(with|ru|ttf)\s*\(`)
 
 // errMetricsQLTooLarge is the error for a text that may or may not be MetricsQL.

@@ -45,7 +45,7 @@ func TestNamespaceProof(t *testing.T) {
 	}
 }
 
-// TestLargeMetricsQL: what the parser has no stack or no memory for is not parsed.
+// TestLargeMetricsQL: a text that would exhaust the parser's stack or memory is not parsed.
 func TestLargeMetricsQL(t *testing.T) {
 	t.Parallel()
 	for _, unit := range []string{"(", "-", "a(", "a[", "sum(", "WITH (a=b+b) ", "ru(a, ", "{a=~\"b\"} or "} {

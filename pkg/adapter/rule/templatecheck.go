@@ -1,4 +1,4 @@
-// What can be told about a templated query before a server sees it.
+// The judgement of a templated query before any server sees it.
 
 package rule
 
