@@ -57,6 +57,9 @@ func (c *Catalog) resolveLegacyUsageRules(ctx context.Context, now time.Time) {
 		klog.FromContext(ctx).Error(err, "Rule of prometheus-adapter fails", "rule", "resourceRules")
 	}
 	c.usageErr = err
+	if faults := slices.Concat(c.resourceRules.CPU.report.Faults, c.resourceRules.Memory.report.Faults); err == nil {
+		err = faults.Err()
+	}
 	c.opts.Metrics.setLegacyRuleFailing("resourceRules", err)
 }
 
