@@ -34,31 +34,31 @@ type remoteBackend struct {
 	stop   func()
 }
 
-func newBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
+func newAdapterBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
 	return &backendSet{
 		embedded: embedded, components: c, metrics: metrics, transport: transport,
 		seed: rand.Uint64(), // spreads the queries of two replicas
 	}
 }
 
-// lookupBackend returns the backend of a rule by its name.
-func (b *backendSet) lookupBackend(name string) (provider.Backend, bool) {
+// lookupAdapterBackend returns the backend of a rule by its name.
+func (b *backendSet) lookupAdapterBackend(name string) (provider.Backend, bool) {
 	if name == config.ScrapeBackend {
 		return b.embedded, true
 	}
-	return b.lookupServer(name)
+	return b.lookupAdapterServer(name)
 }
 
-func (b *backendSet) lookupServer(name string) (*remoteBackend, bool) {
+func (b *backendSet) lookupAdapterServer(name string) (*remoteBackend, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, ok := b.servers[name]
 	return s, ok
 }
 
-// applyBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
+// applyAdapterBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
 // cached values. An error names the faulty backend, and leaves all servers unchanged.
-func (b *backendSet) applyBackends(configs []config.Backend) error {
+func (b *backendSet) applyAdapterBackends(configs []config.Backend) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := make(map[string]*remoteBackend, len(configs))
@@ -89,8 +89,8 @@ func (b *backendSet) applyBackends(configs []config.Backend) error {
 	return nil
 }
 
-// describeServers returns the state of each server, in lines for /readyz?verbose.
-func (b *backendSet) describeServers() []string {
+// describeAdapterBackends returns the state of each server, in lines for /readyz?verbose.
+func (b *backendSet) describeAdapterBackends() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var notes []string

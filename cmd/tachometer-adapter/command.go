@@ -31,11 +31,11 @@ func newAdapterCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "tachometer-adapter",
 		Long:          adapterDescription,
-		Args:          asUsageError(validateArgs),
+		Args:          asAdapterUsageError(validateArgs),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runCommand(cmd.Context(), opts, out)
+			return runAdapterCommand(cmd.Context(), opts, out)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -55,8 +55,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// asUsageError turns the errors of an argument check into usage errors.
-func asUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
+// asAdapterUsageError turns the errors of an argument check into usage errors.
+func asAdapterUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
 			return usageError{err}
@@ -110,13 +110,13 @@ func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
 	return nil
 }
 
-// runCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
-func runCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
+// runAdapterCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
+func runAdapterCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())
 		return nil
 	}
-	if err := opts.validate(); err != nil {
+	if err := opts.validateAdapterFlags(); err != nil {
 		return usageError{err}
 	}
 	if opts.checkConfig {

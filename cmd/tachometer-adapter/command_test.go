@@ -134,7 +134,7 @@ func TestFlagFaults(t *testing.T) {
 
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
-	if _, err := loadClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
+	if _, err := loadAdapterClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
@@ -214,7 +214,7 @@ func TestExitCodes(t *testing.T) {
 			err := cmd.ExecuteContext(t.Context())
 			got := 0
 			if err != nil {
-				got = exitCode(err)
+				got = adapterExitCode(err)
 			}
 			if got != tc.want {
 				t.Errorf("exit code %d, want %d: %v", got, tc.want, err)

@@ -55,7 +55,7 @@ func (c *componentGroup) startComponent(ctx context.Context, m *component) {
 	m.cancel = cancel
 	c.wg.Go(func() {
 		defer cancel()
-		if err := superviseComponent(ctx, m.name, m.run); err != nil {
+		if err := superviseAdapterComponent(ctx, m.name, m.run); err != nil {
 			select {
 			case c.failed <- err:
 			default:

@@ -47,7 +47,7 @@ func newAdapterOptions() *adapterOptions {
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
 		clientBurst:       rest.DefaultBurst,
-		prometheus:        newPrometheusOptions(),
+		prometheus:        newPrometheusFlagDefaults(),
 		resources:         newResourceOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logging.NewConfiguration("tachometer-adapter"),
@@ -108,17 +108,17 @@ func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
 }
 
-// setClientLimits applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
-func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
+// setClientLimitFlags applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
+func (o *adapterOptions) setClientLimitFlags(cluster *rest.Config) {
 	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
 	if o.clientQPS == 0 {
 		cluster.QPS = -1
 	}
 }
 
-// validate returns every fault of the flags at once.
-func (o *adapterOptions) validate() error {
-	errs := []error{o.server.Validate(), o.prometheus.validate(), o.resources.validate()}
+// validateAdapterFlags returns every fault of the flags at once.
+func (o *adapterOptions) validateAdapterFlags() error {
+	errs := []error{o.server.Validate(), o.prometheus.validatePrometheusFlags(), o.resources.validateResourceFlags()}
 	if o.configFile == "" {
 		errs = append(errs, o.prometheus.rejectGivenFlags("without --config"))
 		if o.checkConfig {

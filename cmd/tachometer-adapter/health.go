@@ -15,16 +15,16 @@ import (
 // buildHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
 // responds with the reason is better than no replica.
 func (a *adapter) buildHealth() apiserver.Health {
-	live, ready := a.usage.healthChecks()
+	live, ready := a.usage.resourceMetricsHealthChecks()
 	return apiserver.Health{
 		Live: append(live, apiserver.Check{Name: "scrape-loop", Test: func() error { return a.scraper.CheckLive(time.Now()) }}),
 		Ready: append(ready,
 			apiserver.Check{Name: "informers", Test: a.discovery.SyncError},
-			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkWarm(time.Now()) }},
+			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkAdapterWarm(time.Now()) }},
 			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
-			apiserver.Check{Name: "certificate", Test: a.checkCertificate}),
+			apiserver.Check{Name: "certificate", Test: a.checkAdapterCertificate}),
 		Notes: func() []string {
-			return slices.Concat(a.reloader.describeReloads(), a.backends.describeServers(), a.rules.describeCatalog())
+			return slices.Concat(a.reloader.describeConfigReloads(), a.backends.describeAdapterBackends(), a.rules.describeLiveCatalog())
 		},
 	}
 }
@@ -46,7 +46,7 @@ type warmupCheck struct {
 // may fail, and another may be late.
 const warmupIntervals = 3
 
-func (w *warmupCheck) checkWarm(now time.Time) error {
+func (w *warmupCheck) checkAdapterWarm(now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -66,7 +66,7 @@ func (w *warmupCheck) checkWarm(now time.Time) error {
 	return nil
 }
 
-func (a *adapter) checkCertificate() error {
+func (a *adapter) checkAdapterCertificate() error {
 	if a.keeper != nil {
 		if err := a.keeper.Trusted(); err != nil {
 			return err

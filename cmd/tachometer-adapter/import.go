@@ -21,12 +21,12 @@ func newImportCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import --from prometheus-adapter [--url URL] FILE",
 		Short: "print the native configuration with the meaning of another adapter's, and name each part without a counterpart",
-		Args:  asUsageError(cobra.ExactArgs(1)),
+		Args:  asAdapterUsageError(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if from != legacyFormat {
 				return usageError{fmt.Errorf("--from is %q; the one known format is %s", from, legacyFormat)}
 			}
-			return importLegacy(out, args[0], url)
+			return runImportCommand(out, args[0], url)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`format` of FILE: "+legacyFormat)
@@ -37,7 +37,7 @@ func newImportCommand(out io.Writer) *cobra.Command {
 	return cmd
 }
 
-func importLegacy(out io.Writer, file, url string) error {
+func runImportCommand(out io.Writer, file, url string) error {
 	data, err := filewatch.Read(file)
 	if err != nil {
 		return usageError{err}

@@ -18,24 +18,24 @@ type liveRules struct {
 	stop    func()               // stops the catalog
 }
 
-// getRules returns the active rules.
-func (l *liveRules) getRules() provider.Rules {
+// getLiveRules returns the active rules.
+func (l *liveRules) getLiveRules() provider.Rules {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.current()
 }
 
-// setStatic activates rules that do not change.
-func (l *liveRules) setStatic(rules provider.Rules) {
-	l.replaceRules(func() provider.Rules { return rules }, nil, nil)
+// setStaticRules activates rules that do not change.
+func (l *liveRules) setStaticRules(rules provider.Rules) {
+	l.replaceLiveRules(func() provider.Rules { return rules }, nil, nil)
 }
 
-// setDynamic activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
-func (l *liveRules) setDynamic(c *promadapter.Catalog, stop func()) {
-	l.replaceRules(func() provider.Rules { return c.Rules() }, c, stop)
+// setCatalogRules activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
+func (l *liveRules) setCatalogRules(c *promadapter.Catalog, stop func()) {
+	l.replaceLiveRules(func() provider.Rules { return c.Rules() }, c, stop)
 }
 
-func (l *liveRules) replaceRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
+func (l *liveRules) replaceLiveRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stop != nil {
@@ -44,8 +44,8 @@ func (l *liveRules) replaceRules(current func() provider.Rules, c *promadapter.C
 	l.current, l.catalog, l.stop = current, c, stop
 }
 
-// describeCatalog returns the failures of the catalog, in lines for /readyz?verbose.
-func (l *liveRules) describeCatalog() []string {
+// describeLiveCatalog returns the failures of the catalog, in lines for /readyz?verbose.
+func (l *liveRules) describeLiveCatalog() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {

@@ -12,22 +12,22 @@ import (
 	"k8s.io/component-base/logs"
 )
 
-func main() { os.Exit(executeCommand()) }
+func main() { os.Exit(executeAdapterCommand()) }
 
-// executeCommand runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
-func executeCommand() int {
+// executeAdapterCommand runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
+func executeAdapterCommand() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "tachometer-adapter: %v\n", err)
-		return exitCode(err)
+		return adapterExitCode(err)
 	}
 	return 0
 }
 
-// exitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
-func exitCode(err error) int {
+// adapterExitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
+func adapterExitCode(err error) int {
 	if errors.As(err, new(usageError)) {
 		return 2
 	}

@@ -36,7 +36,7 @@ type prometheusOptions struct {
 	flags                      *pflag.FlagSet // tells which flags were given; nil: none
 }
 
-func newPrometheusOptions() prometheusOptions {
+func newPrometheusFlagDefaults() prometheusOptions {
 	return prometheusOptions{
 		url: "https://localhost", verb: http.MethodGet, // prometheus-adapter's own defaults
 		relistInterval: 10 * time.Minute,
@@ -61,8 +61,8 @@ func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 		"greatest `age` of the last sample of a listed series; 0: --metrics-relist-interval")
 }
 
-// validate returns every fault of the flags at once.
-func (p *prometheusOptions) validate() error {
+// validatePrometheusFlags returns every fault of the flags at once.
+func (p *prometheusOptions) validatePrometheusFlags() error {
 	var errs []error
 	if p.relistInterval <= 0 {
 		errs = append(errs, fmt.Errorf("--metrics-relist-interval is not positive: %s", p.relistInterval))
@@ -105,8 +105,8 @@ func (p *prometheusOptions) rejectGivenFlags(where string) error {
 		"in Tachometer's format, servers are listed under backends", strings.Join(given, ", "), where)
 }
 
-// newBackendConfig returns the backend that the flags describe, without the headers.
-func (p *prometheusOptions) newBackendConfig() (config.Backend, error) {
+// newFlaggedBackendConfig returns the backend that the flags describe, without the headers.
+func (p *prometheusOptions) newFlaggedBackendConfig() (config.Backend, error) {
 	u, err := url.Parse(p.url)
 	if err != nil {
 		return config.Backend{}, errors.New("--prometheus-url is not a valid URL")

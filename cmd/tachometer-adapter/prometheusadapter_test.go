@@ -30,7 +30,7 @@ func parseFlags(t *testing.T, args ...string) *adapterOptions {
 	if err := all.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validate(); err != nil {
+	if err := opts.validateAdapterFlags(); err != nil {
 		t.Fatal(err)
 	}
 	return opts
@@ -138,7 +138,7 @@ func TestBackendOfFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newBackendConfig()
+			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newFlaggedBackendConfig()
 			if err != nil {
 				t.Fatal(err)
 			}

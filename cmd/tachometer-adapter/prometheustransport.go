@@ -17,7 +17,7 @@ import (
 
 // newServerTransport returns the transport that the flags describe; nil if the configuration of the backend says all.
 func (p *prometheusOptions) newServerTransport() (http.RoundTripper, error) {
-	base, err := p.newKubeconfigTransport()
+	base, err := p.newAuthConfigTransport()
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (p *prometheusOptions) newServerTransport() (http.RoundTripper, error) {
 		return nil, nil
 	}
 	if base == nil {
-		b, err := p.newBackendConfig()
+		b, err := p.newFlaggedBackendConfig()
 		if err != nil {
 			return nil, err
 		}
@@ -83,9 +83,9 @@ func (t headerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(req)
 }
 
-// newKubeconfigTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
+// newAuthConfigTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
 // prometheus-adapter, with --prometheus-ca-file.
-func (p *prometheusOptions) newKubeconfigTransport() (http.RoundTripper, error) {
+func (p *prometheusOptions) newAuthConfigTransport() (http.RoundTripper, error) {
 	if p.authConfig == "" || p.caFile != "" {
 		return nil, nil
 	}
@@ -108,8 +108,8 @@ func (p *prometheusOptions) newServerKubeconfig() clientcmd.ClientConfig {
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: p.authConfig}, &clientcmd.ConfigOverrides{})
 }
 
-// describeUnusedCredentials returns a line about credentials in the files of the flags that no request carries. It is empty if
-// there are none: client-go, and so prometheus-adapter, drops the credentials of a kubeconfig whose server has no TLS.
+// describeUnusedCredentials returns a line about credentials of --prometheus-auth-config that no request carries, or empty text.
+// Like prometheus-adapter, client-go drops the credentials of a kubeconfig for a server without TLS.
 func (p *prometheusOptions) describeUnusedCredentials() string {
 	if p.authConfig == "" {
 		return ""

@@ -31,8 +31,8 @@ type configReloader struct {
 	rejectedAt  time.Time // when the rejected content was read
 }
 
-// newConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
-func newConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
+// newAdapterConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
+func newAdapterConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
 	return &configReloader{opts: opts, initial: start, apply: apply, metrics: filewatch.NewMetrics(r, "adapter")}
 }
 
@@ -50,17 +50,17 @@ func (r *configReloader) Run(ctx context.Context) error {
 	return filewatch.Watch(ctx, r.opts.configFile, r.initial.data, func(data []byte, err error) {
 		var next *parsedConfig
 		if err == nil {
-			next, err = r.opts.parseConfig(data)
+			next, err = r.opts.parseAdapterConfig(data)
 		}
 		if err == nil && (next.legacy == nil) != (r.initial.legacy == nil) {
 			err = errors.New("the file has another format than at the start; restart the adapter to change the format")
 		}
-		r.applyOrReject(ctx, next, err, time.Now())
+		r.applyOrRejectAdapterConfig(ctx, next, err, time.Now())
 	})
 }
 
-// applyOrReject applies next. With an error it keeps the previous configuration.
-func (r *configReloader) applyOrReject(ctx context.Context, next *parsedConfig, err error, now time.Time) {
+// applyOrRejectAdapterConfig applies next. With an error it keeps the previous configuration.
+func (r *configReloader) applyOrRejectAdapterConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
 	log := klog.FromContext(ctx).WithValues("file", r.opts.configFile)
 	if err == nil {
 		err = r.apply(next)
@@ -69,17 +69,17 @@ func (r *configReloader) applyOrReject(ctx context.Context, next *parsedConfig, 
 	defer r.mu.Unlock()
 	r.rejected, r.rejectedAt = err, now
 	if err != nil {
-		r.metrics.RecordRejected(len(errorLines(err)))
+		r.metrics.RecordRejected(len(splitReloadError(err)))
 		log.Error(err, "Configuration rejected, keeping the previous one")
 		return
 	}
 	r.activeSince = now
 	r.metrics.RecordApplied(now)
-	log.Info("Configuration applied", "rules", next.ruleCount())
+	log.Info("Configuration applied", "rules", next.countParsedRules())
 }
 
-// describeReloads returns the lines about the configuration in /readyz?verbose.
-func (r *configReloader) describeReloads() []string {
+// describeConfigReloads returns the lines about the configuration in /readyz?verbose.
+func (r *configReloader) describeConfigReloads() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	source := r.opts.configFile
@@ -87,14 +87,14 @@ func (r *configReloader) describeReloads() []string {
 		source = "built-in rules"
 	}
 	notes := []string{fmt.Sprintf("config: %s active since %s", source, r.activeSince.UTC().Format(time.RFC3339))}
-	for _, line := range errorLines(r.rejected) {
+	for _, line := range splitReloadError(r.rejected) {
 		notes = append(notes, fmt.Sprintf("config: rejected at %s: %s", r.rejectedAt.UTC().Format(time.RFC3339), line))
 	}
 	return notes
 }
 
-// errorLines returns the faults in err, one a line; none for nil.
-func errorLines(err error) []string {
+// splitReloadError returns the faults in err, one a line; none for nil.
+func splitReloadError(err error) []string {
 	if err == nil {
 		return nil
 	}

@@ -42,7 +42,7 @@ func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 		"`types` of node address to reach a kubelet by, the preferred first; empty: InternalIP, then the others")
 }
 
-func (r *resourceOptions) validate() error {
+func (r *resourceOptions) validateResourceFlags() error {
 	var errs []error
 	if r.kubeletsInterval < time.Second {
 		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure about every ten seconds"))
@@ -60,15 +60,15 @@ type resourceMetrics struct {
 	kubelets *resourcemetrics.KubeletSource // nil: resourceRules of the configuration are the source
 }
 
-// servesResourceMetrics reports whether a configuration serves metrics.k8s.io.
-func (o *adapterOptions) servesResourceMetrics(c *parsedConfig) bool {
+// adapterServesResourceMetrics reports whether a configuration serves metrics.k8s.io.
+func (o *adapterOptions) adapterServesResourceMetrics(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
 // buildResourceMetrics builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
 // prometheus-adapter configuration.
 func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
-	if !a.opts.servesResourceMetrics(start) {
+	if !a.opts.adapterServesResourceMetrics(start) {
 		return nil
 	}
 	clients, err := resourcemetrics.NewClients(cluster)
@@ -83,7 +83,7 @@ func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config
 	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
 		return err
 	}
-	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getResourceRules, a.backends)
+	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getLiveResourceRules, a.backends)
 	if a.opts.resources.kubelets {
 		transport, err := resourcemetrics.NewKubeletTransport(cluster, a.opts.resources.kubeletTLS)
 		if err != nil {
@@ -99,16 +99,16 @@ func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config
 	return nil
 }
 
-// apiGroups returns the API groups besides custom and external metrics.
-func (u *resourceMetrics) apiGroups() []apiserver.Group {
+// resourceMetricsAPIGroups returns the API groups besides custom and external metrics.
+func (u *resourceMetrics) resourceMetricsAPIGroups() []apiserver.Group {
 	if u == nil {
 		return nil
 	}
 	return []apiserver.Group{{Info: u.api.Group(), Definitions: u.api.Definitions}}
 }
 
-// healthChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
-func (u *resourceMetrics) healthChecks() (live, ready []apiserver.Check) {
+// resourceMetricsHealthChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
+func (u *resourceMetrics) resourceMetricsHealthChecks() (live, ready []apiserver.Check) {
 	if u == nil {
 		return nil, nil
 	}
@@ -120,8 +120,8 @@ func (u *resourceMetrics) healthChecks() (live, ready []apiserver.Check) {
 	return live, ready
 }
 
-// getResourceRules returns the active resourceRules, or nil.
-func (l *liveRules) getResourceRules() *resourcemetrics.UsageRuleSet {
+// getLiveResourceRules returns the active resourceRules, or nil.
+func (l *liveRules) getLiveResourceRules() *resourcemetrics.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {
@@ -136,7 +136,7 @@ func (l *liveRules) getResourceRules() *resourcemetrics.UsageRuleSet {
 
 // Evaluate evaluates a query on the backend of its rule.
 func (b *backendSet) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
-	backend, ok := b.lookupBackend(q.Rule.Backend)
+	backend, ok := b.lookupAdapterBackend(q.Rule.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", q.Rule.Name, q.Rule.Backend)
 	}

@@ -21,11 +21,11 @@ func runAdapter(ctx context.Context, opts *adapterOptions) error {
 	if err := opts.server.SignCertificate(); err != nil {
 		return err
 	}
-	cluster, err := loadClusterConfig(opts.kubeconfig)
+	cluster, err := loadAdapterClusterConfig(opts.kubeconfig)
 	if err != nil {
 		return err
 	}
-	opts.setClientLimits(cluster)
+	opts.setClientLimitFlags(cluster)
 	if reason := opts.prometheus.describeUnusedCredentials(); reason != "" {
 		klog.FromContext(ctx).Info("Credentials are not used", "reason", reason)
 	}
@@ -43,7 +43,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	defer stopMeasuring()
 	parts, measuring := errgroup.WithContext(measuring)
 	start := func(name string, run func(context.Context) error) {
-		parts.Go(func() error { return superviseComponent(measuring, name, run) })
+		parts.Go(func() error { return superviseAdapterComponent(measuring, name, run) })
 	}
 	start("resource mapping", a.mapper.Run)
 	start("discovery", func(ctx context.Context) error {
@@ -75,8 +75,8 @@ func (a *adapter) Run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-// superviseComponent runs a component, and returns an error if it ends before ctx.
-func superviseComponent(ctx context.Context, name string, run func(context.Context) error) error {
+// superviseAdapterComponent runs a component, and returns an error if it ends before ctx.
+func superviseAdapterComponent(ctx context.Context, name string, run func(context.Context) error) error {
 	err := run(ctx)
 	switch {
 	case err != nil:

@@ -166,7 +166,7 @@ func TestSupervise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := superviseComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
+			err := superviseAdapterComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
 			if got := errorText(err); got != tc.want {
 				t.Errorf("supervise = %q, want %q", got, tc.want)
 			}

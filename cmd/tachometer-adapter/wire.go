@@ -66,8 +66,8 @@ type adapter struct {
 // newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
 func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
 	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
-	a.reloader = newConfigReloader(opts, start, a.applyConfiguration, metrics)
-	if err := a.buildClusterClients(start, cluster, metrics); err != nil {
+	a.reloader = newAdapterConfigReloader(opts, start, a.applyAdapterConfig, metrics)
+	if err := a.buildAdapterClusterClients(start, cluster, metrics); err != nil {
 		return nil, err
 	}
 	a.buildScrapePipeline(start.config, metrics)
@@ -77,10 +77,10 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	if err := a.buildResourceMetrics(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.applyRules(start)
+	a.applyAdapterRules(start)
 	a.provider = provider.New(provider.Deps{
-		Rules:   a.rules.getRules,
-		Backend: a.backends.lookupBackend,
+		Rules:   a.rules.getLiveRules,
+		Backend: a.backends.lookupAdapterBackend,
 		Pods:    a.discovery,
 		Targets: a.discovery,
 		Demands: a.discovery,
@@ -88,7 +88,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Mapper:  a.mapper,
 		Now:     a.clock.Now,
 	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.apiGroups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.resourceMetricsAPIGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}
@@ -97,8 +97,8 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	return a, nil
 }
 
-// buildClusterClients builds the components that talk to kube-apiserver.
-func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+// buildAdapterClusterClients builds the components that talk to kube-apiserver.
+func (a *adapter) buildAdapterClusterClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
@@ -115,7 +115,7 @@ func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config,
 		WithoutAutoscalers: start.legacy != nil,
 	})
 	services := apiServices
-	if a.opts.servesResourceMetrics(start) {
+	if a.opts.adapterServesResourceMetrics(start) {
 		services = append(slices.Clone(services), resourcemetrics.APIService)
 	}
 	return a.buildCertificateKeeper(services, clients.Kube, cluster, metrics)
@@ -148,7 +148,7 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 	scrapeOptions.Clock, storeOptions.Now = a.clock, a.clock.Now
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
-	a.engine = query.New(a.store, query.Options{Settings: newEngineSettings(cfg), Registerer: metrics})
+	a.engine = query.New(a.store, query.Options{Settings: newAdapterEngineSettings(cfg), Registerer: metrics})
 	a.discovery.OnTargets(a.scraper.SetTargets)
 	a.warmup = &warmupCheck{
 		synced:         a.discovery.HasSynced,
@@ -164,49 +164,49 @@ func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) err
 	if err != nil {
 		return err
 	}
-	a.backends = newBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
-	return a.backends.applyBackends(cfg.Backends)
+	a.backends = newAdapterBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
+	return a.backends.applyAdapterBackends(cfg.Backends)
 }
 
-// applyRules makes requests and targets follow the rules of next from now on.
-func (a *adapter) applyRules(next *parsedConfig) {
+// applyAdapterRules makes requests and targets follow the rules of next from now on.
+func (a *adapter) applyAdapterRules(next *parsedConfig) {
 	if next.legacy == nil {
-		a.rules.setStatic(next.rules)
+		a.rules.setStaticRules(next.rules)
 	} else {
-		catalog := a.newCatalog(next)
-		a.rules.setDynamic(catalog, a.components.addComponent("series", func(ctx context.Context) error {
+		catalog := a.newAdapterCatalog(next)
+		a.rules.setCatalogRules(catalog, a.components.addComponent("series", func(ctx context.Context) error {
 			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
 			return catalog.Run(ctx)
 		}))
 	}
-	a.discovery.SetRules(demandRules{a.rules.getRules()})
+	a.discovery.SetRules(demandRules{a.rules.getLiveRules()})
 }
 
-// newCatalog returns the catalog of a prometheus-adapter configuration.
-func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
+// newAdapterCatalog returns the catalog of a prometheus-adapter configuration.
+func (a *adapter) newAdapterCatalog(next *parsedConfig) *promadapter.Catalog {
 	return promadapter.NewCatalog(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
 		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogMetrics,
 	})
 }
 
-// applyConfiguration applies next while the adapter runs. After an error the previous configuration is active, unchanged.
-func (a *adapter) applyConfiguration(next *parsedConfig) error {
+// applyAdapterConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
+func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
 	cfg := next.config
-	if a.opts.servesResourceMetrics(next) != (a.usage != nil) {
+	if a.opts.adapterServesResourceMetrics(next) != (a.usage != nil) {
 		return errors.New("restart the adapter to add or remove resourceRules")
 	}
-	if err := a.backends.applyBackends(cfg.Backends); err != nil {
+	if err := a.backends.applyAdapterBackends(cfg.Backends); err != nil {
 		return err
 	}
 	// The order is from samples to their readers: a rule must not use another interval, or a longer window, than the store has
 	// samples for.
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
-	a.engine.Reconfigure(newEngineSettings(cfg))
+	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
 	a.discovery.SetRetention(newStoreOptions(cfg).Retention)
 	a.provider.Reconfigure(cfg.Scrape.Interval)
-	a.applyRules(next)
+	a.applyAdapterRules(next)
 	return nil
 }
 
@@ -222,12 +222,12 @@ func newScrapeOptions(cfg *config.Config) scrape.Options {
 	}
 }
 
-func newEngineSettings(cfg *config.Config) query.Settings {
+func newAdapterEngineSettings(cfg *config.Config) query.Settings {
 	return query.Settings{Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow}
 }
 
-// loadClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
-func loadClusterConfig(kubeconfig string) (*rest.Config, error) {
+// loadAdapterClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
+func loadAdapterClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {

@@ -95,12 +95,12 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	}
 	c := &Catalog{opts: opts, series: series, resources: resources, resourceRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
-		c.rules = append(c.rules, newRuleState(&cfg.Rules[i]))
+		c.rules = append(c.rules, newLegacyRuleState(&cfg.Rules[i]))
 	}
 	for i := range cfg.ExternalRules {
-		c.rules = append(c.rules, newRuleState(&cfg.ExternalRules[i]))
+		c.rules = append(c.rules, newLegacyRuleState(&cfg.ExternalRules[i]))
 	}
-	c.publishRuleSnapshot()
+	c.publishCatalogSnapshot()
 	return c
 }
 
@@ -118,29 +118,29 @@ func (c *Catalog) Run(ctx context.Context) error {
 	relist := time.Now()
 	for ctx.Err() == nil {
 		now := time.Now()
-		due := c.dueRules(now)
+		due := c.dueLegacyRules(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitterRelist(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterCatalogRelist(rng, c.opts.RelistInterval))
 		}
-		c.resolveUsageRules(ctx, now)
+		c.resolveLegacyUsageRules(ctx, now)
 		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
 		}
 		c.synced.Store(true)
-		retry.Sleep(ctx, time.Until(c.nextListingTime(now, relist)))
+		retry.Sleep(ctx, time.Until(c.nextCatalogListingTime(now, relist)))
 	}
 	return nil
 }
 
-// jitterRelist returns a time within 10 % of d: adapters with a common start must not list at the same time.
-func jitterRelist(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterCatalogRelist returns a time within 10 % of d: adapters with a common start must not list at the same time.
+func jitterCatalogRelist(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
-// dueRules returns the failed rules to retry now.
-func (c *Catalog) dueRules(now time.Time) []*ruleState {
+// dueLegacyRules returns the failed rules to retry now.
+func (c *Catalog) dueLegacyRules(now time.Time) []*ruleState {
 	var due []*ruleState
 	for _, r := range c.rules {
 		if r.err != nil && !now.Before(r.retryAt) {
@@ -150,8 +150,8 @@ func (c *Catalog) dueRules(now time.Time) []*ruleState {
 	return due
 }
 
-// nextListingTime returns the time of the next retry or relist.
-func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
+// nextCatalogListingTime returns the time of the next retry or relist.
+func (c *Catalog) nextCatalogListingTime(now, relist time.Time) time.Time {
 	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}
@@ -181,20 +181,20 @@ func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleS
 		if len(batch) == 0 {
 			continue
 		}
-		c.listRuleSeries(ctx, l, batch)
+		c.listLegacyRuleSeries(ctx, l, batch)
 		// Of several rules for a metric, a rule with series wins. So fixed rules among them need a listing, once for each rule.
-		for unconfirmed := c.publishRuleSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishRuleSnapshot() {
-			c.listRuleSeries(ctx, l, unconfirmed)
+		for unconfirmed := c.publishCatalogSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishCatalogSnapshot() {
+			c.listLegacyRuleSeries(ctx, l, unconfirmed)
 		}
 	}
 	if len(rules) == 0 {
-		c.publishRuleSnapshot() // for the notes about resourceRules
+		c.publishCatalogSnapshot() // for the notes about resourceRules
 	}
-	c.logOddities(ctx)
+	c.logCatalogOddities(ctx)
 }
 
-// logOddities logs each oddity once, when it appears.
-func (c *Catalog) logOddities(ctx context.Context) {
+// logCatalogOddities logs each oddity once, when it appears.
+func (c *Catalog) logCatalogOddities(ctx context.Context) {
 	current := map[string]bool{}
 	for _, note := range c.Rules().oddities {
 		current[note] = true
@@ -205,8 +205,8 @@ func (c *Catalog) logOddities(ctx context.Context) {
 	c.loggedOddities = current
 }
 
-// listRuleSeries lists the series of the rules and records the results.
-func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
+// listLegacyRuleSeries lists the series of the rules and records the results.
+func (c *Catalog) listLegacyRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
 	found := make([]listingResult, len(rules))
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentListings)
@@ -221,29 +221,29 @@ func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []
 		return
 	}
 	for i, r := range rules {
-		c.recordListing(ctx, r, found[i], l.now)
+		c.recordLegacyListing(ctx, r, found[i], l.now)
 	}
 }
 
-// recordListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
-func (c *Catalog) recordListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
+// recordLegacyListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
+func (c *Catalog) recordLegacyListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
 		r.failures++
 		r.retryAt = now.Add(listingBackoff.Delay(r.failures))
 	} else {
 		r.failures = 0
-		r.applyListing(d, c.newAssociationRule)
+		r.applyLegacyListing(d, c.newAssociationRule)
 	}
-	c.opts.Metrics.countListing(r.err)
+	c.opts.Metrics.countLegacyListing(r.err)
 	switch {
 	case r.err == nil && before == nil:
 	case r.err == nil:
-		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.logName())
+		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.legacyRuleLogName())
 	case before == nil || r.err.Error() != before.Error():
-		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.logName())
+		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.legacyRuleLogName())
 	}
-	c.opts.Metrics.setRuleFailing(r.path, r.servingError())
+	c.opts.Metrics.setLegacyRuleFailing(r.path, r.legacyServingError())
 }
 
 // newAssociationRule returns the rule that serves an association.
@@ -253,8 +253,8 @@ func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
-		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.logName(), External: r.external,
-		Namespaced: r.isNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.legacyRuleLogName(), External: r.external,
+		Namespaced: r.legacyRuleIsNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
 	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
 }

@@ -27,14 +27,14 @@ type compiledFilter struct {
 	mustMatch bool
 }
 
-// servesSeries reports whether the rule serves series with the name.
-func (c *compiledRuleText) servesSeries(name string) bool {
+// legacyRuleServesSeries reports whether the rule serves series with the name.
+func (c *compiledRuleText) legacyRuleServesSeries(name string) bool {
 	for _, f := range c.filters {
 		if f.re.MatchString(name) != f.mustMatch {
 			return false
 		}
 	}
-	return c.selector.admitsName(name) && c.matches.MatchString(name)
+	return c.selector.seriesQueryAdmitsName(name) && c.matches.MatchString(name)
 }
 
 // expandMetricName returns the metric name of a series. It is empty if name.matches does not match.
@@ -46,7 +46,7 @@ func (c *compiledRuleText) expandMetricName(series string) string {
 	return string(c.matches.ExpandString(nil, c.metricAs, series, m))
 }
 
-func (d *lenientDecoder) compileAllRules(c *Config) {
+func (d *lenientDecoder) compileLegacyRules(c *Config) {
 	for i := range c.Rules {
 		d.compileSeriesRule(&c.Rules[i])
 	}
@@ -54,8 +54,8 @@ func (d *lenientDecoder) compileAllRules(c *Config) {
 		d.compileSeriesRule(&c.ExternalRules[i])
 	}
 	if c.ResourceRules != nil {
-		d.compileUsageTemplates(&c.ResourceRules.CPU)
-		d.compileUsageTemplates(&c.ResourceRules.Memory)
+		d.compileLegacyUsageTemplates(&c.ResourceRules.CPU)
+		d.compileLegacyUsageTemplates(&c.ResourceRules.Memory)
 	}
 }
 
@@ -65,12 +65,12 @@ func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	}
 	c := &r.compiled
 	var err error
-	switch c.selector, err = parseSeriesSelector(r.SeriesQuery); {
+	switch c.selector, err = parseSeriesQuery(r.SeriesQuery); {
 	case d.failedWithin[r.path+".seriesQuery"]:
 	case r.SeriesQuery == "":
-		d.addFault(r.path+".seriesQuery", "required: a series selector")
+		d.addLenientFault(r.path+".seriesQuery", "required: a series selector")
 	case err != nil:
-		d.addFault(r.path+".seriesQuery", "is not a series selector: %v", err)
+		d.addLenientFault(r.path+".seriesQuery", "is not a series selector: %v", err)
 	}
 	for i, f := range r.SeriesFilters {
 		d.compileSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
@@ -92,10 +92,10 @@ func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *com
 	case d.failedWithin[path]:
 		return
 	case f.Is != "" && f.IsNot != "":
-		d.addFault(path, "has both is and isNot; write two filters")
+		d.addLenientFault(path, "has both is and isNot; write two filters")
 		return
 	case expr == "":
-		d.addFault(path, "has neither is nor isNot; set is or isNot")
+		d.addLenientFault(path, "has neither is nor isNot; set is or isNot")
 		return
 	}
 	if re := d.compileRegexp(path+"."+key, expr); re != nil {
@@ -106,7 +106,7 @@ func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *com
 func (d *lenientDecoder) compileRegexp(path, expr string) *regexp.Regexp {
 	re, err := regexp.Compile(expr)
 	if err != nil {
-		d.addFault(path, "is not a regular expression: %s", formatRegexpError(err))
+		d.addLenientFault(path, "is not a regular expression: %s", formatLegacyRegexpError(err))
 		return nil
 	}
 	return re
@@ -130,7 +130,7 @@ func (d *lenientDecoder) compileNameMapping(r *Rule) {
 		case 1:
 			c.metricAs = "$1"
 		default:
-			d.addFault(path+".as", "required, because name.matches has %d groups", n)
+			d.addLenientFault(path+".as", "required, because name.matches has %d groups", n)
 		}
 	}
 }
@@ -152,9 +152,9 @@ func (d *lenientDecoder) compileLabelTemplate(path string, m ResourceMapping) *l
 		at := path + ".overrides." + o.Label
 		switch {
 		case o.Label == "":
-			d.addFault(path+".overrides", "has a label with an empty name")
+			d.addLenientFault(path+".overrides", "has a label with an empty name")
 		case o.Resource == "" && !d.failedWithin[at]:
-			d.addFault(at+".resource", "required: the resource of the label's objects")
+			d.addLenientFault(at+".resource", "required: the resource of the label's objects")
 		}
 	}
 	if m.Template == "" || d.failedWithin[path+".template"] {
@@ -162,7 +162,7 @@ func (d *lenientDecoder) compileLabelTemplate(path string, m ResourceMapping) *l
 	}
 	t, err := parseLabelTemplate(m.Template)
 	if err != nil {
-		d.addFault(path+".template", "%v", err)
+		d.addLenientFault(path+".template", "%v", err)
 		return nil
 	}
 	return t
@@ -175,13 +175,13 @@ func (d *lenientDecoder) compileQueryTemplate(path, text string) *template.Templ
 	}
 	t, err := parseTemplate("metricsQuery", text)
 	if err != nil {
-		d.addFault(path, "is not a template: %v", err)
+		d.addLenientFault(path, "is not a template: %v", err)
 		return nil
 	}
 	return t
 }
 
-func (d *lenientDecoder) compileUsageTemplates(r *ResourceRule) {
+func (d *lenientDecoder) compileLegacyUsageTemplates(r *ResourceRule) {
 	r.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
 	r.containerTemplate = d.compileQueryTemplate(r.path+".containerQuery", r.ContainerQuery)
 	r.nodeTemplate = d.compileQueryTemplate(r.path+".nodeQuery", r.NodeQuery)

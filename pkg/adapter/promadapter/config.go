@@ -75,8 +75,8 @@ type LabelOverride struct {
 	Resource string
 }
 
-// resourceName is the resource as Resources.Resource takes it.
-func (o LabelOverride) resourceName() string {
+// overrideResourceName is the resource as Resources.Resource takes it.
+func (o LabelOverride) overrideResourceName() string {
 	if o.Group == "" {
 		return o.Resource
 	}

@@ -31,11 +31,11 @@ func Import(cfg *Config, url string) (native []byte, notes []string, err error) 
 	for i := range cfg.ExternalRules {
 		im.importRule(&cfg.ExternalRules[i])
 	}
-	im.rejectAmbiguousRules()
-	im.rejectRepeatedRules()
-	im.rejectInvalidRules()
+	im.rejectAmbiguousImports()
+	im.rejectRepeatedImports()
+	im.rejectInvalidImports()
 	if cfg.ResourceRules != nil {
-		im.addRejectedRule("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
+		im.addRejectedImport("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
 			"or serve it from the kubelets")
 	}
 	native, notes = im.formatNativeConfig()
@@ -53,8 +53,8 @@ type importedRule struct {
 	nativeRule
 }
 
-// rejectRule sets the reason why the rule has no counterpart. The first reason stays.
-func (i *importedRule) rejectRule(reason string, args ...any) {
+// rejectImportedRule sets the reason why the rule has no counterpart. The first reason stays.
+func (i *importedRule) rejectImportedRule(reason string, args ...any) {
 	if i.reason == "" {
 		i.reason = fmt.Sprintf(reason, args...)
 	}
@@ -74,7 +74,7 @@ type ruleImporter struct {
 	rules []*importedRule
 }
 
-func (im *ruleImporter) addRejectedRule(path, reason string, args ...any) {
+func (im *ruleImporter) addRejectedImport(path, reason string, args ...any) {
 	im.rules = append(im.rules, &importedRule{path: path, reason: fmt.Sprintf(reason, args...)})
 }
 
@@ -88,16 +88,16 @@ type mappedResource struct {
 func (im *ruleImporter) importRule(r *Rule) {
 	names, err := invertNameMapping(r)
 	if err != nil {
-		im.addRejectedRule(r.path, "%v", err)
+		im.addRejectedImport(r.path, "%v", err)
 		return
 	}
 	for _, t := range im.mapRuleResources(r) {
 		query, err := translateQuery(r, names, t)
 		if err != nil {
-			im.addRejectedRule(r.path+formatResourceSuffix(t), "%v", err)
+			im.addRejectedImport(r.path+formatResourceSuffix(t), "%v", err)
 			continue
 		}
-		n := nativeRule{names: names, resource: t.Name, query: query, labels: nativeLabelPairs(t)}
+		n := nativeRule{names: names, resource: t.Name, query: query, labels: importedLabelPairs(t)}
 		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
 			n.namespaced = "none"
 		}
@@ -116,29 +116,29 @@ func formatResourceSuffix(t mappedResource) string {
 func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, err := known.cluster.LookupResource(o.resourceName())
+		res, err := known.cluster.LookupResource(o.overrideResourceName())
 		if err != nil {
-			im.addRejectedRule(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
+			im.addRejectedImport(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
 			continue
 		}
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, err := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsLabel)
+	namespaceLabel, err := known.findResourceLabel(namespacesResource, r.compiled.selector.seriesQueryAssertsLabel)
 	if err != nil {
-		im.addRejectedRule(r.path, "%v", err)
+		im.addRejectedImport(r.path, "%v", err)
 		return nil
 	}
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespaced(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.legacyRuleIsNamespaced(Resource{})}}
 	}
 	var out []mappedResource
 	for _, res := range im.collectResources(r, known) {
-		label, err := known.findResourceLabel(res.Name, r.compiled.selector.assertsLabel)
+		label, err := known.findResourceLabel(res.Name, r.compiled.selector.seriesQueryAssertsLabel)
 		if err != nil {
-			im.addRejectedRule(r.path, "%v", err)
+			im.addRejectedImport(r.path, "%v", err)
 			continue
 		}
-		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespaced(res)})
+		out = append(out, mappedResource{res, label, namespaceLabel, r.legacyRuleIsNamespaced(res)})
 	}
 	return out
 }
@@ -148,7 +148,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resource {
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
-		im.addRejectedRule(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
+		im.addRejectedImport(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
 			"write a rule with resource and labels: {object: LABEL} for each that you use")
 		for _, name := range []string{"pods", namespacesResource, "nodes"} {
 			res, _ := commonResources{}.LookupResource(name)
@@ -156,7 +156,7 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 		}
 	}
 	if len(all) == 0 && len(r.Resources.Overrides) == 0 {
-		im.addRejectedRule(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
+		im.addRejectedImport(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
 	}
 	var out []Resource
 	for _, res := range all {
@@ -167,8 +167,8 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 	return out
 }
 
-// nativeLabelPairs returns the keys and values of labels that differ from the native defaults.
-func nativeLabelPairs(t mappedResource) [][2]string {
+// importedLabelPairs returns the keys and values of labels that differ from the native defaults.
+func importedLabelPairs(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
 		if label != usual {
@@ -192,53 +192,53 @@ func nativeLabelPairs(t mappedResource) [][2]string {
 	return out
 }
 
-// rejectAmbiguousRules rejects patterns that serve the same metric names from different series. Only the series on the server tell
+// rejectAmbiguousImports rejects patterns that serve the same metric names from different series. Only the series on the server tell
 // which pattern a name belongs to, and the native format does not list series.
-func (im *ruleImporter) rejectAmbiguousRules() {
+func (im *ruleImporter) rejectAmbiguousImports() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[:i] {
-			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.canOverlap(*b.names.pattern) {
+			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.nameAffixCanOverlap(*b.names.pattern) {
 				continue
 			}
 			const reason = "serves the same names as %s from other series; write a rule for each metric that your HPAs use"
-			a.rejectRule(reason, b.path)
-			b.rejectRule(reason, a.path)
+			a.rejectImportedRule(reason, b.path)
+			b.rejectImportedRule(reason, a.path)
 			a.ambiguous, b.ambiguous = true, true
 		}
 	}
 }
 
-// rejectRepeatedRules keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
-func (im *ruleImporter) rejectRepeatedRules() {
+// rejectRepeatedImports keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
+func (im *ruleImporter) rejectRepeatedImports() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[i+1:] {
 			if a.reason == "" && b.reason == "" && a.resource == b.resource && a.names.metric != "" && a.names.metric == b.names.metric {
-				a.rejectRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
+				a.rejectImportedRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
 			}
 		}
 	}
 }
 
-// rejectInvalidRules rejects rules that package rule rejects.
-func (im *ruleImporter) rejectInvalidRules() {
+// rejectInvalidImports rejects rules that package rule rejects.
+func (im *ruleImporter) rejectInvalidImports() {
 	for _, i := range im.rules {
 		if i.reason != "" {
 			continue
 		}
-		_, _, err := rule.Load([]byte(im.formatNativeHeader() + "rules:\n" + i.formatNativeRule()))
+		_, _, err := rule.Load([]byte(im.formatImportedHeader() + "rules:\n" + i.formatNativeRule()))
 		if err != nil {
-			i.rejectRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			i.rejectImportedRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 }
 
-func (im *ruleImporter) formatNativeHeader() string {
+func (im *ruleImporter) formatImportedHeader() string {
 	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quoteYAML(im.url) + "\n"
 }
 
 func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
 	var b strings.Builder
-	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatNativeHeader() + "rules:\n")
+	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatImportedHeader() + "rules:\n")
 	for _, i := range im.rules {
 		if i.reason != "" {
 			notes = append(notes, i.path+": "+i.reason)

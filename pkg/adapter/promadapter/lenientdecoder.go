@@ -30,7 +30,7 @@ type lenientDecoder struct {
 	pairCount            int // of the pairs decoded so far
 }
 
-func newLenientDecoder() *lenientDecoder {
+func newLegacyDecoder() *lenientDecoder {
 	return &lenientDecoder{lines: map[string]int{}, failed: map[string]bool{}, failedWithin: map[string]bool{}}
 }
 
@@ -41,7 +41,7 @@ const (
 	maxMergeDepth = 8
 )
 
-func (d *lenientDecoder) addFaultAtLine(path string, line int, format string, args ...any) {
+func (d *lenientDecoder) addLenientFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
 	for at := path; at != "" && !d.failedWithin[at]; at = strict.ParentPath(at) {
 		d.failedWithin[at] = true
@@ -49,15 +49,15 @@ func (d *lenientDecoder) addFaultAtLine(path string, line int, format string, ar
 	d.faults = append(d.faults, config.Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// addFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
-func (d *lenientDecoder) addFault(path, format string, args ...any) {
-	d.addFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
+// addLenientFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
+func (d *lenientDecoder) addLenientFault(path, format string, args ...any) {
+	d.addLenientFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
 }
 
-// parseDocument returns the only document in data, or nil and a fault.
-func (d *lenientDecoder) parseDocument(data []byte) *yaml.Node {
+// parseLenientDocument returns the only document in data, or nil and a fault.
+func (d *lenientDecoder) parseLenientDocument(data []byte) *yaml.Node {
 	if len(data) > strict.MaxBytes {
-		d.addFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
+		d.addLenientFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -71,7 +71,7 @@ func (d *lenientDecoder) parseDocument(data []byte) *yaml.Node {
 	case err != nil:
 		d.addSyntaxFault(err)
 	case len(more.Content) == 1 && !strict.IsNullNode(more.Content[0]):
-		d.addFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
+		d.addLenientFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
 	}
 	if len(doc.Content) != 1 {
 		return nil
@@ -81,44 +81,44 @@ func (d *lenientDecoder) parseDocument(data []byte) *yaml.Node {
 
 func (d *lenientDecoder) addSyntaxFault(err error) {
 	if errors.Is(err, io.EOF) {
-		d.addFaultAtLine("", 0, "the file is empty")
+		d.addLenientFaultAtLine("", 0, "the file is empty")
 		return
 	}
 	line, message := strict.ParseYAMLError(err)
-	d.addFaultAtLine("", line, "not valid YAML: %s", message)
+	d.addLenientFaultAtLine("", line, "not valid YAML: %s", message)
 }
 
-// decodeMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
-func (d *lenientDecoder) decodeMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
-	d.visitKeys(path, n, func(at string, key, value *yaml.Node) {
+// decodeLenientMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
+func (d *lenientDecoder) decodeLenientMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
+	d.visitLenientKeys(path, n, func(at string, key, value *yaml.Node) {
 		f, known := fields[key.Value]
 		switch {
 		case !known:
-			d.addFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			d.addLenientFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 		case !strict.IsNullNode(value):
 			f(at, value)
 		}
 	})
 }
 
-// visitKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
-func (d *lenientDecoder) visitKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
+// visitLenientKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
+func (d *lenientDecoder) visitLenientKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
 	if n = strict.ResolveAlias(n); n.Kind != yaml.MappingNode {
-		d.addFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
+		d.addLenientFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
 		return
 	}
 	seen := map[string]int{}
-	d.visitPairs(path, n, seen, 0, each)
+	d.visitLenientPairs(path, n, seen, 0, each)
 }
 
-func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
+func (d *lenientDecoder) visitLenientPairs(path string, n *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	var merged []*yaml.Node
 	own := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], strict.ResolveAlias(n.Content[i+1])
 		if d.pairCount++; d.pairCount > maxPairs {
 			if d.pairCount == maxPairs+1 {
-				d.addFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
+				d.addLenientFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
 			}
 			return
 		}
@@ -126,11 +126,11 @@ func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]i
 		first, again := seen[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.addFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
+			d.addLenientFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case own[key.Value]:
-			d.addFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
+			d.addLenientFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !again:
 			seen[key.Value], own[key.Value] = key.Line, true
 			d.lines[at] = key.Line
@@ -138,29 +138,29 @@ func (d *lenientDecoder) visitPairs(path string, n *yaml.Node, seen map[string]i
 		}
 	}
 	for _, m := range merged {
-		d.visitMergedPairs(path, m, seen, depth+1, each)
+		d.visitLenientMergedPairs(path, m, seen, depth+1, each)
 	}
 }
 
-func (d *lenientDecoder) visitMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
+func (d *lenientDecoder) visitLenientMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	switch {
 	case depth > maxMergeDepth:
-		d.addFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
+		d.addLenientFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
 	case m.Kind == yaml.MappingNode:
-		d.visitPairs(path, m, seen, depth, each)
+		d.visitLenientPairs(path, m, seen, depth, each)
 	case m.Kind == yaml.SequenceNode:
 		for _, e := range m.Content {
-			d.visitMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
+			d.visitLenientMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
 		}
 	default:
-		d.addFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
+		d.addLenientFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
 	}
 }
 
-// decodeSequence calls item for each element of a list.
-func (d *lenientDecoder) decodeSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
+// decodeLenientSequence calls item for each element of a list.
+func (d *lenientDecoder) decodeLenientSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
-		d.addFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
+		d.addLenientFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
 		return
 	}
 	for i, e := range n.Content {
@@ -170,10 +170,10 @@ func (d *lenientDecoder) decodeSequence(path string, n *yaml.Node, item strict.F
 	}
 }
 
-func (d *lenientDecoder) textField(to *string) strict.FieldDecoder {
+func (d *lenientDecoder) lenientTextField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.addFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
+			d.addLenientFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = n.Value
@@ -185,22 +185,22 @@ var boolWords = map[string]bool{
 	"y": true, "yes": true, "on": true, "true": true, "n": false, "no": false, "off": false, "false": false,
 }
 
-func (d *lenientDecoder) boolField(to **bool) strict.FieldDecoder {
+func (d *lenientDecoder) lenientBoolField(to **bool) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := boolWords[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-			d.addFaultAtLine(path, n.Line, "must be true or false, not %s", strict.DescribeNode(n))
+			d.addLenientFaultAtLine(path, n.Line, "must be true or false, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = &v
 	}
 }
 
-func (d *lenientDecoder) durationField(to *time.Duration) strict.FieldDecoder {
+func (d *lenientDecoder) lenientDurationField(to *time.Duration) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, err := model.ParseDuration(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode {
-			d.addFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
+			d.addLenientFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = time.Duration(v)

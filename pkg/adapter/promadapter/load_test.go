@@ -287,7 +287,7 @@ func FuzzRender(f *testing.F) {
 		if err != nil {
 			return // not UTF-8
 		}
-		s, err := parseSeriesSelector("up{" + args.LabelMatchers + "}")
+		s, err := parseSeriesQuery("up{" + args.LabelMatchers + "}")
 		if err != nil {
 			return // an invalid label name, or text outside UTF-8
 		}

@@ -29,8 +29,8 @@ type affixPattern struct {
 	nonEmpty       bool // with at least a character between prefix and suffix
 }
 
-// canOverlap reports whether both sets can contain the same text.
-func (a affixPattern) canOverlap(b affixPattern) bool {
+// nameAffixCanOverlap reports whether both sets can contain the same text.
+func (a affixPattern) nameAffixCanOverlap(b affixPattern) bool {
 	return (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix)) &&
 		(strings.HasSuffix(a.suffix, b.suffix) || strings.HasSuffix(b.suffix, a.suffix))
 }
@@ -57,7 +57,7 @@ var errAmbiguousSeries = errors.New("the series of a metric name are ambiguous")
 func invertNameMapping(r *Rule) (nativeNames, error) {
 	c := &r.compiled
 	if series := c.selector.onlyName; series != "" {
-		if !c.servesSeries(series) {
+		if !c.legacyRuleServesSeries(series) {
 			return nativeNames{}, errors.New("serves no metric: its filters exclude its only series, " + series)
 		}
 		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
@@ -75,9 +75,9 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 		return nativeNames{}, fmt.Errorf("name.matches: %w", errAmbiguousSeries)
 	case whole:
 		// The whole series name goes into the metric name; name.matches restricts it.
-		return restrictNames(r, affixPattern{}, before, after, m)
+		return restrictImportedNames(r, affixPattern{}, before, after, m)
 	}
-	return restrictNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
+	return restrictImportedNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
 }
 
 // splitMetricAs splits name.as at its only reference, and reports whether that refers to the whole match.
@@ -111,7 +111,7 @@ func parseMatchedNames(expr string, whole bool) (affixPattern, bool) {
 	}
 	re = re.Simplify()
 	var f affixRegexp
-	if !f.readSyntax(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
+	if !f.readNameRegexpSyntax(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
 		return affixPattern{}, false
 	}
 	if group := findFirstGroup(re); !whole && (group == nil || group.Op != syntax.OpStar && group.Op != syntax.OpPlus) {
@@ -133,13 +133,13 @@ func findFirstGroup(re *syntax.Regexp) *syntax.Regexp {
 	return nil
 }
 
-// restrictNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
+// restrictImportedNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
 // metric names are before and after around it, and taken is the set of variable parts that name.matches permits.
-func restrictNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
+func restrictImportedNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
 	out := nativeNames{series: fixed.prefix + "${1}" + fixed.suffix}
 	var not []string
-	for _, f := range r.nameConstraints() {
-		a, ok := parseAffix(f.expr, f.anchored)
+	for _, f := range r.legacyNameConstraints() {
+		a, ok := parseNameAffix(f.expr, f.anchored)
 		if !ok {
 			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 		}
@@ -148,7 +148,7 @@ func restrictNames(r *Rule, fixed affixPattern, before, after string, taken affi
 		case f.mustMatch && (!meets || inner.exact):
 			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 		case f.mustMatch:
-			if taken, ok = taken.intersectAffix(inner); !ok {
+			if taken, ok = taken.intersectNameAffix(inner); !ok {
 				return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 			}
 		case meets && inner == (affixPattern{}):
@@ -170,7 +170,7 @@ type nameConstraint struct {
 	anchored, mustMatch bool
 }
 
-func (r *Rule) nameConstraints() []nameConstraint {
+func (r *Rule) legacyNameConstraints() []nameConstraint {
 	var out []nameConstraint
 	for _, m := range r.compiled.selector.matchers {
 		if m.Name != model.MetricNameLabel {
@@ -220,9 +220,9 @@ func (a affixPattern) innerAffix(fixed affixPattern) (affixPattern, bool) {
 	return out, true
 }
 
-// intersectAffix returns the intersection, and false if it is not an affixPattern.
-func (a affixPattern) intersectAffix(b affixPattern) (affixPattern, bool) {
-	if !a.canOverlap(b) {
+// intersectNameAffix returns the intersection, and false if it is not an affixPattern.
+func (a affixPattern) intersectNameAffix(b affixPattern) (affixPattern, bool) {
+	if !a.nameAffixCanOverlap(b) {
 		return affixPattern{}, false
 	}
 	if len(b.prefix) > len(a.prefix) {
@@ -235,15 +235,15 @@ func (a affixPattern) intersectAffix(b affixPattern) (affixPattern, bool) {
 	return a, true
 }
 
-// parseAffix returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
+// parseNameAffix returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
 // expression matches whole texts, as in PromQL.
-func parseAffix(expr string, anchored bool) (affixPattern, bool) {
+func parseNameAffix(expr string, anchored bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return affixPattern{}, false
 	}
 	var f affixRegexp
-	if !f.readSyntax(re.Simplify()) {
+	if !f.readNameRegexpSyntax(re.Simplify()) {
 		return affixPattern{}, false
 	}
 	begins, ends := anchored || f.anchoredStart, anchored || f.anchoredEnd
@@ -266,7 +266,7 @@ type affixRegexp struct {
 	before, after                                     string
 }
 
-func (f *affixRegexp) readSyntax(re *syntax.Regexp) bool {
+func (f *affixRegexp) readNameRegexpSyntax(re *syntax.Regexp) bool {
 	switch re.Op {
 	case syntax.OpEmptyMatch:
 		return true
@@ -277,7 +277,7 @@ func (f *affixRegexp) readSyntax(re *syntax.Regexp) bool {
 		f.anchoredEnd = true
 		return true
 	case syntax.OpCapture:
-		return f.readSyntax(re.Sub[0])
+		return f.readNameRegexpSyntax(re.Sub[0])
 	case syntax.OpLiteral:
 		if re.Flags&syntax.FoldCase != 0 || f.anchoredEnd {
 			return false
@@ -297,7 +297,7 @@ func (f *affixRegexp) readSyntax(re *syntax.Regexp) bool {
 		return true
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if !f.readSyntax(sub) {
+			if !f.readNameRegexpSyntax(sub) {
 				return false
 			}
 		}

@@ -60,7 +60,7 @@ func parseLabelTemplate(text string) (*labelTemplate, error) {
 		}
 		re, err := regexp.Compile("^" + expr + "$")
 		if err != nil {
-			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatRegexpError(err))
+			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatLegacyRegexpError(err))
 		}
 		if re.SubexpIndex("resource") < 0 {
 			return nil, errors.New("must use <<.Resource>>")
@@ -70,7 +70,7 @@ func parseLabelTemplate(text string) (*labelTemplate, error) {
 	return l, nil
 }
 
-func formatRegexpError(err error) string {
+func formatLegacyRegexpError(err error) string {
 	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 }
 
@@ -128,11 +128,11 @@ type resolvedMapping struct {
 	cluster   ResourceLookup
 }
 
-// resolveResourceMapping looks up the resources of the overrides. The error names the override.
-func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
+// resolveLegacyResourceMapping looks up the resources of the overrides. The error names the override.
+func resolveLegacyResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
 	out := resolvedMapping{overrides: m.Overrides, template: t, cluster: cluster}
 	for _, o := range m.Overrides {
-		r, err := cluster.LookupResource(o.resourceName())
+		r, err := cluster.LookupResource(o.overrideResourceName())
 		if err != nil {
 			return resolvedMapping{}, fmt.Errorf("look up the resource of label %q: %w", o.Label, err)
 		}

@@ -1,4 +1,4 @@
-// The judgement of rules by the file alone: what can never work, and what looks wrong.
+// The judgement of rules by the file alone: faults that no cluster and no server can mend, and warnings.
 
 package promadapter
 
@@ -23,7 +23,7 @@ import (
 type RuleReport struct {
 	// Faults are the reasons why a rule never gives a value, whatever the cluster and the server have. The rule fails alone.
 	Faults config.Faults
-	// Warnings are notes about rules that work, but may not mean what they should.
+	// Warnings are notes about rules that work, but may be mistakes.
 	Warnings config.Faults
 }
 
@@ -89,7 +89,7 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 		if i := slices.IndexFunc(resources, mappedResource.lacksNamespaceLabel); i >= 0 {
 			named := resources[i]
 			named.namespaceLabel = "namespace" // a stand-in, for the query's own faults
-			if check := r.checkTemplateFor(named, "example"); check.Fault != nil {
+			if check := r.checkLegacyTemplateFor(named, "example"); check.Fault != nil {
 				c.addRuleFault(path, "%v", check.Fault)
 			}
 		}
@@ -107,7 +107,7 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 // lacksNamespaceLabel reports whether queries need a matcher for the namespace, and no label is known.
 func (t mappedResource) lacksNamespaceLabel() bool { return t.namespaced && t.namespaceLabel == "" }
 
-// failingResource is a resource whose metrics a rule can never compute.
+// failingResource is a resource for which a rule never computes a metric.
 type failingResource struct {
 	resource string
 	fault    config.Fault
@@ -124,7 +124,7 @@ func (c ruleChecker) checkServedNames(r *Rule) {
 	if own := r.compiled.selector.onlyName; own != "" {
 		names = []string{own}
 	}
-	if len(names) == 0 || slices.ContainsFunc(names, r.compiled.servesSeries) {
+	if len(names) == 0 || slices.ContainsFunc(names, r.compiled.legacyRuleServesSeries) {
 		return
 	}
 	path := r.path + ".name.matches"
@@ -156,7 +156,7 @@ func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []f
 	warned := false
 	for _, res := range resources {
 		var fault config.Fault
-		one, several := r.checkTemplateFor(res, "example"), r.checkTemplateFor(res, "example", "example-2")
+		one, several := r.checkLegacyTemplateFor(res, "example"), r.checkLegacyTemplateFor(res, "example", "example-2")
 		switch {
 		case res.lacksNamespaceLabel():
 			remedy := ""
@@ -185,8 +185,8 @@ func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []f
 	return failing
 }
 
-// checkTemplateFor judges the query for made-up objects of a resource.
-func (r *Rule) checkTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
+// checkLegacyTemplateFor judges the query for made-up objects of a resource.
+func (r *Rule) checkLegacyTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
 	q, groupBy := rule.Query{Namespace: "example"}, []string(nil)
 	checked := rule.Rule{
 		Name: r.path, Resource: res.Name, External: r.external, Namespaced: res.namespaced,
@@ -201,17 +201,17 @@ func (r *Rule) checkTemplateFor(res mappedResource, objects ...string) rule.Temp
 	return q.CheckTemplate(groupBy...)
 }
 
-// listCheckedResources returns the resources whose queries are tried: of the overrides, and of a template the resources that
-// every cluster has. A resource that not every cluster has may be of the cluster.
+// listCheckedResources returns the resources to try: all resources of the overrides, and with a template the resources of every
+// cluster. An unknown resource may be cluster-scoped.
 func listCheckedResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, _ := known.cluster.LookupResource(o.resourceName())
+		res, _ := known.cluster.LookupResource(o.overrideResourceName())
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, _ := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsLabel)
+	namespaceLabel, _ := known.findResourceLabel(namespacesResource, r.compiled.selector.seriesQueryAssertsLabel)
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespaced(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.legacyRuleIsNamespaced(Resource{})}}
 	}
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
@@ -219,8 +219,8 @@ func listCheckedResources(r *Rule) []mappedResource {
 	}
 	var out []mappedResource
 	for _, res := range all {
-		label, _ := known.findResourceLabel(res.Name, r.compiled.selector.assertsLabel)
-		m := mappedResource{res, label, namespaceLabel, r.isNamespaced(res)}
+		label, _ := known.findResourceLabel(res.Name, r.compiled.selector.seriesQueryAssertsLabel)
+		m := mappedResource{res, label, namespaceLabel, r.legacyRuleIsNamespaced(res)}
 		if !slices.Contains(out, m) {
 			out = append(out, m)
 		}
@@ -228,7 +228,7 @@ func listCheckedResources(r *Rule) []mappedResource {
 	return out
 }
 
-// anyResources looks up resources of any cluster. It takes a resource that not every cluster has for one of the cluster.
+// anyResources looks up resources without a cluster. An unknown resource is cluster-scoped, because it may be.
 type anyResources struct{}
 
 func (anyResources) LookupResource(name string) (Resource, error) {
@@ -244,7 +244,7 @@ func (d *lenientDecoder) checkUsageRule(r *ResourceRule) {
 	c := ruleChecker{&r.report, d.lines}
 	known := resolvedMapping{template: r.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, _ := known.cluster.LookupResource(o.resourceName())
+		res, _ := known.cluster.LookupResource(o.overrideResourceName())
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
 	label := func(resource string) string {
@@ -269,7 +269,7 @@ func (c ruleChecker) checkUsageQuery(r *ResourceRule, key string, t *template.Te
 		c.addRuleFault(r.path+".resources", "no label names the namespace; set overrides or template")
 		return
 	}
-	q := rule.Query{Rule: r.newUsageRule(Options{}, key, t, namespaceLabel, groupBy...), Objects: []string{"example", "example-2"}}
+	q := rule.Query{Rule: r.newLegacyUsageRule(Options{}, key, t, namespaceLabel, groupBy...), Objects: []string{"example", "example-2"}}
 	if namespaceLabel != "" {
 		q.Namespace = "example"
 	}

@@ -39,7 +39,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, reason)
 	}
 	if len(s.unlistedCustom) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewReasons(s.unlistedCustom))
+		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinCatalogReasons(s.unlistedCustom))
 	}
 	if reason := s.unlabelled[name]; reason != "" {
 		return nil, metric.Errorf(metric.KindNotFound, "metric %q on %s has no object: %s", name, resource, reason)
@@ -47,7 +47,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	if i := slices.IndexFunc(s.infos, func(i rule.MetricInfo) bool { return i.Metric == name && !i.External }); i >= 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "no series of metric %q has a label for %s; it is a metric of %s", name, resource, s.infos[i].Resource)
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestMetric(resource, name))
+	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestCatalogMetric(resource, name))
 }
 
 // External returns the rule of an external metric, with the errors of Lookup.
@@ -56,9 +56,9 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 		return r, nil
 	}
 	if len(s.unlistedExternal) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinFewReasons(s.unlistedExternal))
+		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinCatalogReasons(s.unlistedExternal))
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestMetric("", name))
+	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestCatalogMetric("", name))
 }
 
 // Metrics describes all metrics, sorted by resource and name. The caller must not change the slice.
@@ -67,8 +67,8 @@ func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 // Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
 func (s *RuleSnapshot) Notes() []string { return s.notes }
 
-// joinFewReasons joins at most three texts and counts the rest.
-func joinFewReasons(texts []string) string {
+// joinCatalogReasons joins at most three texts and counts the rest.
+func joinCatalogReasons(texts []string) string {
 	const maxReasons = 3
 	if len(texts) > maxReasons {
 		return strings.Join(texts[:maxReasons], "; ") + fmt.Sprintf("; and %d more", len(texts)-maxReasons)
@@ -76,28 +76,28 @@ func joinFewReasons(texts []string) string {
 	return strings.Join(texts, "; ")
 }
 
-// publishRuleSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
+// publishCatalogSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
 // serves the same metric.
-func (c *Catalog) publishRuleSnapshot() []*ruleState {
+func (c *Catalog) publishCatalogSnapshot() []*ruleState {
 	b := snapshotBuilder{
 		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
 	for _, r := range c.rules {
-		b.addRuleMetrics(r)
+		b.addLegacyRuleMetrics(r)
 	}
-	failures, oddities := c.usageNotes()
+	failures, oddities := c.catalogUsageNotes()
 	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, oddities...)
-	b.finishSnapshot()
-	if old := c.snapshot.Load(); old == nil || !old.equalsSnapshot(b.snapshot) {
+	b.finishCatalogSnapshot()
+	if old := c.snapshot.Load(); old == nil || !old.equalsLegacySnapshot(b.snapshot) {
 		c.snapshot.Store(b.snapshot)
 	}
-	c.opts.Metrics.setKnownMetrics(len(b.snapshot.rules))
+	c.opts.Metrics.setKnownCatalogMetrics(len(b.snapshot.rules))
 	return b.unconfirmed
 }
 
-// equalsSnapshot reports whether both snapshots give the same responses.
-func (s *RuleSnapshot) equalsSnapshot(o *RuleSnapshot) bool {
+// equalsLegacySnapshot reports whether both snapshots give the same responses.
+func (s *RuleSnapshot) equalsLegacySnapshot(o *RuleSnapshot) bool {
 	return maps.Equal(s.rules, o.rules) && maps.Equal(s.unlabelled, o.unlabelled) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
@@ -116,10 +116,10 @@ type snapshotBuilder struct {
 	conflicts   []string
 }
 
-func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
-	b.snapshot.failures = append(b.snapshot.failures, r.describeFailures()...)
-	b.snapshot.oddities = append(b.snapshot.oddities, r.describeOddities()...)
-	if reason := b.explainUnlisted(r); reason != "" {
+func (b *snapshotBuilder) addLegacyRuleMetrics(r *ruleState) {
+	b.snapshot.failures = append(b.snapshot.failures, r.describeLegacyFailures()...)
+	b.snapshot.oddities = append(b.snapshot.oddities, r.describeLegacyOddities()...)
+	if reason := b.explainUnlistedLegacyRule(r); reason != "" {
 		switch own := r.compiled.selector.onlyName; {
 		case own != "" && !r.external:
 			b.snapshot.awaited[r.compiled.expandMetricName(own)] = reason
@@ -131,29 +131,29 @@ func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 	}
 	if reason := r.describeUnlabelled(); reason != "" {
 		for _, series := range r.unlabelled {
-			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.logName() + ": " + reason
+			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.legacyRuleLogName() + ": " + reason
 		}
 	}
-	for _, e := range r.sortedEntries() {
-		b.chooseCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
+	for _, e := range r.sortedLegacyEntries() {
+		b.chooseLegacyCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
 	}
 }
 
-// explainUnlisted returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
-func (b *snapshotBuilder) explainUnlisted(r *ruleState) string {
+// explainUnlistedLegacyRule returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
+func (b *snapshotBuilder) explainUnlistedLegacyRule(r *ruleState) string {
 	switch {
 	case r.err != nil && !r.listed:
-		return r.logName() + ": " + r.err.Error()
+		return r.legacyRuleLogName() + ": " + r.err.Error()
 	case !r.listed:
-		return r.logName() + ": " + errNotListed.Error()
+		return r.legacyRuleLogName() + ": " + errNotListed.Error()
 	case r.labelsUnknown:
-		return r.logName() + ": no series seen yet, so its labels are unknown"
+		return r.legacyRuleLogName() + ": no series seen yet, so its labels are unknown"
 	}
 	return ""
 }
 
-// chooseCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
-func (b *snapshotBuilder) chooseCandidate(k metricKey, c metricCandidate) {
+// chooseLegacyCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
+func (b *snapshotBuilder) chooseLegacyCandidate(k metricKey, c metricCandidate) {
 	first, taken := b.chosen[k]
 	if !taken {
 		b.chosen[k] = c
@@ -207,7 +207,7 @@ func (k metricKey) describeConflict(winner, loser metricCandidate) string {
 // maxConflictNotes bounds the notes about metrics with several rules.
 const maxConflictNotes = 20
 
-func (b *snapshotBuilder) finishSnapshot() {
+func (b *snapshotBuilder) finishCatalogSnapshot() {
 	slices.Sort(b.conflicts)
 	if n := len(b.conflicts) - maxConflictNotes; n > 0 {
 		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("%d more metrics have several rules", n))

@@ -67,24 +67,24 @@ type listingResult struct {
 	err           error
 }
 
-func newRuleState(r *Rule) *ruleState {
+func newLegacyRuleState(r *Rule) *ruleState {
 	return &ruleState{Rule: r, entries: map[association]*metricEntry{}}
 }
 
-// logName returns the name of the rule in logs and errors.
-func (r *Rule) logName() string {
+// legacyRuleLogName returns the name of the rule in logs and errors.
+func (r *Rule) legacyRuleLogName() string {
 	return r.path + " " + cmp.Or(r.Name.Matches, r.compiled.selector.onlyName, r.SeriesQuery)
 }
 
 // isFixed reports whether the metric of the rule is known without a listing.
 func (r *ruleState) isFixed() bool {
-	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels() && !r.hasRivalLabels())
+	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.legacyRuleAssertsObjectLabels() && !r.hasRivalLabels())
 }
 
-// assertsObjectLabels reports whether the seriesQuery requires every label that names objects.
-func (r *Rule) assertsObjectLabels() bool {
+// legacyRuleAssertsObjectLabels reports whether the seriesQuery requires every label that names objects.
+func (r *Rule) legacyRuleAssertsObjectLabels() bool {
 	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
-		return !r.compiled.selector.assertsLabel(o.Label)
+		return !r.compiled.selector.seriesQueryAssertsLabel(o.Label)
 	})
 }
 
@@ -101,8 +101,8 @@ func (r *Rule) hasRivalLabels() bool {
 	return false
 }
 
-// applyListing merges the result of a listing into the entries; make makes the rule of a new entry.
-func (r *ruleState) applyListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
+// applyLegacyListing merges the result of a listing into the entries; make makes the rule of a new entry.
+func (r *ruleState) applyLegacyListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
 	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
 	for _, e := range r.entries {
 		e.rank = min(e.rank, rankIdle)
@@ -124,8 +124,8 @@ func (r *ruleState) applyListing(d listingResult, make func(*ruleState, associat
 	}
 }
 
-// servingError returns the reason why the rule fails, or nil.
-func (r *ruleState) servingError() error {
+// legacyServingError returns the reason why the rule fails, or nil.
+func (r *ruleState) legacyServingError() error {
 	if r.err != nil {
 		return r.err
 	}
@@ -135,23 +135,25 @@ func (r *ruleState) servingError() error {
 	return nil
 }
 
-// describeFailures returns a line for people if the last listing failed or none is done yet.
-func (r *ruleState) describeFailures() []string {
+// describeLegacyFailures returns a line for people if the last listing failed or none is done yet.
+func (r *ruleState) describeLegacyFailures() []string {
 	switch {
 	case r.err != nil && r.listed:
-		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.logName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.legacyRuleLogName(), r.err)}
 	case r.err != nil:
-		return []string{fmt.Sprintf("%s: %v", r.logName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v", r.legacyRuleLogName(), r.err)}
 	case !r.listed:
-		return []string{fmt.Sprintf("%s: %v", r.logName(), errNotListed)}
+		return []string{fmt.Sprintf("%s: %v", r.legacyRuleLogName(), errNotListed)}
 	}
 	return nil
 }
 
-// describeOddities returns lines for people about a rule that looks wrong.
-func (r *ruleState) describeOddities() []string {
+// describeLegacyOddities returns lines for people about a rule that looks wrong.
+func (r *ruleState) describeLegacyOddities() []string {
 	var notes []string
-	add := func(format string, args ...any) { notes = append(notes, r.logName()+": "+fmt.Sprintf(format, args...)) }
+	add := func(format string, args ...any) {
+		notes = append(notes, r.legacyRuleLogName()+": "+fmt.Sprintf(format, args...))
+	}
 	for _, f := range slices.Concat(r.compiled.report.Faults, r.compiled.report.Warnings) {
 		add("%s: %s", strings.TrimPrefix(strings.TrimPrefix(f.Path, r.path), "."), f.Message)
 	}
@@ -186,8 +188,8 @@ func (r *ruleState) describeUnlabelled() string {
 	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
-// sortedEntries returns the entries sorted by series, resource and label.
-func (r *ruleState) sortedEntries() []*metricEntry {
+// sortedLegacyEntries returns the entries sorted by series, resource and label.
+func (r *ruleState) sortedLegacyEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {
 		all = append(all, e)

@@ -19,10 +19,10 @@ type seriesSelector struct {
 	onlyName string
 }
 
-func parseSeriesSelector(text string) (seriesSelector, error) {
+func parseSeriesQuery(text string) (seriesSelector, error) {
 	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
 	if err != nil {
-		return seriesSelector{}, firstParseError(err)
+		return seriesSelector{}, firstSeriesQueryError(err)
 	}
 	s := seriesSelector{text: text, matchers: matchers}
 	restricts := false
@@ -33,15 +33,15 @@ func parseSeriesSelector(text string) (seriesSelector, error) {
 		return seriesSelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
 	}
 	for _, m := range matchers {
-		if name := onlyMatchedValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsName(name) {
+		if name := onlySeriesQueryValue(m); m.Name == model.MetricNameLabel && name != "" && s.seriesQueryAdmitsName(name) {
 			s.onlyName = name
 		}
 	}
 	return s, nil
 }
 
-// firstParseError returns the first error of the parser, without its position in the expression.
-func firstParseError(err error) error {
+// firstSeriesQueryError returns the first error of the parser, without its position in the expression.
+func firstSeriesQueryError(err error) error {
 	var all parser.ParseErrors
 	if errors.As(err, &all) && len(all) > 0 {
 		return all[0].Err
@@ -49,8 +49,8 @@ func firstParseError(err error) error {
 	return err
 }
 
-// onlyMatchedValue returns the only value that a matcher matches, or empty text.
-func onlyMatchedValue(m *labels.Matcher) string {
+// onlySeriesQueryValue returns the only value that a matcher matches, or empty text.
+func onlySeriesQueryValue(m *labels.Matcher) string {
 	switch set := m.SetMatches(); {
 	case m.Type == labels.MatchEqual:
 		return m.Value
@@ -60,8 +60,8 @@ func onlyMatchedValue(m *labels.Matcher) string {
 	return ""
 }
 
-// admitsName reports whether the selector may select series with the name.
-func (s seriesSelector) admitsName(name string) bool {
+// seriesQueryAdmitsName reports whether the selector may select series with the name.
+func (s seriesSelector) seriesQueryAdmitsName(name string) bool {
 	for _, m := range s.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(name) {
 			return false
@@ -70,8 +70,8 @@ func (s seriesSelector) admitsName(name string) bool {
 	return true
 }
 
-// assertsLabel reports whether every selected series has the label.
-func (s seriesSelector) assertsLabel(label string) bool {
+// seriesQueryAssertsLabel reports whether every selected series has the label.
+func (s seriesSelector) seriesQueryAssertsLabel(label string) bool {
 	for _, m := range s.matchers {
 		if m.Name == label && !m.Matches("") {
 			return true
@@ -80,21 +80,21 @@ func (s seriesSelector) assertsLabel(label string) bool {
 	return false
 }
 
-// formatWithLabel returns the selector, as text, restricted to series with the label.
-func (s seriesSelector) formatWithLabel(label string) string {
-	if s.assertsLabel(label) {
+// formatSeriesQueryWithLabel returns the selector, as text, restricted to series with the label.
+func (s seriesSelector) formatSeriesQueryWithLabel(label string) string {
+	if s.seriesQueryAssertsLabel(label) {
 		return s.text
 	}
-	return "{" + joinMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newPresenceMatcher(label))) + "}"
+	return "{" + joinLegacyMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newLegacyPresenceMatcher(label))) + "}"
 }
 
-// newPresenceMatcher returns a matcher for series with the label.
-func newPresenceMatcher(label string) *labels.Matcher {
+// newLegacyPresenceMatcher returns a matcher for series with the label.
+func newLegacyPresenceMatcher(label string) *labels.Matcher {
 	return &labels.Matcher{Type: labels.MatchNotEqual, Name: label}
 }
 
-// joinMatchers returns the matchers as PromQL text, separated by commas.
-func joinMatchers(matchers []*labels.Matcher) string {
+// joinLegacyMatchers returns the matchers as PromQL text, separated by commas.
+func joinLegacyMatchers(matchers []*labels.Matcher) string {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {
 		parts[i] = m.String()

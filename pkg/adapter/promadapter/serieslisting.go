@@ -33,8 +33,8 @@ func newSeriesListing(c *Catalog, now time.Time) *seriesListing {
 	}
 }
 
-// listOnce calls list once for each key and returns its result to every caller. The slice is shared.
-func (l *seriesListing) listOnce(key string, list func() ([]string, error)) ([]string, error) {
+// listSeriesOnce calls list once for each key and returns its result to every caller. The slice is shared.
+func (l *seriesListing) listSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
 	l.mu.Lock()
 	f := l.listCalls[key]
 	if f == nil {
@@ -45,21 +45,21 @@ func (l *seriesListing) listOnce(key string, list func() ([]string, error)) ([]s
 	return f()
 }
 
-// listSeriesNames lists the names of the series selected by match.
-func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]string, error) {
-	return l.listOnce("names of "+match, func() ([]string, error) {
-		return l.collectValues(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
+// listLegacySeriesNames lists the names of the series selected by match.
+func (l *seriesListing) listLegacySeriesNames(ctx context.Context, match string) ([]string, error) {
+	return l.listSeriesOnce("names of "+match, func() ([]string, error) {
+		return l.collectSeriesListing(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
 			return l.series.LabelValues(ctx, model.MetricNameLabel, s, each)
 		})
 	})
 }
 
-// listSeriesLabels lists the names of the labels of the series selected by match.
-func (l *seriesListing) listSeriesLabels(ctx context.Context, match string) ([]string, error) {
-	return l.listOnce("labels of "+match, func() ([]string, error) { return l.collectValues(ctx, match, l.series.LabelNames) })
+// listLegacySeriesLabels lists the names of the labels of the series selected by match.
+func (l *seriesListing) listLegacySeriesLabels(ctx context.Context, match string) ([]string, error) {
+	return l.listSeriesOnce("labels of "+match, func() ([]string, error) { return l.collectSeriesListing(ctx, match, l.series.LabelNames) })
 }
 
-func (l *seriesListing) collectValues(ctx context.Context, match string,
+func (l *seriesListing) collectSeriesListing(ctx context.Context, match string,
 	list func(context.Context, SeriesSelection, func(string) error) error,
 ) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
@@ -81,18 +81,18 @@ func (l *seriesListing) collectValues(ctx context.Context, match string,
 
 // findAssociations finds the associations of a rule.
 func (l *seriesListing) findAssociations(ctx context.Context, r *ruleState) listingResult {
-	m, err := resolveResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
+	m, err := resolveLegacyResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
 		return listingResult{err: err}
 	}
 	f := associationFinder{seriesListing: l, r: r, mapping: m, labelsByName: map[string][]string{}}
-	if f.namespaceLabel, err = m.findResourceLabel(namespacesResource, r.compiled.selector.assertsLabel); err != nil {
+	if f.namespaceLabel, err = m.findResourceLabel(namespacesResource, r.compiled.selector.seriesQueryAssertsLabel); err != nil {
 		return listingResult{err: err}
 	}
 	if r.external {
-		err = f.findExternal(ctx)
+		err = f.findExternalAssociations(ctx)
 	} else {
-		err = f.findCustom(ctx)
+		err = f.findCustomAssociations(ctx)
 	}
 	if err != nil {
 		return listingResult{err: err}
@@ -111,25 +111,25 @@ type associationFinder struct {
 	orderedNames   []string            // the keys of labelsByName, in the order of their discovery
 }
 
-func (f *associationFinder) findExternal(ctx context.Context) error {
+func (f *associationFinder) findExternalAssociations(ctx context.Context) error {
 	names := []string{f.r.compiled.selector.onlyName}
 	f.rank = rankAssumed
 	if !f.r.isFixed() {
 		var err error
-		if names, err = f.listSeriesNames(ctx, f.r.SeriesQuery); err != nil {
+		if names, err = f.listLegacySeriesNames(ctx, f.r.SeriesQuery); err != nil {
 			return err
 		}
 		f.rank = rankLive
 	}
-	names = f.withOwnName(names)
-	for _, name := range f.filterServedNames(names) {
+	names = f.withSeriesQueryName(names)
+	for _, name := range f.filterLegacySeriesNames(names) {
 		f.associations = append(f.associations, association{series: name, namespaceLabel: f.namespaceLabel})
 	}
 	return nil
 }
 
-// withOwnName returns names, or the single name that the rule selects if no series has it yet.
-func (f *associationFinder) withOwnName(names []string) []string {
+// withSeriesQueryName returns names, or the single name that the rule selects if no series has it yet.
+func (f *associationFinder) withSeriesQueryName(names []string) []string {
 	if own := f.r.compiled.selector.onlyName; own != "" && len(names) == 0 {
 		f.rank = rankAbsent
 		return []string{own}
@@ -137,22 +137,22 @@ func (f *associationFinder) withOwnName(names []string) []string {
 	return names
 }
 
-func (f *associationFinder) filterServedNames(names []string) []string {
+func (f *associationFinder) filterLegacySeriesNames(names []string) []string {
 	var out []string
 	for _, name := range names {
-		if f.r.compiled.servesSeries(name) {
+		if f.r.compiled.legacyRuleServesSeries(name) {
 			out = append(out, name)
 		}
 	}
 	return out
 }
 
-func (f *associationFinder) findCustom(ctx context.Context) error {
+func (f *associationFinder) findCustomAssociations(ctx context.Context) error {
 	var err error
 	switch {
 	case f.r.isFixed():
 		f.rank = rankAssumed
-		f.addNameLabels([]string{f.r.compiled.selector.onlyName}, f.assertedLabels()...)
+		f.addNameLabels([]string{f.r.compiled.selector.onlyName}, f.seriesQueryAssertedLabels()...)
 	case f.r.compiled.selector.onlyName != "":
 		err = f.findSingleName(ctx)
 	default:
@@ -164,14 +164,14 @@ func (f *associationFinder) findCustom(ctx context.Context) error {
 	if err := f.associateNames(ctx); err != nil || len(f.associations) > 0 || f.rank != rankLive {
 		return err
 	}
-	names, err := f.listSeriesNames(ctx, f.r.SeriesQuery)
-	f.unlabelled = f.filterServedNames(names)
+	names, err := f.listLegacySeriesNames(ctx, f.r.SeriesQuery)
+	f.unlabelled = f.filterLegacySeriesNames(names)
 	return err
 }
 
 // addNameLabels records that the series with the names have the labels.
 func (f *associationFinder) addNameLabels(names []string, labels ...string) {
-	for _, name := range f.filterServedNames(names) {
+	for _, name := range f.filterLegacySeriesNames(names) {
 		if f.labelsByName[name] == nil {
 			f.orderedNames = append(f.orderedNames, name)
 		}
@@ -179,8 +179,8 @@ func (f *associationFinder) addNameLabels(names []string, labels ...string) {
 	}
 }
 
-// assertedLabels returns the labels that the seriesQuery requires of every series.
-func (f *associationFinder) assertedLabels() []string {
+// seriesQueryAssertedLabels returns the labels that the seriesQuery requires of every series.
+func (f *associationFinder) seriesQueryAssertedLabels() []string {
 	var labels []string
 	for _, m := range f.r.compiled.selector.matchers {
 		if !m.Matches("") && m.Name != model.MetricNameLabel && !slices.Contains(labels, m.Name) {
@@ -192,14 +192,14 @@ func (f *associationFinder) assertedLabels() []string {
 
 // findSingleName lists the labels of the only name, in a single listing for any number of labels.
 func (f *associationFinder) findSingleName(ctx context.Context) error {
-	labels, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
+	labels, err := f.listLegacySeriesLabels(ctx, f.r.SeriesQuery)
 	if err != nil {
 		return err
 	}
 	f.rank = rankLive
 	if len(labels) == 0 {
 		// Future series have the required labels as well.
-		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.assertsObjectLabels(), f.assertedLabels()
+		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.legacyRuleAssertsObjectLabels(), f.seriesQueryAssertedLabels()
 	}
 	f.addNameLabels([]string{f.r.compiled.selector.onlyName}, labels...)
 	return nil
@@ -219,7 +219,7 @@ func (f *associationFinder) findManyNames(ctx context.Context) error {
 		} else if !ok {
 			continue
 		}
-		names, err := f.listSeriesNames(ctx, f.r.compiled.selector.formatWithLabel(label))
+		names, err := f.listLegacySeriesNames(ctx, f.r.compiled.selector.formatSeriesQueryWithLabel(label))
 		if err != nil {
 			return err
 		}
@@ -230,12 +230,12 @@ func (f *associationFinder) findManyNames(ctx context.Context) error {
 
 // listCandidateLabels returns the labels that may name objects.
 func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, error) {
-	labels := f.assertedLabels()
+	labels := f.seriesQueryAssertedLabels()
 	for _, o := range f.r.Resources.Overrides {
 		labels = append(labels, o.Label)
 	}
 	if f.r.compiled.labelTemplate != nil {
-		more, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
+		more, err := f.listLegacySeriesLabels(ctx, f.r.SeriesQuery)
 		if err != nil {
 			return nil, err
 		}
@@ -255,7 +255,7 @@ func (f *associationFinder) associateNames(ctx context.Context) error {
 		of, known := sets[set]
 		if !known {
 			var err error
-			if of, err = f.associateLabels(ctx, labels); err != nil {
+			if of, err = f.associateSeriesLabels(ctx, labels); err != nil {
 				return err
 			}
 			sets[set] = of
@@ -268,8 +268,8 @@ func (f *associationFinder) associateNames(ctx context.Context) error {
 	return nil
 }
 
-// associateLabels returns an association for each resource of a series with the labels.
-func (f *associationFinder) associateLabels(ctx context.Context, labels []string) ([]association, error) {
+// associateSeriesLabels returns an association for each resource of a series with the labels.
+func (f *associationFinder) associateSeriesLabels(ctx context.Context, labels []string) ([]association, error) {
 	var out []association
 	seen := map[string]bool{}
 	for _, label := range labels {
@@ -293,7 +293,7 @@ func (f *associationFinder) associateLabels(ctx context.Context, labels []string
 	return out, nil
 }
 
-// findObjectLabel returns the label for objects of the resource, of those that the series have.
+// findObjectLabel returns the label for objects of the resource, among the labels of the series.
 func (f *associationFinder) findObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
 	have := func(l string) bool { return slices.Contains(labels, l) }
 	candidates := slices.DeleteFunc(f.mapping.overrideLabels(resource), func(l string) bool { return !have(l) })

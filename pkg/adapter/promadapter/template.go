@@ -84,7 +84,7 @@ func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 		matchers = append(matchers, &labels.Matcher{Type: labels.MatchEqual, Name: q.namespaceLabel, Value: q.namespace})
 	}
 	if q.objects != nil {
-		m, err := newObjectMatcher(q.objectLabel, q.objects)
+		m, err := newLegacyObjectMatcher(q.objectLabel, q.objects)
 		if err != nil {
 			return queryArguments{}, err
 		}
@@ -96,15 +96,15 @@ func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	}
 	return queryArguments{
 		Series:            q.series,
-		LabelMatchers:     joinMatchers(matchers),
+		LabelMatchers:     joinLegacyMatchers(matchers),
 		LabelValuesByName: values,
 		GroupBy:           strings.Join(q.groupBy, ","),
 		GroupBySlice:      q.groupBy,
 	}, nil
 }
 
-// newObjectMatcher returns a matcher for any of the values. No values are an error.
-func newObjectMatcher(label string, values []string) (*labels.Matcher, error) {
+// newLegacyObjectMatcher returns a matcher for any of the values. No values are an error.
+func newLegacyObjectMatcher(label string, values []string) (*labels.Matcher, error) {
 	switch len(values) {
 	case 0:
 		return nil, errors.New("the request names no objects")
@@ -153,8 +153,8 @@ func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) qu
 	return request
 }
 
-// isNamespaced reports whether queries for objects of the resource match the namespace of the request.
-func (r *Rule) isNamespaced(res Resource) bool {
+// legacyRuleIsNamespaced reports whether queries for objects of the resource match the namespace of the request.
+func (r *Rule) legacyRuleIsNamespaced(res Resource) bool {
 	if r.external {
 		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	}

@@ -49,10 +49,10 @@ func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
-		return "", errors.New("metricsQuery: does not give PromQL: " + nameMarkers.Replace(firstParseError(err).Error()))
+		return "", errors.New("metricsQuery: does not give PromQL: " + nameMarkers.Replace(firstSeriesQueryError(err).Error()))
 	}
-	tr := markerReplacer{series: n.series, groupBy: t.groupingLabels()}
-	parser.Inspect(expr, tr.replaceNodeMarkers)
+	tr := markerReplacer{series: n.series, groupBy: t.importedGroupingLabels()}
+	parser.Inspect(expr, tr.replaceTemplateMarkers)
 	if tr.err != nil {
 		return "", tr.err
 	}
@@ -63,8 +63,8 @@ func translateQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	return out, nil
 }
 
-// groupingLabels returns the labels that a native result must have.
-func (t mappedResource) groupingLabels() []string {
+// importedGroupingLabels returns the labels that a native result must have.
+func (t mappedResource) importedGroupingLabels() []string {
 	var out []string
 	if t.namespaced {
 		out = append(out, t.namespaceLabel)
@@ -102,7 +102,7 @@ type markerReplacer struct {
 	err     error
 }
 
-func (tr *markerReplacer) replaceNodeMarkers(node parser.Node, _ []parser.Node) error {
+func (tr *markerReplacer) replaceTemplateMarkers(node parser.Node, _ []parser.Node) error {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
 		tr.replaceSelectorMarkers(n)

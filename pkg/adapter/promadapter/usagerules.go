@@ -40,8 +40,8 @@ func (c *Catalog) UsageRules() *UsageRuleSet { return c.usageRuleSet.Load() }
 // usageRetryInterval is the delay before a failed lookup of the resources of resourceRules is retried.
 const usageRetryInterval = 30 * time.Second
 
-// resolveUsageRules looks up the resources and labels of resourceRules, until both are known.
-func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
+// resolveLegacyUsageRules looks up the resources and labels of resourceRules, until both are known.
+func (c *Catalog) resolveLegacyUsageRules(ctx context.Context, now time.Time) {
 	if c.resourceRules == nil || c.usageRuleSet.Load() != nil && c.usageUnsettled == "" {
 		return
 	}
@@ -49,7 +49,7 @@ func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
 		ctx: ctx, cluster: c.resources, opts: c.opts,
 		chooser: objectLabelChooser{c.series, now.Add(-c.opts.Lookback), now},
 	}
-	u, err := r.resolveUsageRuleSet(c.resourceRules)
+	u, err := r.resolveLegacyUsageRuleSet(c.resourceRules)
 	if err == nil {
 		c.usageRuleSet.Store(u)
 		c.usageUnsettled = r.unsettled
@@ -57,7 +57,10 @@ func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
 		klog.FromContext(ctx).Error(err, "Rule of prometheus-adapter fails", "rule", "resourceRules")
 	}
 	c.usageErr = err
-	c.opts.Metrics.setRuleFailing("resourceRules", err)
+	if faults := slices.Concat(c.resourceRules.CPU.report.Faults, c.resourceRules.Memory.report.Faults); err == nil {
+		err = faults.Err()
+	}
+	c.opts.Metrics.setLegacyRuleFailing("resourceRules", err)
 }
 
 // usageResolver resolves resourceRules once.
@@ -70,21 +73,21 @@ type usageResolver struct {
 	unsettled string
 }
 
-func (r *usageResolver) resolveUsageRuleSet(rules *ResourceRules) (*UsageRuleSet, error) {
+func (r *usageResolver) resolveLegacyUsageRuleSet(rules *ResourceRules) (*UsageRuleSet, error) {
 	u := &UsageRuleSet{Window: rules.Window}
 	for _, pair := range []struct {
 		from *ResourceRule
 		to   *UsageRules
 	}{{&rules.CPU, &u.CPU}, {&rules.Memory, &u.Memory}} {
-		if err := r.resolveUsageRule(pair.from, pair.to); err != nil {
+		if err := r.resolveLegacyUsageRule(pair.from, pair.to); err != nil {
 			return nil, fmt.Errorf("%s: %w", pair.from.path, err)
 		}
 	}
 	return u, nil
 }
 
-func (r *usageResolver) resolveUsageRule(rule *ResourceRule, u *UsageRules) error {
-	m, err := resolveResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
+func (r *usageResolver) resolveLegacyUsageRule(rule *ResourceRule, u *UsageRules) error {
+	m, err := resolveLegacyResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
 	if err != nil {
 		return err
 	}
@@ -97,23 +100,23 @@ func (r *usageResolver) resolveUsageRule(rule *ResourceRule, u *UsageRules) erro
 		{"pods", rule.containerTemplate, &u.PodLabel},
 		{"nodes", rule.nodeTemplate, &u.NodeLabel},
 	} {
-		if *l.to, err = r.resolveUsageLabel(rule, m, l.resource, l.query); err != nil {
+		if *l.to, err = r.resolveLegacyUsageLabel(rule, m, l.resource, l.query); err != nil {
 			return err
 		}
 	}
 	u.ContainerLabel = rule.ContainerLabel
 	if rule.containerTemplate != nil {
-		u.Containers = rule.newUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
+		u.Containers = rule.newLegacyUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
 	}
 	if rule.nodeTemplate != nil {
-		u.Nodes = rule.newUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
+		u.Nodes = rule.newLegacyUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
 	}
 	return nil
 }
 
-// resolveUsageLabel returns the label for objects of the resource. Of several overrides it takes the one that the series of the
-// query have with names of objects, else the first.
-func (r *usageResolver) resolveUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
+// resolveLegacyUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
+// series of the query to the first override.
+func (r *usageResolver) resolveLegacyUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
 	candidates := m.overrideLabels(resource)
 	if len(candidates) < 2 || query == nil {
 		return m.findResourceLabel(resource, func(string) bool { return false })
@@ -132,8 +135,8 @@ func (r *usageResolver) resolveUsageLabel(rule *ResourceRule, m resolvedMapping,
 	return label, err
 }
 
-// newUsageRule returns the rule of a template. The first label of groupBy names its objects.
-func (r *ResourceRule) newUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
+// newLegacyUsageRule returns the rule of a template. The first label of groupBy names its objects.
+func (r *ResourceRule) newLegacyUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
 	path := r.path + "." + key
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
@@ -162,8 +165,8 @@ func renderUsageQuery(t *template.Template, q queryRequest) (string, error) {
 	return renderTemplate(t, args)
 }
 
-// usageNotes returns lines for people about resourceRules.
-func (c *Catalog) usageNotes() (failures, oddities []string) {
+// catalogUsageNotes returns lines for people about resourceRules.
+func (c *Catalog) catalogUsageNotes() (failures, oddities []string) {
 	switch {
 	case c.resourceRules == nil:
 		return nil, nil

@@ -39,7 +39,7 @@ func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Me
 		}
 	}
 	c := &backendClient{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
-	c.http = &http.Client{Transport: transport, CheckRedirect: newRedirectPolicy(b.HTTP.FollowRedirects)}
+	c.http = &http.Client{Transport: transport, CheckRedirect: newBackendRedirectPolicy(b.HTTP.FollowRedirects)}
 	for _, address := range append([]string{b.URL}, b.Failover...) {
 		s, err := newBackendServer(address)
 		if err != nil {
@@ -50,9 +50,9 @@ func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Me
 	return c, nil
 }
 
-// newRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
+// newBackendRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
 // single host, and their headers (a tenant, a key) would follow; a POST that becomes a GET loses its form.
-func newRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
+func newBackendRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
 	const maxRedirects = 3
 	return func(req *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -101,7 +101,7 @@ func (c *backendClient) mergeServerFailures(failures []*requestFailure) *request
 		if f.outcome != outcomeSkipped {
 			all.outcome = f.outcome // this server received the request
 		}
-		all.since = earlierTime(all.since, f.since)
+		all.since = earlierServerTime(all.since, f.since)
 	}
 	all.text = strings.Join(texts, "; ")
 	return &all
@@ -110,12 +110,12 @@ func (c *backendClient) mergeServerFailures(failures []*requestFailure) *request
 // sendUnlessDown sends a request to a server. It skips a server that waits for its next try.
 func (c *backendClient) sendUnlessDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	start := time.Now()
-	if f := s.admitRequest(start); f != nil {
+	if f := s.admitBackendRequest(start); f != nil {
 		return f
 	}
 	f := c.sendToServer(ctx, s, r)
 	if f != nil && ctx.Err() != nil {
-		f = newRequestFailuref(outcomeCancelled, "%v", ctx.Err())
+		f = newBackendFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
 	now := time.Now()
 	c.metrics.observeServerRequest(c.name, f, now.Sub(start))
@@ -144,28 +144,28 @@ func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r se
 		GetConn: func(string) { connecting.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { connecting.Store(false) },
 	})
-	req, err := s.newHTTPRequest(ctx, r.method, r.path, r.form)
+	req, err := s.newBackendHTTPRequest(ctx, r.method, r.path, r.form)
 	if err != nil {
-		return newRequestFailuref(outcomeOther, "the url makes no valid request")
+		return newBackendFailuref(outcomeOther, "the url makes no valid request")
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		f := classifyTransportError(err, r.timeout)
+		f := classifyBackendTransportError(err, r.timeout)
 		if f.outcome == outcomeTimeout && connecting.Load() {
 			f = &requestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
 		}
 		return f
 	}
 	defer resp.Body.Close()
-	if f := checkHTTPStatus(resp, time.Now()); f != nil {
+	if f := checkBackendHTTPStatus(resp, time.Now()); f != nil {
 		return f
 	}
 	return r.readResponse(resp)
 }
 
-// earlierTime returns the earlier of two times. It ignores a zero time.
-func earlierTime(a, b time.Time) time.Time {
+// earlierServerTime returns the earlier of two times. It ignores a zero time.
+func earlierServerTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

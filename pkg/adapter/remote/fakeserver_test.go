@@ -154,7 +154,7 @@ func newVectorResponse(all ...fakeSeries) fakeResponse {
 	for _, s := range all {
 		s.writeJSON(&b, "", strconv.FormatFloat(s.value, 'g', -1, 64))
 		if !s.at.IsZero() {
-			s.writeJSON(&b, ",tachometer_sample_time=1", formatUnixSeconds(s.at))
+			s.writeJSON(&b, ",tachometer_sample_time=1", formatBackendSeconds(s.at))
 		}
 	}
 	return fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[` + b.String() + `]}}`}

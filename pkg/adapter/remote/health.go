@@ -30,7 +30,7 @@ func (h *backendHealth) recordBackendOutcome(ctx context.Context, b *Backend, f 
 		return
 	}
 	now := time.Now()
-	responded := f == nil || f.errorKind() == metric.KindInternal // then the rule is at fault
+	responded := f == nil || f.backendErrorKind() == metric.KindInternal // then the rule is at fault
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	log := klog.FromContext(ctx).WithValues("backend", b.name)
@@ -43,7 +43,7 @@ func (h *backendHealth) recordBackendOutcome(ctx context.Context, b *Backend, f 
 		return
 	}
 	if h.failures++; h.failures == 1 {
-		h.failingSince = earlierTime(now, f.since)
+		h.failingSince = earlierServerTime(now, f.since)
 	}
 	if h.downCause == nil && (f.serverWide || h.failures >= failuresUntilDown) {
 		h.downCause = f
@@ -58,7 +58,7 @@ func (h *backendHealth) describeBackendHealth() string {
 	if h.downCause == nil {
 		return "up"
 	}
-	return fmt.Sprintf("down since %s: %s", formatClockTime(h.failingSince), h.downCause.text)
+	return fmt.Sprintf("down since %s: %s", formatBackendTime(h.failingSince), h.downCause.text)
 }
 
 // Notes returns lines for people: the state of the backend, then the state of each server.

@@ -26,16 +26,16 @@ type SeriesSelection struct {
 	Limit int
 }
 
-func (s SeriesSelection) encodeSelection() url.Values {
+func (s SeriesSelection) encodeBackendSelection() url.Values {
 	form := url.Values{}
 	if len(s.Match) > 0 {
 		form["match[]"] = s.Match
 	}
 	if !s.Start.IsZero() {
-		form.Set("start", formatUnixSeconds(s.Start))
+		form.Set("start", formatBackendSeconds(s.Start))
 	}
 	if !s.End.IsZero() {
-		form.Set("end", formatUnixSeconds(s.End))
+		form.Set("end", formatBackendSeconds(s.End))
 	}
 	if s.Limit > 0 {
 		form.Set("limit", strconv.Itoa(s.Limit))
@@ -48,33 +48,33 @@ func (s SeriesSelection) encodeSelection() url.Values {
 // of metric's kinds.
 func (b *Backend) LabelValues(ctx context.Context, label string, s SeriesSelection, each func(string) error) error {
 	// This endpoint accepts no POST.
-	return b.listLabels(ctx, "label/"+url.PathEscape(label)+"/values", http.MethodGet, s, each)
+	return b.listBackendLabels(ctx, "label/"+url.PathEscape(label)+"/values", http.MethodGet, s, each)
 }
 
 // LabelNames calls each with every label name, by the rules of LabelValues.
 func (b *Backend) LabelNames(ctx context.Context, s SeriesSelection, each func(string) error) error {
-	return b.listLabels(ctx, "labels", b.config.Method, s, each)
+	return b.listBackendLabels(ctx, "labels", b.config.Method, s, each)
 }
 
 // listTimeoutFactor is the timeout of a list in timeouts of a query. Lists are rare, and read an index.
 const listTimeoutFactor = 6
 
-func (b *Backend) listLabels(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
+func (b *Backend) listBackendLabels(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
 	timeout := listTimeoutFactor * b.config.Timeout
 	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
 	f := b.client.sendWithFailover(ctx, serverRequest{
-		path: path, method: method, form: s.encodeSelection(), timeout: timeout,
+		path: path, method: method, form: s.encodeBackendSelection(), timeout: timeout,
 		readResponse: func(resp *http.Response) *requestFailure {
-			body, f := openResponseBody(resp, b.config.MaxResponseBytes)
+			body, f := openBackendResponseBody(resp, b.config.MaxResponseBytes)
 			if f != nil {
 				return f
 			}
 			l.responseEnvelope = responseEnvelope{}
-			err := l.decodeLabelList(json.NewDecoder(body))
+			err := l.decodeBackendLabelList(json.NewDecoder(body))
 			if body.err != nil {
-				f = newBodyReadFailure(body.err, b.config.MaxResponseBytes, timeout)
+				f = newBackendBodyFailure(body.err, b.config.MaxResponseBytes, timeout)
 			} else {
-				f = l.checkLabelList(err)
+				f = l.checkBackendLabelList(err)
 			}
 			if f != nil && l.count > 0 && f.allowsFailover() {
 				f.outcome = outcomeOther // each cannot take entries back: no failover
@@ -92,7 +92,7 @@ func (b *Backend) listLabels(ctx context.Context, path, method string, s SeriesS
 	case f.outcome == outcomeCancelled:
 		return metric.Errorf(metric.KindUnavailable, "backend %s: list %s: %w", b.name, path, ctx.Err())
 	}
-	return metric.Errorf(f.errorKind(), "backend %s: list %s: %s", b.name, path, f.text)
+	return metric.Errorf(f.backendErrorKind(), "backend %s: list %s: %s", b.name, path, f.text)
 }
 
 // labelList decodes a response with a list of strings, as it arrives.
@@ -107,8 +107,8 @@ type labelList struct {
 
 var errNotStringList = errors.New("its data is not a list of strings")
 
-// decodeLabelList decodes the whole response.
-func (l *labelList) decodeLabelList(d *json.Decoder) error {
+// decodeBackendLabelList decodes the whole response.
+func (l *labelList) decodeBackendLabelList(d *json.Decoder) error {
 	if err := expectDelim(d, json.Delim('{')); err != nil {
 		return err
 	}
@@ -117,19 +117,19 @@ func (l *labelList) decodeLabelList(d *json.Decoder) error {
 		if err != nil {
 			return err
 		}
-		if err := l.decodeListField(d, key); err != nil {
+		if err := l.decodeLabelListField(d, key); err != nil {
 			return err
 		}
 	}
 	return expectDelim(d, json.Delim('}'))
 }
 
-func (l *labelList) decodeListField(d *json.Decoder, key json.Token) error {
+func (l *labelList) decodeLabelListField(d *json.Decoder, key json.Token) error {
 	switch key {
 	case "status":
 		return d.Decode(&l.Status)
 	case "data":
-		return l.decodeListItems(d)
+		return l.decodeLabelListItems(d)
 	case "error":
 		return d.Decode(&l.Error)
 	case "errorType":
@@ -143,7 +143,7 @@ func (l *labelList) decodeListField(d *json.Decoder, key json.Token) error {
 	return d.Decode(&other)
 }
 
-func (l *labelList) decodeListItems(d *json.Decoder) error {
+func (l *labelList) decodeLabelListItems(d *json.Decoder) error {
 	open, err := d.Token()
 	if err != nil {
 		return err
@@ -179,29 +179,29 @@ func expectDelim(d *json.Decoder, want json.Delim) error {
 	return err
 }
 
-// checkLabelList returns the failure of a response that was decoded until err; nil for a complete list.
-func (l *labelList) checkLabelList(err error) *requestFailure {
+// checkBackendLabelList returns the failure of a response that was decoded until err; nil for a complete list.
+func (l *labelList) checkBackendLabelList(err error) *requestFailure {
 	if err != nil {
-		return l.classifyListError(err)
+		return l.classifyLabelListError(err)
 	}
 	if f := l.responseEnvelope.checkAPIStatus(); f != nil {
 		return f
 	}
 	if l.limit > 0 && l.count >= l.limit {
-		return newRequestFailuref(outcomeTooLarge, "there are %d or more, the limit", l.limit)
+		return newBackendFailuref(outcomeTooLarge, "there are %d or more, the limit", l.limit)
 	}
-	if warnings, _ := l.splitNotices(); len(warnings) > 0 && !l.acceptPartial {
-		return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(warnings[0]))
+	if warnings, _ := l.splitServerNotices(); len(warnings) > 0 && !l.acceptPartial {
+		return newBackendFailuref(outcomePartial, "partial response: %s", clipServerText(warnings[0]))
 	}
 	return nil
 }
 
-func (l *labelList) classifyListError(err error) *requestFailure {
+func (l *labelList) classifyLabelListError(err error) *requestFailure {
 	switch {
 	case l.callbackErr != nil:
-		return newRequestFailuref(outcomeCancelled, "%v", err)
+		return newBackendFailuref(outcomeCancelled, "%v", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return newRequestFailuref(outcomeBadResponse, "the answer is truncated JSON")
+		return newBackendFailuref(outcomeBadResponse, "the answer is truncated JSON")
 	}
-	return newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s", clipServerText(err.Error()))
+	return newBackendFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s", clipServerText(err.Error()))
 }

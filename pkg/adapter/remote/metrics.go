@@ -66,7 +66,7 @@ func (m *Metrics) addBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running[name]++
-	for _, o := range countedOutcomes() {
+	for _, o := range countedBackendOutcomes() {
 		m.requests.WithLabelValues(name, string(o))
 	}
 	m.requestDuration.WithLabelValues(name)

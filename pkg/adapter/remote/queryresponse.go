@@ -33,8 +33,8 @@ type timedValue struct {
 	value float64
 }
 
-// parseUnixSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
-func parseUnixSeconds(s float64) (time.Time, bool) {
+// parseBackendSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
+func parseBackendSeconds(s float64) (time.Time, bool) {
 	const maxSeconds = 1 << 40 // the year 36812
 	if math.IsNaN(s) || math.Abs(s) > maxSeconds {
 		return time.Time{}, false
@@ -59,17 +59,17 @@ func (e responseEnvelope) checkAPIStatus() *requestFailure {
 	case e.Status == "success":
 		return nil
 	case e.Status != "error":
-		return newRequestFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipServerText(e.Status))
+		return newBackendFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipServerText(e.Status))
 	}
 	text := clipServerText(e.Error)
 	if e.ErrorType == "bad_data" || e.ErrorType == "execution" {
-		return newRequestFailuref(outcomeBadQuery, "refuses the query: %s", text)
+		return newBackendFailuref(outcomeBadQuery, "refuses the query: %s", text)
 	}
-	return newRequestFailuref(outcomeServerError, "%s: %s", clipServerText(e.ErrorType), text)
+	return newBackendFailuref(outcomeServerError, "%s: %s", clipServerText(e.ErrorType), text)
 }
 
-// splitNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
-func (e responseEnvelope) splitNotices() (warnings, infos []string) {
+// splitServerNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
+func (e responseEnvelope) splitServerNotices() (warnings, infos []string) {
 	infos = e.Infos
 	for _, w := range e.Warnings {
 		if strings.HasPrefix(w, "PromQL info:") {
@@ -86,34 +86,34 @@ func (e responseEnvelope) splitNotices() (warnings, infos []string) {
 
 // readQueryResponse reads a response of at most maxBytes to an instant query.
 func readQueryResponse(resp *http.Response, maxBytes int64, timeout time.Duration) (*queryResponse, *requestFailure) {
-	body, f := openResponseBody(resp, maxBytes)
+	body, f := openBackendResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
 	}
 	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(maxBytes, resp.ContentLength+bytes.MinRead))))
 	if _, err := data.ReadFrom(body); err != nil {
-		return nil, newBodyReadFailure(err, maxBytes, timeout)
+		return nil, newBackendBodyFailure(err, maxBytes, timeout)
 	}
 	return decodeQueryResponse(data.Bytes())
 }
 
-// openResponseBody returns the body of a JSON response, bounded to maxBytes.
-func openResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
-	switch t := responseMediaType(resp); t {
+// openBackendResponseBody returns the body of a JSON response, bounded to maxBytes.
+func openBackendResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
+	switch t := backendMediaType(resp); t {
 	case "application/json":
 	case "text/html":
-		return nil, newRequestFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
+		return nil, newBackendFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
 	default:
-		return nil, newRequestFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipServerText(t))
+		return nil, newBackendFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipServerText(t))
 	}
 	if resp.ContentLength > maxBytes {
-		return nil, newBodyReadFailure(errResponseTooLarge, maxBytes, 0)
+		return nil, newBackendBodyFailure(errResponseTooLarge, maxBytes, 0)
 	}
 	return &limitedBody{r: resp.Body, remaining: maxBytes}, nil
 }
 
-// responseMediaType returns the content type without parameters.
-func responseMediaType(resp *http.Response) string {
+// backendMediaType returns the content type without parameters.
+func backendMediaType(resp *http.Response) string {
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		return resp.Header.Get("Content-Type")
@@ -123,12 +123,12 @@ func responseMediaType(resp *http.Response) string {
 
 var errResponseTooLarge = errors.New("answer too large")
 
-// newBodyReadFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
-func newBodyReadFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
+// newBackendBodyFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
+func newBackendBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
 	if errors.Is(err, errResponseTooLarge) {
-		return newRequestFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
+		return newBackendFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
 	}
-	f := classifyTransportError(err, timeout)
+	f := classifyBackendTransportError(err, timeout)
 	if f.outcome == outcomeConnect {
 		f.text += " in the middle of the answer"
 		f.serverWide = false
@@ -165,7 +165,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 	d := &responseDecoder{data: data, internedStrings: map[string]string{}}
 	var e responseEnvelope
-	d.decodeJSONObject(func(key string) {
+	d.decodeResponseObject(func(key string) {
 		switch key {
 		case "data":
 			d.decodeResponseData()
@@ -185,7 +185,7 @@ func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 			d.skipJSONValue()
 		}
 	})
-	if d.peekToken() != 0 {
+	if d.peekResponseToken() != 0 {
 		d.failDecoding("more than one value")
 	}
 	if d.failure != nil {
@@ -196,19 +196,19 @@ func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 	}
 	switch {
 	case d.resultType == "", !d.resultDecoded && (d.resultType == "vector" || d.resultType == "scalar"):
-		return nil, newRequestFailuref(outcomeBadResponse, "the answer has no result")
+		return nil, newBackendFailuref(outcomeBadResponse, "the answer has no result")
 	case !d.resultDecoded:
-		return nil, newRequestFailuref(outcomeBadResult, "the result is a %q, not a vector", clipServerText(d.resultType))
+		return nil, newBackendFailuref(outcomeBadResult, "the result is a %q, not a vector", clipServerText(d.resultType))
 	}
 	r := &queryResponse{samples: d.samples}
-	r.warnings, r.infos = e.splitNotices()
+	r.warnings, r.infos = e.splitServerNotices()
 	return r, d.resultFailure
 }
 
 // decodeResponseData decodes the field data.
 func (d *responseDecoder) decodeResponseData() {
 	at := -1 // offset of the result, which may come before its type
-	d.decodeJSONObject(func(key string) {
+	d.decodeResponseObject(func(key string) {
 		switch key {
 		case "resultType":
 			d.resultType = d.decodeJSONString()
@@ -231,11 +231,11 @@ func (d *responseDecoder) decodeResults() {
 	d.resultDecoded, d.samples, d.resultFailure = true, nil, nil
 	switch d.resultType {
 	case "vector":
-		if d.peekToken() == 'n' {
+		if d.peekResponseToken() == 'n' {
 			d.skipJSONValue()
 			return
 		}
-		d.decodeJSONArray(func() { d.samples = append(d.samples, d.decodeResultSample()) })
+		d.decodeResponseArray(func() { d.samples = append(d.samples, d.decodeResultSample()) })
 	case "scalar":
 		d.samples = append(d.samples, resultSample{Value: d.decodeTimedValue()})
 	default:
@@ -248,7 +248,7 @@ func (d *responseDecoder) decodeResults() {
 func (d *responseDecoder) decodeResultSample() resultSample {
 	var s resultSample
 	valued, histogram := false, false
-	d.decodeJSONObject(func(key string) {
+	d.decodeResponseObject(func(key string) {
 		switch key {
 		case "metric":
 			s.Metric = d.decodeResultLabels()
@@ -262,9 +262,9 @@ func (d *responseDecoder) decodeResultSample() resultSample {
 		}
 	})
 	if d.failure == nil && d.resultFailure == nil && !valued {
-		d.resultFailure = newRequestFailuref(outcomeBadResponse, "the result %s has no value", formatResultLabels(s.Metric))
+		d.resultFailure = newBackendFailuref(outcomeBadResponse, "the result %s has no value", formatResultLabels(s.Metric))
 		if histogram {
-			d.resultFailure = newRequestFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatResultLabels(s.Metric))
+			d.resultFailure = newBackendFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatResultLabels(s.Metric))
 		}
 	}
 	return s
@@ -273,7 +273,7 @@ func (d *responseDecoder) decodeResultSample() resultSample {
 // decodeResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
 func (d *responseDecoder) decodeResultLabels() map[string]string {
 	l := make(map[string]string, 4)
-	d.decodeJSONObject(func(name string) { l[name] = d.decodeJSONString() })
+	d.decodeResponseObject(func(name string) { l[name] = d.decodeJSONString() })
 	return l
 }
 
@@ -281,12 +281,12 @@ func (d *responseDecoder) decodeResultLabels() map[string]string {
 func (d *responseDecoder) decodeTimedValue() timedValue {
 	var p timedValue
 	n := 0
-	d.decodeJSONArray(func() {
+	d.decodeResponseArray(func() {
 		switch n {
 		case 0:
 			seconds, err := strconv.ParseFloat(string(d.skipJSONValue()), 64)
 			ok := false
-			if p.at, ok = parseUnixSeconds(seconds); err != nil || !ok {
+			if p.at, ok = parseBackendSeconds(seconds); err != nil || !ok {
 				d.failDecoding("a sample without a time")
 			}
 		case 1:

@@ -27,7 +27,7 @@ func (r *referenceResponse) decodeSamples(t *testing.T) []resultSample {
 		if err := json.Unmarshal(data, &parts); err != nil || len(parts) != 2 {
 			t.Fatalf("%s: %v", data, err)
 		}
-		at, _ := parseUnixSeconds(parts[0].(float64))
+		at, _ := parseBackendSeconds(parts[0].(float64))
 		value, _ := strconv.ParseFloat(parts[1].(string), 64)
 		return newTimedValue(at, value)
 	}

@@ -11,8 +11,8 @@ import (
 // Run refreshes the standing queries until ctx ends. It returns nil after its last query has ended. Runs must not
 // overlap.
 func (b *Backend) Run(ctx context.Context) error {
-	b.markRunning()
-	defer b.discardQueries()
+	b.markBackendRunning()
+	defer b.discardStandingQueries()
 	defer b.runningRefreshes.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -27,7 +27,7 @@ func (b *Backend) Run(ctx context.Context) error {
 	}
 }
 
-func (b *Backend) markRunning() {
+func (b *Backend) markBackendRunning() {
 	b.metrics.addBackendSeries(b.name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,8 +42,8 @@ func (b *Backend) countRefreshedQueries(n int) {
 	}
 }
 
-// discardQueries removes all standing queries.
-func (b *Backend) discardQueries() {
+// discardStandingQueries removes all standing queries.
+func (b *Backend) discardStandingQueries() {
 	b.mu.Lock()
 	for _, sq := range b.queries {
 		b.removeQuery(sq)
@@ -98,7 +98,7 @@ func (b *Backend) startDueRefreshes(ctx context.Context, now time.Time) time.Dur
 		if wait := sq.dueAt.Sub(now); wait > 0 {
 			return wait
 		}
-		if sq.forgetIdleNamespaces(now, b.idleTimeout) {
+		if sq.forgetUnreadNamespaces(now, b.idleTimeout) {
 			b.removeQuery(sq)
 			continue
 		}
@@ -118,7 +118,7 @@ func (b *Backend) startRefresh(ctx context.Context, sq *standingQuery, now time.
 	f := sq.startFetch(now, nil)
 	b.activeRefreshes++
 	b.runningRefreshes.Go(func() {
-		b.runQueryFetch(ctx, sq, f, now)
+		b.runStandingQueryFetch(ctx, sq, f, now)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.activeRefreshes--

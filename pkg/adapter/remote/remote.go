@@ -124,10 +124,10 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 		if q.Rule.External {
 			objects = nil // its results name no objects: the requested objects became matchers of the query
 		}
-		values = r.result.selectValues(namespace, objects)
+		values = r.result.selectResultValues(namespace, objects)
 	}
 	if r.failure != nil {
-		if isWorthServing(q.Rule, values, now) {
+		if isCachedResultServable(q.Rule, values, now) {
 			return values, nil
 		}
 		return nil, b.newBackendError(q, r, now)
@@ -139,9 +139,9 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 	return values, nil
 }
 
-// isWorthServing reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
+// isCachedResultServable reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
 // external metric adds its series up, and so needs all within maxAge.
-func isWorthServing(r *rule.Rule, values []metric.Value, now time.Time) bool {
+func isCachedResultServable(r *rule.Rule, values []metric.Value, now time.Time) bool {
 	old := func(v metric.Value) bool { return v.Age(now).Abs() > r.MaxAge }
 	if r.External {
 		return len(values) > 0 && !slices.ContainsFunc(values, old)
@@ -152,15 +152,15 @@ func isWorthServing(r *rule.Rule, values []metric.Value, now time.Time) bool {
 // newBackendError returns the error of a read that has no value to serve.
 func (b *Backend) newBackendError(q rule.Query, r cachedResult, now time.Time) error {
 	f := r.failure
-	if f.errorKind() == metric.KindInternal {
+	if f.backendErrorKind() == metric.KindInternal {
 		return metric.Errorf(metric.KindInternal, "rule %q: backend %s: %s", q.Rule.Name, b.name, f.text)
 	}
 	last := "no answer yet"
 	if r.result != nil {
-		last = "last answer " + formatClockTime(r.result.evaluatedAt)
+		last = "last answer " + formatBackendTime(r.result.evaluatedAt)
 	}
 	return metric.Errorf(metric.KindUnavailable, "backend %s: %s, since %s (%s ago); %s",
-		b.name, f.text, formatClockTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
+		b.name, f.text, formatBackendTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
 }
 
 // getOrAddQuery returns the standing query of key, after counting a read of it at now. It adds a new query within the limits. The
@@ -172,7 +172,7 @@ func (b *Backend) getOrAddQuery(key string, q rule.Query, now time.Time) (*stand
 			return nil, metric.Errorf(metric.KindUnavailable,
 				"backend %s: the limit of %d different queries is reached", b.name, maxStandingQueries)
 		}
-		sq = newStandingQuery(key, q, b.seed)
+		sq = newBackendStandingQuery(key, q, b.seed)
 		b.queries[key] = sq
 		b.countRefreshedQueries(1)
 		b.scheduleQuery(sq, nextRefreshTime(now, now, b.config.Refresh, sq.offset))
@@ -193,16 +193,16 @@ func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s nam
 	}
 	t, err := sq.query.BuildRemoteQuery(namespaces)
 	if err != nil {
-		return nil, newRequestFailuref(outcomeBadResult, "%v", err)
+		return nil, newBackendFailuref(outcomeBadResult, "%v", err)
 	}
-	r, f := b.sendInstantQuery(ctx, addSampleTimes(t), now)
+	r, f := b.sendInstantQuery(ctx, addServerSampleTimes(t), now)
 	if f != nil {
 		return nil, f
 	}
 	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinSamples(r.samples)
+	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinResultSamples(r.samples)
 }
 
 // sendInstantQuery sends an instant query for time now.
@@ -210,7 +210,7 @@ func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Ti
 	timeout := b.config.Timeout + serverTimeoutGrace
 	form := url.Values{
 		"query":   {expr},
-		"time":    {formatUnixSeconds(now)},
+		"time":    {formatBackendSeconds(now)},
 		"timeout": {model.Duration(b.config.Timeout).String()},
 		// Without it VictoriaMetrics evaluates half a minute in the past. Other servers ignore it.
 		"nocache": {"1"},
@@ -226,8 +226,8 @@ func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Ti
 	return r, f
 }
 
-// formatUnixSeconds formats a time for the API, to the millisecond.
-func formatUnixSeconds(t time.Time) string {
+// formatBackendSeconds formats a time for the API, to the millisecond.
+func formatBackendSeconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
@@ -239,17 +239,17 @@ func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, 
 	if len(r.warnings) > 0 {
 		b.metrics.partialResponses.WithLabelValues(b.name).Inc()
 		if !b.config.AcceptPartial {
-			return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(r.warnings[0]))
+			return newBackendFailuref(outcomePartial, "partial response: %s", clipServerText(r.warnings[0]))
 		}
 	}
 	if notices := slices.Concat(r.warnings, r.infos); len(notices) > 0 {
-		b.logServerNotice(ctx, sq, notices[0])
+		b.logBackendNotice(ctx, sq, notices[0])
 	}
 	return nil
 }
 
-// logServerNotice logs a notice of a server about a query, once for each query.
-func (b *Backend) logServerNotice(ctx context.Context, sq *standingQuery, text string) {
+// logBackendNotice logs a notice of a server about a query, once for each query.
+func (b *Backend) logBackendNotice(ctx context.Context, sq *standingQuery, text string) {
 	b.mu.Lock()
 	logged := sq.noticeLogged
 	sq.noticeLogged = true

@@ -46,7 +46,7 @@ const (
 	outcomeCancelled requestOutcome = "cancelled"
 )
 
-func countedOutcomes() []requestOutcome {
+func countedBackendOutcomes() []requestOutcome {
 	return []requestOutcome{
 		outcomeSuccess, outcomeConnect, outcomeTimeout, outcomeTLS, outcomeUnauthorised, outcomeThrottled, outcomeServerError, outcomeBadQuery, outcomeBadRequest, outcomeBadResponse,
 		outcomeTooLarge, outcomePartial, outcomeBadResult, outcomeOther,
@@ -66,7 +66,7 @@ type requestFailure struct {
 	since time.Time
 }
 
-func newRequestFailuref(o requestOutcome, format string, args ...any) *requestFailure {
+func newBackendFailuref(o requestOutcome, format string, args ...any) *requestFailure {
 	return &requestFailure{outcome: o, text: fmt.Sprintf(format, args...)}
 }
 
@@ -82,8 +82,8 @@ func (f *requestFailure) allowsFailover() bool {
 	return false
 }
 
-// errorKind returns the kind of a read's error.
-func (f *requestFailure) errorKind() metric.Kind {
+// backendErrorKind returns the kind of a read's error.
+func (f *requestFailure) backendErrorKind() metric.Kind {
 	if f.outcome == outcomeBadQuery || f.outcome == outcomeBadResult {
 		return metric.KindInternal
 	}
@@ -102,34 +102,34 @@ func (f *requestFailure) allowsRegularRefresh() bool {
 	return false
 }
 
-// classifyTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
+// classifyBackendTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
 // that may contain secrets.
-func classifyTransportError(err error, timeout time.Duration) *requestFailure {
+func classifyBackendTransportError(err error, timeout time.Duration) *requestFailure {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return newRequestFailuref(outcomeTimeout, "timeout after %v", timeout)
+		return newBackendFailuref(outcomeTimeout, "timeout after %v", timeout)
 	}
-	if f := classifyTLSError(err); f != nil {
+	if f := classifyBackendTLSError(err); f != nil {
 		return f
 	}
-	if f := classifyConnectError(err); f != nil {
+	if f := classifyBackendConnectError(err); f != nil {
 		return f
 	}
 	var file *fs.PathError
 	if errors.As(err, &file) {
-		return newRequestFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
+		return newBackendFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
 	}
 	text, _, _ := strings.Cut(netcause.Innermost(err).Error(), "\n")
 	if strings.HasPrefix(text, "oauth2: ") { // words of the token server
-		return newRequestFailuref(outcomeUnauthorised, "credentials: %s", clipServerText(text))
+		return newBackendFailuref(outcomeUnauthorised, "credentials: %s", clipServerText(text))
 	}
-	return newRequestFailuref(outcomeOther, "%s", clipServerText(text))
+	return newBackendFailuref(outcomeOther, "%s", clipServerText(text))
 }
 
-func classifyConnectError(err error) *requestFailure {
+func classifyBackendConnectError(err error) *requestFailure {
 	text, host := netcause.DescribeConnect(err)
 	var dial *net.OpError
 	switch {
@@ -144,12 +144,12 @@ func classifyConnectError(err error) *requestFailure {
 	return &requestFailure{outcome: outcomeConnect, text: text, serverWide: true}
 }
 
-func classifyTLSError(err error) *requestFailure {
+func classifyBackendTLSError(err error) *requestFailure {
 	text, detail := netcause.DescribeTLS(err, "server")
 	text += clipServerText(detail)
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-		text = "TLS: " + describeExpiry(invalid.Cert, time.Now())
+		text = "TLS: " + describeBackendCertificateExpiry(invalid.Cert, time.Now())
 	}
 	if text == "" {
 		return nil
@@ -157,8 +157,8 @@ func classifyTLSError(err error) *requestFailure {
 	return &requestFailure{outcome: outcomeTLS, text: text, serverWide: true}
 }
 
-// describeExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
-func describeExpiry(c *x509.Certificate, now time.Time) string {
+// describeBackendCertificateExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
+func describeBackendCertificateExpiry(c *x509.Certificate, now time.Time) string {
 	switch {
 	case c == nil:
 		return "certificate expired"
@@ -174,8 +174,8 @@ func clipServerText(s string) string {
 	return netcause.Clip(s, maxBytes)
 }
 
-// checkHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
-func checkHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
+// checkBackendHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
+func checkBackendHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	code := resp.StatusCode
 	if code == http.StatusOK {
 		return nil
@@ -187,23 +187,23 @@ func checkHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	}
 	switch {
 	case code/100 == 3:
-		return newRequestFailuref(outcomeBadRequest, "redirected to %s, not followed: correct the url", redirectLocation(resp))
+		return newBackendFailuref(outcomeBadRequest, "redirected to %s, not followed: correct the url", backendRedirectLocation(resp))
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return newRequestFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
+		return newBackendFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
 	case code == http.StatusTooManyRequests:
-		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRetryAfter(resp, now)}
+		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseBackendRetryAfter(resp, now)}
 	case code/100 == 5:
-		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRetryAfter(resp, now)}
+		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseBackendRetryAfter(resp, now)}
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):
-		return newRequestFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
+		return newBackendFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
 	case code == http.StatusMethodNotAllowed:
-		return newRequestFailuref(outcomeBadRequest, "%s: try method: GET", text)
+		return newBackendFailuref(outcomeBadRequest, "%s: try method: GET", text)
 	case code == http.StatusRequestURITooLong:
-		return newRequestFailuref(outcomeBadRequest, "%s: try method: POST", text)
+		return newBackendFailuref(outcomeBadRequest, "%s: try method: POST", text)
 	case code == http.StatusNotFound:
-		return newRequestFailuref(outcomeBadRequest, "%s: no Prometheus API at this url", text)
+		return newBackendFailuref(outcomeBadRequest, "%s: no Prometheus API at this url", text)
 	}
-	return newRequestFailuref(outcomeBadRequest, "%s", text)
+	return newBackendFailuref(outcomeBadRequest, "%s", text)
 }
 
 // serverMessage is the text of an error response.
@@ -221,27 +221,27 @@ func readServerMessage(resp *http.Response) serverMessage {
 	if json.Unmarshal(body, &api) == nil && api.Error != "" {
 		return serverMessage{clipServerText(api.Error), true}
 	}
-	if responseMediaType(resp) != "text/plain" {
+	if backendMediaType(resp) != "text/plain" {
 		return serverMessage{}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(strings.ToValidUTF8(string(body), "")), "\n")
 	return serverMessage{text: clipServerText(line)}
 }
 
-// redirectLocation returns the address of a redirect, without parts that may be secret.
-func redirectLocation(resp *http.Response) string {
+// backendRedirectLocation returns the address of a redirect, without parts that may be secret.
+func backendRedirectLocation(resp *http.Response) string {
 	u, err := resp.Location()
 	if err != nil {
 		return "nowhere"
 	}
-	return clipServerText(redactURL(u))
+	return clipServerText(redactBackendURL(u))
 }
 
 // maxRetryDelay bounds the time between two tries of a server or a query.
 const maxRetryDelay = time.Minute
 
-// parseRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
-func parseRetryAfter(resp *http.Response, now time.Time) time.Duration {
+// parseBackendRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
+func parseBackendRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	header := resp.Header.Get("Retry-After")
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return min(maxRetryDelay, time.Duration(s)*time.Second)

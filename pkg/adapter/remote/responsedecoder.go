@@ -27,22 +27,22 @@ type responseDecoder struct {
 // failDecoding records the first failure and skips the rest.
 func (d *responseDecoder) failDecoding(cause string) {
 	if d.failure == nil {
-		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
+		d.failure = newBackendFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
 	}
 	d.offset = len(d.data)
 }
 
-// failUnexpectedByte fails at the byte at the offset, or at the end.
-func (d *responseDecoder) failUnexpectedByte() {
+// failUnexpectedResponseByte fails at the byte at the offset, or at the end.
+func (d *responseDecoder) failUnexpectedResponseByte() {
 	if d.offset < len(d.data) {
 		d.failDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
 	} else if d.failure == nil {
-		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
+		d.failure = newBackendFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
 	}
 }
 
-// peekToken returns the first byte of the next token; 0 at the end.
-func (d *responseDecoder) peekToken() byte {
+// peekResponseToken returns the first byte of the next token; 0 at the end.
+func (d *responseDecoder) peekResponseToken() byte {
 	for ; d.offset < len(d.data); d.offset++ {
 		switch c := d.data[d.offset]; c {
 		case ' ', '\t', '\r', '\n':
@@ -55,9 +55,9 @@ func (d *responseDecoder) peekToken() byte {
 	return 0
 }
 
-// consumeByte skips the next token if it begins with c.
-func (d *responseDecoder) consumeByte(c byte) bool {
-	if d.peekToken() != c {
+// consumeResponseByte skips the next token if it begins with c.
+func (d *responseDecoder) consumeResponseByte(c byte) bool {
+	if d.peekResponseToken() != c {
 		return false
 	}
 	d.offset++
@@ -67,10 +67,10 @@ func (d *responseDecoder) consumeByte(c byte) bool {
 // maxJSONDepth bounds the nesting of values.
 const maxJSONDepth = 100
 
-// enterNested enters an array or object.
-func (d *responseDecoder) enterNested(open byte) bool {
-	if !d.consumeByte(open) {
-		d.failUnexpectedByte()
+// enterNestedResponse enters an array or object.
+func (d *responseDecoder) enterNestedResponse(open byte) bool {
+	if !d.consumeResponseByte(open) {
+		d.failUnexpectedResponseByte()
 		return false
 	}
 	if d.depth++; d.depth > maxJSONDepth {
@@ -79,49 +79,49 @@ func (d *responseDecoder) enterNested(open byte) bool {
 	return d.failure == nil
 }
 
-// advanceElement reports whether an array or object has an element after its first n.
-func (d *responseDecoder) advanceElement(n int, end byte) bool {
+// advanceResponseElement reports whether an array or object has an element after its first n.
+func (d *responseDecoder) advanceResponseElement(n int, end byte) bool {
 	switch {
 	case d.failure != nil:
 		return false
-	case d.consumeByte(end):
+	case d.consumeResponseByte(end):
 		d.depth--
 		return false
-	case n > 0 && !d.consumeByte(','):
-		d.failUnexpectedByte()
+	case n > 0 && !d.consumeResponseByte(','):
+		d.failUnexpectedResponseByte()
 		return false
 	}
 	return true
 }
 
-// decodeJSONObject decodes an object; field must decode the value of its key.
-func (d *responseDecoder) decodeJSONObject(field func(key string)) {
-	if !d.enterNested('{') {
+// decodeResponseObject decodes an object; field must decode the value of its key.
+func (d *responseDecoder) decodeResponseObject(field func(key string)) {
+	if !d.enterNestedResponse('{') {
 		return
 	}
-	for n := 0; d.advanceElement(n, '}'); n++ {
+	for n := 0; d.advanceResponseElement(n, '}'); n++ {
 		key := d.decodeJSONString()
-		if !d.consumeByte(':') {
-			d.failUnexpectedByte()
+		if !d.consumeResponseByte(':') {
+			d.failUnexpectedResponseByte()
 			return
 		}
 		field(key)
 	}
 }
 
-// decodeJSONArray decodes an array; element must decode each element.
-func (d *responseDecoder) decodeJSONArray(element func()) {
-	if !d.enterNested('[') {
+// decodeResponseArray decodes an array; element must decode each element.
+func (d *responseDecoder) decodeResponseArray(element func()) {
+	if !d.enterNestedResponse('[') {
 		return
 	}
-	for n := 0; d.advanceElement(n, ']'); n++ {
+	for n := 0; d.advanceResponseElement(n, ']'); n++ {
 		element()
 	}
 }
 
 // decodeJSONString decodes a string.
 func (d *responseDecoder) decodeJSONString() string {
-	raw := d.readQuoted()
+	raw := d.readQuotedResponseText()
 	if len(raw) < 2 {
 		return ""
 	}
@@ -145,10 +145,10 @@ func (d *responseDecoder) internJSONString(raw []byte) string {
 	return s
 }
 
-// readQuoted reads a string with its quotes and escapes.
-func (d *responseDecoder) readQuoted() []byte {
-	if d.peekToken() != '"' {
-		d.failUnexpectedByte()
+// readQuotedResponseText reads a string with its quotes and escapes.
+func (d *responseDecoder) readQuotedResponseText() []byte {
+	if d.peekResponseToken() != '"' {
+		d.failUnexpectedResponseByte()
 		return nil
 	}
 	for i := d.offset + 1; i < len(d.data); i++ {
@@ -165,32 +165,32 @@ func (d *responseDecoder) readQuoted() []byte {
 		}
 	}
 	d.offset = len(d.data)
-	d.failUnexpectedByte()
+	d.failUnexpectedResponseByte()
 	return nil
 }
 
 // decodeJSONStrings decodes a list of strings, or null.
 func (d *responseDecoder) decodeJSONStrings() []string {
 	var all []string
-	if d.peekToken() == 'n' {
+	if d.peekResponseToken() == 'n' {
 		d.skipJSONValue()
 		return nil
 	}
-	d.decodeJSONArray(func() { all = append(all, d.decodeJSONString()) })
+	d.decodeResponseArray(func() { all = append(all, d.decodeJSONString()) })
 	return all
 }
 
 // skipJSONValue skips any value. It returns the text of a value that is neither array nor object.
 func (d *responseDecoder) skipJSONValue() []byte {
-	switch d.peekToken() {
+	switch d.peekResponseToken() {
 	case '{':
-		d.decodeJSONObject(func(string) { d.skipJSONValue() })
+		d.decodeResponseObject(func(string) { d.skipJSONValue() })
 		return nil
 	case '[':
-		d.decodeJSONArray(func() { d.skipJSONValue() })
+		d.decodeResponseArray(func() { d.skipJSONValue() })
 		return nil
 	case '"':
-		return d.readQuoted()
+		return d.readQuotedResponseText()
 	}
 	from := d.offset
 	for d.offset < len(d.data) && bytes.IndexByte([]byte(",]} \t\r\n"), d.data[d.offset]) < 0 {
@@ -199,7 +199,7 @@ func (d *responseDecoder) skipJSONValue() []byte {
 	literal := d.data[from:d.offset]
 	if !json.Valid(literal) {
 		d.offset = from
-		d.failUnexpectedByte()
+		d.failUnexpectedResponseByte()
 		return nil
 	}
 	return literal

@@ -16,27 +16,27 @@ type timesOfSelector struct {
 	newest newestSampleTimes
 }
 
-// addSelectorTime adds a time. A single selector has no number.
-func (t selectorTimes) addSelectorTime(selector string, l map[string]string, at time.Time) selectorTimes {
+// addServerSelectorTime adds a time. A single selector has no number.
+func (t selectorTimes) addServerSelectorTime(selector string, l map[string]string, at time.Time) selectorTimes {
 	number, _ := strconv.Atoi(selector)
 	i := slices.IndexFunc(t, func(s timesOfSelector) bool { return s.number == number })
 	if i < 0 {
 		i = len(t)
 		t = append(t, timesOfSelector{number: number})
 	}
-	t[i].newest = t[i].newest.addSampleTime(l, at)
+	t[i].newest = t[i].newest.addServerSampleTime(l, at)
 	return t
 }
 
-// lookupResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
+// lookupServerResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
 // selectors has none.
-func (t selectorTimes) lookupResultTime(l map[string]string, needed [][]int) time.Time {
+func (t selectorTimes) lookupServerResultTime(l map[string]string, needed [][]int) time.Time {
 	var oldest time.Time
 	found := make([]int, 0, 8)
 	for _, s := range t {
-		if at := s.newest.lookupSampleTime(l); !at.IsZero() {
+		if at := s.newest.lookupServerSampleTime(l); !at.IsZero() {
 			found = append(found, s.number)
-			oldest = earlierTime(oldest, at)
+			oldest = earlierServerTime(oldest, at)
 		}
 	}
 	for _, set := range needed {
@@ -57,8 +57,8 @@ type timesByLabels struct {
 	times      map[string]time.Time
 }
 
-// labelValuesKey returns the key of the label values; false if a label is missing.
-func (t *timesByLabels) labelValuesKey(l map[string]string) (string, bool) {
+// sampleTimeKey returns the key of the label values; false if a label is missing.
+func (t *timesByLabels) sampleTimeKey(l map[string]string) (string, bool) {
 	if len(t.labelNames) == 1 {
 		v, ok := l[t.labelNames[0]]
 		return v, ok
@@ -74,9 +74,9 @@ func (t *timesByLabels) labelValuesKey(l map[string]string) (string, bool) {
 	return string(key), true
 }
 
-// addSampleTime adds a time under all labels of its series.
-func (n newestSampleTimes) addSampleTime(l map[string]string, at time.Time) newestSampleTimes {
-	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactLabels(l) })
+// addServerSampleTime adds a time under all labels of its series.
+func (n newestSampleTimes) addServerSampleTime(l map[string]string, at time.Time) newestSampleTimes {
+	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactSampleTimeLabels(l) })
 	if i < 0 {
 		t := &timesByLabels{times: map[string]time.Time{}}
 		for name := range l {
@@ -86,40 +86,40 @@ func (n newestSampleTimes) addSampleTime(l map[string]string, at time.Time) newe
 		i, _ = slices.BinarySearchFunc(n, t, func(a, b *timesByLabels) int { return len(b.labelNames) - len(a.labelNames) })
 		n = slices.Insert(n, i, t)
 	}
-	key, _ := n[i].labelValuesKey(l)
+	key, _ := n[i].sampleTimeKey(l)
 	if at.After(n[i].times[key]) {
 		n[i].times[key] = at
 	}
 	return n
 }
 
-func (t *timesByLabels) hasExactLabels(l map[string]string) bool {
+func (t *timesByLabels) hasExactSampleTimeLabels(l map[string]string) bool {
 	if len(l) != len(t.labelNames) {
 		return false
 	}
-	_, ok := t.labelValuesKey(l)
+	_, ok := t.sampleTimeKey(l)
 	return ok
 }
 
-// lookupSampleTime returns the time for a result: of the series with the most of its labels, and no others.
-func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
+// lookupServerSampleTime returns the time for a result: of the series with the most of its labels, and no others.
+func (n newestSampleTimes) lookupServerSampleTime(l map[string]string) time.Time {
 	var at time.Time
 	matched := 0 // labels of the best series so far
 	for _, t := range n {
 		if len(t.labelNames) < matched {
 			break
 		}
-		if key, ok := t.labelValuesKey(l); ok {
+		if key, ok := t.sampleTimeKey(l); ok {
 			if found, ok := t.times[key]; ok {
 				matched = len(t.labelNames)
-				at = laterTime(at, found)
+				at = laterServerTime(at, found)
 			}
 		}
 	}
 	return at
 }
 
-func laterTime(a, b time.Time) time.Time {
+func laterServerTime(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

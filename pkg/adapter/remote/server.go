@@ -33,14 +33,14 @@ func newBackendServer(address string) (*backendServer, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("parse url of a backend: must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	}
-	return &backendServer{base: u, displayURL: redactURL(u)}, nil
+	return &backendServer{base: u, displayURL: redactBackendURL(u)}, nil
 }
 
-// redactURL returns a URL for people: without parameters and user, which may be secret.
-func redactURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+// redactBackendURL returns a URL for people: without parameters and user, which may be secret.
+func redactBackendURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
 
-// newHTTPRequest returns a request for path, which is below /api/v1. It keeps the parameters of the server's URL.
-func (s *backendServer) newHTTPRequest(ctx context.Context, method, path string, form url.Values) (*http.Request, error) {
+// newBackendHTTPRequest returns a request for path, which is below /api/v1. It keeps the parameters of the server's URL.
+func (s *backendServer) newBackendHTTPRequest(ctx context.Context, method, path string, form url.Values) (*http.Request, error) {
 	u := s.base.JoinPath("api/v1", path)
 	body := form.Encode()
 	if method != http.MethodPost {
@@ -58,8 +58,8 @@ func (s *backendServer) newHTTPRequest(ctx context.Context, method, path string,
 	return req, nil
 }
 
-// admitRequest returns nil if the server may receive a request now, else the failure. One request at a time probes a down server.
-func (s *backendServer) admitRequest(now time.Time) *requestFailure {
+// admitBackendRequest returns nil if the server may receive a request now, else the failure. One request at a time probes a down server.
+func (s *backendServer) admitBackendRequest(now time.Time) *requestFailure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.downCause == nil {
@@ -119,11 +119,11 @@ func (s *backendServer) describeServerState() string {
 	defer s.mu.Unlock()
 	switch {
 	case s.downCause != nil:
-		return fmt.Sprintf("%s is down since %s: %s; next try %s", s.displayURL, formatClockTime(s.failingSince), s.downCause.text, formatClockTime(s.retryAt))
+		return fmt.Sprintf("%s is down since %s: %s; next try %s", s.displayURL, formatBackendTime(s.failingSince), s.downCause.text, formatBackendTime(s.retryAt))
 	case s.lastResponse.IsZero():
 		return s.displayURL + " has not answered yet"
 	}
-	return fmt.Sprintf("%s is up, last answer %s", s.displayURL, formatClockTime(s.lastResponse))
+	return fmt.Sprintf("%s is up, last answer %s", s.displayURL, formatBackendTime(s.lastResponse))
 }
 
-func formatClockTime(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
+func formatBackendTime(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

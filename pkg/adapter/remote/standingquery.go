@@ -66,8 +66,8 @@ func buildStandingQueryKey(q rule.Query) (string, error) {
 	return string(flags) + key, nil
 }
 
-// newStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
-func newStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
+// newBackendStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
+func newBackendStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
 	q.Objects = slices.Clone(q.Objects)
 	if q.Rule.Shared() {
 		q.Namespace, q.Objects = "", nil
@@ -75,8 +75,8 @@ func newStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
 	return &standingQuery{key: key, query: q, offset: computeRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
 }
 
-// requestedScope returns the namespaces that were read lately.
-func (sq *standingQuery) requestedScope() namespaceScope {
+// standingQueryScope returns the namespaces that were read lately.
+func (sq *standingQuery) standingQueryScope() namespaceScope {
 	s := namespaceScope{namespaces: make(map[string]bool, len(sq.lastRequested))}
 	for n := range sq.lastRequested {
 		s.namespaces[n] = true
@@ -85,8 +85,8 @@ func (sq *standingQuery) requestedScope() namespaceScope {
 	return s
 }
 
-// forgetIdleNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
-func (sq *standingQuery) forgetIdleNamespaces(now time.Time, idle time.Duration) bool {
+// forgetUnreadNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
+func (sq *standingQuery) forgetUnreadNamespaces(now time.Time, idle time.Duration) bool {
 	for n, at := range sq.lastRequested {
 		if now.Sub(at) > idle {
 			delete(sq.lastRequested, n)
@@ -105,7 +105,7 @@ type cachedResult struct {
 // the time of this process. Without Run no query is refreshed, so a result serves only reads within a refresh interval of it.
 func (b *Backend) lookupCachedResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
 	var r cachedResult
-	if sq.result != nil && sq.result.coversNamespace(namespace) {
+	if sq.result != nil && sq.result.queryScopeCoversNamespace(namespace) {
 		r.result = sq.result
 	}
 	if sq.failure != nil && (b.running || clock.Before(sq.failure.retryAt)) {
@@ -135,7 +135,7 @@ func (b *Backend) awaitResult(ctx context.Context, key string, q rule.Query, now
 		f := sq.fetch
 		mine := f == nil
 		if mine {
-			f = sq.startFetch(clock, b.planMissingNamespaces(sq, now))
+			f = sq.startFetch(clock, b.planMissingQueryNamespaces(sq, now))
 		}
 		b.mu.Unlock()
 		if mine {
@@ -151,17 +151,17 @@ func (b *Backend) awaitResult(ctx context.Context, key string, q rule.Query, now
 	}
 }
 
-// planMissingNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
+// planMissingQueryNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
 // reads after a start arrive singly, and must not query all namespaces each time. The caller holds b.mu.
-func (b *Backend) planMissingNamespaces(sq *standingQuery, now time.Time) *queryFetch {
+func (b *Backend) planMissingQueryNamespaces(sq *standingQuery, now time.Time) *queryFetch {
 	result := sq.result
-	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitioned(sq.query.Rule) || sq.requestedScope().allNamespaces ||
+	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitioned(sq.query.Rule) || sq.standingQueryScope().allNamespaces ||
 		!b.running && now.Sub(result.evaluatedAt).Abs() >= b.config.Refresh {
 		return nil
 	}
 	f := &queryFetch{extends: result, scope: namespaceScope{namespaces: map[string]bool{}}}
 	for n := range sq.lastRequested {
-		if !result.coversNamespace(n) {
+		if !result.queryScopeCoversNamespace(n) {
 			f.scope.namespaces[n] = true
 		}
 	}
@@ -172,7 +172,7 @@ func (b *Backend) planMissingNamespaces(sq *standingQuery, now time.Time) *query
 func (sq *standingQuery) startFetch(now time.Time, missing *queryFetch) *queryFetch {
 	sq.fetch = missing
 	if missing == nil {
-		sq.fetch = &queryFetch{scope: sq.requestedScope()}
+		sq.fetch = &queryFetch{scope: sq.standingQueryScope()}
 		sq.missedRefresh = false
 	}
 	sq.fetch.done, sq.fetch.began = make(chan struct{}), now
@@ -185,23 +185,23 @@ func (b *Backend) fetchForRequest(ctx context.Context, sq *standingQuery, f *que
 	case b.requestSlots <- struct{}{}:
 		defer func() { <-b.requestSlots }()
 	case <-ctx.Done():
-		b.finishQueryFetch(ctx, sq, f, nil, newRequestFailuref(outcomeCancelled, "%v", ctx.Err()))
+		b.finishStandingQueryFetch(ctx, sq, f, nil, newBackendFailuref(outcomeCancelled, "%v", ctx.Err()))
 		return
 	}
-	b.runQueryFetch(ctx, sq, f, now)
+	b.runStandingQueryFetch(ctx, sq, f, now)
 }
 
-// runQueryFetch queries the servers and keeps the result.
-func (b *Backend) runQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
+// runStandingQueryFetch queries the servers and keeps the result.
+func (b *Backend) runStandingQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
 	result, failure := b.fetchQueryResult(ctx, sq, f.scope, now)
 	if failure == nil && f.extends != nil {
-		result = f.extends.mergeResult(result)
+		result = f.extends.mergeQueryResult(result)
 	}
-	b.finishQueryFetch(ctx, sq, f, result, failure)
+	b.finishStandingQueryFetch(ctx, sq, f, result, failure)
 }
 
-// finishQueryFetch ends a fetch with a result or a failure.
-func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
+// finishStandingQueryFetch ends a fetch with a result or a failure.
+func (b *Backend) finishStandingQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
 	b.health.recordBackendOutcome(ctx, b, failure)
 	now := time.Now()
 	b.mu.Lock()
@@ -219,15 +219,15 @@ func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *qu
 		}
 	case failure.outcome == outcomeCancelled:
 	default:
-		b.scheduleQuery(sq, b.recordRefreshFailure(sq, f, failure, now))
+		b.scheduleQuery(sq, b.recordQueryRefreshFailure(sq, f, failure, now))
 	}
 }
 
-// recordRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
-func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
-	began := earlierTime(now, failure.since)
+// recordQueryRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
+func (b *Backend) recordQueryRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
+	began := earlierServerTime(now, failure.since)
 	if sq.failure != nil {
-		began = earlierTime(began, sq.failure.began)
+		began = earlierServerTime(began, sq.failure.began)
 	}
 	due := nextRefreshTime(f.began, now, b.config.Refresh, sq.offset)
 	// While its server is down a refresh sends no request. One query of all must still find out that the server is back.

@@ -1,4 +1,4 @@
-// What can be told about a templated query before a server sees it.
+// The judgement of a templated query before any server sees it.
 
 package rule
 
@@ -29,7 +29,7 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	}
 	t, err := parseTemplateQuery(text)
 	switch {
-	case err != nil && isMetricsQL(text):
+	case err != nil && mayBeMetricsQL(text):
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
 			"and the age of its values is unknown", err)}
 	case err != nil:
