@@ -23,7 +23,7 @@ const (
 	maxRoundingError = 1e-12
 )
 
-// counterHistory is what a parser remembers of the counters of its last pages.
+// counterHistory is a parser's memory of the counters on its last pages.
 type counterHistory struct {
 	names   *Families
 	growths []familyGrowth // by family
@@ -48,8 +48,8 @@ type heldSample struct {
 	since  int64
 }
 
-// recordCounterPage takes an accepted page into the history. It returns the samples to append before those of the page, and marks the
-// samples of the page to hold.
+// recordCounterPage takes an accepted page into the history. It returns the samples to append first, and marks the samples of
+// the page to hold.
 func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
 	h.moveCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]

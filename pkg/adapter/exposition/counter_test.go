@@ -2,6 +2,7 @@ package exposition
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -14,102 +15,118 @@ type countedPage struct {
 	want string // the samples before those of the page, as series=value@seconds
 }
 
+// counterScript is a target's pages.
+type counterScript struct {
+	started int // seconds; 0: unknown
+	family  string
+	pages   []countedPage
+}
+
+const (
+	counterType = "# TYPE a counter\n"
+	gaugeType   = "# TYPE a gauge\n"
+)
+
+// appearingCounters are series that appear between pages, or on the first.
+var appearingCounters = map[string]counterScript{
+	"traffic moves to another series": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 50000\n", ""},
+		{12, counterType + "a{code=\"200\"} 52000\n", ""},
+		{14, counterType + "a{code=\"200\"} 52010\na{code=\"500\"} 1990\n", "500=0@12"},
+		{16, counterType + "a{code=\"200\"} 52010\na{code=\"500\"} 3990\n", ""},
+	}},
+	"a page between was rejected": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 50000\n", ""},
+		{12, counterType + "a{code=\"200\"} 52000\n", ""},
+		{14, counterType + "a{code=\"200\"} 1\na{code=\"200\"} 2\n", "rejected"},
+		{16, counterType + "a{code=\"200\"} 56010\na{code=\"500\"} 1990\n", "500=0@12"},
+	}},
+	"the first event": {0, "a", []countedPage{
+		{10, "", ""},
+		{12, counterType + "a{code=\"200\"} 1\n", "200=0@10"},
+	}},
+	"many first events": {0, "a", []countedPage{
+		{10, "", ""},
+		{12, counterType + "a{code=\"200\"} 200\n", ""},
+		{14, counterType + "a{code=\"200\"} 400\n", "200=0@10 200=200@12"},
+	}},
+	"an exporter finds its server again": {0, "a", []countedPage{
+		{10, "", ""},
+		{12, counterType + "a{code=\"200\"} 5000000\n", ""},
+		{14, counterType + "a{code=\"200\"} 5000200\n", "200=5000000@12"},
+	}},
+	"an exporter starts": {8, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5000000\n", ""},
+		{12, counterType + "a{code=\"200\"} 5000200\n", "200=5000000@10"},
+	}},
+	"a service starts": {7, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 2\na{code=\"500\"} 0\n", "200=0@7 500=0@7"},
+		{12, counterType + "a{code=\"200\"} 2000\na{code=\"500\"} 0\n", ""},
+	}},
+	"a busy service is found late": {1, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 900\n", ""},
+		{12, counterType + "a{code=\"200\"} 1100\n", "200=0@1 200=900@10"},
+	}},
+	"start unknown": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 2\n", ""},
+		{12, counterType + "a{code=\"200\"} 3\n", ""},
+	}},
+	"a series is gone for a page and goes on": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5\na{code=\"500\"} 8\n", ""},
+		{12, counterType + "a{code=\"200\"} 6\n", ""},
+		{14, counterType + "a{code=\"200\"} 7\na{code=\"500\"} 8\n", ""},
+	}},
+	"a series is gone for a page and begins again": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5\na{code=\"500\"} 8\n", ""},
+		{12, counterType + "a{code=\"200\"} 6\n", ""},
+		{14, counterType + "a{code=\"200\"} 7\na{code=\"500\"} 1\n", "500=0@12.001"},
+	}},
+}
+
+// typedCounters are pages with different types of families, and with created samples.
+var typedCounters = map[string]counterScript{
+	"gauge": {7, "a", []countedPage{
+		{10, gaugeType + "a{code=\"200\"} 2\n", ""},
+		{12, gaugeType + "a{code=\"200\"} 2\na{code=\"500\"} 3\n", ""},
+	}},
+	"no type, no suffix": {7, "a", []countedPage{
+		{10, "a{code=\"200\"} 2\n", ""},
+		{12, "a{code=\"200\"} 2\na{code=\"500\"} 3\n", ""},
+	}},
+	"no type, _total": {7, "a_total", []countedPage{
+		{10, "a_total{code=\"200\"} 2\n", "200=0@7"},
+		{12, "a_total{code=\"200\"} 2\na_total{code=\"500\"} 3\n", "500=0@10"},
+	}},
+	"histogram": {7, "a", []countedPage{
+		{10, "# TYPE a histogram\na_bucket{code=\"1\",le=\"+Inf\"} 2\na_sum{code=\"2\"} 3\na_count{code=\"3\"} 2\n", "1=0@7 2=0@7 3=0@7"},
+	}},
+	"summary": {7, "a", []countedPage{
+		{10, "# TYPE a summary\na{code=\"1\",quantile=\"0.5\"} 2\na_sum{code=\"2\"} 3\na_count{code=\"3\"} 2\n", "2=0@7 3=0@7"},
+	}},
+	"created, before the samples": {0, "a_total", []countedPage{
+		{10, "a_created{code=\"200\"} 4.5\na_created{code=\"500\"} 9\n# TYPE a_total counter\na_total{code=\"200\"} 20000\na_total{code=\"500\"} 2\n", "200=0@4.5 500=0@9"},
+	}},
+	"created, after the samples": {7, "a_total", []countedPage{
+		{10, "# TYPE a_total counter\na_total{code=\"200\"} 20000\na_total{code=\"500\"} 2\na_created{code=\"200\"} 4.5\n", "200=0@4.5 500=0@7"},
+	}},
+	"created long before": {7, "a_total", []countedPage{
+		{10, "a_created{code=\"200\"} 0.5\na_created{code=\"500\"} nonsense\n# TYPE a_total counter\na_total{code=\"200\"} 2\n", ""},
+	}},
+	"created histogram": {0, "a", []countedPage{
+		{10, "# TYPE a histogram\na_bucket{code=\"1\",le=\"+Inf\"} 99\na_count{code=\"1\"} 99\na_created{code=\"1\"} 8\n", "1=0@8 1=0@8"},
+	}},
+	"NaN and a timestamp before the page": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 2\n", ""},
+		{12, counterType + "a{code=\"500\"} NaN\na{code=\"400\"} 3 9000\n", ""},
+	}},
+}
+
 // TestCounterBeginnings reads pages, and checks which zeros come before them.
 func TestCounterBeginnings(t *testing.T) {
 	t.Parallel()
-	const counter, gauge = "# TYPE a counter\n", "# TYPE a gauge\n"
-	for name, tc := range map[string]struct {
-		started int // seconds; 0: unknown
-		family  string
-		pages   []countedPage
-	}{
-		"traffic moves to another series": {0, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 50000\n", ""},
-			{12, counter + "a{code=\"200\"} 52000\n", ""},
-			{14, counter + "a{code=\"200\"} 52010\na{code=\"500\"} 1990\n", "500=0@12"},
-			{16, counter + "a{code=\"200\"} 52010\na{code=\"500\"} 3990\n", ""},
-		}},
-		"a page between was rejected": {0, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 50000\n", ""},
-			{12, counter + "a{code=\"200\"} 52000\n", ""},
-			{14, counter + "a{code=\"200\"} 1\na{code=\"200\"} 2\n", "rejected"},
-			{16, counter + "a{code=\"200\"} 56010\na{code=\"500\"} 1990\n", "500=0@12"},
-		}},
-		"the first event": {0, "a", []countedPage{
-			{10, "", ""},
-			{12, counter + "a{code=\"200\"} 1\n", "200=0@10"},
-		}},
-		"many first events": {0, "a", []countedPage{
-			{10, "", ""},
-			{12, counter + "a{code=\"200\"} 200\n", ""},
-			{14, counter + "a{code=\"200\"} 400\n", "200=0@10 200=200@12"},
-		}},
-		"an exporter finds its server again": {0, "a", []countedPage{
-			{10, "", ""},
-			{12, counter + "a{code=\"200\"} 5000000\n", ""},
-			{14, counter + "a{code=\"200\"} 5000200\n", "200=5000000@12"},
-		}},
-		"an exporter starts": {8, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 5000000\n", ""},
-			{12, counter + "a{code=\"200\"} 5000200\n", "200=5000000@10"},
-		}},
-		"a service starts": {7, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 2\na{code=\"500\"} 0\n", "200=0@7 500=0@7"},
-			{12, counter + "a{code=\"200\"} 2000\na{code=\"500\"} 0\n", ""},
-		}},
-		"a busy service is found late": {1, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 900\n", ""},
-			{12, counter + "a{code=\"200\"} 1100\n", "200=0@1 200=900@10"},
-		}},
-		"start unknown": {0, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 2\n", ""},
-			{12, counter + "a{code=\"200\"} 3\n", ""},
-		}},
-		"a series is gone for a page and goes on": {0, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 5\na{code=\"500\"} 8\n", ""},
-			{12, counter + "a{code=\"200\"} 6\n", ""},
-			{14, counter + "a{code=\"200\"} 7\na{code=\"500\"} 8\n", ""},
-		}},
-		"a series is gone for a page and begins again": {0, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 5\na{code=\"500\"} 8\n", ""},
-			{12, counter + "a{code=\"200\"} 6\n", ""},
-			{14, counter + "a{code=\"200\"} 7\na{code=\"500\"} 1\n", "500=0@12.001"},
-		}},
-		"gauge": {7, "a", []countedPage{
-			{10, gauge + "a{code=\"200\"} 2\n", ""},
-			{12, gauge + "a{code=\"200\"} 2\na{code=\"500\"} 3\n", ""},
-		}},
-		"no type, no suffix": {7, "a", []countedPage{
-			{10, "a{code=\"200\"} 2\n", ""},
-			{12, "a{code=\"200\"} 2\na{code=\"500\"} 3\n", ""},
-		}},
-		"no type, _total": {7, "a_total", []countedPage{
-			{10, "a_total{code=\"200\"} 2\n", "200=0@7"},
-			{12, "a_total{code=\"200\"} 2\na_total{code=\"500\"} 3\n", "500=0@10"},
-		}},
-		"histogram": {7, "a", []countedPage{
-			{10, "# TYPE a histogram\na_bucket{code=\"1\",le=\"+Inf\"} 2\na_sum{code=\"2\"} 3\na_count{code=\"3\"} 2\n", "1=0@7 2=0@7 3=0@7"},
-		}},
-		"summary": {7, "a", []countedPage{
-			{10, "# TYPE a summary\na{code=\"1\",quantile=\"0.5\"} 2\na_sum{code=\"2\"} 3\na_count{code=\"3\"} 2\n", "2=0@7 3=0@7"},
-		}},
-		"created, before the samples": {0, "a_total", []countedPage{
-			{10, "a_created{code=\"200\"} 4.5\na_created{code=\"500\"} 9\n# TYPE a_total counter\na_total{code=\"200\"} 20000\na_total{code=\"500\"} 2\n", "200=0@4.5 500=0@9"},
-		}},
-		"created, after the samples": {7, "a_total", []countedPage{
-			{10, "# TYPE a_total counter\na_total{code=\"200\"} 20000\na_total{code=\"500\"} 2\na_created{code=\"200\"} 4.5\n", "200=0@4.5 500=0@7"},
-		}},
-		"created long before": {7, "a_total", []countedPage{
-			{10, "a_created{code=\"200\"} 0.5\na_created{code=\"500\"} nonsense\n# TYPE a_total counter\na_total{code=\"200\"} 2\n", ""},
-		}},
-		"created histogram": {0, "a", []countedPage{
-			{10, "# TYPE a histogram\na_bucket{code=\"1\",le=\"+Inf\"} 99\na_count{code=\"1\"} 99\na_created{code=\"1\"} 8\n", "1=0@8 1=0@8"},
-		}},
-		"NaN and a timestamp before the page": {0, "a", []countedPage{
-			{10, counter + "a{code=\"200\"} 2\n", ""},
-			{12, counter + "a{code=\"500\"} NaN\na{code=\"400\"} 3 9000\n", ""},
-		}},
-	} {
+	scripts := maps.Clone(appearingCounters)
+	maps.Copy(scripts, typedCounters)
+	for name, tc := range scripts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := NewParser(testOwn)

@@ -3,7 +3,7 @@
 // A Parser reads the page line by line as it arrives, in pieces of any size, and only the lines of wanted families. It
 // recognises a series of an earlier page by its bytes, so that a sample of a steady target costs a map look-up and a float
 // conversion, and no allocation. Prometheus's own parser decodes every other wanted line. A Parser accepts or rejects a wanted
-// family as a whole, and a page whose framing or content is wrong with all its families.
+// family as a whole; a page with wrong framing or content loses all its families.
 package exposition
 
 // The types of a page: its format, its limits, its samples.
@@ -149,7 +149,7 @@ func (p ParsedPage) FamilyOf(s Sample) int { return s.family }
 
 // FamilyResult is the content of a page for one wanted family.
 type FamilyResult struct {
-	// Samples is the number of its samples on the page, with those that wait.
+	// Samples is the number of its samples on the page, including held samples.
 	Samples int
 	// Type is the type that the page gives to the family; MetricTypeUnknown without a TYPE line.
 	Type model.MetricType

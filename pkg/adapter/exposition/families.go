@@ -112,7 +112,7 @@ func parseQuotedName(line []byte) []byte {
 				return nil
 			}
 			after := bytes.TrimLeft(rest[end:], " \t")
-			if name := rest[1 : end-1]; len(after) == 0 || after[0] != '=' { // else the quotes are those of a label's name
+			if name := rest[1 : end-1]; len(after) == 0 || after[0] != '=' { // else the quotes enclose a label's name
 				if bytes.IndexByte(name, '\\') >= 0 {
 					name = []byte(nameUnescaper.Replace(string(name)))
 				}

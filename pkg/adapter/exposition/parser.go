@@ -249,7 +249,7 @@ type clockSkew struct {
 // skewBlockPages is the number of pages after which a skew that no longer occurs begins to be forgotten.
 const skewBlockPages = 64
 
-// addPageClockSkew takes a page into account whose newest timestamp is ahead milliseconds ahead, and returns the skew.
+// addPageClockSkew adds a page: its newest timestamp is ahead milliseconds ahead. It returns the skew.
 func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
 	if c.pages++; c.pages > skewBlockPages {
 		*c = clockSkew{before: c.newest, pages: 1}

@@ -2,8 +2,8 @@ package exposition
 
 // Refused families: a fault of one family must not cost the others their samples.
 
-// refusePageFamily refuses a family of the page as a whole. A page without another wanted family is rejected at once: nobody needs
-// the rest of it.
+// refusePageFamily refuses a family of the page as a whole. Without another wanted family it rejects the page at once: the rest is
+// of no use.
 func (p *Parser) refusePageFamily(family int, err *Error) {
 	f := &p.families[family]
 	if f.Err != nil {

@@ -3,7 +3,9 @@ package scrape
 // The way of a page's samples into the appender: a family as a whole, or not at all.
 
 import (
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -78,7 +80,8 @@ func (m *Manager) createScrapedSeries(r exposition.ParsedPage) map[int]error {
 		}
 	}
 	var failed map[int]error
-	for family, series := range created {
+	for _, family := range slices.Sorted(maps.Keys(created)) { // in order: a full store must not choose at random
+		series := created[family]
 		lsets := make([]labels.Labels, len(series))
 		for i, s := range series {
 			lsets[i] = s.Labels

@@ -40,7 +40,7 @@ func BenchmarkScrape(b *testing.B) {
 			defer m.fetcher.closeIdleScrapeConns()
 			tg := newTestTarget("cart-1", "f00_operations_total")
 			tg.URL = server.URL + path
-			l := newScrapeLoop(tg, exposition.NewFamilies(tg.Families), 0)
+			l := newScrapeLoop(tg, rankedFamilies{families: exposition.NewFamilies(tg.Families)}, 0)
 			defer l.conn.Close()
 			j := &scrapeJob{loop: l, endpoint: l.endpoint, opts: m.opts}
 			b.ReportAllocs()

@@ -12,14 +12,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// targetStatus is the state of a target after its last scrape. Manager.mu guards it. Its times are those of the manager's clock.
+// targetStatus is the state of a target after its last scrape. Manager.mu guards it. Its times are from the manager's clock.
 type targetStatus struct {
 	tried   bool
 	cause   string // the reason of the last scrape's failure; "" after an accepted page
 	failure string // the same, or the first refused family and its reason: for the log
 	pageAt  time.Time
 	broken  bool // a scrape has failed since the newest accepted page
-	// families are the sorted families of the newest accepted page, pages what it says about them.
+	// families are the sorted families of the newest accepted page, and pages their states.
 	families []string
 	pages    []familyStatus
 }
@@ -129,7 +129,7 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 }
 
 // scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that may have a value soon comes before
-// one that is absent.
+// an absent family.
 func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
 	s := &l.status
 	switch {

@@ -137,16 +137,23 @@ func TestFamilyType(t *testing.T) {
 func TestFaultOfOneFamily(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second, MaxSamples: 10}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
-		n.addServer("cart-1:8080", &fakePage{body: "a 1\n" + manySamples(3) + "big{i=\"0\"} 1\n" + bigFamily(11)})
+		page := &fakePage{body: "a 1\n" + manySamples(7) + bigFamily(5)}
+		n.addServer("cart-1:8080", page)
+		n.addServer("cart-2:8080", page)
 		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
 		passFakeTime(5 * time.Second)
 		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "big")}) // a reader's demand
 		passFakeTime(6 * time.Second)
-		if got := formatPoints(r.pointsOfSeries(t, `"a", namespace`)); got != "1 1 1 1 1 1" {
+		if got := formatPoints(r.pointsOfSeries(t, `"a", namespace`, "cart-1")); got != "1 1 1 1 1 1" {
 			t.Errorf("samples of the family demanded first: %q", got)
 		}
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "big"), newTestTarget("cart-2", "a", "big")})
+		passFakeTime(time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"a", namespace`, "cart-2")); got != "1" {
+			t.Errorf("samples of the family demanded first, of a pod that came later: %q", got)
+		}
 		checkDiagnosis(t, m, "cart-1", metric.ReasonScrapeFailed, "more than 10 samples", "big")
-		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 11s only", "a")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 12s only", "a")
 	})
 }
 
@@ -156,4 +163,26 @@ func bigFamily(n int) string {
 		b += fmt.Sprintf("big{j=\"%d\"} 1\n", i)
 	}
 	return b
+}
+
+// TestOldDemandsComeFirst demands more families than a target may have.
+func TestOldDemandsComeFirst(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "z 1\na0001 1\n"})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "z")})
+		var families []string
+		for i := range maxFamilies {
+			families = append(families, fmt.Sprintf("a%04d", i))
+		}
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", append(families, "z")...)})
+		passFakeTime(time.Second)
+		if got := formatPoints(r.pointsOfSeries(t, `"z"`)); got != "1" {
+			t.Errorf("samples of the family demanded first: %q", got)
+		}
+		if got := formatPoints(r.pointsOfSeries(t, `"a0001"`)); got != "1" {
+			t.Errorf("samples of a family demanded later: %q", got)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, families[maxFamilies-1]+" not scraped yet", families[maxFamilies-1])
+	})
 }

@@ -21,7 +21,7 @@ type targetEndpoint struct {
 	loggedURL   string // the URL for logs, without user and query, which may hold secrets
 	dialAddress string // host and port for plain HTTP; empty: net/http connects
 	families    *exposition.Families
-	ranks       []int // of the families, by their age as demands: see exposition.PageOptions.Ranks
+	ranks       []int // of the families, by their age as demands: see demandAges
 	urlErr      error // the URL is invalid
 
 	requestURL *url.URL // the URL, or the page on the same host that the URL redirects to
@@ -45,7 +45,7 @@ func newRequestHeader(accept string) http.Header {
 }
 
 func newScrapeEndpoint(address string, families *exposition.Families) *targetEndpoint {
-	e := &targetEndpoint{url: address, families: families, ranks: make([]int, len(families.Names())), loggedURL: "invalid"}
+	e := &targetEndpoint{url: address, families: families, loggedURL: "invalid"}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		e.urlErr = errInvalidURL
@@ -83,23 +83,12 @@ func plainHTTPScrapeAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps what earlier responses taught. New families rank
-// behind the families that have been demanded for longer.
+// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses.
 func (e *targetEndpoint) cloneEndpointForFamilies(families *exposition.Families) *targetEndpoint {
 	n := newScrapeEndpoint(e.url, families)
 	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
 	if e.redirected {
 		n.useScrapeURL(e.requestURL)
-	}
-	last := 0
-	for _, r := range e.ranks {
-		last = max(last, r)
-	}
-	for i, name := range families.Names() {
-		n.ranks[i] = last + 1
-		if at, ok := slices.BinarySearch(e.families.Names(), name); ok {
-			n.ranks[i] = e.ranks[at]
-		}
 	}
 	return n
 }

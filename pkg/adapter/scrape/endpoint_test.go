@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,9 +92,9 @@ func TestRedirect(t *testing.T) {
 func TestRedirectThatEnds(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
-		moved := true
+		var back atomic.Bool
 		n.addServer("cart-1:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch {
+			switch moved := !back.Load(); {
 			case moved && r.URL.Path == "/metrics":
 				http.Redirect(w, r, "/new", http.StatusFound)
 			case moved == (r.URL.Path == "/new"):
@@ -104,7 +105,7 @@ func TestRedirectThatEnds(t *testing.T) {
 		}))
 		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a_total")})
 		passFakeTime(3 * time.Second)
-		moved = false
+		back.Store(true)
 		passFakeTime(4 * time.Second)
 		if got := formatPoints(r.pointsOfSeries(t, "a_total")); got != "1 1 1" {
 			t.Errorf("samples %q, want two, a failed scrape, and one more", got)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
@@ -185,8 +184,6 @@ func (f *pageFetcher) requestPage(ctx context.Context, l *scrapeLoop, e *targetE
 func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()
-	sent := time.Now()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = time.Now() }})
 	// The transport alone, without a Client around it: no redirects, no cookies, fewer allocations.
 	got, err := f.transport.RoundTrip(template.WithContext(ctx)) //nolint:bodyclose // resp.Close closes the body
 	if err != nil {
@@ -196,14 +193,16 @@ func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, templat
 	defer f.readBuffers.Put(buffer)
 	resp := http1.NewResponse(got, *buffer)
 	defer resp.Close()
-	resp.Sent, resp.Answered = sent, time.Now()
+	resp.Answered = time.Now()
 	return f.parseResponsePage(resp, p, page)
 }
 
 // parseResponsePage has p read the page in a response. It returns the number of bytes read of the body.
 //
-// The time of the page is the middle between the request and the first byte of the response: the target reads its counters in
-// between, and the error is at most half of that time. The start of the scrape would be earlier by the time to connect.
+// The time of the page is the time of the first byte of the response: a target reads its counters just before it writes them. A
+// busy target lets the request wait before that, so that the start of the scrape would be too early by another time on
+// every scrape, as would be the middle. A target that always takes long to read its counters is always as late: its rates are
+// right.
 func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
 		drainScrapeResponse(resp)
@@ -216,7 +215,7 @@ func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Pars
 		return r, 0, err
 	}
 	page.Complete = resp.Delimited
-	page.Now = f.clock.at(resp.Sent.Add(resp.Answered.Sub(resp.Sent) / 2))
+	page.Now = f.clock.at(resp.Answered)
 	p.BeginPage(page)
 	if n, err = copyScrapedBody(p, resp); err != nil {
 		p.AbandonPage()

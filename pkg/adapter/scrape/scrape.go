@@ -111,6 +111,7 @@ type Manager struct {
 	loops          map[metric.Object]*scrapeLoop // of the current targets
 	retiring       map[metric.Object]*scrapeLoop // no longer a target, but still in a scrape
 	families       map[string]*exposition.Families
+	ages           demandAges
 	dueLoops       loopQueue            // loops that wait for their due time
 	readyLoops     [2]fifo[*scrapeLoop] // loops that wait for a free place, by lane
 	running        [2]int               // scrapes under way, by lane
@@ -258,7 +259,7 @@ func (m *Manager) FirstRoundDone() bool {
 	return m.firstRoundLeft == 0
 }
 
-// Reconfigure replaces the options, except those that only New reads. Scrapes under way end with the old options.
+// Reconfigure replaces the options, except the options for New alone. Scrapes under way end with the old options.
 func (m *Manager) Reconfigure(opts Options) {
 	opts = opts.withDefaults()
 	now := time.Now()

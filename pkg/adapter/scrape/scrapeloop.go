@@ -47,12 +47,14 @@ type scrapeLoop struct {
 	refusedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
 }
 
-func newScrapeLoop(t metric.Target, families *exposition.Families, p scrapeOffset) *scrapeLoop {
+func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *scrapeLoop {
 	own := labels.NewBuilder(labels.EmptyLabels())
 	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
+	endpoint := newScrapeEndpoint(t.URL, families.families)
+	endpoint.ranks = families.ranks
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
-		endpoint: newScrapeEndpoint(t.URL, families),
+		endpoint: endpoint,
 		started:  t.Started, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
@@ -64,18 +66,20 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
 }
 
-// updateScrapeTarget takes over what may change of a target; a scrape under way keeps the previous families.
-func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families *exposition.Families) {
+// updateScrapeTarget applies the changes of a target; a scrape under way keeps the previous families.
+func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies) {
 	l.started, l.ending = t.Started, t.Ending
-	if l.endpoint.families != families {
-		l.endpoint = l.endpoint.cloneEndpointForFamilies(families)
+	if l.endpoint.families != families.families {
+		l.endpoint = l.endpoint.cloneEndpointForFamilies(families.families)
 	}
+	l.endpoint.ranks = families.ranks
 }
 
 // scrapeJob is one scrape, with the settings at its start. Manager.mu guards lane and ended; the rest does not change.
 type scrapeJob struct {
 	loop         *scrapeLoop
 	endpoint     *targetEndpoint
+	ranks        []int     // of the endpoint's families
 	processStart time.Time // when the target's container started; zero: unknown
 	due, started time.Time
 	opts         *Options
@@ -100,7 +104,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{
-		loop: l, endpoint: l.endpoint, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
+		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.push(j)
@@ -112,7 +116,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
-		Families: j.endpoint.families, Ranks: j.endpoint.ranks, FindBeginnings: true,
+		Families: j.endpoint.families, Ranks: j.ranks, FindBeginnings: true,
 		Started: j.processStart, Oldest: m.clock.Now().Add(-j.opts.Retention),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 	}

@@ -3,15 +3,10 @@ package scrape
 // Changes of the set of targets: loops begin, and end with a staleness marker for each of their series.
 
 import (
-	"strings"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
-
-// maxFamilies bounds the families of a target: the parser remembers some 100 bytes of each, for each target.
-const maxFamilies = 4096
 
 // SetTargets replaces the set of targets, and keeps no part of the slice. The first scrape of a new target comes within an
 // eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
@@ -22,7 +17,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	compiled := make(map[string]*exposition.Families, len(m.families))
+	demands := m.ages.nextDemands(m.families)
 	loops := make(map[metric.Object]*scrapeLoop, len(targets))
 	var added []*scrapeLoop
 	for _, t := range targets {
@@ -30,7 +25,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		if loops[key] != nil {
 			continue
 		}
-		families := m.compileFamilies(compiled, t.Families[:min(len(t.Families), maxFamilies)])
+		families := demands.rankDemandedFamilies(t.Namespace, t.Families)
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
 			l.updateScrapeTarget(t, families)
@@ -44,23 +39,10 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 	for _, l := range m.loops {
 		m.retireLoop(l)
 	}
-	m.loops, m.families = loops, compiled
+	m.loops, m.families, m.ages = loops, demands.compiled, demands.ages
 	m.scheduleNewLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
 	m.wakeScheduler()
-}
-
-// compileFamilies returns the compiled form of families. Targets with the same families share it.
-func (m *Manager) compileFamilies(compiled map[string]*exposition.Families, families []string) *exposition.Families {
-	key := strings.Join(families, "\x00")
-	f := compiled[key]
-	if f == nil {
-		if f = m.families[key]; f == nil {
-			f = exposition.NewFamilies(families)
-		}
-		compiled[key] = f
-	}
-	return f
 }
 
 // scheduleNewLoops schedules new loops; the caller has written the markers of their predecessors. A loop whose predecessor is

@@ -48,11 +48,10 @@ var errIdleTimeout = errors.New("connection timed out while idle")
 // sendAndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
 // used again.
 func (r *responseReader) sendAndReadHeader(request []byte, kept bool) error {
-	sent := time.Now()
 	_, err := r.conn.conn.Write(request)
 	if err == nil {
 		err = r.readHeader()
-		r.response.Sent, r.response.Answered = sent, r.answered
+		r.response.Answered = r.answered
 	}
 	switch {
 	case err == nil && r.response.Status == http.StatusRequestTimeout:

@@ -17,9 +17,8 @@ type Response struct {
 	Length                                 int64 // of the body, in bytes; -1: unknown
 	// Delimited reports that a length or chunks show the end of the body, instead of the end of the connection.
 	Delimited bool
-	// Sent is when the client began to send the request; Answered is when the first bytes of the response came. NewResponse
-	// leaves them to its caller.
-	Sent, Answered time.Time
+	// Answered is when the first bytes of the response came. NewResponse leaves it to its caller.
+	Answered time.Time
 
 	body   responseBody
 	reader *responseReader // reads body and returns to its Client; nil: net/http reads body

@@ -1,0 +1,91 @@
+package scrape
+
+// The demanded families of the targets, by the age of the demand: who asks later must not take the place of who asked before.
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+)
+
+// maxFamilies bounds the families of a target: its parser remembers some 100 bytes of each.
+const maxFamilies = 4096
+
+// demandAges are the ages of demands: the number of the SetTargets that first had them.
+type demandAges struct {
+	round  int
+	rounds map[demandedFamily]int
+}
+
+// demandedFamily is a family demanded of the pods of a namespace.
+type demandedFamily struct{ namespace, family string }
+
+// rankedFamilies are compiled families and their ranks: the rounds of their demands.
+type rankedFamilies struct {
+	families *exposition.Families
+	ranks    []int
+}
+
+// targetDemands are the demands of one SetTargets.
+type targetDemands struct {
+	before, ages     demandAges
+	compiledBefore   map[string]*exposition.Families
+	compiled         map[string]*exposition.Families
+	rankedByFamilies map[demandedFamily]rankedFamilies // by namespace and joined families
+}
+
+// nextDemands begins the demands of the next SetTargets. compiled are the families compiled for the one before.
+func (a demandAges) nextDemands(compiled map[string]*exposition.Families) *targetDemands {
+	return &targetDemands{
+		before:           a,
+		ages:             demandAges{round: a.round + 1, rounds: make(map[demandedFamily]int, len(a.rounds))},
+		compiledBefore:   compiled,
+		compiled:         make(map[string]*exposition.Families, len(compiled)),
+		rankedByFamilies: map[demandedFamily]rankedFamilies{},
+	}
+}
+
+// rankDemandedFamilies compiles and ranks the families of a target; of too many it keeps the oldest demands. Targets of a
+// namespace with the same families share the result.
+func (d *targetDemands) rankDemandedFamilies(namespace string, families []string) rankedFamilies {
+	joined := demandedFamily{namespace, strings.Join(families, "\x00")}
+	if ranked, ok := d.rankedByFamilies[joined]; ok {
+		return ranked
+	}
+	for _, f := range families {
+		key := demandedFamily{namespace, f}
+		round, known := d.before.rounds[key]
+		if !known {
+			round = d.ages.round
+		}
+		d.ages.rounds[key] = round
+	}
+	ageOf := func(f string) int { return d.ages.rounds[demandedFamily{namespace, f}] }
+	if len(families) > maxFamilies {
+		families = slices.Clone(families)
+		slices.SortStableFunc(families, func(a, b string) int { return cmp.Compare(ageOf(a), ageOf(b)) })
+		families = families[:maxFamilies]
+		slices.Sort(families)
+	}
+	ranked := rankedFamilies{families: d.compileDemandedFamilies(families)}
+	for _, f := range ranked.families.Names() {
+		ranked.ranks = append(ranked.ranks, ageOf(f))
+	}
+	d.rankedByFamilies[joined] = ranked
+	return ranked
+}
+
+// compileDemandedFamilies returns the compiled form of families. Targets with the same families share it.
+func (d *targetDemands) compileDemandedFamilies(families []string) *exposition.Families {
+	key := strings.Join(families, "\x00")
+	f := d.compiled[key]
+	if f == nil {
+		if f = d.compiledBefore[key]; f == nil {
+			f = exposition.NewFamilies(families)
+		}
+		d.compiled[key] = f
+	}
+	return f
+}
