@@ -18,7 +18,9 @@ const (
 )
 
 // querySumsPods reports whether an object's value adds up pods that the request does not list.
-func (ev *evaluation) querySumsPods() bool { return ev.Rule.External || ev.Rule.ObjectLabel != podLabel }
+func (ev *evaluation) querySumsPods() bool {
+	return ev.Rule.External || ev.Rule.ObjectLabel != podLabel
+}
 
 // refuseQueriedPod refuses a value for the pod's object, or for the sum that lacks the pod.
 func (ev *evaluation) refuseQueriedPod(p *scannedPod, reason metric.Reason, detail string) {

@@ -34,7 +34,7 @@ func countOutsideStrings(text string) int {
 	for i := 0; i < len(b); n++ {
 		switch b[i] {
 		case '"', '\'', '`':
-			i = endOfString(b, i)
+			i = endOfRuleString(b, i)
 		default:
 			i++
 		}
