@@ -108,8 +108,8 @@ func (p *prometheusOptions) newServerKubeconfig() clientcmd.ClientConfig {
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: p.authConfig}, &clientcmd.ConfigOverrides{})
 }
 
-// describeUnusedCredentials returns a line about credentials in the files of the flags that no request carries. It is empty if
-// there are none: client-go, and so prometheus-adapter, drops the credentials of a kubeconfig whose server has no TLS.
+// describeUnusedCredentials returns a line about credentials of --prometheus-auth-config that no request carries, or empty text.
+// Like prometheus-adapter, client-go drops the credentials of a kubeconfig for a server without TLS.
 func (p *prometheusOptions) describeUnusedCredentials() string {
 	if p.authConfig == "" {
 		return ""

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// maxSampledValues bounds the listed values of a label: a sample shows what they are.
+// maxSampledValues bounds the listed values of a label: a sample is enough to recognize names.
 const maxSampledValues = 100
 
 // objectLabelChooser chooses among several labels of a resource.
@@ -27,8 +27,8 @@ type objectLabelChooser struct {
 	start, end time.Time
 }
 
-// chooseObjectLabel returns the label whose values look most like names of objects, of equal ones the first. It returns no label
-// if no series that match selects has any of them.
+// chooseObjectLabel returns the label with the values that look most like names of objects; of equal labels the first. It returns
+// no label if none of the selected series has any.
 func (c objectLabelChooser) chooseObjectLabel(ctx context.Context, match, candidates []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
 	defer cancel()

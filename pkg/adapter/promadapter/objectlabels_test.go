@@ -18,7 +18,7 @@ resourceRules:
     resources: {overrides: {instance: {resource: node}, namespace: {resource: namespace}, node: {resource: node}, pod: {resource: pod}}}
 `
 
-// TestRivalLabelsOfUsageRules: of several labels for nodes, the label whose values are names of nodes is used.
+// TestRivalLabelsOfUsageRules: of several labels for nodes, the label with names of nodes is used.
 func TestRivalLabelsOfUsageRules(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ series, want string }{

@@ -1,4 +1,4 @@
-// The judgement of rules by the file alone: what can never work, and what looks wrong.
+// The judgement of rules by the file alone: faults that no cluster and no server can mend, and warnings.
 
 package promadapter
 
@@ -23,7 +23,7 @@ import (
 type RuleReport struct {
 	// Faults are the reasons why a rule never gives a value, whatever the cluster and the server have. The rule fails alone.
 	Faults config.Faults
-	// Warnings are notes about rules that work, but may not mean what they should.
+	// Warnings are notes about rules that work, but may be mistakes.
 	Warnings config.Faults
 }
 
@@ -107,7 +107,7 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 // lacksNamespaceLabel reports whether queries need a matcher for the namespace, and no label is known.
 func (t mappedResource) lacksNamespaceLabel() bool { return t.namespaced && t.namespaceLabel == "" }
 
-// failingResource is a resource whose metrics a rule can never compute.
+// failingResource is a resource for which a rule never computes a metric.
 type failingResource struct {
 	resource string
 	fault    config.Fault
@@ -201,8 +201,8 @@ func (r *Rule) checkLegacyTemplateFor(res mappedResource, objects ...string) rul
 	return q.CheckTemplate(groupBy...)
 }
 
-// listCheckedResources returns the resources whose queries are tried: of the overrides, and of a template the resources that
-// every cluster has. A resource that not every cluster has may be of the cluster.
+// listCheckedResources returns the resources to try: all resources of the overrides, and with a template the resources of every
+// cluster. An unknown resource may be cluster-scoped.
 func listCheckedResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
@@ -228,7 +228,7 @@ func listCheckedResources(r *Rule) []mappedResource {
 	return out
 }
 
-// anyResources looks up resources of any cluster. It takes a resource that not every cluster has for one of the cluster.
+// anyResources looks up resources without a cluster. An unknown resource is cluster-scoped, because it may be.
 type anyResources struct{}
 
 func (anyResources) LookupResource(name string) (Resource, error) {

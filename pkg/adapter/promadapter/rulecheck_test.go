@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCheckRules: what can never work is a fault with its line, and what only some servers can do a warning.
+// TestCheckRules: a rule that can never work is a fault with its line; a rule that works on some servers only is a warning.
 func TestCheckRules(t *testing.T) {
 	t.Parallel()
 	const pods = `resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}`

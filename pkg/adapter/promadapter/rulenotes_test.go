@@ -1,15 +1,20 @@
 package promadapter
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// TestNotesOfOneRule: a rule whose series all give the same query has no conflict; any other has one, within the rule.
+// TestNotesOfOneRule: series of a rule with the same query do not conflict; other series of the rule do.
 func TestNotesOfOneRule(t *testing.T) {
 	t.Parallel()
 	const head = `
@@ -83,4 +88,44 @@ rules:
 			})
 		})
 	}
+}
+
+// TestRuleThatNeverWorksFailsAlone: the adapter starts with it, serves the other rules, and names the failing rule.
+func TestRuleThatNeverWorksFailsAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewPedanticRegistry()
+		c := NewCatalog(loadConfig(t, `
+rules:
+- seriesQuery: 'a{node!=""}'
+  resources: {overrides: {node: {resource: node}}}
+  metricsQuery: sum(<<.Serie>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+- seriesQuery: 'b{node!=""}'
+  resources: {overrides: {node: {resource: node}}}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+`), newSeriesList(t), &fakeCluster{}, Options{Metrics: NewMetrics(reg)})
+		c.Relist(t.Context(), time.Now())
+		want := []string{`rules[0] a: metricsQuery: 1:6: executing "metricsQuery" at <.Serie>: can't evaluate field Serie in type promadapter.queryArguments`}
+		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
+			t.Errorf("notes (-want +got):\n%s", diff)
+		}
+		for metric, works := range map[string]bool{"a": false, "b": true} {
+			r, err := c.Rules().Lookup("nodes", metric)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := (rule.Query{Rule: r, Objects: []string{"n"}}).BuildRemoteQuery(nil); (err == nil) != works {
+				t.Errorf("%s: %v", metric, err)
+			}
+		}
+		failing := `
+# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration fails (1) or works (0).
+# TYPE tachometer_promadapter_rule_failing gauge
+tachometer_promadapter_rule_failing{rule="rules[0]"} 1
+tachometer_promadapter_rule_failing{rule="rules[1]"} 0
+`
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(failing), "tachometer_promadapter_rule_failing"); err != nil {
+			t.Error(err)
+		}
+	})
 }

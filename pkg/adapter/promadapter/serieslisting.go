@@ -293,7 +293,7 @@ func (f *associationFinder) associateSeriesLabels(ctx context.Context, labels []
 	return out, nil
 }
 
-// findObjectLabel returns the label for objects of the resource, of those that the series have.
+// findObjectLabel returns the label for objects of the resource, among the labels of the series.
 func (f *associationFinder) findObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
 	have := func(l string) bool { return slices.Contains(labels, l) }
 	candidates := slices.DeleteFunc(f.mapping.overrideLabels(resource), func(l string) bool { return !have(l) })

@@ -57,6 +57,9 @@ func (c *Catalog) resolveLegacyUsageRules(ctx context.Context, now time.Time) {
 		klog.FromContext(ctx).Error(err, "Rule of prometheus-adapter fails", "rule", "resourceRules")
 	}
 	c.usageErr = err
+	if faults := slices.Concat(c.resourceRules.CPU.report.Faults, c.resourceRules.Memory.report.Faults); err == nil {
+		err = faults.Err()
+	}
 	c.opts.Metrics.setLegacyRuleFailing("resourceRules", err)
 }
 
@@ -111,8 +114,8 @@ func (r *usageResolver) resolveLegacyUsageRule(rule *ResourceRule, u *UsageRules
 	return nil
 }
 
-// resolveLegacyUsageLabel returns the label for objects of the resource. Of several overrides it takes the one that the series of the
-// query have with names of objects, else the first.
+// resolveLegacyUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
+// series of the query to the first override.
 func (r *usageResolver) resolveLegacyUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
 	candidates := m.overrideLabels(resource)
 	if len(candidates) < 2 || query == nil {

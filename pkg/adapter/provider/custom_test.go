@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
@@ -425,36 +424,6 @@ func TestRequestThatEnds(t *testing.T) {
 	w.embedded.err = context.DeadlineExceeded
 	_, err := w.GetMetricByName(t.Context(), named("shop", "a"), pods("request_per_second"), nil)
 	checkStatus(t, err, 503, `metric "request_per_second": the request ended before the answer was ready`)
-}
-
-func TestSelfMetrics(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, livePod("a"), livePod("b"))
-	w.embedded.values = []metric.Value{fresh("a", 1)}
-	read := func(name string) {
-		_, _ = w.GetMetricBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(name), nil)
-	}
-	read("request_per_second")
-	read("zero_if_missing")
-	read("zero_if_missing")
-	read("nonsense")
-	want := `
-# HELP tachometer_provider_requests_total Requests for a metric by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).
-# TYPE tachometer_provider_requests_total counter
-tachometer_provider_requests_total{api="custom",outcome="not_found"} 1
-tachometer_provider_requests_total{api="custom",outcome="success"} 3
-# HELP tachometer_provider_substituted_total Missing values replaced by the rule's onMissing.
-# TYPE tachometer_provider_substituted_total counter
-tachometer_provider_substituted_total 1
-`
-	err := testutil.GatherAndCompare(w.registry, strings.NewReader(want), "tachometer_provider_requests_total", "tachometer_provider_substituted_total")
-	if err != nil {
-		t.Error(err)
-	}
-	problems, err := testutil.GatherAndLint(w.registry)
-	if err != nil || len(problems) > 0 {
-		t.Errorf("lint: %v %v", problems, err)
-	}
 }
 
 func orElse(s, other string) string {

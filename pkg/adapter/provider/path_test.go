@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
@@ -48,6 +49,31 @@ type service struct {
 	start, stop time.Duration // since noon; it terminates at stop
 	offset      time.Duration // of its scrapes in the interval
 	scraped     int           // by the present adapter
+	// departs is set if the cluster tells that the pod departs at stop, and the scraper ends its series. From surge on it
+	// serves more requests a second.
+	departs bool
+	born    bool // the scraper knows when the container started
+	surge   time.Duration
+	more    float64
+	newest  time.Duration // of its samples
+	ended   bool
+}
+
+// count is what a route has counted.
+func (s *service) count(now time.Duration) float64 {
+	n := s.rate * (now - s.start).Seconds()
+	if s.surge > 0 && now > s.surge {
+		n += s.more * (now - s.surge).Seconds()
+	}
+	return math.Floor(n / 2)
+}
+
+// rateAt is the rate of all routes.
+func (s *service) rateAt(now time.Duration) float64 {
+	if s.surge > 0 && now > s.surge {
+		return s.rate + s.more
+	}
+	return s.rate
 }
 
 // chain is the way of the data from samples to answers, with real rules, store and engine; a scrape is an append.
@@ -107,7 +133,7 @@ func (c *chain) list() podList {
 	for _, s := range c.services {
 		p := s.labelledPod
 		if c.now >= s.stop {
-			p.Live, p.Omission = false, metric.Omission{Object: p.Object(), Reason: metric.ReasonTerminating}
+			p.Live, p.Departed, p.Omission = false, s.departs, metric.Omission{Object: p.Object(), Reason: metric.ReasonTerminating}
 		}
 		if c.now >= s.start {
 			out = append(out, p)
@@ -120,17 +146,28 @@ func (c *chain) list() podList {
 func (c *chain) advance() {
 	c.now += 100 * time.Millisecond
 	for _, s := range c.services {
-		if c.now < s.start || c.now >= s.stop || c.now%interval != s.offset {
-			continue
-		}
-		for _, route := range []string{"/a", "/b"} {
-			count := math.Floor(s.rate / 2 * (c.now - s.start).Seconds())
-			l := labels.FromStrings("__name__", "http_requests_total", "namespace", s.Namespace, "pod", s.Name, "route", route)
-			if _, err := c.store.Append(0, l, noon.Add(c.now).UnixMilli(), count); err != nil {
-				c.t.Fatal(err)
+		switch {
+		case s.departs && !s.ended && c.now >= s.stop:
+			c.append(s, s.newest+time.Millisecond, math.Float64frombits(value.StaleNaN))
+			s.ended = true
+		case c.now >= s.start && c.now < s.stop && c.now%interval == s.offset:
+			if s.scraped == 0 && s.born {
+				c.append(s, s.start, 0)
 			}
+			c.append(s, c.now, s.count(c.now))
+			s.scraped++
+			s.newest = c.now
 		}
-		s.scraped++
+	}
+}
+
+// append adds a sample of each route.
+func (c *chain) append(s *service, at time.Duration, count float64) {
+	for _, route := range []string{"/a", "/b"} {
+		l := labels.FromStrings("__name__", "http_requests_total", "namespace", s.Namespace, "pod", s.Name, "route", route)
+		if _, err := c.store.Append(0, l, noon.Add(at).UnixMilli(), count); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 }
 
@@ -139,8 +176,8 @@ func (c *chain) truth() (float64, map[string]float64) {
 	sum, each := 0.0, map[string]float64{}
 	for _, s := range c.services {
 		if c.now >= s.start && c.now < s.stop {
-			sum += s.rate
-			each[s.Name] = s.rate
+			sum += s.rateAt(c.now)
+			each[s.Name] = s.rateAt(c.now)
 		}
 	}
 	return sum, each

@@ -38,7 +38,7 @@ func Compile(cfg *config.Config) (*Set, error) {
 func compileConfig(cfg *config.Config) (*Set, config.Faults) {
 	rules := cfg.Rules
 	if !cfg.HasRules {
-		rules = builtinRules(cfg)
+		rules = loadBuiltinRules(cfg)
 	}
 	var faults config.Faults
 	s := &Set{}
@@ -59,8 +59,8 @@ type keyError struct {
 	err error
 }
 
-// keyErrorf returns a list with a single error.
-func keyErrorf(key, format string, args ...any) []keyError {
+// ruleKeyErrorf returns a list with a single error.
+func ruleKeyErrorf(key, format string, args ...any) []keyError {
 	return []keyError{{key, fmt.Errorf(format, args...)}}
 }
 
@@ -89,14 +89,14 @@ func (c *compiledRule) compilePatternRule() []keyError {
 			return []keyError{{"except", err}}
 		}
 	}
-	if err := validateReferences(c.spec.Query, c.match); err != nil {
+	if err := validatePatternReferences(c.spec.Query, c.match); err != nil {
 		return []keyError{{"query", err}}
 	}
-	name := c.exampleMetric(c.spec.Match)
+	name := c.exampleNameOfPattern(c.spec.Match)
 	if name == "" {
-		return keyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
+		return ruleKeyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
 	}
-	query, err := c.expandQuery(c.spec.Query, name)
+	query, err := c.expandPatternQuery(c.spec.Query, name)
 	if err != nil {
 		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
@@ -112,7 +112,7 @@ func (c *compiledRule) compilePatternRule() []keyError {
 
 // expandRule returns the Rule of a pattern for a name that it serves.
 func (c *compiledRule) expandRule(name string) (*Rule, error) {
-	query, err := c.expandQuery(c.spec.Query, name)
+	query, err := c.expandPatternQuery(c.spec.Query, name)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		return nil, []keyError{{"query", err}}
 	}
 	r := newRuleFromSpec(c.spec, metric)
-	if faults := c.validateExpression(r, t); len(faults) > 0 {
+	if faults := c.validateRuleExpression(r, t); len(faults) > 0 {
 		return nil, faults
 	}
 	var distinguishing []string // the labels that tell the objects of one evaluation apart
@@ -146,7 +146,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
 	}
-	r.shared, r.conserves = isShareable(t.root, distinguishing), conservesCounts(t.root)
+	r.shared, r.conserves = isShareableRuleExpr(t.root, distinguishing), conservesCounts(t.root)
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -180,25 +180,25 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 	return r
 }
 
-// validateExpression returns the faults of an expression that parses.
-func (c *compiledRule) validateExpression(r *Rule, t *exprTree) []keyError {
+// validateRuleExpression returns the faults of an expression that parses.
+func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	var faults []keyError
 	add := func(more []keyError) { faults = append(faults, more...) }
 	if !t.isInstantVector() {
-		add(keyErrorf("query", "the result is a %s; an instant vector is needed", t.resultKind()))
+		add(ruleKeyErrorf("query", "the result is a %s; an instant vector is needed", t.ruleResultKind()))
 		return faults
 	}
 	if len(t.selectors) == 0 {
-		add(keyErrorf("query", "reads no metric"))
+		add(ruleKeyErrorf("query", "reads no metric"))
 		return faults
 	}
-	if err := validateMatchers(t, c.match != nil); err != nil {
+	if err := validateRuleMatchers(t, c.match != nil); err != nil {
 		add([]keyError{{"query", err}})
 	}
 	add(validateResultLabels(r, t))
-	add(c.validateWindow(t))
+	add(c.validateRuleWindow(t))
 	if c.spec.Backend == config.ScrapeBackend {
-		add(c.validateEmbedded(t))
+		add(c.validateRuleOnScrapeBackend(t))
 	}
 	if len(faults) == 0 {
 		add(c.validateAggregate(r, t))
@@ -216,8 +216,8 @@ func validateResultLabels(r *Rule, t *exprTree) []keyError {
 		wanted = append(wanted, r.ObjectLabel)
 	}
 	for _, label := range wanted {
-		if !t.resultMayHaveLabel(label) {
-			return keyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
+		if !t.ruleResultMayHaveLabel(label) {
+			return ruleKeyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
 	}
 	return nil
@@ -229,16 +229,16 @@ func (c *compiledRule) validateAggregate(r *Rule, t *exprTree) []keyError {
 		return nil
 	}
 	if what := describeNonAdditive(t.root); what != "" {
-		return keyErrorf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
+		return ruleKeyErrorf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
 			"write max or avg (or sum, if it is meant)", what)
 	}
 	return nil
 }
 
-func (c *compiledRule) validateWindow(t *exprTree) []keyError {
+func (c *compiledRule) validateRuleWindow(t *exprTree) []keyError {
 	if t.windowCount == 0 {
 		if c.spec.HasWindow {
-			return keyErrorf("window", "has no effect: the query does not use [$window]")
+			return ruleKeyErrorf("window", "has no effect: the query does not use [$window]")
 		}
 		return nil
 	}
@@ -246,34 +246,34 @@ func (c *compiledRule) validateWindow(t *exprTree) []keyError {
 		return nil
 	}
 	if c.spec.Window.Auto {
-		return keyErrorf("window", "auto needs the backend %s; give a duration", config.ScrapeBackend)
+		return ruleKeyErrorf("window", "auto needs the backend %s; give a duration", config.ScrapeBackend)
 	}
 	if c.spec.Window.Duration == 0 && !c.spec.HasWindow {
-		return keyErrorf("window", "required: the query uses [$window], and auto needs the backend %s", config.ScrapeBackend)
+		return ruleKeyErrorf("window", "required: the query uses [$window], and auto needs the backend %s", config.ScrapeBackend)
 	}
 	return nil
 }
 
-// validateEmbedded rejects expressions beyond the embedded backend, which keeps only demanded families and a short
+// validateRuleOnScrapeBackend rejects expressions beyond the embedded backend, which keeps only demanded families and a short
 // past.
-func (c *compiledRule) validateEmbedded(t *exprTree) []keyError {
+func (c *compiledRule) validateRuleOnScrapeBackend(t *exprTree) []keyError {
 	for _, v := range t.selectors {
-		if selectorMetricName(v) == "" {
-			return keyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape",
+		if ruleSelectorMetric(v) == "" {
+			return ruleKeyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape",
 				v, config.ScrapeBackend)
 		}
 	}
 	if text := t.quantileWithoutBuckets(); text != "" {
-		return keyErrorf("query", "%s: its buckets have no label le; aggregate by (le, namespace, pod)", text)
+		return ruleKeyErrorf("query", "%s: its buckets have no label le; aggregate by (le, namespace, pod)", text)
 	}
-	if text := t.shiftedSelector(); text != "" {
-		return keyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s",
-			text, config.ScrapeBackend, formatPromQLRange(c.limits.maxWindow))
+	if text := t.shiftedRuleSelector(); text != "" {
+		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s",
+			text, config.ScrapeBackend, formatRuleRange(c.limits.maxWindow))
 	}
-	return c.validateRanges(t)
+	return c.validateRuleRanges(t)
 }
 
-func (c *compiledRule) validateRanges(t *exprTree) []keyError {
+func (c *compiledRule) validateRuleRanges(t *exprTree) []keyError {
 	l := c.limits
 	shortest := 2 * l.interval // fewer samples give no rate
 	widest := cmp.Or(c.spec.Window.Duration, l.maxWindow)
@@ -282,21 +282,21 @@ func (c *compiledRule) validateRanges(t *exprTree) []keyError {
 	}
 	for _, r := range t.ranges {
 		if r < shortest {
-			return keyErrorf("query", "range %s is shorter than two scrape intervals of %s",
-				formatPromQLRange(r), formatPromQLRange(l.interval))
+			return ruleKeyErrorf("query", "range %s is shorter than two scrape intervals of %s",
+				formatRuleRange(r), formatRuleRange(l.interval))
 		}
 	}
 	for _, r := range t.reaches {
-		if span := r.totalSpan(widest); span > l.maxWindow {
-			return keyErrorf("query", "looks back %s; maxWindow is %s", describeSpan(r, c.spec.Window, span),
-				formatPromQLRange(l.maxWindow))
+		if span := r.totalRuleSpan(widest); span > l.maxWindow {
+			return ruleKeyErrorf("query", "looks back %s; maxWindow is %s", describeRuleSpan(r, c.spec.Window, span),
+				formatRuleRange(l.maxWindow))
 		}
 	}
 	return nil
 }
 
-func describeSpan(r selectorReach, w config.Window, span time.Duration) string {
-	text := formatPromQLRange(span)
+func describeRuleSpan(r selectorReach, w config.Window, span time.Duration) string {
+	text := formatRuleRange(span)
 	if w.Auto && r.windowCount > 0 {
 		text += " if auto chooses the longest window"
 	}

@@ -42,22 +42,22 @@ const (
 // newRuleExpressions returns the expression of a tree and the expression of its sample times. It changes the tree,
 // which must not be used afterwards.
 func newRuleExpressions(t *exprTree, r *Rule) (e, times ruleExpression, err error) {
-	e = ruleExpression{families: t.metricFamilies(), windowCount: t.windowCount, reaches: t.reaches}
-	e.plainSegments, times.plainSegments = cutSegments(t.printTree(false)), cutSegments(t.buildTimesQuery(r).text)
-	e.matcherSegments = cutSegments(t.printTree(true))
+	e = ruleExpression{families: t.familiesOfRuleExpr(), windowCount: t.windowCount, reaches: t.reaches}
+	e.plainSegments, times.plainSegments = cutRuleSegments(t.printRuleTree(false)), cutRuleSegments(t.buildTimesQuery(r).text)
+	e.matcherSegments = cutRuleSegments(t.printRuleTree(true))
 	marked := t.buildTimesQuery(r)
-	times.matcherSegments, times.timesNeeded = cutSegments(marked.text), marked.needed
-	if err := e.validatePrinted(len(t.selectors)); err != nil {
+	times.matcherSegments, times.timesNeeded = cutRuleSegments(marked.text), marked.needed
+	if err := e.validatePrintedRule(len(t.selectors)); err != nil {
 		return e, times, err
 	}
-	if _, err := parseRuleQuery(times.fillHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
+	if _, err := parseRuleQuery(times.fillRuleHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
 		return e, times, fmt.Errorf("parse the query of sample times: %w", err)
 	}
 	return e, times, nil
 }
 
-// validatePrinted compares the printed text with the tree: the text must parse and have as many holes as the tree.
-func (e ruleExpression) validatePrinted(selectors int) error {
+// validatePrintedRule compares the printed text with the tree: the text must parse and have as many holes as the tree.
+func (e ruleExpression) validatePrintedRule(selectors int) error {
 	matchers, windows := 0, 0
 	for _, seg := range e.matcherSegments {
 		switch seg.hole {
@@ -70,9 +70,9 @@ func (e ruleExpression) validatePrinted(selectors int) error {
 	}
 	if matchers != selectors || windows != e.windowCount {
 		return fmt.Errorf("print %s: %d of %d selectors and %d of %d windows found again",
-			e.fillHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
+			e.fillRuleHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
 	}
-	if _, err := parseRuleQuery(e.fillHoles(`x="x"`, time.Minute)); err != nil {
+	if _, err := parseRuleQuery(e.fillRuleHoles(`x="x"`, time.Minute)); err != nil {
 		return fmt.Errorf("parse the printed expression: %w", err)
 	}
 	return nil
@@ -80,8 +80,8 @@ func (e ruleExpression) validatePrinted(selectors int) error {
 
 var matcherMarkerText = matcherMarkerLabel + `=""`
 
-// cutSegments splits a printed expression at its holes.
-func cutSegments(text string) []textSegment {
+// cutRuleSegments splits a printed expression at its holes.
+func cutRuleSegments(text string) []textSegment {
 	var segments []textSegment
 	for {
 		w, m := strings.Index(text, sentinelPrinted), strings.Index(text, matcherMarkerText)
@@ -98,13 +98,13 @@ func cutSegments(text string) []textSegment {
 	}
 }
 
-// fillHoles returns the expression with filter and span in its holes.
-func (e ruleExpression) fillHoles(filter string, span time.Duration) string {
+// fillRuleHoles returns the expression with filter and span in its holes.
+func (e ruleExpression) fillRuleHoles(filter string, span time.Duration) string {
 	segments := e.matcherSegments
 	if filter == "" {
 		segments = e.plainSegments
 	}
-	width := formatPromQLRange(span)
+	width := formatRuleRange(span)
 	size := 0
 	for _, s := range segments {
 		size += len(s.text) + max(len(filter), len(width))
@@ -124,16 +124,16 @@ func (e ruleExpression) fillHoles(filter string, span time.Duration) string {
 	return b.String()
 }
 
-func (e ruleExpression) longestSpan(window time.Duration) time.Duration {
+func (e ruleExpression) longestRuleSpan(window time.Duration) time.Duration {
 	var longest time.Duration
 	for _, r := range e.reaches {
-		longest = max(longest, r.totalSpan(window))
+		longest = max(longest, r.totalRuleSpan(window))
 	}
 	return longest
 }
 
-// formatPromQLRange writes a range in PromQL: rounded up to a millisecond, PromQL's shortest unit, and never zero.
-func formatPromQLRange(d time.Duration) string {
+// formatRuleRange writes a range in PromQL: rounded up to a millisecond, PromQL's shortest unit, and never zero.
+func formatRuleRange(d time.Duration) string {
 	ms := max(1, (d+time.Millisecond-1)/time.Millisecond)
 	return model.Duration(ms * time.Millisecond).String()
 }
@@ -146,40 +146,40 @@ func (q Query) objectMatchers(objects []string) string {
 	}
 	b := make([]byte, 0, size)
 	if namespace := cmp.Or(q.Rule.Namespace, q.Namespace); namespace != "" {
-		b = appendLabelMatcher(b, q.Rule.NamespaceLabel, "=", namespace)
+		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "=", namespace)
 	}
 	if label := q.Rule.ObjectLabel; label != "" && objects != nil {
-		b = appendNamesMatcher(b, label, objects)
+		b = appendRuleObjectsMatcher(b, label, objects)
 	}
 	for _, m := range q.Selector {
-		b = appendMatcherComma(b)
+		b = appendRuleMatcherComma(b)
 		b = append(b, m.String()...)
 	}
 	return string(b)
 }
 
-// appendNamesMatcher appends a matcher for series whose label has one of the names.
-func appendNamesMatcher(b []byte, label string, names []string) []byte {
+// appendRuleObjectsMatcher appends a matcher for series whose label has one of the names.
+func appendRuleObjectsMatcher(b []byte, label string, names []string) []byte {
 	switch len(names) {
 	case 0: // no series can satisfy both
-		return appendLabelMatcher(appendLabelMatcher(b, label, "=", ""), label, "!=", "")
+		return appendRuleLabelMatcher(appendRuleLabelMatcher(b, label, "=", ""), label, "!=", "")
 	case 1:
-		return appendLabelMatcher(b, label, "=", names[0])
+		return appendRuleLabelMatcher(b, label, "=", names[0])
 	}
-	b = append(append(appendMatcherComma(b), label...), `=~"`...)
-	for i, name := range sortedNames(names) {
+	b = append(append(appendRuleMatcherComma(b), label...), `=~"`...)
+	for i, name := range sortedRuleObjects(names) {
 		if i > 0 {
 			b = append(b, '|')
 		}
-		b = appendNameRegexp(b, name)
+		b = appendRuleObjectRegexp(b, name)
 	}
 	return append(b, '"')
 }
 
-// appendNameRegexp appends a regular expression for the name, quoted for a string.
-func appendNameRegexp(b []byte, name string) []byte {
+// appendRuleObjectRegexp appends a regular expression for the name, quoted for a string.
+func appendRuleObjectRegexp(b []byte, name string) []byte {
 	for i := range len(name) {
-		if c := name[i]; c != '-' && !isNameByte(c) {
+		if c := name[i]; c != '-' && !isRuleNameByte(c) {
 			quoted := strconv.Quote(regexp.QuoteMeta(name))
 			return append(b, quoted[1:len(quoted)-1]...)
 		}
@@ -187,13 +187,13 @@ func appendNameRegexp(b []byte, name string) []byte {
 	return append(b, name...) // nearly all names
 }
 
-func appendLabelMatcher(b []byte, label, op, value string) []byte {
-	b = append(appendMatcherComma(b), label...)
+func appendRuleLabelMatcher(b []byte, label, op, value string) []byte {
+	b = append(appendRuleMatcherComma(b), label...)
 	b = append(b, op...)
 	return strconv.AppendQuote(b, value)
 }
 
-func appendMatcherComma(b []byte) []byte {
+func appendRuleMatcherComma(b []byte) []byte {
 	if len(b) == 0 {
 		return b
 	}

@@ -95,11 +95,11 @@ func (t *exprTree) findFamilyUses() []familyUse {
 	var uses []familyUse
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		v, ok := node.(*parser.VectorSelector)
-		if !ok || selectorMetricName(v) == "" {
+		if !ok || ruleSelectorMetric(v) == "" {
 			return nil
 		}
 		counter, any := classifyUse(path)
-		u := newFamilyUse(selectorMetricName(v), counter)
+		u := newFamilyUse(ruleSelectorMetric(v), counter)
 		if !any && !slices.ContainsFunc(uses, func(o familyUse) bool { return o.name == u.name && o.asCounter == u.asCounter }) {
 			uses = append(uses, u)
 		}

@@ -9,9 +9,11 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// resultMayHaveLabel returns false only if no result can have the label, whatever the series. Load then rejects a
+// ruleResultMayHaveLabel returns false only if no result can have the label, whatever the series. Load then rejects a
 // rule that could never name its object.
-func (t *exprTree) resultMayHaveLabel(label string) bool { return ruleExprMayHaveLabel(t.root, label) }
+func (t *exprTree) ruleResultMayHaveLabel(label string) bool {
+	return ruleExprMayHaveLabel(t.root, label)
+}
 
 func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 	switch e := expr.(type) {

@@ -16,8 +16,8 @@ var builtinYAML string
 // it.
 func BuiltinConfig() string { return builtinYAML }
 
-// builtinRules returns the built-in rules, with the defaults that follow from cfg.
-func builtinRules(cfg *config.Config) []config.Rule {
+// loadBuiltinRules returns the built-in rules, with the defaults that follow from cfg.
+func loadBuiltinRules(cfg *config.Config) []config.Rule {
 	b, err := config.Load([]byte(builtinYAML))
 	if err != nil {
 		panic(fmt.Sprintf("built-in rules: %v", err)) // a bug of this repository

@@ -296,7 +296,7 @@ func TestExample(t *testing.T) {
 		if p.match, err = compileNamePattern(expr); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.exampleMetric(expr); got != want {
+		if got := p.exampleNameOfPattern(expr); got != want {
 			t.Errorf("example of %s = %q, want %q", expr, got, want)
 		}
 	}

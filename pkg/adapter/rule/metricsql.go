@@ -3,6 +3,8 @@
 package rule
 
 import (
+	"errors"
+	"regexp"
 	"slices"
 
 	"github.com/VictoriaMetrics/metricsql"
@@ -10,15 +12,45 @@ import (
 
 // Only metricsql.go uses VictoriaMetrics's syntax tree.
 
-// isMetricsQL reports whether VictoriaMetrics can evaluate the text.
-func isMetricsQL(text string) bool {
-	_, err := metricsql.Parse(text)
-	return err == nil
+// maxMetricsQLBytes bounds the text outside strings: the parser needs stack for each bracket.
+const maxMetricsQLBytes = 16 << 10
+
+// expandingRegexp matches expressions that the parser replaces by longer text. Nested, they grow exponentially.
+var expandingRegexp = regexp.MustCompile(`(?i)\b(with|ru|ttf)\s*\(`)
+
+// errMetricsQLTooLarge is the error for a text that may or may not be MetricsQL.
+var errMetricsQLTooLarge = errors.New("the text is too large to parse")
+
+func parseMetricsQL(text string) (metricsql.Expr, error) {
+	if countOutsideStrings(text) > maxMetricsQLBytes || expandingRegexp.MatchString(text) {
+		return nil, errMetricsQLTooLarge
+	}
+	return metricsql.Parse(text)
+}
+
+// countOutsideStrings returns the number of bytes that are in no string.
+func countOutsideStrings(text string) int {
+	b, n := []byte(text), 0
+	for i := 0; i < len(b); n++ {
+		switch b[i] {
+		case '"', '\'', '`':
+			i = endOfRuleString(b, i)
+		default:
+			i++
+		}
+	}
+	return n
+}
+
+// mayBeMetricsQL reports whether VictoriaMetrics may evaluate the text.
+func mayBeMetricsQL(text string) bool {
+	_, err := parseMetricsQL(text)
+	return err == nil || errors.Is(err, errMetricsQLTooLarge)
 }
 
 // metricsQLIsOfNamespace reports whether every selector of the text has a matcher for the namespace.
 func metricsQLIsOfNamespace(text, label, namespace string) bool {
-	root, err := metricsql.Parse(text)
+	root, err := parseMetricsQL(text)
 	if err != nil {
 		return false
 	}

@@ -1,6 +1,9 @@
 package rule
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestNamespaceProof: a query is of a namespace if series of others can have no part in an object's result.
 func TestNamespaceProof(t *testing.T) {
@@ -28,7 +31,7 @@ func TestNamespaceProof(t *testing.T) {
 		`sum(rate(a{namespace="shop"})) by (pod) keep_last_value(b)`:                             false, // of no dialect
 		`sum(rate(a{namespace="shop"})) by (pod) limit 3`:                                        true,
 		`sum(rate(a{namespace="shop"})) by (pod) default sum(b) by (pod)`:                        false,
-		`WITH (commonFilters = {namespace="shop"}) sum(rate(a{commonFilters})) by (pod) limit 3`: true,
+		`WITH (commonFilters = {namespace="shop"}) sum(rate(a{commonFilters})) by (pod) limit 3`: false, // not parsed
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
@@ -39,5 +42,20 @@ func TestNamespaceProof(t *testing.T) {
 				t.Errorf("OfNamespace = %t, want %t (%v)", got.OfNamespace, want, err)
 			}
 		})
+	}
+}
+
+// TestLargeMetricsQL: a text that would exhaust the parser's stack or memory is not parsed.
+func TestLargeMetricsQL(t *testing.T) {
+	t.Parallel()
+	for _, unit := range []string{"(", "-", "a(", "a[", "sum(", "WITH (a=b+b) ", "ru(a, ", "{a=~\"b\"} or "} {
+		text := strings.Repeat(unit, 1<<20/len(unit))
+		if metricsQLIsOfNamespace(text, "namespace", "shop") {
+			t.Errorf("%.20s… is of the namespace", text)
+		}
+	}
+	names := strings.Repeat("web-1|", 100_000)
+	if !metricsQLIsOfNamespace(`sum(rate(a{namespace="shop",pod=~"`+names+`"})) by (pod) limit 3`, "namespace", "shop") {
+		t.Error("a long list of names is too large")
 	}
 }

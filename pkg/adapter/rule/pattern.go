@@ -38,12 +38,12 @@ func (p *namePattern) patternServes(name string) bool {
 // referenceRegexp matches ${1} and ${name}.
 var referenceRegexp = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// validateReferences rejects references to groups that match lacks.
-func validateReferences(query string, match *regexp.Regexp) error {
+// validatePatternReferences rejects references to groups that match lacks.
+func validatePatternReferences(query string, match *regexp.Regexp) error {
 	for _, m := range referenceRegexp.FindAllStringSubmatchIndex(query, -1) {
 		if patternGroupIndex(match, query[m[2]:m[3]]) < 0 {
 			return fmt.Errorf("%s: %s refers to no group of match, which has %s",
-				describePosition(query, m[0]), query[m[0]:m[1]], describePatternGroups(match))
+				describeRulePosition(query, m[0]), query[m[0]:m[1]], describePatternGroups(match))
 		}
 	}
 	return nil
@@ -53,9 +53,9 @@ func validateReferences(query string, match *regexp.Regexp) error {
 // label_replace may hold them; in a matcher they are a mistake and match no series.
 var strayReferenceRegexp = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
 
-// validateMatchers rejects matchers with references that will not be replaced.
-func validateMatchers(t *exprTree, hasMatch bool) error {
-	for _, value := range t.matcherValues() {
+// validateRuleMatchers rejects matchers with references that will not be replaced.
+func validateRuleMatchers(t *exprTree, hasMatch bool) error {
+	for _, value := range t.ruleMatcherValues() {
 		m := strayReferenceRegexp.FindStringSubmatch(value)
 		switch {
 		case m == nil:
@@ -97,8 +97,8 @@ func describePatternGroups(match *regexp.Regexp) string {
 // metric names, also of OpenTelemetry's (http.server.requests), so that they cannot end a string or begin an operator.
 var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:.]*$`)
 
-// expandQuery replaces the references in the query by the groups of a name.
-func (p *namePattern) expandQuery(query, name string) (string, error) {
+// expandPatternQuery replaces the references in the query by the groups of a name.
+func (p *namePattern) expandPatternQuery(query, name string) (string, error) {
 	match := p.match.FindStringSubmatch(name)
 	var err error
 	text := referenceRegexp.ReplaceAllStringFunc(query, func(ref string) string {
@@ -112,9 +112,9 @@ func (p *namePattern) expandQuery(query, name string) (string, error) {
 	return text, err
 }
 
-// exampleMetric returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
+// exampleNameOfPattern returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
 // name.
-func (p *namePattern) exampleMetric(expr string) string {
+func (p *namePattern) exampleNameOfPattern(expr string) string {
 	name := exampleOfRegexp(expr)
 	for _, name := range []string{name, "x" + name, name + "x"} {
 		if p.patternServes(name) {

@@ -50,7 +50,7 @@ type selectorReach struct {
 	windowCount int
 }
 
-func (r selectorReach) totalSpan(window time.Duration) time.Duration {
+func (r selectorReach) totalRuleSpan(window time.Duration) time.Duration {
 	return r.fixed + time.Duration(r.windowCount)*window
 }
 
@@ -60,36 +60,36 @@ func parseRuleQuery(query string) (*exprTree, error) {
 }
 
 func parseRuleQueryWith(query string, opts parser.Options) (*exprTree, error) {
-	text, want := substituteWindow(query)
+	text, want := substituteRuleWindow(query)
 	root, err := parser.NewParser(opts).ParseExpr(text)
 	if err != nil {
-		return nil, describeParseError(err, query)
+		return nil, describeRuleParseError(err, query)
 	}
 	t := &exprTree{root: root}
-	t.visitNode(root, selectorReach{})
+	t.visitRuleNode(root, selectorReach{})
 	if t.windowCount != want {
 		return nil, errors.New("$window stands for a range and belongs in brackets: [$window]")
 	}
 	return t, nil
 }
 
-func (t *exprTree) visitNode(node parser.Node, r selectorReach) {
+func (t *exprTree) visitRuleNode(node parser.Node, r selectorReach) {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
 		t.selectors = append(t.selectors, n)
 		t.reaches = append(t.reaches, r)
 		return
 	case *parser.MatrixSelector:
-		r = t.widenReach(r, n.Range)
+		r = t.widenRuleReach(r, n.Range)
 	case *parser.SubqueryExpr:
-		r = t.widenReach(r, n.Range)
+		r = t.widenRuleReach(r, n.Range)
 	}
 	for child := range parser.ChildrenIter(node) {
-		t.visitNode(child, r)
+		t.visitRuleNode(child, r)
 	}
 }
 
-func (t *exprTree) widenReach(r selectorReach, by time.Duration) selectorReach {
+func (t *exprTree) widenRuleReach(r selectorReach, by time.Duration) selectorReach {
 	if by == sentinelRange {
 		t.windowCount++
 		r.windowCount++
@@ -100,18 +100,18 @@ func (t *exprTree) widenReach(r selectorReach, by time.Duration) selectorReach {
 	return r
 }
 
-// substituteWindow replaces every $window outside strings and comments by the sentinel, and counts them.
-func substituteWindow(query string) (text string, n int) {
+// substituteRuleWindow replaces every $window outside strings and comments by the sentinel, and counts them.
+func substituteRuleWindow(query string) (text string, n int) {
 	b := []byte(query)
 	for i := 0; i < len(b); {
 		switch {
 		case b[i] == '"' || b[i] == '\'' || b[i] == '`':
-			i = endOfString(b, i)
+			i = endOfRuleString(b, i)
 		case b[i] == '#':
 			for i < len(b) && b[i] != '\n' {
 				i++
 			}
-		case isWindowVariable(b[i:]):
+		case isRuleWindowVariable(b[i:]):
 			i += copy(b[i:], sentinelText)
 			n++
 		default:
@@ -121,19 +121,19 @@ func substituteWindow(query string) (text string, n int) {
 	return string(b), n
 }
 
-func isWindowVariable(b []byte) bool {
+func isRuleWindowVariable(b []byte) bool {
 	if len(b) < len(windowVariable) || string(b[:len(windowVariable)]) != windowVariable {
 		return false
 	}
-	return len(b) == len(windowVariable) || !isNameByte(b[len(windowVariable)])
+	return len(b) == len(windowVariable) || !isRuleNameByte(b[len(windowVariable)])
 }
 
-func isNameByte(c byte) bool {
+func isRuleNameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// endOfString returns the index behind the string at i. The parser reports an unterminated string.
-func endOfString(b []byte, i int) int {
+// endOfRuleString returns the index behind the string at i. The parser reports an unterminated string.
+func endOfRuleString(b []byte, i int) int {
 	quote := b[i]
 	for i++; i < len(b); i++ {
 		switch {
@@ -146,19 +146,19 @@ func endOfString(b []byte, i int) int {
 	return len(b)
 }
 
-// describeParseError returns the first of the parser's errors, with its position in the original text.
-func describeParseError(err error, query string) error {
+// describeRuleParseError returns the first of the parser's errors, with its position in the original text.
+func describeRuleParseError(err error, query string) error {
 	var all parser.ParseErrors
 	if !errors.As(err, &all) || len(all) == 0 {
 		return err
 	}
 	first := all[0]
 	msg := strings.ReplaceAll(first.Err.Error(), sentinelText, windowVariable)
-	return fmt.Errorf("%s: %s", describePosition(query, int(first.PositionRange.Start)), msg)
+	return fmt.Errorf("%s: %s", describeRulePosition(query, int(first.PositionRange.Start)), msg)
 }
 
-// describePosition returns a byte offset as text: column 7, or line 2, column 7.
-func describePosition(text string, offset int) string {
+// describeRulePosition returns a byte offset as text: column 7, or line 2, column 7.
+func describeRulePosition(text string, offset int) string {
 	before := text[:min(max(offset, 0), len(text))]
 	line := strings.Count(before, "\n") + 1
 	column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
@@ -168,8 +168,8 @@ func describePosition(text string, offset int) string {
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
-// selectorMetricName returns the fixed metric name of a selector, or an empty string.
-func selectorMetricName(v *parser.VectorSelector) string {
+// ruleSelectorMetric returns the fixed metric name of a selector, or an empty string.
+func ruleSelectorMetric(v *parser.VectorSelector) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 			return m.Value
@@ -178,8 +178,8 @@ func selectorMetricName(v *parser.VectorSelector) string {
 	return ""
 }
 
-// matcherValues returns the label values in the matchers of all selectors.
-func (t *exprTree) matcherValues() []string {
+// ruleMatcherValues returns the label values in the matchers of all selectors.
+func (t *exprTree) ruleMatcherValues() []string {
 	var values []string
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
@@ -189,11 +189,11 @@ func (t *exprTree) matcherValues() []string {
 	return values
 }
 
-// metricFamilies returns the families that the selectors read; see Rule.Families.
-func (t *exprTree) metricFamilies() []string {
+// familiesOfRuleExpr returns the families that the selectors read; see Rule.Families.
+func (t *exprTree) familiesOfRuleExpr() []string {
 	var names []string
 	for _, v := range t.selectors {
-		name := selectorMetricName(v)
+		name := ruleSelectorMetric(v)
 		if name == "" {
 			continue // only remote backends allow this
 		}
@@ -212,8 +212,8 @@ func (t *exprTree) metricFamilies() []string {
 	return slices.Compact(names)
 }
 
-// shiftedSelector returns the text of a selector or subquery with an offset or @; empty without any.
-func (t *exprTree) shiftedSelector() (text string) {
+// shiftedRuleSelector returns the text of a selector or subquery with an offset or @; empty without any.
+func (t *exprTree) shiftedRuleSelector() (text string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
@@ -230,14 +230,14 @@ func (t *exprTree) shiftedSelector() (text string) {
 	return strings.ReplaceAll(text, sentinelPrinted, windowVariable)
 }
 
-// resultKind returns the type of the result, in PromQL's words.
-func (t *exprTree) resultKind() string { return parser.DocumentedType(t.root.Type()) }
+// ruleResultKind returns the type of the result, in PromQL's words.
+func (t *exprTree) ruleResultKind() string { return parser.DocumentedType(t.root.Type()) }
 
 func (t *exprTree) isInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
 
-// printTree returns the expression as text, with the sentinel for $window. If marked, each selector gets the marker
+// printRuleTree returns the expression as text, with the sentinel for $window. If marked, each selector gets the marker
 // matcher, which stays in the tree.
-func (t *exprTree) printTree(marked bool) string {
+func (t *exprTree) printRuleTree(marked bool) string {
 	if marked {
 		for _, v := range t.selectors {
 			m := parser.MustLabelMatcher(labels.MatchEqual, matcherMarkerLabel, "")

@@ -32,7 +32,7 @@ type RemoteQuery struct {
 // SharingKey returns a key that is equal for queries with a common evaluation. If the rule is Shared, the key does
 // not depend on namespace and objects. It fails only for a templated rule.
 func (q Query) SharingKey() (string, error) {
-	text, err := q.renderExpr(nil)
+	text, err := q.renderRuleExpr(nil)
 	if err != nil {
 		return "", err
 	}
@@ -43,7 +43,7 @@ func (q Query) SharingKey() (string, error) {
 // returns the query for q.Namespace and q.Objects. It fails only for a templated rule.
 func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	r := q.Rule
-	text, err := q.renderExpr(namespaces)
+	text, err := q.renderRuleExpr(namespaces)
 	if err != nil {
 		return RemoteQuery{}, err
 	}
@@ -52,16 +52,16 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	}
 	return RemoteQuery{
 		Expr:        text,
-		Times:       r.timesExpr.fillHoles(q.remoteMatchers(namespaces), r.Window.Duration),
+		Times:       r.timesExpr.fillRuleHoles(q.remoteRuleMatchers(namespaces), r.Window.Duration),
 		TimesNeeded: r.timesExpr.timesNeeded,
 		OfNamespace: !r.shared,
 		Window:      r.Span(r.Window.Duration),
 	}, nil
 }
 
-func (q Query) renderExpr(namespaces []string) (string, error) {
+func (q Query) renderRuleExpr(namespaces []string) (string, error) {
 	if q.Rule.renderTemplate == nil {
-		return q.Rule.expr.fillHoles(q.remoteMatchers(namespaces), q.Rule.Window.Duration), nil
+		return q.Rule.expr.fillRuleHoles(q.remoteRuleMatchers(namespaces), q.Rule.Window.Duration), nil
 	}
 	text, err := q.Rule.renderTemplate(q)
 	if err != nil {
@@ -70,21 +70,21 @@ func (q Query) renderExpr(namespaces []string) (string, error) {
 	return text, nil
 }
 
-// remoteMatchers returns the matchers for the query of BuildRemoteQuery.
-func (q Query) remoteMatchers(namespaces []string) string {
+// remoteRuleMatchers returns the matchers for the query of BuildRemoteQuery.
+func (q Query) remoteRuleMatchers(namespaces []string) string {
 	if !q.Rule.shared {
 		return q.objectMatchers(q.Objects)
 	}
 	q.Namespace = ""
 	b := make([]byte, 0, 64)
 	if len(namespaces) > 0 && q.Rule.Namespaced {
-		b = appendNamesMatcher(b, q.Rule.NamespaceLabel, namespaces)
+		b = appendRuleObjectsMatcher(b, q.Rule.NamespaceLabel, namespaces)
 	}
 	if q.Rule.ObjectLabel != "" {
-		b = appendLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
+		b = appendRuleLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
 	}
 	if rest := q.objectMatchers(nil); rest != "" {
-		b = append(appendMatcherComma(b), rest...)
+		b = append(appendRuleMatcherComma(b), rest...)
 	}
 	return string(b)
 }
@@ -105,8 +105,8 @@ func (q Query) newTemplatedQuery(text string) RemoteQuery {
 	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, OfNamespace: proven, Window: window}
 }
 
-// sortedNames returns the names in ascending order. The slice may be the caller's.
-func sortedNames(names []string) []string {
+// sortedRuleObjects returns the names in ascending order. The slice may be the caller's.
+func sortedRuleObjects(names []string) []string {
 	if slices.IsSorted(names) {
 		return names
 	}

@@ -153,7 +153,7 @@ func TestShared(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := isShareable(tr.root, []string{"namespace", "pod"}); got != want {
+			if got := isShareableRuleExpr(tr.root, []string{"namespace", "pod"}); got != want {
 				t.Errorf("separable = %t, want %t", got, want)
 			}
 		})

@@ -112,7 +112,7 @@ func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }
 // Span returns how far back the expression looks with this window: the longest sum of ranges from the outermost
 // subquery to a selector. It is zero if the expression reads only the newest samples. A value is right only for an
 // object whose samples reach back this far.
-func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.longestSpan(window) }
+func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.longestRuleSpan(window) }
 
 // Query is a rule to evaluate, with namespace, objects and selector.
 type Query struct {
@@ -133,7 +133,7 @@ type Query struct {
 // adds the matchers for namespace, objects and selector to each selector, beside its own matchers. Equal queries give
 // equal text, whatever the order of objects.
 func (q Query) Expr(window time.Duration, objects []string) string {
-	return q.Rule.expr.fillHoles(q.objectMatchers(objects), window)
+	return q.Rule.expr.fillRuleHoles(q.objectMatchers(objects), window)
 }
 
 // MetricInfo describes a rule with an explicit name, for the discovery document.

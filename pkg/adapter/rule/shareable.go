@@ -8,28 +8,28 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// isShareable returns whether the expression may be evaluated for many objects at once. Series with other values of
+// isShareableRuleExpr returns whether the expression may be evaluated for many objects at once. Series with other values of
 // the labels must not influence a result, and results must have the labels of their series. It returns true only if
 // both are certain.
-func isShareable(expr parser.Expr, labels []string) bool {
+func isShareableRuleExpr(expr parser.Expr, labels []string) bool {
 	switch e := expr.(type) {
 	case *parser.VectorSelector, *parser.MatrixSelector:
 		return true
 	case *parser.SubqueryExpr:
-		return isShareable(e.Expr, labels)
+		return isShareableRuleExpr(e.Expr, labels)
 	case *parser.ParenExpr:
-		return isShareable(e.Expr, labels)
+		return isShareableRuleExpr(e.Expr, labels)
 	case *parser.UnaryExpr:
-		return isShareable(e.Expr, labels)
+		return isShareableRuleExpr(e.Expr, labels)
 	case *parser.StepInvariantExpr:
-		return isShareable(e.Expr, labels)
+		return isShareableRuleExpr(e.Expr, labels)
 	case *parser.AggregateExpr:
 		for _, l := range labels {
 			if slices.Contains(e.Grouping, l) == e.Without {
 				return false
 			}
 		}
-		return (e.Param == nil || isConstantRuleExpr(e.Param)) && isShareable(e.Expr, labels)
+		return (e.Param == nil || isConstantRuleExpr(e.Param)) && isShareableRuleExpr(e.Expr, labels)
 	case *parser.BinaryExpr:
 		return binaryRuleIsShareable(e, labels)
 	case *parser.Call:
@@ -41,9 +41,9 @@ func isShareable(expr parser.Expr, labels []string) bool {
 func binaryRuleIsShareable(e *parser.BinaryExpr, labels []string) bool {
 	switch {
 	case isConstantRuleExpr(e.LHS):
-		return isShareable(e.RHS, labels)
+		return isShareableRuleExpr(e.RHS, labels)
 	case isConstantRuleExpr(e.RHS):
-		return isShareable(e.LHS, labels)
+		return isShareableRuleExpr(e.LHS, labels)
 	case e.VectorMatching == nil:
 		return false // scalar(…) of series
 	}
@@ -52,7 +52,7 @@ func binaryRuleIsShareable(e *parser.BinaryExpr, labels []string) bool {
 			return false
 		}
 	}
-	return isShareable(e.LHS, labels) && isShareable(e.RHS, labels)
+	return isShareableRuleExpr(e.LHS, labels) && isShareableRuleExpr(e.RHS, labels)
 }
 
 func ruleCallIsShareable(e *parser.Call, labels []string) bool {
@@ -67,7 +67,7 @@ func ruleCallIsShareable(e *parser.Call, labels []string) bool {
 	for _, arg := range e.Args {
 		switch {
 		case isConstantRuleExpr(arg):
-		case isShareable(arg, labels):
+		case isShareableRuleExpr(arg, labels):
 			vectors++
 		default:
 			return false

@@ -1,4 +1,4 @@
-// What can be told about a templated query before a server sees it.
+// The judgement of a templated query before any server sees it.
 
 package rule
 
@@ -29,7 +29,7 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	}
 	t, err := parseTemplateQuery(text)
 	switch {
-	case err != nil && isMetricsQL(text):
+	case err != nil && mayBeMetricsQL(text):
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
 			"and the age of its values is unknown", err)}
 	case err != nil:
@@ -65,7 +65,7 @@ func (q Query) checkTemplateResult(text string, t *exprTree, objectLabels []stri
 	if r.External && q.Objects == nil {
 		switch {
 		case !t.isInstantVector() && t.root.Type() != parser.ValueTypeScalar:
-			return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.resultKind())}
+			return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.ruleResultKind())}
 		case !proven:
 			return TemplateCheck{Warning: "reads all namespaces, because a selector has no <<.LabelMatchers>>; " +
 				"if it is meant so, say resources.namespaced: false"}
@@ -77,14 +77,14 @@ func (q Query) checkTemplateResult(text string, t *exprTree, objectLabels []stri
 		wanted = append([]string{r.NamespaceLabel}, objectLabels...)
 	}
 	if !t.isInstantVector() {
-		return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.resultKind())}
+		return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.ruleResultKind())}
 	}
 	for _, label := range objectLabels {
-		if !t.resultMayHaveLabel(label) {
+		if !t.ruleResultMayHaveLabel(label) {
 			return TemplateCheck{Fault: fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, strings.Join(wanted, ", "))}
 		}
 	}
-	if !proven && !t.resultMayHaveLabel(r.NamespaceLabel) {
+	if !proven && !t.ruleResultMayHaveLabel(r.NamespaceLabel) {
 		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
 	}

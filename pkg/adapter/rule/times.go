@@ -28,7 +28,7 @@ type sampleTimesQuery struct {
 // fixed name: series of different metrics may look the same without their names.
 func (t *exprTree) buildTimesQuery(r *Rule) sampleTimesQuery {
 	for _, v := range t.selectors {
-		if selectorMetricName(v) == "" {
+		if ruleSelectorMetric(v) == "" {
 			return sampleTimesQuery{}
 		}
 	}

@@ -46,11 +46,11 @@ func (c *compiledRule) tryRule(r *Rule) []keyError {
 	}
 	expr := Query{Rule: r}.Expr(window, nil)
 	if _, err := evaluateTrial(expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
-		return keyErrorf("query", "fails when it is evaluated: %w", err)
+		return ruleKeyErrorf("query", "fails when it is evaluated: %w", err)
 	}
 	values, err := evaluateTrial(expr, trialWorld{interval: c.limits.interval})
 	if err == nil && values > 0 {
-		return keyErrorf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
+		return ruleKeyErrorf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
 			"serves values of series only; write onMissing: {value: NUMBER}", c.spec.Backend)
 	}
 	return nil
