@@ -17,27 +17,27 @@ import (
 // chooseQueryWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
 // for its counters. Of several counters, as in a ratio, the shortest window wins. A longer window would read one
 // counter from before a change and after it, and show neither.
-func chooseQueryWindow(now int64, longest time.Duration, counters [][]window.History) time.Duration {
+func chooseQueryWindow(now int64, longest time.Duration, counters []window.Counter) time.Duration {
 	chosen := longest
-	for _, pods := range counters {
-		chosen = min(chosen, window.Choose(pods, now, longest))
+	for _, c := range counters {
+		chosen = min(chosen, window.Choose(c, now, longest))
 	}
 	return chosen
 }
 
 // chooseQueryTotalWindow is chooseWindow for a group whose pods came and went: only its total shows a change of the load. It
 // counts the total until end.
-func chooseQueryTotalWindow(end int64, longest time.Duration, counters [][]window.History) time.Duration {
+func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.Counter) time.Duration {
 	chosen := longest
-	for _, pods := range counters {
-		chosen = min(chosen, window.ChooseTotal(pods, end, longest))
+	for _, c := range counters {
+		chosen = min(chosen, window.ChooseTotal(c, end, longest))
 	}
 	return chosen
 }
 
 // querySlowHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
 // the bucket that has it, and those in this bucket or beyond. The number of all events does not tell how slow they are.
-func (s *seriesScan) querySlowHistories(selectors []exprSelector) (counters [][]window.History) {
+func (s *seriesScan) querySlowHistories(selectors []exprSelector) (counters []window.Counter) {
 	for i := range s.seriesBySelector {
 		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
 			counters = append(counters, slowQueryHistories(s.seriesBySelector[i], sel.quantile)...)
@@ -46,7 +46,7 @@ func (s *seriesScan) querySlowHistories(selectors []exprSelector) (counters [][]
 	return counters
 }
 
-func slowQueryHistories(series []scannedSeries, quantile float64) (counters [][]window.History) {
+func slowQueryHistories(series []scannedSeries, quantile float64) (counters []window.Counter) {
 	byBound := map[string][]scannedSeries{}
 	for _, s := range series {
 		bound := s.labels.Get(labels.BucketLabel)
@@ -68,7 +68,9 @@ func slowQueryHistories(series []scannedSeries, quantile float64) (counters [][]
 	}
 	for _, i := range []int{at - 1, at} {
 		if i >= 0 && i < len(bounds)-1 {
-			counters = append(counters, subtractQueryHistories(histories[lastBucketBound], histories[bounds[i]]))
+			slow := subtractQueryHistories(histories[lastBucketBound], histories[bounds[i]])
+			all := subtractQueryHistories(histories[lastBucketBound], nil)
+			counters = append(counters, window.Counter{Pods: slow, Among: all})
 		}
 	}
 	return counters

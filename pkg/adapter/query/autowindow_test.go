@@ -29,15 +29,21 @@ func TestChooseWindow(t *testing.T) {
 		}
 		return h
 	}
+	counted := func(since ...int64) (c window.Counter) {
+		for _, s := range since {
+			c.Pods = append(c.Pods, changed(s))
+		}
+		return c
+	}
 	for name, tc := range map[string]struct {
-		counters [][]window.History
+		counters []window.Counter
 		want     time.Duration
 	}{
 		"nothing counted":       {nil, time.Minute},
-		"steady":                {[][]window.History{{changed(0)}}, time.Minute},
-		"changed":               {[][]window.History{{changed(20_000)}}, 21 * time.Second},
-		"two pods that changed": {[][]window.History{{changed(20_000), changed(20_000)}}, 21 * time.Second},
-		"the last to change":    {[][]window.History{{changed(0)}, {changed(20_000)}, {changed(30_000)}}, 21 * time.Second},
+		"steady":                {[]window.Counter{counted(0)}, time.Minute},
+		"changed":               {[]window.Counter{counted(20_000)}, 21 * time.Second},
+		"two pods that changed": {[]window.Counter{counted(20_000, 20_000)}, 21 * time.Second},
+		"the last to change":    {[]window.Counter{counted(0), counted(20_000), counted(30_000)}, 21 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

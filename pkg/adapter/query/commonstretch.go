@@ -282,10 +282,10 @@ func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 const minEvents = 10
 
 // queryHasFewEvents reports whether a counter of whole events has fewer than minEvents from begin to end.
-func queryHasFewEvents(counters [][]window.History, begin, end int64) bool {
-	for _, pods := range counters {
+func queryHasFewEvents(counters []window.Counter, begin, end int64) bool {
+	for _, c := range counters {
 		events := 0.0
-		for _, h := range pods {
+		for _, h := range c.Pods {
 			for _, i := range h {
 				if i.To > begin && i.From < end {
 					events += i.Count

@@ -319,18 +319,18 @@ func (s *seriesScanner) addScannedIncrements(p *scannedPod, selector int, times 
 }
 
 // queryEventHistories returns the histories of all pods, for each selector with histories.
-func (s *seriesScan) queryEventHistories() (counters [][]window.History) {
+func (s *seriesScan) queryEventHistories() (counters []window.Counter) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
-				counters = append(counters, nil)
+				counters = append(counters, window.Counter{})
 			}
 			if h != nil {
-				counters[i] = append(counters[i], h)
+				counters[i].Pods = append(counters[i].Pods, h)
 			}
 		}
 	}
-	return slices.DeleteFunc(counters, func(pods []window.History) bool { return len(pods) == 0 })
+	return slices.DeleteFunc(counters, func(c window.Counter) bool { return len(c.Pods) == 0 })
 }
 
 // shortestScannedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family

@@ -26,7 +26,7 @@ func ExampleChoose() {
 		scrapes := now/2000 + 1
 		var pod window.History
 		pod.Add(times[:scrapes], values[:scrapes])
-		fmt.Println(window.Choose([]window.History{pod}, now, time.Minute))
+		fmt.Println(window.Choose(window.Counter{Pods: []window.History{pod}}, now, time.Minute))
 	}
 	// Output:
 	// 1m0s

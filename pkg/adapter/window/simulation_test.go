@@ -157,7 +157,7 @@ func (s *trafficSimulation) advanceTo(now int64) {
 
 // autoTotal returns the served total with the window of Choose.
 func (s *trafficSimulation) autoTotal(now int64) (total float64, window time.Duration) {
-	window = Choose(s.view, now, longest)
+	window = Choose(Counter{Pods: s.view}, now, longest)
 	return s.windowTotal(now, window), window
 }
 

@@ -54,19 +54,26 @@ package window
 
 import "time"
 
-// Choose returns the window for the counters of a group of pods as of now, in milliseconds: longest, unless their rate
-// changed within it. The window always holds the newest increment of every punctually scraped pod, so that each of them
-// has a value. The caller has to handle late pods and pods with less history than the window. Increments end at now or
-// before.
+// Counter is a counter of events in a group of pods.
+type Counter struct {
+	Pods []History
+	// Among has the events of which the counter counts a part, such as the slow ones; nil if it counts all. How much the
+	// part varies follows from how much they do: few events of the part are no evidence.
+	Among []History
+}
+
+// Choose returns the window for a counter as of now, in milliseconds: longest, unless its rate changed within it. The
+// window always holds the newest increment of every punctually scraped pod, so that each of them has a value. The caller
+// has to handle late pods and pods with less history than the window. Increments end at now or before.
 //
 // It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
-func Choose(pods []History, now int64, longest time.Duration) time.Duration {
-	g, ok := newWindowAgeGrid(pods, now, longest.Milliseconds())
+func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
+	g, ok := newWindowAgeGrid(counter.Pods, now, longest.Milliseconds())
 	if !ok {
 		return longest
 	}
 	var c cellCounts
-	young := c.addPodHistories(g, pods)
+	young := c.addPodHistories(g, counter.Pods)
 	c.phi = 1
 	estimated := false
 	for w := 1; w < g.cells; w++ {
@@ -78,7 +85,7 @@ func Choose(pods []History, now int64, longest time.Duration) time.Duration {
 		s, found := c.findWindowSplit(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			if c.phi = estimateWindowDispersion(pods, g); c.phi > 1 {
+			if c.phi = estimateWindowDispersion(counter.allEvents(), g); c.phi > 1 {
 				s, found = c.findWindowSplit(g, w)
 			}
 		}
@@ -89,13 +96,30 @@ func Choose(pods []History, now int64, longest time.Duration) time.Duration {
 	return longest
 }
 
+// allEvents returns the events that tell how much counts vary.
+func (c Counter) allEvents() []History {
+	if c.Among != nil {
+		return c.Among
+	}
+	return c.Pods
+}
+
 // ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
 // counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
-func ChooseTotal(pods []History, end int64, longest time.Duration) time.Duration {
-	interval := meanIncrementInterval(pods)
+func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
+	interval := meanIncrementInterval(c.Pods)
 	if interval <= 0 {
 		return longest
 	}
+	total := Counter{Pods: []History{totalHistory(c.Pods, end, interval, longest)}}
+	if c.Among != nil {
+		total.Among = []History{totalHistory(c.Among, end, interval, longest)}
+	}
+	return Choose(total, end, longest)
+}
+
+// totalHistory returns the counts of all pods as a history, in cells of an interval before end.
+func totalHistory(pods []History, end, interval int64, longest time.Duration) History {
 	step := max(interval, (longest.Milliseconds()+maxCells-1)/maxCells)
 	t := newWindowCounts(pods, end, step, int(longest.Milliseconds()/step))
 	total := make(History, t.cells)
@@ -103,5 +127,5 @@ func ChooseTotal(pods []History, end int64, longest time.Duration) time.Duration
 		from := end - int64(i+1)*step
 		total[t.cells-1-i] = Increment{From: from, To: from + step, Count: t.n[i]}
 	}
-	return Choose([]History{total}, end, longest)
+	return total
 }

@@ -83,7 +83,7 @@ func TestChoose(t *testing.T) {
 			if longest == 0 {
 				longest = time.Minute
 			}
-			got := Choose(tc.pods, now, longest)
+			got := Choose(Counter{Pods: tc.pods}, now, longest)
 			if got < tc.from || got > tc.to {
 				t.Errorf("Choose = %s, want %s to %s", got, tc.from, tc.to)
 			}
@@ -114,11 +114,11 @@ func FuzzChoose(f *testing.F) {
 				at = to
 			}
 		}
-		got := Choose(pods, now, longest)
+		got := Choose(Counter{Pods: pods}, now, longest)
 		if got <= 0 || got > longest {
 			t.Fatalf("Choose = %s, longest %s", got, longest)
 		}
-		if again := Choose(pods, now, longest); again != got {
+		if again := Choose(Counter{Pods: pods}, now, longest); again != got {
 			t.Fatalf("Choose = %s, and the second time %s", got, again)
 		}
 		for _, h := range pods {
@@ -137,7 +137,7 @@ func BenchmarkChoose(b *testing.B) {
 				s := simulateTraffic(1, pods, 100, truth)
 				s.advanceTo(95_000)
 				for b.Loop() {
-					Choose(s.view, 95_000, longest)
+					Choose(Counter{Pods: s.view}, 95_000, longest)
 				}
 			})
 		}
