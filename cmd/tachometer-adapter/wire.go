@@ -88,7 +88,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Mapper:  a.mapper,
 		Now:     time.Now,
 	}, provider.Options{Registerer: metrics})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.apiGroups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.apiGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}
