@@ -51,6 +51,10 @@ func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"the Authorization header has more than %d bytes; a ServiceAccount's token has about 1,000", a.limits.tokenBytes))
 	case isFromFrontProxy(r.Context()):
 		a.next.ServeHTTP(w, r)
+	case certified && a.verifier.isFrontProxy(r.TLS):
+		// Its authority was not known at the handshake. The next connection gets the front proxy's limits.
+		w.Header().Set("Connection", "close")
+		a.next.ServeHTTP(w, r)
 	case token == "" && !certified:
 		a.serveAnonymous(w, r)
 	case token != "" && a.tokens.isProven(token):
@@ -84,10 +88,6 @@ func (a *requestAdmission) serveInPlace(w http.ResponseWriter, r *http.Request, 
 		return
 	}
 	defer places.returnPlace(address)
-	if a.verifier.isFrontProxy(r.TLS) {
-		// Its authority was not known at the handshake. The next connection gets the front proxy's limits.
-		w.Header().Set("Connection", "close")
-	}
 	a.next.ServeHTTP(w, r)
 }
 

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // connectionTable bounds the open connections, in all and per remote address.
 //
-// A new connection always gets in: at a bound, the oldest connection of the address with the most connections is closed. A
-// handshake takes milliseconds, so a flood of idle connections keeps no caller out. Connections of the front proxy are
-// exempt from both bounds as soon as the handshake has proven its certificate, and are never closed for others.
+// A new connection always gets in: at the bound of an address its oldest connection is closed, and at the bound for all the
+// oldest of the address with the most connections. A handshake takes milliseconds, so a flood of idle connections keeps no
+// caller out. Connections of the front proxy are exempt as soon as the handshake has proven its certificate.
 type connectionTable struct {
 	total, perAddress int
 	onEvict           func() // called for each connection closed at a bound, with mu held
@@ -30,19 +31,25 @@ type limitedConn struct {
 	net.Conn
 	table   *connectionTable
 	address string
+	since   time.Time
 	closed  atomic.Bool
 }
 
+// connectionGrace is the age below which the bound of an address closes no connection. An HTTP/2 client such as
+// kube-apiserver may begin with as many connections as it has requests, and keeps one.
+const connectionGrace = time.Second
+
 // addConnection registers c, and closes another connection if there are too many.
-func (t *connectionTable) addConnection(c net.Conn) *limitedConn {
-	added := &limitedConn{Conn: c, table: t, address: remoteHost(c.RemoteAddr().String())}
+func (t *connectionTable) addConnection(c net.Conn, now time.Time) *limitedConn {
+	added := &limitedConn{Conn: c, table: t, address: remoteHost(c.RemoteAddr().String()), since: now}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	same := t.open[added.address]
 	switch {
-	case len(t.open[added.address]) >= t.perAddress:
-		t.evictOldest(added.address)
 	case t.count >= t.total:
 		t.evictOldest(t.greediestAddress())
+	case len(same) >= t.perAddress && now.Sub(same[0].since) >= connectionGrace:
+		t.evictOldest(added.address)
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)

@@ -85,7 +85,7 @@ func (a *connectionAcceptor) acceptConnections(ctx context.Context) {
 			}
 			continue
 		}
-		c := a.table.addConnection(raw)
+		c := a.table.addConnection(raw, time.Now())
 		handshakes.Go(func() { a.completeHandshake(ctx, c) })
 	}
 }

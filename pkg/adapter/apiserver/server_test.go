@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,9 +18,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	authentication "k8s.io/api/authentication/v1"
-	authorization "k8s.io/api/authorization/v1"
-	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -113,57 +109,6 @@ func (s *switched) renew(t *testing.T) []byte {
 	return certPEM
 }
 
-// kubeAPIServer answers what an aggregated server asks of kube-apiserver: every token is the name of its user, and
-// the user "reader" may do everything. It returns a kubeconfig.
-func kubeAPIServer(t *testing.T) string {
-	t.Helper()
-	ca, _, err := cert.GenerateSelfSignedCertKey("front-proxy", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := core.ConfigMap{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "extension-apiserver-authentication", ResourceVersion: "1"},
-		Data: map[string]string{
-			"client-ca-file": string(ca), "requestheader-client-ca-file": string(ca),
-			"requestheader-username-headers": `["X-Remote-User"]`, "requestheader-group-headers": `["X-Remote-Group"]`,
-			"requestheader-extra-headers-prefix": `["X-Remote-Extra-"]`, "requestheader-allowed-names": `["front-proxy"]`,
-		},
-	}
-	mux := http.NewServeMux()
-	answer := func(w http.ResponseWriter, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v)
-	}
-	mux.HandleFunc("GET /api/v1/namespaces/kube-system/configmaps", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("watch") != "" {
-			w.WriteHeader(http.StatusOK)
-			<-r.Context().Done()
-			return
-		}
-		answer(w, core.ConfigMapList{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMapList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"},
-			Items: []core.ConfigMap{config},
-		})
-	})
-	mux.HandleFunc("GET /api/v1/namespaces/kube-system/configmaps/{name}", func(w http.ResponseWriter, _ *http.Request) { answer(w, config) })
-	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", func(w http.ResponseWriter, r *http.Request) {
-		var review authentication.TokenReview
-		_ = json.NewDecoder(r.Body).Decode(&review)
-		review.Status = authentication.TokenReviewStatus{Authenticated: true, User: authentication.UserInfo{Username: review.Spec.Token}}
-		answer(w, review)
-	})
-	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
-		var review authorization.SubjectAccessReview
-		_ = json.NewDecoder(r.Body).Decode(&review)
-		review.Status = authorization.SubjectAccessReviewStatus{Allowed: review.Spec.User == "reader"}
-		answer(w, review)
-	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.CloseClientConnections) // the watches that the library's controllers leave open
-	return kubeconfig(t, server.URL)
-}
-
 // kubeconfig returns the path of one for the server at address.
 func kubeconfig(t *testing.T, address string) string {
 	t.Helper()
@@ -181,13 +126,23 @@ type instance struct {
 	cert *switched
 	stop func() error
 	ca   []byte
+	kube *fakeKube
 }
 
 func serve(t *testing.T, health Health, groups ...Group) *instance {
 	t.Helper()
+	return serveWith(t, health, groups)
+}
+
+func serveWith(t *testing.T, health Health, groups []Group, changes ...func(*Options)) *instance {
+	t.Helper()
 	opts := NewOptions()
 	opts.ShutdownDelay = 300 * time.Millisecond
-	opts.UseKubeconfig(kubeAPIServer(t))
+	kube := newFakeKube(t)
+	opts.UseKubeconfig(kube.kubeconfig)
+	for _, change := range changes {
+		change(opts)
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +150,7 @@ func serve(t *testing.T, health Health, groups ...Group) *instance {
 	opts.Serving.Listener = listener
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tachometer_test_one"}, func() float64 { return 1 }))
-	r := &instance{cert: &switched{}, addr: opts.Serving.Listener.Addr().String()}
+	r := &instance{kube: kube, cert: &switched{}, addr: opts.Serving.Listener.Addr().String()}
 	server := New(opts, Dependencies{
 		Provider: constant{}, Certificate: r.cert, Metrics: registry, Health: health, Groups: groups,
 	})

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,11 +99,13 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 		s.newDirectServer(handler): acceptor.direct,
 	}
 	var running sync.WaitGroup
-	running.Go(func() { acceptor.acceptConnections(ctx) })
+	running.Go(func() {
+		s.verifier.awaitAuthority(ctx)
+		acceptor.acceptConnections(ctx)
+	})
 	for server, listener := range servers {
 		running.Go(func() { _ = server.Serve(listener) }) // always ErrServerClosed: Accept fails only after Shutdown
 	}
-	klog.FromContext(ctx).Info("Serving", "address", s.lifecycle.address.String())
 	<-s.lifecycle.ended
 	cancel()
 	err := shutdownServers(context.WithoutCancel(ctx), servers)
@@ -198,6 +202,7 @@ func (s *secureServer) newHTTPServer(handler http.Handler, headerBytes, streams 
 		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      s.requestTimeout + drainTimeout,
+		ErrorLog:          log.New(serverLog{}, "", 0),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          streams,
 			MaxReceiveBufferPerStream:     bufferBytes,
@@ -205,6 +210,19 @@ func (s *secureServer) newHTTPServer(handler http.Handler, headerBytes, streams 
 			SendPingTimeout:               30 * time.Second, // finds dead peers
 		},
 	}
+}
+
+// serverLog takes the lines of an http.Server. Any client can cause one, so only panics, which are bugs, are errors.
+type serverLog struct{}
+
+func (serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if strings.Contains(text, "panic") {
+		klog.Background().Error(nil, "Request ended in a panic", "reason", text)
+	} else {
+		klog.Background().V(4).Info("Connection failed", "reason", text)
+	}
+	return len(line), nil
 }
 
 type frontProxyKey struct{}
