@@ -11,19 +11,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // requestAdmission bounds the cost of requests that are not authenticated yet. It stands in front of the handler chain of the
 // library, whose own limits come after authentication.
 //
 // Requests over connections of the front proxy pass at once: kube-apiserver has authenticated their callers, and holds
-// places for them itself. All others are sorted by their credentials: none, a token that was valid lately, or unproven.
+// places for them itself. All others are sorted by their credentials: none, credentials that were accepted lately, or unproven ones.
 type requestAdmission struct {
 	next     http.Handler
 	limits   serverLimits
 	open     pathMatcher // paths that need no authentication
 	verifier frontProxyVerifier
-	tokens   *provenTokens
+	proven   *provenCredentials
 	unproven *addressPlaces
 	probes   *addressPlaces
 	metrics  *metrics
@@ -32,16 +33,15 @@ type requestAdmission struct {
 // pathMatcher reports whether a path is in a set.
 type pathMatcher func(path string) bool
 
-func newRequestAdmission(next http.Handler, limits serverLimits, open pathMatcher, tokens *provenTokens, verifier frontProxyVerifier, m *metrics) *requestAdmission {
+func newRequestAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
 	return &requestAdmission{
-		next: next, limits: limits, open: open, verifier: verifier, tokens: tokens, metrics: m,
+		next: next, limits: limits, open: open, verifier: verifier, proven: proven, metrics: m,
 		unproven: newAddressPlaces(limits.unproven, limits.unprovenPerAddress),
 		probes:   newAddressPlaces(limits.probes, limits.probesPerAddress),
 	}
 }
 
 func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	token, certified := bearerToken(r), r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 	switch {
 	case len(r.RequestURI) > a.limits.uriBytes:
 		a.rejectRequest(w, reasonURI, http.StatusRequestURITooLong, metav1.StatusReasonInvalid, fmt.Sprintf(
@@ -51,13 +51,13 @@ func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"the Authorization header has more than %d bytes; a ServiceAccount's token has about 1,000", a.limits.tokenBytes))
 	case isFromFrontProxy(r.Context()):
 		a.next.ServeHTTP(w, r)
-	case certified && a.verifier.isFrontProxy(r.TLS):
+	case a.verifier.isFrontProxy(r.TLS):
 		// Its authority was not known at the handshake. The next connection gets the front proxy's limits.
 		w.Header().Set("Connection", "close")
 		a.next.ServeHTTP(w, r)
-	case token == "" && !certified:
+	case bearerToken(r) == "" && !hasCertificate(r):
 		a.serveAnonymous(w, r)
-	case token != "" && a.tokens.isProven(token):
+	case a.proven.isProven(r):
 		a.next.ServeHTTP(w, r)
 	default:
 		a.serveUnproven(w, r)
@@ -107,6 +107,8 @@ func (a *requestAdmission) rejectRequest(w http.ResponseWriter, reason string, c
 	_ = json.NewEncoder(w).Encode(body) // the client is gone
 }
 
+func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 }
+
 // bearerToken returns the request's token, or "" if it has none, as the library reads it. A token in a WebSocket protocol
 // header counts for nothing here: no API of this server has WebSockets.
 func bearerToken(r *http.Request) string {
@@ -118,33 +120,46 @@ func bearerToken(r *http.Request) string {
 	return token
 }
 
-// provenTokens remembers tokens that kube-apiserver has accepted, by hash. A request with such a token needs no place among
-// the unproven, so no flood of unknown tokens keeps it out. The authenticator still verifies each token.
-type provenTokens struct{ hashes *cache.LRUExpireCache }
+// provenCredentials remembers tokens and client certificates that were accepted, by hash. A request with one of them needs no
+// place among the unproven, so no flood of unknown tokens keeps it out. The authenticator still verifies each request.
+type provenCredentials struct{ hashes *cache.LRUExpireCache }
 
 const (
-	// maxProvenTokens is more than the callers that talk to the server without kube-apiserver in between.
-	maxProvenTokens = 1024
-	// provenTokenTTL is about the life of a ServiceAccount's token.
-	provenTokenTTL = time.Hour
+	// maxProvenCredentials is more than the callers that talk to the server without kube-apiserver in between.
+	maxProvenCredentials = 1024
+	// provenTime is about the life of a ServiceAccount's token.
+	provenTime = time.Hour
 )
 
-func newProvenTokens() *provenTokens {
-	return &provenTokens{hashes: cache.NewLRUExpireCache(maxProvenTokens)}
+func newProvenCredentials() *provenCredentials {
+	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
 }
 
-func (p *provenTokens) isProven(token string) bool {
-	_, ok := p.hashes.Get(sha256.Sum256([]byte(token)))
+// hashCredentials returns the hash of the request's token, or else of its client certificate, or nil if it has neither.
+func hashCredentials(r *http.Request) any {
+	if token := bearerToken(r); token != "" {
+		return sha256.Sum256([]byte("token:" + token))
+	}
+	if hasCertificate(r) {
+		return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
+	}
+	return nil
+}
+
+func (p *provenCredentials) isProven(r *http.Request) bool {
+	_, ok := p.hashes.Get(hashCredentials(r))
 	return ok
 }
 
-// observeTokens returns an authenticator that adds the tokens that next accepts.
-func (p *provenTokens) observeTokens(next authenticator.Request) authenticator.Request {
+// observeCredentials returns an authenticator that adds the credentials that next accepts.
+func (p *provenCredentials) observeCredentials(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
-		token := bearerToken(r) // the library removes an accepted token from the request, and only that
+		hash := hashCredentials(r)
 		response, ok, err := next.AuthenticateRequest(r)
-		if accepted := ok && err == nil && r.Header.Get("Authorization") == ""; accepted && token != "" {
-			p.hashes.Add(sha256.Sum256([]byte(token)), struct{}{}, provenTokenTTL)
+		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
+		// The library removes an accepted token from the request; one that is still there was not looked at.
+		if accepted && hash != nil && bearerToken(r) == "" {
+			p.hashes.Add(hash, struct{}{}, provenTime)
 		}
 		return response, ok, err
 	})

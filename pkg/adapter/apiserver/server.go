@@ -151,13 +151,13 @@ func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
 	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others}
 	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInLane)
 	config.FlowControl = lanes
-	tokens := newProvenTokens()
-	config.Authentication.Authenticator = tokens.observeTokens(config.Authentication.Authenticator)
+	proven := newProvenCredentials()
+	config.Authentication.Authenticator = proven.observeCredentials(config.Authentication.Authenticator)
 	verifier := newFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
 	explainer := newHealthExplainer(s.deps.Health, authorizers.details)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealth(plainDiscovery(api)), c)
-		return newRequestAdmission(chain, s.opts.limits, open, tokens, verifier, s.metrics)
+		return newRequestAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil
 }
