@@ -159,7 +159,10 @@ func (k *Keeper) substitutePair(ctx context.Context, err error, now time.Time) (
 	if k.currentPair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return nil, nil
 	}
-	return k.proposePair(ctx, nil, nil, now)
+	if p := k.selectKnownPair(now); p != nil {
+		return p, nil
+	}
+	return k.renewPair(ctx, nil, nil, now)
 }
 
 // knownPairs returns the pairs that this replica has seen, the latest first.
@@ -222,6 +225,9 @@ func (k *Keeper) currentPair() *certificatePair {
 // knownAuthorities returns the authorities of the pairs that this replica has seen, independent of the Secret.
 func (k *Keeper) knownAuthorities() []*x509.Certificate {
 	var all []*x509.Certificate
+	if p := k.currentPair(); p != nil {
+		all = append(all, p.authority) // first: a bundle is bounded
+	}
 	for _, p := range k.knownPairs() {
 		all = append(all, parseAuthorities(p.bundle)...)
 	}

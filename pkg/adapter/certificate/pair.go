@@ -200,13 +200,6 @@ func (p *certificatePair) isSignedBy(authorities []*x509.Certificate) bool {
 	return slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return p.leaf.CheckSignatureFrom(a) == nil })
 }
 
-// withAuthorities returns p with more authorities to trust.
-func (p *certificatePair) withAuthorities(more []*x509.Certificate) *certificatePair {
-	extended := *p
-	extended.bundle = encodeCertificates(mergeAuthorities(maxPublished, parseAuthorities(p.bundle), more)...)
-	return &extended
-}
-
 func (p *certificatePair) equalPair(o *certificatePair) bool {
 	return p != nil && o != nil && p.leaf.Equal(o.leaf) && bytes.Equal(p.bundle, o.bundle)
 }

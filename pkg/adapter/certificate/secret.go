@@ -16,13 +16,13 @@ import (
 )
 
 // obtainPair returns the pair that all replicas share: the one in the Secret, after a renewal if due. A Secret that was deleted or
-// damaged gets the latest known pair again.
+// emptied gets a new pair, which is how an administrator replaces a key.
 func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePair, error) {
 	secret, stored, reason, err := k.loadPair(ctx, now)
 	if err != nil || reason == "" {
 		return stored, err
 	}
-	next, err := k.proposePair(ctx, secret, stored, now)
+	next, err := k.renewPair(ctx, secret, stored, now)
 	if err != nil {
 		return nil, err
 	}
@@ -44,20 +44,24 @@ func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePai
 	}
 }
 
-// proposePair returns a pair that is not due: the latest that this replica knows, or else a new one. secret and stored are what
-// the replicas share, nil if it is unknown.
-func (k *Keeper) proposePair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
+// selectKnownPair returns the latest pair that this replica has seen, or nil if that is due.
+func (k *Keeper) selectKnownPair(now time.Time) *certificatePair {
+	for _, p := range k.knownPairs() {
+		if p.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now) == "" {
+			return p
+		}
+	}
+	return nil
+}
+
+// renewPair returns a new pair, with the authorities of all that replicas may serve. secret and stored are what they share, nil if
+// it is unknown.
+func (k *Keeper) renewPair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
 	judged := now
 	if stored != nil && stored.expiry().Before(now) {
 		judged = stored.expiry() // a clock that is far ahead must not drop the authority of the pair that others serve
 	}
 	trusted := unexpiredCertificates(k.believedAuthorities(ctx, secret), judged)
-	for _, p := range k.knownPairs() {
-		// The stored pair is due, and an earlier one is no better.
-		if later := stored == nil || p.expiry().After(stored.expiry()); later && p.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now) == "" {
-			return p.withAuthorities(trusted), nil
-		}
-	}
 	fresh, err := issuePair(k.opts.dnsNames(), k.opts.Lifetime, trusted, now)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
