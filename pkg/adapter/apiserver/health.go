@@ -56,7 +56,7 @@ func newHealthExplainer(health Health, details authorizer.Authorizer) *healthExp
 	return &healthExplainer{health: health, details: details, log: &retry.Throttle{Interval: time.Minute}}
 }
 
-func (e *healthExplainer) explainHealth(next http.Handler) http.Handler {
+func (e *healthExplainer) explainHealthResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
 		var lines []string

@@ -3,6 +3,8 @@ package apiserver
 import (
 	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	flowcontrol "k8s.io/api/flowcontrol/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -20,14 +22,22 @@ func newTestLanes() *requestLanes {
 
 // tryInLane sends a request of the user to lanes and returns its lane and whether it was executed.
 func tryInLane(l *requestLanes, u user.Info, path string, execute func()) (lane string, executed bool) {
-	note := func(_ *flowcontrol.FlowSchema, level *flowcontrol.PriorityLevelConfiguration, _ string) { lane = level.Name }
+	note := func(_ *flowcontrol.FlowSchema, level *flowcontrol.PriorityLevelConfiguration, _ string) {
+		lane = level.Name
+	}
 	digest := utilflowcontrol.RequestDigest{RequestInfo: &request.RequestInfo{Path: path}, User: u}
 	l.Handle(context.Background(), digest, note, nil, nil, func() { executed = true; execute() })
 	return lane, executed
 }
 
+// In virtual time: a denied caller stays a stranger for seconds.
 func TestLanes(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testLanes)
+}
+
+func testLanes(t *testing.T) {
+	t.Helper()
 	lanes := newTestLanes()
 	denied := &user.DefaultInfo{Name: "denied"}
 	byLane := &laneAuthorizer{
@@ -57,24 +67,26 @@ func TestLanes(t *testing.T) {
 		"denied lately":      {denied, "tachometer-strangers"},
 		"anonymous":          {&user.DefaultInfo{Name: user.Anonymous}, "tachometer-strangers"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			lane, executed := tryInLane(lanes, tc.user, "/metrics", func() {
-				if _, second := tryInLane(lanes, tc.user, "/metrics", func() {}); second {
-					t.Error("two requests in a lane of one place")
+		lane, executed := tryInLane(lanes, tc.user, "/metrics", func() {
+			if _, second := tryInLane(lanes, tc.user, "/metrics", func() {}); second {
+				t.Error("two requests in a lane of one place")
+			}
+			if _, probe := tryInLane(lanes, tc.user, "/livez", func() {}); !probe {
+				t.Error("a full lane stopped a health request")
+			}
+			for _, other := range []string{"reader", hpaUser, "denied"} {
+				u := &user.DefaultInfo{Name: other}
+				if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectLane(u).level.Name != tc.lane {
+					t.Errorf("a full lane of %s stopped %s", name, other)
 				}
-				if _, probe := tryInLane(lanes, tc.user, "/livez", func() {}); !probe {
-					t.Error("a full lane stopped a health request")
-				}
-				for _, other := range []string{"reader", hpaUser, "denied"} {
-					u := &user.DefaultInfo{Name: other}
-					if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectLane(u).level.Name != tc.lane {
-						t.Errorf("a full lane of %s stopped %s", name, other)
-					}
-				}
-			})
-			if lane != tc.lane || !executed {
-				t.Errorf("lane %s, executed %v, want %s", lane, executed, tc.lane)
 			}
 		})
+		if lane != tc.lane || !executed {
+			t.Errorf("%s: lane %s, executed %v, want %s", name, lane, executed, tc.lane)
+		}
+	}
+	<-time.After(strangerTime + time.Nanosecond)
+	if lane := lanes.selectLane(denied); lane != lanes.readers {
+		t.Errorf("denied once, in %s for ever", lane.level.Name)
 	}
 }

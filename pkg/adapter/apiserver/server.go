@@ -80,7 +80,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if _, err := s.Listen(); err != nil {
 		return err
 	}
-	server, secure, err := s.buildWhenPossible(ctx)
+	server, secure, err := s.buildAPIServerWithRetry(ctx)
 	if err != nil {
 		return errors.Join(err, s.opts.Serving.Listener.Close())
 	}
@@ -94,13 +94,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, secure.lifecycle.Close(), <-stopped)
 }
 
-// buildWhenPossible returns nil without an error if ctx ended before the server could be built.
-func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.GenericAPIServer, *secureServer, error) {
+// buildAPIServerWithRetry returns nil without an error if ctx ended before the server could be built.
+func (s *Server) buildAPIServerWithRetry(ctx context.Context) (*genericapiserver.GenericAPIServer, *secureServer, error) {
 	for {
-		config, err := s.buildConfig()
+		config, err := s.buildAPIServerConfig()
 		if err == nil {
 			secure := replaceListener(config, s.opts.limits, s.metrics)
-			server, err := s.buildServer(config)
+			server, err := s.buildAPIServer(config)
 			return server, secure, err
 		}
 		klog.FromContext(ctx).Error(err, "Waiting for kube-apiserver")
@@ -110,8 +110,8 @@ func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.Gener
 	}
 }
 
-// buildConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
-func (s *Server) buildConfig() (*genericapiserver.Config, error) {
+// buildAPIServerConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
+func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 	config := genericapiserver.NewConfig(metricsapiserver.Codecs)
 	if err := s.opts.Serving.ApplyToConfig(config); err != nil {
 		return nil, err
@@ -156,13 +156,13 @@ func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
 	verifier := newFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
 	explainer := newHealthExplainer(s.deps.Health, authorizers.details)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealth(plainDiscovery(api)), c)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealthResponse(plainDiscovery(api)), c)
 		return newRequestAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil
 }
 
-func (s *Server) buildServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
+func (s *Server) buildAPIServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
 	complete := (&metricsapiserver.Config{GenericConfig: config}).Complete(nil)
 	server, err := complete.New("tachometer", s.deps.Provider, s.deps.Provider)
 	if err != nil {
@@ -173,11 +173,11 @@ func (s *Server) buildServer(config *genericapiserver.Config) (*genericapiserver
 			return nil, fmt.Errorf("install API group %s: %w", g.Info.PrioritizedVersions[0].Group, err)
 		}
 	}
-	s.serveMetrics(server.GenericAPIServer)
+	s.installMetricsHandler(server.GenericAPIServer)
 	return server.GenericAPIServer, nil
 }
 
-func (s *Server) serveMetrics(server *genericapiserver.GenericAPIServer) {
+func (s *Server) installMetricsHandler(server *genericapiserver.GenericAPIServer) {
 	apimetrics.Register()
 	all := prometheus.Gatherers{legacyregistry.DefaultGatherer}
 	if s.deps.Metrics != nil {

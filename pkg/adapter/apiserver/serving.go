@@ -61,7 +61,7 @@ type secureServer struct {
 	requestTimeout time.Duration
 }
 
-// drainTimeout is the time for the last responses to reach their clients.
+// drainTimeout is the time for a response to reach its client.
 const drainTimeout = 10 * time.Second
 
 // replaceListener takes the port out of config and leaves a lifecycleListener there. It must run after the options of
@@ -108,14 +108,14 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	}
 	<-s.lifecycle.ended
 	cancel()
-	err := shutdownServers(context.WithoutCancel(ctx), servers)
+	err := shutdownServers(context.WithoutCancel(ctx), servers, s.requestTimeout)
 	running.Wait()
 	return err
 }
 
-// shutdownServers ends all servers at the same time, with drainTimeout for requests in flight.
-func shutdownServers(ctx context.Context, servers map[*http.Server]*connectionListener) error {
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+// shutdownServers ends all servers at the same time, with a timeout for requests in flight.
+func shutdownServers(ctx context.Context, servers map[*http.Server]*connectionListener, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results := make(chan error, len(servers))
 	for server := range servers {

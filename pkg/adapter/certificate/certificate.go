@@ -99,12 +99,12 @@ func (k *Keeper) Run(ctx context.Context) error {
 	log := klog.FromContext(ctx)
 	for {
 		err := k.reconcileCertificate(ctx, time.Now())
-		k.metrics.countCheck(err)
+		k.metrics.countCertificateCheck(err)
 		k.recordFailure(err)
 		if err != nil && ctx.Err() == nil {
 			log.Error(err, "Certificate check failed", "secret", k.opts.Secret)
 		}
-		if !retry.Sleep(ctx, k.checkDelay()) {
+		if !retry.Sleep(ctx, k.certificateCheckDelay()) {
 			return nil
 		}
 	}
@@ -127,8 +127,8 @@ func (k *Keeper) DescribeFailure() []string {
 	return []string{fmt.Sprintf("certificate: not shared with the other replicas: %v", k.failure)}
 }
 
-// checkDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
-func (k *Keeper) checkDelay() time.Duration {
+// certificateCheckDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
+func (k *Keeper) certificateCheckDelay() time.Duration {
 	if k.currentPair() == nil {
 		return min(time.Second, k.opts.Interval)
 	}
@@ -186,7 +186,7 @@ func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, publish
 	}
 	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*k.opts.Interval
 	covered := k.serving != nil && k.serving.isSignedBy(parseAuthorities(newest.bundle))
-	changed := !k.serving.equalPair(newest) && (settled || !k.serving.isUsable(now) || published && !covered)
+	changed := !k.serving.equalPair(newest) && (settled || !k.serving.isUsableCertificate(now) || published && !covered)
 	if changed {
 		k.serving, k.trusted = newest, false
 	}

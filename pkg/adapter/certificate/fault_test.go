@@ -224,7 +224,7 @@ func TestAuthorityExpires(t *testing.T) {
 	if got := p.renewalReason(names, 90*24*time.Hour, start); got != "age" {
 		t.Errorf("a pair whose authority expires tomorrow is due for %q", got)
 	}
-	if p.isUsable(start.Add(25 * time.Hour)) {
+	if p.isUsableCertificate(start.Add(25 * time.Hour)) {
 		t.Error("usable after its authority expired")
 	}
 }

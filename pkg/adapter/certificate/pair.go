@@ -174,7 +174,7 @@ func (p *certificatePair) renewalReason(names []string, lifetime time.Duration, 
 	switch {
 	case !now.Before(p.expiry().Add(-lifetime / 3)):
 		return "age"
-	case !p.isUsable(now):
+	case !p.isUsableCertificate(now):
 		return "not yet valid"
 	case !slices.Equal(p.leaf.DNSNames, names):
 		return "names"
@@ -190,8 +190,8 @@ func (p *certificatePair) expiry() time.Time {
 	return p.leaf.NotAfter
 }
 
-// isUsable reports whether a client would accept p now, if it trusts p's authority.
-func (p *certificatePair) isUsable(now time.Time) bool {
+// isUsableCertificate reports whether a client would accept p now, if it trusts p's authority.
+func (p *certificatePair) isUsableCertificate(now time.Time) bool {
 	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.expiry())
 }
 

@@ -61,7 +61,7 @@ func (k *Keeper) renewPair(ctx context.Context, secret *core.Secret, stored *cer
 	if stored != nil && stored.expiry().Before(now) {
 		judged = stored.expiry() // a clock that is far ahead must not drop the authority of the pair that others serve
 	}
-	trusted := unexpiredCertificates(k.believedAuthorities(ctx, secret), judged)
+	trusted := unexpiredCertificates(k.believedCertificateAuthorities(ctx, secret), judged)
 	fresh, err := issuePair(k.opts.dnsNames(), k.opts.Lifetime, trusted, now)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
@@ -89,9 +89,9 @@ func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secr
 	return secret, stored, stored.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now), nil
 }
 
-// believedAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
+// believedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
 // replicas that found no Secret, which are in the APIServices alone.
-func (k *Keeper) believedAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
+func (k *Keeper) believedCertificateAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
 	lists := [][]*x509.Certificate{k.knownAuthorities()}
 	if secret != nil {
 		lists = append(lists, parseAuthorities(secret.Data[bundleKey]))
