@@ -142,6 +142,8 @@ func (s *secureServer) startCertificates(ctx context.Context) *tls.Config {
 		base.ClientAuth = tls.RequestClientCert // the authenticators verify it; without one, a token remains
 	}
 	controller := dynamiccertificates.NewDynamicServingCertificateController(base, s.info.ClientCA, s.info.Cert, s.info.SNICerts, nil)
+	served := base.Clone() // the controller reads base from a goroutine of its own
+	served.GetConfigForClient = controller.GetConfigForClient
 	if s.info.ClientCA != nil {
 		s.info.ClientCA.AddListener(controller)
 		startCertificateSource(ctx, s.info.ClientCA)
@@ -158,8 +160,7 @@ func (s *secureServer) startCertificates(ctx context.Context) *tls.Config {
 		klog.FromContext(ctx).Info("No certificate to serve yet", "err", err)
 	}
 	go controller.Run(1, ctx.Done())
-	base.GetConfigForClient = controller.GetConfigForClient
-	return base
+	return served
 }
 
 // startCertificateSource reads a source of certificates once and follows it from then on, if it changes at all.
