@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
 	scaling "k8s.io/api/autoscaling/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
@@ -233,6 +234,12 @@ func (c *fakeCluster) serveAuthentication(mux *http.ServeMux) {
 		TypeMeta: newTypeMeta("v1", "ConfigMapList"), ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []core.ConfigMap{config},
 	}))
 	mux.HandleFunc(configMaps+"/{name}", func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, http.StatusOK, config) })
+	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", func(w http.ResponseWriter, r *http.Request) {
+		var review authentication.TokenReview
+		_ = json.NewDecoder(r.Body).Decode(&review)
+		review.Status = authentication.TokenReviewStatus{Authenticated: true, User: authentication.UserInfo{Username: review.Spec.Token}}
+		writeAnswer(w, http.StatusCreated, review)
+	})
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
 		var review authorization.SubjectAccessReview
 		_ = json.NewDecoder(r.Body).Decode(&review)

@@ -24,7 +24,7 @@ func (a *adapter) buildHealth() apiserver.Health {
 			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
 			apiserver.Check{Name: "certificate", Test: a.checkAdapterCertificate}),
 		Notes: func() []string {
-			return slices.Concat(a.reloader.describeConfigReloads(), a.backends.describeAdapterBackends(), a.rules.describeLiveCatalog())
+			return slices.Concat(a.reloader.describeConfigReloads(), a.backends.describeAdapterBackends(), a.rules.describeLiveCatalog(), a.describeCertificate())
 		},
 	}
 }
@@ -73,4 +73,11 @@ func (a *adapter) checkAdapterCertificate() error {
 		}
 	}
 	return a.expiry.Valid(time.Now())
+}
+
+func (a *adapter) describeCertificate() []string {
+	if a.keeper == nil {
+		return nil
+	}
+	return a.keeper.DescribeFailure()
 }

@@ -69,6 +69,7 @@ func (r *replica) getWithTLS(ctx context.Context, trust *tls.Config, path string
 	if err != nil {
 		return "", err
 	}
+	req.Header.Set("Authorization", "Bearer reader")
 	resp, err := client.Do(req)
 	if err != nil {
 		return "", err

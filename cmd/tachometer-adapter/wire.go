@@ -88,7 +88,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Mapper:  a.mapper,
 		Now:     a.clock.Now,
 	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Health: a.buildHealth(), Groups: a.usage.resourceMetricsAPIGroups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.resourceMetricsAPIGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}

@@ -3,8 +3,15 @@ package apiserver
 import (
 	"fmt"
 	"net/http"
+	"time"
 
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // Check is one line of a health endpoint. Test returns nil if the check passes. It runs for every request,
@@ -20,10 +27,14 @@ type Health struct {
 	Live []Check
 	// Ready are the checks of /readyz: a failure keeps requests away.
 	Ready []Check
-	// Notes returns lines for /readyz?verbose, without effect on its result. They are readable without
-	// authentication. Nil for none.
+	// Notes returns lines for /readyz?verbose, without effect on its result. Only callers with the right to get
+	// HealthDetailsPath read them. Nil for none.
 	Notes func() []string
 }
+
+// HealthDetailsPath is the non-resource URL whose get right shows the reasons of failing checks, and the notes, on the health
+// endpoints. They name addresses and files. The health paths themselves are readable for everybody in every cluster.
+const HealthDetailsPath = "/debug/health"
 
 func toHealthCheckers(checks []Check) []healthz.HealthChecker {
 	out := make([]healthz.HealthChecker, len(checks))
@@ -33,30 +44,69 @@ func toHealthCheckers(checks []Check) []healthz.HealthChecker {
 	return out
 }
 
-// explainHealth adds the reasons of failing checks and the notes to the response of the generic server, which withholds
-// reasons. No reason is secret, and an operator needs the cause of a pod that is not ready.
-func (h Health) explainHealth(next http.Handler) http.Handler {
+// healthExplainer adds the reasons of failing checks and the notes to the response of the generic server, which shows names
+// alone. It logs the reasons too, for operators without the right to read them there.
+type healthExplainer struct {
+	health  Health
+	details authorizer.Authorizer
+	log     *retry.Throttle
+}
+
+func newHealthExplainer(health Health, details authorizer.Authorizer) *healthExplainer {
+	return &healthExplainer{health: health, details: details, log: &retry.Throttle{Interval: time.Minute}}
+}
+
+func (e *healthExplainer) explainHealthResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
+		var lines []string
 		switch r.URL.Path {
 		case "/livez":
-			writeFailedChecks(w, h.Live)
+			lines = e.describeFailedChecks(r, e.health.Live)
 		case "/readyz":
-			writeFailedChecks(w, h.Ready)
-			if h.Notes == nil || !r.URL.Query().Has("verbose") {
-				return
-			}
-			for _, note := range h.Notes() {
-				fmt.Fprintf(w, "[i]%s\n", note)
-			}
+			lines = e.describeFailedChecks(r, e.health.Ready)
+		default:
+			return
+		}
+		notes := r.URL.Path == "/readyz" && e.health.Notes != nil && r.URL.Query().Has("verbose")
+		if !notes && len(lines) == 0 || !e.mayReadDetails(r) {
+			return
+		}
+		if notes {
+			lines = append(lines, e.health.Notes()...)
+		}
+		for _, line := range lines {
+			fmt.Fprintf(w, "[i]%s\n", line)
 		}
 	})
 }
 
-func writeFailedChecks(w http.ResponseWriter, checks []Check) {
+// mayReadDetails reports whether the caller has the right to get HealthDetailsPath.
+func (e *healthExplainer) mayReadDetails(r *http.Request) bool {
+	caller, ok := request.UserFrom(r.Context())
+	if !ok || caller.GetName() == user.Anonymous {
+		return false
+	}
+	decision, _, err := e.details.Authorize(r.Context(), authorizer.AttributesRecord{
+		User: caller, Verb: "get", Path: HealthDetailsPath,
+	})
+	if err != nil {
+		klog.FromContext(r.Context()).Error(err, "Right to read health details not verified", "user", caller.GetName())
+	}
+	return decision == authorizer.DecisionAllow
+}
+
+func (e *healthExplainer) describeFailedChecks(r *http.Request, checks []Check) []string {
+	var lines []string
 	for _, c := range checks {
-		if err := c.Test(); err != nil {
-			fmt.Fprintf(w, "[i]%s: %v\n", c.Name, err)
+		err := c.Test()
+		if err == nil {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %v", c.Name, err))
+		if e.log.Allow(c.Name, time.Now()) {
+			klog.FromContext(r.Context()).Error(err, "Health check failed", "check", c.Name, "path", r.URL.Path)
 		}
 	}
+	return lines
 }

@@ -24,6 +24,10 @@ type Options struct {
 	ShutdownDelay time.Duration
 	// RequestTimeout bounds every request.
 	RequestTimeout time.Duration
+	// Autoscalers are the user names of HPA controllers. Their requests have places of their own.
+	Autoscalers []string
+
+	limits serverLimits // not configurable: they follow from the container's memory, not from the cluster
 }
 
 // NewOptions returns the defaults.
@@ -39,14 +43,21 @@ func NewOptions() *Options {
 		// Every response comes from memory, in milliseconds; a query has its own, shorter bound. An HPA worker
 		// that waits longer delays other HPAs.
 		RequestTimeout: 10 * time.Second,
+		Autoscalers: []string{
+			"system:serviceaccount:kube-system:horizontal-pod-autoscaler",
+			"system:kube-controller-manager",              // without --use-service-account-credentials
+			"system:controller:horizontal-pod-autoscaler", // GKE
+		},
+		limits: defaultLimits(),
 	}
 	o.Serving.BindPort = 6443 // above 1024: the adapter has no capability to bind a lower one
 	// An HPA sends a request every 15 s: with the library's 10 s each would need a SubjectAccessReview too.
 	// A revoked permission stays valid for up to a minute.
 	o.Authorization.AllowCacheTTL = time.Minute
-	// Fair queuing would need informers on, and the right to read, the cluster's flow schemas. The number of
-	// requests in flight is bounded without it, and kube-apiserver already queues them.
+	// Fair queuing would need informers on, and the right to read, the cluster's flow schemas. requestLanes take its place.
 	o.Features.EnablePriorityAndFairness = false
+	// Profiles show memory, and cost time: only for those who ask.
+	o.Features.EnableProfiling = false
 	// No self-signed certificate on disk by default: it comes from files or from the Keeper.
 	o.Serving.ServerCert.CertDirectory, o.Serving.ServerCert.PairName = "", ""
 	return o
@@ -75,6 +86,8 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 		"issues no certificate and does not write the caBundle of its APIServices; leave that to cert-manager, for example."
 	groups.FlagSet("secure serving").Lookup("cert-dir").Usage = "`folder` for a self-signed certificate made at the " +
 		"start, as prometheus-adapter does: only for APIServices with insecureSkipTLSVerify, which trust any server"
+	groups.FlagSet("secure serving").Lookup("http2-max-streams-per-connection").Usage = "greatest number of concurrent HTTP/2 " +
+		"streams of a connection, if below the server's own: 100 for kube-apiserver's connections, 20 for all others; 0 for the server's own"
 	add("authentication", o.Authentication.AddFlags)
 	add("authorization", o.Authorization.AddFlags)
 	add("auditing", o.Audit.AddFlags)
@@ -83,6 +96,8 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 	fs.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", o.ShutdownDelay,
 		"`time` for which requests are served after the signal to stop, with /readyz failing, so that endpoints can follow")
 	fs.DurationVar(&o.RequestTimeout, "request-timeout", o.RequestTimeout, "greatest `duration` of a request")
+	fs.StringSliceVar(&o.Autoscalers, "autoscaler-users", o.Autoscalers,
+		"`users` of HPA controllers, as kube-apiserver names them; their requests have places of their own, so that no other caller delays them")
 }
 
 // UseKubeconfig makes path the default kubeconfig of authentication and authorization; empty leaves the in-cluster configuration.

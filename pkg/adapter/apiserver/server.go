@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apimetrics "k8s.io/apiserver/pkg/endpoints/metrics"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -32,6 +33,8 @@ type Dependencies struct {
 	Certificate dynamiccertificates.CertKeyContentProvider
 	// Metrics adds to the API server library's own metrics on /metrics.
 	Metrics prometheus.Gatherer
+	// Registerer takes the Server's self-metrics; nil for none.
+	Registerer prometheus.Registerer
 	// Health are the checks and notes of the health endpoints.
 	Health Health
 	// Groups are API groups beside custom and external metrics; usually none.
@@ -48,12 +51,15 @@ type Group struct {
 
 // Server is the aggregated API server.
 type Server struct {
-	opts *Options
-	deps Dependencies
+	opts    *Options
+	deps    Dependencies
+	metrics *metrics
 }
 
 // New returns a Server that listens from Run on and owns opts.
-func New(opts *Options, deps Dependencies) *Server { return &Server{opts: opts, deps: deps} }
+func New(opts *Options, deps Dependencies) *Server {
+	return &Server{opts: opts, deps: deps, metrics: newMetrics(deps.Registerer)}
+}
 
 // Listen opens the port, unless the options have a listener, and returns the address. Run calls it too; a test calls it
 // before Run to learn the address.
@@ -74,32 +80,38 @@ func (s *Server) Run(ctx context.Context) error {
 	if _, err := s.Listen(); err != nil {
 		return err
 	}
-	server, err := s.buildWhenPossible(ctx)
+	server, secure, err := s.buildAPIServerWithRetry(ctx)
 	if err != nil {
 		return errors.Join(err, s.opts.Serving.Listener.Close())
 	}
 	if server == nil { // ctx ended first
 		return s.opts.Serving.Listener.Close()
 	}
-	return server.PrepareRun().RunWithContext(ctx)
+	prepared := server.PrepareRun()
+	stopped := make(chan error, 1)
+	go func() { stopped <- secure.Run(ctx, server.Handler) }()
+	err = prepared.RunWithContext(ctx)
+	return errors.Join(err, secure.lifecycle.Close(), <-stopped)
 }
 
-// buildWhenPossible returns nil without an error if ctx ended before the server could be built.
-func (s *Server) buildWhenPossible(ctx context.Context) (*genericapiserver.GenericAPIServer, error) {
+// buildAPIServerWithRetry returns nil without an error if ctx ended before the server could be built.
+func (s *Server) buildAPIServerWithRetry(ctx context.Context) (*genericapiserver.GenericAPIServer, *secureServer, error) {
 	for {
-		config, err := s.buildConfig()
+		config, err := s.buildAPIServerConfig()
 		if err == nil {
-			return s.buildServer(config)
+			secure := replaceListener(config, s.opts.limits, s.metrics)
+			server, err := s.buildAPIServer(config)
+			return server, secure, err
 		}
 		klog.FromContext(ctx).Error(err, "Waiting for kube-apiserver")
 		if !retry.Sleep(ctx, 2*time.Second) {
-			return nil, nil
+			return nil, nil, nil
 		}
 	}
 }
 
-// buildConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
-func (s *Server) buildConfig() (*genericapiserver.Config, error) {
+// buildAPIServerConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
+func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 	config := genericapiserver.NewConfig(metricsapiserver.Codecs)
 	if err := s.opts.Serving.ApplyToConfig(config); err != nil {
 		return nil, err
@@ -108,9 +120,6 @@ func (s *Server) buildConfig() (*genericapiserver.Config, error) {
 		config.SecureServing.Cert = s.deps.Certificate
 	}
 	if err := s.opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
-		return nil, err
-	}
-	if err := s.opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return nil, err
 	}
 	if err := s.opts.Audit.ApplyTo(config); err != nil {
@@ -125,13 +134,35 @@ func (s *Server) buildConfig() (*genericapiserver.Config, error) {
 	config.RequestTimeout = s.opts.RequestTimeout
 	config.AddLivezChecks(toHealthCheckers(s.deps.Health.Live)...)
 	config.AddReadyzChecks(toHealthCheckers(s.deps.Health.Ready)...)
-	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(s.deps.Health.explainHealth(plainDiscovery(api)), c)
-	}
-	return config, nil
+	return config, s.buildHandlerChain(config)
 }
 
-func (s *Server) buildServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
+// buildHandlerChain puts limits, lanes and the explanation of health around the handler chain of the library.
+func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
+	open, err := newPathMatcher(s.opts.Authorization.AlwaysAllowPaths)
+	if err != nil {
+		return err
+	}
+	lanes := newRequestLanes(s.opts.Autoscalers, open, s.opts.limits, s.metrics)
+	authorizers, err := s.opts.buildAuthorizers()
+	if err != nil {
+		return err
+	}
+	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others}
+	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInLane)
+	config.FlowControl = lanes
+	proven := newProvenCredentials()
+	config.Authentication.Authenticator = proven.observeCredentials(config.Authentication.Authenticator)
+	verifier := newFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
+	explainer := newHealthExplainer(s.deps.Health, authorizers.details)
+	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealthResponse(plainDiscovery(api)), c)
+		return newRequestAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
+	}
+	return nil
+}
+
+func (s *Server) buildAPIServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
 	complete := (&metricsapiserver.Config{GenericConfig: config}).Complete(nil)
 	server, err := complete.New("tachometer", s.deps.Provider, s.deps.Provider)
 	if err != nil {
@@ -142,11 +173,11 @@ func (s *Server) buildServer(config *genericapiserver.Config) (*genericapiserver
 			return nil, fmt.Errorf("install API group %s: %w", g.Info.PrioritizedVersions[0].Group, err)
 		}
 	}
-	s.serveMetrics(server.GenericAPIServer)
+	s.installMetricsHandler(server.GenericAPIServer)
 	return server.GenericAPIServer, nil
 }
 
-func (s *Server) serveMetrics(server *genericapiserver.GenericAPIServer) {
+func (s *Server) installMetricsHandler(server *genericapiserver.GenericAPIServer) {
 	apimetrics.Register()
 	all := prometheus.Gatherers{legacyregistry.DefaultGatherer}
 	if s.deps.Metrics != nil {

@@ -7,10 +7,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/klog/v2"
@@ -64,6 +66,9 @@ func (o Options) dnsNames() []string {
 //  3. each replica serves the new pair after it has seen the authorities in place for two intervals: by then every
 //     replica has checked and kube-apiserver has read them;
 //  4. the old authority leaves the bundle with the next renewal after it has expired.
+//
+// Without the Secret, a replica goes on with the latest pair that it knows, or makes one of its own, and adds its authority to the
+// APIServices: a deleted Secret, or a missing right to it, stops no replica.
 type Keeper struct {
 	secrets     corev1.SecretInterface
 	apiServices apiregistration.APIServiceInterface
@@ -75,6 +80,7 @@ type Keeper struct {
 	trusted   bool             // the APIServices had serving's authority at the last check
 	newest    *certificatePair // the pair in the Secret at the last check
 	since     time.Time        // since when every APIService has newest's bundle; zero: not yet
+	failure   error            // of the last check; nil if it succeeded
 	listeners []dynamiccertificates.Listener
 }
 
@@ -93,18 +99,36 @@ func (k *Keeper) Run(ctx context.Context) error {
 	log := klog.FromContext(ctx)
 	for {
 		err := k.reconcileCertificate(ctx, time.Now())
-		k.metrics.countCheck(err)
+		k.metrics.countCertificateCheck(err)
+		k.recordFailure(err)
 		if err != nil && ctx.Err() == nil {
 			log.Error(err, "Certificate check failed", "secret", k.opts.Secret)
 		}
-		if !retry.Sleep(ctx, k.checkDelay()) {
+		if !retry.Sleep(ctx, k.certificateCheckDelay()) {
 			return nil
 		}
 	}
 }
 
-// checkDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
-func (k *Keeper) checkDelay() time.Duration {
+func (k *Keeper) recordFailure(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failure = err
+}
+
+// DescribeFailure returns a line about the last check if it failed, for /readyz?verbose. A failed check is no reason to be not ready:
+// the replica serves on with a certificate that clients trust, and an administrator has weeks to repair the Secret.
+func (k *Keeper) DescribeFailure() []string {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.failure == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("certificate: not shared with the other replicas: %v", k.failure)}
+}
+
+// certificateCheckDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
+func (k *Keeper) certificateCheckDelay() time.Duration {
 	if k.currentPair() == nil {
 		return min(time.Second, k.opts.Interval)
 	}
@@ -116,13 +140,36 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	// Without this bound a slow check could publish an old bundle over a newer bundle.
 	ctx, cancel := context.WithTimeout(ctx, k.opts.Interval)
 	defer cancel()
-	newest, err := k.obtainPair(ctx, now)
-	if err != nil {
-		return err
+	pair, shareErr := k.obtainPair(ctx, now)
+	if shareErr != nil {
+		var err error
+		if pair, err = k.substitutePair(ctx, shareErr, now); pair == nil {
+			return errors.Join(shareErr, err)
+		}
 	}
-	err = k.publishBundle(ctx, newest.bundle)
-	k.adoptPair(ctx, newest, err == nil, now)
-	return err
+	err := k.publishBundle(ctx, pair.bundle, shareErr == nil)
+	k.adoptPair(ctx, pair, err == nil, now)
+	return errors.Join(shareErr, err)
+}
+
+// substitutePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
+// else one of its own. It returns nil if it is better to wait: an API server that cannot be reached cannot learn of a first
+// pair either.
+func (k *Keeper) substitutePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
+	if k.currentPair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if p := k.selectKnownPair(now); p != nil {
+		return p, nil
+	}
+	return k.renewPair(ctx, nil, nil, now)
+}
+
+// knownPairs returns the pairs that this replica has seen, the latest first.
+func (k *Keeper) knownPairs() []*certificatePair {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return slices.DeleteFunc([]*certificatePair{k.newest, k.serving}, func(p *certificatePair) bool { return p == nil })
 }
 
 // adoptPair serves newest as soon as clients trust it, or at once if no better pair exists.
@@ -139,7 +186,7 @@ func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, publish
 	}
 	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*k.opts.Interval
 	covered := k.serving != nil && k.serving.isSignedBy(parseAuthorities(newest.bundle))
-	changed := !k.serving.equalPair(newest) && (settled || !k.serving.isUsable(now) || published && !covered)
+	changed := !k.serving.equalPair(newest) && (settled || !k.serving.isUsableCertificate(now) || published && !covered)
 	if changed {
 		k.serving, k.trusted = newest, false
 	}
@@ -175,12 +222,16 @@ func (k *Keeper) currentPair() *certificatePair {
 	return k.serving
 }
 
-// knownAuthorities returns the authorities of the serving pair, independent of the Secret.
+// knownAuthorities returns the authorities of the pairs that this replica has seen, independent of the Secret.
 func (k *Keeper) knownAuthorities() []*x509.Certificate {
+	var all []*x509.Certificate
 	if p := k.currentPair(); p != nil {
-		return parseAuthorities(p.bundle)
+		all = append(all, p.authority) // first: a bundle is bounded
 	}
-	return nil
+	for _, p := range k.knownPairs() {
+		all = append(all, parseAuthorities(p.bundle)...)
+	}
+	return all
 }
 
 // Name identifies the certificate in the API server's log.

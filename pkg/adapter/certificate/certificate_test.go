@@ -41,6 +41,7 @@ type optimisticSecret struct {
 	version     int
 	held        *core.Secret
 	down        error  // what every request answers, unless nil
+	refused     error  // what every write answers, unless nil
 	beforeWrite func() // another client, between a read and the write
 }
 
@@ -81,7 +82,7 @@ func (s *optimisticSecret) write(in *core.Secret, refuse func() error) (*core.Se
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := errors.Join(s.down, refuse()); err != nil {
+	if err := errors.Join(s.down, s.refused, refuse()); err != nil {
 		return nil, err
 	}
 	s.version++
@@ -258,12 +259,13 @@ func TestReasonsToRenew(t *testing.T) {
 		"fresh":       {names, start, ""},
 		"two thirds":  {names, start.Add(60 * 24 * time.Hour), "age"},
 		"before that": {names, start.Add(59 * 24 * time.Hour), ""},
-		"clock ahead": {names, start.Add(-2 * time.Hour), "not yet valid"},
+		"clock ahead": {names, start.Add(-70 * 24 * time.Hour), ""},
+		"clock lost":  {names, time.Unix(0, 0), "not yet valid"},
 		"moved":       {Options{Service: "adapter", Namespace: "other"}.dnsNames(), start, "names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := p.renewalReason(tc.names, tc.now); got != tc.want {
+			if got := p.renewalReason(tc.names, 90*24*time.Hour, tc.now); got != tc.want {
 				t.Errorf("due = %q, want %q", got, tc.want)
 			}
 		})
@@ -388,6 +390,17 @@ func TestRunMendsAndStops(t *testing.T) {
 		if len(told) != 1 {
 			t.Errorf("the listener was told %d times, want 1", len(told))
 		}
+		if notes := k.DescribeFailure(); len(notes) != 0 {
+			t.Errorf("notes %q after a check that succeeded", notes)
+		}
+		c.secret.mu.Lock()
+		c.secret.down = errForbidden
+		c.secret.mu.Unlock()
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		if notes := k.DescribeFailure(); len(notes) != 1 || k.Trusted() != nil {
+			t.Errorf("notes %q, Trusted = %v after a check that failed", notes, k.Trusted())
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
@@ -410,7 +423,7 @@ func TestExpiryOfAFile(t *testing.T) {
 	if err := os.WriteFile(path, p.cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for at, valid := range map[time.Duration]bool{-2 * time.Hour: false, 0: true, 2 * time.Hour: false} {
+	for at, valid := range map[time.Duration]bool{-11 * 365 * 24 * time.Hour: false, 0: true, 2 * time.Hour: false} {
 		if err := e.Valid(start.Add(at)); (err == nil) != valid {
 			t.Errorf("Valid after %v = %v", at, err)
 		}

@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) countCheck(err error) {
+func (m *metrics) countCertificateCheck(err error) {
 	if err != nil {
 		m.checks.WithLabelValues("error").Inc()
 		return

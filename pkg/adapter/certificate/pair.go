@@ -26,8 +26,15 @@ const (
 	bundleKey = "ca.crt"
 )
 
-// backdate is the validity of a certificate before its issue, for nodes with slow clocks.
-const backdate = time.Hour
+// backdate is the validity of a certificate before its issue. It is so long that a pair from a replica whose clock is ahead is
+// valid for kube-apiserver all the same, and is no reason for another replica to renew it.
+const backdate = 10 * 365 * 24 * time.Hour
+
+// maxAuthorities bounds the authorities in a bundle: this pair's, and more than replicas can be serving.
+const maxAuthorities = 5
+
+// authorityPrefix begins the names of the authorities that a Keeper makes.
+const authorityPrefix = "tachometer-adapter-ca-"
 
 // certificatePair is a serving certificate, its key, and the authorities that a client must trust.
 //
@@ -37,10 +44,11 @@ type certificatePair struct {
 	cert, key []byte // PEM
 	bundle    []byte // PEM: this pair's authority, then the authorities of earlier pairs that may still be served
 	leaf      *x509.Certificate
+	authority *x509.Certificate // of leaf; the first in bundle
 }
 
-// issuePair makes a pair for names, valid from now for lifetime. The unexpired authorities of trusted stay in the bundle,
-// so clients trust replicas that still serve an earlier pair.
+// issuePair makes a pair for names, valid until lifetime after now. The authorities of trusted stay in the bundle, so clients
+// trust replicas that still serve an earlier pair.
 func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certificate, now time.Time) (*certificatePair, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,7 +58,7 @@ func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certifica
 	if err != nil {
 		return nil, err
 	}
-	caTemplate.Subject = pkix.Name{CommonName: fmt.Sprintf("tachometer-adapter-ca-%x", caTemplate.SerialNumber)}
+	caTemplate.Subject = pkix.Name{CommonName: fmt.Sprintf("%s%x", authorityPrefix, caTemplate.SerialNumber)}
 	caTemplate.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	caTemplate.IsCA = true
 	ca, err := signCertificate(caTemplate, caTemplate, caKey, caKey)
@@ -77,8 +85,10 @@ func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certifica
 	if err != nil {
 		return nil, fmt.Errorf("encode serving key: %w", err)
 	}
-	authorities := append([]*x509.Certificate{ca}, unexpiredCertificates(trusted, now)...)
-	return &certificatePair{cert: encodeCertificates(leaf), key: keyPEM, bundle: encodeCertificates(authorities...), leaf: leaf}, nil
+	authorities := mergeAuthorities(maxAuthorities, []*x509.Certificate{ca}, trusted)
+	return &certificatePair{
+		cert: encodeCertificates(leaf), key: keyPEM, bundle: encodeCertificates(authorities...), leaf: leaf, authority: ca,
+	}, nil
 }
 
 func certificateTemplate(now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
@@ -114,6 +124,17 @@ func unexpiredCertificates(certs []*x509.Certificate, now time.Time) []*x509.Cer
 	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
+// mergeAuthorities returns the first limit different certificates of lists.
+func mergeAuthorities(limit int, lists ...[]*x509.Certificate) []*x509.Certificate {
+	var merged []*x509.Certificate
+	for _, c := range slices.Concat(lists...) {
+		if len(merged) < limit && !slices.ContainsFunc(merged, c.Equal) {
+			merged = append(merged, c)
+		}
+	}
+	return merged
+}
+
 var errNoPair = errors.New("no certificate stored yet")
 
 // parsePair returns the pair in a Secret's data: errNoPair if it is empty, another error if it cannot serve.
@@ -134,6 +155,7 @@ func parsePair(data map[string][]byte) (*certificatePair, error) {
 	if !p.isSignedBy(authorities[:1]) {
 		return nil, errors.New("the serving certificate is not signed by the first authority")
 	}
+	p.authority = authorities[0]
 	return p, nil
 }
 
@@ -146,14 +168,13 @@ func parseAuthorities(bundle []byte) []*x509.Certificate {
 	return certs
 }
 
-// renewalReason returns why p must be replaced, or "" if not. A renewal is due after two thirds of a pair's life: the last
-// third is the time to repair an unreachable API or a missing right.
-func (p *certificatePair) renewalReason(names []string, now time.Time) string {
-	life := p.leaf.NotAfter.Sub(p.leaf.NotBefore)
+// renewalReason returns why p must be replaced, or "" if not. A renewal is due in the last third of a pair's lifetime, which is
+// the time to repair an unreachable API or a missing right.
+func (p *certificatePair) renewalReason(names []string, lifetime time.Duration, now time.Time) string {
 	switch {
-	case !now.Before(p.leaf.NotBefore.Add(life * 2 / 3)):
+	case !now.Before(p.expiry().Add(-lifetime / 3)):
 		return "age"
-	case now.Before(p.leaf.NotBefore):
+	case !p.isUsableCertificate(now):
 		return "not yet valid"
 	case !slices.Equal(p.leaf.DNSNames, names):
 		return "names"
@@ -161,9 +182,17 @@ func (p *certificatePair) renewalReason(names []string, now time.Time) string {
 	return ""
 }
 
-// isUsable reports whether a client would accept p now, if it trusts p's authority.
-func (p *certificatePair) isUsable(now time.Time) bool {
-	return p != nil && !now.Before(p.leaf.NotBefore) && !now.After(p.leaf.NotAfter)
+// expiry returns the end of p's validity. A client needs the authority too.
+func (p *certificatePair) expiry() time.Time {
+	if p.authority.NotAfter.Before(p.leaf.NotAfter) {
+		return p.authority.NotAfter
+	}
+	return p.leaf.NotAfter
+}
+
+// isUsableCertificate reports whether a client would accept p now, if it trusts p's authority.
+func (p *certificatePair) isUsableCertificate(now time.Time) bool {
+	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.expiry())
 }
 
 // isSignedBy reports whether one of authorities signed p.

@@ -3,9 +3,12 @@ package certificate
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,17 +19,19 @@ import (
 
 // publishBundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
 // an APIService of another adapter (KEDA serves external metrics in many clusters).
-func (k *Keeper) publishBundle(ctx context.Context, bundle []byte) error {
+//
+// If the bundle is not shared, the replicas do not know each other's authorities: what a Keeper wrote there stays.
+func (k *Keeper) publishBundle(ctx context.Context, bundle []byte, shared bool) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {
-		if err := k.publishBundleTo(ctx, name, bundle); err != nil {
+		if err := k.publishBundleTo(ctx, name, bundle, shared); err != nil {
 			errs = append(errs, fmt.Errorf("write caBundle of APIService %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte) error {
+func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte, shared bool) error {
 	service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -34,7 +39,13 @@ func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte
 	if err != nil {
 		return err
 	}
-	if !k.isOurService(service) || bytes.Equal(service.Spec.CABundle, bundle) {
+	if !k.isOurService(service) {
+		return nil
+	}
+	if !shared {
+		bundle = addAuthorities(service.Spec.CABundle, bundle)
+	}
+	if bytes.Equal(service.Spec.CABundle, bundle) {
 		return nil
 	}
 	// Only this field: the owner of the manifest keeps the rest.
@@ -53,4 +64,37 @@ func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte
 func (k *Keeper) isOurService(s *apiregistration.APIService) bool {
 	ref := s.Spec.Service
 	return ref != nil && ref.Name == k.opts.Service && ref.Namespace == k.opts.Namespace
+}
+
+// maxPublished bounds the authorities in a caBundle that no replica owns: two or three replicas with a full bundle each.
+const maxPublished = 3 * maxAuthorities
+
+// addAuthorities returns published if it has all authorities of bundle, or else both together.
+func addAuthorities(published, bundle []byte) []byte {
+	present, wanted := keeperAuthorities(published), parseAuthorities(bundle)
+	missing := slices.ContainsFunc(wanted, func(c *x509.Certificate) bool { return !slices.ContainsFunc(present, c.Equal) })
+	if !missing {
+		return published
+	}
+	return encodeCertificates(mergeAuthorities(maxPublished, wanted, present)...)
+}
+
+// keeperAuthorities returns the certificates in a bundle that a Keeper made.
+func keeperAuthorities(bundle []byte) []*x509.Certificate {
+	return slices.DeleteFunc(parseAuthorities(bundle), func(c *x509.Certificate) bool {
+		return !strings.HasPrefix(c.Subject.CommonName, authorityPrefix)
+	})
+}
+
+// publishedAuthorities returns the authorities that Keepers wrote into the APIServices. An unreadable APIService has none: the
+// authorities of the Secret and of this replica remain.
+func (k *Keeper) publishedAuthorities(ctx context.Context) []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, name := range k.opts.APIServices {
+		service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
+		if err == nil && k.isOurService(service) {
+			all = append(all, keeperAuthorities(service.Spec.CABundle)...)
+		}
+	}
+	return all
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
+	"math"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -15,22 +15,23 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// obtainPair returns the pair in the Secret, after a renewal if due.
+// obtainPair returns the pair that all replicas share: the one in the Secret, after a renewal if due. A Secret that was deleted or
+// emptied gets a new pair, which is how an administrator replaces a key.
 func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePair, error) {
 	secret, stored, reason, err := k.loadPair(ctx, now)
 	if err != nil || reason == "" {
 		return stored, err
 	}
-	fresh, err := issuePair(k.opts.dnsNames(), k.opts.Lifetime, k.believedAuthorities(secret), now)
+	next, err := k.renewPair(ctx, secret, stored, now)
 	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
+		return nil, err
 	}
-	err = k.storePair(ctx, secret, fresh)
+	err = k.storePair(ctx, secret, next)
 	switch {
 	case err == nil:
 		k.metrics.renewals.Inc()
-		klog.FromContext(ctx).Info("Certificate renewed", "secret", k.opts.Secret, "reason", reason, "expires", fresh.leaf.NotAfter.Format(time.RFC3339))
-		return fresh, nil
+		klog.FromContext(ctx).Info("Certificate stored", "secret", k.opts.Secret, "reason", reason, "expires", next.expiry().Format(time.RFC3339))
+		return next, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		// Another replica was first: use its pair.
 		_, stored, reason, err = k.loadPair(ctx, now)
@@ -41,6 +42,31 @@ func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePai
 	default:
 		return nil, err
 	}
+}
+
+// selectKnownPair returns the latest pair that this replica has seen, or nil if that is due.
+func (k *Keeper) selectKnownPair(now time.Time) *certificatePair {
+	for _, p := range k.knownPairs() {
+		if p.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now) == "" {
+			return p
+		}
+	}
+	return nil
+}
+
+// renewPair returns a new pair, with the authorities of all that replicas may serve. secret and stored are what they share, nil if
+// it is unknown.
+func (k *Keeper) renewPair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
+	judged := now
+	if stored != nil && stored.expiry().Before(now) {
+		judged = stored.expiry() // a clock that is far ahead must not drop the authority of the pair that others serve
+	}
+	trusted := unexpiredCertificates(k.believedCertificateAuthorities(ctx, secret), judged)
+	fresh, err := issuePair(k.opts.dnsNames(), k.opts.Lifetime, trusted, now)
+	if err != nil {
+		return nil, fmt.Errorf("make certificate: %w", err)
+	}
+	return fresh, nil
 }
 
 // loadPair reads the Secret. A reason says why its pair must be replaced; secret is nil if it does not exist.
@@ -60,21 +86,18 @@ func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secr
 		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
 		return secret, nil, "unusable", nil
 	}
-	return secret, stored, stored.renewalReason(k.opts.dnsNames(), now), nil
+	return secret, stored, stored.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now), nil
 }
 
-// believedAuthorities returns the authorities of all pairs that a replica may serve: the Secret's and this replica's own.
-func (k *Keeper) believedAuthorities(secret *core.Secret) []*x509.Certificate {
-	var all []*x509.Certificate
+// believedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
+// replicas that found no Secret, which are in the APIServices alone.
+func (k *Keeper) believedCertificateAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
+	lists := [][]*x509.Certificate{k.knownAuthorities()}
 	if secret != nil {
-		all = parseAuthorities(secret.Data[bundleKey])
+		lists = append(lists, parseAuthorities(secret.Data[bundleKey]))
 	}
-	for _, own := range k.knownAuthorities() {
-		if !slices.ContainsFunc(all, own.Equal) {
-			all = append(all, own)
-		}
-	}
-	return all
+	lists = append(lists, k.publishedAuthorities(ctx))
+	return mergeAuthorities(math.MaxInt, lists...)
 }
 
 // storePair replaces the pair in secret with p, or creates the Secret. It fails with a conflict if another client wrote

@@ -1,0 +1,166 @@
+package apiserver
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// requestAdmission bounds the cost of requests that are not authenticated yet. It stands in front of the handler chain of the
+// library, whose own limits come after authentication.
+//
+// Requests over connections of the front proxy pass at once: kube-apiserver has authenticated their callers, and holds
+// places for them itself. All others are sorted by their credentials: none, credentials that were accepted lately, or unproven ones.
+type requestAdmission struct {
+	next     http.Handler
+	limits   serverLimits
+	open     pathMatcher // paths that need no authentication
+	verifier frontProxyVerifier
+	proven   *provenCredentials
+	unproven *addressPlaces
+	probes   *addressPlaces
+	metrics  *metrics
+}
+
+// pathMatcher reports whether a path is in a set.
+type pathMatcher func(path string) bool
+
+func newRequestAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
+	return &requestAdmission{
+		next: next, limits: limits, open: open, verifier: verifier, proven: proven, metrics: m,
+		unproven: newAddressPlaces(limits.unproven, limits.unprovenPerAddress),
+		probes:   newAddressPlaces(limits.probes, limits.probesPerAddress),
+	}
+}
+
+func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case len(r.RequestURI) > a.limits.uriBytes:
+		a.rejectRequest(w, reasonURI, http.StatusRequestURITooLong, metav1.StatusReasonInvalid, fmt.Sprintf(
+			"the request URI has %d bytes and may have %d; shorten the names and selectors in it", len(r.RequestURI), a.limits.uriBytes))
+	case len(r.Header.Get("Authorization")) > a.limits.tokenBytes:
+		a.rejectRequest(w, reasonToken, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, fmt.Sprintf(
+			"the Authorization header has more than %d bytes; a ServiceAccount's token has about 1,000", a.limits.tokenBytes))
+	case isFromFrontProxy(r.Context()):
+		a.next.ServeHTTP(w, r)
+	case a.verifier.isFrontProxy(r.TLS):
+		// Its authority was not known at the handshake. The next connection gets the front proxy's limits.
+		w.Header().Set("Connection", "close")
+		a.next.ServeHTTP(w, r)
+	case bearerToken(r) == "" && !hasCertificate(r):
+		a.serveAnonymous(w, r)
+	case a.proven.isProven(r):
+		a.next.ServeHTTP(w, r)
+	default:
+		a.serveUnproven(w, r)
+	}
+}
+
+// serveAnonymous serves only the paths that need no authentication. For all others the answer is known without a question
+// to kube-apiserver.
+func (a *requestAdmission) serveAnonymous(w http.ResponseWriter, r *http.Request) {
+	if !a.open(r.URL.Path) {
+		a.rejectRequest(w, reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
+			"the request has no credentials; send a bearer token, or ask through kube-apiserver")
+		return
+	}
+	a.serveInPlace(w, r, a.probes, reasonProbes)
+}
+
+// serveUnproven serves a request with credentials that may cost a TokenReview.
+func (a *requestAdmission) serveUnproven(w http.ResponseWriter, r *http.Request) {
+	a.serveInPlace(w, r, a.unproven, reasonUnproven)
+}
+
+func (a *requestAdmission) serveInPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
+	address := remoteHost(r.RemoteAddr)
+	if !places.takePlace(address) {
+		a.rejectRequest(w, reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+			"too many requests without proven credentials at a time; try again later")
+		return
+	}
+	defer places.returnPlace(address)
+	a.next.ServeHTTP(w, r)
+}
+
+func (a *requestAdmission) rejectRequest(w http.ResponseWriter, reason string, code int32, status metav1.StatusReason, message string) {
+	a.metrics.rejections.WithLabelValues(reason).Inc()
+	body := metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure, Code: code, Reason: status, Message: message,
+	}
+	if code == http.StatusTooManyRequests {
+		body.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache, private")
+	w.WriteHeader(int(code))
+	_ = json.NewEncoder(w).Encode(body) // the client is gone
+}
+
+func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 }
+
+// bearerToken returns the request's token, or "" if it has none, as the library reads it. A token in a WebSocket protocol
+// header counts for nothing here: no API of this server has WebSockets.
+func bearerToken(r *http.Request) string {
+	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	if !strings.EqualFold(scheme, "bearer") {
+		return ""
+	}
+	token, _, _ = strings.Cut(token, " ")
+	return token
+}
+
+// provenCredentials remembers tokens and client certificates that were accepted, by hash. A request with one of them needs no
+// place among the unproven, so no flood of unknown tokens keeps it out. The authenticator still verifies each request.
+type provenCredentials struct{ hashes *cache.LRUExpireCache }
+
+const (
+	// maxProvenCredentials is more than the callers that talk to the server without kube-apiserver in between.
+	maxProvenCredentials = 1024
+	// provenTime is about the life of a ServiceAccount's token.
+	provenTime = time.Hour
+)
+
+func newProvenCredentials() *provenCredentials {
+	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
+}
+
+// hashCredentials returns the hash of the request's token, or else of its client certificate, or nil if it has neither.
+func hashCredentials(r *http.Request) any {
+	if token := bearerToken(r); token != "" {
+		return sha256.Sum256([]byte("token:" + token))
+	}
+	if hasCertificate(r) {
+		return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
+	}
+	return nil
+}
+
+func (p *provenCredentials) isProven(r *http.Request) bool {
+	_, ok := p.hashes.Get(hashCredentials(r))
+	return ok
+}
+
+// observeCredentials returns an authenticator that adds the credentials that next accepts.
+func (p *provenCredentials) observeCredentials(next authenticator.Request) authenticator.Request {
+	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		hash := hashCredentials(r)
+		response, ok, err := next.AuthenticateRequest(r)
+		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
+		// The library removes an accepted token from the request; one that is still there was not looked at.
+		if accepted && hash != nil && bearerToken(r) == "" {
+			p.hashes.Add(hash, struct{}{}, provenTime)
+		}
+		return response, ok, err
+	})
+}

@@ -1,0 +1,58 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+)
+
+// frontProxyVerifier recognizes connections of kube-apiserver's front proxy by their client certificate.
+type frontProxyVerifier struct {
+	certificates authenticator.Request
+	authority    dynamiccertificates.CAContentProvider
+}
+
+// newFrontProxyVerifier returns a verifier that trusts no connection if config is nil.
+func newFrontProxyVerifier(config *authenticatorfactory.RequestHeaderConfig) frontProxyVerifier {
+	if config == nil {
+		return frontProxyVerifier{}
+	}
+	proven := authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) { return nil, true, nil })
+	return frontProxyVerifier{
+		certificates: x509request.NewDynamicCAVerifier(config.CAContentProvider.VerifyOptions, proven, config.AllowedClientNames),
+		authority:    config.CAContentProvider,
+	}
+}
+
+// awaitAuthority returns as soon as the front proxy's authority is known. A request before that would fail, as from a stranger.
+// A cluster without a front proxy has none: the server then starts after a few seconds all the same.
+func (v frontProxyVerifier) awaitAuthority(ctx context.Context) {
+	if v.authority == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		if _, known := v.authority.VerifyOptions(); known || !retry.Sleep(ctx, 20*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// isFrontProxy reports whether the peer has proven to be the front proxy. It decides about limits alone: the
+// authenticator verifies the certificate again for each request.
+func (v frontProxyVerifier) isFrontProxy(state *tls.ConnectionState) bool {
+	if v.certificates == nil || state == nil || len(state.PeerCertificates) == 0 {
+		return false
+	}
+	_, ok, err := v.certificates.AuthenticateRequest(&http.Request{TLS: state})
+	return ok && err == nil
+}

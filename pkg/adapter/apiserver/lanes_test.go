@@ -1,0 +1,92 @@
+package apiserver
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	flowcontrol "k8s.io/api/flowcontrol/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	utilflowcontrol "k8s.io/apiserver/pkg/util/flowcontrol"
+)
+
+// newTestLanes returns lanes with one place each, in which only /livez is open.
+func newTestLanes() *requestLanes {
+	limits := defaultLimits()
+	limits.autoscaling, limits.readers, limits.strangers = 1, 1, 1
+	return newRequestLanes([]string{hpaUser}, func(path string) bool { return path == "/livez" }, limits, newMetrics(nil))
+}
+
+// tryInLane sends a request of the user to lanes and returns its lane and whether it was executed.
+func tryInLane(l *requestLanes, u user.Info, path string, execute func()) (lane string, executed bool) {
+	note := func(_ *flowcontrol.FlowSchema, level *flowcontrol.PriorityLevelConfiguration, _ string) {
+		lane = level.Name
+	}
+	digest := utilflowcontrol.RequestDigest{RequestInfo: &request.RequestInfo{Path: path}, User: u}
+	l.Handle(context.Background(), digest, note, nil, nil, func() { executed = true; execute() })
+	return lane, executed
+}
+
+// In virtual time: a denied caller stays a stranger for seconds.
+func TestLanes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, testLanes)
+}
+
+func testLanes(t *testing.T) {
+	t.Helper()
+	lanes := newTestLanes()
+	denied := &user.DefaultInfo{Name: "denied"}
+	byLane := &laneAuthorizer{
+		lanes: lanes,
+		autoscaling: authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+			return authorizer.DecisionAllow, "autoscaling", nil
+		}),
+		others: authorizer.AuthorizerFunc(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+			if a.GetUser().GetName() == "denied" {
+				return authorizer.DecisionNoOpinion, "others", nil
+			}
+			return authorizer.DecisionAllow, "others", nil
+		}),
+	}
+	for u, want := range map[user.Info]string{denied: "others", &user.DefaultInfo{Name: "reader"}: "others", &user.DefaultInfo{Name: hpaUser}: "autoscaling"} {
+		if _, got, err := byLane.authorizeInLane(t.Context(), authorizer.AttributesRecord{User: u}); got != want || err != nil {
+			t.Errorf("%s was authorized by %s, %v, want %s", u.GetName(), got, err, want)
+		}
+	}
+	for name, tc := range map[string]struct {
+		user *user.DefaultInfo
+		lane string
+	}{
+		"HPA":                {&user.DefaultInfo{Name: hpaUser}, "tachometer-autoscaling"},
+		"availability probe": {&user.DefaultInfo{Name: "system:kube-aggregator", Groups: []string{"system:masters"}}, "tachometer-autoscaling"},
+		"reader":             {&user.DefaultInfo{Name: "reader"}, "tachometer-readers"},
+		"denied lately":      {denied, "tachometer-strangers"},
+		"anonymous":          {&user.DefaultInfo{Name: user.Anonymous}, "tachometer-strangers"},
+	} {
+		lane, executed := tryInLane(lanes, tc.user, "/metrics", func() {
+			if _, second := tryInLane(lanes, tc.user, "/metrics", func() {}); second {
+				t.Error("two requests in a lane of one place")
+			}
+			if _, probe := tryInLane(lanes, tc.user, "/livez", func() {}); !probe {
+				t.Error("a full lane stopped a health request")
+			}
+			for _, other := range []string{"reader", hpaUser, "denied"} {
+				u := &user.DefaultInfo{Name: other}
+				if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectLane(u).level.Name != tc.lane {
+					t.Errorf("a full lane of %s stopped %s", name, other)
+				}
+			}
+		})
+		if lane != tc.lane || !executed {
+			t.Errorf("%s: lane %s, executed %v, want %s", name, lane, executed, tc.lane)
+		}
+	}
+	<-time.After(strangerTime + time.Nanosecond)
+	if lane := lanes.selectLane(denied); lane != lanes.readers {
+		t.Errorf("denied once, in %s for ever", lane.level.Name)
+	}
+}

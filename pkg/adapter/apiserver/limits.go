@@ -1,0 +1,48 @@
+package apiserver
+
+import "time"
+
+// serverLimits bound what callers can take before they are authenticated, and at the same time afterwards.
+type serverLimits struct {
+	// connections bounds all connections, and connectionsPerAddress those of one remote address. An idle TLS connection
+	// costs 40 KiB, so 2,000 cost 80 MiB of the container's 512 MiB. Connections of the front proxy have no such bound.
+	connections, connectionsPerAddress int
+	// handshake bounds the time to a complete TLS handshake.
+	handshake time.Duration
+	// headerBytes bounds a request's header. A read by an HPA has under 1 KiB.
+	headerBytes int
+	// proxyHeaderBytes is the same for the front proxy. kube-apiserver forwards request lines of up to 1 MiB; they must be
+	// read to be rejected with a reason.
+	proxyHeaderBytes int
+	// uriBytes bounds a request's URI.
+	uriBytes int
+	// tokenBytes bounds a bearer token. A ServiceAccount's has about 1 KiB.
+	tokenBytes int
+	// streams bounds the concurrent HTTP/2 streams of a connection. A browser or a Prometheus server uses one or two.
+	streams int
+	// proxyStreams is the same for the front proxy, whose few connections carry the requests of the whole cluster. Its
+	// client opens a second connection if a hundred streams are not enough.
+	proxyStreams int
+	// unproven bounds the requests with credentials that are still to be verified, which cost a TokenReview each.
+	unproven, unprovenPerAddress int
+	// probes bounds the health requests without credentials. Each takes microseconds; the bound per address keeps the
+	// kubelet's probes, which come from the node's address, apart from a pod's flood.
+	probes, probesPerAddress int
+	// autoscaling, readers and strangers are the requests in flight of each lane.
+	autoscaling, readers, strangers int
+}
+
+func defaultLimits() serverLimits {
+	return serverLimits{
+		connections: 2000, connectionsPerAddress: 100,
+		handshake:   10 * time.Second,
+		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
+		uriBytes: 8 << 10, tokenBytes: 16 << 10,
+		streams: 20, proxyStreams: 100,
+		unproven: 64, unprovenPerAddress: 16,
+		probes: 1024, probesPerAddress: 8,
+		// 400 together, the library's bound for all. An HPA worker sends one request at a time, and a controller manager
+		// has 5 workers by default.
+		autoscaling: 200, readers: 150, strangers: 50,
+	}
+}

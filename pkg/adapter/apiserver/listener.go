@@ -1,0 +1,110 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+)
+
+// connectionListener offers connections whose handshake is complete to an http.Server.
+type connectionListener struct {
+	address net.Addr
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+var _ net.Listener = (*connectionListener)(nil)
+
+func newConnectionListener(address net.Addr) *connectionListener {
+	return &connectionListener{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// Accept returns the next connection, or net.ErrClosed after Close.
+func (l *connectionListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept. It does not close connections.
+func (l *connectionListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr returns the address of the port.
+func (l *connectionListener) Addr() net.Addr { return l.address }
+
+// deliverConnection hands c to Accept, or closes it if the listener is closed.
+func (l *connectionListener) deliverConnection(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.closed:
+		_ = c.Close()
+	}
+}
+
+// connectionAcceptor accepts connections, completes their TLS handshake, and delivers those of the front proxy to proxied and
+// all others to direct.
+type connectionAcceptor struct {
+	listener        net.Listener
+	tls             *tls.Config
+	table           *connectionTable
+	verifier        frontProxyVerifier
+	timeout         time.Duration // of a handshake
+	metrics         *metrics
+	proxied, direct *connectionListener
+}
+
+// acceptConnections runs until ctx ends, and returns after the last handshake.
+func (a *connectionAcceptor) acceptConnections(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = a.listener.Close() })
+	defer stop()
+	var handshakes sync.WaitGroup
+	defer handshakes.Wait()
+	for {
+		raw, err := a.listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			// Usually out of file descriptors: other connections end sooner or later.
+			klog.FromContext(ctx).Error(err, "Connection not accepted")
+			if !retry.Sleep(ctx, 100*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		c := a.table.addConnection(raw, time.Now())
+		handshakes.Go(func() { a.completeHandshake(ctx, c) })
+	}
+}
+
+func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedConn) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	secured := tls.Server(c, a.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		a.metrics.handshakeErrors.Inc()
+		klog.FromContext(ctx).V(5).Info("TLS handshake failed", "remote", c.RemoteAddr().String(), "err", err)
+		_ = c.Close()
+		return
+	}
+	state := secured.ConnectionState()
+	if a.verifier.isFrontProxy(&state) {
+		a.table.exemptConnection(c)
+		a.proxied.deliverConnection(secured)
+		return
+	}
+	a.direct.deliverConnection(secured)
+}

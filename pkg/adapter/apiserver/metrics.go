@@ -1,0 +1,67 @@
+package apiserver
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the self-metrics of the package.
+type metrics struct {
+	rejections      *prometheus.CounterVec
+	evictions       prometheus.Counter
+	handshakeErrors prometheus.Counter
+	connections     atomic.Pointer[func() int] // nil before the server serves
+}
+
+// Reasons of rejected requests, as label values.
+const (
+	reasonURI         = "uri_too_long"
+	reasonToken       = "token_too_long"
+	reasonAnonymous   = "no_credentials"
+	reasonUnproven    = "too_many_unauthenticated"
+	reasonProbes      = "too_many_probes"
+	reasonAutoscaling = "autoscaling_lane_full"
+	reasonReaders     = "readers_lane_full"
+	reasonStrangers   = "strangers_lane_full"
+)
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_apiserver_rejected_requests_total",
+			Help: "Requests rejected for a limit of the server, by reason. The reasons that end in lane_full come after authentication, all others before.",
+		}, []string{"reason"}),
+		evictions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_apiserver_evicted_connections_total",
+			Help: "Connections closed for new ones, because there were too many in all or from one address.",
+		}),
+		handshakeErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_apiserver_handshake_errors_total",
+			Help: "Connections that ended before their TLS handshake was complete.",
+		}),
+	}
+	for _, reason := range []string{
+		reasonURI, reasonToken, reasonAnonymous, reasonUnproven, reasonProbes, reasonAutoscaling, reasonReaders, reasonStrangers,
+	} {
+		m.rejections.WithLabelValues(reason) // present from the start, so a rate sees the first increase
+	}
+	connections := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_apiserver_connections",
+		Help: "Open connections that do not belong to kube-apiserver's front proxy.",
+	}, m.currentConnections)
+	if r != nil {
+		r.MustRegister(m.rejections, m.evictions, m.handshakeErrors, connections)
+	}
+	return m
+}
+
+// observeConnections makes count the source of the number of connections.
+func (m *metrics) observeConnections(count func() int) { m.connections.Store(&count) }
+
+func (m *metrics) currentConnections() float64 {
+	if count := m.connections.Load(); count != nil {
+		return float64((*count)())
+	}
+	return 0
+}

@@ -1,0 +1,37 @@
+package apiserver
+
+import "sync"
+
+// addressPlaces are a number of places, of which one remote address may hold a few. It is safe for concurrent use.
+type addressPlaces struct {
+	total, perAddress int
+
+	mu    sync.Mutex // guards the rest
+	taken int
+	by    map[string]int // places taken by address; no zeros
+}
+
+func newAddressPlaces(total, perAddress int) *addressPlaces {
+	return &addressPlaces{total: total, perAddress: perAddress, by: map[string]int{}}
+}
+
+// takePlace reports whether address has a place now. The caller gives it back with returnPlace.
+func (p *addressPlaces) takePlace(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken >= p.total || p.by[address] >= p.perAddress {
+		return false
+	}
+	p.taken++
+	p.by[address]++
+	return true
+}
+
+func (p *addressPlaces) returnPlace(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	if p.by[address]--; p.by[address] == 0 {
+		delete(p.by, address)
+	}
+}
