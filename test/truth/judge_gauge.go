@@ -155,26 +155,27 @@ func (p *player) judgeStep(st Statement) {
 	p.report.failExpectation(st, "never shown")
 }
 
-// judgeCalm compares the standard deviation of a reader's totals with the true rates over the longest window: at most `most` times.
+// judgeCalm compares the standard deviation of a reader's totals with that of another reader, `than`, whose rule has the longest
+// window: at most `most` times.
 func (p *player) judgeCalm(st Statement) {
+	ratio := p.totalDeviation(st.Args[0], st) / p.totalDeviation(st.option("than", ""), st)
+	p.report.Promises.addSample(promiseCalm, ratio)
+	if !(ratio <= st.parseNumber("most", 1.15)) {
+		p.report.failExpectation(st, fmt.Sprintf("the standard deviation is %.2f times the longest window's", ratio))
+	}
+}
+
+// totalDeviation returns the standard deviation of a reader's totals; NaN without any.
+func (p *player) totalDeviation(id string, st Statement) float64 {
+	var served []float64
 	for _, r := range p.readers {
-		if r.id != st.Args[0] {
-			continue
-		}
-		var served, longest []float64
-		_, families := p.familiesOf(r)
 		for _, a := range r.answers {
-			if a.err == nil && a.at.Sub(p.start) > st.parseDuration("from", 0) {
+			if r.id == id && a.err == nil && a.at.Sub(p.start) > st.parseDuration("from", 0) {
 				served = append(served, a.sum)
-				longest = append(longest, families[0].history.rateOver(a.at, p.settings.maxWindow))
 			}
 		}
-		ratio := standardDeviation(served) / standardDeviation(longest)
-		p.report.Promises.addSample(promiseCalm, ratio)
-		if !(ratio <= st.parseNumber("most", 1.15)) {
-			p.report.failExpectation(st, fmt.Sprintf("the standard deviation is %.2f times the longest window's", ratio))
-		}
 	}
+	return standardDeviation(served)
 }
 
 func standardDeviation(values []float64) float64 {

@@ -51,7 +51,7 @@ var grammar = map[string]struct {
 	"summary":    {2, []string{"rate", "latency"}},
 	"hpa":        {2, []string{"target", "min", "max", "every"}},
 	"read":       {4, []string{"every", "from", "to", "truth", "demand"}},
-	"expect":     {2, []string{"from", "to", "within", "low", "high", "most"}},
+	"expect":     {2, []string{"from", "to", "within", "low", "high", "most", "than"}},
 	"scale":      {2, nil},
 	"rollout":    {1, nil},
 	"rate":       {3, []string{"over"}},

@@ -157,6 +157,7 @@ func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	since, certain := h.findCounterBeginning(p, sample)
 	if !certain && !g.provesCounterBeginning(p.now, since) {
 		sample.held = true
+		p.families[sample.family].Held++
 		g.heldAt, g.heldSince = p.now, since
 		h.held = append(h.held, heldSample{*sample, since})
 		return

@@ -149,8 +149,8 @@ func (p ParsedPage) FamilyOf(s Sample) int { return s.family }
 
 // FamilyResult is the content of a page for one wanted family.
 type FamilyResult struct {
-	// Samples is the number of its samples on the page, including held samples.
-	Samples int
+	// Samples is the number of its samples on the page, Held the number of those that wait for the next page.
+	Samples, Held int
 	// Type is the type that the page gives to the family; MetricTypeUnknown without a TYPE line.
 	Type model.MetricType
 	// NewestOwn is the newest timestamp that the page itself gives to a sample, in milliseconds; 0: the page gives none.

@@ -35,6 +35,9 @@ import (
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
 
+// moveIntervals is how long load moves after a pod began or ended, in scrape intervals: until it is ready, and clients know it.
+const moveIntervals = 5
+
 // queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent.
 func (ev *evaluation) queryGroupMoved() bool {
 	if ev.Moving || ev.scan.hasEnded {
@@ -213,9 +216,10 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 // or nested.
 func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
+	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
 		since := p.scanKnownSince()
-		if p.newest > 0 && !p.silent && p.newest < c.lastEvent(p.newest) && isPauseInQuery(c.end-p.newest, ev.interval.Milliseconds()) {
+		if late := isPauseInQuery(c.end-p.newest, interval); late && p.newest > 0 && !p.silent && p.newest < c.lastEvent(p.newest)+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
 		if p.newest > 0 && (!p.scanHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
@@ -228,7 +232,7 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 // what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
 func (s *seriesScan) extendQueryHistories(c commonStretch, begin int64) {
 	for _, p := range s.orderedPods {
-		if p.newest == 0 {
+		if p.newest == 0 || p.silent {
 			continue
 		}
 		since := p.scanKnownSince()

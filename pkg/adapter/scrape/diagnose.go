@@ -31,6 +31,7 @@ type familyStatus struct {
 	steadyAt  time.Time // the first page with it since which every scrape was on time and had it
 	refused   string    // why the newest page gave no samples of it; "": not refused
 	kind      model.MetricType
+	held      bool  // samples of the newest page wait for the next page
 	newestOwn int64 // the newest timestamp that the page itself gives, ms; 0: none
 }
 
@@ -50,7 +51,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.setScrapedFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
-		p.refused, p.kind, p.newestOwn = "", f.Type, f.NewestOwn
+		p.refused, p.kind, p.held, p.newestOwn = "", f.Type, f.Held > 0, f.NewestOwn
 		if o.refused != nil && o.refused[i] != nil {
 			p.refused = describeScrapeRefusal(o.refused[i])
 			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
@@ -90,7 +91,7 @@ func (s *targetStatus) scrapedFamilyStatus(family string) (familyStatus, bool) {
 }
 
 // FamilyType returns the type that the newest accepted page of a pod gives to a family, MetricTypeUnknown if it gives none. It
-// returns false if the page has no sample of the family.
+// returns false if the page has no sample of the family, or some wait for the next page.
 func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,7 +100,7 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 		return "", false
 	}
 	f, known := l.status.scrapedFamilyStatus(family)
-	if !known || f.inRow == 0 {
+	if !known || f.inRow == 0 || f.held {
 		return "", false
 	}
 	return f.kind, true

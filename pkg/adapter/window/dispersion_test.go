@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// TestDispersion: the estimate is near the truth for batches, and mostly 1 for Poisson traffic.
+// TestDispersion: the estimate is near the truth, divided by sharedShare, for batches, and mostly 1 for Poisson traffic.
 func TestDispersion(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		rate, batch float64
 		low, high   float64
-	}{{1, 1, 1, 1.1}, {5, 1, 1, 1.25}, {40, 1, 1, 1.25}, {400, 1, 1, 1.25}, {40, 3, 2, 4}, {400, 5, 4, 6}, {400, 20, 16, 24}} {
+	}{{1, 1, 1, 1.1}, {5, 1, 1, 1.25}, {40, 1, 1, 1.25}, {400, 1, 1, 1.25}, {40, 3, 3, 5}, {400, 5, 5.5, 8}, {400, 20, 22, 32}} {
 		t.Run(fmt.Sprintf("%g in batches of %g", tc.rate, tc.batch), func(t *testing.T) {
 			t.Parallel()
 			s := simulateTraffic(1, 4, 1000, steadyLoad(tc.rate/tc.batch)).multiplyCounts(tc.batch)
