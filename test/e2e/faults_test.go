@@ -67,19 +67,22 @@ func (w *witness) look(ctx context.Context, metric string) {
 		}
 		return
 	}
+	byHost := map[string]served{}
 	for _, v := range values {
 		address, known := addresses[v.Name]
 		if !known {
-			continue // younger than the list of addresses: the next look includes it
+			return // younger than the list of addresses: the next look includes it
 		}
-		if err := w.truth.check(address, now, v.Window, v.Value, tolerance); err != nil {
-			w.wrong = append(w.wrong, fmt.Sprintf("%s of %s: %v", metric, v.Name, err))
-			continue
-		}
-		w.right++
+		byHost[address] = served{v.Value, v.Window}
 	}
+	if err := w.truth.checkList(now, byHost, len(byHost) == len(addresses), tolerance); err != nil {
+		w.wrong = append(w.wrong, fmt.Sprintf("%s: %v", metric, err))
+		return
+	}
+	w.right++
 }
 
+// podAddresses returns the addresses of the pods that are not being deleted, by name.
 func podAddresses(ctx context.Context) (map[string]string, error) {
 	pods, err := s.Client.CoreV1().Pods(stack.SampleNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=sample"})
 	if err != nil {
@@ -87,7 +90,9 @@ func podAddresses(ctx context.Context) (map[string]string, error) {
 	}
 	addresses := map[string]string{}
 	for _, pod := range pods.Items {
-		addresses[pod.Name] = pod.Status.PodIP
+		if pod.DeletionTimestamp == nil && pod.Status.PodIP != "" {
+			addresses[pod.Name] = pod.Status.PodIP
+		}
 	}
 	return addresses, nil
 }

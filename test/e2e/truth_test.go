@@ -78,30 +78,77 @@ func (tr *truth) rate(host string, from, to time.Time) float64 {
 // the duration of a scrape) inside the window.
 const scrapeInterval = 2 * time.Second
 
-// allowed returns the range of right values at now for a rate over window: the true mean rates over all spans that scrapes within the
-// window can have measured, widened by tolerance and by the two requests that a scrape may see or miss at its edges.
-func (tr *truth) allowed(host string, now time.Time, window time.Duration, tolerance float64) (low, high float64) {
+// served is a value of a pod as the adapter serves it.
+type served struct {
+	value  float64
+	window time.Duration
+}
+
+// checkList returns an error if values, by host, are wrong at now. A pod's value is its share of the total over the window, so
+// that it may contain the shares of pods that left. complete says that all pods that serve have a value: their sum is then the
+// total of everything that was sent.
+func (tr *truth) checkList(now time.Time, values map[string]served, complete bool, tolerance float64) error {
+	var total served
+	own := 0.0
+	shortest := time.Duration(math.MaxInt64)
+	for host, v := range values {
+		total.value += v.value
+		total.window, shortest = max(total.window, v.window), min(shortest, v.window)
+		_, high := tr.allowed([]string{host}, now, v.window, 0)
+		own += high
+	}
+	if complete {
+		low, high := tr.allowed(tr.hosts(nil), now, total.window, tolerance)
+		if shortest < total.window {
+			l, h := tr.allowed(tr.hosts(nil), now, shortest, tolerance)
+			low, high = min(low, l), max(high, h)
+		}
+		if total.value < low || total.value > high {
+			return fmt.Errorf("the sum is %.2f requests/s over %v, but %.2f to %.2f were sent", total.value, total.window, low, high)
+		}
+	}
+	_, gone := tr.allowed(tr.hosts(values), now, total.window, 0)
+	for host, v := range values {
+		low, high := tr.allowed([]string{host}, now, v.window, tolerance)
+		high *= 1 + gone/max(own, 1)
+		if v.value < low || v.value > high {
+			return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent", host, v.value, v.window, low, high)
+		}
+	}
+	return nil
+}
+
+// hosts returns all hosts that requests were sent to, without those in values.
+func (tr *truth) hosts(values map[string]served) (hosts []string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for host := range tr.byHost {
+		if _, listed := values[host]; !listed {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// allowed returns the range of right values at now for the rate of hosts over window: the true mean rates over all spans that
+// scrapes can have measured, widened by tolerance and by the two requests of each host that a scrape may see or miss at its edges.
+// A span is as long as the window, or shorter by up to the distance of scrapes at both ends.
+func (tr *truth) allowed(hosts []string, now time.Time, window time.Duration, tolerance float64) (low, high float64) {
 	low, high = math.Inf(1), 0
 	const slack = scrapeInterval + 500*time.Millisecond
-	for begin := -500 * time.Millisecond; begin <= slack; begin += 250 * time.Millisecond {
+	for begin := -slack; begin <= slack; begin += 250 * time.Millisecond {
 		for end := time.Duration(0); end <= slack; end += 250 * time.Millisecond {
 			from, to := now.Add(begin-window), now.Add(-end)
-			if to.Sub(from) < window/4 {
+			if to.Sub(from) < window/4 || to.Sub(from) > window+500*time.Millisecond {
 				continue
 			}
-			r := tr.rate(host, from, to)
+			r := 0.0
+			for _, host := range hosts {
+				r += tr.rate(host, from, to)
+			}
 			low, high = min(low, r), max(high, r)
 		}
 	}
-	edge := 2 / window.Seconds()
+	edge := 2 * float64(len(hosts)) / window.Seconds()
 	return low*(1-tolerance) - edge, high*(1+tolerance) + edge
-}
-
-// check returns an error if value is wrong.
-func (tr *truth) check(host string, now time.Time, window time.Duration, value, tolerance float64) error {
-	low, high := tr.allowed(host, now, window, tolerance)
-	if value < low || value > high {
-		return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent", host, value, window, low, high)
-	}
-	return nil
 }

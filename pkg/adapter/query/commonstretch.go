@@ -205,6 +205,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		ev.window = queryDuration(c.trimQueryRange(ev.window.Milliseconds()))
 	}
 	ev.span = ev.Rule.Span(ev.window)
+	ev.refuseLateQueriedPods(c)
 	if ev.window > 0 {
 		ev.moved = true
 		ev.groupAllQueryObjects(evalPoint{at: c.end, window: ev.window.Milliseconds()})
@@ -224,6 +225,16 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 		}
 		if p.newest > 0 && (!p.scanHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
 			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
+		}
+	}
+}
+
+// refuseLateQueriedPods refuses pods whose newest sample is hardly within the stretch: what they count now is not known.
+func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
+	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
+	for _, p := range ev.scan.orderedPods {
+		if p.newest > 0 && !p.silent && isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval {
+			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample within the window")
 		}
 	}
 }

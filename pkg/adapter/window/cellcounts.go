@@ -13,6 +13,8 @@ const (
 	// But then, in four of 60 hours of steady traffic, an HPA asks for a further replica, which it keeps; with 24 in
 	// no hour.
 	minDeviance = 24
+	// minBlur is the correction for continuity: counts are whole numbers.
+	minBlur = 0.5
 	// minTrimDeviance is the least G for leaving out the old end of the newer part: one standard deviation. Leaving
 	// it out by mistake costs some events. Keeping it by mistake costs the bias of a whole increment.
 	minTrimDeviance = 1
@@ -23,6 +25,7 @@ type cellCounts struct {
 	n, e       [maxCells]float64
 	sumN, sumE [maxCells]float64 // of a cell and all newer cells
 	phi        float64           // variance of the counts, as a multiple of a Poisson process's
+	blur       float64           // events by which parts differ by mistake
 }
 
 // youngPod is a pod whose samples begin at a cell within the longest window.
@@ -85,7 +88,7 @@ func (c *cellCounts) findWindowSplit(g *ageGrid, w int) (at int, found bool) {
 			continue
 		}
 		newer := g.edges[s]
-		excess := windowSplitDeviance(n1, e1, n2, e2)/c.phi - minDeviance - g.windowThresholdMargin(newer) - g.windowThresholdMargin(g.edges[w]-newer)
+		excess := windowSplitDeviance(n1, e1, n2, e2, c.blur)/c.phi - minDeviance - g.windowThresholdMargin(newer) - g.windowThresholdMargin(g.edges[w]-newer)
 		if excess > most {
 			most, at, found = excess, s, true
 		}
@@ -100,7 +103,7 @@ func (c *cellCounts) trimWindowSplit(s, w int) int {
 	rose := n1*e2 > n2*e1
 	for d := 1; d <= cellsPerInterval && d <= s; d++ {
 		n1, e1, n2, e2 := c.splitWindowParts(s-d, s)
-		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && windowSplitDeviance(n1, e1, n2, e2) > minTrimDeviance*c.phi {
+		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && windowSplitDeviance(n1, e1, n2, e2, minBlur) > minTrimDeviance*c.phi {
 			s, d = s-d, 0
 		}
 	}
@@ -113,10 +116,10 @@ func (c *cellCounts) splitWindowParts(s, w int) (n1, e1, n2, e2 float64) {
 }
 
 // windowSplitDeviance returns G; see the package comment.
-func windowSplitDeviance(n1, e1, n2, e2 float64) float64 {
+func windowSplitDeviance(n1, e1, n2, e2, blur float64) float64 {
 	m1 := (n1 + n2) * e1 / (e1 + e2)
 	m2 := n1 + n2 - m1
-	correction := max(-0.5, min(0.5, m1-n1))
+	correction := max(-blur, min(blur, m1-n1))
 	return 2 * (windowDevianceTerm(n1+correction, m1) + windowDevianceTerm(n2-correction, m2))
 }
 

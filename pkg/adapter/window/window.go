@@ -60,6 +60,8 @@ type Counter struct {
 	// Among has the events of which the counter counts a part, such as the slow ones; nil if it counts all. How much the
 	// part varies follows from how much they do: few events of the part are no evidence.
 	Among []History
+	// blur is the number of events whose time is uncertain, at the border of two parts.
+	blur float64
 }
 
 // Choose returns the window for a counter as of now, in milliseconds: longest, unless its rate changed within it. The
@@ -74,7 +76,7 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 	}
 	var c cellCounts
 	young := c.addPodHistories(g, counter.Pods)
-	c.phi = 1
+	c.phi, c.blur = 1, max(minBlur, counter.blur)
 	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
@@ -106,12 +108,19 @@ func (c Counter) allEvents() []History {
 
 // ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
 // counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
+//
+// Counts within an increment are divided by time, which is wrong where load moves: a pod that loses its load in the
+// middle of an increment seems to have lost it earlier and later, by up to half of the load for half an interval each.
+// Two parts must differ by more than that.
 func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
 	interval := meanIncrementInterval(c.Pods)
 	if interval <= 0 {
 		return longest
 	}
 	total := Counter{Pods: []History{totalHistory(c.Pods, end, interval, longest)}}
+	for _, i := range total.Pods[0] {
+		total.blur += i.Count / 2 * float64(interval) / float64(longest.Milliseconds())
+	}
 	if c.Among != nil {
 		total.Among = []History{totalHistory(c.Among, end, interval, longest)}
 	}
