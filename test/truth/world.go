@@ -70,6 +70,7 @@ type podProcess struct {
 	name, uid, ip             string
 	port                      int
 	created, started, stopped time.Time
+	readied                   time.Time // the pod became ready
 	running, ready, deleting  bool
 	serving                   bool
 	weight                    float64
@@ -240,7 +241,9 @@ func (w *world) setServing(p *podProcess, serving bool) {
 		return
 	}
 	w.advanceCounts(time.Now())
-	p.ready, p.serving = serving, serving
+	if p.ready, p.serving = serving, serving; serving {
+		p.readied = time.Now()
+	}
 	p.service.lastMove = time.Now()
 	w.publishPod(p)
 }
@@ -334,6 +337,7 @@ func (w *world) publishPod(p *podProcess) {
 	}
 	if p.ready {
 		object.Status.Conditions[0].Status = corev1.ConditionTrue
+		object.Status.Conditions[0].LastTransitionTime = truncateAPITime(p.readied)
 	}
 	if p.deleting {
 		at := truncateAPITime(time.Now())

@@ -27,6 +27,8 @@ type Pod struct {
 	Started time.Time
 	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
 	Ready bool
+	// Readied is the time at which a ready pod became ready, truncated to the second; zero if unknown.
+	Readied time.Time
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
 	// Departed is true if the pod is being deleted, has ended or is deleted, and its counts may still be within a window.
@@ -100,7 +102,7 @@ func newStoredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncatePodTime(o.CreationTimestamp), Ready: isPodReady(o), Departed: o.DeletionTimestamp != nil,
+			Created: truncatePodTime(o.CreationTimestamp), Ready: isPodReady(o), Readied: findReadyTime(o), Departed: o.DeletionTimestamp != nil,
 		},
 		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
 	}
@@ -147,10 +149,25 @@ func findPodStartTime(o *corev1.Pod, container string) time.Time {
 	return truncatePodTime(*o.Status.StartTime)
 }
 
-func isPodReady(o *corev1.Pod) bool {
-	return slices.ContainsFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
+func isPodReady(o *corev1.Pod) bool { return readyCondition(o) != nil }
+
+// findReadyTime returns the time at which a ready pod became ready.
+func findReadyTime(o *corev1.Pod) time.Time {
+	if c := readyCondition(o); c != nil {
+		return truncatePodTime(c.LastTransitionTime)
+	}
+	return time.Time{}
+}
+
+// readyCondition returns the Ready condition of a ready pod, or nil.
+func readyCondition(o *corev1.Pod) *corev1.PodCondition {
+	i := slices.IndexFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
+	if i < 0 {
+		return nil
+	}
+	return &o.Status.Conditions[i]
 }
 
 // truncatePodTime returns an API server's time without its location, so that pods are equal by ==.

@@ -79,7 +79,7 @@ func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespa
 		return p.evaluateRequestOnBackend(ctx, req, namespace, nil)
 	}
 	pods := p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())
-	req.moving = slices.ContainsFunc(pods, movesLoad)
+	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return p.movesLoad(pod, req.now) })
 	values, err := p.evaluateRequestOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err

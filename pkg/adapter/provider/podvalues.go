@@ -115,7 +115,7 @@ func (r podResult) isOpen() bool { return !r.done }
 
 // evaluateRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results []podResult) error {
-	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return movesLoad(r.pod) })
+	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return p.movesLoad(r.pod, req.now) })
 	found, err := p.evaluateRequestByNamespace(ctx, req, p.podsToEvaluate(req, results))
 	if err != nil {
 		return err
@@ -206,8 +206,13 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 	return nil
 }
 
-// movesLoad reports whether a pod has just left, or is about to, or gets no traffic: its load is with others, or will be.
-func movesLoad(pod discovery.Pod) bool { return pod.Departed || pod.Live && !pod.Ready }
+// movesLoad reports whether load moves to or from a pod: it left or is about to, is not ready, or became so just now.
+func (p *Provider) movesLoad(pod discovery.Pod, now time.Time) bool {
+	return pod.Departed || pod.Live && (!pod.Ready || now.Sub(pod.Readied) < moveIntervals*p.interval())
+}
+
+// moveIntervals is how long load moves after a pod became ready, in scrape intervals.
+const moveIntervals = 5
 
 // valuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
 // Created is truncated to a second, and no pod answers a scrape within its first second.

@@ -31,6 +31,21 @@ import (
 // The sum over all pods is then the true mean rate over the stretch, however the load moved. The value of a single pod
 // is its share of that: what it counted, divided by the whole stretch.
 
+// hasPause reports whether the pod was not scraped for longer than a missed scrape takes, until now or before.
+func (p *scannedPod) hasPause(now, interval int64) bool {
+	if isPauseInQuery(now-p.newest, interval) {
+		return true
+	}
+	for _, t := range p.sampleTimes {
+		for i := 1; i < len(t.times); i++ {
+			if isPauseInQuery(t.times[i]-t.times[i-1], interval) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // youngMargin is how much longer than the window a pod's samples must reach back, in scrape intervals, for a window of
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
@@ -45,7 +60,7 @@ func (ev *evaluation) queryGroupMoved() bool {
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		if p.silent || ev.querySumsPods() && p.newest > 0 && isPauseInQuery(now-p.newest, interval) {
+		if p.silent || ev.querySumsPods() && p.newest > 0 && p.hasPause(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
 		}
 		for _, t := range p.sampleTimes {

@@ -77,7 +77,12 @@ func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
 // +Inf without enough evidence: a single batch looks like a step.
 func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
-	t := newWindowCounts(pods, g.commonWindowEnd(pods), step, int(g.maxWindow/step))
+	end := g.commonWindowEnd(pods)
+	known := g.maxWindow // before the first increment nothing is known
+	if age := end - oldestIncrement(pods); age < known {
+		known = age
+	}
+	t := newWindowCounts(pods, end, step, int(known/step))
 	phi := t.steplessWindowDispersion()
 	if t.isDenseWindow() {
 		phi = t.trimmedWindowDispersion()
@@ -86,6 +91,17 @@ func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 		return 1
 	}
 	return phi / sharedShare
+}
+
+// oldestIncrement returns the begin of the oldest increment.
+func oldestIncrement(pods []History) int64 {
+	oldest := int64(math.MaxInt64)
+	for _, h := range pods {
+		if len(h) > 0 {
+			oldest = min(oldest, h[0].From)
+		}
+	}
+	return oldest
 }
 
 // commonWindowEnd returns the time until which every punctual pod has counted.
@@ -115,7 +131,7 @@ func (t *totalCounts) isDenseWindow() bool {
 func (t *totalCounts) trimmedWindowDispersion() float64 {
 	var room [maxCells]float64
 	pairs := room[:0]
-	for i := range t.cells - 1 {
+	for i := range max(0, t.cells-1) {
 		if t.stepVariance[i] > 0 {
 			d := t.n[i] - t.n[i+1]
 			pairs = append(pairs, d*d/t.stepVariance[i])
@@ -130,20 +146,31 @@ func (t *totalCounts) trimmedWindowDispersion() float64 {
 	return sum / float64(len(pairs)) / trimmedChi2Mean
 }
 
-// steplessWindowDispersion returns the mean of the differences of cells that share no increment, without those around one
-// cell, which is chosen so that the least remains: a step explains no more. Where batches are rare, each of them makes
-// some of the differences, and none can be dropped.
-func (t *totalCounts) steplessWindowDispersion() float64 {
+// steplessWindowDispersion returns the mean of the differences of cells, without those around one cell, which is chosen so that
+// the least remains: a step explains no more. Where batches are rare, each of them makes some of the differences, and
+// none can be dropped. Of several distances between cells the greatest mean counts: at some, periodic batches look steady.
+func (t *totalCounts) steplessWindowDispersion() (phi float64) {
+	phi = t.leastStepDispersion(cellsApart)
+	for _, apart := range []int{cellsApart - 1, cellsApart + 1} {
+		if more := t.leastStepDispersion(apart); !math.IsInf(more, 0) {
+			phi = max(phi, more)
+		}
+	}
+	return phi
+}
+
+// leastStepDispersion is steplessWindowDispersion for cells at a distance.
+func (t *totalCounts) leastStepDispersion(apart int) float64 {
 	squares, variances := 0.0, 0.0
-	for i := range t.cells - cellsApart {
-		square, variance := t.windowCellDifference(i)
+	for i := range max(0, t.cells-apart) {
+		square, variance := t.windowCellDifference(i, apart)
 		squares, variances = squares+square, variances+variance
 	}
 	least := math.Inf(1)
 	for step := range t.cells {
 		square, variance := squares, variances
-		for i := max(0, step-cellsApart); i <= step && i < t.cells-cellsApart; i++ {
-			s, v := t.windowCellDifference(i)
+		for i := max(0, step-apart); i <= step && i < t.cells-apart; i++ {
+			s, v := t.windowCellDifference(i, apart)
 			square, variance = square-s, variance-v
 		}
 		if variance > minEvidence*variances {
@@ -153,8 +180,12 @@ func (t *totalCounts) steplessWindowDispersion() float64 {
 	return least
 }
 
-// windowCellDifference returns the squared difference of a cell from the cell cellsApart older, and its variance.
-func (t *totalCounts) windowCellDifference(cell int) (square, variance float64) {
-	d := t.n[cell] - t.n[cell+cellsApart]
-	return d * d, t.variance[cell] + t.variance[cell+cellsApart]
+// windowCellDifference returns the squared difference of a cell from an older cell, and its variance. Neighbours share
+// increments.
+func (t *totalCounts) windowCellDifference(cell, apart int) (square, variance float64) {
+	d := t.n[cell] - t.n[cell+apart]
+	if apart == 1 {
+		return d * d, t.stepVariance[cell]
+	}
+	return d * d, t.variance[cell] + t.variance[cell+apart]
 }
