@@ -103,6 +103,11 @@ func (ev *evaluation) queryScanReach() scanReach {
 	return reach
 }
 
+// interpolates reports whether rates and increases are those between the ends of their ranges, by interpolation. PromQL
+// extrapolates each series by its own mean: a counter that begins within the range, beside one whose events it takes over,
+// would make the sum too low.
+func (ev *evaluation) interpolates() bool { return ev.moved || ev.scan.hasBegun }
+
 // isPodLabelOfQuery returns whether this label names the same object for all series of a pod.
 func isPodLabelOfQuery(label string) bool {
 	return label == podLabel || label == nodeLabel || label == namespaceLabel
@@ -191,14 +196,14 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 	}
 	if ev.fastPath != nil {
 		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.queryLookback().Milliseconds()}
-		in.now, in.interval, in.moved = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.moved
+		in.now, in.interval, in.interpolates = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.interpolates()
 		if results, ok := ev.fastPath.computeFastPath(&in, ev.Rule); ok {
 			return results, nil
 		}
 	}
 	text := ev.Expr(queryDuration(g.window), ev.queryGroupNames(i))
 	engine := e.promqlEngine
-	if ev.moved {
+	if ev.interpolates() {
 		engine = engine.promQLOverCommonStretch(ev.scan, ev.now.UnixMilli(), ev.interval.Milliseconds())
 	}
 	results, err := engine.queryPromQLEngine(ctx, text, time.UnixMilli(g.at), ev.queryLookback())

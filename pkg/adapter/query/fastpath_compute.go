@@ -24,7 +24,7 @@ type formulaInput struct {
 	groupIndex           int
 	at, window, lookback int64 // milliseconds
 	now, interval        int64 // milliseconds
-	moved                bool  // rates and increases are those between the ends of the range
+	interpolates         bool  // see evaluation.interpolates
 	// overflow is set if the engine must compute the result: a mean whose sum overflows.
 	overflow bool
 }
@@ -132,7 +132,7 @@ func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
 			continue
 		}
 		points := in.collectRangePoints(s, in.at-width)
-		if in.moved && f.isIncrease {
+		if in.interpolates && f.isIncrease {
 			points = in.stretchedRangePoints(s, in.at-width)
 		}
 		if len(points) == 0 {

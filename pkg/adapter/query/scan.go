@@ -35,8 +35,8 @@ type seriesScan struct {
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
 	since            int64 // the scan has samples of ranged selectors from then on, milliseconds
-	// hasEnded is set if a counter ended or began again within reach.
-	hasEnded bool
+	// hasEnded is set if a counter ended or began again within reach, hasBegun if one began at zero.
+	hasEnded, hasBegun bool
 }
 
 // scannedObject is an object of a value. An external metric has a single object without a name.
@@ -187,6 +187,7 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 	}
 	if sel.isCounter {
 		p.countScannedDecreases(len(values), track.decreases)
+		s.hasBegun = s.hasBegun || track.fromZero && times[track.start] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
 			p.ended = max(p.ended, times[track.start-1])
