@@ -94,8 +94,8 @@ func (tr *truth) checkList(now time.Time, values map[string]served, complete boo
 	for host, v := range values {
 		total.value += v.value
 		total.window, shortest = max(total.window, v.window), min(shortest, v.window)
-		_, high := tr.allowed([]string{host}, now, v.window, 0)
-		own += high
+		low, _ := tr.allowed([]string{host}, now, v.window, 0)
+		own += low
 	}
 	if complete {
 		low, high := tr.allowed(tr.hosts(nil), now, total.window, tolerance)
