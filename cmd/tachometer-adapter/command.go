@@ -120,7 +120,7 @@ func runAdapterCommand(ctx context.Context, opts *adapterOptions, out io.Writer)
 		return usageError{err}
 	}
 	if opts.checkConfig {
-		return checkAdapterConfig(opts, out)
+		return checkAdapterConfig(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
 	}
 	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
 		return usageError{err}

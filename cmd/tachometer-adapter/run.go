@@ -14,7 +14,7 @@ import (
 
 // runAdapter runs an adapter until ctx ends or a component fails. Several may run in one process, each with its own options.
 func runAdapter(ctx context.Context, opts *adapterOptions) error {
-	start, err := readAdapterConfig(opts)
+	start, err := readAdapterConfig(opts) //nolint:contextcheck // a rule's trial evaluates in memory
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func TestScrapeAnnotation(t *testing.T) {
 		"false": {wantErr: `annotation prometheus.io/scrape is "false"`},
 		"yes":   {wantErr: `annotation prometheus.io/scrape is "yes", neither "true" nor "false"`},
 		"True":  {wantErr: `annotation prometheus.io/scrape is "True", neither "true" nor "false"`},
-		"true ": {wanted: true},
+		"true ": {wanted: true}, //nolint:gocritic // the space is the case
 		"":      {},
 	} {
 		wanted, err := parseScrapeAnnotation(map[string]string{annotationScrape: value})

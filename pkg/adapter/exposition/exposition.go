@@ -145,7 +145,7 @@ type ParsedPage struct {
 }
 
 // FamilyOf returns the index of a sample's family within Families.
-func (p ParsedPage) FamilyOf(s Sample) int { return s.family }
+func (r ParsedPage) FamilyOf(s Sample) int { return s.family }
 
 // FamilyResult is the content of a page for one wanted family.
 type FamilyResult struct {

@@ -290,13 +290,10 @@ var errEmptyText = errors.New("the template gives empty text")
 // dependsOnRequest reports whether a template may give an expression of another form for another request.
 func dependsOnRequest(t *template.Template) bool {
 	return slices.ContainsFunc(t.Root.Nodes, func(n parse.Node) bool {
-		switch n.Type() {
-		case parse.NodeIf, parse.NodeRange, parse.NodeWith, parse.NodeTemplate:
-			return true
-		case parse.NodeAction:
+		if n.Type() == parse.NodeAction {
 			return strings.Contains(n.String(), "LabelValuesByName")
 		}
-		return false
+		return slices.Contains([]parse.NodeType{parse.NodeIf, parse.NodeRange, parse.NodeWith, parse.NodeTemplate}, n.Type())
 	})
 }
 

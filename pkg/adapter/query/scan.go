@@ -192,7 +192,7 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 			s.hasEnded = true
 			p.ended = max(p.ended, times[track.start-1])
 		}
-		if sel.countsEvents && s.countEvents && !(sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound) {
+		if isLast := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound; isLast && sel.countsEvents && s.countEvents {
 			s.addScannedIncrements(p, selector, times, values)
 		}
 	}
