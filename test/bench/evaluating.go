@@ -78,7 +78,7 @@ func (e *evaluating) compareEvaluators(ctx context.Context, series int) (rows []
 		return nil, err
 	}
 	for _, window := range []string{"60s", "auto"} {
-		ask, err := e.ownEvaluator(mine, window, pods)
+		ask, err := e.ownEvaluator(mine, window, pods) //nolint:contextcheck // a rule's trial evaluates in memory
 		if err != nil {
 			return nil, err
 		}

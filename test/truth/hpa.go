@@ -56,19 +56,14 @@ func (p *player) runAutoscaler(s *autoscaler) {
 		return // the controller keeps the replicas
 	}
 	svc := p.findService(s.service)
-	var ready, unready, all int
+	all := 0
 	for _, pod := range svc.pods {
 		if pod.deleting {
 			continue
 		}
 		all++
-		if pod.serving {
-			ready++
-		} else {
-			unready++
-		}
 	}
-	want := desiredReplicas(all, out.values, s.target, ready, unready)
+	want := desiredReplicas(all, out.values, s.target)
 	c := p.describeRateCase(r, p.replicas[0])
 	if out.verdict != verdictWrong && out.at.Sub(c.lastRate) > c.reference+retainedIntervals*p.settings.interval {
 		p.judgeScaling(s, want, all, c.offered)
@@ -87,7 +82,7 @@ func (p *player) judgeScaling(s *autoscaler, want, current int, offered float64)
 
 // desiredReplicas is the controller's arithmetic: the mean over pods with a value; pods without one count as the target on the way
 // down, and as nothing on the way up.
-func desiredReplicas(current int, values map[string]float64, target float64, ready, unready int) int {
+func desiredReplicas(current int, values map[string]float64, target float64) int {
 	if len(values) == 0 {
 		return current
 	}

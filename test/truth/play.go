@@ -44,7 +44,7 @@ func Run(ctx context.Context, s Scenario, seed uint64) (r Report) {
 		}
 	}()
 	p.report.Promises = newPromises()
-	p.playStatements(seed)
+	p.playStatements(seed) //nolint:contextcheck // a rule's trial evaluates in memory
 	p.stopAll()
 	p.judgeExpectations()
 	return p.report

@@ -118,11 +118,11 @@ func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answ
 			}
 		}
 	case "deployment":
-		p.readObject(a, r, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("apps", "deployments", r.metric))
+		p.readObject(a, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("apps", "deployments", r.metric))
 	case "service":
-		p.readObject(a, r, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("", "services", r.metric))
+		p.readObject(a, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("", "services", r.metric))
 	case "namespace":
-		p.readObject(a, r, &out, types.NamespacedName{Name: namespace}, newMetricInfo("", "namespaces", r.metric))
+		p.readObject(a, &out, types.NamespacedName{Name: namespace}, newMetricInfo("", "namespaces", r.metric))
 	case "external":
 		list, err := a.provider.GetExternalMetric(p.ctx, namespace, k8slabels.Everything(), metricsprovider.ExternalMetricInfo{Metric: r.metric})
 		if out.err = err; err == nil {
@@ -136,7 +136,7 @@ func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answ
 	return out
 }
 
-func (p *player) readObject(a *adapterReplica, r *reader, out *answer, name types.NamespacedName, info metricsprovider.CustomMetricInfo) {
+func (p *player) readObject(a *adapterReplica, out *answer, name types.NamespacedName, info metricsprovider.CustomMetricInfo) {
 	v, err := a.provider.GetMetricByName(p.ctx, name, info, nil)
 	if out.err = err; err == nil {
 		out.addValue("", *v)

@@ -191,12 +191,12 @@ func (w *world) findPod(name string) *podProcess {
 }
 
 // addPod creates a pod. A pod of the start has run for a while.
-func (w *world) addPod(s *service, old bool) *podProcess {
+func (w *world) addPod(s *service, old bool) {
 	s.lastOrdinal++
-	return w.createPod(s, fmt.Sprintf("%s-%d", s.name, s.lastOrdinal), old)
+	w.createPod(s, fmt.Sprintf("%s-%d", s.name, s.lastOrdinal), old)
 }
 
-func (w *world) createPod(s *service, name string, old bool) *podProcess {
+func (w *world) createPod(s *service, name string, old bool) {
 	w.ips++
 	p := &podProcess{
 		service: s, name: name, uid: fmt.Sprintf("uid-%d", w.ips), port: 9102, weight: 1, workers: 1,
@@ -209,13 +209,12 @@ func (w *world) createPod(s *service, name string, old bool) *podProcess {
 		w.startProcess(p, p.created)
 		w.setServing(p, true)
 		s.lastMove = w.start.Add(-time.Hour)
-		return p
+		return
 	}
 	w.noteTrouble(s.name, "pod "+name+" starts", time.Now().Add(s.boot))
 	w.publishPod(p)
 	w.runAfter(s.boot/2, func() { w.startProcess(p, time.Now()) })
 	w.runAfter(s.boot, func() { w.setServing(p, true) })
-	return p
 }
 
 // startProcess starts the process of a pod: its counts begin at zero.
