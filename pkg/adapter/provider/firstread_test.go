@@ -69,9 +69,7 @@ func TestFirstReadWaits(t *testing.T) {
 		"an anonymous user's": {user: user.Anonymous, read: list, delay: time.Second},
 		"many others wait":    {read: list, delay: time.Second, setup: func(w *world) { fill(w.waitingReads) }},
 		"nothing that waiting helps": {read: list, delay: time.Hour, took: 500 * time.Millisecond, setup: func(w *world) {
-			time.AfterFunc(time.Millisecond, func() {
-				w.causes["a"], w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed}, metric.Omission{Reason: metric.ReasonScrapeFailed}
-			})
+			w.Scrapes = failingLater{w.Scrapes, time.Now().Add(time.Millisecond)}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +96,19 @@ func TestFirstReadWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// failingLater are scrapes that fail from a time on.
+type failingLater struct {
+	Scrapes
+	from time.Time
+}
+
+func (f failingLater) Diagnose(namespace, pod string, families []string) metric.Omission {
+	if time.Now().Before(f.from) {
+		return f.Scrapes.Diagnose(namespace, pod, families)
+	}
+	return metric.Omission{Reason: metric.ReasonScrapeFailed}
 }
 
 func fill(c chan struct{}) {

@@ -130,7 +130,7 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results
 		case r.pod.Departed, valuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
 			departed += departedShare(*computed)
 			computed = nil
-		case computed.Ended: // it refuses connections, and may serve all the same
+		case computed.Ended && p.refusesScrapes(r.pod): // and may serve requests all the same
 			computed = nil
 		}
 		if r.done {
@@ -209,6 +209,12 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 // movesLoad reports whether load moves to or from a pod: it left or is about to, is not ready, or became so just now.
 func (p *Provider) movesLoad(pod discovery.Pod, now time.Time) bool {
 	return pod.Departed || pod.Live && (!pod.Ready || now.Sub(pod.Readied) < moveIntervals*p.interval())
+}
+
+// refusesScrapes reports whether the series of a pod ended because it refuses connections.
+func (p *Provider) refusesScrapes(pod discovery.Pod) bool {
+	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
+	return ended
 }
 
 // moveIntervals is how long load moves after a pod became ready, in scrape intervals.
