@@ -25,28 +25,28 @@ custom.metrics.k8s.io and external.metrics.k8s.io.
 
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
-// newAdapterCommand returns the command line of the adapter, which prints to out.
-func newAdapterCommand(out io.Writer) *cobra.Command {
-	opts := newAdapterOptions()
+// newAdapterProgramCommand returns the command line of the adapter, which prints to out.
+func newAdapterProgramCommand(out io.Writer) *cobra.Command {
+	opts := newAdapterProgramOptions()
 	cmd := &cobra.Command{
 		Use:           "tachometer-adapter",
 		Long:          adapterDescription,
-		Args:          asAdapterUsageError(validateArgs),
+		Args:          asAdapterProgramUsageError(validateAdapterProgramArgs),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runAdapterCommand(cmd.Context(), opts, out)
+			return runAdapterProgramCommand(cmd.Context(), opts, out)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	groups := opts.newFlagSets()
+	groups := opts.newAdapterProgramFlagSets()
 	for _, name := range groups.Order {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
 	}
 	cmd.SetOut(out)
-	cmd.AddCommand(newImportCommand(out))
+	cmd.AddCommand(newAdapterProgramImportCommand(out))
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectTerminalWidth(out))
+	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectAdapterProgramTerminalWidth(out))
 	return cmd
 }
 
@@ -55,8 +55,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// asAdapterUsageError turns the errors of an argument check into usage errors.
-func asAdapterUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
+// asAdapterProgramUsageError turns the errors of an argument check into usage errors.
+func asAdapterProgramUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
 			return usageError{err}
@@ -65,8 +65,8 @@ func asAdapterUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// validateArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
-func validateArgs(cmd *cobra.Command, args []string) error {
+// validateAdapterProgramArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
+func validateAdapterProgramArgs(cmd *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if name := path.Base(arg); name != cmd.Name() && name != "adapter" {
 			return fmt.Errorf("unexpected argument %q", arg)
@@ -75,8 +75,8 @@ func validateArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// detectTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
-func detectTerminalWidth(out io.Writer) int {
+// detectAdapterProgramTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
+func detectAdapterProgramTerminalWidth(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
 		return 0
@@ -88,13 +88,13 @@ func detectTerminalWidth(out io.Writer) int {
 	return columns
 }
 
-// checkAdapterConfig prints the warnings about the configuration. The error lists its faults, one a line.
-func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
-	c, err := readAdapterConfig(opts)
+// checkAdapterProgramConfig prints the warnings about the configuration. The error lists its faults, one a line.
+func checkAdapterProgramConfig(opts *adapterOptions, out io.Writer) error {
+	c, err := readAdapterProgramConfig(opts)
 	if err != nil {
 		return err
 	}
-	if unused := opts.prometheus.describeUnusedCredentials(); unused != "" {
+	if unused := opts.prometheus.describeAdapterProgramUnusedAuth(); unused != "" {
 		fmt.Fprintf(out, "%s: warning: %s\n", opts.configFile, unused)
 	}
 	if c.legacy != nil {
@@ -110,23 +110,23 @@ func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
 	return nil
 }
 
-// runAdapterCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
-func runAdapterCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
+// runAdapterProgramCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
+func runAdapterProgramCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())
 		return nil
 	}
-	if err := opts.validateAdapterFlags(); err != nil {
+	if err := opts.validateAdapterProgramFlags(); err != nil {
 		return usageError{err}
 	}
 	if opts.checkConfig {
-		return checkAdapterConfig(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
+		return checkAdapterProgramConfig(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
 	}
 	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
 		return usageError{err}
 	}
 	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())
-	if err := runAdapter(ctx, opts); err != nil {
+	if err := runAdapterProgram(ctx, opts); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Adapter ended")

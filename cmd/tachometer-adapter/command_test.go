@@ -36,7 +36,7 @@ func compareGolden(t *testing.T, path, got string) {
 func adapterCommand(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newAdapterCommand(&out)
+	cmd := newAdapterProgramCommand(&out)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
@@ -134,7 +134,7 @@ func TestFlagFaults(t *testing.T) {
 
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
-	if _, err := loadAdapterClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
+	if _, err := loadAdapterProgramClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
@@ -209,12 +209,12 @@ func TestExitCodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := newAdapterCommand(io.Discard)
+			cmd := newAdapterProgramCommand(io.Discard)
 			cmd.SetArgs(tc.args)
 			err := cmd.ExecuteContext(t.Context())
 			got := 0
 			if err != nil {
-				got = adapterExitCode(err)
+				got = adapterProgramExitCode(err)
 			}
 			if got != tc.want {
 				t.Errorf("exit code %d, want %d: %v", got, tc.want, err)

@@ -24,17 +24,19 @@ type component struct {
 	removed bool
 }
 
-func newComponentGroup() *componentGroup { return &componentGroup{failed: make(chan error, 1)} }
+func newAdapterProgramComponentGroup() *componentGroup {
+	return &componentGroup{failed: make(chan error, 1)}
+}
 
-// addComponent starts a component: at once, or when Run begins. The returned function stops it, and does not wait for its end.
-func (c *componentGroup) addComponent(name string, run func(context.Context) error) (stop func()) {
+// addAdapterProgramComponent starts a component: at once, or when Run begins. The returned function stops it, and does not wait for its end.
+func (c *componentGroup) addAdapterProgramComponent(name string, run func(context.Context) error) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := &component{name: name, run: run}
 	if c.ctx == nil {
 		c.waiting = append(c.waiting, m)
 	} else {
-		c.startComponent(c.ctx, m)
+		c.startAdapterProgramComponent(c.ctx, m)
 	}
 	return func() {
 		c.mu.Lock()
@@ -46,8 +48,8 @@ func (c *componentGroup) addComponent(name string, run func(context.Context) err
 	}
 }
 
-// startComponent starts a component that is not removed yet. The caller holds c.mu.
-func (c *componentGroup) startComponent(ctx context.Context, m *component) {
+// startAdapterProgramComponent starts a component that is not removed yet. The caller holds c.mu.
+func (c *componentGroup) startAdapterProgramComponent(ctx context.Context, m *component) {
 	if m.removed || ctx.Err() != nil {
 		return
 	}
@@ -55,7 +57,7 @@ func (c *componentGroup) startComponent(ctx context.Context, m *component) {
 	m.cancel = cancel
 	c.wg.Go(func() {
 		defer cancel()
-		if err := superviseAdapterComponent(ctx, m.name, m.run); err != nil {
+		if err := superviseAdapterProgramComponent(ctx, m.name, m.run); err != nil {
 			select {
 			case c.failed <- err:
 			default:
@@ -71,7 +73,7 @@ func (c *componentGroup) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.ctx = ctx
 	for _, m := range c.waiting {
-		c.startComponent(ctx, m)
+		c.startAdapterProgramComponent(ctx, m)
 	}
 	c.waiting = nil
 	c.mu.Unlock()

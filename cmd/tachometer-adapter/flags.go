@@ -39,7 +39,7 @@ type adapterOptions struct {
 	logging *logsapi.LoggingConfiguration
 }
 
-func newAdapterOptions() *adapterOptions {
+func newAdapterProgramOptions() *adapterOptions {
 	return &adapterOptions{
 		// A miss refreshes within seconds, so the interval matters only for resources that are removed.
 		discoveryInterval: 10 * time.Minute,
@@ -47,15 +47,15 @@ func newAdapterOptions() *adapterOptions {
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
 		clientBurst:       rest.DefaultBurst,
-		prometheus:        newPrometheusFlagDefaults(),
-		resources:         newResourceOptions(),
+		prometheus:        newAdapterProgramPrometheusFlags(),
+		resources:         newAdapterProgramResourceOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logging.NewConfiguration("tachometer-adapter"),
 	}
 }
 
-// newFlagSets returns the flags, in the order of --help.
-func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
+// newAdapterProgramFlagSets returns the flags, in the order of --help.
+func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
 	groups := &cliflag.NamedFlagSets{}
 	fs := groups.FlagSet("adapter")
 	fs.StringVar(&o.configFile, "config", o.configFile,
@@ -75,8 +75,8 @@ func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "`queries` by which a burst may exceed --client-qps")
 	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "prometheus-adapter's name of --kubeconfig")
 
-	o.resources.addResourceFlags(groups.FlagSet("resource metrics"))
-	o.prometheus.addPrometheusFlags(groups.FlagSet("prometheus-adapter"))
+	o.resources.addAdapterProgramResourceFlags(groups.FlagSet("resource metrics"))
+	o.prometheus.addAdapterProgramPrometheusFlags(groups.FlagSet("prometheus-adapter"))
 
 	fs = groups.FlagSet("serving certificate")
 	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
@@ -87,13 +87,13 @@ func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 
 	o.server.AddFlags(groups)
 	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
-	o.addIgnoredFlags(groups)
+	o.addIgnoredAdapterProgramFlags(groups)
 	return groups
 }
 
-// addIgnoredFlags adds the flags of prometheus-adapter that have no effect or another name here, so that its command lines work
+// addIgnoredAdapterProgramFlags adds the flags of prometheus-adapter that have no effect or another name here, so that its command lines work
 // unchanged. --help omits them.
-func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
+func (o *adapterOptions) addIgnoredAdapterProgramFlags(groups *cliflag.NamedFlagSets) {
 	fs := groups.FlagSet("logging")
 	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
 		fs.Bool(name, false, "no effect: the log goes to standard error")
@@ -108,19 +108,19 @@ func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
 }
 
-// setClientLimitFlags applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
-func (o *adapterOptions) setClientLimitFlags(cluster *rest.Config) {
+// setAdapterProgramClientLimits applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
+func (o *adapterOptions) setAdapterProgramClientLimits(cluster *rest.Config) {
 	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
 	if o.clientQPS == 0 {
 		cluster.QPS = -1
 	}
 }
 
-// validateAdapterFlags returns every fault of the flags at once.
-func (o *adapterOptions) validateAdapterFlags() error {
-	errs := []error{o.server.Validate(), o.prometheus.validatePrometheusFlags(), o.resources.validateResourceFlags()}
+// validateAdapterProgramFlags returns every fault of the flags at once.
+func (o *adapterOptions) validateAdapterProgramFlags() error {
+	errs := []error{o.server.Validate(), o.prometheus.validateAdapterPrometheusFlags(), o.resources.validateAdapterResourceFlags()}
 	if o.configFile == "" {
-		errs = append(errs, o.prometheus.rejectGivenFlags("without --config"))
+		errs = append(errs, o.prometheus.rejectGivenAdapterProgramFlags("without --config"))
 		if o.checkConfig {
 			errs = append(errs, errors.New("--check-config needs --config"))
 		}

@@ -12,19 +12,19 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
 )
 
-// buildHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
+// buildAdapterProgramHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
 // responds with the reason is better than no replica.
-func (a *adapter) buildHealth() apiserver.Health {
-	live, ready := a.usage.resourceMetricsHealthChecks()
+func (a *adapter) buildAdapterProgramHealth() apiserver.Health {
+	live, ready := a.usage.adapterProgramResourceChecks()
 	return apiserver.Health{
 		Live: append(live, apiserver.Check{Name: "scrape-loop", Test: func() error { return a.scraper.CheckLive(time.Now()) }}),
 		Ready: append(ready,
 			apiserver.Check{Name: "informers", Test: a.discovery.SyncError},
-			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkAdapterWarm(time.Now()) }},
+			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkAdapterProgramWarm(time.Now()) }},
 			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
-			apiserver.Check{Name: "certificate", Test: a.checkAdapterCertificate}),
+			apiserver.Check{Name: "certificate", Test: a.checkAdapterProgramCertificate}),
 		Notes: func() []string {
-			return slices.Concat(a.reloader.describeConfigReloads(), a.backends.describeAdapterBackends(), a.rules.describeLiveCatalog(), a.describeCertificate())
+			return slices.Concat(a.reloader.describeAdapterProgramReloads(), a.backends.describeAdapterProgramBackends(), a.rules.describeAdapterProgramCatalog(), a.describeAdapterProgramCertificate())
 		},
 	}
 }
@@ -46,7 +46,7 @@ type warmupCheck struct {
 // may fail, and another may be late.
 const warmupIntervals = 3
 
-func (w *warmupCheck) checkAdapterWarm(now time.Time) error {
+func (w *warmupCheck) checkAdapterProgramWarm(now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -66,7 +66,7 @@ func (w *warmupCheck) checkAdapterWarm(now time.Time) error {
 	return nil
 }
 
-func (a *adapter) checkAdapterCertificate() error {
+func (a *adapter) checkAdapterProgramCertificate() error {
 	if a.keeper != nil {
 		if err := a.keeper.Trusted(); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (a *adapter) checkAdapterCertificate() error {
 	return a.expiry.Valid(time.Now())
 }
 
-func (a *adapter) describeCertificate() []string {
+func (a *adapter) describeAdapterProgramCertificate() []string {
 	if a.keeper == nil {
 		return nil
 	}

@@ -28,7 +28,7 @@ func TestWarmup(t *testing.T) {
 				firstRoundDone: func() bool { return now.round }, targets: func() int { return now.targets },
 			}
 			for _, now = range steps {
-				if err := w.checkAdapterWarm(time.Unix(1000, 0).Add(now.after)); (err == nil) != now.ready {
+				if err := w.checkAdapterProgramWarm(time.Unix(1000, 0).Add(now.after)); (err == nil) != now.ready {
 					t.Errorf("after %v: %v", now.after, err)
 				}
 			}

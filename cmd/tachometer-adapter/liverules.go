@@ -18,24 +18,24 @@ type liveRules struct {
 	stop    func()               // stops the catalog
 }
 
-// getLiveRules returns the active rules.
-func (l *liveRules) getLiveRules() provider.Rules {
+// getAdapterProgramRules returns the active rules.
+func (l *liveRules) getAdapterProgramRules() provider.Rules {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.current()
 }
 
-// setStaticRules activates rules that do not change.
-func (l *liveRules) setStaticRules(rules provider.Rules) {
-	l.replaceLiveRules(func() provider.Rules { return rules }, nil, nil)
+// setAdapterProgramStaticRules activates rules that do not change.
+func (l *liveRules) setAdapterProgramStaticRules(rules provider.Rules) {
+	l.replaceAdapterProgramRules(func() provider.Rules { return rules }, nil, nil)
 }
 
-// setCatalogRules activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
-func (l *liveRules) setCatalogRules(c *promadapter.Catalog, stop func()) {
-	l.replaceLiveRules(func() provider.Rules { return c.Rules() }, c, stop)
+// setAdapterProgramCatalogRules activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
+func (l *liveRules) setAdapterProgramCatalogRules(c *promadapter.Catalog, stop func()) {
+	l.replaceAdapterProgramRules(func() provider.Rules { return c.Rules() }, c, stop)
 }
 
-func (l *liveRules) replaceLiveRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
+func (l *liveRules) replaceAdapterProgramRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stop != nil {
@@ -44,8 +44,8 @@ func (l *liveRules) replaceLiveRules(current func() provider.Rules, c *promadapt
 	l.current, l.catalog, l.stop = current, c, stop
 }
 
-// describeLiveCatalog returns the failures of the catalog, in lines for /readyz?verbose.
-func (l *liveRules) describeLiveCatalog() []string {
+// describeAdapterProgramCatalog returns the failures of the catalog, in lines for /readyz?verbose.
+func (l *liveRules) describeAdapterProgramCatalog() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {

@@ -12,22 +12,22 @@ import (
 	"k8s.io/component-base/logs"
 )
 
-func main() { os.Exit(executeAdapterCommand()) }
+func main() { os.Exit(executeAdapterProgram()) }
 
-// executeAdapterCommand runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
-func executeAdapterCommand() int {
+// executeAdapterProgram runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
+func executeAdapterProgram() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
+	if err := newAdapterProgramCommand(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "tachometer-adapter: %v\n", err)
-		return adapterExitCode(err)
+		return adapterProgramExitCode(err)
 	}
 	return 0
 }
 
-// adapterExitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
-func adapterExitCode(err error) int {
+// adapterProgramExitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
+func adapterProgramExitCode(err error) int {
 	if errors.As(err, new(usageError)) {
 		return 2
 	}

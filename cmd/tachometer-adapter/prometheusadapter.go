@@ -36,14 +36,14 @@ type prometheusOptions struct {
 	flags                      *pflag.FlagSet // tells which flags were given; nil: none
 }
 
-func newPrometheusFlagDefaults() prometheusOptions {
+func newAdapterProgramPrometheusFlags() prometheusOptions {
 	return prometheusOptions{
 		url: "https://localhost", verb: http.MethodGet, // prometheus-adapter's own defaults
 		relistInterval: 10 * time.Minute,
 	}
 }
 
-func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
+func (p *prometheusOptions) addAdapterProgramPrometheusFlags(fs *pflag.FlagSet) {
 	p.flags = fs
 	fs.StringVar(&p.url, "prometheus-url", p.url, "base `url` of the server that a prometheus-adapter configuration queries")
 	fs.BoolVar(&p.authInCluster, "prometheus-auth-incluster", p.authInCluster,
@@ -61,8 +61,8 @@ func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 		"greatest `age` of the last sample of a listed series; 0: --metrics-relist-interval")
 }
 
-// validatePrometheusFlags returns every fault of the flags at once.
-func (p *prometheusOptions) validatePrometheusFlags() error {
+// validateAdapterPrometheusFlags returns every fault of the flags at once.
+func (p *prometheusOptions) validateAdapterPrometheusFlags() error {
 	var errs []error
 	if p.relistInterval <= 0 {
 		errs = append(errs, fmt.Errorf("--metrics-relist-interval is not positive: %s", p.relistInterval))
@@ -88,8 +88,8 @@ func (p *prometheusOptions) validatePrometheusFlags() error {
 	return errors.Join(errs...)
 }
 
-// rejectGivenFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
-func (p *prometheusOptions) rejectGivenFlags(where string) error {
+// rejectGivenAdapterProgramFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
+func (p *prometheusOptions) rejectGivenAdapterProgramFlags(where string) error {
 	var given []string
 	if p.flags != nil {
 		p.flags.VisitAll(func(f *pflag.Flag) {
@@ -105,8 +105,8 @@ func (p *prometheusOptions) rejectGivenFlags(where string) error {
 		"in Tachometer's format, servers are listed under backends", strings.Join(given, ", "), where)
 }
 
-// newFlaggedBackendConfig returns the backend that the flags describe, without the headers.
-func (p *prometheusOptions) newFlaggedBackendConfig() (config.Backend, error) {
+// newAdapterProgramFlaggedBackend returns the backend that the flags describe, without the headers.
+func (p *prometheusOptions) newAdapterProgramFlaggedBackend() (config.Backend, error) {
 	u, err := url.Parse(p.url)
 	if err != nil {
 		return config.Backend{}, errors.New("--prometheus-url is not a valid URL")

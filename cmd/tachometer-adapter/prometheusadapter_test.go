@@ -22,15 +22,15 @@ import (
 // parseFlags are the options of a command line.
 func parseFlags(t *testing.T, args ...string) *adapterOptions {
 	t.Helper()
-	opts := newAdapterOptions()
-	groups, all := opts.newFlagSets(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
+	opts := newAdapterProgramOptions()
+	groups, all := opts.newAdapterProgramFlagSets(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
 	for _, name := range groups.Order {
 		all.AddFlagSet(groups.FlagSets[name])
 	}
 	if err := all.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateAdapterFlags(); err != nil {
+	if err := opts.validateAdapterProgramFlags(); err != nil {
 		t.Fatal(err)
 	}
 	return opts
@@ -138,7 +138,7 @@ func TestBackendOfFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newFlaggedBackendConfig()
+			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newAdapterProgramFlaggedBackend()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +193,7 @@ func TestServerHeaders(t *testing.T) {
 		"header before kubeconfig": {[]string{"--prometheus-header=Authorization=Bearer x", "--prometheus-auth-config=" + kubeconfig}, map[string]string{"Authorization": "Bearer x"}},
 	} {
 		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share the server
-			transport, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newServerTransport()
+			transport, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newAdapterProgramServerTransport()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -236,7 +236,7 @@ func TestUnusedCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := parseFlags(t, append(tc.args, "--config=a")...).prometheus.describeUnusedCredentials()
+			got := parseFlags(t, append(tc.args, "--config=a")...).prometheus.describeAdapterProgramUnusedAuth()
 			if !strings.Contains(got, tc.want) || (tc.want == "") != (got == "") {
 				t.Errorf("%q, want %q", got, tc.want)
 			}
@@ -248,7 +248,7 @@ func TestUnusedCredentials(t *testing.T) {
 func TestFlagsOfTheOtherFormat(t *testing.T) {
 	t.Parallel()
 	opts := parseFlags(t, "--prometheus-url=http://p", "--config="+writeFile(t, configHeader))
-	if _, err := readAdapterConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
+	if _, err := readAdapterProgramConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
 		t.Errorf("error %v", err)
 	}
 }

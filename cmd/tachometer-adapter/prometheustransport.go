@@ -15,13 +15,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// newServerTransport returns the transport that the flags describe; nil if the configuration of the backend says all.
-func (p *prometheusOptions) newServerTransport() (http.RoundTripper, error) {
-	base, err := p.newAuthConfigTransport()
+// newAdapterProgramServerTransport returns the transport that the flags describe; nil if the configuration of the backend says all.
+func (p *prometheusOptions) newAdapterProgramServerTransport() (http.RoundTripper, error) {
+	base, err := p.newAdapterProgramAuthTransport()
 	if err != nil {
 		return nil, err
 	}
-	headers := p.parseServerHeaders()
+	headers := p.parseAdapterProgramServerHeaders()
 	if base != nil && headers.Get("Authorization") == "" {
 		if u, err := url.Parse(p.url); err == nil && u.User != nil {
 			password, _ := u.User.Password()
@@ -33,7 +33,7 @@ func (p *prometheusOptions) newServerTransport() (http.RoundTripper, error) {
 		return nil, nil
 	}
 	if base == nil {
-		b, err := p.newFlaggedBackendConfig()
+		b, err := p.newAdapterProgramFlaggedBackend()
 		if err != nil {
 			return nil, err
 		}
@@ -53,8 +53,8 @@ var bodyHeaders = map[string]bool{
 	"Keep-Alive": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// parseServerHeaders returns the headers of --prometheus-header.
-func (p *prometheusOptions) parseServerHeaders() http.Header {
+// parseAdapterProgramServerHeaders returns the headers of --prometheus-header.
+func (p *prometheusOptions) parseAdapterProgramServerHeaders() http.Header {
 	headers := http.Header{}
 	for _, h := range p.headers {
 		if name, value, _ := strings.Cut(h, "="); !bodyHeaders[http.CanonicalHeaderKey(name)] {
@@ -83,13 +83,13 @@ func (t headerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(req)
 }
 
-// newAuthConfigTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
+// newAdapterProgramAuthTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
 // prometheus-adapter, with --prometheus-ca-file.
-func (p *prometheusOptions) newAuthConfigTransport() (http.RoundTripper, error) {
+func (p *prometheusOptions) newAdapterProgramAuthTransport() (http.RoundTripper, error) {
 	if p.authConfig == "" || p.caFile != "" {
 		return nil, nil
 	}
-	cfg, err := p.newServerKubeconfig().ClientConfig()
+	cfg, err := p.newAdapterProgramServerKubeconfig().ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read --prometheus-auth-config: %w", err)
 	}
@@ -103,18 +103,18 @@ func (p *prometheusOptions) newAuthConfigTransport() (http.RoundTripper, error) 
 	return t, nil
 }
 
-func (p *prometheusOptions) newServerKubeconfig() clientcmd.ClientConfig {
+func (p *prometheusOptions) newAdapterProgramServerKubeconfig() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: p.authConfig}, &clientcmd.ConfigOverrides{})
 }
 
-// describeUnusedCredentials returns a line about credentials of --prometheus-auth-config that no request carries, or empty text.
+// describeAdapterProgramUnusedAuth returns a line about credentials of --prometheus-auth-config that no request carries, or empty text.
 // Like prometheus-adapter, client-go drops the credentials of a kubeconfig for a server without TLS.
-func (p *prometheusOptions) describeUnusedCredentials() string {
+func (p *prometheusOptions) describeAdapterProgramUnusedAuth() string {
 	if p.authConfig == "" {
 		return ""
 	}
-	kubeconfig := p.newServerKubeconfig()
+	kubeconfig := p.newAdapterProgramServerKubeconfig()
 	raw, err := kubeconfig.RawConfig()
 	if err != nil {
 		return "" // newKubeconfigTransport has the error

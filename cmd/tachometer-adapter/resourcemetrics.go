@@ -26,11 +26,11 @@ type resourceOptions struct {
 	kubeletsInterval time.Duration
 }
 
-func newResourceOptions() resourceOptions {
+func newAdapterProgramResourceOptions() resourceOptions {
 	return resourceOptions{kubeletsInterval: 15 * time.Second} // the longest time between two measurements of a kubelet
 }
 
-func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
+func (r *resourceOptions) addAdapterProgramResourceFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&r.kubelets, "resource-metrics", r.kubelets,
 		"serve metrics.k8s.io, the CPU and memory of pods and nodes, from the kubelets")
 	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "`time` between two reads of a kubelet")
@@ -42,7 +42,7 @@ func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 		"`types` of node address to reach a kubelet by, the preferred first; empty: InternalIP, then the others")
 }
 
-func (r *resourceOptions) validateResourceFlags() error {
+func (r *resourceOptions) validateAdapterResourceFlags() error {
 	var errs []error
 	if r.kubeletsInterval < time.Second {
 		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure about every ten seconds"))
@@ -60,15 +60,15 @@ type resourceMetrics struct {
 	kubelets *resourcemetrics.KubeletSource // nil: resourceRules of the configuration are the source
 }
 
-// adapterServesResourceMetrics reports whether a configuration serves metrics.k8s.io.
-func (o *adapterOptions) adapterServesResourceMetrics(c *parsedConfig) bool {
+// adapterProgramServesResources reports whether a configuration serves metrics.k8s.io.
+func (o *adapterOptions) adapterProgramServesResources(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
-// buildResourceMetrics builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
+// buildAdapterProgramResources builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
 // prometheus-adapter configuration.
-func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
-	if !a.opts.adapterServesResourceMetrics(start) {
+func (a *adapter) buildAdapterProgramResources(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+	if !a.opts.adapterProgramServesResources(start) {
 		return nil
 	}
 	clients, err := resourcemetrics.NewClients(cluster)
@@ -83,7 +83,7 @@ func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config
 	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
 		return err
 	}
-	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getLiveResourceRules, a.backends)
+	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getAdapterProgramResourceRules, a.backends)
 	if a.opts.resources.kubelets {
 		transport, err := resourcemetrics.NewKubeletTransport(cluster, a.opts.resources.kubeletTLS)
 		if err != nil {
@@ -99,16 +99,16 @@ func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config
 	return nil
 }
 
-// resourceMetricsAPIGroups returns the API groups besides custom and external metrics.
-func (u *resourceMetrics) resourceMetricsAPIGroups() []apiserver.Group {
+// adapterProgramResourceAPIGroups returns the API groups besides custom and external metrics.
+func (u *resourceMetrics) adapterProgramResourceAPIGroups() []apiserver.Group {
 	if u == nil {
 		return nil
 	}
 	return []apiserver.Group{{Info: u.api.Group(), Definitions: u.api.Definitions}}
 }
 
-// resourceMetricsHealthChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
-func (u *resourceMetrics) resourceMetricsHealthChecks() (live, ready []apiserver.Check) {
+// adapterProgramResourceChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
+func (u *resourceMetrics) adapterProgramResourceChecks() (live, ready []apiserver.Check) {
 	if u == nil {
 		return nil, nil
 	}
@@ -120,8 +120,8 @@ func (u *resourceMetrics) resourceMetricsHealthChecks() (live, ready []apiserver
 	return live, ready
 }
 
-// getLiveResourceRules returns the active resourceRules, or nil.
-func (l *liveRules) getLiveResourceRules() *resourcemetrics.UsageRuleSet {
+// getAdapterProgramResourceRules returns the active resourceRules, or nil.
+func (l *liveRules) getAdapterProgramResourceRules() *resourcemetrics.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {
@@ -136,7 +136,7 @@ func (l *liveRules) getLiveResourceRules() *resourcemetrics.UsageRuleSet {
 
 // Evaluate evaluates a query on the backend of its rule.
 func (b *backendSet) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
-	backend, ok := b.lookupAdapterBackend(q.Rule.Backend)
+	backend, ok := b.lookupAdapterProgramBackend(q.Rule.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", q.Rule.Name, q.Rule.Backend)
 	}

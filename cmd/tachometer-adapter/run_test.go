@@ -29,7 +29,7 @@ type replica struct {
 
 func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 	t.Helper()
-	opts := newAdapterOptions()
+	opts := newAdapterProgramOptions()
 	opts.configFile = configFile
 	return startWith(t, c, opts)
 }
@@ -45,7 +45,7 @@ func startWith(t *testing.T, c *fakeCluster, opts *adapterOptions) *replica {
 	opts.server.Serving.Listener = listener
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- runAdapter(ctx, opts) }()
+	go func() { done <- runAdapterProgram(ctx, opts) }()
 	r := &replica{cluster: c, addr: listener.Addr().String()}
 	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {
@@ -167,7 +167,7 @@ func TestSupervise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := superviseAdapterComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
+			err := superviseAdapterProgramComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
 			if got := errorText(err); got != tc.want {
 				t.Errorf("supervise = %q, want %q", got, tc.want)
 			}

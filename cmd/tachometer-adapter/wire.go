@@ -63,24 +63,24 @@ type adapter struct {
 	warmup         *warmupCheck
 }
 
-// newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
-func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
-	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
-	a.reloader = newAdapterConfigReloader(opts, start, a.applyAdapterConfig, metrics)
-	if err := a.buildAdapterClusterClients(start, cluster, metrics); err != nil {
+// newAdapterProgram builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
+func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
+	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newAdapterProgramComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
+	a.reloader = newAdapterProgramConfigReloader(opts, start, a.applyAdapterProgramConfig, metrics)
+	if err := a.buildAdapterProgramClients(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.buildScrapePipeline(start.config, metrics)
-	if err := a.buildBackends(start.config, metrics); err != nil {
+	a.buildAdapterProgramPipeline(start.config, metrics)
+	if err := a.buildAdapterProgramBackends(start.config, metrics); err != nil {
 		return nil, err
 	}
-	if err := a.buildResourceMetrics(start, cluster, metrics); err != nil {
+	if err := a.buildAdapterProgramResources(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.applyAdapterRules(start)
+	a.applyAdapterProgramRules(start)
 	a.provider = provider.New(provider.Deps{
-		Rules:   a.rules.getLiveRules,
-		Backend: a.backends.lookupAdapterBackend,
+		Rules:   a.rules.getAdapterProgramRules,
+		Backend: a.backends.lookupAdapterProgramBackend,
 		Pods:    a.discovery,
 		Targets: a.discovery,
 		Demands: a.discovery,
@@ -88,7 +88,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 		Mapper:  a.mapper,
 		Now:     a.clock.Now,
 	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.resourceMetricsAPIGroups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterProgramHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}
@@ -97,8 +97,8 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	return a, nil
 }
 
-// buildAdapterClusterClients builds the components that talk to kube-apiserver.
-func (a *adapter) buildAdapterClusterClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+// buildAdapterProgramClients builds the components that talk to kube-apiserver.
+func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
@@ -109,20 +109,20 @@ func (a *adapter) buildAdapterClusterClients(start *parsedConfig, cluster *rest.
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
-		Retention:  newStoreOptions(start.config).Retention,
+		Retention:  newAdapterProgramStoreOptions(start.config).Retention,
 		Registerer: metrics,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
 	})
 	services := apiServices
-	if a.opts.adapterServesResourceMetrics(start) {
+	if a.opts.adapterProgramServesResources(start) {
 		services = append(slices.Clone(services), resourcemetrics.APIService)
 	}
-	return a.buildCertificateKeeper(services, clients.Kube, cluster, metrics)
+	return a.buildAdapterProgramKeeper(services, clients.Kube, cluster, metrics)
 }
 
-// buildCertificateKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
-func (a *adapter) buildCertificateKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
+// buildAdapterProgramKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
+func (a *adapter) buildAdapterProgramKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
 	opts := a.opts
 	if opts.server.OwnCertificate() {
 		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
@@ -140,15 +140,15 @@ func (a *adapter) buildCertificateKeeper(services []string, client kubernetes.In
 	return nil
 }
 
-// buildScrapePipeline builds the path of the data: targets to samples to values.
-func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistry) {
-	storeOptions, scrapeOptions := newStoreOptions(cfg), newScrapeOptions(cfg)
+// buildAdapterProgramPipeline builds the path of the data: targets to samples to values.
+func (a *adapter) buildAdapterProgramPipeline(cfg *config.Config, metrics metricsRegistry) {
+	storeOptions, scrapeOptions := newAdapterProgramStoreOptions(cfg), newAdapterProgramScrapeOptions(cfg)
 	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
 	scrapeOptions.Seed = rand.Uint64() // spreads the scrapes of two replicas
 	scrapeOptions.Clock, storeOptions.Now = a.clock, a.clock.Now
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
-	a.engine = query.New(a.store, query.Options{Settings: newAdapterEngineSettings(cfg), Registerer: metrics})
+	a.engine = query.New(a.store, query.Options{Settings: newAdapterProgramEngineSettings(cfg), Registerer: metrics})
 	a.discovery.OnTargets(a.scraper.SetTargets)
 	a.warmup = &warmupCheck{
 		synced:         a.discovery.HasSynced,
@@ -158,63 +158,63 @@ func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistr
 	}
 }
 
-// buildBackends builds the backends of the configuration.
-func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
-	transport, err := a.opts.prometheus.newServerTransport()
+// buildAdapterProgramBackends builds the backends of the configuration.
+func (a *adapter) buildAdapterProgramBackends(cfg *config.Config, metrics metricsRegistry) error {
+	transport, err := a.opts.prometheus.newAdapterProgramServerTransport()
 	if err != nil {
 		return err
 	}
-	a.backends = newAdapterBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
-	return a.backends.applyAdapterBackends(cfg.Backends)
+	a.backends = newAdapterProgramBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
+	return a.backends.applyAdapterProgramBackends(cfg.Backends)
 }
 
-// applyAdapterRules makes requests and targets follow the rules of next from now on.
-func (a *adapter) applyAdapterRules(next *parsedConfig) {
+// applyAdapterProgramRules makes requests and targets follow the rules of next from now on.
+func (a *adapter) applyAdapterProgramRules(next *parsedConfig) {
 	if next.legacy == nil {
-		a.rules.setStaticRules(next.rules)
+		a.rules.setAdapterProgramStaticRules(next.rules)
 	} else {
-		catalog := a.newAdapterCatalog(next)
-		a.rules.setCatalogRules(catalog, a.components.addComponent("series", func(ctx context.Context) error {
+		catalog := a.newAdapterProgramCatalog(next)
+		a.rules.setAdapterProgramCatalogRules(catalog, a.components.addAdapterProgramComponent("series", func(ctx context.Context) error {
 			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
 			return catalog.Run(ctx)
 		}))
 	}
-	a.discovery.SetRules(demandRules{a.rules.getLiveRules()})
+	a.discovery.SetRules(demandRules{a.rules.getAdapterProgramRules()})
 }
 
-// newAdapterCatalog returns the catalog of a prometheus-adapter configuration.
-func (a *adapter) newAdapterCatalog(next *parsedConfig) *promadapter.Catalog {
+// newAdapterProgramCatalog returns the catalog of a prometheus-adapter configuration.
+func (a *adapter) newAdapterProgramCatalog(next *parsedConfig) *promadapter.Catalog {
 	return promadapter.NewCatalog(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
 		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogMetrics,
 	})
 }
 
-// applyAdapterConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
-func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
+// applyAdapterProgramConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
+func (a *adapter) applyAdapterProgramConfig(next *parsedConfig) error {
 	cfg := next.config
-	if a.opts.adapterServesResourceMetrics(next) != (a.usage != nil) {
+	if a.opts.adapterProgramServesResources(next) != (a.usage != nil) {
 		return errors.New("restart the adapter to add or remove resourceRules")
 	}
-	if err := a.backends.applyAdapterBackends(cfg.Backends); err != nil {
+	if err := a.backends.applyAdapterProgramBackends(cfg.Backends); err != nil {
 		return err
 	}
 	// The order is from samples to their readers: a rule must not use another interval, or a longer window, than the store has
 	// samples for.
-	a.store.Reconfigure(newStoreOptions(cfg))
-	a.scraper.Reconfigure(newScrapeOptions(cfg))
-	a.discovery.SetRetention(newStoreOptions(cfg).Retention)
-	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
+	a.store.Reconfigure(newAdapterProgramStoreOptions(cfg))
+	a.scraper.Reconfigure(newAdapterProgramScrapeOptions(cfg))
+	a.discovery.SetRetention(newAdapterProgramStoreOptions(cfg).Retention)
+	a.engine.Reconfigure(newAdapterProgramEngineSettings(cfg))
 	a.provider.Reconfigure(cfg.Scrape.Interval)
-	a.applyAdapterRules(next)
+	a.applyAdapterProgramRules(next)
 	return nil
 }
 
-func newStoreOptions(cfg *config.Config) store.Options {
+func newAdapterProgramStoreOptions(cfg *config.Config) store.Options {
 	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries}
 }
 
-func newScrapeOptions(cfg *config.Config) scrape.Options {
+func newAdapterProgramScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
@@ -222,12 +222,12 @@ func newScrapeOptions(cfg *config.Config) scrape.Options {
 	}
 }
 
-func newAdapterEngineSettings(cfg *config.Config) query.Settings {
+func newAdapterProgramEngineSettings(cfg *config.Config) query.Settings {
 	return query.Settings{Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow}
 }
 
-// loadAdapterClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
-func loadAdapterClusterConfig(kubeconfig string) (*rest.Config, error) {
+// loadAdapterProgramClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
+func loadAdapterProgramClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {

@@ -25,7 +25,7 @@ func Default() Config {
 			MaxConcurrent: 64,
 		},
 	}
-	c.setConfigDefaults()
+	c.setAdapterConfigDefaults()
 	return c
 }
 
@@ -49,8 +49,8 @@ const (
 	defaultMaxResponseBytes = 32 << 20
 )
 
-// setConfigDefaults fills in the defaults derived from other values.
-func (c *Config) setConfigDefaults() {
+// setAdapterConfigDefaults fills in the defaults derived from other values.
+func (c *Config) setAdapterConfigDefaults() {
 	if c.Scrape.Timeout == 0 {
 		// Scrapes of one target never overlap.
 		c.Scrape.Timeout = min(c.Scrape.Interval, maxDefaultTimeout)
@@ -65,7 +65,7 @@ func (c *Config) setConfigDefaults() {
 		c.Backends[i].SetDefaults()
 	}
 	for i := range c.Rules {
-		c.Rules[i].setRuleDefaults(c)
+		c.Rules[i].setAdapterConfigRuleDefaults(c)
 	}
 }
 
@@ -79,8 +79,8 @@ func (b *Backend) SetDefaults() {
 	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultMaxResponseBytes)
 }
 
-// findConfiguredBackend returns the backend with the name, or nil.
-func (c *Config) findConfiguredBackend(name string) *Backend {
+// findAdapterConfigBackend returns the backend with the name, or nil.
+func (c *Config) findAdapterConfigBackend(name string) *Backend {
 	i := slices.IndexFunc(c.Backends, func(b Backend) bool { return b.Name == name })
 	if i < 0 {
 		return nil
@@ -88,8 +88,8 @@ func (c *Config) findConfiguredBackend(name string) *Backend {
 	return &c.Backends[i]
 }
 
-// setRuleDefaults fills in the defaults of a rule.
-func (r *Rule) setRuleDefaults(c *Config) {
+// setAdapterConfigRuleDefaults fills in the defaults of a rule.
+func (r *Rule) setAdapterConfigRuleDefaults(c *Config) {
 	if r.Resource == "" && !r.External {
 		// The Pods metrics of an HPA read pods, and other objects aggregate the values of pods.
 		r.Resource = "pods"
@@ -105,7 +105,7 @@ func (r *Rule) setRuleDefaults(c *Config) {
 		// Rates and queue lengths add up.
 		r.Aggregate = AggregateSum
 	}
-	remote := c.findConfiguredBackend(r.Backend)
+	remote := c.findAdapterConfigBackend(r.Backend)
 	switch {
 	case r.MaxAge != 0:
 	case remote != nil:

@@ -31,11 +31,11 @@ func Decode(data []byte) (*Config, Faults) {
 	// setConfigDefaults derives these values again, from the values of the file.
 	c.Scrape.Timeout, c.MaxAge, c.MaxWindow = 0, 0, 0
 	c.lines = d.Lines
-	d.decodeConfigFile(&c, data)
-	c.setConfigDefaults()
+	d.decodeAdapterConfigFile(&c, data)
+	c.setAdapterConfigDefaults()
 	if len(c.lines) > 1 {
 		v := configValidator{adapterConfigDecoder: d, config: &c}
-		v.validateConfig()
+		v.validateAdapterConfig()
 	}
 	return &c, d.Faults
 }
@@ -52,19 +52,19 @@ const (
 // adapterConfigDecoder decodes the sections of a configuration.
 type adapterConfigDecoder struct{ *strict.Decoder }
 
-func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
+func (d *adapterConfigDecoder) decodeAdapterConfigFile(c *Config, data []byte) {
 	d.DecodeFile(data, domain.AdapterConfigKind, map[string]strict.FieldDecoder{
-		"scrape":    func(path string, n *yaml.Node) { d.decodeScrape(path, n, &c.Scrape) },
+		"scrape":    func(path string, n *yaml.Node) { d.decodeAdapterConfigScrape(path, n, &c.Scrape) },
 		"maxAge":    d.Duration(&c.MaxAge, minScrapeInterval, maxAgeOrWindow),
 		"maxWindow": d.Duration(&c.MaxWindow, minScrapeInterval, maxAgeOrWindow),
 		"backends": func(path string, n *yaml.Node) {
 			d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-				c.Backends = append(c.Backends, d.decodeBackend(path, n))
+				c.Backends = append(c.Backends, d.decodeAdapterConfigBackend(path, n))
 			})
 		},
 		"rules": func(path string, n *yaml.Node) {
 			c.HasRules = true
-			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeAdapterRule(path, n)) })
+			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeAdapterConfigRule(path, n)) })
 			if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 				d.AddFaultAtLine(path, n.Line, "is empty; remove the key to use the built-in rules")
 			}
@@ -72,7 +72,7 @@ func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
 	})
 }
 
-func (d *adapterConfigDecoder) decodeScrape(path string, n *yaml.Node, s *Scrape) {
+func (d *adapterConfigDecoder) decodeAdapterConfigScrape(path string, n *yaml.Node, s *Scrape) {
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"interval":      d.Duration(&s.Interval, minScrapeInterval, maxInterval),
 		"timeout":       d.Duration(&s.Timeout, time.Millisecond, maxInterval),
@@ -84,7 +84,7 @@ func (d *adapterConfigDecoder) decodeScrape(path string, n *yaml.Node, s *Scrape
 	})
 }
 
-func (d *adapterConfigDecoder) decodeBackend(path string, n *yaml.Node) Backend {
+func (d *adapterConfigDecoder) decodeAdapterConfigBackend(path string, n *yaml.Node) Backend {
 	b := Backend{HTTP: promconfig.DefaultHTTPClientConfig}
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":     d.Text(&b.Name),
@@ -93,19 +93,19 @@ func (d *adapterConfigDecoder) decodeBackend(path string, n *yaml.Node) Backend 
 		"refresh":  d.Duration(&b.Refresh, minRefreshInterval, maxInterval),
 		"timeout":  d.Duration(&b.Timeout, minScrapeInterval, maxInterval),
 		"maxAge":   d.Duration(&b.MaxAge, minRefreshInterval, maxAgeOrWindow),
-		"labels":   func(path string, n *yaml.Node) { b.Labels = d.decodeLabelNames(path, n, false) },
+		"labels":   func(path string, n *yaml.Node) { b.Labels = d.decodeAdapterConfigLabelNames(path, n, false) },
 		"partialResponse": func(path string, n *yaml.Node) {
 			b.AcceptPartial = d.DecodeEnum(path, n, "reject", "accept") == "accept"
 		},
 		"method":           func(path string, n *yaml.Node) { b.Method = d.DecodeEnum(path, n, MethodPost, MethodGet) },
 		"maxResponseBytes": d.Bytes(&b.MaxResponseBytes, 1<<10, 1<<30),
-		"http":             func(path string, n *yaml.Node) { b.HTTP = d.decodeHTTPClient(path, n) },
+		"http":             func(path string, n *yaml.Node) { b.HTTP = d.decodeAdapterConfigHTTPClient(path, n) },
 	})
 	return b
 }
 
-// decodeLabelNames decodes the label names of a backend, or of a rule: only a rule may have the key object.
-func (d *adapterConfigDecoder) decodeLabelNames(path string, n *yaml.Node, object bool) Labels {
+// decodeAdapterConfigLabelNames decodes the label names of a backend, or of a rule: only a rule may have the key object.
+func (d *adapterConfigDecoder) decodeAdapterConfigLabelNames(path string, n *yaml.Node, object bool) Labels {
 	var l Labels
 	fields := map[string]strict.FieldDecoder{"namespace": d.LabelName(&l.Namespace), "pod": d.LabelName(&l.Pod), "node": d.LabelName(&l.Node)}
 	if object {
@@ -115,8 +115,8 @@ func (d *adapterConfigDecoder) decodeLabelNames(path string, n *yaml.Node, objec
 	return l
 }
 
-// decodeHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
-func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
+// decodeAdapterConfigHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
+func (d *adapterConfigDecoder) decodeAdapterConfigHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	c := promconfig.DefaultHTTPClientConfig
 	text, err := yaml.Marshal(n)
 	if err == nil {
@@ -137,7 +137,7 @@ func (d *adapterConfigDecoder) decodeHTTPClient(path string, n *yaml.Node) promc
 // unknownKeyRegexp matches the error of Prometheus's decoder for an unknown key.
 var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
 
-func (d *adapterConfigDecoder) decodeAdapterRule(path string, n *yaml.Node) Rule {
+func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node) Rule {
 	var r Rule
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"metric":     d.Text(&r.Metric),
@@ -146,26 +146,26 @@ func (d *adapterConfigDecoder) decodeAdapterRule(path string, n *yaml.Node) Rule
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
 		"external":   d.Bool(&r.External),
-		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeAdapterRuleNamespaced(path, n) },
-		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeLabelNames(path, n, true) },
-		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterRuleFallback(path, n) },
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeAdapterConfigNamespaced(path, n) },
+		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeAdapterConfigLabelNames(path, n, true) },
+		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterConfigFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
 			r.HasWindow = true
-			r.Window = d.decodeRuleWindow(path, n)
+			r.Window = d.decodeAdapterConfigRuleWindow(path, n)
 		},
 		"backend": d.Text(&r.Backend),
 		"aggregate": func(path string, n *yaml.Node) {
 			r.HasAggregate = true
 			d.Text((*string)(&r.Aggregate))(path, n)
 		},
-		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeOnMissing(path, n) },
+		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeAdapterConfigOnMissing(path, n) },
 		"allowNegative": d.Bool(&r.AllowNegative),
 		"maxAge":        d.Duration(&r.MaxAge, minScrapeInterval, maxAgeOrWindow),
 	})
 	return r
 }
 
-func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Window {
+func (d *adapterConfigDecoder) decodeAdapterConfigRuleWindow(path string, n *yaml.Node) Window {
 	if n.Kind == yaml.ScalarNode && n.Value == "auto" {
 		return Window{Auto: true}
 	}
@@ -173,8 +173,8 @@ func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Windo
 	return Window{Duration: v}
 }
 
-// decodeAdapterRuleNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
-func (d *adapterConfigDecoder) decodeAdapterRuleNamespaced(path string, n *yaml.Node) (request *bool, name string) {
+// decodeAdapterConfigNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
+func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yaml.Node) (request *bool, name string) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
 		d.Bool(request)(path, n)
@@ -198,7 +198,7 @@ func (d *adapterConfigDecoder) decodeAdapterRuleNamespaced(path string, n *yaml.
 // namespaceNameRegexp matches the name of a Kubernetes namespace.
 var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (d *adapterConfigDecoder) decodeAdapterRuleFallback(path string, n *yaml.Node) *Fallback {
+func (d *adapterConfigDecoder) decodeAdapterConfigFallback(path string, n *yaml.Node) *Fallback {
 	var f Fallback
 	before := len(d.Faults)
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})
@@ -210,7 +210,7 @@ func (d *adapterConfigDecoder) decodeAdapterRuleFallback(path string, n *yaml.No
 	return &f
 }
 
-func (d *adapterConfigDecoder) decodeOnMissing(path string, n *yaml.Node) *float64 {
+func (d *adapterConfigDecoder) decodeAdapterConfigOnMissing(path string, n *yaml.Node) *float64 {
 	var v float64
 	if n.Kind == yaml.MappingNode {
 		before := len(d.Faults)

@@ -16,7 +16,7 @@ type configValidator struct {
 	config *Config
 }
 
-func (v *configValidator) validateConfig() {
+func (v *configValidator) validateAdapterConfig() {
 	s := v.config.Scrape
 	if s.Timeout > s.Interval {
 		v.AddFault("scrape.timeout", "%s is longer than scrape.interval %s; scrapes of a target must not overlap",
@@ -31,12 +31,12 @@ func (v *configValidator) validateConfig() {
 			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(minimum))
 	}
 	for i := range v.config.Backends {
-		v.validateBackend(i)
+		v.validateAdapterConfigBackend(i)
 	}
 	for i := range v.config.Rules {
-		v.validateConfigRule(i)
+		v.validateAdapterConfigRule(i)
 	}
-	v.rejectDuplicateRules()
+	v.rejectDuplicateAdapterConfigRules()
 }
 
 const (
@@ -48,7 +48,7 @@ const (
 
 var backendNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (v *configValidator) validateBackend(i int) {
+func (v *configValidator) validateAdapterConfigBackend(i int) {
 	b, path := v.config.Backends[i], fmt.Sprintf("backends[%d]", i)
 	switch {
 	case b.Name == "":
@@ -67,10 +67,10 @@ func (v *configValidator) validateBackend(i int) {
 	if b.URL == "" {
 		v.requireAdapterConfigKey(path+".url", "")
 	} else {
-		v.validateBackendURL(path+".url", b.URL)
+		v.validateAdapterConfigBackendURL(path+".url", b.URL)
 	}
 	for j, address := range b.Failover {
-		v.validateBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
+		v.validateAdapterConfigBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
 	}
 	if b.MaxAge < b.Refresh {
 		v.AddFault(path+".maxAge", "%s is shorter than refresh %s; values would expire between refreshes",
@@ -78,7 +78,7 @@ func (v *configValidator) validateBackend(i int) {
 	}
 }
 
-func (v *configValidator) validateBackendURL(path, address string) {
+func (v *configValidator) validateAdapterConfigBackendURL(path, address string) {
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
@@ -95,13 +95,13 @@ func (v *configValidator) requireAdapterConfigKey(path, hint string) {
 	}
 }
 
-func (v *configValidator) validateConfigRule(i int) {
+func (v *configValidator) validateAdapterConfigRule(i int) {
 	r, path := &v.config.Rules[i], RulePath(i)
 	if v.HasFault(path) {
 		return // not a mapping: every key would be missing
 	}
-	v.validateRuleName(r, path)
-	v.validateRuleResource(r, path)
+	v.validateAdapterConfigRuleName(r, path)
+	v.validateAdapterConfigRuleResource(r, path)
 	if r.Query == "" {
 		v.requireAdapterConfigKey(path+".query", ": a PromQL expression")
 	}
@@ -110,12 +110,12 @@ func (v *configValidator) validateConfigRule(i int) {
 	default:
 		v.AddFault(path+".aggregate", "must be sum, avg or max, not %q", strict.Shorten(string(r.Aggregate)))
 	}
-	v.validateMissingValue(r, path)
-	v.validateRuleBackend(r, path)
+	v.validateAdapterConfigSubstitutes(r, path)
+	v.validateAdapterConfigRuleBackend(r, path)
 }
 
-// validateMissingValue checks the substitutes for a missing value.
-func (v *configValidator) validateMissingValue(r *Rule, path string) {
+// validateAdapterConfigSubstitutes checks the substitutes for a missing value.
+func (v *configValidator) validateAdapterConfigSubstitutes(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
 		v.AddFault(path+".onMissing", "a negative value needs allowNegative: true")
 	}
@@ -139,7 +139,7 @@ var metricNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.-]*$`)
 
 const maxMetricNameLength = 253
 
-func (v *configValidator) validateRuleName(r *Rule, path string) {
+func (v *configValidator) validateAdapterConfigRuleName(r *Rule, path string) {
 	switch {
 	case v.HasFault(path+".metric") || v.HasFault(path+".match"):
 	case r.Metric == "" && r.Match == "":
@@ -158,19 +158,19 @@ func (v *configValidator) validateRuleName(r *Rule, path string) {
 	}
 }
 
-func (v *configValidator) validateRuleBackend(r *Rule, path string) {
-	switch remote := v.config.findConfiguredBackend(r.Backend); {
+func (v *configValidator) validateAdapterConfigRuleBackend(r *Rule, path string) {
+	switch remote := v.config.findAdapterConfigBackend(r.Backend); {
 	case r.Backend == ScrapeBackend:
-		v.validateEmbeddedRule(r, path)
+		v.validateAdapterConfigEmbeddedRule(r, path)
 	case remote == nil:
-		v.AddFault(path+".backend", "no backend has the name %q; known: %s", strict.Shorten(r.Backend), strings.Join(v.backendNames(), ", "))
+		v.AddFault(path+".backend", "no backend has the name %q; known: %s", strict.Shorten(r.Backend), strings.Join(v.adapterConfigBackendNames(), ", "))
 	case v.HasKey(path+".maxAge") && r.MaxAge < remote.Refresh:
 		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s; values would expire between refreshes",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
 	}
 }
 
-func (v *configValidator) backendNames() []string {
+func (v *configValidator) adapterConfigBackendNames() []string {
 	names := []string{ScrapeBackend}
 	for _, b := range v.config.Backends {
 		if b.Name != "" && !slices.Contains(names, b.Name) {
@@ -180,8 +180,8 @@ func (v *configValidator) backendNames() []string {
 	return names
 }
 
-// validateEmbeddedRule rejects settings without a meaning on the embedded backend.
-func (v *configValidator) validateEmbeddedRule(r *Rule, path string) {
+// validateAdapterConfigEmbeddedRule rejects settings without a meaning on the embedded backend.
+func (v *configValidator) validateAdapterConfigEmbeddedRule(r *Rule, path string) {
 	interval := v.config.Scrape.Interval
 	if v.HasKey(path + ".labels") {
 		v.AddFault(path+".labels", "the backend %s always uses the labels namespace, pod and node; remove labels", ScrapeBackend)
@@ -214,7 +214,7 @@ var resourceCorrections = map[string]string{
 	"ingress": "ingresses.networking.k8s.io", "ingresses": "ingresses.networking.k8s.io",
 }
 
-func (v *configValidator) validateRuleResource(r *Rule, path string) {
+func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string) {
 	at := path + ".resource"
 	if r.External {
 		if v.HasKey(at) {
@@ -231,7 +231,7 @@ func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	if r.Namespace != "" {
 		v.AddFault(path+".namespaced", "only an external metric can read a named namespace; write request or none")
 	}
-	v.validateObjectLabel(r, path)
+	v.validateAdapterConfigObjectLabel(r, path)
 	if correction := resourceCorrections[strings.ToLower(r.Resource)]; correction != "" {
 		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
@@ -245,8 +245,8 @@ func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	}
 }
 
-// validateObjectLabel checks labels.object, the label of a rule with results for the objects themselves.
-func (v *configValidator) validateObjectLabel(r *Rule, path string) {
+// validateAdapterConfigObjectLabel checks labels.object, the label of a rule with results for the objects themselves.
+func (v *configValidator) validateAdapterConfigObjectLabel(r *Rule, path string) {
 	at := path + ".labels.object"
 	switch {
 	case r.Labels.Object == "":
@@ -259,8 +259,8 @@ func (v *configValidator) validateObjectLabel(r *Rule, path string) {
 	}
 }
 
-// rejectDuplicateRules adds a fault for a second rule for the same metric, because the second rule would never be used.
-func (v *configValidator) rejectDuplicateRules() {
+// rejectDuplicateAdapterConfigRules adds a fault for a second rule for the same metric, because the second rule would never be used.
+func (v *configValidator) rejectDuplicateAdapterConfigRules() {
 	type key struct {
 		external               bool
 		resource, name, except string
@@ -280,11 +280,11 @@ func (v *configValidator) rejectDuplicateRules() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeConfiguredRuleKind(&r))
+		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeAdapterConfigRuleKind(&r))
 	}
 }
 
-func describeConfiguredRuleKind(r *Rule) string {
+func describeAdapterConfigRuleKind(r *Rule) string {
 	if r.External {
 		return "external metrics"
 	}

@@ -48,17 +48,17 @@ type heldSample struct {
 	since  int64
 }
 
-// recordCounterPage takes an accepted page into the history. It returns the samples to append first, and marks the samples of
+// recordExpositionCounterPage takes an accepted page into the history. It returns the samples to append first, and marks the samples of
 // the page to hold.
-func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
-	h.moveCounterHistory(p.options.Families)
+func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
+	h.moveExpositionCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]
-	h.releaseHeldCounters(p)
+	h.releaseHeldExpositionCounters(p)
 	for i := range p.samples {
-		h.measureCounterGrowth(p, &p.samples[i])
+		h.measureExpositionCounterGrowth(p, &p.samples[i])
 	}
 	for i := range p.samples {
-		h.placeCounterBeginning(p, &p.samples[i])
+		h.placeExpositionCounterBeginning(p, &p.samples[i])
 	}
 	for i := range h.growths {
 		g := &h.growths[i]
@@ -73,8 +73,8 @@ func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
 	return h.earlier
 }
 
-// moveCounterHistory moves the history to another set of families.
-func (h *counterHistory) moveCounterHistory(f *Families) {
+// moveExpositionCounterHistory moves the history to another set of families.
+func (h *counterHistory) moveExpositionCounterHistory(f *Families) {
 	if h.names == f {
 		return
 	}
@@ -94,14 +94,14 @@ func (h *counterHistory) moveCounterHistory(f *Families) {
 	h.names, h.growths, h.held = f, growths, kept
 }
 
-// measureCounterGrowth adds a sample to the growth of its family.
-func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
+// measureExpositionCounterGrowth adds a sample to the growth of its family.
+func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if !s.countsUp(p.families[sample.family].Type, h.names.names[sample.family]) {
+	if !s.isExpositionSeriesCounter(p.families[sample.family].Type, h.names.names[sample.family]) {
 		return
 	}
 	if !s.alive {
-		if _, certain := h.findCounterBeginning(p, sample); !certain && h.beginsCounterNow(p, sample) {
+		if _, certain := h.findExpositionCounterBeginning(p, sample); !certain && h.beginsExpositionCounterNow(p, sample) {
 			g.born += sample.Value
 			g.largest = max(g.largest, sample.Value)
 		}
@@ -115,21 +115,21 @@ func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 	}
 }
 
-// beginsCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
+// beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
 // a while and has not become smaller goes on.
-func (h *counterHistory) beginsCounterNow(p *Parser, sample *Sample) bool {
+func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
-	since, _ := h.findCounterBeginning(p, sample)
+	since, _ := h.findExpositionCounterBeginning(p, sample)
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
 		(!s.seenAlive || sample.Value < s.lastValue)
 }
 
-// findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
+// findExpositionCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
 // unknown.
-func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
+func (h *counterHistory) findExpositionCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
 	since = h.growths[sample.family].acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
-	if created, known := p.findCreatedTime(sample); known {
+	if created, known := p.findExpositionCreatedTime(sample); known {
 		if created < max(since, oldest) {
 			return 0, false
 		}
@@ -143,19 +143,19 @@ func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since 
 	return since, certain
 }
 
-// lacksFamilyPages reports whether a family of f has had no accepted page so far.
-func (h *counterHistory) lacksFamilyPages(f *Families) bool {
+// lacksExpositionFamilyPages reports whether a family of f has had no accepted page so far.
+func (h *counterHistory) lacksExpositionFamilyPages(f *Families) bool {
 	return h.names != f || slices.ContainsFunc(h.growths, func(g familyGrowth) bool { return g.acceptedAt == 0 })
 }
 
-// placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
-func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
+// placeExpositionCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
+func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if s.alive || !s.isCounter || !h.beginsCounterNow(p, sample) {
+	if s.alive || !s.isCounter || !h.beginsExpositionCounterNow(p, sample) {
 		return
 	}
-	since, certain := h.findCounterBeginning(p, sample)
-	if !certain && !g.provesCounterBeginning(p.now, since) {
+	since, certain := h.findExpositionCounterBeginning(p, sample)
+	if !certain && !g.provesExpositionCounterBeginning(p.now, since) {
 		sample.held = true
 		p.families[sample.family].Held++
 		g.heldAt, g.heldSince = p.now, since
@@ -165,8 +165,8 @@ func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// provesCounterBeginning reports whether the new counters of a family may have counted from 0 since then.
-func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
+// provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then.
+func (g *familyGrowth) provesExpositionCounterBeginning(now, since int64) bool {
 	if g.largest <= maxBornValue {
 		return true
 	}
@@ -177,16 +177,16 @@ func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
 	return g.born/float64(max(1, now-since)) <= maxBornRatio*rate
 }
 
-// releaseHeldCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
+// releaseHeldExpositionCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
 // a similar rate since then.
-func (h *counterHistory) releaseHeldCounters(p *Parser) {
+func (h *counterHistory) releaseHeldExpositionCounters(p *Parser) {
 	if len(h.held) == 0 {
 		return
 	}
 	for _, held := range h.held {
 		s, g := held.sample.Series, &h.growths[held.sample.family]
 		g.born += held.sample.Value
-		if p.cache.isSeriesOnParsedPage(s) && p.families[held.sample.family].Err == nil {
+		if p.cache.isSeriesOnExpositionPage(s) && p.families[held.sample.family].Err == nil {
 			g.grown += max(0, p.samples[s.sampleIndex].Value-held.sample.Value)
 		}
 	}
@@ -210,18 +210,18 @@ func (h *counterHistory) releaseHeldCounters(p *Parser) {
 	}
 }
 
-// countsUp reports whether the series counts events from 0: a counter, or a part of a histogram or summary.
-func (s *Series) countsUp(familyType model.MetricType, family string) bool {
+// isExpositionSeriesCounter reports whether the series counts events from 0: a counter, or a part of a histogram or summary.
+func (s *Series) isExpositionSeriesCounter(familyType model.MetricType, family string) bool {
 	if s.familyType != familyType {
 		s.familyType = familyType
-		s.isCounter = isCounterSample(familyType, s.Labels.Get(model.MetricNameLabel), family)
+		s.isCounter = isExpositionCounterSample(familyType, s.Labels.Get(model.MetricNameLabel), family)
 	}
 	return s.isCounter
 }
 
-// isCounterSample reports whether the sample called name of a family counts events from 0. Without a type the name decides.
-func isCounterSample(familyType model.MetricType, name, family string) bool {
-	suffix := sampleSuffix([]byte(name))
+// isExpositionCounterSample reports whether the sample called name of a family counts events from 0. Without a type the name decides.
+func isExpositionCounterSample(familyType model.MetricType, name, family string) bool {
+	suffix := expositionSampleSuffix([]byte(name))
 	switch familyType {
 	case model.MetricTypeCounter:
 		return name == family

@@ -55,7 +55,7 @@ func newExpositionError(k ErrorKind, format string, args ...any) *Error {
 // maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
-func shortenPageDetail(s string) string {
+func shortenExpositionDetail(s string) string {
 	if len(s) <= maxDetailBytes {
 		return s
 	}
@@ -66,18 +66,18 @@ func shortenPageDetail(s string) string {
 	return s[:cut] + "…"
 }
 
-// formatPageSeries returns a series as a text for people, with braces only if it has labels.
-func formatPageSeries(l labels.Labels) string {
+// formatExpositionSeries returns a series as a text for people, with braces only if it has labels.
+func formatExpositionSeries(l labels.Labels) string {
 	var b strings.Builder
 	b.WriteString(l.Get(model.MetricNameLabel))
 	if rest := l.DropReserved(func(name string) bool { return name == model.MetricNameLabel }); !rest.IsEmpty() {
 		b.WriteString(rest.StringNoSpace())
 	}
-	return shortenPageDetail(b.String())
+	return shortenExpositionDetail(b.String())
 }
 
-// formatPageSize returns a number of bytes as a text for people: "16 MiB".
-func formatPageSize(n int64) string {
+// formatExpositionSize returns a number of bytes as a text for people: "16 MiB".
+func formatExpositionSize(n int64) string {
 	for _, u := range []struct {
 		bytes int64
 		name  string

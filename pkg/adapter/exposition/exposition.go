@@ -40,7 +40,7 @@ const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;v
 // means Text. An encoded body, and a body of another content type, is an *Error.
 func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	if contentEncoding != "" && contentEncoding != "identity" {
-		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenPageDetail(contentEncoding))
+		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenExpositionDetail(contentEncoding))
 	}
 	media, _, _ := strings.Cut(contentType, ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {
@@ -49,7 +49,7 @@ func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	case "application/openmetrics-text":
 		return OpenMetrics, nil
 	default:
-		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenPageDetail(media))
+		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenExpositionDetail(media))
 	}
 }
 
@@ -93,7 +93,7 @@ func (p *PageOptions) expositionSizeError(bytes int64) *Error {
 	if p.MaxBytes <= 0 || bytes <= p.MaxBytes {
 		return nil
 	}
-	return newExpositionError(KindTooLarge, "page over %s", formatPageSize(p.MaxBytes))
+	return newExpositionError(KindTooLarge, "page over %s", formatExpositionSize(p.MaxBytes))
 }
 
 // Series is a wanted series of a target. Each page yields the same *Series for it.

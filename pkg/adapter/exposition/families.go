@@ -50,15 +50,17 @@ func (f *Families) Names() []string {
 }
 
 // IndexOf returns the index of the family with the sample name, or -1.
-func (f *Families) IndexOf(sampleName string) int { return f.findWantedFamily([]byte(sampleName)) }
+func (f *Families) IndexOf(sampleName string) int {
+	return f.findWantedExpositionFamily([]byte(sampleName))
+}
 
-// findWantedFamily returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
+// findWantedExpositionFamily returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
 // foo_count belongs to the longer name.
-func (f *Families) findWantedFamily(name []byte) int {
+func (f *Families) findWantedExpositionFamily(name []byte) int {
 	if i, ok := f.indexes[string(name)]; ok {
 		return i
 	}
-	if suffix := sampleSuffix(name); suffix != "" {
+	if suffix := expositionSampleSuffix(name); suffix != "" {
 		if i, ok := f.indexes[string(name[:len(name)-len(suffix)])]; ok {
 			return i
 		}
@@ -66,8 +68,8 @@ func (f *Families) findWantedFamily(name []byte) int {
 	return -1
 }
 
-// sampleSuffix returns the suffix of a sample's name that its family's name lacks, or an empty string.
-func sampleSuffix(name []byte) string {
+// expositionSampleSuffix returns the suffix of a sample's name that its family's name lacks, or an empty string.
+func expositionSampleSuffix(name []byte) string {
 	for _, suffix := range [...]string{"_bucket", "_sum", "_count"} {
 		if len(name) > len(suffix) && string(name[len(name)-len(suffix):]) == suffix {
 			return suffix
@@ -76,16 +78,16 @@ func sampleSuffix(name []byte) string {
 	return ""
 }
 
-// hasTypeLineName reports whether a TYPE line with this name may belong to a wanted family.
-func (f *Families) hasTypeLineName(name []byte) bool {
+// hasExpositionTypeLineName reports whether a TYPE line with this name may belong to a wanted family.
+func (f *Families) hasExpositionTypeLineName(name []byte) bool {
 	_, ok := f.typeNames[string(name)]
 	return ok
 }
 
-// parseSampleName returns the metric name of a line, which is not empty. It returns nil if the line has no name.
-func parseSampleName(line []byte) []byte {
+// parseExpositionSampleName returns the metric name of a line, which is not empty. It returns nil if the line has no name.
+func parseExpositionSampleName(line []byte) []byte {
 	if line[0] == '{' {
-		return parseQuotedName(line)
+		return parseExpositionQuotedName(line)
 	}
 	for i, c := range line {
 		if c == '{' || c == ' ' || c == '\t' {
@@ -97,9 +99,9 @@ func parseSampleName(line []byte) []byte {
 
 var nameUnescaper = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n")
 
-// parseQuotedName returns the metric name of a line such as {"http.requests",code="200"} 1: the quoted string within the braces
+// parseExpositionQuotedName returns the metric name of a line such as {"http.requests",code="200"} 1: the quoted string within the braces
 // that no equals sign precedes.
-func parseQuotedName(line []byte) []byte {
+func parseExpositionQuotedName(line []byte) []byte {
 	rest := line[1:]
 	for {
 		rest = bytes.TrimLeft(rest, " \t,")
@@ -107,7 +109,7 @@ func parseQuotedName(line []byte) []byte {
 			return nil
 		}
 		if rest[0] == '"' {
-			end := findQuotedNameEnd(rest)
+			end := findExpositionQuotedNameEnd(rest)
 			if end < 0 {
 				return nil
 			}
@@ -125,7 +127,7 @@ func parseQuotedName(line []byte) []byte {
 			return nil
 		}
 		rest = bytes.TrimLeft(rest[equals+1:], " \t")
-		end := findQuotedNameEnd(rest)
+		end := findExpositionQuotedNameEnd(rest)
 		if end < 0 {
 			return nil
 		}
@@ -133,8 +135,8 @@ func parseQuotedName(line []byte) []byte {
 	}
 }
 
-// findQuotedNameEnd returns the position behind the string in quotes at the start of b, or -1.
-func findQuotedNameEnd(b []byte) int {
+// findExpositionQuotedNameEnd returns the position behind the string in quotes at the start of b, or -1.
+func findExpositionQuotedNameEnd(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return -1
 	}

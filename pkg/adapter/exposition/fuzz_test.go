@@ -77,7 +77,7 @@ func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string,
 		return "", err
 	}
 	for _, s := range r.Samples {
-		if page.Families.findWantedFamily([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
+		if page.Families.findWantedExpositionFamily([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
 			panic("not wanted: " + s.Series.Labels.String())
 		}
 	}
@@ -137,12 +137,12 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 		}
 		var l labels.Labels
 		p.Labels(&l)
-		family := page.Families.findWantedFamily([]byte(l.Get(model.MetricNameLabel)))
+		family := page.Families.findWantedExpositionFamily([]byte(l.Get(model.MetricNameLabel)))
 		if family < 0 {
 			continue
 		}
 		r.Families[family].Samples++
-		if l, err = own.mergeOwnLabels(l); err != nil {
+		if l, err = own.mergeOwnExpositionLabels(l); err != nil {
 			return "", err
 		}
 		_, ts, v := p.Series()

@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// parseLine reads a line, without its line break.
-func (p *Parser) parseLine(line []byte) {
+// parseExpositionLine reads a line, without its line break.
+func (p *Parser) parseExpositionLine(line []byte) {
 	if p.sawEOF {
-		p.rejectAfterEOF()
+		p.rejectExpositionAfterEOF()
 		return
 	}
 	p.lineCount++
@@ -28,25 +28,25 @@ func (p *Parser) parseLine(line []byte) {
 	}
 	switch line[0] {
 	case '#':
-		p.parseComment(line)
+		p.parseExpositionComment(line)
 	default:
-		name := parseSampleName(line)
-		switch family := p.options.Families.findWantedFamily(name); {
+		name := parseExpositionSampleName(line)
+		switch family := p.options.Families.findWantedExpositionFamily(name); {
 		case family < 0:
-			p.parseCreatedLine(line, name)
+			p.parseExpositionCreatedLine(line, name)
 		case p.families[family].Err == nil:
-			p.parseWantedFamilyLine(line, name, family)
+			p.parseWantedExpositionLine(line, name, family)
 		}
 	}
 }
 
-// parseWantedFamilyLine reads a line of a wanted family.
-func (p *Parser) parseWantedFamilyLine(line, name []byte, family int) {
+// parseWantedExpositionLine reads a line of a wanted family.
+func (p *Parser) parseWantedExpositionLine(line, name []byte, family int) {
 	if f := &p.families[family]; f.Type == "" {
-		f.Type = p.governingTypeLine(name)
+		f.Type = p.governingExpositionTypeLine(name)
 	}
-	if !p.parseKnownLine(line, family) {
-		p.deferLine(line, family)
+	if !p.parseKnownExpositionLine(line, family) {
+		p.deferExpositionLine(line, family)
 	}
 }
 
@@ -61,9 +61,9 @@ func (p *Parser) rejectNonExposition(line []byte) {
 	}
 }
 
-// parseComment reads a line that starts with #. It keeps the TYPE line of a wanted family for Prometheus's parser: the type
+// parseExpositionComment reads a line that starts with #. It keeps the TYPE line of a wanted family for Prometheus's parser: the type
 // decides how to write the labels le and quantile.
-func (p *Parser) parseComment(line []byte) {
+func (p *Parser) parseExpositionComment(line []byte) {
 	if p.options.Format == OpenMetrics && string(line) == "# EOF" {
 		p.sawEOF, p.canSkipLines = true, false
 		return
@@ -73,8 +73,8 @@ func (p *Parser) parseComment(line []byte) {
 		return
 	}
 	p.typeLine, p.typeLinePending = p.typeLine[:0], false
-	name, typ := parseTypeLine(rest[4:])
-	if !p.options.Families.hasTypeLineName(name) {
+	name, typ := parseExpositionTypeLine(rest[4:])
+	if !p.options.Families.hasExpositionTypeLineName(name) {
 		return
 	}
 	p.typeLine = append(p.typeLine, line...)
@@ -84,13 +84,13 @@ func (p *Parser) parseComment(line []byte) {
 	}
 }
 
-// parseTypeLine returns the metric name and the type in b, the rest of a line behind TYPE.
-func parseTypeLine(b []byte) (name []byte, typ model.MetricType) {
+// parseExpositionTypeLine returns the metric name and the type in b, the rest of a line behind TYPE.
+func parseExpositionTypeLine(b []byte) (name []byte, typ model.MetricType) {
 	b = bytes.TrimLeft(b, " \t")
 	var rest []byte
 	switch end := bytes.IndexAny(b, " \t"); {
-	case findQuotedNameEnd(b) > 0:
-		name, rest = b[1:findQuotedNameEnd(b)-1], b[findQuotedNameEnd(b):]
+	case findExpositionQuotedNameEnd(b) > 0:
+		name, rest = b[1:findExpositionQuotedNameEnd(b)-1], b[findExpositionQuotedNameEnd(b):]
 	case end < 0:
 		return b, model.MetricTypeUnknown
 	default:
@@ -108,27 +108,27 @@ func parseTypeLine(b []byte) (name []byte, typ model.MetricType) {
 	return name, model.MetricTypeUnknown // also for untyped, its name in the text format
 }
 
-// parseKnownLine reads a line of a known series, one space and a number, as nearly all lines are. It returns false for any
+// parseKnownExpositionLine reads a line of a known series, one space and a number, as nearly all lines are. It returns false for any
 // other line. Prometheus's parser once read the same bytes as a whole series, so it would read them so again.
-func (p *Parser) parseKnownLine(line []byte, family int) bool {
+func (p *Parser) parseKnownExpositionLine(line []byte, family int) bool {
 	space := bytes.LastIndexByte(line, ' ')
 	if space < 0 || len(line) > maxLineBytes {
 		return false
 	}
-	s := p.cache.findSeriesByPageBytes(line[:space])
+	s := p.cache.findSeriesByExpositionBytes(line[:space])
 	if s == nil {
 		return false
 	}
-	v, ok := parseSampleValue(line[space+1:])
+	v, ok := parseExpositionSampleValue(line[space+1:])
 	if !ok {
 		return false
 	}
-	p.addPageSample(Sample{Series: s, Time: p.now, Value: v, family: family})
+	p.addParsedExpositionSample(Sample{Series: s, Time: p.now, Value: v, family: family})
 	return true
 }
 
-// parseSampleValue reads a sample's value exactly as Prometheus's parser does.
-func parseSampleValue(b []byte) (float64, bool) {
+// parseExpositionSampleValue reads a sample's value exactly as Prometheus's parser does.
+func parseExpositionSampleValue(b []byte) (float64, bool) {
 	for _, c := range b {
 		if c == 'p' || c == 'P' || c == '_' { // Go's own notations, invalid on a page
 			return 0, false
@@ -138,35 +138,35 @@ func parseSampleValue(b []byte) (float64, bool) {
 	return v, err == nil
 }
 
-// deferLine keeps a wanted line for Prometheus's parser, after checks that bound the work and the memory of that parser.
-func (p *Parser) deferLine(line []byte, family int) {
+// deferExpositionLine keeps a wanted line for Prometheus's parser, after checks that bound the work and the memory of that parser.
+func (p *Parser) deferExpositionLine(line []byte, family int) {
 	switch {
 	case len(line) > maxLineBytes:
-		p.refusePageFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
+		p.refuseExpositionFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
 		return
 	case !utf8.Valid(line):
-		p.refusePageFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
+		p.refuseExpositionFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
-	case p.options.MaxLabels > 0 && countLabels(line) > p.options.MaxLabels:
-		p.refusePageFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
+	case p.options.MaxLabels > 0 && countExpositionLineLabels(line) > p.options.MaxLabels:
+		p.refuseExpositionFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
-	case p.options.Format == Text && hasNegativeTimestamp(line):
+	case p.options.Format == Text && hasNegativeExpositionTimestamp(line):
 		return
 	}
 	p.pendingUsed[0] = true
 	if len(p.typeLine) > 0 && !p.typeLinePending {
 		p.typeLinePending = true
-		p.appendPendingPageLine(p.typeLine, -1)
+		p.appendPendingExpositionLine(p.typeLine, -1)
 	}
-	p.appendPendingPageLine(line, family)
+	p.appendPendingExpositionLine(line, family)
 	if len(p.pending) >= decodeAtBytes {
-		p.decodePendingPageLines()
+		p.decodePendingExpositionLines()
 		p.typeLinePending = false
 	}
 }
 
-// countLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
-func countLabels(line []byte) int {
+// countExpositionLineLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
+func countExpositionLineLabels(line []byte) int {
 	n, quoted := 0, false
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
@@ -184,9 +184,9 @@ func countLabels(line []byte) int {
 	return n
 }
 
-// hasNegativeTimestamp reports whether a line of the text format ends with a negative timestamp. Older kubelets write the zero
+// hasNegativeExpositionTimestamp reports whether a line of the text format ends with a negative timestamp. Older kubelets write the zero
 // time of Go, -62135596800000, for a container that has just gone. The line says nothing about now.
-func hasNegativeTimestamp(line []byte) bool {
+func hasNegativeExpositionTimestamp(line []byte) bool {
 	rest := line[max(0, bytes.LastIndexByte(line, '}')):]
 	fields := bytes.Fields(rest) // the name or the brace, the value, the timestamp
 	if len(fields) != 3 || len(fields[2]) < 2 || fields[2][0] != '-' {
@@ -200,12 +200,12 @@ func hasNegativeTimestamp(line []byte) bool {
 	return true
 }
 
-// addPageSample adds a sample. It refuses the family if the series appears twice with different samples.
-func (p *Parser) addPageSample(sample Sample) {
+// addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different samples.
+func (p *Parser) addParsedExpositionSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
-	if !p.cache.markOnPage(s) {
-		if first := p.samples[s.sampleIndex]; !first.repeatsPageSample(sample) {
-			p.refusePageFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatPageSeries(s.Labels)))
+	if !p.cache.markOnExpositionPage(s) {
+		if first := p.samples[s.sampleIndex]; !first.repeatsExpositionSample(sample) {
+			p.refuseExpositionFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatExpositionSeries(s.Labels)))
 		}
 		return
 	}
@@ -213,12 +213,12 @@ func (p *Parser) addPageSample(sample Sample) {
 	p.samples = append(p.samples, sample)
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
-		p.refusePageFamily(p.overflowingPageFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
+		p.refuseExpositionFamily(p.overflowingExpositionFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	}
 }
 
-// governingTypeLine returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
-func (p *Parser) governingTypeLine(name []byte) model.MetricType {
+// governingExpositionTypeLine returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
+func (p *Parser) governingExpositionTypeLine(name []byte) model.MetricType {
 	rest, ok := bytes.CutPrefix(name, p.typeName)
 	if !ok || len(p.typeLine) == 0 {
 		return model.MetricTypeUnknown
@@ -228,7 +228,7 @@ func (p *Parser) governingTypeLine(name []byte) model.MetricType {
 	case model.MetricTypeCounter:
 		covered = covered || string(rest) == "_total"
 	case model.MetricTypeHistogram, model.MetricTypeSummary:
-		covered = covered || sampleSuffix(name) == string(rest)
+		covered = covered || expositionSampleSuffix(name) == string(rest)
 	}
 	if !covered {
 		return model.MetricTypeUnknown

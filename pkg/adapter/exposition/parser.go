@@ -78,12 +78,12 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
 	p.created = nil
-	p.clearPendingPageLines()
+	p.clearPendingExpositionLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
-	p.cache.startPage(page.MaxSamples)
+	p.cache.startExpositionPage(page.MaxSamples)
 }
 
 // Write reads the next piece of the page, and keeps no part of the slice. An error is an *Error: the page is rejected, and the
@@ -93,18 +93,18 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	p.byteCount += int64(n)
 	p.rejectExpositionPage(p.options.expositionSizeError(p.byteCount))
 	if len(p.partialLine) > 0 || p.inLongLine {
-		piece = p.finishPartialLine(piece)
+		piece = p.finishPartialExpositionLine(piece)
 	}
 	for p.err == nil && len(piece) > 0 {
 		end := bytes.IndexByte(piece, '\n')
 		if end < 0 {
-			p.keepPartialLine(piece)
+			p.keepPartialExpositionLine(piece)
 			break
 		}
 		if end > 0 && p.canSkipLines && p.options.Families.skippable[piece[0]] {
 			p.lineCount++ // most lines end here: a page takes a third less time than with parseLine
 		} else {
-			p.parseLine(piece[:end])
+			p.parseExpositionLine(piece[:end])
 		}
 		piece = piece[end+1:]
 	}
@@ -114,29 +114,29 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	return n, nil
 }
 
-// keepPartialLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
+// keepPartialExpositionLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
 // of one endless line is rejected as soon as the line passes its bound.
-func (p *Parser) keepPartialLine(piece []byte) {
+func (p *Parser) keepPartialExpositionLine(piece []byte) {
 	p.partialLine = append(p.partialLine, piece[:min(len(piece), maxLineBytes+1-len(p.partialLine))]...)
 	if len(p.partialLine) > maxLineBytes {
-		p.parseLine(p.partialLine)
+		p.parseExpositionLine(p.partialLine)
 		p.partialLine, p.inLongLine = p.partialLine[:0], true
 	}
 }
 
-// finishPartialLine completes the last line of the previous piece and returns the rest of this piece.
-func (p *Parser) finishPartialLine(piece []byte) []byte {
+// finishPartialExpositionLine completes the last line of the previous piece and returns the rest of this piece.
+func (p *Parser) finishPartialExpositionLine(piece []byte) []byte {
 	end := bytes.IndexByte(piece, '\n')
 	rest := piece[len(piece):]
 	if end >= 0 {
 		piece, rest = piece[:end], piece[end+1:]
 	}
 	if !p.inLongLine {
-		p.keepPartialLine(piece)
+		p.keepPartialExpositionLine(piece)
 	}
 	if end >= 0 && p.err == nil {
 		if !p.inLongLine {
-			p.parseLine(p.partialLine)
+			p.parseExpositionLine(p.partialLine)
 		}
 		p.partialLine, p.inLongLine = p.partialLine[:0], false
 	}
@@ -146,12 +146,12 @@ func (p *Parser) finishPartialLine(piece []byte) []byte {
 // EndPage ends the page. An error is an *Error: the whole page is rejected, and AliveSeries is unchanged.
 func (p *Parser) EndPage() (ParsedPage, error) {
 	if p.err == nil {
-		p.checkPageEnd()
+		p.checkExpositionEnd()
 	}
 	if p.err == nil {
-		p.decodePendingPageLines()
+		p.decodePendingExpositionLines()
 	}
-	p.trimPageLineBuffers()
+	p.trimExpositionLineBuffers()
 	if p.err != nil {
 		return ParsedPage{}, p.err
 	}
@@ -161,7 +161,7 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 // AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.
 func (p *Parser) AbandonPage() {
 	p.BeginPage(p.options)
-	p.trimPageLineBuffers()
+	p.trimExpositionLineBuffers()
 }
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
@@ -183,9 +183,9 @@ func (p *Parser) EndSeries(at int64) []*Series {
 	return ended
 }
 
-// checkPageEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
+// checkExpositionEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
 // ends with a line break, which reveals a number without its last digits. An OpenMetrics page ends with the line # EOF.
-func (p *Parser) checkPageEnd() {
+func (p *Parser) checkExpositionEnd() {
 	partial := len(p.partialLine) > 0 || p.inLongLine
 	if len(p.partialLine) > 0 && !p.sawLine {
 		p.rejectNonExposition(p.partialLine)
@@ -199,33 +199,33 @@ func (p *Parser) checkPageEnd() {
 		if !p.sawEOF {
 			p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
 		} else if partial {
-			p.rejectAfterEOF()
+			p.rejectExpositionAfterEOF()
 		}
 	case partial && !p.options.Complete:
 		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
-		p.parseLine(p.partialLine)
+		p.parseExpositionLine(p.partialLine)
 	}
 }
 
 // acceptExpositionPage makes the series of the page the alive series, and finds the beginnings of its counters.
 func (p *Parser) acceptExpositionPage() ParsedPage {
 	if p.refusedCount > 0 {
-		p.dropRefusedPageSamples()
+		p.dropRefusedExpositionSamples()
 	}
-	p.correctPageTimestamps()
+	p.correctExpositionTimestamps()
 	var earlier []Sample
 	if p.options.FindBeginnings {
-		earlier = p.history.recordCounterPage(p)
+		earlier = p.history.recordExpositionCounterPage(p)
 	}
 	p.vanished = p.vanished[:0]
 	alive := 0
 	for _, s := range p.aliveSeries {
 		switch {
-		case p.isRefusedPageSeries(s):
+		case p.isRefusedExpositionSeries(s):
 			p.aliveSeries[alive] = s // the page says nothing about it
 			alive++
-		case !p.cache.isSeriesOnParsedPage(s):
+		case !p.cache.isSeriesOnExpositionPage(s):
 			s.alive, s.endedAt = false, p.now
 			p.vanished = append(p.vanished, s)
 		}
@@ -243,16 +243,16 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 		}
 	}
 	p.samples = p.samples[:kept]
-	p.cache.forgetSeriesOffPages()
+	p.cache.forgetSeriesOffExposition()
 	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families}
 }
 
-// isRefusedPageSeries reports whether the series belongs to a family that this page asked for and refused.
-func (p *Parser) isRefusedPageSeries(s *Series) bool {
+// isRefusedExpositionSeries reports whether the series belongs to a family that this page asked for and refused.
+func (p *Parser) isRefusedExpositionSeries(s *Series) bool {
 	if p.refusedCount == 0 {
 		return false
 	}
-	i := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
+	i := p.options.Families.findWantedExpositionFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
 	return i >= 0 && p.families[i].Err != nil
 }
 
@@ -265,8 +265,8 @@ type clockSkew struct {
 // skewBlockPages is the number of pages after which a skew that no longer occurs begins to be forgotten.
 const skewBlockPages = 64
 
-// addPageClockSkew adds a page: its newest timestamp is ahead milliseconds ahead. It returns the skew.
-func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
+// addExpositionClockSkew adds a page: its newest timestamp is ahead milliseconds ahead. It returns the skew.
+func (c *clockSkew) addExpositionClockSkew(ahead int64) int64 {
 	if c.pages++; c.pages > skewBlockPages {
 		*c = clockSkew{before: c.newest, pages: 1}
 	}
@@ -274,9 +274,9 @@ func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
 	return max(c.newest, c.before)
 }
 
-// correctPageTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
+// correctExpositionTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
 // between them, and so the rates, stay.
-func (p *Parser) correctPageTimestamps() {
+func (p *Parser) correctExpositionTimestamps() {
 	newest := int64(0)
 	for _, f := range p.families {
 		newest = max(newest, f.NewestOwn)
@@ -284,7 +284,7 @@ func (p *Parser) correctPageTimestamps() {
 	if newest == 0 {
 		return
 	}
-	skew := p.skew.addPageClockSkew(newest - p.now)
+	skew := p.skew.addExpositionClockSkew(newest - p.now)
 	for i := range p.samples {
 		if p.samples[i].ownTime {
 			p.samples[i].Time -= skew
@@ -295,13 +295,13 @@ func (p *Parser) correctPageTimestamps() {
 	}
 }
 
-// repeatsPageSample reports whether two samples of a series are one: the page repeats a line.
-func (s Sample) repeatsPageSample(o Sample) bool {
+// repeatsExpositionSample reports whether two samples of a series are one: the page repeats a line.
+func (s Sample) repeatsExpositionSample(o Sample) bool {
 	return s.Time == o.Time && math.Float64bits(s.Value) == math.Float64bits(o.Value)
 }
 
-// trimPageLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
-func (p *Parser) trimPageLineBuffers() {
+// trimExpositionLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
+func (p *Parser) trimExpositionLineBuffers() {
 	const keep = 4 << 10
 	if cap(p.pending) > keep || p.pendingUsed != [2]bool{true, true} {
 		p.pending, p.pendingLines = nil, nil
@@ -318,6 +318,6 @@ func (p *Parser) rejectExpositionPage(err *Error) {
 	}
 }
 
-func (p *Parser) rejectAfterEOF() {
+func (p *Parser) rejectExpositionAfterEOF() {
 	p.rejectExpositionPage(newExpositionError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
 }

@@ -16,7 +16,7 @@ type pendingLine struct {
 	family     int // -1: a TYPE line
 }
 
-func (p *Parser) appendPendingPageLine(line []byte, family int) {
+func (p *Parser) appendPendingExpositionLine(line []byte, family int) {
 	start := len(p.pending)
 	p.pending = append(append(p.pending, line...), '\n')
 	p.pendingLines = append(p.pendingLines, pendingLine{p.lineCount, start, len(p.pending), family})
@@ -25,29 +25,29 @@ func (p *Parser) appendPendingPageLine(line []byte, family int) {
 	}
 }
 
-// decodePendingPageLines reads the pending lines with Prometheus's parser.
-func (p *Parser) decodePendingPageLines() {
+// decodePendingExpositionLines reads the pending lines with Prometheus's parser.
+func (p *Parser) decodePendingExpositionLines() {
 	if p.pendingCount == 0 || p.err != nil {
 		return
 	}
 	taken := 0
 	err := decodeExpositionLines(p.pending, p.options.Format, func(d decodedSample) error {
 		taken++
-		return p.addExpositionSample(d)
+		return p.addDecodedExpositionSample(d)
 	})
 	if err != nil || taken != p.pendingCount {
-		p.decodePageLinesSingly()
+		p.decodeExpositionLinesSingly()
 	}
-	p.clearPendingPageLines()
+	p.clearPendingExpositionLines()
 }
 
-func (p *Parser) clearPendingPageLines() {
+func (p *Parser) clearPendingExpositionLines() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// decodePageLinesSingly reads the pending lines one by one, each with the TYPE line before it, and refuses the families of faulty
+// decodeExpositionLinesSingly reads the pending lines one by one, each with the TYPE line before it, and refuses the families of faulty
 // lines. A batch with a fault does not tell which line has it. Samples that the batch gave already are repetitions here.
-func (p *Parser) decodePageLinesSingly() {
+func (p *Parser) decodeExpositionLinesSingly() {
 	var typeLine, buffer []byte
 	for _, line := range p.pendingLines {
 		text := p.pending[line.start:line.end]
@@ -58,63 +58,63 @@ func (p *Parser) decodePageLinesSingly() {
 			typeLine = text
 		case p.families[line.family].Err == nil:
 			buffer = buffer[:0]
-			if typeLineCoversFamily(typeLine, p.options.Families.names[line.family]) {
+			if expositionTypeLineCoversFamily(typeLine, p.options.Families.names[line.family]) {
 				buffer = append(buffer, typeLine...)
 			}
 			buffer = append(buffer, text...)
 			taken := 0
 			err := decodeExpositionLines(buffer, p.options.Format, func(d decodedSample) error {
 				taken++
-				return p.addExpositionSample(d)
+				return p.addDecodedExpositionSample(d)
 			})
 			if err == nil && taken != 1 {
 				err = errors.New("not one sample")
 			}
 			if err != nil {
-				p.refusePageLine(line, err)
+				p.refuseExpositionLine(line, err)
 			}
 		}
 	}
 }
 
-// typeLineCoversFamily reports whether a TYPE line, which may be empty, may give the family its type.
-func typeLineCoversFamily(typeLine []byte, family string) bool {
+// expositionTypeLineCoversFamily reports whether a TYPE line, which may be empty, may give the family its type.
+func expositionTypeLineCoversFamily(typeLine []byte, family string) bool {
 	_, rest, _ := bytes.Cut(typeLine, []byte("TYPE"))
-	name, _ := parseTypeLine(bytes.TrimSpace(rest))
+	name, _ := parseExpositionTypeLine(bytes.TrimSpace(rest))
 	suffix, ok := bytes.CutPrefix([]byte(family), name)
-	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || sampleSuffix([]byte(family)) == string(suffix))
+	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || expositionSampleSuffix([]byte(family)) == string(suffix))
 }
 
-// refusePageLine refuses the family of a faulty line.
-func (p *Parser) refusePageLine(line pendingLine, err error) {
+// refuseExpositionLine refuses the family of a faulty line.
+func (p *Parser) refuseExpositionLine(line pendingLine, err error) {
 	var rejected *Error
 	if !errors.As(err, &rejected) {
-		rejected = newExpositionError(KindSyntax, "line %d: %s", line.number, shortenPageDetail(err.Error()))
+		rejected = newExpositionError(KindSyntax, "line %d: %s", line.number, shortenExpositionDetail(err.Error()))
 	}
-	p.refusePageFamily(line.family, rejected)
+	p.refuseExpositionFamily(line.family, rejected)
 }
 
-// addExpositionSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
-func (p *Parser) addExpositionSample(d decodedSample) error {
-	s := p.cache.findSeriesByPageBytes(d.series)
+// addDecodedExpositionSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
+func (p *Parser) addDecodedExpositionSample(d decodedSample) error {
+	s := p.cache.findSeriesByExpositionBytes(d.series)
 	if s == nil {
 		var err error
 		if s, err = p.cache.addExpositionSeries(d); err != nil {
 			return err
 		}
 	}
-	family := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
+	family := p.options.Families.findWantedExpositionFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
 	if family < 0 || p.families[family].Err != nil {
 		return nil
 	}
 	sample := Sample{Series: s, Time: p.now, Value: d.value, family: family}
 	if d.hasTime {
 		if ahead := d.time - p.now; ahead > maxFutureSkew.Milliseconds() {
-			return newExpositionError(KindFuture, "timestamp of %s more than %v in the future", formatPageSeries(s.Labels), maxFutureSkew)
+			return newExpositionError(KindFuture, "timestamp of %s more than %v in the future", formatExpositionSeries(s.Labels), maxFutureSkew)
 		}
 		sample.Time, sample.ownTime = d.time, true
 		p.families[family].NewestOwn = max(p.families[family].NewestOwn, d.time)
 	}
-	p.addPageSample(sample)
+	p.addParsedExpositionSample(sample)
 	return nil
 }

@@ -34,16 +34,16 @@ func newExpositionSeriesCache(own labels.Labels) seriesCache {
 	}
 }
 
-func (c *seriesCache) startPage(limit int) {
+func (c *seriesCache) startExpositionPage(limit int) {
 	c.pageNumber++
 	c.maxSeries = limit
 }
 
-// findSeriesByPageBytes returns the series written as b, or nil.
-func (c *seriesCache) findSeriesByPageBytes(b []byte) *Series { return c.byBytes[string(b)] }
+// findSeriesByExpositionBytes returns the series written as b, or nil.
+func (c *seriesCache) findSeriesByExpositionBytes(b []byte) *Series { return c.byBytes[string(b)] }
 
-// markOnPage marks the series as present on the page. It returns false if the series was marked before.
-func (c *seriesCache) markOnPage(s *Series) bool {
+// markOnExpositionPage marks the series as present on the page. It returns false if the series was marked before.
+func (c *seriesCache) markOnExpositionPage(s *Series) bool {
 	if s.lastPage == c.pageNumber {
 		return false
 	}
@@ -51,16 +51,16 @@ func (c *seriesCache) markOnPage(s *Series) bool {
 	return true
 }
 
-// isSeriesOnParsedPage reports whether the page being read has the series.
-func (c *seriesCache) isSeriesOnParsedPage(s *Series) bool { return s.lastPage == c.pageNumber }
+// isSeriesOnExpositionPage reports whether the page being read has the series.
+func (c *seriesCache) isSeriesOnExpositionPage(s *Series) bool { return s.lastPage == c.pageNumber }
 
 // addExpositionSeries adds the series of a decoded line, or a new way to write a known series.
 func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
-	l, err := c.mergeOwnLabels(d.sortedTextparseLabels())
+	l, err := c.mergeOwnExpositionLabels(d.sortedExpositionLabels())
 	if err != nil {
 		return nil, err
 	}
-	c.makePageSeriesRoom()
+	c.makeExpositionSeriesRoom()
 	hash := l.Hash()
 	s := c.byHash[hash]
 	for s != nil && !labels.Equal(s.Labels, l) {
@@ -75,28 +75,28 @@ func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
 	return s, nil
 }
 
-// makePageSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
+// makeExpositionSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
 // written differently each time.
-func (c *seriesCache) makePageSeriesRoom() {
+func (c *seriesCache) makeExpositionSeriesRoom() {
 	if c.maxSeries <= 0 {
 		return
 	}
 	if c.seriesCount >= 3*c.maxSeries {
-		c.forgetSeriesUnseenOnPages(0)
+		c.forgetSeriesUnseenOnExposition(0)
 	}
 	if len(c.byBytes) >= 4*c.maxSeries {
 		clear(c.byBytes)
 	}
 }
 
-// mergeOwnLabels adds the target's own labels. As in Prometheus, they replace labels of the page, which are kept as
+// mergeOwnExpositionLabels adds the target's own labels. As in Prometheus, they replace labels of the page, which are kept as
 // exported_NAME, with as many exported_ as necessary.
-func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
+func (c *seriesCache) mergeOwnExpositionLabels(l labels.Labels) (labels.Labels, error) {
 	if name, twice := l.HasDuplicateLabelNames(); twice {
-		return l, fmt.Errorf("label %s twice in %s", shortenPageDetail(name), formatPageSeries(l))
+		return l, fmt.Errorf("label %s twice in %s", shortenExpositionDetail(name), formatExpositionSeries(l))
 	}
 	if !l.IsValid(model.UTF8Validation) {
-		return l, errors.New("invalid label name in " + formatPageSeries(l))
+		return l, errors.New("invalid label name in " + formatExpositionSeries(l))
 	}
 	b := labels.NewBuilder(l)
 	c.ownLabels.Range(func(own labels.Label) {
@@ -112,16 +112,16 @@ func (c *seriesCache) mergeOwnLabels(l labels.Labels) (labels.Labels, error) {
 	return b.Labels(), nil
 }
 
-// forgetSeriesOffPages forgets, every forgetAfterPages pages, the series missing for as many.
-func (c *seriesCache) forgetSeriesOffPages() {
+// forgetSeriesOffExposition forgets, every forgetAfterPages pages, the series missing for as many.
+func (c *seriesCache) forgetSeriesOffExposition() {
 	if c.pageNumber%forgetAfterPages == 0 {
-		c.forgetSeriesUnseenOnPages(forgetAfterPages)
+		c.forgetSeriesUnseenOnExposition(forgetAfterPages)
 	}
 }
 
-// forgetSeriesUnseenOnPages drops the series missing on the current page and on this many pages before it. It keeps alive series, which
+// forgetSeriesUnseenOnExposition drops the series missing on the current page and on this many pages before it. It keeps alive series, which
 // still need their staleness marker.
-func (c *seriesCache) forgetSeriesUnseenOnPages(pages uint64) {
+func (c *seriesCache) forgetSeriesUnseenOnExposition(pages uint64) {
 	old := func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber }
 	dropped := false
 	for hash, s := range c.byHash {

@@ -20,8 +20,8 @@ type decodedSample struct {
 	parser  textparse.Parser
 }
 
-// sortedTextparseLabels returns the labels of the series, sorted. They share no memory with the page.
-func (d decodedSample) sortedTextparseLabels() labels.Labels {
+// sortedExpositionLabels returns the labels of the series, sorted. They share no memory with the page.
+func (d decodedSample) sortedExpositionLabels() labels.Labels {
 	var l labels.Labels
 	d.parser.Labels(&l)
 	return l
@@ -44,7 +44,7 @@ func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) erro
 			return err
 		}
 		if entry == textparse.EntrySeries {
-			if err := decodeTextparseEntry(p, take); err != nil {
+			if err := decodeExpositionEntry(p, take); err != nil {
 				return err
 			}
 		}
@@ -53,8 +53,8 @@ func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) erro
 
 var errLabelLineBreak = errors.New("line break within a label value")
 
-// decodeTextparseEntry calls take for the sample that p is at.
-func decodeTextparseEntry(p textparse.Parser, take func(decodedSample) error) error {
+// decodeExpositionEntry calls take for the sample that p is at.
+func decodeExpositionEntry(p textparse.Parser, take func(decodedSample) error) error {
 	d := decodedSample{parser: p}
 	var ts *int64
 	d.series, ts, d.value = p.Series()

@@ -21,8 +21,8 @@ const (
 	nodes      = "nodes"
 )
 
-// aggregateOverPods computes the value of an object from its pods.
-func (p *Provider) aggregateOverPods(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+// aggregateProvidedPods computes the value of an object from its pods.
+func (p *Provider) aggregateProvidedPods(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 	if err != nil {
 		return nil, err
@@ -31,42 +31,42 @@ func (p *Provider) aggregateOverPods(ctx context.Context, req request, object me
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
 	req.group = req.rule.Aggregate != config.AggregateMax
-	result, err := p.evaluateRequestedPods(ctx, req, pods)
+	result, err := p.evaluateProvidedPods(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
-	counted := countPods(pods)
+	counted := countProvidedPods(pods)
 	if len(result.values) == 0 {
-		return nil, result.missingValuesError(counted)
+		return nil, result.missingProvidedValuesError(counted)
 	}
 	req.rule = result.rule
-	if err := req.checkAggregate(result, counted); err != nil {
+	if err := req.checkProvidedAggregate(result, counted); err != nil {
 		return nil, err
 	}
-	v := aggregatePodValues(req.rule.Aggregate, result.values)
+	v := aggregateProvidedPodValues(req.rule.Aggregate, result.values)
 	v.Object = object
 	if v.Time.IsZero() { // every pod value is a substitute
 		v.Time = req.now
 	}
-	return p.respondWithValue(req, v)
+	return p.provideSingleValue(req, v)
 }
 
-// respondWithValue validates the value of a single object and returns it as a response.
-func (p *Provider) respondWithValue(req request, v metric.Value) (*custom_metrics.MetricValue, error) {
-	n, reason := validateServedValue(req.rule, v, req.now)
+// provideSingleValue validates the value of a single object and returns it as a response.
+func (p *Provider) provideSingleValue(req request, v metric.Value) (*custom_metrics.MetricValue, error) {
+	n, reason := validateProvidedValue(req.rule, v, req.now)
 	if reason == "" {
-		return new(p.newMetricValue(req, v, n)), nil
+		return new(p.newProvidedMetricValue(req, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
-		return nil, p.rejectNegativeResponse(req.rule, v)
+		return nil, p.rejectNegativeProvidedValue(req.rule, v)
 	}
-	o := newOmission(req.rule, v.Object, reason)
-	return p.substituteOrRejectResponse(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
+	o := newProviderOmission(req.rule, v.Object, reason)
+	return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 
-// aggregatePodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
+// aggregateProvidedPodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
 // the longest of the windows. An aggregate without a case is a bug of this repository, so aggregateValues panics.
-func aggregatePodValues(how config.Aggregate, values []metric.Value) metric.Value {
+func aggregateProvidedPodValues(how config.Aggregate, values []metric.Value) metric.Value {
 	out := values[0]
 	for _, v := range values[1:] {
 		if v.Time.After(out.Time) {
@@ -77,9 +77,9 @@ func aggregatePodValues(how config.Aggregate, values []metric.Value) metric.Valu
 	out.Labels = nil
 	switch how {
 	case config.AggregateSum:
-		out.Value = sumPodValues(values)
+		out.Value = sumProvidedPodValues(values)
 	case config.AggregateAvg:
-		out.Value = sumPodValues(values) / float64(len(values))
+		out.Value = sumProvidedPodValues(values) / float64(len(values))
 	case config.AggregateMax:
 		for _, v := range values {
 			out.Value = max(out.Value, v.Value)
@@ -90,8 +90,8 @@ func aggregatePodValues(how config.Aggregate, values []metric.Value) metric.Valu
 	return out
 }
 
-// sumPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.
-func sumPodValues(values []metric.Value) float64 {
+// sumProvidedPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.
+func sumProvidedPodValues(values []metric.Value) float64 {
 	sum := values[0].Value
 	for _, v := range values[1:] {
 		sum += v.Value
@@ -99,8 +99,8 @@ func sumPodValues(values []metric.Value) float64 {
 	return sum
 }
 
-// checkAggregate returns an error if the values of the pods give no right value of their object.
-func (req request) checkAggregate(result podValues, counted string) error {
+// checkProvidedAggregate returns an error if the values of the pods give no right value of their object.
+func (req request) checkProvidedAggregate(result podValues, counted string) error {
 	how := req.rule.Aggregate
 	if how == config.AggregateSum && req.rule.NonAdditive != "" {
 		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over pods: write a rule with aggregate: max or avg", req.rule.NonAdditive)
@@ -108,40 +108,40 @@ func (req request) checkAggregate(result podValues, counted string) error {
 	if result.mixed {
 		return metric.Errorf(metric.KindUnavailable, "some of %s give %s by another rule, with another aggregate", counted, req.rule.Metric)
 	}
-	lacking := req.podsMissingFromExtreme(result)
+	lacking := req.podsMissingFromProvidedExtreme(result)
 	article := "an average"
 	switch how {
 	case config.AggregateSum:
-		article, lacking = "a sum", req.podsMissingFromSum(result)
+		article, lacking = "a sum", req.podsMissingFromProvidedSum(result)
 	case config.AggregateMax:
 		article = "a maximum"
 	case config.AggregateAvg:
 	}
 	if len(lacking) > 0 {
-		return newMissingError(article+" over "+counted+" needs them all", lacking)
+		return newProviderMissingError(article+" over "+counted+" needs them all", lacking)
 	}
 	return nil
 }
 
-// podsMissingFromExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
+// podsMissingFromProvidedExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
 // do not answer, which may be the slowest.
-func (req request) podsMissingFromExtreme(result podValues) []metric.Omission {
+func (req request) podsMissingFromProvidedExtreme(result podValues) []metric.Omission {
 	return slices.DeleteFunc(slices.Clone(result.omitted), func(o metric.Omission) bool {
-		return !isEmbeddedRule(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
+		return !isProviderRuleEmbedded(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
 	})
 }
 
-// podsMissingFromSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
+// podsMissingFromProvidedSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
 //   - a scraped pod without the series (a counter with labels is not exposed before its first event);
 //   - in a sum of rates, a pod that is not ready and whose scrapes fail: Services send it no traffic;
 //   - in a namespace or on a node, a pod that is not a target.
-func (req request) podsMissingFromSum(result podValues) []metric.Omission {
+func (req request) podsMissingFromProvidedSum(result podValues) []metric.Omission {
 	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes
 	var out []metric.Omission
 	for _, o := range result.omitted {
 		switch o.Reason {
 		case metric.ReasonAbsent:
-			if !isEmbeddedRule(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
+			if !isProviderRuleEmbedded(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
 				out = append(out, o)
 			}
 		case metric.ReasonNotScraped:
@@ -161,13 +161,13 @@ func (req request) podsMissingFromSum(result podValues) []metric.Omission {
 	return out
 }
 
-// countPods counts the pods for a message: without departed pods, unless there are no others.
-func countPods(pods []discovery.Pod) string {
+// countProvidedPods counts the pods for a message: without departed pods, unless there are no others.
+func countProvidedPods(pods []discovery.Pod) string {
 	n := 0
 	for _, pod := range pods {
 		if !pod.Departed {
 			n++
 		}
 	}
-	return countRespondedObjects(cmp.Or(n, len(pods)), "pod")
+	return countProvidedObjects(cmp.Or(n, len(pods)), "pod")
 }

@@ -42,12 +42,12 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	var began time.Time
-	v, err := waitForFirstRead(ctx, p, func() (*custom_metrics.MetricValue, error) {
+	v, err := waitForFirstProviderRead(ctx, p, func() (*custom_metrics.MetricValue, error) {
 		began = p.Now()
-		return p.respondByObjectName(ctx, name, info, selector)
+		return p.provideByObjectName(ctx, name, info, selector)
 	})
-	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
-	return v, toMetricsAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
+	p.metrics.countProviderRequest(customAPI, p.Now().Sub(began), err)
+	return v, toProviderAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
 }
 
 // GetMetricBySelector returns the values of all pods that a selector matches. For another resource it returns the values
@@ -56,21 +56,21 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
 	var began time.Time
-	list, err := waitForFirstRead(ctx, p, func() (*custom_metrics.MetricValueList, error) {
+	list, err := waitForFirstProviderRead(ctx, p, func() (*custom_metrics.MetricValueList, error) {
 		began = p.Now()
-		return p.respondBySelector(ctx, namespace, objects, info, selector)
+		return p.provideBySelector(ctx, namespace, objects, info, selector)
 	})
-	p.metrics.countRequest(customAPI, p.Now().Sub(began), err)
-	return list, toMetricsAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
+	p.metrics.countProviderRequest(customAPI, p.Now().Sub(began), err)
+	return list, toProviderAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
 }
 
-// newCustomMetricRequest returns the request for the objects of d, with the resource and metric of info.
-func (p *Provider) newCustomMetricRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
-	k, err := p.requestedResourceKind(info.GroupResource)
+// newProviderCustomRequest returns the request for the objects of d, with the resource and metric of info.
+func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
+	k, err := p.providerResourceKind(info.GroupResource)
 	if err != nil {
 		return request{}, err
 	}
-	if err := k.checkRequestScope(d.Namespace, info.Metric); err != nil {
+	if err := k.checkProviderRequestScope(d.Namespace, info.Metric); err != nil {
 		return request{}, err
 	}
 	d.Resource, d.Metric = k.resource.String(), info.Metric
@@ -81,21 +81,21 @@ func (p *Provider) newCustomMetricRequest(info metricsprovider.CustomMetricInfo,
 	req := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
-		first:      sync.OnceValue(func() bool { return !p.isRequestDemanded(d) }),
+		first:      sync.OnceValue(func() bool { return !p.isProviderRequestDemanded(d) }),
 	}
-	if req.matchers, err = metricSelectorToMatchers(selector); err != nil {
+	if req.matchers, err = providerSelectorToMatchers(selector); err != nil {
 		return request{}, err
 	}
 	if len(req.matchers) > 0 {
-		req.identifier.Selector = asLabelSelector(selector)
+		req.identifier.Selector = asProviderLabelSelector(selector)
 	}
 	return req, nil
 }
 
-func (p *Provider) respondByObjectName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
+func (p *Provider) provideByObjectName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
-	req, err := p.newCustomMetricRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
+	req, err := p.newProviderCustomRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -103,33 +103,33 @@ func (p *Provider) respondByObjectName(ctx context.Context, name types.Namespace
 	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
 	switch {
 	case req.kind == podKind:
-		v, err = p.valueOfPod(ctx, req, object)
+		v, err = p.provideValueOfPod(ctx, req, object)
 	case req.rule.PerPod():
-		v, err = p.aggregateOverPods(ctx, req, object)
+		v, err = p.aggregateProvidedPods(ctx, req, object)
 	default:
-		v, err = p.respondFromObjectLabel(ctx, req, object)
+		v, err = p.provideFromObjectLabel(ctx, req, object)
 	}
-	return v, p.rememberRequestDemand(req, err)
+	return v, p.rememberProviderRequestDemand(req, err)
 }
 
-// rememberRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
+// rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
 // scrapes may bring a value. Callers record after the response is ready, because until then the first request differs from
 // later ones. It skips objects and rules that do not exist.
-func (p *Provider) rememberRequestDemand(req request, err error) error {
+func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
 		return err
 	}
-	if err != nil && isEmbeddedRule(req.rule) && mayEndByWaiting(err) && req.first() {
+	if err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first() {
 		err = firstReadError{err}
 	}
 	p.Demands.Demand(req.demand)
 	return err
 }
 
-func (p *Provider) respondBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
+func (p *Provider) provideBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	req, err := p.newCustomMetricRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
+	req, err := p.newProviderCustomRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -138,46 +138,46 @@ func (p *Provider) respondBySelector(ctx context.Context, namespace string, obje
 	}
 	var list *custom_metrics.MetricValueList
 	if req.kind == podKind {
-		list, err = p.valuesOfPods(ctx, req, objects)
+		list, err = p.provideValuesOfPods(ctx, req, objects)
 	} else {
-		list, err = p.valuesFromObjectLabel(ctx, req)
+		list, err = p.provideValuesFromObjectLabel(ctx, req)
 	}
-	return list, p.rememberRequestDemand(req, err)
+	return list, p.rememberProviderRequestDemand(req, err)
 }
 
-func (p *Provider) valueOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) provideValueOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pod, ok := p.Pods.Pod(object.Namespace, object.Name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindNotFound, "there is no pod %q in namespace %q", object.Name, object.Namespace)
 	}
-	result, err := p.evaluateRequestedPods(ctx, req, []discovery.Pod{pod})
+	result, err := p.evaluateProvidedPods(ctx, req, []discovery.Pod{pod})
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) == 0 {
-		return nil, result.missingValuesError("pod " + object.Name)
+		return nil, result.missingProvidedValuesError("pod " + object.Name)
 	}
-	return new(p.newMetricValue(req, result.values[0], result.quantities[0])), nil
+	return new(p.newProvidedMetricValue(req, result.values[0], result.quantities[0])), nil
 }
 
-func (p *Provider) valuesOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) provideValuesOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
 	pods := p.Pods.Pods(req.demand.Namespace, selector)
 	if len(pods) == 0 {
-		return nil, noSelectedPodsError(req.demand.Namespace, selector)
+		return nil, noSelectedProvidedPodsError(req.demand.Namespace, selector)
 	}
 	req.group = true
-	result, err := p.evaluateRequestedPods(ctx, req, pods)
+	result, err := p.evaluateProvidedPods(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) == 0 {
-		return nil, result.missingValuesError(countPods(pods))
+		return nil, result.missingProvidedValuesError(countProvidedPods(pods))
 	}
-	return p.newMetricValueList(req, result.values, result.quantities)
+	return p.newProvidedMetricValueList(req, result.values, result.quantities)
 }
 
-func noSelectedPodsError(namespace string, selector k8slabels.Selector) error {
-	text := formatRequestSelector(selector)
+func noSelectedProvidedPodsError(namespace string, selector k8slabels.Selector) error {
+	text := formatProviderRequestSelector(selector)
 	if text == "" {
 		return metric.Errorf(metric.KindNotFound, "there is no pod in namespace %q", namespace)
 	}

@@ -394,7 +394,7 @@ func TestFirstRead(t *testing.T) {
 		return err
 	}
 	checkStatus(t, read(), 503, "2 pods: 2 warming up (asked for the first time now; first values in about 2 scrape intervals)")
-	if len(w.demands.read) != 1 || !w.isRequestDemanded(demandOf("pods", "zero_if_missing", "shop", "", mustParse(t, "app=web"))) {
+	if len(w.demands.read) != 1 || !w.isProviderRequestDemanded(demandOf("pods", "zero_if_missing", "shop", "", mustParse(t, "app=web"))) {
 		t.Fatalf("demands %+v, want the read's", w.demands.read)
 	}
 	w.causes["a"] = metric.Omission{Reason: metric.ReasonWarmingUp, Detail: "1 sample"}
@@ -465,5 +465,5 @@ func TestAggregateWithoutCase(t *testing.T) {
 			t.Error("aggregate min has a value, want a panic")
 		}
 	}()
-	aggregatePodValues("min", []metric.Value{{Value: 1}, {Value: 2}})
+	aggregateProvidedPodValues("min", []metric.Value{{Value: 1}, {Value: 2}})
 }

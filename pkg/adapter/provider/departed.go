@@ -9,23 +9,23 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// spreadsDeparted reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
+// spreadsProvidedDeparted reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
 // up the values of the pods, and the sum is the total of what they counted.
-func (req request) spreadsDeparted() bool {
-	return req.group && isEmbeddedRule(req.rule) && req.rule.Conserves()
+func (req request) spreadsProvidedDeparted() bool {
+	return req.group && isProviderRuleEmbedded(req.rule) && req.rule.Conserves()
 }
 
-// departedShare returns what a departed pod adds to the total: nothing if its value is not a number.
-func departedShare(v metric.Value) float64 {
+// departedProvidedShare returns what a departed pod adds to the total: nothing if its value is not a number.
+func departedProvidedShare(v metric.Value) float64 {
 	if v.Reason != "" || math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 		return 0
 	}
 	return v.Value
 }
 
-// spreadDepartedTotal adds the total of departed pods to the values of the rule, in proportion to them, or equally if all
+// spreadProvidedDepartedTotal adds the total of departed pods to the values of the rule, in proportion to them, or equally if all
 // are 0. The sum over the live pods is then the total over all pods, as the load that left a pod arrives at the others.
-func spreadDepartedTotal(results []podResult, r *rule.Rule, total float64) {
+func spreadProvidedDepartedTotal(results []podResult, r *rule.Rule, total float64) {
 	sum, n := 0.0, 0
 	for _, result := range results {
 		if result.rule == r {

@@ -79,7 +79,7 @@ func TestDepartedPods(t *testing.T) {
 				w.causes[k] = v
 			}
 			got := ""
-			list, err := w.respondBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
+			list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
 			if err != nil {
 				got = err.Error()
 			} else {
@@ -88,7 +88,7 @@ func TestDepartedPods(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("pods (-want +got):\n%s", diff)
 			}
-			object, err := w.respondByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", tc.metric), nil)
+			object, err := w.provideByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", tc.metric), nil)
 			if err != nil {
 				got = err.Error()
 			} else {

@@ -29,18 +29,18 @@ type discoveryDocument[T any] struct {
 	items    []T
 }
 
-// cachedMetrics returns the document for rules and demand. It calls build only if they differ from the last call. Callers
+// cachedProviderMetrics returns the document for rules and demand. It calls build only if they differ from the last call. Callers
 // share the slice and must not change it.
-func (d *discoveryDocument[T]) cachedMetrics(rules Rules, demanded []discovery.Demand, build func() []T) []T {
+func (d *discoveryDocument[T]) cachedProviderMetrics(rules Rules, demanded []discovery.Demand, build func() []T) []T {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.items == nil || d.rules != rules || !slices.EqualFunc(d.demanded, demanded, isSameMetric) {
+	if d.items == nil || d.rules != rules || !slices.EqualFunc(d.demanded, demanded, isSameProvidedMetric) {
 		d.rules, d.demanded, d.items = rules, demanded, build()
 	}
 	return d.items
 }
 
-func isSameMetric(a, b discovery.Demand) bool {
+func isSameProvidedMetric(a, b discovery.Demand) bool {
 	return a.Metric == b.Metric && a.Resource == b.Resource && a.External == b.External
 }
 
@@ -48,20 +48,20 @@ func isSameMetric(a, b discovery.Demand) bool {
 // duplicates. It implements metricsprovider.CustomMetricsProvider; the caller must not change the slice.
 func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	rules, demanded := p.Rules(), p.Demands.Demanded()
-	return p.customMetrics.cachedMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
+	return p.customMetrics.cachedProviderMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
 		var out []metricsprovider.CustomMetricInfo
 		for _, i := range rules.Metrics() {
 			if !i.External {
-				out = append(out, p.metricInfo(i.Resource, i.Metric))
+				out = append(out, p.providedMetricInfo(i.Resource, i.Metric))
 			}
 		}
 		for _, d := range demanded {
 			if _, err := rules.Lookup(d.Resource, d.Metric); !d.External && err == nil {
-				out = append(out, p.metricInfo(d.Resource, d.Metric))
+				out = append(out, p.providedMetricInfo(d.Resource, d.Metric))
 			}
 		}
 		if len(out) == 0 {
-			out = append(out, p.metricInfo(podKind.resource.Resource, noCustomMetric))
+			out = append(out, p.providedMetricInfo(podKind.resource.Resource, noCustomMetric))
 		}
 		slices.SortFunc(out, func(a, b metricsprovider.CustomMetricInfo) int {
 			return cmp.Or(cmp.Compare(a.GroupResource.Group, b.GroupResource.Group),
@@ -71,10 +71,10 @@ func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	})
 }
 
-// metricInfo describes a metric of a resource. It treats a resource that the cluster does not have (yet) as namespaced,
+// providedMetricInfo describes a metric of a resource. It treats a resource that the cluster does not have (yet) as namespaced,
 // as nearly all resources are.
-func (p *Provider) metricInfo(resource, name string) metricsprovider.CustomMetricInfo {
-	k, err := p.requestedResourceKind(schema.ParseGroupResource(resource))
+func (p *Provider) providedMetricInfo(resource, name string) metricsprovider.CustomMetricInfo {
+	k, err := p.providerResourceKind(schema.ParseGroupResource(resource))
 	if err != nil {
 		k = resourceKind{resource: schema.ParseGroupResource(resource), namespaced: true}
 	}
@@ -84,7 +84,7 @@ func (p *Provider) metricInfo(resource, name string) metricsprovider.CustomMetri
 // ListAllExternalMetrics is ListAllMetrics for external metrics.
 func (p *Provider) ListAllExternalMetrics() []metricsprovider.ExternalMetricInfo {
 	rules, demanded := p.Rules(), p.Demands.Demanded()
-	return p.externalMetrics.cachedMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
+	return p.externalMetrics.cachedProviderMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
 		var out []metricsprovider.ExternalMetricInfo
 		for _, i := range rules.Metrics() {
 			if i.External {

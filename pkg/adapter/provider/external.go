@@ -26,68 +26,68 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	var began time.Time
-	list, err := waitForFirstRead(ctx, p, func() (*external_metrics.ExternalMetricValueList, error) {
+	list, err := waitForFirstProviderRead(ctx, p, func() (*external_metrics.ExternalMetricValueList, error) {
 		began = p.Now()
-		return p.externalValues(ctx, namespace, selector, info.Metric)
+		return p.provideExternalValues(ctx, namespace, selector, info.Metric)
 	})
-	p.metrics.countRequest(externalAPI, p.Now().Sub(began), err)
-	return list, toMetricsAPIStatus(ctx, requestSubject{
+	p.metrics.countProviderRequest(externalAPI, p.Now().Sub(began), err)
+	return list, toProviderAPIStatus(ctx, requestSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
 	}, err)
 }
 
-func (p *Provider) externalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
+func (p *Provider) provideExternalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	req, err := p.newExternalRequest(namespace, selector, name)
+	req, err := p.newProviderExternalRequest(namespace, selector, name)
 	if err != nil {
 		return nil, err
 	}
-	list, err := p.respondExternalSeries(ctx, req, namespace)
-	err = p.rememberRequestDemand(req, err)
+	list, err := p.provideExternalSeries(ctx, req, namespace)
+	err = p.rememberProviderRequestDemand(req, err)
 	if req.rule.Fallback == nil {
 		return list, err
 	}
-	return p.applyExternalFallback(ctx, req, list, err)
+	return p.applyProviderFallback(ctx, req, list, err)
 }
 
-// respondExternalSeries evaluates an external rule and returns every series or an error, never a part.
-func (p *Provider) respondExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
-	found, err := p.evaluateSumOverPods(ctx, req, namespace)
+// provideExternalSeries evaluates an external rule and returns every series or an error, never a part.
+func (p *Provider) provideExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
+	found, err := p.evaluateProvidedSumOverPods(ctx, req, namespace)
 	if err != nil {
 		return nil, err
 	}
-	if err := sortExternalSeries(req.rule.Name, found); err != nil {
+	if err := sortProvidedExternalSeries(req.rule.Name, found); err != nil {
 		return nil, err
 	}
-	result, err := p.validateServedValues(req, found)
+	result, err := p.validateProvidedValues(req, found)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return p.respondWithoutSeries(req)
+		return p.provideWithoutSeries(req)
 	}
 	// The autoscaler adds up the series, so leaving one out gives a wrong number. NaN is the exception: it is not a number.
 	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
-		return nil, newMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
+		return nil, newProviderMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
-	return p.newExternalValueList(req, result)
+	return p.newProvidedExternalValueList(req, result)
 }
 
-// evaluateSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod.
-func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
-	if !isEmbeddedRule(req.rule) {
-		return p.evaluateRequestOnBackend(ctx, req, namespace, nil)
+// evaluateProvidedSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod.
+func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
+	if !isProviderRuleEmbedded(req.rule) {
+		return p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	}
 	pods := p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())
-	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return p.movesLoad(pod, req.now) })
-	values, err := p.evaluateRequestOnBackend(ctx, req, namespace, nil)
+	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return p.loadMovesAtProvidedPod(pod, req.now) })
+	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err
 	}
-	return values, p.checkRequestComplete(req, pods)
+	return values, p.checkProviderRequestComplete(req, pods)
 }
 
-func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
+func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
 	r, err := p.Rules().External(name)
 	if err != nil {
 		return request{}, err
@@ -96,34 +96,34 @@ func (p *Provider) newExternalRequest(namespace string, selector k8slabels.Selec
 	if !r.Namespaced {
 		d.Namespace = r.Namespace
 	}
-	req := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isRequestDemanded(d) })}
-	req.matchers, err = metricSelectorToMatchers(selector)
+	req := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isProviderRequestDemanded(d) })}
+	req.matchers, err = providerSelectorToMatchers(selector)
 	return req, err
 }
 
-// respondWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none.
-func (p *Provider) respondWithoutSeries(req request) (*external_metrics.ExternalMetricValueList, error) {
+// provideWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none.
+func (p *Provider) provideWithoutSeries(req request) (*external_metrics.ExternalMetricValueList, error) {
 	o := metric.Omission{Reason: metric.ReasonAbsent}
-	v, n, reason := p.substituteMissingValue(req, o)
+	v, n, reason := p.substituteMissingProvidedValue(req, o)
 	if reason == "" {
 		var result podValues
 		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
-		return p.newExternalValueList(req, result)
+		return p.newProvidedExternalValueList(req, result)
 	}
-	p.metrics.countOmissions([]metric.Omission{o})
+	p.metrics.countProviderOmissions([]metric.Omission{o})
 	text := "rule %q has no series now"
 	args := []any{req.rule.Name}
 	if req.demand.Namespace != "" {
 		text, args = text+" in namespace %q", append(args, req.demand.Namespace)
 	}
-	if s := formatRequestSelector(req.demand.Selector); s != "" {
+	if s := formatProviderRequestSelector(req.demand.Selector); s != "" {
 		text, args = text+" that matches selector %q", append(args, s)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }
 
-func (p *Provider) newExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
-	if err := checkQuantitySum(result.quantities); err != nil {
+func (p *Provider) newProvidedExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
+	if err := checkProvidedQuantitySum(result.quantities); err != nil {
 		return nil, err
 	}
 	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(result.values))}
@@ -131,17 +131,17 @@ func (p *Provider) newExternalValueList(req request, result podValues) (*externa
 		list.Items[i] = external_metrics.ExternalMetricValue{
 			MetricName:    req.demand.Metric,
 			MetricLabels:  v.Labels,
-			Timestamp:     p.valueTimestamp(req, v),
-			WindowSeconds: responseWindowSeconds(v.Window),
+			Timestamp:     p.providedValueTimestamp(req, v),
+			WindowSeconds: providedWindowSeconds(v.Window),
 			Value:         result.quantities[i],
 		}
 	}
 	return list, nil
 }
 
-// sortExternalSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
+// sortProvidedExternalSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
 // labels, because the autoscaler would add them up.
-func sortExternalSeries(ruleName string, values []metric.Value) error {
+func sortProvidedExternalSeries(ruleName string, values []metric.Value) error {
 	type series struct {
 		text  string
 		value metric.Value

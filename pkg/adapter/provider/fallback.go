@@ -38,12 +38,12 @@ type fallbackState struct {
 	served bool      // the last response was the fallback
 }
 
-// recordFallbackAbsence records a request at now without a value. It returns the start of the absence and whether to serve
+// recordProviderFallbackAbsence records a request at now without a value. It returns the start of the absence and whether to serve
 // the fallback; began reports that the fallback starts with this request.
-func (f *fallbacks) recordFallbackAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
+func (f *fallbacks) recordProviderFallbackAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.keepFallbackState(key, now)
+	s := f.keepProviderFallbackState(key, now)
 	if s.since.IsZero() {
 		s.since = s.last
 	}
@@ -54,19 +54,19 @@ func (f *fallbacks) recordFallbackAbsence(key fallbackKey, after time.Duration, 
 	return s.since, serve, began
 }
 
-// recordFallbackEnd records a request at now with a value and reports whether the response before it was the fallback.
-func (f *fallbacks) recordFallbackEnd(key fallbackKey, now time.Time) (ended bool) {
+// recordProviderFallbackEnd records a request at now with a value and reports whether the response before it was the fallback.
+func (f *fallbacks) recordProviderFallbackEnd(key fallbackKey, now time.Time) (ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.keepFallbackState(key, now)
+	s := f.keepProviderFallbackState(key, now)
 	ended = s.served
 	*s = fallbackState{last: now}
 	return ended
 }
 
-// keepFallbackState returns the state of a metric, a new one if it is unknown or forgotten. It stores a new state unless
+// keepProviderFallbackState returns the state of a metric, a new one if it is unknown or forgotten. It stores a new state unless
 // maxFallbacks is reached; the caller holds f.mu.
-func (f *fallbacks) keepFallbackState(key fallbackKey, now time.Time) *fallbackState {
+func (f *fallbacks) keepProviderFallbackState(key fallbackKey, now time.Time) *fallbackState {
 	if s := f.metrics[key]; s != nil && now.Sub(s.last) <= fallbackMemory {
 		return s
 	}
@@ -83,8 +83,8 @@ func (f *fallbacks) keepFallbackState(key fallbackKey, now time.Time) *fallbackS
 	return s
 }
 
-// countServedFallbacks returns the number of metrics served with their fallback at now.
-func (f *fallbacks) countServedFallbacks(now time.Time) float64 {
+// countProviderFallbacks returns the number of metrics served with their fallback at now.
+func (f *fallbacks) countProviderFallbacks(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -96,14 +96,14 @@ func (f *fallbacks) countServedFallbacks(now time.Time) float64 {
 	return float64(n)
 }
 
-// applyExternalFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
+// applyProviderFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
 // and an unknown metric stay errors.
-func (p *Provider) applyExternalFallback(ctx context.Context, req request, list *external_metrics.ExternalMetricValueList, err error,
+func (p *Provider) applyProviderFallback(ctx context.Context, req request, list *external_metrics.ExternalMetricValueList, err error,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatRequestSelector(req.demand.Selector)}
+	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatProviderRequestSelector(req.demand.Selector)}
 	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "selector", key.selector)
 	if err == nil {
-		if p.fallbacks.recordFallbackEnd(key, req.now) {
+		if p.fallbacks.recordProviderFallbackEnd(key, req.now) {
 			log.Info("Fallback ended")
 		}
 		return list, nil
@@ -111,11 +111,11 @@ func (p *Provider) applyExternalFallback(ctx context.Context, req request, list 
 	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
 		return nil, err
 	}
-	since, serve, began := p.fallbacks.recordFallbackAbsence(key, req.rule.Fallback.After, req.now)
+	since, serve, began := p.fallbacks.recordProviderFallbackAbsence(key, req.rule.Fallback.After, req.now)
 	if !serve {
 		return nil, err
 	}
-	n, reason := toQuantity(req.rule.Fallback.Value)
+	n, reason := toProvidedQuantity(req.rule.Fallback.Value)
 	if reason != "" {
 		return nil, err
 	}
@@ -125,5 +125,5 @@ func (p *Provider) applyExternalFallback(ctx context.Context, req request, list 
 	p.metrics.fallbacks.Inc()
 	var result podValues
 	result.values, result.quantities = append(result.values, metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
-	return p.newExternalValueList(req, result)
+	return p.newProvidedExternalValueList(req, result)
 }

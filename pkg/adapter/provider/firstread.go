@@ -30,11 +30,11 @@ type firstReadError struct{ error }
 // Unwrap returns the error of the request.
 func (e firstReadError) Unwrap() error { return e.error }
 
-// waitForFirstRead returns the result of read. If the read is the first of its demand and a person's, it tries again until
+// waitForFirstProviderRead returns the result of read. If the read is the first of its demand and a person's, it tries again until
 // there is a value, or two scrapes are over, or ctx ends. An autoscaler's read never waits: its workers are few.
-func waitForFirstRead[T any](ctx context.Context, p *Provider, read func() (T, error)) (T, error) {
+func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, read func() (T, error)) (T, error) {
 	v, err := read()
-	if !errors.As(err, new(firstReadError)) || !isPersonsRead(ctx) {
+	if !errors.As(err, new(firstReadError)) || !isPersonsProviderRequest(ctx) {
 		return v, err
 	}
 	select {
@@ -43,7 +43,7 @@ func waitForFirstRead[T any](ctx context.Context, p *Provider, read func() (T, e
 	default:
 		return v, err
 	}
-	interval := p.interval()
+	interval := p.providerScrapeInterval()
 	end := time.NewTimer(min(2*interval+interval/2, maxFirstReadWait))
 	defer end.Stop()
 	tick := time.NewTicker(interval / firstReadPolls)
@@ -55,15 +55,15 @@ func waitForFirstRead[T any](ctx context.Context, p *Provider, read func() (T, e
 		case <-end.C:
 			return read()
 		case <-tick.C:
-			if v, err = read(); err == nil || !mayEndByWaiting(err) {
+			if v, err = read(); err == nil || !mayProviderErrorEndByWaiting(err) {
 				return v, err
 			}
 		}
 	}
 }
 
-// isPersonsRead reports whether a request comes from a known user other than the autoscaler's controller.
-func isPersonsRead(ctx context.Context) bool {
+// isPersonsProviderRequest reports whether a request comes from a known user other than the autoscaler's controller.
+func isPersonsProviderRequest(ctx context.Context) bool {
 	u, ok := apirequest.UserFrom(ctx)
 	if !ok {
 		return false
@@ -75,8 +75,8 @@ func isPersonsRead(ctx context.Context) bool {
 	return true
 }
 
-// mayEndByWaiting reports whether the next scrapes may give the value that an error is about.
-func mayEndByWaiting(err error) bool {
+// mayProviderErrorEndByWaiting reports whether the next scrapes may give the value that an error is about.
+func mayProviderErrorEndByWaiting(err error) bool {
 	if apistatus.KindOf(err) != metric.KindUnavailable {
 		return false
 	}

@@ -67,20 +67,20 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	}
 }
 
-// countRequest counts one finished request.
-func (m *metrics) countRequest(api string, took time.Duration, err error) {
-	m.requests.WithLabelValues(api, apiRequestOutcome(err)).Inc()
+// countProviderRequest counts one finished request.
+func (m *metrics) countProviderRequest(api string, took time.Duration, err error) {
+	m.requests.WithLabelValues(api, providerRequestOutcome(err)).Inc()
 	m.duration.WithLabelValues(api).Observe(took.Seconds())
 }
 
-// countOmissions counts omissions by reason.
-func (m *metrics) countOmissions(omissions []metric.Omission) {
+// countProviderOmissions counts omissions by reason.
+func (m *metrics) countProviderOmissions(omissions []metric.Omission) {
 	for _, o := range omissions {
 		m.omissions.WithLabelValues(string(o.Reason)).Inc()
 	}
 }
 
-func apiRequestOutcome(err error) string {
+func providerRequestOutcome(err error) string {
 	if err == nil {
 		return "success"
 	}

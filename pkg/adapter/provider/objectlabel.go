@@ -13,9 +13,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// respondFromObjectLabel returns the value of an object that a label of the rule's result names.
-func (p *Provider) respondFromObjectLabel(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
-	values, err := p.evaluateRequestOnBackend(ctx, req, object.Namespace, []string{object.Name})
+// provideFromObjectLabel returns the value of an object that a label of the rule's result names.
+func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	values, err := p.evaluateProviderRuleOnBackend(ctx, req, object.Namespace, []string{object.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -23,71 +23,71 @@ func (p *Provider) respondFromObjectLabel(ctx context.Context, req request, obje
 	if len(values) > 1 {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for %s %q", req.rule.Name, req.kind.resource.String(), object)
 	}
-	if isEmbeddedRule(req.rule) {
+	if isProviderRuleEmbedded(req.rule) {
 		pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.checkRequestComplete(req, pods); err != nil {
+		if err := p.checkProviderRequestComplete(req, pods); err != nil {
 			return nil, err
 		}
 		if len(values) == 0 {
-			return p.respondUnlabelled(req, object, pods)
+			return p.provideUnlabelledObject(req, object, pods)
 		}
 	}
 	if len(values) == 0 {
 		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: "backend " + req.rule.Backend + " has no series"}
-		return p.substituteOrRejectResponse(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
+		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
 	}
 	values[0].Object = object
-	return p.respondWithValue(req, values[0])
+	return p.provideSingleValue(req, values[0])
 }
 
-// respondUnlabelled responds for an object without a value in the embedded backend; the reasons come from its pods.
-func (p *Provider) respondUnlabelled(req request, object metric.Object, pods []discovery.Pod) (*custom_metrics.MetricValue, error) {
+// provideUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods.
+func (p *Provider) provideUnlabelledObject(req request, object metric.Object, pods []discovery.Pod) (*custom_metrics.MetricValue, error) {
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
 	var omitted []metric.Omission
 	for _, pod := range pods {
 		if pod.Live {
-			omitted = append(omitted, p.diagnoseOmittedPod(req, pod))
+			omitted = append(omitted, p.diagnoseProvidedPodOmission(req, pod))
 		} else {
 			omitted = append(omitted, pod.Omission)
 		}
 	}
 	o := metric.Omission{Object: object, Reason: metric.ReasonAbsent}
-	return p.substituteOrRejectResponse(req, o, countRespondedObjects(len(pods), "pod"), omitted)
+	return p.substituteOrRejectProvidedValue(req, o, countProvidedObjects(len(pods), "pod"), omitted)
 }
 
-// substituteOrRejectResponse returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
-func (p *Provider) substituteOrRejectResponse(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
-	v, n, reason := p.substituteMissingValue(req, o)
+// substituteOrRejectProvidedValue returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
+func (p *Provider) substituteOrRejectProvidedValue(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
+	v, n, reason := p.substituteMissingProvidedValue(req, o)
 	if reason == "" {
-		return new(p.newMetricValue(req, v, n)), nil
+		return new(p.newProvidedMetricValue(req, v, n)), nil
 	}
-	p.metrics.countOmissions(reasons)
-	return nil, newMissingError(noun, reasons)
+	p.metrics.countProviderOmissions(reasons)
+	return nil, newProviderMissingError(noun, reasons)
 }
 
-// valuesFromObjectLabel returns the values of every object that a label of the rule's result names.
-func (p *Provider) valuesFromObjectLabel(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
-	found, err := p.evaluateSumOverPods(ctx, req, req.demand.Namespace)
+// provideValuesFromObjectLabel returns the values of every object that a label of the rule's result names.
+func (p *Provider) provideValuesFromObjectLabel(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
+	found, err := p.evaluateProvidedSumOverPods(ctx, req, req.demand.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(found, func(a, b metric.Value) int {
 		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
-	result, err := p.validateServedValues(req, found)
+	result, err := p.validateProvidedValues(req, found)
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) > 0 {
-		return p.newMetricValueList(req, result.values, result.quantities)
+		return p.newProvidedMetricValueList(req, result.values, result.quantities)
 	}
 	if len(result.omitted) > 0 {
-		return nil, newMissingError(countRespondedObjects(len(result.omitted), "object"), result.omitted)
+		return nil, newProviderMissingError(countProvidedObjects(len(result.omitted), "object"), result.omitted)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, "rule %q has no series for any of %s", req.rule.Name, req.kind.resource.String())
 }

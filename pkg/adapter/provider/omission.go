@@ -21,28 +21,28 @@ const firstAsked = "asked for the first time now; first values in about 2 scrape
 // scrape, one until the second page proves the beginning of its counters, and one of slack.
 const youngIntervals = 3
 
-// explainOmittedPod returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
+// explainProvidedPodOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
 // discovery or the last scrape knows.
-func (p *Provider) explainOmittedPod(req request, pod discovery.Pod, reason metric.Reason) metric.Omission {
-	o := newOmission(req.rule, pod.Object(), reason)
+func (p *Provider) explainProvidedPodOmission(req request, pod discovery.Pod, reason metric.Reason) metric.Omission {
+	o := newProviderOmission(req.rule, pod.Object(), reason)
 	switch {
 	case reason == metric.ReasonStale:
-		if isEmbeddedRule(req.rule) {
+		if isProviderRuleEmbedded(req.rule) {
 			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}
 	case reason != metric.ReasonAbsent:
-	case !isEmbeddedRule(req.rule):
+	case !isProviderRuleEmbedded(req.rule):
 		o.Detail = "backend " + req.rule.Backend + " has no series"
 	default:
-		o = p.diagnoseOmittedPod(req, pod)
+		o = p.diagnoseProvidedPodOmission(req, pod)
 	}
 	return o
 }
 
-// newOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.
-func newOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
+// newProviderOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.
+func newProviderOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
 	o := metric.Omission{Object: object, Reason: reason}
 	if reason == metric.ReasonStale {
 		o.Detail = "over maxAge " + r.MaxAge.String()
@@ -50,8 +50,8 @@ func newOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metri
 	return o
 }
 
-// diagnoseOmittedPod returns why the embedded backend has no value for a live pod.
-func (p *Provider) diagnoseOmittedPod(req request, pod discovery.Pod) metric.Omission {
+// diagnoseProvidedPodOmission returns why the embedded backend has no value for a live pod.
+func (p *Provider) diagnoseProvidedPodOmission(req request, pod discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
@@ -67,24 +67,24 @@ func (p *Provider) diagnoseOmittedPod(req request, pod discovery.Pod) metric.Omi
 	return o
 }
 
-// explainMissing returns the error of a backend. If it is that a sum lacks pods, each gets the cause that discovery or the
+// explainMissingProvidedValue returns the error of a backend. If it is that a sum lacks pods, each gets the cause that discovery or the
 // last scrape knows. The fallback of the rule may apply to such an error, its onMissing does not.
-func (p *Provider) explainMissing(req request, err error) error {
+func (p *Provider) explainMissingProvidedValue(req request, err error) error {
 	var missing *metric.MissingError
 	if !errors.As(err, &missing) {
 		return err
 	}
 	omissions := make([]metric.Omission, len(missing.Omissions))
 	for i, o := range missing.Omissions {
-		omissions[i] = p.explainMissingPod(req, o)
+		omissions[i] = p.explainPodMissingFromProvidedSum(req, o)
 	}
-	p.metrics.countOmissions(omissions)
-	return newMissingError("the sum lacks "+countRespondedObjects(len(omissions), "pod"), omissions)
+	p.metrics.countProviderOmissions(omissions)
+	return newProviderMissingError("the sum lacks "+countProvidedObjects(len(omissions), "pod"), omissions)
 }
 
-// explainMissingPod returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
+// explainPodMissingFromProvidedSum returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
 // remains if the scrape has none: the pod has series.
-func (p *Provider) explainMissingPod(req request, o metric.Omission) metric.Omission {
+func (p *Provider) explainPodMissingFromProvidedSum(req request, o metric.Omission) metric.Omission {
 	if o.Reason != metric.ReasonStale && o.Reason != metric.ReasonWarmingUp {
 		return o
 	}
@@ -101,24 +101,24 @@ func (p *Provider) explainMissingPod(req request, o metric.Omission) metric.Omis
 	return o
 }
 
-// isRequestDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
+// isProviderRequestDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
 // only the rare case of a missing value.
-func (p *Provider) isRequestDemanded(d discovery.Demand) bool {
-	selector := formatRequestSelector(d.Selector)
+func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
+	selector := formatProviderRequestSelector(d.Selector)
 	for _, o := range p.Demands.Demanded() {
 		if o.Metric == d.Metric && o.Resource == d.Resource && o.Namespace == d.Namespace && o.Object == d.Object &&
-			o.External == d.External && formatRequestSelector(o.Selector) == selector {
+			o.External == d.External && formatProviderRequestSelector(o.Selector) == selector {
 			return true
 		}
 	}
 	return false
 }
 
-// checkRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
+// checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error, and a pod
 // whose last page had the family is missing. Another pod whose scrapes fail may be any other service of the namespace.
-func (p *Provider) checkRequestComplete(req request, pods []discovery.Pod) error {
+func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
@@ -127,20 +127,20 @@ func (p *Provider) checkRequestComplete(req request, pods []discovery.Pod) error
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if p.isWarmingUp(req.rule, pod, req.now) || p.isSilent(req, pod) {
+		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	p.metrics.countOmissions(missing)
-	return newMissingError(countRespondedObjects(len(pods), "pod"), missing)
+	p.metrics.countProviderOmissions(missing)
+	return newProviderMissingError(countProvidedObjects(len(pods), "pod"), missing)
 }
 
-// isSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
+// isProvidedPodSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
 // because it refuses connections. The backend does not know of it for ever. A pod that is not ready gets no traffic to count.
-func (p *Provider) isSilent(req request, pod discovery.Pod) bool {
+func (p *Provider) isProvidedPodSilent(req request, pod discovery.Pod) bool {
 	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	if page.IsZero() || !pod.Ready && req.rule.Conserves() || !ended && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
@@ -151,19 +151,19 @@ func (p *Provider) isSilent(req request, pod discovery.Pod) bool {
 	})
 }
 
-// isWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
+// isProvidedPodWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
 // far, or the pod is so young that the scraper may hold back the beginning of its counters. A pod that is not ready gets
 // no traffic to count.
-func (p *Provider) isWarmingUp(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
+func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
 	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason != metric.ReasonWarmingUp {
 		return false
 	}
-	return p.mayHideSeries(r, pod, now)
+	return p.mayHideProvidedSeries(r, pod, now)
 }
 
-// mayHideSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
-func (p *Provider) mayHideSeries(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
-	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.interval() {
+// mayHideProvidedSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
+func (p *Provider) mayHideProvidedSeries(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
+	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.providerScrapeInterval() {
 		return true
 	}
 	return slices.ContainsFunc(r.ReadFamilies(), func(family string) bool {
@@ -172,5 +172,5 @@ func (p *Provider) mayHideSeries(r *rule.Rule, pod discovery.Pod, now time.Time)
 	})
 }
 
-// isEmbeddedRule reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
-func isEmbeddedRule(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }
+// isProviderRuleEmbedded reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
+func isProviderRuleEmbedded(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }

@@ -29,15 +29,15 @@ type podValues struct {
 	omitted, unready, inactive []metric.Omission
 }
 
-// missingValuesError returns the error for pods without values; noun counts them.
-func (v podValues) missingValuesError(noun string) error {
-	return newMissingError(noun, slices.Concat(v.omitted, v.unready, v.inactive))
+// missingProvidedValuesError returns the error for pods without values; noun counts them.
+func (v podValues) missingProvidedValuesError(noun string) error {
+	return newProviderMissingError(noun, slices.Concat(v.omitted, v.unready, v.inactive))
 }
 
-// evaluateRequestedPods computes the values of the pods, each by the first rule that reads a family of its page. It fails if
+// evaluateProvidedPods computes the values of the pods, each by the first rule that reads a family of its page. It fails if
 // the backend fails, if the rule rejects a negative value (such a rule is wrong for the other pods too), or if a family
 // is of a type that no rule takes.
-func (p *Provider) evaluateRequestedPods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
+func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
 	slices.SortFunc(pods, func(a, b discovery.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
@@ -46,16 +46,16 @@ func (p *Provider) evaluateRequestedPods(ctx context.Context, req request, pods 
 		results[i] = podResult{pod: pod, done: !pod.Live}
 	}
 	trial := req
-	for ; trial.rule != nil && slices.ContainsFunc(results, podResult.isOpen); trial.rule = trial.rule.Next() {
-		if err := p.evaluateRuleForPods(ctx, trial, results); err != nil {
+	for ; trial.rule != nil && slices.ContainsFunc(results, podResult.isProvidedPodOpen); trial.rule = trial.rule.Next() {
+		if err := p.evaluateProviderRuleForPods(ctx, trial, results); err != nil {
 			return podValues{}, err
 		}
 	}
-	return p.collectPodValues(req, results)
+	return p.collectProvidedPodValues(req, results)
 }
 
-// collectPodValues sorts the results of pods into values and omissions.
-func (p *Provider) collectPodValues(req request, results []podResult) (podValues, error) {
+// collectProvidedPodValues sorts the results of pods into values and omissions.
+func (p *Provider) collectProvidedPodValues(req request, results []podResult) (podValues, error) {
 	out := podValues{values: make([]metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
 	for _, r := range results {
 		v, o := r.value, r.omission
@@ -65,19 +65,19 @@ func (p *Provider) collectPodValues(req request, results []podResult) (podValues
 			out.inactive = append(out.inactive, r.pod.Omission)
 			continue
 		case r.conflict != nil && r.rule == nil:
-			return podValues{}, p.newTypeConflictError(*r.conflict)
+			return podValues{}, p.newProvidedTypeConflictError(*r.conflict)
 		case r.rule != nil:
-			if n, reason = toQuantity(v.Value); reason != "" {
-				o = newOmission(r.rule, r.pod.Object(), reason)
+			if n, reason = toProvidedQuantity(v.Value); reason != "" {
+				o = newProviderOmission(r.rule, r.pod.Object(), reason)
 			}
 		}
 		if reason != "" {
-			v, n, reason = p.substituteMissingValue(req, o)
+			v, n, reason = p.substituteMissingProvidedValue(req, o)
 		}
 		switch {
 		case reason == "":
 			out.values, out.quantities = append(out.values, v), append(out.quantities, n)
-			out.recordRule(cmp.Or(r.rule, req.rule))
+			out.recordProvidedValueRule(cmp.Or(r.rule, req.rule))
 		case o.Reason == metric.ReasonScrapeFailed && !r.pod.Ready:
 			out.unready = append(out.unready, o)
 		default:
@@ -85,13 +85,13 @@ func (p *Provider) collectPodValues(req request, results []podResult) (podValues
 		}
 	}
 	for _, omissions := range [][]metric.Omission{out.omitted, out.unready, out.inactive} {
-		p.metrics.countOmissions(omissions)
+		p.metrics.countProviderOmissions(omissions)
 	}
 	return out, nil
 }
 
-// recordRule records the rule of a value.
-func (v *podValues) recordRule(r *rule.Rule) {
+// recordProvidedValueRule records the rule of a value.
+func (v *podValues) recordProvidedValueRule(r *rule.Rule) {
 	if v.rule == nil {
 		v.rule = r
 	}
@@ -111,12 +111,12 @@ type podResult struct {
 	conflict *rule.TypeConflict
 }
 
-func (r podResult) isOpen() bool { return !r.done }
+func (r podResult) isProvidedPodOpen() bool { return !r.done }
 
-// evaluateRuleForPods evaluates a single rule for the pods that are open.
-func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results []podResult) error {
-	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return p.movesLoad(r.pod, req.now) })
-	found, err := p.evaluateRequestByNamespace(ctx, req, p.podsToEvaluate(req, results))
+// evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
+func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, results []podResult) error {
+	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return p.loadMovesAtProvidedPod(r.pod, req.now) })
+	found, err := p.evaluateProviderRuleByNamespace(ctx, req, p.providedPodsToEvaluate(req, results))
 	if err != nil {
 		return err
 	}
@@ -127,8 +127,8 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results
 		computed := found[r.pod.Object()]
 		switch {
 		case computed == nil:
-		case r.pod.Departed, valuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
-			departed += departedShare(*computed)
+		case r.pod.Departed, providedValuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
+			departed += departedProvidedShare(*computed)
 			computed = nil
 		case computed.Ended && p.refusesScrapes(r.pod): // and may serve requests all the same
 			computed = nil
@@ -136,35 +136,35 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, results
 		if r.done {
 			continue
 		}
-		if err := p.recordResult(req, r, computed); err != nil {
+		if err := p.recordProvidedPodResult(req, r, computed); err != nil {
 			return err
 		}
 		if computed == nil {
 			silent = append(silent, r)
 		}
 	}
-	if err := p.proveAbsence(ctx, req, silent); err != nil {
+	if err := p.proveProvidedAbsence(ctx, req, silent); err != nil {
 		return err
 	}
-	if req.spreadsDeparted() {
-		spreadDepartedTotal(results, req.rule, departed)
+	if req.spreadsProvidedDeparted() {
+		spreadProvidedDepartedTotal(results, req.rule, departed)
 	}
 	return nil
 }
 
-// podsToEvaluate returns the open pods whose families are of fit types, and the departed pods that count. It records
+// providedPodsToEvaluate returns the open pods whose families are of fit types, and the departed pods that count. It records
 // families of unfit types.
-func (p *Provider) podsToEvaluate(req request, results []podResult) []discovery.Pod {
+func (p *Provider) providedPodsToEvaluate(req request, results []podResult) []discovery.Pod {
 	out := make([]discovery.Pod, 0, len(results))
 	for i := range results {
 		r := &results[i]
 		if r.done {
-			if !r.pod.Live && req.spreadsDeparted() { // a pod that does not run yet may have the name of a departed pod
+			if !r.pod.Live && req.spreadsProvidedDeparted() { // a pod that does not run yet may have the name of a departed pod
 				out = append(out, r.pod)
 			}
 			continue
 		}
-		if c, ok := p.findTypeConflict(req.rule, r.pod); ok {
+		if c, ok := p.findProvidedTypeConflict(req.rule, r.pod); ok {
 			if r.conflict == nil {
 				r.conflict = &c
 			}
@@ -175,8 +175,8 @@ func (p *Provider) podsToEvaluate(req request, results []podResult) []discovery.
 	return out
 }
 
-// recordResult records the computed value of an open pod (nil: none), or the reason of its omission.
-func (p *Provider) recordResult(req request, r *podResult, computed *metric.Value) error {
+// recordProvidedPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
+func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *metric.Value) error {
 	reason := metric.ReasonAbsent
 	var o metric.Omission
 	switch {
@@ -184,19 +184,19 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 	case computed.Reason != "":
 		reason, o.Detail = computed.Reason, computed.Detail
 	default:
-		_, reason = validateServedValue(req.rule, *computed, req.now)
+		_, reason = validateProvidedValue(req.rule, *computed, req.now)
 	}
 	switch reason {
 	case "":
 		r.done, r.rule, r.value = true, req.rule, *computed
 		return nil
 	case metric.ReasonNegative:
-		return p.rejectNegativeResponse(req.rule, *computed)
+		return p.rejectNegativeProvidedValue(req.rule, *computed)
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
 	}
 	detail := o.Detail
-	o = p.explainOmittedPod(req, r.pod, reason)
+	o = p.explainProvidedPodOmission(req, r.pod, reason)
 	o.Detail = cmp.Or(o.Detail, detail)
 	if r.omission.Reason == "" || o.Reason != metric.ReasonAbsent {
 		r.omission = o
@@ -206,9 +206,9 @@ func (p *Provider) recordResult(req request, r *podResult, computed *metric.Valu
 	return nil
 }
 
-// movesLoad reports whether load moves to or from a pod: it left or is about to, is not ready, or became so just now.
-func (p *Provider) movesLoad(pod discovery.Pod, now time.Time) bool {
-	return pod.Departed || pod.Live && (!pod.Ready || now.Sub(pod.Readied) < moveIntervals*p.interval())
+// loadMovesAtProvidedPod reports whether load moves to or from a pod: it left or is about to, is not ready, or became so just now.
+func (p *Provider) loadMovesAtProvidedPod(pod discovery.Pod, now time.Time) bool {
+	return pod.Departed || pod.Live && (!pod.Ready || now.Sub(pod.Readied) < moveIntervals*p.providerScrapeInterval())
 }
 
 // refusesScrapes reports whether the series of a pod ended because it refuses connections.
@@ -220,15 +220,15 @@ func (p *Provider) refusesScrapes(pod discovery.Pod) bool {
 // moveIntervals is how long load moves after a pod became ready, in scrape intervals.
 const moveIntervals = 5
 
-// valuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
+// providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
 // Created is truncated to a second, and no pod answers a scrape within its first second.
-func valuePredatesPod(v metric.Value, pod discovery.Pod) bool {
+func providedValuePredatesPod(v metric.Value, pod discovery.Pod) bool {
 	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
 }
 
-// evaluateRequestByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
+// evaluateProviderRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
 // would add up pods with the same name.
-func (p *Provider) evaluateRequestByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
+func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
 	found := make(map[metric.Object]*metric.Value, len(pods))
 	for len(pods) > 0 {
 		namespace := pods[0].Namespace
@@ -236,7 +236,7 @@ func (p *Provider) evaluateRequestByNamespace(ctx context.Context, req request, 
 		if n < 0 {
 			n = len(pods)
 		}
-		values, err := p.evaluateRequestOnBackend(ctx, req, namespace, podNames(pods[:n]))
+		values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, providedPodNames(pods[:n]))
 		if err != nil {
 			return nil, err
 		}
@@ -255,12 +255,12 @@ func (p *Provider) evaluateRequestByNamespace(ctx context.Context, req request, 
 	return found, nil
 }
 
-// evaluateRequestOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
-func (p *Provider) evaluateRequestOnBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
+// evaluateProviderRuleOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
+func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
 	if objects != nil && len(objects) == 0 {
 		return nil, nil
 	}
-	b, err := p.selectRequestBackend(req.rule)
+	b, err := p.selectProviderBackend(req.rule)
 	if err != nil {
 		return nil, err
 	}
@@ -268,11 +268,11 @@ func (p *Provider) evaluateRequestOnBackend(ctx context.Context, req request, na
 		namespace = ""
 	}
 	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moving: req.moving}, req.now)
-	return values, p.explainMissing(req, err)
+	return values, p.explainMissingProvidedValue(req, err)
 }
 
-// podNames returns the names of the pods, which may be departed pods with the name of a live pod.
-func podNames(pods []discovery.Pod) []string {
+// providedPodNames returns the names of the pods, which may be departed pods with the name of a live pod.
+func providedPodNames(pods []discovery.Pod) []string {
 	names := make([]string, 0, len(pods))
 	for _, pod := range pods {
 		names = append(names, pod.Name)

@@ -30,7 +30,7 @@ func (p *Provider) RunPrefetch(ctx context.Context) error {
 	tick := time.NewTicker(prefetchInterval)
 	defer tick.Stop()
 	for {
-		p.prefetchStandingDemands(ctx)
+		p.prefetchProviderDemands(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -39,8 +39,8 @@ func (p *Provider) RunPrefetch(ctx context.Context) error {
 	}
 }
 
-// prefetchStandingDemands evaluates each standing demand once.
-func (p *Provider) prefetchStandingDemands(ctx context.Context) {
+// prefetchProviderDemands evaluates each standing demand once.
+func (p *Provider) prefetchProviderDemands(ctx context.Context) {
 	var round errgroup.Group
 	round.SetLimit(maxPrefetching)
 	for _, d := range p.Demands.Demanded() {
@@ -48,7 +48,7 @@ func (p *Provider) prefetchStandingDemands(ctx context.Context) {
 			continue
 		}
 		round.Go(func() error {
-			if err := p.prefetchDemandedMetric(ctx, d); err != nil {
+			if err := p.prefetchProvidedMetric(ctx, d); err != nil {
 				klog.FromContext(ctx).V(2).Info("Prefetch failed", "metric", d.Metric,
 					"resource", d.Resource, "namespace", d.Namespace, "err", err)
 			}
@@ -58,8 +58,8 @@ func (p *Provider) prefetchStandingDemands(ctx context.Context) {
 	_ = round.Wait() // every function returns nil
 }
 
-// prefetchDemandedMetric evaluates a demand as a request for it would.
-func (p *Provider) prefetchDemandedMetric(ctx context.Context, d discovery.Demand) error {
+// prefetchProvidedMetric evaluates a demand as a request for it would.
+func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Demand) error {
 	req := request{demand: d, now: p.Now()}
 	var err error
 	if d.External {
@@ -67,30 +67,30 @@ func (p *Provider) prefetchDemandedMetric(ctx context.Context, d discovery.Deman
 	} else {
 		req.rule, err = p.Rules().Lookup(d.Resource, d.Metric)
 	}
-	if err != nil || isEmbeddedRule(req.rule) {
+	if err != nil || isProviderRuleEmbedded(req.rule) {
 		return err
 	}
 	if d.External {
 		d.MetricSelector = d.Selector
 	}
-	if req.matchers, err = metricSelectorToMatchers(d.MetricSelector); err != nil {
+	if req.matchers, err = providerSelectorToMatchers(d.MetricSelector); err != nil {
 		return err
 	}
-	pods, err := p.podsOfPrefetchedDemand(ctx, req)
+	pods, err := p.podsOfProviderPrefetch(ctx, req)
 	switch {
 	case err != nil:
 	case d.External:
-		_, err = p.evaluateRequestOnBackend(ctx, req, d.Namespace, nil)
+		_, err = p.evaluateProviderRuleOnBackend(ctx, req, d.Namespace, nil)
 	case !req.rule.PerPod():
-		_, err = p.evaluateRequestOnBackend(ctx, req, d.Namespace, []string{d.Object})
+		_, err = p.evaluateProviderRuleOnBackend(ctx, req, d.Namespace, []string{d.Object})
 	default:
-		_, err = p.evaluateRequestByNamespace(ctx, req, slices.DeleteFunc(pods, func(pod discovery.Pod) bool { return !pod.Live }))
+		_, err = p.evaluateProviderRuleByNamespace(ctx, req, slices.DeleteFunc(pods, func(pod discovery.Pod) bool { return !pod.Live }))
 	}
 	return err
 }
 
-// podsOfPrefetchedDemand returns the pods of a demand, or none if the rule has no value for each pod.
-func (p *Provider) podsOfPrefetchedDemand(ctx context.Context, req request) ([]discovery.Pod, error) {
+// podsOfProviderPrefetch returns the pods of a demand, or none if the rule has no value for each pod.
+func (p *Provider) podsOfProviderPrefetch(ctx context.Context, req request) ([]discovery.Pod, error) {
 	d := req.demand
 	switch {
 	case d.External || !req.rule.PerPod():

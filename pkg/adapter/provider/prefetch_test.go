@@ -54,7 +54,7 @@ func TestWarm(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("b"), livePod("a"), deadPod("z", metric.ReasonTerminating, ""))
 			w.demands.hpas = []discovery.Demand{tc.demand}
-			w.prefetchStandingDemands(t.Context())
+			w.prefetchProviderDemands(t.Context())
 			var got []string
 			for _, q := range w.remote.queries {
 				got = append(got, q.Expr(0, q.Objects))

@@ -9,21 +9,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// proveAbsence makes the omissions of pods that warm up absences, where the store proves it. The scraper itself is sure only
+// proveProvidedAbsence makes the omissions of pods that warm up absences, where the store proves it. The scraper itself is sure only
 // after the retention, because it knows families and not selectors: a family with errors by code needs no code 500.
-func (p *Provider) proveAbsence(ctx context.Context, req request, results []*podResult) error {
+func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, results []*podResult) error {
 	probe := req
 	if probe.rule = req.rule.Presence(); probe.rule == nil {
 		return nil
 	}
 	var asked []discovery.Pod
 	for _, r := range results {
-		if r.omission.Reason == metric.ReasonWarmingUp && r.omission.Detail != firstAsked && !p.mayHideSeries(req.rule, r.pod, req.now) {
+		if r.omission.Reason == metric.ReasonWarmingUp && r.omission.Detail != firstAsked && !p.mayHideProvidedSeries(req.rule, r.pod, req.now) {
 			asked = append(asked, r.pod)
 		}
 	}
 	probe.now = p.Now() // the pages that gave the reasons may be newer than the request
-	present, err := p.evaluateRequestByNamespace(ctx, probe, asked)
+	present, err := p.evaluateProviderRuleByNamespace(ctx, probe, asked)
 	if err != nil {
 		return err
 	}

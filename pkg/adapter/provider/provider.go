@@ -118,7 +118,7 @@ var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 func New(deps Deps, opts Options) *Provider {
 	p := &Provider{Deps: deps, waitingReads: make(chan struct{}, maxWaitingReads)}
 	p.Reconfigure(cmp.Or(opts.ScrapeInterval, 2*time.Second))
-	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countServedFallbacks(p.Now()) })
+	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countProviderFallbacks(p.Now()) })
 	return p
 }
 
@@ -127,11 +127,13 @@ func (p *Provider) Reconfigure(scrapeInterval time.Duration) {
 	p.scrapeInterval.Store(int64(scrapeInterval))
 }
 
-// interval returns the scrape interval.
-func (p *Provider) interval() time.Duration { return time.Duration(p.scrapeInterval.Load()) }
+// providerScrapeInterval returns the scrape interval.
+func (p *Provider) providerScrapeInterval() time.Duration {
+	return time.Duration(p.scrapeInterval.Load())
+}
 
-// selectRequestBackend returns the backend of a rule.
-func (p *Provider) selectRequestBackend(r *rule.Rule) (Backend, error) {
+// selectProviderBackend returns the backend of a rule.
+func (p *Provider) selectProviderBackend(r *rule.Rule) (Backend, error) {
 	b, ok := p.Backend(r.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", r.Name, r.Backend)

@@ -13,31 +13,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// newMetricValue returns a value in the type of the custom metrics API.
-func (p *Provider) newMetricValue(req request, v metric.Value, n resource.Quantity) custom_metrics.MetricValue {
+// newProvidedMetricValue returns a value in the type of the custom metrics API.
+func (p *Provider) newProvidedMetricValue(req request, v metric.Value, n resource.Quantity) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
-		DescribedObject: req.kind.objectReference(v.Object),
+		DescribedObject: req.kind.providedObjectReference(v.Object),
 		Metric:          req.identifier,
-		Timestamp:       p.valueTimestamp(req, v),
-		WindowSeconds:   responseWindowSeconds(v.Window),
+		Timestamp:       p.providedValueTimestamp(req, v),
+		WindowSeconds:   providedWindowSeconds(v.Window),
 		Value:           n,
 	}
 }
 
-// newMetricValueList returns the values of several objects, or an error if their sum is out of range.
-func (p *Provider) newMetricValueList(req request, values []metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
-	if err := checkQuantitySum(quantities); err != nil {
+// newProvidedMetricValueList returns the values of several objects, or an error if their sum is out of range.
+func (p *Provider) newProvidedMetricValueList(req request, values []metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
+	if err := checkProvidedQuantitySum(quantities); err != nil {
 		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(values))}
 	for i, v := range values {
-		list.Items[i] = p.newMetricValue(req, v, quantities[i])
+		list.Items[i] = p.newProvidedMetricValue(req, v, quantities[i])
 	}
 	return list, nil
 }
 
-// valueTimestamp returns the time of a served value. For a substitute, which has no samples and hence no age, it returns now.
-func (p *Provider) valueTimestamp(req request, v metric.Value) metav1.Time {
+// providedValueTimestamp returns the time of a served value. For a substitute, which has no samples and hence no age, it returns now.
+func (p *Provider) providedValueTimestamp(req request, v metric.Value) metav1.Time {
 	if v.Time.IsZero() {
 		return metav1.NewTime(req.now)
 	}
@@ -45,8 +45,8 @@ func (p *Provider) valueTimestamp(req request, v metric.Value) metav1.Time {
 	return metav1.NewTime(v.Time)
 }
 
-// responseWindowSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
-func responseWindowSeconds(window time.Duration) *int64 {
+// providedWindowSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
+func providedWindowSeconds(window time.Duration) *int64 {
 	if window <= 0 {
 		return nil
 	}
@@ -54,14 +54,14 @@ func responseWindowSeconds(window time.Duration) *int64 {
 	return &s
 }
 
-// checkQuantitySum returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
+// checkProvidedQuantitySum returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
 // without a check, and a sum that wraps around scales the service the wrong way.
-func checkQuantitySum(quantities []resource.Quantity) error {
+func checkProvidedQuantitySum(quantities []resource.Quantity) error {
 	var sum int64
 	for _, n := range quantities {
 		m := n.MilliValue()
 		if m > 0 && sum > math.MaxInt64-m || m < 0 && sum < math.MinInt64-m {
-			return metric.Errorf(metric.KindUnavailable, "%s: their sum is out of range", countRespondedObjects(len(quantities), "value"))
+			return metric.Errorf(metric.KindUnavailable, "%s: their sum is out of range", countProvidedObjects(len(quantities), "value"))
 		}
 		sum += m
 	}

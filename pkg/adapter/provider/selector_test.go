@@ -38,7 +38,7 @@ func TestMatchers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := metricSelectorToMatchers(s)
+			got, err := providerSelectorToMatchers(s)
 			if err != nil {
 				t.Fatalf("matchers(%q): %v", tc.selector, err)
 			}
@@ -65,7 +65,7 @@ func TestAsLabelSelector(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := metav1.LabelSelectorAsSelector(asLabelSelector(asked))
+			got, err := metav1.LabelSelectorAsSelector(asProviderLabelSelector(asked))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestMatchersRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := metricSelectorToMatchers(tc.selector)
+			_, err := providerSelectorToMatchers(tc.selector)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error %v, want %q", err, tc.want)
 			}
@@ -122,7 +122,7 @@ func FuzzMatchers(f *testing.F) {
 		if err != nil || value == "" {
 			return
 		}
-		ms, err := metricSelectorToMatchers(s)
+		ms, err := providerSelectorToMatchers(s)
 		if err != nil {
 			if metric.KindOf(err) != metric.KindInvalid {
 				t.Fatalf("matchers(%q): kind %v", selector, metric.KindOf(err))
@@ -155,7 +155,7 @@ func TestMatchersOfLabelSelector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := metricSelectorToMatchers(mustParse(t, s.String()))
+	got, err := providerSelectorToMatchers(mustParse(t, s.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

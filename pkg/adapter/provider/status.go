@@ -30,23 +30,23 @@ func (e *missingError) Error() string {
 	return e.prefix + ": " + metric.SummarizeOmissions(e.omissions)
 }
 
-// newMissingError returns a KindUnavailable error for objects without a value; noun counts them, such as "3 pods".
-func newMissingError(noun string, omissions []metric.Omission) error {
+// newProviderMissingError returns a KindUnavailable error for objects without a value; noun counts them, such as "3 pods".
+func newProviderMissingError(noun string, omissions []metric.Omission) error {
 	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: noun, omissions: omissions}}
 }
 
-// toMetricsAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
-func toMetricsAPIStatus(ctx context.Context, s requestSubject, err error) error {
+// toProviderAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
+func toProviderAPIStatus(ctx context.Context, s requestSubject, err error) error {
 	if err == nil {
 		return nil
 	}
-	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: omissionStatusCauses(err)}
+	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: providerOmissionCauses(err)}
 	return apistatus.ToStatus(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
 }
 
-// omissionStatusCauses returns one cause for each reason of a missingError.
-func omissionStatusCauses(err error) []metav1.StatusCause {
+// providerOmissionCauses returns one cause for each reason of a missingError.
+func providerOmissionCauses(err error) []metav1.StatusCause {
 	var e *missingError
 	if !errors.As(err, &e) {
 		return nil
@@ -66,8 +66,8 @@ func omissionStatusCauses(err error) []metav1.StatusCause {
 	return out
 }
 
-// countRespondedObjects returns "1 pod", "3 pods".
-func countRespondedObjects(n int, noun string) string {
+// countProvidedObjects returns "1 pod", "3 pods".
+func countProvidedObjects(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

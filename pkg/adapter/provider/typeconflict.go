@@ -13,9 +13,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// findTypeConflict returns a family of the pod whose type does not fit the rule.
-func (p *Provider) findTypeConflict(r *rule.Rule, pod discovery.Pod) (rule.TypeConflict, bool) {
-	if !isEmbeddedRule(r) {
+// findProvidedTypeConflict returns a family of the pod whose type does not fit the rule.
+func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod discovery.Pod) (rule.TypeConflict, bool) {
+	if !isProviderRuleEmbedded(r) {
 		return rule.TypeConflict{}, false
 	}
 	return r.FindTypeConflict(func(family string) (model.MetricType, bool) {
@@ -23,19 +23,19 @@ func (p *Provider) findTypeConflict(r *rule.Rule, pod discovery.Pod) (rule.TypeC
 	})
 }
 
-// newTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
-func (p *Provider) newTypeConflictError(c rule.TypeConflict) error {
+// newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
+func (p *Provider) newProvidedTypeConflictError(c rule.TypeConflict) error {
 	base := strings.TrimSuffix(c.Name, "_total")
 	for _, name := range []string{base + "_per_second", c.Family + "_p95", c.Name} {
-		if p.servesFamily(name, c) {
+		if p.isFamilyProvidedAsItIs(name, c) {
 			return metric.Errorf(metric.KindInvalid, "%s: ask for %s", c, name)
 		}
 	}
 	return metric.Errorf(metric.KindInvalid, "%s: write a rule for it", c)
 }
 
-// servesFamily reports whether a rule computes the metric from the family as it is.
-func (p *Provider) servesFamily(name string, c rule.TypeConflict) bool {
+// isFamilyProvidedAsItIs reports whether a rule computes the metric from the family as it is.
+func (p *Provider) isFamilyProvidedAsItIs(name string, c rule.TypeConflict) bool {
 	r, err := p.Rules().Lookup(podKind.resource.String(), name)
 	if err != nil {
 		return false

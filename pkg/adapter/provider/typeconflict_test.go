@@ -63,13 +63,13 @@ func TestBuiltinRulesFollowTheType(t *testing.T) {
 			t.Parallel()
 			w := newBuiltinWorld(t, tc.page, tc.metric)
 			got := make([]string, 2)
-			list, err := w.respondBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
+			list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
 			if err != nil {
 				got[0] = err.Error()
 			} else {
 				got[0] = values(list)
 			}
-			object, err := w.respondByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", tc.metric), nil)
+			object, err := w.provideByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", tc.metric), nil)
 			if err != nil {
 				got[1] = err.Error()
 			} else {

@@ -11,13 +11,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// validateServedValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
+// validateProvidedValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
 // process may differ a little. A value more than maxAge in the future is as stale as a value that old.
-func validateServedValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
+func validateProvidedValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
 	if age := v.Age(now); age.Abs() > r.MaxAge {
 		return resource.Quantity{}, metric.ReasonStale
 	}
-	n, reason := toQuantity(v.Value)
+	n, reason := toProvidedQuantity(v.Value)
 	if reason != "" {
 		return n, reason
 	}
@@ -28,18 +28,18 @@ func validateServedValue(r *rule.Rule, v metric.Value, now time.Time) (resource.
 	return n, ""
 }
 
-// validateServedValues validates computed values in their order.
-func (p *Provider) validateServedValues(req request, found []metric.Value) (podValues, error) {
+// validateProvidedValues validates computed values in their order.
+func (p *Provider) validateProvidedValues(req request, found []metric.Value) (podValues, error) {
 	var result podValues
 	for _, v := range found {
-		n, reason := validateServedValue(req.rule, v, req.now)
+		n, reason := validateProvidedValue(req.rule, v, req.now)
 		if reason == metric.ReasonNegative {
-			return podValues{}, p.rejectNegativeResponse(req.rule, v)
+			return podValues{}, p.rejectNegativeProvidedValue(req.rule, v)
 		}
 		if reason != "" {
-			o := newOmission(req.rule, v.Object, reason)
+			o := newProviderOmission(req.rule, v.Object, reason)
 			labels := v.Labels
-			if v, n, reason = p.substituteMissingValue(req, o); reason != "" {
+			if v, n, reason = p.substituteMissingProvidedValue(req, o); reason != "" {
 				result.omitted = append(result.omitted, o)
 				continue
 			}
@@ -47,13 +47,13 @@ func (p *Provider) validateServedValues(req request, found []metric.Value) (podV
 		}
 		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
 	}
-	p.metrics.countOmissions(result.omitted)
+	p.metrics.countProviderOmissions(result.omitted)
 	return result, nil
 }
 
-// rejectNegativeResponse counts a negative value that the rule does not allow, and returns its error.
-func (p *Provider) rejectNegativeResponse(r *rule.Rule, v metric.Value) error {
-	p.metrics.countOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
+// rejectNegativeProvidedValue counts a negative value that the rule does not allow, and returns its error.
+func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v metric.Value) error {
+	p.metrics.countProviderOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
 	of := ""
 	if v.Object.Name != "" {
 		of = " for " + v.Object.String()
@@ -62,7 +62,7 @@ func (p *Provider) rejectNegativeResponse(r *rule.Rule, v metric.Value) error {
 		r.Name, v.Value, of)
 }
 
-// substituteMissingValue returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
+// substituteMissingProvidedValue returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
 // apply, the reason remains. A substitute has no time and no window.
 //
 // onMissing applies if there is no number: the scrape fails, the series is absent, 0/0 made a NaN. The rule's author knows
@@ -71,7 +71,7 @@ func (p *Provider) rejectNegativeResponse(r *rule.Rule, v metric.Value) error {
 //   - an error of the backend;
 //   - a pod that warms up or whose samples are old: it has a number, and `onMissing: zero` does not mean a 0 for every pod
 //     after each start of the adapter.
-func (p *Provider) substituteMissingValue(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
+func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
@@ -81,11 +81,11 @@ func (p *Provider) substituteMissingValue(req request, o metric.Omission) (metri
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber:
 	}
-	n, reason := toQuantity(*req.rule.OnMissing)
+	n, reason := toProvidedQuantity(*req.rule.OnMissing)
 	if reason != "" {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
-	p.metrics.countOmissions([]metric.Omission{o})
+	p.metrics.countProviderOmissions([]metric.Omission{o})
 	p.metrics.substituted.Inc()
 	return metric.Value{Object: o.Object, Value: *req.rule.OnMissing}, n, ""
 }

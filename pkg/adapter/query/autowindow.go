@@ -35,18 +35,18 @@ func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.
 	return chosen
 }
 
-// querySlowHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
+// queriedQuantileHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
 // the bucket that has it, and those in this bucket or beyond. The number of all events does not tell how slow they are.
-func (s *seriesScan) querySlowHistories(selectors []exprSelector) (counters []window.Counter) {
+func (s *seriesScan) queriedQuantileHistories(selectors []exprSelector) (counters []window.Counter) {
 	for i := range s.seriesBySelector {
 		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
-			counters = append(counters, slowQueryHistories(s.seriesBySelector[i], sel.quantile)...)
+			counters = append(counters, queriedTailHistories(s.seriesBySelector[i], sel.quantile)...)
 		}
 	}
 	return counters
 }
 
-func slowQueryHistories(series []scannedSeries, quantile float64) (counters []window.Counter) {
+func queriedTailHistories(series []scannedSeries, quantile float64) (counters []window.Counter) {
 	byBound := map[string][]scannedSeries{}
 	for _, s := range series {
 		bound := s.labels.Get(labels.BucketLabel)
@@ -58,7 +58,7 @@ func slowQueryHistories(series []scannedSeries, quantile float64) (counters []wi
 	for bound, of := range byBound {
 		if _, err := strconv.ParseFloat(bound, 64); err == nil {
 			bounds = append(bounds, bound)
-			histories[bound], totals[bound] = queryBucketHistories(of)
+			histories[bound], totals[bound] = queriedBucketHistories(of)
 		}
 	}
 	slices.SortFunc(bounds, compareQueryBuckets)
@@ -68,16 +68,16 @@ func slowQueryHistories(series []scannedSeries, quantile float64) (counters []wi
 	}
 	for _, i := range []int{at - 1, at} {
 		if i >= 0 && i < len(bounds)-1 {
-			slow := subtractQueryHistories(histories[lastBucketBound], histories[bounds[i]])
-			all := subtractQueryHistories(histories[lastBucketBound], nil)
+			slow := subtractQueriedHistories(histories[lastBucketBound], histories[bounds[i]])
+			all := subtractQueriedHistories(histories[lastBucketBound], nil)
 			counters = append(counters, window.Counter{Pods: slow, Among: all})
 		}
 	}
 	return counters
 }
 
-// queryBucketHistories returns the history of each pod for the series of a bucket, and their events.
-func queryBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
+// queriedBucketHistories returns the history of each pod for the series of a bucket, and their events.
+func queriedBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
 	byPod = map[*scannedPod]*window.History{}
 	for _, s := range series {
 		if byPod[s.pod] == nil {
@@ -93,8 +93,8 @@ func queryBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window
 	return byPod, events
 }
 
-// subtractQueryHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
-func subtractQueryHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
+// subtractQueriedHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
+func subtractQueriedHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
 	pods := slices.SortedFunc(maps.Keys(all), func(a, b *scannedPod) int { return cmp.Compare(a.id, b.id) })
 	for _, p := range pods {
 		counted := map[int64]float64{}

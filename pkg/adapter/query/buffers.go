@@ -31,20 +31,20 @@ type evalBuffers struct {
 // maxKeptKeys bounds the map kept for reuse, in groups: clearing a large map takes as long as filling it.
 const maxKeptKeys = 1000
 
-// resetEvalBuffers takes back all slices that the buffers handed out.
-func (b *evalBuffers) resetEvalBuffers() {
+// resetQueryEvalBuffers takes back all slices that the buffers handed out.
+func (b *evalBuffers) resetQueryEvalBuffers() {
 	b.times.used, b.values.used, b.increments.used = 0, 0, 0
-	b.pods.clearEvalArena()
-	b.objects.clearEvalArena()
-	b.elements.clearEvalArena()
+	b.pods.clearQueryArena()
+	b.objects.clearQueryArena()
+	b.elements.clearQueryArena()
 	clear(b.results)
 	for i := range b.series {
 		clear(b.series[i]) // frees the labels of series that the store may drop
 	}
 }
 
-// resetScannedSeries returns n empty lists of series.
-func (b *evalBuffers) resetScannedSeries(n int) [][]scannedSeries {
+// resetQueriedSeries returns n empty lists of series.
+func (b *evalBuffers) resetQueriedSeries(n int) [][]scannedSeries {
 	for len(b.series) < n {
 		b.series = append(b.series, nil)
 	}
@@ -60,8 +60,8 @@ type keyPositions struct {
 	byPod []int32 // position plus 1; replaces byKey if keys are ids of pods, which begin at 0
 }
 
-// newVectorKeyPositions returns an empty map for the keys of a grouping.
-func (in *formulaInput) newVectorKeyPositions(g labelGrouping) keyPositions {
+// newPromQLVectorKeyPositions returns an empty map for the keys of a grouping.
+func (in *formulaInput) newPromQLVectorKeyPositions(g labelGrouping) keyPositions {
 	if g.byPod {
 		in.byPod = slices.Grow(in.byPod[:0], len(in.orderedPods))[:len(in.orderedPods)]
 		clear(in.byPod)
@@ -74,8 +74,8 @@ func (in *formulaInput) newVectorKeyPositions(g labelGrouping) keyPositions {
 	return keyPositions{byKey: in.byKey}
 }
 
-// findOrAddVectorKey returns the position of a key. It sets an unknown key to next.
-func (p keyPositions) findOrAddVectorKey(key uint64, next int) (position int, known bool) {
+// findOrAddPromQLVectorKey returns the position of a key. It sets an unknown key to next.
+func (p keyPositions) findOrAddPromQLVectorKey(key uint64, next int) (position int, known bool) {
 	if p.byPod == nil {
 		if position, known = p.byKey[key]; !known {
 			p.byKey[key], position = next, next
@@ -95,8 +95,8 @@ type sliceArena[T any] struct {
 	used  int
 }
 
-// allocEvalSlice returns an empty slice for n elements.
-func (a *sliceArena[T]) allocEvalSlice(n int) []T {
+// allocQueryArenaSlice returns an empty slice for n elements.
+func (a *sliceArena[T]) allocQueryArenaSlice(n int) []T {
 	if a.used+n > len(a.block) {
 		// Slices of the old block keep it alive until the scan is over.
 		a.block, a.used = make([]T, max(n, 1024, 2*len(a.block))), 0
@@ -106,11 +106,11 @@ func (a *sliceArena[T]) allocEvalSlice(n int) []T {
 	return s
 }
 
-// allocEvalElement returns a zero element, because clearBlock clears the arena before each reuse.
-func (a *sliceArena[T]) allocEvalElement() *T { return &a.allocEvalSlice(1)[:1][0] }
+// allocQueryArenaElement returns a zero element, because clearBlock clears the arena before each reuse.
+func (a *sliceArena[T]) allocQueryArenaElement() *T { return &a.allocQueryArenaSlice(1)[:1][0] }
 
-// clearEvalArena clears and takes back the whole arena.
-func (a *sliceArena[T]) clearEvalArena() {
+// clearQueryArena clears and takes back the whole arena.
+func (a *sliceArena[T]) clearQueryArena() {
 	clear(a.block[:a.used])
 	a.used = 0
 }

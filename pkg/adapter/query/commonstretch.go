@@ -31,8 +31,8 @@ import (
 // The sum over all pods is then the true mean rate over the stretch, however the load moved. The value of a single pod
 // is its share of that: what it counted, divided by the whole stretch.
 
-// hasPause reports whether the pod was not scraped for longer than a missed scrape takes, until now or before.
-func (p *scannedPod) hasPause(now, interval int64) bool {
+// hasQueriedPodPause reports whether the pod was not scraped for longer than a missed scrape takes, until now or before.
+func (p *scannedPod) hasQueriedPodPause(now, interval int64) bool {
 	if isPauseInQuery(now-p.newest, interval) {
 		return true
 	}
@@ -60,7 +60,7 @@ func (ev *evaluation) queryGroupMoved() bool {
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		if p.silent || ev.querySumsPods() && p.newest > 0 && p.hasPause(now, interval) {
+		if p.silent || ev.querySumsPods() && p.newest > 0 && p.hasQueriedPodPause(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
 		}
 		for _, t := range p.sampleTimes {
@@ -86,18 +86,18 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	newest := int64(0)
 	for _, p := range s.orderedPods {
 		newest = max(newest, p.newest)
-		if p.scanHasIncrement() && !isPauseInQuery(now-p.newest, interval) {
+		if p.queriedPodHasIncrement() && !isPauseInQuery(now-p.newest, interval) {
 			c.end = min(c.end, p.newest)
 		}
 	}
 	c.end = min(c.end, newest)
-	c.tracks = s.sortedScannedTracks(interval)
+	c.tracks = s.sortedQueriedTracks(interval)
 	c.begin = c.lastGapOfQuery(s.since, interval)
 	return c, newest > 0
 }
 
-// scanKnownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
-func (p *scannedPod) scanKnownSince() int64 {
+// queriedPodKnownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
+func (p *scannedPod) queriedPodKnownSince() int64 {
 	since := int64(math.MinInt64)
 	for _, t := range p.sampleTimes {
 		if !t.fromZero {
@@ -107,8 +107,8 @@ func (p *scannedPod) scanKnownSince() int64 {
 	return since
 }
 
-// scanHasIncrement reports whether the pod has a counter with two samples, or another series with two.
-func (p *scannedPod) scanHasIncrement() bool {
+// queriedPodHasIncrement reports whether the pod has a counter with two samples, or another series with two.
+func (p *scannedPod) queriedPodHasIncrement() bool {
 	for _, t := range p.sampleTimes {
 		if len(t.times) > 1 {
 			return true
@@ -125,12 +125,12 @@ func (c commonStretch) coveredQueryMillis() int64 {
 	return c.end - c.begin
 }
 
-// sortedScannedTracks returns the tracks of all series.
-func (s *seriesScan) sortedScannedTracks(interval int64) []trackSpan {
+// sortedQueriedTracks returns the tracks of all series.
+func (s *seriesScan) sortedQueriedTracks(interval int64) []trackSpan {
 	var tracks []trackSpan
 	for i := range s.seriesBySelector {
 		for j := range s.seriesBySelector[i] {
-			tracks = s.seriesBySelector[i][j].appendScannedTracks(tracks, interval)
+			tracks = s.seriesBySelector[i][j].appendQueriedTracks(tracks, interval)
 		}
 	}
 	slices.SortFunc(tracks, func(a, b trackSpan) int { return cmp.Compare(a.first, b.first) })
@@ -157,8 +157,8 @@ func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 	return begin
 }
 
-// lastEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest.
-func (c commonStretch) lastEvent(newest int64) (at int64) {
+// lastQueriedPodEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest.
+func (c commonStretch) lastQueriedPodEvent(newest int64) (at int64) {
 	for _, t := range c.tracks {
 		at = max(at, t.first)
 		if t.ended && t.last != newest {
@@ -184,11 +184,11 @@ func (c commonStretch) trimQueryRange(window int64) int64 {
 	return c.end - trimmed
 }
 
-// addEndedScannedPods gives pods that ended objects of their own, so that they have values, which are parts of a sum.
-func (s *seriesScanner) addEndedScannedPods() {
+// addEndedQueriedPods gives pods that ended objects of their own, so that they have values, which are parts of a sum.
+func (s *seriesScanner) addEndedQueriedPods() {
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil && p.newest == 0 && p.ended > 0 {
-			s.addScannedObject(p)
+			s.addQueriedObject(p)
 			p.scannedObject.newest = max(p.scannedObject.newest, p.ended)
 		}
 	}
@@ -199,7 +199,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	if !s.keepSamples {
 		return fmt.Errorf("too many samples: more than %d are within the window", s.maxSamples)
 	}
-	s.addEndedScannedPods()
+	s.addEndedQueriedPods()
 	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
 	if !ok {
 		return nil
@@ -209,15 +209,15 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	}
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
-		histories := ev.scan.queryEventHistories()
+		histories := ev.scan.queriedSelectorHistories()
 		if ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
 		}
-		ev.scan.extendQueryHistories(c, c.end-ev.window.Milliseconds())
-		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(ev.scan.queryEventHistories(), ev.scan.querySlowHistories(s.selectors)...))
+		ev.scan.extendQueriedHistories(c, c.end-ev.window.Milliseconds())
+		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
-		ev.window = queryDuration(c.trimQueryRange(ev.window.Milliseconds()))
+		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))
 	}
 	ev.span = ev.Rule.Span(ev.window)
 	ev.refuseLateQueriedPods(c)
@@ -234,12 +234,12 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
 	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		since := p.scanKnownSince()
-		if late := isPauseInQuery(c.end-p.newest, interval); late && p.newest > 0 && !p.silent && p.newest < c.lastEvent(p.newest)+moveIntervals*interval {
+		since := p.queriedPodKnownSince()
+		if late := isPauseInQuery(c.end-p.newest, interval); late && p.newest > 0 && !p.silent && p.newest < c.lastQueriedPodEvent(p.newest)+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
-		if p.newest > 0 && (!p.scanHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
-			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
+		if p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
+			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}
 	}
 }
@@ -254,14 +254,14 @@ func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
 	}
 }
 
-// extendQueryHistories gives pods that are watched only since a later time than begin, or whose newest increments are late,
+// extendQueriedHistories gives pods that are watched only since a later time than begin, or whose newest increments are late,
 // what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
-func (s *seriesScan) extendQueryHistories(c commonStretch, begin int64) {
+func (s *seriesScan) extendQueriedHistories(c commonStretch, begin int64) {
 	for _, p := range s.orderedPods {
 		if p.newest == 0 || p.silent {
 			continue
 		}
-		since := p.scanKnownSince()
+		since := p.queriedPodKnownSince()
 		for i, h := range p.histories {
 			if len(h) == 0 {
 				continue
@@ -289,15 +289,15 @@ func (ev *evaluation) longestQueryWindow(covered int64) time.Duration {
 		return ev.window
 	}
 	w := sort.Search(int(min(covered, longest)), func(w int) bool {
-		return ev.Rule.Span(queryDuration(int64(w)+1)).Milliseconds() > covered
+		return ev.Rule.Span(queryMillisToDuration(int64(w)+1)).Milliseconds() > covered
 	})
-	return queryDuration(int64(w))
+	return queryMillisToDuration(int64(w))
 }
 
 // groupAllQueryObjects puts all objects without a refusal into one group.
 func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 	g := evalGroup{evalPoint: at}
-	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if !s.hasValue {
 			s.groupIndex = 0

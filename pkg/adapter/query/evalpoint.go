@@ -61,75 +61,75 @@ type pointPlanner struct {
 	anchored bool
 }
 
-// planEvalPoint returns the evalPoint of an object whose pods have these sample times, none of them empty; false without
+// planQueryEvalPoint returns the evalPoint of an object whose pods have these sample times, none of them empty; false without
 // any.
-func (p pointPlanner) planEvalPoint(podTimes []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, bool) {
 	freshest := podTimes[0]
 	first := podTimes[0][0]
 	for _, t := range podTimes[1:] {
-		if t.lastScannedTime() > freshest.lastScannedTime() {
+		if t.lastQueriedSampleTime() > freshest.lastQueriedSampleTime() {
 			freshest = t
 		}
 		first = min(first, t[0])
 	}
-	at := p.chooseEvalTime(freshest)
+	at := p.chooseQueryEvalTime(freshest)
 	if newest := len(freshest) - 1; p.anchored && newest > 0 {
 		p.window = min(p.window, max(p.window-(p.now-at), alignQueryWindow(at-freshest[newest-1]+1)))
 	}
 	start := at - p.span(p.window)
 	if first > start {
-		return p.planYoungEvalPoint(at, first, podTimes)
+		return p.planYoungQueryEvalPoint(at, first, podTimes)
 	}
-	return p.planCoveredEvalPoint(at, start, podTimes)
+	return p.planCoveredQueryEvalPoint(at, start, podTimes)
 }
 
-// chooseEvalTime returns now, or a time soon after the newest sample if it is late. This is a whole number of half
+// chooseQueryEvalTime returns now, or a time soon after the newest sample if it is late. This is a whole number of half
 // intervals ago, so that objects share evalPoints; less if samples are denser.
-func (p pointPlanner) chooseEvalTime(t sampleTimes) int64 {
+func (p pointPlanner) chooseQueryEvalTime(t sampleTimes) int64 {
 	span := p.span(p.window)
-	if p.reachesEvalEnd(t, p.now, span) {
+	if p.reachesQueryEvalEnd(t, p.now, span) {
 		return p.now
 	}
-	late := p.now - t.lastScannedTime()
+	late := p.now - t.lastQueriedSampleTime()
 	for unit := p.interval / 2; unit > 1; unit /= 2 {
-		if at := p.now - late/unit*unit; p.reachesEvalEnd(t, at, span) {
+		if at := p.now - late/unit*unit; p.reachesQueryEvalEnd(t, at, span) {
 			return at
 		}
 	}
-	return t.lastScannedTime()
+	return t.lastQueriedSampleTime()
 }
 
-// reachesEvalEnd returns whether the samples of a range that ends at at reach its end, by the rule of PromQL's rate.
-func (p pointPlanner) reachesEvalEnd(t sampleTimes, at, span int64) bool {
-	return float64(at-t.lastScannedTime()) < maxEdgeSteps*t[min(t.scanIndexAfter(at-span), len(t)-1):].meanScannedStep()
+// reachesQueryEvalEnd returns whether the samples of a range that ends at at reach its end, by the rule of PromQL's rate.
+func (p pointPlanner) reachesQueryEvalEnd(t sampleTimes, at, span int64) bool {
+	return float64(at-t.lastQueriedSampleTime()) < maxEdgeSteps*t[min(t.queriedSampleIndexAfter(at-span), len(t)-1):].meanQueriedSampleStep()
 }
 
-// planYoungEvalPoint returns the evalPoint of an object whose samples begin at first, within the span of the expression.
-func (p pointPlanner) planYoungEvalPoint(at, first int64, podTimes []sampleTimes) (evalPoint, bool) {
-	if p.fixedWindow || !p.evalPointHasPair(podTimes, first-1) {
+// planYoungQueryEvalPoint returns the evalPoint of an object whose samples begin at first, within the span of the expression.
+func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sampleTimes) (evalPoint, bool) {
+	if p.fixedWindow || !p.queryEvalPointHasPair(podTimes, first-1) {
 		return evalPoint{}, false
 	}
 	covered := alignQueryWindow(at - first + 1)
 	// The longest window that stays within the samples; mostly their whole length.
 	window := int64(sort.Search(int(min(covered, p.window)), func(w int) bool { return p.span(int64(w)+1) > covered }))
-	if window < p.window && !p.evalPointHasPair(podTimes, at-window) {
+	if window < p.window && !p.queryEvalPointHasPair(podTimes, at-window) {
 		return evalPoint{}, false
 	}
 	return evalPoint{at: at, window: window}, window > 0
 }
 
-// planCoveredEvalPoint returns the evalPoint of an object whose samples reach back to start or further.
-func (p pointPlanner) planCoveredEvalPoint(at, start int64, podTimes []sampleTimes) (evalPoint, bool) {
+// planCoveredQueryEvalPoint returns the evalPoint of an object whose samples reach back to start or further.
+func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []sampleTimes) (evalPoint, bool) {
 	plain := evalPoint{at: at, window: p.window}
 	begin, cut, found := start, 0.0, false
 	for _, t := range podTimes {
-		i := t.scanIndexAfter(start)
+		i := t.queriedSampleIndexAfter(start)
 		if i == len(t) {
 			continue // the pod has no sample after start
 		}
 		found = found || i+1 < len(t)
 		missing := float64(t[i] - start)
-		step := t[i:].meanScannedStep()
+		step := t[i:].meanQueriedSampleStep()
 		if i == 0 || missing < maxEdgeSteps*step && step > 0 {
 			continue
 		}
@@ -142,28 +142,28 @@ func (p pointPlanner) planCoveredEvalPoint(at, start int64, podTimes []sampleTim
 	if p.fixedWindow || p.span(p.window) != p.window {
 		return plain, found && cut <= maxCut
 	}
-	return p.planStretchedEvalPoint(at, begin, start, podTimes)
+	return p.planStretchedQueryEvalPoint(at, begin, start, podTimes)
 }
 
-// planStretchedEvalPoint returns the evalPoint of an object with a missed scrape at start; begin is the sample before.
-func (p pointPlanner) planStretchedEvalPoint(at, begin, start int64, podTimes []sampleTimes) (evalPoint, bool) {
+// planStretchedQueryEvalPoint returns the evalPoint of an object with a missed scrape at start; begin is the sample before.
+func (p pointPlanner) planStretchedQueryEvalPoint(at, begin, start int64, podTimes []sampleTimes) (evalPoint, bool) {
 	from := begin
-	if float64(at-begin) > maxStretch*float64(p.window) && p.evalPointHasPair(podTimes, start) {
+	if float64(at-begin) > maxStretch*float64(p.window) && p.queryEvalPointHasPair(podTimes, start) {
 		// The gap is too long to reach across, and the samples behind it suffice.
 		from = at
 		for _, t := range podTimes {
-			if i := t.scanIndexAfter(start); i < len(t) {
+			if i := t.queriedSampleIndexAfter(start); i < len(t) {
 				from = min(from, t[i]-1)
 			}
 		}
 	}
-	return evalPoint{at: at, window: alignQueryWindow(at - from)}, p.evalPointHasPair(podTimes, from)
+	return evalPoint{at: at, window: alignQueryWindow(at - from)}, p.queryEvalPointHasPair(podTimes, from)
 }
 
-// evalPointHasPair returns whether some pod has two samples after start.
-func (p pointPlanner) evalPointHasPair(podTimes []sampleTimes, start int64) bool {
+// queryEvalPointHasPair returns whether some pod has two samples after start.
+func (p pointPlanner) queryEvalPointHasPair(podTimes []sampleTimes, start int64) bool {
 	for _, t := range podTimes {
-		if t.scanIndexAfter(start)+1 < len(t) {
+		if t.queriedSampleIndexAfter(start)+1 < len(t) {
 			return true
 		}
 	}
@@ -176,19 +176,19 @@ func alignQueryWindow(ms int64) int64 {
 	return (ms + unit - 1) / unit * unit
 }
 
-func (t sampleTimes) lastScannedTime() int64 { return t[len(t)-1] }
+func (t sampleTimes) lastQueriedSampleTime() int64 { return t[len(t)-1] }
 
-// scanIndexAfter returns the index of the first sample after start.
-func (t sampleTimes) scanIndexAfter(start int64) int {
+// queriedSampleIndexAfter returns the index of the first sample after start.
+func (t sampleTimes) queriedSampleIndexAfter(start int64) int {
 	return sort.Search(len(t), func(i int) bool { return t[i] > start })
 }
 
-// meanScannedStep returns the mean step between samples; 0 for a single sample.
-func (t sampleTimes) meanScannedStep() float64 {
+// meanQueriedSampleStep returns the mean step between samples; 0 for a single sample.
+func (t sampleTimes) meanQueriedSampleStep() float64 {
 	if len(t) < 2 {
 		return 0
 	}
-	return float64(t.lastScannedTime()-t[0]) / float64(len(t)-1)
+	return float64(t.lastQueriedSampleTime()-t[0]) / float64(len(t)-1)
 }
 
-func queryDuration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+func queryMillisToDuration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -79,7 +79,7 @@ func TestPlan(t *testing.T) {
 			if p.span == nil {
 				p.span = itself
 			}
-			got, ok := p.planEvalPoint(tc.tracks)
+			got, ok := p.planQueryEvalPoint(tc.tracks)
 			if ok == tc.none || ok && got != tc.want {
 				t.Errorf("plan = %+v, %v, want %+v, %v", got, ok, tc.want, !tc.none)
 			}
@@ -91,23 +91,23 @@ func TestPlan(t *testing.T) {
 // the documentation of the function, independent of the engine.
 func prometheusRate(t sampleTimes, zero int64, s evalPoint) (float64, bool) {
 	start := s.at - s.window
-	in := t[t.scanIndexAfter(start):]
-	for len(in) > 0 && in.lastScannedTime() > s.at {
+	in := t[t.queriedSampleIndexAfter(start):]
+	for len(in) > 0 && in.lastQueriedSampleTime() > s.at {
 		in = in[:len(in)-1]
 	}
 	if len(in) < 2 {
 		return 0, false
 	}
-	limit := 1.1 * in.meanScannedStep()
-	d0, d1 := float64(in[0]-start), float64(s.at-in.lastScannedTime())
+	limit := 1.1 * in.meanQueriedSampleStep()
+	d0, d1 := float64(in[0]-start), float64(s.at-in.lastQueriedSampleTime())
 	if d0 >= limit {
-		d0 = in.meanScannedStep() / 2
+		d0 = in.meanQueriedSampleStep() / 2
 	}
 	if d1 >= limit {
-		d1 = in.meanScannedStep() / 2
+		d1 = in.meanQueriedSampleStep() / 2
 	}
 	d0 = min(d0, float64(in[0]-zero))
-	return (d0 + float64(in.lastScannedTime()-in[0]) + d1) / float64(s.window), true
+	return (d0 + float64(in.lastQueriedSampleTime()-in[0]) + d1) / float64(s.window), true
 }
 
 // Whatever the sample times and the counter's begin, the evalPoint gives the right rate.
@@ -133,15 +133,15 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 		if r.IntN(6) == 0 {
 			step *= 1 + r.Int64N(6) // missed scrapes
 		}
-		tr = append(tr, tr.lastScannedTime()+step)
+		tr = append(tr, tr.lastQueriedSampleTime()+step)
 	}
-	now := tr.lastScannedTime() + r.Int64N(5*interval)
+	now := tr.lastQueriedSampleTime() + r.Int64N(5*interval)
 	zero := tr[0] - r.Int64N(2)*r.Int64N(1e9)
 	p := pointPlanner{now: now, interval: interval, window: 2*interval + r.Int64N(60_000), span: func(w int64) int64 { return w }}
 	if r.IntN(5) == 0 {
 		p.interval *= 1 + r.Int64N(5) // as reconfigured
 	}
-	s, ok := p.planEvalPoint([]sampleTimes{tr})
+	s, ok := p.planQueryEvalPoint([]sampleTimes{tr})
 	if !ok {
 		t.Fatalf("seed %d: no slot for %v at %d, window %d", seed, tr, now, p.window)
 	}
@@ -150,8 +150,8 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 		t.Fatalf("seed %d: rate %.4f, %v in slot %+v for %v at %d, zero %d, interval %d, window %d",
 			seed, got, ok, s, tr, now, zero, p.interval, p.window)
 	}
-	if s.at > now || s.at < tr.lastScannedTime() || s.window <= 0 {
-		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.lastScannedTime(), now)
+	if s.at > now || s.at < tr.lastQueriedSampleTime() || s.window <= 0 {
+		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.lastQueriedSampleTime(), now)
 	}
 }
 

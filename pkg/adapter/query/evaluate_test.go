@@ -422,18 +422,18 @@ func TestParsedIsBounded(t *testing.T) {
 	var p expressionCache
 	for i := range 3 * maxCachedExpressions / 2 {
 		text := fmt.Sprintf("g{pod=\"%d\"}", i)
-		first, err := p.getOrParseExpression(text)
+		first, err := p.getOrParsePromQLExpression(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := p.getOrParseExpression(text); again != first {
+		if again, _ := p.getOrParsePromQLExpression(text); again != first {
 			t.Fatalf("%s was parsed twice", text)
 		}
 	}
 	if len(p.byText) > maxCachedExpressions {
 		t.Errorf("%d expressions remembered", len(p.byText))
 	}
-	if _, err := p.getOrParseExpression("g{"); err == nil {
+	if _, err := p.getOrParsePromQLExpression("g{"); err == nil {
 		t.Error("parsed an unfinished expression")
 	}
 }

@@ -44,8 +44,8 @@ type evalGroup struct {
 	objectCount int
 }
 
-// prepareQuery scans the series, chooses the window, and groups the objects.
-func (ev *evaluation) prepareQuery(ctx context.Context, e *Engine) error {
+// preparePromQLQuery scans the series, chooses the window, and groups the objects.
+func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	ev.window = ev.Rule.Window.Duration
 	if ev.Rule.Window.Auto {
 		ev.window = ev.maxWindow
@@ -54,7 +54,7 @@ func (ev *evaluation) prepareQuery(ctx context.Context, e *Engine) error {
 	if ev.span > ev.maxWindow {
 		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", ev.span, ev.maxWindow)
 	}
-	parsed, err := e.expressions.getOrParseExpression(ev.Expr(placeholderMillis*time.Millisecond, nil))
+	parsed, err := e.expressions.getOrParsePromQLExpression(ev.Expr(placeholderMillis*time.Millisecond, nil))
 	if err != nil {
 		return wrapPromQLError(ev.Expr(ev.window, nil), err)
 	}
@@ -73,12 +73,12 @@ func (ev *evaluation) prepareQuery(ctx context.Context, e *Engine) error {
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
-	ev.markSilentPods()
+	ev.markSilentQueriedPods()
 	ev.refuseWrongQueriedPods()
 	if err := ev.planQueryGroups(&s, auto); err != nil {
 		return err
 	}
-	return ev.missingFromQueryError()
+	return ev.podsMissingFromQueryError()
 }
 
 // planQueryGroups chooses the window and groups the objects.
@@ -87,7 +87,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto bool) error {
 		return ev.planMovedQuery(s, auto)
 	}
 	if auto {
-		ev.window = chooseQueryWindow(ev.now.UnixMilli(), ev.maxWindow, append(ev.scan.queryEventHistories(), ev.scan.querySlowHistories(s.selectors)...))
+		ev.window = chooseQueryWindow(ev.now.UnixMilli(), ev.maxWindow, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
 		ev.span = ev.Rule.Span(ev.window)
 	}
 	ev.groupQueryObjects()
@@ -96,7 +96,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto bool) error {
 
 // queryScanReach returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
 func (ev *evaluation) queryScanReach() scanReach {
-	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.queryLookback()}
+	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.promQLSelectorLookback()}
 	if ev.querySumsPods() {
 		reach.instant = max(reach.instant, Retention(ev.maxWindow, ev.interval))
 	}
@@ -126,9 +126,9 @@ func (ev *evaluation) sortedQueryObjects() []string {
 	return ev.Objects
 }
 
-// queryLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
+// promQLSelectorLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
 // sample is refused for its age and never taken for none.
-func (ev *evaluation) queryLookback() time.Duration {
+func (ev *evaluation) promQLSelectorLookback() time.Duration {
 	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge), Retention(ev.maxWindow, ev.interval))
 }
 
@@ -137,21 +137,21 @@ func (ev *evaluation) groupQueryObjects() {
 	p := pointPlanner{
 		now: ev.now.UnixMilli(), interval: ev.interval.Milliseconds(), window: ev.window.Milliseconds(), fixedWindow: ev.fixedWindow,
 		anchored: ev.Rule.Window.Auto && ev.window < ev.maxWindow,
-		span:     func(ms int64) int64 { return ev.Rule.Span(queryDuration(ms)).Milliseconds() },
+		span:     func(ms int64) int64 { return ev.Rule.Span(queryMillisToDuration(ms)).Milliseconds() },
 	}
 	byPoint := map[evalPoint]int{}
 	var podTimes []sampleTimes
-	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if s.hasValue {
 			return // refused
 		}
 		at := evalPoint{at: p.now}
 		if ev.span > 0 {
-			podTimes = s.appendScannedTimes(podTimes[:0])
+			podTimes = s.appendQueriedTimes(podTimes[:0])
 			ok := false
 			if len(podTimes) > 0 {
-				at, ok = p.planEvalPoint(podTimes)
+				at, ok = p.planQueryEvalPoint(podTimes)
 			}
 			if !ok {
 				return
@@ -177,7 +177,7 @@ func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) 
 	}
 	var span time.Duration
 	if ev.span > 0 {
-		span = ev.Rule.Span(queryDuration(g.window))
+		span = ev.Rule.Span(queryMillisToDuration(g.window))
 	}
 	ev.values = slices.Grow(ev.values, g.objectCount)
 	for _, r := range results {
@@ -195,32 +195,32 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 		return nil, err
 	}
 	if ev.fastPath != nil {
-		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.queryLookback().Milliseconds()}
+		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.promQLSelectorLookback().Milliseconds()}
 		in.now, in.interval, in.interpolates = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.interpolates()
-		if results, ok := ev.fastPath.computeFastPath(&in, ev.Rule); ok {
+		if results, ok := ev.fastPath.computePromQLFastPath(&in, ev.Rule); ok {
 			return results, nil
 		}
 	}
-	text := ev.Expr(queryDuration(g.window), ev.queryGroupNames(i))
+	text := ev.Expr(queryMillisToDuration(g.window), ev.queryGroupObjectNames(i))
 	engine := e.promqlEngine
 	if ev.interpolates() {
 		engine = engine.promQLOverCommonStretch(ev.scan, ev.now.UnixMilli(), ev.interval.Milliseconds())
 	}
-	results, err := engine.queryPromQLEngine(ctx, text, time.UnixMilli(g.at), ev.queryLookback())
+	results, err := engine.queryPromQLEngine(ctx, text, time.UnixMilli(g.at), ev.promQLSelectorLookback())
 	if err != nil {
 		return nil, wrapPromQLError(text, err)
 	}
 	return results, nil
 }
 
-// queryGroupNames returns the names of a group's objects for matchers; nil if the expression needs no such matcher.
-func (ev *evaluation) queryGroupNames(group int) []string {
+// queryGroupObjectNames returns the names of a group's objects for matchers; nil if the expression needs no such matcher.
+func (ev *evaluation) queryGroupObjectNames(group int) []string {
 	n := ev.evalGroups[group].objectCount
 	if ev.Rule.External || ev.Objects == nil && n == ev.objectCount || n > maxNamedObjects {
 		return nil
 	}
 	names := make([]string, 0, n)
-	ev.scan.forEachScannedObject(func(object metric.Object, scanned *scannedObject) {
+	ev.scan.forEachQueriedObject(func(object metric.Object, scanned *scannedObject) {
 		if scanned.groupIndex == group {
 			names = append(names, object.Name)
 		}
@@ -241,11 +241,11 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 	if r.pod != nil {
 		v.Object, s = r.pod.object, r.pod.scannedObject
 	} else {
-		if label := ev.missingResultLabel(r); label != "" {
+		if label := ev.missingQueryResultLabel(r); label != "" {
 			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, ev.Rule.ObjectLabel)
 		}
 		v.Object = objectOfQueryResult(ev.Rule, r.labels)
-		s = ev.scan.findScannedObject(v.Object)
+		s = ev.scan.findQueriedObject(v.Object)
 	}
 	switch {
 	case s == nil && (len(ev.Objects) > maxNamedObjects || ev.moved):
@@ -258,16 +258,16 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
 	s.hasValue = true
-	v.Time, v.Ended = time.UnixMilli(s.newest), s.hasEnded()
+	v.Time, v.Ended = time.UnixMilli(s.newest), s.hasQueriedObjectEnded()
 	if ev.moved {
-		v.Window = min(span, s.scannedFor())
+		v.Window = min(span, s.queriedObjectKnownFor())
 	}
 	ev.values = append(ev.values, v)
 	return nil
 }
 
-// missingResultLabel returns the label that a result lacks to name its object, or an empty string.
-func (ev *evaluation) missingResultLabel(r evalResult) string {
+// missingQueryResultLabel returns the label that a result lacks to name its object, or an empty string.
+func (ev *evaluation) missingQueryResultLabel(r evalResult) string {
 	if ev.Rule.Namespaced && !r.labels.Has(namespaceLabel) {
 		return namespaceLabel
 	}
@@ -284,5 +284,5 @@ func compareQueryValues(a, b metric.Value) int {
 	if c := strings.Compare(a.Object.Name, b.Object.Name); c != 0 {
 		return c
 	}
-	return compareResultLabels(a.Labels, b.Labels)
+	return compareQueryResultLabels(a.Labels, b.Labels)
 }

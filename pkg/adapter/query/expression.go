@@ -128,7 +128,7 @@ type expressionCache struct {
 	byText map[string]*parsedExpression
 }
 
-func (p *expressionCache) getOrParseExpression(text string) (*parsedExpression, error) {
+func (p *expressionCache) getOrParsePromQLExpression(text string) (*parsedExpression, error) {
 	p.mu.Lock()
 	e := p.byText[text]
 	p.mu.Unlock()

@@ -30,9 +30,9 @@ type fastPath struct {
 
 // fastFormula is a node of the expression.
 type fastFormula interface {
-	// computeElements returns the elements of the instant vector, in the engine's order, without elements of equal
+	// computePromQLElements returns the elements of the instant vector, in the engine's order, without elements of equal
 	// labels.
-	computeElements(m *formulaInput) []vectorElement
+	computePromQLElements(m *formulaInput) []vectorElement
 }
 
 // vectorElement is an element of an instant vector.
@@ -59,7 +59,7 @@ func newQueryFastPath(root parser.Expr, order map[*parser.VectorSelector]int) *f
 	p := &fastPath{}
 	c := fastPathCompiler{fastPath: p, selectorIndex: order}
 	var ok bool
-	if p.formula, p.labelShape, ok = c.compileVector(root); !ok {
+	if p.formula, p.labelShape, ok = c.compilePromQLVector(root); !ok {
 		return nil
 	}
 	return p
@@ -71,20 +71,20 @@ type fastPathCompiler struct {
 	selectorIndex map[*parser.VectorSelector]int
 }
 
-// compileVector compiles an instant vector; false for unknown shapes.
-func (c *fastPathCompiler) compileVector(expr parser.Expr) (fastFormula, labelShape, bool) {
+// compilePromQLVector compiles an instant vector; false for unknown shapes.
+func (c *fastPathCompiler) compilePromQLVector(expr parser.Expr) (fastFormula, labelShape, bool) {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
-		return c.compileVector(e.Expr)
+		return c.compilePromQLVector(e.Expr)
 	case *parser.VectorSelector:
 		c.readsInstant = true
 		return instantSelector{c.selectorIndex[e]}, labelShape{all: true}, isPlainPromQLSelector(e)
 	case *parser.Call:
-		return c.compileCall(e)
+		return c.compilePromQLCall(e)
 	case *parser.AggregateExpr:
-		return c.compileAggregation(e)
+		return c.compilePromQLAggregation(e)
 	case *parser.BinaryExpr:
-		return c.compileArithmetic(e)
+		return c.compilePromQLArithmetic(e)
 	}
 	return nil, labelShape{}, false
 }
@@ -96,17 +96,17 @@ func isPlainPromQLSelector(v *parser.VectorSelector) bool {
 		v.Timestamp == nil && v.StartOrEnd == 0 && !v.Anchored && !v.Smoothed
 }
 
-func (c *fastPathCompiler) compileCall(e *parser.Call) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLCall(e *parser.Call) (fastFormula, labelShape, bool) {
 	switch e.Func.Name {
 	case "rate", "increase", "irate", "delta", "idelta", "avg_over_time", "max_over_time", "min_over_time", "sum_over_time", "last_over_time":
-		return c.compileRangeFunction(e)
+		return c.compilePromQLRangeFunction(e)
 	case "histogram_quantile":
-		return c.compileQuantile(e)
+		return c.compilePromQLQuantile(e)
 	}
 	return nil, labelShape{}, false
 }
 
-func (c *fastPathCompiler) compileRangeFunction(e *parser.Call) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLRangeFunction(e *parser.Call) (fastFormula, labelShape, bool) {
 	matrix, ok := e.Args[0].(*parser.MatrixSelector)
 	if !ok || matrix.RangeExpr != nil {
 		return nil, labelShape{}, false
@@ -125,22 +125,22 @@ func (c *fastPathCompiler) compileRangeFunction(e *parser.Call) (fastFormula, la
 	return f, labelShape{all: true}, true
 }
 
-func (c *fastPathCompiler) compileAggregation(e *parser.AggregateExpr) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLAggregation(e *parser.AggregateExpr) (fastFormula, labelShape, bool) {
 	switch e.Op {
 	case parser.SUM, parser.AVG, parser.MAX, parser.MIN, parser.COUNT:
 	default:
 		return nil, labelShape{}, false
 	}
-	operand, inner, ok := c.compileVector(e.Expr)
+	operand, inner, ok := c.compilePromQLVector(e.Expr)
 	by := slices.Compact(slices.Sorted(slices.Values(e.Grouping)))
-	if !ok || e.Without || !inner.hasVectorLabels(by) {
+	if !ok || e.Without || !inner.hasPromQLVectorLabels(by) {
 		return nil, labelShape{}, false
 	}
-	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newVectorGrouping(by)}, labelShape{by: by}, true
+	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newPromQLVectorGrouping(by)}, labelShape{by: by}, true
 }
 
-// hasVectorLabels returns whether elements have at least the labels in by.
-func (s labelShape) hasVectorLabels(by []string) bool {
+// hasPromQLVectorLabels returns whether elements have at least the labels in by.
+func (s labelShape) hasPromQLVectorLabels(by []string) bool {
 	for _, name := range by {
 		if strings.HasPrefix(name, "__") || !s.all && !slices.Contains(s.by, name) {
 			return false
@@ -149,44 +149,44 @@ func (s labelShape) hasVectorLabels(by []string) bool {
 	return true
 }
 
-func (c *fastPathCompiler) compileQuantile(e *parser.Call) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLQuantile(e *parser.Call) (fastFormula, labelShape, bool) {
 	q, ok := promQLNumber(e.Args[0])
 	if !ok {
 		return nil, labelShape{}, false
 	}
-	operand, inner, ok := c.compileVector(e.Args[1])
+	operand, inner, ok := c.compilePromQLVector(e.Args[1])
 	at, buckets := slices.BinarySearch(inner.by, labels.BucketLabel)
 	if !ok || !buckets {
 		return nil, labelShape{}, false
 	}
 	by := slices.Delete(slices.Clone(inner.by), at, at+1)
-	return histogramQuantile{q: q, operand: operand, labelGrouping: newVectorGrouping(by)}, labelShape{by: by}, true
+	return histogramQuantile{q: q, operand: operand, labelGrouping: newPromQLVectorGrouping(by)}, labelShape{by: by}, true
 }
 
-func (c *fastPathCompiler) compileArithmetic(e *parser.BinaryExpr) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLArithmetic(e *parser.BinaryExpr) (fastFormula, labelShape, bool) {
 	f, ok := promQLOperator(e.Op)
 	if !ok || e.ReturnBool {
 		return nil, labelShape{}, false
 	}
 	if n, ok := promQLNumber(e.RHS); ok {
-		operand, s, ok := c.compileVector(e.LHS)
+		operand, s, ok := c.compilePromQLVector(e.LHS)
 		return scalarArithmetic{operand, func(v float64) float64 { return f(v, n) }}, s, ok
 	}
 	if n, ok := promQLNumber(e.LHS); ok {
-		operand, s, ok := c.compileVector(e.RHS)
+		operand, s, ok := c.compilePromQLVector(e.RHS)
 		return scalarArithmetic{operand, func(v float64) float64 { return f(n, v) }}, s, ok
 	}
-	left, ls, ok := c.compileVector(e.LHS)
+	left, ls, ok := c.compilePromQLVector(e.LHS)
 	if !ok {
 		return nil, labelShape{}, false
 	}
-	right, rs, ok := c.compileVector(e.RHS)
-	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && vectorMatchesAllLabels(e.VectorMatching, ls.by)
-	return vectorArithmetic{left, right, f, newVectorGrouping(ls.by)}, ls, ok && same
+	right, rs, ok := c.compilePromQLVector(e.RHS)
+	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && promQLVectorMatchesAllLabels(e.VectorMatching, ls.by)
+	return vectorArithmetic{left, right, f, newPromQLVectorGrouping(ls.by)}, ls, ok && same
 }
 
-// vectorMatchesAllLabels returns whether elements match by equality of all labels, which are the labels in by.
-func vectorMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
+// promQLVectorMatchesAllLabels returns whether elements match by equality of all labels, which are the labels in by.
+func promQLVectorMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
 	if m == nil {
 		return true
 	}

@@ -29,10 +29,10 @@ type formulaInput struct {
 	overflow bool
 }
 
-// computeFastPath computes the expression; false if only the engine can. The expression may need samples older than the
+// computePromQLFastPath computes the expression; false if only the engine can. The expression may need samples older than the
 // scan's, or the newest sample as of an earlier time than now. If elements have the labels that name the rule's objects,
 // results carry their pods instead of labels of their own. The slice is valid until the next call.
-func (p *fastPath) computeFastPath(in *formulaInput, r *rule.Rule) ([]evalResult, bool) {
+func (p *fastPath) computePromQLFastPath(in *formulaInput, r *rule.Rule) ([]evalResult, bool) {
 	if p.readsInstant && in.at != in.now {
 		return nil, false
 	}
@@ -41,7 +41,7 @@ func (p *fastPath) computeFastPath(in *formulaInput, r *rule.Rule) ([]evalResult
 			return nil, false
 		}
 	}
-	elements := p.formula.computeElements(in)
+	elements := p.formula.computePromQLElements(in)
 	if in.overflow {
 		return nil, false
 	}
@@ -49,10 +49,10 @@ func (p *fastPath) computeFastPath(in *formulaInput, r *rule.Rule) ([]evalResult
 	b := labels.NewScratchBuilder(len(p.by))
 	named := p.canNameQueryObjects(r)
 	for _, e := range elements {
-		if named && isResultFullyNamed(r, e.pod.object) {
+		if named && isQueryResultFullyNamed(r, e.pod.object) {
 			results = append(results, evalResult{labels: e.labels, value: e.value, pod: e.pod})
 		} else {
-			results = append(results, evalResult{labels: p.buildVectorLabels(e, &b), value: e.value})
+			results = append(results, evalResult{labels: p.buildPromQLVectorLabels(e, &b), value: e.value})
 		}
 	}
 	in.results = results
@@ -64,8 +64,8 @@ func (s labelShape) canNameQueryObjects(r *rule.Rule) bool {
 	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
-// buildVectorLabels returns the labels of an element.
-func (s labelShape) buildVectorLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
+// buildPromQLVectorLabels returns the labels of an element.
+func (s labelShape) buildPromQLVectorLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
 	if s.all {
 		return e.labels
 	}
@@ -94,9 +94,9 @@ func (in *formulaInput) isInQueryGroup(s *scannedSeries) bool {
 // instantSelector returns the newest samples of its series, without samples older than lookback.
 type instantSelector struct{ selector int }
 
-func (f instantSelector) computeElements(in *formulaInput) []vectorElement {
+func (f instantSelector) computePromQLElements(in *formulaInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
-	out := in.elements.allocEvalSlice(len(series))
+	out := in.elements.allocQueryArenaSlice(len(series))
 	for i := range series {
 		s := &series[i]
 		if !in.isInQueryGroup(s) {
@@ -119,21 +119,21 @@ type rangeFunction struct {
 	isIncrease bool // rate or increase
 }
 
-func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
+func (f rangeFunction) computePromQLElements(in *formulaInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
 	width := in.promQLRangeMillis(f.width)
 	args := parser.Expressions{&parser.MatrixSelector{VectorSelector: f.vector, Range: time.Duration(width) * time.Millisecond}}
 	helper := promql.EvalNodeHelper{Ts: in.at, Out: make(promql.Vector, 0, 1)}
 	matrix := make(promql.Matrix, 1)
-	out := in.elements.allocEvalSlice(len(series))
+	out := in.elements.allocQueryArenaSlice(len(series))
 	for i := range series {
 		s := &series[i]
 		if !in.isInQueryGroup(s) {
 			continue
 		}
-		points := in.collectRangePoints(s, in.at-width)
+		points := in.collectPromQLRangePoints(s, in.at-width)
 		if in.interpolates && f.isIncrease {
-			points = in.stretchedRangePoints(s, in.at-width)
+			points = in.stretchedPromQLRangePoints(s, in.at-width)
 		}
 		if len(points) == 0 {
 			continue
@@ -147,12 +147,12 @@ func (f rangeFunction) computeElements(in *formulaInput) []vectorElement {
 	return out
 }
 
-// collectRangePoints returns the samples of a series after start, valid until the next call.
-func (in *formulaInput) collectRangePoints(s *scannedSeries, start int64) []promql.FPoint {
+// collectPromQLRangePoints returns the samples of a series after start, valid until the next call.
+func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	times := sampleTimes(s.times)
-	begin, end := times.scanIndexAfter(start), len(times)
+	begin, end := times.queriedSampleIndexAfter(start), len(times)
 	if times[end-1] > in.at {
-		end = times.scanIndexAfter(in.at)
+		end = times.queriedSampleIndexAfter(in.at)
 	}
 	in.points = in.points[:0]
 	for i := begin; i < end; i++ {
@@ -163,8 +163,8 @@ func (in *formulaInput) collectRangePoints(s *scannedSeries, start int64) []prom
 	return in.points
 }
 
-// stretchedRangePoints returns the samples that stretchQueryable has for a series, valid until the next call.
-func (in *formulaInput) stretchedRangePoints(s *scannedSeries, start int64) []promql.FPoint {
+// stretchedPromQLRangePoints returns the samples that stretchQueryable has for a series, valid until the next call.
+func (in *formulaInput) stretchedPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
 	if n, ok := promQLIncreaseBetween(s.times, s.values, countedRange{from: start, to: in.at, interval: in.interval, podEnded: s.pod.ended, silent: s.pod.silent}); ok {
 		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
@@ -179,11 +179,11 @@ type labelGrouping struct {
 	byPod bool
 }
 
-func newVectorGrouping(by []string) labelGrouping {
+func newPromQLVectorGrouping(by []string) labelGrouping {
 	return labelGrouping{by: by, byPod: slices.Equal(by, []string{namespaceLabel, podLabel})}
 }
 
-func (g labelGrouping) vectorElementKey(in *formulaInput, e *vectorElement) (key uint64) {
+func (g labelGrouping) promQLVectorElementKey(in *formulaInput, e *vectorElement) (key uint64) {
 	switch {
 	case g.byPod:
 		return e.pod.id
@@ -207,29 +207,29 @@ type aggregateTotal struct {
 	count     float64
 }
 
-func (f labelAggregation) computeElements(in *formulaInput) []vectorElement {
-	operands := f.operand.computeElements(in)
-	positions := in.newVectorKeyPositions(f.labelGrouping)
+func (f labelAggregation) computePromQLElements(in *formulaInput) []vectorElement {
+	operands := f.operand.computePromQLElements(in)
+	positions := in.newPromQLVectorKeyPositions(f.labelGrouping)
 	totals := in.totals[:0]
 	out := operands[:0] // never overtakes the elements still to be read
 	for _, e := range operands {
-		e.key = f.vectorElementKey(in, &e)
-		i, known := positions.findOrAddVectorKey(e.key, len(out))
+		e.key = f.promQLVectorElementKey(in, &e)
+		i, known := positions.findOrAddPromQLVectorKey(e.key, len(out))
 		if !known {
 			out, totals = append(out, e), append(totals, aggregateTotal{sum: e.value, count: 1})
 			continue
 		}
-		totals[i].accumulateVectorElement(f.op, e.value, in)
+		totals[i].accumulatePromQLElement(f.op, e.value, in)
 	}
 	in.totals = totals
 	for i := range out {
-		out[i].value = totals[i].aggregateVectorElements(f.op)
+		out[i].value = totals[i].aggregatePromQLElements(f.op)
 	}
 	return out
 }
 
-// accumulateVectorElement adds a value to a group, as the engine does.
-func (t *aggregateTotal) accumulateVectorElement(op parser.ItemType, v float64, in *formulaInput) {
+// accumulatePromQLElement adds a value to a group, as the engine does.
+func (t *aggregateTotal) accumulatePromQLElement(op parser.ItemType, v float64, in *formulaInput) {
 	t.count++
 	switch op {
 	case parser.SUM:
@@ -251,7 +251,7 @@ func (t *aggregateTotal) accumulateVectorElement(op parser.ItemType, v float64, 
 	}
 }
 
-func (t *aggregateTotal) aggregateVectorElements(op parser.ItemType) float64 {
+func (t *aggregateTotal) aggregatePromQLElements(op parser.ItemType) float64 {
 	switch op {
 	case parser.SUM:
 		return t.sum + t.rest
@@ -272,9 +272,9 @@ type histogramQuantile struct {
 	labelGrouping
 }
 
-func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
-	operands := f.operand.computeElements(in)
-	positions := in.newVectorKeyPositions(f.labelGrouping)
+func (f histogramQuantile) computePromQLElements(in *formulaInput) []vectorElement {
+	operands := f.operand.computePromQLElements(in)
+	positions := in.newPromQLVectorKeyPositions(f.labelGrouping)
 	var buckets []promql.Buckets
 	out := operands[:0]
 	for _, e := range operands {
@@ -282,8 +282,8 @@ func (f histogramQuantile) computeElements(in *formulaInput) []vectorElement {
 		if err != nil {
 			continue // skipped as in the engine, which adds a warning
 		}
-		e.key = f.vectorElementKey(in, &e)
-		i, known := positions.findOrAddVectorKey(e.key, len(out))
+		e.key = f.promQLVectorElementKey(in, &e)
+		i, known := positions.findOrAddPromQLVectorKey(e.key, len(out))
 		if !known {
 			out, buckets = append(out, e), append(buckets, make(promql.Buckets, 0, 16)) // a default histogram has 12
 		}
@@ -301,8 +301,8 @@ type scalarArithmetic struct {
 	operate func(float64) float64
 }
 
-func (f scalarArithmetic) computeElements(in *formulaInput) []vectorElement {
-	operands := f.operand.computeElements(in)
+func (f scalarArithmetic) computePromQLElements(in *formulaInput) []vectorElement {
+	operands := f.operand.computePromQLElements(in)
 	for i := range operands {
 		operands[i].value = f.operate(operands[i].value)
 	}
@@ -316,15 +316,15 @@ type vectorArithmetic struct {
 	labelGrouping
 }
 
-func (f vectorArithmetic) computeElements(in *formulaInput) []vectorElement {
-	left, right := f.left.computeElements(in), f.right.computeElements(in)
-	keys := in.newVectorKeyPositions(f.labelGrouping)
+func (f vectorArithmetic) computePromQLElements(in *formulaInput) []vectorElement {
+	left, right := f.left.computePromQLElements(in), f.right.computePromQLElements(in)
+	keys := in.newPromQLVectorKeyPositions(f.labelGrouping)
 	for i := range right {
-		keys.findOrAddVectorKey(right[i].key, i)
+		keys.findOrAddPromQLVectorKey(right[i].key, i)
 	}
 	out := left[:0]
 	for _, e := range left {
-		if i, ok := keys.findOrAddVectorKey(e.key, 0); ok { // left has each key once, so that unknown keys stay unknown
+		if i, ok := keys.findOrAddPromQLVectorKey(e.key, 0); ok { // left has each key once, so that unknown keys stay unknown
 			e.value = f.operate(e.value, right[i].value)
 			out = append(out, e)
 		}

@@ -53,9 +53,9 @@ func newMetrics(r prometheus.Registerer) metrics {
 	return m
 }
 
-// observeQuery counts an evaluation.
-func (m *metrics) observeQuery(took time.Duration, values []metric.Value, err error) {
-	m.evaluations[queryOutcome(values, err)].Inc()
+// observePromQLQuery counts an evaluation.
+func (m *metrics) observePromQLQuery(took time.Duration, values []metric.Value, err error) {
+	m.evaluations[evaluatedQueryOutcome(values, err)].Inc()
 	m.duration.Observe(took.Seconds())
 	var longest time.Duration
 	for _, v := range values {
@@ -66,7 +66,7 @@ func (m *metrics) observeQuery(took time.Duration, values []metric.Value, err er
 	}
 }
 
-func queryOutcome(values []metric.Value, err error) string {
+func evaluatedQueryOutcome(values []metric.Value, err error) string {
 	switch {
 	case err != nil && metric.KindOf(err) == metric.KindUnavailable:
 		return outcomeTimeout

@@ -46,7 +46,7 @@ type Settings struct {
 	MaxWindow time.Duration
 }
 
-func (s *Settings) setQueryDefaults() {
+func (s *Settings) setQuerySettingDefaults() {
 	if s.Interval <= 0 {
 		s.Interval = 2 * time.Second
 	}
@@ -71,7 +71,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-func (o *Options) setEngineDefaults() {
+func (o *Options) setQueryEngineDefaults() {
 	if o.MaxSamples <= 0 {
 		o.MaxSamples = 5_000_000
 	}
@@ -109,7 +109,7 @@ type Engine struct {
 
 // New returns an engine over data. Retention says how long data must keep samples.
 func New(data SampleSource, opts Options) *Engine {
-	opts.setEngineDefaults()
+	opts.setQueryEngineDefaults()
 	e := &Engine{
 		data:      data,
 		opts:      opts,
@@ -124,7 +124,7 @@ func New(data SampleSource, opts Options) *Engine {
 
 // Reconfigure replaces the settings. Evaluations under way keep the previous settings.
 func (e *Engine) Reconfigure(s Settings) {
-	s.setQueryDefaults()
+	s.setQuerySettingDefaults()
 	e.settings.Store(&s)
 }
 
@@ -136,12 +136,12 @@ func (e *Engine) Reconfigure(s Settings) {
 // An error comes without values. The caller owns the slice.
 func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
 	started := time.Now() // for the self-metrics only
-	values, err := e.evaluateQuery(ctx, q, now)
-	e.metrics.observeQuery(time.Since(started), values, err)
+	values, err := e.evaluatePromQLQuery(ctx, q, now)
+	e.metrics.observePromQLQuery(time.Since(started), values, err)
 	return values, err
 }
 
-func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time) (values []metric.Value, err error) {
+func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time.Time) (values []metric.Value, err error) {
 	defer func() {
 		if fault := recover(); fault != nil { // of an expression that no test of Prometheus's engine has
 			values, err = nil, metric.Errorf(metric.KindInternal, "evaluate rule %q: panic: %v", q.Rule.Name, fault)
@@ -157,23 +157,23 @@ func (e *Engine) evaluateQuery(ctx context.Context, q rule.Query, now time.Time)
 			q.Rule.Name, e.opts.MaxConcurrent, ctx.Err())
 	}
 	buffers := e.buffers.Get().(*evalBuffers)
-	defer func() { buffers.resetEvalBuffers(); e.buffers.Put(buffers) }()
+	defer func() { buffers.resetQueryEvalBuffers(); e.buffers.Put(buffers) }()
 	settings := e.settings.Load()
 	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.Interval, maxWindow: settings.MaxWindow}
-	if err := ev.prepareQuery(ctx, e); err != nil {
-		return nil, wrapQueryError(q, err)
+	if err := ev.preparePromQLQuery(ctx, e); err != nil {
+		return nil, wrapEvaluatedQueryError(q, err)
 	}
 	for i := range ev.evalGroups {
 		if err := ev.evaluateQueryGroup(ctx, e, i); err != nil {
-			return nil, wrapQueryError(q, err)
+			return nil, wrapEvaluatedQueryError(q, err)
 		}
 	}
 	slices.SortFunc(ev.values, compareQueryValues)
 	return ev.values, nil
 }
 
-// wrapQueryError adds a kind and the rule's name to an error.
-func wrapQueryError(q rule.Query, err error) error {
+// wrapEvaluatedQueryError adds a kind and the rule's name to an error.
+func wrapEvaluatedQueryError(q rule.Query, err error) error {
 	var missing *metric.MissingError
 	if errors.As(err, &missing) {
 		return missing // the rule is right

@@ -44,8 +44,8 @@ func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
 	}
 }
 
-// markSilentPods marks the pods whose newest sample is older than the rule's maxAge.
-func (ev *evaluation) markSilentPods() {
+// markSilentQueriedPods marks the pods whose newest sample is older than the rule's maxAge.
+func (ev *evaluation) markSilentQueriedPods() {
 	for _, p := range ev.scan.orderedPods {
 		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest > ev.Rule.MaxAge.Milliseconds()
 	}
@@ -67,8 +67,8 @@ func (ev *evaluation) refuseWrongQueriedPods() {
 	}
 }
 
-// missingFromQueryError returns the error for a sum that lacks pods, or nil.
-func (ev *evaluation) missingFromQueryError() error {
+// podsMissingFromQueryError returns the error for a sum that lacks pods, or nil.
+func (ev *evaluation) podsMissingFromQueryError() error {
 	if len(ev.missing) == 0 {
 		return nil
 	}

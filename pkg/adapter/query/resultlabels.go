@@ -24,8 +24,8 @@ func objectOfQueryResult(r *rule.Rule, l labels.Labels) metric.Object {
 	return o
 }
 
-// isResultFullyNamed returns whether an object has a name, and a namespace if the rule needs it.
-func isResultFullyNamed(r *rule.Rule, o metric.Object) bool {
+// isQueryResultFullyNamed returns whether an object has a name, and a namespace if the rule needs it.
+func isQueryResultFullyNamed(r *rule.Rule, o metric.Object) bool {
 	return o.Name != "" && (o.Namespace != "" || !r.Namespaced || r.ObjectLabel == namespaceLabel)
 }
 
@@ -40,7 +40,7 @@ func queryResultLabels(l labels.Labels) map[string]string {
 	return m
 }
 
-func compareResultLabels(a, b map[string]string) int {
+func compareQueryResultLabels(a, b map[string]string) int {
 	for _, name := range slices.Sorted(maps.Keys(a)) {
 		if c := strings.Compare(a[name], b[name]); c != 0 {
 			return c

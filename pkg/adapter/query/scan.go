@@ -133,8 +133,8 @@ type scanReach struct {
 
 // scanQuerySeries scans the series of the selectors as of now.
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
-	s.seriesScan = seriesScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
-	if !s.scansPodByPod() {
+	s.seriesScan = seriesScan{seriesBySelector: s.resetQueriedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
+	if !s.scansQueryPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
 	}
 	label := s.rule.ObjectLabel
@@ -154,7 +154,7 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 		}
 		data.Visit(since, now.UnixMilli(), matchers, label, s.objectNames, func(l labels.Labels, times []int64, values []float64) {
 			if len(times) > 0 {
-				s.addScannedSeries(i, l, times, values)
+				s.addQueriedSeries(i, l, times, values)
 			}
 		})
 	}
@@ -166,34 +166,34 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 	return nil
 }
 
-// scansPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
+// scansQueryPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
 // two maps of all pods: a tenth of an evaluation's time and half of its memory.
-func (s *seriesScanner) scansPodByPod() bool {
+func (s *seriesScanner) scansQueryPodByPod() bool {
 	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
-// addScannedSeries adds a series of a selector to the scan.
-func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
+// addQueriedSeries adds a series of a selector to the scan.
+func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
-	p := s.findOrAddScannedPod(l)
-	times = append(s.times.allocEvalSlice(len(times)), times...)
-	track := findQueryTrack(sel, times, values, s.interval)
+	p := s.findOrAddQueriedPod(l)
+	times = append(s.times.allocQueryArenaSlice(len(times)), times...)
+	track := findQueriedTrack(sel, times, values, s.interval)
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
 	if s.keepSamples {
-		kept := append(s.values.allocEvalSlice(len(values)), values...)
+		kept := append(s.values.allocQueryArenaSlice(len(values)), values...)
 		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
-		p.countScannedDecreases(len(values), track.decreases)
+		p.countQueriedDecreases(len(values), track.decreases)
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.start] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
 			p.ended = max(p.ended, times[track.start-1])
 		}
 		if isLast := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound; isLast && sel.countsEvents && s.countEvents {
-			s.addScannedIncrements(p, selector, times, values)
+			s.addQueriedIncrements(p, selector, times, values)
 		}
 	}
 	times = times[track.start:]
@@ -201,7 +201,7 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 		return
 	}
 	if p.scannedObject == nil {
-		s.addScannedObject(p)
+		s.addQueriedObject(p)
 	}
 	newest := times[len(times)-1]
 	p.newest = max(p.newest, newest)
@@ -210,12 +210,12 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateScannedTimes(sel.name, times, track.fromZero)
+		p.updateQueriedTimes(sel.name, times, track.fromZero)
 	}
 }
 
-// findOrAddScannedPod returns the pod of a series. The series of a pod come one after the other.
-func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
+// findOrAddQueriedPod returns the pod of a series. The series of a pod come one after the other.
+func (s *seriesScanner) findOrAddQueriedPod(l labels.Labels) *scannedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
@@ -225,7 +225,7 @@ func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
 	}
 	p := s.seriesScan.pods[key]
 	if p == nil {
-		p = s.evalBuffers.pods.allocEvalElement()
+		p = s.evalBuffers.pods.allocQueryArenaElement()
 		p.id, p.labels, p.sampleTimes = uint64(len(s.orderedPods)), l, p.inline.sampleTimes[:0]
 		if !s.rule.External {
 			p.object = objectOfQueryResult(s.rule, l)
@@ -239,11 +239,11 @@ func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
 	return p
 }
 
-// addScannedObject links a pod to its object.
-func (s *seriesScanner) addScannedObject(p *scannedPod) {
+// addQueriedObject links a pod to its object.
+func (s *seriesScanner) addQueriedObject(p *scannedPod) {
 	p.scannedObject = s.seriesScan.objects[p.object]
 	if p.scannedObject == nil {
-		p.scannedObject = s.evalBuffers.objects.allocEvalElement()
+		p.scannedObject = s.evalBuffers.objects.allocQueryArenaElement()
 		p.scannedObject.groupIndex, p.scannedObject.pods = -1, p.scannedObject.inlinePods[:0]
 		if s.seriesScan.objects != nil {
 			s.seriesScan.objects[p.object] = p.scannedObject
@@ -252,8 +252,8 @@ func (s *seriesScanner) addScannedObject(p *scannedPod) {
 	p.scannedObject.pods = append(p.scannedObject.pods, p)
 }
 
-// forEachScannedObject calls each for every object, in the order of their first pods.
-func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanned *scannedObject)) {
+// forEachQueriedObject calls each for every object, in the order of their first pods.
+func (s *seriesScan) forEachQueriedObject(each func(object metric.Object, scanned *scannedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -261,33 +261,33 @@ func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanne
 	}
 }
 
-// countScannedDecreases keeps the decreases of the counter that decreased most often.
-func (p *scannedPod) countScannedDecreases(samples, decreases int) {
+// countQueriedDecreases keeps the decreases of the counter that decreased most often.
+func (p *scannedPod) countQueriedDecreases(samples, decreases int) {
 	if decreases > p.decreases {
 		p.samples, p.decreases = samples, decreases
 	}
 }
 
-// findScannedObject returns the scanned object of that name, or nil.
-func (s *seriesScan) findScannedObject(o metric.Object) *scannedObject {
+// findQueriedObject returns the scanned object of that name, or nil.
+func (s *seriesScan) findQueriedObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
 		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachScannedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
+		s.forEachQueriedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }
 
-// updateScannedTimes keeps times as the sample times of a metric name, if they cover more than the present times:
+// updateQueriedTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updateScannedTimes(name string, times sampleTimes, fromZero bool) {
+func (p *scannedPod) updateQueriedTimes(name string, times sampleTimes, fromZero bool) {
 	for i := range p.sampleTimes {
 		known := &p.sampleTimes[i]
 		if known.name != name {
 			continue
 		}
 		switch {
-		case known.times.scanCoversLessThan(times):
+		case known.times.queriedTimesCoverLessThan(times):
 			known.times, known.fromZero = times, fromZero
 		case known.times[0] == times[0]:
 			known.fromZero = known.fromZero && fromZero
@@ -297,15 +297,15 @@ func (p *scannedPod) updateScannedTimes(name string, times sampleTimes, fromZero
 	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times, fromZero: fromZero})
 }
 
-func (t sampleTimes) scanCoversLessThan(other sampleTimes) bool {
-	if t.lastScannedTime() != other.lastScannedTime() {
-		return t.lastScannedTime() < other.lastScannedTime()
+func (t sampleTimes) queriedTimesCoverLessThan(other sampleTimes) bool {
+	if t.lastQueriedSampleTime() != other.lastQueriedSampleTime() {
+		return t.lastQueriedSampleTime() < other.lastQueriedSampleTime()
 	}
 	return t[0] > other[0]
 }
 
-// addScannedIncrements adds the increments of a series to the history of a selector.
-func (s *seriesScanner) addScannedIncrements(p *scannedPod, selector int, times []int64, values []float64) {
+// addQueriedIncrements adds the increments of a series to the history of a selector.
+func (s *seriesScanner) addQueriedIncrements(p *scannedPod, selector int, times []int64, values []float64) {
 	if p.histories == nil {
 		p.histories = p.inline.histories[:]
 		if len(s.selectors) > 1 {
@@ -314,13 +314,13 @@ func (s *seriesScanner) addScannedIncrements(p *scannedPod, selector int, times 
 	}
 	h := &p.histories[selector]
 	if *h == nil {
-		*h = s.increments.allocEvalSlice(len(times))
+		*h = s.increments.allocQueryArenaSlice(len(times))
 	}
 	h.Add(times, values)
 }
 
-// queryEventHistories returns the histories of all pods, for each selector with histories.
-func (s *seriesScan) queryEventHistories() (counters []window.Counter) {
+// queriedSelectorHistories returns the histories of all pods, for each selector with histories.
+func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
@@ -334,9 +334,9 @@ func (s *seriesScan) queryEventHistories() (counters []window.Counter) {
 	return slices.DeleteFunc(counters, func(c window.Counter) bool { return len(c.Pods) == 0 })
 }
 
-// shortestScannedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
+// shortestQueriedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
 // demanded a moment ago would look like a counter of few events.
-func (p *scannedPod) shortestScannedTimes() sampleTimes {
+func (p *scannedPod) shortestQueriedTimes() sampleTimes {
 	var shortest sampleTimes
 	for _, t := range p.sampleTimes {
 		if shortest == nil || t.times[0] > shortest[0] {
@@ -346,30 +346,30 @@ func (p *scannedPod) shortestScannedTimes() sampleTimes {
 	return shortest
 }
 
-// appendScannedTimes appends the shortest sample times of the object's pods to dst.
-func (s *scannedObject) appendScannedTimes(dst []sampleTimes) []sampleTimes {
+// appendQueriedTimes appends the shortest sample times of the object's pods to dst.
+func (s *scannedObject) appendQueriedTimes(dst []sampleTimes) []sampleTimes {
 	for _, p := range s.pods {
-		if t := p.shortestScannedTimes(); t != nil {
+		if t := p.shortestQueriedTimes(); t != nil {
 			dst = append(dst, t)
 		}
 	}
 	return dst
 }
 
-// hasEnded reports whether all series of the object's pods ended, or are too old to go on.
-func (s *scannedObject) hasEnded() bool {
+// hasQueriedObjectEnded reports whether all series of the object's pods ended, or are too old to go on.
+func (s *scannedObject) hasQueriedObjectEnded() bool {
 	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 && !p.silent })
 }
 
-// scannedFor returns the time over which the counts of the object's pods are known until their newest samples.
-func (s *scannedObject) scannedFor() time.Duration {
+// queriedObjectKnownFor returns the time over which the counts of the object's pods are known until their newest samples.
+func (s *scannedObject) queriedObjectKnownFor() time.Duration {
 	longest := int64(0)
 	for _, p := range s.pods {
-		since := p.scanKnownSince()
+		since := p.queriedPodKnownSince()
 		if since == math.MinInt64 {
 			return math.MaxInt64
 		}
 		longest = max(longest, p.newest-since)
 	}
-	return queryDuration(longest)
+	return queryMillisToDuration(longest)
 }

@@ -16,9 +16,9 @@ type currentTrack struct {
 	decreases   int  // of a counter, over all tracks
 }
 
-// findQueryTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
+// findQueriedTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
 // also ends where the counter begins again after a pause: its process was away.
-func findQueryTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
+func findQueriedTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
 	restarted := false
 	for i, v := range values {
 		switch {
@@ -47,8 +47,8 @@ type trackSpan struct {
 	ended   bool // by a staleness marker, or by a later track
 }
 
-// appendScannedTracks appends the spans of a series' tracks to dst.
-func (s *scannedSeries) appendScannedTracks(dst []trackSpan, interval int64) []trackSpan {
+// appendQueriedTracks appends the spans of a series' tracks to dst.
+func (s *scannedSeries) appendQueriedTracks(dst []trackSpan, interval int64) []trackSpan {
 	begin := -1
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) {

@@ -32,9 +32,9 @@ type Clock struct {
 }
 
 // NewClock returns a clock that shows the wall clock's time.
-func NewClock() *Clock { return newClockOf(func() time.Time { return time.Now().Round(0) }) }
+func NewClock() *Clock { return newScrapeClockOf(func() time.Time { return time.Now().Round(0) }) }
 
-func newClockOf(readWall func() time.Time) *Clock {
+func newScrapeClockOf(readWall func() time.Time) *Clock {
 	now := time.Now()
 	return &Clock{readWall: readWall, wall: readWall(), started: now, slewedAt: now}
 }
@@ -46,23 +46,23 @@ func (c *Clock) Now() time.Time {
 	defer c.mu.Unlock()
 	if step := now.Sub(c.slewedAt) / clockSlew; step >= minSlewStep {
 		c.slewedAt = now
-		lag := c.readWall().Sub(c.convertMoment(now))
+		lag := c.readWall().Sub(c.convertScrapeClockMoment(now))
 		if lag < maxClockLag {
 			lag = max(-step, min(step, lag))
 		}
 		c.offset += lag
 	}
-	return c.convertMoment(now)
+	return c.convertScrapeClockMoment(now)
 }
 
-// at returns the clock's time at a moment of time.Now.
-func (c *Clock) at(moment time.Time) time.Time {
+// scrapeClockTimeAt returns the clock's time at a moment of time.Now.
+func (c *Clock) scrapeClockTimeAt(moment time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.convertMoment(moment)
+	return c.convertScrapeClockMoment(moment)
 }
 
-// convertMoment is at for a caller that holds mu.
-func (c *Clock) convertMoment(moment time.Time) time.Time {
+// convertScrapeClockMoment is at for a caller that holds mu.
+func (c *Clock) convertScrapeClockMoment(moment time.Time) time.Time {
 	return c.wall.Add(moment.Sub(c.started) + c.offset)
 }

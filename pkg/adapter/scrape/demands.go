@@ -36,8 +36,8 @@ type targetDemands struct {
 	rankedByFamilies map[demandedFamily]rankedFamilies // by namespace and joined families
 }
 
-// nextDemands begins the demands of the next SetTargets. compiled are the families compiled for the one before.
-func (a demandAges) nextDemands(compiled map[string]*exposition.Families) *targetDemands {
+// nextScrapeDemands begins the demands of the next SetTargets. compiled are the families compiled for the one before.
+func (a demandAges) nextScrapeDemands(compiled map[string]*exposition.Families) *targetDemands {
 	return &targetDemands{
 		before:           a,
 		ages:             demandAges{round: a.round + 1, rounds: make(map[demandedFamily]int, len(a.rounds))},
@@ -47,9 +47,9 @@ func (a demandAges) nextDemands(compiled map[string]*exposition.Families) *targe
 	}
 }
 
-// rankDemandedFamilies compiles and ranks the families of a target; of too many it keeps the oldest demands. Targets of a
+// rankScrapeFamilies compiles and ranks the families of a target; of too many it keeps the oldest demands. Targets of a
 // namespace with the same families share the result.
-func (d *targetDemands) rankDemandedFamilies(namespace string, families []string) rankedFamilies {
+func (d *targetDemands) rankScrapeFamilies(namespace string, families []string) rankedFamilies {
 	joined := demandedFamily{namespace, strings.Join(families, "\x00")}
 	if ranked, ok := d.rankedByFamilies[joined]; ok {
 		return ranked
@@ -69,7 +69,7 @@ func (d *targetDemands) rankDemandedFamilies(namespace string, families []string
 		families = families[:maxFamilies]
 		slices.Sort(families)
 	}
-	ranked := rankedFamilies{families: d.compileDemandedFamilies(families)}
+	ranked := rankedFamilies{families: d.compileScrapeFamilies(families)}
 	for _, f := range ranked.families.Names() {
 		ranked.ranks = append(ranked.ranks, ageOf(f))
 	}
@@ -77,8 +77,8 @@ func (d *targetDemands) rankDemandedFamilies(namespace string, families []string
 	return ranked
 }
 
-// compileDemandedFamilies returns the compiled form of families. Targets with the same families share it.
-func (d *targetDemands) compileDemandedFamilies(families []string) *exposition.Families {
+// compileScrapeFamilies returns the compiled form of families. Targets with the same families share it.
+func (d *targetDemands) compileScrapeFamilies(families []string) *exposition.Families {
 	key := strings.Join(families, "\x00")
 	f := d.compiled[key]
 	if f == nil {

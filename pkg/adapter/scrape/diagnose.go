@@ -44,7 +44,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.tried, s.cause = true, o.classifyScrapeOutcome(j.opts.Timeout).text
 	s.failure = s.cause
 	if o.err != nil {
-		s.broken, s.refused = true, s.refused || isConnectionRefused(o.err)
+		s.broken, s.refused = true, s.refused || isScrapeConnectionRefused(o.err)
 		return
 	}
 	steady := !s.broken && now.Sub(s.pageAt) <= maxScrapeGap(j.opts.Interval)

@@ -40,7 +40,7 @@ type requestTemplate struct {
 	netHTTP *http.Request
 }
 
-func newRequestHeader(accept string) http.Header {
+func newScrapeRequestHeader(accept string) http.Header {
 	return http.Header{"Accept": {accept}, "User-Agent": {"tachometer"}}
 }
 
@@ -83,8 +83,8 @@ func plainHTTPScrapeAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneEndpointForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses.
-func (e *targetEndpoint) cloneEndpointForFamilies(families *exposition.Families) *targetEndpoint {
+// cloneScrapeEndpointForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses.
+func (e *targetEndpoint) cloneScrapeEndpointForFamilies(families *exposition.Families) *targetEndpoint {
 	n := newScrapeEndpoint(e.url, families)
 	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
 	if e.redirected {
@@ -127,7 +127,7 @@ func (e *targetEndpoint) forgetScrapeRedirect() {
 // newScrapeRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
 func (e *targetEndpoint) newScrapeRequestTemplate(u *url.URL, accept string) requestTemplate {
 	request := &http.Request{
-		Method: http.MethodGet, URL: u, Host: u.Host, Header: newRequestHeader(accept),
+		Method: http.MethodGet, URL: u, Host: u.Host, Header: newScrapeRequestHeader(accept),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if e.dialAddress != "" {
@@ -139,28 +139,28 @@ func (e *targetEndpoint) newScrapeRequestTemplate(u *url.URL, accept string) req
 	return requestTemplate{netHTTP: request} // net/http rejects the request with its own error
 }
 
-// isRendered reports whether there is a request.
-func (q requestTemplate) isRendered() bool { return q.raw != nil || q.netHTTP != nil }
+// isScrapeRequestRendered reports whether there is a request.
+func (q requestTemplate) isScrapeRequestRendered() bool { return q.raw != nil || q.netHTTP != nil }
 
 // wholePageScrapeRequest returns the request without family names.
 func (e *targetEndpoint) wholePageScrapeRequest() requestTemplate {
-	if !e.wholeRequest.isRendered() {
-		e.wholeRequest = e.newWholePageRequest(e.escaped)
+	if !e.wholeRequest.isScrapeRequestRendered() {
+		e.wholeRequest = e.newWholePageScrapeRequest(e.escaped)
 	}
 	return e.wholeRequest
 }
 
-// newWholePageRequest renders a request for the whole page, with names as they are or without dots.
-func (e *targetEndpoint) newWholePageRequest(escaped bool) requestTemplate {
+// newWholePageScrapeRequest renders a request for the whole page, with names as they are or without dots.
+func (e *targetEndpoint) newWholePageScrapeRequest(escaped bool) requestTemplate {
 	if escaped {
 		return e.newScrapeRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
 	}
 	return e.newScrapeRequestTemplate(e.requestURL, exposition.AcceptHeader)
 }
 
-// asksWholePage reports whether a scrape at now asks for the whole page at once.
-func (e *targetEndpoint) asksWholePage(now time.Time) bool {
-	return e.escaped || !e.namedRequest.isRendered() || now.Before(e.wholeUntil)
+// asksScrapeOfWholePage reports whether a scrape at now asks for the whole page at once.
+func (e *targetEndpoint) asksScrapeOfWholePage(now time.Time) bool {
+	return e.escaped || !e.namedRequest.isScrapeRequestRendered() || now.Before(e.wholeUntil)
 }
 
 // removeScrapeNameParams removes the family names from a query, for a server that repeats the query in a redirect.

@@ -71,7 +71,7 @@ func scrapeOutcomeLabels() []string {
 func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause {
 	switch {
 	case o.err != nil:
-		return classifyFetchError(o.err, timeout)
+		return classifyScrapeFetchError(o.err, timeout)
 	case o.noRoom:
 		return failureCause{outcome: outcomeStoreRejected}
 	case o.refused != nil:
@@ -90,12 +90,12 @@ func describeScrapeRefusal(err error) string {
 	return netcause.Clip(err.Error(), maxCauseBytes)
 }
 
-// isConnectionRefused reports whether nothing listens at a target's address.
-func isConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+// isScrapeConnectionRefused reports whether nothing listens at a target's address.
+func isScrapeConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// classifyFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for
+// classifyScrapeFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for
 // programmers; the readers of an HPA's status need one of a few causes.
-func classifyFetchError(err error, timeout time.Duration) failureCause {
+func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	var status *statusError
 	var page *exposition.Error
 	switch {

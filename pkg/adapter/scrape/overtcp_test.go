@@ -436,7 +436,7 @@ func TestCauses(t *testing.T) {
 			}
 		})
 	}
-	long := classifyFetchError(errors.New(strings.Repeat("é", 1000)), time.Second)
+	long := classifyScrapeFetchError(errors.New(strings.Repeat("é", 1000)), time.Second)
 	if len(long.text) > 110 || long.outcome != outcomeOther {
 		t.Errorf("a long error becomes %d bytes, %s", len(long.text), long.outcome)
 	}

@@ -47,7 +47,7 @@ type pageFetcher struct {
 	readBuffers sync.Pool // of *[]byte: for bodies that net/http reads
 }
 
-func newPageFetcher(opts Options) *pageFetcher {
+func newScrapePageFetcher(opts Options) *pageFetcher {
 	dial := opts.DialContext
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -76,9 +76,9 @@ func newPageFetcher(opts Options) *pageFetcher {
 
 func (f *pageFetcher) closeIdleScrapeConns() { f.transport.CloseIdleConnections() }
 
-// fetchPage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
+// fetchScrapePage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
 // absent families under their names without dots. It returns the number of bytes read of the body.
-func (f *pageFetcher) fetchPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if e.urlErr != nil {
 		return exposition.ParsedPage{}, 0, e.urlErr
 	}
@@ -88,32 +88,32 @@ func (f *pageFetcher) fetchPage(ctx context.Context, l *scrapeLoop, e *targetEnd
 		return r, 0, err
 	}
 	now := time.Now()
-	r, n, err := f.fetchNamedOrWhole(ctx, l, e, page, now)
+	r, n, err := f.fetchNamedOrWholeScrapePage(ctx, l, e, page, now)
 	for range maxRedirects {
 		if !e.followScrapeRedirect(err) {
 			break
 		}
-		r, n, err = f.fetchNamedOrWhole(ctx, l, e, page, now)
+		r, n, err = f.fetchNamedOrWholeScrapePage(ctx, l, e, page, now)
 	}
 	if err == nil {
-		f.probeEscapedNames(ctx, l, e, page, r, now)
+		f.probeEscapedScrapeNames(ctx, l, e, page, r, now)
 	} else if isScrapeErrorStatus(err) {
 		e.forgetScrapeRedirect()
 	}
 	return r, n, err
 }
 
-// fetchNamedOrWhole gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
+// fetchNamedOrWholeScrapePage gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
 // at once, and so do later calls for namesRetry.
-func (f *pageFetcher) fetchNamedOrWhole(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
-	if e.asksWholePage(now) {
-		return f.requestPage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
+func (f *pageFetcher) fetchNamedOrWholeScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
+	if e.asksScrapeOfWholePage(now) {
+		return f.requestScrapePage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
 	}
-	r, n, err := f.requestPage(ctx, l, e, e.namedRequest, l.parser, page)
+	r, n, err := f.requestScrapePage(ctx, l, e, e.namedRequest, l.parser, page)
 	if err == nil || now.Before(e.namedUntil) || !isScrapeErrorStatus(err) {
 		return r, n, err
 	}
-	r, n, err = f.requestPage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
+	r, n, err = f.requestScrapePage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
 	var unfit *exposition.Error
 	if err == nil || errors.As(err, &unfit) {
 		e.wholeUntil = now.Add(namesRetry)
@@ -123,16 +123,16 @@ func (f *pageFetcher) fetchNamedOrWhole(ctx context.Context, l *scrapeLoop, e *t
 	return r, n, err
 }
 
-// probeEscapedNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
+// probeEscapedScrapeNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
 // and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
 // HPA. Later scrapes ask so if that page has all that this page has, and more.
-func (f *pageFetcher) probeEscapedNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
-	if now.Before(e.probeAfter) || !lacksEscapableFamily(e.families.Names(), found, e.escaped) {
+func (f *pageFetcher) probeEscapedScrapeNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
+	if now.Before(e.probeAfter) || !lacksEscapableScrapeFamily(e.families.Names(), found, e.escaped) {
 		return
 	}
 	e.probeAfter = now.Add(namesRetry)
 	page.FindBeginnings = false
-	probed, _, err := f.requestPage(ctx, l, e, e.newWholePageRequest(!e.escaped), exposition.NewParser(labels.EmptyLabels()), page)
+	probed, _, err := f.requestScrapePage(ctx, l, e, e.newWholePageScrapeRequest(!e.escaped), exposition.NewParser(labels.EmptyLabels()), page)
 	if err != nil {
 		return
 	}
@@ -149,9 +149,9 @@ func (f *pageFetcher) probeEscapedNames(ctx context.Context, l *scrapeLoop, e *t
 	}
 }
 
-// lacksEscapableFamily reports whether a page lacks a family that a page with the other way to write names may have: a name
+// lacksEscapableScrapeFamily reports whether a page lacks a family that a page with the other way to write names may have: a name
 // without dots may stand for a name with dots.
-func lacksEscapableFamily(families []string, found exposition.ParsedPage, escaped bool) bool {
+func lacksEscapableScrapeFamily(families []string, found exposition.ParsedPage, escaped bool) bool {
 	for i, name := range families {
 		legacy := model.LegacyValidation.IsValidMetricName(name)
 		if found.Families[i].Samples == 0 && found.Families[i].Err == nil && legacy != escaped && (escaped || strings.Contains(name, "_")) {
@@ -167,21 +167,21 @@ func isScrapeErrorStatus(err error) bool {
 	return errors.As(err, &status) && status.code >= 400
 }
 
-// requestPage makes one request and has the parser p read the page.
-func (f *pageFetcher) requestPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+// requestScrapePage makes one request and has the parser p read the page.
+func (f *pageFetcher) requestScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if q.raw == nil {
-		return f.fetchByNetHTTP(ctx, l, q.netHTTP, p, page)
+		return f.fetchScrapeByNetHTTP(ctx, l, q.netHTTP, p, page)
 	}
 	resp, err := f.client.Get(ctx, &l.conn, &l.inflight, e.dialAddress, q.raw, time.Now())
 	if err != nil {
 		return exposition.ParsedPage{}, 0, err
 	}
 	defer resp.Close()
-	return f.parseResponsePage(resp, p, page)
+	return f.parseScrapeResponsePage(resp, p, page)
 }
 
-// fetchByNetHTTP makes one request by net/http.
-func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+// fetchScrapeByNetHTTP makes one request by net/http.
+func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()
 	// The transport alone, without a Client around it: no redirects, no cookies, fewer allocations.
@@ -194,16 +194,16 @@ func (f *pageFetcher) fetchByNetHTTP(ctx context.Context, l *scrapeLoop, templat
 	resp := http1.NewResponse(got, *buffer)
 	defer resp.Close()
 	resp.Answered = time.Now()
-	return f.parseResponsePage(resp, p, page)
+	return f.parseScrapeResponsePage(resp, p, page)
 }
 
-// parseResponsePage has p read the page in a response. It returns the number of bytes read of the body.
+// parseScrapeResponsePage has p read the page in a response. It returns the number of bytes read of the body.
 //
 // The time of the page is the time of the first byte of the response: a target reads its counters just before it writes them. A
 // busy target lets the request wait before that, so that the start of the scrape would be too early by another time on
 // every scrape, as would be the middle. A target that always takes long to read its counters is always as late: its rates are
 // right.
-func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
+func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
 		drainScrapeResponse(resp)
 		return r, 0, newScrapeStatusError(resp.Status, resp.Location)
@@ -215,7 +215,7 @@ func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Pars
 		return r, 0, err
 	}
 	page.Complete = resp.Delimited
-	page.Now = f.clock.at(resp.Answered)
+	page.Now = f.clock.scrapeClockTimeAt(resp.Answered)
 	p.BeginPage(page)
 	if n, err = copyScrapedBody(p, resp); err != nil {
 		p.AbandonPage()

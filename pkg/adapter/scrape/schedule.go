@@ -92,16 +92,16 @@ func (q *loopQueue) Pop() any {
 	return l
 }
 
-// pushLoop adds a loop and reports whether it is now the first.
-func (q *loopQueue) pushLoop(l *scrapeLoop) bool {
+// pushScrapeLoop adds a loop and reports whether it is now the first.
+func (q *loopQueue) pushScrapeLoop(l *scrapeLoop) bool {
 	heap.Push(q, l)
 	return (*q)[0] == l
 }
 
-func (q *loopQueue) popLoop() *scrapeLoop { return heap.Pop(q).(*scrapeLoop) }
+func (q *loopQueue) popScrapeLoop() *scrapeLoop { return heap.Pop(q).(*scrapeLoop) }
 
-// advanceDue moves due times forward so that no loop waits for longer than a new interval.
-func (q loopQueue) advanceDue(now time.Time, interval time.Duration) {
+// advanceDueScrapeLoops moves due times forward so that no loop waits for longer than a new interval.
+func (q loopQueue) advanceDueScrapeLoops(now time.Time, interval time.Duration) {
 	for _, l := range q {
 		if latest := now.Add(l.offset.offsetInScrapeInterval(interval)); l.due.After(latest) {
 			l.due = latest
@@ -116,11 +116,11 @@ type fifo[T any] struct {
 	head  int
 }
 
-func (f *fifo[T]) len() int           { return len(f.items) - f.head }
-func (f *fifo[T]) peekScrapeQueue() T { return f.items[f.head] }
-func (f *fifo[T]) push(x T)           { f.items = append(f.items, x) }
+func (f *fifo[T]) scrapeQueueLength() int { return len(f.items) - f.head }
+func (f *fifo[T]) peekScrapeQueue() T     { return f.items[f.head] }
+func (f *fifo[T]) pushScrapeQueue(x T)    { f.items = append(f.items, x) }
 
-func (f *fifo[T]) pop() T {
+func (f *fifo[T]) popScrapeQueue() T {
 	var none T
 	x := f.items[f.head]
 	f.items[f.head] = none

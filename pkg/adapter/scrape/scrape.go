@@ -128,7 +128,7 @@ func New(appender Appender, opts Options) *Manager {
 	opts = opts.withDefaults()
 	return &Manager{
 		appender: appender,
-		fetcher:  newPageFetcher(opts),
+		fetcher:  newScrapePageFetcher(opts),
 		metrics:  newMetrics(opts.Registerer),
 		clock:    opts.Clock,
 		seed:     opts.Seed,
@@ -159,8 +159,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// wakeScheduler wakes the scheduler at once, or after its current round.
-func (m *Manager) wakeScheduler() {
+// wakeScrapeScheduler wakes the scheduler at once, or after its current round.
+func (m *Manager) wakeScrapeScheduler() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -174,13 +174,13 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 	defer m.mu.Unlock()
 	m.lastTick = now
 	for m.dueLoops.Len() > 0 && !m.dueLoops[0].due.After(now) {
-		if l := m.dueLoops.popLoop(); !l.retired {
-			m.readyLoops[l.lane].push(l)
+		if l := m.dueLoops.popScrapeLoop(); !l.retired {
+			m.readyLoops[l.lane].pushScrapeQueue(l)
 		}
 	}
-	wait := m.changeLanes(now)
+	wait := m.changeScrapeLanes(now)
 	for j := m.startNextScrape(now); j != nil; j = m.startNextScrape(now) {
-		m.assignJob(ctx, j)
+		m.assignScrapeJob(ctx, j)
 	}
 	if m.dueLoops.Len() > 0 {
 		wait = min(wait, m.dueLoops[0].due.Sub(now))
@@ -192,8 +192,8 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 // waits. The caller holds m.mu.
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
-		for m.readyLoops[lane].len() > 0 && m.running[lane] < m.scrapeLaneCapacity(lane) {
-			if l := m.readyLoops[lane].pop(); !l.retired {
+		for m.readyLoops[lane].scrapeQueueLength() > 0 && m.running[lane] < m.scrapeLaneCapacity(lane) {
+			if l := m.readyLoops[lane].popScrapeQueue(); !l.retired {
 				return m.startScrape(l, now)
 			}
 		}
@@ -216,10 +216,10 @@ func (m *Manager) scrapeLaneCapacity(l lane) int {
 // fastScrapeLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
 func fastScrapeLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
-// changeLanes moves long scrapes from the fast lane to the slow lane, as far as places are free. It returns the time until its
+// changeScrapeLanes moves long scrapes from the fast lane to the slow lane, as far as places are free. It returns the time until its
 // next call is due. The caller holds m.mu.
-func (m *Manager) changeLanes(now time.Time) time.Duration {
-	for m.fastJobs.len() > 0 {
+func (m *Manager) changeScrapeLanes(now time.Time) time.Duration {
+	for m.fastJobs.scrapeQueueLength() > 0 {
 		j := m.fastJobs.peekScrapeQueue()
 		if !j.ended {
 			if m.running[slowLane] >= m.scrapeLaneCapacity(slowLane) {
@@ -232,7 +232,7 @@ func (m *Manager) changeLanes(now time.Time) time.Duration {
 			m.running[slowLane]++
 			j.lane = slowLane
 		}
-		m.fastJobs.pop()
+		m.fastJobs.popScrapeQueue()
 	}
 	return maxSchedulerSleep
 }
@@ -266,6 +266,6 @@ func (m *Manager) Reconfigure(opts Options) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.opts = &opts
-	m.dueLoops.advanceDue(now, opts.Interval)
-	m.wakeScheduler()
+	m.dueLoops.advanceDueScrapeLoops(now, opts.Interval)
+	m.wakeScrapeScheduler()
 }

@@ -70,7 +70,7 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies) {
 	l.started, l.ending = t.Started, t.Ending
 	if l.endpoint.families != families.families {
-		l.endpoint = l.endpoint.cloneEndpointForFamilies(families.families)
+		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(families.families)
 	}
 	l.endpoint.ranks = families.ranks
 }
@@ -107,7 +107,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
 	if m.running[j.lane]++; j.lane == fastLane {
-		m.fastJobs.push(j)
+		m.fastJobs.pushScrapeQueue(j)
 	}
 	return j
 }
@@ -121,7 +121,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 	}
 	var r exposition.ParsedPage
-	r, o.bytes, o.err = m.fetcher.fetchPage(ctx, j.loop, j.endpoint, page)
+	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
 	if o.err == nil {
 		o.families = r.Families
 		o.refused, o.noRoom = m.appendScrapedPage(j.loop, j.endpoint.families, r)
@@ -162,25 +162,25 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	l.scraping, j.ended = false, true
 	m.running[j.lane]--
 	if l.retired {
-		m.finishRetired(l)
+		m.finishRetiredScrapeLoop(l)
 		return "", "", false
 	}
 	before = l.status.failure
 	if !o.cancelled {
 		m.markTargetScraped(l)
 		if o.err != nil && l.ending {
-			m.endTerminatedLoop(l)
+			m.endTerminatedScrapeLoop(l)
 			return before, before, true
 		}
-		if isConnectionRefused(o.err) {
-			m.endRefusedTarget(l, m.clock.at(o.end))
+		if isScrapeConnectionRefused(o.err) {
+			m.endRefusedScrapeTarget(l, m.clock.scrapeClockTimeAt(o.end))
 		}
-		l.status.recordScrape(j, o, m.clock.at(o.end))
+		l.status.recordScrape(j, o, m.clock.scrapeClockTimeAt(o.end))
 		l.lane = o.nextScrapeLane(j.opts.Timeout)
 	}
 	next, missed := nextScrapeTime(j.due, o.end, m.opts.Interval, l.offset)
 	m.metrics.missedScrapes.Add(float64(missed))
-	m.scheduleLoop(l, next)
+	m.scheduleScrapeLoop(l, next)
 	return before, l.status.failure, false
 }
 

@@ -17,7 +17,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	demands := m.ages.nextDemands(m.families)
+	demands := m.ages.nextScrapeDemands(m.families)
 	loops := make(map[metric.Object]*scrapeLoop, len(targets))
 	var added []*scrapeLoop
 	for _, t := range targets {
@@ -25,7 +25,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		if loops[key] != nil {
 			continue
 		}
-		families := demands.rankDemandedFamilies(t.Namespace, t.Families)
+		families := demands.rankScrapeFamilies(t.Namespace, t.Families)
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
 			l.updateScrapeTarget(t, families)
@@ -37,17 +37,17 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		loops[key] = l
 	}
 	for _, l := range m.loops {
-		m.retireLoop(l)
+		m.retireScrapeLoop(l)
 	}
 	m.loops, m.families, m.ages = loops, demands.compiled, demands.ages
-	m.scheduleNewLoops(added, now)
+	m.scheduleNewScrapeLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
-	m.wakeScheduler()
+	m.wakeScrapeScheduler()
 }
 
-// scheduleNewLoops schedules new loops; the caller has written the markers of their predecessors. A loop whose predecessor is
+// scheduleNewScrapeLoops schedules new loops; the caller has written the markers of their predecessors. A loop whose predecessor is
 // still in a scrape waits for the end of that scrape.
-func (m *Manager) scheduleNewLoops(added []*scrapeLoop, now time.Time) {
+func (m *Manager) scheduleNewScrapeLoops(added []*scrapeLoop, now time.Time) {
 	if !m.targetsSet {
 		m.targetsSet = true
 		m.firstRoundLeft = len(added)
@@ -57,20 +57,20 @@ func (m *Manager) scheduleNewLoops(added []*scrapeLoop, now time.Time) {
 	}
 	for _, l := range added {
 		if m.retiring[l.key] == nil {
-			m.scheduleLoop(l, firstScrapeTime(now, m.opts.Interval, l.offset))
+			m.scheduleScrapeLoop(l, firstScrapeTime(now, m.opts.Interval, l.offset))
 		}
 	}
 }
 
-func (m *Manager) scheduleLoop(l *scrapeLoop, due time.Time) {
+func (m *Manager) scheduleScrapeLoop(l *scrapeLoop, due time.Time) {
 	l.due = due
-	if m.dueLoops.pushLoop(l) {
-		m.wakeScheduler()
+	if m.dueLoops.pushScrapeLoop(l) {
+		m.wakeScrapeScheduler()
 	}
 }
 
-// retireLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
-func (m *Manager) retireLoop(l *scrapeLoop) {
+// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
+func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	l.retired = true
 	m.markTargetScraped(l)
 	if l.scraping {
@@ -78,28 +78,28 @@ func (m *Manager) retireLoop(l *scrapeLoop) {
 		m.retiring[l.key] = l
 		return
 	}
-	m.endLoopSeries(l, m.clock.Now().UnixMilli())
+	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
 }
 
-// finishRetired ends a retired loop after its scrape, and schedules its successor.
-func (m *Manager) finishRetired(l *scrapeLoop) {
-	m.endLoopSeries(l, m.clock.Now().UnixMilli())
+// finishRetiredScrapeLoop ends a retired loop after its scrape, and schedules its successor.
+func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
+	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
 	delete(m.retiring, l.key)
 	if successor := m.loops[l.key]; successor != nil {
-		m.scheduleLoop(successor, time.Now())
+		m.scheduleScrapeLoop(successor, time.Now())
 	}
 }
 
-// endTerminatedLoop ends the series of a pod that is being deleted, at their newest samples. The loop stays, without scrapes,
+// endTerminatedScrapeLoop ends the series of a pod that is being deleted, at their newest samples. The loop stays, without scrapes,
 // until it is no longer a target.
-func (m *Manager) endTerminatedLoop(l *scrapeLoop) {
+func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop) {
 	l.ended = true
-	m.endLoopSeries(l, 0)
+	m.endScrapeLoopSeries(l, 0)
 }
 
-// endRefusedTarget ends the series of a target that refuses connections: nothing listens there, so that it serves nothing, and
+// endRefusedScrapeTarget ends the series of a target that refuses connections: nothing listens there, so that it serves nothing, and
 // counts begin anew if its process comes back with less. A scrape that fails otherwise says nothing about the process.
-func (m *Manager) endRefusedTarget(l *scrapeLoop, at time.Time) {
+func (m *Manager) endRefusedScrapeTarget(l *scrapeLoop, at time.Time) {
 	if l.parser == nil {
 		return
 	}
@@ -118,9 +118,9 @@ func (m *Manager) markTargetScraped(l *scrapeLoop) {
 	}
 }
 
-// endLoopSeries writes a staleness marker, at least behind its newest sample, to every series of a loop, and closes its
+// endScrapeLoopSeries writes a staleness marker, at least behind its newest sample, to every series of a loop, and closes its
 // connection.
-func (m *Manager) endLoopSeries(l *scrapeLoop, at int64) {
+func (m *Manager) endScrapeLoopSeries(l *scrapeLoop, at int64) {
 	l.conn.Close()
 	if l.parser == nil {
 		return

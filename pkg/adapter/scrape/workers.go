@@ -8,9 +8,9 @@ import "context"
 // goroutine for each scrape would grow its stack each time, and cost a fifth more CPU.
 type scrapeWorker chan *scrapeJob
 
-// assignJob gives a job to the idle worker that finished a job last, or to a new worker. The stack and the buffers of that idle
+// assignScrapeJob gives a job to the idle worker that finished a job last, or to a new worker. The stack and the buffers of that idle
 // worker are still in the processor's caches. The caller holds m.mu.
-func (m *Manager) assignJob(ctx context.Context, j *scrapeJob) {
+func (m *Manager) assignScrapeJob(ctx context.Context, j *scrapeJob) {
 	if last := len(m.idleWorkers) - 1; last >= 0 {
 		w := m.idleWorkers[last]
 		m.idleWorkers = m.idleWorkers[:last]
@@ -28,24 +28,24 @@ func (m *Manager) runScrapeWorker(ctx context.Context, w scrapeWorker) {
 		for j != nil {
 			o := m.scrapeTarget(ctx, j)
 			m.finishScrape(ctx, j, o)
-			j = m.reassignWorker(w, o)
+			j = m.reassignScrapeWorker(w, o)
 		}
 	}
 }
 
-// reassignWorker returns the worker's next job if a scrape waits for a place. Else it returns nil and makes the worker idle,
+// reassignScrapeWorker returns the worker's next job if a scrape waits for a place. Else it returns nil and makes the worker idle,
 // or ends the worker if MaxConcurrent workers are idle already.
-func (m *Manager) reassignWorker(w scrapeWorker, o scrapeOutcome) *scrapeJob {
+func (m *Manager) reassignScrapeWorker(w scrapeWorker, o scrapeOutcome) *scrapeJob {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped {
 		close(w)
 		return nil
 	}
-	m.changeLanes(o.end) // first: else long scrapes would never leave the fast lane
+	m.changeScrapeLanes(o.end) // first: else long scrapes would never leave the fast lane
 	if j := m.startNextScrape(o.end); j != nil {
-		if m.readyLoops[fastLane].len() > 0 && m.running[fastLane] < m.scrapeLaneCapacity(fastLane) {
-			m.wakeScheduler()
+		if m.readyLoops[fastLane].scrapeQueueLength() > 0 && m.running[fastLane] < m.scrapeLaneCapacity(fastLane) {
+			m.wakeScrapeScheduler()
 		}
 		return j
 	}

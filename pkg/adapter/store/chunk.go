@@ -40,8 +40,8 @@ type chunkCursor struct {
 	v       float64
 }
 
-// newSampleChunk starts a chunk with the sample of c.
-func newSampleChunk(c *chunkCursor, t int64, v float64) sampleChunk {
+// newStoredChunk starts a chunk with the sample of c.
+func newStoredChunk(c *chunkCursor, t int64, v float64) sampleChunk {
 	ch := make(sampleChunk, firstSampleBytes, chunkBytes)
 	binary.LittleEndian.PutUint64(ch, uint64(t))
 	binary.LittleEndian.PutUint64(ch[8:], math.Float64bits(v))
@@ -49,14 +49,14 @@ func newSampleChunk(c *chunkCursor, t int64, v float64) sampleChunk {
 	return ch
 }
 
-// encodeSample appends a sample behind c, the chunk's last sample, and moves c to it. It returns false, without a change, if the
+// encodeStoredSample appends a sample behind c, the chunk's last sample, and moves c to it. It returns false, without a change, if the
 // block is full. t must be later than c's.
-func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
+func (ch *sampleChunk) encodeStoredSample(c *chunkCursor, t int64, v float64) bool {
 	var buf [maxSampleBytes]byte
 	step := t - c.t
 	b := binary.AppendVarint(buf[:0], step-c.step)
-	if isWholeSampleValue(c.v) && isWholeSampleValue(v) {
-		b = binary.AppendUvarint(b, zigzagEncode(int64(v)-int64(c.v))<<1)
+	if isStoredValueWhole(c.v) && isStoredValueWhole(v) {
+		b = binary.AppendUvarint(b, zigzagEncodeStoredValue(int64(v)-int64(c.v))<<1)
 	} else {
 		b = append(b, rawValueCode)
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
@@ -69,22 +69,22 @@ func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
 	return true
 }
 
-// decodeFirstChunkSample moves c to the chunk's first sample and returns the position of the next.
-func (ch sampleChunk) decodeFirstChunkSample(c *chunkCursor) int {
-	*c = chunkCursor{t: ch.chunkStartTime(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
+// decodeFirstStoredSample moves c to the chunk's first sample and returns the position of the next.
+func (ch sampleChunk) decodeFirstStoredSample(c *chunkCursor) int {
+	*c = chunkCursor{t: ch.storedChunkStartTime(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
 	return firstSampleBytes
 }
 
-// decodeNextChunkSample moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
+// decodeNextStoredSample moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
 // sample. It is most of the cost of a query. Most steps take one byte and most increments two: it decodes both in
 // place, so that a Select takes a third less time than with binary.Uvarint.
-func (ch sampleChunk) decodeNextChunkSample(c *chunkCursor, pos int) int {
+func (ch sampleChunk) decodeNextStoredSample(c *chunkCursor, pos int) int {
 	change := uint64(ch[pos])
 	pos++
 	if change >= 0x80 {
-		change, pos = ch.decodeUvarint(pos - 1)
+		change, pos = ch.decodeStoredUvarint(pos - 1)
 	}
-	c.step += zigzagDecode(change)
+	c.step += zigzagDecodeStoredValue(change)
 	c.t += c.step
 	code := uint64(ch[pos])
 	pos++
@@ -93,22 +93,22 @@ func (ch sampleChunk) decodeNextChunkSample(c *chunkCursor, pos int) int {
 			code = code&0x7f | second<<7
 			pos++
 		} else {
-			code, pos = ch.decodeUvarint(pos - 1)
+			code, pos = ch.decodeStoredUvarint(pos - 1)
 		}
 	}
 	if code != rawValueCode {
-		c.v = float64(int64(c.v) + zigzagDecode(code>>1))
+		c.v = float64(int64(c.v) + zigzagDecodeStoredValue(code>>1))
 		return pos
 	}
 	c.v = math.Float64frombits(binary.LittleEndian.Uint64(ch[pos:]))
 	return pos + 8
 }
 
-// decodeChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstChunkSample and decodeNextChunkSample, but with the
+// decodeStoredChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstChunkSample and decodeNextChunkSample, but with the
 // fields of the cursor in registers; calls would cost its speed.
-func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
+func (ch sampleChunk) decodeStoredChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor
-	pos := ch.decodeFirstChunkSample(&c)
+	pos := ch.decodeFirstStoredSample(&c)
 	t, step, v, whole := c.t, int64(0), c.v, int64(c.v)
 	for {
 		if t > maxt {
@@ -127,10 +127,10 @@ func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, ma
 				change = change&0x7f | second<<7
 				pos++
 			} else {
-				change, pos = ch.decodeUvarint(pos - 1)
+				change, pos = ch.decodeStoredUvarint(pos - 1)
 			}
 		}
-		step += zigzagDecode(change)
+		step += zigzagDecodeStoredValue(change)
 		t += step
 		code := uint64(ch[pos])
 		pos++
@@ -139,7 +139,7 @@ func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, ma
 				code = code&0x7f | second<<7
 				pos++
 			} else {
-				code, pos = ch.decodeUvarint(pos - 1)
+				code, pos = ch.decodeStoredUvarint(pos - 1)
 			}
 		}
 		if code == rawValueCode {
@@ -148,34 +148,34 @@ func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, ma
 			pos += 8
 			continue
 		}
-		whole += zigzagDecode(code >> 1)
+		whole += zigzagDecodeStoredValue(code >> 1)
 		v = float64(whole)
 	}
 }
 
-// decodeUvarint decodes the integer at pos and returns the position behind it.
-func (ch sampleChunk) decodeUvarint(pos int) (uint64, int) {
+// decodeStoredUvarint decodes the integer at pos and returns the position behind it.
+func (ch sampleChunk) decodeStoredUvarint(pos int) (uint64, int) {
 	u, n := binary.Uvarint(ch[pos:])
 	return u, pos + n
 }
 
-// chunkStartTime returns the time of the chunk's first sample, in milliseconds.
-func (ch sampleChunk) chunkStartTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
+// storedChunkStartTime returns the time of the chunk's first sample, in milliseconds.
+func (ch sampleChunk) storedChunkStartTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
 
-// countChunkSamples returns the number of samples in the chunk.
-func (ch sampleChunk) countChunkSamples() int {
+// countStoredChunkSamples returns the number of samples in the chunk.
+func (ch sampleChunk) countStoredChunkSamples() int {
 	var c chunkCursor
 	n := 1
-	for pos := ch.decodeFirstChunkSample(&c); pos < len(ch); n++ {
-		pos = ch.decodeNextChunkSample(&c, pos)
+	for pos := ch.decodeFirstStoredSample(&c); pos < len(ch); n++ {
+		pos = ch.decodeNextStoredSample(&c, pos)
 	}
 	return n
 }
 
-// isWholeSampleValue reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
-func isWholeSampleValue(v float64) bool {
+// isStoredValueWhole reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
+func isStoredValueWhole(v float64) bool {
 	return v >= -maxWholeNumber && v <= maxWholeNumber && math.Float64bits(float64(int64(v))) == math.Float64bits(v)
 }
 
-func zigzagEncode(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
-func zigzagDecode(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+func zigzagEncodeStoredValue(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
+func zigzagDecodeStoredValue(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }

@@ -12,55 +12,55 @@ const dropBatch = 1000
 
 // DropIdleSeries drops each series with a newest sample older than the retention, and frees its memory.
 func (s *Store) DropIdleSeries(now time.Time) {
-	cutoff := s.oldestKept(now.UnixMilli())
-	idle := s.listIdleSeries(cutoff)
+	cutoff := s.oldestStoredTime(now.UnixMilli())
+	idle := s.listIdleStoredSeries(cutoff)
 	for len(idle) > 0 {
 		n := min(dropBatch, len(idle))
-		s.dropSeries(idle[:n], cutoff)
+		s.dropStoredSeries(idle[:n], cutoff)
 		idle = idle[n:]
 	}
-	s.shrinkSeriesTables()
+	s.shrinkStoreTables()
 }
 
-func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
+func (s *Store) listIdleStoredSeries(cutoff int64) (idle []*memSeries) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, candidate := range s.slots {
-		if candidate != nil && candidate.isSeriesIdleSince(cutoff) {
+		if candidate != nil && candidate.isStoredSeriesIdleSince(cutoff) {
 			idle = append(idle, candidate)
 		}
 	}
 	return idle
 }
 
-func (s *memSeries) isSeriesIdleSince(cutoff int64) bool {
+func (s *memSeries) isStoredSeriesIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lastActive() < cutoff
+	return s.storedSeriesLastActive() < cutoff
 }
 
-// lastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
+// storedSeriesLastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
 // caller holds mu.
-func (s *memSeries) lastActive() int64 {
+func (s *memSeries) storedSeriesLastActive() int64 {
 	if len(s.chunks) == 0 {
 		return s.createdAt
 	}
 	return s.newestSample.t
 }
 
-// dropSeries removes the series, except a series that got a sample meanwhile.
-func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
+// dropStoredSeries removes the series, except a series that got a sample meanwhile.
+func (s *Store) dropStoredSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
-		samples, ok := old.markSeriesDropped(cutoff)
+		samples, ok := old.markStoredSeriesDropped(cutoff)
 		if !ok {
 			continue
 		}
 		s.sampleCount.Add(-int64(samples))
 		s.metrics.droppedSeries.Inc()
-		s.index.removeFromIndex(old)
-		s.removeFromHash(old)
+		s.index.removeFromStoreIndex(old)
+		s.removeFromStoreHash(old)
 		slot := uint32(old.ref)
 		s.slots[slot] = nil
 		s.freeSlots = append(s.freeSlots, slot)
@@ -68,20 +68,20 @@ func (s *Store) dropSeries(idle []*memSeries, cutoff int64) {
 	}
 }
 
-// markSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
+// markStoredSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
 // number of samples that the series held.
-func (s *memSeries) markSeriesDropped(cutoff int64) (samples int, ok bool) {
+func (s *memSeries) markStoredSeriesDropped(cutoff int64) (samples int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dropped || s.lastActive() >= cutoff {
+	if s.dropped || s.storedSeriesLastActive() >= cutoff {
 		return 0, false
 	}
-	samples = s.totalSamples()
+	samples = s.totalStoredSamples()
 	s.dropped, s.chunks = true, nil
 	return samples, true
 }
 
-func (s *Store) removeFromHash(old *memSeries) {
+func (s *Store) removeFromStoreHash(old *memSeries) {
 	hash := old.labels.Hash()
 	if s.byHash[hash] == old {
 		if old.nextSameHash == nil {
@@ -99,8 +99,8 @@ func (s *Store) removeFromHash(old *memSeries) {
 	}
 }
 
-// shrinkSeriesTables frees the memory of former series: Go's maps and slices never shrink by themselves.
-func (s *Store) shrinkSeriesTables() {
+// shrinkStoreTables frees the memory of former series: Go's maps and slices never shrink by themselves.
+func (s *Store) shrinkStoreTables() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seriesCount == 0 {

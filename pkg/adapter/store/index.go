@@ -21,8 +21,8 @@ const (
 // selector with the names of its pods reads only the series of these pods, however many other pods the store has.
 type seriesIndex map[string]map[string]map[string][]*memSeries
 
-func (ix seriesIndex) addToIndex(s *memSeries) {
-	name, namespace, pod := seriesIndexKeys(s.labels)
+func (ix seriesIndex) addToStoreIndex(s *memSeries) {
+	name, namespace, pod := storeIndexKeys(s.labels)
 	namespaces := ix[name]
 	if namespaces == nil {
 		namespaces = map[string]map[string][]*memSeries{}
@@ -40,9 +40,9 @@ func (ix seriesIndex) addToIndex(s *memSeries) {
 	pods[strings.Clone(pod)] = []*memSeries{s}
 }
 
-// removeFromIndex removes s, and every level that is then empty.
-func (ix seriesIndex) removeFromIndex(s *memSeries) {
-	name, namespace, pod := seriesIndexKeys(s.labels)
+// removeFromStoreIndex removes s, and every level that is then empty.
+func (ix seriesIndex) removeFromStoreIndex(s *memSeries) {
+	name, namespace, pod := storeIndexKeys(s.labels)
 	pods := ix[name][namespace]
 	found := pods[pod]
 	for i, o := range found {
@@ -64,17 +64,17 @@ func (ix seriesIndex) removeFromIndex(s *memSeries) {
 	}
 }
 
-func seriesIndexKeys(l labels.Labels) (name, namespace, pod string) {
+func storeIndexKeys(l labels.Labels) (name, namespace, pod string) {
 	return l.Get(nameLabel), l.Get(namespaceLabel), l.Get(podLabel)
 }
 
-// forEachMatch calls visit for every series that all matchers match, in no particular order.
-func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
-	walkIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
-		walkIndexLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
-			walkIndexLevel(pods, f.pod, func(found []*memSeries) {
+// forEachStoreIndexMatch calls visit for every series that all matchers match, in no particular order.
+func (ix seriesIndex) forEachStoreIndexMatch(f indexFilters, visit func(*memSeries)) {
+	walkStoreIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
+		walkStoreIndexLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
+			walkStoreIndexLevel(pods, f.pod, func(found []*memSeries) {
 				for _, s := range found {
-					if f.rest.matchesLabels(s.labels) {
+					if f.rest.matchesStoredLabels(s.labels) {
 						visit(s)
 					}
 				}
@@ -83,20 +83,20 @@ func (ix seriesIndex) forEachMatch(f indexFilters, visit func(*memSeries)) {
 	})
 }
 
-// walkIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
+// walkStoreIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
 // looks them up instead of walking the level.
-func walkIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
-	fixed, known := matchers.fixedIndexValues()
+func walkStoreIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
+	fixed, known := matchers.fixedStoreIndexValues()
 	if !known || len(fixed) > len(level) {
 		for key, v := range level {
-			if matchers.matchesIndexValue(key) {
+			if matchers.matchesStoreIndexValue(key) {
 				visit(v)
 			}
 		}
 		return
 	}
 	for _, key := range fixed {
-		if v, ok := level[key]; ok && matchers.matchesFixedIndexValue(key) {
+		if v, ok := level[key]; ok && matchers.matchesFixedStoreIndexValue(key) {
 			visit(v)
 		}
 	}
@@ -115,7 +115,7 @@ type labelValueSet struct {
 	values []string
 }
 
-func (a labelValueSet) containsIndexedValue(v string) bool {
+func (a labelValueSet) containsStoreIndexValue(v string) bool {
 	_, found := slices.BinarySearch(a.values, v)
 	return found
 }
@@ -123,7 +123,7 @@ func (a labelValueSet) containsIndexedValue(v string) bool {
 // indexFilters are the matchers, by their level of the index.
 type indexFilters struct{ name, namespace, pod, rest levelFilter }
 
-func (f *indexFilters) filterForIndexLevel(label string) *levelFilter {
+func (f *indexFilters) filterForStoreIndexLevel(label string) *levelFilter {
 	switch label {
 	case nameLabel:
 		return &f.name
@@ -135,17 +135,17 @@ func (f *indexFilters) filterForIndexLevel(label string) *levelFilter {
 	return &f.rest
 }
 
-// splitMatchersByIndexLevel sorts matchers by their level of the index.
-func splitMatchersByIndexLevel(matchers []*labels.Matcher) (f indexFilters) {
+// splitMatchersByStoreLevel sorts matchers by their level of the index.
+func splitMatchersByStoreLevel(matchers []*labels.Matcher) (f indexFilters) {
 	for _, m := range matchers {
-		level := f.filterForIndexLevel(m.Name)
+		level := f.filterForStoreIndexLevel(m.Name)
 		level.matchers = append(level.matchers, m)
 	}
 	return f
 }
 
-// fixedIndexValues returns all values that can match, sorted. It returns false if they are unknown.
-func (f levelFilter) fixedIndexValues() (values []string, known bool) {
+// fixedStoreIndexValues returns all values that can match, sorted. It returns false if they are unknown.
+func (f levelFilter) fixedStoreIndexValues() (values []string, known bool) {
 	if f.valueSet.label != "" {
 		return f.valueSet.values, true
 	}
@@ -164,12 +164,12 @@ func (f levelFilter) fixedIndexValues() (values []string, known bool) {
 	return nil, false
 }
 
-func (f levelFilter) matchesIndexValue(v string) bool {
-	return f.matchesFixedIndexValue(v) && (f.valueSet.label == "" || f.valueSet.containsIndexedValue(v))
+func (f levelFilter) matchesStoreIndexValue(v string) bool {
+	return f.matchesFixedStoreIndexValue(v) && (f.valueSet.label == "" || f.valueSet.containsStoreIndexValue(v))
 }
 
-// matchesFixedIndexValue reports the same as matchesIndexValue, for a value that fixedIndexValues returned.
-func (f levelFilter) matchesFixedIndexValue(v string) bool {
+// matchesFixedStoreIndexValue reports the same as matchesIndexValue, for a value that fixedIndexValues returned.
+func (f levelFilter) matchesFixedStoreIndexValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
 			return false
@@ -178,11 +178,11 @@ func (f levelFilter) matchesFixedIndexValue(v string) bool {
 	return true
 }
 
-func (f levelFilter) matchesLabels(l labels.Labels) bool {
+func (f levelFilter) matchesStoredLabels(l labels.Labels) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(l.Get(m.Name)) {
 			return false
 		}
 	}
-	return f.valueSet.label == "" || f.valueSet.containsIndexedValue(l.Get(f.valueSet.label))
+	return f.valueSet.label == "" || f.valueSet.containsStoreIndexValue(l.Get(f.valueSet.label))
 }

@@ -97,8 +97,10 @@ func (s *Store) Reconfigure(opts Options) {
 	s.options.Store(&opts)
 }
 
-// oldestKept returns the time, in milliseconds, from which on the store keeps samples at now.
-func (s *Store) oldestKept(now int64) int64 { return now - s.options.Load().Retention.Milliseconds() }
+// oldestStoredTime returns the time, in milliseconds, from which on the store keeps samples at now.
+func (s *Store) oldestStoredTime(now int64) int64 {
+	return now - s.options.Load().Retention.Milliseconds()
+}
 
 // Append adds a sample, t in milliseconds, to the series of reference ref, or of labels lset if ref is 0 or no longer valid. It
 // creates a missing series. It returns the series' reference for the next call, also with ErrOutOfOrder; with
@@ -107,14 +109,14 @@ func (s *Store) oldestKept(now int64) int64 { return now - s.options.Load().Rete
 // Append reads lset only if ref does not lead to a series, and copies it: the caller may reuse its memory.
 func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
 	for {
-		target := s.lookupSeriesRef(ref)
+		target := s.lookupStoredSeriesRef(ref)
 		if target == nil {
-			if target = s.getOrCreateSeries(lset, t); target == nil {
+			if target = s.getOrCreateStoredSeries(lset, t); target == nil {
 				s.metrics.tooMany.Inc()
 				return 0, ErrTooManySeries
 			}
 		}
-		done, err := s.appendToSeries(target, t, v)
+		done, err := s.appendToStoredSeries(target, t, v)
 		if done {
 			return target.ref, err
 		}
@@ -122,14 +124,14 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 	}
 }
 
-// appendToSeries adds a sample to a series. It returns false if the series was dropped meanwhile.
-func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, error) {
+// appendToStoredSeries adds a sample to a series. It returns false if the series was dropped meanwhile.
+func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (bool, error) {
 	target.mu.Lock()
 	if target.dropped {
 		target.mu.Unlock()
 		return false, nil
 	}
-	grown, ok := target.appendSeriesSample(t, v, s.oldestKept(t))
+	grown, ok := target.appendStoredSample(t, v, s.oldestStoredTime(t))
 	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
@@ -139,8 +141,8 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (bool, err
 	return true, nil
 }
 
-// lookupSeriesRef returns the series of a reference, or nil if the reference is invalid.
-func (s *Store) lookupSeriesRef(ref uint64) *memSeries {
+// lookupStoredSeriesRef returns the series of a reference, or nil if the reference is invalid.
+func (s *Store) lookupStoredSeriesRef(ref uint64) *memSeries {
 	if ref == 0 {
 		return nil
 	}
@@ -165,7 +167,7 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 	refs := make([]uint64, len(lsets))
 	missing := 0
 	for i, lset := range lsets {
-		if found := s.findSeries(lset); found != nil {
+		if found := s.findStoredSeries(lset); found != nil {
 			refs[i] = found.ref
 		} else {
 			missing++
@@ -179,17 +181,17 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 		if refs[i] != 0 {
 			continue
 		}
-		if twice := s.findSeries(lset); twice != nil {
+		if twice := s.findStoredSeries(lset); twice != nil {
 			refs[i] = twice.ref
 		} else {
-			refs[i] = s.createSeries(lset, t).ref
+			refs[i] = s.createStoredSeries(lset, t).ref
 		}
 	}
 	return refs, nil
 }
 
-// findSeries returns the series of these labels, or nil. The caller holds s.mu.
-func (s *Store) findSeries(lset labels.Labels) *memSeries {
+// findStoredSeries returns the series of these labels, or nil. The caller holds s.mu.
+func (s *Store) findStoredSeries(lset labels.Labels) *memSeries {
 	for found := s.byHash[lset.Hash()]; found != nil; found = found.nextSameHash {
 		if labels.Equal(found.labels, lset) {
 			return found
@@ -198,33 +200,33 @@ func (s *Store) findSeries(lset labels.Labels) *memSeries {
 	return nil
 }
 
-// getOrCreateSeries returns the series of these labels, and creates it if it is missing; nil if the store is full.
-func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) *memSeries {
+// getOrCreateStoredSeries returns the series of these labels, and creates it if it is missing; nil if the store is full.
+func (s *Store) getOrCreateStoredSeries(lset labels.Labels, t int64) *memSeries {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if found := s.findSeries(lset); found != nil {
+	if found := s.findStoredSeries(lset); found != nil {
 		return found
 	}
 	if s.seriesCount >= s.options.Load().MaxSeries {
 		return nil
 	}
-	return s.createSeries(lset, t)
+	return s.createStoredSeries(lset, t)
 }
 
-// createSeries adds a series without samples. The caller holds s.mu and knows that there is room.
-func (s *Store) createSeries(lset labels.Labels, t int64) *memSeries {
+// createStoredSeries adds a series without samples. The caller holds s.mu and knows that there is room.
+func (s *Store) createStoredSeries(lset labels.Labels, t int64) *memSeries {
 	hash := lset.Hash()
 	made := &memSeries{labels: lset.Copy(), createdAt: t, nextSameHash: s.byHash[hash]}
 	s.byHash[hash] = made
-	s.index.addToIndex(made)
-	s.assignRef(made)
+	s.index.addToStoreIndex(made)
+	s.assignStoredSeriesRef(made)
 	s.seriesCount++
 	s.peakCount = max(s.peakCount, s.seriesCount)
 	return made
 }
 
-// assignRef gives a series a slot and a new reference: references repeat after four billion at the earliest.
-func (s *Store) assignRef(made *memSeries) {
+// assignStoredSeriesRef gives a series a slot and a new reference: references repeat after four billion at the earliest.
+func (s *Store) assignStoredSeriesRef(made *memSeries) {
 	var slot uint32
 	if n := len(s.freeSlots); n > 0 {
 		slot, s.freeSlots = s.freeSlots[n-1], s.freeSlots[:n-1]

@@ -29,7 +29,7 @@ type ageGrid struct {
 // newWindowAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
 // longest or more.
 func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
-	interval := meanIncrementInterval(pods)
+	interval := meanWindowIncrementInterval(pods)
 	if interval <= 0 {
 		return nil, false
 	}
@@ -53,8 +53,8 @@ func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) 
 	return g, true
 }
 
-// meanIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
-func meanIncrementInterval(pods []History) int64 {
+// meanWindowIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
+func meanWindowIncrementInterval(pods []History) int64 {
 	var sum, scraped int64
 	for _, h := range pods {
 		if len(h) > 0 {

@@ -34,10 +34,10 @@ type youngPod struct {
 	since   int
 }
 
-// addPodHistories adds all pods. It returns the young pods, youngest first.
-func (c *cellCounts) addPodHistories(g *ageGrid, pods []History) (young []youngPod) {
+// addWindowPodHistories adds all pods. It returns the young pods, youngest first.
+func (c *cellCounts) addWindowPodHistories(g *ageGrid, pods []History) (young []youngPod) {
 	for _, h := range pods {
-		oldest, whole := c.addPodHistory(g, h, 1)
+		oldest, whole := c.addWindowPodHistory(g, h, 1)
 		if whole && len(h) > 0 && oldest+1 < g.cells-cellsPerInterval {
 			// Without jitter, its next increment would be in the next older cell.
 			young = append(young, youngPod{history: h, since: oldest + 1})
@@ -47,9 +47,9 @@ func (c *cellCounts) addPodHistories(g *ageGrid, pods []History) (young []youngP
 	return young
 }
 
-// addPodHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
+// addWindowPodHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
 // increment is older than the longest window.
-func (c *cellCounts) addPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
+func (c *cellCounts) addWindowPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
 	begin := len(h)
 	events, span := 0.0, int64(0)
 	for begin > 0 && g.now-h[begin-1].From < g.maxWindow {
@@ -77,11 +77,11 @@ func (c *cellCounts) accumulateWindowCells(w int) {
 	}
 }
 
-// findWindowSplit returns the last cell of the newer part, if a window back to cell w has two parts that differ.
-func (c *cellCounts) findWindowSplit(g *ageGrid, w int) (at int, found bool) {
+// findWindowSplitCell returns the last cell of the newer part, if a window back to cell w has two parts that differ.
+func (c *cellCounts) findWindowSplitCell(g *ageGrid, w int) (at int, found bool) {
 	most := 0.0
 	for s := range w {
-		n1, e1, n2, e2 := c.splitWindowParts(s, w)
+		n1, e1, n2, e2 := c.splitWindowCellEvents(s, w)
 		// G is at most twice Pearson's χ², which needs no logarithm. In steady traffic hardly a split passes this
 		// check.
 		if e1 <= 0 || e2 <= 0 || windowPearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
@@ -96,13 +96,13 @@ func (c *cellCounts) findWindowSplit(g *ageGrid, w int) (at int, found bool) {
 	return at, found
 }
 
-// trimWindowSplit moves a split of a window back to cell w to newer cells. It continues while the cells just newer than the
+// trimWindowSplitCell moves a split of a window back to cell w to newer cells. It continues while the cells just newer than the
 // split, at most an interval of them, look as if the change were within them.
-func (c *cellCounts) trimWindowSplit(s, w int) int {
-	n1, e1, n2, e2 := c.splitWindowParts(s, w)
+func (c *cellCounts) trimWindowSplitCell(s, w int) int {
+	n1, e1, n2, e2 := c.splitWindowCellEvents(s, w)
 	rose := n1*e2 > n2*e1
 	for d := 1; d <= cellsPerInterval && d <= s; d++ {
-		n1, e1, n2, e2 := c.splitWindowParts(s-d, s)
+		n1, e1, n2, e2 := c.splitWindowCellEvents(s-d, s)
 		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && windowSplitDeviance(n1, e1, n2, e2, minBlur) > minTrimDeviance*c.phi {
 			s, d = s-d, 0
 		}
@@ -110,8 +110,8 @@ func (c *cellCounts) trimWindowSplit(s, w int) int {
 	return s
 }
 
-// splitWindowParts returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
-func (c *cellCounts) splitWindowParts(s, w int) (n1, e1, n2, e2 float64) {
+// splitWindowCellEvents returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
+func (c *cellCounts) splitWindowCellEvents(s, w int) (n1, e1, n2, e2 float64) {
 	return c.sumN[s], c.sumE[s], c.sumN[w] - c.sumN[s], c.sumE[w] - c.sumE[s]
 }
 

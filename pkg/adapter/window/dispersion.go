@@ -39,8 +39,8 @@ type totalCounts struct {
 	stepVariance [maxCells]float64 // of the difference of a cell and the next older
 }
 
-// newWindowCounts counts the events of the pods in the cells before end.
-func newWindowCounts(pods []History, end, step int64, cells int) *totalCounts {
+// newWindowTotalCounts counts the events of the pods in the cells before end.
+func newWindowTotalCounts(pods []History, end, step int64, cells int) *totalCounts {
 	t := &totalCounts{cells: min(maxCells, cells)}
 	begin := end - int64(t.cells)*step
 	for _, h := range pods {
@@ -77,12 +77,12 @@ func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
 // +Inf without enough evidence: a single batch looks like a step.
 func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
-	end := g.commonWindowEnd(pods)
+	end := g.commonWindowCellEnd(pods)
 	known := g.maxWindow // before the first increment nothing is known
-	if age := end - oldestIncrement(pods); age < known {
+	if age := end - oldestWindowIncrement(pods); age < known {
 		known = age
 	}
-	t := newWindowCounts(pods, end, step, int(known/step))
+	t := newWindowTotalCounts(pods, end, step, int(known/step))
 	phi := t.steplessWindowDispersion()
 	if t.isDenseWindow() {
 		phi = t.trimmedWindowDispersion()
@@ -93,8 +93,8 @@ func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 	return phi / sharedShare
 }
 
-// oldestIncrement returns the begin of the oldest increment.
-func oldestIncrement(pods []History) int64 {
+// oldestWindowIncrement returns the begin of the oldest increment.
+func oldestWindowIncrement(pods []History) int64 {
 	oldest := int64(math.MaxInt64)
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -104,8 +104,8 @@ func oldestIncrement(pods []History) int64 {
 	return oldest
 }
 
-// commonWindowEnd returns the time until which every punctual pod has counted.
-func (g *ageGrid) commonWindowEnd(pods []History) int64 {
+// commonWindowCellEnd returns the time until which every punctual pod has counted.
+func (g *ageGrid) commonWindowCellEnd(pods []History) int64 {
 	end := g.now
 	for _, h := range pods {
 		if len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval) {

@@ -75,31 +75,31 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 		return longest
 	}
 	var c cellCounts
-	young := c.addPodHistories(g, counter.Pods)
+	young := c.addWindowPodHistories(g, counter.Pods)
 	c.phi, c.blur = 1, max(minBlur, counter.blur)
 	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
-			c.addPodHistory(g, young[0].history, -1)
+			c.addWindowPodHistory(g, young[0].history, -1)
 			young = young[1:]
 		}
 		c.accumulateWindowCells(w)
-		s, found := c.findWindowSplit(g, w)
+		s, found := c.findWindowSplitCell(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			if c.phi = estimateWindowDispersion(counter.allEvents(), g); c.phi > 1 {
-				s, found = c.findWindowSplit(g, w)
+			if c.phi = estimateWindowDispersion(counter.windowCounterEvents(), g); c.phi > 1 {
+				s, found = c.findWindowSplitCell(g, w)
 			}
 		}
 		if found {
-			return time.Duration(g.edges[c.trimWindowSplit(s, w)]) * time.Millisecond
+			return time.Duration(g.edges[c.trimWindowSplitCell(s, w)]) * time.Millisecond
 		}
 	}
 	return longest
 }
 
-// allEvents returns the events that tell how much counts vary.
-func (c Counter) allEvents() []History {
+// windowCounterEvents returns the events that tell how much counts vary.
+func (c Counter) windowCounterEvents() []History {
 	if c.Among != nil {
 		return c.Among
 	}
@@ -113,24 +113,24 @@ func (c Counter) allEvents() []History {
 // middle of an increment seems to have lost it earlier and later, by up to half of the load for half an interval each.
 // Two parts must differ by more than that.
 func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
-	interval := meanIncrementInterval(c.Pods)
+	interval := meanWindowIncrementInterval(c.Pods)
 	if interval <= 0 {
 		return longest
 	}
-	total := Counter{Pods: []History{totalHistory(c.Pods, end, interval, longest)}}
+	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}}
 	for _, i := range total.Pods[0] {
 		total.blur += i.Count / 2 * float64(interval) / float64(longest.Milliseconds())
 	}
 	if c.Among != nil {
-		total.Among = []History{totalHistory(c.Among, end, interval, longest)}
+		total.Among = []History{totalWindowHistory(c.Among, end, interval, longest)}
 	}
 	return Choose(total, end, longest)
 }
 
-// totalHistory returns the counts of all pods as a history, in cells of an interval before end.
-func totalHistory(pods []History, end, interval int64, longest time.Duration) History {
+// totalWindowHistory returns the counts of all pods as a history, in cells of an interval before end.
+func totalWindowHistory(pods []History, end, interval int64, longest time.Duration) History {
 	step := max(interval, (longest.Milliseconds()+maxCells-1)/maxCells)
-	t := newWindowCounts(pods, end, step, int(longest.Milliseconds()/step))
+	t := newWindowTotalCounts(pods, end, step, int(longest.Milliseconds()/step))
 	total := make(History, t.cells)
 	for i := range total {
 		from := end - int64(i+1)*step

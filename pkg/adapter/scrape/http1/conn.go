@@ -26,8 +26,8 @@ func (c *Conn) Close() {
 	}
 }
 
-// isKeptHTTPConn reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
-func (c *Conn) isKeptHTTPConn(address string, now time.Time, maxIdle time.Duration) bool {
+// isKeptHTTP1Conn reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
+func (c *Conn) isKeptHTTP1Conn(address string, now time.Time, maxIdle time.Duration) bool {
 	return c.conn != nil && c.address == address && (maxIdle <= 0 || now.Sub(c.lastUsed) < maxIdle)
 }
 
@@ -36,7 +36,7 @@ type unansweredError struct{ error }
 
 func (e *unansweredError) Unwrap() error { return e.error }
 
-func isUnansweredHTTPRequest(err error) bool {
+func isUnansweredHTTP1Request(err error) bool {
 	var unanswered *unansweredError
 	return errors.As(err, &unanswered)
 }
@@ -45,12 +45,12 @@ func isUnansweredHTTPRequest(err error) bool {
 // this request.
 var errIdleTimeout = errors.New("connection timed out while idle")
 
-// sendAndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
+// sendHTTP1AndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
 // used again.
-func (r *responseReader) sendAndReadHeader(request []byte, kept bool) error {
+func (r *responseReader) sendHTTP1AndReadHeader(request []byte, kept bool) error {
 	_, err := r.conn.conn.Write(request)
 	if err == nil {
-		err = r.readHeader()
+		err = r.readHTTP1Header()
 		r.response.Answered = r.answered
 	}
 	switch {

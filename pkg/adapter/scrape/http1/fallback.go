@@ -23,8 +23,8 @@ type fallbackResponse struct {
 // maxInterimResponses bounds the responses with a status of 1xx that may come before the response.
 const maxInterimResponses = 5
 
-// readResponseByNetHTTP reads the header of a response from its beginning, which is in the buffer.
-func (r *responseReader) readResponseByNetHTTP() error {
+// readHTTP1ResponseByNetHTTP reads the header of a response from its beginning, which is in the buffer.
+func (r *responseReader) readHTTP1ResponseByNetHTTP() error {
 	begun := bytes.NewReader(bytes.Clone(r.buf[:r.hi]))
 	limit := r.client.MaxHeaderBytes
 	if limit <= 0 {
@@ -42,7 +42,7 @@ func (r *responseReader) readResponseByNetHTTP() error {
 		}
 		if resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
 			header.N = math.MaxInt64
-			r.response = newResponseOfNetHTTP(resp, r.smallBuf)
+			r.response = newHTTP1ResponseOfNetHTTP(resp, r.smallBuf)
 			r.response.reader = r
 			r.fallback = &fallbackResponse{netHTTPBody: r.response.body.(*netHTTPBody), reader: in, resp: resp}
 			return nil
@@ -51,6 +51,6 @@ func (r *responseReader) readResponseByNetHTTP() error {
 	return errors.New("too many interim responses")
 }
 
-func (f *fallbackResponse) isConnReusable() bool {
+func (f *fallbackResponse) isHTTP1FallbackConnReusable() bool {
 	return f.ended && !f.resp.Close && f.reader.Buffered() == 0 && f.resp.StatusCode != http.StatusSwitchingProtocols
 }

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// readHeader reads the status line and the headers. The error is io.EOF where the connection ended before the first byte.
-func (r *responseReader) readHeader() error {
+// readHTTP1Header reads the status line and the headers. The error is io.EOF where the connection ended before the first byte.
+func (r *responseReader) readHTTP1Header() error {
 	begin := 0 // of the next line
 	for {
 		end := bytes.IndexByte(r.buf[begin:r.hi], '\n')
 		switch {
 		case end < 0 && r.hi == len(r.buf):
-			return r.readResponseByNetHTTP()
+			return r.readHTTP1ResponseByNetHTTP()
 		case end < 0:
-			err := r.fillBuffer(math.MaxInt64)
+			err := r.fillHTTP1Buffer(math.MaxInt64)
 			if errors.Is(err, io.EOF) && r.hi > 0 {
 				return io.ErrUnexpectedEOF
 			}
@@ -32,29 +32,29 @@ func (r *responseReader) readHeader() error {
 			}
 		default:
 			line, next := r.buf[begin:begin+end], begin+end+1
-			if len(line) == 1 && line[0] == '\r' && begin > 0 && r.frameBody() {
+			if len(line) == 1 && line[0] == '\r' && begin > 0 && r.frameHTTP1Body() {
 				r.lo = next
 				return nil
 			}
-			if !r.parseHeaderLine(line, begin == 0) {
-				return r.readResponseByNetHTTP()
+			if !r.parseHTTP1HeaderLine(line, begin == 0) {
+				return r.readHTTP1ResponseByNetHTTP()
 			}
 			begin = next
 		}
 	}
 }
 
-// frameBody reports, after the last header, whether a length or chunks delimit the body: exactly one of the two.
-func (r *responseReader) frameBody() bool {
+// frameHTTP1Body reports, after the last header, whether a length or chunks delimit the body: exactly one of the two.
+func (r *responseReader) frameHTTP1Body() bool {
 	r.bytesLeft = max(0, r.response.Length)
 	r.bodyEnded = r.response.Length == 0
 	r.response.Delimited = true
 	return r.chunked != r.seen.contentLength
 }
 
-// parseHeaderLine parses the status line or a header. It returns false if the line is not of the usual kind; else the result
+// parseHTTP1HeaderLine parses the status line or a header. It returns false if the line is not of the usual kind; else the result
 // equals net/http's.
-func (r *responseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
+func (r *responseReader) parseHTTP1HeaderLine(line []byte, first bool) (usual bool) {
 	line, ok := bytes.CutSuffix(line, []byte{'\r'})
 	if first {
 		r.response = Response{Status: http.StatusOK, Length: -1, body: r, reader: r}
@@ -62,77 +62,77 @@ func (r *responseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
 		return ok && is200 && (len(reason) == 0 || reason[0] == ' ')
 	}
 	name, value, colon := bytes.Cut(line, []byte{':'})
-	return ok && colon && isHTTPHeaderName(name) && isHTTPHeaderValue(value) && r.applyHeader(name, bytes.Trim(value, " \t"))
+	return ok && colon && isHTTP1HeaderName(name) && isHTTP1HeaderValue(value) && r.applyHTTP1Header(name, bytes.Trim(value, " \t"))
 }
 
 // seenHeaders records the headers that may appear only once.
 type seenHeaders struct{ contentLength, transferEncoding, contentType, contentEncoding, connection bool }
 
-// markHTTPHeaderSeen sets seen and reports whether it was unset.
-func markHTTPHeaderSeen(seen *bool) bool {
+// markHTTP1HeaderSeen sets seen and reports whether it was unset.
+func markHTTP1HeaderSeen(seen *bool) bool {
 	first := !*seen
 	*seen = true
 	return first
 }
 
-// applyHeader takes a header into account. It returns false if the header is not of the usual kind.
-func (r *responseReader) applyHeader(name, value []byte) (usual bool) {
+// applyHTTP1Header takes a header into account. It returns false if the header is not of the usual kind.
+func (r *responseReader) applyHTTP1Header(name, value []byte) (usual bool) {
 	seen := &r.seen
 	switch {
-	case equalFoldASCII(name, "Content-Length"):
-		n, ok := parseContentLength(value)
+	case equalFoldHTTP1Name(name, "Content-Length"):
+		n, ok := parseHTTP1ContentLength(value)
 		r.response.Length = n
-		return ok && markHTTPHeaderSeen(&seen.contentLength)
-	case equalFoldASCII(name, "Transfer-Encoding"):
-		r.chunked = equalFoldASCII(value, "chunked")
-		return r.chunked && markHTTPHeaderSeen(&seen.transferEncoding)
-	case equalFoldASCII(name, "Content-Type"):
-		r.response.ContentType = parseHTTPContentType(value)
-		return markHTTPHeaderSeen(&seen.contentType)
-	case equalFoldASCII(name, "Content-Encoding"):
+		return ok && markHTTP1HeaderSeen(&seen.contentLength)
+	case equalFoldHTTP1Name(name, "Transfer-Encoding"):
+		r.chunked = equalFoldHTTP1Name(value, "chunked")
+		return r.chunked && markHTTP1HeaderSeen(&seen.transferEncoding)
+	case equalFoldHTTP1Name(name, "Content-Type"):
+		r.response.ContentType = parseHTTP1ContentType(value)
+		return markHTTP1HeaderSeen(&seen.contentType)
+	case equalFoldHTTP1Name(name, "Content-Encoding"):
 		r.response.ContentEncoding = string(value)
-		return markHTTPHeaderSeen(&seen.contentEncoding)
-	case equalFoldASCII(name, "Connection"):
-		r.mustClose = equalFoldASCII(value, "close")
-		return markHTTPHeaderSeen(&seen.connection) && (r.mustClose || equalFoldASCII(value, "keep-alive"))
+		return markHTTP1HeaderSeen(&seen.contentEncoding)
+	case equalFoldHTTP1Name(name, "Connection"):
+		r.mustClose = equalFoldHTTP1Name(value, "close")
+		return markHTTP1HeaderSeen(&seen.connection) && (r.mustClose || equalFoldHTTP1Name(value, "keep-alive"))
 	}
-	return !equalFoldASCII(name, "Trailer")
+	return !equalFoldHTTP1Name(name, "Trailer")
 }
 
-// equalFoldASCII reports whether b equals name, which is ASCII, in upper or lower case.
-func equalFoldASCII(b []byte, name string) bool {
+// equalFoldHTTP1Name reports whether b equals name, which is ASCII, in upper or lower case.
+func equalFoldHTTP1Name(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
 	}
 	for i := range b {
-		if lowerASCII(b[i]) != lowerASCII(name[i]) {
+		if lowerHTTP1Byte(b[i]) != lowerHTTP1Byte(name[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func lowerASCII(c byte) byte {
+func lowerHTTP1Byte(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		c += 'a' - 'A'
 	}
 	return c
 }
 
-// parseHTTPContentType returns a content type. The two formats of package exposition come back as constants without parameters, and
+// parseHTTP1ContentType returns a content type. The two formats of package exposition come back as constants without parameters, and
 // so cost no allocation.
-func parseHTTPContentType(value []byte) string {
+func parseHTTP1ContentType(value []byte) string {
 	media, _, _ := bytes.Cut(value, []byte{';'})
 	for _, known := range [...]string{"text/plain", "application/openmetrics-text"} {
-		if equalFoldASCII(media, known) {
+		if equalFoldHTTP1Name(media, known) {
 			return known
 		}
 	}
 	return string(value)
 }
 
-// parseContentLength parses a decimal length. More than 18 digits might overflow and are left to net/http.
-func parseContentLength(b []byte) (n int64, ok bool) {
+// parseHTTP1ContentLength parses a decimal length. More than 18 digits might overflow and are left to net/http.
+func parseHTTP1ContentLength(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 18 {
 		return 0, false
 	}
@@ -145,18 +145,18 @@ func parseContentLength(b []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// isHTTPHeaderName reports whether b is the name of a header of the usual kind; net/http allows more characters.
-func isHTTPHeaderName(b []byte) bool {
+// isHTTP1HeaderName reports whether b is the name of a header of the usual kind; net/http allows more characters.
+func isHTTP1HeaderName(b []byte) bool {
 	for _, c := range b {
-		if c := lowerASCII(c); (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+		if c := lowerHTTP1Byte(c); (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
 		}
 	}
 	return len(b) > 0
 }
 
-// isHTTPHeaderValue reports whether b has no control characters.
-func isHTTPHeaderValue(b []byte) bool {
+// isHTTP1HeaderValue reports whether b has no control characters.
+func isHTTP1HeaderValue(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			return false

@@ -47,8 +47,8 @@ func (i *Inflight) WasInterrupted() bool {
 	return i.interrupted
 }
 
-// attachConn makes the deadline and Interrupt end reads and writes of conn, until detachConn.
-func (i *Inflight) attachConn(conn net.Conn) error {
+// attachHTTP1Conn makes the deadline and Interrupt end reads and writes of conn, until detachConn.
+func (i *Inflight) attachHTTP1Conn(conn net.Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.interrupted {
@@ -58,7 +58,7 @@ func (i *Inflight) attachConn(conn net.Conn) error {
 	return conn.SetDeadline(i.deadline)
 }
 
-func (i *Inflight) detachConn() {
+func (i *Inflight) detachHTTP1Conn() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.conn = nil

@@ -46,43 +46,43 @@ type responseReader struct {
 
 var _ responseBody = (*responseReader)(nil)
 
-// beginResponse prepares for the next response, which comes from src.
-func (r *responseReader) beginResponse(src io.Reader) {
+// beginHTTP1Response prepares for the next response, which comes from src.
+func (r *responseReader) beginHTTP1Response(src io.Reader) {
 	*r = responseReader{client: r.client, smallBuf: r.smallBuf, src: src, buf: r.smallBuf}
 }
 
-// returnHTTPBuffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
-func (r *responseReader) returnHTTPBuffers() {
+// returnHTTP1Buffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
+func (r *responseReader) returnHTTP1Buffers() {
 	if r.largeBuf != nil {
 		r.client.largeBuffers.Put(r.largeBuf)
 	}
 	*r = responseReader{client: r.client, smallBuf: r.smallBuf}
 }
 
-// releaseHTTPResponse ends the request: it keeps or closes the connection, and gives r back to its Client.
-func (r *responseReader) releaseHTTPResponse() {
-	r.inflight.detachConn()
-	if !r.isConnReusable() {
+// releaseHTTP1Response ends the request: it keeps or closes the connection, and gives r back to its Client.
+func (r *responseReader) releaseHTTP1Response() {
+	r.inflight.detachHTTP1Conn()
+	if !r.isHTTP1ConnReusable() {
 		r.conn.Close()
 	}
-	r.returnHTTPBuffers()
+	r.returnHTTP1Buffers()
 	r.client.readers.Put(r)
 }
 
-// isConnReusable reports whether the connection may carry another request: the response was read to its end, and no byte
+// isHTTP1ConnReusable reports whether the connection may carry another request: the response was read to its end, and no byte
 // follows it.
-func (r *responseReader) isConnReusable() bool {
+func (r *responseReader) isHTTP1ConnReusable() bool {
 	switch {
 	case r.mustClose:
 		return false
 	case r.fallback != nil:
-		return r.fallback.isConnReusable()
+		return r.fallback.isHTTP1FallbackConnReusable()
 	}
 	return r.bodyEnded && !r.hasTrailer && r.lo == r.hi
 }
 
-// fillBuffer reads at most limit bytes and appends them to the buffer, which has room.
-func (r *responseReader) fillBuffer(limit int64) error {
+// fillHTTP1Buffer reads at most limit bytes and appends them to the buffer, which has room.
+func (r *responseReader) fillHTTP1Buffer(limit int64) error {
 	room := r.buf[r.hi:]
 	room = room[:min(int64(len(room)), limit)]
 	for range maxEmptyReads {
@@ -97,26 +97,26 @@ func (r *responseReader) fillBuffer(limit int64) error {
 	return io.ErrNoProgress
 }
 
-// readMore makes room and reads at most limit bytes of the body. A body that fills the small buffer gets a large buffer: a
+// readMoreHTTP1Body makes room and reads at most limit bytes of the body. A body that fills the small buffer gets a large buffer: a
 // page of 50 KB then takes two or three reads.
-func (r *responseReader) readMore(limit int64) error {
+func (r *responseReader) readMoreHTTP1Body(limit int64) error {
 	rest := r.buf[r.lo:r.hi]
 	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
-		r.largeBuf = r.client.borrowLargeHTTPBuffer()
+		r.largeBuf = r.client.borrowLargeHTTP1Buffer()
 		r.buf = *r.largeBuf
 	}
 	r.lo, r.hi = 0, copy(r.buf, rest)
-	err := r.fillBuffer(limit)
+	err := r.fillHTTP1Buffer(limit)
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// nextBodyPiece returns the next piece of the body, which is valid until the next call.
-func (r *responseReader) nextBodyPiece() ([]byte, error) {
+// nextHTTP1BodyPiece returns the next piece of the body, which is valid until the next call.
+func (r *responseReader) nextHTTP1BodyPiece() ([]byte, error) {
 	if r.chunked && r.bytesLeft == 0 {
-		if err := r.readChunkHeader(); err != nil {
+		if err := r.readHTTP1ChunkHeader(); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +128,7 @@ func (r *responseReader) nextBodyPiece() ([]byte, error) {
 		if r.chunked {
 			limit = math.MaxInt64 // at least the last chunk follows this chunk
 		}
-		if err := r.readMore(limit); err != nil {
+		if err := r.readMoreHTTP1Body(limit); err != nil {
 			return nil, err
 		}
 	}

@@ -27,19 +27,19 @@ type Response struct {
 
 // responseBody is the body of a response.
 type responseBody interface {
-	// nextBodyPiece has the contract of Response.NextPiece.
-	nextBodyPiece() ([]byte, error)
+	// nextHTTP1BodyPiece has the contract of Response.NextPiece.
+	nextHTTP1BodyPiece() ([]byte, error)
 }
 
 // NewResponse returns a response that net/http received, so that a caller of both clients reads bodies in one way. The body
 // is read through buffer.
 func NewResponse(resp *http.Response, buffer []byte) *Response {
-	r := newResponseOfNetHTTP(resp, buffer)
+	r := newHTTP1ResponseOfNetHTTP(resp, buffer)
 	r.closer = resp.Body
 	return &r
 }
 
-func newResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
+func newHTTP1ResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
 	return Response{
 		Status:      resp.StatusCode,
 		ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
@@ -52,14 +52,14 @@ func newResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
 
 // NextPiece returns the next piece of the body, which is valid until the next call, and io.EOF at the end. Where the body is
 // shorter than its own framing says, the error is io.ErrUnexpectedEOF.
-func (r *Response) NextPiece() ([]byte, error) { return r.body.nextBodyPiece() }
+func (r *Response) NextPiece() ([]byte, error) { return r.body.nextHTTP1BodyPiece() }
 
 // Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
 // request; else it closes the connection.
 func (r *Response) Close() {
 	switch {
 	case r.reader != nil:
-		r.reader.releaseHTTPResponse()
+		r.reader.releaseHTTP1Response()
 	case r.closer != nil:
 		_ = r.closer.Close() // the body was read as far as necessary
 	}
@@ -72,7 +72,7 @@ type netHTTPBody struct {
 	ended  bool
 }
 
-func (b *netHTTPBody) nextBodyPiece() ([]byte, error) {
+func (b *netHTTPBody) nextHTTP1BodyPiece() ([]byte, error) {
 	for range maxEmptyReads {
 		n, err := b.reader.Read(b.buffer)
 		b.ended = errors.Is(err, io.EOF)
