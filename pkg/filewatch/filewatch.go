@@ -67,7 +67,7 @@ func (w *fileWatch) watchFile(ctx context.Context, settle, poll time.Duration) e
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	add()
-	w.applyWatchedFileChange() // finds changes from before the watch
+	w.applyFileWatchChange() // finds changes from before the watch
 	var settled <-chan time.Time
 	for {
 		select {
@@ -79,19 +79,19 @@ func (w *fileWatch) watchFile(ctx context.Context, settle, poll time.Duration) e
 			}
 		case err := <-errs:
 			klog.FromContext(ctx).V(1).Info("File events lost, reading the configuration", "err", err)
-			w.applyWatchedFileChange()
+			w.applyFileWatchChange()
 		case <-settled:
 			settled = nil
-			w.applyWatchedFileChange()
+			w.applyFileWatchChange()
 		case <-ticker.C:
 			add()
-			w.applyWatchedFileChange()
+			w.applyFileWatchChange()
 		}
 	}
 }
 
-// applyWatchedFileChange reads the file, and calls apply if it changed.
-func (w *fileWatch) applyWatchedFileChange() {
+// applyFileWatchChange reads the file, and calls apply if it changed.
+func (w *fileWatch) applyFileWatchChange() {
 	data, err := Read(w.path)
 	if err != nil {
 		if err.Error() != w.lastErr {

@@ -50,16 +50,16 @@ var _ meta.RESTMapper = (*RESTMapper)(nil)
 // NewRESTMapper returns a mapper whose lookups never wait for the network. It knows nothing until Run has read the cluster's
 // resources. Run refreshes after each interval, and soon after a miss.
 func NewRESTMapper(client discovery.DiscoveryInterface, interval time.Duration) *RESTMapper {
-	return newRESTMapper(client, false, interval)
+	return newKubeRESTMapper(client, false, interval)
 }
 
 // NewLazyRESTMapper returns a mapper that needs no Run: the first lookup reads the cluster's resources, and a miss reads them again,
 // at most once in five seconds.
 func NewLazyRESTMapper(client discovery.DiscoveryInterface) *RESTMapper {
-	return newRESTMapper(client, true, 0)
+	return newKubeRESTMapper(client, true, 0)
 }
 
-func newRESTMapper(client discovery.DiscoveryInterface, lazy bool, interval time.Duration) *RESTMapper {
+func newKubeRESTMapper(client discovery.DiscoveryInterface, lazy bool, interval time.Duration) *RESTMapper {
 	return &RESTMapper{
 		client: discovery.ToDiscoveryInterfaceWithContext(client), lazy: lazy, interval: interval,
 		loaded: make(chan struct{}), missed: make(chan struct{}, 1),
@@ -72,9 +72,9 @@ func (m *RESTMapper) Run(ctx context.Context) error {
 	defer regular.Stop()
 	for {
 		pause := backgroundMissInterval
-		if err := m.refreshRESTMapper(ctx); err != nil && ctx.Err() == nil {
+		if err := m.refreshKubeRESTMapper(ctx); err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "Resource discovery failed")
-			m.requestRESTMapperRefresh() // retry after the pause, not after the interval
+			m.requestKubeRESTMapperRefresh() // retry after the pause, not after the interval
 			if m.Loaded() != nil {
 				pause = firstReadInterval
 			}
@@ -91,7 +91,7 @@ func (m *RESTMapper) Run(ctx context.Context) error {
 	}
 }
 
-func (m *RESTMapper) refreshRESTMapper(ctx context.Context) error {
+func (m *RESTMapper) refreshKubeRESTMapper(ctx context.Context) error {
 	resources, err := restmapper.GetAPIGroupResourcesWithContext(ctx, m.client)
 	if err != nil {
 		return fmt.Errorf("read resources: %w", err)
@@ -119,21 +119,21 @@ func (m *RESTMapper) Wait(ctx context.Context) {
 	}
 }
 
-// requestRESTMapperRefresh makes Run refresh soon.
-func (m *RESTMapper) requestRESTMapperRefresh() {
+// requestKubeRESTMapperRefresh makes Run refresh soon.
+func (m *RESTMapper) requestKubeRESTMapperRefresh() {
 	select {
 	case m.missed <- struct{}{}:
 	default:
 	}
 }
 
-// loadRESTMapping returns the current mapping. A lazy mapper without one reads it.
-func (m *RESTMapper) loadRESTMapping() (meta.RESTMapper, error) {
+// loadKubeRESTMapping returns the current mapping. A lazy mapper without one reads it.
+func (m *RESTMapper) loadKubeRESTMapping() (meta.RESTMapper, error) {
 	if m.lazy && m.Loaded() != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.Loaded() != nil { // no other lookup read it meanwhile
-			if err := m.refreshRESTMapper(context.Background()); err != nil { // meta.RESTMapper has no context
+			if err := m.refreshKubeRESTMapper(context.Background()); err != nil { // meta.RESTMapper has no context
 				return nil, err
 			}
 		}
@@ -144,26 +144,26 @@ func (m *RESTMapper) loadRESTMapping() (meta.RESTMapper, error) {
 	return *m.current.Load(), nil
 }
 
-// refreshRESTMapperAfterMiss refreshes at once, unless the last miss did so lately. A refresh that fails does not count: until one succeeds, a
+// refreshKubeRESTMapperAfterMiss refreshes at once, unless the last miss did so lately. A refresh that fails does not count: until one succeeds, a
 // miss returns its error, since the kind may exist.
-func (m *RESTMapper) refreshRESTMapperAfterMiss() error {
+func (m *RESTMapper) refreshKubeRESTMapperAfterMiss() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	if now.Sub(m.lastMissRefresh) < lazyMissInterval {
 		return nil
 	}
-	if err := m.refreshRESTMapper(context.Background()); err != nil { // meta.RESTMapper has no context
+	if err := m.refreshKubeRESTMapper(context.Background()); err != nil { // meta.RESTMapper has no context
 		return err
 	}
 	m.lastMissRefresh = now
 	return nil
 }
 
-// lookupRESTMapping looks something up in the current mapping. After a miss, a lazy mapper refreshes and looks again; else Run refreshes soon.
-func lookupRESTMapping[T any](m *RESTMapper, lookup func(meta.RESTMapper) (T, error)) (T, error) {
+// lookupKubeRESTMapping looks something up in the current mapping. After a miss, a lazy mapper refreshes and looks again; else Run refreshes soon.
+func lookupKubeRESTMapping[T any](m *RESTMapper, lookup func(meta.RESTMapper) (T, error)) (T, error) {
 	var zero T
-	mapping, err := m.loadRESTMapping()
+	mapping, err := m.loadKubeRESTMapping()
 	if err != nil {
 		return zero, err
 	}
@@ -172,13 +172,13 @@ func lookupRESTMapping[T any](m *RESTMapper, lookup func(meta.RESTMapper) (T, er
 		return found, err
 	}
 	if !m.lazy {
-		m.requestRESTMapperRefresh()
+		m.requestKubeRESTMapperRefresh()
 		return found, err
 	}
-	if err := m.refreshRESTMapperAfterMiss(); err != nil {
+	if err := m.refreshKubeRESTMapperAfterMiss(); err != nil {
 		return zero, err
 	}
-	if mapping, err = m.loadRESTMapping(); err != nil {
+	if mapping, err = m.loadKubeRESTMapping(); err != nil {
 		return zero, err
 	}
 	return lookup(mapping)
@@ -186,35 +186,35 @@ func lookupRESTMapping[T any](m *RESTMapper, lookup func(meta.RESTMapper) (T, er
 
 // KindFor returns the kind of a partially named resource; without one, an error for which meta.IsNoMatchError returns true.
 func (m *RESTMapper) KindFor(resource schema.GroupVersionResource) (schema.GroupVersionKind, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) (schema.GroupVersionKind, error) { return r.KindFor(resource) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) (schema.GroupVersionKind, error) { return r.KindFor(resource) })
 }
 
 // KindsFor returns all kinds of a partially named resource.
 func (m *RESTMapper) KindsFor(resource schema.GroupVersionResource) ([]schema.GroupVersionKind, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) ([]schema.GroupVersionKind, error) { return r.KindsFor(resource) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) ([]schema.GroupVersionKind, error) { return r.KindsFor(resource) })
 }
 
 // ResourceFor completes a partially named resource.
 func (m *RESTMapper) ResourceFor(input schema.GroupVersionResource) (schema.GroupVersionResource, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) (schema.GroupVersionResource, error) { return r.ResourceFor(input) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) (schema.GroupVersionResource, error) { return r.ResourceFor(input) })
 }
 
 // ResourcesFor returns all resources that a partial name may mean.
 func (m *RESTMapper) ResourcesFor(input schema.GroupVersionResource) ([]schema.GroupVersionResource, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) ([]schema.GroupVersionResource, error) { return r.ResourcesFor(input) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) ([]schema.GroupVersionResource, error) { return r.ResourcesFor(input) })
 }
 
 // RESTMapping returns the resource of a kind, in the first of the versions that has it.
 func (m *RESTMapper) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) (*meta.RESTMapping, error) { return r.RESTMapping(kind, versions...) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) (*meta.RESTMapping, error) { return r.RESTMapping(kind, versions...) })
 }
 
 // RESTMappings returns all resources of a kind.
 func (m *RESTMapper) RESTMappings(kind schema.GroupKind, versions ...string) ([]*meta.RESTMapping, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) ([]*meta.RESTMapping, error) { return r.RESTMappings(kind, versions...) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) ([]*meta.RESTMapping, error) { return r.RESTMappings(kind, versions...) })
 }
 
 // ResourceSingularizer returns the singular of a resource's name.
 func (m *RESTMapper) ResourceSingularizer(resource string) (string, error) {
-	return lookupRESTMapping(m, func(r meta.RESTMapper) (string, error) { return r.ResourceSingularizer(resource) })
+	return lookupKubeRESTMapping(m, func(r meta.RESTMapper) (string, error) { return r.ResourceSingularizer(resource) })
 }

@@ -19,7 +19,7 @@ const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 // text. The format is registered with Kubernetes's logging library, which has one registry for the process: the first service stays. Where
 // that fails, applying the configuration reports the unknown format.
 func NewConfiguration(service string) *logsapi.LoggingConfiguration {
-	if !isJSONLogFormatRegistered() {
+	if !isJSONLoggingFormatRegistered() {
 		_ = logsapi.RegisterLogFormat(logsapi.JSONLogFormat, factory{service}, logsapi.LoggingBetaOptions)
 	}
 	c := logsapi.NewLoggingConfiguration()
@@ -27,8 +27,8 @@ func NewConfiguration(service string) *logsapi.LoggingConfiguration {
 	return c
 }
 
-// isJSONLogFormatRegistered reports whether the library knows the JSON format.
-func isJSONLogFormatRegistered() bool {
+// isJSONLoggingFormatRegistered reports whether the library knows the JSON format.
+func isJSONLoggingFormatRegistered() bool {
 	c := logsapi.NewLoggingConfiguration()
 	c.Format = logsapi.JSONLogFormat
 	return len(logsapi.Validate(c, nil, nil)) == 0
@@ -46,18 +46,18 @@ func (f factory) Feature() featuregate.Feature { return logsapi.LoggingBetaOptio
 func (f factory) Create(c logsapi.LoggingConfiguration, o logsapi.LoggingOptions) (logr.Logger, logsapi.RuntimeControl) {
 	encoding := zapcore.EncoderConfig{
 		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg",
-		EncodeTime: encodeLogLineTime, EncodeLevel: encodeLogLineLevel, EncodeDuration: zapcore.StringDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
+		EncodeTime: encodeLoggingTime, EncodeLevel: encodeLoggingLevel, EncodeDuration: zapcore.StringDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
 	}
 	logger, control := logsjson.NewJSONLogger(c.Verbosity, zapcore.Lock(logsjson.AddNopSync(o.ErrorStream)), nil, &encoding)
 	return logger.WithValues("service", f.service), control
 }
 
-func encodeLogLineTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+func encodeLoggingTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 	enc.AppendString(t.UTC().Format(timeLayout))
 }
 
-// encodeLogLineLevel writes error, info, or, for the verbosities above 0, which zap counts downwards, debug.
-func encodeLogLineLevel(l zapcore.Level, enc zapcore.PrimitiveArrayEncoder) {
+// encodeLoggingLevel writes error, info, or, for the verbosities above 0, which zap counts downwards, debug.
+func encodeLoggingLevel(l zapcore.Level, enc zapcore.PrimitiveArrayEncoder) {
 	switch {
 	case l >= zapcore.ErrorLevel:
 		enc.AppendString("error")

@@ -121,7 +121,7 @@ func TestUsage(t *testing.T) {
 }
 
 func FuzzLoadConfig(f *testing.F) {
-	for _, v := range sampleServiceVariables() {
+	for _, v := range sampleConfigVariables() {
 		f.Add(v.name, v.defaultValue)
 	}
 	f.Add("DRAIN_DELAY", "87600h")

@@ -261,7 +261,7 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := New(cfg, Options{})
-	main, profiles, err := s.openSampleServiceListeners(t.Context())
+	main, profiles, err := s.openSampleHTTPListeners(t.Context())
 	if err != nil || profiles == nil {
 		t.Fatalf("listen: %v", err)
 	}
@@ -276,9 +276,9 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 // stuckStore is an orderStore that ignores its context: a fault that a dependency must never have, and one day has.
 type stuckStore struct{ until chan struct{} }
 
-func (s stuckStore) saveOrder(context.Context, string, []byte) error { <-s.until; return nil }
+func (s stuckStore) saveSampleOrder(context.Context, string, []byte) error { <-s.until; return nil }
 
-func (s stuckStore) getOrder(context.Context, string) ([]byte, error) {
+func (s stuckStore) getSampleOrder(context.Context, string) ([]byte, error) {
 	<-s.until
 	return nil, errOrderNotFound
 }

@@ -19,14 +19,14 @@ import (
 // flood of log lines.
 func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
-	encoding.EncodeTime = encodeSampleServiceLogTime
+	encoding.EncodeTime = encodeSampleLogTime
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level)
 	core = zapcore.NewSamplerWithOptions(core, time.Second, 100, 100)
 	return zap.New(core).With(zap.String("service", serviceName), zap.String("version", version.String()))
 }
 
-// encodeSampleServiceLogTime writes RFC 3339 in UTC with milliseconds, like all programs of this project.
-func encodeSampleServiceLogTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+// encodeSampleLogTime writes RFC 3339 in UTC with milliseconds, like all programs of this project.
+func encodeSampleLogTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 	enc.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 

@@ -65,16 +65,16 @@ func (m *metrics) initSampleRouteCounters(method, route string, codes ...int) {
 	m.duration.WithLabelValues(method, route, strconv.Itoa(codes[0]))
 }
 
-// countSampleServiceRequest records one answered request.
-func (m *metrics) countSampleServiceRequest(r *http.Request, code int, took time.Duration) {
-	method, route, status := sampleServiceMethodLabel(r.Method), sampleServiceRouteLabel(r.Pattern), strconv.Itoa(code)
+// countSampleHTTPRequest records one answered request.
+func (m *metrics) countSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
+	method, route, status := sampleHTTPMethodLabel(r.Method), sampleHTTPRouteLabel(r.Pattern), strconv.Itoa(code)
 	m.requests.WithLabelValues(method, route, status).Inc()
 	m.duration.WithLabelValues(method, route, status).Observe(took.Seconds())
 }
 
-// sampleServiceMethodLabel returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
+// sampleHTTPMethodLabel returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
 // series.
-func sampleServiceMethodLabel(method string) string {
+func sampleHTTPMethodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:

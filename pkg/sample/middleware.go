@@ -19,22 +19,22 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// traceSampleServiceRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
+// traceSampleHTTPRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
 // connection elsewhere: removing the pod from the Service does not move a kept-alive connection.
-func (s *Service) traceSampleServiceRequests(next http.Handler) http.Handler {
+func (s *Service) traceSampleHTTPRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, id := withSampleTraceID(r.Context(), r.Header.Get("Traceparent"))
 		w.Header().Set(traceHeader, id)
-		if s.ready.isInSampleServicePhase(phaseDraining) {
+		if s.ready.isInSampleReadinessPhase(phaseDraining) {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// observeSampleServiceRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
+// observeSampleHTTPRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
 // so the request must reach it as the same *http.Request.
-func (s *Service) observeSampleServiceRequests(next http.Handler) http.Handler {
+func (s *Service) observeSampleHTTPRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s.metrics.inFlight.Inc()
@@ -42,14 +42,14 @@ func (s *Service) observeSampleServiceRequests(next http.Handler) http.Handler {
 		defer func() { // also when the handler panics
 			took := time.Since(start)
 			s.metrics.inFlight.Dec()
-			s.metrics.countSampleServiceRequest(r, rec.sampleResponseStatusCode(), took)
-			s.logSampleServiceRequest(r, rec.sampleResponseStatusCode(), took)
+			s.metrics.countSampleHTTPRequest(r, rec.sampleResponseStatusCode(), took)
+			s.logSampleHTTPRequest(r, rec.sampleResponseStatusCode(), took)
 		}()
 		next.ServeHTTP(rec, r)
 	})
 }
 
-func (s *Service) logSampleServiceRequest(r *http.Request, code int, took time.Duration) {
+func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
 	level := zapcore.DebugLevel
 	switch {
 	case code >= http.StatusInternalServerError:
@@ -58,8 +58,8 @@ func (s *Service) logSampleServiceRequest(r *http.Request, code int, took time.D
 		level = zapcore.InfoLevel
 	}
 	if entry := s.log.Check(level, "Request"); entry != nil {
-		entry.Write(sampleTraceField(r.Context()), zap.String("method", sampleServiceMethodLabel(r.Method)),
-			zap.String("route", sampleServiceRouteLabel(r.Pattern)), zap.Int("code", code), zap.Duration("took", took),
+		entry.Write(sampleTraceField(r.Context()), zap.String("method", sampleHTTPMethodLabel(r.Method)),
+			zap.String("route", sampleHTTPRouteLabel(r.Pattern)), zap.Int("code", code), zap.Duration("took", took),
 			zap.String("remote", r.RemoteAddr))
 	}
 }
@@ -80,25 +80,25 @@ func (s *Service) recoverSampleHandlerPanic(next http.Handler) http.Handler {
 			if rec, ok := w.(*statusRecorder); ok && rec.code != 0 {
 				panic(http.ErrAbortHandler) // part of the answer is sent: cut it off, so that it does not look complete
 			}
-			writeSampleServiceError(w, r, http.StatusInternalServerError, "internal error")
+			writeSampleResponseError(w, r, http.StatusInternalServerError, "internal error")
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-// boundSampleServiceRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
+// boundSampleHTTPRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
 // the ServeMux, so that rejected requests count under the right route.
-func (s *Service) boundSampleServiceRequests(next http.Handler) http.Handler {
+func (s *Service) boundSampleHTTPRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.slots.acquireSampleRequestSlot() {
 			w.Header().Set("Retry-After", "1")
-			writeSampleServiceError(w, r, http.StatusServiceUnavailable, "too many requests at once")
+			writeSampleResponseError(w, r, http.StatusServiceUnavailable, "too many requests at once")
 			return
 		}
 		defer s.slots.releaseSampleRequestSlot()
 		if !s.clientLimiter.allowSampleClientRequest(r) {
 			w.Header().Set("Retry-After", s.clientLimiter.retryAfter)
-			writeSampleServiceError(w, r, http.StatusTooManyRequests, "too many requests of one client")
+			writeSampleResponseError(w, r, http.StatusTooManyRequests, "too many requests of one client")
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.RequestTimeout)

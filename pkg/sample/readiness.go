@@ -31,15 +31,15 @@ type readiness struct {
 	checks []*dependencyCheck
 }
 
-func (r *readiness) enterSampleServicePhase(p servicePhase) { r.phase.Store(int32(p)) }
+func (r *readiness) enterSampleReadinessPhase(p servicePhase) { r.phase.Store(int32(p)) }
 
-func (r *readiness) isInSampleServicePhase(p servicePhase) bool {
+func (r *readiness) isInSampleReadinessPhase(p servicePhase) bool {
 	return servicePhase(r.phase.Load()) == p
 }
 
-// checkSampleServiceReady returns the reason why the service is not ready at now, or nil. It checks the dependencies only in
+// checkSampleReadiness returns the reason why the service is not ready at now, or nil. It checks the dependencies only in
 // phaseServing: the start-up jitter must spare them, and their state does not matter while the service drains.
-func (r *readiness) checkSampleServiceReady(ctx context.Context, now time.Time) error {
+func (r *readiness) checkSampleReadiness(ctx context.Context, now time.Time) error {
 	switch servicePhase(r.phase.Load()) {
 	case phaseStarting:
 		return errors.New("starting: waiting for the start-up jitter")
@@ -47,13 +47,13 @@ func (r *readiness) checkSampleServiceReady(ctx context.Context, now time.Time) 
 		return errors.New("draining: told to end")
 	case phaseServing:
 	}
-	return r.pingSampleServiceDependencies(ctx, now)
+	return r.pingSampleDependencies(ctx, now)
 }
 
-// pingSampleServiceDependencies returns the first dependency's error, or nil.
-func (r *readiness) pingSampleServiceDependencies(ctx context.Context, now time.Time) error {
+// pingSampleDependencies returns the first dependency's error, or nil.
+func (r *readiness) pingSampleDependencies(ctx context.Context, now time.Time) error {
 	for _, c := range r.checks {
-		if err := c.pingSampleServiceDependency(ctx, now); err != nil {
+		if err := c.pingSampleDependency(ctx, now); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
@@ -61,11 +61,11 @@ func (r *readiness) pingSampleServiceDependencies(ctx context.Context, now time.
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := r.checkSampleServiceReady(req.Context(), time.Now()); err != nil {
+	if err := r.checkSampleReadiness(req.Context(), time.Now()); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	writeSampleServiceText(w, "ready\n")
+	writeSampleResponseText(w, "ready\n")
 }
 
 // dependencyCheck pings a dependency, bounded in time, and keeps the result for dependencyCheckTTL.
@@ -79,7 +79,7 @@ type dependencyCheck struct {
 	last error
 }
 
-func (c *dependencyCheck) pingSampleServiceDependency(ctx context.Context, now time.Time) error {
+func (c *dependencyCheck) pingSampleDependency(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.IsZero() && now.Sub(c.at) < dependencyCheckTTL {

@@ -99,7 +99,7 @@ func newRedisTest(t *testing.T, addr string) http.Handler {
 		c.RedisAddr, c.RedisPoolSize, c.RateLimit = addr, 4, 0
 		c.RequestTimeout = time.Minute // so that it is not what bounds a wait for Redis
 	})
-	t.Cleanup(s.closeSampleServiceRedis)
+	t.Cleanup(s.closeSampleOrderStore)
 	return h
 }
 

@@ -24,49 +24,49 @@ type userRoute struct {
 	handler http.HandlerFunc
 }
 
-func (s *Service) sampleServiceRoutes() []userRoute {
+func (s *Service) sampleHTTPRoutes() []userRoute {
 	const (
 		ok, created          = http.StatusOK, http.StatusCreated
 		bad, missing         = http.StatusBadRequest, http.StatusNotFound
 		limited, unavailable = http.StatusTooManyRequests, http.StatusServiceUnavailable
 	)
 	return []userRoute{
-		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveSampleServiceIndex},
-		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveSampleServiceWork},
+		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveSampleIndexPage},
+		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveSampleWorkRequest},
 		{http.MethodPost, "/orders", []int{created, bad, limited, unavailable}, s.createSampleOrder},
 		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavailable}, s.serveSampleOrder},
 	}
 }
 
-// newSampleServiceHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
+// newSampleHTTPHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
 // probes and scrapes are neither counted nor limited with user requests.
-func (s *Service) newSampleServiceHandler(gatherer prometheus.Gatherer) http.Handler {
+func (s *Service) newSampleHTTPHandler(gatherer prometheus.Gatherer) http.Handler {
 	users := http.NewServeMux()
-	for _, r := range s.sampleServiceRoutes() {
+	for _, r := range s.sampleHTTPRoutes() {
 		path := r.template
 		if path == "/" {
 			path = "/{$}" // the root alone; "/" would match every path
 		}
-		users.Handle(r.method+" "+path, s.boundSampleServiceRequests(s.injectSampleServiceFault(r.handler)))
+		users.Handle(r.method+" "+path, s.boundSampleHTTPRequests(s.injectSampleHandlerFault(r.handler)))
 		s.metrics.initSampleRouteCounters(r.method, r.template, r.codes...)
 	}
 	s.metrics.initSampleRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
 
 	all := http.NewServeMux()
-	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeSampleServiceText(w, "ok\n") })
+	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeSampleResponseText(w, "ok\n") })
 	all.Handle("GET /readyz", &s.ready)
 	all.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 8, // a few scrapers at once, not a crowd
 	}))
-	all.Handle("/", s.traceSampleServiceRequests(s.observeSampleServiceRequests(s.recoverSampleHandlerPanic(users))))
+	all.Handle("/", s.traceSampleHTTPRequests(s.observeSampleHTTPRequests(s.recoverSampleHandlerPanic(users))))
 	return all
 }
 
 // faultDelay is far above the normal duration of a request, and far below REQUEST_TIMEOUT.
 const faultDelay = 500 * time.Millisecond
 
-// injectSampleServiceFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
-func (s *Service) injectSampleServiceFault(next http.HandlerFunc) http.HandlerFunc {
+// injectSampleHandlerFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
+func (s *Service) injectSampleHandlerFault(next http.HandlerFunc) http.HandlerFunc {
 	switch s.cfg.Fault {
 	case FaultSlow:
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +79,7 @@ func (s *Service) injectSampleServiceFault(next http.HandlerFunc) http.HandlerFu
 		}
 	case FaultError:
 		return func(w http.ResponseWriter, r *http.Request) {
-			writeSampleServiceError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
+			writeSampleResponseError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
 		}
 	}
 	return next
@@ -96,8 +96,8 @@ func newSamplePprofHandler() http.Handler {
 	return mux
 }
 
-// sampleServiceRouteLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
-func sampleServiceRouteLabel(pattern string) string {
+// sampleHTTPRouteLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
+func sampleHTTPRouteLabel(pattern string) string {
 	_, path, ok := strings.Cut(pattern, " ")
 	if !ok {
 		return unmatchedRoute
@@ -105,24 +105,24 @@ func sampleServiceRouteLabel(pattern string) string {
 	return strings.TrimSuffix(path, "{$}")
 }
 
-func (s *Service) serveSampleServiceIndex(w http.ResponseWriter, _ *http.Request) {
-	writeSampleServiceJSON(w, http.StatusOK, s.indexBody)
+func (s *Service) serveSampleIndexPage(w http.ResponseWriter, _ *http.Request) {
+	writeSampleResponseJSON(w, http.StatusOK, s.indexBody)
 }
 
-// writeSampleServiceJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
-func writeSampleServiceJSON(w http.ResponseWriter, code int, doc []byte) {
+// writeSampleResponseJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
+func writeSampleResponseJSON(w http.ResponseWriter, code int, doc []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(doc)
 }
 
-func writeSampleServiceText(w http.ResponseWriter, text string) {
+func writeSampleResponseText(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, text)
 }
 
-// writeSampleServiceError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
-func writeSampleServiceError(w http.ResponseWriter, r *http.Request, code int, message string) {
+// writeSampleResponseError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
+func writeSampleResponseError(w http.ResponseWriter, r *http.Request, code int, message string) {
 	doc, err := json.Marshal(struct {
 		Error string `json:"error"`
 		Trace string `json:"trace_id,omitempty"`
@@ -130,7 +130,7 @@ func writeSampleServiceError(w http.ResponseWriter, r *http.Request, code int, m
 	if err != nil {
 		panic(err) // two strings always marshal
 	}
-	writeSampleServiceJSON(w, code, append(doc, '\n'))
+	writeSampleResponseJSON(w, code, append(doc, '\n'))
 }
 
 // statusClientGone is nginx's code for a client that hung up before its answer: such a request is neither a failure of
@@ -146,7 +146,7 @@ func writeUnfinishedSampleRequest(w http.ResponseWriter, r *http.Request, err er
 	} else {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeSampleServiceError(w, r, code, message)
+	writeSampleResponseError(w, r, code, message)
 }
 
 // newSampleHTTPServer returns an HTTP server with a timeout for every wait.

@@ -32,8 +32,8 @@ func newTestService(t *testing.T, change func(*Config)) (*Service, http.Handler)
 		change(&cfg)
 	}
 	s := New(cfg, Options{})
-	s.ready.enterSampleServicePhase(phaseServing)
-	return s, s.newSampleServiceHandler(s.registry)
+	s.ready.enterSampleReadinessPhase(phaseServing)
+	return s, s.newSampleHTTPHandler(s.registry)
 }
 
 func recordResponse(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -53,14 +53,14 @@ type memoryStore struct {
 	docs map[string][]byte
 }
 
-func (m *memoryStore) saveOrder(_ context.Context, id string, doc []byte) error {
+func (m *memoryStore) saveSampleOrder(_ context.Context, id string, doc []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.docs[id] = append([]byte(nil), doc...)
 	return nil
 }
 
-func (m *memoryStore) getOrder(_ context.Context, id string) ([]byte, error) {
+func (m *memoryStore) getSampleOrder(_ context.Context, id string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if doc, ok := m.docs[id]; ok {
@@ -72,8 +72,8 @@ func (m *memoryStore) getOrder(_ context.Context, id string) ([]byte, error) {
 // brokenStore is an orderStore that fails.
 type brokenStore struct{ err error }
 
-func (b brokenStore) saveOrder(context.Context, string, []byte) error  { return b.err }
-func (b brokenStore) getOrder(context.Context, string) ([]byte, error) { return nil, b.err }
+func (b brokenStore) saveSampleOrder(context.Context, string, []byte) error  { return b.err }
+func (b brokenStore) getSampleOrder(context.Context, string) ([]byte, error) { return nil, b.err }
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
@@ -297,7 +297,7 @@ func TestBurnUsesCPUTime(t *testing.T) {
 	clock, release := sampleWorkerThreadClock()
 	defer release()
 	before := clock()
-	if err := burnSampleServiceCPU(t.Context(), 20*time.Millisecond); err != nil {
+	if err := burnSampleWorkCPU(t.Context(), 20*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if used := clock() - before; used < 20*time.Millisecond || used > 40*time.Millisecond {
@@ -309,7 +309,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
 	s, _ := newTestService(t, nil)
 	chain := func(h http.HandlerFunc) http.Handler {
-		return s.observeSampleServiceRequests(s.recoverSampleHandlerPanic(h))
+		return s.observeSampleHTTPRequests(s.recoverSampleHandlerPanic(h))
 	}
 
 	got := recordResponse(chain(func(http.ResponseWriter, *http.Request) { panic("oops") }), newTestRequest(t, http.MethodGet, "/", ""))
@@ -345,7 +345,7 @@ func TestLogNamesTheTrace(t *testing.T) {
 	s := New(cfg, Options{Log: zap.New(core)})
 	r := newTestRequest(t, http.MethodGet, "/orders/x", "")
 	r.Header.Set("Traceparent", parent)
-	got := recordResponse(s.newSampleServiceHandler(s.registry), r)
+	got := recordResponse(s.newSampleHTTPHandler(s.registry), r)
 	if got.Header().Get(traceHeader) != trace || !strings.Contains(got.Body.String(), trace) {
 		t.Errorf("answer %v %s does not name trace %s", got.Header(), got.Body, trace)
 	}
@@ -392,12 +392,12 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		c := &dependencyCheck{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
 		r := &readiness{checks: []*dependencyCheck{c}}
 
-		if err := r.checkSampleServiceReady(t.Context(), time.Now()); err == nil || asked != 0 {
+		if err := r.checkSampleReadiness(t.Context(), time.Now()); err == nil || asked != 0 {
 			t.Errorf("while starting: %v, asked %d times", err, asked)
 		}
-		r.enterSampleServicePhase(phaseServing)
+		r.enterSampleReadinessPhase(phaseServing)
 		for range 10 {
-			if err := r.checkSampleServiceReady(t.Context(), time.Now()); !errors.Is(err, answer) {
+			if err := r.checkSampleReadiness(t.Context(), time.Now()); !errors.Is(err, answer) {
 				t.Errorf("Redis down: %v", err)
 			}
 		}
@@ -406,11 +406,11 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		}
 		answer = nil
 		time.Sleep(dependencyCheckTTL) //nolint:forbidigo // the bubble's clock: no time passes
-		if err := r.checkSampleServiceReady(t.Context(), time.Now()); err != nil || asked != 2 {
+		if err := r.checkSampleReadiness(t.Context(), time.Now()); err != nil || asked != 2 {
 			t.Errorf("Redis back: %v, asked %d times", err, asked)
 		}
-		r.enterSampleServicePhase(phaseDraining)
-		if err := r.checkSampleServiceReady(t.Context(), time.Now()); err == nil {
+		r.enterSampleReadinessPhase(phaseDraining)
+		if err := r.checkSampleReadiness(t.Context(), time.Now()); err == nil {
 			t.Error("ready while draining")
 		}
 	})
@@ -421,7 +421,7 @@ func TestReadinessDoesNotWaitForADeadDependency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		r := &readiness{checks: []*dependencyCheck{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
-		r.enterSampleServicePhase(phaseServing)
+		r.enterSampleReadinessPhase(phaseServing)
 		start := time.Now()
 		w := recordResponse(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if took := time.Since(start); w.Code != 503 || took != 100*time.Millisecond {

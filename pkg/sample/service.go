@@ -68,23 +68,23 @@ func New(cfg Config, opts Options) *Service {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &Service{
 		cfg: cfg, opts: opts, log: opts.Log, registry: registry,
-		stdLog:        newSampleServiceStdLogger(opts.Log),
+		stdLog:        newSampleHTTPStdLogger(opts.Log),
 		metrics:       newMetrics(registry),
 		slots:         &requestSlots{limit: int64(cfg.MaxInFlight)},
 		clientLimiter: newSampleClientLimiter(cfg.RateLimit),
 		cpus:          make(chan struct{}, runtime.GOMAXPROCS(0)),
-		buffers:       newOrderBufferPool(),
+		buffers:       newSampleOrderBufferPool(),
 	}
 	if cfg.RedisAddr != "" {
-		s.redis = newRedisOrderStore(&s.cfg)
+		s.redis = newSampleOrderRedisStore(&s.cfg)
 		s.orders = s.redis
-		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingOrderRedis}}
+		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingSampleOrderRedis}}
 	}
-	s.indexBody = encodeSampleServiceIndex()
+	s.indexBody = encodeSampleIndexPage()
 	return s
 }
 
-func encodeSampleServiceIndex() []byte {
+func encodeSampleIndexPage() []byte {
 	doc, err := json.Marshal(map[string]string{"service": serviceName, "version": version.String()})
 	if err != nil {
 		panic(err) // a map of strings always marshals
@@ -92,8 +92,8 @@ func encodeSampleServiceIndex() []byte {
 	return append(doc, '\n')
 }
 
-// newSampleServiceStdLogger returns a logger for net/http, whose messages concern single connections.
-func newSampleServiceStdLogger(to *zap.Logger) *log.Logger {
+// newSampleHTTPStdLogger returns a logger for net/http, whose messages concern single connections.
+func newSampleHTTPStdLogger(to *zap.Logger) *log.Logger {
 	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
 	if err != nil {
 		panic(err) // only an unknown level is an error
@@ -104,30 +104,30 @@ func newSampleServiceStdLogger(to *zap.Logger) *log.Logger {
 // Run serves until ctx ends, drains, and returns nil after it has answered every accepted request. It returns an error
 // if it cannot listen or serve, or if Config.GracePeriod ends before the last answer. Call it once.
 func (s *Service) Run(ctx context.Context) error {
-	listener, pprofListener, err := s.openSampleServiceListeners(ctx)
+	listener, pprofListener, err := s.openSampleHTTPListeners(ctx)
 	if err != nil {
 		return err
 	}
 	if s.redis != nil {
-		defer s.closeSampleServiceRedis()
+		defer s.closeSampleOrderStore()
 	}
-	main, profiles := s.newSampleHTTPServer(s.newSampleServiceHandler(s.registry)), s.newSampleHTTPServer(newSamplePprofHandler())
+	main, profiles := s.newSampleHTTPServer(s.newSampleHTTPHandler(s.registry)), s.newSampleHTTPServer(newSamplePprofHandler())
 	profiles.WriteTimeout = 0 // the client chooses the duration of a profile or a trace
 	group, serveCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveSampleServiceListener(main, listener) })
+	group.Go(func() error { return serveSampleHTTPRequests(main, listener) })
 	if pprofListener != nil {
-		group.Go(func() error { return serveSampleServiceListener(profiles, pprofListener) })
+		group.Go(func() error { return serveSampleHTTPRequests(profiles, pprofListener) })
 	}
 	group.Go(func() error {
-		s.runSampleServiceReadiness(serveCtx, listener.Addr())
-		err := s.drainSampleService(ctx, main)
+		s.runSampleReadinessPhases(serveCtx, listener.Addr())
+		err := s.drainSampleHTTPServer(ctx, main)
 		return errors.Join(err, profiles.Close()) // last, so that a hanging drain can be profiled
 	})
 	return group.Wait()
 }
 
-// openSampleServiceListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
-func (s *Service) openSampleServiceListeners(ctx context.Context) (main, profiles net.Listener, err error) {
+// openSampleHTTPListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
+func (s *Service) openSampleHTTPListeners(ctx context.Context) (main, profiles net.Listener, err error) {
 	var lc net.ListenConfig
 	main = s.opts.Listener
 	if main == nil {
@@ -146,15 +146,15 @@ func (s *Service) openSampleServiceListeners(ctx context.Context) (main, profile
 	return main, profiles, nil
 }
 
-func serveSampleServiceListener(server *http.Server, listener net.Listener) error {
+func serveSampleHTTPRequests(server *http.Server, listener net.Listener) error {
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %v: %w", listener.Addr(), err)
 	}
 	return nil
 }
 
-// runSampleServiceReadiness waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
-func (s *Service) runSampleServiceReadiness(ctx context.Context, addr net.Addr) {
+// runSampleReadinessPhases waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
+func (s *Service) runSampleReadinessPhases(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
 		s.log.Info("Waiting for the start-up jitter", zap.Duration("wait", wait))
@@ -162,20 +162,20 @@ func (s *Service) runSampleServiceReadiness(ctx context.Context, addr net.Addr) 
 			return
 		}
 	}
-	if err := s.ready.pingSampleServiceDependencies(ctx, time.Now()); err != nil { // connects now, so that the jitter also spreads the connections
+	if err := s.ready.pingSampleDependencies(ctx, time.Now()); err != nil { // connects now, so that the jitter also spreads the connections
 		s.log.Warn("Dependency is not ready", zap.NamedError("err", err))
 	}
-	s.ready.enterSampleServicePhase(phaseServing)
+	s.ready.enterSampleReadinessPhase(phaseServing)
 	s.log.Info("Serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
 }
 
-// drainSampleService ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
+// drainSampleHTTPServer ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
 // later. The listener therefore stays open for DrainDelay. ctx is Run's: if it has not ended, the listener is already
 // lost and the delay is skipped.
-func (s *Service) drainSampleService(ctx context.Context, server *http.Server) error {
-	announced := s.ready.isInSampleServicePhase(phaseServing) && ctx.Err() != nil
-	s.ready.enterSampleServicePhase(phaseDraining)
+func (s *Service) drainSampleHTTPServer(ctx context.Context, server *http.Server) error {
+	announced := s.ready.isInSampleReadinessPhase(phaseServing) && ctx.Err() != nil
+	s.ready.enterSampleReadinessPhase(phaseDraining)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.GracePeriod)
 	defer cancel()
 	if announced {
@@ -189,8 +189,8 @@ func (s *Service) drainSampleService(ctx context.Context, server *http.Server) e
 	return nil
 }
 
-func (s *Service) closeSampleServiceRedis() {
-	if err := s.redis.closeOrderRedisClient(); err != nil {
+func (s *Service) closeSampleOrderStore() {
+	if err := s.redis.closeSampleOrderRedisClient(); err != nil {
 		s.log.Warn("Closing the Redis client failed", zap.NamedError("err", err))
 	}
 }

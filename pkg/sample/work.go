@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// serveSampleServiceWork burns N milliseconds of CPU time: GET /work?ms=N.
-func (s *Service) serveSampleServiceWork(w http.ResponseWriter, r *http.Request) {
+// serveSampleWorkRequest burns N milliseconds of CPU time: GET /work?ms=N.
+func (s *Service) serveSampleWorkRequest(w http.ResponseWriter, r *http.Request) {
 	most := s.cfg.WorkMax.Milliseconds()
 	ms, err := strconv.ParseInt(r.URL.Query().Get("ms"), 10, 64)
 	if err != nil || ms < 0 || ms > most {
-		writeSampleServiceError(w, r, http.StatusBadRequest, fmt.Sprintf("ms must be a whole number from 0 to %d", most))
+		writeSampleResponseError(w, r, http.StatusBadRequest, fmt.Sprintf("ms must be a whole number from 0 to %d", most))
 		return
 	}
 	// More workers than CPUs would not finish sooner, and each holds a thread.
@@ -27,16 +27,16 @@ func (s *Service) serveSampleServiceWork(w http.ResponseWriter, r *http.Request)
 		writeUnfinishedSampleRequest(w, r, r.Context().Err(), "no CPU came free in time")
 		return
 	}
-	if err := burnSampleServiceCPU(r.Context(), time.Duration(ms)*time.Millisecond); err != nil {
+	if err := burnSampleWorkCPU(r.Context(), time.Duration(ms)*time.Millisecond); err != nil {
 		writeUnfinishedSampleRequest(w, r, err, "the work took too long")
 		return
 	}
-	writeSampleServiceJSON(w, http.StatusOK, fmt.Appendf(nil, `{"cpu_ms":%d}`+"\n", ms))
+	writeSampleResponseJSON(w, http.StatusOK, fmt.Appendf(nil, `{"cpu_ms":%d}`+"\n", ms))
 }
 
-// burnSampleServiceCPU spends d of CPU time, not of wall time: a throttled pod takes longer for the same work, as with real work.
+// burnSampleWorkCPU spends d of CPU time, not of wall time: a throttled pod takes longer for the same work, as with real work.
 // It returns ctx's error when ctx ends first.
-func burnSampleServiceCPU(ctx context.Context, d time.Duration) error {
+func burnSampleWorkCPU(ctx context.Context, d time.Duration) error {
 	clock, release := sampleWorkerThreadClock()
 	defer release()
 	x := uint64(88172645463325252)
@@ -44,14 +44,14 @@ func burnSampleServiceCPU(ctx context.Context, d time.Duration) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		x = spinSampleServiceXorshift(x)
+		x = spinSampleWorkXorshift(x)
 	}
 	runtime.KeepAlive(x) // else the compiler may remove the work
 	return nil
 }
 
-// spinSampleServiceXorshift computes for some 20 µs, so that reading the clock in between costs little: Marsaglia's xorshift64.
-func spinSampleServiceXorshift(x uint64) uint64 {
+// spinSampleWorkXorshift computes for some 20 µs, so that reading the clock in between costs little: Marsaglia's xorshift64.
+func spinSampleWorkXorshift(x uint64) uint64 {
 	for range 20_000 {
 		x ^= x << 13
 		x ^= x >> 7

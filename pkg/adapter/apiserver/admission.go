@@ -33,65 +33,65 @@ type requestAdmission struct {
 // pathMatcher reports whether a path is in a set.
 type pathMatcher func(path string) bool
 
-func newRequestAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
+func newAPIServerAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
 	return &requestAdmission{
 		next: next, limits: limits, open: open, verifier: verifier, proven: proven, metrics: m,
-		unproven: newAddressPlaces(limits.unproven, limits.unprovenPerAddress),
-		probes:   newAddressPlaces(limits.probes, limits.probesPerAddress),
+		unproven: newAPIServerAddressPlaces(limits.unproven, limits.unprovenPerAddress),
+		probes:   newAPIServerAddressPlaces(limits.probes, limits.probesPerAddress),
 	}
 }
 
 func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case len(r.RequestURI) > a.limits.uriBytes:
-		a.rejectRequest(w, reasonURI, http.StatusRequestURITooLong, metav1.StatusReasonInvalid, fmt.Sprintf(
+		a.rejectAPIServerRequest(w, reasonURI, http.StatusRequestURITooLong, metav1.StatusReasonInvalid, fmt.Sprintf(
 			"the request URI has %d bytes and may have %d; shorten the names and selectors in it", len(r.RequestURI), a.limits.uriBytes))
 	case len(r.Header.Get("Authorization")) > a.limits.tokenBytes:
-		a.rejectRequest(w, reasonToken, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, fmt.Sprintf(
+		a.rejectAPIServerRequest(w, reasonToken, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, fmt.Sprintf(
 			"the Authorization header has more than %d bytes; a ServiceAccount's token has about 1,000", a.limits.tokenBytes))
-	case isFromFrontProxy(r.Context()):
+	case isFromAPIServerFrontProxy(r.Context()):
 		a.next.ServeHTTP(w, r)
-	case a.verifier.isFrontProxy(r.TLS):
+	case a.verifier.isAPIServerFrontProxyPeer(r.TLS):
 		// Its authority was not known at the handshake. The next connection gets the front proxy's limits.
 		w.Header().Set("Connection", "close")
 		a.next.ServeHTTP(w, r)
-	case bearerToken(r) == "" && !hasCertificate(r):
-		a.serveAnonymous(w, r)
-	case a.proven.isProven(r):
+	case apiServerBearerToken(r) == "" && !hasAPIServerClientCertificate(r):
+		a.serveAnonymousAPIServerRequest(w, r)
+	case a.proven.isProvenAPIServerRequest(r):
 		a.next.ServeHTTP(w, r)
 	default:
-		a.serveUnproven(w, r)
+		a.serveUnprovenAPIServerRequest(w, r)
 	}
 }
 
-// serveAnonymous serves only the paths that need no authentication. For all others the answer is known without a question
+// serveAnonymousAPIServerRequest serves only the paths that need no authentication. For all others the answer is known without a question
 // to kube-apiserver.
-func (a *requestAdmission) serveAnonymous(w http.ResponseWriter, r *http.Request) {
+func (a *requestAdmission) serveAnonymousAPIServerRequest(w http.ResponseWriter, r *http.Request) {
 	if !a.open(r.URL.Path) {
-		a.rejectRequest(w, reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
+		a.rejectAPIServerRequest(w, reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
 			"the request has no credentials; send a bearer token, or ask through kube-apiserver")
 		return
 	}
-	a.serveInPlace(w, r, a.probes, reasonProbes)
+	a.serveAPIServerRequestInPlace(w, r, a.probes, reasonProbes)
 }
 
-// serveUnproven serves a request with credentials that may cost a TokenReview.
-func (a *requestAdmission) serveUnproven(w http.ResponseWriter, r *http.Request) {
-	a.serveInPlace(w, r, a.unproven, reasonUnproven)
+// serveUnprovenAPIServerRequest serves a request with credentials that may cost a TokenReview.
+func (a *requestAdmission) serveUnprovenAPIServerRequest(w http.ResponseWriter, r *http.Request) {
+	a.serveAPIServerRequestInPlace(w, r, a.unproven, reasonUnproven)
 }
 
-func (a *requestAdmission) serveInPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
-	address := remoteHost(r.RemoteAddr)
-	if !places.takePlace(address) {
-		a.rejectRequest(w, reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+func (a *requestAdmission) serveAPIServerRequestInPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
+	address := apiServerClientHost(r.RemoteAddr)
+	if !places.takeAPIServerAddressPlace(address) {
+		a.rejectAPIServerRequest(w, reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
 			"too many requests without proven credentials at a time; try again later")
 		return
 	}
-	defer places.returnPlace(address)
+	defer places.returnAPIServerAddressPlace(address)
 	a.next.ServeHTTP(w, r)
 }
 
-func (a *requestAdmission) rejectRequest(w http.ResponseWriter, reason string, code int32, status metav1.StatusReason, message string) {
+func (a *requestAdmission) rejectAPIServerRequest(w http.ResponseWriter, reason string, code int32, status metav1.StatusReason, message string) {
 	a.metrics.rejections.WithLabelValues(reason).Inc()
 	body := metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
@@ -107,11 +107,13 @@ func (a *requestAdmission) rejectRequest(w http.ResponseWriter, reason string, c
 	_ = json.NewEncoder(w).Encode(body) // the client is gone
 }
 
-func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 }
+func hasAPIServerClientCertificate(r *http.Request) bool {
+	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0
+}
 
-// bearerToken returns the request's token, or "" if it has none, as the library reads it. A token in a WebSocket protocol
+// apiServerBearerToken returns the request's token, or "" if it has none, as the library reads it. A token in a WebSocket protocol
 // header counts for nothing here: no API of this server has WebSockets.
-func bearerToken(r *http.Request) string {
+func apiServerBearerToken(r *http.Request) string {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
 	if !strings.EqualFold(scheme, "bearer") {
 		return ""
@@ -131,34 +133,34 @@ const (
 	provenTime = time.Hour
 )
 
-func newProvenCredentials() *provenCredentials {
+func newProvenAPIServerCredentials() *provenCredentials {
 	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
 }
 
-// hashCredentials returns the hash of the request's token, or else of its client certificate, or nil if it has neither.
-func hashCredentials(r *http.Request) any {
-	if token := bearerToken(r); token != "" {
+// hashAPIServerCredentials returns the hash of the request's token, or else of its client certificate, or nil if it has neither.
+func hashAPIServerCredentials(r *http.Request) any {
+	if token := apiServerBearerToken(r); token != "" {
 		return sha256.Sum256([]byte("token:" + token))
 	}
-	if hasCertificate(r) {
+	if hasAPIServerClientCertificate(r) {
 		return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
 	}
 	return nil
 }
 
-func (p *provenCredentials) isProven(r *http.Request) bool {
-	_, ok := p.hashes.Get(hashCredentials(r))
+func (p *provenCredentials) isProvenAPIServerRequest(r *http.Request) bool {
+	_, ok := p.hashes.Get(hashAPIServerCredentials(r))
 	return ok
 }
 
-// observeCredentials returns an authenticator that adds the credentials that next accepts.
-func (p *provenCredentials) observeCredentials(next authenticator.Request) authenticator.Request {
+// observeAPIServerCredentials returns an authenticator that adds the credentials that next accepts.
+func (p *provenCredentials) observeAPIServerCredentials(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
-		hash := hashCredentials(r)
+		hash := hashAPIServerCredentials(r)
 		response, ok, err := next.AuthenticateRequest(r)
 		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
 		// The library removes an accepted token from the request; one that is still there was not looked at.
-		if accepted && hash != nil && bearerToken(r) == "" {
+		if accepted && hash != nil && apiServerBearerToken(r) == "" {
 			p.hashes.Add(hash, struct{}{}, provenTime)
 		}
 		return response, ok, err

@@ -38,18 +38,18 @@ func TestProvenCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProvenCredentials()
-			auth := p.observeCredentials(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+			p := newProvenAPIServerCredentials()
+			auth := p.observeAPIServerCredentials(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 				name, ok := tc.accept(r)
 				return &authenticator.Response{User: &user.DefaultInfo{Name: name}}, ok, nil
 			}))
 			if _, _, err := auth.AuthenticateRequest(newRequest(tc.token, tc.certificate)); err != nil {
 				t.Fatal(err)
 			}
-			if got := p.isProven(newRequest(tc.token, tc.certificate)); got != tc.proven {
+			if got := p.isProvenAPIServerRequest(newRequest(tc.token, tc.certificate)); got != tc.proven {
 				t.Errorf("proven: %v, want %v", got, tc.proven)
 			}
-			if p.isProven(newRequest("another", "another")) || p.isProven(newRequest("", "")) {
+			if p.isProvenAPIServerRequest(newRequest("another", "another")) || p.isProvenAPIServerRequest(newRequest("", "")) {
 				t.Error("other credentials are proven")
 			}
 		})

@@ -16,7 +16,7 @@ type delegatedAuthorizers struct {
 	details authorizer.Authorizer
 }
 
-func (o *Options) buildAuthorizers() (built delegatedAuthorizers, err error) {
+func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err error) {
 	withoutPaths := *o.Authorization
 	withoutPaths.AlwaysAllowPaths = nil
 	for _, b := range []struct {
@@ -38,8 +38,8 @@ func (o *Options) buildAuthorizers() (built delegatedAuthorizers, err error) {
 	return built, nil
 }
 
-// newPathMatcher returns a matcher of the paths that need no authorization, with the library's rules for them.
-func newPathMatcher(paths []string) (pathMatcher, error) {
+// newAPIServerPathMatcher returns a matcher of the paths that need no authorization, with the library's rules for them.
+func newAPIServerPathMatcher(paths []string) (pathMatcher, error) {
 	always, err := path.NewAuthorizer(paths)
 	if err != nil {
 		return nil, fmt.Errorf("read --authorization-always-allow-paths: %w", err)

@@ -22,7 +22,7 @@ type connectionTable struct {
 	open  map[string][]*limitedConn // unproven connections by address, oldest first; no empty lists
 }
 
-func newConnectionTable(total, perAddress int, onEvict func()) *connectionTable {
+func newAPIServerConnectionTable(total, perAddress int, onEvict func()) *connectionTable {
 	return &connectionTable{total: total, perAddress: perAddress, onEvict: onEvict, open: map[string][]*limitedConn{}}
 }
 
@@ -39,25 +39,25 @@ type limitedConn struct {
 // kube-apiserver may begin with as many connections as it has requests, and keeps one.
 const connectionGrace = time.Second
 
-// addConnection registers c, and closes another connection if there are too many.
-func (t *connectionTable) addConnection(c net.Conn, now time.Time) *limitedConn {
-	added := &limitedConn{Conn: c, table: t, address: remoteHost(c.RemoteAddr().String()), since: now}
+// addAPIServerConnection registers c, and closes another connection if there are too many.
+func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *limitedConn {
+	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	same := t.open[added.address]
 	switch {
 	case t.count >= t.total:
-		t.evictOldest(t.greediestAddress())
+		t.evictOldestAPIServerConnection(t.greediestAPIServerClientAddress())
 	case len(same) >= t.perAddress && now.Sub(same[0].since) >= connectionGrace:
-		t.evictOldest(added.address)
+		t.evictOldestAPIServerConnection(added.address)
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)
 	return added
 }
 
-// greediestAddress returns the address with the most connections.
-func (t *connectionTable) greediestAddress() string {
+// greediestAPIServerClientAddress returns the address with the most connections.
+func (t *connectionTable) greediestAPIServerClientAddress() string {
 	greediest, most := "", 0
 	for address, conns := range t.open {
 		if len(conns) > most {
@@ -67,20 +67,20 @@ func (t *connectionTable) greediestAddress() string {
 	return greediest
 }
 
-func (t *connectionTable) evictOldest(address string) {
+func (t *connectionTable) evictOldestAPIServerConnection(address string) {
 	conns := t.open[address]
 	if len(conns) == 0 {
 		return
 	}
 	oldest := conns[0]
-	t.dropConnection(oldest)
+	t.dropAPIServerConnection(oldest)
 	// The close of a TCP socket does not block. The owner's own close follows, and is without effect.
 	_ = oldest.Conn.Close()
 	t.onEvict()
 }
 
-// dropConnection forgets c if it is still counted.
-func (t *connectionTable) dropConnection(c *limitedConn) {
+// dropAPIServerConnection forgets c if it is still counted.
+func (t *connectionTable) dropAPIServerConnection(c *limitedConn) {
 	conns := t.open[c.address]
 	i := slices.Index(conns, c)
 	if i < 0 {
@@ -94,14 +94,14 @@ func (t *connectionTable) dropConnection(c *limitedConn) {
 	t.open[c.address] = conns
 }
 
-// exemptConnection takes c out of the bounds: it belongs to the front proxy.
-func (t *connectionTable) exemptConnection(c *limitedConn) {
+// exemptAPIServerConnection takes c out of the bounds: it belongs to the front proxy.
+func (t *connectionTable) exemptAPIServerConnection(c *limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dropConnection(c)
+	t.dropAPIServerConnection(c)
 }
 
-func (t *connectionTable) countConnections() int {
+func (t *connectionTable) countAPIServerConnections() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.count
@@ -109,13 +109,13 @@ func (t *connectionTable) countConnections() int {
 
 func (c *limitedConn) Close() error {
 	if !c.closed.Swap(true) {
-		c.table.exemptConnection(c)
+		c.table.exemptAPIServerConnection(c)
 	}
 	return c.Conn.Close()
 }
 
-// remoteHost returns the host of an address with a port, or the whole address if it has none.
-func remoteHost(address string) string {
+// apiServerClientHost returns the host of an address with a port, or the whole address if it has none.
+func apiServerClientHost(address string) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return address

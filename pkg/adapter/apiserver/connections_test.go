@@ -22,52 +22,52 @@ func TestConnectionBounds(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1900000000, 0)
 	evicted := 0
-	table := newConnectionTable(5, 3, func() { evicted++ })
+	table := newAPIServerConnectionTable(5, 3, func() { evicted++ })
 	open := func(from string, after time.Duration) (*addressedConn, *limitedConn) {
 		c := &addressedConn{from: from}
-		return c, table.addConnection(c, now.Add(after))
+		return c, table.addAPIServerConnection(c, now.Add(after))
 	}
 	first, _ := open("10.0.0.1", 0)
 	for range 3 {
 		open("10.0.0.1", 0)
 	}
-	if first.closed || table.countConnections() != 4 {
+	if first.closed || table.countAPIServerConnections() != 4 {
 		t.Errorf("a young connection was closed at the bound of its address")
 	}
 	open("10.0.0.1", time.Minute)
-	if !first.closed || table.countConnections() != 4 {
-		t.Errorf("an address has %d connections, the oldest closed: %v", table.countConnections(), first.closed)
+	if !first.closed || table.countAPIServerConnections() != 4 {
+		t.Errorf("an address has %d connections, the oldest closed: %v", table.countAPIServerConnections(), first.closed)
 	}
 	other, limited := open("10.0.0.2", time.Minute)
 	second, _ := open("10.0.0.3", time.Minute)
-	if other.closed || second.closed || table.countConnections() != 5 || evicted != 2 {
-		t.Errorf("at the bound for all, %d connections, %d closed: not one of the greediest address", table.countConnections(), evicted)
+	if other.closed || second.closed || table.countAPIServerConnections() != 5 || evicted != 2 {
+		t.Errorf("at the bound for all, %d connections, %d closed: not one of the greediest address", table.countAPIServerConnections(), evicted)
 	}
-	table.exemptConnection(limited)
+	table.exemptAPIServerConnection(limited)
 	for range 20 {
 		open("10.0.0.2", time.Hour)
 	}
 	if other.closed {
 		t.Error("a connection of the front proxy was closed for others")
 	}
-	if err := limited.Close(); err != nil || !other.closed || table.countConnections() != 5 {
-		t.Errorf("Close = %v, %d connections", err, table.countConnections())
+	if err := limited.Close(); err != nil || !other.closed || table.countAPIServerConnections() != 5 {
+		t.Errorf("Close = %v, %d connections", err, table.countAPIServerConnections())
 	}
 }
 
 func TestAddressPlaces(t *testing.T) {
 	t.Parallel()
-	p := newAddressPlaces(3, 2)
+	p := newAPIServerAddressPlaces(3, 2)
 	for i, step := range []struct {
 		address string
 		want    bool
 	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"c", false}} {
-		if got := p.takePlace(step.address); got != step.want {
+		if got := p.takeAPIServerAddressPlace(step.address); got != step.want {
 			t.Errorf("step %d: %v", i, got)
 		}
 	}
-	p.returnPlace("a")
-	if !p.takePlace("c") || p.takePlace("a") {
+	p.returnAPIServerAddressPlace("a")
+	if !p.takeAPIServerAddressPlace("c") || p.takeAPIServerAddressPlace("a") {
 		t.Error("a place that was given back went to the wrong address")
 	}
 }

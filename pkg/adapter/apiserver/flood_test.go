@@ -107,7 +107,7 @@ func TestFloodsDoNotReachHPA(t *testing.T) {
 	if code, body := r.ask(t, r.dialFrom(50, false), podsPath, withToken("reader")); code != 200 {
 		t.Fatalf("a reader before the floods: %d %s", code, body)
 	}
-	limits := defaultLimits()
+	limits := defaultAPIServerLimits()
 
 	t.Run("anonymous", func(t *testing.T) {
 		before := r.kube.accessReviews.Load()
@@ -157,7 +157,7 @@ func TestUnknownTokensHaveFewPlaces(t *testing.T) {
 	for i := range strangers {
 		strangers[i] = r.dialFrom(2+i, false)
 	}
-	limits := defaultLimits()
+	limits := defaultAPIServerLimits()
 	before := r.kube.tokenReviews.Load()
 	answered, end := flood(t, 400, limits.unproven, func(i int) int {
 		code, _ := r.ask(t, strangers[i%10], podsPath, withToken(fmt.Sprintf("unknown-%d", i)))

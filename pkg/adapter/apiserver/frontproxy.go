@@ -20,8 +20,8 @@ type frontProxyVerifier struct {
 	authority    dynamiccertificates.CAContentProvider
 }
 
-// newFrontProxyVerifier returns a verifier that trusts no connection if config is nil.
-func newFrontProxyVerifier(config *authenticatorfactory.RequestHeaderConfig) frontProxyVerifier {
+// newAPIServerFrontProxyVerifier returns a verifier that trusts no connection if config is nil.
+func newAPIServerFrontProxyVerifier(config *authenticatorfactory.RequestHeaderConfig) frontProxyVerifier {
 	if config == nil {
 		return frontProxyVerifier{}
 	}
@@ -32,9 +32,9 @@ func newFrontProxyVerifier(config *authenticatorfactory.RequestHeaderConfig) fro
 	}
 }
 
-// awaitAuthority returns as soon as the front proxy's authority is known. A request before that would fail, as from a stranger.
+// awaitAPIServerFrontProxyAuthority returns as soon as the front proxy's authority is known. A request before that would fail, as from a stranger.
 // A cluster without a front proxy has none: the server then starts after a few seconds all the same.
-func (v frontProxyVerifier) awaitAuthority(ctx context.Context) {
+func (v frontProxyVerifier) awaitAPIServerFrontProxyAuthority(ctx context.Context) {
 	if v.authority == nil {
 		return
 	}
@@ -47,9 +47,9 @@ func (v frontProxyVerifier) awaitAuthority(ctx context.Context) {
 	}
 }
 
-// isFrontProxy reports whether the peer has proven to be the front proxy. It decides about limits alone: the
+// isAPIServerFrontProxyPeer reports whether the peer has proven to be the front proxy. It decides about limits alone: the
 // authenticator verifies the certificate again for each request.
-func (v frontProxyVerifier) isFrontProxy(state *tls.ConnectionState) bool {
+func (v frontProxyVerifier) isAPIServerFrontProxyPeer(state *tls.ConnectionState) bool {
 	if v.certificates == nil || state == nil || len(state.PeerCertificates) == 0 {
 		return false
 	}

@@ -36,7 +36,7 @@ type Health struct {
 // endpoints. They name addresses and files. The health paths themselves are readable for everybody in every cluster.
 const HealthDetailsPath = "/debug/health"
 
-func toHealthCheckers(checks []Check) []healthz.HealthChecker {
+func toAPIServerHealthCheckers(checks []Check) []healthz.HealthChecker {
 	out := make([]healthz.HealthChecker, len(checks))
 	for i, c := range checks {
 		out[i] = healthz.NamedCheck(c.Name, func(*http.Request) error { return c.Test() })
@@ -52,24 +52,24 @@ type healthExplainer struct {
 	log     *retry.Throttle
 }
 
-func newHealthExplainer(health Health, details authorizer.Authorizer) *healthExplainer {
+func newAPIServerHealthExplainer(health Health, details authorizer.Authorizer) *healthExplainer {
 	return &healthExplainer{health: health, details: details, log: &retry.Throttle{Interval: time.Minute}}
 }
 
-func (e *healthExplainer) explainHealthResponse(next http.Handler) http.Handler {
+func (e *healthExplainer) explainAPIServerHealthResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
 		var lines []string
 		switch r.URL.Path {
 		case "/livez":
-			lines = e.describeFailedChecks(r, e.health.Live)
+			lines = e.describeFailedAPIServerChecks(r, e.health.Live)
 		case "/readyz":
-			lines = e.describeFailedChecks(r, e.health.Ready)
+			lines = e.describeFailedAPIServerChecks(r, e.health.Ready)
 		default:
 			return
 		}
 		notes := r.URL.Path == "/readyz" && e.health.Notes != nil && r.URL.Query().Has("verbose")
-		if !notes && len(lines) == 0 || !e.mayReadDetails(r) {
+		if !notes && len(lines) == 0 || !e.mayReadAPIServerHealthDetails(r) {
 			return
 		}
 		if notes {
@@ -81,8 +81,8 @@ func (e *healthExplainer) explainHealthResponse(next http.Handler) http.Handler 
 	})
 }
 
-// mayReadDetails reports whether the caller has the right to get HealthDetailsPath.
-func (e *healthExplainer) mayReadDetails(r *http.Request) bool {
+// mayReadAPIServerHealthDetails reports whether the caller has the right to get HealthDetailsPath.
+func (e *healthExplainer) mayReadAPIServerHealthDetails(r *http.Request) bool {
 	caller, ok := request.UserFrom(r.Context())
 	if !ok || caller.GetName() == user.Anonymous {
 		return false
@@ -96,7 +96,7 @@ func (e *healthExplainer) mayReadDetails(r *http.Request) bool {
 	return decision == authorizer.DecisionAllow
 }
 
-func (e *healthExplainer) describeFailedChecks(r *http.Request, checks []Check) []string {
+func (e *healthExplainer) describeFailedAPIServerChecks(r *http.Request, checks []Check) []string {
 	var lines []string
 	for _, c := range checks {
 		err := c.Test()

@@ -43,7 +43,7 @@ type requestLane struct {
 	level  flowcontrol.PriorityLevelConfiguration
 }
 
-func newRequestLane(name, reason string, places int) *requestLane {
+func newAPIServerRequestLane(name, reason string, places int) *requestLane {
 	meta := metav1.ObjectMeta{Name: name, UID: types.UID(name)}
 	return &requestLane{
 		places: make(chan struct{}, places), reason: reason,
@@ -58,12 +58,12 @@ const (
 	maxStrangers = 4096
 )
 
-func newRequestLanes(autoscalers []string, open pathMatcher, limits serverLimits, m *metrics) *requestLanes {
+func newAPIServerRequestLanes(autoscalers []string, open pathMatcher, limits serverLimits, m *metrics) *requestLanes {
 	return &requestLanes{
 		autoscalers: autoscalers, open: open, metrics: m,
-		autoscaling: newRequestLane("tachometer-autoscaling", reasonAutoscaling, limits.autoscaling),
-		readers:     newRequestLane("tachometer-readers", reasonReaders, limits.readers),
-		strangers:   newRequestLane("tachometer-strangers", reasonStrangers, limits.strangers),
+		autoscaling: newAPIServerRequestLane("tachometer-autoscaling", reasonAutoscaling, limits.autoscaling),
+		readers:     newAPIServerRequestLane("tachometer-readers", reasonReaders, limits.readers),
+		strangers:   newAPIServerRequestLane("tachometer-strangers", reasonStrangers, limits.strangers),
 		denied:      cache.NewLRUExpireCache(maxStrangers),
 	}
 }
@@ -73,7 +73,7 @@ func (l *requestLanes) Handle(_ context.Context, digest utilflowcontrol.RequestD
 	note func(*flowcontrol.FlowSchema, *flowcontrol.PriorityLevelConfiguration, string),
 	_ func() fcrequest.WorkEstimate, _ fq.QueueNoteFn, execute func(),
 ) {
-	lane := l.selectLane(digest.User)
+	lane := l.selectAPIServerRequestLane(digest.User)
 	note(&lane.schema, &lane.level, "")
 	if l.open(digest.RequestInfo.Path) { // bounded by requestAdmission, and never in the way of others
 		execute()
@@ -88,8 +88,8 @@ func (l *requestLanes) Handle(_ context.Context, digest utilflowcontrol.RequestD
 	}
 }
 
-func (l *requestLanes) selectLane(u user.Info) *requestLane {
-	if l.isAutoscaling(u) {
+func (l *requestLanes) selectAPIServerRequestLane(u user.Info) *requestLane {
+	if l.isAPIServerAutoscalingUser(u) {
 		return l.autoscaling
 	}
 	if _, denied := l.denied.Get(u.GetName()); denied || u.GetName() == user.Anonymous {
@@ -98,9 +98,9 @@ func (l *requestLanes) selectLane(u user.Info) *requestLane {
 	return l.readers
 }
 
-// isAutoscaling reports whether u is an HPA controller or a part of kube-apiserver. A rejected availability probe of the
+// isAPIServerAutoscalingUser reports whether u is an HPA controller or a part of kube-apiserver. A rejected availability probe of the
 // latter would take the whole API away from HPAs.
-func (l *requestLanes) isAutoscaling(u user.Info) bool {
+func (l *requestLanes) isAPIServerAutoscalingUser(u user.Info) bool {
 	return slices.Contains(l.autoscalers, u.GetName()) || u.GetName() == "system:aggregator" ||
 		slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup)
 }
@@ -112,9 +112,9 @@ type laneAuthorizer struct {
 	autoscaling, others authorizer.Authorizer
 }
 
-// authorizeInLane implements authorizer.AuthorizerFunc, and remembers denied callers as strangers.
-func (a *laneAuthorizer) authorizeInLane(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
-	if a.lanes.isAutoscaling(attributes.GetUser()) {
+// authorizeInAPIServerLane implements authorizer.AuthorizerFunc, and remembers denied callers as strangers.
+func (a *laneAuthorizer) authorizeInAPIServerLane(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
+	if a.lanes.isAPIServerAutoscalingUser(attributes.GetUser()) {
 		return a.autoscaling.Authorize(ctx, attributes)
 	}
 	decision, reason, err := a.others.Authorize(ctx, attributes)

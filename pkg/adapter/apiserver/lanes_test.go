@@ -15,9 +15,9 @@ import (
 
 // newTestLanes returns lanes with one place each, in which only /livez is open.
 func newTestLanes() *requestLanes {
-	limits := defaultLimits()
+	limits := defaultAPIServerLimits()
 	limits.autoscaling, limits.readers, limits.strangers = 1, 1, 1
-	return newRequestLanes([]string{hpaUser}, func(path string) bool { return path == "/livez" }, limits, newMetrics(nil))
+	return newAPIServerRequestLanes([]string{hpaUser}, func(path string) bool { return path == "/livez" }, limits, newMetrics(nil))
 }
 
 // tryInLane sends a request of the user to lanes and returns its lane and whether it was executed.
@@ -53,7 +53,7 @@ func testLanes(t *testing.T) {
 		}),
 	}
 	for u, want := range map[user.Info]string{denied: "others", &user.DefaultInfo{Name: "reader"}: "others", &user.DefaultInfo{Name: hpaUser}: "autoscaling"} {
-		if _, got, err := byLane.authorizeInLane(t.Context(), authorizer.AttributesRecord{User: u}); got != want || err != nil {
+		if _, got, err := byLane.authorizeInAPIServerLane(t.Context(), authorizer.AttributesRecord{User: u}); got != want || err != nil {
 			t.Errorf("%s was authorized by %s, %v, want %s", u.GetName(), got, err, want)
 		}
 	}
@@ -76,7 +76,7 @@ func testLanes(t *testing.T) {
 			}
 			for _, other := range []string{"reader", hpaUser, "denied"} {
 				u := &user.DefaultInfo{Name: other}
-				if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectLane(u).level.Name != tc.lane {
+				if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectAPIServerRequestLane(u).level.Name != tc.lane {
 					t.Errorf("a full lane of %s stopped %s", name, other)
 				}
 			}
@@ -86,7 +86,7 @@ func testLanes(t *testing.T) {
 		}
 	}
 	<-time.After(strangerTime + time.Nanosecond)
-	if lane := lanes.selectLane(denied); lane != lanes.readers {
+	if lane := lanes.selectAPIServerRequestLane(denied); lane != lanes.readers {
 		t.Errorf("denied once, in %s for ever", lane.level.Name)
 	}
 }

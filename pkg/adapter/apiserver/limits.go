@@ -32,7 +32,7 @@ type serverLimits struct {
 	autoscaling, readers, strangers int
 }
 
-func defaultLimits() serverLimits {
+func defaultAPIServerLimits() serverLimits {
 	return serverLimits{
 		connections: 2000, connectionsPerAddress: 100,
 		handshake:   10 * time.Second,

@@ -22,7 +22,7 @@ type connectionListener struct {
 
 var _ net.Listener = (*connectionListener)(nil)
 
-func newConnectionListener(address net.Addr) *connectionListener {
+func newAPIServerConnectionListener(address net.Addr) *connectionListener {
 	return &connectionListener{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
@@ -45,8 +45,8 @@ func (l *connectionListener) Close() error {
 // Addr returns the address of the port.
 func (l *connectionListener) Addr() net.Addr { return l.address }
 
-// deliverConnection hands c to Accept, or closes it if the listener is closed.
-func (l *connectionListener) deliverConnection(c net.Conn) {
+// deliverAPIServerConnection hands c to Accept, or closes it if the listener is closed.
+func (l *connectionListener) deliverAPIServerConnection(c net.Conn) {
 	select {
 	case l.conns <- c:
 	case <-l.closed:
@@ -66,8 +66,8 @@ type connectionAcceptor struct {
 	proxied, direct *connectionListener
 }
 
-// acceptConnections runs until ctx ends, and returns after the last handshake.
-func (a *connectionAcceptor) acceptConnections(ctx context.Context) {
+// acceptAPIServerConnections runs until ctx ends, and returns after the last handshake.
+func (a *connectionAcceptor) acceptAPIServerConnections(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = a.listener.Close() })
 	defer stop()
 	var handshakes sync.WaitGroup
@@ -85,12 +85,12 @@ func (a *connectionAcceptor) acceptConnections(ctx context.Context) {
 			}
 			continue
 		}
-		c := a.table.addConnection(raw, time.Now())
-		handshakes.Go(func() { a.completeHandshake(ctx, c) })
+		c := a.table.addAPIServerConnection(raw, time.Now())
+		handshakes.Go(func() { a.completeAPIServerHandshake(ctx, c) })
 	}
 }
 
-func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedConn) {
+func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *limitedConn) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	secured := tls.Server(c, a.tls)
@@ -101,10 +101,10 @@ func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedCo
 		return
 	}
 	state := secured.ConnectionState()
-	if a.verifier.isFrontProxy(&state) {
-		a.table.exemptConnection(c)
-		a.proxied.deliverConnection(secured)
+	if a.verifier.isAPIServerFrontProxyPeer(&state) {
+		a.table.exemptAPIServerConnection(c)
+		a.proxied.deliverAPIServerConnection(secured)
 		return
 	}
-	a.direct.deliverConnection(secured)
+	a.direct.deliverAPIServerConnection(secured)
 }

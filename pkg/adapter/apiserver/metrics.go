@@ -49,17 +49,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	connections := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_apiserver_connections",
 		Help: "Open connections that do not belong to kube-apiserver's front proxy.",
-	}, m.currentConnections)
+	}, m.currentAPIServerConnections)
 	if r != nil {
 		r.MustRegister(m.rejections, m.evictions, m.handshakeErrors, connections)
 	}
 	return m
 }
 
-// observeConnections makes count the source of the number of connections.
-func (m *metrics) observeConnections(count func() int) { m.connections.Store(&count) }
+// observeAPIServerConnections makes count the source of the number of connections.
+func (m *metrics) observeAPIServerConnections(count func() int) { m.connections.Store(&count) }
 
-func (m *metrics) currentConnections() float64 {
+func (m *metrics) currentAPIServerConnections() float64 {
 	if count := m.connections.Load(); count != nil {
 		return float64((*count)())
 	}

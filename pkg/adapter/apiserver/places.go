@@ -11,12 +11,12 @@ type addressPlaces struct {
 	by    map[string]int // places taken by address; no zeros
 }
 
-func newAddressPlaces(total, perAddress int) *addressPlaces {
+func newAPIServerAddressPlaces(total, perAddress int) *addressPlaces {
 	return &addressPlaces{total: total, perAddress: perAddress, by: map[string]int{}}
 }
 
-// takePlace reports whether address has a place now. The caller gives it back with returnPlace.
-func (p *addressPlaces) takePlace(address string) bool {
+// takeAPIServerAddressPlace reports whether address has a place now. The caller gives it back with returnPlace.
+func (p *addressPlaces) takeAPIServerAddressPlace(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= p.total || p.by[address] >= p.perAddress {
@@ -27,7 +27,7 @@ func (p *addressPlaces) takePlace(address string) bool {
 	return true
 }
 
-func (p *addressPlaces) returnPlace(address string) {
+func (p *addressPlaces) returnAPIServerAddressPlace(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--

@@ -99,7 +99,7 @@ func (s *Server) buildAPIServerWithRetry(ctx context.Context) (*genericapiserver
 	for {
 		config, err := s.buildAPIServerConfig() //nolint:contextcheck // the paths' authorizer takes the request's own context
 		if err == nil {
-			secure := replaceListener(config, s.opts.limits, s.metrics)
+			secure := replaceAPIServerListener(config, s.opts.limits, s.metrics)
 			server, err := s.buildAPIServer(config)
 			return server, secure, err
 		}
@@ -128,36 +128,36 @@ func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 	if err := s.opts.Features.ApplyTo(config, nil, nil); err != nil {
 		return nil, err
 	}
-	config.OpenAPIConfig, config.OpenAPIV3Config = describeOpenAPI(s.deps.Groups)
+	config.OpenAPIConfig, config.OpenAPIV3Config = describeAPIServerOpenAPI(s.deps.Groups)
 	config.EnableMetrics = false // served by serveMetrics, together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
-	config.AddLivezChecks(toHealthCheckers(s.deps.Health.Live)...)
-	config.AddReadyzChecks(toHealthCheckers(s.deps.Health.Ready)...)
-	return config, s.buildHandlerChain(config)
+	config.AddLivezChecks(toAPIServerHealthCheckers(s.deps.Health.Live)...)
+	config.AddReadyzChecks(toAPIServerHealthCheckers(s.deps.Health.Ready)...)
+	return config, s.buildAPIServerHandlerChain(config)
 }
 
-// buildHandlerChain puts limits, lanes and the explanation of health around the handler chain of the library.
-func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
-	open, err := newPathMatcher(s.opts.Authorization.AlwaysAllowPaths)
+// buildAPIServerHandlerChain puts limits, lanes and the explanation of health around the handler chain of the library.
+func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) error {
+	open, err := newAPIServerPathMatcher(s.opts.Authorization.AlwaysAllowPaths)
 	if err != nil {
 		return err
 	}
-	lanes := newRequestLanes(s.opts.Autoscalers, open, s.opts.limits, s.metrics)
-	authorizers, err := s.opts.buildAuthorizers()
+	lanes := newAPIServerRequestLanes(s.opts.Autoscalers, open, s.opts.limits, s.metrics)
+	authorizers, err := s.opts.buildAPIServerAuthorizers()
 	if err != nil {
 		return err
 	}
 	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others}
-	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInLane)
+	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInAPIServerLane)
 	config.FlowControl = lanes
-	proven := newProvenCredentials()
-	config.Authentication.Authenticator = proven.observeCredentials(config.Authentication.Authenticator)
-	verifier := newFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
-	explainer := newHealthExplainer(s.deps.Health, authorizers.details)
+	proven := newProvenAPIServerCredentials()
+	config.Authentication.Authenticator = proven.observeAPIServerCredentials(config.Authentication.Authenticator)
+	verifier := newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
+	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealthResponse(plainDiscovery(api)), c)
-		return newRequestAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(withPlainAPIServerDiscovery(api)), c)
+		return newAPIServerAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil
 }
@@ -173,11 +173,11 @@ func (s *Server) buildAPIServer(config *genericapiserver.Config) (*genericapiser
 			return nil, fmt.Errorf("install API group %s: %w", g.Info.PrioritizedVersions[0].Group, err)
 		}
 	}
-	s.installMetricsHandler(server.GenericAPIServer)
+	s.installAPIServerMetricsHandler(server.GenericAPIServer)
 	return server.GenericAPIServer, nil
 }
 
-func (s *Server) installMetricsHandler(server *genericapiserver.GenericAPIServer) {
+func (s *Server) installAPIServerMetricsHandler(server *genericapiserver.GenericAPIServer) {
 	apimetrics.Register()
 	all := prometheus.Gatherers{legacyregistry.DefaultGatherer}
 	if s.deps.Metrics != nil {

@@ -319,7 +319,7 @@ func TestServesGroups(t *testing.T) {
 func TestAggregatedDiscoveryIsPlain(t *testing.T) {
 	t.Parallel()
 	got := ""
-	h := plainDiscovery(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Accept") }))
+	h := withPlainAPIServerDiscovery(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Accept") }))
 	for path, want := range map[string]string{"/apis": "application/json", "/apis/custom.metrics.k8s.io": "as=it-was"} {
 		req := httptest.NewRequest(http.MethodGet, path, http.NoBody)
 		req.Header.Set("Accept", "as=it-was")

@@ -28,7 +28,7 @@ type lifecycleListener struct {
 
 var _ net.Listener = (*lifecycleListener)(nil)
 
-func newLifecycleListener(address net.Addr) *lifecycleListener {
+func newAPIServerLifecycleListener(address net.Addr) *lifecycleListener {
 	return &lifecycleListener{address: address, began: make(chan struct{}), ended: make(chan struct{})}
 }
 
@@ -64,13 +64,13 @@ type secureServer struct {
 // drainTimeout is the time for a response to reach its client.
 const drainTimeout = 10 * time.Second
 
-// replaceListener takes the port out of config and leaves a lifecycleListener there. It must run after the options of
+// replaceAPIServerListener takes the port out of config and leaves a lifecycleListener there. It must run after the options of
 // authentication, which add the client authorities.
-func replaceListener(config *genericapiserver.Config, limits serverLimits, m *metrics) *secureServer {
+func replaceAPIServerListener(config *genericapiserver.Config, limits serverLimits, m *metrics) *secureServer {
 	s := &secureServer{
 		info:      config.SecureServing,
-		lifecycle: newLifecycleListener(config.SecureServing.Listener.Addr()),
-		verifier:  newFrontProxyVerifier(config.Authentication.RequestHeaderConfig),
+		lifecycle: newAPIServerLifecycleListener(config.SecureServing.Listener.Addr()),
+		verifier:  newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig),
 		limits:    limits, metrics: m, requestTimeout: config.RequestTimeout,
 	}
 	// Certificates stay with s: two controllers for them would do everything twice.
@@ -87,34 +87,34 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the lifecycle's end is the signal to stop
 	defer cancel()
-	table := newConnectionTable(s.limits.connections, s.limits.connectionsPerAddress, s.metrics.evictions.Inc)
-	s.metrics.observeConnections(table.countConnections)
+	table := newAPIServerConnectionTable(s.limits.connections, s.limits.connectionsPerAddress, s.metrics.evictions.Inc)
+	s.metrics.observeAPIServerConnections(table.countAPIServerConnections)
 	acceptor := &connectionAcceptor{
-		listener: s.info.Listener, tls: s.startCertificates(ctx), table: table, verifier: s.verifier,
+		listener: s.info.Listener, tls: s.startAPIServerCertificates(ctx), table: table, verifier: s.verifier,
 		timeout: s.limits.handshake, metrics: s.metrics,
-		proxied: newConnectionListener(s.lifecycle.address), direct: newConnectionListener(s.lifecycle.address),
+		proxied: newAPIServerConnectionListener(s.lifecycle.address), direct: newAPIServerConnectionListener(s.lifecycle.address),
 	}
 	servers := map[*http.Server]*connectionListener{
-		s.newProxyServer(handler):  acceptor.proxied,
-		s.newDirectServer(handler): acceptor.direct,
+		s.newAPIServerFrontProxyServer(handler): acceptor.proxied,
+		s.newAPIServerDirectServer(handler):     acceptor.direct,
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
-		s.verifier.awaitAuthority(ctx)
-		acceptor.acceptConnections(ctx)
+		s.verifier.awaitAPIServerFrontProxyAuthority(ctx)
+		acceptor.acceptAPIServerConnections(ctx)
 	})
 	for server, listener := range servers {
 		running.Go(func() { _ = server.Serve(listener) }) // always ErrServerClosed: Accept fails only after Shutdown
 	}
 	<-s.lifecycle.ended
 	cancel()
-	err := shutdownServers(context.WithoutCancel(ctx), servers, s.requestTimeout)
+	err := shutdownAPIServerHTTPServers(context.WithoutCancel(ctx), servers, s.requestTimeout)
 	running.Wait()
 	return err
 }
 
-// shutdownServers ends all servers at the same time, with a timeout for requests in flight.
-func shutdownServers(ctx context.Context, servers map[*http.Server]*connectionListener, timeout time.Duration) error {
+// shutdownAPIServerHTTPServers ends all servers at the same time, with a timeout for requests in flight.
+func shutdownAPIServerHTTPServers(ctx context.Context, servers map[*http.Server]*connectionListener, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results := make(chan error, len(servers))
@@ -128,9 +128,9 @@ func shutdownServers(ctx context.Context, servers map[*http.Server]*connectionLi
 	return errors.Join(errs...)
 }
 
-// startCertificates returns the TLS configuration, which follows the serving certificate and the client authorities until
+// startAPIServerCertificates returns the TLS configuration, which follows the serving certificate and the client authorities until
 // ctx ends.
-func (s *secureServer) startCertificates(ctx context.Context) *tls.Config {
+func (s *secureServer) startAPIServerCertificates(ctx context.Context) *tls.Config {
 	base := &tls.Config{
 		MinVersion: max(s.info.MinTLSVersion, tls.VersionTLS12), CipherSuites: s.info.CipherSuites,
 		CurvePreferences: s.info.CurvePreferences, NextProtos: []string{"h2", "http/1.1"},
@@ -146,15 +146,15 @@ func (s *secureServer) startCertificates(ctx context.Context) *tls.Config {
 	served.GetConfigForClient = controller.GetConfigForClient
 	if s.info.ClientCA != nil {
 		s.info.ClientCA.AddListener(controller)
-		startCertificateSource(ctx, s.info.ClientCA)
+		startAPIServerCertificateSource(ctx, s.info.ClientCA)
 	}
 	if s.info.Cert != nil {
 		s.info.Cert.AddListener(controller)
-		startCertificateSource(ctx, s.info.Cert)
+		startAPIServerCertificateSource(ctx, s.info.Cert)
 	}
 	for _, c := range s.info.SNICerts {
 		c.AddListener(controller)
-		startCertificateSource(ctx, c)
+		startAPIServerCertificateSource(ctx, c)
 	}
 	if err := controller.RunOnce(); err != nil {
 		klog.FromContext(ctx).Info("No certificate to serve yet", "err", err)
@@ -163,8 +163,8 @@ func (s *secureServer) startCertificates(ctx context.Context) *tls.Config {
 	return served
 }
 
-// startCertificateSource reads a source of certificates once and follows it from then on, if it changes at all.
-func startCertificateSource(ctx context.Context, source any) {
+// startAPIServerCertificateSource reads a source of certificates once and follows it from then on, if it changes at all.
+func startAPIServerCertificateSource(ctx context.Context, source any) {
 	controller, ok := source.(dynamiccertificates.ControllerRunner)
 	if !ok {
 		return
@@ -175,24 +175,24 @@ func startCertificateSource(ctx context.Context, source any) {
 	go controller.Run(ctx, 1)
 }
 
-// newProxyServer returns the server for the front proxy, which is kube-apiserver: it keeps its connections open.
-func (s *secureServer) newProxyServer(handler http.Handler) *http.Server {
-	server := s.newHTTPServer(handler, s.limits.proxyHeaderBytes, s.limits.proxyStreams)
+// newAPIServerFrontProxyServer returns the server for the front proxy, which is kube-apiserver: it keeps its connections open.
+func (s *secureServer) newAPIServerFrontProxyServer(handler http.Handler) *http.Server {
+	server := s.newAPIServerHTTPServer(handler, s.limits.proxyHeaderBytes, s.limits.proxyStreams)
 	server.IdleTimeout = 90 * time.Second // as http.DefaultTransport, which leaves first
-	server.BaseContext = func(net.Listener) context.Context { return withFrontProxy(context.Background()) }
+	server.BaseContext = func(net.Listener) context.Context { return withAPIServerFrontProxy(context.Background()) }
 	return server
 }
 
-// newDirectServer returns the server for all others: monitoring, probes, and any pod in the network.
-func (s *secureServer) newDirectServer(handler http.Handler) *http.Server {
-	server := s.newHTTPServer(handler, s.limits.headerBytes, s.limits.streams)
+// newAPIServerDirectServer returns the server for all others: monitoring, probes, and any pod in the network.
+func (s *secureServer) newAPIServerDirectServer(handler http.Handler) *http.Server {
+	server := s.newAPIServerHTTPServer(handler, s.limits.headerBytes, s.limits.streams)
 	// A Prometheus server that scrapes every 30 s keeps its connection; an abandoned connection ends soon.
 	server.IdleTimeout = 35 * time.Second
 	server.ReadTimeout = s.requestTimeout + drainTimeout
 	return server
 }
 
-func (s *secureServer) newHTTPServer(handler http.Handler, headerBytes, streams int) *http.Server {
+func (s *secureServer) newAPIServerHTTPServer(handler http.Handler, headerBytes, streams int) *http.Server {
 	if configured := s.info.HTTP2MaxStreamsPerConnection; configured > 0 {
 		streams = min(streams, configured)
 	}
@@ -228,9 +228,9 @@ func (serverLog) Write(line []byte) (int, error) {
 
 type frontProxyKey struct{}
 
-func withFrontProxy(ctx context.Context) context.Context {
+func withAPIServerFrontProxy(ctx context.Context) context.Context {
 	return context.WithValue(ctx, frontProxyKey{}, true)
 }
 
-// isFromFrontProxy reports whether the request came over a connection of the front proxy.
-func isFromFrontProxy(ctx context.Context) bool { return ctx.Value(frontProxyKey{}) != nil }
+// isFromAPIServerFrontProxy reports whether the request came over a connection of the front proxy.
+func isFromAPIServerFrontProxy(ctx context.Context) bool { return ctx.Value(frontProxyKey{}) != nil }

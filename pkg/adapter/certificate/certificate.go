@@ -50,8 +50,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// dnsNames returns the names in the certificate; kube-apiserver verifies the first.
-func (o Options) dnsNames() []string {
+// certificateDNSNames returns the names in the certificate; kube-apiserver verifies the first.
+func (o Options) certificateDNSNames() []string {
 	host := o.Service + "." + o.Namespace
 	return []string{host + ".svc", host + ".svc.cluster.local", host, o.Service}
 }
@@ -100,7 +100,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for {
 		err := k.reconcileCertificate(ctx, time.Now())
 		k.metrics.countCertificateCheck(err)
-		k.recordFailure(err)
+		k.recordCertificateFailure(err)
 		if err != nil && ctx.Err() == nil {
 			log.Error(err, "Certificate check failed", "secret", k.opts.Secret)
 		}
@@ -110,7 +110,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-func (k *Keeper) recordFailure(err error) {
+func (k *Keeper) recordCertificateFailure(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failure = err
@@ -129,7 +129,7 @@ func (k *Keeper) DescribeFailure() []string {
 
 // certificateCheckDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
 func (k *Keeper) certificateCheckDelay() time.Duration {
-	if k.currentPair() == nil {
+	if k.currentCertificatePair() == nil {
 		return min(time.Second, k.opts.Interval)
 	}
 	return k.opts.Interval
@@ -140,42 +140,42 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	// Without this bound a slow check could publish an old bundle over a newer bundle.
 	ctx, cancel := context.WithTimeout(ctx, k.opts.Interval)
 	defer cancel()
-	pair, shareErr := k.obtainPair(ctx, now)
+	pair, shareErr := k.obtainCertificatePair(ctx, now)
 	if shareErr != nil {
 		var err error
-		if pair, err = k.substitutePair(ctx, shareErr, now); pair == nil {
+		if pair, err = k.substituteCertificatePair(ctx, shareErr, now); pair == nil {
 			return errors.Join(shareErr, err)
 		}
 	}
-	err := k.publishBundle(ctx, pair.bundle, shareErr == nil)
-	k.adoptPair(ctx, pair, err == nil, now)
+	err := k.publishCertificateBundle(ctx, pair.bundle, shareErr == nil)
+	k.adoptCertificatePair(ctx, pair, err == nil, now)
 	return errors.Join(shareErr, err)
 }
 
-// substitutePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
+// substituteCertificatePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
 // else one of its own. It returns nil if it is better to wait: an API server that cannot be reached cannot learn of a first
 // pair either.
-func (k *Keeper) substitutePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
-	if k.currentPair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+func (k *Keeper) substituteCertificatePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
+	if k.currentCertificatePair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return nil, nil
 	}
-	if p := k.selectKnownPair(now); p != nil {
+	if p := k.selectKnownCertificatePair(now); p != nil {
 		return p, nil
 	}
-	return k.renewPair(ctx, nil, nil, now)
+	return k.renewCertificatePair(ctx, nil, nil, now)
 }
 
-// knownPairs returns the pairs that this replica has seen, the latest first.
-func (k *Keeper) knownPairs() []*certificatePair {
+// knownCertificatePairs returns the pairs that this replica has seen, the latest first.
+func (k *Keeper) knownCertificatePairs() []*certificatePair {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return slices.DeleteFunc([]*certificatePair{k.newest, k.serving}, func(p *certificatePair) bool { return p == nil })
 }
 
-// adoptPair serves newest as soon as clients trust it, or at once if no better pair exists.
-func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, published bool, now time.Time) {
+// adoptCertificatePair serves newest as soon as clients trust it, or at once if no better pair exists.
+func (k *Keeper) adoptCertificatePair(ctx context.Context, newest *certificatePair, published bool, now time.Time) {
 	k.mu.Lock()
-	if !k.newest.equalPair(newest) {
+	if !k.newest.equalCertificatePair(newest) {
 		k.newest, k.since = newest, time.Time{}
 	}
 	switch {
@@ -185,8 +185,8 @@ func (k *Keeper) adoptPair(ctx context.Context, newest *certificatePair, publish
 		k.since = now
 	}
 	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*k.opts.Interval
-	covered := k.serving != nil && k.serving.isSignedBy(parseAuthorities(newest.bundle))
-	changed := !k.serving.equalPair(newest) && (settled || !k.serving.isUsableCertificate(now) || published && !covered)
+	covered := k.serving != nil && k.serving.isCertificateSignedBy(parseCertificateAuthorities(newest.bundle))
+	changed := !k.serving.equalCertificatePair(newest) && (settled || !k.serving.isUsableCertificate(now) || published && !covered)
 	if changed {
 		k.serving, k.trusted = newest, false
 	}
@@ -216,20 +216,20 @@ func (k *Keeper) Trusted() error {
 	return nil
 }
 
-func (k *Keeper) currentPair() *certificatePair {
+func (k *Keeper) currentCertificatePair() *certificatePair {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.serving
 }
 
-// knownAuthorities returns the authorities of the pairs that this replica has seen, independent of the Secret.
-func (k *Keeper) knownAuthorities() []*x509.Certificate {
+// knownCertificateAuthorities returns the authorities of the pairs that this replica has seen, independent of the Secret.
+func (k *Keeper) knownCertificateAuthorities() []*x509.Certificate {
 	var all []*x509.Certificate
-	if p := k.currentPair(); p != nil {
+	if p := k.currentCertificatePair(); p != nil {
 		all = append(all, p.authority) // first: a bundle is bounded
 	}
-	for _, p := range k.knownPairs() {
-		all = append(all, parseAuthorities(p.bundle)...)
+	for _, p := range k.knownCertificatePairs() {
+		all = append(all, parseCertificateAuthorities(p.bundle)...)
 	}
 	return all
 }
@@ -240,7 +240,7 @@ func (k *Keeper) Name() string { return fmt.Sprintf("secret %s/%s", k.opts.Names
 // CurrentCertKeyContent returns the serving certificate and its key in PEM, or nil before the first pair. The
 // caller must not change them.
 func (k *Keeper) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
-	if p := k.currentPair(); p != nil {
+	if p := k.currentCertificatePair(); p != nil {
 		return p.cert, p.key
 	}
 	return nil, nil

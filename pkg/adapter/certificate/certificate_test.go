@@ -163,7 +163,7 @@ func TestFirstCertificateIsSharedAndTrusted(t *testing.T) {
 	}
 	check(t, a, start)
 	check(t, b, start)
-	if !a.currentPair().equalPair(b.currentPair()) {
+	if !a.currentCertificatePair().equalCertificatePair(b.currentCertificatePair()) {
 		t.Error("the replicas serve different certificates")
 	}
 	for name, k := range map[string]*Keeper{"a": a, "b": b} {
@@ -196,7 +196,7 @@ func TestRaceHasOneWinner(t *testing.T) {
 			winner, loser := c.replica(), c.replica()
 			c.secret.beforeWrite = func() { check(t, winner, start) }
 			check(t, loser, start)
-			if !winner.currentPair().equalPair(loser.currentPair()) {
+			if !winner.currentCertificatePair().equalCertificatePair(loser.currentCertificatePair()) {
 				t.Error("the replicas serve different certificates")
 			}
 			if err := handshake(loser, c.bundle(t, customName), start); err != nil {
@@ -221,7 +221,7 @@ func TestRenewalKeepsServing(t *testing.T) {
 			if err := handshake(k, c.bundle(t, customName), now); err != nil {
 				t.Fatalf("%v after the start, replica %s: %v", now.Sub(start), name, err)
 			}
-			served[k.currentPair().leaf.SerialNumber.String()] = true
+			served[k.currentCertificatePair().leaf.SerialNumber.String()] = true
 		}
 	}
 	for week := range 30 {
@@ -239,15 +239,15 @@ func TestRenewalKeepsServing(t *testing.T) {
 	if len(served) != 3 {
 		t.Errorf("%d certificates served in 180 days, want 3: one every 60 days", len(served))
 	}
-	if n := len(parseAuthorities(c.bundle(t, customName))); n != 2 {
+	if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n != 2 {
 		t.Errorf("%d authorities in the bundle, want 2", n)
 	}
 }
 
 func TestReasonsToRenew(t *testing.T) {
 	t.Parallel()
-	names := Options{Service: "adapter", Namespace: "tachometer"}.dnsNames()
-	p, err := issuePair(names, 90*24*time.Hour, nil, start)
+	names := Options{Service: "adapter", Namespace: "tachometer"}.certificateDNSNames()
+	p, err := issueCertificatePair(names, 90*24*time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,11 +261,11 @@ func TestReasonsToRenew(t *testing.T) {
 		"before that": {names, start.Add(59 * 24 * time.Hour), ""},
 		"clock ahead": {names, start.Add(-70 * 24 * time.Hour), ""},
 		"clock lost":  {names, time.Unix(0, 0), "not yet valid"},
-		"moved":       {Options{Service: "adapter", Namespace: "other"}.dnsNames(), start, "names"},
+		"moved":       {Options{Service: "adapter", Namespace: "other"}.certificateDNSNames(), start, "names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := p.renewalReason(tc.names, 90*24*time.Hour, tc.now); got != tc.want {
+			if got := p.certificateRenewalReason(tc.names, 90*24*time.Hour, tc.now); got != tc.want {
 				t.Errorf("due = %q, want %q", got, tc.want)
 			}
 		})
@@ -284,7 +284,7 @@ func TestSecretDestroyed(t *testing.T) {
 			return s
 		},
 		"another's authority": func(s *core.Secret) *core.Secret {
-			other, err := issuePair([]string{"x"}, time.Hour, nil, start)
+			other, err := issueCertificatePair([]string{"x"}, time.Hour, nil, start)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,7 +310,7 @@ func TestSecretDestroyed(t *testing.T) {
 					}
 				}
 			}
-			if stored, err := parsePair(c.secret.held.Data); err != nil || !stored.equalPair(a.currentPair()) || !stored.equalPair(b.currentPair()) {
+			if stored, err := parseCertificatePair(c.secret.held.Data); err != nil || !stored.equalCertificatePair(a.currentCertificatePair()) || !stored.equalCertificatePair(b.currentCertificatePair()) {
 				t.Errorf("the replicas do not serve what is stored: %v", err)
 			}
 		})
@@ -322,12 +322,12 @@ func TestOutage(t *testing.T) {
 	c := newCluster()
 	k := c.replica()
 	check(t, k, start)
-	before := k.currentPair()
+	before := k.currentCertificatePair()
 	c.secret.down = errors.New("connection refused")
 	if err := k.reconcileCertificate(t.Context(), start.Add(65*24*time.Hour)); err == nil {
 		t.Error("check says nothing about the outage")
 	}
-	if k.Trusted() != nil || !k.currentPair().equalPair(before) {
+	if k.Trusted() != nil || !k.currentCertificatePair().equalCertificatePair(before) {
 		t.Error("an outage of the API server changed what is served")
 	}
 }
@@ -338,7 +338,7 @@ func TestPublishFails(t *testing.T) {
 	c := newCluster()
 	k := c.replica()
 	check(t, k, start)
-	before := k.currentPair()
+	before := k.currentCertificatePair()
 	forbidden := true
 	c.aggr.PrependReactor("patch", "apiservices", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return forbidden, nil, errors.New("forbidden")
@@ -349,7 +349,7 @@ func TestPublishFails(t *testing.T) {
 			t.Fatal("check says nothing about the refusal")
 		}
 	}
-	if !k.currentPair().equalPair(before) || k.Trusted() != nil {
+	if !k.currentCertificatePair().equalCertificatePair(before) || k.Trusted() != nil {
 		t.Error("served a certificate that nobody trusts yet")
 	}
 	fresh := c.replica()
@@ -416,7 +416,7 @@ func TestExpiryOfAFile(t *testing.T) {
 	if err := e.Valid(start); err == nil {
 		t.Error("a file that is not there is valid")
 	}
-	p, err := issuePair([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
+	p, err := issueCertificatePair([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,18 +438,18 @@ func TestExpiryOfAFile(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	p, err := issuePair([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
+	p, err := issueCertificatePair([]string{"adapter.tachometer.svc"}, time.Hour, nil, start)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(p.cert, p.key, p.bundle)
 	f.Add(p.bundle, p.key, p.cert)
 	f.Fuzz(func(t *testing.T, cert, key, bundle []byte) {
-		got, err := parsePair(map[string][]byte{certKey: cert, keyKey: key, bundleKey: bundle})
+		got, err := parseCertificatePair(map[string][]byte{certKey: cert, keyKey: key, bundleKey: bundle})
 		if (got == nil) == (err == nil) {
 			t.Fatalf("pair %v, error %v", got, err)
 		}
-		if err == nil && !got.isSignedBy(parseAuthorities(bundle)) {
+		if err == nil && !got.isCertificateSignedBy(parseCertificateAuthorities(bundle)) {
 			t.Error("accepted a certificate that its bundle does not verify")
 		}
 	})

@@ -22,12 +22,12 @@ type Expiry struct{ provider Provider }
 // NewExpiry returns an Expiry and registers a self-metric with the certificate's end of validity; r may be nil.
 func NewExpiry(p Provider, r prometheus.Registerer) *Expiry {
 	e := &Expiry{provider: p}
-	registerExpiry(r, e.expiryTimestamp)
+	registerCertificateExpiry(r, e.certificateExpiryTimestamp)
 	return e
 }
 
-func (e *Expiry) expiryTimestamp() float64 {
-	_, until, err := e.validityPeriod()
+func (e *Expiry) certificateExpiryTimestamp() float64 {
+	_, until, err := e.certificateValidityPeriod()
 	if err != nil {
 		return 0
 	}
@@ -36,7 +36,7 @@ func (e *Expiry) expiryTimestamp() float64 {
 
 // Valid returns nil if the certificate may be served at the time now.
 func (e *Expiry) Valid(now time.Time) error {
-	from, until, err := e.validityPeriod()
+	from, until, err := e.certificateValidityPeriod()
 	switch {
 	case err != nil:
 		return err
@@ -48,7 +48,7 @@ func (e *Expiry) Valid(now time.Time) error {
 	return nil
 }
 
-func (e *Expiry) validityPeriod() (from, until time.Time, err error) {
+func (e *Expiry) certificateValidityPeriod() (from, until time.Time, err error) {
 	pem, _ := e.provider.CurrentCertKeyContent()
 	if len(pem) == 0 {
 		return from, until, errors.New("no certificate yet")

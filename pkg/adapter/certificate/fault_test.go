@@ -85,7 +85,7 @@ func TestSecretDeletedWithoutRightToCreate(t *testing.T) {
 		}
 	}
 	for i, k := range []*Keeper{b, third, fourth} {
-		if !k.currentPair().equalPair(a.currentPair()) {
+		if !k.currentCertificatePair().equalCertificatePair(a.currentCertificatePair()) {
 			t.Errorf("replica %d serves another certificate", i+1)
 		}
 	}
@@ -118,9 +118,9 @@ func TestWrongClocks(t *testing.T) {
 					wantTrusted(t, c, now.String(), now, right, wrong)
 					check(t, right, now)
 					wantTrusted(t, c, now.String(), now, right, wrong)
-					served[right.currentPair().leaf.SerialNumber.String()] = true
+					served[right.currentCertificatePair().leaf.SerialNumber.String()] = true
 				}
-				if n := len(parseAuthorities(c.bundle(t, customName))); len(served) > 2 || n > 3 {
+				if n := len(parseCertificateAuthorities(c.bundle(t, customName))); len(served) > 2 || n > 3 {
 					t.Errorf("%d certificates in minutes, %d authorities", len(served), n)
 				}
 			})
@@ -144,7 +144,7 @@ func TestClockJumps(t *testing.T) {
 			wantTrusted(t, c, fmt.Sprint(jump, step), now, a, b)
 		}
 	}
-	if n := len(parseAuthorities(c.bundle(t, customName))); n > maxAuthorities {
+	if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxAuthorities {
 		t.Errorf("%d authorities", n)
 	}
 }
@@ -171,7 +171,7 @@ func TestRenewalRefused(t *testing.T) {
 					}
 				}
 			}
-			if n := len(parseAuthorities(c.bundle(t, customName))); n > maxPublished {
+			if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxPublished {
 				t.Errorf("%d authorities", n)
 			}
 			c.secret.refused = nil
@@ -182,7 +182,7 @@ func TestRenewalRefused(t *testing.T) {
 					wantTrusted(t, c, "not refused any more", now, a, b)
 				}
 			}
-			if !a.currentPair().equalPair(b.currentPair()) {
+			if !a.currentCertificatePair().equalCertificatePair(b.currentCertificatePair()) {
 				t.Error("the replicas do not share a certificate")
 			}
 		})
@@ -208,20 +208,20 @@ func TestSecretEmptiedRepeatedly(t *testing.T) {
 		check(t, second, now.Add(5*time.Second))
 		wantTrusted(t, c, now.String(), now, a, b)
 	}
-	if n := len(parseAuthorities(c.bundle(t, customName))); n > maxAuthorities {
+	if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxAuthorities {
 		t.Errorf("%d authorities, want up to %d", n, maxAuthorities)
 	}
 }
 
 func TestAuthorityExpires(t *testing.T) {
 	t.Parallel()
-	names := Options{Service: "adapter", Namespace: "tachometer"}.dnsNames()
-	p, err := issuePair(names, 90*24*time.Hour, nil, start)
+	names := Options{Service: "adapter", Namespace: "tachometer"}.certificateDNSNames()
+	p, err := issueCertificatePair(names, 90*24*time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.authority.NotAfter = start.Add(24 * time.Hour)
-	if got := p.renewalReason(names, 90*24*time.Hour, start); got != "age" {
+	if got := p.certificateRenewalReason(names, 90*24*time.Hour, start); got != "age" {
 		t.Errorf("a pair whose authority expires tomorrow is due for %q", got)
 	}
 	if p.isUsableCertificate(start.Add(25 * time.Hour)) {

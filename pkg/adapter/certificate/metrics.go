@@ -41,8 +41,8 @@ func (m *metrics) countCertificateCheck(err error) {
 	m.checks.WithLabelValues("success").Inc()
 }
 
-// registerExpiry registers the gauge of the certificate's end of validity; r may be nil.
-func registerExpiry(r prometheus.Registerer, timestamp func() float64) {
+// registerCertificateExpiry registers the gauge of the certificate's end of validity; r may be nil.
+func registerCertificateExpiry(r prometheus.Registerer, timestamp func() float64) {
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_certificate_expiry_timestamp_seconds",
 		Help: "Time at which the serving certificate expires, in seconds since the epoch; 0 while there is none.",

@@ -47,14 +47,14 @@ type certificatePair struct {
 	authority *x509.Certificate // of leaf; the first in bundle
 }
 
-// issuePair makes a pair for names, valid until lifetime after now. The authorities of trusted stay in the bundle, so clients
+// issueCertificatePair makes a pair for names, valid until lifetime after now. The authorities of trusted stay in the bundle, so clients
 // trust replicas that still serve an earlier pair.
-func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certificate, now time.Time) (*certificatePair, error) {
+func issueCertificatePair(names []string, lifetime time.Duration, trusted []*x509.Certificate, now time.Time) (*certificatePair, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generate authority key: %w", err)
 	}
-	caTemplate, err := certificateTemplate(now, lifetime)
+	caTemplate, err := newCertificateTemplate(now, lifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certifica
 	if err != nil {
 		return nil, fmt.Errorf("generate serving key: %w", err)
 	}
-	leafTemplate, err := certificateTemplate(now, lifetime)
+	leafTemplate, err := newCertificateTemplate(now, lifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +85,13 @@ func issuePair(names []string, lifetime time.Duration, trusted []*x509.Certifica
 	if err != nil {
 		return nil, fmt.Errorf("encode serving key: %w", err)
 	}
-	authorities := mergeAuthorities(maxAuthorities, []*x509.Certificate{ca}, trusted)
+	authorities := mergeCertificateAuthorities(maxAuthorities, []*x509.Certificate{ca}, trusted)
 	return &certificatePair{
 		cert: encodeCertificates(leaf), key: keyPEM, bundle: encodeCertificates(authorities...), leaf: leaf, authority: ca,
 	}, nil
 }
 
-func certificateTemplate(now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+func newCertificateTemplate(now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("draw serial number: %w", err)
@@ -124,8 +124,8 @@ func unexpiredCertificates(certs []*x509.Certificate, now time.Time) []*x509.Cer
 	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
-// mergeAuthorities returns the first limit different certificates of lists.
-func mergeAuthorities(limit int, lists ...[]*x509.Certificate) []*x509.Certificate {
+// mergeCertificateAuthorities returns the first limit different certificates of lists.
+func mergeCertificateAuthorities(limit int, lists ...[]*x509.Certificate) []*x509.Certificate {
 	var merged []*x509.Certificate
 	for _, c := range slices.Concat(lists...) {
 		if len(merged) < limit && !slices.ContainsFunc(merged, c.Equal) {
@@ -137,8 +137,8 @@ func mergeAuthorities(limit int, lists ...[]*x509.Certificate) []*x509.Certifica
 
 var errNoPair = errors.New("no certificate stored yet")
 
-// parsePair returns the pair in a Secret's data: errNoPair if it is empty, another error if it cannot serve.
-func parsePair(data map[string][]byte) (*certificatePair, error) {
+// parseCertificatePair returns the pair in a Secret's data: errNoPair if it is empty, another error if it cannot serve.
+func parseCertificatePair(data map[string][]byte) (*certificatePair, error) {
 	p := &certificatePair{cert: data[certKey], key: data[keyKey], bundle: data[bundleKey]}
 	if len(p.cert) == 0 && len(p.key) == 0 {
 		return nil, errNoPair
@@ -152,15 +152,15 @@ func parsePair(data map[string][]byte) (*certificatePair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read authorities: %w", err)
 	}
-	if !p.isSignedBy(authorities[:1]) {
+	if !p.isCertificateSignedBy(authorities[:1]) {
 		return nil, errors.New("the serving certificate is not signed by the first authority")
 	}
 	p.authority = authorities[0]
 	return p, nil
 }
 
-// parseAuthorities returns the certificates in a bundle; an unreadable bundle has none, as no client could verify with it.
-func parseAuthorities(bundle []byte) []*x509.Certificate {
+// parseCertificateAuthorities returns the certificates in a bundle; an unreadable bundle has none, as no client could verify with it.
+func parseCertificateAuthorities(bundle []byte) []*x509.Certificate {
 	certs, err := cert.ParseCertsPEM(bundle)
 	if err != nil {
 		return nil
@@ -168,11 +168,11 @@ func parseAuthorities(bundle []byte) []*x509.Certificate {
 	return certs
 }
 
-// renewalReason returns why p must be replaced, or "" if not. A renewal is due in the last third of a pair's lifetime, which is
+// certificateRenewalReason returns why p must be replaced, or "" if not. A renewal is due in the last third of a pair's lifetime, which is
 // the time to repair an unreachable API or a missing right.
-func (p *certificatePair) renewalReason(names []string, lifetime time.Duration, now time.Time) string {
+func (p *certificatePair) certificateRenewalReason(names []string, lifetime time.Duration, now time.Time) string {
 	switch {
-	case !now.Before(p.expiry().Add(-lifetime / 3)):
+	case !now.Before(p.certificatePairExpiry().Add(-lifetime / 3)):
 		return "age"
 	case !p.isUsableCertificate(now):
 		return "not yet valid"
@@ -182,8 +182,8 @@ func (p *certificatePair) renewalReason(names []string, lifetime time.Duration, 
 	return ""
 }
 
-// expiry returns the end of p's validity. A client needs the authority too.
-func (p *certificatePair) expiry() time.Time {
+// certificatePairExpiry returns the end of p's validity. A client needs the authority too.
+func (p *certificatePair) certificatePairExpiry() time.Time {
 	if p.authority.NotAfter.Before(p.leaf.NotAfter) {
 		return p.authority.NotAfter
 	}
@@ -192,14 +192,14 @@ func (p *certificatePair) expiry() time.Time {
 
 // isUsableCertificate reports whether a client would accept p now, if it trusts p's authority.
 func (p *certificatePair) isUsableCertificate(now time.Time) bool {
-	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.expiry())
+	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.certificatePairExpiry())
 }
 
-// isSignedBy reports whether one of authorities signed p.
-func (p *certificatePair) isSignedBy(authorities []*x509.Certificate) bool {
+// isCertificateSignedBy reports whether one of authorities signed p.
+func (p *certificatePair) isCertificateSignedBy(authorities []*x509.Certificate) bool {
 	return slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return p.leaf.CheckSignatureFrom(a) == nil })
 }
 
-func (p *certificatePair) equalPair(o *certificatePair) bool {
+func (p *certificatePair) equalCertificatePair(o *certificatePair) bool {
 	return p != nil && o != nil && p.leaf.Equal(o.leaf) && bytes.Equal(p.bundle, o.bundle)
 }

@@ -17,21 +17,21 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// publishBundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
+// publishCertificateBundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
 // an APIService of another adapter (KEDA serves external metrics in many clusters).
 //
 // If the bundle is not shared, the replicas do not know each other's authorities: what a Keeper wrote there stays.
-func (k *Keeper) publishBundle(ctx context.Context, bundle []byte, shared bool) error {
+func (k *Keeper) publishCertificateBundle(ctx context.Context, bundle []byte, shared bool) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {
-		if err := k.publishBundleTo(ctx, name, bundle, shared); err != nil {
+		if err := k.publishCertificateBundleTo(ctx, name, bundle, shared); err != nil {
 			errs = append(errs, fmt.Errorf("write caBundle of APIService %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte, shared bool) error {
+func (k *Keeper) publishCertificateBundleTo(ctx context.Context, name string, bundle []byte, shared bool) error {
 	service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -39,11 +39,11 @@ func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte
 	if err != nil {
 		return err
 	}
-	if !k.isOurService(service) {
+	if !k.isCertificateKeeperService(service) {
 		return nil
 	}
 	if !shared {
-		bundle = addAuthorities(service.Spec.CABundle, bundle)
+		bundle = addCertificateAuthorities(service.Spec.CABundle, bundle)
 	}
 	if bytes.Equal(service.Spec.CABundle, bundle) {
 		return nil
@@ -61,7 +61,7 @@ func (k *Keeper) publishBundleTo(ctx context.Context, name string, bundle []byte
 	return nil
 }
 
-func (k *Keeper) isOurService(s *apiregistration.APIService) bool {
+func (k *Keeper) isCertificateKeeperService(s *apiregistration.APIService) bool {
 	ref := s.Spec.Service
 	return ref != nil && ref.Name == k.opts.Service && ref.Namespace == k.opts.Namespace
 }
@@ -69,31 +69,31 @@ func (k *Keeper) isOurService(s *apiregistration.APIService) bool {
 // maxPublished bounds the authorities in a caBundle that no replica owns: two or three replicas with a full bundle each.
 const maxPublished = 3 * maxAuthorities
 
-// addAuthorities returns published if it has all authorities of bundle, or else both together.
-func addAuthorities(published, bundle []byte) []byte {
-	present, wanted := keeperAuthorities(published), parseAuthorities(bundle)
+// addCertificateAuthorities returns published if it has all authorities of bundle, or else both together.
+func addCertificateAuthorities(published, bundle []byte) []byte {
+	present, wanted := certificateKeeperAuthorities(published), parseCertificateAuthorities(bundle)
 	missing := slices.ContainsFunc(wanted, func(c *x509.Certificate) bool { return !slices.ContainsFunc(present, c.Equal) })
 	if !missing {
 		return published
 	}
-	return encodeCertificates(mergeAuthorities(maxPublished, wanted, present)...)
+	return encodeCertificates(mergeCertificateAuthorities(maxPublished, wanted, present)...)
 }
 
-// keeperAuthorities returns the certificates in a bundle that a Keeper made.
-func keeperAuthorities(bundle []byte) []*x509.Certificate {
-	return slices.DeleteFunc(parseAuthorities(bundle), func(c *x509.Certificate) bool {
+// certificateKeeperAuthorities returns the certificates in a bundle that a Keeper made.
+func certificateKeeperAuthorities(bundle []byte) []*x509.Certificate {
+	return slices.DeleteFunc(parseCertificateAuthorities(bundle), func(c *x509.Certificate) bool {
 		return !strings.HasPrefix(c.Subject.CommonName, authorityPrefix)
 	})
 }
 
-// publishedAuthorities returns the authorities that Keepers wrote into the APIServices. An unreadable APIService has none: the
+// publishedCertificateAuthorities returns the authorities that Keepers wrote into the APIServices. An unreadable APIService has none: the
 // authorities of the Secret and of this replica remain.
-func (k *Keeper) publishedAuthorities(ctx context.Context) []*x509.Certificate {
+func (k *Keeper) publishedCertificateAuthorities(ctx context.Context) []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, name := range k.opts.APIServices {
 		service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && k.isOurService(service) {
-			all = append(all, keeperAuthorities(service.Spec.CABundle)...)
+		if err == nil && k.isCertificateKeeperService(service) {
+			all = append(all, certificateKeeperAuthorities(service.Spec.CABundle)...)
 		}
 	}
 	return all

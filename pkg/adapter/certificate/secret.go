@@ -15,26 +15,26 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// obtainPair returns the pair that all replicas share: the one in the Secret, after a renewal if due. A Secret that was deleted or
+// obtainCertificatePair returns the pair that all replicas share: the one in the Secret, after a renewal if due. A Secret that was deleted or
 // emptied gets a new pair, which is how an administrator replaces a key.
-func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePair, error) {
-	secret, stored, reason, err := k.loadPair(ctx, now)
+func (k *Keeper) obtainCertificatePair(ctx context.Context, now time.Time) (*certificatePair, error) {
+	secret, stored, reason, err := k.loadCertificatePair(ctx, now)
 	if err != nil || reason == "" {
 		return stored, err
 	}
-	next, err := k.renewPair(ctx, secret, stored, now)
+	next, err := k.renewCertificatePair(ctx, secret, stored, now)
 	if err != nil {
 		return nil, err
 	}
-	err = k.storePair(ctx, secret, next)
+	err = k.saveCertificatePair(ctx, secret, next)
 	switch {
 	case err == nil:
 		k.metrics.renewals.Inc()
-		klog.FromContext(ctx).Info("Certificate stored", "secret", k.opts.Secret, "reason", reason, "expires", next.expiry().Format(time.RFC3339))
+		klog.FromContext(ctx).Info("Certificate stored", "secret", k.opts.Secret, "reason", reason, "expires", next.certificatePairExpiry().Format(time.RFC3339))
 		return next, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		// Another replica was first: use its pair.
-		_, stored, reason, err = k.loadPair(ctx, now)
+		_, stored, reason, err = k.loadCertificatePair(ctx, now)
 		if err == nil && reason != "" {
 			err = fmt.Errorf("renew certificate: another replica stored one that is due (%s)", reason)
 		}
@@ -44,33 +44,33 @@ func (k *Keeper) obtainPair(ctx context.Context, now time.Time) (*certificatePai
 	}
 }
 
-// selectKnownPair returns the latest pair that this replica has seen, or nil if that is due.
-func (k *Keeper) selectKnownPair(now time.Time) *certificatePair {
-	for _, p := range k.knownPairs() {
-		if p.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now) == "" {
+// selectKnownCertificatePair returns the latest pair that this replica has seen, or nil if that is due.
+func (k *Keeper) selectKnownCertificatePair(now time.Time) *certificatePair {
+	for _, p := range k.knownCertificatePairs() {
+		if p.certificateRenewalReason(k.opts.certificateDNSNames(), k.opts.Lifetime, now) == "" {
 			return p
 		}
 	}
 	return nil
 }
 
-// renewPair returns a new pair, with the authorities of all that replicas may serve. secret and stored are what they share, nil if
+// renewCertificatePair returns a new pair, with the authorities of all that replicas may serve. secret and stored are what they share, nil if
 // it is unknown.
-func (k *Keeper) renewPair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
+func (k *Keeper) renewCertificatePair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
 	judged := now
-	if stored != nil && stored.expiry().Before(now) {
-		judged = stored.expiry() // a clock that is far ahead must not drop the authority of the pair that others serve
+	if stored != nil && stored.certificatePairExpiry().Before(now) {
+		judged = stored.certificatePairExpiry() // a clock that is far ahead must not drop the authority of the pair that others serve
 	}
 	trusted := unexpiredCertificates(k.believedCertificateAuthorities(ctx, secret), judged)
-	fresh, err := issuePair(k.opts.dnsNames(), k.opts.Lifetime, trusted, now)
+	fresh, err := issueCertificatePair(k.opts.certificateDNSNames(), k.opts.Lifetime, trusted, now)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
 	return fresh, nil
 }
 
-// loadPair reads the Secret. A reason says why its pair must be replaced; secret is nil if it does not exist.
-func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secret, stored *certificatePair, reason string, err error) {
+// loadCertificatePair reads the Secret. A reason says why its pair must be replaced; secret is nil if it does not exist.
+func (k *Keeper) loadCertificatePair(ctx context.Context, now time.Time) (secret *core.Secret, stored *certificatePair, reason string, err error) {
 	secret, err = k.secrets.Get(ctx, k.opts.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil, "no secret", nil
@@ -78,7 +78,7 @@ func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secr
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("read secret: %w", err)
 	}
-	stored, err = parsePair(secret.Data)
+	stored, err = parseCertificatePair(secret.Data)
 	switch {
 	case errors.Is(err, errNoPair):
 		return secret, nil, "empty", nil
@@ -86,23 +86,23 @@ func (k *Keeper) loadPair(ctx context.Context, now time.Time) (secret *core.Secr
 		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
 		return secret, nil, "unusable", nil
 	}
-	return secret, stored, stored.renewalReason(k.opts.dnsNames(), k.opts.Lifetime, now), nil
+	return secret, stored, stored.certificateRenewalReason(k.opts.certificateDNSNames(), k.opts.Lifetime, now), nil
 }
 
 // believedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
 // replicas that found no Secret, which are in the APIServices alone.
 func (k *Keeper) believedCertificateAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
-	lists := [][]*x509.Certificate{k.knownAuthorities()}
+	lists := [][]*x509.Certificate{k.knownCertificateAuthorities()}
 	if secret != nil {
-		lists = append(lists, parseAuthorities(secret.Data[bundleKey]))
+		lists = append(lists, parseCertificateAuthorities(secret.Data[bundleKey]))
 	}
-	lists = append(lists, k.publishedAuthorities(ctx))
-	return mergeAuthorities(math.MaxInt, lists...)
+	lists = append(lists, k.publishedCertificateAuthorities(ctx))
+	return mergeCertificateAuthorities(math.MaxInt, lists...)
 }
 
-// storePair replaces the pair in secret with p, or creates the Secret. It fails with a conflict if another client wrote
+// saveCertificatePair replaces the pair in secret with p, or creates the Secret. It fails with a conflict if another client wrote
 // since the read.
-func (k *Keeper) storePair(ctx context.Context, secret *core.Secret, p *certificatePair) error {
+func (k *Keeper) saveCertificatePair(ctx context.Context, secret *core.Secret, p *certificatePair) error {
 	data := map[string][]byte{certKey: p.cert, keyKey: p.key, bundleKey: p.bundle}
 	if secret == nil {
 		secret = &core.Secret{

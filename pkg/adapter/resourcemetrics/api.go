@@ -60,13 +60,13 @@ type API struct {
 
 // New returns an API.
 func New(deps Deps, opts Options) *API {
-	return &API{deps: deps, metrics: newResourceUsageMetrics(opts.Registerer)}
+	return &API{deps: deps, metrics: newResourceMetricsAPIMetrics(opts.Registerer)}
 }
 
 // Group returns the API group, for a generic API server to install. The scheme, the codecs and the description are
 // metrics-server's. Its storage is not: it passes no context, and gives no reason for a missing usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
-	group := api.Build(newPodUsageStorage(a), newNodeUsageStorage(a))
+	group := api.Build(newPodResourceMetricsStorage(a), newNodeResourceMetricsStorage(a))
 	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme's v1 has no clients yet
 	return &group
 }

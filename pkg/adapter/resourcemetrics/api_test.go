@@ -359,7 +359,7 @@ func FuzzQuantities(f *testing.F) {
 
 func TestStatusIsOne(t *testing.T) {
 	t.Parallel()
-	err := objectLookup{nil, Pods}.toResourceUsageStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
+	err := objectLookup{nil, Pods}.toResourceMetricsStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
 	if !apierrors.IsBadRequest(err) {
 		t.Errorf("%v", err)
 	}

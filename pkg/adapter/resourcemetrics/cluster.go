@@ -89,33 +89,33 @@ func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
 		}
 	}
 	for resource, i := range cl.informers {
-		if err := errors.Join(i.SetTransform(stripNodeOrPodForUsage), i.SetWatchErrorHandlerWithContext(cl.newNodeAndPodWatchErrorHandler(resource))); err != nil {
+		if err := errors.Join(i.SetTransform(stripResourceMetricsObject), i.SetWatchErrorHandlerWithContext(cl.newResourceUsageWatchErrorHandler(resource))); err != nil {
 			return nil, fmt.Errorf("watch %s: %w", resource, err)
 		}
 	}
 	return cl, nil
 }
 
-// stripNodeOrPodForUsage drops the fields that this package does not read: a cluster has tens of thousands of objects.
-func stripNodeOrPodForUsage(obj any) (any, error) {
+// stripResourceMetricsObject drops the fields that this package does not read: a cluster has tens of thousands of objects.
+func stripResourceMetricsObject(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *metav1.PartialObjectMetadata:
-		o.ObjectMeta = stripNodeOrPodMetadata(o.ObjectMeta)
+		o.ObjectMeta = stripResourceMetricsMetadata(o.ObjectMeta)
 	case *corev1.Node:
-		o.ObjectMeta, o.Spec = stripNodeOrPodMetadata(o.ObjectMeta), corev1.NodeSpec{}
+		o.ObjectMeta, o.Spec = stripResourceMetricsMetadata(o.ObjectMeta), corev1.NodeSpec{}
 		o.Status = corev1.NodeStatus{Addresses: o.Status.Addresses, DaemonEndpoints: o.Status.DaemonEndpoints}
 	}
 	return obj, nil
 }
 
-func stripNodeOrPodMetadata(m metav1.ObjectMeta) metav1.ObjectMeta {
+func stripResourceMetricsMetadata(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels,
 	}
 }
 
-func (c *Cluster) newNodeAndPodWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
+func (c *Cluster) newResourceUsageWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
 	return func(ctx context.Context, r *cache.Reflector, err error) {
 		c.mu.Lock()
 		c.watchErrors[resource] = err

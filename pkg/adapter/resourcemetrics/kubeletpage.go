@@ -80,13 +80,13 @@ func (r *usageReading) addContainerUsageSample(name string, v float64, at time.T
 			r.memory, r.memoryTime = v, at
 		}
 	case containerStart:
-		r.started = parseContainerStartTime(v)
+		r.started = parseUsageContainerStartTime(v)
 	}
 }
 
-// parseContainerStartTime returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
+// parseUsageContainerStartTime returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
 // zero time if v is not a time.
-func parseContainerStartTime(v float64) time.Time {
+func parseUsageContainerStartTime(v float64) time.Time {
 	const year3000 = 32503680000
 	if !(v > 0 && v < year3000) {
 		return time.Time{}

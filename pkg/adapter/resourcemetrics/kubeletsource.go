@@ -88,7 +88,7 @@ func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts Kub
 		metrics:  newKubeletUsageMetrics(opts.Registerer),
 		random:   rand.New(rand.NewPCG(opts.Seed, 0)),
 		kubelets: map[string]*kubeletState{},
-		latest:   newLatestUsage(),
+		latest:   newLatestResourceUsage(),
 	}
 }
 
@@ -190,7 +190,7 @@ func (k *KubeletSource) updateUsageKubelets(nodes []Node, now time.Time) {
 		if !present[name] {
 			u.removed = true
 			delete(k.kubelets, name)
-			k.latest.removeNodeUsage(name)
+			k.latest.removeNodeResourceUsage(name)
 		}
 	}
 	k.metrics.nodes.Set(float64(len(k.kubelets)))
@@ -219,13 +219,13 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 	}
 	k.metrics.observeKubeletUsageRead(err, end.Sub(start))
 	if err == nil {
-		k.storeKubeletUsagePage(j.kubelet, p)
+		k.recordKubeletUsagePage(j.kubelet, p)
 	}
 	k.finishKubeletUsageRead(ctx, j.kubelet, err, start)
 }
 
-// storeKubeletUsagePage adds a page to the histories, and replaces the usage that the source returns.
-func (k *KubeletSource) storeKubeletUsagePage(u *kubeletState, p kubeletPage) {
+// recordKubeletUsagePage adds a page to the histories, and replaces the usage that the source returns.
+func (k *KubeletSource) recordKubeletUsagePage(u *kubeletState, p kubeletPage) {
 	u.history = u.history.withContainerUsageReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
 	for c, r := range p.containers {
@@ -236,7 +236,7 @@ func (k *KubeletSource) storeKubeletUsagePage(u *kubeletState, p kubeletPage) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !u.removed {
-		k.latest.replaceNodeUsage(node, entries)
+		k.latest.replaceNodeResourceUsage(node, entries)
 	}
 }
 

@@ -16,18 +16,18 @@ func TestTableFollowsPods(t *testing.T) {
 	on := func(node string, at time.Duration) (nodePageUsage, map[metric.Object]podPageUsage) {
 		return nodePageUsage{usage: NodeUsage{Name: node}}, map[metric.Object]podPageUsage{pod: {node: node, usage: PodUsage{Time: epoch.Add(at)}}}
 	}
-	tb := newLatestUsage()
-	tb.replaceNodeUsage(on("old", 0))
-	tb.replaceNodeUsage(on("new", 2*time.Second))
-	tb.replaceNodeUsage(on("old", time.Second))
+	tb := newLatestResourceUsage()
+	tb.replaceNodeResourceUsage(on("old", 0))
+	tb.replaceNodeResourceUsage(on("new", 2*time.Second))
+	tb.replaceNodeResourceUsage(on("old", time.Second))
 	if got := tb.pods[pod].node; got != "new" {
 		t.Errorf("after an older page: of node %q", got)
 	}
-	tb.replaceNodeUsage(nodePageUsage{usage: NodeUsage{Name: "old"}}, nil)
+	tb.replaceNodeResourceUsage(nodePageUsage{usage: NodeUsage{Name: "old"}}, nil)
 	if got := tb.pods[pod].node; got != "new" {
 		t.Errorf("after the old node lost it: of node %q", got)
 	}
-	tb.removeNodeUsage("new")
+	tb.removeNodeResourceUsage("new")
 	if _, found := tb.pods[pod]; found || len(tb.nodes) != 1 {
 		t.Errorf("after its node went: %v, %v", tb.pods, tb.nodes)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// listPodMetrics returns the usages of pods, in their order, and the omitted pods with their reasons.
-func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
+// listPodResourceMetrics returns the usages of pods, in their order, and the omitted pods with their reasons.
+func (a *API) listPodResourceMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.PodMetrics{}, nil, nil
 	}
@@ -31,7 +31,7 @@ func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjec
 	}
 	byPod := make(map[metric.Object]metrics.PodMetrics, len(usages))
 	for _, u := range usages {
-		m, reason := convertPodUsage(u)
+		m, reason := convertPodResourceUsage(u)
 		if reason != "" {
 			omitted = append(omitted, metric.Omission{Object: u.Object, Reason: reason})
 			continue
@@ -41,17 +41,17 @@ func (a *API) listPodMetrics(ctx context.Context, objects []*metav1.PartialObjec
 	items := make([]metrics.PodMetrics, 0, len(byPod))
 	for i, o := range objects {
 		if m, found := byPod[requested[i].Object]; found {
-			m.ObjectMeta = newUsageMeta(o, now)
+			m.ObjectMeta = newResourceMetricsMeta(o, now)
 			items = append(items, m)
 			a.metrics.age.WithLabelValues(Pods).Observe(now.Sub(m.Timestamp.Time).Seconds())
 		}
 	}
-	a.metrics.countUsageOmissions(Pods, omitted)
+	a.metrics.countResourceUsageOmissions(Pods, omitted)
 	return items, omitted, nil
 }
 
-// listNodeMetrics returns the usages of nodes, like listPodMetrics for pods.
-func (a *API) listNodeMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
+// listNodeResourceMetrics returns the usages of nodes, like listPodMetrics for pods.
+func (a *API) listNodeResourceMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.NodeMetrics{}, nil, nil
 	}
@@ -76,23 +76,23 @@ func (a *API) listNodeMetrics(ctx context.Context, objects []*metav1.PartialObje
 	items := make([]metrics.NodeMetrics, 0, len(byName))
 	for _, o := range objects {
 		if m, found := byName[o.Name]; found {
-			m.ObjectMeta = newUsageMeta(o, now)
+			m.ObjectMeta = newResourceMetricsMeta(o, now)
 			items = append(items, m)
 			a.metrics.age.WithLabelValues(Nodes).Observe(now.Sub(m.Timestamp.Time).Seconds())
 		}
 	}
-	a.metrics.countUsageOmissions(Nodes, omitted)
+	a.metrics.countResourceUsageOmissions(Nodes, omitted)
 	return items, omitted, nil
 }
 
-// newUsageMeta returns the metadata of an object's usage. A usage is created by its request, at now.
-func newUsageMeta(o *metav1.PartialObjectMetadata, now time.Time) metav1.ObjectMeta {
+// newResourceMetricsMeta returns the metadata of an object's usage. A usage is created by its request, at now.
+func newResourceMetricsMeta(o *metav1.PartialObjectMetadata, now time.Time) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, Labels: o.Labels, CreationTimestamp: metav1.NewTime(now)}
 }
 
-// convertPodUsage returns a usage in the API's type, without metadata; or a reason if the numbers of a container are unusable,
+// convertPodResourceUsage returns a usage in the API's type, without metadata; or a reason if the numbers of a container are unusable,
 // which would spoil the autoscaler's sum.
-func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
+func convertPodResourceUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	m := metrics.PodMetrics{Timestamp: metav1.NewTime(u.Time), Window: metav1.Duration{Duration: u.Window}}
 	for _, c := range u.Containers {
 		list, reason := c.toUsageResourceList()

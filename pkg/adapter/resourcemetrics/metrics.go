@@ -56,7 +56,7 @@ type apiMetrics struct {
 	omissions *prometheus.CounterVec
 }
 
-func newResourceUsageMetrics(r prometheus.Registerer) *apiMetrics {
+func newResourceMetricsAPIMetrics(r prometheus.Registerer) *apiMetrics {
 	f := promauto.With(r)
 	return &apiMetrics{
 		age: f.NewHistogramVec(prometheus.HistogramOpts{
@@ -71,7 +71,7 @@ func newResourceUsageMetrics(r prometheus.Registerer) *apiMetrics {
 	}
 }
 
-func (m *apiMetrics) countUsageOmissions(resource string, omitted []metric.Omission) {
+func (m *apiMetrics) countResourceUsageOmissions(resource string, omitted []metric.Omission) {
 	for _, o := range omitted {
 		m.omissions.WithLabelValues(resource, string(o.Reason)).Inc()
 	}

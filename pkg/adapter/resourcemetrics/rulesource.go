@@ -71,7 +71,9 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 		cpu[namespace], memory[namespace] = &containerValues{}, &containerValues{}
 		evaluate := func(rules UsageRules, into *containerValues) {
 			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
-			queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.podContainerUsageKey, now) })
+			queries.Go(func() error {
+				return r.evaluateResourceUsageRule(ctx, q, into, rules.podContainerResourceUsageKey, now)
+			})
 		}
 		evaluate(set.CPU, cpu[namespace])
 		evaluate(set.Memory, memory[namespace])
@@ -101,7 +103,9 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	queries, ctx := errgroup.WithContext(ctx)
 	evaluate := func(rules UsageRules, into *containerValues) {
 		q := rule.Query{Rule: rules.Nodes, Objects: names}
-		queries.Go(func() error { return r.evaluateUsageRule(ctx, q, into, rules.nodeContainerUsageKey, now) })
+		queries.Go(func() error {
+			return r.evaluateResourceUsageRule(ctx, q, into, rules.nodeContainerResourceUsageKey, now)
+		})
 	}
 	evaluate(set.CPU, &cpu)
 	evaluate(set.Memory, &memory)
@@ -129,31 +133,31 @@ type containerValues struct {
 // containerKeyFunc returns the object and container of a value; not ok if the query does not cover them.
 type containerKeyFunc func(q rule.Query, v metric.Value) (object, container string, ok bool, err error)
 
-func (r UsageRules) podContainerUsageKey(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
+func (r UsageRules) podContainerResourceUsageKey(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
 	if namespace, found := v.Labels[r.NamespaceLabel]; found && namespace != q.Namespace {
 		return "", "", false, nil
 	}
 	pod = v.Labels[r.PodLabel]
 	if pod == "" {
-		return "", "", false, newMissingUsageLabelError(q, r.PodLabel, v)
+		return "", "", false, newMissingResourceUsageLabelError(q, r.PodLabel, v)
 	}
 	return pod, v.Labels[r.ContainerLabel], true, nil
 }
 
-func (r UsageRules) nodeContainerUsageKey(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
+func (r UsageRules) nodeContainerResourceUsageKey(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
 	node = v.Labels[r.NodeLabel]
 	if node == "" {
-		return "", "", false, newMissingUsageLabelError(q, r.NodeLabel, v)
+		return "", "", false, newMissingResourceUsageLabelError(q, r.NodeLabel, v)
 	}
 	return node, "", true, nil
 }
 
-func newMissingUsageLabelError(q rule.Query, label string, v metric.Value) error {
+func newMissingResourceUsageLabelError(q rule.Query, label string, v metric.Value) error {
 	return metric.Errorf(metric.KindInternal, "rule %s: a result has no label %s: %v", q.Rule.Name, label, v.Labels)
 }
 
-// evaluateUsageRule evaluates a query, and sorts its results into values by object and container.
-func (r *RuleSource) evaluateUsageRule(ctx context.Context, q rule.Query, into *containerValues, keyOf containerKeyFunc, now time.Time) error {
+// evaluateResourceUsageRule evaluates a query, and sorts its results into values by object and container.
+func (r *RuleSource) evaluateResourceUsageRule(ctx context.Context, q rule.Query, into *containerValues, keyOf containerKeyFunc, now time.Time) error {
 	if q.Rule == nil {
 		return errNoRules
 	}

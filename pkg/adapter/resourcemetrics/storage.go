@@ -45,21 +45,21 @@ var (
 	_ rest.SingularNameProvider = (*podStorage)(nil)
 )
 
-func newPodUsageStorage(a *API) *podStorage {
+func newPodResourceMetricsStorage(a *API) *podStorage {
 	return &podStorage{
 		objectLookup: objectLookup{a.deps.Objects, Pods}, kind: "PodMetrics", namespaced: true,
-		listUsages: a.listPodMetrics,
+		listUsages: a.listPodResourceMetrics,
 		makeList:   func(items []metrics.PodMetrics) runtime.Object { return &metrics.PodMetricsList{Items: items} },
-		addRow:     kubectlTable.addPodUsageRow,
+		addRow:     kubectlTable.addKubectlPodUsageRow,
 	}
 }
 
-func newNodeUsageStorage(a *API) *nodeStorage {
+func newNodeResourceMetricsStorage(a *API) *nodeStorage {
 	return &nodeStorage{
 		objectLookup: objectLookup{a.deps.Objects, Nodes}, kind: "NodeMetrics", namespaced: false,
-		listUsages: a.listNodeMetrics,
+		listUsages: a.listNodeResourceMetrics,
 		makeList:   func(items []metrics.NodeMetrics) runtime.Object { return &metrics.NodeMetricsList{Items: items} },
-		addRow:     kubectlTable.addNodeUsageRow,
+		addRow:     kubectlTable.addKubectlNodeUsageRow,
 	}
 }
 
@@ -83,32 +83,32 @@ func (*usageStorage[T, P]) GetSingularName() string { return "" }
 
 // List returns the usages of the selected objects. It omits objects without a usage.
 func (s *usageStorage[T, P]) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
-	found, err := s.listSelectedUsageObjects(ctx, opts)
+	found, err := s.listSelectedResourceMetricsObjects(ctx, opts)
 	if err != nil {
-		return nil, s.toResourceUsageStatus(ctx, "", err)
+		return nil, s.toResourceMetricsStatus(ctx, "", err)
 	}
 	items, omitted, err := s.listUsages(ctx, found)
-	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelectiveUsageList(opts) {
-		err = s.newNoUsageListError(omitted)
+	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelectiveResourceMetricsList(opts) {
+		err = s.newNoResourceUsageListError(omitted)
 	}
 	if err != nil {
-		return nil, s.toResourceUsageStatus(ctx, "", err)
+		return nil, s.toResourceMetricsStatus(ctx, "", err)
 	}
 	return s.makeList(items), nil
 }
 
 // Get returns the usage of one object.
 func (s *usageStorage[T, P]) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
-	found, err := s.getUsageObject(ctx, name)
+	found, err := s.getResourceMetricsObject(ctx, name)
 	if err != nil {
-		return nil, s.toResourceUsageStatus(ctx, name, err)
+		return nil, s.toResourceMetricsStatus(ctx, name, err)
 	}
 	items, omitted, err := s.listUsages(ctx, []*metav1.PartialObjectMetadata{found})
 	if err == nil && len(items) == 0 {
-		err = s.newNoUsageError(metric.Object{Namespace: found.Namespace, Name: found.Name}, omitted)
+		err = s.newNoResourceUsageError(metric.Object{Namespace: found.Namespace, Name: found.Name}, omitted)
 	}
 	if err != nil {
-		return nil, s.toResourceUsageStatus(ctx, name, err)
+		return nil, s.toResourceMetricsStatus(ctx, name, err)
 	}
 	return P(&items[0]), nil
 }

@@ -16,36 +16,36 @@ const maxActions = 32
 // faults. The caller resolves the names of webhooks.
 func Decode(d *strict.Decoder, path string, n *yaml.Node) []Action {
 	var all []Action
-	d.DecodeSequence(path, n, func(path string, n *yaml.Node) { all = append(all, decodeGateAction(d, path, n)) })
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) { all = append(all, gateActionFromYAML(d, path, n)) })
 	if len(all) > maxActions {
 		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxActions)
 	}
 	return all
 }
 
-func decodeGateAction(d *strict.Decoder, path string, n *yaml.Node) Action {
+func gateActionFromYAML(d *strict.Decoder, path string, n *yaml.Node) Action {
 	var a Action
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"patch":   func(path string, n *yaml.Node) { a.Patch = decodeActionPatch(d, path, n) },
+		"patch":   func(path string, n *yaml.Node) { a.Patch = actionPatchFromYAML(d, path, n) },
 		"webhook": d.Text(&a.Webhook),
 	})
 	if d.HasKey(path+".patch") == d.HasKey(path+".webhook") {
 		d.AddFault(path, "must have either patch or webhook")
 	}
-	if isActionWebhookURL(a.Webhook) {
+	if isWebhookActionURL(a.Webhook) {
 		d.AddFault(path+".webhook", "%s", secretURLMessage)
 	}
 	return a
 }
 
-func decodeActionPatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
+func actionPatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 	var p Patch
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"apiVersion": d.Text(&p.APIVersion),
 		"kind":       d.Text(&p.Kind),
-		"namespace":  actionNamespaceField(d, &p.Namespace),
+		"namespace":  actionPatchNamespaceField(d, &p.Namespace),
 		"name":       d.Text(&p.Name),
-		"merge":      func(path string, n *yaml.Node) { p.Merge = decodeActionMergePatch(d, path, n) },
+		"merge":      func(path string, n *yaml.Node) { p.Merge = actionMergePatchFromYAML(d, path, n) },
 	})
 	d.Require(path, "apiVersion", "kind", "name", "merge")
 	return &p
@@ -54,7 +54,7 @@ func decodeActionPatch(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 // namespacePattern matches the names of namespaces in Kubernetes.
 var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func actionNamespaceField(d *strict.Decoder, to *string) strict.FieldDecoder {
+func actionPatchNamespaceField(d *strict.Decoder, to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !namespacePattern.MatchString(*to) {
@@ -63,8 +63,8 @@ func actionNamespaceField(d *strict.Decoder, to *string) strict.FieldDecoder {
 	}
 }
 
-// decodeActionMergePatch converts a mapping to JSON, and rejects YAML that JSON cannot express.
-func decodeActionMergePatch(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
+// actionMergePatchFromYAML converts a mapping to JSON, and rejects YAML that JSON cannot express.
+func actionMergePatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping to merge into the object, not %s", strict.DescribeNode(n))
 		return nil

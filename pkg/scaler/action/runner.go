@@ -50,26 +50,26 @@ func New(client dynamic.Interface, mapper meta.RESTMapper, opts Options) *Runner
 // a namespace. A repeated call is harmless.
 func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
 	for _, a := range actions {
-		if err := r.runGateAction(ctx, namespace, a); err != nil {
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Runner) runGateAction(ctx context.Context, namespace string, a Action) error {
+func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
 		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
-		return r.patchActionObject(ctx, namespace, a.Patch)
+		return r.runPatchAction(ctx, namespace, a.Patch)
 	}
-	if isActionWebhookURL(a.Webhook) {
+	if isWebhookActionURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
 	}
-	if err := r.callActionWebhook(ctx, namespace, a.Webhook); err != nil {
+	if err := r.runWebhookAction(ctx, namespace, a.Webhook); err != nil {
 		return fmt.Errorf("call webhook %s: %w", a.Webhook, err)
 	}
 	return nil
@@ -77,13 +77,13 @@ func (r *Runner) runGateAction(ctx context.Context, namespace string, a Action) 
 
 const secretURLMessage = "a webhook is a name, or the file with the URL; the URL itself is a secret"
 
-func isActionWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
+func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
-func (r *Runner) patchActionObject(ctx context.Context, namespace string, p *Patch) error {
+func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
-	objects, err := r.resolveActionObjectClient(p, namespace)
+	objects, err := r.resolvePatchActionClient(p, namespace)
 	if err == nil {
 		err = validateActionMergePatch(p.Merge)
 	}
@@ -96,8 +96,8 @@ func (r *Runner) patchActionObject(ctx context.Context, namespace string, p *Pat
 	return nil
 }
 
-// resolveActionObjectClient returns the client for the kind and namespace of a patch.
-func (r *Runner) resolveActionObjectClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
+// resolvePatchActionClient returns the client for the kind and namespace of a patch.
+func (r *Runner) resolvePatchActionClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
 	kind := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	switch {
@@ -125,8 +125,8 @@ func validateActionMergePatch(merge json.RawMessage) error {
 	return nil
 }
 
-// callActionWebhook posts the namespace and the webhook's name, so that a receiver can serve several webhooks.
-func (r *Runner) callActionWebhook(ctx context.Context, namespace, name string) error {
+// runWebhookAction posts the namespace and the webhook's name, so that a receiver can serve several webhooks.
+func (r *Runner) runWebhookAction(ctx context.Context, namespace, name string) error {
 	address, ok := r.webhooks[name]
 	if !ok {
 		if info, err := os.Stat(name); err != nil || info.IsDir() {

@@ -28,9 +28,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	d := &configDecoder{strictly}
 	var c Config
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.decodeEventSourceKafka(path, n) },
-		"http":  func(path string, n *yaml.Node) { c.HTTP = d.decodeEventSourceHTTP(path, n) },
-		"rules": func(path string, n *yaml.Node) { c.Rules = d.decodeEventRules(path, n) },
+		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.eventSourceKafkaFromYAML(path, n) },
+		"http":  func(path string, n *yaml.Node) { c.HTTP = d.eventSourceHTTPFromYAML(path, n) },
+		"rules": func(path string, n *yaml.Node) { c.Rules = d.eventRulesFromYAML(path, n) },
 	})
 	if d.HasFault(path) {
 		return c
@@ -42,21 +42,21 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-func (d *configDecoder) decodeEventSourceKafka(path string, n *yaml.Node) *KafkaConfig {
+func (d *configDecoder) eventSourceKafkaFromYAML(path string, n *yaml.Node) *KafkaConfig {
 	k := KafkaConfig{Rewind: DefaultRewind}
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.decodeEventSourceBrokers(path, n) },
-		"topic":   d.eventPatternField(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
+		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.eventSourceBrokersFromYAML(path, n) },
+		"topic":   d.eventPatternFromYAML(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
 		"rewind":  d.Duration(&k.Rewind, time.Second, maxRewind),
-		"tls":     func(path string, n *yaml.Node) { k.TLS = d.decodeEventSourceTLS(path, n) },
-		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.decodeEventSourceSASL(path, n) },
+		"tls":     func(path string, n *yaml.Node) { k.TLS = d.eventSourceTLSFromYAML(path, n) },
+		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.eventSourceSASLFromYAML(path, n) },
 	})
 	d.Require(path, "brokers", "topic")
 	return &k
 }
 
-func (d *configDecoder) decodeEventSourceBrokers(path string, n *yaml.Node) []string {
-	all := d.decodeEventTextList(path, n)
+func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []string {
+	all := d.eventTextListFromYAML(path, n)
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
 		if err != nil || host == "" || !isEventSourcePort(port) {
@@ -71,8 +71,8 @@ func isEventSourcePort(text string) bool {
 	return err == nil && p >= 0 && p <= 65535
 }
 
-// decodeEventTextList decodes a list of texts, and rejects an empty or a long list.
-func (d *configDecoder) decodeEventTextList(path string, n *yaml.Node) []string {
+// eventTextListFromYAML decodes a list of texts, and rejects an empty or a long list.
+func (d *configDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
 	all := d.DecodeTexts(path, n)
 	switch {
 	case n.Kind == yaml.SequenceNode && len(all) == 0:
@@ -83,10 +83,10 @@ func (d *configDecoder) decodeEventTextList(path string, n *yaml.Node) []string 
 	return all
 }
 
-func (d *configDecoder) decodeEventSourceTLS(path string, n *yaml.Node) *KafkaTLS {
+func (d *configDecoder) eventSourceTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"caFile": d.eventSourceFileField(&t.CAFile), "certFile": d.eventSourceFileField(&t.CertFile), "keyFile": d.eventSourceFileField(&t.KeyFile), "serverName": d.Text(&t.ServerName),
+		"caFile": d.eventSourceFileFromYAML(&t.CAFile), "certFile": d.eventSourceFileFromYAML(&t.CertFile), "keyFile": d.eventSourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
 	})
 	d.validateEventSourceCertPair(path, t.CertFile, t.KeyFile)
 	return &t
@@ -98,29 +98,29 @@ func (d *configDecoder) validateEventSourceCertPair(path, cert, key string) {
 	}
 }
 
-func (d *configDecoder) decodeEventSourceSASL(path string, n *yaml.Node) *KafkaSASL {
+func (d *configDecoder) eventSourceSASLFromYAML(path string, n *yaml.Node) *KafkaSASL {
 	var s KafkaSASL
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"mechanism": func(path string, n *yaml.Node) {
 			s.Mechanism = d.DecodeEnum(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
 		},
-		"usernameFile": d.eventSourceFileField(&s.UsernameFile), "passwordFile": d.eventSourceFileField(&s.PasswordFile),
+		"usernameFile": d.eventSourceFileFromYAML(&s.UsernameFile), "passwordFile": d.eventSourceFileFromYAML(&s.PasswordFile),
 	})
 	d.Require(path, "mechanism", "usernameFile", "passwordFile")
 	return &s
 }
 
-func (d *configDecoder) decodeEventSourceHTTP(path string, n *yaml.Node) *HTTPConfig {
+func (d *configDecoder) eventSourceHTTPFromYAML(path string, n *yaml.Node) *HTTPConfig {
 	var h HTTPConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"address": d.Text(&h.Address),
 		"secretFiles": func(path string, n *yaml.Node) {
-			h.SecretFiles = d.decodeEventTextList(path, n)
+			h.SecretFiles = d.eventTextListFromYAML(path, n)
 			for i, f := range h.SecretFiles {
 				d.validateEventSourcePath(path+"["+strconv.Itoa(i)+"]", f)
 			}
 		},
-		"certFile": d.eventSourceFileField(&h.CertFile), "keyFile": d.eventSourceFileField(&h.KeyFile),
+		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceFileFromYAML(&h.KeyFile),
 	})
 	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isEventSourcePort(port)) {
@@ -130,8 +130,8 @@ func (d *configDecoder) decodeEventSourceHTTP(path string, n *yaml.Node) *HTTPCo
 	return &h
 }
 
-// eventSourceFileField decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
-func (d *configDecoder) eventSourceFileField(to *string) strict.FieldDecoder {
+// eventSourceFileFromYAML decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
+func (d *configDecoder) eventSourceFileFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		d.validateEventSourcePath(path, *to)
@@ -147,8 +147,8 @@ func (d *configDecoder) validateEventSourcePath(path, file string) {
 // topicNamePattern matches the topic names that Kafka permits.
 var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
-// eventPatternField decodes a text, and rejects it unless it matches form.
-func (d *configDecoder) eventPatternField(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
+// eventPatternFromYAML decodes a text, and rejects it unless it matches form.
+func (d *configDecoder) eventPatternFromYAML(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !form.MatchString(*to) {

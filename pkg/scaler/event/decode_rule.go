@@ -24,11 +24,11 @@ const (
 	maxRules        = 1000
 )
 
-func (d *configDecoder) decodeEventRules(path string, n *yaml.Node) []Rule {
+func (d *configDecoder) eventRulesFromYAML(path string, n *yaml.Node) []Rule {
 	var all []Rule
 	first := map[string]string{}
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		r := d.decodeEventRule(path, n)
+		r := d.eventRuleFromYAML(path, n)
 		all = append(all, r)
 		if at, again := first[r.Name]; again && r.Name != "" {
 			d.AddFault(path+".name", "%s is already the name of %s", r.Name, at)
@@ -50,19 +50,19 @@ var ruleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 const ruleNameForm = "lower-case letters, digits and -, at most 63"
 
-func (d *configDecoder) decodeEventRule(path string, n *yaml.Node) Rule {
+func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 	r := Rule{MaxFor: DefaultMaxFor}
 	var namespace string
 	var decodeWorkloads func(namespace string) []WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"name":      d.eventPatternField(&r.Name, ruleNamePattern, ruleNameForm),
-		"namespace": d.eventPatternField(&namespace, ruleNamePattern, ruleNameForm),
-		"type":      d.eventRuleTypeField(&r.Type),
-		"releaseOn": d.eventRuleTypeField(&r.ReleaseOn),
-		"match":     func(path string, n *yaml.Node) { r.Match = d.decodeEventRuleMatch(path, n) },
-		"key":       d.eventFieldNameField(&r.Key),
+		"name":      d.eventPatternFromYAML(&r.Name, ruleNamePattern, ruleNameForm),
+		"namespace": d.eventPatternFromYAML(&namespace, ruleNamePattern, ruleNameForm),
+		"type":      d.eventRuleTypeFromYAML(&r.Type),
+		"releaseOn": d.eventRuleTypeFromYAML(&r.ReleaseOn),
+		"match":     func(path string, n *yaml.Node) { r.Match = d.eventRuleMatchFromYAML(path, n) },
+		"key":       d.eventRuleFieldNameFromYAML(&r.Key),
 		"workloads": func(path string, n *yaml.Node) { // decoded last, because the namespace may follow
-			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.decodeEventWorkloadSpecs(path, n, namespace) }
+			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.eventRuleWorkloadSpecsFromYAML(path, n, namespace) }
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
@@ -97,13 +97,13 @@ func (d *configDecoder) validateEventRule(path string, r *Rule) {
 	}
 }
 
-// eventRuleTypeField decodes the type of an event.
-func (d *configDecoder) eventRuleTypeField(to *string) strict.FieldDecoder {
-	return d.eventPatternField(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
+// eventRuleTypeFromYAML decodes the type of an event.
+func (d *configDecoder) eventRuleTypeFromYAML(to *string) strict.FieldDecoder {
+	return d.eventPatternFromYAML(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
-// eventFieldNameField decodes the name of an event's field, and rejects the four that every event has.
-func (d *configDecoder) eventFieldNameField(to *string) strict.FieldDecoder {
+// eventRuleFieldNameFromYAML decodes the name of an event's field, and rejects the four that every event has.
+func (d *configDecoder) eventRuleFieldNameFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
@@ -112,7 +112,7 @@ func (d *configDecoder) eventFieldNameField(to *string) strict.FieldDecoder {
 	}
 }
 
-func (d *configDecoder) decodeEventRuleMatch(path string, n *yaml.Node) map[string]string {
+func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping of fields to texts, not %s", strict.DescribeNode(n))
@@ -123,7 +123,7 @@ func (d *configDecoder) decodeEventRuleMatch(path string, n *yaml.Node) map[stri
 		key := n.Content[i]
 		fields[key.Value] = func(path string, n *yaml.Node) {
 			var name, value string
-			d.eventFieldNameField(&name)(path, key)
+			d.eventRuleFieldNameFromYAML(&name)(path, key)
 			if d.Text(&value)(path, n); !d.HasFault(path) {
 				all[key.Value] = value
 			}
@@ -136,10 +136,10 @@ func (d *configDecoder) decodeEventRuleMatch(path string, n *yaml.Node) map[stri
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *configDecoder) decodeEventWorkloadSpecs(path string, n *yaml.Node, namespace string) []WorkloadSpec {
+func (d *configDecoder) eventRuleWorkloadSpecsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
 	var all []WorkloadSpec
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		w := d.decodeEventWorkloadSpec(path, n, namespace)
+		w := d.eventRuleWorkloadSpecFromYAML(path, n, namespace)
 		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
 			d.AddFault(path+".workload", "%s is in the list already", w.Workload)
 		}
@@ -151,13 +151,13 @@ func (d *configDecoder) decodeEventWorkloadSpecs(path string, n *yaml.Node, name
 	return all
 }
 
-func (d *configDecoder) decodeEventWorkloadSpec(path string, n *yaml.Node, namespace string) WorkloadSpec {
+func (d *configDecoder) eventRuleWorkloadSpecFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"workload":    func(path string, n *yaml.Node) { w.Workload = d.decodeEventWorkload(path, n, namespace) },
-		"replicas":    d.eventReplicaCountField(&w.Replicas),
-		"minReplicas": d.eventReplicaCountField(&w.MinReplicas),
-		"maxReplicas": d.eventReplicaCountField(&w.MaxReplicas),
+		"workload":    func(path string, n *yaml.Node) { w.Workload = d.eventRuleWorkloadFromYAML(path, n, namespace) },
+		"replicas":    d.eventReplicaCountFromYAML(&w.Replicas),
+		"minReplicas": d.eventReplicaCountFromYAML(&w.MinReplicas),
+		"maxReplicas": d.eventReplicaCountFromYAML(&w.MaxReplicas),
 	})
 	if d.HasFault(path) {
 		return w
@@ -188,7 +188,7 @@ func (w *WorkloadSpec) eventMaxReplicasError() string {
 // areEventReplicasFixed reports whether neither number comes from a field of the event.
 func areEventReplicasFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
 
-func (d *configDecoder) decodeEventWorkload(path string, n *yaml.Node, namespace string) hold.Workload {
+func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -204,8 +204,8 @@ func (d *configDecoder) decodeEventWorkload(path string, n *yaml.Node, namespace
 	return t
 }
 
-// eventReplicaCountField decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) eventReplicaCountField(to *ReplicaCount) strict.FieldDecoder {
+// eventReplicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
+func (d *configDecoder) eventReplicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {
@@ -213,7 +213,7 @@ func (d *configDecoder) eventReplicaCountField(to *ReplicaCount) strict.FieldDec
 			to.Value = clampEventReplicaCount(value)
 			return
 		}
-		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.eventFieldNameField(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.eventRuleFieldNameFromYAML(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
 		d.Require(path, "field", "max")
 		to.MaxValue = clampEventReplicaCount(maxValue)
 	}

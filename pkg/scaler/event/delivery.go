@@ -52,8 +52,8 @@ func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
 	return nil
 }
 
-// claimEventDelivery makes d the delivery of its event's id, or returns the delivery that already has the id.
-func (h *Handler) claimEventDelivery(d *Delivery) *Delivery {
+// claimEventForDelivery makes d the delivery of its event's id, or returns the delivery that already has the id.
+func (h *Handler) claimEventForDelivery(d *Delivery) *Delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if earlier := h.pending[d.event.ID]; earlier != nil {

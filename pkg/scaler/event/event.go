@@ -83,7 +83,7 @@ func Parse(data []byte) (Event, error) {
 	if !utf8.Valid(data) {
 		return Event{}, errors.New("not UTF-8")
 	}
-	raw, err := decodeEventJSONFields(data)
+	raw, err := eventFieldsFromJSON(data)
 	if err != nil {
 		return Event{}, fmt.Errorf("not one JSON object: %w", err)
 	}
@@ -105,8 +105,8 @@ func Parse(data []byte) (Event, error) {
 	return e, nil
 }
 
-// decodeEventJSONFields decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
-func decodeEventJSONFields(data []byte) (map[string]any, error) {
+// eventFieldsFromJSON decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
+func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil {

@@ -145,7 +145,7 @@ func (h *Handler) Accept(ctx context.Context, data []byte, source string) (*Deli
 		return nil, h.rejectEvent(ctx, &e, source, rejection)
 	}
 	d := &Delivery{event: e, source: source, readAt: now, remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
-	if earlier := h.claimEventDelivery(d); earlier != nil {
+	if earlier := h.claimEventForDelivery(d); earlier != nil {
 		h.recordEventOutcome(ctx, &e, source, Duplicate, "an event with this id is being delivered")
 		return earlier, nil
 	}

@@ -11,13 +11,13 @@ type ReplicaBounds struct {
 // MarkYielded marks a bound as yielded if another client changed it after the scaler set it. It reports whether a bound is newly
 // yielded.
 func (b BoundsRecord) MarkYielded(now ReplicaBounds) (BoundsRecord, bool) {
-	lower, first := b.MinReplicas.yieldHoldChange(now.MinReplicas)
-	upper, second := b.MaxReplicas.yieldHoldChange(now.MaxReplicas)
+	lower, first := b.MinReplicas.yieldHoldReplicaChange(now.MinReplicas)
+	upper, second := b.MaxReplicas.yieldHoldReplicaChange(now.MaxReplicas)
 	return BoundsRecord{MinReplicas: lower, MaxReplicas: upper}, first || second
 }
 
-// yieldHoldChange returns the change, yielded if the number now is not the number that the scaler set.
-func (c *ReplicaChange) yieldHoldChange(now int32) (*ReplicaChange, bool) {
+// yieldHoldReplicaChange returns the change, yielded if the number now is not the number that the scaler set.
+func (c *ReplicaChange) yieldHoldReplicaChange(now int32) (*ReplicaChange, bool) {
 	if c == nil || c.Yielded || c.Set == nil || *c.Set == now {
 		return c, false
 	}
@@ -38,17 +38,17 @@ func (b BoundsRecord) ComputeBounds(w DesiredScale, now ReplicaBounds) (BoundsRe
 			to.MinReplicas = max(w.MinReplicas, was.MinReplicas)
 		}
 	}
-	if b.MaxReplicas.isHoldChangeYielded() {
+	if b.MaxReplicas.isHoldReplicaChangeYielded() {
 		to.MaxReplicas = now.MaxReplicas
 	}
 	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas) // the API rejects minReplicas > maxReplicas: a lowered maxReplicas is a user's decision
-	if b.MinReplicas.isHoldChangeYielded() {
+	if b.MinReplicas.isHoldReplicaChangeYielded() {
 		to.MinReplicas = now.MinReplicas
 	}
 	if !w.Held {
 		return BoundsRecord{}, to
 	}
-	return BoundsRecord{MinReplicas: b.MinReplicas.recordHoldChange(was.MinReplicas, to.MinReplicas), MaxReplicas: b.MaxReplicas.recordHoldChange(was.MaxReplicas, to.MaxReplicas)}, to
+	return BoundsRecord{MinReplicas: b.MinReplicas.recordHoldReplicaChange(was.MinReplicas, to.MinReplicas), MaxReplicas: b.MaxReplicas.recordHoldReplicaChange(was.MaxReplicas, to.MaxReplicas)}, to
 }
 
 // holdOriginalReplicas returns the number before the scaler changed it; an unchanged number is the original.
@@ -59,12 +59,12 @@ func (c *ReplicaChange) holdOriginalReplicas(now int32) int32 {
 	return c.Was
 }
 
-func (c *ReplicaChange) isHoldChangeYielded() bool { return c != nil && c.Yielded }
+func (c *ReplicaChange) isHoldReplicaChangeYielded() bool { return c != nil && c.Yielded }
 
-// recordHoldChange returns the record of a change from was to set, nil if the number stays the same. A yielded change stays.
-func (c *ReplicaChange) recordHoldChange(was, set int32) *ReplicaChange {
+// recordHoldReplicaChange returns the record of a change from was to set, nil if the number stays the same. A yielded change stays.
+func (c *ReplicaChange) recordHoldReplicaChange(was, set int32) *ReplicaChange {
 	switch {
-	case c.isHoldChangeYielded():
+	case c.isHoldReplicaChangeYielded():
 		return c
 	case set == was:
 		return nil

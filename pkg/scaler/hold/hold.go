@@ -79,7 +79,7 @@ func (h *Hold) HasEnded(now time.Time) bool { return !h.Until.IsZero() && !now.B
 // ReplaceHold returns the hold as it replaces an earlier hold with the same ID, if any, on a workload with this many replicas.
 // A hold that needs no more than the earlier hold keeps its state. Otherwise it starts over, and a rollback returns to the earlier.
 func (h Hold) ReplaceHold(earlier *Hold, replicas int32, now time.Time) Hold {
-	if earlier != nil && earlier.State.IsActive() && h.Replicas <= earlier.Replicas && h.holdAutoscalerMinReplicas() <= earlier.holdAutoscalerMinReplicas() && h.MaxReplicas <= earlier.MaxReplicas {
+	if earlier != nil && earlier.State.IsActive() && h.Replicas <= earlier.Replicas && h.holdMinReplicasForAutoscaler() <= earlier.holdMinReplicasForAutoscaler() && h.MaxReplicas <= earlier.MaxReplicas {
 		h.State, h.StateMessage, h.Since, h.Entered = earlier.State, earlier.StateMessage, earlier.Since, earlier.Entered
 		h.ReplicasBefore, h.ScaledUp, h.Previous = earlier.ReplicasBefore, earlier.ScaledUp, earlier.Previous
 		return h
@@ -98,8 +98,8 @@ func (h Hold) ReplaceHold(earlier *Hold, replicas int32, now time.Time) Hold {
 	return h
 }
 
-// effectiveHold returns the hold that sets the numbers: itself, after a rollback the hold it replaced, or nil.
-func (h *Hold) effectiveHold(now time.Time) *Hold {
+// effectiveHoldAt returns the hold that sets the numbers: itself, after a rollback the hold it replaced, or nil.
+func (h *Hold) effectiveHoldAt(now time.Time) *Hold {
 	switch {
 	case h.HasEnded(now):
 		return nil

@@ -168,8 +168,8 @@ func (h *Hold) Validate() error {
 	return nil
 }
 
-// holdAutoscalerMinReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects 0.
-func (h *Hold) holdAutoscalerMinReplicas() int32 {
+// holdMinReplicasForAutoscaler returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects 0.
+func (h *Hold) holdMinReplicasForAutoscaler() int32 {
 	if h.MinReplicas > 0 {
 		return h.MinReplicas
 	}
@@ -187,12 +187,12 @@ type DesiredScale struct {
 func (r *Record) CombineHolds(now time.Time) DesiredScale {
 	var w DesiredScale
 	for i := range r.Holds {
-		h := r.Holds[i].effectiveHold(now)
+		h := r.Holds[i].effectiveHoldAt(now)
 		if h == nil {
 			continue
 		}
 		w.Held = true
-		w.Replicas, w.MinReplicas, w.MaxReplicas = max(w.Replicas, h.Replicas), max(w.MinReplicas, h.holdAutoscalerMinReplicas()), max(w.MaxReplicas, h.MaxReplicas)
+		w.Replicas, w.MinReplicas, w.MaxReplicas = max(w.Replicas, h.Replicas), max(w.MinReplicas, h.holdMinReplicasForAutoscaler()), max(w.MaxReplicas, h.MaxReplicas)
 		w.Lower = w.Lower || h.Lower
 	}
 	return w

@@ -67,8 +67,8 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-// decodeNotifierFields decodes urlFile and the keys of the kind.
-func (c *Config) decodeNotifierFields(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
+// notifierFieldsFromYAML decodes urlFile and the keys of the kind.
+func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
 	fields["urlFile"] = func(path string, n *yaml.Node) {
 		d.Text(&c.urlFile)(path, n)
 		switch {
@@ -91,20 +91,20 @@ var (
 	secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 )
 
-func decodeNotifierHeaders(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
+func notifierHeadersFromYAML(d *strict.Decoder, path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i].Value
-			fields[name] = func(path string, n *yaml.Node) { decodeNotifierHeader(d, path, n, name, all) }
+			fields[name] = func(path string, n *yaml.Node) { notifierHeaderFromYAML(d, path, n, name, all) }
 		}
 	}
 	d.DecodeMapping(path, n, fields)
 	return all
 }
 
-func decodeNotifierHeader(d *strict.Decoder, path string, n *yaml.Node, name string, all map[string]string) {
+func notifierHeaderFromYAML(d *strict.Decoder, path string, n *yaml.Node, name string, all map[string]string) {
 	var value string
 	d.Text(&value)(path, n)
 	canonical := http.CanonicalHeaderKey(name)

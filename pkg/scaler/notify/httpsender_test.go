@@ -113,7 +113,7 @@ func TestSlackBounds(t *testing.T) {
 	for i := range 500 {
 		m.Report.Pods = append(m.Report.Pods, verify.PodReport{Name: fmt.Sprintf("shop-<%d>", i), Readiness: "ok"})
 	}
-	body := newSlackBody(m)
+	body := newSlackNotificationBody(m)
 	for _, b := range body.Blocks {
 		if b.Text != nil && utf8.RuneCountInString(b.Text.Text) > 3000 {
 			t.Errorf("text of %d", utf8.RuneCountInString(b.Text.Text))
@@ -139,7 +139,7 @@ func TestTableOfAnything(t *testing.T) {
 		"empty":         {},
 		"one long line": {Verdicts: []verify.Verdict{{What: strings.Repeat("<", 9000)}}},
 	} {
-		if got := utf8.RuneCountInString(formatSlackReportTable(r)); got > 3000 {
+		if got := utf8.RuneCountInString(formatSlackNotificationTable(r)); got > 3000 {
 			t.Errorf("%s: %d characters", name, got)
 		}
 	}
@@ -150,11 +150,11 @@ func TestEscape(t *testing.T) {
 	for in, want := range map[string]string{
 		"<!channel>": "&lt;!ch…", "a&b": "a&amp;b", "ab": "ab", "üüüüüüü": "üüüüüüü", "üüüüüüüü": "üüüüüüü…", "": "",
 	} {
-		if got := escapeSlackText(in, 7); got != want {
+		if got := escapeSlackNotificationText(in, 7); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
-	if got := escapeSlackText("<!channel>", 100); got != "&lt;!channel&gt;" {
+	if got := escapeSlackNotificationText("<!channel>", 100); got != "&lt;!channel&gt;" {
 		t.Errorf("got %q", got)
 	}
 }

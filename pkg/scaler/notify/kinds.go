@@ -45,7 +45,7 @@ func notifierKindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDec
 			if kind.fields != nil {
 				keys = kind.fields(d, c)
 			}
-			c.decodeNotifierFields(d, path, n, keys)
+			c.notifierFieldsFromYAML(d, path, n, keys)
 		}
 	}
 	return fields

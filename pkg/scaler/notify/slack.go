@@ -31,7 +31,7 @@ func NewSlack(url func() (string, error), opts SenderOptions) *Slack {
 
 // Send posts a message with blocks.
 func (s *Slack) Send(ctx context.Context, m Message) error {
-	body, err := json.Marshal(newSlackBody(m))
+	body, err := json.Marshal(newSlackNotificationBody(m))
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
@@ -62,52 +62,52 @@ type slackText struct {
 	Text string `json:"text"`
 }
 
-func newSlackBody(m Message) slackBody {
-	workload := escapeSlackText(m.Workload.String(), maxFieldChars)
-	outcome := escapeSlackText(m.Outcome, maxFieldChars/2)
-	body := slackBody{Text: workload + ": " + outcome, Blocks: []slackBlock{newSlackSection("*" + workload + "*\n" + outcome)}}
+func newSlackNotificationBody(m Message) slackBody {
+	workload := escapeSlackNotificationText(m.Workload.String(), maxFieldChars)
+	outcome := escapeSlackNotificationText(m.Outcome, maxFieldChars/2)
+	body := slackBody{Text: workload + ": " + outcome, Blocks: []slackBlock{newSlackNotificationSection("*" + workload + "*\n" + outcome)}}
 	if m.Why != "" {
-		body.Blocks = append(body.Blocks, newSlackSection(escapeSlackText(m.Why, maxBlockChars)))
+		body.Blocks = append(body.Blocks, newSlackNotificationSection(escapeSlackNotificationText(m.Why, maxBlockChars)))
 	}
 	if m.Report != nil {
-		body.Blocks = append(body.Blocks, newSlackSection(formatSlackReportTable(m.Report)))
+		body.Blocks = append(body.Blocks, newSlackNotificationSection(formatSlackNotificationTable(m.Report)))
 	}
 	fields := []slackText{}
 	for _, f := range []struct{ name, value string }{{"Hold", m.Hold}, {"Reason", m.Reason}, {"By", m.By}} {
 		if f.value != "" {
-			fields = append(fields, newSlackMarkdown("*"+f.name+"*\n"+escapeSlackText(f.value, maxFieldChars)))
+			fields = append(fields, newSlackNotificationMarkdown("*"+f.name+"*\n"+escapeSlackNotificationText(f.value, maxFieldChars)))
 		}
 	}
 	if len(fields) > 0 {
 		body.Blocks = append(body.Blocks, slackBlock{Type: "section", Fields: fields})
 	}
 	at := m.Time.UTC().Format(time.RFC3339)
-	return slackBody{body.Text, append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{newSlackMarkdown(at)}})}
+	return slackBody{body.Text, append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{newSlackNotificationMarkdown(at)}})}
 }
 
-func newSlackSection(text string) slackBlock {
-	t := newSlackMarkdown(text)
+func newSlackNotificationSection(text string) slackBlock {
+	t := newSlackNotificationMarkdown(text)
 	return slackBlock{Type: "section", Text: &t}
 }
 
-func newSlackMarkdown(text string) slackText { return slackText{"mrkdwn", text} }
+func newSlackNotificationMarkdown(text string) slackText { return slackText{"mrkdwn", text} }
 
-// formatSlackReportTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
-func formatSlackReportTable(r *verify.Report) string {
+// formatSlackNotificationTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
+func formatSlackNotificationTable(r *verify.Report) string {
 	var b strings.Builder
 	r.WriteTable(&b)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	for utf8.RuneCountInString(slackEscapes.Replace(strings.Join(lines, "\n"))) > maxBlockChars && len(lines) > 1 {
 		lines = append([]string{"…"}, lines[min(2, len(lines)):]...)
 	}
-	return "```\n" + escapeSlackText(strings.Join(lines, "\n"), maxBlockChars) + "\n```"
+	return "```\n" + escapeSlackNotificationText(strings.Join(lines, "\n"), maxBlockChars) + "\n```"
 }
 
 // slackEscapes prevents text from becoming a link or a mention of the whole channel.
 var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// escapeSlackText escapes text for Slack, and cuts it to at most maxChars characters.
-func escapeSlackText(text string, maxChars int) string {
+// escapeSlackNotificationText escapes text for Slack, and cuts it to at most maxChars characters.
+func escapeSlackNotificationText(text string, maxChars int) string {
 	var b strings.Builder
 	length := 0
 	for _, r := range text {

@@ -34,7 +34,7 @@ var webhookKind = senderKind{
 	},
 	fields: func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
 		return map[string]strict.FieldDecoder{
-			"headers": func(path string, n *yaml.Node) { c.headers = decodeNotifierHeaders(d, path, n) },
+			"headers": func(path string, n *yaml.Node) { c.headers = notifierHeadersFromYAML(d, path, n) },
 		}
 	},
 }

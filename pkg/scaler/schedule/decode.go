@@ -53,10 +53,10 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
-		"workloads": workloads.keepScheduleNode,
-		"zone":      func(path string, n *yaml.Node) { s.Zone = d.decodeScheduleZone(path, n) },
-		"windows":   windows.keepScheduleNode,
-		"except":    except.keepScheduleNode,
+		"workloads": workloads.keepScheduleYAMLNode,
+		"zone":      func(path string, n *yaml.Node) { s.Zone = d.scheduleZoneFromYAML(path, n) },
+		"windows":   windows.keepScheduleYAMLNode,
+		"except":    except.keepScheduleYAMLNode,
 		"verify":    d.Text(&s.Verify),
 		"notify":    func(path string, n *yaml.Node) { s.Notify = d.DecodeTexts(path, n) },
 	})
@@ -66,9 +66,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.Require(path, "name", "namespace", "workloads", "windows")
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
-	workloads.decodeScheduleNode(func(path string, n *yaml.Node) { s.Workloads = d.decodeScheduleWorkloads(path, n, namespace) })
-	except.decodeScheduleNode(func(path string, n *yaml.Node) { s.Except = d.decodeScheduleDates(path, n) })
-	windows.decodeScheduleNode(func(path string, n *yaml.Node) { s.Windows = d.decodeScheduleWindows(path, n, &s) })
+	workloads.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Workloads = d.scheduleWorkloadsFromYAML(path, n, namespace) })
+	except.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Except = d.scheduleDatesFromYAML(path, n) })
+	windows.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Windows = d.scheduleWindowsFromYAML(path, n, &s) })
 	return s
 }
 
@@ -78,9 +78,9 @@ type deferredNode struct {
 	node *yaml.Node
 }
 
-func (l *deferredNode) keepScheduleNode(path string, n *yaml.Node) { l.path, l.node = path, n }
+func (l *deferredNode) keepScheduleYAMLNode(path string, n *yaml.Node) { l.path, l.node = path, n }
 
-func (l *deferredNode) decodeScheduleNode(f strict.FieldDecoder) {
+func (l *deferredNode) decodeScheduleYAMLNode(f strict.FieldDecoder) {
 	if l.node != nil {
 		f(l.path, l.node)
 	}
@@ -95,7 +95,7 @@ func (d *scheduleDecoder) validateScheduleName(path, text string) {
 	}
 }
 
-func (d *scheduleDecoder) decodeScheduleZone(path string, n *yaml.Node) *time.Location {
+func (d *scheduleDecoder) scheduleZoneFromYAML(path string, n *yaml.Node) *time.Location {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -112,9 +112,9 @@ func (d *scheduleDecoder) decodeScheduleZone(path string, n *yaml.Node) *time.Lo
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *scheduleDecoder) decodeScheduleWorkloads(path string, n *yaml.Node, namespace string) []hold.Workload {
+func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []hold.Workload {
 	var all []hold.Workload
-	d.decodeScheduleList(path, n, func(path string, n *yaml.Node) {
+	d.scheduleListFromYAML(path, n, func(path string, n *yaml.Node) {
 		var text string
 		d.Text(&text)(path, n)
 		if d.HasFault(path) {
@@ -135,8 +135,8 @@ func (d *scheduleDecoder) decodeScheduleWorkloads(path string, n *yaml.Node, nam
 	return all
 }
 
-// decodeScheduleList decodes a list and rejects an empty one.
-func (d *scheduleDecoder) decodeScheduleList(path string, n *yaml.Node, item strict.FieldDecoder) {
+// scheduleListFromYAML decodes a list and rejects an empty one.
+func (d *scheduleDecoder) scheduleListFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
 	d.DecodeSequence(path, n, item)
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		d.AddFaultAtLine(path, n.Line, "is empty")
@@ -153,7 +153,7 @@ func sanitizeScheduleText(text string) string {
 	}, text))
 }
 
-func (d *scheduleDecoder) decodeScheduleDates(path string, n *yaml.Node) []Date {
+func (d *scheduleDecoder) scheduleDatesFromYAML(path string, n *yaml.Node) []Date {
 	var all []Date
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		const want = "a date such as 2026-12-24"
@@ -176,8 +176,8 @@ func isPlausibleScheduleYear(t time.Time) bool { return t.Year() >= 2000 && t.Ye
 // momentFormats are the formats of a point in time without an offset, read on the clocks of the schedule's zone.
 var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
 
-// decodeScheduleMoment decodes a point in time, with an offset or on the clocks of the zone.
-func (d *scheduleDecoder) decodeScheduleMoment(path string, n *yaml.Node, zone *time.Location) time.Time {
+// scheduleMomentFromYAML decodes a point in time, with an offset or on the clocks of the zone.
+func (d *scheduleDecoder) scheduleMomentFromYAML(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}

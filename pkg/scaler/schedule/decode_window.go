@@ -15,13 +15,13 @@ import (
 
 // This file decodes windows: their times, cron patterns, weekdays and ramps.
 
-func (d *scheduleDecoder) decodeScheduleWindows(path string, n *yaml.Node, s *Schedule) []Window {
+func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
-	d.decodeScheduleList(path, n, func(path string, n *yaml.Node) { all = append(all, d.decodeScheduleWindow(path, n, s)) })
+	d.scheduleListFromYAML(path, n, func(path string, n *yaml.Node) { all = append(all, d.scheduleWindowFromYAML(path, n, s)) })
 	return all
 }
 
-func (d *scheduleDecoder) decodeScheduleWindow(path string, n *yaml.Node, s *Schedule) Window {
+func (d *scheduleDecoder) scheduleWindowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
 	var minReplicas, maxReplicas int
 	before := len(d.Faults)
@@ -29,14 +29,14 @@ func (d *scheduleDecoder) decodeScheduleWindow(path string, n *yaml.Node, s *Sch
 		"name":        d.Text(&w.Name),
 		"cron":        d.Text(&w.Cron),
 		"for":         d.Duration(&w.For, minFor, maxFor),
-		"start":       func(path string, n *yaml.Node) { w.Start = d.decodeScheduleTimeOfDay(path, n, false) },
-		"end":         func(path string, n *yaml.Node) { w.End = d.decodeScheduleTimeOfDay(path, n, true) },
-		"days":        func(path string, n *yaml.Node) { w.Days = d.decodeScheduleWeekdays(path, n) },
-		"from":        func(path string, n *yaml.Node) { w.From = d.decodeScheduleMoment(path, n, s.Zone) },
-		"to":          func(path string, n *yaml.Node) { w.To = d.decodeScheduleMoment(path, n, s.Zone) },
+		"start":       func(path string, n *yaml.Node) { w.Start = d.scheduleTimeOfDayFromYAML(path, n, false) },
+		"end":         func(path string, n *yaml.Node) { w.End = d.scheduleTimeOfDayFromYAML(path, n, true) },
+		"days":        func(path string, n *yaml.Node) { w.Days = d.scheduleWeekdaysFromYAML(path, n) },
+		"from":        func(path string, n *yaml.Node) { w.From = d.scheduleMomentFromYAML(path, n, s.Zone) },
+		"to":          func(path string, n *yaml.Node) { w.To = d.scheduleMomentFromYAML(path, n, s.Zone) },
 		"minReplicas": d.Integer(&minReplicas, 0, maxReplicaCount),
 		"maxReplicas": d.Integer(&maxReplicas, 1, maxReplicaCount),
-		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.decodeScheduleRamp(path, n) },
+		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.scheduleRampFromYAML(path, n) },
 	})
 	w.MinReplicas, w.MaxReplicas = int32(minReplicas), int32(maxReplicas) //nolint:gosec // at most maxReplicaCount
 	if d.HasFault(path) {
@@ -90,7 +90,7 @@ func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Sche
 	switch {
 	case w.Cron != "":
 		shortest = w.For
-		d.decodeScheduleCronStarts(path, w)
+		d.parseScheduleCronStarts(path, w)
 	case !w.From.IsZero():
 		shortest = w.To.Sub(w.From)
 		d.validateScheduleOnceWindow(path, w, s)
@@ -129,8 +129,8 @@ func (d *scheduleDecoder) validateScheduleOnceWindow(path string, w *Window, s *
 // searchYears reach from a 29 February on a given day of the week to the next, even across a century without a leap year.
 const searchYears = 41
 
-// decodeScheduleCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
-func (d *scheduleDecoder) decodeScheduleCronStarts(path string, w *Window) {
+// parseScheduleCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
+func (d *scheduleDecoder) parseScheduleCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
 	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
@@ -175,7 +175,7 @@ func parseScheduleCronPattern(text string) (*cron.SpecSchedule, error) {
 
 var timeOfDayPattern = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
-func (d *scheduleDecoder) decodeScheduleTimeOfDay(path string, n *yaml.Node, end bool) TimeOfDay {
+func (d *scheduleDecoder) scheduleTimeOfDayFromYAML(path string, n *yaml.Node, end bool) TimeOfDay {
 	const want = "a time of day such as 08:00"
 	if !d.ValidateScalar(path, n, want, "!!str") {
 		return 0
@@ -193,10 +193,10 @@ func (d *scheduleDecoder) decodeScheduleTimeOfDay(path string, n *yaml.Node, end
 	return TimeOfDay(60*hours + minutes)
 }
 
-// decodeScheduleWeekdays decodes days of the week and ranges such as mon-fri.
-func (d *scheduleDecoder) decodeScheduleWeekdays(path string, n *yaml.Node) []time.Weekday {
+// scheduleWeekdaysFromYAML decodes days of the week and ranges such as mon-fri.
+func (d *scheduleDecoder) scheduleWeekdaysFromYAML(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
-	d.decodeScheduleList(path, n, func(path string, n *yaml.Node) {
+	d.scheduleListFromYAML(path, n, func(path string, n *yaml.Node) {
 		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
 		if !ranged {
 			last = first
@@ -217,7 +217,7 @@ func (d *scheduleDecoder) decodeScheduleWeekdays(path string, n *yaml.Node) []ti
 	return slices.Compact(all)
 }
 
-func (d *scheduleDecoder) decodeScheduleRamp(path string, n *yaml.Node) Ramp {
+func (d *scheduleDecoder) scheduleRampFromYAML(path string, n *yaml.Node) Ramp {
 	var r Ramp
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
 	if d.HasFault(path) {

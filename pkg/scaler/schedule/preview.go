@@ -44,13 +44,13 @@ func Preview(schedules []Schedule, from time.Time, span time.Duration) []Preview
 	}
 	var rows []PreviewRow
 	for _, w := range workloads {
-		rows = append(rows, previewScheduledWorkload(w, schedulesOf[w], from, from.Add(span))...)
+		rows = append(rows, previewWorkloadSchedules(w, schedulesOf[w], from, from.Add(span))...)
 	}
 	return rows
 }
 
-// previewScheduledWorkload returns the rows of one workload.
-func previewScheduledWorkload(workload hold.Workload, schedules []*Schedule, from, to time.Time) []PreviewRow {
+// previewWorkloadSchedules returns the rows of one workload.
+func previewWorkloadSchedules(workload hold.Workload, schedules []*Schedule, from, to time.Time) []PreviewRow {
 	var rows []PreviewRow
 	var since time.Time // start of the window of the last row
 	for t := from; t.Before(to); {

@@ -55,7 +55,7 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 		r.newPods = append(r.newPods, a)
 	}
 	r.sampleOldPodsForVerification(old)
-	return r.verifyPods(ctx)
+	return r.runPodVerification(ctx)
 }
 
 // podVerification is a running verification.
@@ -93,7 +93,7 @@ func isVerificationPodServing(pod *corev1.Pod) bool {
 	return false
 }
 
-func (r *podVerification) verifyPods(ctx context.Context) (Report, error) {
+func (r *podVerification) runPodVerification(ctx context.Context) (Report, error) {
 	pods := make([]PodReport, len(r.newPods), len(r.newPods)+len(r.oldPods))
 	r.forEachVerifiedPod(ctx, func(i int) { pods[i] = r.requestVerificationReadiness(ctx, &r.newPods[i]) })
 	report := Report{Pods: pods}
