@@ -41,6 +41,7 @@ const (
 	generation  = 500              // pods at a time
 	lifetime    = 5 * time.Second  // of each pod: two or three scrapes
 	churnBounds = 500_000          // maximum growth of the heap, in bytes: a leak of 125 bytes per pod over 4,000 pods exceeds it
+	remembered  = 16 * generation  // deleted pods within discovery's retention
 	forgotten   = 11 * time.Minute // time after which no trace of a pod or a demand remains
 )
 
@@ -69,7 +70,7 @@ func TestChurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, end := newChurn(t)
 		defer end()
-		c.live(2 * generation) // for memory that is allocated once
+		c.live(min(*churnPods, remembered)) // for memory that is allocated once
 		before = c.leave()
 		gone = -c.made
 		c.live(*churnPods)
