@@ -31,8 +31,8 @@ type namedMetric struct {
 	selector string
 }
 
-// parseNamedMetricSelector returns the metric selector; nil if the autoscaler sets no selector.
-func (n namedMetric) parseNamedMetricSelector() labels.Selector {
+// parseDemandedMetricSelector returns the metric selector; nil if the autoscaler sets no selector.
+func (n namedMetric) parseDemandedMetricSelector() labels.Selector {
 	if n.selector == "" {
 		return nil
 	}
@@ -55,51 +55,51 @@ func (a *storedAutoscaler) GetObjectMeta() metav1.Object {
 
 var _ metav1.ObjectMetaAccessor = (*storedAutoscaler)(nil)
 
-func (a *storedAutoscaler) storedAutoscalerKey() metric.Object {
+func (a *storedAutoscaler) discoveredAutoscalerKey() metric.Object {
 	return metric.Object{Namespace: a.namespace, Name: a.name}
 }
 
-func (a *storedAutoscaler) equalStoredAutoscaler(o *storedAutoscaler) bool {
-	return a.storedAutoscalerKey() == o.storedAutoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics)
+func (a *storedAutoscaler) equalDiscoveredAutoscaler(o *storedAutoscaler) bool {
+	return a.discoveredAutoscalerKey() == o.discoveredAutoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics)
 }
 
-// stripWatchedAutoscaler reduces an API object to the fields that discovery reads.
-func stripWatchedAutoscaler(obj any) (*storedAutoscaler, error) {
+// stripDiscoveredAutoscaler reduces an API object to the fields that discovery reads.
+func stripDiscoveredAutoscaler(obj any) (*storedAutoscaler, error) {
 	switch o := obj.(type) {
 	case *storedAutoscaler:
 		return o, nil
 	case *autoscalingv2.HorizontalPodAutoscaler:
-		return newWatchedAutoscaler(o), nil
+		return newDiscoveredAutoscaler(o), nil
 	default:
 		return nil, fmt.Errorf("strip autoscaler: unexpected type %T", obj)
 	}
 }
 
-func newWatchedAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, scaleTarget: newAutoscalerReference(o.Spec.ScaleTargetRef)}
+func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
 	for i := range o.Spec.Metrics {
-		if n, ok := newAutoscalerNamedMetric(&o.Spec.Metrics[i]); ok {
+		if n, ok := newDemandedAutoscalerMetric(&o.Spec.Metrics[i]); ok {
 			a.metrics = append(a.metrics, n)
 		}
 	}
 	return a
 }
 
-func newAutoscalerReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
+func newDiscoveredObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
 	// An invalid version leaves the group empty; mapping the kind then fails, and discovery reports that.
 	version, _ := schema.ParseGroupVersion(r.APIVersion)
 	return objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name}
 }
 
-// newAutoscalerNamedMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
-func newAutoscalerNamedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
+// newDemandedAutoscalerMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
+func newDemandedAutoscalerMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 	n := namedMetric{source: spec.Type}
 	var id autoscalingv2.MetricIdentifier
 	switch {
 	case spec.Type == autoscalingv2.PodsMetricSourceType && spec.Pods != nil:
 		id = spec.Pods.Metric
 	case spec.Type == autoscalingv2.ObjectMetricSourceType && spec.Object != nil:
-		id, n.object = spec.Object.Metric, newAutoscalerReference(spec.Object.DescribedObject)
+		id, n.object = spec.Object.Metric, newDiscoveredObjectReference(spec.Object.DescribedObject)
 	case spec.Type == autoscalingv2.ExternalMetricSourceType && spec.External != nil:
 		id = spec.External.Metric
 	default:
@@ -122,12 +122,12 @@ type autoscalerTable struct {
 	all map[metric.Object]*storedAutoscaler // guarded by mu
 }
 
-func newWatchedAutoscalerTable() *autoscalerTable {
+func newDiscoveredAutoscalerTable() *autoscalerTable {
 	return &autoscalerTable{all: map[metric.Object]*storedAutoscaler{}}
 }
 
-// listWatchedAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
-func (s *autoscalerTable) listWatchedAutoscalers() []*storedAutoscaler {
+// listDiscoveredAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
+func (s *autoscalerTable) listDiscoveredAutoscalers() []*storedAutoscaler {
 	s.mu.RLock()
 	all := make([]*storedAutoscaler, 0, len(s.all))
 	for _, a := range s.all {
@@ -135,41 +135,41 @@ func (s *autoscalerTable) listWatchedAutoscalers() []*storedAutoscaler {
 	}
 	s.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *storedAutoscaler) int {
-		return compareDiscoveredObjects(a.storedAutoscalerKey(), b.storedAutoscalerKey())
+		return compareDiscoveredObjects(a.discoveredAutoscalerKey(), b.discoveredAutoscalerKey())
 	})
 	return all
 }
 
-func (s *autoscalerTable) upsertWatchedObject(a *storedAutoscaler) bool {
+func (s *autoscalerTable) upsertDiscoveredObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.all[a.storedAutoscalerKey()]; old != nil && old.equalStoredAutoscaler(a) {
+	if old := s.all[a.discoveredAutoscalerKey()]; old != nil && old.equalDiscoveredAutoscaler(a) {
 		return false
 	}
-	s.all[a.storedAutoscalerKey()] = a
+	s.all[a.discoveredAutoscalerKey()] = a
 	return true
 }
 
-func (s *autoscalerTable) removeWatchedObject(a *storedAutoscaler) bool {
+func (s *autoscalerTable) removeDiscoveredObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.all[a.storedAutoscalerKey()]
-	delete(s.all, a.storedAutoscalerKey())
+	_, ok := s.all[a.discoveredAutoscalerKey()]
+	delete(s.all, a.discoveredAutoscalerKey())
 	return ok
 }
 
-func (s *autoscalerTable) replaceWatchedObjects(list []*storedAutoscaler) bool {
+func (s *autoscalerTable) replaceDiscoveredObjects(list []*storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := make(map[metric.Object]*storedAutoscaler, len(list))
 	changed := false
 	for _, a := range list {
-		if old := s.all[a.storedAutoscalerKey()]; old != nil && old.equalStoredAutoscaler(a) {
+		if old := s.all[a.discoveredAutoscalerKey()]; old != nil && old.equalDiscoveredAutoscaler(a) {
 			a = old
 		} else {
 			changed = true
 		}
-		next[a.storedAutoscalerKey()] = a
+		next[a.discoveredAutoscalerKey()] = a
 	}
 	changed = changed || len(next) != len(s.all)
 	s.all = next

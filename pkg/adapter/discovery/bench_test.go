@@ -15,16 +15,16 @@ import (
 // ten groups to a namespace. Every second group has an external metric besides.
 func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedAutoscaler, []Demand) {
 	b.Helper()
-	pods, selectors := newPodTable(), map[string]labels.Selector{}
+	pods, selectors := newDiscoveredPodTable(), map[string]labels.Selector{}
 	var hpas []*storedAutoscaler
 	var readers []Demand
 	for i := range count {
 		group := i / 5
 		namespace, app := fmt.Sprint("team-", group/10), fmt.Sprint("app-", group)
-		p := newStoredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
+		p := newDiscoveredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 			"app": app, "pod-template-hash": "7d9f5c", "tier": "backend", "team": namespace,
 		})))
-		pods.upsertWatchedObject(p)
+		pods.upsertDiscoveredObject(p)
 		if i%5 != 0 {
 			continue
 		}
@@ -33,10 +33,10 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		if group%2 == 0 {
 			h.Spec.Metrics = append(h.Spec.Metrics, externalMetric("waiting", nil))
 		}
-		hpas = append(hpas, newWatchedAutoscaler(h))
+		hpas = append(hpas, newDiscoveredAutoscaler(h))
 		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
-	p := demandPlanner{prefixRules{}, newDemandedFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
+	p := demandPlanner{prefixRules{}, newDiscoveryDemandFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
 		return resolvedSelector{selector: selectors[key.String()], attempted: true}
 	}}
 	return pods, p, hpas, readers
@@ -47,7 +47,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 func BenchmarkPlan(b *testing.B) {
 	_, p, hpas, readers := largeCluster(b, 5000)
 	for b.Loop() {
-		p.planDemandedPods(hpas, readers)
+		p.planDiscoveryDemands(hpas, readers)
 	}
 }
 
@@ -56,9 +56,9 @@ func BenchmarkChoose(b *testing.B) {
 	for _, count := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("pods=%d/hpas=%d", count, count/5), func(b *testing.B) {
 			pods, p, hpas, readers := largeCluster(b, count)
-			plan := p.planDemandedPods(hpas, readers)
+			plan := p.planDiscoveryDemands(hpas, readers)
 			for b.Loop() {
-				if s := chooseTargets(plan, pods, p.sets); len(s.targets) != count {
+				if s := chooseDiscoveredTargets(plan, pods, p.sets); len(s.targets) != count {
 					b.Fatalf("%d targets", len(s.targets))
 				}
 			}
@@ -70,7 +70,7 @@ func BenchmarkChoose(b *testing.B) {
 func BenchmarkPods(b *testing.B) {
 	d := New(Clients{}, Options{})
 	for i := range 1000 {
-		d.pods.upsertWatchedObject(newStoredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
+		d.pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
 			"app": fmt.Sprint("app-", i/20), "tier": "backend",
 		}))))
 	}
@@ -84,10 +84,10 @@ func BenchmarkPods(b *testing.B) {
 
 // BenchmarkDemand measures the cost that Demand adds to every read.
 func BenchmarkDemand(b *testing.B) {
-	r, now := newDemandMemory(), time.Now()
+	r, now := newDiscoveryDemandMemory(), time.Now()
 	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}
 	for b.Loop() {
-		r.rememberReaderDemand(demand, now)
+		r.rememberDiscoveryReaderDemand(demand, now)
 	}
 }
 
@@ -96,8 +96,8 @@ func BenchmarkPut(b *testing.B) {
 	pods, _, _, _ := largeCluster(b, 5000)
 	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", markUnready)
 	for b.Loop() {
-		pods.upsertWatchedObject(newStoredPod(one))
-		pods.upsertWatchedObject(newStoredPod(other))
+		pods.upsertDiscoveredObject(newDiscoveredPod(one))
+		pods.upsertDiscoveredObject(newDiscoveredPod(other))
 	}
 }
 
@@ -107,14 +107,14 @@ func BenchmarkTableMemory(b *testing.B) {
 	const count = 5000
 	for b.Loop() {
 		before := measureHeap()
-		pods := newPodTable()
+		pods := newDiscoveredPodTable()
 		for i := range count {
 			app, namespace := fmt.Sprint("app-", i/5), fmt.Sprint("team-", i/50)
 			p := apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 				"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": "shop", "pod-template-hash": "7d9f5c", "team": namespace,
 			}))
 			p.UID, p.Spec.NodeName = types.UID(fmt.Sprintf("6c84fb90-12c4-11e1-840d-%012d", i)), fmt.Sprint("node-", i%50)
-			pods.upsertWatchedObject(newStoredPod(decodePod(b, p)))
+			pods.upsertDiscoveredObject(newDiscoveredPod(decodePod(b, p)))
 		}
 		b.ReportMetric(float64(measureHeap()-before)/count, "B/pod")
 		runtime.KeepAlive(pods)

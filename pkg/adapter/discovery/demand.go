@@ -50,12 +50,12 @@ type demandKey struct {
 	external                                                      bool
 }
 
-func (d Demand) newDemandKey() demandKey {
-	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), canonicalDemandSelector(d.MetricSelector), d.External}
+func (d Demand) newDiscoveryDemandKey() demandKey {
+	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalDiscoveryDemandSelector(d.Selector), canonicalDiscoveryDemandSelector(d.MetricSelector), d.External}
 }
 
-// canonicalDemandSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
-func canonicalDemandSelector(s labels.Selector) string {
+// canonicalDiscoveryDemandSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
+func canonicalDiscoveryDemandSelector(s labels.Selector) string {
 	if s == nil || s.Empty() {
 		return ""
 	}
@@ -65,7 +65,7 @@ func canonicalDemandSelector(s labels.Selector) string {
 	return s.String()
 }
 
-func (k demandKey) compareDemandKey(o demandKey) int {
+func (k demandKey) compareDiscoveryDemandKey(o demandKey) int {
 	if k.external != o.external {
 		if o.external {
 			return -1
@@ -89,7 +89,7 @@ func compareDiscoveredObjects(a, b metric.Object) int {
 // sortDiscoveredDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.
 func sortDiscoveredDemands(demands map[demandKey]Demand) []Demand {
 	sorted := make([]Demand, 0, len(demands))
-	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareDemandKey) {
+	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareDiscoveryDemandKey) {
 		sorted = append(sorted, demands[key])
 	}
 	return sorted
@@ -106,12 +106,14 @@ type demandRead struct {
 	at     time.Time
 }
 
-func newDemandMemory() *readerDemands { return &readerDemands{last: map[demandKey]demandRead{}} }
+func newDiscoveryDemandMemory() *readerDemands {
+	return &readerDemands{last: map[demandKey]demandRead{}}
+}
 
-// rememberReaderDemand remembers a read at now and reports whether the demand is new. If the limit is reached, it drops the
+// rememberDiscoveryReaderDemand remembers a read at now and reports whether the demand is new. If the limit is reached, it drops the
 // demand and reports full.
-func (r *readerDemands) rememberReaderDemand(d Demand, now time.Time) (fresh, full bool) {
-	key := d.newDemandKey()
+func (r *readerDemands) rememberDiscoveryReaderDemand(d Demand, now time.Time) (fresh, full bool) {
+	key := d.newDiscoveryDemandKey()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, known := r.last[key]
@@ -122,8 +124,8 @@ func (r *readerDemands) rememberReaderDemand(d Demand, now time.Time) (fresh, fu
 	return !known, false
 }
 
-// expireDemands removes demands without a read for readerDemandTTL and reports whether it removed any.
-func (r *readerDemands) expireDemands(now time.Time) bool {
+// expireDiscoveryReaderDemands removes demands without a read for readerDemandTTL and reports whether it removed any.
+func (r *readerDemands) expireDiscoveryReaderDemands(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := len(r.last)
@@ -131,8 +133,8 @@ func (r *readerDemands) expireDemands(now time.Time) bool {
 	return len(r.last) != before
 }
 
-// listReaderDemands returns the demands of readers, unsorted; the caller owns the slice.
-func (r *readerDemands) listReaderDemands() []Demand {
+// listDiscoveryReaderDemands returns the demands of readers, unsorted; the caller owns the slice.
+func (r *readerDemands) listDiscoveryReaderDemands() []Demand {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	demands := make([]Demand, 0, len(r.last))

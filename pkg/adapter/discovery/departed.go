@@ -25,39 +25,41 @@ type departedPods struct {
 	dropped   uint64                  // number of pods dropped by the bound
 }
 
-func newDepartedPods() departedPods {
-	return departedPods{podIndex: newPodIndex(), retention: defaultRetention, queues: map[string][]*storedPod{}}
+func newDepartedDiscoveredPods() departedPods {
+	return departedPods{podIndex: newDiscoveredPodIndex(), retention: defaultRetention, queues: map[string][]*storedPod{}}
 }
 
-// isRecentlyDeparted reports whether a pod that ended at the time is within the retention; the zero time is not.
-func (d *departedPods) isRecentlyDeparted(ended, now time.Time) bool {
+// isWithinDiscoveryRetention reports whether a pod that ended at the time is within the retention; the zero time is not.
+func (d *departedPods) isWithinDiscoveryRetention(ended, now time.Time) bool {
 	return !ended.IsZero() && now.Sub(ended) < d.retention
 }
 
-// addDepartedPod keeps a pod that was deleted at now.
-func (d *departedPods) addDepartedPod(p *storedPod, now time.Time) {
+// addDepartedDiscoveredPod keeps a pod that was deleted at now.
+func (d *departedPods) addDepartedDiscoveredPod(p *storedPod, now time.Time) {
 	ended := p.ended
 	if p.url != "" {
 		ended = now // it ran until it was deleted
 	}
-	if !d.isRecentlyDeparted(ended, now) {
+	if !d.isWithinDiscoveryRetention(ended, now) {
 		return
 	}
 	for len(d.pods) >= maxDepartedPods {
-		d.dropOldestDepartedPod()
+		d.dropOldestDepartedDiscoveredPod()
 	}
 	gone := &storedPod{Pod: p.Pod, labels: p.labels, ended: ended}
 	gone.Live, gone.Ready, gone.Departed = false, false, true
-	gone.Omission = newGonePodOmission(p.podKey())
-	d.insertPod(gone)
+	gone.Omission = newGoneDiscoveredPodOmission(p.discoveredPodKey())
+	d.insertIntoDiscoveredPodIndex(gone)
 	d.queues[p.Namespace] = append(d.queues[p.Namespace], gone)
 }
 
-// dropDepartedPod forgets the pod with the key, if any.
-func (d *departedPods) dropDepartedPod(key metric.Object) { d.removePod(key) }
+// dropDepartedDiscoveredPod forgets the pod with the key, if any.
+func (d *departedPods) dropDepartedDiscoveredPod(key metric.Object) {
+	d.removeFromDiscoveredPodIndex(key)
+}
 
-// dropOldestDepartedPod forgets the oldest pod of the namespace with the most.
-func (d *departedPods) dropOldestDepartedPod() {
+// dropOldestDepartedDiscoveredPod forgets the oldest pod of the namespace with the most.
+func (d *departedPods) dropOldestDepartedDiscoveredPod() {
 	largest := ""
 	for namespace, pods := range d.byNamespace {
 		if most := len(d.byNamespace[largest]); len(pods) > most || len(pods) == most && namespace < largest {
@@ -67,30 +69,30 @@ func (d *departedPods) dropOldestDepartedPod() {
 	for queue := d.queues[largest]; len(queue) > 0; {
 		oldest := queue[0]
 		queue = queue[1:]
-		d.setDepartedQueue(largest, queue)
-		if d.pods[oldest.podKey()] == oldest {
-			d.removePod(oldest.podKey())
+		d.setDepartedDiscoveryQueue(largest, queue)
+		if d.pods[oldest.discoveredPodKey()] == oldest {
+			d.removeFromDiscoveredPodIndex(oldest.discoveredPodKey())
 			d.dropped++
 			return
 		}
 	}
 }
 
-// expireDepartedPods forgets the pods that ended before the retention.
-func (d *departedPods) expireDepartedPods(now time.Time) {
+// expireDepartedDiscoveredPods forgets the pods that ended before the retention.
+func (d *departedPods) expireDepartedDiscoveredPods(now time.Time) {
 	for namespace, queue := range d.queues {
 		n := 0
-		for n < len(queue) && !d.isRecentlyDeparted(queue[n].ended, now) {
-			if p := queue[n]; d.pods[p.podKey()] == p {
-				d.removePod(p.podKey())
+		for n < len(queue) && !d.isWithinDiscoveryRetention(queue[n].ended, now) {
+			if p := queue[n]; d.pods[p.discoveredPodKey()] == p {
+				d.removeFromDiscoveredPodIndex(p.discoveredPodKey())
 			}
 			n++
 		}
-		d.setDepartedQueue(namespace, queue[n:])
+		d.setDepartedDiscoveryQueue(namespace, queue[n:])
 	}
 }
 
-func (d *departedPods) setDepartedQueue(namespace string, queue []*storedPod) {
+func (d *departedPods) setDepartedDiscoveryQueue(namespace string, queue []*storedPod) {
 	if len(queue) == 0 {
 		delete(d.queues, namespace)
 		return
@@ -98,7 +100,7 @@ func (d *departedPods) setDepartedQueue(namespace string, queue []*storedPod) {
 	d.queues[namespace] = queue
 }
 
-// newGonePodOmission returns the omission of a deleted pod.
-func newGonePodOmission(key metric.Object) metric.Omission {
+// newGoneDiscoveredPodOmission returns the omission of a deleted pod.
+func newGoneDiscoveredPodOmission(key metric.Object) metric.Omission {
 	return metric.Omission{Object: key, Reason: metric.ReasonTerminating, Detail: "pod is gone"}
 }

@@ -68,20 +68,20 @@ type Discovery struct {
 // New returns a Discovery that is idle until Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
-		clients: clients, resolver: newPodSelectorResolver(clients), readers: newDemandMemory(),
-		pods: newPodTable(), hpas: newWatchedAutoscalerTable(), updateRequested: make(chan struct{}, 1),
+		clients: clients, resolver: newDiscoverySelectorResolver(clients), readers: newDiscoveryDemandMemory(),
+		pods: newDiscoveredPodTable(), hpas: newDiscoveredAutoscalerTable(), updateRequested: make(chan struct{}, 1),
 	}
 	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
 	d.metrics = newMetrics(opts.Registerer, d.pods)
-	d.selectors = newPodSelectorCache(d.resolver.fetchPodSelector)
-	d.selectors.onChange = d.requestDemandReplan
-	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
+	d.selectors = newDiscoverySelectorCache(d.resolver.fetchDiscoveryPodSelector)
+	d.selectors.onChange = d.requestDiscoveryReplan
+	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifyDiscoverySelectorLookup(err)).Inc() }
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: stripPod, sink: d.pods, onChange: d.requestTargetUpdate,
+		resource: "pods", strip: stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripWatchedAutoscaler, sink: d.hpas, onChange: d.requestDemandReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: stripDiscoveredAutoscaler, sink: d.hpas, onChange: d.requestDiscoveryReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
@@ -93,11 +93,11 @@ func New(clients Clients, opts Options) *Discovery {
 func (d *Discovery) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { watchPods(ctx, d.podReflector, d.clients.Kube) })
+	wg.Go(func() { watchPodsForDiscovery(ctx, d.podReflector, d.clients.Kube) })
 	if !d.withoutAutoscalers {
-		wg.Go(func() { watchAutoscalersForDemand(ctx, d.hpaReflector, d.clients.Kube) })
+		wg.Go(func() { watchAutoscalersForDiscovery(ctx, d.hpaReflector, d.clients.Kube) })
 	}
-	wg.Go(func() { d.selectors.runPodSelectorLookups(ctx) })
+	wg.Go(func() { d.selectors.runDiscoverySelectorLookups(ctx) })
 	d.runDiscoveryLoop(ctx)
 	return nil
 }
@@ -111,8 +111,8 @@ func (d *Discovery) SyncError() error {
 		return nil
 	}
 	var waiting []error
-	for _, m := range []interface{ checkSynced() error }{d.podReflector, d.hpaReflector} {
-		if err := m.checkSynced(); err != nil {
+	for _, m := range []interface{ checkDiscoverySynced() error }{d.podReflector, d.hpaReflector} {
+		if err := m.checkDiscoverySynced(); err != nil {
 			waiting = append(waiting, err)
 		}
 	}
@@ -134,20 +134,22 @@ func (d *Discovery) OnTargets(f func([]metric.Target)) {
 // SetRules replaces the rules. Before the first call no pod is a target.
 func (d *Discovery) SetRules(r Rules) {
 	d.rules.Store(&r)
-	d.requestDemandReplan()
+	d.requestDiscoveryReplan()
 }
 
 // SetRetention sets how long Pods and PodsOf return a deleted pod.
-func (d *Discovery) SetRetention(retention time.Duration) { d.pods.setDepartedRetention(retention) }
+func (d *Discovery) SetRetention(retention time.Duration) {
+	d.pods.setDepartedDiscoveryRetention(retention)
+}
 
 // Demand records a reader's demand for a metric. Discovery remembers it for ten minutes.
 func (d *Discovery) Demand(demand Demand) {
-	fresh, full := d.readers.rememberReaderDemand(demand, time.Now())
+	fresh, full := d.readers.rememberDiscoveryReaderDemand(demand, time.Now())
 	if full {
 		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
-		d.requestDemandReplan()
+		d.requestDiscoveryReplan()
 	}
 }
 
@@ -163,12 +165,12 @@ func (d *Discovery) Targets() []metric.Target { return d.state.Load().targets }
 // departed pods for the retention, sorted by name. A deleted pod is left out as soon as a pod has its name. The caller
 // owns the slice.
 func (d *Discovery) Pods(namespace string, selector labels.Selector) []Pod {
-	return d.pods.listPods(podScope{namespace: namespace, selector: selector}, time.Now())
+	return d.pods.listDiscoveredPods(podScope{namespace: namespace, selector: selector}, time.Now())
 }
 
 // Pod returns the pod with the name; false means that no such pod exists.
 func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
-	p := d.pods.getPod(metric.Object{Namespace: namespace, Name: name})
+	p := d.pods.getDiscoveredPod(metric.Object{Namespace: namespace, Name: name})
 	if p == nil {
 		return Pod{}, false
 	}
@@ -186,41 +188,41 @@ func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, o
 	}
 	switch resource.String() {
 	case resourceNamespaces:
-		return d.pods.listPods(podScope{namespace: object.Name}, time.Now()), nil
+		return d.pods.listDiscoveredPods(podScope{namespace: object.Name}, time.Now()), nil
 	case resourceNodes:
-		return d.pods.listPods(podScope{node: object.Name}, time.Now()), nil
+		return d.pods.listDiscoveredPods(podScope{node: object.Name}, time.Now()), nil
 	case resourcePods:
 		if p, ok := d.Pod(object.Namespace, object.Name); ok {
 			return []Pod{p}, nil
 		}
 		return nil, metric.Errorf(metric.KindNotFound, "pod %s does not exist", object)
 	}
-	selector, err := d.selectors.getPodSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
+	selector, err := d.selectors.getDiscoverySelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	return d.pods.listPods(podScope{namespace: object.Namespace, selector: selector}, time.Now()), nil
+	return d.pods.listDiscoveredPods(podScope{namespace: object.Namespace, selector: selector}, time.Now()), nil
 }
 
 // Explain returns the reason why a pod is not scraped, and the remedy. The zero Reason means that the pod is a target,
 // so that only the scraper knows more.
 func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
-	p := d.pods.getPod(key)
+	p := d.pods.getDiscoveredPod(key)
 	if p == nil {
-		return newGonePodOmission(key)
+		return newGoneDiscoveredPodOmission(key)
 	}
-	return d.state.Load().explainUntargetedPod(p)
+	return d.state.Load().explainUntargetedDiscoveredPod(p)
 }
 
-// requestDemandReplan makes the target loop rebuild the plan and compute the targets soon.
-func (d *Discovery) requestDemandReplan() {
+// requestDiscoveryReplan makes the target loop rebuild the plan and compute the targets soon.
+func (d *Discovery) requestDiscoveryReplan() {
 	d.replanRequested.Store(true)
-	d.requestTargetUpdate()
+	d.requestDiscoveryTargetUpdate()
 }
 
-// requestTargetUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
-func (d *Discovery) requestTargetUpdate() {
+// requestDiscoveryTargetUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
+func (d *Discovery) requestDiscoveryTargetUpdate() {
 	select {
 	case d.updateRequested <- struct{}{}:
 	default:

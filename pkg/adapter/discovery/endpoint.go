@@ -31,15 +31,15 @@ const defaultMetricsPath = "/metrics"
 // metricsPortNames are the names of a container port for metrics, the most specific first.
 var metricsPortNames = [...]string{"metrics", "http-metrics"}
 
-// readPodAnnotation returns the value of an annotation; an empty value is the same as no annotation.
-func readPodAnnotation(annotations map[string]string, name string) string {
+// readDiscoveryAnnotation returns the value of an annotation; an empty value is the same as no annotation.
+func readDiscoveryAnnotation(annotations map[string]string, name string) string {
 	return strings.TrimSpace(annotations[name])
 }
 
-// parseScrapeAnnotation reads prometheus.io/scrape: wanted is true for "true" only. An error means that the adapter
+// parseDiscoveryScrapeAnnotation reads prometheus.io/scrape: wanted is true for "true" only. An error means that the adapter
 // never scrapes the pod, and names the reason.
-func parseScrapeAnnotation(annotations map[string]string) (wanted bool, err error) {
-	switch value := readPodAnnotation(annotations, annotationScrape); value {
+func parseDiscoveryScrapeAnnotation(annotations map[string]string) (wanted bool, err error) {
+	switch value := readDiscoveryAnnotation(annotations, annotationScrape); value {
 	case "":
 		return false, nil
 	case "true":
@@ -51,25 +51,25 @@ func parseScrapeAnnotation(annotations map[string]string) (wanted bool, err erro
 	}
 }
 
-// buildPodEndpoint returns the URL of a pod's metrics endpoint at the address ip, and its port. The error names the
+// buildDiscoveredEndpoint returns the URL of a pod's metrics endpoint at the address ip, and its port. The error names the
 // annotation or port to change.
-func buildPodEndpoint(ip string, annotations map[string]string, containers []corev1.Container) (address string, port int, err error) {
-	scheme, err := parseEndpointScheme(annotations)
+func buildDiscoveredEndpoint(ip string, annotations map[string]string, containers []corev1.Container) (address string, port int, err error) {
+	scheme, err := parseDiscoveredEndpointScheme(annotations)
 	if err != nil {
 		return "", 0, err
 	}
-	port, err = chooseEndpointPort(annotations, containers)
+	port, err = chooseDiscoveredEndpointPort(annotations, containers)
 	if err != nil {
 		return "", 0, err
 	}
-	u := parsePathAnnotation(readPodAnnotation(annotations, annotationPath))
+	u := parseDiscoveryPathAnnotation(readDiscoveryAnnotation(annotations, annotationPath))
 	u.Scheme, u.Host = scheme, net.JoinHostPort(ip, strconv.Itoa(port))
-	u.RawQuery = joinAnnotatedQuery(u.RawQuery, parseParamAnnotations(annotations))
+	u.RawQuery = joinDiscoveredEndpointQuery(u.RawQuery, parseDiscoveryParamAnnotations(annotations))
 	return u.String(), port, nil
 }
 
-func parseEndpointScheme(annotations map[string]string) (string, error) {
-	switch scheme := strings.ToLower(readPodAnnotation(annotations, annotationScheme)); scheme {
+func parseDiscoveredEndpointScheme(annotations map[string]string) (string, error) {
+	switch scheme := strings.ToLower(readDiscoveryAnnotation(annotations, annotationScheme)); scheme {
 	case "":
 		return "http", nil
 	case "http", "https":
@@ -79,10 +79,10 @@ func parseEndpointScheme(annotations map[string]string) (string, error) {
 	}
 }
 
-// parsePathAnnotation returns the path and query of the endpoint. The text becomes fields of a URL and never a part of its
+// parseDiscoveryPathAnnotation returns the path and query of the endpoint. The text becomes fields of a URL and never a part of its
 // text: behind the address, "@elsewhere" would send the scrape to another host. Escapes in the text stay as they are,
 // and a percent sign that begins no escape is a character like others.
-func parsePathAnnotation(text string) url.URL {
+func parseDiscoveryPathAnnotation(text string) url.URL {
 	path, query, _ := strings.Cut(text, "?")
 	if path == "" {
 		path = defaultMetricsPath
@@ -90,15 +90,15 @@ func parsePathAnnotation(text string) url.URL {
 	if path[0] != '/' {
 		path = "/" + path
 	}
-	u := url.URL{Path: path, RawQuery: escapeAnnotatedQuery(query)}
+	u := url.URL{Path: path, RawQuery: escapeDiscoveredEndpointQuery(query)}
 	if unescaped, err := url.PathUnescape(path); err == nil {
 		u.Path, u.RawPath = unescaped, path
 	}
 	return u
 }
 
-// escapeAnnotatedQuery escapes the bytes that would end the query or the request line.
-func escapeAnnotatedQuery(query string) string {
+// escapeDiscoveredEndpointQuery escapes the bytes that would end the query or the request line.
+func escapeDiscoveredEndpointQuery(query string) string {
 	var b strings.Builder
 	for _, c := range []byte(query) {
 		if c <= ' ' || c >= 0x7f || c == '#' {
@@ -110,9 +110,9 @@ func escapeAnnotatedQuery(query string) string {
 	return b.String()
 }
 
-// parseParamAnnotations returns the query parameters of prometheus.io/param_NAME annotations. Prometheus sees the name of
+// parseDiscoveryParamAnnotations returns the query parameters of prometheus.io/param_NAME annotations. Prometheus sees the name of
 // an annotation with underscores only, so that param-NAME is the same.
-func parseParamAnnotations(annotations map[string]string) url.Values {
+func parseDiscoveryParamAnnotations(annotations map[string]string) url.Values {
 	params := url.Values{}
 	for annotation, value := range annotations {
 		rest, ok := strings.CutPrefix(annotation, annotationParam)
@@ -127,17 +127,17 @@ func parseParamAnnotations(annotations map[string]string) url.Values {
 	return params
 }
 
-func joinAnnotatedQuery(query string, params url.Values) string {
+func joinDiscoveredEndpointQuery(query string, params url.Values) string {
 	if query == "" || len(params) == 0 {
 		return query + params.Encode()
 	}
 	return query + "&" + params.Encode()
 }
 
-// chooseEndpointPort returns the annotated port, else the port with a metrics name, else the only declared port. A name
+// chooseDiscoveredEndpointPort returns the annotated port, else the port with a metrics name, else the only declared port. A name
 // counts more than the container: the port named metrics of an exporter beside the service is where the metrics are.
-func chooseEndpointPort(annotations map[string]string, containers []corev1.Container) (int, error) {
-	if text := readPodAnnotation(annotations, annotationPort); text != "" {
+func chooseDiscoveredEndpointPort(annotations map[string]string, containers []corev1.Container) (int, error) {
+	if text := readDiscoveryAnnotation(annotations, annotationPort); text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || port == 0 {
 			return 0, fmt.Errorf("annotation %s is %q, not a port number", annotationPort, text)
@@ -145,25 +145,25 @@ func chooseEndpointPort(annotations map[string]string, containers []corev1.Conta
 		return int(port), nil
 	}
 	for _, name := range metricsPortNames {
-		switch ports := listPodTCPPorts(containers, name); len(ports) {
+		switch ports := listDiscoveredPodTCPPorts(containers, name); len(ports) {
 		case 0:
 		case 1:
 			return ports[0], nil
 		default:
-			return 0, fmt.Errorf("several ports are named %s (%s): annotate %s", name, joinPodPorts(ports), annotationPort)
+			return 0, fmt.Errorf("several ports are named %s (%s): annotate %s", name, joinDiscoveredPorts(ports), annotationPort)
 		}
 	}
-	return chooseOnlyPort(listPodTCPPorts(containers, ""))
+	return chooseOnlyDiscoveredPort(listDiscoveredPodTCPPorts(containers, ""))
 }
 
-// listPodTCPPorts returns the different TCP ports of a pod's containers with the name, or all if the name is empty. Two
+// listDiscoveredPodTCPPorts returns the different TCP ports of a pod's containers with the name, or all if the name is empty. Two
 // declarations with one number are a single port: containers of a pod share their address.
-func listPodTCPPorts(containers []corev1.Container, name string) []int {
+func listDiscoveredPodTCPPorts(containers []corev1.Container, name string) []int {
 	var ports []int
 	for i := range containers {
 		for _, port := range containers[i].Ports {
 			number := int(port.ContainerPort)
-			if isTCPContainerPort(port) && (name == "" || port.Name == name) && !slices.Contains(ports, number) {
+			if isDiscoverableTCPPort(port) && (name == "" || port.Name == name) && !slices.Contains(ports, number) {
 				ports = append(ports, number)
 			}
 		}
@@ -171,19 +171,19 @@ func listPodTCPPorts(containers []corev1.Container, name string) []int {
 	return ports
 }
 
-func chooseOnlyPort(ports []int) (int, error) {
+func chooseOnlyDiscoveredPort(ports []int) (int, error) {
 	switch len(ports) {
 	case 1:
 		return ports[0], nil
 	case 0:
 		return 0, errors.New("no port is declared: annotate " + annotationPort + " or name a container port metrics")
 	default:
-		return 0, fmt.Errorf("several ports are declared (%s), none named metrics or http-metrics: annotate %s", joinPodPorts(ports), annotationPort)
+		return 0, fmt.Errorf("several ports are declared (%s), none named metrics or http-metrics: annotate %s", joinDiscoveredPorts(ports), annotationPort)
 	}
 }
 
-// joinPodPorts lists ports for a person: at most four of them, since the text is kept with the pod.
-func joinPodPorts(ports []int) string {
+// joinDiscoveredPorts lists ports for a person: at most four of them, since the text is kept with the pod.
+func joinDiscoveredPorts(ports []int) string {
 	var b strings.Builder
 	for i, port := range ports {
 		switch {
@@ -197,13 +197,13 @@ func joinPodPorts(ports []int) string {
 	return b.String()
 }
 
-func isTCPContainerPort(port corev1.ContainerPort) bool {
+func isDiscoverableTCPPort(port corev1.ContainerPort) bool {
 	return port.Protocol == corev1.ProtocolTCP || port.Protocol == ""
 }
 
-// listPodMetricsContainers returns the containers that run as long as the pod: its containers, and the init containers
+// listDiscoveredPodContainers returns the containers that run as long as the pod: its containers, and the init containers
 // that are restarted always (native sidecars).
-func listPodMetricsContainers(spec *corev1.PodSpec) []corev1.Container {
+func listDiscoveredPodContainers(spec *corev1.PodSpec) []corev1.Container {
 	containers := spec.Containers
 	for i := range spec.InitContainers {
 		if policy := spec.InitContainers[i].RestartPolicy; policy != nil && *policy == corev1.ContainerRestartPolicyAlways {
@@ -213,12 +213,12 @@ func listPodMetricsContainers(spec *corev1.PodSpec) []corev1.Container {
 	return containers
 }
 
-// findPortContainer returns the name of the container that declares a TCP port, or else of the only container; empty if
+// findDiscoveredPortContainer returns the name of the container that declares a TCP port, or else of the only container; empty if
 // several containers may serve it.
-func findPortContainer(containers []corev1.Container, port int) string {
+func findDiscoveredPortContainer(containers []corev1.Container, port int) string {
 	var names []string
 	for i := range containers {
-		if slices.Contains(listPodTCPPorts(containers[i:i+1], ""), port) {
+		if slices.Contains(listDiscoveredPodTCPPorts(containers[i:i+1], ""), port) {
 			names = append(names, containers[i].Name)
 		}
 	}

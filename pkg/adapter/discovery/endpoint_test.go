@@ -92,8 +92,8 @@ func TestEndpoint(t *testing.T) {
 			if tc.ip == "" {
 				tc.ip = "10.0.0.7"
 			}
-			got, _, err := buildPodEndpoint(tc.ip, tc.annotations, tc.containers)
-			if got != tc.want || selectorErrorText(err) != tc.wantErr {
+			got, _, err := buildDiscoveredEndpoint(tc.ip, tc.annotations, tc.containers)
+			if got != tc.want || discoverySelectorErrorText(err) != tc.wantErr {
 				t.Errorf("endpoint = %q, %v; want %q, %q", got, err, tc.want, tc.wantErr)
 			}
 		})
@@ -113,12 +113,12 @@ func TestScrapeAnnotation(t *testing.T) {
 		"true ": {wanted: true}, //nolint:gocritic // the space is the case
 		"":      {},
 	} {
-		wanted, err := parseScrapeAnnotation(map[string]string{annotationScrape: value})
-		if wanted != tc.wanted || selectorErrorText(err) != tc.wantErr {
+		wanted, err := parseDiscoveryScrapeAnnotation(map[string]string{annotationScrape: value})
+		if wanted != tc.wanted || discoverySelectorErrorText(err) != tc.wantErr {
 			t.Errorf("scrapeAnnotation(%q) = %v, %v; want %v, %q", value, wanted, err, tc.wanted, tc.wantErr)
 		}
 	}
-	if wanted, err := parseScrapeAnnotation(nil); wanted || err != nil {
+	if wanted, err := parseDiscoveryScrapeAnnotation(nil); wanted || err != nil {
 		t.Errorf("scrapeAnnotation(none) = %v, %v; want false, nil", wanted, err)
 	}
 }
@@ -141,7 +141,7 @@ func TestPortContainer(t *testing.T) {
 		"declared, not TCP":  {[]corev1.Container{named("app", "9090/UDP"), named("proxy", "9090")}, "proxy"},
 		"without containers": {nil, ""},
 	} {
-		if got := findPortContainer(tc.containers, 9090); got != tc.want {
+		if got := findDiscoveredPortContainer(tc.containers, 9090); got != tc.want {
 			t.Errorf("%s: container = %q, want %q", name, got, tc.want)
 		}
 	}
@@ -159,7 +159,7 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add("80", "/a?b#c", "http")
 	f.Add("80", "/a?b\r\nHost: elsewhere", "http")
 	f.Fuzz(func(t *testing.T, port, path, scheme string) {
-		text, _, err := buildPodEndpoint("10.0.0.7", map[string]string{
+		text, _, err := buildDiscoveredEndpoint("10.0.0.7", map[string]string{
 			annotationPort: port, annotationPath: path, annotationScheme: scheme, annotationParam + "_x": path,
 		}, nil)
 		if err != nil {

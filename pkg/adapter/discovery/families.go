@@ -25,12 +25,12 @@ type familySets struct {
 	unions map[[2]familySet]familySet
 }
 
-func newDemandedFamilySets() *familySets {
+func newDiscoveryDemandFamilySets() *familySets {
 	return &familySets{lists: [][]string{nil}, ids: map[string]familySet{"": noFamilies}, unions: map[[2]familySet]familySet{}}
 }
 
-// internDemandedFamilies returns the set of the families, which may come in any order.
-func (s *familySets) internDemandedFamilies(families []string) familySet {
+// internDiscoveryDemandFamilies returns the set of the families, which may come in any order.
+func (s *familySets) internDiscoveryDemandFamilies(families []string) familySet {
 	sorted := slices.Compact(slices.Sorted(slices.Values(families)))
 	text := strings.Join(sorted, "\x00")
 	if id, ok := s.ids[text]; ok {
@@ -41,8 +41,8 @@ func (s *familySets) internDemandedFamilies(families []string) familySet {
 	return id
 }
 
-// unionDemandedFamilies returns the union of two sets.
-func (s *familySets) unionDemandedFamilies(a, b familySet) familySet {
+// unionDiscoveryDemandFamilies returns the union of two sets.
+func (s *familySets) unionDiscoveryDemandFamilies(a, b familySet) familySet {
 	switch {
 	case a == b, b == noFamilies:
 		return a
@@ -52,14 +52,14 @@ func (s *familySets) unionDemandedFamilies(a, b familySet) familySet {
 	key := [2]familySet{min(a, b), max(a, b)}
 	id, ok := s.unions[key]
 	if !ok {
-		id = s.internDemandedFamilies(slices.Concat(s.lists[a], s.lists[b]))
+		id = s.internDiscoveryDemandFamilies(slices.Concat(s.lists[a], s.lists[b]))
 		s.unions[key] = id
 	}
 	return id
 }
 
-// listDemandedFamilies returns the families of a set, sorted. The slice is shared and must not be changed.
-func (s *familySets) listDemandedFamilies(id familySet) []string { return s.lists[id] }
+// listDiscoveryDemandFamilies returns the families of a set, sorted. The slice is shared and must not be changed.
+func (s *familySets) listDiscoveryDemandFamilies(id familySet) []string { return s.lists[id] }
 
-// hasTooManyFamilySets reports whether the sets must be rebuilt.
-func (s *familySets) hasTooManyFamilySets() bool { return len(s.lists) > maxFamilySets }
+// hasTooManyDiscoveryFamilySets reports whether the sets must be rebuilt.
+func (s *familySets) hasTooManyDiscoveryFamilySets() bool { return len(s.lists) > maxFamilySets }

@@ -29,23 +29,23 @@ const (
 func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 	ticker := time.NewTicker(expireInterval)
 	defer ticker.Stop()
-	c := targetLoop{Discovery: d, sets: newDemandedFamilySets(), start: time.Now()}
+	c := targetLoop{Discovery: d, sets: newDiscoveryDemandFamilySets(), start: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			d.pods.expireDeparted(time.Now())
-			if d.readers.expireDemands(time.Now()) || c.isTargetUpdateOverdue(time.Now()) {
-				d.requestDemandReplan()
+			d.pods.expireDiscoveredDepartures(time.Now())
+			if d.readers.expireDiscoveryReaderDemands(time.Now()) || c.isDiscoveryTargetUpdateOverdue(time.Now()) {
+				d.requestDiscoveryReplan()
 			}
 			continue
 		case <-d.updateRequested:
 		}
-		if !c.waitTargetInterval(ctx) {
+		if !c.waitDiscoveryTargetInterval(ctx) {
 			return
 		}
-		c.computeTargets(ctx, time.Now())
+		c.computeDiscoveredTargets(ctx, time.Now())
 	}
 }
 
@@ -59,14 +59,14 @@ type targetLoop struct {
 	knownAutoscalers map[*storedAutoscaler]struct{}
 }
 
-// isTargetUpdateOverdue reports whether a computation is needed without a reported change.
-func (c *targetLoop) isTargetUpdateOverdue(now time.Time) bool {
+// isDiscoveryTargetUpdateOverdue reports whether a computation is needed without a reported change.
+func (c *targetLoop) isDiscoveryTargetUpdateOverdue(now time.Time) bool {
 	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
 }
 
-// waitTargetInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
+// waitDiscoveryTargetInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
 // next computation includes changes that arrive meanwhile.
-func (c *targetLoop) waitTargetInterval(ctx context.Context) bool {
+func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
 	if wait := minComputeInterval - time.Since(c.lastComputed); wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
@@ -83,46 +83,46 @@ func (c *targetLoop) waitTargetInterval(ctx context.Context) bool {
 	return true
 }
 
-func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
-	podsSynced, _ := c.podReflector.readSyncState()
-	hpasSynced, _ := c.hpaReflector.readSyncState()
+func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time) {
+	podsSynced, _ := c.podReflector.readDiscoverySyncState()
+	hpasSynced, _ := c.hpaReflector.readDiscoverySyncState()
 	if !podsSynced || !hpasSynced {
 		return
 	}
 	previous := c.plan
 	if c.replanRequested.Swap(false) || c.plan == nil {
-		c.rebuildDemandPlan(now)
+		c.rebuildDiscoveryDemandPlan(now)
 	}
-	c.refreshNewPodSelectors(now)
-	next := chooseTargets(c.plan, c.pods, c.sets)
+	c.refreshNewPodDiscoverySelectors(now)
+	next := chooseDiscoveredTargets(c.plan, c.pods, c.sets)
 	if previous != nil && previous != c.plan {
-		c.reportOptedOutPods(ctx, previous, next)
+		c.reportOptedOutDiscoveredPods(ctx, previous, next)
 	}
 	c.lastComputed = now
-	c.publishTargets(ctx, next, now)
+	c.publishDiscoveredTargets(ctx, next, now)
 }
 
-func (c *targetLoop) rebuildDemandPlan(now time.Time) {
-	if c.sets.hasTooManyFamilySets() {
-		c.sets = newDemandedFamilySets()
+func (c *targetLoop) rebuildDiscoveryDemandPlan(now time.Time) {
+	if c.sets.hasTooManyDiscoveryFamilySets() {
+		c.sets = newDiscoveryDemandFamilySets()
 	}
-	hpas := c.hpas.listWatchedAutoscalers()
-	c.plan = c.newDemandPlanner().planDemandedPods(hpas, c.readers.listReaderDemands())
-	c.selectors.setNeededPodSelectors(c.plan.needed, now)
-	c.refreshAutoscalerPodSelectors(hpas, now)
+	hpas := c.hpas.listDiscoveredAutoscalers()
+	c.plan = c.newDiscoveryDemandPlanner().planDiscoveryDemands(hpas, c.readers.listDiscoveryReaderDemands())
+	c.selectors.setNeededDiscoverySelectors(c.plan.needed, now)
+	c.refreshDiscoveryHPASelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
 }
 
-func (c *targetLoop) newDemandPlanner() demandPlanner {
-	p := demandPlanner{sets: c.sets, resourceOf: c.resolver.mapDemandedKind, selectorOf: c.selectors.peekPodSelector}
+func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {
+	p := demandPlanner{sets: c.sets, resourceOf: c.resolver.mapDiscoveryDemandedKind, selectorOf: c.selectors.peekDiscoverySelector}
 	if rules := c.rules.Load(); rules != nil {
 		p.rules = *rules
 	}
 	return p
 }
 
-// refreshAutoscalerPodSelectors refreshes the selectors of the scale targets of new and changed autoscalers.
-func (c *targetLoop) refreshAutoscalerPodSelectors(hpas []*storedAutoscaler, now time.Time) {
+// refreshDiscoveryHPASelectors refreshes the selectors of the scale targets of new and changed autoscalers.
+func (c *targetLoop) refreshDiscoveryHPASelectors(hpas []*storedAutoscaler, now time.Time) {
 	known := make(map[*storedAutoscaler]struct{}, len(hpas))
 	var keys []objectKey
 	for _, a := range hpas {
@@ -130,18 +130,18 @@ func (c *targetLoop) refreshAutoscalerPodSelectors(hpas []*storedAutoscaler, now
 		if _, ok := c.knownAutoscalers[a]; ok || len(a.metrics) == 0 {
 			continue
 		}
-		if resource, err := c.resolver.mapDemandedKind(a.scaleTarget.kind); err == nil {
+		if resource, err := c.resolver.mapDiscoveryDemandedKind(a.scaleTarget.kind); err == nil {
 			keys = append(keys, objectKey{resource, a.namespace, a.scaleTarget.name})
 		}
 	}
 	c.knownAutoscalers = known
-	c.selectors.refreshSoon(keys, 0, now)
+	c.selectors.refreshDiscoverySelectorsSoon(keys, 0, now)
 }
 
-// refreshNewPodSelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
+// refreshNewPodDiscoverySelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
 // object that was deleted and made again with another selector.
-func (c *targetLoop) refreshNewPodSelectors(now time.Time) {
-	changed := c.pods.takeNewPodLabels()
+func (c *targetLoop) refreshNewPodDiscoverySelectors(now time.Time) {
+	changed := c.pods.takeNewDiscoveredPodLabels()
 	if len(changed) == 0 {
 		return
 	}
@@ -151,20 +151,20 @@ func (c *targetLoop) refreshNewPodSelectors(now time.Time) {
 			keys = append(keys, key)
 		}
 	}
-	c.selectors.refreshSoon(keys, defaultRefreshInterval, now)
+	c.selectors.refreshDiscoverySelectorsSoon(keys, defaultRefreshInterval, now)
 }
 
-// reportOptedOutPods logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
+// reportOptedOutDiscoveredPods logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
 // the sum: an autoscaler was their only sign that they want to be scraped.
-func (c *targetLoop) reportOptedOutPods(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
+func (c *targetLoop) reportOptedOutDiscoveredPods(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
 	left := map[*storedPod]struct{}{}
 	for _, group := range previous.demandedPods {
 		if !group.autoscaled {
 			continue
 		}
-		c.pods.visitPods(group.podScope, func(p *storedPod) {
+		c.pods.visitDiscoveredPods(group.podScope, func(p *storedPod) {
 			scraped := p.Live && p.url != "" && p.inserted <= next.inserted
-			if scraped && !p.annotated && !next.marks[p].autoscaled && c.plan.wantsOptedInPod(p) {
+			if scraped && !p.annotated && !next.marks[p].autoscaled && c.plan.demandsOptedInDiscoveredPod(p) {
 				left[p] = struct{}{}
 			}
 		})
@@ -180,8 +180,8 @@ func (c *targetLoop) reportOptedOutPods(ctx context.Context, previous *demandPla
 	}
 }
 
-// publishTargets makes next the state, and calls the listeners if the targets differ.
-func (c *targetLoop) publishTargets(ctx context.Context, next *targetSnapshot, now time.Time) {
+// publishDiscoveredTargets makes next the state, and calls the listeners if the targets differ.
+func (c *targetLoop) publishDiscoveredTargets(ctx context.Context, next *targetSnapshot, now time.Time) {
 	previous := c.state.Swap(next)
 	c.metrics.targets.Set(float64(len(next.targets)))
 	c.metrics.demands.Set(float64(len(next.demanded)))
@@ -192,7 +192,7 @@ func (c *targetLoop) publishTargets(ctx context.Context, next *targetSnapshot, n
 		}
 	}
 	first := !c.ready.Load()
-	if first && !c.selectors.hasLookedUpPodSelectors() {
+	if first && !c.selectors.hasLookedUpDiscoverySelectors() {
 		if now.Sub(c.start) < firstTargetsTimeout {
 			return
 		}

@@ -44,24 +44,24 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(newPodCollectors(pods)...)
+		r.MustRegister(newDiscoveredPodCollectors(pods)...)
 		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands, m.optedOut)
 	}
 	return m
 }
 
-// newPodCollectors returns the self-metrics that are read from the table.
-func newPodCollectors(pods *podTable) []prometheus.Collector {
+// newDiscoveredPodCollectors returns the self-metrics that are read from the table.
+func newDiscoveredPodCollectors(pods *podTable) []prometheus.Collector {
 	return []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
-		}, func() float64 { count, _ := pods.countTablePods(); return float64(count) }),
+		}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods whose counts may still be within a window.",
-		}, func() float64 { kept, _ := pods.countDeparted(); return float64(kept) }),
+		}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tachometer_discovery_departed_pods_dropped_total",
 			Help: "Deleted pods dropped before their time because the limit of 10000 is reached.",
-		}, func() float64 { _, dropped := pods.countDeparted(); return float64(dropped) }),
+		}, func() float64 { _, dropped := pods.countDiscoveredDepartures(); return float64(dropped) }),
 	}
 }

@@ -39,10 +39,10 @@ type demandPlan struct {
 	unmapped bool
 }
 
-// wantsOptedInPod reports whether a metric of many objects is demanded of the pod, if it has opted in.
-func (p *demandPlan) wantsOptedInPod(pod *storedPod) bool {
+// demandsOptedInDiscoveredPod reports whether a metric of many objects is demanded of the pod, if it has opted in.
+func (p *demandPlan) demandsOptedInDiscoveredPod(pod *storedPod) bool {
 	return slices.ContainsFunc(p.demandedPods, func(c *demandedPods) bool {
-		return c.optedInFamilies != noFamilies && (c.name == "" || c.name == pod.Name) && c.matchesPod(pod)
+		return c.optedInFamilies != noFamilies && (c.name == "" || c.name == pod.Name) && c.matchesDiscoveredPod(pod)
 	})
 }
 
@@ -71,9 +71,9 @@ type familyKey struct {
 	external         bool
 }
 
-// planDemandedPods merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
+// planDiscoveryDemands merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
 // one namespace cost one walk through it.
-func (p demandPlanner) planDemandedPods(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
+func (p demandPlanner) planDiscoveryDemands(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
 	b := planBuilder{
 		demandPlanner: p,
 		plan:          &demandPlan{needed: map[objectKey]struct{}{}, unresolved: map[string]string{}},
@@ -83,103 +83,103 @@ func (p demandPlanner) planDemandedPods(autoscalers []*storedAutoscaler, readers
 	}
 	for _, a := range autoscalers {
 		if len(a.metrics) > 0 {
-			b.addAutoscalerDemands(a)
+			b.addDiscoveryAutoscalerDemands(a)
 		}
 	}
 	for _, d := range readers {
-		b.addReaderDemand(d)
+		b.addDiscoveryReaderDemand(d)
 	}
 	b.plan.demanded = sortDiscoveredDemands(b.demanded)
 	return b.plan
 }
 
-func (b *planBuilder) addAutoscalerDemands(a *storedAutoscaler) {
+func (b *planBuilder) addDiscoveryAutoscalerDemands(a *storedAutoscaler) {
 	var group *demandedPods
 	var selector labels.Selector
-	if resource, ok := b.mapAutoscalerReference(a, a.scaleTarget); ok {
+	if resource, ok := b.mapDiscoveredObjectReference(a, a.scaleTarget); ok {
 		key := objectKey{resource, a.namespace, a.scaleTarget.name}
-		if selector, ok = b.requirePodSelector(a, key); ok {
-			group = b.ensureDemandedPods(podScope{namespace: a.namespace, selector: selector})
+		if selector, ok = b.requireDiscoveryPodSelector(a, key); ok {
+			group = b.ensureDiscoveryDemandedPods(podScope{namespace: a.namespace, selector: selector})
 			group.autoscaled = true
 		}
 	}
 	for _, n := range a.metrics {
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
-			b.addDemand(Demand{
-				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.parseNamedMetricSelector(), Standing: true,
+			b.addDiscoveryDemand(Demand{
+				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.parseDemandedMetricSelector(), Standing: true,
 			})
 			if group != nil {
-				group.allPodsFamilies = b.sets.unionDemandedFamilies(group.allPodsFamilies, b.lookupDemandedFamilies(resourcePods, n.metric, false))
+				group.allPodsFamilies = b.sets.unionDiscoveryDemandFamilies(group.allPodsFamilies, b.lookupDiscoveryDemandFamilies(resourcePods, n.metric, false))
 			}
 		case autoscalingv2.ObjectMetricSourceType:
-			b.addObjectDemand(a, n)
+			b.addDiscoveryObjectDemand(a, n)
 		case autoscalingv2.ExternalMetricSourceType:
-			b.addExternalDemand(a.namespace, n)
+			b.addDiscoveryExternalDemand(a.namespace, n)
 		}
 	}
 }
 
-// addObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
+// addDiscoveryObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
 // namespace or a node holds unrelated pods, so that only opted-in pods count.
-func (b *planBuilder) addObjectDemand(a *storedAutoscaler, n namedMetric) {
-	resource, ok := b.mapAutoscalerReference(a, n.object)
+func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetric) {
+	resource, ok := b.mapDiscoveredObjectReference(a, n.object)
 	if !ok {
 		return
 	}
 	d := Demand{
-		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.parseNamedMetricSelector(), Standing: true,
+		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.parseDemandedMetricSelector(), Standing: true,
 	}
-	families := b.lookupDemandedFamilies(d.Resource, n.metric, false)
+	families := b.lookupDiscoveryDemandFamilies(d.Resource, n.metric, false)
 	switch d.Resource {
 	case resourceNamespaces, resourceNodes:
 		d.Namespace = ""
-		b.demandFromOptedInPods(d, families)
+		b.demandFromOptedInDiscoveredPods(d, families)
 	case resourcePods:
-		b.demandFromAllPods(podScope{namespace: a.namespace, name: n.object.name}, families)
+		b.demandFromAllDiscoveredPods(podScope{namespace: a.namespace, name: n.object.name}, families)
 	default:
-		if selector, ok := b.requirePodSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
-			b.demandFromAllPods(podScope{namespace: a.namespace, selector: selector}, families)
+		if selector, ok := b.requireDiscoveryPodSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
+			b.demandFromAllDiscoveredPods(podScope{namespace: a.namespace, selector: selector}, families)
 		}
 	}
-	b.addDemand(d)
+	b.addDiscoveryDemand(d)
 }
 
-func (b *planBuilder) addExternalDemand(namespace string, n namedMetric) {
-	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.parseNamedMetricSelector(), Standing: true}
+func (b *planBuilder) addDiscoveryExternalDemand(namespace string, n namedMetric) {
+	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.parseDemandedMetricSelector(), Standing: true}
 	if b.rules != nil {
 		d.Namespace = b.rules.Namespace(n.metric, namespace)
 	}
-	b.addDemand(d)
-	b.demandFromOptedInPods(d, b.lookupDemandedFamilies("", n.metric, true))
+	b.addDiscoveryDemand(d)
+	b.demandFromOptedInDiscoveredPods(d, b.lookupDiscoveryDemandFamilies("", n.metric, true))
 }
 
-func (b *planBuilder) addReaderDemand(d Demand) {
-	b.addDemand(d)
-	b.demandFromOptedInPods(d, b.lookupDemandedFamilies(d.Resource, d.Metric, d.External))
+func (b *planBuilder) addDiscoveryReaderDemand(d Demand) {
+	b.addDiscoveryDemand(d)
+	b.demandFromOptedInDiscoveredPods(d, b.lookupDiscoveryDemandFamilies(d.Resource, d.Metric, d.External))
 }
 
-// demandFromOptedInPods demands families of the opted-in pods in a demand's scope.
-func (b *planBuilder) demandFromOptedInPods(d Demand, families familySet) {
+// demandFromOptedInDiscoveredPods demands families of the opted-in pods in a demand's scope.
+func (b *planBuilder) demandFromOptedInDiscoveredPods(d Demand, families familySet) {
 	if families == noFamilies {
 		return
 	}
-	if s, ok := b.resolveDemandedScope(d); ok {
-		c := b.ensureDemandedPods(s)
-		c.optedInFamilies = b.sets.unionDemandedFamilies(c.optedInFamilies, families)
+	if s, ok := b.resolveDiscoveryDemandScope(d); ok {
+		c := b.ensureDiscoveryDemandedPods(s)
+		c.optedInFamilies = b.sets.unionDiscoveryDemandFamilies(c.optedInFamilies, families)
 	}
 }
 
-func (b *planBuilder) demandFromAllPods(s podScope, families familySet) {
+func (b *planBuilder) demandFromAllDiscoveredPods(s podScope, families familySet) {
 	if families == noFamilies {
 		return
 	}
-	c := b.ensureDemandedPods(s)
-	c.allPodsFamilies = b.sets.unionDemandedFamilies(c.allPodsFamilies, families)
+	c := b.ensureDiscoveryDemandedPods(s)
+	c.allPodsFamilies = b.sets.unionDiscoveryDemandFamilies(c.allPodsFamilies, families)
 }
 
-// resolveDemandedScope returns the scope of a demand; false means that its selector is not known yet.
-func (b *planBuilder) resolveDemandedScope(d Demand) (podScope, bool) {
+// resolveDiscoveryDemandScope returns the scope of a demand; false means that its selector is not known yet.
+func (b *planBuilder) resolveDiscoveryDemandScope(d Demand) (podScope, bool) {
 	switch {
 	case d.External:
 		return podScope{namespace: d.Namespace}, true
@@ -197,9 +197,9 @@ func (b *planBuilder) resolveDemandedScope(d Demand) (podScope, bool) {
 	}
 }
 
-// ensureDemandedPods returns the demandedPods of a scope, and creates it if missing.
-func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
-	key := scopeKey{s.namespace, s.node, s.name, canonicalDemandSelector(s.selector)}
+// ensureDiscoveryDemandedPods returns the demandedPods of a scope, and creates it if missing.
+func (b *planBuilder) ensureDiscoveryDemandedPods(s podScope) *demandedPods {
+	key := scopeKey{s.namespace, s.node, s.name, canonicalDiscoveryDemandSelector(s.selector)}
 	if key.selector == "" {
 		s.selector = nil
 	}
@@ -212,49 +212,49 @@ func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
 	return c
 }
 
-func (b *planBuilder) addDemand(d Demand) {
-	key := d.newDemandKey()
+func (b *planBuilder) addDiscoveryDemand(d Demand) {
+	key := d.newDiscoveryDemandKey()
 	if _, ok := b.demanded[key]; !ok {
 		b.demanded[key] = d
 	}
 }
 
-// lookupDemandedFamilies returns the families that the metric's rule reads, and caches them for the plan.
-func (b *planBuilder) lookupDemandedFamilies(resource, metric string, external bool) familySet {
+// lookupDiscoveryDemandFamilies returns the families that the metric's rule reads, and caches them for the plan.
+func (b *planBuilder) lookupDiscoveryDemandFamilies(resource, metric string, external bool) familySet {
 	if b.rules == nil {
 		return noFamilies
 	}
 	key := familyKey{resource, metric, external}
 	set, ok := b.families[key]
 	if !ok {
-		set = b.sets.internDemandedFamilies(b.rules.Families(resource, metric, external))
+		set = b.sets.internDiscoveryDemandFamilies(b.rules.Families(resource, metric, external))
 		b.families[key] = set
 	}
 	return set
 }
 
-// mapAutoscalerReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
-func (b *planBuilder) mapAutoscalerReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
+// mapDiscoveredObjectReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
+func (b *planBuilder) mapDiscoveredObjectReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
 	resource, err := b.resourceOf(r.kind)
 	if err != nil {
 		b.plan.unmapped = true
-		b.recordUnresolvedPods(a, err)
+		b.recordUnresolvedDiscoveryPods(a, err)
 		return schema.GroupResource{}, false
 	}
 	return resource, true
 }
 
-// requirePodSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
-func (b *planBuilder) requirePodSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
+// requireDiscoveryPodSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
+func (b *planBuilder) requireDiscoveryPodSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
 	b.plan.needed[key] = struct{}{}
 	r := b.selectorOf(key)
 	if r.selector == nil && r.err != nil {
-		b.recordUnresolvedPods(a, r.err)
+		b.recordUnresolvedDiscoveryPods(a, r.err)
 	}
 	return r.selector, r.selector != nil
 }
 
-func (b *planBuilder) recordUnresolvedPods(a *storedAutoscaler, err error) {
+func (b *planBuilder) recordUnresolvedDiscoveryPods(a *storedAutoscaler, err error) {
 	if _, ok := b.plan.unresolved[a.namespace]; !ok {
 		b.plan.unresolved[a.namespace] = fmt.Sprintf("the pods of HorizontalPodAutoscaler %s are not known: %v", a.name, err)
 	}

@@ -66,11 +66,11 @@ func (p *storedPod) GetObjectMeta() metav1.Object {
 
 var _ metav1.ObjectMetaAccessor = (*storedPod)(nil)
 
-func (p *storedPod) podKey() metric.Object { return p.Object() }
+func (p *storedPod) discoveredPodKey() metric.Object { return p.Object() }
 
-// ownsEndpointOf reports whether p, and not q, is behind the endpoint that both claim. An address goes to another pod when
+// ownsDiscoveredEndpointOf reports whether p, and not q, is behind the endpoint that both claim. An address goes to another pod when
 // its pod has ended, which may be known later: the newer pod has it. Pods of one node's network are not told apart.
-func (p *storedPod) ownsEndpointOf(q *storedPod) bool {
+func (p *storedPod) ownsDiscoveredEndpointOf(q *storedPod) bool {
 	switch {
 	case p.Live != q.Live:
 		return p.Live
@@ -81,57 +81,57 @@ func (p *storedPod) ownsEndpointOf(q *storedPod) bool {
 	}
 }
 
-func (p *storedPod) equalStoredPod(o *storedPod) bool {
+func (p *storedPod) equalDiscoveredPod(o *storedPod) bool {
 	return p.Pod == o.Pod && p.url == o.url && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
 
-// stripPod reduces an API object to the fields that discovery reads.
-func stripPod(obj any) (*storedPod, error) {
+// stripDiscoveredPod reduces an API object to the fields that discovery reads.
+func stripDiscoveredPod(obj any) (*storedPod, error) {
 	switch o := obj.(type) {
 	case *storedPod:
 		return o, nil
 	case *corev1.Pod:
-		return newStoredPod(o), nil
+		return newDiscoveredPod(o), nil
 	default:
 		return nil, fmt.Errorf("strip pod: unexpected type %T", obj)
 	}
 }
 
-func newStoredPod(o *corev1.Pod) *storedPod {
+func newDiscoveredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncatePodTime(o.CreationTimestamp), Ready: isPodReady(o), Readied: findReadyTime(o), Departed: o.DeletionTimestamp != nil,
+			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Ready: isDiscoveredPodReady(o), Readied: findDiscoveredPodReadyTime(o), Departed: o.DeletionTimestamp != nil,
 		},
 		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
 	}
-	if reason, detail := findPodInactiveReason(o); reason != "" {
+	if reason, detail := findDiscoveredPodInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
-	p.setEndpoint(o)
+	p.setDiscoveredEndpoint(o)
 	return p
 }
 
-// setEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
+// setDiscoveredEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
 // its endpoint for as long as it runs.
-func (p *storedPod) setEndpoint(o *corev1.Pod) {
-	wanted, err := parseScrapeAnnotation(o.Annotations)
+func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod) {
+	wanted, err := parseDiscoveryScrapeAnnotation(o.Annotations)
 	p.annotated = wanted
 	if err == nil && o.Status.Phase == corev1.PodRunning && o.Status.PodIP != "" {
-		containers, port := listPodMetricsContainers(&o.Spec), 0
-		p.url, port, err = buildPodEndpoint(o.Status.PodIP, o.Annotations, containers)
-		p.Started = findPodStartTime(o, findPortContainer(containers, port))
+		containers, port := listDiscoveredPodContainers(&o.Spec), 0
+		p.url, port, err = buildDiscoveredEndpoint(o.Status.PodIP, o.Annotations, containers)
+		p.Started = findDiscoveredPodStartTime(o, findDiscoveredPortContainer(containers, port))
 	}
 	if err != nil {
 		p.skipReason = err.Error()
 	}
 }
 
-// findPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
+// findDiscoveredPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
 // known, and zero while the container does not run, or if one that may be it has restarted.
-func findPodStartTime(o *corev1.Pod, container string) time.Time {
+func findDiscoveredPodStartTime(o *corev1.Pod, container string) time.Time {
 	restarted := false
 	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
 		switch {
@@ -140,27 +140,27 @@ func findPodStartTime(o *corev1.Pod, container string) time.Time {
 		case s.Name == container && s.State.Running == nil:
 			return time.Time{}
 		case s.Name == container:
-			return truncatePodTime(s.State.Running.StartedAt)
+			return truncateDiscoveredPodTime(s.State.Running.StartedAt)
 		}
 	}
 	if restarted || o.Status.StartTime == nil {
 		return time.Time{}
 	}
-	return truncatePodTime(*o.Status.StartTime)
+	return truncateDiscoveredPodTime(*o.Status.StartTime)
 }
 
-func isPodReady(o *corev1.Pod) bool { return readyCondition(o) != nil }
+func isDiscoveredPodReady(o *corev1.Pod) bool { return discoveredPodReadyCondition(o) != nil }
 
-// findReadyTime returns the time at which a ready pod became ready.
-func findReadyTime(o *corev1.Pod) time.Time {
-	if c := readyCondition(o); c != nil {
-		return truncatePodTime(c.LastTransitionTime)
+// findDiscoveredPodReadyTime returns the time at which a ready pod became ready.
+func findDiscoveredPodReadyTime(o *corev1.Pod) time.Time {
+	if c := discoveredPodReadyCondition(o); c != nil {
+		return truncateDiscoveredPodTime(c.LastTransitionTime)
 	}
 	return time.Time{}
 }
 
-// readyCondition returns the Ready condition of a ready pod, or nil.
-func readyCondition(o *corev1.Pod) *corev1.PodCondition {
+// discoveredPodReadyCondition returns the Ready condition of a ready pod, or nil.
+func discoveredPodReadyCondition(o *corev1.Pod) *corev1.PodCondition {
 	i := slices.IndexFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
@@ -170,16 +170,16 @@ func readyCondition(o *corev1.Pod) *corev1.PodCondition {
 	return &o.Status.Conditions[i]
 }
 
-// truncatePodTime returns an API server's time without its location, so that pods are equal by ==.
-func truncatePodTime(t metav1.Time) time.Time {
+// truncateDiscoveredPodTime returns an API server's time without its location, so that pods are equal by ==.
+func truncateDiscoveredPodTime(t metav1.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
 	return time.Unix(t.Unix(), 0)
 }
 
-// findPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
-func findPodInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
+// findDiscoveredPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
+func findDiscoveredPodInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:
 		return metric.ReasonTerminating, ""

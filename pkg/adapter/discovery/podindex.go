@@ -22,8 +22,8 @@ type podScope struct {
 // indexedPods is a set of pods under one value of an index.
 type indexedPods map[*storedPod]struct{}
 
-// anyIndexedPod returns any pod of the set; nil if it is empty.
-func (s indexedPods) anyIndexedPod() *storedPod {
+// anyDiscoveredPod returns any pod of the set; nil if it is empty.
+func (s indexedPods) anyDiscoveredPod() *storedPod {
 	for p := range s {
 		return p
 	}
@@ -42,7 +42,7 @@ type podIndex struct {
 	byLabel     map[labelPair]indexedPods
 }
 
-func newPodIndex() podIndex {
+func newDiscoveredPodIndex() podIndex {
 	return podIndex{
 		pods:        map[metric.Object]*storedPod{},
 		byNamespace: map[string]indexedPods{},
@@ -51,43 +51,43 @@ func newPodIndex() podIndex {
 	}
 }
 
-// insertPod adds a pod, whose key must be free.
-func (t *podIndex) insertPod(p *storedPod) {
-	t.pods[p.podKey()] = p
-	addToIndex(t.byNamespace, p.Namespace, p)
-	addToIndex(t.byNode, p.Node, p)
+// insertIntoDiscoveredPodIndex adds a pod, whose key must be free.
+func (t *podIndex) insertIntoDiscoveredPodIndex(p *storedPod) {
+	t.pods[p.discoveredPodKey()] = p
+	addToDiscoveryIndex(t.byNamespace, p.Namespace, p)
+	addToDiscoveryIndex(t.byNode, p.Node, p)
 	for key, value := range p.labels {
-		addToIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
+		addToDiscoveryIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
 	}
 }
 
-// removePod removes and returns the pod with the key; nil if there is none.
-func (t *podIndex) removePod(key metric.Object) *storedPod {
+// removeFromDiscoveredPodIndex removes and returns the pod with the key; nil if there is none.
+func (t *podIndex) removeFromDiscoveredPodIndex(key metric.Object) *storedPod {
 	p := t.pods[key]
 	if p == nil {
 		return nil
 	}
 	delete(t.pods, key)
-	removeFromIndex(t.byNamespace, p.Namespace, p)
-	removeFromIndex(t.byNode, p.Node, p)
+	removeFromDiscoveryIndex(t.byNamespace, p.Namespace, p)
+	removeFromDiscoveryIndex(t.byNode, p.Node, p)
 	for key, value := range p.labels {
-		removeFromIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
+		removeFromDiscoveryIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
 	}
 	return p
 }
 
-// internPodStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
+// internDiscoveredPodStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
 // group differ in little but their names. It saves 400 of 1,250 bytes a pod in BenchmarkTableMemory. It returns false if it
 // found no pod with the same labels.
-func (t *podIndex) internPodStrings(p *storedPod) (sameLabels bool) {
-	if q := t.byNamespace[p.Namespace].anyIndexedPod(); q != nil {
+func (t *podIndex) internDiscoveredPodStrings(p *storedPod) (sameLabels bool) {
+	if q := t.byNamespace[p.Namespace].anyDiscoveredPod(); q != nil {
 		p.Namespace = q.Namespace
 	}
-	if q := t.byNode[p.Node].anyIndexedPod(); q != nil {
+	if q := t.byNode[p.Node].anyDiscoveredPod(); q != nil {
 		p.Node = q.Node
 	}
 	for key, value := range p.labels { // check one pod for each label: some label tells groups apart
-		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyIndexedPod(); q != nil && maps.Equal(p.labels, q.labels) {
+		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyDiscoveredPod(); q != nil && maps.Equal(p.labels, q.labels) {
 			p.labels = q.labels
 			return true
 		}
@@ -95,7 +95,7 @@ func (t *podIndex) internPodStrings(p *storedPod) (sameLabels bool) {
 	return false
 }
 
-func addToIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
+func addToDiscoveryIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if set == nil {
 		set = indexedPods{}
@@ -104,46 +104,46 @@ func addToIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set[p] = struct{}{}
 }
 
-// removeFromIndex removes a pod from its set, and an empty set too: pods come and go under ever new label values.
-func removeFromIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
+// removeFromDiscoveryIndex removes a pod from its set, and an empty set too: pods come and go under ever new label values.
+func removeFromDiscoveryIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if delete(set, p); len(set) == 0 {
 		delete(index, key)
 	}
 }
 
-// visitPods calls f for every pod of the scope, unsorted.
-func (t *podIndex) visitPods(s podScope, f func(*storedPod)) {
+// visitIndexedDiscoveredPods calls f for every pod of the scope, unsorted.
+func (t *podIndex) visitIndexedDiscoveredPods(s podScope, f func(*storedPod)) {
 	if s.name != "" {
-		if p := t.pods[metric.Object{Namespace: s.namespace, Name: s.name}]; p != nil && s.matchesPod(p) {
+		if p := t.pods[metric.Object{Namespace: s.namespace, Name: s.name}]; p != nil && s.matchesDiscoveredPod(p) {
 			f(p)
 		}
 		return
 	}
 	if s.namespace == "" && s.node == "" {
 		for _, p := range t.pods {
-			if s.matchesPod(p) {
+			if s.matchesDiscoveredPod(p) {
 				f(p)
 			}
 		}
 		return
 	}
-	for _, set := range t.chooseIndexedPods(s) {
+	for _, set := range t.chooseIndexedDiscoveredPods(s) {
 		for p := range set {
-			if s.matchesPod(p) {
+			if s.matchesDiscoveredPod(p) {
 				f(p)
 			}
 		}
 	}
 }
 
-func (s podScope) matchesPod(p *storedPod) bool {
+func (s podScope) matchesDiscoveredPod(p *storedPod) bool {
 	return (s.namespace == "" || s.namespace == p.Namespace) && (s.node == "" || s.node == p.Node) &&
 		(s.selector == nil || s.selector.Matches(labels.Set(p.labels)))
 }
 
-// chooseIndexedPods returns the sets of the most selective index: together they hold every pod of the scope, once.
-func (t *podIndex) chooseIndexedPods(s podScope) []indexedPods {
+// chooseIndexedDiscoveredPods returns the sets of the most selective index: together they hold every pod of the scope, once.
+func (t *podIndex) chooseIndexedDiscoveredPods(s podScope) []indexedPods {
 	best, size := []indexedPods{t.byNamespace[s.namespace]}, len(t.byNamespace[s.namespace])
 	if s.namespace == "" {
 		best, size = []indexedPods{t.byNode[s.node]}, len(t.byNode[s.node])
@@ -156,16 +156,16 @@ func (t *podIndex) chooseIndexedPods(s podScope) []indexedPods {
 		return nil
 	}
 	for i := range requirements {
-		if sets, n, ok := t.lookupPodRequirement(s.namespace, &requirements[i]); ok && n < size {
+		if sets, n, ok := t.lookupDiscoveredPodRequirement(s.namespace, &requirements[i]); ok && n < size {
 			best, size = sets, n
 		}
 	}
 	return best
 }
 
-// lookupPodRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
+// lookupDiscoveredPodRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
 // pod has one value for a key, so that the sets share no pod.
-func (t *podIndex) lookupPodRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
+func (t *podIndex) lookupDiscoveredPodRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
 	switch r.Operator() {
 	case selection.Equals, selection.DoubleEquals, selection.In:
 	default:

@@ -22,83 +22,83 @@ type podTable struct {
 	newLabels map[string]struct{}
 }
 
-func newPodTable() *podTable {
-	return &podTable{current: newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods(), newLabels: map[string]struct{}{}}
+func newDiscoveredPodTable() *podTable {
+	return &podTable{current: newDiscoveredPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedDiscoveredPods(), newLabels: map[string]struct{}{}}
 }
 
-// countTablePods returns the number of pods, and the number of insertions since the start.
-func (t *podTable) countTablePods() (pods int, inserted uint64) {
+// countDiscoveredPods returns the number of pods, and the number of insertions since the start.
+func (t *podTable) countDiscoveredPods() (pods int, inserted uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.current.pods), t.changes
 }
 
-// getPod returns the pod with the key, or nil.
-func (t *podTable) getPod(key metric.Object) *storedPod {
+// getDiscoveredPod returns the pod with the key, or nil.
+func (t *podTable) getDiscoveredPod(key metric.Object) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.current.pods[key]
 }
 
-// upsertWatchedObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
+// upsertDiscoveredObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
 // pod is equal, so that marks keyed by the pod's pointer stay valid.
-func (t *podTable) upsertWatchedObject(p *storedPod) bool {
+func (t *podTable) upsertDiscoveredObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.insertPod(p, time.Now())
+	return t.insertDiscoveredPod(p, time.Now())
 }
 
-// removeWatchedObject removes the pod with p's key and reports whether the table held it.
-func (t *podTable) removeWatchedObject(p *storedPod) bool {
+// removeDiscoveredObject removes the pod with p's key and reports whether the table held it.
+func (t *podTable) removeDiscoveredObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.removePod(p.podKey(), time.Now())
+	return t.removeDiscoveredPod(p.discoveredPodKey(), time.Now())
 }
 
-// replaceWatchedObjects makes pods the whole content and reports whether the table changed.
-func (t *podTable) replaceWatchedObjects(pods []*storedPod) bool {
+// replaceDiscoveredObjects makes pods the whole content and reports whether the table changed.
+func (t *podTable) replaceDiscoveredObjects(pods []*storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	keep := make(map[metric.Object]struct{}, len(pods))
 	changed := false
 	for _, p := range pods {
-		keep[p.podKey()] = struct{}{}
-		changed = t.insertPod(p, now) || changed
+		keep[p.discoveredPodKey()] = struct{}{}
+		changed = t.insertDiscoveredPod(p, now) || changed
 	}
 	for key := range t.current.pods {
 		if _, ok := keep[key]; !ok {
-			changed = t.removePod(key, now) || changed
+			changed = t.removeDiscoveredPod(key, now) || changed
 		}
 	}
 	return changed
 }
 
-func (t *podTable) insertPod(p *storedPod, now time.Time) bool {
-	old := t.current.pods[p.podKey()]
+func (t *podTable) insertDiscoveredPod(p *storedPod, now time.Time) bool {
+	old := t.current.pods[p.discoveredPodKey()]
 	if old != nil {
-		if old.equalStoredPod(p) {
+		if old.equalDiscoveredPod(p) {
 			return false
 		}
-		t.removeCurrent(p.podKey())
-		p.ended = findPodEndTime(old, p, now)
+		t.removeCurrentDiscoveredPod(p.discoveredPodKey())
+		p.ended = findDiscoveredPodEndTime(old, p, now)
 	}
-	t.departed.dropDepartedPod(p.podKey())
-	if known := t.current.internPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
+	t.departed.dropDepartedDiscoveredPod(p.discoveredPodKey())
+	if known := t.current.internDiscoveredPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
 		t.newLabels[p.Namespace] = struct{}{}
 	}
 	t.changes++
 	p.inserted = t.changes
-	t.current.insertPod(p)
+	t.current.insertIntoDiscoveredPodIndex(p)
 	if p.url != "" {
 		t.byURL[p.url] = append(t.byURL[p.url], p)
 	}
 	return true
 }
 
-// removeCurrent removes and returns the pod with the key; nil if there is none.
-func (t *podTable) removeCurrent(key metric.Object) *storedPod {
-	p := t.current.removePod(key)
+// removeCurrentDiscoveredPod removes and returns the pod with the key; nil if there is none.
+func (t *podTable) removeCurrentDiscoveredPod(key metric.Object) *storedPod {
+	p := t.current.removeFromDiscoveredPodIndex(key)
 	if p == nil || p.url == "" {
 		return p
 	}
@@ -111,20 +111,20 @@ func (t *podTable) removeCurrent(key metric.Object) *storedPod {
 	return p
 }
 
-// findEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
-func (t *podTable) findEndpointRival(p *storedPod) *storedPod {
+// findDiscoveredEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
+func (t *podTable) findDiscoveredEndpointRival(p *storedPod) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, q := range t.byURL[p.url] {
-		if q != p && !p.ownsEndpointOf(q) {
+		if q != p && !p.ownsDiscoveredEndpointOf(q) {
 			return q
 		}
 	}
 	return nil
 }
 
-// findPodEndTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
-func findPodEndTime(old, p *storedPod, now time.Time) time.Time {
+// findDiscoveredPodEndTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
+func findDiscoveredPodEndTime(old, p *storedPod, now time.Time) time.Time {
 	switch {
 	case old.UID != p.UID || p.Omission.Reason != metric.ReasonTerminating || p.url != "":
 		return time.Time{}
@@ -135,18 +135,18 @@ func findPodEndTime(old, p *storedPod, now time.Time) time.Time {
 	}
 }
 
-func (t *podTable) removePod(key metric.Object, now time.Time) bool {
-	p := t.removeCurrent(key)
+func (t *podTable) removeDiscoveredPod(key metric.Object, now time.Time) bool {
+	p := t.removeCurrentDiscoveredPod(key)
 	if p == nil {
 		return false
 	}
-	t.departed.addDepartedPod(p, now)
+	t.departed.addDepartedDiscoveredPod(p, now)
 	return true
 }
 
-// takeNewPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
+// takeNewDiscoveredPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
 // or has another template.
-func (t *podTable) takeNewPodLabels() map[string]struct{} {
+func (t *podTable) takeNewDiscoveredPodLabels() map[string]struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	namespaces := t.newLabels
@@ -154,48 +154,48 @@ func (t *podTable) takeNewPodLabels() map[string]struct{} {
 	return namespaces
 }
 
-// setDepartedRetention sets how long the table keeps deleted pods.
-func (t *podTable) setDepartedRetention(d time.Duration) {
+// setDepartedDiscoveryRetention sets how long the table keeps deleted pods.
+func (t *podTable) setDepartedDiscoveryRetention(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.departed.retention = d
 }
 
-// expireDeparted forgets the pods that were deleted before the retention.
-func (t *podTable) expireDeparted(now time.Time) {
+// expireDiscoveredDepartures forgets the pods that were deleted before the retention.
+func (t *podTable) expireDiscoveredDepartures(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.departed.expireDepartedPods(now)
+	t.departed.expireDepartedDiscoveredPods(now)
 }
 
-// countDeparted returns the number of deleted pods in the table, and of those that the bound has dropped since the start.
-func (t *podTable) countDeparted() (kept int, dropped uint64) {
+// countDiscoveredDepartures returns the number of deleted pods in the table, and of those that the bound has dropped since the start.
+func (t *podTable) countDiscoveredDepartures() (kept int, dropped uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.departed.pods), t.departed.dropped
 }
 
-// visitPods calls f for every pod of the scope that exists, unsorted, while the table is locked for writers: f must be
+// visitDiscoveredPods calls f for every pod of the scope that exists, unsorted, while the table is locked for writers: f must be
 // short and must not use the table.
-func (t *podTable) visitPods(s podScope, f func(*storedPod)) {
+func (t *podTable) visitDiscoveredPods(s podScope, f func(*storedPod)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	t.current.visitPods(s, f)
+	t.current.visitIndexedDiscoveredPods(s, f)
 }
 
-// listPods returns the pods of the scope, departed pods included, sorted by namespace and name; the caller owns the
+// listDiscoveredPods returns the pods of the scope, departed pods included, sorted by namespace and name; the caller owns the
 // slice.
-func (t *podTable) listPods(s podScope, now time.Time) []Pod {
+func (t *podTable) listDiscoveredPods(s podScope, now time.Time) []Pod {
 	var pods []Pod
 	list := func(p *storedPod) {
 		pod := p.Pod
-		pod.Departed = p.Departed || t.departed.isRecentlyDeparted(p.ended, now)
+		pod.Departed = p.Departed || t.departed.isWithinDiscoveryRetention(p.ended, now)
 		pods = append(pods, pod)
 	}
 	t.mu.RLock()
-	t.current.visitPods(s, list)
-	t.departed.visitPods(s, func(p *storedPod) {
-		if t.departed.isRecentlyDeparted(p.ended, now) {
+	t.current.visitIndexedDiscoveredPods(s, list)
+	t.departed.visitIndexedDiscoveredPods(s, func(p *storedPod) {
+		if t.departed.isWithinDiscoveryRetention(p.ended, now) {
 			list(p)
 		}
 	})

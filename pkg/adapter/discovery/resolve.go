@@ -26,12 +26,12 @@ type selectorResolver struct {
 	kinds map[schema.GroupKind]schema.GroupResource // cached mappings, which never change; guarded by mu
 }
 
-func newPodSelectorResolver(clients Clients) *selectorResolver {
+func newDiscoverySelectorResolver(clients Clients) *selectorResolver {
 	return &selectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
 }
 
-// mapDemandedKind maps a kind to its resource.
-func (r *selectorResolver) mapDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
+// mapDiscoveryDemandedKind maps a kind to its resource.
+func (r *selectorResolver) mapDiscoveryDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	r.mu.Lock()
 	resource, ok := r.kinds[kind]
 	r.mu.Unlock()
@@ -58,20 +58,20 @@ var podSelectingKinds = map[schema.GroupResource]bool{
 	{Group: "policy", Resource: "poddisruptionbudgets"}: true,
 }
 
-// fetchPodSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
+// fetchDiscoveryPodSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
 // selects pods. The error has a kind: not found, invalid if the object selects no pods, else unavailable.
-func (r *selectorResolver) fetchPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) fetchDiscoveryPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
-		return r.getServicePodSelector(ctx, key)
+		return r.getDiscoveryServiceSelector(ctx, key)
 	}
 	version, err := r.clients.Mapper.ResourceFor(key.resource.WithVersion(""))
 	if err != nil {
-		return nil, wrapPodSelectorError(key, err)
+		return nil, wrapDiscoverySelectorError(key, err)
 	}
 	if podSelectingKinds[key.resource] {
-		return r.getSpecPodSelector(ctx, key, version)
+		return r.getDiscoverySpecSelector(ctx, key, version)
 	}
-	selector, err := r.getScalePodSelector(ctx, key)
+	selector, err := r.getDiscoveryScaleSelector(ctx, key)
 	if metric.KindOf(err) == metric.KindNotFound {
 		// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
 		return nil, metric.Errorf(metric.KindNotFound, "%w: the object does not exist, or its kind has no scale subresource, which names its pods", err)
@@ -79,36 +79,36 @@ func (r *selectorResolver) fetchPodSelector(ctx context.Context, key objectKey) 
 	return selector, err
 }
 
-func (r *selectorResolver) getServicePodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getDiscoveryServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	service, err := r.clients.Kube.CoreV1().Services(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapPodSelectorError(key, err)
+		return nil, wrapDiscoverySelectorError(key, err)
 	}
-	return convertPodSelector(key, service.Spec.Selector)
+	return convertDiscoverySelector(key, service.Spec.Selector)
 }
 
-func (r *selectorResolver) getScalePodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getDiscoveryScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	scale, err := r.clients.Scale.Scales(key.namespace).Get(ctx, key.resource, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapPodSelectorError(key, err)
+		return nil, wrapDiscoverySelectorError(key, err)
 	}
 	selector, err := labels.Parse(scale.Status.Selector)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: parse the selector of its scale subresource: %w", key, err)
 	}
-	return rejectEmptyPodSelector(key, selector)
+	return rejectEmptyDiscoverySelector(key, selector)
 }
 
-// getSpecPodSelector reads spec.selector of the object itself.
-func (r *selectorResolver) getSpecPodSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
+// getDiscoverySpecSelector reads spec.selector of the object itself.
+func (r *selectorResolver) getDiscoverySpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapPodSelectorError(key, err)
+		return nil, wrapDiscoverySelectorError(key, err)
 	}
-	return parseSpecPodSelector(key, object)
+	return parseDiscoverySpecSelector(key, object)
 }
 
-func parseSpecPodSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
+func parseDiscoverySpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
 	fields, _, err := unstructured.NestedMap(object.Object, "spec", "selector")
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
@@ -121,27 +121,27 @@ func parseSpecPodSelector(key objectKey, object *unstructured.Unstructured) (lab
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptyPodSelector(key, selector)
+	return rejectEmptyDiscoverySelector(key, selector)
 }
 
-func convertPodSelector(key objectKey, set map[string]string) (labels.Selector, error) {
+func convertDiscoverySelector(key objectKey, set map[string]string) (labels.Selector, error) {
 	selector, err := labels.ValidatedSelectorFromSet(set)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptyPodSelector(key, selector)
+	return rejectEmptyDiscoverySelector(key, selector)
 }
 
-// rejectEmptyPodSelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
-func rejectEmptyPodSelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
+// rejectEmptyDiscoverySelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
+func rejectEmptyDiscoverySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
 	if selector.Empty() {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: it has no pod selector", key)
 	}
 	return selector, nil
 }
 
-// wrapPodSelectorError adds the object and a kind to an error of the API server.
-func wrapPodSelectorError(key objectKey, err error) error {
+// wrapDiscoverySelectorError adds the object and a kind to an error of the API server.
+func wrapDiscoverySelectorError(key objectKey, err error) error {
 	kind := metric.KindUnavailable
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		kind = metric.KindNotFound
@@ -149,8 +149,8 @@ func wrapPodSelectorError(key objectKey, err error) error {
 	return metric.Errorf(kind, "find the pods of %s: %w", key, err)
 }
 
-// classifySelectorLookup returns the outcome label of a lookup.
-func classifySelectorLookup(err error) string {
+// classifyDiscoverySelectorLookup returns the outcome label of a lookup.
+func classifyDiscoverySelectorLookup(err error) string {
 	switch {
 	case err == nil:
 		return "success"

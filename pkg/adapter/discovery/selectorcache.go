@@ -47,14 +47,16 @@ type objectKey struct {
 	namespace, name string
 }
 
-func (k objectKey) selectedObject() metric.Object {
+func (k objectKey) objectOfDiscoverySelector() metric.Object {
 	return metric.Object{Namespace: k.namespace, Name: k.name}
 }
 
-func (k objectKey) String() string { return k.resource.String() + " " + k.selectedObject().String() }
+func (k objectKey) String() string {
+	return k.resource.String() + " " + k.objectOfDiscoverySelector().String()
+}
 
-// hasFixedPodSelector reports whether the API server rejects changes of the object's pod selector.
-func (k objectKey) hasFixedPodSelector() bool { return k.resource.Group == "apps" }
+// hasFixedDiscoverySelector reports whether the API server rejects changes of the object's pod selector.
+func (k objectKey) hasFixedDiscoverySelector() bool { return k.resource.Group == "apps" }
 
 // resolvedSelector is the result of the last lookups of an object's pod selector.
 type resolvedSelector struct {
@@ -98,15 +100,15 @@ type selectorCache struct {
 	stalled bool // guarded by mu
 }
 
-func newPodSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
+func newDiscoverySelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
 	return &selectorCache{
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
 		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{},
 	}
 }
 
-// peekPodSelector returns the cached result. It does not wait, and does not count as use.
-func (s *selectorCache) peekPodSelector(key objectKey) resolvedSelector {
+// peekDiscoverySelector returns the cached result. It does not wait, and does not count as use.
+func (s *selectorCache) peekDiscoverySelector(key objectKey) resolvedSelector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
@@ -115,16 +117,16 @@ func (s *selectorCache) peekPodSelector(key objectKey) resolvedSelector {
 	return resolvedSelector{}
 }
 
-// getPodSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
+// getDiscoverySelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
 // since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. After a failed lookup
 // getPodSelector requests another for the next reader. Without runPodSelectorLookups it waits until ctx ends.
-func (s *selectorCache) getPodSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
-	e, wait, err := s.requestPodSelector(key, now)
+func (s *selectorCache) getDiscoverySelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
+	e, wait, err := s.requestDiscoverySelector(key, now)
 	if err != nil {
 		return nil, err
 	}
-	s.requestPodSelectorLookup()
-	if err := s.awaitPodSelector(ctx, wait); err != nil {
+	s.requestDiscoverySelectorLookup()
+	if err := s.awaitDiscoverySelector(ctx, wait); err != nil {
 		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, err)
 	}
 	s.mu.Lock()
@@ -142,8 +144,8 @@ type selectorWait struct {
 	first bool
 }
 
-// requestPodSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
-func (s *selectorCache) requestPodSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
+// requestDiscoverySelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
+func (s *selectorCache) requestDiscoverySelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -151,7 +153,7 @@ func (s *selectorCache) requestPodSelector(key objectKey, now time.Time) (*selec
 		if len(s.entries) >= maxSelectors {
 			return nil, selectorWait{}, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
 		}
-		e = s.insertPodSelector(key, now)
+		e = s.insertDiscoverySelector(key, now)
 	}
 	e.used = now
 	age := now.Sub(e.lastLookup)
@@ -160,7 +162,7 @@ func (s *selectorCache) requestPodSelector(key objectKey, now time.Time) (*selec
 		return e, selectorWait{e.done, true}, nil
 	case e.err != nil && age >= minRetryDelay:
 		e.due = now
-	case e.err == nil && age >= maxReadAge && !key.hasFixedPodSelector():
+	case e.err == nil && age >= maxReadAge && !key.hasFixedDiscoverySelector():
 		e.due = now
 		if !s.stalled {
 			return e, selectorWait{e.done, false}, nil
@@ -169,8 +171,8 @@ func (s *selectorCache) requestPodSelector(key objectKey, now time.Time) (*selec
 	return e, selectorWait{}, nil
 }
 
-// awaitPodSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
-func (s *selectorCache) awaitPodSelector(ctx context.Context, wait selectorWait) error {
+// awaitDiscoverySelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
+func (s *selectorCache) awaitDiscoverySelector(ctx context.Context, wait selectorWait) error {
 	if wait.done == nil {
 		return nil
 	}
@@ -195,28 +197,28 @@ func (s *selectorCache) awaitPodSelector(ctx context.Context, wait selectorWait)
 	return nil
 }
 
-// insertPodSelector adds an entry that is due now. The caller holds mu.
-func (s *selectorCache) insertPodSelector(key objectKey, now time.Time) *selectorEntry {
+// insertDiscoverySelector adds an entry that is due now. The caller holds mu.
+func (s *selectorCache) insertDiscoverySelector(key objectKey, now time.Time) *selectorEntry {
 	e := &selectorEntry{due: now, used: now, done: make(chan struct{})}
 	s.entries[key] = e
 	return e
 }
 
-// setNeededPodSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
-func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now time.Time) {
+// setNeededDiscoverySelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
+func (s *selectorCache) setNeededDiscoverySelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.needed = keys
 	for key := range keys {
 		if s.entries[key] == nil {
-			s.insertPodSelector(key, now)
-			s.requestPodSelectorLookup()
+			s.insertDiscoverySelector(key, now)
+			s.requestDiscoverySelectorLookup()
 		}
 	}
 }
 
-// hasLookedUpPodSelectors reports whether every needed selector has had a lookup.
-func (s *selectorCache) hasLookedUpPodSelectors() bool {
+// hasLookedUpDiscoverySelectors reports whether every needed selector has had a lookup.
+func (s *selectorCache) hasLookedUpDiscoverySelectors() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -227,9 +229,9 @@ func (s *selectorCache) hasLookedUpPodSelectors() bool {
 	return true
 }
 
-// refreshSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
+// refreshDiscoverySelectorsSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
 // for selectors of changed autoscalers, and of objects that may have been deleted and made again.
-func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now time.Time) {
+func (s *selectorCache) refreshDiscoverySelectorsSoon(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range keys {
@@ -243,20 +245,20 @@ func (s *selectorCache) refreshSoon(keys []objectKey, after time.Duration, now t
 		}
 		if e.due.After(at) {
 			e.due = at
-			s.requestPodSelectorLookup()
+			s.requestDiscoverySelectorLookup()
 		}
 	}
 }
 
-func (s *selectorCache) requestPodSelectorLookup() {
+func (s *selectorCache) requestDiscoverySelectorLookup() {
 	select {
 	case s.lookupRequested <- struct{}{}:
 	default:
 	}
 }
 
-// runPodSelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
-func (s *selectorCache) runPodSelectorLookups(ctx context.Context) {
+// runDiscoverySelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
+func (s *selectorCache) runDiscoverySelectorLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	timer := time.NewTimer(0)
@@ -268,17 +270,17 @@ func (s *selectorCache) runPodSelectorLookups(ctx context.Context) {
 		case <-s.lookupRequested:
 		case <-timer.C:
 		}
-		keys, wait := s.reserveDuePodSelectors(time.Now())
+		keys, wait := s.reserveDueDiscoverySelectors(time.Now())
 		for _, key := range keys {
-			wg.Go(func() { s.lookUpPodSelector(ctx, key) })
+			wg.Go(func() { s.lookUpDiscoverySelector(ctx, key) })
 		}
 		timer.Reset(wait)
 	}
 }
 
-// reserveDuePodSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
+// reserveDueDiscoverySelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
 // longest due first, and the time until the next lookup is due.
-func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
+func (s *selectorCache) reserveDueDiscoverySelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = defaultRefreshInterval
@@ -294,7 +296,7 @@ func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey,
 			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(keys, s.compareSelectorLookups)
+	slices.SortFunc(keys, s.compareDiscoverySelectorLookups)
 	// A key without a free slot waits until a request ends, which wakes runPodSelectorLookups.
 	keys = keys[:min(len(keys), maxConcurrentLookups-s.inFlight)]
 	for _, key := range keys {
@@ -304,8 +306,8 @@ func (s *selectorCache) reserveDuePodSelectors(now time.Time) (keys []objectKey,
 	return keys, wait
 }
 
-// compareSelectorLookups orders due lookups. The caller holds mu.
-func (s *selectorCache) compareSelectorLookups(a, b objectKey) int {
+// compareDiscoverySelectorLookups orders due lookups. The caller holds mu.
+func (s *selectorCache) compareDiscoverySelectorLookups(a, b objectKey) int {
 	_, neededA := s.needed[a]
 	_, neededB := s.needed[b]
 	switch {
@@ -318,7 +320,7 @@ func (s *selectorCache) compareSelectorLookups(a, b objectKey) int {
 	}
 }
 
-func (s *selectorCache) lookUpPodSelector(ctx context.Context, key objectKey) {
+func (s *selectorCache) lookUpDiscoverySelector(ctx context.Context, key objectKey) {
 	attempt, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	selector, err := s.fetch(attempt, key)
@@ -326,14 +328,14 @@ func (s *selectorCache) lookUpPodSelector(ctx context.Context, key objectKey) {
 		return // no reader waits for the result, and it would count as a failure
 	}
 	s.onLookup(err)
-	if s.recordPodSelector(key, selector, err, time.Now()) {
+	if s.recordDiscoverySelector(key, selector, err, time.Now()) {
 		s.onChange()
 	}
-	s.requestPodSelectorLookup()
+	s.requestDiscoverySelectorLookup()
 }
 
-// recordPodSelector stores the result of an attempt and reports whether it differs from the previous result.
-func (s *selectorCache) recordPodSelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
+// recordDiscoverySelector stores the result of an attempt and reports whether it differs from the previous result.
+func (s *selectorCache) recordDiscoverySelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -343,16 +345,16 @@ func (s *selectorCache) recordPodSelector(key objectKey, selector labels.Selecto
 	switch {
 	case err == nil:
 		e.selector, e.failures, s.stalled = selector, 0, false
-		e.due = now.Add(jitterPodSelectorRefresh(podSelectorRefreshInterval(key)))
+		e.due = now.Add(jitterDiscoverySelectorRefresh(discoverySelectorRefreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
 		e.selector = nil // the object is gone, or selects no pods: a definite result
 		fallthrough
 	default:
-		e.due = now.Add(jitterPodSelectorRefresh(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
+		e.due = now.Add(jitterDiscoverySelectorRefresh(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
 		e.failures++
 	}
-	text := canonicalDemandSelector(e.selector)
-	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || selectorErrorText(before.err) != selectorErrorText(err)
+	text := canonicalDiscoveryDemandSelector(e.selector)
+	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || discoverySelectorErrorText(before.err) != discoverySelectorErrorText(err)
 	e.text = text
 	e.attempted = true
 	close(e.done)
@@ -360,17 +362,17 @@ func (s *selectorCache) recordPodSelector(key objectKey, selector labels.Selecto
 	return changed
 }
 
-func podSelectorRefreshInterval(key objectKey) time.Duration {
-	if key.hasFixedPodSelector() {
+func discoverySelectorRefreshInterval(key objectKey) time.Duration {
+	if key.hasFixedDiscoverySelector() {
 		return fixedRefreshInterval
 	}
 	return defaultRefreshInterval
 }
 
-// jitterPodSelectorRefresh returns d less up to a tenth, so that lookups that started together spread out.
-func jitterPodSelectorRefresh(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
+// jitterDiscoverySelectorRefresh returns d less up to a tenth, so that lookups that started together spread out.
+func jitterDiscoverySelectorRefresh(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
-func selectorErrorText(err error) string {
+func discoverySelectorErrorText(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -62,9 +62,9 @@ func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s 
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a := &lookupScript{selector: parseSelector(t, "app=web")}
-		s := newPodSelectorCache(a.fetchScripted)
+		s := newDiscoverySelectorCache(a.fetchScripted)
 		done := make(chan struct{})
-		go func() { defer close(done); s.runPodSelectorLookups(ctx) }()
+		go func() { defer close(done); s.runDiscoverySelectorLookups(ctx) }()
 		f(t, ctx, s, a)
 		cancel()
 		<-done
@@ -95,7 +95,7 @@ func neededKeys(keys ...objectKey) map[objectKey]struct{} {
 func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		for range 10 {
-			got, err := s.getPodSelector(ctx, custom, time.Now())
+			got, err := s.getDiscoverySelector(ctx, custom, time.Now())
 			if err != nil || got.String() != "app=web" {
 				t.Fatalf("get = %v, %v", got, err)
 			}
@@ -120,13 +120,13 @@ func TestSelectorsAreFreshWhenRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-				if _, err := s.getPodSelector(ctx, tc.key, time.Now()); err != nil {
+				if _, err := s.getDiscoverySelector(ctx, tc.key, time.Now()); err != nil {
 					t.Fatal(err)
 				}
 				sleepAndSettle(tc.age)
 				a.setAnswer(parseSelector(t, "app=other"), nil)
 				start := time.Now()
-				got, err := s.getPodSelector(ctx, tc.key, start)
+				got, err := s.getDiscoverySelector(ctx, tc.key, start)
 				if err != nil || got.String() != tc.want || time.Since(start) != 0 {
 					t.Errorf("get = %v, %v after %v; want %s at once", got, err, time.Since(start), tc.want)
 				}
@@ -140,7 +140,7 @@ func TestSelectorsDelayOneRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
-		s := newPodSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newDiscoverySelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			if hangs.Load() {
 				<-ctx.Done()
 				return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
@@ -149,12 +149,12 @@ func TestSelectorsDelayOneRead(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.runPodSelectorLookups(ctx) }()
+		go func() { defer close(done); s.runDiscoverySelectorLookups(ctx) }()
 		other := objectKey{custom.resource, "shop", "other"}
 		read := func(key objectKey) time.Duration {
 			t.Helper()
 			start := time.Now()
-			if got, err := s.getPodSelector(ctx, key, start); err != nil || got.String() != "app=web" {
+			if got, err := s.getDiscoverySelector(ctx, key, start); err != nil || got.String() != "app=web" {
 				t.Errorf("get = %v, %v; want the last selector", got, err)
 			}
 			return time.Since(start)
@@ -191,10 +191,10 @@ func TestSelectorsRefresh(t *testing.T) {
 			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 				var news atomic.Int32
 				s.onChange = func() { news.Add(1) }
-				s.setNeededPodSelectors(neededKeys(tc.key), time.Now())
+				s.setNeededDiscoverySelectors(neededKeys(tc.key), time.Now())
 				synctest.Wait()
-				if news.Load() != 1 || !s.hasLookedUpPodSelectors() {
-					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpPodSelectors())
+				if news.Load() != 1 || !s.hasLookedUpDiscoverySelectors() {
+					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpDiscoverySelectors())
 				}
 				sleepAndSettle(tc.interval)
 				if news.Load() != 1 || a.countLookups() < 2 {
@@ -202,8 +202,8 @@ func TestSelectorsRefresh(t *testing.T) {
 				}
 				a.setAnswer(parseSelector(t, "app=other"), nil)
 				sleepAndSettle(tc.interval)
-				if news.Load() != 2 || s.peekPodSelector(tc.key).selector.String() != "app=other" {
-					t.Errorf("%d news, selector %v", news.Load(), s.peekPodSelector(tc.key).selector)
+				if news.Load() != 2 || s.peekDiscoverySelector(tc.key).selector.String() != "app=other" {
+					t.Errorf("%d news, selector %v", news.Load(), s.peekDiscoverySelector(tc.key).selector)
 				}
 			})
 		})
@@ -212,21 +212,21 @@ func TestSelectorsRefresh(t *testing.T) {
 
 func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeededPodSelectors(neededKeys(custom), time.Now())
+		s.setNeededDiscoverySelectors(neededKeys(custom), time.Now())
 		synctest.Wait()
 		a.setAnswer(nil, errDown)
 		sleepAndSettle(defaultRefreshInterval)
-		if got, err := s.getPodSelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
+		if got, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
 			t.Errorf("get while the API server is down = %v, %v; want the last selector", got, err)
 		}
 		a.setAnswer(nil, errGone)
 		sleepAndSettle(defaultRefreshInterval)
-		if _, err := s.getPodSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
 			t.Errorf("get after the object went = %v, want %v", err, errGone)
 		}
 		a.setAnswer(parseSelector(t, "app=again"), nil)
 		sleepAndSettle(defaultRefreshInterval)
-		if got := s.peekPodSelector(custom).selector; got == nil || got.String() != "app=again" {
+		if got := s.peekDiscoverySelector(custom).selector; got == nil || got.String() != "app=again" {
 			t.Errorf("selector after the object came again = %v", got)
 		}
 	})
@@ -236,7 +236,7 @@ func TestSelectorsBackOff(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 		start := time.Now()
 		a.setAnswer(nil, errDown)
-		s.setNeededPodSelectors(neededKeys(custom), start)
+		s.setNeededDiscoverySelectors(neededKeys(custom), start)
 		sleepAndSettle(2 * time.Minute)
 		times := a.lookupTimes(start)
 		if len(times) < 9 || len(times) > 14 {
@@ -252,7 +252,7 @@ func TestSelectorsBackOff(t *testing.T) {
 
 func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		if _, err := s.getPodSelector(ctx, custom, time.Now()); err != nil {
+		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		sleepAndSettle(selectorTTL + defaultRefreshInterval)
@@ -264,7 +264,7 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 		if a.countLookups() != 0 {
 			t.Errorf("asked %d times for what nobody needs", a.countLookups())
 		}
-		s.setNeededPodSelectors(neededKeys(custom), time.Now())
+		s.setNeededDiscoverySelectors(neededKeys(custom), time.Now())
 		sleepAndSettle(time.Hour)
 		if len(s.entries) != 1 {
 			t.Error("the cache dropped a selector that an autoscaler needs")
@@ -275,17 +275,17 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 func TestSelectorsAskAgainForReadersAfterAFailure(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
-		_, _ = s.getPodSelector(ctx, custom, time.Now())
+		_, _ = s.getDiscoverySelector(ctx, custom, time.Now())
 		for a.countLookups() < 8 { // until the pauses are long
 			sleepAndSettle(100 * time.Millisecond)
 		}
 		a.setAnswer(parseSelector(t, "app=web"), nil)
 		sleepAndSettle(minRetryDelay)
-		if _, err := s.getPodSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
 			t.Fatalf("first read after the object came = %v, want %v", err, errGone)
 		}
 		sleepAndSettle(time.Millisecond)
-		if _, err := s.getPodSelector(ctx, custom, time.Now()); err != nil {
+		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil {
 			t.Errorf("second read after the object came = %v, want nil", err)
 		}
 	})
@@ -293,9 +293,9 @@ func TestSelectorsAskAgainForReadersAfterAFailure(t *testing.T) {
 
 func TestSelectorsHurry(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeededPodSelectors(neededKeys(deployment), time.Now())
+		s.setNeededDiscoverySelectors(neededKeys(deployment), time.Now())
 		sleepAndSettle(time.Second)
-		s.refreshSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
+		s.refreshDiscoverySelectorsSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
 		sleepAndSettle(defaultRefreshInterval - 2*time.Second)
 		if a.countLookups() != 1 {
 			t.Fatalf("asked %d times, want once so far", a.countLookups())
@@ -304,7 +304,7 @@ func TestSelectorsHurry(t *testing.T) {
 		if a.countLookups() != 2 {
 			t.Fatalf("asked %d times, want twice", a.countLookups())
 		}
-		s.refreshSoon([]objectKey{deployment}, 0, time.Now())
+		s.refreshDiscoverySelectorsSoon([]objectKey{deployment}, 0, time.Now())
 		sleepAndSettle(time.Millisecond)
 		if a.countLookups() != 3 {
 			t.Errorf("asked %d times, want three times", a.countLookups())
@@ -314,10 +314,10 @@ func TestSelectorsHurry(t *testing.T) {
 
 func TestSelectorsReaderGivesUp(t *testing.T) {
 	t.Parallel()
-	s := newPodSelectorCache(nil) // not running
+	s := newDiscoverySelectorCache(nil) // not running
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.getPodSelector(ctx, custom, time.Now())
+	_, err := s.getDiscoverySelector(ctx, custom, time.Now())
 	if metric.KindOf(err) != metric.KindUnavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("get = %v, want unavailable and canceled", err)
 	}
@@ -325,11 +325,11 @@ func TestSelectorsReaderGivesUp(t *testing.T) {
 
 func TestSelectorsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newPodSelectorCache(nil)
+	s := newDiscoverySelectorCache(nil)
 	for i := range maxSelectors {
-		s.insertPodSelector(objectKey{custom.resource, "shop", fmt.Sprint(i)}, time.Now())
+		s.insertDiscoverySelector(objectKey{custom.resource, "shop", fmt.Sprint(i)}, time.Now())
 	}
-	if _, err := s.getPodSelector(t.Context(), custom, time.Now()); metric.KindOf(err) != metric.KindUnavailable {
+	if _, err := s.getDiscoverySelector(t.Context(), custom, time.Now()); metric.KindOf(err) != metric.KindUnavailable {
 		t.Errorf("get one too many = %v, want unavailable", err)
 	}
 }
@@ -338,7 +338,7 @@ func TestSelectorsBoundRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		s := newPodSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
+		s := newDiscoverySelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
 			most.Store(max(most.Load(), now.Add(1)))
 			<-time.After(100 * time.Millisecond)
 			now.Add(-1)
@@ -346,15 +346,15 @@ func TestSelectorsBoundRequests(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.runPodSelectorLookups(ctx) }()
+		go func() { defer close(done); s.runDiscoverySelectorLookups(ctx) }()
 		keys := map[objectKey]struct{}{}
 		for i := range 100 {
 			keys[objectKey{custom.resource, "shop", fmt.Sprint(i)}] = struct{}{}
 		}
-		s.setNeededPodSelectors(keys, time.Now())
+		s.setNeededDiscoverySelectors(keys, time.Now())
 		sleepAndSettle(1400 * time.Millisecond) // 100 requests of 0.1 s, 8 at a time
-		if !s.hasLookedUpPodSelectors() || most.Load() != maxConcurrentLookups {
-			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpPodSelectors(), most.Load(), maxConcurrentLookups)
+		if !s.hasLookedUpDiscoverySelectors() || most.Load() != maxConcurrentLookups {
+			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpDiscoverySelectors(), most.Load(), maxConcurrentLookups)
 		}
 		cancel()
 		<-done
@@ -364,13 +364,13 @@ func TestSelectorsBoundRequests(t *testing.T) {
 // TestSelectorsOfAutoscalersComeFirst has readers of many objects wait for lookups: an autoscaler's is not behind them.
 func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
 	t.Parallel()
-	s := newPodSelectorCache(nil)
+	s := newDiscoverySelectorCache(nil)
 	now := time.Now()
 	for i := range 3 * maxConcurrentLookups {
-		s.insertPodSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
+		s.insertDiscoverySelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
 	}
-	s.setNeededPodSelectors(neededKeys(custom), now.Add(time.Second))
-	keys, _ := s.reserveDuePodSelectors(now.Add(time.Second))
+	s.setNeededDiscoverySelectors(neededKeys(custom), now.Add(time.Second))
+	keys, _ := s.reserveDueDiscoverySelectors(now.Add(time.Second))
 	if len(keys) != maxConcurrentLookups || keys[0] != custom {
 		t.Errorf("lookups begin with %v, want %v", keys, custom)
 	}
@@ -381,16 +381,16 @@ func TestSelectorsEndWithTheirRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Bool
-		s := newPodSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newDiscoverySelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			<-ctx.Done()
 			<-time.After(time.Second)
 			ended.Store(true)
 			return nil, ctx.Err()
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s.setNeededPodSelectors(neededKeys(custom), time.Now())
+		s.setNeededDiscoverySelectors(neededKeys(custom), time.Now())
 		time.AfterFunc(time.Second, cancel)
-		s.runPodSelectorLookups(ctx)
+		s.runDiscoverySelectorLookups(ctx)
 		if !ended.Load() {
 			t.Error("run returned before its request ended")
 		}

@@ -66,18 +66,18 @@ func knownSelectors(t testing.TB, selectors map[string]any) func(objectKey) reso
 // newShopTable is a namespace of two workloads, one annotated, and some pods that must never be scraped; a second
 // namespace has one annotated pod.
 func newShopTable() *podTable {
-	t := newPodTable()
+	t := newDiscoveredPodTable()
 	web, api := withLabels(map[string]string{"app": "web"}), withLabels(map[string]string{"app": "api"})
 	for _, p := range []*storedPod{
-		newStoredPod(apiPod("shop", "web-1", web)),
-		newStoredPod(apiPod("shop", "web-2", web)),
-		newStoredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
-		newStoredPod(apiPod("shop", "web-ending", web, markTerminating)),
-		newStoredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
-		newStoredPod(apiPod("shop", "api-2", api)),
-		newStoredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		newDiscoveredPod(apiPod("shop", "web-1", web)),
+		newDiscoveredPod(apiPod("shop", "web-2", web)),
+		newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
+		newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
+		newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		newDiscoveredPod(apiPod("shop", "api-2", api)),
+		newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
 	} {
-		t.upsertWatchedObject(p)
+		t.upsertDiscoveredObject(p)
 	}
 	return t
 }
@@ -192,11 +192,11 @@ func TestChooseTargets(t *testing.T) {
 			if tc.target == "" {
 				tc.target = "web"
 			}
-			sets := newDemandedFamilySets()
+			sets := newDiscoveryDemandFamilySets()
 			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, selectors)}
-			plan := p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
+			plan := p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
-			for _, target := range chooseTargets(plan, newShopTable(), sets).targets {
+			for _, target := range chooseDiscoveredTargets(plan, newShopTable(), sets).targets {
 				if target.Ending != (target.Pod == "web-ending") {
 					t.Errorf("%s: Ending = %v", target.Key(), target.Ending)
 				}
@@ -211,10 +211,10 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods, sets := newPodTable(), newDemandedFamilySets()
-	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
+	pods, sets := newDiscoveredPodTable(), newDiscoveryDemandFamilySets()
+	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	got := chooseTargets(p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
+	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
 		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"},
@@ -256,11 +256,11 @@ func TestContestedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods, sets := newPodTable(), newDemandedFamilySets()
-			pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-1", at, tc.first)))
-			pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-2", at, tc.second)))
+			pods, sets := newDiscoveredPodTable(), newDiscoveryDemandFamilySets()
+			pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
 			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-			s := chooseTargets(p.planDemandedPods([]*storedAutoscaler{newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
+			s := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
 			var got []string
 			for _, target := range s.targets {
 				got = append(got, target.Pod)
@@ -269,8 +269,8 @@ func TestContestedEndpoints(t *testing.T) {
 				t.Errorf("targets = %v, want %q", got, tc.targets)
 			}
 			for i, want := range tc.details {
-				pod := pods.getPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
-				if got := s.explainUntargetedPod(pod).Detail; pod.Live && got != want {
+				pod := pods.getDiscoveredPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
+				if got := s.explainUntargetedDiscoveredPod(pod).Detail; pod.Live && got != want {
 					t.Errorf("explain %s = %q, want %q", pod.Name, got, want)
 				}
 			}
@@ -280,19 +280,19 @@ func TestContestedEndpoints(t *testing.T) {
 
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
-	p := demandPlanner{prefixRules{}, newDemandedFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	plan := p.planDemandedPods([]*storedAutoscaler{
-		newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
-		newWatchedAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
-		newWatchedAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
-		newWatchedAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
+	p := demandPlanner{prefixRules{}, newDiscoveryDemandFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	plan := p.planDiscoveryDemands([]*storedAutoscaler{
+		newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
+		newDiscoveredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
+		newDiscoveredAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
+		newDiscoveredAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
 	}, []Demand{
 		{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")},
 		{Resource: "pods", Metric: "errors", Namespace: "shop"},
 	})
 	var got []string
 	for _, d := range plan.demanded {
-		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), d.External))
+		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalDiscoveryDemandSelector(d.Selector), d.External))
 	}
 	want := []string{
 		"namespaces|rps||shop||false",
@@ -318,20 +318,20 @@ func TestPlanDemanded(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
-	pods, sets := newShopTable(), newDemandedFamilySets()
-	pods.upsertWatchedObject(newStoredPod(apiPod("broken", "web-1")))
-	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	pods, sets := newShopTable(), newDiscoveryDemandFamilySets()
+	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("broken", "web-1")))
+	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
 	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}
-	plan := p.planDemandedPods([]*storedAutoscaler{
-		newWatchedAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
-		newWatchedAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
-		newWatchedAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
+	plan := p.planDiscoveryDemands([]*storedAutoscaler{
+		newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
+		newDiscoveredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
+		newDiscoveredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
-	s := chooseTargets(plan, pods, sets)
-	pods.upsertWatchedObject(newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
+	s := chooseDiscoveredTargets(plan, pods, sets)
+	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
@@ -344,7 +344,7 @@ func TestExplain(t *testing.T) {
 	} {
 		namespace, pod, _ := strings.Cut(name, "/")
 		want.Object = metric.Object{Namespace: namespace, Name: pod}
-		if diff := cmp.Diff(want, s.explainUntargetedPod(pods.getPod(want.Object))); diff != "" {
+		if diff := cmp.Diff(want, s.explainUntargetedDiscoveredPod(pods.getDiscoveredPod(want.Object))); diff != "" {
 			t.Errorf("explain %s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -352,15 +352,15 @@ func TestExplain(t *testing.T) {
 
 func TestFamilySets(t *testing.T) {
 	t.Parallel()
-	s := newDemandedFamilySets()
-	a, b := s.internDemandedFamilies([]string{"y", "x", "y"}), s.internDemandedFamilies([]string{"z"})
-	if s.internDemandedFamilies([]string{"x", "y"}) != a || s.internDemandedFamilies(nil) != noFamilies || s.internDemandedFamilies([]string{}) != noFamilies {
+	s := newDiscoveryDemandFamilySets()
+	a, b := s.internDiscoveryDemandFamilies([]string{"y", "x", "y"}), s.internDiscoveryDemandFamilies([]string{"z"})
+	if s.internDiscoveryDemandFamilies([]string{"x", "y"}) != a || s.internDiscoveryDemandFamilies(nil) != noFamilies || s.internDiscoveryDemandFamilies([]string{}) != noFamilies {
 		t.Error("equal sets have different numbers")
 	}
-	if s.unionDemandedFamilies(a, noFamilies) != a || s.unionDemandedFamilies(noFamilies, a) != a || s.unionDemandedFamilies(a, a) != a || s.unionDemandedFamilies(a, b) != s.unionDemandedFamilies(b, a) {
+	if s.unionDiscoveryDemandFamilies(a, noFamilies) != a || s.unionDiscoveryDemandFamilies(noFamilies, a) != a || s.unionDiscoveryDemandFamilies(a, a) != a || s.unionDiscoveryDemandFamilies(a, b) != s.unionDiscoveryDemandFamilies(b, a) {
 		t.Error("union is not that of sets")
 	}
-	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listDemandedFamilies(s.unionDemandedFamilies(a, b))); diff != "" {
+	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listDiscoveryDemandFamilies(s.unionDiscoveryDemandFamilies(a, b))); diff != "" {
 		t.Errorf("union (-want +got):\n%s", diff)
 	}
 }

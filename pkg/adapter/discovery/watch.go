@@ -20,9 +20,9 @@ import (
 
 // objectSink stores the objects of a reflectorStore. Its methods report whether the content changed.
 type objectSink[T any] interface {
-	upsertWatchedObject(T) bool
-	removeWatchedObject(T) bool
-	replaceWatchedObjects([]T) bool
+	upsertDiscoveredObject(T) bool
+	removeDiscoveredObject(T) bool
+	replaceDiscoveredObjects([]T) bool
 }
 
 // reflectorStore keeps a sink equal to the API server's objects of one resource. It replaces an informer: client-go's
@@ -42,22 +42,22 @@ type reflectorStore[T any] struct {
 
 var _ cache.TransformingStore = (*reflectorStore[int])(nil)
 
-// runWatchReflector lists and watches until ctx ends.
-func (m *reflectorStore[T]) runWatchReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
+// runDiscoveryReflector lists and watches until ctx ends.
+func (m *reflectorStore[T]) runDiscoveryReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
 	logger := klog.FromContext(ctx)
 	cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger}).RunWithContext(ctx)
 }
 
-// readSyncState reports whether the first list is complete, and returns the error of the last attempt.
-func (m *reflectorStore[T]) readSyncState() (synced bool, err error) {
+// readDiscoverySyncState reports whether the first list is complete, and returns the error of the last attempt.
+func (m *reflectorStore[T]) readDiscoverySyncState() (synced bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.synced, m.err
 }
 
-// checkSynced returns the reason why the first list is not complete; nil once it is.
-func (m *reflectorStore[T]) checkSynced() error {
-	switch synced, err := m.readSyncState(); {
+// checkDiscoverySynced returns the reason why the first list is not complete; nil once it is.
+func (m *reflectorStore[T]) checkDiscoverySynced() error {
+	switch synced, err := m.readDiscoverySyncState(); {
 	case synced:
 		return nil
 	case err != nil:
@@ -74,17 +74,17 @@ func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
 
 // Add stores an object.
 func (m *reflectorStore[T]) Add(obj any) error {
-	return m.applyWatchEvent(obj, m.sink.upsertWatchedObject)
+	return m.applyDiscoveryWatchEvent(obj, m.sink.upsertDiscoveredObject)
 }
 
 // Update stores an object's new state.
 func (m *reflectorStore[T]) Update(obj any) error {
-	return m.applyWatchEvent(obj, m.sink.upsertWatchedObject)
+	return m.applyDiscoveryWatchEvent(obj, m.sink.upsertDiscoveredObject)
 }
 
 // Delete removes an object.
 func (m *reflectorStore[T]) Delete(obj any) error {
-	return m.applyWatchEvent(obj, m.sink.removeWatchedObject)
+	return m.applyDiscoveryWatchEvent(obj, m.sink.removeDiscoveredObject)
 }
 
 // Resync does no work: the sink is the only copy.
@@ -100,7 +100,7 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 		}
 		stripped = append(stripped, s)
 	}
-	changed := m.sink.replaceWatchedObjects(stripped)
+	changed := m.sink.replaceDiscoveredObjects(stripped)
 	m.mu.Lock()
 	first := !m.synced
 	m.synced = true
@@ -111,7 +111,7 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 	return nil
 }
 
-func (m *reflectorStore[T]) applyWatchEvent(obj any, change func(T) bool) error {
+func (m *reflectorStore[T]) applyDiscoveryWatchEvent(obj any, change func(T) bool) error {
 	stripped, err := m.strip(obj)
 	if err != nil {
 		return err
@@ -122,9 +122,9 @@ func (m *reflectorStore[T]) applyWatchEvent(obj any, change func(T) bool) error 
 	return nil
 }
 
-// recordListWatchError stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
+// recordDiscoveryWatchError stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
 // logs all other errors when it retries.
-func (m *reflectorStore[T]) recordListWatchError(ctx context.Context, verb string, err error) {
+func (m *reflectorStore[T]) recordDiscoveryWatchError(ctx context.Context, verb string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -141,9 +141,9 @@ func (m *reflectorStore[T]) recordListWatchError(ctx context.Context, verb strin
 	}
 }
 
-// newReflectorListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
+// newDiscoveryListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
 // whether its server can stream lists.
-func newReflectorListerWatcher[T any, L runtime.Object](
+func newDiscoveryListerWatcher[T any, L runtime.Object](
 	m *reflectorStore[T], client kubernetes.Interface,
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watching func(context.Context, metav1.ListOptions) (watch.Interface, error),
@@ -151,25 +151,25 @@ func newReflectorListerWatcher[T any, L runtime.Object](
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			result, err := list(ctx, o)
-			m.recordListWatchError(ctx, "list", err)
+			m.recordDiscoveryWatchError(ctx, "list", err)
 			return result, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			result, err := watching(ctx, o)
-			m.recordListWatchError(ctx, "watch", err)
+			m.recordDiscoveryWatchError(ctx, "watch", err)
 			return result, err
 		},
 	}, client)
 }
 
-// watchPods keeps m equal to the pods of all namespaces until ctx ends.
-func watchPods(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
+// watchPodsForDiscovery keeps m equal to the pods of all namespaces until ctx ends.
+func watchPodsForDiscovery(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
 	api := client.CoreV1().Pods(metav1.NamespaceAll)
-	m.runWatchReflector(ctx, newReflectorListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
+	m.runDiscoveryReflector(ctx, newDiscoveryListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
 }
 
-// watchAutoscalersForDemand keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
-func watchAutoscalersForDemand(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
+// watchAutoscalersForDiscovery keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
+func watchAutoscalersForDiscovery(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
 	api := client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll)
-	m.runWatchReflector(ctx, newReflectorListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
+	m.runDiscoveryReflector(ctx, newDiscoveryListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
 }

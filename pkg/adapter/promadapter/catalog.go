@@ -95,12 +95,12 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	}
 	c := &Catalog{opts: opts, series: series, resources: resources, resourceRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
-		c.rules = append(c.rules, newLegacyRuleState(&cfg.Rules[i]))
+		c.rules = append(c.rules, newPromAdapterRuleState(&cfg.Rules[i]))
 	}
 	for i := range cfg.ExternalRules {
-		c.rules = append(c.rules, newLegacyRuleState(&cfg.ExternalRules[i]))
+		c.rules = append(c.rules, newPromAdapterRuleState(&cfg.ExternalRules[i]))
 	}
-	c.publishCatalogSnapshot()
+	c.publishPromAdapterSnapshot()
 	return c
 }
 
@@ -118,29 +118,29 @@ func (c *Catalog) Run(ctx context.Context) error {
 	relist := time.Now()
 	for ctx.Err() == nil {
 		now := time.Now()
-		due := c.dueLegacyRules(now)
+		due := c.duePromAdapterRules(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitterCatalogRelist(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterPromAdapterRelist(rng, c.opts.RelistInterval))
 		}
-		c.resolveLegacyUsageRules(ctx, now)
-		c.relistRules(ctx, now, due)
+		c.resolvePromAdapterUsageRules(ctx, now)
+		c.relistPromAdapterRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
 		}
 		c.synced.Store(true)
-		retry.Sleep(ctx, time.Until(c.nextCatalogListingTime(now, relist)))
+		retry.Sleep(ctx, time.Until(c.nextPromAdapterListingTime(now, relist)))
 	}
 	return nil
 }
 
-// jitterCatalogRelist returns a time within 10 % of d: adapters with a common start must not list at the same time.
-func jitterCatalogRelist(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterPromAdapterRelist returns a time within 10 % of d: adapters with a common start must not list at the same time.
+func jitterPromAdapterRelist(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
-// dueLegacyRules returns the failed rules to retry now.
-func (c *Catalog) dueLegacyRules(now time.Time) []*ruleState {
+// duePromAdapterRules returns the failed rules to retry now.
+func (c *Catalog) duePromAdapterRules(now time.Time) []*ruleState {
 	var due []*ruleState
 	for _, r := range c.rules {
 		if r.err != nil && !now.Before(r.retryAt) {
@@ -150,8 +150,8 @@ func (c *Catalog) dueLegacyRules(now time.Time) []*ruleState {
 	return due
 }
 
-// nextCatalogListingTime returns the time of the next retry or relist.
-func (c *Catalog) nextCatalogListingTime(now, relist time.Time) time.Time {
+// nextPromAdapterListingTime returns the time of the next retry or relist.
+func (c *Catalog) nextPromAdapterListingTime(now, relist time.Time) time.Time {
 	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}
@@ -164,14 +164,16 @@ func (c *Catalog) nextCatalogListingTime(now, relist time.Time) time.Time {
 }
 
 // Relist lists the series of all rules once, as of now. It must not run beside Run.
-func (c *Catalog) Relist(ctx context.Context, now time.Time) { c.relistRules(ctx, now, c.rules) }
+func (c *Catalog) Relist(ctx context.Context, now time.Time) {
+	c.relistPromAdapterRules(ctx, now, c.rules)
+}
 
-// relistRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
-func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleState) {
-	l := newSeriesListing(c, now)
+// relistPromAdapterRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
+func (c *Catalog) relistPromAdapterRules(ctx context.Context, now time.Time, rules []*ruleState) {
+	l := newPromAdapterSeriesListing(c, now)
 	var quick, slow []*ruleState
 	for _, r := range rules {
-		if r.isFixed() {
+		if r.isFixedPromAdapterRule() {
 			quick = append(quick, r)
 		} else {
 			slow = append(slow, r)
@@ -181,20 +183,20 @@ func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleS
 		if len(batch) == 0 {
 			continue
 		}
-		c.listLegacyRuleSeries(ctx, l, batch)
+		c.listPromAdapterRuleSeries(ctx, l, batch)
 		// Of several rules for a metric, a rule with series wins. So fixed rules among them need a listing, once for each rule.
-		for unconfirmed := c.publishCatalogSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishCatalogSnapshot() {
-			c.listLegacyRuleSeries(ctx, l, unconfirmed)
+		for unconfirmed := c.publishPromAdapterSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishPromAdapterSnapshot() {
+			c.listPromAdapterRuleSeries(ctx, l, unconfirmed)
 		}
 	}
 	if len(rules) == 0 {
-		c.publishCatalogSnapshot() // for the notes about resourceRules
+		c.publishPromAdapterSnapshot() // for the notes about resourceRules
 	}
-	c.logCatalogOddities(ctx)
+	c.logPromAdapterOddities(ctx)
 }
 
-// logCatalogOddities logs each oddity once, when it appears.
-func (c *Catalog) logCatalogOddities(ctx context.Context) {
+// logPromAdapterOddities logs each oddity once, when it appears.
+func (c *Catalog) logPromAdapterOddities(ctx context.Context) {
 	current := map[string]bool{}
 	for _, note := range c.Rules().oddities {
 		current[note] = true
@@ -205,14 +207,14 @@ func (c *Catalog) logCatalogOddities(ctx context.Context) {
 	c.loggedOddities = current
 }
 
-// listLegacyRuleSeries lists the series of the rules and records the results.
-func (c *Catalog) listLegacyRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
+// listPromAdapterRuleSeries lists the series of the rules and records the results.
+func (c *Catalog) listPromAdapterRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
 	found := make([]listingResult, len(rules))
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentListings)
 	for i, r := range rules {
 		group.Go(func() error {
-			found[i] = l.findAssociations(ctx, r)
+			found[i] = l.findPromAdapterAssociations(ctx, r)
 			return nil
 		})
 	}
@@ -221,42 +223,42 @@ func (c *Catalog) listLegacyRuleSeries(ctx context.Context, l *seriesListing, ru
 		return
 	}
 	for i, r := range rules {
-		c.recordLegacyListing(ctx, r, found[i], l.now)
+		c.recordPromAdapterListing(ctx, r, found[i], l.now)
 	}
 }
 
-// recordLegacyListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
-func (c *Catalog) recordLegacyListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
+// recordPromAdapterListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
+func (c *Catalog) recordPromAdapterListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
 		r.failures++
 		r.retryAt = now.Add(listingBackoff.Delay(r.failures))
 	} else {
 		r.failures = 0
-		r.applyLegacyListing(d, c.newAssociationRule)
+		r.applyPromAdapterListing(d, c.newPromAdapterAssociationRule)
 	}
-	c.opts.Metrics.countLegacyListing(r.err)
+	c.opts.Metrics.countPromAdapterListing(r.err)
 	switch {
 	case r.err == nil && before == nil:
 	case r.err == nil:
-		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.legacyRuleLogName())
+		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.promAdapterRuleLogName())
 	case before == nil || r.err.Error() != before.Error():
-		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.legacyRuleLogName())
+		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.promAdapterRuleLogName())
 	}
-	c.opts.Metrics.setLegacyRuleFailing(r.path, r.legacyServingError())
+	c.opts.Metrics.setPromAdapterRuleFailing(r.path, r.promAdapterServingError())
 }
 
-// newAssociationRule returns the rule that serves an association.
-func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
+// newPromAdapterAssociationRule returns the rule that serves an association.
+func (c *Catalog) newPromAdapterAssociationRule(r *ruleState, a association) *rule.Rule {
 	var groupBy []string
 	if !r.external {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
-		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.legacyRuleLogName(), External: r.external,
-		Namespaced: r.legacyRuleIsNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Metric: r.compiled.expandPromAdapterMetricName(a.series), Resource: a.resource.Name, Name: r.promAdapterRuleLogName(), External: r.external,
+		Namespaced: r.promAdapterRuleIsNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
-	}.WithTemplate(r.newQueryRenderer(a.series, groupBy))
+	}.WithTemplate(r.newPromAdapterQueryRenderer(a.series, groupBy))
 }
 
 var errNotListed = errors.New("series are not listed yet")

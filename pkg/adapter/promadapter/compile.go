@@ -27,18 +27,18 @@ type compiledFilter struct {
 	mustMatch bool
 }
 
-// legacyRuleServesSeries reports whether the rule serves series with the name.
-func (c *compiledRuleText) legacyRuleServesSeries(name string) bool {
+// promAdapterRuleServesSeries reports whether the rule serves series with the name.
+func (c *compiledRuleText) promAdapterRuleServesSeries(name string) bool {
 	for _, f := range c.filters {
 		if f.re.MatchString(name) != f.mustMatch {
 			return false
 		}
 	}
-	return c.selector.seriesQueryAdmitsName(name) && c.matches.MatchString(name)
+	return c.selector.promAdapterSeriesQueryAdmitsName(name) && c.matches.MatchString(name)
 }
 
-// expandMetricName returns the metric name of a series. It is empty if name.matches does not match.
-func (c *compiledRuleText) expandMetricName(series string) string {
+// expandPromAdapterMetricName returns the metric name of a series. It is empty if name.matches does not match.
+func (c *compiledRuleText) expandPromAdapterMetricName(series string) string {
 	m := c.matches.FindStringSubmatchIndex(series)
 	if m == nil {
 		return ""
@@ -46,44 +46,44 @@ func (c *compiledRuleText) expandMetricName(series string) string {
 	return string(c.matches.ExpandString(nil, c.metricAs, series, m))
 }
 
-func (d *lenientDecoder) compileLegacyRules(c *Config) {
+func (d *lenientDecoder) compilePromAdapterRules(c *Config) {
 	for i := range c.Rules {
-		d.compileSeriesRule(&c.Rules[i])
+		d.compilePromAdapterSeriesRule(&c.Rules[i])
 	}
 	for i := range c.ExternalRules {
-		d.compileSeriesRule(&c.ExternalRules[i])
+		d.compilePromAdapterSeriesRule(&c.ExternalRules[i])
 	}
 	if c.ResourceRules != nil {
-		d.compileLegacyUsageTemplates(&c.ResourceRules.CPU)
-		d.compileLegacyUsageTemplates(&c.ResourceRules.Memory)
+		d.compilePromAdapterUsageTemplates(&c.ResourceRules.CPU)
+		d.compilePromAdapterUsageTemplates(&c.ResourceRules.Memory)
 	}
 }
 
-func (d *lenientDecoder) compileSeriesRule(r *Rule) {
+func (d *lenientDecoder) compilePromAdapterSeriesRule(r *Rule) {
 	if d.failed[r.path] {
 		return // not a mapping
 	}
 	c := &r.compiled
 	var err error
-	switch c.selector, err = parseSeriesQuery(r.SeriesQuery); {
+	switch c.selector, err = parsePromAdapterSeriesQuery(r.SeriesQuery); {
 	case d.failedWithin[r.path+".seriesQuery"]:
 	case r.SeriesQuery == "":
-		d.addLenientFault(r.path+".seriesQuery", "required: a series selector")
+		d.addPromAdapterFault(r.path+".seriesQuery", "required: a series selector")
 	case err != nil:
-		d.addLenientFault(r.path+".seriesQuery", "is not a series selector: %v", err)
+		d.addPromAdapterFault(r.path+".seriesQuery", "is not a series selector: %v", err)
 	}
 	for i, f := range r.SeriesFilters {
-		d.compileSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
+		d.compilePromAdapterSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
 	}
-	d.compileNameMapping(r)
-	c.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
-	c.metricsQuery = d.compileQueryTemplate(r.path+".metricsQuery", r.MetricsQuery)
+	d.compilePromAdapterNameMapping(r)
+	c.labelTemplate = d.compilePromAdapterLabelTemplate(r.path+".resources", r.Resources)
+	c.metricsQuery = d.compilePromAdapterQueryTemplate(r.path+".metricsQuery", r.MetricsQuery)
 	if !d.failedWithin[r.path] {
-		d.checkSeriesRule(r)
+		d.checkPromAdapterSeriesRule(r)
 	}
 }
 
-func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
+func (d *lenientDecoder) compilePromAdapterSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
 	key, expr := "is", f.Is
 	if f.IsNot != "" {
 		key, expr = "isNot", f.IsNot
@@ -92,21 +92,21 @@ func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *com
 	case d.failedWithin[path]:
 		return
 	case f.Is != "" && f.IsNot != "":
-		d.addLenientFault(path, "has both is and isNot; write two filters")
+		d.addPromAdapterFault(path, "has both is and isNot; write two filters")
 		return
 	case expr == "":
-		d.addLenientFault(path, "has neither is nor isNot; set is or isNot")
+		d.addPromAdapterFault(path, "has neither is nor isNot; set is or isNot")
 		return
 	}
-	if re := d.compileRegexp(path+"."+key, expr); re != nil {
+	if re := d.compilePromAdapterRegexp(path+"."+key, expr); re != nil {
 		c.filters = append(c.filters, compiledFilter{re, key == "is"})
 	}
 }
 
-func (d *lenientDecoder) compileRegexp(path, expr string) *regexp.Regexp {
+func (d *lenientDecoder) compilePromAdapterRegexp(path, expr string) *regexp.Regexp {
 	re, err := regexp.Compile(expr)
 	if err != nil {
-		d.addLenientFault(path, "is not a regular expression: %s", formatLegacyRegexpError(err))
+		d.addPromAdapterFault(path, "is not a regular expression: %s", formatPromAdapterRegexpError(err))
 		return nil
 	}
 	return re
@@ -115,11 +115,11 @@ func (d *lenientDecoder) compileRegexp(path, expr string) *regexp.Regexp {
 // anyNameRegexp is the default of name.matches.
 var anyNameRegexp = regexp.MustCompile(".*")
 
-func (d *lenientDecoder) compileNameMapping(r *Rule) {
+func (d *lenientDecoder) compilePromAdapterNameMapping(r *Rule) {
 	c, path := &r.compiled, r.path+".name"
 	c.matches, c.metricAs = anyNameRegexp, r.Name.As
 	if r.Name.Matches != "" {
-		if c.matches = d.compileRegexp(path+".matches", r.Name.Matches); c.matches == nil {
+		if c.matches = d.compilePromAdapterRegexp(path+".matches", r.Name.Matches); c.matches == nil {
 			return
 		}
 	}
@@ -130,7 +130,7 @@ func (d *lenientDecoder) compileNameMapping(r *Rule) {
 		case 1:
 			c.metricAs = "$1"
 		default:
-			d.addLenientFault(path+".as", "required, because name.matches has %d groups", n)
+			d.addPromAdapterFault(path+".as", "required, because name.matches has %d groups", n)
 		}
 	}
 }
@@ -138,7 +138,7 @@ func (d *lenientDecoder) compileNameMapping(r *Rule) {
 // groupReferenceRegexp matches a reference in name.as. A $name extends over all letters, digits and underscores that follow.
 var groupReferenceRegexp = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
 
-func hasCaptureGroup(re *regexp.Regexp, name string) bool {
+func hasPromAdapterCaptureGroup(re *regexp.Regexp, name string) bool {
 	for i := range re.NumSubexp() + 1 {
 		if name == fmt.Sprint(i) {
 			return true
@@ -147,45 +147,45 @@ func hasCaptureGroup(re *regexp.Regexp, name string) bool {
 	return re.SubexpIndex(name) >= 0
 }
 
-func (d *lenientDecoder) compileLabelTemplate(path string, m ResourceMapping) *labelTemplate {
+func (d *lenientDecoder) compilePromAdapterLabelTemplate(path string, m ResourceMapping) *labelTemplate {
 	for _, o := range m.Overrides {
 		at := path + ".overrides." + o.Label
 		switch {
 		case o.Label == "":
-			d.addLenientFault(path+".overrides", "has a label with an empty name")
+			d.addPromAdapterFault(path+".overrides", "has a label with an empty name")
 		case o.Resource == "" && !d.failedWithin[at]:
-			d.addLenientFault(at+".resource", "required: the resource of the label's objects")
+			d.addPromAdapterFault(at+".resource", "required: the resource of the label's objects")
 		}
 	}
 	if m.Template == "" || d.failedWithin[path+".template"] {
 		return nil
 	}
-	t, err := parseLabelTemplate(m.Template)
+	t, err := parsePromAdapterLabelTemplate(m.Template)
 	if err != nil {
-		d.addLenientFault(path+".template", "%v", err)
+		d.addPromAdapterFault(path+".template", "%v", err)
 		return nil
 	}
 	return t
 }
 
-// compileQueryTemplate returns the template, or nil if text is empty or invalid.
-func (d *lenientDecoder) compileQueryTemplate(path, text string) *template.Template {
+// compilePromAdapterQueryTemplate returns the template, or nil if text is empty or invalid.
+func (d *lenientDecoder) compilePromAdapterQueryTemplate(path, text string) *template.Template {
 	if text == "" {
 		return nil
 	}
-	t, err := parseTemplate("metricsQuery", text)
+	t, err := parsePromAdapterTemplate("metricsQuery", text)
 	if err != nil {
-		d.addLenientFault(path, "is not a template: %v", err)
+		d.addPromAdapterFault(path, "is not a template: %v", err)
 		return nil
 	}
 	return t
 }
 
-func (d *lenientDecoder) compileLegacyUsageTemplates(r *ResourceRule) {
-	r.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
-	r.containerTemplate = d.compileQueryTemplate(r.path+".containerQuery", r.ContainerQuery)
-	r.nodeTemplate = d.compileQueryTemplate(r.path+".nodeQuery", r.NodeQuery)
+func (d *lenientDecoder) compilePromAdapterUsageTemplates(r *ResourceRule) {
+	r.labelTemplate = d.compilePromAdapterLabelTemplate(r.path+".resources", r.Resources)
+	r.containerTemplate = d.compilePromAdapterQueryTemplate(r.path+".containerQuery", r.ContainerQuery)
+	r.nodeTemplate = d.compilePromAdapterQueryTemplate(r.path+".nodeQuery", r.NodeQuery)
 	if !d.failedWithin[r.path] {
-		d.checkUsageRule(r)
+		d.checkPromAdapterUsageRule(r)
 	}
 }

@@ -75,8 +75,8 @@ type LabelOverride struct {
 	Resource string
 }
 
-// overrideResourceName is the resource as Resources.Resource takes it.
-func (o LabelOverride) overrideResourceName() string {
+// promAdapterOverrideResource is the resource as Resources.Resource takes it.
+func (o LabelOverride) promAdapterOverrideResource() string {
 	if o.Group == "" {
 		return o.Resource
 	}

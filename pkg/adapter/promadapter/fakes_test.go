@@ -35,7 +35,7 @@ func (s *seriesList) setSeries(t testing.TB, texts ...string) {
 	defer s.mu.Unlock()
 	s.series = nil
 	for _, text := range texts {
-		parsed, err := parseSeriesQuery(text)
+		parsed, err := parsePromAdapterSeriesQuery(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func (s *seriesList) forEachSelected(call string, sel SeriesSelection, do func(l
 		if err := errors.Join(s.failures[match], s.failures["*"]); err != nil {
 			return err
 		}
-		selector, err := parseSeriesQuery(match)
+		selector, err := parsePromAdapterSeriesQuery(match)
 		if err != nil {
 			return err
 		}

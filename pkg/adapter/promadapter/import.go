@@ -26,19 +26,19 @@ func Import(cfg *Config, url string) (native []byte, notes []string, err error) 
 	}
 	im := ruleImporter{url: url}
 	for i := range cfg.Rules {
-		im.importRule(&cfg.Rules[i])
+		im.importPromAdapterRule(&cfg.Rules[i])
 	}
 	for i := range cfg.ExternalRules {
-		im.importRule(&cfg.ExternalRules[i])
+		im.importPromAdapterRule(&cfg.ExternalRules[i])
 	}
-	im.rejectAmbiguousImports()
-	im.rejectRepeatedImports()
-	im.rejectInvalidImports()
+	im.rejectAmbiguousPromAdapterRules()
+	im.rejectRepeatedPromAdapterRules()
+	im.rejectInvalidPromAdapterRules()
 	if cfg.ResourceRules != nil {
-		im.addRejectedImport("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
+		im.addRejectedPromAdapterImport("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
 			"or serve it from the kubelets")
 	}
-	native, notes = im.formatNativeConfig()
+	native, notes = im.formatPromAdapterNativeConfig()
 	if !slices.ContainsFunc(im.rules, func(i *importedRule) bool { return i.reason == "" }) {
 		return native, notes, errors.New("no rule has a counterpart in the native format")
 	}
@@ -53,8 +53,8 @@ type importedRule struct {
 	nativeRule
 }
 
-// rejectImportedRule sets the reason why the rule has no counterpart. The first reason stays.
-func (i *importedRule) rejectImportedRule(reason string, args ...any) {
+// rejectImportedPromAdapterRule sets the reason why the rule has no counterpart. The first reason stays.
+func (i *importedRule) rejectImportedPromAdapterRule(reason string, args ...any) {
 	if i.reason == "" {
 		i.reason = fmt.Sprintf(reason, args...)
 	}
@@ -74,7 +74,7 @@ type ruleImporter struct {
 	rules []*importedRule
 }
 
-func (im *ruleImporter) addRejectedImport(path, reason string, args ...any) {
+func (im *ruleImporter) addRejectedPromAdapterImport(path, reason string, args ...any) {
 	im.rules = append(im.rules, &importedRule{path: path, reason: fmt.Sprintf(reason, args...)})
 }
 
@@ -85,70 +85,70 @@ type mappedResource struct {
 	namespaced                  bool // queries match the namespace of the request
 }
 
-func (im *ruleImporter) importRule(r *Rule) {
-	names, err := invertNameMapping(r)
+func (im *ruleImporter) importPromAdapterRule(r *Rule) {
+	names, err := invertPromAdapterNameMapping(r)
 	if err != nil {
-		im.addRejectedImport(r.path, "%v", err)
+		im.addRejectedPromAdapterImport(r.path, "%v", err)
 		return
 	}
-	for _, t := range im.mapRuleResources(r) {
-		query, err := translateQuery(r, names, t)
+	for _, t := range im.mapPromAdapterRuleResources(r) {
+		query, err := translatePromAdapterQuery(r, names, t)
 		if err != nil {
-			im.addRejectedImport(r.path+formatResourceSuffix(t), "%v", err)
+			im.addRejectedPromAdapterImport(r.path+formatPromAdapterResourceSuffix(t), "%v", err)
 			continue
 		}
-		n := nativeRule{names: names, resource: t.Name, query: query, labels: importedLabelPairs(t)}
+		n := nativeRule{names: names, resource: t.Name, query: query, labels: importedPromAdapterLabelPairs(t)}
 		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
 			n.namespaced = "none"
 		}
-		im.rules = append(im.rules, &importedRule{path: r.path + formatResourceSuffix(t), nativeRule: n})
+		im.rules = append(im.rules, &importedRule{path: r.path + formatPromAdapterResourceSuffix(t), nativeRule: n})
 	}
 }
 
-func formatResourceSuffix(t mappedResource) string {
+func formatPromAdapterResourceSuffix(t mappedResource) string {
 	if t.Name == "" {
 		return ""
 	}
 	return " for " + t.Name
 }
 
-// mapRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
-func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
+// mapPromAdapterRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
+func (im *ruleImporter) mapPromAdapterRuleResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, err := known.cluster.LookupResource(o.overrideResourceName())
+		res, err := known.cluster.LookupResource(o.promAdapterOverrideResource())
 		if err != nil {
-			im.addRejectedImport(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
+			im.addRejectedPromAdapterImport(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
 			continue
 		}
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, err := known.findResourceLabel(namespacesResource, r.compiled.selector.seriesQueryAssertsLabel)
+	namespaceLabel, err := known.findPromAdapterResourceLabel(namespacesResource, r.compiled.selector.promAdapterSeriesQueryAssertsLabel)
 	if err != nil {
-		im.addRejectedImport(r.path, "%v", err)
+		im.addRejectedPromAdapterImport(r.path, "%v", err)
 		return nil
 	}
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.legacyRuleIsNamespaced(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.promAdapterRuleIsNamespaced(Resource{})}}
 	}
 	var out []mappedResource
-	for _, res := range im.collectResources(r, known) {
-		label, err := known.findResourceLabel(res.Name, r.compiled.selector.seriesQueryAssertsLabel)
+	for _, res := range im.collectPromAdapterResources(r, known) {
+		label, err := known.findPromAdapterResourceLabel(res.Name, r.compiled.selector.promAdapterSeriesQueryAssertsLabel)
 		if err != nil {
-			im.addRejectedImport(r.path, "%v", err)
+			im.addRejectedPromAdapterImport(r.path, "%v", err)
 			continue
 		}
-		out = append(out, mappedResource{res, label, namespaceLabel, r.legacyRuleIsNamespaced(res)})
+		out = append(out, mappedResource{res, label, namespaceLabel, r.promAdapterRuleIsNamespaced(res)})
 	}
 	return out
 }
 
-// collectResources returns the resources of the overrides. A template adds pods, namespaces and nodes, which have labels of their
+// collectPromAdapterResources returns the resources of the overrides. A template adds pods, namespaces and nodes, which have labels of their
 // own in the native format.
-func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resource {
+func (im *ruleImporter) collectPromAdapterResources(r *Rule, known resolvedMapping) []Resource {
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
-		im.addRejectedImport(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
+		im.addRejectedPromAdapterImport(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
 			"write a rule with resource and labels: {object: LABEL} for each that you use")
 		for _, name := range []string{"pods", namespacesResource, "nodes"} {
 			res, _ := commonResources{}.LookupResource(name)
@@ -156,7 +156,7 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 		}
 	}
 	if len(all) == 0 && len(r.Resources.Overrides) == 0 {
-		im.addRejectedImport(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
+		im.addRejectedPromAdapterImport(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
 	}
 	var out []Resource
 	for _, res := range all {
@@ -167,8 +167,8 @@ func (im *ruleImporter) collectResources(r *Rule, known resolvedMapping) []Resou
 	return out
 }
 
-// importedLabelPairs returns the keys and values of labels that differ from the native defaults.
-func importedLabelPairs(t mappedResource) [][2]string {
+// importedPromAdapterLabelPairs returns the keys and values of labels that differ from the native defaults.
+func importedPromAdapterLabelPairs(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
 		if label != usual {
@@ -192,86 +192,86 @@ func importedLabelPairs(t mappedResource) [][2]string {
 	return out
 }
 
-// rejectAmbiguousImports rejects patterns that serve the same metric names from different series. Only the series on the server tell
+// rejectAmbiguousPromAdapterRules rejects patterns that serve the same metric names from different series. Only the series on the server tell
 // which pattern a name belongs to, and the native format does not list series.
-func (im *ruleImporter) rejectAmbiguousImports() {
+func (im *ruleImporter) rejectAmbiguousPromAdapterRules() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[:i] {
-			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.nameAffixCanOverlap(*b.names.pattern) {
+			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.promAdapterNameAffixCanOverlap(*b.names.pattern) {
 				continue
 			}
 			const reason = "serves the same names as %s from other series; write a rule for each metric that your HPAs use"
-			a.rejectImportedRule(reason, b.path)
-			b.rejectImportedRule(reason, a.path)
+			a.rejectImportedPromAdapterRule(reason, b.path)
+			b.rejectImportedPromAdapterRule(reason, a.path)
 			a.ambiguous, b.ambiguous = true, true
 		}
 	}
 }
 
-// rejectRepeatedImports keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
-func (im *ruleImporter) rejectRepeatedImports() {
+// rejectRepeatedPromAdapterRules keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
+func (im *ruleImporter) rejectRepeatedPromAdapterRules() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[i+1:] {
 			if a.reason == "" && b.reason == "" && a.resource == b.resource && a.names.metric != "" && a.names.metric == b.names.metric {
-				a.rejectImportedRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
+				a.rejectImportedPromAdapterRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
 			}
 		}
 	}
 }
 
-// rejectInvalidImports rejects rules that package rule rejects.
-func (im *ruleImporter) rejectInvalidImports() {
+// rejectInvalidPromAdapterRules rejects rules that package rule rejects.
+func (im *ruleImporter) rejectInvalidPromAdapterRules() {
 	for _, i := range im.rules {
 		if i.reason != "" {
 			continue
 		}
-		_, _, err := rule.Load([]byte(im.formatImportedHeader() + "rules:\n" + i.formatNativeRule()))
+		_, _, err := rule.Load([]byte(im.formatPromAdapterImportHeader() + "rules:\n" + i.formatPromAdapterNativeRule()))
 		if err != nil {
-			i.rejectImportedRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			i.rejectImportedPromAdapterRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 }
 
-func (im *ruleImporter) formatImportedHeader() string {
-	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quoteYAML(im.url) + "\n"
+func (im *ruleImporter) formatPromAdapterImportHeader() string {
+	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quotePromAdapterImportYAML(im.url) + "\n"
 }
 
-func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
+func (im *ruleImporter) formatPromAdapterNativeConfig() (native []byte, notes []string) {
 	var b strings.Builder
-	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatImportedHeader() + "rules:\n")
+	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatPromAdapterImportHeader() + "rules:\n")
 	for _, i := range im.rules {
 		if i.reason != "" {
 			notes = append(notes, i.path+": "+i.reason)
-			b.WriteString("# " + joinLines(i.path+": "+i.reason) + "\n")
+			b.WriteString("# " + joinPromAdapterLines(i.path+": "+i.reason) + "\n")
 			if i.ambiguous {
-				b.WriteString(commentOutLines(i.singleMetricRule().formatNativeRule()))
+				b.WriteString(commentOutPromAdapterLines(i.singleMetricPromAdapterImport().formatPromAdapterNativeRule()))
 			}
 			continue
 		}
-		b.WriteString("# " + i.path + "\n" + i.formatNativeRule())
+		b.WriteString("# " + i.path + "\n" + i.formatPromAdapterNativeRule())
 	}
 	return []byte(b.String()), notes
 }
 
-// singleMetricRule returns the rule for a single metric of a pattern, with a placeholder for a person to fill in.
-func (n nativeRule) singleMetricRule() nativeRule {
+// singleMetricPromAdapterImport returns the rule for a single metric of a pattern, with a placeholder for a person to fill in.
+func (n nativeRule) singleMetricPromAdapterImport() nativeRule {
 	n.names = nativeNames{metric: n.names.template}
 	n.query = strings.ReplaceAll(n.query, "${1}", namePlaceholder)
 	return n
 }
 
-func commentOutLines(lines string) string {
+func commentOutPromAdapterLines(lines string) string {
 	return "#   " + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n#   ") + "\n"
 }
 
-func joinLines(s string) string { return strings.Join(strings.Fields(s), " ") }
+func joinPromAdapterLines(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// formatNativeRule returns the rule as an element of a YAML list.
-func (n nativeRule) formatNativeRule() string {
+// formatPromAdapterNativeRule returns the rule as an element of a YAML list.
+func (n nativeRule) formatPromAdapterNativeRule() string {
 	var lines []string
 	add := func(key, value string) {
 		if value != "" {
-			lines = append(lines, key+": "+quoteYAML(value))
+			lines = append(lines, key+": "+quotePromAdapterImportYAML(value))
 		}
 	}
 	add("metric", n.names.metric)
@@ -285,7 +285,7 @@ func (n nativeRule) formatNativeRule() string {
 	if len(n.labels) > 0 {
 		var pairs []string
 		for _, l := range n.labels {
-			pairs = append(pairs, l[0]+": "+quoteYAML(l[1]))
+			pairs = append(pairs, l[0]+": "+quotePromAdapterImportYAML(l[1]))
 		}
 		lines = append(lines, "labels: {"+strings.Join(pairs, ", ")+"}")
 	}
@@ -303,8 +303,8 @@ var (
 	nonTextRegexp = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$|:$`)
 )
 
-// quoteYAML returns text as YAML, quoted only if necessary.
-func quoteYAML(s string) string {
+// quotePromAdapterImportYAML returns text as YAML, quoted only if necessary.
+func quotePromAdapterImportYAML(s string) string {
 	if plainYAMLRegexp.MatchString(s) && !nonTextRegexp.MatchString(s) {
 		return s
 	}

@@ -30,7 +30,7 @@ type lenientDecoder struct {
 	pairCount            int // of the pairs decoded so far
 }
 
-func newLegacyDecoder() *lenientDecoder {
+func newPromAdapterDecoder() *lenientDecoder {
 	return &lenientDecoder{lines: map[string]int{}, failed: map[string]bool{}, failedWithin: map[string]bool{}}
 }
 
@@ -41,7 +41,7 @@ const (
 	maxMergeDepth = 8
 )
 
-func (d *lenientDecoder) addLenientFaultAtLine(path string, line int, format string, args ...any) {
+func (d *lenientDecoder) addPromAdapterFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
 	for at := path; at != "" && !d.failedWithin[at]; at = strict.ParentPath(at) {
 		d.failedWithin[at] = true
@@ -49,29 +49,29 @@ func (d *lenientDecoder) addLenientFaultAtLine(path string, line int, format str
 	d.faults = append(d.faults, config.Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// addLenientFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
-func (d *lenientDecoder) addLenientFault(path, format string, args ...any) {
-	d.addLenientFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
+// addPromAdapterFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
+func (d *lenientDecoder) addPromAdapterFault(path, format string, args ...any) {
+	d.addPromAdapterFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
 }
 
-// parseLenientDocument returns the only document in data, or nil and a fault.
-func (d *lenientDecoder) parseLenientDocument(data []byte) *yaml.Node {
+// parsePromAdapterDocument returns the only document in data, or nil and a fault.
+func (d *lenientDecoder) parsePromAdapterDocument(data []byte) *yaml.Node {
 	if len(data) > strict.MaxBytes {
-		d.addLenientFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
+		d.addPromAdapterFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
-		d.addSyntaxFault(err)
+		d.addPromAdapterSyntaxFault(err)
 		return nil
 	}
 	switch err := dec.Decode(&more); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		d.addSyntaxFault(err)
+		d.addPromAdapterSyntaxFault(err)
 	case len(more.Content) == 1 && !strict.IsNullNode(more.Content[0]):
-		d.addLenientFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
+		d.addPromAdapterFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
 	}
 	if len(doc.Content) != 1 {
 		return nil
@@ -79,46 +79,46 @@ func (d *lenientDecoder) parseLenientDocument(data []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-func (d *lenientDecoder) addSyntaxFault(err error) {
+func (d *lenientDecoder) addPromAdapterSyntaxFault(err error) {
 	if errors.Is(err, io.EOF) {
-		d.addLenientFaultAtLine("", 0, "the file is empty")
+		d.addPromAdapterFaultAtLine("", 0, "the file is empty")
 		return
 	}
 	line, message := strict.ParseYAMLError(err)
-	d.addLenientFaultAtLine("", line, "not valid YAML: %s", message)
+	d.addPromAdapterFaultAtLine("", line, "not valid YAML: %s", message)
 }
 
-// decodeLenientMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
-func (d *lenientDecoder) decodeLenientMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
-	d.visitLenientKeys(path, n, func(at string, key, value *yaml.Node) {
+// decodePromAdapterMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
+func (d *lenientDecoder) decodePromAdapterMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
+	d.visitPromAdapterKeys(path, n, func(at string, key, value *yaml.Node) {
 		f, known := fields[key.Value]
 		switch {
 		case !known:
-			d.addLenientFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			d.addPromAdapterFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 		case !strict.IsNullNode(value):
 			f(at, value)
 		}
 	})
 }
 
-// visitLenientKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
-func (d *lenientDecoder) visitLenientKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
+// visitPromAdapterKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
+func (d *lenientDecoder) visitPromAdapterKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
 	if n = strict.ResolveAlias(n); n.Kind != yaml.MappingNode {
-		d.addLenientFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
+		d.addPromAdapterFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
 		return
 	}
 	seen := map[string]int{}
-	d.visitLenientPairs(path, n, seen, 0, each)
+	d.visitPromAdapterPairs(path, n, seen, 0, each)
 }
 
-func (d *lenientDecoder) visitLenientPairs(path string, n *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
+func (d *lenientDecoder) visitPromAdapterPairs(path string, n *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	var merged []*yaml.Node
 	own := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], strict.ResolveAlias(n.Content[i+1])
 		if d.pairCount++; d.pairCount > maxPairs {
 			if d.pairCount == maxPairs+1 {
-				d.addLenientFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
+				d.addPromAdapterFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
 			}
 			return
 		}
@@ -126,11 +126,11 @@ func (d *lenientDecoder) visitLenientPairs(path string, n *yaml.Node, seen map[s
 		first, again := seen[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.addLenientFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
+			d.addPromAdapterFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case own[key.Value]:
-			d.addLenientFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
+			d.addPromAdapterFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !again:
 			seen[key.Value], own[key.Value] = key.Line, true
 			d.lines[at] = key.Line
@@ -138,29 +138,29 @@ func (d *lenientDecoder) visitLenientPairs(path string, n *yaml.Node, seen map[s
 		}
 	}
 	for _, m := range merged {
-		d.visitLenientMergedPairs(path, m, seen, depth+1, each)
+		d.visitPromAdapterMergedPairs(path, m, seen, depth+1, each)
 	}
 }
 
-func (d *lenientDecoder) visitLenientMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
+func (d *lenientDecoder) visitPromAdapterMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	switch {
 	case depth > maxMergeDepth:
-		d.addLenientFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
+		d.addPromAdapterFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
 	case m.Kind == yaml.MappingNode:
-		d.visitLenientPairs(path, m, seen, depth, each)
+		d.visitPromAdapterPairs(path, m, seen, depth, each)
 	case m.Kind == yaml.SequenceNode:
 		for _, e := range m.Content {
-			d.visitLenientMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
+			d.visitPromAdapterMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
 		}
 	default:
-		d.addLenientFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
+		d.addPromAdapterFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
 	}
 }
 
-// decodeLenientSequence calls item for each element of a list.
-func (d *lenientDecoder) decodeLenientSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
+// decodePromAdapterSequence calls item for each element of a list.
+func (d *lenientDecoder) decodePromAdapterSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
-		d.addLenientFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
+		d.addPromAdapterFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
 		return
 	}
 	for i, e := range n.Content {
@@ -170,10 +170,10 @@ func (d *lenientDecoder) decodeLenientSequence(path string, n *yaml.Node, item s
 	}
 }
 
-func (d *lenientDecoder) lenientTextField(to *string) strict.FieldDecoder {
+func (d *lenientDecoder) promAdapterTextField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.addLenientFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
+			d.addPromAdapterFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = n.Value
@@ -185,22 +185,22 @@ var boolWords = map[string]bool{
 	"y": true, "yes": true, "on": true, "true": true, "n": false, "no": false, "off": false, "false": false,
 }
 
-func (d *lenientDecoder) lenientBoolField(to **bool) strict.FieldDecoder {
+func (d *lenientDecoder) promAdapterBoolField(to **bool) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := boolWords[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-			d.addLenientFaultAtLine(path, n.Line, "must be true or false, not %s", strict.DescribeNode(n))
+			d.addPromAdapterFaultAtLine(path, n.Line, "must be true or false, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = &v
 	}
 }
 
-func (d *lenientDecoder) lenientDurationField(to *time.Duration) strict.FieldDecoder {
+func (d *lenientDecoder) promAdapterDurationField(to *time.Duration) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, err := model.ParseDuration(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode {
-			d.addLenientFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
+			d.addPromAdapterFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = time.Duration(v)

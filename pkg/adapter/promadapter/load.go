@@ -18,37 +18,37 @@ func IsConfig(data []byte) bool {
 		return false
 	}
 	root := doc.Content[0]
-	if hasAnyLegacyKey(root, "externalRules", "resourceRules") || findChartRules(root) != nil {
+	if hasAnyPromAdapterKey(root, "externalRules", "resourceRules") || findPromAdapterChartRules(root) != nil {
 		return true
 	}
-	rules := findLegacyKeyValue(root, "rules")
+	rules := findPromAdapterKeyValue(root, "rules")
 	switch {
 	case rules == nil:
 		return false
 	case strict.IsNullNode(rules) || len(rules.Content) == 0:
-		return !hasAnyLegacyKey(root, "apiVersion", "kind")
+		return !hasAnyPromAdapterKey(root, "apiVersion", "kind")
 	}
 	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool {
-		return hasAnyLegacyKey(strict.ResolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
+		return hasAnyPromAdapterKey(strict.ResolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
 	})
 }
 
-// findChartRules returns the rules of the values of prometheus-adapter's Helm chart; nil if root has none. People take the values
+// findPromAdapterChartRules returns the rules of the values of prometheus-adapter's Helm chart; nil if root has none. People take the values
 // for the configuration that the chart makes of them.
-func findChartRules(root *yaml.Node) *yaml.Node {
-	rules := findLegacyKeyValue(root, "rules")
-	if rules == nil || hasAnyLegacyKey(root, "apiVersion", "kind") || !hasAnyLegacyKey(rules, "default", "custom", "existing", "external", "resource") {
+func findPromAdapterChartRules(root *yaml.Node) *yaml.Node {
+	rules := findPromAdapterKeyValue(root, "rules")
+	if rules == nil || hasAnyPromAdapterKey(root, "apiVersion", "kind") || !hasAnyPromAdapterKey(rules, "default", "custom", "existing", "external", "resource") {
 		return nil
 	}
 	return rules
 }
 
-func hasAnyLegacyKey(n *yaml.Node, names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return findLegacyKeyValue(n, name) != nil })
+func hasAnyPromAdapterKey(n *yaml.Node, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return findPromAdapterKeyValue(n, name) != nil })
 }
 
-// findLegacyKeyValue returns the value of a key, or nil.
-func findLegacyKeyValue(n *yaml.Node, name string) *yaml.Node {
+// findPromAdapterKeyValue returns the value of a key, or nil.
+func findPromAdapterKeyValue(n *yaml.Node, name string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return nil
 	}
@@ -63,16 +63,16 @@ func findLegacyKeyValue(n *yaml.Node, name string) *yaml.Node {
 // Load decodes a configuration and compiles it. The error is config.Faults with every fault of the file. A rule that fails only
 // because of the cluster or the server fails later and alone, in a Catalog.
 func Load(data []byte) (*Config, error) {
-	d := newLegacyDecoder()
+	d := newPromAdapterDecoder()
 	c := &Config{lines: d.lines}
-	root := d.parseLenientDocument(data)
-	if root != nil && findChartRules(root) != nil {
-		d.addLenientFaultAtLine("rules", findChartRules(root).Line, "these are values of prometheus-adapter's Helm chart, not its configuration; "+
+	root := d.parsePromAdapterDocument(data)
+	if root != nil && findPromAdapterChartRules(root) != nil {
+		d.addPromAdapterFaultAtLine("rules", findPromAdapterChartRules(root).Line, "these are values of prometheus-adapter's Helm chart, not its configuration; "+
 			"take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap")
 	} else if root != nil && !strict.IsNullNode(root) {
-		d.decodeAdapterConfig(c, root)
+		d.decodePromAdapterConfig(c, root)
 		if d.pairCount <= maxPairs {
-			d.compileLegacyRules(c)
+			d.compilePromAdapterRules(c)
 		}
 	}
 	if err := d.faults.Err(); err != nil {
@@ -81,51 +81,51 @@ func Load(data []byte) (*Config, error) {
 	return c, nil
 }
 
-func (d *lenientDecoder) decodeAdapterConfig(c *Config, root *yaml.Node) {
-	d.decodeLenientMapping("", root, map[string]strict.FieldDecoder{
-		"rules":         func(path string, n *yaml.Node) { c.Rules = d.decodeLegacySeriesRules(path, n, false) },
-		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.decodeLegacySeriesRules(path, n, true) },
-		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.decodeLegacyResourceRules(path, n) },
+func (d *lenientDecoder) decodePromAdapterConfig(c *Config, root *yaml.Node) {
+	d.decodePromAdapterMapping("", root, map[string]strict.FieldDecoder{
+		"rules":         func(path string, n *yaml.Node) { c.Rules = d.decodePromAdapterSeriesRules(path, n, false) },
+		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.decodePromAdapterSeriesRules(path, n, true) },
+		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.decodePromAdapterResourceRules(path, n) },
 	})
 }
 
-func (d *lenientDecoder) decodeLegacySeriesRules(path string, n *yaml.Node, external bool) []Rule {
+func (d *lenientDecoder) decodePromAdapterSeriesRules(path string, n *yaml.Node, external bool) []Rule {
 	var rules []Rule
-	d.decodeLenientSequence(path, n, func(path string, n *yaml.Node) {
+	d.decodePromAdapterSequence(path, n, func(path string, n *yaml.Node) {
 		r := Rule{path: path, external: external}
-		d.decodeLegacySeriesRule(path, n, &r)
+		d.decodePromAdapterSeriesRule(path, n, &r)
 		rules = append(rules, r)
 	})
 	return rules
 }
 
-func (d *lenientDecoder) decodeLegacySeriesRule(path string, n *yaml.Node, r *Rule) {
-	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
-		"seriesQuery": d.lenientTextField(&r.SeriesQuery),
+func (d *lenientDecoder) decodePromAdapterSeriesRule(path string, n *yaml.Node, r *Rule) {
+	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
+		"seriesQuery": d.promAdapterTextField(&r.SeriesQuery),
 		"seriesFilters": func(path string, n *yaml.Node) {
-			d.decodeLenientSequence(path, n, func(path string, n *yaml.Node) {
+			d.decodePromAdapterSequence(path, n, func(path string, n *yaml.Node) {
 				var f SeriesFilter
-				d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{"is": d.lenientTextField(&f.Is), "isNot": d.lenientTextField(&f.IsNot)})
+				d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{"is": d.promAdapterTextField(&f.Is), "isNot": d.promAdapterTextField(&f.IsNot)})
 				r.SeriesFilters = append(r.SeriesFilters, f)
 			})
 		},
-		"resources": func(path string, n *yaml.Node) { d.decodeLegacyResourceMapping(path, n, &r.Resources) },
+		"resources": func(path string, n *yaml.Node) { d.decodePromAdapterResourceMapping(path, n, &r.Resources) },
 		"name": func(path string, n *yaml.Node) {
-			d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{"matches": d.lenientTextField(&r.Name.Matches), "as": d.lenientTextField(&r.Name.As)})
+			d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{"matches": d.promAdapterTextField(&r.Name.Matches), "as": d.promAdapterTextField(&r.Name.As)})
 		},
-		"metricsQuery": d.lenientTextField(&r.MetricsQuery),
+		"metricsQuery": d.promAdapterTextField(&r.MetricsQuery),
 	})
 }
 
-func (d *lenientDecoder) decodeLegacyResourceMapping(path string, n *yaml.Node, m *ResourceMapping) {
-	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
-		"template":   d.lenientTextField(&m.Template),
-		"namespaced": d.lenientBoolField(&m.Namespaced),
+func (d *lenientDecoder) decodePromAdapterResourceMapping(path string, n *yaml.Node, m *ResourceMapping) {
+	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
+		"template":   d.promAdapterTextField(&m.Template),
+		"namespaced": d.promAdapterBoolField(&m.Namespaced),
 		"overrides": func(path string, n *yaml.Node) {
-			d.visitLenientKeys(path, n, func(at string, key, value *yaml.Node) {
+			d.visitPromAdapterKeys(path, n, func(at string, key, value *yaml.Node) {
 				o := LabelOverride{Label: key.Value}
 				if !strict.IsNullNode(value) {
-					d.decodeLenientMapping(at, value, map[string]strict.FieldDecoder{"group": d.lenientTextField(&o.Group), "resource": d.lenientTextField(&o.Resource)})
+					d.decodePromAdapterMapping(at, value, map[string]strict.FieldDecoder{"group": d.promAdapterTextField(&o.Group), "resource": d.promAdapterTextField(&o.Resource)})
 				}
 				m.Overrides = append(m.Overrides, o)
 			})
@@ -133,21 +133,21 @@ func (d *lenientDecoder) decodeLegacyResourceMapping(path string, n *yaml.Node, 
 	})
 }
 
-func (d *lenientDecoder) decodeLegacyResourceRules(path string, n *yaml.Node) *ResourceRules {
+func (d *lenientDecoder) decodePromAdapterResourceRules(path string, n *yaml.Node) *ResourceRules {
 	r := &ResourceRules{CPU: ResourceRule{path: path + ".cpu"}, Memory: ResourceRule{path: path + ".memory"}}
-	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
-		"cpu":    func(path string, n *yaml.Node) { d.decodeLegacyResourceRule(path, n, &r.CPU) },
-		"memory": func(path string, n *yaml.Node) { d.decodeLegacyResourceRule(path, n, &r.Memory) },
-		"window": d.lenientDurationField(&r.Window),
+	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
+		"cpu":    func(path string, n *yaml.Node) { d.decodePromAdapterResourceRule(path, n, &r.CPU) },
+		"memory": func(path string, n *yaml.Node) { d.decodePromAdapterResourceRule(path, n, &r.Memory) },
+		"window": d.promAdapterDurationField(&r.Window),
 	})
 	return r
 }
 
-func (d *lenientDecoder) decodeLegacyResourceRule(path string, n *yaml.Node, r *ResourceRule) {
-	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
-		"containerQuery": d.lenientTextField(&r.ContainerQuery),
-		"nodeQuery":      d.lenientTextField(&r.NodeQuery),
-		"containerLabel": d.lenientTextField(&r.ContainerLabel),
-		"resources":      func(path string, n *yaml.Node) { d.decodeLegacyResourceMapping(path, n, &r.Resources) },
+func (d *lenientDecoder) decodePromAdapterResourceRule(path string, n *yaml.Node, r *ResourceRule) {
+	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
+		"containerQuery": d.promAdapterTextField(&r.ContainerQuery),
+		"nodeQuery":      d.promAdapterTextField(&r.NodeQuery),
+		"containerLabel": d.promAdapterTextField(&r.ContainerLabel),
+		"resources":      func(path string, n *yaml.Node) { d.decodePromAdapterResourceMapping(path, n, &r.Resources) },
 	})
 }

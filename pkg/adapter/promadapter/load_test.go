@@ -251,7 +251,7 @@ func FuzzLoad(f *testing.F) {
 			if r.compiled.matches == nil || r.compiled.metricAs == "" || len(r.compiled.selector.matchers) == 0 {
 				t.Errorf("%s is incomplete: %+v", r.path, r.compiled)
 			}
-			_ = r.compiled.expandMetricName(r.compiled.selector.onlyName)
+			_ = r.compiled.expandPromAdapterMetricName(r.compiled.selector.onlyName)
 		}
 	})
 }
@@ -283,11 +283,11 @@ func FuzzRender(f *testing.F) {
 			series: "up", namespaceLabel: "namespace", namespace: namespace, objectLabel: "pod", objects: []string{one, other},
 			selector: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, key, value)},
 		}
-		args, err := q.buildQueryArguments()
+		args, err := q.buildPromAdapterQueryArguments()
 		if err != nil {
 			return // not UTF-8
 		}
-		s, err := parseSeriesQuery("up{" + args.LabelMatchers + "}")
+		s, err := parsePromAdapterSeriesQuery("up{" + args.LabelMatchers + "}")
 		if err != nil {
 			return // an invalid label name, or text outside UTF-8
 		}

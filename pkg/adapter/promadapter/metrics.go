@@ -31,7 +31,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) countLegacyListing(err error) {
+func (m *Metrics) countPromAdapterListing(err error) {
 	outcome := "success"
 	if err != nil {
 		outcome = "error"
@@ -39,7 +39,7 @@ func (m *Metrics) countLegacyListing(err error) {
 	m.listings.WithLabelValues(outcome).Inc()
 }
 
-func (m *Metrics) setLegacyRuleFailing(path string, err error) {
+func (m *Metrics) setPromAdapterRuleFailing(path string, err error) {
 	v := 0.0
 	if err != nil {
 		v = 1
@@ -47,4 +47,4 @@ func (m *Metrics) setLegacyRuleFailing(path string, err error) {
 	m.ruleFailing.WithLabelValues(path).Set(v)
 }
 
-func (m *Metrics) setKnownCatalogMetrics(n int) { m.knownMetrics.Set(float64(n)) }
+func (m *Metrics) setKnownPromAdapterMetrics(n int) { m.knownMetrics.Set(float64(n)) }

@@ -29,14 +29,14 @@ type affixPattern struct {
 	nonEmpty       bool // with at least a character between prefix and suffix
 }
 
-// nameAffixCanOverlap reports whether both sets can contain the same text.
-func (a affixPattern) nameAffixCanOverlap(b affixPattern) bool {
+// promAdapterNameAffixCanOverlap reports whether both sets can contain the same text.
+func (a affixPattern) promAdapterNameAffixCanOverlap(b affixPattern) bool {
 	return (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix)) &&
 		(strings.HasSuffix(a.suffix, b.suffix) || strings.HasSuffix(b.suffix, a.suffix))
 }
 
-// formatRegexp returns the set as a regular expression without anchors, with left and right around it.
-func (a affixPattern) formatRegexp(left, right string) string {
+// formatPromAdapterAffixRegexp returns the set as a regular expression without anchors, with left and right around it.
+func (a affixPattern) formatPromAdapterAffixRegexp(left, right string) string {
 	body := ".*"
 	if a.nonEmpty || a.prefix == "" && a.suffix == "" {
 		body = ".+"
@@ -52,36 +52,36 @@ const namePlaceholder = "NAME"
 
 var errAmbiguousSeries = errors.New("the series of a metric name are ambiguous")
 
-// invertNameMapping inverts name.matches and name.as. It succeeds if exactly one variable part of the series name goes into the
+// invertPromAdapterNameMapping inverts name.matches and name.as. It succeeds if exactly one variable part of the series name goes into the
 // metric name, between fixed texts.
-func invertNameMapping(r *Rule) (nativeNames, error) {
+func invertPromAdapterNameMapping(r *Rule) (nativeNames, error) {
 	c := &r.compiled
 	if series := c.selector.onlyName; series != "" {
-		if !c.legacyRuleServesSeries(series) {
+		if !c.promAdapterRuleServesSeries(series) {
 			return nativeNames{}, errors.New("serves no metric: its filters exclude its only series, " + series)
 		}
-		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
+		return nativeNames{metric: c.expandPromAdapterMetricName(series), series: series}, nil
 	}
-	if c.metricsQuery != nil && !usesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
+	if c.metricsQuery != nil && !promAdapterTemplateUsesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
 		return nativeNames{metric: c.metricAs}, nil // any of its series gives the same metric and the same query
 	}
-	before, after, whole, err := splitMetricAs(c)
+	before, after, whole, err := splitPromAdapterNameAs(c)
 	if err != nil {
 		return nativeNames{}, err
 	}
-	m, ok := parseMatchedNames(c.matches.String(), whole)
+	m, ok := parsePromAdapterMatchedNames(c.matches.String(), whole)
 	switch {
 	case !ok:
 		return nativeNames{}, fmt.Errorf("name.matches: %w", errAmbiguousSeries)
 	case whole:
 		// The whole series name goes into the metric name; name.matches restricts it.
-		return restrictImportedNames(r, affixPattern{}, before, after, m)
+		return restrictPromAdapterNames(r, affixPattern{}, before, after, m)
 	}
-	return restrictImportedNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
+	return restrictPromAdapterNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
 }
 
-// splitMetricAs splits name.as at its only reference, and reports whether that refers to the whole match.
-func splitMetricAs(c *compiledRuleText) (before, after string, whole bool, err error) {
+// splitPromAdapterNameAs splits name.as at its only reference, and reports whether that refers to the whole match.
+func splitPromAdapterNameAs(c *compiledRuleText) (before, after string, whole bool, err error) {
 	refs := groupReferenceRegexp.FindAllStringSubmatchIndex(c.metricAs, -1)
 	switch {
 	case len(refs) == 0:
@@ -92,7 +92,7 @@ func splitMetricAs(c *compiledRuleText) (before, after string, whole bool, err e
 	at := refs[0]
 	text := strings.Trim(c.metricAs[at[0]:at[1]], "${}")
 	whole = text == "0"
-	if !whole && (c.matches.NumSubexp() != 1 || !hasCaptureGroup(c.matches, text)) {
+	if !whole && (c.matches.NumSubexp() != 1 || !hasPromAdapterCaptureGroup(c.matches, text)) {
 		return "", "", false, fmt.Errorf("name.as: %w", errAmbiguousSeries)
 	}
 	before, after = c.metricAs[:at[0]], c.metricAs[at[1]:]
@@ -102,62 +102,62 @@ func splitMetricAs(c *compiledRuleText) (before, after string, whole bool, err e
 	return before, after, whole, nil
 }
 
-// parseMatchedNames returns the set of names that name.matches matches from end to end. Unless whole, its group must be its only
+// parsePromAdapterMatchedNames returns the set of names that name.matches matches from end to end. Unless whole, its group must be its only
 // variable part.
-func parseMatchedNames(expr string, whole bool) (affixPattern, bool) {
+func parsePromAdapterMatchedNames(expr string, whole bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return affixPattern{}, false
 	}
 	re = re.Simplify()
 	var f affixRegexp
-	if !f.readNameRegexpSyntax(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
+	if !f.readPromAdapterNameRegexp(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
 		return affixPattern{}, false
 	}
-	if group := findFirstGroup(re); !whole && (group == nil || group.Op != syntax.OpStar && group.Op != syntax.OpPlus) {
+	if group := findFirstPromAdapterNameGroup(re); !whole && (group == nil || group.Op != syntax.OpStar && group.Op != syntax.OpPlus) {
 		return affixPattern{}, false
 	}
 	return affixPattern{prefix: f.before, suffix: f.after, nonEmpty: f.nonEmpty}, true
 }
 
-// findFirstGroup returns the content of the first group, or nil.
-func findFirstGroup(re *syntax.Regexp) *syntax.Regexp {
+// findFirstPromAdapterNameGroup returns the content of the first group, or nil.
+func findFirstPromAdapterNameGroup(re *syntax.Regexp) *syntax.Regexp {
 	if re.Op == syntax.OpCapture {
 		return re.Sub[0]
 	}
 	for _, sub := range re.Sub {
-		if g := findFirstGroup(sub); g != nil {
+		if g := findFirstPromAdapterNameGroup(sub); g != nil {
 			return g
 		}
 	}
 	return nil
 }
 
-// restrictImportedNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
+// restrictPromAdapterNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
 // metric names are before and after around it, and taken is the set of variable parts that name.matches permits.
-func restrictImportedNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
+func restrictPromAdapterNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
 	out := nativeNames{series: fixed.prefix + "${1}" + fixed.suffix}
 	var not []string
-	for _, f := range r.legacyNameConstraints() {
-		a, ok := parseNameAffix(f.expr, f.anchored)
+	for _, f := range r.promAdapterNameConstraints() {
+		a, ok := parsePromAdapterNameAffix(f.expr, f.anchored)
 		if !ok {
 			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 		}
-		inner, meets := a.innerAffix(fixed)
+		inner, meets := a.innerPromAdapterNameAffix(fixed)
 		switch {
 		case f.mustMatch && (!meets || inner.exact):
 			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 		case f.mustMatch:
-			if taken, ok = taken.intersectNameAffix(inner); !ok {
+			if taken, ok = taken.intersectPromAdapterNameAffix(inner); !ok {
 				return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 			}
 		case meets && inner == (affixPattern{}):
 			return nativeNames{}, fmt.Errorf("serves no metric: %s excludes all of its series", f.origin)
 		case meets:
-			not = append(not, "^"+regexp.QuoteMeta(before)+inner.formatRegexp("", "")+regexp.QuoteMeta(after)+"$")
+			not = append(not, "^"+regexp.QuoteMeta(before)+inner.formatPromAdapterAffixRegexp("", "")+regexp.QuoteMeta(after)+"$")
 		}
 	}
-	out.match = "^" + regexp.QuoteMeta(before) + taken.formatRegexp("(", ")") + regexp.QuoteMeta(after) + "$"
+	out.match = "^" + regexp.QuoteMeta(before) + taken.formatPromAdapterAffixRegexp("(", ")") + regexp.QuoteMeta(after) + "$"
 	out.except = strings.Join(not, "|")
 	out.template = before + namePlaceholder + after
 	out.pattern = &affixPattern{prefix: before + taken.prefix, suffix: taken.suffix + after}
@@ -170,7 +170,7 @@ type nameConstraint struct {
 	anchored, mustMatch bool
 }
 
-func (r *Rule) legacyNameConstraints() []nameConstraint {
+func (r *Rule) promAdapterNameConstraints() []nameConstraint {
 	var out []nameConstraint
 	for _, m := range r.compiled.selector.matchers {
 		if m.Name != model.MetricNameLabel {
@@ -195,9 +195,9 @@ func (r *Rule) legacyNameConstraints() []nameConstraint {
 	return out
 }
 
-// innerAffix returns the condition of a on the text between the prefix and the suffix of fixed. It returns false if a excludes
+// innerPromAdapterNameAffix returns the condition of a on the text between the prefix and the suffix of fixed. It returns false if a excludes
 // all such texts.
-func (a affixPattern) innerAffix(fixed affixPattern) (affixPattern, bool) {
+func (a affixPattern) innerPromAdapterNameAffix(fixed affixPattern) (affixPattern, bool) {
 	if a.exact {
 		inner, ok := strings.CutPrefix(a.prefix, fixed.prefix)
 		inner, ok2 := strings.CutSuffix(inner, fixed.suffix)
@@ -220,9 +220,9 @@ func (a affixPattern) innerAffix(fixed affixPattern) (affixPattern, bool) {
 	return out, true
 }
 
-// intersectNameAffix returns the intersection, and false if it is not an affixPattern.
-func (a affixPattern) intersectNameAffix(b affixPattern) (affixPattern, bool) {
-	if !a.nameAffixCanOverlap(b) {
+// intersectPromAdapterNameAffix returns the intersection, and false if it is not an affixPattern.
+func (a affixPattern) intersectPromAdapterNameAffix(b affixPattern) (affixPattern, bool) {
+	if !a.promAdapterNameAffixCanOverlap(b) {
 		return affixPattern{}, false
 	}
 	if len(b.prefix) > len(a.prefix) {
@@ -235,15 +235,15 @@ func (a affixPattern) intersectNameAffix(b affixPattern) (affixPattern, bool) {
 	return a, true
 }
 
-// parseNameAffix returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
+// parsePromAdapterNameAffix returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
 // expression matches whole texts, as in PromQL.
-func parseNameAffix(expr string, anchored bool) (affixPattern, bool) {
+func parsePromAdapterNameAffix(expr string, anchored bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return affixPattern{}, false
 	}
 	var f affixRegexp
-	if !f.readNameRegexpSyntax(re.Simplify()) {
+	if !f.readPromAdapterNameRegexp(re.Simplify()) {
 		return affixPattern{}, false
 	}
 	begins, ends := anchored || f.anchoredStart, anchored || f.anchoredEnd
@@ -266,7 +266,7 @@ type affixRegexp struct {
 	before, after                                     string
 }
 
-func (f *affixRegexp) readNameRegexpSyntax(re *syntax.Regexp) bool {
+func (f *affixRegexp) readPromAdapterNameRegexp(re *syntax.Regexp) bool {
 	switch re.Op {
 	case syntax.OpEmptyMatch:
 		return true
@@ -277,7 +277,7 @@ func (f *affixRegexp) readNameRegexpSyntax(re *syntax.Regexp) bool {
 		f.anchoredEnd = true
 		return true
 	case syntax.OpCapture:
-		return f.readNameRegexpSyntax(re.Sub[0])
+		return f.readPromAdapterNameRegexp(re.Sub[0])
 	case syntax.OpLiteral:
 		if re.Flags&syntax.FoldCase != 0 || f.anchoredEnd {
 			return false
@@ -297,7 +297,7 @@ func (f *affixRegexp) readNameRegexpSyntax(re *syntax.Regexp) bool {
 		return true
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if !f.readNameRegexpSyntax(sub) {
+			if !f.readPromAdapterNameRegexp(sub) {
 				return false
 			}
 		}

@@ -46,21 +46,21 @@ type labelTemplate struct {
 // labelTemplateArguments are the arguments of resources.template.
 type labelTemplateArguments struct{ Group, Resource string }
 
-func parseLabelTemplate(text string) (*labelTemplate, error) {
-	t, err := parseTemplate("template", text)
+func parsePromAdapterLabelTemplate(text string) (*labelTemplate, error) {
+	t, err := parsePromAdapterTemplate("template", text)
 	if err != nil {
 		return nil, err
 	}
 	l := &labelTemplate{labelText: t}
 	for _, group := range []string{"(?P<group>.+?)", "(?P<group>.+)"} {
 		// The rest of the template is part of the expression without quoting, like in prometheus-adapter.
-		expr, err := renderTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
+		expr, err := renderPromAdapterTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
 		if err != nil {
 			return nil, err
 		}
 		re, err := regexp.Compile("^" + expr + "$")
 		if err != nil {
-			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatLegacyRegexpError(err))
+			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatPromAdapterRegexpError(err))
 		}
 		if re.SubexpIndex("resource") < 0 {
 			return nil, errors.New("must use <<.Resource>>")
@@ -70,21 +70,21 @@ func parseLabelTemplate(text string) (*labelTemplate, error) {
 	return l, nil
 }
 
-func formatLegacyRegexpError(err error) string {
+func formatPromAdapterRegexpError(err error) string {
 	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 }
 
 // groupLabelReplacer replaces the characters of a group that a label cannot have.
 var groupLabelReplacer = strings.NewReplacer(".", "_", "-", "_")
 
-// renderLabel returns the label of a resource.
-func (t *labelTemplate) renderLabel(r Resource) (string, error) {
-	return renderTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
+// renderPromAdapterLabel returns the label of a resource.
+func (t *labelTemplate) renderPromAdapterLabel(r Resource) (string, error) {
+	return renderPromAdapterTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
 }
 
-// parseResourceNames returns the partial resource names that a label may stand for, the likeliest first. It returns none if the
+// parsePromAdapterResourceNames returns the partial resource names that a label may stand for, the likeliest first. It returns none if the
 // label does not match the template.
-func (t *labelTemplate) parseResourceNames(label string) []string {
+func (t *labelTemplate) parsePromAdapterResourceNames(label string) []string {
 	var names []string
 	add := func(name string) {
 		if !slices.Contains(names, name) {
@@ -107,9 +107,9 @@ func (t *labelTemplate) parseResourceNames(label string) []string {
 	return names
 }
 
-// lookupTemplateResource returns the resource of a label, and false if the cluster has no such resource.
-func (t *labelTemplate) lookupTemplateResource(label string, resources ResourceLookup) (Resource, bool, error) {
-	for _, name := range t.parseResourceNames(label) {
+// lookupPromAdapterTemplateResource returns the resource of a label, and false if the cluster has no such resource.
+func (t *labelTemplate) lookupPromAdapterTemplateResource(label string, resources ResourceLookup) (Resource, bool, error) {
+	for _, name := range t.parsePromAdapterResourceNames(label) {
 		switch r, err := resources.LookupResource(name); {
 		case err == nil:
 			return r, true, nil
@@ -128,11 +128,11 @@ type resolvedMapping struct {
 	cluster   ResourceLookup
 }
 
-// resolveLegacyResourceMapping looks up the resources of the overrides. The error names the override.
-func resolveLegacyResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
+// resolvePromAdapterResourceMapping looks up the resources of the overrides. The error names the override.
+func resolvePromAdapterResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
 	out := resolvedMapping{overrides: m.Overrides, template: t, cluster: cluster}
 	for _, o := range m.Overrides {
-		r, err := cluster.LookupResource(o.overrideResourceName())
+		r, err := cluster.LookupResource(o.promAdapterOverrideResource())
 		if err != nil {
 			return resolvedMapping{}, fmt.Errorf("look up the resource of label %q: %w", o.Label, err)
 		}
@@ -141,8 +141,8 @@ func resolveLegacyResourceMapping(m ResourceMapping, t *labelTemplate, cluster R
 	return out, nil
 }
 
-// lookupLabelResource returns the resource of a label, and false if it has none.
-func (m resolvedMapping) lookupLabelResource(label string) (Resource, bool, error) {
+// lookupPromAdapterLabelResource returns the resource of a label, and false if it has none.
+func (m resolvedMapping) lookupPromAdapterLabelResource(label string) (Resource, bool, error) {
 	for i, o := range m.overrides {
 		if o.Label == label {
 			return m.resources[i], true, nil
@@ -151,12 +151,12 @@ func (m resolvedMapping) lookupLabelResource(label string) (Resource, bool, erro
 	if m.template == nil {
 		return Resource{}, false, nil
 	}
-	return m.template.lookupTemplateResource(label, m.cluster)
+	return m.template.lookupPromAdapterTemplateResource(label, m.cluster)
 }
 
-// findResourceLabel returns the label for objects of the resource. It prefers the first override with a label for which have is
+// findPromAdapterResourceLabel returns the label for objects of the resource. It prefers the first override with a label for which have is
 // true, then the first override, then the label of the template. It returns no label if the mapping has none.
-func (m resolvedMapping) findResourceLabel(resource string, have func(label string) bool) (string, error) {
+func (m resolvedMapping) findPromAdapterResourceLabel(resource string, have func(label string) bool) (string, error) {
 	first := ""
 	for i, r := range m.resources {
 		if r.Name != resource {
@@ -176,5 +176,5 @@ func (m resolvedMapping) findResourceLabel(resource string, have func(label stri
 	if err != nil {
 		return "", fmt.Errorf("look up %s: %w", resource, err)
 	}
-	return m.template.renderLabel(r)
+	return m.template.renderPromAdapterLabel(r)
 }

@@ -39,7 +39,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, reason)
 	}
 	if len(s.unlistedCustom) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinCatalogReasons(s.unlistedCustom))
+		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinPromAdapterReasons(s.unlistedCustom))
 	}
 	if reason := s.unlabelled[name]; reason != "" {
 		return nil, metric.Errorf(metric.KindNotFound, "metric %q on %s has no object: %s", name, resource, reason)
@@ -47,7 +47,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	if i := slices.IndexFunc(s.infos, func(i rule.MetricInfo) bool { return i.Metric == name && !i.External }); i >= 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "no series of metric %q has a label for %s; it is a metric of %s", name, resource, s.infos[i].Resource)
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestCatalogMetric(resource, name))
+	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestPromAdapterMetric(resource, name))
 }
 
 // External returns the rule of an external metric, with the errors of Lookup.
@@ -56,9 +56,9 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 		return r, nil
 	}
 	if len(s.unlistedExternal) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinCatalogReasons(s.unlistedExternal))
+		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinPromAdapterReasons(s.unlistedExternal))
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestCatalogMetric("", name))
+	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestPromAdapterMetric("", name))
 }
 
 // Metrics describes all metrics, sorted by resource and name. The caller must not change the slice.
@@ -67,8 +67,8 @@ func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 // Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
 func (s *RuleSnapshot) Notes() []string { return s.notes }
 
-// joinCatalogReasons joins at most three texts and counts the rest.
-func joinCatalogReasons(texts []string) string {
+// joinPromAdapterReasons joins at most three texts and counts the rest.
+func joinPromAdapterReasons(texts []string) string {
 	const maxReasons = 3
 	if len(texts) > maxReasons {
 		return strings.Join(texts[:maxReasons], "; ") + fmt.Sprintf("; and %d more", len(texts)-maxReasons)
@@ -76,28 +76,28 @@ func joinCatalogReasons(texts []string) string {
 	return strings.Join(texts, "; ")
 }
 
-// publishCatalogSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
+// publishPromAdapterSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
 // serves the same metric.
-func (c *Catalog) publishCatalogSnapshot() []*ruleState {
+func (c *Catalog) publishPromAdapterSnapshot() []*ruleState {
 	b := snapshotBuilder{
 		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
 	for _, r := range c.rules {
-		b.addLegacyRuleMetrics(r)
+		b.addPromAdapterRuleMetrics(r)
 	}
-	failures, oddities := c.catalogUsageNotes()
+	failures, oddities := c.promAdapterUsageNotes()
 	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, oddities...)
-	b.finishCatalogSnapshot()
-	if old := c.snapshot.Load(); old == nil || !old.equalsLegacySnapshot(b.snapshot) {
+	b.finishPromAdapterSnapshot()
+	if old := c.snapshot.Load(); old == nil || !old.equalsPromAdapterSnapshot(b.snapshot) {
 		c.snapshot.Store(b.snapshot)
 	}
-	c.opts.Metrics.setKnownCatalogMetrics(len(b.snapshot.rules))
+	c.opts.Metrics.setKnownPromAdapterMetrics(len(b.snapshot.rules))
 	return b.unconfirmed
 }
 
-// equalsLegacySnapshot reports whether both snapshots give the same responses.
-func (s *RuleSnapshot) equalsLegacySnapshot(o *RuleSnapshot) bool {
+// equalsPromAdapterSnapshot reports whether both snapshots give the same responses.
+func (s *RuleSnapshot) equalsPromAdapterSnapshot(o *RuleSnapshot) bool {
 	return maps.Equal(s.rules, o.rules) && maps.Equal(s.unlabelled, o.unlabelled) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
@@ -116,44 +116,44 @@ type snapshotBuilder struct {
 	conflicts   []string
 }
 
-func (b *snapshotBuilder) addLegacyRuleMetrics(r *ruleState) {
-	b.snapshot.failures = append(b.snapshot.failures, r.describeLegacyFailures()...)
-	b.snapshot.oddities = append(b.snapshot.oddities, r.describeLegacyOddities()...)
-	if reason := b.explainUnlistedLegacyRule(r); reason != "" {
+func (b *snapshotBuilder) addPromAdapterRuleMetrics(r *ruleState) {
+	b.snapshot.failures = append(b.snapshot.failures, r.describePromAdapterFailures()...)
+	b.snapshot.oddities = append(b.snapshot.oddities, r.describePromAdapterOddities()...)
+	if reason := b.explainUnlistedPromAdapterRule(r); reason != "" {
 		switch own := r.compiled.selector.onlyName; {
 		case own != "" && !r.external:
-			b.snapshot.awaited[r.compiled.expandMetricName(own)] = reason
+			b.snapshot.awaited[r.compiled.expandPromAdapterMetricName(own)] = reason
 		case r.external:
 			b.snapshot.unlistedExternal = append(b.snapshot.unlistedExternal, reason)
 		default:
 			b.snapshot.unlistedCustom = append(b.snapshot.unlistedCustom, reason)
 		}
 	}
-	if reason := r.describeUnlabelled(); reason != "" {
+	if reason := r.describeUnlabelledPromAdapterRule(); reason != "" {
 		for _, series := range r.unlabelled {
-			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.legacyRuleLogName() + ": " + reason
+			b.snapshot.unlabelled[r.compiled.expandPromAdapterMetricName(series)] = r.promAdapterRuleLogName() + ": " + reason
 		}
 	}
-	for _, e := range r.sortedLegacyEntries() {
-		b.chooseLegacyCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
+	for _, e := range r.sortedPromAdapterEntries() {
+		b.choosePromAdapterCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
 	}
 }
 
-// explainUnlistedLegacyRule returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
-func (b *snapshotBuilder) explainUnlistedLegacyRule(r *ruleState) string {
+// explainUnlistedPromAdapterRule returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
+func (b *snapshotBuilder) explainUnlistedPromAdapterRule(r *ruleState) string {
 	switch {
 	case r.err != nil && !r.listed:
-		return r.legacyRuleLogName() + ": " + r.err.Error()
+		return r.promAdapterRuleLogName() + ": " + r.err.Error()
 	case !r.listed:
-		return r.legacyRuleLogName() + ": " + errNotListed.Error()
+		return r.promAdapterRuleLogName() + ": " + errNotListed.Error()
 	case r.labelsUnknown:
-		return r.legacyRuleLogName() + ": no series seen yet, so its labels are unknown"
+		return r.promAdapterRuleLogName() + ": no series seen yet, so its labels are unknown"
 	}
 	return ""
 }
 
-// chooseLegacyCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
-func (b *snapshotBuilder) chooseLegacyCandidate(k metricKey, c metricCandidate) {
+// choosePromAdapterCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
+func (b *snapshotBuilder) choosePromAdapterCandidate(k metricKey, c metricCandidate) {
 	first, taken := b.chosen[k]
 	if !taken {
 		b.chosen[k] = c
@@ -172,13 +172,13 @@ func (b *snapshotBuilder) chooseLegacyCandidate(k metricKey, c metricCandidate) 
 	if first.owner == c.owner && first.series == c.series {
 		return // only the label of the series has changed
 	}
-	if !first.hasQueryOf(c) {
-		b.conflicts = append(b.conflicts, k.describeConflict(first, c))
+	if !first.hasPromAdapterQueryOf(c) {
+		b.conflicts = append(b.conflicts, k.describePromAdapterConflict(first, c))
 	}
 }
 
-// hasQueryOf reports whether both have the same query, so that it does not matter which one serves.
-func (c metricCandidate) hasQueryOf(other metricCandidate) bool {
+// hasPromAdapterQueryOf reports whether both have the same query, so that it does not matter which one serves.
+func (c metricCandidate) hasPromAdapterQueryOf(other metricCandidate) bool {
 	query := func(r *rule.Rule) (string, error) {
 		return rule.Query{Rule: r, Namespace: "example", Objects: []string{"example"}}.SharingKey()
 	}
@@ -187,8 +187,8 @@ func (c metricCandidate) hasQueryOf(other metricCandidate) bool {
 	return errA == nil && errB == nil && a == b
 }
 
-// describeConflict returns a line about two candidates for a metric.
-func (k metricKey) describeConflict(winner, loser metricCandidate) string {
+// describePromAdapterConflict returns a line about two candidates for a metric.
+func (k metricKey) describePromAdapterConflict(winner, loser metricCandidate) string {
 	name := "external metric " + k.metric
 	if k.resource != "" {
 		name = "metric " + k.metric + " of " + k.resource
@@ -207,7 +207,7 @@ func (k metricKey) describeConflict(winner, loser metricCandidate) string {
 // maxConflictNotes bounds the notes about metrics with several rules.
 const maxConflictNotes = 20
 
-func (b *snapshotBuilder) finishCatalogSnapshot() {
+func (b *snapshotBuilder) finishPromAdapterSnapshot() {
 	slices.Sort(b.conflicts)
 	if n := len(b.conflicts) - maxConflictNotes; n > 0 {
 		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("%d more metrics have several rules", n))

@@ -67,29 +67,29 @@ type listingResult struct {
 	err           error
 }
 
-func newLegacyRuleState(r *Rule) *ruleState {
+func newPromAdapterRuleState(r *Rule) *ruleState {
 	return &ruleState{Rule: r, entries: map[association]*metricEntry{}}
 }
 
-// legacyRuleLogName returns the name of the rule in logs and errors.
-func (r *Rule) legacyRuleLogName() string {
+// promAdapterRuleLogName returns the name of the rule in logs and errors.
+func (r *Rule) promAdapterRuleLogName() string {
 	return r.path + " " + cmp.Or(r.Name.Matches, r.compiled.selector.onlyName, r.SeriesQuery)
 }
 
-// isFixed reports whether the metric of the rule is known without a listing.
-func (r *ruleState) isFixed() bool {
-	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.legacyRuleAssertsObjectLabels() && !r.hasRivalLabels())
+// isFixedPromAdapterRule reports whether the metric of the rule is known without a listing.
+func (r *ruleState) isFixedPromAdapterRule() bool {
+	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.promAdapterRuleAssertsObjectLabels() && !r.hasRivalPromAdapterLabels())
 }
 
-// legacyRuleAssertsObjectLabels reports whether the seriesQuery requires every label that names objects.
-func (r *Rule) legacyRuleAssertsObjectLabels() bool {
+// promAdapterRuleAssertsObjectLabels reports whether the seriesQuery requires every label that names objects.
+func (r *Rule) promAdapterRuleAssertsObjectLabels() bool {
 	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
-		return !r.compiled.selector.seriesQueryAssertsLabel(o.Label)
+		return !r.compiled.selector.promAdapterSeriesQueryAssertsLabel(o.Label)
 	})
 }
 
-// hasRivalLabels reports whether two overrides name the same resource, so that the values of the labels decide.
-func (r *Rule) hasRivalLabels() bool {
+// hasRivalPromAdapterLabels reports whether two overrides name the same resource, so that the values of the labels decide.
+func (r *Rule) hasRivalPromAdapterLabels() bool {
 	seen := map[string]bool{}
 	for _, o := range r.Resources.Overrides {
 		name := strings.TrimSuffix(o.Resource, "s") + "." + o.Group
@@ -101,8 +101,8 @@ func (r *Rule) hasRivalLabels() bool {
 	return false
 }
 
-// applyLegacyListing merges the result of a listing into the entries; make makes the rule of a new entry.
-func (r *ruleState) applyLegacyListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
+// applyPromAdapterListing merges the result of a listing into the entries; make makes the rule of a new entry.
+func (r *ruleState) applyPromAdapterListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
 	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
 	for _, e := range r.entries {
 		e.rank = min(e.rank, rankIdle)
@@ -124,8 +124,8 @@ func (r *ruleState) applyLegacyListing(d listingResult, make func(*ruleState, as
 	}
 }
 
-// legacyServingError returns the reason why the rule fails, or nil.
-func (r *ruleState) legacyServingError() error {
+// promAdapterServingError returns the reason why the rule fails, or nil.
+func (r *ruleState) promAdapterServingError() error {
 	if r.err != nil {
 		return r.err
 	}
@@ -135,24 +135,24 @@ func (r *ruleState) legacyServingError() error {
 	return nil
 }
 
-// describeLegacyFailures returns a line for people if the last listing failed or none is done yet.
-func (r *ruleState) describeLegacyFailures() []string {
+// describePromAdapterFailures returns a line for people if the last listing failed or none is done yet.
+func (r *ruleState) describePromAdapterFailures() []string {
 	switch {
 	case r.err != nil && r.listed:
-		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.legacyRuleLogName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.promAdapterRuleLogName(), r.err)}
 	case r.err != nil:
-		return []string{fmt.Sprintf("%s: %v", r.legacyRuleLogName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v", r.promAdapterRuleLogName(), r.err)}
 	case !r.listed:
-		return []string{fmt.Sprintf("%s: %v", r.legacyRuleLogName(), errNotListed)}
+		return []string{fmt.Sprintf("%s: %v", r.promAdapterRuleLogName(), errNotListed)}
 	}
 	return nil
 }
 
-// describeLegacyOddities returns lines for people about a rule that looks wrong.
-func (r *ruleState) describeLegacyOddities() []string {
+// describePromAdapterOddities returns lines for people about a rule that looks wrong.
+func (r *ruleState) describePromAdapterOddities() []string {
 	var notes []string
 	add := func(format string, args ...any) {
-		notes = append(notes, r.legacyRuleLogName()+": "+fmt.Sprintf(format, args...))
+		notes = append(notes, r.promAdapterRuleLogName()+": "+fmt.Sprintf(format, args...))
 	}
 	for _, f := range slices.Concat(r.compiled.report.Faults, r.compiled.report.Warnings) {
 		add("%s: %s", strings.TrimPrefix(strings.TrimPrefix(f.Path, r.path), "."), f.Message)
@@ -160,7 +160,7 @@ func (r *ruleState) describeLegacyOddities() []string {
 	if r.labelsUnknown {
 		add("no series %s seen yet, so its labels are unknown", r.compiled.selector.onlyName)
 	}
-	if reason := r.describeUnlabelled(); reason != "" {
+	if reason := r.describeUnlabelledPromAdapterRule(); reason != "" {
 		add("%s", reason)
 	}
 	if r.truncated {
@@ -169,8 +169,8 @@ func (r *ruleState) describeLegacyOddities() []string {
 	return notes
 }
 
-// describeUnlabelled returns a line about a rule that finds series but no objects; empty for any other rule.
-func (r *ruleState) describeUnlabelled() string {
+// describeUnlabelledPromAdapterRule returns a line about a rule that finds series but no objects; empty for any other rule.
+func (r *ruleState) describeUnlabelledPromAdapterRule() string {
 	if len(r.unlabelled) == 0 {
 		return ""
 	}
@@ -188,8 +188,8 @@ func (r *ruleState) describeUnlabelled() string {
 	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
-// sortedLegacyEntries returns the entries sorted by series, resource and label.
-func (r *ruleState) sortedLegacyEntries() []*metricEntry {
+// sortedPromAdapterEntries returns the entries sorted by series, resource and label.
+func (r *ruleState) sortedPromAdapterEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {
 		all = append(all, e)

@@ -19,10 +19,10 @@ type seriesSelector struct {
 	onlyName string
 }
 
-func parseSeriesQuery(text string) (seriesSelector, error) {
+func parsePromAdapterSeriesQuery(text string) (seriesSelector, error) {
 	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
 	if err != nil {
-		return seriesSelector{}, firstSeriesQueryError(err)
+		return seriesSelector{}, firstPromAdapterSeriesQueryError(err)
 	}
 	s := seriesSelector{text: text, matchers: matchers}
 	restricts := false
@@ -33,15 +33,15 @@ func parseSeriesQuery(text string) (seriesSelector, error) {
 		return seriesSelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
 	}
 	for _, m := range matchers {
-		if name := onlySeriesQueryValue(m); m.Name == model.MetricNameLabel && name != "" && s.seriesQueryAdmitsName(name) {
+		if name := onlyPromAdapterSeriesQueryValue(m); m.Name == model.MetricNameLabel && name != "" && s.promAdapterSeriesQueryAdmitsName(name) {
 			s.onlyName = name
 		}
 	}
 	return s, nil
 }
 
-// firstSeriesQueryError returns the first error of the parser, without its position in the expression.
-func firstSeriesQueryError(err error) error {
+// firstPromAdapterSeriesQueryError returns the first error of the parser, without its position in the expression.
+func firstPromAdapterSeriesQueryError(err error) error {
 	var all parser.ParseErrors
 	if errors.As(err, &all) && len(all) > 0 {
 		return all[0].Err
@@ -49,8 +49,8 @@ func firstSeriesQueryError(err error) error {
 	return err
 }
 
-// onlySeriesQueryValue returns the only value that a matcher matches, or empty text.
-func onlySeriesQueryValue(m *labels.Matcher) string {
+// onlyPromAdapterSeriesQueryValue returns the only value that a matcher matches, or empty text.
+func onlyPromAdapterSeriesQueryValue(m *labels.Matcher) string {
 	switch set := m.SetMatches(); {
 	case m.Type == labels.MatchEqual:
 		return m.Value
@@ -60,8 +60,8 @@ func onlySeriesQueryValue(m *labels.Matcher) string {
 	return ""
 }
 
-// seriesQueryAdmitsName reports whether the selector may select series with the name.
-func (s seriesSelector) seriesQueryAdmitsName(name string) bool {
+// promAdapterSeriesQueryAdmitsName reports whether the selector may select series with the name.
+func (s seriesSelector) promAdapterSeriesQueryAdmitsName(name string) bool {
 	for _, m := range s.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(name) {
 			return false
@@ -70,8 +70,8 @@ func (s seriesSelector) seriesQueryAdmitsName(name string) bool {
 	return true
 }
 
-// seriesQueryAssertsLabel reports whether every selected series has the label.
-func (s seriesSelector) seriesQueryAssertsLabel(label string) bool {
+// promAdapterSeriesQueryAssertsLabel reports whether every selected series has the label.
+func (s seriesSelector) promAdapterSeriesQueryAssertsLabel(label string) bool {
 	for _, m := range s.matchers {
 		if m.Name == label && !m.Matches("") {
 			return true
@@ -80,21 +80,21 @@ func (s seriesSelector) seriesQueryAssertsLabel(label string) bool {
 	return false
 }
 
-// formatSeriesQueryWithLabel returns the selector, as text, restricted to series with the label.
-func (s seriesSelector) formatSeriesQueryWithLabel(label string) string {
-	if s.seriesQueryAssertsLabel(label) {
+// formatPromAdapterQueryWithLabel returns the selector, as text, restricted to series with the label.
+func (s seriesSelector) formatPromAdapterQueryWithLabel(label string) string {
+	if s.promAdapterSeriesQueryAssertsLabel(label) {
 		return s.text
 	}
-	return "{" + joinLegacyMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newLegacyPresenceMatcher(label))) + "}"
+	return "{" + joinPromAdapterMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newPromAdapterPresenceMatcher(label))) + "}"
 }
 
-// newLegacyPresenceMatcher returns a matcher for series with the label.
-func newLegacyPresenceMatcher(label string) *labels.Matcher {
+// newPromAdapterPresenceMatcher returns a matcher for series with the label.
+func newPromAdapterPresenceMatcher(label string) *labels.Matcher {
 	return &labels.Matcher{Type: labels.MatchNotEqual, Name: label}
 }
 
-// joinLegacyMatchers returns the matchers as PromQL text, separated by commas.
-func joinLegacyMatchers(matchers []*labels.Matcher) string {
+// joinPromAdapterMatchers returns the matchers as PromQL text, separated by commas.
+func joinPromAdapterMatchers(matchers []*labels.Matcher) string {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {
 		parts[i] = m.String()

@@ -26,15 +26,15 @@ type seriesListing struct {
 	listCalls map[string]func() ([]string, error)
 }
 
-func newSeriesListing(c *Catalog, now time.Time) *seriesListing {
+func newPromAdapterSeriesListing(c *Catalog, now time.Time) *seriesListing {
 	return &seriesListing{
 		series: c.series, resources: &cachedLookup{resources: c.resources}, now: now,
 		lookback: c.opts.Lookback, listCalls: map[string]func() ([]string, error){},
 	}
 }
 
-// listSeriesOnce calls list once for each key and returns its result to every caller. The slice is shared.
-func (l *seriesListing) listSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
+// listPromAdapterSeriesOnce calls list once for each key and returns its result to every caller. The slice is shared.
+func (l *seriesListing) listPromAdapterSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
 	l.mu.Lock()
 	f := l.listCalls[key]
 	if f == nil {
@@ -45,21 +45,21 @@ func (l *seriesListing) listSeriesOnce(key string, list func() ([]string, error)
 	return f()
 }
 
-// listLegacySeriesNames lists the names of the series selected by match.
-func (l *seriesListing) listLegacySeriesNames(ctx context.Context, match string) ([]string, error) {
-	return l.listSeriesOnce("names of "+match, func() ([]string, error) {
-		return l.collectSeriesListing(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
+// listPromAdapterSeriesNames lists the names of the series selected by match.
+func (l *seriesListing) listPromAdapterSeriesNames(ctx context.Context, match string) ([]string, error) {
+	return l.listPromAdapterSeriesOnce("names of "+match, func() ([]string, error) {
+		return l.collectPromAdapterSeriesListing(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
 			return l.series.LabelValues(ctx, model.MetricNameLabel, s, each)
 		})
 	})
 }
 
-// listLegacySeriesLabels lists the names of the labels of the series selected by match.
-func (l *seriesListing) listLegacySeriesLabels(ctx context.Context, match string) ([]string, error) {
-	return l.listSeriesOnce("labels of "+match, func() ([]string, error) { return l.collectSeriesListing(ctx, match, l.series.LabelNames) })
+// listPromAdapterSeriesLabels lists the names of the labels of the series selected by match.
+func (l *seriesListing) listPromAdapterSeriesLabels(ctx context.Context, match string) ([]string, error) {
+	return l.listPromAdapterSeriesOnce("labels of "+match, func() ([]string, error) { return l.collectPromAdapterSeriesListing(ctx, match, l.series.LabelNames) })
 }
 
-func (l *seriesListing) collectSeriesListing(ctx context.Context, match string,
+func (l *seriesListing) collectPromAdapterSeriesListing(ctx context.Context, match string,
 	list func(context.Context, SeriesSelection, func(string) error) error,
 ) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
@@ -79,20 +79,20 @@ func (l *seriesListing) collectSeriesListing(ctx context.Context, match string,
 	return all, nil
 }
 
-// findAssociations finds the associations of a rule.
-func (l *seriesListing) findAssociations(ctx context.Context, r *ruleState) listingResult {
-	m, err := resolveLegacyResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
+// findPromAdapterAssociations finds the associations of a rule.
+func (l *seriesListing) findPromAdapterAssociations(ctx context.Context, r *ruleState) listingResult {
+	m, err := resolvePromAdapterResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
 		return listingResult{err: err}
 	}
 	f := associationFinder{seriesListing: l, r: r, mapping: m, labelsByName: map[string][]string{}}
-	if f.namespaceLabel, err = m.findResourceLabel(namespacesResource, r.compiled.selector.seriesQueryAssertsLabel); err != nil {
+	if f.namespaceLabel, err = m.findPromAdapterResourceLabel(namespacesResource, r.compiled.selector.promAdapterSeriesQueryAssertsLabel); err != nil {
 		return listingResult{err: err}
 	}
 	if r.external {
-		err = f.findExternalAssociations(ctx)
+		err = f.findPromAdapterExternalSeries(ctx)
 	} else {
-		err = f.findCustomAssociations(ctx)
+		err = f.findPromAdapterCustomSeries(ctx)
 	}
 	if err != nil {
 		return listingResult{err: err}
@@ -111,25 +111,25 @@ type associationFinder struct {
 	orderedNames   []string            // the keys of labelsByName, in the order of their discovery
 }
 
-func (f *associationFinder) findExternalAssociations(ctx context.Context) error {
+func (f *associationFinder) findPromAdapterExternalSeries(ctx context.Context) error {
 	names := []string{f.r.compiled.selector.onlyName}
 	f.rank = rankAssumed
-	if !f.r.isFixed() {
+	if !f.r.isFixedPromAdapterRule() {
 		var err error
-		if names, err = f.listLegacySeriesNames(ctx, f.r.SeriesQuery); err != nil {
+		if names, err = f.listPromAdapterSeriesNames(ctx, f.r.SeriesQuery); err != nil {
 			return err
 		}
 		f.rank = rankLive
 	}
-	names = f.withSeriesQueryName(names)
-	for _, name := range f.filterLegacySeriesNames(names) {
+	names = f.withPromAdapterSeriesQueryName(names)
+	for _, name := range f.filterPromAdapterSeriesNames(names) {
 		f.associations = append(f.associations, association{series: name, namespaceLabel: f.namespaceLabel})
 	}
 	return nil
 }
 
-// withSeriesQueryName returns names, or the single name that the rule selects if no series has it yet.
-func (f *associationFinder) withSeriesQueryName(names []string) []string {
+// withPromAdapterSeriesQueryName returns names, or the single name that the rule selects if no series has it yet.
+func (f *associationFinder) withPromAdapterSeriesQueryName(names []string) []string {
 	if own := f.r.compiled.selector.onlyName; own != "" && len(names) == 0 {
 		f.rank = rankAbsent
 		return []string{own}
@@ -137,41 +137,41 @@ func (f *associationFinder) withSeriesQueryName(names []string) []string {
 	return names
 }
 
-func (f *associationFinder) filterLegacySeriesNames(names []string) []string {
+func (f *associationFinder) filterPromAdapterSeriesNames(names []string) []string {
 	var out []string
 	for _, name := range names {
-		if f.r.compiled.legacyRuleServesSeries(name) {
+		if f.r.compiled.promAdapterRuleServesSeries(name) {
 			out = append(out, name)
 		}
 	}
 	return out
 }
 
-func (f *associationFinder) findCustomAssociations(ctx context.Context) error {
+func (f *associationFinder) findPromAdapterCustomSeries(ctx context.Context) error {
 	var err error
 	switch {
-	case f.r.isFixed():
+	case f.r.isFixedPromAdapterRule():
 		f.rank = rankAssumed
-		f.addNameLabels([]string{f.r.compiled.selector.onlyName}, f.seriesQueryAssertedLabels()...)
+		f.addPromAdapterNameLabels([]string{f.r.compiled.selector.onlyName}, f.promAdapterAssertedLabels()...)
 	case f.r.compiled.selector.onlyName != "":
-		err = f.findSingleName(ctx)
+		err = f.findSinglePromAdapterName(ctx)
 	default:
-		err = f.findManyNames(ctx)
+		err = f.findManyPromAdapterNames(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	if err := f.associateNames(ctx); err != nil || len(f.associations) > 0 || f.rank != rankLive {
+	if err := f.associatePromAdapterNames(ctx); err != nil || len(f.associations) > 0 || f.rank != rankLive {
 		return err
 	}
-	names, err := f.listLegacySeriesNames(ctx, f.r.SeriesQuery)
-	f.unlabelled = f.filterLegacySeriesNames(names)
+	names, err := f.listPromAdapterSeriesNames(ctx, f.r.SeriesQuery)
+	f.unlabelled = f.filterPromAdapterSeriesNames(names)
 	return err
 }
 
-// addNameLabels records that the series with the names have the labels.
-func (f *associationFinder) addNameLabels(names []string, labels ...string) {
-	for _, name := range f.filterLegacySeriesNames(names) {
+// addPromAdapterNameLabels records that the series with the names have the labels.
+func (f *associationFinder) addPromAdapterNameLabels(names []string, labels ...string) {
+	for _, name := range f.filterPromAdapterSeriesNames(names) {
 		if f.labelsByName[name] == nil {
 			f.orderedNames = append(f.orderedNames, name)
 		}
@@ -179,8 +179,8 @@ func (f *associationFinder) addNameLabels(names []string, labels ...string) {
 	}
 }
 
-// seriesQueryAssertedLabels returns the labels that the seriesQuery requires of every series.
-func (f *associationFinder) seriesQueryAssertedLabels() []string {
+// promAdapterAssertedLabels returns the labels that the seriesQuery requires of every series.
+func (f *associationFinder) promAdapterAssertedLabels() []string {
 	var labels []string
 	for _, m := range f.r.compiled.selector.matchers {
 		if !m.Matches("") && m.Name != model.MetricNameLabel && !slices.Contains(labels, m.Name) {
@@ -190,52 +190,52 @@ func (f *associationFinder) seriesQueryAssertedLabels() []string {
 	return labels
 }
 
-// findSingleName lists the labels of the only name, in a single listing for any number of labels.
-func (f *associationFinder) findSingleName(ctx context.Context) error {
-	labels, err := f.listLegacySeriesLabels(ctx, f.r.SeriesQuery)
+// findSinglePromAdapterName lists the labels of the only name, in a single listing for any number of labels.
+func (f *associationFinder) findSinglePromAdapterName(ctx context.Context) error {
+	labels, err := f.listPromAdapterSeriesLabels(ctx, f.r.SeriesQuery)
 	if err != nil {
 		return err
 	}
 	f.rank = rankLive
 	if len(labels) == 0 {
 		// Future series have the required labels as well.
-		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.legacyRuleAssertsObjectLabels(), f.seriesQueryAssertedLabels()
+		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.promAdapterRuleAssertsObjectLabels(), f.promAdapterAssertedLabels()
 	}
-	f.addNameLabels([]string{f.r.compiled.selector.onlyName}, labels...)
+	f.addPromAdapterNameLabels([]string{f.r.compiled.selector.onlyName}, labels...)
 	return nil
 }
 
-// findManyNames lists the names of the series with each label for objects. The number of listings is the number of such labels,
+// findManyPromAdapterNames lists the names of the series with each label for objects. The number of listings is the number of such labels,
 // which are few, for any number of names and series.
-func (f *associationFinder) findManyNames(ctx context.Context) error {
+func (f *associationFinder) findManyPromAdapterNames(ctx context.Context) error {
 	f.rank = rankLive
-	labels, err := f.listCandidateLabels(ctx)
+	labels, err := f.listPromAdapterCandidateLabels(ctx)
 	if err != nil {
 		return err
 	}
 	for _, label := range labels {
-		if _, ok, err := f.mapping.lookupLabelResource(label); err != nil {
+		if _, ok, err := f.mapping.lookupPromAdapterLabelResource(label); err != nil {
 			return err
 		} else if !ok {
 			continue
 		}
-		names, err := f.listLegacySeriesNames(ctx, f.r.compiled.selector.formatSeriesQueryWithLabel(label))
+		names, err := f.listPromAdapterSeriesNames(ctx, f.r.compiled.selector.formatPromAdapterQueryWithLabel(label))
 		if err != nil {
 			return err
 		}
-		f.addNameLabels(names, label)
+		f.addPromAdapterNameLabels(names, label)
 	}
 	return nil
 }
 
-// listCandidateLabels returns the labels that may name objects.
-func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, error) {
-	labels := f.seriesQueryAssertedLabels()
+// listPromAdapterCandidateLabels returns the labels that may name objects.
+func (f *associationFinder) listPromAdapterCandidateLabels(ctx context.Context) ([]string, error) {
+	labels := f.promAdapterAssertedLabels()
 	for _, o := range f.r.Resources.Overrides {
 		labels = append(labels, o.Label)
 	}
 	if f.r.compiled.labelTemplate != nil {
-		more, err := f.listLegacySeriesLabels(ctx, f.r.SeriesQuery)
+		more, err := f.listPromAdapterSeriesLabels(ctx, f.r.SeriesQuery)
 		if err != nil {
 			return nil, err
 		}
@@ -245,9 +245,9 @@ func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, 
 	return slices.Compact(labels), nil
 }
 
-// associateNames turns names and their labels into an association for each name and resource. It looks up each set of labels
+// associatePromAdapterNames turns names and their labels into an association for each name and resource. It looks up each set of labels
 // once, because many names share few sets.
-func (f *associationFinder) associateNames(ctx context.Context) error {
+func (f *associationFinder) associatePromAdapterNames(ctx context.Context) error {
 	sets := map[string][]association{}
 	for _, name := range f.orderedNames {
 		labels := f.labelsByName[name]
@@ -255,7 +255,7 @@ func (f *associationFinder) associateNames(ctx context.Context) error {
 		of, known := sets[set]
 		if !known {
 			var err error
-			if of, err = f.associateSeriesLabels(ctx, labels); err != nil {
+			if of, err = f.associatePromAdapterSeriesLabels(ctx, labels); err != nil {
 				return err
 			}
 			sets[set] = of
@@ -268,12 +268,12 @@ func (f *associationFinder) associateNames(ctx context.Context) error {
 	return nil
 }
 
-// associateSeriesLabels returns an association for each resource of a series with the labels.
-func (f *associationFinder) associateSeriesLabels(ctx context.Context, labels []string) ([]association, error) {
+// associatePromAdapterSeriesLabels returns an association for each resource of a series with the labels.
+func (f *associationFinder) associatePromAdapterSeriesLabels(ctx context.Context, labels []string) ([]association, error) {
 	var out []association
 	seen := map[string]bool{}
 	for _, label := range labels {
-		r, ok, err := f.mapping.lookupLabelResource(label)
+		r, ok, err := f.mapping.lookupPromAdapterLabelResource(label)
 		if err != nil {
 			return nil, err
 		}
@@ -281,7 +281,7 @@ func (f *associationFinder) associateSeriesLabels(ctx context.Context, labels []
 			continue
 		}
 		seen[r.Name] = true
-		own, err := f.findObjectLabel(ctx, r.Name, labels)
+		own, err := f.findPromAdapterObjectLabel(ctx, r.Name, labels)
 		if err != nil {
 			return nil, err
 		}
@@ -293,17 +293,17 @@ func (f *associationFinder) associateSeriesLabels(ctx context.Context, labels []
 	return out, nil
 }
 
-// findObjectLabel returns the label for objects of the resource, among the labels of the series.
-func (f *associationFinder) findObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
+// findPromAdapterObjectLabel returns the label for objects of the resource, among the labels of the series.
+func (f *associationFinder) findPromAdapterObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
 	have := func(l string) bool { return slices.Contains(labels, l) }
-	candidates := slices.DeleteFunc(f.mapping.overrideLabels(resource), func(l string) bool { return !have(l) })
+	candidates := slices.DeleteFunc(f.mapping.promAdapterOverrideLabels(resource), func(l string) bool { return !have(l) })
 	if len(candidates) > 1 && f.rank == rankLive {
 		chooser := objectLabelChooser{f.series, f.now.Add(-f.lookback), f.now}
-		if label, err := chooser.chooseObjectLabel(ctx, []string{f.r.SeriesQuery}, candidates); err != nil || label != "" {
+		if label, err := chooser.choosePromAdapterObjectLabel(ctx, []string{f.r.SeriesQuery}, candidates); err != nil || label != "" {
 			return label, err
 		}
 	}
-	return f.mapping.findResourceLabel(resource, have)
+	return f.mapping.findPromAdapterResourceLabel(resource, have)
 }
 
 // cachedLookup looks up each name once during a listing, and also keeps errors.

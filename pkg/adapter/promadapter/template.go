@@ -18,24 +18,24 @@ import (
 // maxQueryBytes bounds the text of a template, which may loop.
 const maxQueryBytes = 1 << 20
 
-// parseTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
-func parseTemplate(name, text string) (*template.Template, error) {
+// parsePromAdapterTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
+func parsePromAdapterTemplate(name, text string) (*template.Template, error) {
 	t, err := template.New(name).Delims("<<", ">>").Parse(text)
 	if err != nil {
-		return nil, errors.New(formatTemplateError(name, err))
+		return nil, errors.New(formatPromAdapterTemplateError(name, err))
 	}
 	return t, nil
 }
 
-func formatTemplateError(name string, err error) string {
+func formatPromAdapterTemplateError(name string, err error) string {
 	return strings.TrimPrefix(err.Error(), "template: "+name+":")
 }
 
-// renderTemplate returns the text of the template. Empty text is an error.
-func renderTemplate(t *template.Template, data any) (string, error) {
+// renderPromAdapterTemplate returns the text of the template. Empty text is an error.
+func renderPromAdapterTemplate(t *template.Template, data any) (string, error) {
 	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
-		return "", errors.New(formatTemplateError(t.Name(), err))
+		return "", errors.New(formatPromAdapterTemplateError(t.Name(), err))
 	}
 	if out.Len() == 0 {
 		return "", errEmptyText
@@ -74,8 +74,8 @@ type queryRequest struct {
 	groupBy     []string
 }
 
-// buildQueryArguments returns the arguments, with matchers in prometheus-adapter's order: metric selector, namespace, objects.
-func (q queryRequest) buildQueryArguments() (queryArguments, error) {
+// buildPromAdapterQueryArguments returns the arguments, with matchers in prometheus-adapter's order: metric selector, namespace, objects.
+func (q queryRequest) buildPromAdapterQueryArguments() (queryArguments, error) {
 	matchers := q.selector[:len(q.selector):len(q.selector)]
 	if q.namespace != "" {
 		if q.namespaceLabel == "" {
@@ -84,7 +84,7 @@ func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 		matchers = append(matchers, &labels.Matcher{Type: labels.MatchEqual, Name: q.namespaceLabel, Value: q.namespace})
 	}
 	if q.objects != nil {
-		m, err := newLegacyObjectMatcher(q.objectLabel, q.objects)
+		m, err := newPromAdapterObjectMatcher(q.objectLabel, q.objects)
 		if err != nil {
 			return queryArguments{}, err
 		}
@@ -92,19 +92,19 @@ func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	}
 	values := make(map[string]string, len(matchers))
 	for _, m := range matchers {
-		values[m.Name] = bracketDots(m)
+		values[m.Name] = bracketPromAdapterMatcherDots(m)
 	}
 	return queryArguments{
 		Series:            q.series,
-		LabelMatchers:     joinLegacyMatchers(matchers),
+		LabelMatchers:     joinPromAdapterMatchers(matchers),
 		LabelValuesByName: values,
 		GroupBy:           strings.Join(q.groupBy, ","),
 		GroupBySlice:      q.groupBy,
 	}, nil
 }
 
-// newLegacyObjectMatcher returns a matcher for any of the values. No values are an error.
-func newLegacyObjectMatcher(label string, values []string) (*labels.Matcher, error) {
+// newPromAdapterObjectMatcher returns a matcher for any of the values. No values are an error.
+func newPromAdapterObjectMatcher(label string, values []string) (*labels.Matcher, error) {
 	switch len(values) {
 	case 0:
 		return nil, errors.New("the request names no objects")
@@ -118,19 +118,19 @@ func newLegacyObjectMatcher(label string, values []string) (*labels.Matcher, err
 	return labels.NewMatcher(labels.MatchRegexp, label, strings.Join(quoted, "|"))
 }
 
-// bracketDots returns the value of a matcher with [.] for an escaped dot. Templates put values between quotes, where a backslash
+// bracketPromAdapterMatcherDots returns the value of a matcher with [.] for an escaped dot. Templates put values between quotes, where a backslash
 // would begin an escape. A single value stays as it is, because templates compare it with = as well as with =~.
-func bracketDots(m *labels.Matcher) string {
+func bracketPromAdapterMatcherDots(m *labels.Matcher) string {
 	if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
 		return m.Value
 	}
 	return strings.ReplaceAll(m.Value, `\.`, `[.]`)
 }
 
-// newQueryRenderer returns the function that renders the queries of a rule for a series.
-func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
+// newPromAdapterQueryRenderer returns the function that renders the queries of a rule for a series.
+func (r *Rule) newPromAdapterQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {
-		text, err := r.renderQuery(r.newQueryRequest(q, series, groupBy))
+		text, err := r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, series, groupBy))
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s.metricsQuery: %w", r.path, err)
 		}
@@ -138,8 +138,8 @@ func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query
 	}
 }
 
-// newQueryRequest returns the request for a query of the rule.
-func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
+// newPromAdapterQueryRequest returns the request for a query of the rule.
+func (r *Rule) newPromAdapterQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
 	request := queryRequest{
 		series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
 		objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
@@ -153,21 +153,21 @@ func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) qu
 	return request
 }
 
-// legacyRuleIsNamespaced reports whether queries for objects of the resource match the namespace of the request.
-func (r *Rule) legacyRuleIsNamespaced(res Resource) bool {
+// promAdapterRuleIsNamespaced reports whether queries for objects of the resource match the namespace of the request.
+func (r *Rule) promAdapterRuleIsNamespaced(res Resource) bool {
 	if r.external {
 		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	}
 	return res.Namespaced
 }
 
-func (r *Rule) renderQuery(q queryRequest) (string, error) {
+func (r *Rule) renderPromAdapterQuery(q queryRequest) (string, error) {
 	if r.compiled.metricsQuery == nil {
 		return "", errors.New("missing")
 	}
-	args, err := q.buildQueryArguments()
+	args, err := q.buildPromAdapterQueryArguments()
 	if err != nil {
 		return "", err
 	}
-	return renderTemplate(r.compiled.metricsQuery, args)
+	return renderPromAdapterTemplate(r.compiled.metricsQuery, args)
 }

@@ -40,8 +40,8 @@ func (c *Catalog) UsageRules() *UsageRuleSet { return c.usageRuleSet.Load() }
 // usageRetryInterval is the delay before a failed lookup of the resources of resourceRules is retried.
 const usageRetryInterval = 30 * time.Second
 
-// resolveLegacyUsageRules looks up the resources and labels of resourceRules, until both are known.
-func (c *Catalog) resolveLegacyUsageRules(ctx context.Context, now time.Time) {
+// resolvePromAdapterUsageRules looks up the resources and labels of resourceRules, until both are known.
+func (c *Catalog) resolvePromAdapterUsageRules(ctx context.Context, now time.Time) {
 	if c.resourceRules == nil || c.usageRuleSet.Load() != nil && c.usageUnsettled == "" {
 		return
 	}
@@ -49,7 +49,7 @@ func (c *Catalog) resolveLegacyUsageRules(ctx context.Context, now time.Time) {
 		ctx: ctx, cluster: c.resources, opts: c.opts,
 		chooser: objectLabelChooser{c.series, now.Add(-c.opts.Lookback), now},
 	}
-	u, err := r.resolveLegacyUsageRuleSet(c.resourceRules)
+	u, err := r.resolvePromAdapterUsageRuleSet(c.resourceRules)
 	if err == nil {
 		c.usageRuleSet.Store(u)
 		c.usageUnsettled = r.unsettled
@@ -60,7 +60,7 @@ func (c *Catalog) resolveLegacyUsageRules(ctx context.Context, now time.Time) {
 	if faults := slices.Concat(c.resourceRules.CPU.report.Faults, c.resourceRules.Memory.report.Faults); err == nil {
 		err = faults.Err()
 	}
-	c.opts.Metrics.setLegacyRuleFailing("resourceRules", err)
+	c.opts.Metrics.setPromAdapterRuleFailing("resourceRules", err)
 }
 
 // usageResolver resolves resourceRules once.
@@ -73,21 +73,21 @@ type usageResolver struct {
 	unsettled string
 }
 
-func (r *usageResolver) resolveLegacyUsageRuleSet(rules *ResourceRules) (*UsageRuleSet, error) {
+func (r *usageResolver) resolvePromAdapterUsageRuleSet(rules *ResourceRules) (*UsageRuleSet, error) {
 	u := &UsageRuleSet{Window: rules.Window}
 	for _, pair := range []struct {
 		from *ResourceRule
 		to   *UsageRules
 	}{{&rules.CPU, &u.CPU}, {&rules.Memory, &u.Memory}} {
-		if err := r.resolveLegacyUsageRule(pair.from, pair.to); err != nil {
+		if err := r.resolvePromAdapterUsageRule(pair.from, pair.to); err != nil {
 			return nil, fmt.Errorf("%s: %w", pair.from.path, err)
 		}
 	}
 	return u, nil
 }
 
-func (r *usageResolver) resolveLegacyUsageRule(rule *ResourceRule, u *UsageRules) error {
-	m, err := resolveLegacyResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
+func (r *usageResolver) resolvePromAdapterUsageRule(rule *ResourceRule, u *UsageRules) error {
+	m, err := resolvePromAdapterResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
 	if err != nil {
 		return err
 	}
@@ -100,34 +100,34 @@ func (r *usageResolver) resolveLegacyUsageRule(rule *ResourceRule, u *UsageRules
 		{"pods", rule.containerTemplate, &u.PodLabel},
 		{"nodes", rule.nodeTemplate, &u.NodeLabel},
 	} {
-		if *l.to, err = r.resolveLegacyUsageLabel(rule, m, l.resource, l.query); err != nil {
+		if *l.to, err = r.resolvePromAdapterUsageLabel(rule, m, l.resource, l.query); err != nil {
 			return err
 		}
 	}
 	u.ContainerLabel = rule.ContainerLabel
 	if rule.containerTemplate != nil {
-		u.Containers = rule.newLegacyUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
+		u.Containers = rule.newPromAdapterUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
 	}
 	if rule.nodeTemplate != nil {
-		u.Nodes = rule.newLegacyUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
+		u.Nodes = rule.newPromAdapterUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
 	}
 	return nil
 }
 
-// resolveLegacyUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
+// resolvePromAdapterUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
 // series of the query to the first override.
-func (r *usageResolver) resolveLegacyUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
-	candidates := m.overrideLabels(resource)
+func (r *usageResolver) resolvePromAdapterUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
+	candidates := m.promAdapterOverrideLabels(resource)
 	if len(candidates) < 2 || query == nil {
-		return m.findResourceLabel(resource, func(string) bool { return false })
+		return m.findPromAdapterResourceLabel(resource, func(string) bool { return false })
 	}
-	match := parseTemplateSelectors(query)
+	match := parsePromAdapterTemplateSelectors(query)
 	if len(match) == 0 {
 		r.unsettled = fmt.Sprintf("%s: cannot tell which of the labels %s the series have, and takes %s: its query is not PromQL",
 			rule.path, strings.Join(candidates, ", "), candidates[0])
 		return candidates[0], nil
 	}
-	label, err := r.chooser.chooseObjectLabel(r.ctx, match, candidates)
+	label, err := r.chooser.choosePromAdapterObjectLabel(r.ctx, match, candidates)
 	if err == nil && label == "" {
 		r.unsettled = fmt.Sprintf("%s: no series seen yet; of the labels %s for %s it takes %s", rule.path, strings.Join(candidates, ", "), resource, candidates[0])
 		label = candidates[0]
@@ -135,8 +135,8 @@ func (r *usageResolver) resolveLegacyUsageLabel(rule *ResourceRule, m resolvedMa
 	return label, err
 }
 
-// newLegacyUsageRule returns the rule of a template. The first label of groupBy names its objects.
-func (r *ResourceRule) newLegacyUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
+// newPromAdapterUsageRule returns the rule of a template. The first label of groupBy names its objects.
+func (r *ResourceRule) newPromAdapterUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
 	path := r.path + "." + key
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
@@ -146,7 +146,7 @@ func (r *ResourceRule) newLegacyUsageRule(opts Options, key string, t *template.
 		if q.Rule.Namespaced {
 			request.namespaceLabel, request.namespace = namespaceLabel, q.Namespace
 		}
-		text, err := renderUsageQuery(t, request)
+		text, err := renderPromAdapterUsageQuery(t, request)
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s: %w", path, err)
 		}
@@ -154,19 +154,19 @@ func (r *ResourceRule) newLegacyUsageRule(opts Options, key string, t *template.
 	})
 }
 
-func renderUsageQuery(t *template.Template, q queryRequest) (string, error) {
+func renderPromAdapterUsageQuery(t *template.Template, q queryRequest) (string, error) {
 	if q.objectLabel == "" {
 		return "", errors.New("no label for the objects; set resources.overrides or resources.template")
 	}
-	args, err := q.buildQueryArguments()
+	args, err := q.buildPromAdapterQueryArguments()
 	if err != nil {
 		return "", err
 	}
-	return renderTemplate(t, args)
+	return renderPromAdapterTemplate(t, args)
 }
 
-// catalogUsageNotes returns lines for people about resourceRules.
-func (c *Catalog) catalogUsageNotes() (failures, oddities []string) {
+// promAdapterUsageNotes returns lines for people about resourceRules.
+func (c *Catalog) promAdapterUsageNotes() (failures, oddities []string) {
 	switch {
 	case c.resourceRules == nil:
 		return nil, nil

@@ -29,7 +29,7 @@ type backendClient struct {
 	metrics *Metrics
 }
 
-func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*backendClient, error) {
+func newRemoteClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*backendClient, error) {
 	if transport == nil {
 		var err error
 		transport, err = promconfig.NewRoundTripperFromConfig(b.HTTP, "backend_"+b.Name,
@@ -39,9 +39,9 @@ func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Me
 		}
 	}
 	c := &backendClient{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
-	c.http = &http.Client{Transport: transport, CheckRedirect: newBackendRedirectPolicy(b.HTTP.FollowRedirects)}
+	c.http = &http.Client{Transport: transport, CheckRedirect: newRemoteRedirectPolicy(b.HTTP.FollowRedirects)}
 	for _, address := range append([]string{b.URL}, b.Failover...) {
-		s, err := newBackendServer(address)
+		s, err := newRemoteServer(address)
 		if err != nil {
 			return nil, err
 		}
@@ -50,9 +50,9 @@ func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Me
 	return c, nil
 }
 
-// newBackendRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
+// newRemoteRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
 // single host, and their headers (a tenant, a key) would follow; a POST that becomes a GET loses its form.
-func newBackendRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
+func newRemoteRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
 	const maxRedirects = 3
 	return func(req *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -74,21 +74,21 @@ type serverRequest struct {
 	readResponse func(*http.Response) *requestFailure
 }
 
-// sendWithFailover sends a request to the servers in their order, until the first response.
-func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *requestFailure {
+// sendWithRemoteFailover sends a request to the servers in their order, until the first response.
+func (c *backendClient) sendWithRemoteFailover(ctx context.Context, r serverRequest) *requestFailure {
 	var failures []*requestFailure
 	for _, s := range c.servers {
-		f := c.sendUnlessDown(ctx, s, r)
-		if f == nil || !f.allowsFailover() {
+		f := c.sendUnlessRemoteDown(ctx, s, r)
+		if f == nil || !f.allowsRemoteFailover() {
 			return f
 		}
 		failures = append(failures, f)
 	}
-	return c.mergeServerFailures(failures)
+	return c.mergeRemoteFailures(failures)
 }
 
-// mergeServerFailures merges the failures of all servers, in the order of the servers.
-func (c *backendClient) mergeServerFailures(failures []*requestFailure) *requestFailure {
+// mergeRemoteFailures merges the failures of all servers, in the order of the servers.
+func (c *backendClient) mergeRemoteFailures(failures []*requestFailure) *requestFailure {
 	all := *failures[0]
 	if len(failures) == 1 {
 		return &all
@@ -101,33 +101,33 @@ func (c *backendClient) mergeServerFailures(failures []*requestFailure) *request
 		if f.outcome != outcomeSkipped {
 			all.outcome = f.outcome // this server received the request
 		}
-		all.since = earlierServerTime(all.since, f.since)
+		all.since = earlierRemoteTime(all.since, f.since)
 	}
 	all.text = strings.Join(texts, "; ")
 	return &all
 }
 
-// sendUnlessDown sends a request to a server. It skips a server that waits for its next try.
-func (c *backendClient) sendUnlessDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+// sendUnlessRemoteDown sends a request to a server. It skips a server that waits for its next try.
+func (c *backendClient) sendUnlessRemoteDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	start := time.Now()
-	if f := s.admitBackendRequest(start); f != nil {
+	if f := s.admitRemoteRequest(start); f != nil {
 		return f
 	}
-	f := c.sendToServer(ctx, s, r)
+	f := c.sendToRemoteServer(ctx, s, r)
 	if f != nil && ctx.Err() != nil {
-		f = newBackendFailuref(outcomeCancelled, "%v", ctx.Err())
+		f = newRemoteFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
 	now := time.Now()
-	c.metrics.observeServerRequest(c.name, f, now.Sub(start))
-	was, is := s.recordServerOutcome(now, f, c.refresh)
+	c.metrics.observeRemoteRequest(c.name, f, now.Sub(start))
+	was, is := s.recordRemoteServerOutcome(now, f, c.refresh)
 	if was != is && len(c.servers) > 1 {
-		c.logServerState(ctx, s, f)
+		c.logRemoteServerState(ctx, s, f)
 	}
 	return f
 }
 
-// logServerState logs that one of several servers went down or came back.
-func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f *requestFailure) {
+// logRemoteServerState logs that one of several servers went down or came back.
+func (c *backendClient) logRemoteServerState(ctx context.Context, s *backendServer, f *requestFailure) {
 	log := klog.FromContext(ctx).WithValues("backend", c.name, "url", s.displayURL)
 	if f == nil {
 		log.Info("Server of a backend is back")
@@ -136,7 +136,7 @@ func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f 
 	log.Info("Server of a backend is down", "reason", f.text)
 }
 
-func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+func (c *backendClient) sendToRemoteServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool
@@ -144,28 +144,28 @@ func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r se
 		GetConn: func(string) { connecting.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { connecting.Store(false) },
 	})
-	req, err := s.newBackendHTTPRequest(ctx, r.method, r.path, r.form)
+	req, err := s.newRemoteHTTPRequest(ctx, r.method, r.path, r.form)
 	if err != nil {
-		return newBackendFailuref(outcomeOther, "the url makes no valid request")
+		return newRemoteFailuref(outcomeOther, "the url makes no valid request")
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		f := classifyBackendTransportError(err, r.timeout)
+		f := classifyRemoteTransportError(err, r.timeout)
 		if f.outcome == outcomeTimeout && connecting.Load() {
 			f = &requestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
 		}
 		return f
 	}
 	defer resp.Body.Close()
-	if f := checkBackendHTTPStatus(resp, time.Now()); f != nil {
+	if f := checkRemoteHTTPStatus(resp, time.Now()); f != nil {
 		return f
 	}
 	return r.readResponse(resp)
 }
 
-// earlierServerTime returns the earlier of two times. It ignores a zero time.
-func earlierServerTime(a, b time.Time) time.Time {
+// earlierRemoteTime returns the earlier of two times. It ignores a zero time.
+func earlierRemoteTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

@@ -61,12 +61,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// addBackendSeries creates the series of a backend that starts to run.
-func (m *Metrics) addBackendSeries(name string) {
+// addRemoteBackendSeries creates the series of a backend that starts to run.
+func (m *Metrics) addRemoteBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running[name]++
-	for _, o := range countedBackendOutcomes() {
+	for _, o := range countedRemoteOutcomes() {
 		m.requests.WithLabelValues(name, string(o))
 	}
 	m.requestDuration.WithLabelValues(name)
@@ -75,8 +75,8 @@ func (m *Metrics) addBackendSeries(name string) {
 	m.infos.WithLabelValues(name)
 }
 
-// removeBackendSeries removes the series with the last running backend of the name: a backend without configuration is not down.
-func (m *Metrics) removeBackendSeries(name string) {
+// removeRemoteBackendSeries removes the series with the last running backend of the name: a backend without configuration is not down.
+func (m *Metrics) removeRemoteBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.running[name]--; m.running[name] > 0 {
@@ -93,8 +93,8 @@ func (m *Metrics) removeBackendSeries(name string) {
 	m.infos.DeletePartialMatch(own)
 }
 
-// observeServerRequest counts a finished request. It skips a cancelled request, whose outcome is not the server's.
-func (m *Metrics) observeServerRequest(name string, f *requestFailure, took time.Duration) {
+// observeRemoteRequest counts a finished request. It skips a cancelled request, whose outcome is not the server's.
+func (m *Metrics) observeRemoteRequest(name string, f *requestFailure, took time.Duration) {
 	o := outcomeSuccess
 	if f != nil {
 		o = f.outcome
@@ -106,7 +106,7 @@ func (m *Metrics) observeServerRequest(name string, f *requestFailure, took time
 	m.requestDuration.WithLabelValues(name).Observe(took.Seconds())
 }
 
-func (m *Metrics) setBackendUp(name string, up bool, now time.Time) {
+func (m *Metrics) setRemoteBackendUp(name string, up bool, now time.Time) {
 	if !up {
 		m.up.WithLabelValues(name).Set(0)
 		return

@@ -33,8 +33,8 @@ type timedValue struct {
 	value float64
 }
 
-// parseBackendSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
-func parseBackendSeconds(s float64) (time.Time, bool) {
+// parseRemoteSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
+func parseRemoteSeconds(s float64) (time.Time, bool) {
 	const maxSeconds = 1 << 40 // the year 36812
 	if math.IsNaN(s) || math.Abs(s) > maxSeconds {
 		return time.Time{}, false
@@ -53,23 +53,23 @@ type responseEnvelope struct {
 	IsPartial bool
 }
 
-// checkAPIStatus returns the failure that the envelope states; nil for success.
-func (e responseEnvelope) checkAPIStatus() *requestFailure {
+// checkRemoteAPIStatus returns the failure that the envelope states; nil for success.
+func (e responseEnvelope) checkRemoteAPIStatus() *requestFailure {
 	switch {
 	case e.Status == "success":
 		return nil
 	case e.Status != "error":
-		return newBackendFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipServerText(e.Status))
+		return newRemoteFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipRemoteText(e.Status))
 	}
-	text := clipServerText(e.Error)
+	text := clipRemoteText(e.Error)
 	if e.ErrorType == "bad_data" || e.ErrorType == "execution" {
-		return newBackendFailuref(outcomeBadQuery, "refuses the query: %s", text)
+		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", text)
 	}
-	return newBackendFailuref(outcomeServerError, "%s: %s", clipServerText(e.ErrorType), text)
+	return newRemoteFailuref(outcomeServerError, "%s: %s", clipRemoteText(e.ErrorType), text)
 }
 
-// splitServerNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
-func (e responseEnvelope) splitServerNotices() (warnings, infos []string) {
+// splitRemoteNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
+func (e responseEnvelope) splitRemoteNotices() (warnings, infos []string) {
 	infos = e.Infos
 	for _, w := range e.Warnings {
 		if strings.HasPrefix(w, "PromQL info:") {
@@ -84,36 +84,36 @@ func (e responseEnvelope) splitServerNotices() (warnings, infos []string) {
 	return warnings, infos
 }
 
-// readQueryResponse reads a response of at most maxBytes to an instant query.
-func readQueryResponse(resp *http.Response, maxBytes int64, timeout time.Duration) (*queryResponse, *requestFailure) {
-	body, f := openBackendResponseBody(resp, maxBytes)
+// readRemoteQueryResponse reads a response of at most maxBytes to an instant query.
+func readRemoteQueryResponse(resp *http.Response, maxBytes int64, timeout time.Duration) (*queryResponse, *requestFailure) {
+	body, f := openRemoteResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
 	}
 	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(maxBytes, resp.ContentLength+bytes.MinRead))))
 	if _, err := data.ReadFrom(body); err != nil {
-		return nil, newBackendBodyFailure(err, maxBytes, timeout)
+		return nil, newRemoteBodyFailure(err, maxBytes, timeout)
 	}
-	return decodeQueryResponse(data.Bytes())
+	return decodeRemoteQueryResponse(data.Bytes())
 }
 
-// openBackendResponseBody returns the body of a JSON response, bounded to maxBytes.
-func openBackendResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
-	switch t := backendMediaType(resp); t {
+// openRemoteResponseBody returns the body of a JSON response, bounded to maxBytes.
+func openRemoteResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
+	switch t := remoteMediaType(resp); t {
 	case "application/json":
 	case "text/html":
-		return nil, newBackendFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
+		return nil, newRemoteFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
 	default:
-		return nil, newBackendFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipServerText(t))
+		return nil, newRemoteFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipRemoteText(t))
 	}
 	if resp.ContentLength > maxBytes {
-		return nil, newBackendBodyFailure(errResponseTooLarge, maxBytes, 0)
+		return nil, newRemoteBodyFailure(errResponseTooLarge, maxBytes, 0)
 	}
 	return &limitedBody{r: resp.Body, remaining: maxBytes}, nil
 }
 
-// backendMediaType returns the content type without parameters.
-func backendMediaType(resp *http.Response) string {
+// remoteMediaType returns the content type without parameters.
+func remoteMediaType(resp *http.Response) string {
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		return resp.Header.Get("Content-Type")
@@ -123,12 +123,12 @@ func backendMediaType(resp *http.Response) string {
 
 var errResponseTooLarge = errors.New("answer too large")
 
-// newBackendBodyFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
-func newBackendBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
+// newRemoteBodyFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
+func newRemoteBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
 	if errors.Is(err, errResponseTooLarge) {
-		return newBackendFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
+		return newRemoteFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
 	}
-	f := classifyBackendTransportError(err, timeout)
+	f := classifyRemoteTransportError(err, timeout)
 	if f.outcome == outcomeConnect {
 		f.text += " in the middle of the answer"
 		f.serverWide = false
@@ -160,148 +160,148 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decodeQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
+// decodeRemoteQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
 // seconds: encoding/json takes more than three times as long (BenchmarkDecode).
-func decodeQueryResponse(data []byte) (*queryResponse, *requestFailure) {
+func decodeRemoteQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 	d := &responseDecoder{data: data, internedStrings: map[string]string{}}
 	var e responseEnvelope
-	d.decodeResponseObject(func(key string) {
+	d.decodeRemoteJSONObject(func(key string) {
 		switch key {
 		case "data":
-			d.decodeResponseData()
+			d.decodeRemoteResponseData()
 		case "status":
-			e.Status = d.decodeJSONString()
+			e.Status = d.decodeRemoteJSONString()
 		case "errorType":
-			e.ErrorType = d.decodeJSONString()
+			e.ErrorType = d.decodeRemoteJSONString()
 		case "error":
-			e.Error = d.decodeJSONString()
+			e.Error = d.decodeRemoteJSONString()
 		case "warnings":
-			e.Warnings = d.decodeJSONStrings()
+			e.Warnings = d.decodeRemoteJSONStrings()
 		case "infos":
-			e.Infos = d.decodeJSONStrings()
+			e.Infos = d.decodeRemoteJSONStrings()
 		case "isPartial":
-			e.IsPartial = string(d.skipJSONValue()) == "true"
+			e.IsPartial = string(d.skipRemoteJSONValue()) == "true"
 		default:
-			d.skipJSONValue()
+			d.skipRemoteJSONValue()
 		}
 	})
-	if d.peekResponseToken() != 0 {
-		d.failDecoding("more than one value")
+	if d.peekRemoteToken() != 0 {
+		d.failRemoteDecoding("more than one value")
 	}
 	if d.failure != nil {
 		return nil, d.failure
 	}
-	if f := e.checkAPIStatus(); f != nil {
+	if f := e.checkRemoteAPIStatus(); f != nil {
 		return nil, f
 	}
 	switch {
 	case d.resultType == "", !d.resultDecoded && (d.resultType == "vector" || d.resultType == "scalar"):
-		return nil, newBackendFailuref(outcomeBadResponse, "the answer has no result")
+		return nil, newRemoteFailuref(outcomeBadResponse, "the answer has no result")
 	case !d.resultDecoded:
-		return nil, newBackendFailuref(outcomeBadResult, "the result is a %q, not a vector", clipServerText(d.resultType))
+		return nil, newRemoteFailuref(outcomeBadResult, "the result is a %q, not a vector", clipRemoteText(d.resultType))
 	}
 	r := &queryResponse{samples: d.samples}
-	r.warnings, r.infos = e.splitServerNotices()
+	r.warnings, r.infos = e.splitRemoteNotices()
 	return r, d.resultFailure
 }
 
-// decodeResponseData decodes the field data.
-func (d *responseDecoder) decodeResponseData() {
+// decodeRemoteResponseData decodes the field data.
+func (d *responseDecoder) decodeRemoteResponseData() {
 	at := -1 // offset of the result, which may come before its type
-	d.decodeResponseObject(func(key string) {
+	d.decodeRemoteJSONObject(func(key string) {
 		switch key {
 		case "resultType":
-			d.resultType = d.decodeJSONString()
+			d.resultType = d.decodeRemoteJSONString()
 		case "result":
 			at = d.offset
-			d.decodeResults()
+			d.decodeRemoteResults()
 		default:
-			d.skipJSONValue()
+			d.skipRemoteJSONValue()
 		}
 	})
 	if end := d.offset; at >= 0 && !d.resultDecoded && d.failure == nil {
 		d.offset = at
-		d.decodeResults()
+		d.decodeRemoteResults()
 		d.offset = end
 	}
 }
 
-// decodeResults decodes results of resultType. It skips them if the type is unknown yet.
-func (d *responseDecoder) decodeResults() {
+// decodeRemoteResults decodes results of resultType. It skips them if the type is unknown yet.
+func (d *responseDecoder) decodeRemoteResults() {
 	d.resultDecoded, d.samples, d.resultFailure = true, nil, nil
 	switch d.resultType {
 	case "vector":
-		if d.peekResponseToken() == 'n' {
-			d.skipJSONValue()
+		if d.peekRemoteToken() == 'n' {
+			d.skipRemoteJSONValue()
 			return
 		}
-		d.decodeResponseArray(func() { d.samples = append(d.samples, d.decodeResultSample()) })
+		d.decodeRemoteJSONArray(func() { d.samples = append(d.samples, d.decodeRemoteSample()) })
 	case "scalar":
-		d.samples = append(d.samples, resultSample{Value: d.decodeTimedValue()})
+		d.samples = append(d.samples, resultSample{Value: d.decodeRemoteTimedValue()})
 	default:
 		d.resultDecoded = false
-		d.skipJSONValue()
+		d.skipRemoteJSONValue()
 	}
 }
 
-// decodeResultSample decodes a result: its labels and its value.
-func (d *responseDecoder) decodeResultSample() resultSample {
+// decodeRemoteSample decodes a result: its labels and its value.
+func (d *responseDecoder) decodeRemoteSample() resultSample {
 	var s resultSample
 	valued, histogram := false, false
-	d.decodeResponseObject(func(key string) {
+	d.decodeRemoteJSONObject(func(key string) {
 		switch key {
 		case "metric":
-			s.Metric = d.decodeResultLabels()
+			s.Metric = d.decodeRemoteResultLabels()
 		case "value":
-			s.Value, valued = d.decodeTimedValue(), true
+			s.Value, valued = d.decodeRemoteTimedValue(), true
 		case "histogram":
-			d.skipJSONValue()
+			d.skipRemoteJSONValue()
 			histogram = true
 		default:
-			d.skipJSONValue()
+			d.skipRemoteJSONValue()
 		}
 	})
 	if d.failure == nil && d.resultFailure == nil && !valued {
-		d.resultFailure = newBackendFailuref(outcomeBadResponse, "the result %s has no value", formatResultLabels(s.Metric))
+		d.resultFailure = newRemoteFailuref(outcomeBadResponse, "the result %s has no value", formatRemoteResultLabels(s.Metric))
 		if histogram {
-			d.resultFailure = newBackendFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatResultLabels(s.Metric))
+			d.resultFailure = newRemoteFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatRemoteResultLabels(s.Metric))
 		}
 	}
 	return s
 }
 
-// decodeResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
-func (d *responseDecoder) decodeResultLabels() map[string]string {
+// decodeRemoteResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
+func (d *responseDecoder) decodeRemoteResultLabels() map[string]string {
 	l := make(map[string]string, 4)
-	d.decodeResponseObject(func(name string) { l[name] = d.decodeJSONString() })
+	d.decodeRemoteJSONObject(func(name string) { l[name] = d.decodeRemoteJSONString() })
 	return l
 }
 
-// decodeTimedValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
-func (d *responseDecoder) decodeTimedValue() timedValue {
+// decodeRemoteTimedValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
+func (d *responseDecoder) decodeRemoteTimedValue() timedValue {
 	var p timedValue
 	n := 0
-	d.decodeResponseArray(func() {
+	d.decodeRemoteJSONArray(func() {
 		switch n {
 		case 0:
-			seconds, err := strconv.ParseFloat(string(d.skipJSONValue()), 64)
+			seconds, err := strconv.ParseFloat(string(d.skipRemoteJSONValue()), 64)
 			ok := false
-			if p.at, ok = parseBackendSeconds(seconds); err != nil || !ok {
-				d.failDecoding("a sample without a time")
+			if p.at, ok = parseRemoteSeconds(seconds); err != nil || !ok {
+				d.failRemoteDecoding("a sample without a time")
 			}
 		case 1:
 			var err error
 			// Every reader of the API takes a number beyond the range of a float for an infinity.
-			if p.value, err = strconv.ParseFloat(d.decodeJSONString(), 64); err != nil && !errors.Is(err, strconv.ErrRange) {
-				d.failDecoding("a sample without a number")
+			if p.value, err = strconv.ParseFloat(d.decodeRemoteJSONString(), 64); err != nil && !errors.Is(err, strconv.ErrRange) {
+				d.failRemoteDecoding("a sample without a number")
 			}
 		default:
-			d.failDecoding("a sample of more than time and number")
+			d.failRemoteDecoding("a sample of more than time and number")
 		}
 		n++
 	})
 	if n != 2 {
-		d.failDecoding("a sample of less than time and number")
+		d.failRemoteDecoding("a sample of less than time and number")
 	}
 	return p
 }

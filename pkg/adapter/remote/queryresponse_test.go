@@ -27,7 +27,7 @@ func (r *referenceResponse) decodeSamples(t *testing.T) []resultSample {
 		if err := json.Unmarshal(data, &parts); err != nil || len(parts) != 2 {
 			t.Fatalf("%s: %v", data, err)
 		}
-		at, _ := parseBackendSeconds(parts[0].(float64))
+		at, _ := parseRemoteSeconds(parts[0].(float64))
 		value, _ := strconv.ParseFloat(parts[1].(string), 64)
 		return newTimedValue(at, value)
 	}
@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, failure := decodeQueryResponse(data)
+		r, failure := decodeRemoteQueryResponse(data)
 		if failure != nil {
 			if failure.text == "" || failure.outcome == "" || len(failure.text) > 1000 {
 				t.Errorf("failure %+v", failure)
@@ -118,7 +118,7 @@ func TestPoint(t *testing.T) {
 	} {
 		d := responseDecoder{data: []byte(in), internedStrings: map[string]string{}}
 		got := "error"
-		if p := d.decodeTimedValue(); d.failure == nil {
+		if p := d.decodeRemoteTimedValue(); d.failure == nil {
 			got = fmt.Sprintf("%d %v", p.at.UnixMilli(), p.value)
 		}
 		if got != want {
@@ -138,7 +138,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if r, f := decodeQueryResponse(body); f != nil || len(r.samples) != 20_000 {
+			if r, f := decodeRemoteQueryResponse(body); f != nil || len(r.samples) != 20_000 {
 				b.Fatal(f)
 			}
 		}

@@ -11,8 +11,8 @@ import (
 // Run refreshes the standing queries until ctx ends. It returns nil after its last query has ended. Runs must not
 // overlap.
 func (b *Backend) Run(ctx context.Context) error {
-	b.markBackendRunning()
-	defer b.discardStandingQueries()
+	b.markRemoteBackendRunning()
+	defer b.discardRemoteStandingQueries()
 	defer b.runningRefreshes.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -23,48 +23,48 @@ func (b *Backend) Run(ctx context.Context) error {
 		case <-b.wakeups:
 		case <-timer.C:
 		}
-		timer.Reset(b.startDueRefreshes(ctx, time.Now()))
+		timer.Reset(b.startDueRemoteRefreshes(ctx, time.Now()))
 	}
 }
 
-func (b *Backend) markBackendRunning() {
-	b.metrics.addBackendSeries(b.name)
+func (b *Backend) markRemoteBackendRunning() {
+	b.metrics.addRemoteBackendSeries(b.name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.running = true
-	b.countRefreshedQueries(len(b.queries))
+	b.countRefreshedRemoteQueries(len(b.queries))
 }
 
-// countRefreshedQueries adds n to the number of refreshed queries. The caller holds b.mu.
-func (b *Backend) countRefreshedQueries(n int) {
+// countRefreshedRemoteQueries adds n to the number of refreshed queries. The caller holds b.mu.
+func (b *Backend) countRefreshedRemoteQueries(n int) {
 	if b.running {
 		b.metrics.refreshedQueries.WithLabelValues(b.name).Add(float64(n))
 	}
 }
 
-// discardStandingQueries removes all standing queries.
-func (b *Backend) discardStandingQueries() {
+// discardRemoteStandingQueries removes all standing queries.
+func (b *Backend) discardRemoteStandingQueries() {
 	b.mu.Lock()
 	for _, sq := range b.queries {
-		b.removeQuery(sq)
+		b.removeRemoteQuery(sq)
 	}
 	b.running = false
 	b.mu.Unlock()
 	b.client.http.CloseIdleConnections()
-	b.metrics.removeBackendSeries(b.name)
+	b.metrics.removeRemoteBackendSeries(b.name)
 }
 
-// removeQuery removes a standing query. The caller holds b.mu.
-func (b *Backend) removeQuery(sq *standingQuery) {
+// removeRemoteQuery removes a standing query. The caller holds b.mu.
+func (b *Backend) removeRemoteQuery(sq *standingQuery) {
 	delete(b.queries, sq.key)
 	if sq.queueIndex >= 0 {
 		heap.Remove(&b.refreshQueue, sq.queueIndex)
 	}
-	b.countRefreshedQueries(-1)
+	b.countRefreshedRemoteQueries(-1)
 }
 
-// scheduleQuery sets the time of the next refresh. It ignores a removed query. The caller holds b.mu.
-func (b *Backend) scheduleQuery(sq *standingQuery, due time.Time) {
+// scheduleRemoteQuery sets the time of the next refresh. It ignores a removed query. The caller holds b.mu.
+func (b *Backend) scheduleRemoteQuery(sq *standingQuery, due time.Time) {
 	if b.queries[sq.key] != sq {
 		return
 	}
@@ -75,21 +75,21 @@ func (b *Backend) scheduleQuery(sq *standingQuery, due time.Time) {
 		heap.Fix(&b.refreshQueue, sq.queueIndex)
 	}
 	if sq.queueIndex == 0 {
-		b.wakeRefreshLoop()
+		b.wakeRemoteRefreshLoop()
 	}
 }
 
-// wakeRefreshLoop wakes the loop, without blocking.
-func (b *Backend) wakeRefreshLoop() {
+// wakeRemoteRefreshLoop wakes the loop, without blocking.
+func (b *Backend) wakeRemoteRefreshLoop() {
 	select {
 	case b.wakeups <- struct{}{}:
 	default:
 	}
 }
 
-// startDueRefreshes starts due refreshes, at most maxRefreshes at once. It returns how long the loop may sleep; a refresh that
+// startDueRemoteRefreshes starts due refreshes, at most maxRefreshes at once. It returns how long the loop may sleep; a refresh that
 // ends wakes the loop earlier.
-func (b *Backend) startDueRefreshes(ctx context.Context, now time.Time) time.Duration {
+func (b *Backend) startDueRemoteRefreshes(ctx context.Context, now time.Time) time.Duration {
 	const heartbeat = time.Minute
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,14 +98,14 @@ func (b *Backend) startDueRefreshes(ctx context.Context, now time.Time) time.Dur
 		if wait := sq.dueAt.Sub(now); wait > 0 {
 			return wait
 		}
-		if sq.forgetUnreadNamespaces(now, b.idleTimeout) {
-			b.removeQuery(sq)
+		if sq.forgetUnreadRemoteNamespaces(now, b.idleTimeout) {
+			b.removeRemoteQuery(sq)
 			continue
 		}
-		sq.dueAt = nextRefreshTime(now, now, b.config.Refresh, sq.offset)
+		sq.dueAt = nextRemoteRefreshTime(now, now, b.config.Refresh, sq.offset)
 		heap.Fix(&b.refreshQueue, 0)
 		if sq.fetch == nil {
-			b.startRefresh(ctx, sq, now)
+			b.startRemoteRefresh(ctx, sq, now)
 		} else if sq.fetch.extends != nil {
 			sq.missedRefresh = true
 		}
@@ -113,16 +113,16 @@ func (b *Backend) startDueRefreshes(ctx context.Context, now time.Time) time.Dur
 	return heartbeat
 }
 
-// startRefresh refreshes a query in the background. The caller holds b.mu.
-func (b *Backend) startRefresh(ctx context.Context, sq *standingQuery, now time.Time) {
-	f := sq.startFetch(now, nil)
+// startRemoteRefresh refreshes a query in the background. The caller holds b.mu.
+func (b *Backend) startRemoteRefresh(ctx context.Context, sq *standingQuery, now time.Time) {
+	f := sq.startRemoteFetch(now, nil)
 	b.activeRefreshes++
 	b.runningRefreshes.Go(func() {
-		b.runStandingQueryFetch(ctx, sq, f, now)
+		b.runRemoteFetch(ctx, sq, f, now)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.activeRefreshes--
-		b.wakeRefreshLoop()
+		b.wakeRemoteRefreshLoop()
 	})
 }
 

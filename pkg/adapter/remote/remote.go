@@ -79,7 +79,7 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 	if opts.IdleTimeout <= 0 {
 		opts.IdleTimeout = 3 * time.Minute
 	}
-	c, err := newBackendClient(b, opts.Transport, opts.Metrics)
+	c, err := newRemoteClient(b, opts.Transport, opts.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -101,36 +101,36 @@ func (b *Backend) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]
 	if !q.Rule.Namespaced {
 		q.Namespace = ""
 	}
-	key, err := buildStandingQueryKey(q)
+	key, err := buildRemoteStandingQueryKey(q)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInternal, "%w", err)
 	}
-	r, err := b.awaitResult(ctx, key, q, now)
+	r, err := b.awaitRemoteResult(ctx, key, q, now)
 	if err != nil {
 		return nil, err
 	}
-	return b.serveCachedResult(q, r, now)
+	return b.serveCachedRemoteResult(q, r, now)
 }
 
-// serveCachedResult returns the values of a read from memory, or the error of the last try.
-func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time) ([]metric.Value, error) {
+// serveCachedRemoteResult returns the values of a read from memory, or the error of the last try.
+func (b *Backend) serveCachedRemoteResult(q rule.Query, r cachedResult, now time.Time) ([]metric.Value, error) {
 	var values []metric.Value
 	if r.result != nil {
 		namespace := q.Namespace
-		if !isPartitioned(q.Rule) {
+		if !isRemoteResultPartitioned(q.Rule) {
 			namespace = ""
 		}
 		objects := q.Objects
 		if q.Rule.External {
 			objects = nil // its results name no objects: the requested objects became matchers of the query
 		}
-		values = r.result.selectResultValues(namespace, objects)
+		values = r.result.selectRemoteValues(namespace, objects)
 	}
 	if r.failure != nil {
-		if isCachedResultServable(q.Rule, values, now) {
+		if isCachedRemoteResultServable(q.Rule, values, now) {
 			return values, nil
 		}
-		return nil, b.newBackendError(q, r, now)
+		return nil, b.newRemoteBackendError(q, r, now)
 	}
 	if age := now.Sub(r.result.evaluatedAt); age > max(q.Rule.MaxAge, 2*b.config.Refresh+b.config.Timeout) {
 		return nil, metric.Errorf(metric.KindUnavailable, "backend %s: last answer %s ago: refreshing does not keep up",
@@ -139,9 +139,9 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 	return values, nil
 }
 
-// isCachedResultServable reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
+// isCachedRemoteResultServable reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
 // external metric adds its series up, and so needs all within maxAge.
-func isCachedResultServable(r *rule.Rule, values []metric.Value, now time.Time) bool {
+func isCachedRemoteResultServable(r *rule.Rule, values []metric.Value, now time.Time) bool {
 	old := func(v metric.Value) bool { return v.Age(now).Abs() > r.MaxAge }
 	if r.External {
 		return len(values) > 0 && !slices.ContainsFunc(values, old)
@@ -149,33 +149,33 @@ func isCachedResultServable(r *rule.Rule, values []metric.Value, now time.Time) 
 	return slices.ContainsFunc(values, func(v metric.Value) bool { return !old(v) })
 }
 
-// newBackendError returns the error of a read that has no value to serve.
-func (b *Backend) newBackendError(q rule.Query, r cachedResult, now time.Time) error {
+// newRemoteBackendError returns the error of a read that has no value to serve.
+func (b *Backend) newRemoteBackendError(q rule.Query, r cachedResult, now time.Time) error {
 	f := r.failure
-	if f.backendErrorKind() == metric.KindInternal {
+	if f.remoteErrorKind() == metric.KindInternal {
 		return metric.Errorf(metric.KindInternal, "rule %q: backend %s: %s", q.Rule.Name, b.name, f.text)
 	}
 	last := "no answer yet"
 	if r.result != nil {
-		last = "last answer " + formatBackendTime(r.result.evaluatedAt)
+		last = "last answer " + formatRemoteTime(r.result.evaluatedAt)
 	}
 	return metric.Errorf(metric.KindUnavailable, "backend %s: %s, since %s (%s ago); %s",
-		b.name, f.text, formatBackendTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
+		b.name, f.text, formatRemoteTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
 }
 
-// getOrAddQuery returns the standing query of key, after counting a read of it at now. It adds a new query within the limits. The
+// getOrAddRemoteQuery returns the standing query of key, after counting a read of it at now. It adds a new query within the limits. The
 // caller holds b.mu.
-func (b *Backend) getOrAddQuery(key string, q rule.Query, now time.Time) (*standingQuery, error) {
+func (b *Backend) getOrAddRemoteQuery(key string, q rule.Query, now time.Time) (*standingQuery, error) {
 	sq := b.queries[key]
 	if sq == nil {
 		if len(b.queries) >= maxStandingQueries {
 			return nil, metric.Errorf(metric.KindUnavailable,
 				"backend %s: the limit of %d different queries is reached", b.name, maxStandingQueries)
 		}
-		sq = newBackendStandingQuery(key, q, b.seed)
+		sq = newRemoteStandingQuery(key, q, b.seed)
 		b.queries[key] = sq
-		b.countRefreshedQueries(1)
-		b.scheduleQuery(sq, nextRefreshTime(now, now, b.config.Refresh, sq.offset))
+		b.countRefreshedRemoteQueries(1)
+		b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
 	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
 		return nil, metric.Errorf(metric.KindUnavailable,
@@ -185,76 +185,76 @@ func (b *Backend) getOrAddQuery(key string, q rule.Query, now time.Time) (*stand
 	return sq, nil
 }
 
-// fetchQueryResult queries the servers at now, within a scope.
-func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
+// fetchRemoteQueryResult queries the servers at now, within a scope.
+func (b *Backend) fetchRemoteQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
 	var namespaces []string
 	if !s.allNamespaces {
 		namespaces = slices.Sorted(maps.Keys(s.namespaces))
 	}
 	t, err := sq.query.BuildRemoteQuery(namespaces)
 	if err != nil {
-		return nil, newBackendFailuref(outcomeBadResult, "%v", err)
+		return nil, newRemoteFailuref(outcomeBadResult, "%v", err)
 	}
-	r, f := b.sendInstantQuery(ctx, addServerSampleTimes(t), now)
+	r, f := b.sendRemoteInstantQuery(ctx, withRemoteSampleTimes(t), now)
 	if f != nil {
 		return nil, f
 	}
-	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
+	if f := b.rejectPartialRemoteResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinResultSamples(r.samples)
+	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinRemoteSamples(r.samples)
 }
 
-// sendInstantQuery sends an instant query for time now.
-func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Time) (*queryResponse, *requestFailure) {
+// sendRemoteInstantQuery sends an instant query for time now.
+func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now time.Time) (*queryResponse, *requestFailure) {
 	timeout := b.config.Timeout + serverTimeoutGrace
 	form := url.Values{
 		"query":   {expr},
-		"time":    {formatBackendSeconds(now)},
+		"time":    {formatRemoteSeconds(now)},
 		"timeout": {model.Duration(b.config.Timeout).String()},
 		// Without it VictoriaMetrics evaluates half a minute in the past. Other servers ignore it.
 		"nocache": {"1"},
 	}
 	var r *queryResponse
-	f := b.client.sendWithFailover(ctx, serverRequest{
+	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
 		readResponse: func(resp *http.Response) (f *requestFailure) {
-			r, f = readQueryResponse(resp, b.config.MaxResponseBytes, timeout)
+			r, f = readRemoteQueryResponse(resp, b.config.MaxResponseBytes, timeout)
 			return f
 		},
 	})
 	return r, f
 }
 
-// formatBackendSeconds formats a time for the API, to the millisecond.
-func formatBackendSeconds(t time.Time) string {
+// formatRemoteSeconds formats a time for the API, to the millisecond.
+func formatRemoteSeconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
-// rejectPartialResponse returns a failure for a response that may be incomplete, unless the configuration accepts it.
-func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *requestFailure {
+// rejectPartialRemoteResponse returns a failure for a response that may be incomplete, unless the configuration accepts it.
+func (b *Backend) rejectPartialRemoteResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *requestFailure {
 	if len(r.infos) > 0 {
 		b.metrics.infos.WithLabelValues(b.name).Inc()
 	}
 	if len(r.warnings) > 0 {
 		b.metrics.partialResponses.WithLabelValues(b.name).Inc()
 		if !b.config.AcceptPartial {
-			return newBackendFailuref(outcomePartial, "partial response: %s", clipServerText(r.warnings[0]))
+			return newRemoteFailuref(outcomePartial, "partial response: %s", clipRemoteText(r.warnings[0]))
 		}
 	}
 	if notices := slices.Concat(r.warnings, r.infos); len(notices) > 0 {
-		b.logBackendNotice(ctx, sq, notices[0])
+		b.logRemoteNotice(ctx, sq, notices[0])
 	}
 	return nil
 }
 
-// logBackendNotice logs a notice of a server about a query, once for each query.
-func (b *Backend) logBackendNotice(ctx context.Context, sq *standingQuery, text string) {
+// logRemoteNotice logs a notice of a server about a query, once for each query.
+func (b *Backend) logRemoteNotice(ctx context.Context, sq *standingQuery, text string) {
 	b.mu.Lock()
 	logged := sq.noticeLogged
 	sq.noticeLogged = true
 	b.mu.Unlock()
 	if !logged {
-		klog.FromContext(ctx).V(1).Info("Backend sent a notice about a query", "backend", b.name, "rule", sq.query.Rule.Name, "message", clipServerText(text))
+		klog.FromContext(ctx).V(1).Info("Backend sent a notice about a query", "backend", b.name, "rule", sq.query.Rule.Name, "message", clipRemoteText(text))
 	}
 }

@@ -46,7 +46,7 @@ const (
 	outcomeCancelled requestOutcome = "cancelled"
 )
 
-func countedBackendOutcomes() []requestOutcome {
+func countedRemoteOutcomes() []requestOutcome {
 	return []requestOutcome{
 		outcomeSuccess, outcomeConnect, outcomeTimeout, outcomeTLS, outcomeUnauthorised, outcomeThrottled, outcomeServerError, outcomeBadQuery, outcomeBadRequest, outcomeBadResponse,
 		outcomeTooLarge, outcomePartial, outcomeBadResult, outcomeOther,
@@ -66,12 +66,12 @@ type requestFailure struct {
 	since time.Time
 }
 
-func newBackendFailuref(o requestOutcome, format string, args ...any) *requestFailure {
+func newRemoteFailuref(o requestOutcome, format string, args ...any) *requestFailure {
 	return &requestFailure{outcome: o, text: fmt.Sprintf(format, args...)}
 }
 
-// allowsFailover reports whether another server of the same data may succeed.
-func (f *requestFailure) allowsFailover() bool {
+// allowsRemoteFailover reports whether another server of the same data may succeed.
+func (f *requestFailure) allowsRemoteFailover() bool {
 	switch f.outcome {
 	case outcomeConnect, outcomeTimeout, outcomeTLS, outcomeThrottled, outcomeServerError, outcomeBadResponse, outcomeSkipped:
 		return true
@@ -82,16 +82,16 @@ func (f *requestFailure) allowsFailover() bool {
 	return false
 }
 
-// backendErrorKind returns the kind of a read's error.
-func (f *requestFailure) backendErrorKind() metric.Kind {
+// remoteErrorKind returns the kind of a read's error.
+func (f *requestFailure) remoteErrorKind() metric.Kind {
 	if f.outcome == outcomeBadQuery || f.outcome == outcomeBadResult {
 		return metric.KindInternal
 	}
 	return metric.KindUnavailable
 }
 
-// allowsRegularRefresh reports whether the query may repeat at its usual interval: the failure does not come from load.
-func (f *requestFailure) allowsRegularRefresh() bool {
+// allowsRegularRemoteRefresh reports whether the query may repeat at its usual interval: the failure does not come from load.
+func (f *requestFailure) allowsRegularRemoteRefresh() bool {
 	switch f.outcome {
 	case outcomePartial, outcomeBadResult, outcomeBadResponse:
 		return true
@@ -102,54 +102,54 @@ func (f *requestFailure) allowsRegularRefresh() bool {
 	return false
 }
 
-// classifyBackendTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
+// classifyRemoteTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
 // that may contain secrets.
-func classifyBackendTransportError(err error, timeout time.Duration) *requestFailure {
+func classifyRemoteTransportError(err error, timeout time.Duration) *requestFailure {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return newBackendFailuref(outcomeTimeout, "timeout after %v", timeout)
+		return newRemoteFailuref(outcomeTimeout, "timeout after %v", timeout)
 	}
-	if f := classifyBackendTLSError(err); f != nil {
+	if f := classifyRemoteTLSError(err); f != nil {
 		return f
 	}
-	if f := classifyBackendConnectError(err); f != nil {
+	if f := classifyRemoteConnectError(err); f != nil {
 		return f
 	}
 	var file *fs.PathError
 	if errors.As(err, &file) {
-		return newBackendFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
+		return newRemoteFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
 	}
 	text, _, _ := strings.Cut(netcause.Innermost(err).Error(), "\n")
 	if strings.HasPrefix(text, "oauth2: ") { // words of the token server
-		return newBackendFailuref(outcomeUnauthorised, "credentials: %s", clipServerText(text))
+		return newRemoteFailuref(outcomeUnauthorised, "credentials: %s", clipRemoteText(text))
 	}
-	return newBackendFailuref(outcomeOther, "%s", clipServerText(text))
+	return newRemoteFailuref(outcomeOther, "%s", clipRemoteText(text))
 }
 
-func classifyBackendConnectError(err error) *requestFailure {
+func classifyRemoteConnectError(err error) *requestFailure {
 	text, host := netcause.DescribeConnect(err)
 	var dial *net.OpError
 	switch {
 	case host != "":
-		text += " " + clipServerText(host)
+		text += " " + clipRemoteText(host)
 	case text != "":
 	case errors.As(err, &dial) && dial.Op == "dial":
-		text = clipServerText(netcause.Innermost(err).Error())
+		text = clipRemoteText(netcause.Innermost(err).Error())
 	default:
 		return nil
 	}
 	return &requestFailure{outcome: outcomeConnect, text: text, serverWide: true}
 }
 
-func classifyBackendTLSError(err error) *requestFailure {
+func classifyRemoteTLSError(err error) *requestFailure {
 	text, detail := netcause.DescribeTLS(err, "server")
-	text += clipServerText(detail)
+	text += clipRemoteText(detail)
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-		text = "TLS: " + describeBackendCertificateExpiry(invalid.Cert, time.Now())
+		text = "TLS: " + describeRemoteCertificateExpiry(invalid.Cert, time.Now())
 	}
 	if text == "" {
 		return nil
@@ -157,8 +157,8 @@ func classifyBackendTLSError(err error) *requestFailure {
 	return &requestFailure{outcome: outcomeTLS, text: text, serverWide: true}
 }
 
-// describeBackendCertificateExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
-func describeBackendCertificateExpiry(c *x509.Certificate, now time.Time) string {
+// describeRemoteCertificateExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
+func describeRemoteCertificateExpiry(c *x509.Certificate, now time.Time) string {
 	switch {
 	case c == nil:
 		return "certificate expired"
@@ -168,42 +168,42 @@ func describeBackendCertificateExpiry(c *x509.Certificate, now time.Time) string
 	return fmt.Sprintf("certificate is valid from %s to %s only", c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
 }
 
-// clipServerText bounds text of another program.
-func clipServerText(s string) string {
+// clipRemoteText bounds text of another program.
+func clipRemoteText(s string) string {
 	const maxBytes = 300
 	return netcause.Clip(s, maxBytes)
 }
 
-// checkBackendHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
-func checkBackendHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
+// checkRemoteHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
+func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	code := resp.StatusCode
 	if code == http.StatusOK {
 		return nil
 	}
-	words := readServerMessage(resp)
+	words := readRemoteMessage(resp)
 	text := "HTTP " + strconv.Itoa(code)
 	if words.text != "" {
 		text += ": " + words.text
 	}
 	switch {
 	case code/100 == 3:
-		return newBackendFailuref(outcomeBadRequest, "redirected to %s, not followed: correct the url", backendRedirectLocation(resp))
+		return newRemoteFailuref(outcomeBadRequest, "redirected to %s, not followed: correct the url", remoteRedirectLocation(resp))
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return newBackendFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
+		return newRemoteFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
 	case code == http.StatusTooManyRequests:
-		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseBackendRetryAfter(resp, now)}
+		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRemoteRetryAfter(resp, now)}
 	case code/100 == 5:
-		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseBackendRetryAfter(resp, now)}
+		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRemoteRetryAfter(resp, now)}
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):
-		return newBackendFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
+		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
 	case code == http.StatusMethodNotAllowed:
-		return newBackendFailuref(outcomeBadRequest, "%s: try method: GET", text)
+		return newRemoteFailuref(outcomeBadRequest, "%s: try method: GET", text)
 	case code == http.StatusRequestURITooLong:
-		return newBackendFailuref(outcomeBadRequest, "%s: try method: POST", text)
+		return newRemoteFailuref(outcomeBadRequest, "%s: try method: POST", text)
 	case code == http.StatusNotFound:
-		return newBackendFailuref(outcomeBadRequest, "%s: no Prometheus API at this url", text)
+		return newRemoteFailuref(outcomeBadRequest, "%s: no Prometheus API at this url", text)
 	}
-	return newBackendFailuref(outcomeBadRequest, "%s", text)
+	return newRemoteFailuref(outcomeBadRequest, "%s", text)
 }
 
 // serverMessage is the text of an error response.
@@ -212,36 +212,36 @@ type serverMessage struct {
 	fromAPI bool // an error of the Prometheus API
 }
 
-// readServerMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
+// readRemoteMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
 // a browser, which have no short cause.
-func readServerMessage(resp *http.Response) serverMessage {
+func readRemoteMessage(resp *http.Response) serverMessage {
 	const maxBytes = 16 << 10
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBytes)) // the part before a read error may do
 	var api struct{ Error string }
 	if json.Unmarshal(body, &api) == nil && api.Error != "" {
-		return serverMessage{clipServerText(api.Error), true}
+		return serverMessage{clipRemoteText(api.Error), true}
 	}
-	if backendMediaType(resp) != "text/plain" {
+	if remoteMediaType(resp) != "text/plain" {
 		return serverMessage{}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(strings.ToValidUTF8(string(body), "")), "\n")
-	return serverMessage{text: clipServerText(line)}
+	return serverMessage{text: clipRemoteText(line)}
 }
 
-// backendRedirectLocation returns the address of a redirect, without parts that may be secret.
-func backendRedirectLocation(resp *http.Response) string {
+// remoteRedirectLocation returns the address of a redirect, without parts that may be secret.
+func remoteRedirectLocation(resp *http.Response) string {
 	u, err := resp.Location()
 	if err != nil {
 		return "nowhere"
 	}
-	return clipServerText(redactBackendURL(u))
+	return clipRemoteText(redactRemoteURL(u))
 }
 
 // maxRetryDelay bounds the time between two tries of a server or a query.
 const maxRetryDelay = time.Minute
 
-// parseBackendRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
-func parseBackendRetryAfter(resp *http.Response, now time.Time) time.Duration {
+// parseRemoteRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
+func parseRemoteRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	header := resp.Header.Get("Retry-After")
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return min(maxRetryDelay, time.Duration(s)*time.Second)
@@ -252,7 +252,7 @@ func parseBackendRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// newRefreshBackoff returns the delays after failures: the refresh interval, twice that, and so on up to maxRetryDelay.
-func newRefreshBackoff(refresh time.Duration) retry.Backoff {
+// newRemoteRefreshBackoff returns the delays after failures: the refresh interval, twice that, and so on up to maxRetryDelay.
+func newRemoteRefreshBackoff(refresh time.Duration) retry.Backoff {
 	return retry.Backoff{First: refresh, Max: maxRetryDelay}
 }

@@ -164,7 +164,7 @@ func TestRetryAfterDate(t *testing.T) {
 		"Fri, 02 Jan 2026 03:04:01 GMT": 0,
 		"Fri, 02 Jan 2027 03:04:01 GMT": time.Minute,
 	} {
-		if got := parseBackendRetryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now); got != want {
+		if got := parseRemoteRetryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now); got != want {
 			t.Errorf("Retry-After %q: %v, want %v", header, got, want)
 		}
 	}

@@ -24,30 +24,30 @@ type responseDecoder struct {
 	resultFailure *requestFailure // of the first result without a number
 }
 
-// failDecoding records the first failure and skips the rest.
-func (d *responseDecoder) failDecoding(cause string) {
+// failRemoteDecoding records the first failure and skips the rest.
+func (d *responseDecoder) failRemoteDecoding(cause string) {
 	if d.failure == nil {
-		d.failure = newBackendFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
+		d.failure = newRemoteFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
 	}
 	d.offset = len(d.data)
 }
 
-// failUnexpectedResponseByte fails at the byte at the offset, or at the end.
-func (d *responseDecoder) failUnexpectedResponseByte() {
+// failUnexpectedRemoteByte fails at the byte at the offset, or at the end.
+func (d *responseDecoder) failUnexpectedRemoteByte() {
 	if d.offset < len(d.data) {
-		d.failDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
+		d.failRemoteDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
 	} else if d.failure == nil {
-		d.failure = newBackendFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
+		d.failure = newRemoteFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
 	}
 }
 
-// peekResponseToken returns the first byte of the next token; 0 at the end.
-func (d *responseDecoder) peekResponseToken() byte {
+// peekRemoteToken returns the first byte of the next token; 0 at the end.
+func (d *responseDecoder) peekRemoteToken() byte {
 	for ; d.offset < len(d.data); d.offset++ {
 		switch c := d.data[d.offset]; c {
 		case ' ', '\t', '\r', '\n':
 		case 0:
-			d.failDecoding("a zero byte")
+			d.failRemoteDecoding("a zero byte")
 		default:
 			return c
 		}
@@ -55,9 +55,9 @@ func (d *responseDecoder) peekResponseToken() byte {
 	return 0
 }
 
-// consumeResponseByte skips the next token if it begins with c.
-func (d *responseDecoder) consumeResponseByte(c byte) bool {
-	if d.peekResponseToken() != c {
+// consumeRemoteByte skips the next token if it begins with c.
+func (d *responseDecoder) consumeRemoteByte(c byte) bool {
+	if d.peekRemoteToken() != c {
 		return false
 	}
 	d.offset++
@@ -67,77 +67,77 @@ func (d *responseDecoder) consumeResponseByte(c byte) bool {
 // maxJSONDepth bounds the nesting of values.
 const maxJSONDepth = 100
 
-// enterNestedResponse enters an array or object.
-func (d *responseDecoder) enterNestedResponse(open byte) bool {
-	if !d.consumeResponseByte(open) {
-		d.failUnexpectedResponseByte()
+// enterNestedRemoteValue enters an array or object.
+func (d *responseDecoder) enterNestedRemoteValue(open byte) bool {
+	if !d.consumeRemoteByte(open) {
+		d.failUnexpectedRemoteByte()
 		return false
 	}
 	if d.depth++; d.depth > maxJSONDepth {
-		d.failDecoding("too deep")
+		d.failRemoteDecoding("too deep")
 	}
 	return d.failure == nil
 }
 
-// advanceResponseElement reports whether an array or object has an element after its first n.
-func (d *responseDecoder) advanceResponseElement(n int, end byte) bool {
+// advanceRemoteElement reports whether an array or object has an element after its first n.
+func (d *responseDecoder) advanceRemoteElement(n int, end byte) bool {
 	switch {
 	case d.failure != nil:
 		return false
-	case d.consumeResponseByte(end):
+	case d.consumeRemoteByte(end):
 		d.depth--
 		return false
-	case n > 0 && !d.consumeResponseByte(','):
-		d.failUnexpectedResponseByte()
+	case n > 0 && !d.consumeRemoteByte(','):
+		d.failUnexpectedRemoteByte()
 		return false
 	}
 	return true
 }
 
-// decodeResponseObject decodes an object; field must decode the value of its key.
-func (d *responseDecoder) decodeResponseObject(field func(key string)) {
-	if !d.enterNestedResponse('{') {
+// decodeRemoteJSONObject decodes an object; field must decode the value of its key.
+func (d *responseDecoder) decodeRemoteJSONObject(field func(key string)) {
+	if !d.enterNestedRemoteValue('{') {
 		return
 	}
-	for n := 0; d.advanceResponseElement(n, '}'); n++ {
-		key := d.decodeJSONString()
-		if !d.consumeResponseByte(':') {
-			d.failUnexpectedResponseByte()
+	for n := 0; d.advanceRemoteElement(n, '}'); n++ {
+		key := d.decodeRemoteJSONString()
+		if !d.consumeRemoteByte(':') {
+			d.failUnexpectedRemoteByte()
 			return
 		}
 		field(key)
 	}
 }
 
-// decodeResponseArray decodes an array; element must decode each element.
-func (d *responseDecoder) decodeResponseArray(element func()) {
-	if !d.enterNestedResponse('[') {
+// decodeRemoteJSONArray decodes an array; element must decode each element.
+func (d *responseDecoder) decodeRemoteJSONArray(element func()) {
+	if !d.enterNestedRemoteValue('[') {
 		return
 	}
-	for n := 0; d.advanceResponseElement(n, ']'); n++ {
+	for n := 0; d.advanceRemoteElement(n, ']'); n++ {
 		element()
 	}
 }
 
-// decodeJSONString decodes a string.
-func (d *responseDecoder) decodeJSONString() string {
-	raw := d.readQuotedResponseText()
+// decodeRemoteJSONString decodes a string.
+func (d *responseDecoder) decodeRemoteJSONString() string {
+	raw := d.readQuotedRemoteText()
 	if len(raw) < 2 {
 		return ""
 	}
 	if s, ok := d.internedStrings[string(raw[1:len(raw)-1])]; ok {
 		return s
 	}
-	return d.internJSONString(raw)
+	return d.internRemoteJSONString(raw)
 }
 
-// internJSONString decodes a quoted string and keeps it for equal strings.
-func (d *responseDecoder) internJSONString(raw []byte) string {
+// internRemoteJSONString decodes a quoted string and keeps it for equal strings.
+func (d *responseDecoder) internRemoteJSONString(raw []byte) string {
 	const maxInterned = 1 << 12 // further strings are mostly names of objects, which do not recur
 	s := string(raw[1 : len(raw)-1])
 	if strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
 		if err := json.Unmarshal(raw, &s); err != nil {
-			d.failDecoding("a bad string")
+			d.failRemoteDecoding("a bad string")
 		}
 	} else if len(d.internedStrings) < maxInterned {
 		d.internedStrings[s] = s
@@ -145,10 +145,10 @@ func (d *responseDecoder) internJSONString(raw []byte) string {
 	return s
 }
 
-// readQuotedResponseText reads a string with its quotes and escapes.
-func (d *responseDecoder) readQuotedResponseText() []byte {
-	if d.peekResponseToken() != '"' {
-		d.failUnexpectedResponseByte()
+// readQuotedRemoteText reads a string with its quotes and escapes.
+func (d *responseDecoder) readQuotedRemoteText() []byte {
+	if d.peekRemoteToken() != '"' {
+		d.failUnexpectedRemoteByte()
 		return nil
 	}
 	for i := d.offset + 1; i < len(d.data); i++ {
@@ -160,37 +160,37 @@ func (d *responseDecoder) readQuotedResponseText() []byte {
 			d.offset = i + 1
 			return raw
 		case c < ' ':
-			d.failDecoding("a control character in a string")
+			d.failRemoteDecoding("a control character in a string")
 			return nil
 		}
 	}
 	d.offset = len(d.data)
-	d.failUnexpectedResponseByte()
+	d.failUnexpectedRemoteByte()
 	return nil
 }
 
-// decodeJSONStrings decodes a list of strings, or null.
-func (d *responseDecoder) decodeJSONStrings() []string {
+// decodeRemoteJSONStrings decodes a list of strings, or null.
+func (d *responseDecoder) decodeRemoteJSONStrings() []string {
 	var all []string
-	if d.peekResponseToken() == 'n' {
-		d.skipJSONValue()
+	if d.peekRemoteToken() == 'n' {
+		d.skipRemoteJSONValue()
 		return nil
 	}
-	d.decodeResponseArray(func() { all = append(all, d.decodeJSONString()) })
+	d.decodeRemoteJSONArray(func() { all = append(all, d.decodeRemoteJSONString()) })
 	return all
 }
 
-// skipJSONValue skips any value. It returns the text of a value that is neither array nor object.
-func (d *responseDecoder) skipJSONValue() []byte {
-	switch d.peekResponseToken() {
+// skipRemoteJSONValue skips any value. It returns the text of a value that is neither array nor object.
+func (d *responseDecoder) skipRemoteJSONValue() []byte {
+	switch d.peekRemoteToken() {
 	case '{':
-		d.decodeResponseObject(func(string) { d.skipJSONValue() })
+		d.decodeRemoteJSONObject(func(string) { d.skipRemoteJSONValue() })
 		return nil
 	case '[':
-		d.decodeResponseArray(func() { d.skipJSONValue() })
+		d.decodeRemoteJSONArray(func() { d.skipRemoteJSONValue() })
 		return nil
 	case '"':
-		return d.readQuotedResponseText()
+		return d.readQuotedRemoteText()
 	}
 	from := d.offset
 	for d.offset < len(d.data) && bytes.IndexByte([]byte(",]} \t\r\n"), d.data[d.offset]) < 0 {
@@ -199,7 +199,7 @@ func (d *responseDecoder) skipJSONValue() []byte {
 	literal := d.data[from:d.offset]
 	if !json.Valid(literal) {
 		d.offset = from
-		d.failUnexpectedResponseByte()
+		d.failUnexpectedRemoteByte()
 		return nil
 	}
 	return literal

@@ -22,9 +22,9 @@ const (
 	sampleTimeLabel = "tachometer_sample_time"
 )
 
-// addServerSampleTimes returns a single expression for results and the times of their newest samples. A second query would see other
+// withRemoteSampleTimes returns a single expression for results and the times of their newest samples. A second query would see other
 // samples, and cost the server a second look-up.
-func addServerSampleTimes(t rule.RemoteQuery) string {
+func withRemoteSampleTimes(t rule.RemoteQuery) string {
 	if t.Times == "" {
 		return t.Expr
 	}
@@ -37,7 +37,7 @@ type namespaceScope struct {
 	namespaces    map[string]bool
 }
 
-func (s namespaceScope) queryScopeCoversNamespace(namespace string) bool {
+func (s namespaceScope) remoteScopeCoversNamespace(namespace string) bool {
 	return s.allNamespaces || s.namespaces[namespace]
 }
 
@@ -52,20 +52,20 @@ type queryResult struct {
 	sortedNamespaces  []string // keys of valuesByNamespace
 }
 
-// selectResultValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
+// selectRemoteValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
 // change the labels.
-func (r *queryResult) selectResultValues(namespace string, objects []string) []metric.Value {
+func (r *queryResult) selectRemoteValues(namespace string, objects []string) []metric.Value {
 	if namespace != "" {
-		return appendResultValues(nil, r.valuesByNamespace[namespace], objects)
+		return appendRemoteValues(nil, r.valuesByNamespace[namespace], objects)
 	}
 	var found []metric.Value
 	for _, n := range r.sortedNamespaces {
-		found = appendResultValues(found, r.valuesByNamespace[n], objects)
+		found = appendRemoteValues(found, r.valuesByNamespace[n], objects)
 	}
 	return found
 }
 
-func appendResultValues(found, values []metric.Value, objects []string) []metric.Value {
+func appendRemoteValues(found, values []metric.Value, objects []string) []metric.Value {
 	if objects == nil {
 		return append(found, values...)
 	}
@@ -79,10 +79,10 @@ func appendResultValues(found, values []metric.Value, objects []string) []metric
 	return found
 }
 
-// mergeQueryResult returns a result with the namespaces of both. Its time is the earlier of the two.
-func (r *queryResult) mergeQueryResult(more *queryResult) *queryResult {
+// mergeRemoteResult returns a result with the namespaces of both. Its time is the earlier of the two.
+func (r *queryResult) mergeRemoteResult(more *queryResult) *queryResult {
 	both := &queryResult{
-		evaluatedAt:       earlierServerTime(r.evaluatedAt, more.evaluatedAt),
+		evaluatedAt:       earlierRemoteTime(r.evaluatedAt, more.evaluatedAt),
 		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
 		valuesByNamespace: maps.Clone(r.valuesByNamespace),
 	}
@@ -92,8 +92,8 @@ func (r *queryResult) mergeQueryResult(more *queryResult) *queryResult {
 	return both
 }
 
-// isPartitioned reports whether a result has values of several namespaces, which a label separates.
-func isPartitioned(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
+// isRemoteResultPartitioned reports whether a result has values of several namespaces, which a label separates.
+func isRemoteResultPartitioned(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
 
 // resultJoin joins the results of an evaluation to objects.
 type resultJoin struct {
@@ -109,13 +109,13 @@ type namespacedValue struct {
 	value     metric.Value
 }
 
-// joinResultSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
-func (j resultJoin) joinResultSamples(samples []resultSample) (*queryResult, *requestFailure) {
-	results, times := j.splitServerSampleTimes(samples)
+// joinRemoteSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
+func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *requestFailure) {
+	results, times := j.splitRemoteSampleTimes(samples)
 	rows := make([]namespacedValue, 0, len(results))
 	for _, s := range results {
 		delete(s.Metric, metricNameLabel)
-		r, ok, f := j.joinResultObject(s)
+		r, ok, f := j.joinRemoteResultObject(s)
 		if f != nil {
 			return nil, f
 		}
@@ -123,20 +123,20 @@ func (j resultJoin) joinResultSamples(samples []resultSample) (*queryResult, *re
 			continue
 		}
 		r.value.Value, r.value.Window = s.Value.value, j.text.Window
-		r.value.Time = j.serverSampleTime(s, times)
+		r.value.Time = j.remoteSampleTime(s, times)
 		rows = append(rows, r)
 	}
 	slices.SortStableFunc(rows, func(a, b namespacedValue) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.value.Object.Name, b.value.Object.Name))
 	})
-	if f := j.rejectDuplicateResults(rows); f != nil {
+	if f := j.rejectDuplicateRemoteResults(rows); f != nil {
 		return nil, f
 	}
-	return j.groupResultsByNamespace(rows), nil
+	return j.groupRemoteResultsByNamespace(rows), nil
 }
 
-// splitServerSampleTimes separates results from sample times.
-func (j resultJoin) splitServerSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
+// splitRemoteSampleTimes separates results from sample times.
+func (j resultJoin) splitRemoteSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
 	if j.text.Times == "" {
 		return samples, nil
 	}
@@ -151,20 +151,20 @@ func (j resultJoin) splitServerSampleTimes(samples []resultSample) ([]resultSamp
 		delete(s.Metric, metricNameLabel)
 		selector := s.Metric[rule.TimesSelectorLabel]
 		delete(s.Metric, rule.TimesSelectorLabel)
-		if at, ok := parseBackendSeconds(s.Value.value); ok {
-			times = times.addServerSelectorTime(selector, s.Metric, at)
+		if at, ok := parseRemoteSeconds(s.Value.value); ok {
+			times = times.addRemoteSelectorTime(selector, s.Metric, at)
 		}
 	}
 	return results, times
 }
 
-// serverSampleTime returns the time of a result: of its selectors' newest samples the oldest. It is zero if a needed selector has
+// remoteSampleTime returns the time of a result: of its selectors' newest samples the oldest. It is zero if a needed selector has
 // no sample that the server still sees. If the query cannot return sample times, because the expression does not parse or hides
 // its metrics, it is the time of the evaluation: no better time is known. The server's evaluation time counts if it is earlier:
 // VictoriaMetrics may evaluate somewhat in the past.
-func (j resultJoin) serverSampleTime(s resultSample, times selectorTimes) time.Time {
+func (j resultJoin) remoteSampleTime(s resultSample, times selectorTimes) time.Time {
 	if j.text.Times != "" {
-		return times.lookupServerResultTime(s.Metric, j.text.TimesNeeded)
+		return times.lookupRemoteResultTime(s.Metric, j.text.TimesNeeded)
 	}
 	if s.Value.at.Before(j.evaluatedAt) {
 		return s.Value.at
@@ -172,29 +172,29 @@ func (j resultJoin) serverSampleTime(s resultSample, times selectorTimes) time.T
 	return j.evaluatedAt
 }
 
-// joinResultObject joins a result to its object; false omits the result.
-func (j resultJoin) joinResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
+// joinRemoteResultObject joins a result to its object; false omits the result.
+func (j resultJoin) joinRemoteResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
-	namespace, f := j.resolveServerResultNamespace(s)
-	if f != nil || isPartitioned(r) && !j.scope.queryScopeCoversNamespace(namespace) || j.isResultOfOtherNamespace(namespace) {
+	namespace, f := j.resolveRemoteResultNamespace(s)
+	if f != nil || isRemoteResultPartitioned(r) && !j.scope.remoteScopeCoversNamespace(namespace) || j.isRemoteResultOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}
 	if !r.External {
 		if v.Object.Name = s.Metric[r.ObjectLabel]; v.Object.Name == "" {
-			return namespacedValue{}, false, newBackendFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatResultLabels(s.Metric), r.ObjectLabel)
+			return namespacedValue{}, false, newRemoteFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatRemoteResultLabels(s.Metric), r.ObjectLabel)
 		}
 		v.Object.Namespace = namespace
 	}
-	if !isPartitioned(r) {
+	if !isRemoteResultPartitioned(r) {
 		namespace = ""
 	}
 	return namespacedValue{namespace, v}, true, nil
 }
 
-// resolveServerResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
+// resolveRemoteResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
 // namespace. A result that may have come from another namespace than the requested is a failure.
-func (j resultJoin) resolveServerResultNamespace(s resultSample) (string, *requestFailure) {
+func (j resultJoin) resolveRemoteResultNamespace(s resultSample) (string, *requestFailure) {
 	r, requested := j.query.Rule, j.query.Namespace
 	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
 		return "", nil
@@ -202,45 +202,45 @@ func (j resultJoin) resolveServerResultNamespace(s resultSample) (string, *reque
 	is := s.Metric[r.NamespaceLabel]
 	switch {
 	case r.Shared() && is == "":
-		return "", newBackendFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
+		return "", newRemoteFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatRemoteResultLabels(s.Metric), r.NamespaceLabel)
 	case r.Shared():
 		return is, nil
 	case r.External && j.query.Objects == nil: // the value of a query, of no object
 		return requested, nil
 	case is == "" && !j.text.OfNamespace:
-		return "", newBackendFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
+		return "", newRemoteFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s, %s)",
-			formatResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
+			formatRemoteResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
 	case is == "":
 		return requested, nil
 	case j.text.OfNamespace && requested != "" && is != requested:
-		return "", newBackendFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), requested)
+		return "", newRemoteFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatRemoteResultLabels(s.Metric), requested)
 	}
 	return is, nil
 }
 
-// isResultOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
-func (j resultJoin) isResultOfOtherNamespace(namespace string) bool {
+// isRemoteResultOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
+func (j resultJoin) isRemoteResultOfOtherNamespace(namespace string) bool {
 	return !j.query.Rule.Shared() && !j.text.OfNamespace && namespace != "" && j.query.Namespace != "" && namespace != j.query.Namespace
 }
 
-// rejectDuplicateResults returns a failure if two of the sorted values have the same object.
-func (j resultJoin) rejectDuplicateResults(rows []namespacedValue) *requestFailure {
+// rejectDuplicateRemoteResults returns a failure if two of the sorted values have the same object.
+func (j resultJoin) rejectDuplicateRemoteResults(rows []namespacedValue) *requestFailure {
 	if j.query.Rule.External {
 		return nil
 	}
 	for i := 1; i < len(rows); i++ {
 		a, b := rows[i-1].value, rows[i].value
 		if a.Object == b.Object {
-			return newBackendFailuref(outcomeBadResult, "two results for %s %s: %s and %s; aggregate by (%s)",
-				j.query.Rule.ObjectLabel, a.Object, formatResultLabels(a.Labels), formatResultLabels(b.Labels), j.query.Rule.ObjectLabel)
+			return newRemoteFailuref(outcomeBadResult, "two results for %s %s: %s and %s; aggregate by (%s)",
+				j.query.Rule.ObjectLabel, a.Object, formatRemoteResultLabels(a.Labels), formatRemoteResultLabels(b.Labels), j.query.Rule.ObjectLabel)
 		}
 	}
 	return nil
 }
 
-// groupResultsByNamespace returns the result of sorted rows.
-func (j resultJoin) groupResultsByNamespace(rows []namespacedValue) *queryResult {
+// groupRemoteResultsByNamespace returns the result of sorted rows.
+func (j resultJoin) groupRemoteResultsByNamespace(rows []namespacedValue) *queryResult {
 	result := &queryResult{namespaceScope: j.scope, evaluatedAt: j.evaluatedAt, valuesByNamespace: map[string][]metric.Value{}}
 	values := make([]metric.Value, len(rows))
 	for i, r := range rows {
@@ -258,7 +258,7 @@ func (j resultJoin) groupResultsByNamespace(rows []namespacedValue) *queryResult
 	return result
 }
 
-// formatResultLabels formats labels in PromQL syntax.
-func formatResultLabels(l map[string]string) string {
-	return clipServerText(labels.FromMap(l).String())
+// formatRemoteResultLabels formats labels in PromQL syntax.
+func formatRemoteResultLabels(l map[string]string) string {
+	return clipRemoteText(labels.FromMap(l).String())
 }

@@ -146,7 +146,7 @@ func TestJoin(t *testing.T) {
 					}
 					name := v.Object.String()
 					if r.External {
-						name = formatResultLabels(v.Labels)
+						name = formatRemoteResultLabels(v.Labels)
 					}
 					parts = append(parts, fmt.Sprintf("%s=%g@%s", name, v.Value, when))
 				}
@@ -201,7 +201,7 @@ func TestKeys(t *testing.T) {
 	key := func(name, namespace string, selector []*labels.Matcher, objects ...string) string {
 		q := w.newRuleQuery(name, namespace, objects...)
 		q.Selector = selector
-		k, err := buildStandingQueryKey(q)
+		k, err := buildRemoteStandingQueryKey(q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestKeys(t *testing.T) {
 		"queue":              key("queue", "", nil),
 	}
 	for _, namespace := range []string{"shop", "bank"} { // the text does not name them
-		k, err := buildStandingQueryKey(rule.Query{Rule: newTemplateRule("a", nil), Namespace: namespace})
+		k, err := buildRemoteStandingQueryKey(rule.Query{Rule: newTemplateRule("a", nil), Namespace: namespace})
 		if err != nil {
 			t.Fatal(err)
 		}

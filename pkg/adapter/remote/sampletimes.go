@@ -16,27 +16,27 @@ type timesOfSelector struct {
 	newest newestSampleTimes
 }
 
-// addServerSelectorTime adds a time. A single selector has no number.
-func (t selectorTimes) addServerSelectorTime(selector string, l map[string]string, at time.Time) selectorTimes {
+// addRemoteSelectorTime adds a time. A single selector has no number.
+func (t selectorTimes) addRemoteSelectorTime(selector string, l map[string]string, at time.Time) selectorTimes {
 	number, _ := strconv.Atoi(selector)
 	i := slices.IndexFunc(t, func(s timesOfSelector) bool { return s.number == number })
 	if i < 0 {
 		i = len(t)
 		t = append(t, timesOfSelector{number: number})
 	}
-	t[i].newest = t[i].newest.addServerSampleTime(l, at)
+	t[i].newest = t[i].newest.addRemoteSampleTime(l, at)
 	return t
 }
 
-// lookupServerResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
+// lookupRemoteResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
 // selectors has none.
-func (t selectorTimes) lookupServerResultTime(l map[string]string, needed [][]int) time.Time {
+func (t selectorTimes) lookupRemoteResultTime(l map[string]string, needed [][]int) time.Time {
 	var oldest time.Time
 	found := make([]int, 0, 8)
 	for _, s := range t {
-		if at := s.newest.lookupServerSampleTime(l); !at.IsZero() {
+		if at := s.newest.lookupRemoteSampleTime(l); !at.IsZero() {
 			found = append(found, s.number)
-			oldest = earlierServerTime(oldest, at)
+			oldest = earlierRemoteTime(oldest, at)
 		}
 	}
 	for _, set := range needed {
@@ -57,8 +57,8 @@ type timesByLabels struct {
 	times      map[string]time.Time
 }
 
-// sampleTimeKey returns the key of the label values; false if a label is missing.
-func (t *timesByLabels) sampleTimeKey(l map[string]string) (string, bool) {
+// remoteSampleTimeKey returns the key of the label values; false if a label is missing.
+func (t *timesByLabels) remoteSampleTimeKey(l map[string]string) (string, bool) {
 	if len(t.labelNames) == 1 {
 		v, ok := l[t.labelNames[0]]
 		return v, ok
@@ -74,9 +74,9 @@ func (t *timesByLabels) sampleTimeKey(l map[string]string) (string, bool) {
 	return string(key), true
 }
 
-// addServerSampleTime adds a time under all labels of its series.
-func (n newestSampleTimes) addServerSampleTime(l map[string]string, at time.Time) newestSampleTimes {
-	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactSampleTimeLabels(l) })
+// addRemoteSampleTime adds a time under all labels of its series.
+func (n newestSampleTimes) addRemoteSampleTime(l map[string]string, at time.Time) newestSampleTimes {
+	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactRemoteTimeLabels(l) })
 	if i < 0 {
 		t := &timesByLabels{times: map[string]time.Time{}}
 		for name := range l {
@@ -86,40 +86,40 @@ func (n newestSampleTimes) addServerSampleTime(l map[string]string, at time.Time
 		i, _ = slices.BinarySearchFunc(n, t, func(a, b *timesByLabels) int { return len(b.labelNames) - len(a.labelNames) })
 		n = slices.Insert(n, i, t)
 	}
-	key, _ := n[i].sampleTimeKey(l)
+	key, _ := n[i].remoteSampleTimeKey(l)
 	if at.After(n[i].times[key]) {
 		n[i].times[key] = at
 	}
 	return n
 }
 
-func (t *timesByLabels) hasExactSampleTimeLabels(l map[string]string) bool {
+func (t *timesByLabels) hasExactRemoteTimeLabels(l map[string]string) bool {
 	if len(l) != len(t.labelNames) {
 		return false
 	}
-	_, ok := t.sampleTimeKey(l)
+	_, ok := t.remoteSampleTimeKey(l)
 	return ok
 }
 
-// lookupServerSampleTime returns the time for a result: of the series with the most of its labels, and no others.
-func (n newestSampleTimes) lookupServerSampleTime(l map[string]string) time.Time {
+// lookupRemoteSampleTime returns the time for a result: of the series with the most of its labels, and no others.
+func (n newestSampleTimes) lookupRemoteSampleTime(l map[string]string) time.Time {
 	var at time.Time
 	matched := 0 // labels of the best series so far
 	for _, t := range n {
 		if len(t.labelNames) < matched {
 			break
 		}
-		if key, ok := t.sampleTimeKey(l); ok {
+		if key, ok := t.remoteSampleTimeKey(l); ok {
 			if found, ok := t.times[key]; ok {
 				matched = len(t.labelNames)
-				at = laterServerTime(at, found)
+				at = laterRemoteTime(at, found)
 			}
 		}
 	}
 	return at
 }
 
-func laterServerTime(a, b time.Time) time.Time {
+func laterRemoteTime(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

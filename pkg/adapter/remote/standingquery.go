@@ -46,9 +46,9 @@ type queryFetch struct {
 	extends *queryResult
 }
 
-// buildStandingQueryKey returns the key of the standing query that serves q. It adds to SharingKey the properties of the rule that
+// buildRemoteStandingQueryKey returns the key of the standing query that serves q. It adds to SharingKey the properties of the rule that
 // decide how results are joined.
-func buildStandingQueryKey(q rule.Query) (string, error) {
+func buildRemoteStandingQueryKey(q rule.Query) (string, error) {
 	key, err := q.SharingKey()
 	if err != nil {
 		return "", err
@@ -66,17 +66,17 @@ func buildStandingQueryKey(q rule.Query) (string, error) {
 	return string(flags) + key, nil
 }
 
-// newBackendStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
-func newBackendStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
+// newRemoteStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
+func newRemoteStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
 	q.Objects = slices.Clone(q.Objects)
 	if q.Rule.Shared() {
 		q.Namespace, q.Objects = "", nil
 	}
-	return &standingQuery{key: key, query: q, offset: computeRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
+	return &standingQuery{key: key, query: q, offset: computeRemoteRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
 }
 
-// standingQueryScope returns the namespaces that were read lately.
-func (sq *standingQuery) standingQueryScope() namespaceScope {
+// remoteStandingQueryScope returns the namespaces that were read lately.
+func (sq *standingQuery) remoteStandingQueryScope() namespaceScope {
 	s := namespaceScope{namespaces: make(map[string]bool, len(sq.lastRequested))}
 	for n := range sq.lastRequested {
 		s.namespaces[n] = true
@@ -85,8 +85,8 @@ func (sq *standingQuery) standingQueryScope() namespaceScope {
 	return s
 }
 
-// forgetUnreadNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
-func (sq *standingQuery) forgetUnreadNamespaces(now time.Time, idle time.Duration) bool {
+// forgetUnreadRemoteNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
+func (sq *standingQuery) forgetUnreadRemoteNamespaces(now time.Time, idle time.Duration) bool {
 	for n, at := range sq.lastRequested {
 		if now.Sub(at) > idle {
 			delete(sq.lastRequested, n)
@@ -101,11 +101,11 @@ type cachedResult struct {
 	failure *refreshFailure
 }
 
-// lookupCachedResult returns the content of memory; false if the read must query the server. now is the time of the read, clock
+// lookupCachedRemoteResult returns the content of memory; false if the read must query the server. now is the time of the read, clock
 // the time of this process. Without Run no query is refreshed, so a result serves only reads within a refresh interval of it.
-func (b *Backend) lookupCachedResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
+func (b *Backend) lookupCachedRemoteResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
 	var r cachedResult
-	if sq.result != nil && sq.result.queryScopeCoversNamespace(namespace) {
+	if sq.result != nil && sq.result.remoteScopeCoversNamespace(namespace) {
 		r.result = sq.result
 	}
 	if sq.failure != nil && (b.running || clock.Before(sq.failure.retryAt)) {
@@ -118,28 +118,28 @@ func (b *Backend) lookupCachedResult(sq *standingQuery, namespace string, now, c
 	return r, b.running || now.Sub(sq.result.evaluatedAt).Abs() < b.config.Refresh
 }
 
-// awaitResult returns the content of memory for q. If it is empty, this read or an earlier one queries the server first.
-func (b *Backend) awaitResult(ctx context.Context, key string, q rule.Query, now time.Time) (cachedResult, error) {
+// awaitRemoteResult returns the content of memory for q. If it is empty, this read or an earlier one queries the server first.
+func (b *Backend) awaitRemoteResult(ctx context.Context, key string, q rule.Query, now time.Time) (cachedResult, error) {
 	for {
 		b.mu.Lock()
 		clock := time.Now()
-		sq, err := b.getOrAddQuery(key, q, clock)
+		sq, err := b.getOrAddRemoteQuery(key, q, clock)
 		if err != nil {
 			b.mu.Unlock()
 			return cachedResult{}, err
 		}
-		if r, ok := b.lookupCachedResult(sq, q.Namespace, now, clock); ok {
+		if r, ok := b.lookupCachedRemoteResult(sq, q.Namespace, now, clock); ok {
 			b.mu.Unlock()
 			return r, nil
 		}
 		f := sq.fetch
 		mine := f == nil
 		if mine {
-			f = sq.startFetch(clock, b.planMissingQueryNamespaces(sq, now))
+			f = sq.startRemoteFetch(clock, b.planMissingRemoteNamespaces(sq, now))
 		}
 		b.mu.Unlock()
 		if mine {
-			b.fetchForRequest(ctx, sq, f, now)
+			b.fetchRemoteForRequest(ctx, sq, f, now)
 		}
 		select {
 		case <-f.done:
@@ -151,58 +151,58 @@ func (b *Backend) awaitResult(ctx context.Context, key string, q rule.Query, now
 	}
 }
 
-// planMissingQueryNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
+// planMissingRemoteNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
 // reads after a start arrive singly, and must not query all namespaces each time. The caller holds b.mu.
-func (b *Backend) planMissingQueryNamespaces(sq *standingQuery, now time.Time) *queryFetch {
+func (b *Backend) planMissingRemoteNamespaces(sq *standingQuery, now time.Time) *queryFetch {
 	result := sq.result
-	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitioned(sq.query.Rule) || sq.standingQueryScope().allNamespaces ||
+	if result == nil || sq.failure != nil || sq.missedRefresh || !isRemoteResultPartitioned(sq.query.Rule) || sq.remoteStandingQueryScope().allNamespaces ||
 		!b.running && now.Sub(result.evaluatedAt).Abs() >= b.config.Refresh {
 		return nil
 	}
 	f := &queryFetch{extends: result, scope: namespaceScope{namespaces: map[string]bool{}}}
 	for n := range sq.lastRequested {
-		if !result.queryScopeCoversNamespace(n) {
+		if !result.remoteScopeCoversNamespace(n) {
 			f.scope.namespaces[n] = true
 		}
 	}
 	return f
 }
 
-// startFetch begins a fetch of the missing namespaces; nil: of all that are read. The caller holds b.mu and must finish the fetch.
-func (sq *standingQuery) startFetch(now time.Time, missing *queryFetch) *queryFetch {
+// startRemoteFetch begins a fetch of the missing namespaces; nil: of all that are read. The caller holds b.mu and must finish the fetch.
+func (sq *standingQuery) startRemoteFetch(now time.Time, missing *queryFetch) *queryFetch {
 	sq.fetch = missing
 	if missing == nil {
-		sq.fetch = &queryFetch{scope: sq.standingQueryScope()}
+		sq.fetch = &queryFetch{scope: sq.remoteStandingQueryScope()}
 		sq.missedRefresh = false
 	}
 	sq.fetch.done, sq.fetch.began = make(chan struct{}), now
 	return sq.fetch
 }
 
-// fetchForRequest fetches for a read, and ends with its ctx. Other reads that wait for the fetch then start their own.
-func (b *Backend) fetchForRequest(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
+// fetchRemoteForRequest fetches for a read, and ends with its ctx. Other reads that wait for the fetch then start their own.
+func (b *Backend) fetchRemoteForRequest(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
 	select {
 	case b.requestSlots <- struct{}{}:
 		defer func() { <-b.requestSlots }()
 	case <-ctx.Done():
-		b.finishStandingQueryFetch(ctx, sq, f, nil, newBackendFailuref(outcomeCancelled, "%v", ctx.Err()))
+		b.finishRemoteFetch(ctx, sq, f, nil, newRemoteFailuref(outcomeCancelled, "%v", ctx.Err()))
 		return
 	}
-	b.runStandingQueryFetch(ctx, sq, f, now)
+	b.runRemoteFetch(ctx, sq, f, now)
 }
 
-// runStandingQueryFetch queries the servers and keeps the result.
-func (b *Backend) runStandingQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
-	result, failure := b.fetchQueryResult(ctx, sq, f.scope, now)
+// runRemoteFetch queries the servers and keeps the result.
+func (b *Backend) runRemoteFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
+	result, failure := b.fetchRemoteQueryResult(ctx, sq, f.scope, now)
 	if failure == nil && f.extends != nil {
-		result = f.extends.mergeQueryResult(result)
+		result = f.extends.mergeRemoteResult(result)
 	}
-	b.finishStandingQueryFetch(ctx, sq, f, result, failure)
+	b.finishRemoteFetch(ctx, sq, f, result, failure)
 }
 
-// finishStandingQueryFetch ends a fetch with a result or a failure.
-func (b *Backend) finishStandingQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
-	b.health.recordBackendOutcome(ctx, b, failure)
+// finishRemoteFetch ends a fetch with a result or a failure.
+func (b *Backend) finishRemoteFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
+	b.health.recordRemoteOutcome(ctx, b, failure)
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -213,29 +213,29 @@ func (b *Backend) finishStandingQueryFetch(ctx context.Context, sq *standingQuer
 		sq.result, sq.failure, sq.failedRefreshes = result, nil, 0
 		switch {
 		case f.extends == nil:
-			b.scheduleQuery(sq, nextRefreshTime(f.began, now, b.config.Refresh, sq.offset))
+			b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(f.began, now, b.config.Refresh, sq.offset))
 		case sq.missedRefresh:
-			b.scheduleQuery(sq, now)
+			b.scheduleRemoteQuery(sq, now)
 		}
 	case failure.outcome == outcomeCancelled:
 	default:
-		b.scheduleQuery(sq, b.recordQueryRefreshFailure(sq, f, failure, now))
+		b.scheduleRemoteQuery(sq, b.recordRemoteRefreshFailure(sq, f, failure, now))
 	}
 }
 
-// recordQueryRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
-func (b *Backend) recordQueryRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
-	began := earlierServerTime(now, failure.since)
+// recordRemoteRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
+func (b *Backend) recordRemoteRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
+	began := earlierRemoteTime(now, failure.since)
 	if sq.failure != nil {
-		began = earlierServerTime(began, sq.failure.began)
+		began = earlierRemoteTime(began, sq.failure.began)
 	}
-	due := nextRefreshTime(f.began, now, b.config.Refresh, sq.offset)
+	due := nextRemoteRefreshTime(f.began, now, b.config.Refresh, sq.offset)
 	// While its server is down a refresh sends no request. One query of all must still find out that the server is back.
-	if !failure.allowsRegularRefresh() && !failure.serverWide {
+	if !failure.allowsRegularRemoteRefresh() && !failure.serverWide {
 		sq.failedRefreshes++
 		wait := failure.retryAfter
 		if wait <= 0 {
-			wait = newRefreshBackoff(b.config.Refresh).Delay(sq.failedRefreshes)
+			wait = newRemoteRefreshBackoff(b.config.Refresh).Delay(sq.failedRefreshes)
 		}
 		due = now.Add(wait + time.Duration(float64(wait)*float64(sq.offset)/8)) // spreads the retries
 	}
@@ -246,8 +246,8 @@ func (b *Backend) recordQueryRefreshFailure(sq *standingQuery, f *queryFetch, fa
 // refreshOffset is the place of a refresh within the interval, as a fraction in [0, 1).
 type refreshOffset float64
 
-// computeRefreshOffset hashes key and seed into an offset.
-func computeRefreshOffset(key string, seed uint64) refreshOffset {
+// computeRemoteRefreshOffset hashes key and seed into an offset.
+func computeRemoteRefreshOffset(key string, seed uint64) refreshOffset {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key))
 	// FNV's high bits hardly differ between keys that differ at their end; mix them (splitmix64).
@@ -257,9 +257,9 @@ func computeRefreshOffset(key string, seed uint64) refreshOffset {
 	return refreshOffset(float64((x^x>>31)>>11) / (1 << 53))
 }
 
-// nextRefreshTime returns the time of the refresh after a query at began: at the offset p, half an interval to one and a half
+// nextRemoteRefreshTime returns the time of the refresh after a query at began: at the offset p, half an interval to one and a half
 // after began, and not before now. It counts from a fixed time, so refreshes never drift.
-func nextRefreshTime(began, now time.Time, interval time.Duration, p refreshOffset) time.Time {
+func nextRemoteRefreshTime(began, now time.Time, interval time.Duration, p refreshOffset) time.Time {
 	phase := float64(began.UnixNano()%int64(interval)) / float64(interval)
 	step := math.Mod(float64(p)-phase+1, 1)
 	if step < 0.5 {

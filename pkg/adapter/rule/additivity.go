@@ -16,21 +16,21 @@ func (r *Rule) Conserves() bool { return r.conserves }
 // NeedsAggregate returns whether a rule for pods with this query must have an aggregate of its own, because the values of
 // pods do not add up.
 func NeedsAggregate(query string) bool {
-	t, err := parseRuleQuery(query)
-	return err == nil && describeNonAdditive(t.root) != ""
+	t, err := parseRuleExpr(query)
+	return err == nil && describeNonAdditiveRule(t.root) != ""
 }
 
-// conservesCounts implements Rule.Conserves.
-func conservesCounts(expr parser.Expr) bool {
+// ruleConservesCounts implements Rule.Conserves.
+func ruleConservesCounts(expr parser.Expr) bool {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
-		return conservesCounts(e.Expr)
+		return ruleConservesCounts(e.Expr)
 	case *parser.UnaryExpr:
-		return conservesCounts(e.Expr)
+		return ruleConservesCounts(e.Expr)
 	case *parser.StepInvariantExpr:
-		return conservesCounts(e.Expr)
+		return ruleConservesCounts(e.Expr)
 	case *parser.AggregateExpr:
-		return e.Op == parser.SUM && conservesCounts(e.Expr)
+		return e.Op == parser.SUM && ruleConservesCounts(e.Expr)
 	case *parser.Call:
 		if e.Func.Name != "rate" && e.Func.Name != "increase" {
 			return false
@@ -40,39 +40,39 @@ func conservesCounts(expr parser.Expr) bool {
 	case *parser.BinaryExpr:
 		switch e.Op {
 		case parser.ADD, parser.SUB:
-			return conservesCounts(e.LHS) && conservesCounts(e.RHS)
+			return ruleConservesCounts(e.LHS) && ruleConservesCounts(e.RHS)
 		case parser.MUL:
-			return isConstantRuleExpr(e.LHS) && conservesCounts(e.RHS) || conservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
+			return isConstantRuleExpr(e.LHS) && ruleConservesCounts(e.RHS) || ruleConservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
 		case parser.DIV:
-			return conservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
+			return ruleConservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
 		}
 	}
 	return false
 }
 
-// describeNonAdditive returns the outermost operation whose results for several pods do not add up, such as "a
+// describeNonAdditiveRule returns the outermost operation whose results for several pods do not add up, such as "a
 // quantile"; empty if they may add up.
-func describeNonAdditive(expr parser.Expr) string {
+func describeNonAdditiveRule(expr parser.Expr) string {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
-		return describeNonAdditive(e.Expr)
+		return describeNonAdditiveRule(e.Expr)
 	case *parser.UnaryExpr:
-		return describeNonAdditive(e.Expr)
+		return describeNonAdditiveRule(e.Expr)
 	case *parser.StepInvariantExpr:
-		return describeNonAdditive(e.Expr)
+		return describeNonAdditiveRule(e.Expr)
 	case *parser.SubqueryExpr:
-		return describeNonAdditive(e.Expr)
+		return describeNonAdditiveRule(e.Expr)
 	case *parser.AggregateExpr:
-		return describeNonAdditiveAggregation(e)
+		return describeNonAdditiveRuleAggregation(e)
 	case *parser.BinaryExpr:
-		return describeNonAdditiveOperation(e)
+		return describeNonAdditiveRuleOperation(e)
 	case *parser.Call:
-		return describeNonAdditiveCall(e)
+		return describeNonAdditiveRuleCall(e)
 	}
 	return ""
 }
 
-func describeNonAdditiveAggregation(e *parser.AggregateExpr) string {
+func describeNonAdditiveRuleAggregation(e *parser.AggregateExpr) string {
 	switch e.Op {
 	case parser.AVG:
 		return "a mean"
@@ -85,12 +85,12 @@ func describeNonAdditiveAggregation(e *parser.AggregateExpr) string {
 	case parser.STDDEV, parser.STDVAR:
 		return "a deviation"
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-		return describeNonAdditive(e.Expr) // chooses series
+		return describeNonAdditiveRule(e.Expr) // chooses series
 	}
 	return "" // the author of an inner sum or count wants an outer sum too
 }
 
-func describeNonAdditiveOperation(e *parser.BinaryExpr) string {
+func describeNonAdditiveRuleOperation(e *parser.BinaryExpr) string {
 	leftScalar, rightScalar := e.LHS.Type() == parser.ValueTypeScalar, e.RHS.Type() == parser.ValueTypeScalar
 	switch e.Op {
 	case parser.ADD, parser.SUB:
@@ -105,13 +105,13 @@ func describeNonAdditiveOperation(e *parser.BinaryExpr) string {
 		return "a result of " + e.Op.String()
 	}
 	if leftScalar {
-		return describeNonAdditive(e.RHS)
+		return describeNonAdditiveRule(e.RHS)
 	}
-	if left := describeNonAdditive(e.LHS); left != "" || rightScalar {
+	if left := describeNonAdditiveRule(e.LHS); left != "" || rightScalar {
 		return left
 	}
 	if e.Op == parser.LOR || e.Op == parser.ADD || e.Op == parser.SUB {
-		return describeNonAdditive(e.RHS)
+		return describeNonAdditiveRule(e.RHS)
 	}
 	return "" // a join, or a condition, by the right side
 }
@@ -128,13 +128,13 @@ var nonAdditiveFunctions = map[string]string{
 	"ln": "a logarithm", "log2": "a logarithm", "log10": "a logarithm", "exp": "an exponential", "sqrt": "a root",
 }
 
-func describeNonAdditiveCall(e *parser.Call) string {
+func describeNonAdditiveRuleCall(e *parser.Call) string {
 	if text := nonAdditiveFunctions[e.Func.Name]; text != "" {
 		return text
 	}
 	for _, arg := range e.Args {
 		if kind := arg.Type(); kind == parser.ValueTypeVector || kind == parser.ValueTypeMatrix {
-			if text := describeNonAdditive(arg); text != "" {
+			if text := describeNonAdditiveRule(arg); text != "" {
 				return text
 			}
 		}
@@ -149,18 +149,18 @@ var nonAdditiveEndings = []string{
 	"utilization", "version",
 }
 
-// findNonAdditiveGauge returns the first name used by its plain value that endsNonAdditive; empty without any.
-func findNonAdditiveGauge(uses []familyUse) string {
+// findNonAdditiveRuleGauge returns the first name used by its plain value that endsNonAdditive; empty without any.
+func findNonAdditiveRuleGauge(uses []familyUse) string {
 	for _, u := range uses {
-		if !u.asCounter && endsNonAdditive(u.name) {
+		if !u.asCounter && endsLikeNonAdditiveRuleGauge(u.name) {
 			return u.name
 		}
 	}
 	return ""
 }
 
-// endsNonAdditive returns whether a gauge's name says that the values of several pods do not add up.
-func endsNonAdditive(name string) bool {
+// endsLikeNonAdditiveRuleGauge returns whether a gauge's name says that the values of several pods do not add up.
+func endsLikeNonAdditiveRuleGauge(name string) bool {
 	for _, ending := range nonAdditiveEndings {
 		if head, ok := strings.CutSuffix(name, ending); ok && (head == "" || strings.HasSuffix(head, "_") || strings.HasSuffix(head, ".")) {
 			return true

@@ -55,7 +55,7 @@ func TestEndsNonAdditive(t *testing.T) {
 		"cpu.utilization": true, "build_info": true, "ratio": true,
 		"queue_length": false, "memory_bytes": false, "connections": false, "jobs_per_second": false, "configuration": false,
 	} {
-		if got := endsNonAdditive(name); got != want {
+		if got := endsLikeNonAdditiveRuleGauge(name); got != want {
 			t.Errorf("endsNonAdditive(%q) = %v, want %v", name, got, want)
 		}
 	}

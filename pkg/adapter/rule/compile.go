@@ -28,14 +28,14 @@ type embeddedLimits struct {
 // Compile compiles the rules of a configuration, or the built-in rules if it has none. The error is config.Faults
 // with every fault and its path.
 func Compile(cfg *config.Config) (*Set, error) {
-	s, faults := compileConfig(cfg)
+	s, faults := compileRuleSet(cfg)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func compileConfig(cfg *config.Config) (*Set, config.Faults) {
+func compileRuleSet(cfg *config.Config) (*Set, config.Faults) {
 	rules := cfg.Rules
 	if !cfg.HasRules {
 		rules = loadBuiltinRules(cfg)
@@ -43,7 +43,7 @@ func compileConfig(cfg *config.Config) (*Set, config.Faults) {
 	var faults config.Faults
 	s := &Set{}
 	for i, spec := range rules {
-		c, keyErrors := compileConfigRule(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
+		c, keyErrors := compileRuleSpec(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
 		for _, e := range keyErrors {
 			path := config.RulePath(i) + "." + e.key
 			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
@@ -64,8 +64,8 @@ func ruleKeyErrorf(key, format string, args ...any) []keyError {
 	return []keyError{{key, fmt.Errorf(format, args...)}}
 }
 
-// compileConfigRule compiles a rule. It skips a rule without query or name, which config reports.
-func compileConfigRule(spec config.Rule, l embeddedLimits, builtin bool) (*compiledRule, []keyError) {
+// compileRuleSpec compiles a rule. It skips a rule without query or name, which config reports.
+func compileRuleSpec(spec config.Rule, l embeddedLimits, builtin bool) (*compiledRule, []keyError) {
 	c := &compiledRule{spec: spec, limits: l, builtin: builtin}
 	if spec.Query == "" || spec.Metric == "" && spec.Match == "" {
 		return c, nil
@@ -81,22 +81,22 @@ func compileConfigRule(spec config.Rule, l embeddedLimits, builtin bool) (*compi
 // compilePatternRule checks the query with an example name, because a pattern has no name of its own.
 func (c *compiledRule) compilePatternRule() []keyError {
 	var err error
-	if c.match, err = compileNamePattern(c.spec.Match); err != nil {
+	if c.match, err = compileRuleNamePattern(c.spec.Match); err != nil {
 		return []keyError{{"match", err}}
 	}
 	if c.spec.Except != "" {
-		if c.except, err = compileNamePattern(c.spec.Except); err != nil {
+		if c.except, err = compileRuleNamePattern(c.spec.Except); err != nil {
 			return []keyError{{"except", err}}
 		}
 	}
-	if err := validatePatternReferences(c.spec.Query, c.match); err != nil {
+	if err := validateRulePatternReferences(c.spec.Query, c.match); err != nil {
 		return []keyError{{"query", err}}
 	}
-	name := c.exampleNameOfPattern(c.spec.Match)
+	name := c.exampleNameOfRulePattern(c.spec.Match)
 	if name == "" {
 		return ruleKeyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
 	}
-	query, err := c.expandPatternQuery(c.spec.Query, name)
+	query, err := c.expandRulePatternQuery(c.spec.Query, name)
 	if err != nil {
 		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
@@ -112,7 +112,7 @@ func (c *compiledRule) compilePatternRule() []keyError {
 
 // expandRule returns the Rule of a pattern for a name that it serves.
 func (c *compiledRule) expandRule(name string) (*Rule, error) {
-	query, err := c.expandPatternQuery(c.spec.Query, name)
+	query, err := c.expandRulePatternQuery(c.spec.Query, name)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (c *compiledRule) expandRule(name string) (*Rule, error) {
 
 // instantiateRule returns the Rule of a concrete metric and expression.
 func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError) {
-	t, err := parseRuleQuery(query)
+	t, err := parseRuleExpr(query)
 	if err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -141,12 +141,12 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
 	if c.match != nil || c.builtin {
-		r.familyUses = t.findFamilyUses()
+		r.familyUses = t.findRuleFamilyUses()
 	}
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
-		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
+		r.NonAdditive = findNonAdditiveRuleGauge(r.familyUses)
 	}
-	r.shared, r.conserves = isShareableRuleExpr(t.root, distinguishing), conservesCounts(t.root)
+	r.shared, r.conserves = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root)
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -184,7 +184,7 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	var faults []keyError
 	add := func(more []keyError) { faults = append(faults, more...) }
-	if !t.isInstantVector() {
+	if !t.isRuleInstantVector() {
 		add(ruleKeyErrorf("query", "the result is a %s; an instant vector is needed", t.ruleResultKind()))
 		return faults
 	}
@@ -195,19 +195,19 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	if err := validateRuleMatchers(t, c.match != nil); err != nil {
 		add([]keyError{{"query", err}})
 	}
-	add(validateResultLabels(r, t))
+	add(validateRuleResultLabels(r, t))
 	add(c.validateRuleWindow(t))
 	if c.spec.Backend == config.ScrapeBackend {
-		add(c.validateRuleOnScrapeBackend(t))
+		add(c.validateEmbeddedRuleLimits(t))
 	}
 	if len(faults) == 0 {
-		add(c.validateAggregate(r, t))
+		add(c.validateRuleAggregate(r, t))
 	}
 	return faults
 }
 
-// validateResultLabels rejects an expression whose result cannot name its object.
-func validateResultLabels(r *Rule, t *exprTree) []keyError {
+// validateRuleResultLabels rejects an expression whose result cannot name its object.
+func validateRuleResultLabels(r *Rule, t *exprTree) []keyError {
 	var wanted []string
 	if !r.External && r.Namespaced {
 		wanted = append(wanted, r.NamespaceLabel)
@@ -223,12 +223,12 @@ func validateResultLabels(r *Rule, t *exprTree) []keyError {
 	return nil
 }
 
-// validateAggregate rejects a rule that would add up values of pods that do not add up, unless its author chose so.
-func (c *compiledRule) validateAggregate(r *Rule, t *exprTree) []keyError {
+// validateRuleAggregate rejects a rule that would add up values of pods that do not add up, unless its author chose so.
+func (c *compiledRule) validateRuleAggregate(r *Rule, t *exprTree) []keyError {
 	if c.spec.HasAggregate || !r.PerPod() {
 		return nil
 	}
-	if what := describeNonAdditive(t.root); what != "" {
+	if what := describeNonAdditiveRule(t.root); what != "" {
 		return ruleKeyErrorf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
 			"write max or avg (or sum, if it is meant)", what)
 	}
@@ -254,16 +254,16 @@ func (c *compiledRule) validateRuleWindow(t *exprTree) []keyError {
 	return nil
 }
 
-// validateRuleOnScrapeBackend rejects expressions beyond the embedded backend, which keeps only demanded families and a short
+// validateEmbeddedRuleLimits rejects expressions beyond the embedded backend, which keeps only demanded families and a short
 // past.
-func (c *compiledRule) validateRuleOnScrapeBackend(t *exprTree) []keyError {
+func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 	for _, v := range t.selectors {
 		if ruleSelectorMetric(v) == "" {
 			return ruleKeyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape",
 				v, config.ScrapeBackend)
 		}
 	}
-	if text := t.quantileWithoutBuckets(); text != "" {
+	if text := t.ruleQuantileWithoutBuckets(); text != "" {
 		return ruleKeyErrorf("query", "%s: its buckets have no label le; aggregate by (le, namespace, pod)", text)
 	}
 	if text := t.shiftedRuleSelector(); text != "" {

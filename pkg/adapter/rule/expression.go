@@ -43,14 +43,14 @@ const (
 // which must not be used afterwards.
 func newRuleExpressions(t *exprTree, r *Rule) (e, times ruleExpression, err error) {
 	e = ruleExpression{families: t.familiesOfRuleExpr(), windowCount: t.windowCount, reaches: t.reaches}
-	e.plainSegments, times.plainSegments = cutRuleSegments(t.printRuleTree(false)), cutRuleSegments(t.buildTimesQuery(r).text)
+	e.plainSegments, times.plainSegments = cutRuleSegments(t.printRuleTree(false)), cutRuleSegments(t.buildRuleSampleTimesQuery(r).text)
 	e.matcherSegments = cutRuleSegments(t.printRuleTree(true))
-	marked := t.buildTimesQuery(r)
+	marked := t.buildRuleSampleTimesQuery(r)
 	times.matcherSegments, times.timesNeeded = cutRuleSegments(marked.text), marked.needed
 	if err := e.validatePrintedRule(len(t.selectors)); err != nil {
 		return e, times, err
 	}
-	if _, err := parseRuleQuery(times.fillRuleHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
+	if _, err := parseRuleExpr(times.fillRuleHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
 		return e, times, fmt.Errorf("parse the query of sample times: %w", err)
 	}
 	return e, times, nil
@@ -72,7 +72,7 @@ func (e ruleExpression) validatePrintedRule(selectors int) error {
 		return fmt.Errorf("print %s: %d of %d selectors and %d of %d windows found again",
 			e.fillRuleHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
 	}
-	if _, err := parseRuleQuery(e.fillRuleHoles(`x="x"`, time.Minute)); err != nil {
+	if _, err := parseRuleExpr(e.fillRuleHoles(`x="x"`, time.Minute)); err != nil {
 		return fmt.Errorf("parse the printed expression: %w", err)
 	}
 	return nil
@@ -138,8 +138,8 @@ func formatRuleRange(d time.Duration) string {
 	return model.Duration(ms * time.Millisecond).String()
 }
 
-// objectMatchers returns the matchers of the query for objects, as text within braces; empty without any matcher.
-func (q Query) objectMatchers(objects []string) string {
+// ruleObjectMatchers returns the matchers of the query for objects, as text within braces; empty without any matcher.
+func (q Query) ruleObjectMatchers(objects []string) string {
 	size := 64 + len(q.Namespace) + 64*len(q.Selector) // enough for nearly all queries
 	for _, name := range objects {
 		size += len(name) + 1

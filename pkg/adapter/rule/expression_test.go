@@ -145,7 +145,7 @@ func TestSpan(t *testing.T) {
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parseRuleQuery(query)
+			tr, err := parseRuleExpr(query)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -275,7 +275,7 @@ func BenchmarkExprTree(b *testing.B) {
 	namespace := labels.MustNewMatcher(labels.MatchEqual, "namespace", "shop")
 	b.ReportAllocs()
 	for b.Loop() {
-		t, err := parseRuleQuery(`sum by (namespace, pod) (rate(http_requests_total[$window]))`)
+		t, err := parseRuleExpr(`sum by (namespace, pod) (rate(http_requests_total[$window]))`)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -42,8 +42,8 @@ func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bo
 			if !ok {
 				continue
 			}
-			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyType(kind, u.name)}
-			if u.conflictsWith(c.Type, family) {
+			c := TypeConflict{Name: u.name, Family: family, Type: guessRuleFamilyType(kind, u.name)}
+			if u.ruleFamilyConflictsWith(c.Type, family) {
 				return c, true
 			}
 			break
@@ -63,9 +63,9 @@ type familyUse struct {
 // histogramEndings are the endings of the counters of a histogram or summary.
 var histogramEndings = []string{"_bucket", "_sum", "_count"}
 
-// guessFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
+// guessRuleFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
 // otherwise.
-func guessFamilyType(kind model.MetricType, name string) model.MetricType {
+func guessRuleFamilyType(kind model.MetricType, name string) model.MetricType {
 	if kind != model.MetricTypeUnknown && kind != "" {
 		return kind
 	}
@@ -77,7 +77,7 @@ func guessFamilyType(kind model.MetricType, name string) model.MetricType {
 	return model.MetricTypeUnknown
 }
 
-func (u familyUse) conflictsWith(kind model.MetricType, family string) bool {
+func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string) bool {
 	switch kind {
 	case model.MetricTypeCounter:
 		return !u.asCounter
@@ -90,16 +90,16 @@ func (u familyUse) conflictsWith(kind model.MetricType, family string) bool {
 	return u.asCounter
 }
 
-// findFamilyUses returns the names whose types matter, without duplicates.
-func (t *exprTree) findFamilyUses() []familyUse {
+// findRuleFamilyUses returns the names whose types matter, without duplicates.
+func (t *exprTree) findRuleFamilyUses() []familyUse {
 	var uses []familyUse
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		v, ok := node.(*parser.VectorSelector)
 		if !ok || ruleSelectorMetric(v) == "" {
 			return nil
 		}
-		counter, any := classifyUse(path)
-		u := newFamilyUse(ruleSelectorMetric(v), counter)
+		counter, any := classifyRuleFamilyUse(path)
+		u := newRuleFamilyUse(ruleSelectorMetric(v), counter)
 		if !any && !slices.ContainsFunc(uses, func(o familyUse) bool { return o.name == u.name && o.asCounter == u.asCounter }) {
 			uses = append(uses, u)
 		}
@@ -108,7 +108,7 @@ func (t *exprTree) findFamilyUses() []familyUse {
 	return uses
 }
 
-func newFamilyUse(name string, asCounter bool) familyUse {
+func newRuleFamilyUse(name string, asCounter bool) familyUse {
 	u := familyUse{name: name, families: []string{name}, asCounter: asCounter}
 	for _, ending := range histogramEndings {
 		if base, ok := strings.CutSuffix(name, ending); ok && base != "" {
@@ -118,8 +118,8 @@ func newFamilyUse(name string, asCounter bool) familyUse {
 	return u
 }
 
-// classifyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
-func classifyUse(path []parser.Node) (counter, anyType bool) {
+// classifyRuleFamilyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
+func classifyRuleFamilyUse(path []parser.Node) (counter, anyType bool) {
 	for _, node := range slices.Backward(path) {
 		switch n := node.(type) {
 		case *parser.Call:

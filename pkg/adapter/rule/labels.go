@@ -18,7 +18,7 @@ func (t *exprTree) ruleResultMayHaveLabel(label string) bool {
 func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return aggregateMayHaveLabel(e, label)
+		return ruleAggregateMayHaveLabel(e, label)
 	case *parser.BinaryExpr:
 		return ruleBinaryMayHaveLabel(e, label)
 	case *parser.Call:
@@ -37,9 +37,9 @@ func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 	return true // selectors
 }
 
-// quantileWithoutBuckets returns the name of a function of classic histograms whose argument cannot have the label le;
+// ruleQuantileWithoutBuckets returns the name of a function of classic histograms whose argument cannot have the label le;
 // empty without any.
-func (t *exprTree) quantileWithoutBuckets() (name string) {
+func (t *exprTree) ruleQuantileWithoutBuckets() (name string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		if c, ok := node.(*parser.Call); ok {
 			switch c.Func.Name {
@@ -54,7 +54,7 @@ func (t *exprTree) quantileWithoutBuckets() (name string) {
 	return name
 }
 
-func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
+func ruleAggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
 		return ruleExprMayHaveLabel(e.Expr, label) // these choose series and leave their labels unchanged

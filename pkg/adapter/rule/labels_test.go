@@ -45,7 +45,7 @@ load 1s
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parseRuleQuery(query)
+			tr, err := parseRuleExpr(query)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func TestMayHaveNot(t *testing.T) {
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parseRuleQuery(query)
+			tr, err := parseRuleExpr(query)
 			if err != nil {
 				t.Fatal(err)
 			}

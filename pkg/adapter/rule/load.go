@@ -32,7 +32,7 @@ func loadBuiltinRules(cfg *config.Config) []config.Rule {
 // order of the file.
 func Load(data []byte) (*config.Config, *Set, error) {
 	cfg, faults := config.Decode(data)
-	set, more := compileConfig(cfg)
+	set, more := compileRuleSet(cfg)
 	if err := mergeCompiledRuleFaults(faults, more).Err(); err != nil {
 		return nil, nil, err
 	}

@@ -123,7 +123,7 @@ func FuzzLoad(f *testing.F) {
 				continue
 			}
 			expr := Query{Rule: c.rule, Namespace: "n"}.Expr(cfg.MaxWindow, []string{"a", "b"})
-			if _, err := parseRuleQuery(expr); err != nil {
+			if _, err := parseRuleExpr(expr); err != nil {
 				t.Errorf("%s: %v", expr, err)
 			}
 		}

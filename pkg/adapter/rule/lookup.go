@@ -18,12 +18,12 @@ const podsResource = "pods"
 // over a rule for pods, whose values the caller aggregates over the object's pods. Explicit names win over patterns,
 // then the order of the configuration counts. The error is a metric.KindNotFound that names the nearest metric.
 func (s *Set) Lookup(resource, metric string) (*Rule, error) {
-	r, err := s.findRule(resource, metric)
+	r, err := s.findRuleInSet(resource, metric)
 	if r != nil || err != nil {
 		return r, err
 	}
 	if resource != podsResource {
-		if r, err = s.findRule(podsResource, metric); r != nil || err != nil {
+		if r, err = s.findRuleInSet(podsResource, metric); r != nil || err != nil {
 			return r, err
 		}
 	}
@@ -32,39 +32,39 @@ func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 
 // External returns the rule of an external metric. Its errors are as in Lookup.
 func (s *Set) External(metric string) (*Rule, error) {
-	r, err := s.findRule("", metric)
+	r, err := s.findRuleInSet("", metric)
 	if r != nil || err != nil {
 		return r, err
 	}
 	return nil, s.newNoRuleError("", metric)
 }
 
-// findRule returns the rule for exactly this resource (empty: external), or nil.
-func (s *Set) findRule(resource, name string) (*Rule, error) {
+// findRuleInSet returns the rule for exactly this resource (empty: external), or nil.
+func (s *Set) findRuleInSet(resource, name string) (*Rule, error) {
 	for _, c := range s.rules {
 		if c.rule != nil && c.rule.Resource == resource && c.rule.Metric == name {
 			return c.rule, nil
 		}
 	}
 	key := ruleCacheKey{resource, name}
-	if r := s.expanded.getRule(key); r != nil {
+	if r := s.expanded.getCachedRule(key); r != nil {
 		return r, nil
 	}
-	r, err := s.expandPatterns(resource, name)
+	r, err := s.expandRulePatterns(resource, name)
 	if r == nil || err != nil {
 		return nil, err
 	}
-	return s.expanded.addRule(key, r), nil
+	return s.expanded.addCachedRule(key, r), nil
 }
 
-// expandPatterns returns the rules of all patterns that serve a metric, linked by Next in the order of the
+// expandRulePatterns returns the rules of all patterns that serve a metric, linked by Next in the order of the
 // configuration; nil without any. Only the embedded backend knows that a family is absent, so that only its rules are
 // linked.
-func (s *Set) expandPatterns(resource, name string) (*Rule, error) {
+func (s *Set) expandRulePatterns(resource, name string) (*Rule, error) {
 	var all []*Rule
 	var firstErr error
 	for _, c := range s.rules {
-		if c.rule != nil || c.spec.Resource != resource || !c.patternServes(name) {
+		if c.rule != nil || c.spec.Resource != resource || !c.rulePatternServes(name) {
 			continue
 		}
 		if len(all) > 0 && (c.spec.Backend != config.ScrapeBackend || all[0].Backend != config.ScrapeBackend) {
@@ -80,12 +80,12 @@ func (s *Set) expandPatterns(resource, name string) (*Rule, error) {
 	if len(all) == 0 {
 		return nil, firstErr
 	}
-	linkRules(all)
+	linkRulesOfMetric(all)
 	return all[0], nil
 }
 
-// linkRules links the rules by Next. External rules have no pods to try the next rule for.
-func linkRules(all []*Rule) {
+// linkRulesOfMetric links the rules by Next. External rules have no pods to try the next rule for.
+func linkRulesOfMetric(all []*Rule) {
 	var families []string
 	for i, r := range slices.Backward(all) {
 		if families = append(families, r.expr.families...); i < len(all)-1 && !r.External {
@@ -108,14 +108,14 @@ type ruleCache struct {
 	rules map[ruleCacheKey]*Rule
 }
 
-func (c *ruleCache) getRule(key ruleCacheKey) *Rule {
+func (c *ruleCache) getCachedRule(key ruleCacheKey) *Rule {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rules[key]
 }
 
-// addRule caches the rule and returns the rule to use: another goroutine's if it was faster.
-func (c *ruleCache) addRule(key ruleCacheKey, r *Rule) *Rule {
+// addCachedRule caches the rule and returns the rule to use: another goroutine's if it was faster.
+func (c *ruleCache) addCachedRule(key ruleCacheKey, r *Rule) *Rule {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first := c.rules[key]; first != nil {

@@ -261,15 +261,15 @@ func TestNearestOfPattern(t *testing.T) {
 			t.Parallel()
 			p := namePattern{}
 			var err error
-			if p.match, err = compileNamePattern(tc.match); err != nil {
+			if p.match, err = compileRuleNamePattern(tc.match); err != nil {
 				t.Fatal(err)
 			}
 			if tc.except != "" {
-				if p.except, err = compileNamePattern(tc.except); err != nil {
+				if p.except, err = compileRuleNamePattern(tc.except); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := p.nearestNameOfPattern(tc.match, tc.name); got != tc.want {
+			if got, _ := p.nearestNameOfRulePattern(tc.match, tc.name); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -293,10 +293,10 @@ func TestExample(t *testing.T) {
 	} {
 		p := namePattern{}
 		var err error
-		if p.match, err = compileNamePattern(expr); err != nil {
+		if p.match, err = compileRuleNamePattern(expr); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.exampleNameOfPattern(expr); got != want {
+		if got := p.exampleNameOfRulePattern(expr); got != want {
 			t.Errorf("example of %s = %q, want %q", expr, got, want)
 		}
 	}
@@ -320,7 +320,7 @@ func FuzzLookup(f *testing.F) {
 		if families := r.Families(); len(families) == 0 || len(families) > 3 {
 			t.Errorf("%q reads %q", name, families)
 		}
-		if _, err := parseRuleQuery(Query{Rule: r}.Expr(time.Second, []string{"a", "b"})); err != nil {
+		if _, err := parseRuleExpr(Query{Rule: r}.Expr(time.Second, []string{"a", "b"})); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 		if r.Backend != config.ScrapeBackend || r.ObjectLabel != "pod" {

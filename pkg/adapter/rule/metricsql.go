@@ -21,15 +21,15 @@ var expandingRegexp = regexp.MustCompile(`(?i)\b(with|ru|ttf)\s*\(`)
 // errMetricsQLTooLarge is the error for a text that may or may not be MetricsQL.
 var errMetricsQLTooLarge = errors.New("the text is too large to parse")
 
-func parseMetricsQL(text string) (metricsql.Expr, error) {
-	if countOutsideStrings(text) > maxMetricsQLBytes || expandingRegexp.MatchString(text) {
+func parseRuleMetricsQL(text string) (metricsql.Expr, error) {
+	if countRuleBytesOutsideStrings(text) > maxMetricsQLBytes || expandingRegexp.MatchString(text) {
 		return nil, errMetricsQLTooLarge
 	}
 	return metricsql.Parse(text)
 }
 
-// countOutsideStrings returns the number of bytes that are in no string.
-func countOutsideStrings(text string) int {
+// countRuleBytesOutsideStrings returns the number of bytes that are in no string.
+func countRuleBytesOutsideStrings(text string) int {
 	b, n := []byte(text), 0
 	for i := 0; i < len(b); n++ {
 		switch b[i] {
@@ -42,15 +42,15 @@ func countOutsideStrings(text string) int {
 	return n
 }
 
-// mayBeMetricsQL reports whether VictoriaMetrics may evaluate the text.
-func mayBeMetricsQL(text string) bool {
-	_, err := parseMetricsQL(text)
+// mayRuleBeMetricsQL reports whether VictoriaMetrics may evaluate the text.
+func mayRuleBeMetricsQL(text string) bool {
+	_, err := parseRuleMetricsQL(text)
 	return err == nil || errors.Is(err, errMetricsQLTooLarge)
 }
 
-// metricsQLIsOfNamespace reports whether every selector of the text has a matcher for the namespace.
-func metricsQLIsOfNamespace(text, label, namespace string) bool {
-	root, err := parseMetricsQL(text)
+// metricsQLRuleIsOfNamespace reports whether every selector of the text has a matcher for the namespace.
+func metricsQLRuleIsOfNamespace(text, label, namespace string) bool {
+	root, err := parseRuleMetricsQL(text)
 	if err != nil {
 		return false
 	}

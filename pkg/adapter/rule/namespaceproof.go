@@ -16,48 +16,48 @@ type namespaceProof struct {
 	objectLabel               string // empty: unknown
 }
 
-// newNamespaceProof returns the proof for the results of a query.
-func newNamespaceProof(q Query) namespaceProof {
+// newRuleNamespaceProof returns the proof for the results of a query.
+func newRuleNamespaceProof(q Query) namespaceProof {
 	return namespaceProof{namespaceLabel: q.Rule.NamespaceLabel, namespace: q.Namespace, objectLabel: q.Rule.ObjectLabel}
 }
 
-// provesText reports whether the results of a query are of the namespace. t is the tree of the text; nil if it is not
+// provesRuleTextNamespace reports whether the results of a query are of the namespace. t is the tree of the text; nil if it is not
 // PromQL.
-func (p namespaceProof) provesText(text string, t *exprTree) bool {
+func (p namespaceProof) provesRuleTextNamespace(text string, t *exprTree) bool {
 	if t == nil {
-		return metricsQLIsOfNamespace(text, p.namespaceLabel, p.namespace)
+		return metricsQLRuleIsOfNamespace(text, p.namespaceLabel, p.namespace)
 	}
-	return p.provesExpr(t.root)
+	return p.provesRuleExprNamespace(t.root)
 }
 
-func (p namespaceProof) provesExpr(expr parser.Expr) bool {
+func (p namespaceProof) provesRuleExprNamespace(expr parser.Expr) bool {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		return slices.ContainsFunc(e.LabelMatchers, p.isNamespaceMatcher)
+		return slices.ContainsFunc(e.LabelMatchers, p.isRuleNamespaceMatcher)
 	case *parser.MatrixSelector:
-		return p.provesExpr(e.VectorSelector)
+		return p.provesRuleExprNamespace(e.VectorSelector)
 	case *parser.SubqueryExpr:
-		return p.provesExpr(e.Expr)
+		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.ParenExpr:
-		return p.provesExpr(e.Expr)
+		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.UnaryExpr:
-		return p.provesExpr(e.Expr)
+		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.StepInvariantExpr:
-		return p.provesExpr(e.Expr)
+		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.AggregateExpr:
-		return p.provesExpr(e.Expr)
+		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.BinaryExpr:
-		return p.provesBinary(e)
+		return p.provesRuleBinaryNamespace(e)
 	case *parser.Call:
 		if e.Type() == parser.ValueTypeScalar || e.Func.Name == "vector" {
 			return true
 		}
-		return !slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return !p.provesExpr(arg) })
+		return !slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return !p.provesRuleExprNamespace(arg) })
 	}
 	return true // numbers and strings
 }
 
-func (p namespaceProof) isNamespaceMatcher(m *labels.Matcher) bool {
+func (p namespaceProof) isRuleNamespaceMatcher(m *labels.Matcher) bool {
 	if m.Name != p.namespaceLabel {
 		return false
 	}
@@ -65,22 +65,22 @@ func (p namespaceProof) isNamespaceMatcher(m *labels.Matcher) bool {
 	return m.Type == labels.MatchEqual && m.Value == p.namespace || m.Type == labels.MatchRegexp && len(set) == 1 && set[0] == p.namespace
 }
 
-func (p namespaceProof) provesBinary(e *parser.BinaryExpr) bool {
+func (p namespaceProof) provesRuleBinaryNamespace(e *parser.BinaryExpr) bool {
 	m := e.VectorMatching
 	switch {
 	case m == nil || e.Op == parser.LOR:
-		return p.provesExpr(e.LHS) && p.provesExpr(e.RHS)
+		return p.provesRuleExprNamespace(e.LHS) && p.provesRuleExprNamespace(e.RHS)
 	case e.Op.IsSetOperator(): // the right side only chooses among results of the left
-		return p.provesExpr(e.LHS)
+		return p.provesRuleExprNamespace(e.LHS)
 	case m.Card == parser.CardManyToOne:
-		return p.provesExpr(e.LHS) && (p.provesExpr(e.RHS) || p.isSameForAll(m))
+		return p.provesRuleExprNamespace(e.LHS) && (p.provesRuleExprNamespace(e.RHS) || p.isRuleMatchingSameForAll(m))
 	case m.Card == parser.CardOneToMany:
-		return p.provesExpr(e.RHS) && (p.provesExpr(e.LHS) || p.isSameForAll(m))
+		return p.provesRuleExprNamespace(e.RHS) && (p.provesRuleExprNamespace(e.LHS) || p.isRuleMatchingSameForAll(m))
 	}
-	return p.provesExpr(e.LHS) && p.provesExpr(e.RHS)
+	return p.provesRuleExprNamespace(e.LHS) && p.provesRuleExprNamespace(e.RHS)
 }
 
-// isSameForAll reports whether the "one" side of a matching has no object's label: it then is of no single object.
-func (p namespaceProof) isSameForAll(m *parser.VectorMatching) bool {
+// isRuleMatchingSameForAll reports whether the "one" side of a matching has no object's label: it then is of no single object.
+func (p namespaceProof) isRuleMatchingSameForAll(m *parser.VectorMatching) bool {
 	return p.objectLabel != "" && m.On && !slices.Contains(m.MatchingLabels, p.objectLabel) && !slices.Contains(m.Include, p.objectLabel)
 }

@@ -78,7 +78,7 @@ func (c *compiledRule) nearestMetricOfRule(name string) (string, int) {
 	if c.rule != nil {
 		return c.rule.Metric, EditDistance(name, c.rule.Metric)
 	}
-	return c.namePattern.nearestNameOfPattern(c.spec.Match, name)
+	return c.namePattern.nearestNameOfRulePattern(c.spec.Match, name)
 }
 
 const (
@@ -90,20 +90,20 @@ const (
 	maxNearestLength = 100
 )
 
-// nearestNameOfPattern replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
+// nearestNameOfRulePattern replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
 // alike.
-func (p *namePattern) nearestNameOfPattern(expr, name string) (best string, bestDistance int) {
+func (p *namePattern) nearestNameOfRulePattern(expr, name string) (best string, bestDistance int) {
 	bestDistance = noDistance
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if p.match == nil || err != nil || len(name) > maxNearestLength {
 		return "", noDistance
 	}
-	ends, _ := patternEndings(re.Simplify())
+	ends, _ := rulePatternEndings(re.Simplify())
 	for _, end := range ends {
 		for n := max(0, len(end)-maxEndingTypos); n <= min(len(name), len(end)+maxEndingTypos); n++ {
 			candidate := name[:len(name)-n] + end
 			d := EditDistance(name, candidate)
-			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.patternServes(candidate) {
+			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.rulePatternServes(candidate) {
 				best, bestDistance = candidate, d
 			}
 		}
@@ -111,32 +111,32 @@ func (p *namePattern) nearestNameOfPattern(expr, name string) (best string, best
 	return best, bestDistance
 }
 
-// patternEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
+// rulePatternEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
 // are all possible matches.
-func patternEndings(re *syntax.Regexp) (ends []string, whole bool) {
+func rulePatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine:
 		return []string{""}, true
 	case syntax.OpLiteral:
 		return []string{string(re.Rune)}, true
 	case syntax.OpCapture:
-		return patternEndings(re.Sub[0])
+		return rulePatternEndings(re.Sub[0])
 	case syntax.OpCharClass:
-		return patternClassEndings(re.Rune)
+		return rulePatternClassEndings(re.Rune)
 	case syntax.OpAlternate:
 		whole = true
 		for _, sub := range re.Sub {
-			more, all := patternEndings(sub)
+			more, all := rulePatternEndings(sub)
 			ends, whole = append(ends, more...), whole && all
 		}
 	case syntax.OpConcat:
 		ends, whole = []string{""}, true
 		for _, sub := range slices.Backward(re.Sub) {
 			var heads []string
-			if heads, whole = patternEndings(sub); !whole && len(heads) == 0 {
+			if heads, whole = rulePatternEndings(sub); !whole && len(heads) == 0 {
 				break
 			}
-			ends = joinPatternEndings(heads, ends)
+			ends = joinRulePatternEndings(heads, ends)
 			if !whole {
 				break
 			}
@@ -148,7 +148,7 @@ func patternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	return ends, whole
 }
 
-func patternClassEndings(ranges []rune) (ends []string, whole bool) {
+func rulePatternClassEndings(ranges []rune) (ends []string, whole bool) {
 	for pair := range slices.Chunk(ranges, 2) {
 		for r := pair[0]; r <= pair[1]; r++ {
 			if ends = append(ends, string(r)); len(ends) > maxEndings {
@@ -159,7 +159,7 @@ func patternClassEndings(ranges []rune) (ends []string, whole bool) {
 	return ends, true
 }
 
-func joinPatternEndings(heads, ends []string) []string {
+func joinRulePatternEndings(heads, ends []string) []string {
 	var all []string
 	for _, h := range heads {
 		for _, e := range ends {

@@ -17,8 +17,8 @@ type namePattern struct {
 	match, except *regexp.Regexp
 }
 
-// compileNamePattern anchors the expression at both ends, as PromQL does.
-func compileNamePattern(expr string) (*regexp.Regexp, error) {
+// compileRuleNamePattern anchors the expression at both ends, as PromQL does.
+func compileRuleNamePattern(expr string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile("^(?:" + expr + ")$")
 	if err != nil {
 		// Report the error of the expression as written, not as anchored.
@@ -30,20 +30,20 @@ func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// patternServes returns whether the pattern covers a metric's name.
-func (p *namePattern) patternServes(name string) bool {
+// rulePatternServes returns whether the pattern covers a metric's name.
+func (p *namePattern) rulePatternServes(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
 // referenceRegexp matches ${1} and ${name}.
 var referenceRegexp = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// validatePatternReferences rejects references to groups that match lacks.
-func validatePatternReferences(query string, match *regexp.Regexp) error {
+// validateRulePatternReferences rejects references to groups that match lacks.
+func validateRulePatternReferences(query string, match *regexp.Regexp) error {
 	for _, m := range referenceRegexp.FindAllStringSubmatchIndex(query, -1) {
-		if patternGroupIndex(match, query[m[2]:m[3]]) < 0 {
+		if rulePatternGroupIndex(match, query[m[2]:m[3]]) < 0 {
 			return fmt.Errorf("%s: %s refers to no group of match, which has %s",
-				describeRulePosition(query, m[0]), query[m[0]:m[1]], describePatternGroups(match))
+				describeRulePosition(query, m[0]), query[m[0]:m[1]], describeRulePatternGroups(match))
 		}
 	}
 	return nil
@@ -68,8 +68,8 @@ func validateRuleMatchers(t *exprTree, hasMatch bool) error {
 	return nil
 }
 
-// patternGroupIndex returns the index of a group by number or name, or -1.
-func patternGroupIndex(match *regexp.Regexp, name string) int {
+// rulePatternGroupIndex returns the index of a group by number or name, or -1.
+func rulePatternGroupIndex(match *regexp.Regexp, name string) int {
 	if n, err := strconv.Atoi(name); err == nil && name[0] != '-' && name[0] != '+' {
 		if n > match.NumSubexp() {
 			return -1
@@ -82,7 +82,7 @@ func patternGroupIndex(match *regexp.Regexp, name string) int {
 	return match.SubexpIndex(name)
 }
 
-func describePatternGroups(match *regexp.Regexp) string {
+func describeRulePatternGroups(match *regexp.Regexp) string {
 	switch n := match.NumSubexp(); n {
 	case 0:
 		return "none"
@@ -97,13 +97,13 @@ func describePatternGroups(match *regexp.Regexp) string {
 // metric names, also of OpenTelemetry's (http.server.requests), so that they cannot end a string or begin an operator.
 var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:.]*$`)
 
-// expandPatternQuery replaces the references in the query by the groups of a name.
-func (p *namePattern) expandPatternQuery(query, name string) (string, error) {
+// expandRulePatternQuery replaces the references in the query by the groups of a name.
+func (p *namePattern) expandRulePatternQuery(query, name string) (string, error) {
 	match := p.match.FindStringSubmatch(name)
 	var err error
 	text := referenceRegexp.ReplaceAllStringFunc(query, func(ref string) string {
 		group := strings.Trim(ref, "${}")
-		value := match[patternGroupIndex(p.match, group)]
+		value := match[rulePatternGroupIndex(p.match, group)]
 		if !capturedTextRegexp.MatchString(value) {
 			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ : and . from a name", ref, value)
 		}
@@ -112,51 +112,51 @@ func (p *namePattern) expandPatternQuery(query, name string) (string, error) {
 	return text, err
 }
 
-// exampleNameOfPattern returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
+// exampleNameOfRulePattern returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
 // name.
-func (p *namePattern) exampleNameOfPattern(expr string) string {
-	name := exampleOfRegexp(expr)
+func (p *namePattern) exampleNameOfRulePattern(expr string) string {
+	name := exampleOfRuleRegexp(expr)
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if p.patternServes(name) {
+		if p.rulePatternServes(name) {
 			return name
 		}
 	}
 	return ""
 }
 
-// exampleOfRegexp returns a text that matches an expression, unless it has assertions; empty if it does not parse.
-func exampleOfRegexp(expr string) string {
+// exampleOfRuleRegexp returns a text that matches an expression, unless it has assertions; empty if it does not parse.
+func exampleOfRuleRegexp(expr string) string {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return ""
 	}
-	return exampleOfPattern(re.Simplify())
+	return exampleOfRulePattern(re.Simplify())
 }
 
-// exampleOfPattern returns a text that matches an expression, unless the expression has assertions.
-func exampleOfPattern(re *syntax.Regexp) string {
+// exampleOfRulePattern returns a text that matches an expression, unless the expression has assertions.
+func exampleOfRulePattern(re *syntax.Regexp) string {
 	var b strings.Builder
 	switch re.Op {
 	case syntax.OpLiteral:
 		return string(re.Rune)
 	case syntax.OpCharClass:
-		return string(exampleRuneOfPattern(re.Rune))
+		return string(exampleRuneOfRulePattern(re.Rune))
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "x"
 	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
-		return exampleOfPattern(re.Sub[0])
+		return exampleOfRulePattern(re.Sub[0])
 	case syntax.OpRepeat:
-		return strings.Repeat(exampleOfPattern(re.Sub[0]), min(max(1, re.Min), 64))
+		return strings.Repeat(exampleOfRulePattern(re.Sub[0]), min(max(1, re.Min), 64))
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			b.WriteString(exampleOfPattern(sub))
+			b.WriteString(exampleOfRulePattern(sub))
 		}
 	}
 	return b.String()
 }
 
-// exampleRuneOfPattern returns a member of a character class, a letter if possible.
-func exampleRuneOfPattern(ranges []rune) rune {
+// exampleRuneOfRulePattern returns a member of a character class, a letter if possible.
+func exampleRuneOfRulePattern(ranges []rune) rune {
 	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
 		for pair := range slices.Chunk(ranges, 2) {
 			if len(pair) == 2 && pair[0] <= wanted && wanted <= pair[1] {

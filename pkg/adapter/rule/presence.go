@@ -23,7 +23,7 @@ func newPresenceRule(r *Rule, t *exprTree) (*Rule, error) {
 		selectors = append(selectors, v.String())
 	}
 	text := fmt.Sprintf("count by (%s, %s) (%s)", r.NamespaceLabel, r.ObjectLabel, strings.Join(selectors, " or "))
-	tree, err := parseRuleQuery(text)
+	tree, err := parseRuleExpr(text)
 	if err != nil {
 		return nil, fmt.Errorf("parse the query of present series: %w", err)
 	}

@@ -54,12 +54,12 @@ func (r selectorReach) totalRuleSpan(window time.Duration) time.Duration {
 	return r.fixed + time.Duration(r.windowCount)*window
 }
 
-// parseRuleQuery parses an expression with $window as a range.
-func parseRuleQuery(query string) (*exprTree, error) {
-	return parseRuleQueryWith(query, parser.Options{})
+// parseRuleExpr parses an expression with $window as a range.
+func parseRuleExpr(query string) (*exprTree, error) {
+	return parseRuleExprWith(query, parser.Options{})
 }
 
-func parseRuleQueryWith(query string, opts parser.Options) (*exprTree, error) {
+func parseRuleExprWith(query string, opts parser.Options) (*exprTree, error) {
 	text, want := substituteRuleWindow(query)
 	root, err := parser.NewParser(opts).ParseExpr(text)
 	if err != nil {
@@ -233,7 +233,7 @@ func (t *exprTree) shiftedRuleSelector() (text string) {
 // ruleResultKind returns the type of the result, in PromQL's words.
 func (t *exprTree) ruleResultKind() string { return parser.DocumentedType(t.root.Type()) }
 
-func (t *exprTree) isInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
+func (t *exprTree) isRuleInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
 
 // printRuleTree returns the expression as text, with the sentinel for $window. If marked, each selector gets the marker
 // matcher, which stays in the tree.

@@ -48,11 +48,11 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 		return RemoteQuery{}, err
 	}
 	if r.renderTemplate != nil {
-		return q.newTemplatedQuery(text), nil
+		return q.newTemplatedRuleQuery(text), nil
 	}
 	return RemoteQuery{
 		Expr:        text,
-		Times:       r.timesExpr.fillRuleHoles(q.remoteRuleMatchers(namespaces), r.Window.Duration),
+		Times:       r.timesExpr.fillRuleHoles(q.ruleMatchersOfNamespaces(namespaces), r.Window.Duration),
 		TimesNeeded: r.timesExpr.timesNeeded,
 		OfNamespace: !r.shared,
 		Window:      r.Span(r.Window.Duration),
@@ -61,7 +61,7 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 
 func (q Query) renderRuleExpr(namespaces []string) (string, error) {
 	if q.Rule.renderTemplate == nil {
-		return q.Rule.expr.fillRuleHoles(q.remoteRuleMatchers(namespaces), q.Rule.Window.Duration), nil
+		return q.Rule.expr.fillRuleHoles(q.ruleMatchersOfNamespaces(namespaces), q.Rule.Window.Duration), nil
 	}
 	text, err := q.Rule.renderTemplate(q)
 	if err != nil {
@@ -70,10 +70,10 @@ func (q Query) renderRuleExpr(namespaces []string) (string, error) {
 	return text, nil
 }
 
-// remoteRuleMatchers returns the matchers for the query of BuildRemoteQuery.
-func (q Query) remoteRuleMatchers(namespaces []string) string {
+// ruleMatchersOfNamespaces returns the matchers for the query of BuildRemoteQuery.
+func (q Query) ruleMatchersOfNamespaces(namespaces []string) string {
 	if !q.Rule.shared {
-		return q.objectMatchers(q.Objects)
+		return q.ruleObjectMatchers(q.Objects)
 	}
 	q.Namespace = ""
 	b := make([]byte, 0, 64)
@@ -83,20 +83,20 @@ func (q Query) remoteRuleMatchers(namespaces []string) string {
 	if q.Rule.ObjectLabel != "" {
 		b = appendRuleLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
 	}
-	if rest := q.objectMatchers(nil); rest != "" {
+	if rest := q.ruleObjectMatchers(nil); rest != "" {
 		b = append(appendRuleMatcherComma(b), rest...)
 	}
 	return string(b)
 }
 
-// newTemplatedQuery derives the rest of a query from its expression, given as text.
-func (q Query) newTemplatedQuery(text string) RemoteQuery {
-	t, _ := parseTemplateQuery(text)
-	proven := newNamespaceProof(q).provesText(text, t)
-	if t == nil || !t.isInstantVector() {
+// newTemplatedRuleQuery derives the rest of a query from its expression, given as text.
+func (q Query) newTemplatedRuleQuery(text string) RemoteQuery {
+	t, _ := parseTemplatedRuleQuery(text)
+	proven := newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
+	if t == nil || !t.isRuleInstantVector() {
 		return RemoteQuery{Expr: text, OfNamespace: proven}
 	}
-	times := t.buildTimesQuery(q.Rule)
+	times := t.buildRuleSampleTimesQuery(q.Rule)
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)

@@ -149,7 +149,7 @@ func TestShared(t *testing.T) {
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			tr, err := parseRuleQuery(query)
+			tr, err := parseRuleExpr(query)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -133,7 +133,7 @@ type Query struct {
 // adds the matchers for namespace, objects and selector to each selector, beside its own matchers. Equal queries give
 // equal text, whatever the order of objects.
 func (q Query) Expr(window time.Duration, objects []string) string {
-	return q.Rule.expr.fillRuleHoles(q.objectMatchers(objects), window)
+	return q.Rule.expr.fillRuleHoles(q.ruleObjectMatchers(objects), window)
 }
 
 // MetricInfo describes a rule with an explicit name, for the discovery document.

@@ -60,7 +60,7 @@ func ruleCallIsShareable(e *parser.Call, labels []string) bool {
 	case "absent", "absent_over_time", "scalar", "vector", "info":
 		return false
 	}
-	if made := madeLabel(e); made != "" && slices.Contains(labels, made) {
+	if made := labelMadeByRuleCall(e); made != "" && slices.Contains(labels, made) {
 		return false
 	}
 	vectors := 0

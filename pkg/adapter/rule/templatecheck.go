@@ -27,25 +27,25 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	if err != nil {
 		return TemplateCheck{Fault: err}
 	}
-	t, err := parseTemplateQuery(text)
+	t, err := parseTemplatedRuleQuery(text)
 	switch {
-	case err != nil && mayBeMetricsQL(text):
+	case err != nil && mayRuleBeMetricsQL(text):
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
 			"and the age of its values is unknown", err)}
 	case err != nil:
 		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s", err, strict.Shorten(strings.Join(strings.Fields(text), " ")))}
 	}
-	return q.checkTemplateResult(text, t, objectLabels)
+	return q.checkTemplatedRuleResult(text, t, objectLabels)
 }
 
-// parseTemplateQuery parses the query of a templated rule, which may use all that a server may have enabled.
-func parseTemplateQuery(text string) (*exprTree, error) {
-	t, err := parseRuleQuery(text)
+// parseTemplatedRuleQuery parses the query of a templated rule, which may use all that a server may have enabled.
+func parseTemplatedRuleQuery(text string) (*exprTree, error) {
+	t, err := parseRuleExpr(text)
 	if err != nil {
 		all := parser.Options{
 			EnableExperimentalFunctions: true, ExperimentalDurationExpr: true, EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true,
 		}
-		if experimental, err := parseRuleQueryWith(text, all); err == nil {
+		if experimental, err := parseRuleExprWith(text, all); err == nil {
 			t = experimental
 		}
 	}
@@ -58,13 +58,13 @@ func parseTemplateQuery(text string) (*exprTree, error) {
 	return t, nil
 }
 
-// checkTemplateResult judges whether the results of a templated query can name their object and its namespace.
-func (q Query) checkTemplateResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
+// checkTemplatedRuleResult judges whether the results of a templated query can name their object and its namespace.
+func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
-	proven := !r.Namespaced || newNamespaceProof(q).provesText(text, t)
+	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
 	if r.External && q.Objects == nil {
 		switch {
-		case !t.isInstantVector() && t.root.Type() != parser.ValueTypeScalar:
+		case !t.isRuleInstantVector() && t.root.Type() != parser.ValueTypeScalar:
 			return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.ruleResultKind())}
 		case !proven:
 			return TemplateCheck{Warning: "reads all namespaces, because a selector has no <<.LabelMatchers>>; " +
@@ -76,7 +76,7 @@ func (q Query) checkTemplateResult(text string, t *exprTree, objectLabels []stri
 	if r.Namespaced && !slices.Contains(objectLabels, r.NamespaceLabel) {
 		wanted = append([]string{r.NamespaceLabel}, objectLabels...)
 	}
-	if !t.isInstantVector() {
+	if !t.isRuleInstantVector() {
 		return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.ruleResultKind())}
 	}
 	for _, label := range objectLabels {

@@ -24,23 +24,23 @@ type sampleTimesQuery struct {
 	needed [][]int
 }
 
-// buildTimesQuery returns the query of the tree, with or without marker matchers. It is empty if a selector has no
+// buildRuleSampleTimesQuery returns the query of the tree, with or without marker matchers. It is empty if a selector has no
 // fixed name: series of different metrics may look the same without their names.
-func (t *exprTree) buildTimesQuery(r *Rule) sampleTimesQuery {
+func (t *exprTree) buildRuleSampleTimesQuery(r *Rule) sampleTimesQuery {
 	for _, v := range t.selectors {
 		if ruleSelectorMetric(v) == "" {
 			return sampleTimesQuery{}
 		}
 	}
-	d := collectTimes(t.root)
+	d := collectRuleSampleTimes(t.root)
 	if !r.External {
 		by := []string{r.ObjectLabel}
 		if r.Namespaced && r.renderTemplate == nil && r.NamespaceLabel != r.ObjectLabel {
 			by = []string{r.NamespaceLabel, r.ObjectLabel}
 		}
-		d.keepLabels(by)
+		d.keepRuleSampleTimesLabels(by)
 	}
-	return d.printTimesQuery()
+	return d.printRuleSampleTimesQuery()
 }
 
 // sampleTimes are the times that decide how old a result is.
@@ -60,23 +60,23 @@ type timesPath struct {
 	without bool
 }
 
-func newTimesPath(v *parser.VectorSelector) *timesPath {
+func newRuleSampleTimesPath(v *parser.VectorSelector) *timesPath {
 	return &timesPath{expr: "timestamp(" + v.String() + ")", without: true}
 }
 
-// printTimesPath returns the expression for the newest time of each set of labels.
-func (p *timesPath) printTimesPath() string {
+// printRuleSampleTimesPath returns the expression for the newest time of each set of labels.
+func (p *timesPath) printRuleSampleTimesPath() string {
 	switch {
 	case p.without && len(p.names) == 0:
 		return p.expr
 	case p.without:
-		return fmt.Sprintf("max without (%s) (%s)", formatLabelNames(p.names), p.expr)
+		return fmt.Sprintf("max without (%s) (%s)", formatRuleLabelNames(p.names), p.expr)
 	}
-	return fmt.Sprintf("max by (%s) (%s)", formatLabelNames(p.names), p.expr)
+	return fmt.Sprintf("max by (%s) (%s)", formatRuleLabelNames(p.names), p.expr)
 }
 
-// formatLabelNames returns the names as PromQL takes them in a grouping.
-func formatLabelNames(names []string) string {
+// formatRuleLabelNames returns the names as PromQL takes them in a grouping.
+func formatRuleLabelNames(names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
 		if quoted[i] = n; !model.LegacyValidation.IsValidLabelName(n) {
@@ -86,16 +86,16 @@ func formatLabelNames(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// keepLabels drops all labels except by.
-func (s sampleTimes) keepLabels(by []string) {
+// keepRuleSampleTimesLabels drops all labels except by.
+func (s sampleTimes) keepRuleSampleTimesLabels(by []string) {
 	for _, p := range s.paths {
 		kept := slices.DeleteFunc(slices.Clone(by), func(l string) bool { return slices.Contains(p.names, l) == p.without })
 		p.names, p.without = kept, false
 	}
 }
 
-// dropLabels drops labels.
-func (s sampleTimes) dropLabels(labels []string) {
+// dropRuleSampleTimesLabels drops labels.
+func (s sampleTimes) dropRuleSampleTimesLabels(labels []string) {
 	for _, p := range s.paths {
 		if !p.without {
 			p.names = slices.DeleteFunc(slices.Clone(p.names), func(l string) bool { return slices.Contains(labels, l) })
@@ -109,14 +109,14 @@ func (s sampleTimes) dropLabels(labels []string) {
 	}
 }
 
-// joinTimes returns the times of results that need the samples of both.
-func (s sampleTimes) joinTimes(more sampleTimes) sampleTimes {
+// joinRuleSampleTimes returns the times of results that need the samples of both.
+func (s sampleTimes) joinRuleSampleTimes(more sampleTimes) sampleTimes {
 	return sampleTimes{slices.Concat(s.paths, more.paths), slices.Concat(s.groups, more.groups)}
 }
 
-// alternateTimes returns the times of results that need the samples of either. Which of the two a result comes from is
+// alternateRuleSampleTimes returns the times of results that need the samples of either. Which of the two a result comes from is
 // unknown, so the oldest of both counts.
-func (s sampleTimes) alternateTimes(other sampleTimes) sampleTimes {
+func (s sampleTimes) alternateRuleSampleTimes(other sampleTimes) sampleTimes {
 	all := sampleTimes{paths: slices.Concat(s.paths, other.paths)}
 	if len(s.groups)*len(other.groups) > maxTimesGroups {
 		all.groups = [][]*timesPath{all.paths}
@@ -130,95 +130,95 @@ func (s sampleTimes) alternateTimes(other sampleTimes) sampleTimes {
 	return all
 }
 
-// collectTimes returns the times behind the results of an expression.
-func collectTimes(expr parser.Expr) sampleTimes {
+// collectRuleSampleTimes returns the times behind the results of an expression.
+func collectRuleSampleTimes(expr parser.Expr) sampleTimes {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		p := newTimesPath(e)
+		p := newRuleSampleTimesPath(e)
 		return sampleTimes{[]*timesPath{p}, [][]*timesPath{{p}}}
 	case *parser.MatrixSelector:
-		return collectTimes(e.VectorSelector)
+		return collectRuleSampleTimes(e.VectorSelector)
 	case *parser.SubqueryExpr:
-		return collectTimes(e.Expr)
+		return collectRuleSampleTimes(e.Expr)
 	case *parser.ParenExpr:
-		return collectTimes(e.Expr)
+		return collectRuleSampleTimes(e.Expr)
 	case *parser.UnaryExpr:
-		return collectTimes(e.Expr)
+		return collectRuleSampleTimes(e.Expr)
 	case *parser.StepInvariantExpr:
-		return collectTimes(e.Expr)
+		return collectRuleSampleTimes(e.Expr)
 	case *parser.AggregateExpr:
-		return collectAggregateTimes(e)
+		return collectRuleAggregateSampleTimes(e)
 	case *parser.BinaryExpr:
-		return collectBinaryTimes(e)
+		return collectRuleBinarySampleTimes(e)
 	case *parser.Call:
-		return collectCallTimes(e)
+		return collectRuleCallSampleTimes(e)
 	}
 	return sampleTimes{} // numbers and strings
 }
 
-func collectAggregateTimes(e *parser.AggregateExpr) sampleTimes {
-	s := collectTimes(e.Expr)
+func collectRuleAggregateSampleTimes(e *parser.AggregateExpr) sampleTimes {
+	s := collectRuleSampleTimes(e.Expr)
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO: // their results are series, with all labels
 	default:
 		if e.Without {
-			s.dropLabels(e.Grouping)
+			s.dropRuleSampleTimesLabels(e.Grouping)
 		} else {
-			s.keepLabels(e.Grouping)
+			s.keepRuleSampleTimesLabels(e.Grouping)
 		}
 	}
 	if e.Param == nil {
 		return s
 	}
-	return s.joinTimes(collectTimes(e.Param))
+	return s.joinRuleSampleTimes(collectRuleSampleTimes(e.Param))
 }
 
-func collectBinaryTimes(e *parser.BinaryExpr) sampleTimes {
-	left, right := collectTimes(e.LHS), collectTimes(e.RHS)
+func collectRuleBinarySampleTimes(e *parser.BinaryExpr) sampleTimes {
+	left, right := collectRuleSampleTimes(e.LHS), collectRuleSampleTimes(e.RHS)
 	m := e.VectorMatching
 	switch {
 	case m == nil:
-		return left.joinTimes(right)
+		return left.joinRuleSampleTimes(right)
 	case e.Op == parser.LOR:
-		return left.alternateTimes(right)
+		return left.alternateRuleSampleTimes(right)
 	case e.Op == parser.LUNLESS:
 		return left
 	case e.Op == parser.LAND:
-		keepMatchedLabels(right, m)
+		keepMatchedRuleLabels(right, m)
 	case m.Card == parser.CardManyToOne:
-		left.dropLabels(m.Include)
-		keepMatchedLabels(right, m)
+		left.dropRuleSampleTimesLabels(m.Include)
+		keepMatchedRuleLabels(right, m)
 	case m.Card == parser.CardOneToMany:
-		right.dropLabels(m.Include)
-		keepMatchedLabels(left, m)
+		right.dropRuleSampleTimesLabels(m.Include)
+		keepMatchedRuleLabels(left, m)
 	default:
-		keepMatchedLabels(left, m)
-		keepMatchedLabels(right, m)
+		keepMatchedRuleLabels(left, m)
+		keepMatchedRuleLabels(right, m)
 	}
-	return left.joinTimes(right)
+	return left.joinRuleSampleTimes(right)
 }
 
-// keepMatchedLabels keeps the labels of an operand that are labels of the result as well.
-func keepMatchedLabels(s sampleTimes, m *parser.VectorMatching) {
+// keepMatchedRuleLabels keeps the labels of an operand that are labels of the result as well.
+func keepMatchedRuleLabels(s sampleTimes, m *parser.VectorMatching) {
 	if m.On {
-		s.keepLabels(slices.Concat(m.MatchingLabels, m.Include))
+		s.keepRuleSampleTimesLabels(slices.Concat(m.MatchingLabels, m.Include))
 		return
 	}
-	s.dropLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
+	s.dropRuleSampleTimesLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
 }
 
-func collectCallTimes(e *parser.Call) sampleTimes {
+func collectRuleCallSampleTimes(e *parser.Call) sampleTimes {
 	var s sampleTimes
 	for _, arg := range e.Args {
-		s = s.joinTimes(collectTimes(arg))
+		s = s.joinRuleSampleTimes(collectRuleSampleTimes(arg))
 	}
 	switch e.Func.Name {
 	case "label_replace", "label_join":
-		s.makeLabel(e)
+		s.makeRuleSampleTimesLabel(e)
 	case "histogram_quantile":
-		s.dropLabels([]string{model.BucketLabel})
+		s.dropRuleSampleTimesLabels([]string{model.BucketLabel})
 	case "absent", "absent_over_time", "scalar", "vector":
-		s.keepLabels(nil)
+		s.keepRuleSampleTimesLabels(nil)
 	}
 	return s
 }
@@ -226,24 +226,24 @@ func collectCallTimes(e *parser.Call) sampleTimes {
 // madeTimesLabel holds the label that a function makes, until the earlier label of this name is gone.
 const madeTimesLabel = "tachometer_made"
 
-// makeLabel applies a function that makes a label from others. Series that become the same keep the newest time.
-func (s sampleTimes) makeLabel(e *parser.Call) {
-	made := strconv.Quote(madeLabel(e))
+// makeRuleSampleTimesLabel applies a function that makes a label from others. Series that become the same keep the newest time.
+func (s sampleTimes) makeRuleSampleTimesLabel(e *parser.Call) {
+	made := strconv.Quote(labelMadeByRuleCall(e))
 	var sources strings.Builder
 	for _, arg := range e.Args[2:] {
 		sources.WriteString(", " + arg.String())
 	}
 	for _, p := range s.paths {
-		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printTimesPath(), madeTimesLabel, made)
+		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printRuleSampleTimesPath(), madeTimesLabel, made)
 		p.expr = fmt.Sprintf(`%s(%s, "%s"%s)`, e.Func.Name, p.expr, madeTimesLabel, sources.String())
-		p.names, p.without = []string{madeLabel(e)}, true
-		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printTimesPath(), made, madeTimesLabel)
+		p.names, p.without = []string{labelMadeByRuleCall(e)}, true
+		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printRuleSampleTimesPath(), made, madeTimesLabel)
 		p.names = []string{madeTimesLabel}
 	}
 }
 
-// madeLabel returns the label that a call makes, or an empty string.
-func madeLabel(e *parser.Call) string {
+// labelMadeByRuleCall returns the label that a call makes, or an empty string.
+func labelMadeByRuleCall(e *parser.Call) string {
 	if e.Func.Name == "label_replace" || e.Func.Name == "label_join" {
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok {
 			return dst.Val
@@ -252,12 +252,12 @@ func madeLabel(e *parser.Call) string {
 	return ""
 }
 
-// printTimesQuery returns the query for the times of all paths.
-func (s sampleTimes) printTimesQuery() sampleTimesQuery {
+// printRuleSampleTimesQuery returns the query for the times of all paths.
+func (s sampleTimes) printRuleSampleTimesQuery() sampleTimesQuery {
 	var texts []string
 	numbers := map[*timesPath]int{}
 	for _, p := range s.paths {
-		text := p.printTimesPath()
+		text := p.printRuleSampleTimesPath()
 		i := slices.Index(texts, text)
 		if i < 0 {
 			i = len(texts)

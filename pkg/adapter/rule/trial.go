@@ -45,10 +45,10 @@ func (c *compiledRule) tryRule(r *Rule) []keyError {
 		window = c.limits.maxWindow
 	}
 	expr := Query{Rule: r}.Expr(window, nil)
-	if _, err := evaluateTrial(expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
+	if _, err := evaluateRuleTrial(expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
 		return ruleKeyErrorf("query", "fails when it is evaluated: %w", err)
 	}
-	values, err := evaluateTrial(expr, trialWorld{interval: c.limits.interval})
+	values, err := evaluateRuleTrial(expr, trialWorld{interval: c.limits.interval})
 	if err == nil && values > 0 {
 		return ruleKeyErrorf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
 			"serves values of series only; write onMissing: {value: NUMBER}", c.spec.Backend)
@@ -56,9 +56,9 @@ func (c *compiledRule) tryRule(r *Rule) []keyError {
 	return nil
 }
 
-// evaluateTrial evaluates an expression in a world and returns the number of its results. It returns no error for a trial
+// evaluateRuleTrial evaluates an expression in a world and returns the number of its results. It returns no error for a trial
 // that takes too long.
-func evaluateTrial(expr string, w trialWorld) (values int, err error) {
+func evaluateRuleTrial(expr string, w trialWorld) (values int, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			values, err = 0, fmt.Errorf("panic: %v", fault)
@@ -75,7 +75,7 @@ func evaluateTrial(expr string, w trialWorld) (values int, err error) {
 	}
 	defer q.Close()
 	result := q.Exec(context.Background())
-	if isTrialTooLong(result.Err) {
+	if isRuleTrialTooLong(result.Err) {
 		return 0, nil
 	}
 	if v, ok := result.Value.(promql.Vector); ok {
@@ -84,7 +84,7 @@ func evaluateTrial(expr string, w trialWorld) (values int, err error) {
 	return values, result.Err
 }
 
-func isTrialTooLong(err error) bool {
+func isRuleTrialTooLong(err error) bool {
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
 	var samples promql.ErrTooManySamples
@@ -125,7 +125,7 @@ func (q trialQuerier) Close() error { return nil }
 
 // Select implements storage.Querier.
 func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	l, ok := makeTrialLabels(matchers)
+	l, ok := makeRuleTrialLabels(matchers)
 	if !ok || !q.world.made {
 		return storage.EmptySeriesSet()
 	}
@@ -135,7 +135,7 @@ func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, 
 		bounds = []string{"0.1", "1", "+Inf"}
 	}
 	for i, bound := range bounds {
-		series := promql.Series{Metric: l, Floats: q.makeTrialSamples(float64(i + 1))}
+		series := promql.Series{Metric: l, Floats: q.makeRuleTrialSamples(float64(i + 1))}
 		if bound != "" {
 			series.Metric = labels.NewBuilder(l).Set(model.BucketLabel, bound).Labels()
 		}
@@ -144,8 +144,8 @@ func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, 
 	return set
 }
 
-// makeTrialSamples returns samples of a counter, the newest at the end.
-func (q trialQuerier) makeTrialSamples(perSecond float64) []promql.FPoint {
+// makeRuleTrialSamples returns samples of a counter, the newest at the end.
+func (q trialQuerier) makeRuleTrialSamples(perSecond float64) []promql.FPoint {
 	var points []promql.FPoint
 	step := max(1, q.world.interval.Milliseconds())
 	for t := q.maxt; t >= q.mint && len(points) < maxTrialSeriesSamples; t -= step {
@@ -156,12 +156,12 @@ func (q trialQuerier) makeTrialSamples(perSecond float64) []promql.FPoint {
 	return points
 }
 
-// makeTrialLabels returns the labels of a series that all matchers match; false if it finds none.
-func makeTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
+// makeRuleTrialLabels returns the labels of a series that all matchers match; false if it finds none.
+func makeRuleTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
 	b := labels.NewBuilder(labels.FromStrings("namespace", "x", "pod", "x", "node", "x"))
 	for _, m := range matchers {
 		if !m.Matches(b.Get(m.Name)) {
-			b.Set(m.Name, makeTrialLabelValue(m))
+			b.Set(m.Name, makeRuleTrialLabelValue(m))
 		}
 	}
 	l := b.Labels()
@@ -173,13 +173,13 @@ func makeTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
 	return l, true
 }
 
-func makeTrialLabelValue(m *labels.Matcher) string {
+func makeRuleTrialLabelValue(m *labels.Matcher) string {
 	if m.Type == labels.MatchEqual {
 		return m.Value
 	}
 	candidates := []string{"x", "1", strconv.Itoa(math.MaxInt16), m.Value + "x", ""}
 	if m.Type == labels.MatchRegexp {
-		candidates = append(m.SetMatches(), exampleOfRegexp(m.Value))
+		candidates = append(m.SetMatches(), exampleOfRuleRegexp(m.Value))
 	}
 	for _, value := range candidates {
 		if m.Matches(value) {
