@@ -89,6 +89,10 @@ func TestEndedPods(t *testing.T) {
 		}
 		return err
 	})
+	list, err := pods.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=terminates"})
+	if err != nil || len(list.Items) != 1 || list.Items[0].Status.Phase != corev1.PodRunning {
+		t.Errorf("the terminating pod does not terminate any more, so nothing was shown with it: %v", err)
+	}
 	want["goes"] = 500
 	newPod(t, namespace, "goes", nil, newCounter(want["goes"]))
 	// Until the window begins after it, the pod has its share of the total of that window, less than it counts now.
@@ -102,8 +106,4 @@ func TestEndedPods(t *testing.T) {
 		}
 		return agree(found, want, close5)
 	})
-	list, err := pods.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=terminates"})
-	if err != nil || len(list.Items) != 1 || list.Items[0].Status.Phase != corev1.PodRunning {
-		t.Errorf("the terminating pod does not terminate any more, so nothing was shown with it: %v", err)
-	}
 }

@@ -94,6 +94,7 @@ func podSpec() corev1.PodSpec {
 // newPod creates a running, ready pod with the scrape annotation and the given page.
 func newPod(t *testing.T, namespace, name string, labels map[string]string, handler http.Handler) {
 	t.Helper()
+	began := time.Now() // the handler counts from now on
 	p, err := serve(handler)
 	if err != nil {
 		t.Fatal(err)
@@ -109,14 +110,14 @@ func newPod(t *testing.T, namespace, name string, labels map[string]string, hand
 	t.Cleanup(func() { // the adapter would scrape a remaining pod on and on
 		_ = client.CoreV1().Pods(namespace).Delete(context.Background(), name, metav1.DeleteOptions{})
 	})
-	if err := markRunning(t.Context(), made, p.ip); err != nil {
+	if err := markRunning(t.Context(), made, p.ip, began); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // markRunning writes the pod's status as a kubelet would.
-func markRunning(ctx context.Context, pod *corev1.Pod, ip string) error {
-	now := metav1.Now()
+func markRunning(ctx context.Context, pod *corev1.Pod, ip string, began time.Time) error {
+	now := metav1.NewTime(began)
 	pod.Status = corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}, StartTime: &now,
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: now}},
@@ -189,7 +190,7 @@ func (k *kubelet) look(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		if err := markRunning(ctx, pod, p.ip); err != nil {
+		if err := markRunning(ctx, pod, p.ip, time.Now()); err != nil {
 			p.close()
 			continue
 		}

@@ -314,15 +314,16 @@ const minEvents = 10
 // queryHasFewEvents reports whether a counter of whole events has fewer than minEvents from begin to end.
 func queryHasFewEvents(counters []window.Counter, begin, end int64) bool {
 	for _, c := range counters {
-		events := 0.0
+		events, increments := 0.0, 0
 		for _, h := range c.Pods {
+			increments += len(h)
 			for _, i := range h {
 				if i.To > begin && i.From < end {
 					events += i.Count
 				}
 			}
 		}
-		if events < minEvents && events == math.Trunc(events) {
+		if increments > 0 && events < minEvents && events == math.Trunc(events) {
 			return true
 		}
 	}
