@@ -58,7 +58,10 @@ func badPages() map[string]badPage {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<html><body>"+goodLine+"</body></html>\n")
 		}, says: "Content-Type is text/html", refused: "not_metrics"},
-		"html-as-text": {page: text("<!DOCTYPE html>\n" + goodLine), says: "HTML, not metrics", refused: "not_metrics"},
+		"html-as-text": {page: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = io.WriteString(w, "<!DOCTYPE html>\n"+goodLine)
+		}, says: "HTML, not metrics", refused: "not_metrics"},
 		"truncated": {page: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Transfer-Encoding", "identity") // the body ends with the connection
 			_, _ = io.WriteString(w, goodLine+"http_requests_total{code=\"50")
