@@ -112,12 +112,17 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	return j
 }
 
+// maxBeginningIntervals is the greatest age of a process at its first page whose counters get a zero at their beginning, in
+// scrape intervals. Between the zero and the page counts are taken for even, and a process that is found late may have
+// counted nothing for a while: the rate from its first page on is nearer to the truth.
+const maxBeginningIntervals = 5
+
 // scrapeTarget fetches a page and appends its samples. A family that the page or the appender refuses gets none.
 func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
 		Families: j.endpoint.families, Ranks: j.ranks, FindBeginnings: true,
-		Started: j.processStart, Oldest: m.clock.Now().Add(-j.opts.Retention),
+		Started: j.processStart, Oldest: m.clock.Now().Add(-min(j.opts.Retention, maxBeginningIntervals*j.opts.Interval)),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 	}
 	var r exposition.ParsedPage
