@@ -25,7 +25,7 @@ func chooseQueryWindow(now int64, longest time.Duration, counters []window.Count
 	return chosen
 }
 
-// chooseQueryTotalWindow is chooseWindow for a group whose pods came and went: only its total shows a change of the load. It
+// chooseQueryTotalWindow is chooseQueryWindow for a group whose pods came and went: only its total shows a change of the load. It
 // counts the total until end.
 func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.Counter) time.Duration {
 	chosen := longest

@@ -48,7 +48,7 @@ func TestChooseWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if got := chooseQueryWindow(now, time.Minute, tc.counters); got != tc.want {
-				t.Errorf("chooseWindow = %s, want %s", got, tc.want)
+				t.Errorf("chooseQueryWindow = %s, want %s", got, tc.want)
 			}
 		})
 	}

@@ -18,7 +18,7 @@ import (
 // group: a young pod is read over its life, in which it had its share, beside old pods that are read over a window in
 // which they still had the shares of others; and a pod that left takes its share of the window with it. Therefore, as
 // soon as a pod begins or ends within the window, all pods are read over one stretch of time, from the
-// same begin to the same end, by interpolation between their samples (increaseBetween):
+// same begin to the same end, by interpolation between their samples (promQLIncreaseBetween):
 //
 //   - The stretch ends at the oldest of the newest samples of the punctual pods. Until then every pod is known.
 //   - A pod that began within the stretch has counted from zero. This is known from its first sample, which is 0 then:

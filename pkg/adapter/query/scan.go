@@ -178,6 +178,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	p := s.findOrAddQueriedPod(l)
 	times = append(s.times.allocQueryArenaSlice(len(times)), times...)
 	track := findQueriedTrack(sel, times, values, s.interval)
+	countsAll := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound // not a part of the events
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}
@@ -192,12 +193,12 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 			s.hasEnded = true
 			p.ended = max(p.ended, times[track.start-1])
 		}
-		if isLast := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound; isLast && sel.countsEvents && s.countEvents {
+		if countsAll && sel.countsEvents && s.countEvents {
 			s.addQueriedIncrements(p, selector, times, values)
 		}
 	}
 	times = times[track.start:]
-	if len(times) == 0 || sel.lastBucketOnly && l.Get(labels.BucketLabel) != lastBucketBound {
+	if len(times) == 0 || !countsAll {
 		return
 	}
 	if p.scannedObject == nil {
