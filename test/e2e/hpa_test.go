@@ -149,7 +149,7 @@ func TestNewHPA(t *testing.T) {
 	if _, err := s.Kubectl(ctx, "-n", stack.SampleNamespace, "rollout", "status", "deployment/newcomer", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
-	path := stack.CustomMetrics + "/namespaces/" + stack.SampleNamespace + "/pods/*/process_cpu_seconds_per_second?labelSelector=app%3Dnewcomer"
+	path := stack.CustomMetrics + "/namespaces/" + stack.SampleNamespace + "/pods/*/go_memstats_mallocs_per_second?labelSelector=app%3Dnewcomer"
 	if values, err := answer(ctx, path); err == nil {
 		t.Fatalf("before there is an HPA the metric has values: %v", values)
 	}
