@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes truth bench bench-cluster demo demo-sale demo-down images deps clean
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 	$(GOLANGCI) run ./...
 	cd test && $(GOLANGCI) run --config ../.golangci.yml ./...
 	cd test/harness/cluster && $(GOLANGCI) run --config ../../../.golangci.yml ./...
+	cd test/helm && $(GOLANGCI) run --config ../../.golangci.yml ./...
 
 unit: ## tests that need nothing but Go, with the race detector
 	go test -race -timeout 10m ./...
@@ -35,16 +36,20 @@ unit: ## tests that need nothing but Go, with the race detector
 verify: ## fail where something generated is out of date: golden files, module files, addresses
 	test/verify.sh
 
-update: ## rewrite what is generated: golden files, help text, metric list
+update: ## rewrite what is generated: golden files, help text, metric list, the charts' schema and README
 	go test $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+	go -C test/helm test -short . -update
 
-test: deps unit cluster-test e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
+test: deps unit cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
 
 e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 	go -C test test -race -p 1 -timeout 40m -v $(SUITES)
 
 cluster-test: kubernetes ## tests of the local Kubernetes itself
 	go -C test/harness/cluster test -race -timeout 30m ./...
+
+charts: kubernetes ## Helm charts: rendered by Helm 3 and 4, installed on a real API server
+	go -C test/helm test -timeout 10m ./...
 
 kubernetes: ## compile Kubernetes for the local clusters: minutes once, then from the cache
 	@$(CLUSTER) build
