@@ -28,6 +28,7 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 	cd test && $(GOLANGCI) run --config ../.golangci.yml ./...
 	cd test/harness/cluster && $(GOLANGCI) run --config ../../../.golangci.yml ./...
 	cd test/helm && $(GOLANGCI) run --config ../../.golangci.yml ./...
+	cd test/monitoring && $(GOLANGCI) run --config ../../.golangci.yml ./...
 
 unit: ## tests that need nothing but Go, with the race detector
 	go test -race -timeout 10m ./...
@@ -38,6 +39,7 @@ verify: ## fail where something generated is out of date: golden files, module f
 
 update: ## rewrite what is generated: golden files, help text, metric list, the charts' schema and README
 	go test $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+	go -C test/monitoring test . -update
 	go -C test/helm test -short . -update
 
 test: deps unit cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
@@ -48,8 +50,9 @@ e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 cluster-test: kubernetes ## tests of the local Kubernetes itself
 	go -C test/harness/cluster test -race -timeout 30m ./...
 
-charts: kubernetes ## Helm charts: rendered by Helm 3 and 4, installed on a real API server
+charts: kubernetes ## Helm charts, rendered by Helm 3 and 4 and installed on a real API server; dashboards and alerts
 	go -C test/helm test -timeout 10m ./...
+	go -C test/monitoring test -timeout 10m ./...
 
 kubernetes: ## compile Kubernetes for the local clusters: minutes once, then from the cache
 	@$(CLUSTER) build

@@ -14,7 +14,7 @@ import (
 // freeForm are the values whose keys are Kubernetes's own, or the configuration's, which other parts check.
 var freeForm = map[string]bool{
 	"config": true, "resources": true, "affinity": true, "strategy": true, "podSecurityContext": true, "securityContext": true,
-	"startupProbe": true, "livenessProbe": true, "readinessProbe": true, "psp": true, "rules.resource": true,
+	"startupProbe": true, "livenessProbe": true, "readinessProbe": true, "psp": true, "rules.resource": true, "dashboards.labels": true,
 }
 
 // furtherKeys are keys of prometheus-adapter's chart without an effect here, and types besides the default's.

@@ -1,0 +1,208 @@
+package monitoring
+
+import (
+	"flag"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	folder   = "../../manifests/monitoring"
+	metrics  = "../../docs/metrics.md"
+	runbooks = "../../docs/runbooks"
+)
+
+var update = flag.Bool("update", false, "rewrite the dashboards")
+
+func TestDashboards(t *testing.T) {
+	t.Parallel()
+	for name, b := range boards {
+		got, err := buildDashboard(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(folder, "dashboards", name)
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (run `make update`; -file +now):\n%s", file, diff)
+		}
+	}
+}
+
+// expressions returns all PromQL of the dashboards and alerts, by its place.
+func expressions(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for name, b := range boards {
+		for _, r := range b.rows {
+			for _, p := range r.panels {
+				for _, q := range p.queries {
+					all[name+": "+p.title+" "+q.legend] = q.expr
+				}
+			}
+		}
+	}
+	for _, a := range readAlerts(t) {
+		all["alert "+a.Alert] = a.Expr
+	}
+	return all
+}
+
+// TestExpressions parses every expression, and expects of each metric that the adapter, the scaler or kube-state-metrics has it.
+func TestExpressions(t *testing.T) {
+	t.Parallel()
+	documented, err := os.ReadFile(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := strings.NewReplacer("$__rate_interval", "1m", "$namespace", "shop", "$hpa", "web", "$job", ".*")
+	for place, text := range expressions(t) {
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(values.Replace(text))
+		if err != nil {
+			t.Errorf("%s: %v", place, err)
+			continue
+		}
+		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+			if selector, ok := node.(*parser.VectorSelector); ok && !knownMetric(string(documented), selector.Name) {
+				t.Errorf("%s: nobody has the metric %s", place, selector.Name)
+			}
+			return nil
+		})
+	}
+}
+
+// foreign are the metrics of others: Prometheus's Go client, and kube-state-metrics.
+var foreign = regexp.MustCompile(`^(process_(cpu_seconds_total|resident_memory_bytes)|up|` +
+	`kube_horizontalpodautoscaler_(status_(desired|current)_replicas|spec_(min|max)_replicas|(status|spec)_target_metric|status_condition))$`)
+
+func knownMetric(documented, name string) bool {
+	base := name
+	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+		base = strings.TrimSuffix(base, suffix)
+	}
+	return strings.Contains(documented, "| `"+name+"` |") || strings.Contains(documented, "| `"+base+"` | histogram") || foreign.MatchString(name)
+}
+
+type alert struct {
+	Alert       string
+	Expr        string
+	For         string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func readAlerts(t *testing.T) []alert {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []alert
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	var alerts []alert
+	for _, group := range file.Groups {
+		alerts = append(alerts, group.Rules...)
+	}
+	return alerts
+}
+
+// TestAlerts holds the alerts to the conventions of monitoring mixins, and each to its runbook.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	var want []string
+	for _, a := range readAlerts(t) {
+		if !strings.HasPrefix(a.Alert, "Tachometer") {
+			t.Errorf("%s: the names of alerts begin with Tachometer", a.Alert)
+		}
+		if !slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
+			t.Errorf("%s: severity %q", a.Alert, a.Labels["severity"])
+		}
+		if s := a.Annotations["summary"]; !strings.HasSuffix(s, ".") || strings.Contains(s, "{{") {
+			t.Errorf("%s: the summary is a constant sentence, not %q", a.Alert, s)
+		}
+		if a.Annotations["description"] == "" || !strings.HasSuffix(a.Annotations["runbook_url"], "/docs/runbooks/"+a.Alert+".md") {
+			t.Errorf("%s: description %q, runbook_url %q", a.Alert, a.Annotations["description"], a.Annotations["runbook_url"])
+		}
+		want = append(want, a.Alert+".md")
+	}
+	slices.Sort(want)
+	files, err := filepath.Glob(filepath.Join(runbooks, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, file := range files {
+		got[filepath.Base(file)] = true
+	}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" {
+		t.Errorf("runbooks (-alerts +files):\n%s", diff)
+	}
+}
+
+// TestPromtool checks the alerts with Prometheus's own tool, and lets each fire and not fire.
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skipf("SKIPPED: %v: it comes with Debian's package prometheus", err)
+	}
+	for _, args := range [][]string{{"check", "rules", filepath.Join(folder, "alerts.yaml")}, {"test", "rules", "testdata/alerts_test.yaml"}} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	tested, err := os.ReadFile("testdata/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range readAlerts(t) {
+		if strings.Count(string(tested), "ALERTS{alertname=\""+a.Alert+"\"") < 2 {
+			t.Errorf("%s: testdata/alerts_test.yaml tests that it fires, and that it does not", a.Alert)
+		}
+	}
+}
+
+// TestChartFiles compares the copies in the Helm chart, which can read no file outside of itself.
+func TestChartFiles(t *testing.T) {
+	t.Parallel()
+	for source, target := range map[string]string{"alerts.yaml": "alerts.yaml", "dashboards/adapter.json": "adapter.json", "dashboards/hpa.json": "hpa.json"} {
+		want, err := os.ReadFile(filepath.Join(folder, source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join("../../manifests/helm/tachometer-adapter/files", target)
+		if *update {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != string(want) {
+			t.Errorf("%s is not %s: run `make update` (%v)", file, source, err)
+		}
+	}
+}
