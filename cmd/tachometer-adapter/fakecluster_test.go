@@ -52,7 +52,7 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	t.Helper()
 	c := &fakeCluster{t: t, apiServices: map[string]*apiregistration.APIService{}}
 	c.secret.Name, c.secret.Namespace, c.secret.ResourceVersion = "tachometer-adapter-cert", "tachometer", "1"
-	for _, name := range append(slices.Clone(apiServices), resourcemetrics.APIService) {
+	for _, name := range append(slices.Clone(apiServices), resourcemetrics.APIServices...) {
 		c.apiServices[name] = &apiregistration.APIService{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec:       apiregistration.APIServiceSpec{Service: &apiregistration.ServiceReference{Namespace: "tachometer", Name: "tachometer-adapter"}},

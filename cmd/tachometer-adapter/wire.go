@@ -116,7 +116,7 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 	})
 	services := apiServices
 	if a.opts.adapterProgramServesResources(start) {
-		services = append(slices.Clone(services), resourcemetrics.APIService)
+		services = append(slices.Clone(services), resourcemetrics.APIServices...)
 	}
 	return a.buildAdapterProgramKeeper(services, clients.Kube, cluster, metrics)
 }

@@ -69,10 +69,10 @@ func TestCPU(t *testing.T) {
 // installResourceMetrics enables metrics.k8s.io, and scales the sample by CPU, until the test ends.
 func installResourceMetrics(t *testing.T) {
 	t.Helper()
-	const name = "v1beta1.metrics.k8s.io"
+	names := []string{"apiservice/v1.metrics.k8s.io", "apiservice/v1beta1.metrics.k8s.io"}
 	t.Cleanup(func() {
 		ctx := context.Background()
-		_, err := s.Kubectl(ctx, "delete", "apiservice", name)
+		_, err := s.Kubectl(ctx, append([]string{"delete"}, names...)...)
 		for _, err := range []error{err, s.Apply(ctx, "test/e2e/manifests/sample"), s.InstallAdapter(ctx, "test/e2e/manifests/adapter")} {
 			if err != nil {
 				t.Error(err)
@@ -82,7 +82,7 @@ func installResourceMetrics(t *testing.T) {
 	if err := s.InstallAdapter(t.Context(), "manifests/adapter-resource-metrics"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Kubectl(t.Context(), "wait", "--for=condition=Available", "--timeout=60s", "apiservice/"+name); err != nil {
+	if _, err := s.Kubectl(t.Context(), append([]string{"wait", "--for=condition=Available", "--timeout=60s"}, names...)...); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Apply(t.Context(), "manifests/sample/overlays/hpa-cpu"); err != nil {

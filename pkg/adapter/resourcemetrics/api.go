@@ -3,6 +3,7 @@
 package resourcemetrics
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	openapi "k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	v1 "k8s.io/metrics/pkg/apis/metrics/v1"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 	"sigs.k8s.io/metrics-server/pkg/api"
 	generated "sigs.k8s.io/metrics-server/pkg/api/generated/openapi"
@@ -24,8 +27,9 @@ const (
 	Nodes = "nodes"
 )
 
-// APIService is the name of the APIService of the group version that an API serves.
-const APIService = "v1beta1.metrics.k8s.io"
+// APIServices are the names of the APIServices of the versions that an API serves. Their types are equal; Kubernetes has v1 since
+// 1.37.
+var APIServices = []string{"v1.metrics.k8s.io", "v1beta1.metrics.k8s.io"}
 
 // Objects lists the existing pods and nodes; Cluster implements it. It must be safe for concurrent use. Callers share the returned
 // objects, and must not change them.
@@ -52,7 +56,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// API is metrics.k8s.io v1beta1.
+// API is metrics.k8s.io in its versions v1 and v1beta1.
 type API struct {
 	deps    Deps
 	metrics *apiMetrics
@@ -67,11 +71,28 @@ func New(deps Deps, opts Options) *API {
 // metrics-server's. Its storage is not: it passes no context, and gives no reason for a missing usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
 	group := api.Build(newPodResourceMetricsStorage(a), newNodeResourceMetricsStorage(a))
-	group.PrioritizedVersions = []schema.GroupVersion{v1beta1.SchemeGroupVersion} // the scheme's v1 has no clients yet
+	storage := group.VersionedResourcesStorageMap[v1beta1.SchemeGroupVersion.Version]
+	group.VersionedResourcesStorageMap[v1.SchemeGroupVersion.Version] = storage
+	group.PrioritizedVersions = []schema.GroupVersion{v1.SchemeGroupVersion, v1beta1.SchemeGroupVersion}
 	return &group
 }
 
-// Definitions returns the OpenAPI definitions of the group's types.
+// Definitions returns the OpenAPI definitions of the group's types. metrics-server describes v1beta1 alone; v1 has the same types.
 func (*API) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
-	return generated.GetOpenAPIDefinitions(ref)
+	definitions := generated.GetOpenAPIDefinitions(ref)
+	stable := generated.GetOpenAPIDefinitions(func(path string) spec.Ref { return ref(stableResourceModelName(path)) })
+	for name, definition := range stable {
+		if v1Name := stableResourceModelName(name); v1Name != name {
+			for i, dependency := range definition.Dependencies {
+				definition.Dependencies[i] = stableResourceModelName(dependency)
+			}
+			definitions[v1Name] = definition
+		}
+	}
+	return definitions
+}
+
+// stableResourceModelName returns the name of the v1 model for that of a v1beta1 model, and any other name as it is.
+func stableResourceModelName(name string) string {
+	return strings.Replace(name, ".apis.metrics.v1beta1.", ".apis.metrics.v1.", 1)
 }

@@ -3,6 +3,7 @@ package resourcemetrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -241,9 +242,17 @@ func TestAPIWithClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			list, err := client.MetricsV1beta1().PodMetricses("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+			options := metav1.ListOptions{LabelSelector: "app=web"}
+			list, err := client.MetricsV1beta1().PodMetricses("default").List(t.Context(), options)
 			if err != nil {
 				t.Fatal(err)
+			}
+			stable, err := client.MetricsV1().PodMetricses("default").List(t.Context(), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(fmt.Sprint(list.Items), fmt.Sprint(stable.Items)); diff != "" {
+				t.Errorf("v1beta1 and v1 (-v1beta1 +v1):\n%s", diff)
 			}
 			var got []int64
 			for _, p := range list.Items {
