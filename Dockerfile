@@ -1,5 +1,6 @@
 # The images of Tachometer, one target each: docker build --target sample -t sample:dev .
-# BUILDER is any image with Go 1.26, a shell and CA certificates; VERSION is stamped into the program.
+# BUILDER is any image with Go 1.26, a shell and CA certificates; VERSION is stamped into the program. TARGETARCH is the image's
+# architecture, which docker buildx sets; empty: the builder's.
 ARG BUILDER=golang:1.26-alpine
 
 # What all programs are built from.
@@ -14,18 +15,21 @@ COPY pkg pkg
 # from. The build fetches what it needs, and the cache mounts keep that, and what was compiled, for the next build.
 FROM source AS build-sample
 ARG VERSION=dev
+ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/sample ./cmd/sample
+    GOARCH=${TARGETARCH} go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/sample ./cmd/sample
 
 FROM source AS build-tachometer-adapter
 ARG VERSION=dev
+ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/tachometer-adapter ./cmd/tachometer-adapter
+    GOARCH=${TARGETARCH} go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/tachometer-adapter ./cmd/tachometer-adapter
 
 FROM source AS build-tachometer-scaler
 ARG VERSION=dev
+ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/tachometer-scaler ./cmd/tachometer-scaler
+    GOARCH=${TARGETARCH} go build -trimpath -ldflags "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped=${VERSION}" -o /out/tachometer-scaler ./cmd/tachometer-scaler
 
 # Nothing but the program and the CA certificates: no shell, no package manager, no root. The user is a number, so that
 # Kubernetes can check runAsNonRoot without a passwd file.

@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images deps clean
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 	cd test/harness/cluster && $(GOLANGCI) run --config ../../../.golangci.yml ./...
 	cd test/helm && $(GOLANGCI) run --config ../../.golangci.yml ./...
 	cd test/monitoring && $(GOLANGCI) run --config ../../.golangci.yml ./...
+	cd test/release && $(GOLANGCI) run --config ../../.golangci.yml ./...
 
 unit: ## tests that need nothing but Go, with the race detector
 	go test -race -timeout 10m ./...
@@ -50,9 +51,10 @@ e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 cluster-test: kubernetes ## tests of the local Kubernetes itself
 	go -C test/harness/cluster test -race -timeout 30m ./...
 
-charts: kubernetes ## Helm charts, rendered by Helm 3 and 4 and installed on a real API server; dashboards and alerts
+charts: kubernetes ## Helm charts, rendered by Helm 3 and 4 and installed on a real API server; dashboards, alerts, release files
 	go -C test/helm test -timeout 10m ./...
 	go -C test/monitoring test -timeout 10m ./...
+	go -C test/release test -timeout 15m ./...
 
 kubernetes: ## compile Kubernetes for the local clusters: minutes once, then from the cache
 	@$(CLUSTER) build
@@ -85,6 +87,9 @@ demo-sale: deps ## a flash sale: an event, twenty pods, verified, the gate opene
 demo-down: ## end what `KEEP=1 make demo` left
 	go -C test run ./demo -down
 
+release: ## the files of a release into dist/: binaries, images, manifests, charts, SBOMs, checksums (VERSION=v0.1.0)
+	go -C test/release run . -version $(VERSION) -root $(CURDIR) -out $(CURDIR)/dist
+
 images: ## build the container images into out/
 	for image in tachometer-adapter tachometer-scaler sample; do \
 		$(CLUSTER) build-image --context $(CURDIR) --target $$image --tag $$image:dev --output $(CURDIR)/out/$$image.tar || exit 1; done
@@ -93,4 +98,4 @@ deps: ## install what the tests run for real (Debian, root), or say what is miss
 	@test/deps.sh
 
 clean: ## remove what was built here
-	rm -rf bin out
+	rm -rf bin out dist

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,8 +25,12 @@ type ImageBuild struct {
 	Tag     string            // NAME:TAG in the archive
 	Archive string            // file to write, replaced if it exists
 	Args    map[string]string // build arguments beside BUILDER
-	Install bool              // install buildah if it is missing and root may
-	Log     io.Writer         // gets the builder's output; nil: only an error shows it
+	// Architecture of the image, such as arm64; empty: this machine's. The builder runs on this machine all the same.
+	Architecture string
+	// Timestamp of the image and its files, for archives that two builds make alike; zero: now.
+	Timestamp time.Time
+	Install   bool      // install buildah if it is missing and root may
+	Log       io.Writer // gets the builder's output; nil: only an error shows it
 }
 
 // BuildImage builds a target of a Dockerfile without any registry, for LoadImage to load. The Dockerfile must take its builder image
@@ -88,6 +93,12 @@ func (b *builder) buildInBuilder(ctx context.Context, build ImageBuild) error {
 	}
 	if build.Target != "" {
 		args = append(args, "--target", build.Target)
+	}
+	if build.Architecture != "" {
+		args = append(args, "--arch", build.Architecture)
+	}
+	if !build.Timestamp.IsZero() {
+		args = append(args, "--timestamp", strconv.FormatInt(build.Timestamp.Unix(), 10))
 	}
 	for _, name := range sortedImageFiles(build.Args) {
 		args = append(args, "--build-arg", name+"="+build.Args[name])

@@ -1,0 +1,175 @@
+// Release makes the files of a release, reproducibly: two runs at one commit give the same bytes.
+//
+//	make release VERSION=v0.1.0
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// programs are the folders of cmd with a binary in the release; images are those with an image, by the name of their Dockerfile target.
+var (
+	programs = []string{"tachometer-adapter", "tachometer-scaler", "kubectl-tachometer"}
+	images   = []string{"tachometer-adapter", "tachometer-scaler", "sample"}
+	systems  = []system{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}}
+)
+
+type system struct{ os, arch string }
+
+// release is one release in the making.
+type release struct {
+	root    string // of the repository
+	out     string // folder of the files
+	version string // v1.2.3
+	commit  time.Time
+	systems []system
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+var versionForm = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
+
+func run(ctx context.Context, args []string) error {
+	r := release{}
+	flags := flag.NewFlagSet("release", flag.ContinueOnError)
+	flags.StringVar(&r.version, "version", "", "version of the release, such as v0.1.0")
+	flags.StringVar(&r.root, "root", ".", "folder of the repository")
+	flags.StringVar(&r.out, "out", "dist", "folder for the files; it is removed first")
+	withImages := flags.Bool("images", true, "build the image archives, by buildah")
+	only := flags.String("systems", "", "systems to build for, such as linux/amd64,darwin/arm64; empty: all")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	r.systems = systems
+	if *only != "" {
+		r.systems = slices.DeleteFunc(slices.Clone(systems), func(s system) bool { return !slices.Contains(strings.Split(*only, ","), s.os+"/"+s.arch) })
+	}
+	if !versionForm.MatchString(r.version) {
+		return fmt.Errorf("-version %q: want vMAJOR.MINOR.PATCH", r.version)
+	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	steps := []func(context.Context) error{r.buildBinaries, r.renderManifests, r.packCharts, r.writeNotes}
+	if *withImages {
+		steps = append(steps, r.buildImages)
+	}
+	for _, step := range append(steps, r.writeKrewManifest, r.writeChecksums) {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare reads the commit's time and empties the folder of the files.
+func (r *release) prepare(ctx context.Context) error {
+	seconds, err := r.git(ctx, "log", "-1", "--format=%ct")
+	if err != nil {
+		return err
+	}
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return fmt.Errorf("time of the commit: %w", err)
+	}
+	r.commit = time.Unix(unix, 0).UTC()
+	if err := os.RemoveAll(r.out); err != nil {
+		return err
+	}
+	return os.MkdirAll(r.out, 0o755)
+}
+
+func (r *release) git(ctx context.Context, args ...string) (string, error) {
+	out, err := r.command(ctx, "git", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w", strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func (r *release) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Stderr = r.root, os.Stderr
+	return cmd
+}
+
+// existingPrograms returns the programs that this commit has.
+func (r *release) existingPrograms() (found []string) {
+	for _, program := range programs {
+		if _, err := os.Stat(filepath.Join(r.root, "cmd", program)); err == nil {
+			found = append(found, program)
+		}
+	}
+	return found
+}
+
+// buildBinaries builds each program for each system, packs it with the licence, and writes its SBOM from the build's own record.
+func (r *release) buildBinaries(ctx context.Context) error {
+	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "tachometer-release-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	const flags = "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped="
+	for _, program := range r.existingPrograms() {
+		for _, s := range r.systems {
+			binary := filepath.Join(work, program)
+			build := r.command(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags+r.version, "-o", binary, "./cmd/"+program)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+s.os, "GOARCH="+s.arch)
+			if err := build.Run(); err != nil {
+				return fmt.Errorf("build %s for %s/%s: %w", program, s.os, s.arch, err)
+			}
+			text, err := os.ReadFile(binary)
+			if err != nil {
+				return err
+			}
+			name := fmt.Sprintf("%s_%s_%s_%s", program, r.version, s.os, s.arch)
+			files := []packed{{"LICENSE", license, 0o644}, {program, text, 0o755}}
+			err = errors.Join(r.pack(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// buildImages writes an archive of each image for each Linux architecture.
+func (r *release) buildImages(ctx context.Context) error {
+	for _, image := range images {
+		for _, s := range r.systems {
+			if s.os != "linux" {
+				continue
+			}
+			archive := filepath.Join(r.out, fmt.Sprintf("%s_%s_%s_%s.image.tar", image, r.version, s.os, s.arch))
+			if err := r.buildImage(ctx, image, s.arch, archive); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
