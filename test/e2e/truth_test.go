@@ -5,23 +5,26 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"sort"
 	"sync"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 )
 
-// truth is the number of requests sent to each pod, sampled from a running load generator. The tests check the adapter's values
-// against it.
+// truth is the number of requests sent to each pod and the number of its successful responses, sampled from a running load generator.
+// A pod counts at most the requests that were sent, and at least those that it answered. The tests check the adapter's values against
+// both.
 type truth struct {
 	mu     sync.Mutex // guards byHost
 	byHost map[string][]sent
 }
 
-// sent is the number of requests sent to a pod up to a time.
+// sent is the number of requests sent to a pod up to a time, and of those with a complete response by then.
 type sent struct {
-	at    time.Time
-	total int
+	at       time.Time
+	total    int
+	answered int
 }
 
 // truthPeriod is the time between two samples of the generator, and so the resolution of the truth.
@@ -35,7 +38,7 @@ func (tr *truth) record(ctx context.Context, g *load.Generator) {
 		now := time.Now()
 		for raw, count := range g.Result().URLs {
 			if u, err := url.Parse(raw); err == nil {
-				tr.add(u.Hostname(), sent{now, count.Sent})
+				tr.add(u.Hostname(), sent{now, count.Sent, count.OK})
 			}
 		}
 		select {
@@ -55,23 +58,26 @@ func (tr *truth) add(host string, s sent) {
 	tr.byHost[host] = append(tr.byHost[host], s)
 }
 
-// at returns the number of requests sent to host by t, from the last sample that is not later.
-func (tr *truth) at(host string, t time.Time) float64 {
+// at returns the numbers of requests sent to host and answered by t, from the last sample that is not later.
+func (tr *truth) at(host string, t time.Time) (total, answered float64) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	total := 0
-	for _, s := range tr.byHost[host] {
-		if s.at.After(t) {
-			break
-		}
-		total = s.total
+	samples := tr.byHost[host]
+	later := sort.Search(len(samples), func(i int) bool { return samples[i].at.After(t) })
+	if later == 0 {
+		return 0, 0
 	}
-	return float64(total)
+	return float64(samples[later-1].total), float64(samples[later-1].answered)
 }
 
-// rate returns the true mean rate of host over [from, to], in requests per second.
-func (tr *truth) rate(host string, from, to time.Time) float64 {
-	return (tr.at(host, to) - tr.at(host, from)) / to.Sub(from).Seconds()
+// rates returns the mean rates of host over [from, to], in requests per second: of the requests answered and of those sent, the
+// lower first.
+func (tr *truth) rates(host string, from, to time.Time) (low, high float64) {
+	sentFrom, answeredFrom := tr.at(host, from)
+	sentTo, answeredTo := tr.at(host, to)
+	seconds := to.Sub(from).Seconds()
+	sent, answered := (sentTo-sentFrom)/seconds, (answeredTo-answeredFrom)/seconds
+	return min(sent, answered), max(sent, answered)
 }
 
 // scrapeInterval is the adapter's default. A window ends at samples, so each end of the measured span may lie up to an interval (and
@@ -142,11 +148,12 @@ func (tr *truth) allowed(hosts []string, now time.Time, window time.Duration, to
 			if to.Sub(from) < window/4 || to.Sub(from) > window+500*time.Millisecond {
 				continue
 			}
-			r := 0.0
+			least, most := 0.0, 0.0
 			for _, host := range hosts {
-				r += tr.rate(host, from, to)
+				l, h := tr.rates(host, from, to)
+				least, most = least+l, most+h
 			}
-			low, high = min(low, r), max(high, r)
+			low, high = min(low, least), max(high, most)
 		}
 	}
 	edge := 2 * float64(len(hosts)) / window.Seconds()

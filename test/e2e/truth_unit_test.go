@@ -16,7 +16,7 @@ func TestTruthTellsRightFromWrong(t *testing.T) {
 		if at > time.Minute {
 			total += 30 * (at - time.Minute).Seconds()
 		}
-		tr.add("pod", sent{start.Add(at), int(total)})
+		tr.add("pod", sent{start.Add(at), int(total), int(total)})
 	}
 	steady, stepped := start.Add(55*time.Second), start.Add(70*time.Second)
 	for name, tc := range map[string]struct {
