@@ -279,7 +279,7 @@ func dropAdapterTraffic(rule string) func(*testing.T, *rand.Rand) func() {
 			}
 			return nil
 		}
-		if err := enter("table inet chaos { chain output { type filter hook output priority 0; " + rule + "; } }"); err != nil {
+		if err := enter("table inet chaos {\nchain output {\ntype filter hook output priority 0\n" + rule + "\n}\n}\n"); err != nil {
 			t.Fatal(err)
 		}
 		var once sync.Once
