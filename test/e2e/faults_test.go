@@ -76,7 +76,7 @@ func (w *witness) look(ctx context.Context, metric string) {
 		if !known {
 			return // younger than the list of addresses: the next look includes it
 		}
-		byHost[address] = served{v.Value, v.Window}
+		byHost[address] = served{v.Value, v.Window, v.Stamp}
 	}
 	if err := w.truth.checkList(now, byHost, len(byHost) == len(addresses), tolerance); err != nil {
 		w.wrong = append(w.wrong, fmt.Sprintf("%s: %v", metric, err))

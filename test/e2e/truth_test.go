@@ -84,10 +84,23 @@ func (tr *truth) rates(host string, from, to time.Time) (low, high float64) {
 // the duration of a scrape) inside the window.
 const scrapeInterval = 2 * time.Second
 
+// scrapeSlack is the distance of the newest sample from a read, at most, where no scrape fails.
+const scrapeSlack = scrapeInterval + 500*time.Millisecond
+
 // served is a value of a pod as the adapter serves it.
 type served struct {
 	value  float64
 	window time.Duration
+	stamp  time.Time // of the newest sample; zero: as new as a scrape can be
+}
+
+// judgedAt returns the time at which v is judged if it is read at now: a value promises nothing about the time after its newest
+// sample, which is older than usual where a scrape failed.
+func (v served) judgedAt(now time.Time) time.Time {
+	if latest := v.stamp.Add(scrapeSlack); !v.stamp.IsZero() && latest.Before(now) {
+		return latest
+	}
+	return now
 }
 
 // checkList returns an error if values, by host, are wrong at now. A pod's value is its share of the total over the window, so
@@ -96,26 +109,30 @@ type served struct {
 func (tr *truth) checkList(now time.Time, values map[string]served, complete bool, tolerance float64) error {
 	var total served
 	own := 0.0
-	shortest := time.Duration(math.MaxInt64)
+	shortest, listedAt := time.Duration(math.MaxInt64), now
 	for host, v := range values {
+		at := v.judgedAt(now)
+		if at.Before(listedAt) {
+			listedAt = at
+		}
 		total.value += v.value
 		total.window, shortest = max(total.window, v.window), min(shortest, v.window)
-		low, _ := tr.allowed([]string{host}, now, v.window, 0)
+		low, _ := tr.allowed([]string{host}, at, v.window, 0)
 		own += low
 	}
 	if complete {
-		low, high := tr.allowed(tr.hosts(nil), now, total.window, tolerance)
+		low, high := tr.allowed(tr.hosts(nil), listedAt, total.window, tolerance)
 		if shortest < total.window {
-			l, h := tr.allowed(tr.hosts(nil), now, shortest, tolerance)
+			l, h := tr.allowed(tr.hosts(nil), listedAt, shortest, tolerance)
 			low, high = min(low, l), max(high, h)
 		}
 		if total.value < low || total.value > high {
 			return fmt.Errorf("the sum is %.2f requests/s over %v, but %.2f to %.2f were sent", total.value, total.window, low, high)
 		}
 	}
-	_, gone := tr.allowed(tr.hosts(values), now, total.window, 0)
+	_, gone := tr.allowed(tr.hosts(values), listedAt, total.window, 0)
 	for host, v := range values {
-		low, high := tr.allowed([]string{host}, now, v.window, tolerance)
+		low, high := tr.allowed([]string{host}, v.judgedAt(now), v.window, tolerance)
 		high *= 1 + gone/max(own, 1)
 		if v.value < low || v.value > high {
 			return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent", host, v.value, v.window, low, high)
@@ -141,9 +158,8 @@ func (tr *truth) hosts(values map[string]served) (hosts []string) {
 // A span is as long as the window, or shorter by up to the distance of scrapes at both ends.
 func (tr *truth) allowed(hosts []string, now time.Time, window time.Duration, tolerance float64) (low, high float64) {
 	low, high = math.Inf(1), 0
-	const slack = scrapeInterval + 500*time.Millisecond
-	for begin := -slack; begin <= slack; begin += 250 * time.Millisecond {
-		for end := time.Duration(0); end <= slack; end += 250 * time.Millisecond {
+	for begin := -scrapeSlack; begin <= scrapeSlack; begin += 250 * time.Millisecond {
+		for end := time.Duration(0); end <= scrapeSlack; end += 250 * time.Millisecond {
 			from, to := now.Add(begin-window), now.Add(-end)
 			if to.Sub(from) < window/4 || to.Sub(from) > window+500*time.Millisecond {
 				continue

@@ -35,7 +35,7 @@ func TestTruthTellsRightFromWrong(t *testing.T) {
 		"the old rate after a step":          {stepped, 20 * time.Second, 30, false},
 		"the new rate in a short window":     {stepped, 8 * time.Second, 60, true},
 	} {
-		err := tr.checkList(tc.now, map[string]served{"pod": {tc.value, tc.window}}, true, tolerance)
+		err := tr.checkList(tc.now, map[string]served{"pod": {value: tc.value, window: tc.window}}, true, tolerance)
 		if (err == nil) != tc.right {
 			t.Errorf("%s: %v", name, err)
 		}
