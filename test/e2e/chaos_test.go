@@ -35,11 +35,11 @@ var (
 type chaosFault struct {
 	name    string
 	longest time.Duration
-	inject  func(*testing.T, *rand.Rand) (end func())
+	inject  func(*testing.T, *witness, *rand.Rand) (end func())
 }
 
-func ended(inject func(*testing.T)) func(*testing.T, *rand.Rand) func() {
-	return func(t *testing.T, _ *rand.Rand) func() { inject(t); return func() {} }
+func ended(inject func(*testing.T)) func(*testing.T, *witness, *rand.Rand) func() {
+	return func(t *testing.T, _ *witness, _ *rand.Rand) func() { inject(t); return func() {} }
 }
 
 var chaosFaults = []chaosFault{
@@ -51,7 +51,7 @@ var chaosFaults = []chaosFault{
 	{"an adapter cut off from kube-apiserver", 12 * time.Second, dropAdapterTraffic("tcp dport { 443, 6443 } drop")},
 	{"a pod killed", 0, ended(killSample)},
 	{"a pod frozen", 3 * time.Second, freezeSample},
-	{"a container restarted in place", 0, ended(restartSampleContainer)},
+	{"a container restarted in place", 0, restartSampleContainer},
 	{"a rolling update", 0, ended(rollSample)},
 	{"kube-apiserver frozen", 8 * time.Second, freezeControlPlane("kube-apiserver")},
 	{"etcd frozen", 8 * time.Second, freezeControlPlane("etcd")},
@@ -102,7 +102,7 @@ func TestChaos(t *testing.T) {
 func runChaosRound(t *testing.T, w *witness, f chaosFault, random *rand.Rand, rows map[string]*chaosRow, replicas int32) {
 	t.Helper()
 	began := time.Now()
-	end := f.inject(t, random)
+	end := f.inject(t, w, random)
 	if f.longest > 0 {
 		time.Sleep(time.Duration(float64(f.longest) * (0.3 + 0.7*random.Float64())))
 	}
@@ -213,20 +213,20 @@ func stopProcesses(t *testing.T, pids []int) (end func()) {
 	return end
 }
 
-func freezeAdapter(t *testing.T, random *rand.Rand) func() {
+func freezeAdapter(t *testing.T, _ *witness, random *rand.Rand) func() {
 	t.Helper()
 	pods, err := adapters(t.Context())
 	return stopProcesses(t, chooseProcesses(t, random, pods, err))
 }
 
-func freezeSample(t *testing.T, random *rand.Rand) func() {
+func freezeSample(t *testing.T, _ *witness, random *rand.Rand) func() {
 	t.Helper()
 	pods, err := s.ReadyPods(t.Context())
 	return stopProcesses(t, chooseProcesses(t, random, pods, err))
 }
 
-func freezeControlPlane(process string) func(*testing.T, *rand.Rand) func() {
-	return func(t *testing.T, _ *rand.Rand) func() {
+func freezeControlPlane(process string) func(*testing.T, *witness, *rand.Rand) func() {
+	return func(t *testing.T, _ *witness, _ *rand.Rand) func() {
 		t.Helper()
 		processes, err := s.Cluster.Processes()
 		if err != nil || processes[process] == 0 {
@@ -236,8 +236,9 @@ func freezeControlPlane(process string) func(*testing.T, *rand.Rand) func() {
 	}
 }
 
-// restartSampleContainer kills a container's process; the kubelet starts it again in the same pod.
-func restartSampleContainer(t *testing.T) {
+// restartSampleContainer kills a container's process; the kubelet starts it again in the same pod. What the process counted after its
+// last scrape is on no page.
+func restartSampleContainer(t *testing.T, w *witness, _ *rand.Rand) func() {
 	t.Helper()
 	pods, err := s.ReadyPods(t.Context())
 	if err != nil || len(pods) == 0 {
@@ -252,6 +253,7 @@ func restartSampleContainer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	w.truth.lose(pods[0].Status.PodIP, time.Now())
 	err = stack.Wait(t.Context(), time.Minute, func(ctx context.Context) error {
 		pod, err := s.Client.CoreV1().Pods(pods[0].Namespace).Get(ctx, pods[0].Name, metav1.GetOptions{})
 		if err == nil && (len(pod.Status.ContainerStatuses) == 0 || pod.Status.ContainerStatuses[0].RestartCount == pods[0].Status.ContainerStatuses[0].RestartCount) {
@@ -262,11 +264,12 @@ func restartSampleContainer(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	return func() {}
 }
 
 // dropAdapterTraffic returns a fault that drops what an adapter sends by a rule of nftables, in the network namespace of its pod.
-func dropAdapterTraffic(rule string) func(*testing.T, *rand.Rand) func() {
-	return func(t *testing.T, random *rand.Rand) func() {
+func dropAdapterTraffic(rule string) func(*testing.T, *witness, *rand.Rand) func() {
+	return func(t *testing.T, _ *witness, random *rand.Rand) func() {
 		t.Helper()
 		pods, err := adapters(t.Context())
 		pid := chooseProcesses(t, random, pods, err)[0]

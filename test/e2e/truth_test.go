@@ -16,8 +16,9 @@ import (
 // A pod counts at most the requests that were sent, and at least those that it answered. The tests check the adapter's values against
 // both.
 type truth struct {
-	mu     sync.Mutex // guards byHost
+	mu     sync.Mutex // guards the fields below
 	byHost map[string][]sent
+	killed map[string][]time.Time
 }
 
 // sent is the number of requests sent to a pod up to a time, and of those with a complete response by then.
@@ -58,6 +59,38 @@ func (tr *truth) add(host string, s sent) {
 	tr.byHost[host] = append(tr.byHost[host], s)
 }
 
+// lose says that host's process was killed at t: what it counted since its last scrape is lost, at most over scrapeSlack.
+func (tr *truth) lose(host string, t time.Time) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.killed == nil {
+		tr.killed = map[string][]time.Time{}
+	}
+	tr.killed[host] = append(tr.killed[host], t)
+}
+
+// lost returns the number of answered requests within [from, to] that a killed process of host may have counted after its last scrape.
+func (tr *truth) lost(host string, from, to time.Time) (count float64) {
+	tr.mu.Lock()
+	kills := tr.killed[host]
+	tr.mu.Unlock()
+	for _, killed := range kills {
+		begin, end := killed.Add(-scrapeSlack), killed
+		if begin.Before(from) {
+			begin = from
+		}
+		if end.After(to) {
+			end = to
+		}
+		if begin.Before(end) {
+			_, before := tr.at(host, begin)
+			_, after := tr.at(host, end)
+			count += after - before
+		}
+	}
+	return count
+}
+
 // at returns the numbers of requests sent to host and answered by t, from the last sample that is not later.
 func (tr *truth) at(host string, t time.Time) (total, answered float64) {
 	tr.mu.Lock()
@@ -76,7 +109,7 @@ func (tr *truth) rates(host string, from, to time.Time) (low, high float64) {
 	sentFrom, answeredFrom := tr.at(host, from)
 	sentTo, answeredTo := tr.at(host, to)
 	seconds := to.Sub(from).Seconds()
-	sent, answered := (sentTo-sentFrom)/seconds, (answeredTo-answeredFrom)/seconds
+	sent, answered := (sentTo-sentFrom)/seconds, (answeredTo-answeredFrom-tr.lost(host, from, to))/seconds
 	return min(sent, answered), max(sent, answered)
 }
 
