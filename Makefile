@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ truth: ## the laboratory of truth: generated scenarios in virtual time, every an
 	@mkdir -p out && rm -f out/truth.md
 	@go -C test test ./truth -count 1 -timeout 60m -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) -truth.table "$(CURDIR)/out/truth.md"; \
 		status=$$?; cat out/truth.md; exit $$status
+
+CHAOS ?= 30m
+chaos: kubernetes ## random faults on a real Kubernetes for half an hour, every value judged, and the table (CHAOS=, SEED=)
+	@mkdir -p out
+	go -C test test ./e2e -count 1 -timeout 3h -v -run TestChaos -chaos.duration $(CHAOS) -chaos.seed $(SEED) -chaos.table "$(CURDIR)/out/chaos.md"
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

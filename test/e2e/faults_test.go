@@ -29,6 +29,8 @@ type witness struct {
 	refused map[string]int
 	wrong   []string
 	lowest  int32 // minimum of the HPA's desired replicas
+
+	lastRefused time.Time
 }
 
 // watch reads until ctx ends.
@@ -64,6 +66,7 @@ func (w *witness) look(ctx context.Context, metric string) {
 	if err != nil {
 		if ctx.Err() == nil {
 			w.refused[stack.Reason(err)]++
+			w.lastRefused = now
 		}
 		return
 	}
@@ -73,7 +76,7 @@ func (w *witness) look(ctx context.Context, metric string) {
 		if !known {
 			return // younger than the list of addresses: the next look includes it
 		}
-		byHost[address] = served{v.Value, v.Window}
+		byHost[address] = served{v.Value, v.Window, v.Stamp}
 	}
 	if err := w.truth.checkList(now, byHost, len(byHost) == len(addresses), tolerance); err != nil {
 		w.wrong = append(w.wrong, fmt.Sprintf("%s: %v", metric, err))

@@ -5,23 +5,27 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"sort"
 	"sync"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 )
 
-// truth is the number of requests sent to each pod, sampled from a running load generator. The tests check the adapter's values
-// against it.
+// truth is the number of requests sent to each pod and the number of its successful responses, sampled from a running load generator.
+// A pod counts at most the requests that were sent, and at least those that it answered. The tests check the adapter's values against
+// both.
 type truth struct {
-	mu     sync.Mutex // guards byHost
+	mu     sync.Mutex // guards the fields below
 	byHost map[string][]sent
+	killed map[string][]time.Time
 }
 
-// sent is the number of requests sent to a pod up to a time.
+// sent is the number of requests sent to a pod up to a time, and of those with a complete response by then.
 type sent struct {
-	at    time.Time
-	total int
+	at       time.Time
+	total    int
+	answered int
 }
 
 // truthPeriod is the time between two samples of the generator, and so the resolution of the truth.
@@ -35,7 +39,7 @@ func (tr *truth) record(ctx context.Context, g *load.Generator) {
 		now := time.Now()
 		for raw, count := range g.Result().URLs {
 			if u, err := url.Parse(raw); err == nil {
-				tr.add(u.Hostname(), sent{now, count.Sent})
+				tr.add(u.Hostname(), sent{now, count.Sent, count.OK})
 			}
 		}
 		select {
@@ -55,33 +59,81 @@ func (tr *truth) add(host string, s sent) {
 	tr.byHost[host] = append(tr.byHost[host], s)
 }
 
-// at returns the number of requests sent to host by t, from the last sample that is not later.
-func (tr *truth) at(host string, t time.Time) float64 {
+// lose says that host's process was killed at t: what it counted since its last scrape is lost, at most over scrapeSlack.
+func (tr *truth) lose(host string, t time.Time) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	total := 0
-	for _, s := range tr.byHost[host] {
-		if s.at.After(t) {
-			break
-		}
-		total = s.total
+	if tr.killed == nil {
+		tr.killed = map[string][]time.Time{}
 	}
-	return float64(total)
+	tr.killed[host] = append(tr.killed[host], t)
 }
 
-// rate returns the true mean rate of host over [from, to], in requests per second.
-func (tr *truth) rate(host string, from, to time.Time) float64 {
-	return (tr.at(host, to) - tr.at(host, from)) / to.Sub(from).Seconds()
+// lost returns the number of answered requests within [from, to] that a killed process of host may have counted after its last scrape.
+func (tr *truth) lost(host string, from, to time.Time) (count float64) {
+	tr.mu.Lock()
+	kills := tr.killed[host]
+	tr.mu.Unlock()
+	for _, killed := range kills {
+		begin, end := killed.Add(-scrapeSlack), killed
+		if begin.Before(from) {
+			begin = from
+		}
+		if end.After(to) {
+			end = to
+		}
+		if begin.Before(end) {
+			_, before := tr.at(host, begin)
+			_, after := tr.at(host, end)
+			count += after - before
+		}
+	}
+	return count
+}
+
+// at returns the numbers of requests sent to host and answered by t, from the last sample that is not later.
+func (tr *truth) at(host string, t time.Time) (total, answered float64) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	samples := tr.byHost[host]
+	later := sort.Search(len(samples), func(i int) bool { return samples[i].at.After(t) })
+	if later == 0 {
+		return 0, 0
+	}
+	return float64(samples[later-1].total), float64(samples[later-1].answered)
+}
+
+// rates returns the mean rates of host over [from, to], in requests per second: of the requests answered and of those sent, the
+// lower first.
+func (tr *truth) rates(host string, from, to time.Time) (low, high float64) {
+	sentFrom, answeredFrom := tr.at(host, from)
+	sentTo, answeredTo := tr.at(host, to)
+	seconds := to.Sub(from).Seconds()
+	sent, answered := (sentTo-sentFrom)/seconds, (answeredTo-answeredFrom-tr.lost(host, from, to))/seconds
+	return min(sent, answered), max(sent, answered)
 }
 
 // scrapeInterval is the adapter's default. A window ends at samples, so each end of the measured span may lie up to an interval (and
 // the duration of a scrape) inside the window.
 const scrapeInterval = 2 * time.Second
 
+// scrapeSlack is the distance of the newest sample from a read, at most, where no scrape fails.
+const scrapeSlack = scrapeInterval + 500*time.Millisecond
+
 // served is a value of a pod as the adapter serves it.
 type served struct {
 	value  float64
 	window time.Duration
+	stamp  time.Time // of the newest sample; zero: as new as a scrape can be
+}
+
+// judgedAt returns the time at which v is judged if it is read at now: a value promises nothing about the time after its newest
+// sample, which is older than usual where a scrape failed.
+func (v served) judgedAt(now time.Time) time.Time {
+	if latest := v.stamp.Add(scrapeSlack); !v.stamp.IsZero() && latest.Before(now) {
+		return latest
+	}
+	return now
 }
 
 // checkList returns an error if values, by host, are wrong at now. A pod's value is its share of the total over the window, so
@@ -90,26 +142,30 @@ type served struct {
 func (tr *truth) checkList(now time.Time, values map[string]served, complete bool, tolerance float64) error {
 	var total served
 	own := 0.0
-	shortest := time.Duration(math.MaxInt64)
+	shortest, listedAt := time.Duration(math.MaxInt64), now
 	for host, v := range values {
+		at := v.judgedAt(now)
+		if at.Before(listedAt) {
+			listedAt = at
+		}
 		total.value += v.value
 		total.window, shortest = max(total.window, v.window), min(shortest, v.window)
-		low, _ := tr.allowed([]string{host}, now, v.window, 0)
+		low, _ := tr.allowed([]string{host}, at, v.window, 0)
 		own += low
 	}
 	if complete {
-		low, high := tr.allowed(tr.hosts(nil), now, total.window, tolerance)
+		low, high := tr.allowed(tr.hosts(nil), listedAt, total.window, tolerance)
 		if shortest < total.window {
-			l, h := tr.allowed(tr.hosts(nil), now, shortest, tolerance)
+			l, h := tr.allowed(tr.hosts(nil), listedAt, shortest, tolerance)
 			low, high = min(low, l), max(high, h)
 		}
 		if total.value < low || total.value > high {
 			return fmt.Errorf("the sum is %.2f requests/s over %v, but %.2f to %.2f were sent", total.value, total.window, low, high)
 		}
 	}
-	_, gone := tr.allowed(tr.hosts(values), now, total.window, 0)
+	_, gone := tr.allowed(tr.hosts(values), listedAt, total.window, 0)
 	for host, v := range values {
-		low, high := tr.allowed([]string{host}, now, v.window, tolerance)
+		low, high := tr.allowed([]string{host}, v.judgedAt(now), v.window, tolerance)
 		high *= 1 + gone/max(own, 1)
 		if v.value < low || v.value > high {
 			return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent", host, v.value, v.window, low, high)
@@ -135,18 +191,18 @@ func (tr *truth) hosts(values map[string]served) (hosts []string) {
 // A span is as long as the window, or shorter by up to the distance of scrapes at both ends.
 func (tr *truth) allowed(hosts []string, now time.Time, window time.Duration, tolerance float64) (low, high float64) {
 	low, high = math.Inf(1), 0
-	const slack = scrapeInterval + 500*time.Millisecond
-	for begin := -slack; begin <= slack; begin += 250 * time.Millisecond {
-		for end := time.Duration(0); end <= slack; end += 250 * time.Millisecond {
+	for begin := -scrapeSlack; begin <= scrapeSlack; begin += 250 * time.Millisecond {
+		for end := time.Duration(0); end <= scrapeSlack; end += 250 * time.Millisecond {
 			from, to := now.Add(begin-window), now.Add(-end)
 			if to.Sub(from) < window/4 || to.Sub(from) > window+500*time.Millisecond {
 				continue
 			}
-			r := 0.0
+			least, most := 0.0, 0.0
 			for _, host := range hosts {
-				r += tr.rate(host, from, to)
+				l, h := tr.rates(host, from, to)
+				least, most = least+l, most+h
 			}
-			low, high = min(low, r), max(high, r)
+			low, high = min(low, least), max(high, most)
 		}
 	}
 	edge := 2 * float64(len(hosts)) / window.Seconds()

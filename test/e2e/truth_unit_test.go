@@ -16,7 +16,7 @@ func TestTruthTellsRightFromWrong(t *testing.T) {
 		if at > time.Minute {
 			total += 30 * (at - time.Minute).Seconds()
 		}
-		tr.add("pod", sent{start.Add(at), int(total)})
+		tr.add("pod", sent{start.Add(at), int(total), int(total)})
 	}
 	steady, stepped := start.Add(55*time.Second), start.Add(70*time.Second)
 	for name, tc := range map[string]struct {
@@ -35,7 +35,7 @@ func TestTruthTellsRightFromWrong(t *testing.T) {
 		"the old rate after a step":          {stepped, 20 * time.Second, 30, false},
 		"the new rate in a short window":     {stepped, 8 * time.Second, 60, true},
 	} {
-		err := tr.checkList(tc.now, map[string]served{"pod": {tc.value, tc.window}}, true, tolerance)
+		err := tr.checkList(tc.now, map[string]served{"pod": {value: tc.value, window: tc.window}}, true, tolerance)
 		if (err == nil) != tc.right {
 			t.Errorf("%s: %v", name, err)
 		}
