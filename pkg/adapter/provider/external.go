@@ -26,14 +26,18 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	var began time.Time
+	subject := requestSubject{
+		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
+	}
 	list, err := waitForFirstProviderRead(ctx, p, func() (*external_metrics.ExternalMetricValueList, error) {
 		began = p.Now()
+		if err := validateProviderRequestBounds(subject, selector); err != nil {
+			return nil, err
+		}
 		return p.provideExternalValues(ctx, namespace, selector, info.Metric)
 	})
 	p.metrics.countProviderRequest(externalAPI, p.Now().Sub(began), err)
-	return list, toProviderAPIStatus(ctx, requestSubject{
-		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
-	}, err)
+	return list, toProviderAPIStatus(ctx, subject, err)
 }
 
 func (p *Provider) provideExternalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
