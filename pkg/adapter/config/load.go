@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
@@ -146,7 +147,8 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
 		"external":   d.Bool(&r.External),
-		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeAdapterConfigNamespaced(path, n) },
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced = d.decodeAdapterConfigNamespaced(path, n) },
+		"from":       func(path string, n *yaml.Node) { r.From, r.FromAll = d.decodeAdapterConfigFrom(path, n) },
 		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeAdapterConfigLabelNames(path, n, true) },
 		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterConfigFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
@@ -173,26 +175,50 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRuleWindow(path string, n *yam
 	return Window{Duration: v}
 }
 
-// decodeAdapterConfigNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
-func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yaml.Node) (request *bool, name string) {
+// decodeAdapterConfigNamespaced decodes the namespace to match: the request's or none. An invalid value gives nil.
+func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yaml.Node) (request *bool) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
 		d.Bool(request)(path, n)
-		return request, ""
+		return request
 	}
-	if !d.ValidateScalar(path, n, "request (or true), none (or false), or the name of a namespace", "!!str") {
-		return nil, ""
+	if !d.ValidateScalar(path, n, "request (or true) or none (or false)", "!!str") {
+		return nil
 	}
 	switch n.Value {
 	case "request":
-		return new(true), ""
+		return new(true)
 	case "none":
-		return new(false), ""
+		return new(false)
 	}
-	if !namespaceNameRegexp.MatchString(n.Value) {
-		d.AddFaultAtLine(path, n.Line, "must be request (or true), none (or false), or the name of a namespace, not %s", strict.DescribeNode(n))
+	d.AddFaultAtLine(path, n.Line, "must be request (or true) or none (or false), not %s; from: [NAMESPACE] names a namespace", strict.DescribeNode(n))
+	return nil
+}
+
+// decodeAdapterConfigFrom decodes the namespaces whose pods may feed a rule: a list, or all.
+func (d *adapterConfigDecoder) decodeAdapterConfigFrom(path string, n *yaml.Node) (namespaces []string, all bool) {
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Value == "all":
+		return nil, true
+	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
+		d.AddFaultAtLine(path, n.Line, "is empty, so that no pod could feed the rule; write all or a list of namespaces such as [shop]")
+		return nil, false
+	case n.Kind != yaml.SequenceNode:
+		d.AddFaultAtLine(path, n.Line, "must be all or a list of namespaces such as [shop], not %s", strict.DescribeNode(n))
+		return nil, false
 	}
-	return new(false), n.Value
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
+		if !d.ValidateScalar(path, n, "the name of a namespace", "!!str") {
+			return
+		}
+		if !namespaceNameRegexp.MatchString(n.Value) {
+			d.AddFaultAtLine(path, n.Line, "%s is not the name of a namespace", strict.DescribeNode(n))
+			return
+		}
+		namespaces = append(namespaces, n.Value)
+	})
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces), false
 }
 
 // namespaceNameRegexp matches the name of a Kubernetes namespace.

@@ -130,7 +130,9 @@ func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	if err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first() {
 		err = firstReadError{err}
 	}
-	p.Demands.Demand(req.demand)
+	for _, d := range req.demandsOfProviderRequest() {
+		p.Demands.Demand(d)
+	}
 	return err
 }
 

@@ -116,7 +116,7 @@ func TestJoin(t *testing.T) {
 			newVectorResponse(fakeSeries{"namespace=shop,queue=a", 1, at(90)}, fakeSeries{"namespace=bank,queue=b", 2, at(91)}), `{namespace="shop", queue="a"}=1@90`,
 		},
 		"external, each series with its own time": {
-			"", "\n- metric: m\n  external: true\n  namespaced: false\n  backend: prometheus\n  query: a\n", "", "",
+			"", "\n- metric: m\n  external: true\n  from: all\n  backend: prometheus\n  query: a\n", "", "",
 			newVectorResponse(fakeSeries{"x=1", 1, at(90)}, fakeSeries{"x=1,y=2", 2, at(80)}), `{x="1"}=1@90 {x="1", y="2"}=2@80`,
 		},
 	} {

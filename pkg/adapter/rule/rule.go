@@ -30,8 +30,9 @@ type Rule struct {
 	External bool
 	// Namespaced adds the request's namespace as a matcher. The result must then have this label.
 	Namespaced bool
-	// Namespace is the namespace that an external rule reads, whatever the request's; empty if the rule does not fix it.
-	Namespace string
+	// Namespaces are the namespaces whose series the rule reads, whatever the request's; empty if the rule does not fix
+	// them: it then reads the request's namespace if Namespaced, and all otherwise.
+	Namespaces []string
 	// Backend evaluates the expression: config.ScrapeBackend, or the name of a configured backend.
 	Backend string
 	// Window is the value of $window.
@@ -56,6 +57,7 @@ type Rule struct {
 
 	expr           ruleExpression
 	timesExpr      ruleExpression // see RemoteQuery.Times; without text if the times are unknown
+	ownNamespaces  bool           // expr itself has matchers for Namespaces
 	shared         bool
 	conserves      bool
 	familyUses     []familyUse                 // of a rule that chooses families by their names
@@ -68,6 +70,18 @@ type Rule struct {
 
 // PerPod returns whether results are per pod. Objects of other resources are then aggregated from their pods.
 func (r *Rule) PerPod() bool { return !r.External && !r.namesObjects }
+
+// SourceNamespaces returns the namespaces whose series the rule reads for a request in the namespace asked: at least one, and a
+// single empty name for all namespaces. The caller must not change the slice.
+func (r *Rule) SourceNamespaces(asked string) []string {
+	switch {
+	case len(r.Namespaces) > 0:
+		return r.Namespaces
+	case r.Namespaced:
+		return []string{asked}
+	}
+	return []string{""}
+}
 
 // Shared returns whether a common evaluation gives each object the same value as its own evaluation would, with
 // results that can be told apart. Common means for several namespaces and any objects.
