@@ -166,7 +166,7 @@ func TestTemplated(t *testing.T) {
 	t.Parallel()
 	rule := func(text string, err error) *Rule {
 		r := Rule{Metric: "m", Resource: "services", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "service"}
-		return r.WithTemplate(func(q Query) (string, error) { return strings.ReplaceAll(text, "NS", q.Namespace), err })
+		return r.WithTemplate(Template{Render: func(q Query) (string, error) { return strings.ReplaceAll(text, "NS", q.Namespace), err }})
 	}
 	for name, tc := range map[string]struct {
 		text string
