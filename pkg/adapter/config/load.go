@@ -1,13 +1,11 @@
 package config
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
-	yamlv2 "go.yaml.in/yaml/v2"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
@@ -115,28 +113,6 @@ func (d *adapterConfigDecoder) decodeAdapterConfigLabelNames(path string, n *yam
 	d.DecodeMapping(path, n, fields)
 	return l
 }
-
-// decodeAdapterConfigHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
-func (d *adapterConfigDecoder) decodeAdapterConfigHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
-	c := promconfig.DefaultHTTPClientConfig
-	text, err := yaml.Marshal(n)
-	if err == nil {
-		err = yamlv2.UnmarshalStrict(text, &c)
-	}
-	var typeError *yamlv2.TypeError
-	switch {
-	case errors.As(err, &typeError):
-		for _, e := range typeError.Errors {
-			d.AddFaultAtLine(path, n.Line, "%s", unknownKeyRegexp.ReplaceAllString(e, "unknown key $1"))
-		}
-	case err != nil:
-		d.AddFaultAtLine(path, n.Line, "%v", err)
-	}
-	return c
-}
-
-// unknownKeyRegexp matches the error of Prometheus's decoder for an unknown key.
-var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
 
 func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node) Rule {
 	var r Rule

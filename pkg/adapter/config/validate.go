@@ -56,7 +56,7 @@ func (v *configValidator) validateAdapterConfigBackend(i int) {
 	case b.Name == ScrapeBackend:
 		v.AddFault(path+".name", "%s is the name of the embedded backend; choose another name", ScrapeBackend)
 	case !backendNameRegexp.MatchString(b.Name):
-		v.AddFault(path+".name", "%q is not a backend name; use at most 63 lower-case letters, digits and -", strict.Shorten(b.Name))
+		v.AddFault(path+".name", "%s is not a backend name; use at most 63 lower-case letters, digits and -", strict.Quote(b.Name))
 	}
 	for j, other := range v.config.Backends[:i] {
 		if b.Name != "" && other.Name == b.Name {
@@ -163,7 +163,7 @@ func (v *configValidator) validateAdapterConfigRuleBackend(r *Rule, path string)
 	case r.Backend == ScrapeBackend:
 		v.validateAdapterConfigEmbeddedRule(r, path)
 	case remote == nil:
-		v.AddFault(path+".backend", "no backend has the name %q; known: %s", strict.Shorten(r.Backend), strings.Join(v.adapterConfigBackendNames(), ", "))
+		v.AddFault(path+".backend", "no backend has the name %s; known: %s", strict.Quote(r.Backend), strings.Join(v.adapterConfigBackendNames(), ", "))
 	case v.HasKey(path+".maxAge") && r.MaxAge < remote.Refresh:
 		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s; values would expire between refreshes",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
