@@ -193,9 +193,11 @@ func TestObjectsThatSelect(t *testing.T) {
 	t.Parallel()
 	ctx, namespace := t.Context(), newNamespace(t)
 	labels := map[string]string{"app": "web"}
-	template := corev1.PodTemplateSpec{
-		ObjectMeta: metav1.ObjectMeta{Labels: labels},
-		Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "web", Image: "none"}}},
+	template := func(restart corev1.RestartPolicy) corev1.PodTemplateSpec {
+		return corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec:       corev1.PodSpec{RestartPolicy: restart, Containers: []corev1.Container{{Name: "web", Image: "none"}}},
+		}
 	}
 	service := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
@@ -206,7 +208,7 @@ func TestObjectsThatSelect(t *testing.T) {
 	}
 	set := &appsv1.DaemonSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
-		Spec:       appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template},
+		Spec:       appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template(corev1.RestartPolicyAlways)},
 	}
 	if _, err := client.AppsV1().DaemonSets(namespace).Create(ctx, set, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -215,7 +217,7 @@ func TestObjectsThatSelect(t *testing.T) {
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
 		Spec: batchv1.JobSpec{
-			Suspend: &suspend, ManualSelector: &own, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template,
+			Suspend: &suspend, ManualSelector: &own, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template(corev1.RestartPolicyNever),
 		},
 	}
 	if _, err := client.BatchV1().Jobs(namespace).Create(ctx, job, metav1.CreateOptions{}); err != nil {
