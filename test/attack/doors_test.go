@@ -121,31 +121,37 @@ func (r doorReads) String() string {
 		r.all-r.failed, r.all, 1e3*r.p50.Seconds(), 1e3*r.p99.Seconds(), 1e3*r.max.Seconds())
 }
 
-// readDoors reads as the HPA controller does, at a steady rate whatever the answers take. A latency counts from the time at which its
-// read was due.
+// doorHPAWorkers is the number of reads in flight of a kube-controller-manager, by its default.
+const doorHPAWorkers = 5
+
+// readDoors reads as the HPA controller does, at a steady rate as long as its workers are free. A latency counts from the time at
+// which a worker began.
 func (w *doorWorld) readDoors(t *testing.T, hpa *http.Client, d time.Duration) doorReads {
 	t.Helper()
-	n := int(d.Seconds() * doorRate)
-	latencies := make([]time.Duration, n)
-	errs := make([]error, n)
-	var reads sync.WaitGroup
-	begin := time.Now()
-	for i := range n {
-		due := begin.Add(time.Duration(i) * time.Second / doorRate)
-		time.Sleep(time.Until(due))
-		reads.Go(func() {
-			_, errs[i] = askDoor(t.Context(), hpa, w.base+doorReadPath, doorHPAHeader())
-			latencies[i] = time.Since(due)
+	var workers sync.WaitGroup
+	var mu sync.Mutex // guards r and latencies
+	var r doorReads
+	var latencies []time.Duration
+	for range doorHPAWorkers {
+		workers.Go(func() {
+			tick := time.NewTicker(time.Second * doorHPAWorkers / doorRate)
+			defer tick.Stop()
+			for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
+				began := time.Now()
+				_, err := askDoor(t.Context(), hpa, w.base+doorReadPath, doorHPAHeader())
+				mu.Lock()
+				latencies = append(latencies, time.Since(began))
+				if err != nil {
+					r.failed, r.failure = r.failed+1, err
+				}
+				mu.Unlock()
+			}
 		})
 	}
-	reads.Wait()
-	r := doorReads{all: n}
-	for _, err := range errs {
-		if err != nil {
-			r.failed, r.failure = r.failed+1, err
-		}
-	}
+	workers.Wait()
 	slices.Sort(latencies)
+	n := len(latencies)
+	r.all = n
 	r.p50, r.p99, r.max = latencies[n/2], latencies[n*99/100], latencies[n-1]
 	return r
 }
@@ -270,8 +276,7 @@ func (f *doorFlooder) work(ctx context.Context, client *http.Client, host int) {
 			time.Sleep(wait)
 		}
 		n := f.sent.Add(1)
-		code := f.send(ctx, client, host, n)
-		if ctx.Err() == nil {
+		if code := f.send(ctx, client, host, n); code >= 0 && ctx.Err() == nil {
 			f.codes[code].Add(1)
 		}
 	}
@@ -327,12 +332,13 @@ func (f *doorFlooder) holdConnection(ctx context.Context, host int) int {
 				return
 			}
 			defer client.CloseIdleConnections()
-			_, _ = askDoor(ctx, client, f.order.Base+"/readyz", http.Header{})
+			code, _ := askDoor(ctx, client, f.order.Base+"/readyz", http.Header{})
+			f.codes[code].Add(1)
 			select {
 			case <-ctx.Done():
-			case <-time.After(time.Second):
+			case <-time.After(2 * time.Second): // 1,500 new ones a second
 			}
 		})
 	}
-	return 0
+	return -1
 }

@@ -105,14 +105,15 @@ func startDoorPage(t *testing.T) (address string) {
 
 func (w *doorWorld) startDoorAdapter(t *testing.T, dir, kubeconfig string) {
 	t.Helper()
-	program, certificates := filepath.Join(dir, "adapter"), filepath.Join(dir, "certificates")
+	program := filepath.Join(dir, "adapter")
 	build := exec.Command("go", "build", "-o", program, "./cmd/tachometer-adapter")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the adapter: %v: %s", err, out)
 	}
 	port := freeDoorPort(t)
-	w.base, w.authority, w.log = "https://127.0.0.1:"+port, filepath.Join(certificates, "adapter.crt"), filepath.Join(dir, "log")
+	certificate, key := issueDoorCertificate(t, dir)
+	w.base, w.authority, w.log = "https://127.0.0.1:"+port, certificate, filepath.Join(dir, "log")
 	log, err := os.Create(w.log)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +121,7 @@ func (w *doorWorld) startDoorAdapter(t *testing.T, dir, kubeconfig string) {
 	defer log.Close()
 	command := []string{
 		program, "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
-		"--cert-dir", certificates, "--shutdown-delay-duration", "0s",
+		"--tls-cert-file", certificate, "--tls-private-key-file", key, "--shutdown-delay-duration", "0s",
 	}
 	if group := newDoorMemoryGroup(t); group != "" {
 		w.limited = true
@@ -141,6 +142,34 @@ func (w *doorWorld) startDoorAdapter(t *testing.T, dir, kubeconfig string) {
 		defer kill.Stop()
 		<-w.ended
 	})
+}
+
+// issueDoorCertificate makes a serving certificate with a key of the kind that the adapter makes, and returns their files.
+func issueDoorCertificate(t *testing.T, dir string) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for file, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certificate, key
 }
 
 // newDoorMemoryGroup returns the folder of a memory cgroup with the shipped limit; empty where none can be made.
