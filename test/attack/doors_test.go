@@ -24,8 +24,8 @@ const (
 	// doorSlowest is the bound of the 99th percentile of the HPA's reads: half of --request-timeout. It is generous, because
 	// attackers, readers and the adapter share a machine that may be busy; the ratio to quiet reads is the figure to look at.
 	doorSlowest = 5 * time.Second
-	doorTime                = 6 * time.Second
-	doorRate                = 50 // reads of the HPA a second: as of 750 HPAs with a metric each
+	doorTime    = 6 * time.Second
+	doorRate    = 50 // reads of the HPA a second: as of 750 HPAs with a metric each
 )
 
 var doorSeconds = flag.Duration("doors.time", doorTime, "time of each attack")
