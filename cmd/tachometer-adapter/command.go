@@ -102,6 +102,9 @@ func checkAdapterProgramConfig(opts *adapterOptions, out io.Writer) error {
 		for _, w := range report.Warnings {
 			fmt.Fprintf(out, "%s: warning: %s\n", opts.configFile, w)
 		}
+		for _, n := range report.Notes {
+			fmt.Fprintf(out, "%s: note: %s\n", opts.configFile, n)
+		}
 		if err := report.Faults.Err(); err != nil {
 			return fmt.Errorf("%s:\n%w", opts.configFile, err)
 		}

@@ -69,11 +69,11 @@ func (d demandRules) Families(resource, name string, external bool) []string {
 	return r.Families()
 }
 
-// Namespace returns the namespace whose series an external metric reads; empty: all namespaces.
-func (d demandRules) Namespace(name, asked string) string {
+// Namespaces returns the namespaces whose series an external metric reads; a single empty name: all namespaces.
+func (d demandRules) Namespaces(name, asked string) []string {
 	r, err := d.rules.External(name)
-	if err != nil || r.Namespaced {
-		return asked
+	if err != nil {
+		return []string{asked}
 	}
-	return r.Namespace
+	return r.SourceNamespaces(asked)
 }

@@ -97,8 +97,8 @@ func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	if got := d.Families("", "orders_waiting", true); got != nil {
 		t.Errorf("families of an external metric without a rule: %q", got)
 	}
-	if got := d.Namespace("orders_waiting", "shop"); got != "shop" {
-		t.Errorf("a metric without a rule reads namespace %q", got)
+	if got := d.Namespaces("orders_waiting", "shop"); len(got) != 1 || got[0] != "shop" {
+		t.Errorf("a metric without a rule reads namespaces %q", got)
 	}
 	if c.config.Scrape.Interval != config.Default().Scrape.Interval {
 		t.Errorf("interval %v", c.config.Scrape.Interval)

@@ -221,7 +221,15 @@ func DescribeNode(n *yaml.Node) string {
 	case IsNullNode(n):
 		return "null"
 	}
-	return strconv.Quote(Shorten(n.Value))
+	return Quote(n.Value)
+}
+
+// Quote returns a value of a file for a message: quoted and shortened, and without a URL, which may have a password in it.
+func Quote(value string) string {
+	if strings.Contains(value, "://") {
+		return "a URL"
+	}
+	return strconv.Quote(Shorten(value))
 }
 
 // Shorten cuts text after 80 characters, so that a message that quotes it stays readable.

@@ -62,6 +62,9 @@ func run(m *testing.M) int {
 		dump()
 	} else if code = m.Run(); code != 0 {
 		dump()
+	} else if err := compareRights(dir); err != nil {
+		fmt.Fprintf(os.Stderr, "FAIL: rights of the adapter: %v\n", err)
+		code = 1
 	}
 	if err := down(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "end: %v\n", err)
@@ -96,7 +99,7 @@ func up(ctx context.Context, dir string) error {
 	var built *adapter
 	building, ctx := errgroup.WithContext(ctx)
 	building.Go(func() (err error) { built, err = buildAdapter(ctx, dir); return err })
-	building.Go(func() error { return startCluster(ctx) })
+	building.Go(func() error { return startCluster(ctx, dir) })
 	if err := building.Wait(); err != nil {
 		return err
 	}
@@ -121,9 +124,12 @@ func up(ctx context.Context, dir string) error {
 	return err
 }
 
-func startCluster(ctx context.Context) error {
-	var err error
-	if shared, err = cluster.Start(ctx, cluster.Options{HPASyncPeriod: hpaPeriod, Log: os.Stderr}); err != nil {
+func startCluster(ctx context.Context, dir string) error {
+	args, err := auditRights(dir)
+	if err != nil {
+		return err
+	}
+	if shared, err = cluster.Start(ctx, cluster.Options{HPASyncPeriod: hpaPeriod, APIServerArgs: args, Log: os.Stderr}); err != nil {
 		return err
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())

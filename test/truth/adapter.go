@@ -115,12 +115,12 @@ func (r replicaRules) Families(resource, name string, external bool) []string {
 	return found.Families()
 }
 
-func (r replicaRules) Namespace(name, asked string) string {
+func (r replicaRules) Namespaces(name, asked string) []string {
 	found, err := r.External(name)
-	if err != nil || found.Namespaced {
-		return asked
+	if err != nil {
+		return []string{asked}
 	}
-	return found.Namespace
+	return found.SourceNamespaces(asked)
 }
 
 // adapterSettings are the statements that make the adapter's configuration.

@@ -43,7 +43,7 @@ var grammar = map[string]struct {
 	"max-window": {1, nil},
 	"max-age":    {1, nil},
 	"replicas":   {1, nil},
-	"rule":       {1, []string{"window", "resource", "external", "aggregate", "on-missing", "max-age", "namespaced"}},
+	"rule":       {1, []string{"window", "resource", "external", "aggregate", "on-missing", "max-age", "namespaced", "from"}},
 	"service":    {1, []string{"pods", "boot", "grace", "drain", "annotated", "delay", "ports"}},
 	"counter":    {2, []string{"rate", "series", "batch", "poisson", "spread", "type", "base", "counts-scrapes", "rounding"}},
 	"gauge":      {2, []string{"value", "wobble", "timestamped", "type", "dotted"}},

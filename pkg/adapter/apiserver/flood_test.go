@@ -209,7 +209,7 @@ func TestRejectsLargeRequests(t *testing.T) {
 	}{
 		"token":               {false, podsPath, withToken(long(17 << 10)), 401, "Authorization header"},
 		"long, but allowed":   {false, podsPath + "?x=" + long(7<<10), withToken("reader"), 200, ""},
-		"URI":                 {false, podsPath + "?labelSelector=" + long(9<<10), withToken("reader"), 414, "may have 8192"},
+		"URI":                 {false, podsPath + "?labelSelector=" + long(33<<10), withToken("reader"), 414, "may have 32768"},
 		"URI through proxy":   {true, podsPath + "?labelSelector=" + long(900<<10), asUser("reader"), 414, "shorten the names and selectors"},
 		"URI of 900 KB":       {false, podsPath + "?labelSelector=" + long(900<<10), withToken("reader"), 431, ""},
 		"header":              {false, podsPath, http.Header{"X-A": {long(200 << 10)}}, 431, ""},

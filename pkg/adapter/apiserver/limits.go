@@ -14,7 +14,7 @@ type serverLimits struct {
 	// proxyHeaderBytes is the same for the front proxy. kube-apiserver forwards request lines of up to 1 MiB; they must be
 	// read to be rejected with a reason.
 	proxyHeaderBytes int
-	// uriBytes bounds a request's URI.
+	// uriBytes bounds a request's URI. The provider takes selectors of up to 16 KiB; as escaped text one of them fits.
 	uriBytes int
 	// tokenBytes bounds a bearer token. A ServiceAccount's has about 1 KiB.
 	tokenBytes int
@@ -37,7 +37,7 @@ func defaultAPIServerLimits() serverLimits {
 		connections: 2000, connectionsPerAddress: 100,
 		handshake:   10 * time.Second,
 		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
-		uriBytes: 8 << 10, tokenBytes: 16 << 10,
+		uriBytes: 32 << 10, tokenBytes: 16 << 10,
 		streams: 20, proxyStreams: 100,
 		unproven: 64, unprovenPerAddress: 16,
 		probes: 1024, probesPerAddress: 8,

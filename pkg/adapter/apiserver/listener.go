@@ -62,6 +62,7 @@ type connectionAcceptor struct {
 	table           *connectionTable
 	verifier        frontProxyVerifier
 	timeout         time.Duration // of a handshake
+	gate            handshakeGate
 	metrics         *metrics
 	proxied, direct *connectionListener
 }
@@ -93,8 +94,11 @@ func (a *connectionAcceptor) acceptAPIServerConnections(ctx context.Context) {
 func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *limitedConn) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	secured := tls.Server(c, a.tls)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	gated := &gatedConn{Conn: c, gate: a.gate}
+	secured := tls.Server(gated, a.tls)
+	err := secured.HandshakeContext(ctx)
+	gated.leaveAPIServerHandshakeGate(true)
+	if err != nil {
 		a.metrics.handshakeErrors.Inc()
 		klog.FromContext(ctx).V(5).Info("TLS handshake failed", "remote", c.RemoteAddr().String(), "err", err)
 		_ = c.Close()

@@ -91,7 +91,7 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	s.metrics.observeAPIServerConnections(table.countAPIServerConnections)
 	acceptor := &connectionAcceptor{
 		listener: s.info.Listener, tls: s.startAPIServerCertificates(ctx), table: table, verifier: s.verifier,
-		timeout: s.limits.handshake, metrics: s.metrics,
+		timeout: s.limits.handshake, gate: newAPIServerHandshakeGate(), metrics: s.metrics,
 		proxied: newAPIServerConnectionListener(s.lifecycle.address), direct: newAPIServerConnectionListener(s.lifecycle.address),
 	}
 	servers := map[*http.Server]*connectionListener{

@@ -128,8 +128,10 @@ type Rule struct {
 	External bool
 	// Namespaced adds a matcher for the namespace of the request. It is nil if the file does not say.
 	Namespaced *bool
-	// Namespace is a fixed namespace, read by an external rule instead of the namespace of the request. It may be empty.
-	Namespace string
+	// From are the namespaces whose series the rule reads, whatever the namespace of the request. It may be empty.
+	From []string
+	// FromAll reports that the file says from: all, so that pods of every namespace may feed the rule.
+	FromAll bool
 	// Labels has the names of the labels for objects, with the backend's names as defaults.
 	Labels Labels
 	// Window is the value of $window.
@@ -167,6 +169,9 @@ func (r *Rule) Name() string {
 	}
 	return r.Metric
 }
+
+// HasFrom reports whether the file says whose pods may feed the rule.
+func (r *Rule) HasFrom() bool { return r.FromAll || len(r.From) > 0 }
 
 // Window is the time span that $window stands for.
 type Window struct {

@@ -97,6 +97,9 @@ func (r *Rule) setAdapterConfigRuleDefaults(c *Config) {
 	if r.Backend == "" {
 		r.Backend = ScrapeBackend
 	}
+	if r.Namespaced == nil && r.HasFrom() {
+		r.Namespaced = new(false)
+	}
 	if !r.HasWindow && r.Backend == ScrapeBackend {
 		// A fixed window is too long for a busy service or too short for a quiet service.
 		r.Window = Window{Auto: true}

@@ -1,12 +1,11 @@
 package config
 
 import (
-	"errors"
 	"regexp"
+	"slices"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
-	yamlv2 "go.yaml.in/yaml/v2"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
@@ -115,28 +114,6 @@ func (d *adapterConfigDecoder) decodeAdapterConfigLabelNames(path string, n *yam
 	return l
 }
 
-// decodeAdapterConfigHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
-func (d *adapterConfigDecoder) decodeAdapterConfigHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
-	c := promconfig.DefaultHTTPClientConfig
-	text, err := yaml.Marshal(n)
-	if err == nil {
-		err = yamlv2.UnmarshalStrict(text, &c)
-	}
-	var typeError *yamlv2.TypeError
-	switch {
-	case errors.As(err, &typeError):
-		for _, e := range typeError.Errors {
-			d.AddFaultAtLine(path, n.Line, "%s", unknownKeyRegexp.ReplaceAllString(e, "unknown key $1"))
-		}
-	case err != nil:
-		d.AddFaultAtLine(path, n.Line, "%v", err)
-	}
-	return c
-}
-
-// unknownKeyRegexp matches the error of Prometheus's decoder for an unknown key.
-var unknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
-
 func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node) Rule {
 	var r Rule
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
@@ -146,7 +123,8 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
 		"external":   d.Bool(&r.External),
-		"namespaced": func(path string, n *yaml.Node) { r.Namespaced, r.Namespace = d.decodeAdapterConfigNamespaced(path, n) },
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced = d.decodeAdapterConfigNamespaced(path, n) },
+		"from":       func(path string, n *yaml.Node) { r.From, r.FromAll = d.decodeAdapterConfigFrom(path, n) },
 		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeAdapterConfigLabelNames(path, n, true) },
 		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterConfigFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
@@ -173,26 +151,50 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRuleWindow(path string, n *yam
 	return Window{Duration: v}
 }
 
-// decodeAdapterConfigNamespaced decodes the namespace to match: the request's, none, or a named namespace. An invalid value gives nil.
-func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yaml.Node) (request *bool, name string) {
+// decodeAdapterConfigNamespaced decodes the namespace to match: the request's or none. An invalid value gives nil.
+func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yaml.Node) (request *bool) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
 		d.Bool(request)(path, n)
-		return request, ""
+		return request
 	}
-	if !d.ValidateScalar(path, n, "request (or true), none (or false), or the name of a namespace", "!!str") {
-		return nil, ""
+	if !d.ValidateScalar(path, n, "request (or true) or none (or false)", "!!str") {
+		return nil
 	}
 	switch n.Value {
 	case "request":
-		return new(true), ""
+		return new(true)
 	case "none":
-		return new(false), ""
+		return new(false)
 	}
-	if !namespaceNameRegexp.MatchString(n.Value) {
-		d.AddFaultAtLine(path, n.Line, "must be request (or true), none (or false), or the name of a namespace, not %s", strict.DescribeNode(n))
+	d.AddFaultAtLine(path, n.Line, "must be request (or true) or none (or false), not %s; from: [NAMESPACE] names a namespace", strict.DescribeNode(n))
+	return nil
+}
+
+// decodeAdapterConfigFrom decodes the namespaces whose pods may feed a rule: a list, or all.
+func (d *adapterConfigDecoder) decodeAdapterConfigFrom(path string, n *yaml.Node) (namespaces []string, all bool) {
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Value == "all":
+		return nil, true
+	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
+		d.AddFaultAtLine(path, n.Line, "is empty, so that no pod could feed the rule; write all or a list of namespaces such as [shop]")
+		return nil, false
+	case n.Kind != yaml.SequenceNode:
+		d.AddFaultAtLine(path, n.Line, "must be all or a list of namespaces such as [shop], not %s", strict.DescribeNode(n))
+		return nil, false
 	}
-	return new(false), n.Value
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
+		if !d.ValidateScalar(path, n, "the name of a namespace", "!!str") {
+			return
+		}
+		if !namespaceNameRegexp.MatchString(n.Value) {
+			d.AddFaultAtLine(path, n.Line, "%s is not the name of a namespace", strict.DescribeNode(n))
+			return
+		}
+		namespaces = append(namespaces, n.Value)
+	})
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces), false
 }
 
 // namespaceNameRegexp matches the name of a Kubernetes namespace.

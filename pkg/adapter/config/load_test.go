@@ -138,7 +138,7 @@ func TestLoadFull(t *testing.T) {
 				Labels: usual,
 			},
 			{
-				Metric: "orders_waiting", External: true, Namespaced: &no, Query: "sum(orders_waiting)", Window: Window{Auto: true},
+				Metric: "orders_waiting", External: true, Namespaced: &no, FromAll: true, Query: "sum(orders_waiting)", Window: Window{Auto: true},
 				Backend: "scrape", Aggregate: AggregateSum, OnMissing: &seven, AllowNegative: true, MaxAge: 20 * time.Second,
 				Labels: usual,
 			},
@@ -147,7 +147,7 @@ func TestLoadFull(t *testing.T) {
 				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
 			},
 			{
-				Metric: "orders_waiting_elsewhere", External: true, Namespaced: &no, Namespace: "shop", Backend: "thanos",
+				Metric: "orders_waiting_elsewhere", External: true, Namespaced: &no, From: []string{"bank", "shop"}, Backend: "thanos",
 				Query: "sum by (queue) (orders_waiting)", Aggregate: AggregateSum, MaxAge: 5 * time.Minute,
 				Labels: Labels{Namespace: "team", Pod: "kubernetes_pod_name", Node: "node"}, Fallback: &Fallback{3 * time.Minute, 10},
 			},

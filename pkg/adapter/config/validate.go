@@ -56,7 +56,7 @@ func (v *configValidator) validateAdapterConfigBackend(i int) {
 	case b.Name == ScrapeBackend:
 		v.AddFault(path+".name", "%s is the name of the embedded backend; choose another name", ScrapeBackend)
 	case !backendNameRegexp.MatchString(b.Name):
-		v.AddFault(path+".name", "%q is not a backend name; use at most 63 lower-case letters, digits and -", strict.Shorten(b.Name))
+		v.AddFault(path+".name", "%s is not a backend name; use at most 63 lower-case letters, digits and -", strict.Quote(b.Name))
 	}
 	for j, other := range v.config.Backends[:i] {
 		if b.Name != "" && other.Name == b.Name {
@@ -163,7 +163,7 @@ func (v *configValidator) validateAdapterConfigRuleBackend(r *Rule, path string)
 	case r.Backend == ScrapeBackend:
 		v.validateAdapterConfigEmbeddedRule(r, path)
 	case remote == nil:
-		v.AddFault(path+".backend", "no backend has the name %q; known: %s", strict.Shorten(r.Backend), strings.Join(v.adapterConfigBackendNames(), ", "))
+		v.AddFault(path+".backend", "no backend has the name %s; known: %s", strict.Quote(r.Backend), strings.Join(v.adapterConfigBackendNames(), ", "))
 	case v.HasKey(path+".maxAge") && r.MaxAge < remote.Refresh:
 		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s; values would expire between refreshes",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
@@ -216,6 +216,7 @@ var resourceCorrections = map[string]string{
 
 func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string) {
 	at := path + ".resource"
+	v.validateAdapterConfigFrom(r, path)
 	if r.External {
 		if v.HasKey(at) {
 			v.AddFault(at, "an external metric has no resource; remove the key")
@@ -228,9 +229,6 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 		}
 		return
 	}
-	if r.Namespace != "" {
-		v.AddFault(path+".namespaced", "only an external metric can read a named namespace; write request or none")
-	}
 	v.validateAdapterConfigObjectLabel(r, path)
 	if correction := resourceCorrections[strings.ToLower(r.Resource)]; correction != "" {
 		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
@@ -239,9 +237,21 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 	}
 	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
 		v.AddFault(path+".namespaced", "%s have no namespace; write none or remove the key", r.Resource)
-	} else if !cluster && r.Namespace == "" && r.Namespaced != nil && !*r.Namespaced && r.Labels.Object == "" {
+	} else if !cluster && !r.HasFrom() && r.Namespaced != nil && !*r.Namespaced && r.Labels.Object == "" {
 		v.AddFault(path+".namespaced", "none would mix pods with the same name in several namespaces; write request or remove the key "+
 			"(labels.namespace names the label of a server)")
+	}
+}
+
+// validateAdapterConfigFrom checks the namespaces whose pods may feed a rule.
+func (v *configValidator) validateAdapterConfigFrom(r *Rule, path string) {
+	at := path + ".from"
+	switch {
+	case !r.HasFrom():
+	case !r.External && (r.Labels.Object == "" || r.Resource == "namespaces" || r.Resource == "nodes"):
+		v.AddFault(at, "only external: true, or labels.object, makes a rule that reads other pods than its object's; remove from")
+	case r.Namespaced != nil && *r.Namespaced:
+		v.AddFault(at, "has no effect with namespaced: request, which reads the namespace of the request; remove from or namespaced")
 	}
 }
 

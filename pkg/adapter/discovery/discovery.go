@@ -24,9 +24,9 @@ type Rules interface {
 	// Families returns the families to scrape for a metric of a resource (plural or plural.group). The resource of
 	// an external metric is empty. The result is empty if no rule or a remote backend serves the metric.
 	Families(resource, metric string, external bool) []string
-	// Namespace returns the namespace whose series an external metric reads when a client asks for it in the
-	// namespace asked; empty means all namespaces.
-	Namespace(metric, asked string) string
+	// Namespaces returns the namespaces whose series an external metric reads when a client asks for it in the
+	// namespace asked: at least one, and a single empty name for all namespaces.
+	Namespaces(metric, asked string) []string
 }
 
 // Options configures a Discovery. All fields are optional.

@@ -401,7 +401,7 @@ func TestSetRulesComputesAnew(t *testing.T) {
 type allRules struct{}
 
 func (allRules) Families(string, string, bool) []string { return []string{"everything"} }
-func (allRules) Namespace(_, asked string) string       { return asked }
+func (allRules) Namespaces(_, asked string) []string    { return []string{asked} }
 
 func TestMissingPermissionIsSaid(t *testing.T) {
 	forbid := func(w *clusterWorld) {

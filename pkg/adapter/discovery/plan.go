@@ -121,7 +121,10 @@ func (b *planBuilder) addDiscoveryAutoscalerDemands(a *storedAutoscaler) {
 }
 
 // addDiscoveryObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
-// namespace or a node holds unrelated pods, so that only opted-in pods count.
+// namespace holds unrelated pods, so that only opted-in pods count.
+//
+// An autoscaler never demands anything of another namespace's pods. For a Namespace of any name its controller reads the
+// autoscaler's own, and for a Node it gets an error.
 func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetric) {
 	resource, ok := b.mapDiscoveredObjectReference(a, n.object)
 	if !ok {
@@ -132,8 +135,10 @@ func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetri
 	}
 	families := b.lookupDiscoveryDemandFamilies(d.Resource, n.metric, false)
 	switch d.Resource {
-	case resourceNamespaces, resourceNodes:
-		d.Namespace = ""
+	case resourceNodes:
+		return
+	case resourceNamespaces:
+		d.Namespace, d.Object = "", a.namespace
 		b.demandFromOptedInDiscoveredPods(d, families)
 	case resourcePods:
 		b.demandFromAllDiscoveredPods(podScope{namespace: a.namespace, name: n.object.name}, families)
@@ -146,12 +151,15 @@ func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetri
 }
 
 func (b *planBuilder) addDiscoveryExternalDemand(namespace string, n namedMetric) {
-	d := Demand{Metric: n.metric, Namespace: namespace, External: true, Selector: n.parseDemandedMetricSelector(), Standing: true}
+	d := Demand{Metric: n.metric, External: true, Selector: n.parseDemandedMetricSelector(), Standing: true}
+	sources := []string{namespace}
 	if b.rules != nil {
-		d.Namespace = b.rules.Namespace(n.metric, namespace)
+		sources = b.rules.Namespaces(n.metric, namespace)
 	}
-	b.addDiscoveryDemand(d)
-	b.demandFromOptedInDiscoveredPods(d, b.lookupDiscoveryDemandFamilies("", n.metric, true))
+	for _, d.Namespace = range sources {
+		b.addDiscoveryDemand(d)
+		b.demandFromOptedInDiscoveredPods(d, b.lookupDiscoveryDemandFamilies("", n.metric, true))
+	}
 }
 
 func (b *planBuilder) addDiscoveryReaderDemand(d Demand) {

@@ -33,11 +33,14 @@ func (prefixRules) Families(resource, metric string, external bool) []string {
 	return []string{resource + "_" + metric}
 }
 
-func (prefixRules) Namespace(metric, asked string) string {
+func (prefixRules) Namespaces(metric, asked string) []string {
 	if strings.HasPrefix(metric, "global") {
-		return ""
+		return []string{""}
 	}
-	return asked
+	if strings.HasPrefix(metric, "between") {
+		return []string{"other", "third"}
+	}
+	return []string{asked}
 }
 
 // mapTestKind maps the kinds of these tests.
@@ -124,9 +127,12 @@ func TestChooseTargets(t *testing.T) {
 			metrics: metrics{objectMetric("rps", "v1", "Namespace", "shop")},
 			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps", "shop/web-ending: namespaces_rps"},
 		},
-		"object metric of a node asks those that opted in": {
+		"object metric of another namespace asks its own, as its reads do": {
+			metrics: metrics{objectMetric("rps", "v1", "Namespace", "other")},
+			want:    []string{"shop/api-1: namespaces_rps", "shop/web-1: namespaces_rps", "shop/web-2: namespaces_rps", "shop/web-ending: namespaces_rps"},
+		},
+		"object metric of a node asks nothing, as no HPA can read it": {
 			metrics: metrics{objectMetric("rps", "v1", "Node", "node-1")},
-			want:    []string{"other/api-1: nodes_rps", "shop/api-1: nodes_rps", "shop/web-1: nodes_rps", "shop/web-2: nodes_rps", "shop/web-ending: nodes_rps"},
 		},
 		"external metric asks those that opted in": {
 			metrics: metrics{externalMetric("waiting", nil)},
@@ -135,6 +141,10 @@ func TestChooseTargets(t *testing.T) {
 		"external metric over all namespaces": {
 			metrics: metrics{externalMetric("global", nil)},
 			want:    []string{"other/api-1: external_global", "shop/api-1: external_global", "shop/web-1: external_global", "shop/web-2: external_global", "shop/web-ending: external_global"},
+		},
+		"external metric of other namespaces": {
+			metrics: metrics{externalMetric("between", nil)},
+			want:    []string{"other/api-1: external_between"},
 		},
 		"reader of pods": {
 			readers: []Demand{{Resource: "pods", Metric: "rps", Namespace: "shop"}},

@@ -258,7 +258,7 @@ func (c *Catalog) newPromAdapterAssociationRule(r *ruleState, a association) *ru
 		Metric: r.compiled.expandPromAdapterMetricName(a.series), Resource: a.resource.Name, Name: r.promAdapterRuleLogName(), External: r.external,
 		Namespaced: r.promAdapterRuleIsNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
-	}.WithTemplate(r.newPromAdapterQueryRenderer(a.series, groupBy))
+	}.WithTemplate(r.newPromAdapterTemplate(a.series, groupBy))
 }
 
 var errNotListed = errors.New("series are not listed yet")

@@ -5,7 +5,11 @@ package promadapter
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"text/template"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -35,6 +39,19 @@ func (c *compiledRuleText) promAdapterRuleServesSeries(name string) bool {
 		}
 	}
 	return c.selector.promAdapterSeriesQueryAdmitsName(name) && c.matches.MatchString(name)
+}
+
+// classicNameRegexp matches names that stand in PromQL without quotes.
+var classicNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
+
+// mayPromAdapterTemplateHoldName reports whether a template may hold the name of a series. Templates put names into the query as
+// they are, so that a name of other characters would be a part of the query: whoever runs a pod could read the series of every
+// namespace. A name that the seriesQuery itself spells out is its author's.
+func (c *compiledRuleText) mayPromAdapterTemplateHoldName(name string) bool {
+	return classicNameRegexp.MatchString(name) || slices.ContainsFunc(c.selector.matchers, func(m *labels.Matcher) bool {
+		return m.Name == model.MetricNameLabel && (m.Type == labels.MatchEqual && m.Value == name ||
+			m.Type == labels.MatchRegexp && slices.Contains(m.SetMatches(), name))
+	})
 }
 
 // expandPromAdapterMetricName returns the metric name of a series. It is empty if name.matches does not match.

@@ -62,11 +62,11 @@ func (i *importedRule) rejectImportedPromAdapterRule(reason string, args ...any)
 
 // nativeRule is a rule in the native format.
 type nativeRule struct {
-	names      nativeNames
-	resource   string // empty if external
-	labels     [][2]string
-	namespaced string // empty: the default
-	query      string
+	names    nativeNames
+	resource string // empty if external
+	labels   [][2]string
+	from     string // empty: the default
+	query    string
 }
 
 type ruleImporter struct {
@@ -99,7 +99,7 @@ func (im *ruleImporter) importPromAdapterRule(r *Rule) {
 		}
 		n := nativeRule{names: names, resource: t.Name, query: query, labels: importedPromAdapterLabelPairs(t)}
 		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
-			n.namespaced = "none"
+			n.from = "all" // as the queries of prometheus-adapter
 		}
 		im.rules = append(im.rules, &importedRule{path: r.path + formatPromAdapterResourceSuffix(t), nativeRule: n})
 	}
@@ -281,7 +281,7 @@ func (n nativeRule) formatPromAdapterNativeRule() string {
 		lines = append(lines, "external: true")
 	}
 	add("resource", n.resource)
-	add("namespaced", n.namespaced)
+	add("from", n.from)
 	if len(n.labels) > 0 {
 		var pairs []string
 		for _, l := range n.labels {

@@ -7,6 +7,7 @@ type Metrics struct {
 	ruleFailing  *prometheus.GaugeVec
 	knownMetrics prometheus.Gauge
 	listings     *prometheus.CounterVec
+	rejected     prometheus.Gauge
 }
 
 // NewMetrics returns the self-metrics, registered with reg unless reg is nil.
@@ -24,9 +25,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_promadapter_listings_total",
 			Help: "Listings of the series of a rule, by outcome (success or error).",
 		}, []string{"outcome"}),
+		rejected: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_promadapter_rejected_names",
+			Help: "Number of series names that the rules of prometheus-adapter's configuration leave out, because they are no metric names.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.ruleFailing, m.knownMetrics, m.listings)
+		reg.MustRegister(m.ruleFailing, m.knownMetrics, m.listings, m.rejected)
 	}
 	return m
 }
@@ -46,5 +51,7 @@ func (m *Metrics) setPromAdapterRuleFailing(path string, err error) {
 	}
 	m.ruleFailing.WithLabelValues(path).Set(v)
 }
+
+func (m *Metrics) setRejectedPromAdapterNames(n int) { m.rejected.Set(float64(n)) }
 
 func (m *Metrics) setKnownPromAdapterMetrics(n int) { m.knownMetrics.Set(float64(n)) }

@@ -25,6 +25,8 @@ type RuleReport struct {
 	Faults config.Faults
 	// Warnings are notes about rules that work, but may be mistakes.
 	Warnings config.Faults
+	// Notes are about what rules do as their author wrote, with a consequence that the text does not show.
+	Notes config.Faults
 }
 
 // CheckRules judges all rules.
@@ -32,6 +34,7 @@ func (c *Config) CheckRules() RuleReport {
 	var all RuleReport
 	add := func(r RuleReport) {
 		all.Faults, all.Warnings = append(all.Faults, r.Faults...), append(all.Warnings, r.Warnings...)
+		all.Notes = append(all.Notes, r.Notes...)
 	}
 	for _, r := range slices.Concat(c.Rules, c.ExternalRules) {
 		add(r.compiled.report)
@@ -40,7 +43,7 @@ func (c *Config) CheckRules() RuleReport {
 		add(c.ResourceRules.CPU.report)
 		add(c.ResourceRules.Memory.report)
 	}
-	for _, list := range []config.Faults{all.Faults, all.Warnings} {
+	for _, list := range []config.Faults{all.Faults, all.Warnings, all.Notes} {
 		slices.SortStableFunc(list, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
 	}
 	return all
@@ -78,6 +81,10 @@ func (d *lenientDecoder) checkPromAdapterSeriesRule(r *Rule) {
 	if len(resources) == 0 {
 		c.addPromAdapterRuleFault(r.path+".resources", "serves no metric: neither overrides nor template names a label of objects")
 		return
+	}
+	if r.external && !r.promAdapterRuleIsNamespaced(Resource{}) {
+		c.Notes = append(c.Notes, c.newPromAdapterRuleFault(r.path+".resources.namespaced", "false: series of every namespace feed this metric, so that whoever runs a pod that the server scrapes "+
+			"can move it; name the namespaces in metricsQuery if they are known, such as {namespace=\"mail\"}"))
 	}
 	uncertain := promAdapterTemplateNeedsRequest(r.compiled.metricsQuery) && (r.compiled.selector.onlyName == "" || promAdapterTemplateUsesValues(r.compiled.metricsQuery))
 	failing := c.checkPromAdapterRuleResources(r, resources)
@@ -197,9 +204,9 @@ func (r *Rule) checkPromAdapterTemplateFor(res mappedResource, objects ...string
 	if !r.external {
 		q.Objects, groupBy = objects, []string{res.objectLabel}
 	}
-	q.Rule = checked.WithTemplate(func(q rule.Query) (string, error) {
-		return r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, cmp.Or(r.compiled.selector.onlyName, "example"), groupBy))
-	})
+	q.Rule = checked.WithTemplate(rule.Template{Render: func(q rule.Query) (string, error) {
+		return r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, cmp.Or(r.compiled.selector.onlyName, sampleSeriesName), groupBy))
+	}})
 	return q.CheckTemplate(groupBy...)
 }
 
@@ -296,6 +303,13 @@ func promAdapterTemplateNeedsRequest(t *template.Template) bool {
 			return strings.Contains(n.String(), "LabelValuesByName")
 		}
 		return slices.Contains([]parse.NodeType{parse.NodeIf, parse.NodeRange, parse.NodeWith, parse.NodeTemplate}, n.Type())
+	})
+}
+
+// promAdapterTemplateBranchesBySeries reports whether a template has a condition or a loop over the name of the series.
+func promAdapterTemplateBranchesBySeries(t *template.Template) bool {
+	return slices.ContainsFunc(t.Root.Nodes, func(n parse.Node) bool {
+		return n.Type() != parse.NodeAction && n.Type() != parse.NodeText && strings.Contains(n.String(), ".Series")
 	})
 }
 

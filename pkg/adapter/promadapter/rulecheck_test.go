@@ -7,6 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const allNamespacesNote = `line 3: externalRules[0].resources.namespaced: false: series of every namespace feed this metric, ` +
+	`so that whoever runs a pod that the server scrapes can move it; name the namespaces in metricsQuery if they are known, such as {namespace="mail"}`
+
 // TestCheckRules: a rule that can never work is a fault with its line; a rule that works on some servers only is a warning.
 func TestCheckRules(t *testing.T) {
 	t.Parallel()
@@ -14,7 +17,7 @@ func TestCheckRules(t *testing.T) {
 	const usual = `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'`
 	rules := func(lines ...string) string { return "rules:\n- " + strings.Join(lines, "\n  ") + "\n" }
 	external := func(lines ...string) string { return "externalRules:\n- " + strings.Join(lines, "\n  ") + "\n" }
-	for name, tc := range map[string]struct{ text, faults, warnings string }{
+	for name, tc := range map[string]struct{ text, faults, warnings, notes string }{
 		"usual": {text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods, usual)},
 		"a field that does not exist": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(<<.Serie>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'`),
@@ -119,7 +122,10 @@ line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpecte
 			text:     external(`seriesQuery: 'depth'`, `resources: {overrides: {namespace: {resource: namespace}}}`, `metricsQuery: 'sum(depth)'`),
 			warnings: `line 4: externalRules[0].metricsQuery: reads all namespaces, because a selector has no <<.LabelMatchers>>; if it is meant so, say resources.namespaced: false`,
 		},
-		"external of no namespace": {text: external(`seriesQuery: 'depth'`, `resources: {namespaced: false}`, `metricsQuery: 'scalar(sum(depth))'`)},
+		"external of no namespace": {
+			text:  external(`seriesQuery: 'depth'`, `resources: {namespaced: false}`, `metricsQuery: 'scalar(sum(depth))'`),
+			notes: allNamespacesNote,
+		},
 		"usage": {
 			text: `
 resourceRules:
@@ -147,6 +153,9 @@ line 9: resourceRules.memory.containerQuery: adds up objects of the same name in
 			}
 			if diff := cmp.Diff(tc.warnings, report.Warnings.Error()); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tc.notes, report.Notes.Error()); tc.faults == "" && diff != "" {
+				t.Errorf("notes (-want +got):\n%s", diff)
 			}
 		})
 	}

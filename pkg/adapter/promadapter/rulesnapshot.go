@@ -83,9 +83,12 @@ func (c *Catalog) publishPromAdapterSnapshot() []*ruleState {
 		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
+	rejected := 0
 	for _, r := range c.rules {
 		b.addPromAdapterRuleMetrics(r)
+		rejected += len(r.rejectedNames)
 	}
+	c.opts.Metrics.setRejectedPromAdapterNames(rejected)
 	failures, oddities := c.promAdapterUsageNotes()
 	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, oddities...)
 	b.finishPromAdapterSnapshot()

@@ -5,11 +5,13 @@ package promadapter
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // ruleState is a rule with the metrics found for it.
@@ -25,6 +27,8 @@ type ruleState struct {
 	labelsUnknown bool
 	// unlabelled has the names of series without any label for objects, if the last listing found no others.
 	unlabelled []string
+	// rejectedNames are the names of series that the last listing left out, because they are no classic metric names.
+	rejectedNames map[string]struct{}
 	// truncated is true if the rule has more than maxRuleMetrics metrics.
 	truncated bool
 	// err is the error of the last listing, failures the number of failed listings in a row.
@@ -64,6 +68,7 @@ type listingResult struct {
 	rank          entryRank // of all associations
 	labelsUnknown bool
 	unlabelled    []string // found, but none names an object
+	rejectedNames map[string]struct{}
 	err           error
 }
 
@@ -104,6 +109,7 @@ func (r *Rule) hasRivalPromAdapterLabels() bool {
 // applyPromAdapterListing merges the result of a listing into the entries; make makes the rule of a new entry.
 func (r *ruleState) applyPromAdapterListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
 	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
+	r.rejectedNames = d.rejectedNames
 	for _, e := range r.entries {
 		e.rank = min(e.rank, rankIdle)
 	}
@@ -162,6 +168,10 @@ func (r *ruleState) describePromAdapterOddities() []string {
 	}
 	if reason := r.describeUnlabelledPromAdapterRule(); reason != "" {
 		add("%s", reason)
+	}
+	if n := len(r.rejectedNames); n > 0 {
+		add("leaves out %d series whose names are no metric names, such as %q: a template would make a name of other characters part of the query",
+			n, strict.Shorten(slices.Min(slices.Collect(maps.Keys(r.rejectedNames)))))
 	}
 	if r.truncated {
 		add("has more than %d metrics; the rest is skipped", maxRuleMetrics)

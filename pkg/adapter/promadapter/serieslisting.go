@@ -140,11 +140,23 @@ func (f *associationFinder) withPromAdapterSeriesQueryName(names []string) []str
 func (f *associationFinder) filterPromAdapterSeriesNames(names []string) []string {
 	var out []string
 	for _, name := range names {
-		if f.r.compiled.promAdapterRuleServesSeries(name) {
+		switch {
+		case !f.r.compiled.promAdapterRuleServesSeries(name):
+		case !f.r.compiled.mayPromAdapterTemplateHoldName(name):
+			f.rejectPromAdapterSeriesName(name)
+		default:
 			out = append(out, name)
 		}
 	}
 	return out
+}
+
+// rejectPromAdapterSeriesName records that the rule leaves out a name.
+func (f *associationFinder) rejectPromAdapterSeriesName(name string) {
+	if f.rejectedNames == nil {
+		f.rejectedNames = map[string]struct{}{}
+	}
+	f.rejectedNames[name] = struct{}{}
 }
 
 func (f *associationFinder) findPromAdapterCustomSeries(ctx context.Context) error {

@@ -127,6 +127,19 @@ func bracketPromAdapterMatcherDots(m *labels.Matcher) string {
 	return strings.ReplaceAll(m.Value, `\.`, `[.]`)
 }
 
+// newPromAdapterTemplate returns the template of a rule for a series. A template that branches by the name has no sample: it may have
+// another form for a made-up name.
+func (r *Rule) newPromAdapterTemplate(series string, groupBy []string) rule.Template {
+	t := rule.Template{Render: r.newPromAdapterQueryRenderer(series, groupBy)}
+	if m := r.compiled.metricsQuery; m != nil && !promAdapterTemplateBranchesBySeries(m) {
+		t.RenderSample = r.newPromAdapterQueryRenderer(sampleSeriesName, groupBy)
+	}
+	return t
+}
+
+// sampleSeriesName is the made-up name of a series.
+const sampleSeriesName = "example"
+
 // newPromAdapterQueryRenderer returns the function that renders the queries of a rule for a series.
 func (r *Rule) newPromAdapterQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {

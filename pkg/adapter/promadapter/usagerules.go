@@ -141,7 +141,7 @@ func (r *ResourceRule) newPromAdapterUsageRule(opts Options, key string, t *temp
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
 		Backend: opts.Backend, Aggregate: config.AggregateSum, MaxAge: opts.MaxAge,
-	}.WithTemplate(func(q rule.Query) (string, error) {
+	}.WithTemplate(rule.Template{Render: func(q rule.Query) (string, error) {
 		request := queryRequest{selector: q.Selector, objectLabel: groupBy[0], objects: q.Objects, groupBy: groupBy}
 		if q.Rule.Namespaced {
 			request.namespaceLabel, request.namespace = namespaceLabel, q.Namespace
@@ -151,7 +151,7 @@ func (r *ResourceRule) newPromAdapterUsageRule(opts Options, key string, t *temp
 			return "", metric.Errorf(metric.KindInternal, "%s: %w", path, err)
 		}
 		return text, nil
-	})
+	}})
 }
 
 func renderPromAdapterUsageQuery(t *template.Template, q queryRequest) (string, error) {

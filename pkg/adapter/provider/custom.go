@@ -42,12 +42,16 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	var began time.Time
+	subject := requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}
 	v, err := waitForFirstProviderRead(ctx, p, func() (*custom_metrics.MetricValue, error) {
 		began = p.Now()
+		if err := validateProviderRequestBounds(subject, selector); err != nil {
+			return nil, err
+		}
 		return p.provideByObjectName(ctx, name, info, selector)
 	})
 	p.metrics.countProviderRequest(customAPI, p.Now().Sub(began), err)
-	return v, toProviderAPIStatus(ctx, requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}, err)
+	return v, toProviderAPIStatus(ctx, subject, err)
 }
 
 // GetMetricBySelector returns the values of all pods that a selector matches. For another resource it returns the values
@@ -56,12 +60,16 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
 	var began time.Time
+	subject := requestSubject{info.GroupResource, namespace, "", info.Metric}
 	list, err := waitForFirstProviderRead(ctx, p, func() (*custom_metrics.MetricValueList, error) {
 		began = p.Now()
+		if err := validateProviderRequestBounds(subject, objects, selector); err != nil {
+			return nil, err
+		}
 		return p.provideBySelector(ctx, namespace, objects, info, selector)
 	})
 	p.metrics.countProviderRequest(customAPI, p.Now().Sub(began), err)
-	return list, toProviderAPIStatus(ctx, requestSubject{info.GroupResource, namespace, "", info.Metric}, err)
+	return list, toProviderAPIStatus(ctx, subject, err)
 }
 
 // newProviderCustomRequest returns the request for the objects of d, with the resource and metric of info.
@@ -86,7 +94,7 @@ func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInf
 	if req.matchers, err = providerSelectorToMatchers(selector); err != nil {
 		return request{}, err
 	}
-	if len(req.matchers) > 0 {
+	if isRepeatableProviderSelector(selector) {
 		req.identifier.Selector = asProviderLabelSelector(selector)
 	}
 	return req, nil
@@ -122,7 +130,9 @@ func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	if err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first() {
 		err = firstReadError{err}
 	}
-	p.Demands.Demand(req.demand)
+	for _, d := range req.demandsOfProviderRequest() {
+		p.Demands.Demand(d)
+	}
 	return err
 }
 

@@ -26,14 +26,18 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	var began time.Time
+	subject := requestSubject{
+		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
+	}
 	list, err := waitForFirstProviderRead(ctx, p, func() (*external_metrics.ExternalMetricValueList, error) {
 		began = p.Now()
+		if err := validateProviderRequestBounds(subject, selector); err != nil {
+			return nil, err
+		}
 		return p.provideExternalValues(ctx, namespace, selector, info.Metric)
 	})
 	p.metrics.countProviderRequest(externalAPI, p.Now().Sub(began), err)
-	return list, toProviderAPIStatus(ctx, requestSubject{
-		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
-	}, err)
+	return list, toProviderAPIStatus(ctx, subject, err)
 }
 
 func (p *Provider) provideExternalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
@@ -78,7 +82,11 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if !isProviderRuleEmbedded(req.rule) {
 		return p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	}
-	pods := p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())
+	sources := req.sourceNamespacesOfProviderRule()
+	pods := p.Pods.Pods(sources[0], k8slabels.Everything())
+	for _, source := range sources[1:] {
+		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
+	}
 	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return p.loadMovesAtProvidedPod(pod, req.now) })
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
@@ -92,13 +100,35 @@ func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabe
 	if err != nil {
 		return request{}, err
 	}
-	d := discovery.Demand{Metric: name, Namespace: namespace, Selector: selector, External: true}
-	if !r.Namespaced {
-		d.Namespace = r.Namespace
+	req := request{rule: r, demand: discovery.Demand{Metric: name, Selector: selector, External: true}, now: p.Now()}
+	if sources := r.SourceNamespaces(namespace); len(sources) == 1 {
+		req.demand.Namespace = sources[0]
 	}
-	req := request{rule: r, demand: d, now: p.Now(), first: sync.OnceValue(func() bool { return !p.isProviderRequestDemanded(d) })}
+	demands := req.demandsOfProviderRequest()
+	req.first = sync.OnceValue(func() bool {
+		return slices.ContainsFunc(demands, func(d discovery.Demand) bool { return !p.isProviderRequestDemanded(d) })
+	})
 	req.matchers, err = providerSelectorToMatchers(selector)
 	return req, err
+}
+
+// sourceNamespacesOfProviderRule returns the namespaces of the pods whose series the rule reads; a single empty name: all namespaces.
+func (req request) sourceNamespacesOfProviderRule() []string {
+	if req.demand.External {
+		return req.rule.SourceNamespaces(req.demand.Namespace)
+	}
+	return []string{req.demand.Namespace}
+}
+
+// demandsOfProviderRequest returns the demands of a request: one for each namespace whose pods feed the rule.
+func (req request) demandsOfProviderRequest() []discovery.Demand {
+	var all []discovery.Demand
+	for _, source := range req.sourceNamespacesOfProviderRule() {
+		d := req.demand
+		d.Namespace = source
+		all = append(all, d)
+	}
+	return all
 }
 
 // provideWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none.

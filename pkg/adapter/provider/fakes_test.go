@@ -78,7 +78,7 @@ rules:
   onMissing: zero
 - metric: everywhere
   external: true
-  namespaced: false
+  from: all
   query: sum by (queue) (orders_waiting)
 - metric: profit
   external: true
@@ -86,7 +86,11 @@ rules:
   query: sum by (shop) (profit)
 - metric: elsewhere
   external: true
-  namespaced: bank
+  from: [bank]
+  query: sum by (queue) (orders_waiting)
+- metric: between
+  external: true
+  from: [shop, bank]
   query: sum by (queue) (orders_waiting)
 - metric: orders_or_fallback
   external: true

@@ -61,7 +61,11 @@ func (p *Provider) prefetchProviderDemands(ctx context.Context) {
 // prefetchProvidedMetric evaluates a demand as a request for it would.
 func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Demand) error {
 	req := request{demand: d, now: p.Now()}
-	var err error
+	subject := requestSubject{schema.ParseGroupResource(d.Resource), d.Namespace, d.Object, d.Metric}
+	err := validateProviderRequestBounds(subject, d.Selector, d.MetricSelector)
+	if err != nil {
+		return err
+	}
 	if d.External {
 		req.rule, err = p.Rules().External(d.Metric)
 	} else {

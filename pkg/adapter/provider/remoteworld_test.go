@@ -54,8 +54,8 @@ rules:
 - {metric: load, resource: nodes, namespaced: false, backend: prometheus, query: 'sum by (instance) (load)', labels: {object: instance}}
 - {metric: orders, external: true, backend: prometheus, query: 'sum by (queue) (orders)'}
 - {metric: orders_here, external: true, namespaced: request, backend: prometheus, query: 'sum by (queue) (orders)'}
-- {metric: orders_everywhere, external: true, namespaced: none, backend: prometheus, query: 'sum by (queue) (orders)'}
-- {metric: orders_of_bank, external: true, namespaced: bank, backend: prometheus, query: 'sum by (queue) (orders)'}
+- {metric: orders_everywhere, external: true, from: all, backend: prometheus, query: 'sum by (queue) (orders)'}
+- {metric: orders_of_bank, external: true, from: [bank], backend: prometheus, query: 'sum by (queue) (orders)'}
 - {metric: orders_mapped, external: true, backend: other, query: 'sum by (queue) (orders)'}
 - {metric: orders_or_zero, external: true, backend: prometheus, query: 'sum by (queue) (orders)', onMissing: zero}
 - {metric: profit, external: true, backend: prometheus, query: 'sum by (queue) (profit)', allowNegative: true}

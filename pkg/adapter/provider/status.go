@@ -12,6 +12,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apistatus"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // requestSubject names the resource, object and metric of a request.
@@ -40,6 +41,9 @@ func toProviderAPIStatus(ctx context.Context, s requestSubject, err error) error
 	if err == nil {
 		return nil
 	}
+	// A name that is too long for the request is too long for its error, and for the log.
+	s.metric, s.name, s.namespace = strict.Shorten(s.metric), strict.Shorten(s.name), strict.Shorten(s.namespace)
+	s.resource.Resource = strict.Shorten(s.resource.Resource)
 	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: providerOmissionCauses(err)}
 	return apistatus.ToStatus(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)

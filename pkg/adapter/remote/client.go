@@ -95,7 +95,8 @@ func (c *backendClient) mergeRemoteFailures(failures []*requestFailure) *request
 	}
 	var texts []string
 	for i, f := range failures {
-		texts = append(texts, c.servers[i].displayURL+": "+f.text)
+		u := c.servers[i].base // without its path: HPAs show the text
+		texts = append(texts, u.Scheme+"://"+u.Host+": "+f.text)
 		all.serverWide = all.serverWide && f.serverWide
 		all.retryAfter = min(all.retryAfter, f.retryAfter)
 		if f.outcome != outcomeSkipped {

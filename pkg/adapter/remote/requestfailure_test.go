@@ -268,3 +268,21 @@ func TestReaderGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// TestFailuresShowNoPath: the status of an HPA shows which server failed, and nothing else of its URL.
+func TestFailuresShowNoPath(t *testing.T) {
+	t.Parallel()
+	c := &backendClient{}
+	for _, address := range []string{"http://user:hunter2@first/tenant-7?token=hunter2", "https://second:9090/hunter2"} {
+		s, err := newRemoteServer(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.servers = append(c.servers, s)
+	}
+	refused := newRemoteFailuref(outcomeConnect, "connection refused")
+	const want = "http://first: connection refused; https://second:9090: connection refused"
+	if got := c.mergeRemoteFailures([]*requestFailure{refused, refused}).text; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -116,7 +116,7 @@ func TestJoin(t *testing.T) {
 			newVectorResponse(fakeSeries{"namespace=shop,queue=a", 1, at(90)}, fakeSeries{"namespace=bank,queue=b", 2, at(91)}), `{namespace="shop", queue="a"}=1@90`,
 		},
 		"external, each series with its own time": {
-			"", "\n- metric: m\n  external: true\n  namespaced: false\n  backend: prometheus\n  query: a\n", "", "",
+			"", "\n- metric: m\n  external: true\n  from: all\n  backend: prometheus\n  query: a\n", "", "",
 			newVectorResponse(fakeSeries{"x=1", 1, at(90)}, fakeSeries{"x=1,y=2", 2, at(80)}), `{x="1"}=1@90 {x="1", y="2"}=2@80`,
 		},
 	} {
@@ -169,7 +169,7 @@ func newTemplateRule(text string, err error) *rule.Rule {
 	r := rule.Rule{
 		Name: "template", Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod", MaxAge: time.Minute,
 	}
-	return r.WithTemplate(func(rule.Query) (string, error) { return text, err })
+	return r.WithTemplate(rule.Template{Render: func(rule.Query) (string, error) { return text, err }})
 }
 
 // TestObjectsOfExternalTemplate queries objects by name, as resourceRules do, and gets a result for each container, without the
@@ -179,9 +179,9 @@ func TestObjectsOfExternalTemplate(t *testing.T) {
 	w := newTestBackend(t, "", sharedRules, Options{})
 	w.server.alwaysRespond(newVectorResponse(fakeSeries{"pod=a,container=x", 1, time.Now()}, fakeSeries{"pod=a,container=y", 2, time.Now()}))
 	r := rule.Rule{Name: "usage", External: true, Namespaced: true, NamespaceLabel: "namespace", MaxAge: time.Minute}
-	q := rule.Query{Namespace: "shop", Objects: []string{"a", "b"}, Rule: r.WithTemplate(func(q rule.Query) (string, error) {
+	q := rule.Query{Namespace: "shop", Objects: []string{"a", "b"}, Rule: r.WithTemplate(rule.Template{Render: func(q rule.Query) (string, error) {
 		return `sum by (pod, container) (usage{namespace="shop",pod=~"` + strings.Join(q.Objects, "|") + `"})`, nil
-	})}
+	}})}
 	const want = `{container="x", pod="a"}=1 {container="y", pod="a"}=2`
 	if got := formatValues(w.Evaluate(t.Context(), q, time.Now())); got != want {
 		t.Errorf("%s, want %s", got, want)

@@ -146,6 +146,9 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
 		r.NonAdditive = findNonAdditiveRuleGauge(r.familyUses)
 	}
+	if r.External && !r.Namespaced && !c.spec.HasFrom() {
+		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
+	}
 	r.shared, r.conserves = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root)
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
@@ -161,7 +164,7 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External,
 		Backend: spec.Backend, Window: spec.Window, Aggregate: spec.Aggregate, OnMissing: spec.OnMissing,
 		AllowNegative: spec.AllowNegative, MaxAge: spec.MaxAge, Fallback: spec.Fallback,
-		Namespace: spec.Namespace, NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
+		Namespaces: spec.From, NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
 	}
 	switch {
 	case spec.External:
@@ -196,6 +199,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add([]keyError{{"query", err}})
 	}
 	add(validateRuleResultLabels(r, t))
+	add(c.validateRuleSources(r, t))
 	add(c.validateRuleWindow(t))
 	if c.spec.Backend == config.ScrapeBackend {
 		add(c.validateEmbeddedRuleLimits(t))

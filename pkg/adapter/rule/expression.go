@@ -3,7 +3,6 @@
 package rule
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -145,8 +144,12 @@ func (q Query) ruleObjectMatchers(objects []string) string {
 		size += len(name) + 1
 	}
 	b := make([]byte, 0, size)
-	if namespace := cmp.Or(q.Rule.Namespace, q.Namespace); namespace != "" {
-		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "=", namespace)
+	switch {
+	case q.Rule.ownNamespaces:
+	case len(q.Rule.Namespaces) > 0:
+		b = appendRuleObjectsMatcher(b, q.Rule.NamespaceLabel, q.Rule.Namespaces)
+	case q.Namespace != "":
+		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "=", q.Namespace)
 	}
 	if label := q.Rule.ObjectLabel; label != "" && objects != nil {
 		b = appendRuleObjectsMatcher(b, label, objects)

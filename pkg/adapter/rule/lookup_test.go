@@ -40,7 +40,7 @@ rules:
   onMissing: {value: 3}
 - match: ^queue_(.+)$
   external: true
-  namespaced: false
+  from: all
   query: sum(queue_length{queue="${1}"})
 `
 

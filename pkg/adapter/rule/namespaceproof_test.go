@@ -36,7 +36,7 @@ func TestNamespaceProof(t *testing.T) {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
 			r := Rule{Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod"}
-			q := Query{Rule: r.WithTemplate(func(Query) (string, error) { return query, nil }), Namespace: "shop"}
+			q := Query{Rule: r.WithTemplate(Template{Render: func(Query) (string, error) { return query, nil }}), Namespace: "shop"}
 			got, err := q.BuildRemoteQuery(nil)
 			if err != nil || got.OfNamespace != want {
 				t.Errorf("OfNamespace = %t, want %t (%v)", got.OfNamespace, want, err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 // RemoteQuery is a query for a remote backend.
@@ -47,8 +49,8 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	if err != nil {
 		return RemoteQuery{}, err
 	}
-	if r.renderTemplate != nil {
-		return q.newTemplatedRuleQuery(text), nil
+	if r.template.Render != nil {
+		return q.newTemplatedRuleQuery(text)
 	}
 	return RemoteQuery{
 		Expr:        text,
@@ -60,10 +62,10 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 }
 
 func (q Query) renderRuleExpr(namespaces []string) (string, error) {
-	if q.Rule.renderTemplate == nil {
+	if q.Rule.template.Render == nil {
 		return q.Rule.expr.fillRuleHoles(q.ruleMatchersOfNamespaces(namespaces), q.Rule.Window.Duration), nil
 	}
-	text, err := q.Rule.renderTemplate(q)
+	text, err := q.Rule.template.Render(q)
 	if err != nil {
 		return "", fmt.Errorf("render the query of rule %q: %w", q.Rule.Name, err)
 	}
@@ -89,12 +91,17 @@ func (q Query) ruleMatchersOfNamespaces(namespaces []string) string {
 	return string(b)
 }
 
-// newTemplatedRuleQuery derives the rest of a query from its expression, given as text.
-func (q Query) newTemplatedRuleQuery(text string) RemoteQuery {
+// newTemplatedRuleQuery derives the rest of a query from its expression, given as text. It fails if the text reads other
+// namespaces than the request's although the template does not.
+func (q Query) newTemplatedRuleQuery(text string) (RemoteQuery, error) {
 	t, _ := parseTemplatedRuleQuery(text)
 	proven := newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
+	if !proven && q.keepsTemplateToRuleNamespace() {
+		return RemoteQuery{}, metric.Errorf(metric.KindInternal, "rule %q: the query for these series reads other namespaces than %q, "+
+			"although the template does not; the name of the series must be the cause", q.Rule.Name, q.Namespace)
+	}
 	if t == nil || !t.isRuleInstantVector() {
-		return RemoteQuery{Expr: text, OfNamespace: proven}
+		return RemoteQuery{Expr: text, OfNamespace: proven}, nil
 	}
 	times := t.buildRuleSampleTimesQuery(q.Rule)
 	var window time.Duration
@@ -102,7 +109,21 @@ func (q Query) newTemplatedRuleQuery(text string) RemoteQuery {
 		window = max(window, reach.fixed)
 	}
 	// As printed, without comments: a comment would swallow the text that is appended.
-	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, OfNamespace: proven, Window: window}
+	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, OfNamespace: proven, Window: window}, nil
+}
+
+// keepsTemplateToRuleNamespace reports whether the template restricts every selector of the query to its namespace, as the query
+// for series with a made-up name shows.
+func (q Query) keepsTemplateToRuleNamespace() bool {
+	if !q.Rule.Namespaced || q.Namespace == "" || q.Rule.template.RenderSample == nil {
+		return false
+	}
+	sample, err := q.Rule.template.RenderSample(q)
+	if err != nil {
+		return false // a template that depends on the name
+	}
+	t, _ := parseTemplatedRuleQuery(sample)
+	return newRuleNamespaceProof(q).provesRuleTextNamespace(sample, t)
 }
 
 // sortedRuleObjects returns the names in ascending order. The slice may be the caller's.

@@ -56,9 +56,11 @@ func TestTextGolden(t *testing.T) {
 		{"external: true", "query: sum(a)"},
 		{"external: true", "query: sum by (namespace, queue) (a)"},
 		{"external: true", "query: 'histogram_quantile(0.9, sum by (le, queue) (rate(a_bucket[1m])))'"},
-		{"external: true", "query: a", "namespaced: none"},
-		{"external: true", "query: 'max_over_time(rate(a[1m])[10m:])'", "namespaced: shop"},
-		{"external: true", "query: 2 * topk(3, sum by (queue) (a)) + 1", "namespaced: none"},
+		{"external: true", "query: a", "from: all"},
+		{"external: true", "query: 'max_over_time(rate(a[1m])[10m:])'", "from: [shop]"},
+		{"external: true", "query: sum(a)", "from: [shop, bank]"},
+		{"external: true", `query: sum(a{namespace=~"shop|bank"}) / sum(b{namespace="mail"})`, "namespaced: none"},
+		{"external: true", "query: 2 * topk(3, sum by (queue) (a)) + 1", "from: all"},
 	}
 	var b strings.Builder
 	for _, lines := range rules {
@@ -164,7 +166,7 @@ func TestTemplated(t *testing.T) {
 	t.Parallel()
 	rule := func(text string, err error) *Rule {
 		r := Rule{Metric: "m", Resource: "services", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "service"}
-		return r.WithTemplate(func(q Query) (string, error) { return strings.ReplaceAll(text, "NS", q.Namespace), err })
+		return r.WithTemplate(Template{Render: func(q Query) (string, error) { return strings.ReplaceAll(text, "NS", q.Namespace), err }})
 	}
 	for name, tc := range map[string]struct {
 		text string

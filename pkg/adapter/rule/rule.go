@@ -30,8 +30,9 @@ type Rule struct {
 	External bool
 	// Namespaced adds the request's namespace as a matcher. The result must then have this label.
 	Namespaced bool
-	// Namespace is the namespace that an external rule reads, whatever the request's; empty if the rule does not fix it.
-	Namespace string
+	// Namespaces are the namespaces whose series the rule reads, whatever the request's; empty if the rule does not fix
+	// them: it then reads the request's namespace if Namespaced, and all otherwise.
+	Namespaces []string
 	// Backend evaluates the expression: config.ScrapeBackend, or the name of a configured backend.
 	Backend string
 	// Window is the value of $window.
@@ -54,20 +55,33 @@ type Rule struct {
 	// ObjectLabel is the backend's label for the object of a result; empty if External. It names a pod if PerPod.
 	ObjectLabel string
 
-	expr           ruleExpression
-	timesExpr      ruleExpression // see RemoteQuery.Times; without text if the times are unknown
-	shared         bool
-	conserves      bool
-	familyUses     []familyUse                 // of a rule that chooses families by their names
-	families       []string                    // of the expression and of the rules to try next
-	next           *Rule                       // see Next
-	presence       *Rule                       // see Presence
-	renderTemplate func(Query) (string, error) // replaces expr in a templated rule
-	namesObjects   bool                        // results name the objects of Resource, which is not pods
+	expr          ruleExpression
+	timesExpr     ruleExpression // see RemoteQuery.Times; without text if the times are unknown
+	ownNamespaces bool           // expr itself has matchers for Namespaces
+	shared        bool
+	conserves     bool
+	familyUses    []familyUse // of a rule that chooses families by their names
+	families      []string    // of the expression and of the rules to try next
+	next          *Rule       // see Next
+	presence      *Rule       // see Presence
+	template      Template    // replaces expr in a templated rule
+	namesObjects  bool        // results name the objects of Resource, which is not pods
 }
 
 // PerPod returns whether results are per pod. Objects of other resources are then aggregated from their pods.
 func (r *Rule) PerPod() bool { return !r.External && !r.namesObjects }
+
+// SourceNamespaces returns the namespaces whose series the rule reads for a request in the namespace asked: at least one, and a
+// single empty name for all namespaces. The caller must not change the slice.
+func (r *Rule) SourceNamespaces(asked string) []string {
+	switch {
+	case len(r.Namespaces) > 0:
+		return r.Namespaces
+	case r.Namespaced:
+		return []string{asked}
+	}
+	return []string{""}
+}
 
 // Shared returns whether a common evaluation gives each object the same value as its own evaluation would, with
 // results that can be told apart. Common means for several namespaces and any objects.
@@ -76,10 +90,19 @@ func (r *Rule) PerPod() bool { return !r.External && !r.namesObjects }
 // and objects would change the result.
 func (r *Rule) Shared() bool { return r.shared }
 
-// WithTemplate returns a copy of r whose expression render makes for each query, in the dialect of the rule's
-// backend: the metricsQuery of prometheus-adapter. The copy is never Shared. render must be safe for concurrent use.
-func (r Rule) WithTemplate(render func(Query) (string, error)) *Rule {
-	r.renderTemplate, r.shared = render, false
+// Template makes the expression of a rule for each query, in the dialect of the rule's backend: the metricsQuery of
+// prometheus-adapter. Its functions must be safe for concurrent use.
+type Template struct {
+	// Render returns the expression.
+	Render func(Query) (string, error)
+	// RenderSample returns the expression of the same query for series with a made-up name; nil if the template depends on no
+	// name. A query whose sample reads the namespace of the request alone must do so too.
+	RenderSample func(Query) (string, error)
+}
+
+// WithTemplate returns a copy of r whose expression t makes. The copy is never Shared.
+func (r Rule) WithTemplate(t Template) *Rule {
+	r.template, r.shared = t, false
 	r.namesObjects = !r.External && r.Resource != podsResource
 	return &r
 }

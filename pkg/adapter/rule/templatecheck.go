@@ -23,7 +23,7 @@ type TemplateCheck struct {
 
 // CheckTemplate renders the query of a templated rule and judges it. Results must be able to have the labels of objects.
 func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
-	text, err := q.Rule.renderTemplate(q)
+	text, err := q.Rule.template.Render(q)
 	if err != nil {
 		return TemplateCheck{Fault: err}
 	}

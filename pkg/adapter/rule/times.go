@@ -35,7 +35,7 @@ func (t *exprTree) buildRuleSampleTimesQuery(r *Rule) sampleTimesQuery {
 	d := collectRuleSampleTimes(t.root)
 	if !r.External {
 		by := []string{r.ObjectLabel}
-		if r.Namespaced && r.renderTemplate == nil && r.NamespaceLabel != r.ObjectLabel {
+		if r.Namespaced && r.template.Render == nil && r.NamespaceLabel != r.ObjectLabel {
 			by = []string{r.NamespaceLabel, r.ObjectLabel}
 		}
 		d.keepRuleSampleTimesLabels(by)

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	promconfig "github.com/prometheus/common/config"
+	yamlv2 "go.yaml.in/yaml/v2"
+	"go.yaml.in/yaml/v3"
+)
+
+// decodeAdapterConfigHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
+//
+// Its values are secrets. Errors of that decoder repeat values, and go to logs and health endpoints: a fault has the key and the
+// kind of such an error, and never its text.
+func (d *adapterConfigDecoder) decodeAdapterConfigHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
+	c := promconfig.DefaultHTTPClientConfig
+	spreadAdapterConfigLines(n)
+	text, err := yaml.Marshal(n)
+	if err == nil {
+		err = yamlv2.UnmarshalStrict(text, &c)
+	}
+	var typeError *yamlv2.TypeError
+	var urlError *url.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &typeError):
+		for _, e := range typeError.Errors {
+			d.AddFaultAtLine(path, n.Line, "%s", describeAdapterConfigTypeError(e, string(text)))
+		}
+	case errors.As(err, &urlError):
+		d.AddFaultAtLine(path, n.Line, "has an invalid URL (it may be a secret, so it is not shown); write http://HOST:PORT")
+	case repeatsAdapterConfigValue(err.Error(), n):
+		d.AddFaultAtLine(path, n.Line, "has an invalid value (it may be a secret, so it is not shown)")
+	default:
+		d.AddFaultAtLine(path, n.Line, "%v", err)
+	}
+	return c
+}
+
+var (
+	// httpUnknownKeyRegexp and httpTypeErrorRegexp match errors of Prometheus's decoder.
+	httpUnknownKeyRegexp = regexp.MustCompile(`^line \d+: field (\S+) not found in type \S+$`)
+	httpTypeErrorRegexp  = regexp.MustCompile(`^line (\d+): cannot unmarshal `)
+	// httpKeyRegexp matches a key. Anything else in the place of a key may be a secret without its key.
+	httpKeyRegexp = regexp.MustCompile(`^(?:- )*([a-zA-Z][a-zA-Z_-]*):`)
+)
+
+// describeAdapterConfigTypeError returns an error of Prometheus's decoder for text, without any value.
+func describeAdapterConfigTypeError(message, text string) string {
+	if m := httpUnknownKeyRegexp.FindStringSubmatch(message); m != nil && httpKeyRegexp.MatchString(m[1]+":") {
+		return "unknown key " + m[1]
+	}
+	if m := httpTypeErrorRegexp.FindStringSubmatch(message); m != nil {
+		lines := strings.Split(text, "\n")
+		i, _ := strconv.Atoi(m[1])
+		for i = min(i, len(lines)); i > 0; i-- { // the item of a list stands below the key of the list
+			if key := httpKeyRegexp.FindStringSubmatch(strings.TrimSpace(lines[i-1])); key != nil {
+				return key[1] + " has a value of another type than Prometheus's http_config (it may be a secret, so it is not shown)"
+			}
+		}
+	}
+	return "is not as Prometheus's http_config (what is wrong may be a secret, so it is not shown)"
+}
+
+// spreadAdapterConfigLines writes each key of the node on a line of its own.
+func spreadAdapterConfigLines(n *yaml.Node) {
+	n.Style &^= yaml.FlowStyle
+	for _, child := range n.Content {
+		spreadAdapterConfigLines(child)
+	}
+}
+
+// minSecretBytes is the length from which a value is looked for in a message: shorter ones stand in every sentence.
+const minSecretBytes = 4
+
+// repeatsAdapterConfigValue reports whether a message has a value of the node in it.
+func repeatsAdapterConfigValue(message string, n *yaml.Node) bool {
+	if n.Kind == yaml.ScalarNode {
+		return len(n.Value) >= minSecretBytes && strings.Contains(message, n.Value)
+	}
+	for i, child := range n.Content {
+		if isKey := n.Kind == yaml.MappingNode && i%2 == 0; !isKey && repeatsAdapterConfigValue(message, child) {
+			return true
+		}
+	}
+	return n.Alias != nil && repeatsAdapterConfigValue(message, n.Alias)
+}

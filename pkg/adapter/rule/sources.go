@@ -1,0 +1,51 @@
+// The sources of a rule: the namespaces whose pods may feed it.
+
+package rule
+
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// validateRuleSources rejects a rule that pods of every namespace can feed although its author has not said so. Whoever may
+// run a pod in any namespace could otherwise move the metric, and take it away.
+func (c *compiledRule) validateRuleSources(r *Rule, t *exprTree) []keyError {
+	if r.Namespaced || c.spec.HasFrom() || !r.External && c.spec.Labels.Object == "" || r.ObjectLabel == r.NamespaceLabel || r.Resource == "nodes" {
+		return nil
+	}
+	if _, said := t.namespacesOfRuleSelectors(r.NamespaceLabel); said {
+		return nil
+	}
+	return ruleKeyErrorf("from", "required with namespaced: none, because a pod of any namespace could feed the rule; "+
+		"write from: [NAMESPACE], or from: all if that is meant")
+}
+
+// namespacesOfRuleSelectors returns the namespaces that the matchers of all selectors name. It reports whether every selector
+// has such a matcher; the list is empty if one of them is a pattern without an end.
+func (t *exprTree) namespacesOfRuleSelectors(label string) (namespaces []string, said bool) {
+	countable := true
+	for _, v := range t.selectors {
+		i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return restrictsRuleNamespaces(m, label) })
+		if i < 0 {
+			return nil, false
+		}
+		named := []string{v.LabelMatchers[i].Value}
+		if v.LabelMatchers[i].Type == labels.MatchRegexp {
+			named = v.LabelMatchers[i].SetMatches()
+		}
+		countable = countable && len(named) > 0
+		namespaces = append(namespaces, named...)
+	}
+	if !countable {
+		return nil, true
+	}
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces), true
+}
+
+// restrictsRuleNamespaces reports whether a matcher says which namespaces it means, and not only which it does not mean.
+func restrictsRuleNamespaces(m *labels.Matcher, label string) bool {
+	const stranger = "a-namespace-that-no-rule-names"
+	return m.Name == label && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp) && m.Value != "" && !m.Matches(stranger)
+}
