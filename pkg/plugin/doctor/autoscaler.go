@@ -111,7 +111,7 @@ func (v *autoscalerVisit) hasVisitedValues() bool {
 // checkVisitedBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
 func (v *autoscalerVisit) checkVisitedBudgets() {
 	for _, b := range v.objects.BudgetsOf(v.workload) {
-		least := MinReplicasOf(v.hpa)
+		least := inventory.MinReplicasOf(v.hpa)
 		if b.Spec.MinAvailable != nil {
 			kept, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MinAvailable, int(least), true)
 			if err == nil && kept >= int(least) {
@@ -141,14 +141,6 @@ func (v *autoscalerVisit) checkVisitedOwner() {
 		v.addVisitCheck("owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject",
 			v.formatVisitCommand("edit scaledobject %s", owner))
 	}
-}
-
-// MinReplicasOf returns the minimum of an autoscaler; 1 where it has none, as Kubernetes defines it.
-func MinReplicasOf(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
-	if hpa.Spec.MinReplicas == nil {
-		return 1
-	}
-	return *hpa.Spec.MinReplicas
 }
 
 // metricNamePath returns the path of a metric's name within its spec, for a JSON patch.

@@ -36,7 +36,7 @@ func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAut
 	case c.Status == corev1.ConditionTrue:
 		return StatusOK, ""
 	case c.Reason == "ScalingDisabled":
-		return StatusWarning, v.formatVisitCommand("scale %s --replicas=%d", v.formatVisitedTarget(), MinReplicasOf(v.hpa))
+		return StatusWarning, v.formatVisitCommand("scale %s --replicas=%d", v.formatVisitedTarget(), inventory.MinReplicasOf(v.hpa))
 	case v.hasVisitedValues() && c.Type == autoscalingv2.ScalingActive:
 		return StatusWarning, v.formatVisitCommand("describe hpa %s", v.hpa.Name) // it reads again within 15 s
 	}

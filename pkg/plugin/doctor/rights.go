@@ -53,7 +53,7 @@ func (d *doctor) listHPAControllerRights() []neededRight {
 	rights := map[string]neededRight{}
 	for _, hpa := range d.hpas {
 		for _, m := range hpa.Spec.Metrics {
-			r := newHPAControllerRight(hpa.Namespace, m)
+			r := d.newHPAControllerRight(hpa.Namespace, m)
 			if _, known := rights[r.attributes.Group]; !known && r.attributes.Group != "" {
 				rights[r.attributes.Group] = r
 			}
@@ -69,14 +69,18 @@ func (d *doctor) listHPAControllerRights() []neededRight {
 }
 
 // newHPAControllerRight returns the right to read a metric, as kube-apiserver sees the request.
-func newHPAControllerRight(namespace string, m autoscalingv2.MetricSpec) neededRight {
+func (d *doctor) newHPAControllerRight(namespace string, m autoscalingv2.MetricSpec) neededRight {
 	attributes := authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "get", Version: "*", Group: reading.CustomGroup}
 	role := "tachometer-metrics-reader"
 	switch {
 	case m.Pods != nil:
 		attributes.Resource, attributes.Name, attributes.Subresource = "pods", "*", m.Pods.Metric.Name
 	case m.Object != nil:
-		attributes.Resource, attributes.Name, attributes.Subresource = "*", m.Object.DescribedObject.Name, m.Object.Metric.Name
+		plural, err := d.Metrics.FindResource(m.Object.DescribedObject)
+		if err != nil {
+			return neededRight{} // the read of the metric says so
+		}
+		attributes.Resource, attributes.Name, attributes.Subresource = plural, m.Object.DescribedObject.Name, m.Object.Metric.Name
 	case m.External != nil:
 		attributes.Group, attributes.Verb, attributes.Resource = reading.ExternalGroup, "list", m.External.Metric.Name
 	case m.Resource != nil, m.ContainerResource != nil:

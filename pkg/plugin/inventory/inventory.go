@@ -150,6 +150,14 @@ func DescribeMetric(m autoscalingv2.MetricSpec) string {
 	return "unknown type " + string(m.Type)
 }
 
+// MinReplicasOf returns the minimum of an autoscaler; 1 where it has none, as Kubernetes defines it.
+func MinReplicasOf(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
+	if hpa.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *hpa.Spec.MinReplicas
+}
+
 // sortInventory sorts every list by namespace and name.
 func (i *Inventory) sortInventory() {
 	sortInventoryObjects(i.HPAs, func(o *autoscalingv2.HorizontalPodAutoscaler) string { return o.Namespace + "/" + o.Name })

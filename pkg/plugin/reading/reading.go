@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -107,7 +106,7 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 		if object.Kind == "Namespace" && object.APIVersion == "v1" {
 			return custom + "/metrics/" + m.Object.Metric.Name + encodeReadingQuery(query), nil
 		}
-		plural, err := r.findReadingResource(object)
+		plural, err := r.FindResource(object)
 		if err != nil {
 			return "", err
 		}
@@ -136,8 +135,8 @@ func setReadingSelector(query url.Values, key string, s *metav1.LabelSelector) {
 	query.Set(key, metav1.FormatLabelSelector(s))
 }
 
-// findReadingResource returns the plural of an object's kind with its group: ingresses.networking.k8s.io.
-func (r MetricReader) findReadingResource(o autoscalingv2.CrossVersionObjectReference) (string, error) {
+// FindResource returns the plural of an object's kind with its group: ingresses.networking.k8s.io.
+func (r MetricReader) FindResource(o autoscalingv2.CrossVersionObjectReference) (string, error) {
 	gv, err := schema.ParseGroupVersion(o.APIVersion)
 	if err != nil {
 		return "", fmt.Errorf("apiVersion %q of %s %s: %w", o.APIVersion, o.Kind, o.Name, err)
@@ -237,18 +236,32 @@ func TargetOf(m autoscalingv2.MetricSpec) autoscalingv2.MetricTarget {
 	return autoscalingv2.MetricTarget{}
 }
 
-// DescribeTarget returns a target in words: "50 per pod", "400 in all", "60 % of the request".
-func DescribeTarget(t autoscalingv2.MetricTarget) string {
+// FormatTarget returns a target as kubectl does: "50" and "400" for values, "60%" for a utilization.
+func FormatTarget(t autoscalingv2.MetricTarget) string {
 	switch {
 	case t.AverageValue != nil:
-		return t.AverageValue.String() + " per pod"
+		return t.AverageValue.String()
 	case t.Value != nil:
-		return t.Value.String() + " in all"
+		return t.Value.String()
 	case t.AverageUtilization != nil:
-		return fmt.Sprintf("%d %% of the request", *t.AverageUtilization)
+		return fmt.Sprintf("%d%%", *t.AverageUtilization)
 	}
-	return "no target"
+	return "?"
 }
 
-// IsPathOf reports whether a path belongs to a group.
-func IsPathOf(path, group string) bool { return strings.HasPrefix(path, "/apis/"+group+"/") }
+// CurrentOf returns the values that the HPA controller wrote for a metric.
+func CurrentOf(m autoscalingv2.MetricStatus) autoscalingv2.MetricValueStatus {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Current
+	case m.Object != nil:
+		return m.Object.Current
+	case m.External != nil:
+		return m.External.Current
+	case m.Resource != nil:
+		return m.Resource.Current
+	case m.ContainerResource != nil:
+		return m.ContainerResource.Current
+	}
+	return autoscalingv2.MetricValueStatus{}
+}
