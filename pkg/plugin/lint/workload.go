@@ -1,0 +1,198 @@
+package lint
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	annotationScrape = "prometheus.io/scrape"
+	annotationPort   = "prometheus.io/port"
+)
+
+// workloadRules are about the pods that an autoscaler scales.
+func workloadRules() []Rule {
+	return []Rule{
+		{
+			"liveness-is-readiness", SeverityWarning,
+			"Under overload the readiness probe fails; if liveness asks the same page as impatiently, the kubelet kills the pods that are needed most.",
+			"Let liveness ask a page without dependencies, or give it a higher failureThreshold.", checkLivenessIsReadiness,
+		},
+		{
+			"metrics-opt-out", SeverityError,
+			"The adapter never scrapes a pod that is annotated prometheus.io/scrape: \"false\".",
+			"Remove the annotation.", checkScrapeOptOut,
+		},
+		{
+			"metrics-port-ambiguous", SeverityError,
+			"The adapter scrapes the annotated port, a port named metrics, or the only one: here it cannot choose.",
+			"Annotate prometheus.io/port, or name one container port metrics.", checkAmbiguousPort,
+		},
+		{
+			"metrics-port-undeclared", SeverityWarning,
+			"No container declares the annotated port: it is probably mistyped, and every scrape is refused.",
+			"Annotate a port that the container declares, or declare the port.", checkUndeclaredPort,
+		},
+		{
+			"no-readiness-probe", SeverityWarning,
+			"A pod without a readiness probe gets traffic the moment that it starts, and the autoscaler counts it as help.",
+			"Add a readinessProbe.", checkReadinessProbe,
+		},
+		{
+			"ready-while-starting", SeverityWarning,
+			"A pod that is ready at once shows the CPU of its start, which the autoscaler takes for load.",
+			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", checkReadyWhileStarting,
+		},
+		{
+			"replicas-in-manifest", SeverityWarning,
+			"Each apply of the manifest resets the number that the autoscaler chose.",
+			"Remove spec.replicas from the manifest.", checkReplicasInManifest,
+		},
+	}
+}
+
+// templateOf returns the pod template of a subject, or nil.
+func templateOf(s subject) *corev1.PodTemplateSpec {
+	if s.workload == nil {
+		return nil
+	}
+	return &s.workload.Template
+}
+
+func checkReplicasInManifest(s subject) []string {
+	if !s.files || s.workload == nil || s.workload.Replicas == nil {
+		return nil // in a cluster, every workload has a number
+	}
+	return messageIf(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
+}
+
+func checkReadinessProbe(s subject) []string {
+	t := templateOf(s)
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Spec.Containers {
+		if c.ReadinessProbe != nil {
+			return nil
+		}
+	}
+	return messageIf(true, "no container of %s has one", s.workload.Ref())
+}
+
+// checkReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
+func checkReadyWhileStarting(s subject) []string {
+	t := templateOf(s)
+	if t == nil || !scalesOnCPU(s) {
+		return nil
+	}
+	for _, c := range t.Spec.Containers {
+		if c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
+			return messageIf(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
+		}
+	}
+	return nil
+}
+
+func scalesOnCPU(s subject) bool {
+	for _, m := range s.hpa.Spec.Metrics {
+		if name, _, _ := usedResource(m); name == corev1.ResourceCPU {
+			return true
+		}
+	}
+	return false
+}
+
+func checkLivenessIsReadiness(s subject) []string {
+	t := templateOf(s)
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Spec.Containers {
+		live, ready := c.LivenessProbe, c.ReadinessProbe
+		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
+			continue
+		}
+		same := live.HTTPGet.Path == ready.HTTPGet.Path && live.HTTPGet.Port == ready.HTTPGet.Port
+		if same && probeSeconds(live) <= probeSeconds(ready) {
+			return messageIf(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, live.HTTPGet.Path, probeSeconds(live))
+		}
+	}
+	return nil
+}
+
+// probeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
+func probeSeconds(p *corev1.Probe) int32 {
+	period, failures := p.PeriodSeconds, p.FailureThreshold
+	if period == 0 {
+		period = 10
+	}
+	if failures == 0 {
+		failures = 3
+	}
+	return period * failures
+}
+
+func checkScrapeOptOut(s subject) []string {
+	t := templateOf(s)
+	return messageIf(t != nil && scalesOnPods(s) && strings.TrimSpace(t.Annotations[annotationScrape]) == "false", "the pods opt out of scraping")
+}
+
+// scalesOnPods reports whether a metric comes from the pods' own pages.
+func scalesOnPods(s subject) bool {
+	for _, m := range s.hpa.Spec.Metrics {
+		if m.Pods != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// declaredPorts returns the different TCP ports of a template with the name, or all if the name is empty.
+func declaredPorts(t *corev1.PodTemplateSpec, name string) map[int32]bool {
+	ports := map[int32]bool{}
+	for _, c := range t.Spec.Containers {
+		for _, p := range c.Ports {
+			if (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && (name == "" || p.Name == name) {
+				ports[p.ContainerPort] = true
+			}
+		}
+	}
+	return ports
+}
+
+func checkAmbiguousPort(s subject) []string {
+	t := templateOf(s)
+	if t == nil || !scalesOnPods(s) || t.Annotations[annotationPort] != "" {
+		return nil
+	}
+	for _, name := range []string{"metrics", "http-metrics"} {
+		if n := len(declaredPorts(t, name)); n > 0 {
+			return messageIf(n > 1, "%d ports are named %s", n, name)
+		}
+	}
+	switch n := len(declaredPorts(t, "")); n {
+	case 0:
+		return []string{"no container declares a port, and none is annotated"}
+	case 1:
+		return nil
+	default:
+		return []string{fmt.Sprintf("%d ports are declared, and none is named metrics", n)}
+	}
+}
+
+func checkUndeclaredPort(s subject) []string {
+	t := templateOf(s)
+	if t == nil || !scalesOnPods(s) {
+		return nil
+	}
+	text := strings.TrimSpace(t.Annotations[annotationPort])
+	declared := declaredPorts(t, "")
+	if text == "" || len(declared) == 0 {
+		return nil
+	}
+	port, err := strconv.ParseInt(text, 10, 32)
+	return messageIf(err != nil || !declared[int32(port)], "prometheus.io/port is %q, which no container declares", text)
+}
