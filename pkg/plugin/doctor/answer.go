@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -22,8 +25,6 @@ const (
 	oldValue = time.Minute
 	// clockSkew is how far a value may lie in the future before the clocks are worth a look.
 	clockSkew = 5 * time.Second
-	// portAnnotation names the port of a pod's metrics page.
-	portAnnotation = "prometheus.io/port"
 )
 
 // The causes in the adapter's status; they are its reasons for an omission.
@@ -61,7 +62,7 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 // checkVisitedValues judges the age and the completeness of values.
 func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer) {
 	age := v.Now.Sub(a.Oldest()).Round(time.Second)
-	text := fmt.Sprintf("%s%d values, the oldest is %s old", words, len(a.Values), age)
+	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
 	switch {
 	case age > oldValue:
 		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
@@ -138,37 +139,18 @@ func (v *autoscalerVisit) formatPortCommand() string {
 	if v.workload == nil {
 		return ""
 	}
-	annotated := v.workload.Template.Annotations[portAnnotation]
-	declared := listDeclaredPorts(v.workload.Template.Spec)
-	for _, p := range declared {
-		if strconv.Itoa(int(p.ContainerPort)) == annotated {
-			return ""
-		}
-	}
-	if annotated == "" || len(declared) == 0 {
+	annotated := strings.TrimSpace(v.workload.Template.Annotations[inventory.AnnotationPort])
+	declared := inventory.DeclaredPorts(v.workload.Template.Spec, "")
+	isAnnotated := func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == annotated }
+	if annotated == "" || len(declared) == 0 || slices.ContainsFunc(declared, isAnnotated) {
 		return ""
 	}
-	best := declared[0]
-	for _, p := range declared {
-		if p.Name == "metrics" || p.Name == "http-metrics" {
-			best = p
-		}
+	best, err := inventory.ScrapedPort(nil, v.workload.Template.Spec) // without the annotation
+	if err != nil {
+		best = declared[0]
 	}
 	return v.formatVisitCommand(`patch %s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
-		v.workload.Ref(), portAnnotation, best.ContainerPort)
-}
-
-// listDeclaredPorts returns the TCP ports of all containers.
-func listDeclaredPorts(spec corev1.PodSpec) []corev1.ContainerPort {
-	var ports []corev1.ContainerPort
-	for _, c := range spec.Containers {
-		for _, p := range c.Ports {
-			if p.Protocol == "" || p.Protocol == corev1.ProtocolTCP {
-				ports = append(ports, p)
-			}
-		}
-	}
-	return ports
+		v.workload.Ref(), inventory.AnnotationPort, best.ContainerPort)
 }
 
 // formatPageCommand returns the command that shows the metrics page of a pod, or the read of path where no pod is known.
@@ -176,9 +158,9 @@ func (v *autoscalerVisit) formatPageCommand(path string) string {
 	if len(v.pods) == 0 {
 		return v.formatRawReadCommand(path)
 	}
-	port := v.workload.Template.Annotations[portAnnotation]
-	if declared := listDeclaredPorts(v.workload.Template.Spec); port == "" && len(declared) > 0 {
-		port = strconv.Itoa(int(declared[0].ContainerPort))
+	port, err := inventory.ScrapedPort(v.pods[0].Annotations, v.pods[0].Spec)
+	if err != nil {
+		return v.formatVisitCommand("describe pod %s", v.pods[0].Name)
 	}
-	return fmt.Sprintf("kubectl get --raw /api/v1/namespaces/%s/pods/%s:%s/proxy/metrics", v.hpa.Namespace, v.pods[0].Name, port)
+	return fmt.Sprintf("kubectl get --raw /api/v1/namespaces/%s/pods/%s:%d/proxy/metrics", v.hpa.Namespace, v.pods[0].Name, port.ContainerPort)
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -54,7 +55,7 @@ func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix
 func (v *autoscalerVisit) checkVisitedTarget() {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if v.workload != nil {
-		v.addVisitCheck("target", StatusOK, fmt.Sprintf("%s, %d pods", v.workload.Ref(), len(v.pods)), "")
+		v.addVisitCheck("target", StatusOK, v.workload.Ref()+", "+output.Count(len(v.pods), "pod"), "")
 		return
 	}
 	resource := map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets"}[ref.Kind]
@@ -128,7 +129,7 @@ func (v *autoscalerVisit) checkVisitedBudgets() {
 // checkVisitedDisruptions checks that a budget permits a disruption now.
 func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudget) {
 	if b.Status.ExpectedPods == 0 || b.Status.DisruptionsAllowed > 0 {
-		v.addVisitCheck("budget", StatusOK, fmt.Sprintf("pdb/%s permits %d disruptions", b.Name, b.Status.DisruptionsAllowed), "")
+		v.addVisitCheck("budget", StatusOK, fmt.Sprintf("pdb/%s permits %s", b.Name, output.Count(int(b.Status.DisruptionsAllowed), "disruption")), "")
 		return
 	}
 	v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s permits no disruption: %d of %d pods are healthy, %d are wanted",

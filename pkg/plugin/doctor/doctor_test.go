@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/scheme"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
 var (
@@ -45,7 +47,7 @@ var breakages = map[string]struct {
 	},
 	"wrong_port": {
 		func(w *world) {
-			w.deployment.Spec.Template.Annotations = map[string]string{portAnnotation: "9999"}
+			w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPort: "9999"}
 			w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 				"2 pods: 2 scrape failed (connection refused)", causeScrapeFailed)
 		},
@@ -242,7 +244,7 @@ func TestChain(t *testing.T) {
 		},
 		"pods without value": {
 			func(w *world) { w.answers[podsMetricPath] = newPodsAnswer(worldTime, "web-1") },
-			"metric", StatusWarning, "request_per_second of pods: 1 values, the oldest is 0s old; 1 of 2 pods have none",
+			"metric", StatusWarning, "request_per_second of pods: 1 value, the oldest is 0s old; 1 of 2 pods have none",
 		},
 		"target that does not exist": {
 			func(w *world) { w.hpa.Spec.ScaleTargetRef.Name = "wep" }, "target", StatusFail, "Deployment wep does not exist",

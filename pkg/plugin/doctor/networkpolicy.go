@@ -5,13 +5,14 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
 // checkVisitedNetwork looks for policies that keep the adapter from the workload's pods. Where the values arrive nevertheless, the
@@ -21,7 +22,10 @@ func (v *autoscalerVisit) checkVisitedNetwork() {
 		return
 	}
 	scraper := &v.adapter.pods[0]
-	port := v.findScrapedPort()
+	port, err := inventory.ScrapedPort(v.pods[0].Annotations, v.pods[0].Spec)
+	if err != nil {
+		return // the adapter scrapes nothing; its answer says so
+	}
 	blocking := v.findBlockingPolicy(scraper, v.pods[0], port)
 	switch {
 	case blocking == "":
@@ -32,28 +36,6 @@ func (v *autoscalerVisit) checkVisitedNetwork() {
 		v.addVisitCheck("network", StatusFail, fmt.Sprintf("networkpolicy/%s does not admit the adapter's pods to port %d", blocking, port.ContainerPort),
 			v.formatAdmittingCommand(blocking, port))
 	}
-}
-
-// findScrapedPort returns the port that the adapter scrapes: annotated, named or the first.
-func (v *autoscalerVisit) findScrapedPort() corev1.ContainerPort {
-	declared := listDeclaredPorts(v.pods[0].Spec)
-	if n, err := strconv.ParseInt(v.pods[0].Annotations[portAnnotation], 10, 32); err == nil {
-		for _, p := range declared {
-			if int64(p.ContainerPort) == n {
-				return p
-			}
-		}
-		return corev1.ContainerPort{ContainerPort: int32(n)}
-	}
-	for _, p := range declared {
-		if p.Name == "metrics" || p.Name == "http-metrics" {
-			return p
-		}
-	}
-	if len(declared) > 0 {
-		return declared[0]
-	}
-	return corev1.ContainerPort{}
 }
 
 // formatAdmittingCommand returns the command that adds a rule for the adapter to a policy.

@@ -24,7 +24,7 @@ import (
 var manifestEndings = []string{".yaml", ".yml", ".json"}
 
 // ReadFiles reads the manifests below the paths, each a file, a folder or "-" for in. Objects without a namespace get the given one.
-// Kinds that no check is about are skipped. An error names the file and the document.
+// Kinds that no check is about are skipped, and so are kustomize's patches. An error names the file and the document.
 func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, error) {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
 	var errs []error
@@ -96,7 +96,12 @@ func (i *Inventory) addInventoryDocument(name string, document map[string]any, n
 func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace string) error {
 	switch kind {
 	case "autoscaling/HorizontalPodAutoscaler":
-		return decodeInventoryObject(data, &i.HPAs, func(o *autoscalingv2.HorizontalPodAutoscaler) *string { return &o.Namespace }, namespace)
+		var list []autoscalingv2.HorizontalPodAutoscaler
+		err := decodeInventoryObject(data, &list, func(o *autoscalingv2.HorizontalPodAutoscaler) *string { return &o.Namespace }, namespace)
+		if err == nil && list[0].Spec.ScaleTargetRef.Name != "" { // else a patch, which is no whole object
+			i.HPAs = append(i.HPAs, list...)
+		}
+		return err
 	case "apps/Deployment":
 		var list []appsv1.Deployment
 		err := decodeInventoryObject(data, &list, func(o *appsv1.Deployment) *string { return &o.Namespace }, namespace)
@@ -126,7 +131,9 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 
 func (i *Inventory) addInventoryWorkload(w Workload, file string) {
 	w.Source = file
-	i.Workloads = append(i.Workloads, w)
+	if w.Selector != nil { // else a patch, which is no whole object
+		i.Workloads = append(i.Workloads, w)
+	}
 }
 
 // decodeInventoryObject appends the object to list, with the given namespace if it has none.

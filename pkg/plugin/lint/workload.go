@@ -1,16 +1,13 @@
 package lint
 
 import (
-	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-)
 
-const (
-	annotationScrape = "prometheus.io/scrape"
-	annotationPort   = "prometheus.io/port"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
 // workloadRules are about the pods that an autoscaler scales.
@@ -137,7 +134,7 @@ func probeSeconds(p *corev1.Probe) int32 {
 
 func checkScrapeOptOut(s subject) []string {
 	t := templateOf(s)
-	return messageIf(t != nil && scalesOnPods(s) && strings.TrimSpace(t.Annotations[annotationScrape]) == "false", "the pods opt out of scraping")
+	return messageIf(t != nil && scalesOnPods(s) && strings.TrimSpace(t.Annotations[inventory.AnnotationScrape]) == "false", "the pods opt out of scraping")
 }
 
 // scalesOnPods reports whether a metric comes from the pods' own pages.
@@ -150,37 +147,15 @@ func scalesOnPods(s subject) bool {
 	return false
 }
 
-// declaredPorts returns the different TCP ports of a template with the name, or all if the name is empty.
-func declaredPorts(t *corev1.PodTemplateSpec, name string) map[int32]bool {
-	ports := map[int32]bool{}
-	for _, c := range t.Spec.Containers {
-		for _, p := range c.Ports {
-			if (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && (name == "" || p.Name == name) {
-				ports[p.ContainerPort] = true
-			}
-		}
-	}
-	return ports
-}
-
 func checkAmbiguousPort(s subject) []string {
 	t := templateOf(s)
-	if t == nil || !scalesOnPods(s) || t.Annotations[annotationPort] != "" {
+	if t == nil || !scalesOnPods(s) || t.Annotations[inventory.AnnotationPort] != "" {
 		return nil
 	}
-	for _, name := range []string{"metrics", "http-metrics"} {
-		if n := len(declaredPorts(t, name)); n > 0 {
-			return messageIf(n > 1, "%d ports are named %s", n, name)
-		}
+	if _, err := inventory.ScrapedPort(t.Annotations, t.Spec); err != nil {
+		return []string{err.Error()}
 	}
-	switch n := len(declaredPorts(t, "")); n {
-	case 0:
-		return []string{"no container declares a port, and none is annotated"}
-	case 1:
-		return nil
-	default:
-		return []string{fmt.Sprintf("%d ports are declared, and none is named metrics", n)}
-	}
+	return nil
 }
 
 func checkUndeclaredPort(s subject) []string {
@@ -188,11 +163,11 @@ func checkUndeclaredPort(s subject) []string {
 	if t == nil || !scalesOnPods(s) {
 		return nil
 	}
-	text := strings.TrimSpace(t.Annotations[annotationPort])
-	declared := declaredPorts(t, "")
+	text := strings.TrimSpace(t.Annotations[inventory.AnnotationPort])
+	declared := inventory.DeclaredPorts(t.Spec, "")
 	if text == "" || len(declared) == 0 {
 		return nil
 	}
-	port, err := strconv.ParseInt(text, 10, 32)
-	return messageIf(err != nil || !declared[int32(port)], "prometheus.io/port is %q, which no container declares", text)
+	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == text })
+	return messageIf(!found, "prometheus.io/port is %q, which no container declares", text)
 }
