@@ -66,8 +66,12 @@ func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
 	if err != nil {
 		return nil, err
 	}
+	reader, err := reading.NewRESTReader(config)
+	if err != nil {
+		return nil, err
+	}
 	return &pluginConnection{
-		client: client, reader: reading.RESTReader{Client: client.Discovery().RESTClient()},
+		client: client, reader: reader,
 		mapper:       kube.NewLazyRESTMapper(client.Discovery()),
 		certificates: podtls.Reader{Config: config, Client: client},
 		namespace:    namespace, now: time.Now,

@@ -17,16 +17,12 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/kubernetes/scheme"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
-var (
-	update      = flag.Bool("update", false, "rewrite the golden files")
-	worldCodecs = scheme.Codecs.WithoutConversion()
-)
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // breakages are the ways in which a newcomer's autoscaler does not work, each with the first check that says so.
 var breakages = map[string]struct {

@@ -225,12 +225,11 @@ func (w *world) serveAnswers() reading.Reader {
 		_ = json.NewEncoder(rw).Encode(answer)
 	}))
 	w.t.Cleanup(server.Close)
-	config := &rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{GroupVersion: &schema.GroupVersion{}, NegotiatedSerializer: worldCodecs}}
-	client, err := rest.UnversionedRESTClientFor(config)
+	reader, err := reading.NewRESTReader(&rest.Config{Host: server.URL})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return reading.RESTReader{Client: client}
+	return reader
 }
 
 // issueCertificate makes the adapter's certificate, which is its own authority.

@@ -86,6 +86,13 @@ func (i *Inventory) PodsOf(w *Workload) []*corev1.Pod {
 	return pods
 }
 
+// IsReady reports whether the kubelet says that a pod is ready.
+func IsReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
 // BudgetsOf returns the budgets that select the pods of a workload.
 func (i *Inventory) BudgetsOf(w *Workload) []*policyv1.PodDisruptionBudget {
 	if w == nil {

@@ -123,10 +123,8 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 func countReadyTopPods(pods []*corev1.Pod) int {
 	ready := 0
 	for _, p := range pods {
-		for _, c := range p.Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				ready++
-			}
+		if inventory.IsReady(p) {
+			ready++
 		}
 	}
 	return ready
