@@ -43,9 +43,6 @@ func (c *pluginConnection) metricReader() reading.MetricReader {
 
 // connectPluginCluster makes the clients, without a request to the cluster.
 func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
-	if p.connectForTest != nil {
-		return p.connectForTest()
-	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = p.kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &p.overrides)

@@ -63,6 +63,7 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 		objects = inventory.ReadCluster(ctx, c.client, c.namespace)
 	}
 	report := lint.Run(objects, len(files) > 0)
+	p.warnPluginUnread(report.Unread)
 	printed, err := p.printPluginObject("LintReport", report)
 	if err == nil && !printed {
 		err = report.Print(p.out, p.output == "wide", p.noHeaders)

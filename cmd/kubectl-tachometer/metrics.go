@@ -100,7 +100,7 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 	if kinds[strings.ToLower(kind)] == "" {
 		return nil, nil, usageError{fmt.Errorf("%q names no pod and no workload; write POD, deployment/NAME or statefulset/NAME", arg)}
 	}
-	objects := inventory.ReadCluster(ctx, c.client, c.namespace)
+	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
 	for i := range objects.Workloads {
 		w := &objects.Workloads[i]
 		if w.Kind != kinds[strings.ToLower(kind)] || w.Name != name {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
@@ -40,8 +41,6 @@ type pluginProgram struct {
 	noHeaders  bool
 	started    bool // cobra accepted command and flags
 	watching   bool
-
-	connectForTest func() (*pluginConnection, error)
 }
 
 // newPluginRootCommand returns the command line of the plugin.
@@ -102,6 +101,13 @@ func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error)
 		return false, nil
 	}
 	return true, output.PrintObject(p.out, p.output, kind, object)
+}
+
+// warnPluginUnread says on standard error which resources could not be read.
+func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
+	for _, u := range unread {
+		fmt.Fprintf(p.errs, "could not read %s: %s\n", u.Resource, u.Reason)
+	}
 }
 
 // parsePluginHPA parses hpa/NAME or NAME.

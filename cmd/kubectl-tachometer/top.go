@@ -60,9 +60,12 @@ func (p *pluginProgram) runPluginTop(ctx context.Context) error {
 
 // printPluginTop reads and prints the table once.
 func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection) error {
-	report := top.Read(ctx, inventory.ReadCluster(ctx, c.client, c.namespace), c.metricReader())
+	report := top.Read(ctx, inventory.ReadScaled(ctx, c.client, c.namespace), c.metricReader())
 	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
 		return err
+	}
+	if !p.watching { // a terminal that is refreshed has no place for them
+		p.warnPluginUnread(report.Unread)
 	}
 	if p.output == "name" {
 		for _, row := range report.Items {

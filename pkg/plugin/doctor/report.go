@@ -19,18 +19,31 @@ func (r *Report) Print(out io.Writer, noHeaders bool) error {
 	if err := table.Print(out, noHeaders); err != nil {
 		return err
 	}
-	first := r.First()
+	first, fine := r.First(), "Nothing is broken"
+	if n := r.countUnread(); n > 0 {
+		fine = fmt.Sprintf("Nothing is broken as far as could be read; %s could not", output.Count(n, "check"))
+	}
 	if first == nil {
-		fmt.Fprintln(out, "\nNothing is broken.")
+		fmt.Fprintf(out, "\n%s.\n", fine)
 		return nil
 	}
 	word := "First broken"
 	if first.Status == StatusWarning {
-		word = "Nothing is broken. First warning"
+		word = fine + ". First warning"
 	}
 	fmt.Fprintf(out, "\n%s: %s %s: %s\n", word, first.Name, first.Subject, first.Message)
 	if first.Fix != "" {
 		fmt.Fprintf(out, "Run: %s\n", first.Fix)
 	}
 	return nil
+}
+
+func (r *Report) countUnread() int {
+	n := 0
+	for _, c := range r.Checks {
+		if c.Status == StatusUnread {
+			n++
+		}
+	}
+	return n
 }

@@ -8,9 +8,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// ReadCluster reads the objects of a namespace, or of all if it is empty. A resource that the user may not read, or that fails,
-// becomes an Unread: the rest is still worth having.
-func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
+// ReadScaled reads the autoscalers, workloads and pods of a namespace, or of all if it is empty. A resource that the user may not read,
+// or that fails, becomes an Unread: the rest is still worth having.
+func ReadScaled(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
 	all := metav1.ListOptions{}
 	if list, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, all); i.noteInventoryRead("horizontalpodautoscalers", err) {
@@ -20,6 +20,14 @@ func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace str
 	if list, err := client.CoreV1().Pods(namespace).List(ctx, all); i.noteInventoryRead("pods", err) {
 		i.Pods = list.Items
 	}
+	i.sortInventory()
+	return i
+}
+
+// ReadCluster reads as ReadScaled does, and the objects around: budgets, policies and the labels of namespaces.
+func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
+	i := ReadScaled(ctx, client, namespace)
+	all := metav1.ListOptions{}
 	if list, err := client.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, all); i.noteInventoryRead("poddisruptionbudgets", err) {
 		i.Budgets = list.Items
 	}

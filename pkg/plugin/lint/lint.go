@@ -104,17 +104,11 @@ func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
 		}
 		table.Add(cells...)
 	}
-	if len(r.Findings) > 0 {
-		if err := table.Print(out, noHeaders); err != nil {
-			return err
-		}
-	} else {
+	if len(r.Findings) == 0 {
 		fmt.Fprintf(out, "%s, no finding.\n", output.Count(r.HPAs, "autoscaler"))
+		return nil
 	}
-	for _, u := range r.Unread {
-		fmt.Fprintf(out, "could not read %s: %s\n", u.Resource, u.Reason)
-	}
-	return nil
+	return table.Print(out, noHeaders)
 }
 
 // messageIf returns the message as the only finding if found, else none.

@@ -222,13 +222,7 @@ func (r *Report) Print(out io.Writer, now time.Time, namespaces, wide, noHeaders
 		}
 		table.Add(cells...)
 	}
-	if err := table.Print(out, noHeaders); err != nil {
-		return err
-	}
-	for _, u := range r.Unread {
-		fmt.Fprintf(out, "could not read %s: %s\n", u.Resource, u.Reason)
-	}
-	return nil
+	return table.Print(out, noHeaders)
 }
 
 func (r Row) formatTopCells(now time.Time) []string {
