@@ -141,7 +141,7 @@ func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
 // written by a person: only a load test shows what one pod can serve.
 func (r *Report) Suggest(kind, workload, metric string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
 	if metric == "" {
-		metric = r.chooseMetric()
+		metric = r.chooseFamilyMetric()
 	}
 	if metric == "" {
 		return nil, fmt.Errorf("pod %s exposes no family that can be scaled on", r.Pod)
@@ -163,8 +163,8 @@ func (r *Report) Suggest(kind, workload, metric string) (*autoscalingv2.Horizont
 	}, nil
 }
 
-// chooseMetric returns the metric that is most probably load.
-func (r *Report) chooseMetric() string {
+// chooseFamilyMetric returns the metric that is most probably load.
+func (r *Report) chooseFamilyMetric() string {
 	best, rank := "", 0
 	for _, f := range r.Families {
 		for _, m := range f.Metrics {

@@ -54,7 +54,7 @@ type subject struct {
 
 // Rules returns all rules, sorted by ID.
 func Rules() []Rule {
-	rules := slices.Concat(metricRules(), behaviorRules(), workloadRules(), neighbourRules())
+	rules := slices.Concat(listLintMetricRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules())
 	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return rules
 }
@@ -111,8 +111,8 @@ func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
 	return table.Print(out, noHeaders)
 }
 
-// messageIf returns the message as the only finding if found, else none.
-func messageIf(found bool, format string, args ...any) []string {
+// newLintMessage returns the message as the only finding if found, else none.
+func newLintMessage(found bool, format string, args ...any) []string {
 	if !found {
 		return nil
 	}

@@ -328,7 +328,7 @@ func TestBurst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := burstSeconds(&objects.HPAs[0]); got != want {
+		if got := measureLintedBurst(&objects.HPAs[0]); got != want {
 			t.Errorf("%s: %d s, want %d s", behavior, got, want)
 		}
 	}

@@ -16,64 +16,64 @@ import (
 // quantileName is a metric that is a quantile or a duration by its name: it does not add up over pods.
 var quantileName = regexp.MustCompile(`_p\d{2,3}$|_quantile$|_latency(_seconds)?$|_duration_seconds$`)
 
-// metricRules are about the metrics of an autoscaler.
-func metricRules() []Rule {
+// listLintMetricRules are about the metrics of an autoscaler.
+func listLintMetricRules() []Rule {
 	return []Rule{
 		{
 			"average-of-a-quantile", SeverityError,
 			"The HPA divides the value of an object or an external metric by the number of pods; a latency divided by pods means nothing.",
-			"Use a target of type Value, or scale on a rate or on concurrency.", checkQuantileAverages,
+			"Use a target of type Value, or scale on a rate or on concurrency.", lintQuantileAverages,
 		},
 		{
 			"counter-without-rate", SeverityError,
 			"A counter only grows, so that the autoscaler goes to maxReplicas and stays there.",
-			"Scale on its rate: NAME_per_second instead of NAME_total.", checkRawCounters,
+			"Scale on its rate: NAME_per_second instead of NAME_total.", lintRawCounters,
 		},
 		{
 			"cpu-beside-load", SeverityWarning,
 			"The highest wish of all metrics wins: CPU of starting pods overrides the load metric, and each deploy scales up.",
-			"Keep the metric that the load moves first, and drop the other.", checkCPUBesideLoad,
+			"Keep the metric that the load moves first, and drop the other.", lintCPUBesideLoad,
 		},
 		{
 			"cpu-target-out-of-reach", SeverityError,
 			"A container's limit caps its usage: the target with its tolerance lies above all that the pods can use, so that it never scales up.",
-			"Lower the target, or raise or remove the CPU limit.", checkUnreachableTarget,
+			"Lower the target, or raise or remove the CPU limit.", lintUnreachableTarget,
 		},
 		{
 			"duplicate-metric", SeverityWarning,
 			"Of two targets for one metric only the lower has an effect.",
-			"Keep one of them.", checkDuplicateMetrics,
+			"Keep one of them.", lintDuplicateMetrics,
 		},
 		{
 			"latency-target", SeverityWarning,
 			"Latency does not fall in proportion to pods, and a slow dependency raises it whatever the number of pods: the autoscaler runs to maxReplicas.",
-			"Scale on a rate or on concurrency, and alert on latency.", checkLatencyTargets,
+			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
 		},
 		{
 			"memory-target", SeverityWarning,
 			"Most programs keep the memory that a peak took, so that the number of pods never falls again.",
-			"Scale on load; bound memory by the container's limit.", checkMemoryTargets,
+			"Scale on load; bound memory by the container's limit.", lintMemoryTargets,
 		},
 		{
 			"metric-dies-with-its-pods", SeverityError,
 			"At 0 pods no pod exposes a metric, so that nothing wakes the workload.",
-			"Add an external metric or one of an object that exists at zero, such as a queue; or set minReplicas to 1.", checkMetricAtZero,
+			"Add an external metric or one of an object that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
 		},
 		{
 			"missing-request", SeverityError,
 			"A utilization is a share of the request: with one container without it the HPA controller has no value for the pod.",
-			"Set the request of every container, or use a target of type AverageValue.", checkMissingRequests,
+			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
 		},
 		{
 			"unknown-container", SeverityError,
 			"No pod has a container of this name, so that the metric has no value.",
-			"Name a container of the workload.", checkUnknownContainers,
+			"Name a container of the workload.", lintUnknownContainers,
 		},
 	}
 }
 
-// eachMetric returns the messages of a check for each metric of an autoscaler.
-func eachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
+// lintEachMetric returns the messages of a check for each metric of an autoscaler.
+func lintEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
 	var messages []string
 	for _, m := range s.hpa.Spec.Metrics {
 		if message := check(m); message != "" {
@@ -83,8 +83,8 @@ func eachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []stri
 	return messages
 }
 
-// adapterMetricName returns the name of a custom or external metric, or nothing for CPU and memory.
-func adapterMetricName(m autoscalingv2.MetricSpec) string {
+// lintedMetricName returns the name of a custom or external metric, or nothing for CPU and memory.
+func lintedMetricName(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name
@@ -96,47 +96,47 @@ func adapterMetricName(m autoscalingv2.MetricSpec) string {
 	return ""
 }
 
-func checkQuantileAverages(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && quantileName.MatchString(adapterMetricName(m)) && reading.TargetOf(m).AverageValue != nil {
+func lintQuantileAverages(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && quantileName.MatchString(lintedMetricName(m)) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
 		}
 		return ""
 	})
 }
 
-func checkLatencyTargets(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if quantileName.MatchString(adapterMetricName(m)) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
+func lintLatencyTargets(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if quantileName.MatchString(lintedMetricName(m)) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
 			return "scales on latency"
 		}
 		return ""
 	})
 }
 
-func checkRawCounters(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if strings.HasSuffix(adapterMetricName(m), "_total") {
+func lintRawCounters(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if strings.HasSuffix(lintedMetricName(m), "_total") {
 			return "a counter by its name"
 		}
 		return ""
 	})
 }
 
-func checkCPUBesideLoad(s subject) []string {
+func lintCPUBesideLoad(s subject) []string {
 	usage, load := "", ""
 	for _, m := range s.hpa.Spec.Metrics {
-		if name := adapterMetricName(m); name != "" {
+		if name := lintedMetricName(m); name != "" {
 			load = name
 		} else {
 			usage = inventory.DescribeMetric(m)
 		}
 	}
-	return messageIf(usage != "" && load != "", "%s beside %s", usage, load)
+	return newLintMessage(usage != "" && load != "", "%s beside %s", usage, load)
 }
 
-func checkMemoryTargets(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
+func lintMemoryTargets(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Resource != nil && m.Resource.Name == corev1.ResourceMemory || m.ContainerResource != nil && m.ContainerResource.Name == corev1.ResourceMemory {
 			return "scales on memory"
 		}
@@ -144,19 +144,19 @@ func checkMemoryTargets(s subject) []string {
 	})
 }
 
-func checkMetricAtZero(s subject) []string {
+func lintMetricAtZero(s subject) []string {
 	for _, m := range s.hpa.Spec.Metrics {
 		if m.Object != nil || m.External != nil {
 			return nil
 		}
 	}
-	return messageIf(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
+	return newLintMessage(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
 }
 
-func checkDuplicateMetrics(s subject) []string {
+func lintDuplicateMetrics(s subject) []string {
 	seen := map[string]bool{}
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		key := metricIdentity(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		key := lintedMetricIdentity(m)
 		if seen[key] {
 			return "named twice"
 		}
@@ -165,8 +165,8 @@ func checkDuplicateMetrics(s subject) []string {
 	})
 }
 
-// metricIdentity distinguishes metrics: the spec without its target.
-func metricIdentity(m autoscalingv2.MetricSpec) string {
+// lintedMetricIdentity distinguishes metrics: the spec without its target.
+func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return fmt.Sprint("pods ", m.Pods.Metric)
@@ -178,8 +178,8 @@ func metricIdentity(m autoscalingv2.MetricSpec) string {
 	return inventory.DescribeMetric(m)
 }
 
-// usedResource returns the resource of a utilization target, and its container (empty: all).
-func usedResource(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
+// lintedResource returns the resource of a utilization target, and its container (empty: all).
+func lintedResource(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
 	switch {
 	case m.Resource != nil:
 		return m.Resource.Name, "", m.Resource.Target.AverageUtilization
@@ -189,9 +189,9 @@ func usedResource(m autoscalingv2.MetricSpec) (name corev1.ResourceName, contain
 	return "", "", nil
 }
 
-func checkMissingRequests(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := usedResource(m)
+func lintMissingRequests(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResource(m)
 		if utilization == nil || s.workload == nil {
 			return ""
 		}
@@ -206,8 +206,8 @@ func checkMissingRequests(s subject) []string {
 	})
 }
 
-func checkUnknownContainers(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
+func lintUnknownContainers(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.ContainerResource == nil || s.workload == nil {
 			return ""
 		}
@@ -220,10 +220,10 @@ func checkUnknownContainers(s subject) []string {
 	})
 }
 
-// checkUnreachableTarget compares the target, raised by the tolerance, with the utilization at which every container is at its limit.
-func checkUnreachableTarget(s subject) []string {
-	return eachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := usedResource(m)
+// lintUnreachableTarget compares the target, raised by the tolerance, with the utilization at which every container is at its limit.
+func lintUnreachableTarget(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResource(m)
 		if utilization == nil || s.workload == nil || name != corev1.ResourceCPU {
 			return ""
 		}
@@ -247,7 +247,7 @@ func checkUnreachableTarget(s subject) []string {
 			return ""
 		}
 		most := 100 * float64(limit.MilliValue()) / float64(request.MilliValue())
-		if needed := float64(*utilization) * (1 + scaleUpTolerance(s.hpa)); most <= needed {
+		if needed := float64(*utilization) * (1 + lintedTolerance(s.hpa)); most <= needed {
 			return fmt.Sprintf("it scales up above %.0f %% of the request, and the limits permit %.0f %%", needed, most)
 		}
 		return ""

@@ -9,43 +9,43 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
-// neighbourRules are about the objects around an autoscaler.
-func neighbourRules() []Rule {
+// listLintNeighbourRules are about the objects around an autoscaler.
+func listLintNeighbourRules() []Rule {
 	return []Rule{
 		{
 			"budget-blocks-all", SeverityWarning,
 			"A budget that permits no disruption stops every drain of a node, whatever the number of pods.",
-			"Set maxUnavailable: 1 in place of it.", checkBlockingBudgets,
+			"Set maxUnavailable: 1 in place of it.", lintBlockingBudgets,
 		},
 		{
 			"budget-equals-minimum", SeverityWarning,
 			"At its minimum the workload has no pod to spare: no node can be drained at night.",
-			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", checkBudgetAtMinimum,
+			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", lintBudgetAtMinimum,
 		},
 		{
 			"keda-owner", SeverityWarning,
 			"KEDA writes this autoscaler: it overwrites changes, and its metrics come from KEDA's own adapter.",
-			"Change the ScaledObject instead.", checkKEDAOwner,
+			"Change the ScaledObject instead.", lintKEDAOwner,
 		},
 		{
 			"overlapping-selectors", SeverityError,
 			"The pods of two workloads match one selector: the HPA controller counts both, or refuses with AmbiguousSelector.",
-			"Give each workload a label of its own.", checkOverlappingSelectors,
+			"Give each workload a label of its own.", lintOverlappingSelectors,
 		},
 		{
 			"target-missing", SeverityWarning,
 			"The scale target is not among the objects that were read: its name may be mistyped.",
-			"Correct scaleTargetRef, or read the file with the workload too.", checkMissingTarget,
+			"Correct scaleTargetRef, or read the file with the workload too.", lintMissingTarget,
 		},
 		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work at every look.",
-			"Put the metrics of both into one autoscaler: the highest wish wins.", checkTwoAutoscalers,
+			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
 		},
 	}
 }
 
-func checkTwoAutoscalers(s subject) []string {
+func lintTwoAutoscalers(s subject) []string {
 	var messages []string
 	for _, rival := range s.objects.RivalsOf(s.hpa) {
 		messages = append(messages, fmt.Sprintf("hpa/%s has the same target", rival.Name))
@@ -53,21 +53,21 @@ func checkTwoAutoscalers(s subject) []string {
 	return messages
 }
 
-func checkMissingTarget(s subject) []string {
+func lintMissingTarget(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
 	known := ref.Kind == "Deployment" || ref.Kind == "StatefulSet"
 	for _, u := range s.objects.Unread {
 		known = known && u.Resource != "deployments" && u.Resource != "statefulsets"
 	}
-	return messageIf(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
+	return newLintMessage(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
 }
 
-func checkKEDAOwner(s subject) []string {
+func lintKEDAOwner(s subject) []string {
 	owner := inventory.KEDAOwner(s.hpa)
-	return messageIf(owner != "", "it belongs to ScaledObject %s", owner)
+	return newLintMessage(owner != "", "it belongs to ScaledObject %s", owner)
 }
 
-func checkOverlappingSelectors(s subject) []string {
+func lintOverlappingSelectors(s subject) []string {
 	if s.workload == nil {
 		return nil
 	}
@@ -83,8 +83,8 @@ func checkOverlappingSelectors(s subject) []string {
 	return messages
 }
 
-// checkBudgetAtMinimum looks for a budget that keeps every pod of the minimum.
-func checkBudgetAtMinimum(s subject) []string {
+// lintBudgetAtMinimum looks for a budget that keeps every pod of the minimum.
+func lintBudgetAtMinimum(s subject) []string {
 	least := int(inventory.MinReplicasOf(s.hpa))
 	var messages []string
 	for _, b := range s.objects.BudgetsOf(s.workload) {
@@ -99,7 +99,7 @@ func checkBudgetAtMinimum(s subject) []string {
 	return messages
 }
 
-func checkBlockingBudgets(s subject) []string {
+func lintBlockingBudgets(s subject) []string {
 	var messages []string
 	for _, b := range s.objects.BudgetsOf(s.workload) {
 		least, most := b.Spec.MinAvailable, b.Spec.MaxUnavailable

@@ -10,64 +10,64 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
-// workloadRules are about the pods that an autoscaler scales.
-func workloadRules() []Rule {
+// listLintWorkloadRules are about the pods that an autoscaler scales.
+func listLintWorkloadRules() []Rule {
 	return []Rule{
 		{
 			"liveness-is-readiness", SeverityWarning,
 			"Under overload the readiness probe fails; if liveness asks the same page as impatiently, the kubelet kills the pods that are needed most.",
-			"Let liveness ask a page without dependencies, or give it a higher failureThreshold.", checkLivenessIsReadiness,
+			"Let liveness ask a page without dependencies, or give it a higher failureThreshold.", lintLivenessIsReadiness,
 		},
 		{
 			"metrics-opt-out", SeverityError,
 			"The adapter never scrapes a pod that is annotated prometheus.io/scrape: \"false\".",
-			"Remove the annotation.", checkScrapeOptOut,
+			"Remove the annotation.", lintScrapeOptOut,
 		},
 		{
 			"metrics-port-ambiguous", SeverityError,
 			"The adapter scrapes the annotated port, a port named metrics, or the only one: here it cannot choose.",
-			"Annotate prometheus.io/port, or name one container port metrics.", checkAmbiguousPort,
+			"Annotate prometheus.io/port, or name one container port metrics.", lintAmbiguousPort,
 		},
 		{
 			"metrics-port-undeclared", SeverityWarning,
 			"No container declares the annotated port: it is probably mistyped, and every scrape is refused.",
-			"Annotate a port that the container declares, or declare the port.", checkUndeclaredPort,
+			"Annotate a port that the container declares, or declare the port.", lintUndeclaredPort,
 		},
 		{
 			"no-readiness-probe", SeverityWarning,
 			"A pod without a readiness probe gets traffic the moment that it starts, and the autoscaler counts it as help.",
-			"Add a readinessProbe.", checkReadinessProbe,
+			"Add a readinessProbe.", lintReadinessProbe,
 		},
 		{
 			"ready-while-starting", SeverityWarning,
 			"A pod that is ready at once shows the CPU of its start, which the autoscaler takes for load.",
-			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", checkReadyWhileStarting,
+			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
 		},
 		{
 			"replicas-in-manifest", SeverityWarning,
 			"Each apply of the manifest resets the number that the autoscaler chose.",
-			"Remove spec.replicas from the manifest.", checkReplicasInManifest,
+			"Remove spec.replicas from the manifest.", lintReplicasInManifest,
 		},
 	}
 }
 
-// templateOf returns the pod template of a subject, or nil.
-func templateOf(s subject) *corev1.PodTemplateSpec {
+// lintedTemplate returns the pod template of a subject, or nil.
+func lintedTemplate(s subject) *corev1.PodTemplateSpec {
 	if s.workload == nil {
 		return nil
 	}
 	return &s.workload.Template
 }
 
-func checkReplicasInManifest(s subject) []string {
+func lintReplicasInManifest(s subject) []string {
 	if !s.files || s.workload == nil || s.workload.Replicas == nil {
 		return nil // in a cluster, every workload has a number
 	}
-	return messageIf(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
+	return newLintMessage(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
 }
 
-func checkReadinessProbe(s subject) []string {
-	t := templateOf(s)
+func lintReadinessProbe(s subject) []string {
+	t := lintedTemplate(s)
 	if t == nil {
 		return nil
 	}
@@ -76,34 +76,34 @@ func checkReadinessProbe(s subject) []string {
 			return nil
 		}
 	}
-	return messageIf(true, "no container of %s has one", s.workload.Ref())
+	return newLintMessage(true, "no container of %s has one", s.workload.Ref())
 }
 
-// checkReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
-func checkReadyWhileStarting(s subject) []string {
-	t := templateOf(s)
-	if t == nil || !scalesOnCPU(s) {
+// lintReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
+func lintReadyWhileStarting(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil || !isLintedOnCPU(s) {
 		return nil
 	}
 	for _, c := range t.Spec.Containers {
 		if c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
-			return messageIf(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
+			return newLintMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
 		}
 	}
 	return nil
 }
 
-func scalesOnCPU(s subject) bool {
+func isLintedOnCPU(s subject) bool {
 	for _, m := range s.hpa.Spec.Metrics {
-		if name, _, _ := usedResource(m); name == corev1.ResourceCPU {
+		if name, _, _ := lintedResource(m); name == corev1.ResourceCPU {
 			return true
 		}
 	}
 	return false
 }
 
-func checkLivenessIsReadiness(s subject) []string {
-	t := templateOf(s)
+func lintLivenessIsReadiness(s subject) []string {
+	t := lintedTemplate(s)
 	if t == nil {
 		return nil
 	}
@@ -113,15 +113,15 @@ func checkLivenessIsReadiness(s subject) []string {
 			continue
 		}
 		same := live.HTTPGet.Path == ready.HTTPGet.Path && live.HTTPGet.Port == ready.HTTPGet.Port
-		if same && probeSeconds(live) <= probeSeconds(ready) {
-			return messageIf(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, live.HTTPGet.Path, probeSeconds(live))
+		if same && lintedProbeSeconds(live) <= lintedProbeSeconds(ready) {
+			return newLintMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, live.HTTPGet.Path, lintedProbeSeconds(live))
 		}
 	}
 	return nil
 }
 
-// probeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
-func probeSeconds(p *corev1.Probe) int32 {
+// lintedProbeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
+func lintedProbeSeconds(p *corev1.Probe) int32 {
 	period, failures := p.PeriodSeconds, p.FailureThreshold
 	if period == 0 {
 		period = 10
@@ -132,13 +132,13 @@ func probeSeconds(p *corev1.Probe) int32 {
 	return period * failures
 }
 
-func checkScrapeOptOut(s subject) []string {
-	t := templateOf(s)
-	return messageIf(t != nil && scalesOnPods(s) && strings.TrimSpace(t.Annotations[inventory.AnnotationScrape]) == "false", "the pods opt out of scraping")
+func lintScrapeOptOut(s subject) []string {
+	t := lintedTemplate(s)
+	return newLintMessage(t != nil && isLintedOnPods(s) && strings.TrimSpace(t.Annotations[inventory.AnnotationScrape]) == "false", "the pods opt out of scraping")
 }
 
-// scalesOnPods reports whether a metric comes from the pods' own pages.
-func scalesOnPods(s subject) bool {
+// isLintedOnPods reports whether a metric comes from the pods' own pages.
+func isLintedOnPods(s subject) bool {
 	for _, m := range s.hpa.Spec.Metrics {
 		if m.Pods != nil {
 			return true
@@ -147,9 +147,9 @@ func scalesOnPods(s subject) bool {
 	return false
 }
 
-func checkAmbiguousPort(s subject) []string {
-	t := templateOf(s)
-	if t == nil || !scalesOnPods(s) || t.Annotations[inventory.AnnotationPort] != "" {
+func lintAmbiguousPort(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil || !isLintedOnPods(s) || t.Annotations[inventory.AnnotationPort] != "" {
 		return nil
 	}
 	if _, err := inventory.ScrapedPort(t.Annotations, t.Spec); err != nil {
@@ -158,9 +158,9 @@ func checkAmbiguousPort(s subject) []string {
 	return nil
 }
 
-func checkUndeclaredPort(s subject) []string {
-	t := templateOf(s)
-	if t == nil || !scalesOnPods(s) {
+func lintUndeclaredPort(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil || !isLintedOnPods(s) {
 		return nil
 	}
 	text := strings.TrimSpace(t.Annotations[inventory.AnnotationPort])
@@ -169,5 +169,5 @@ func checkUndeclaredPort(s subject) []string {
 		return nil
 	}
 	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == text })
-	return messageIf(!found, "prometheus.io/port is %q, which no container declares", text)
+	return newLintMessage(!found, "prometheus.io/port is %q, which no container declares", text)
 }

@@ -86,7 +86,7 @@ func TestReadCertificatesOfADeafPod(t *testing.T) {
 	}
 }
 
-func TestReadCertificatesOfAnUnknownPod(t *testing.T) {
+func TestReadCertificatesOfNoPod(t *testing.T) {
 	t.Parallel()
 	_, err := newForwardingAPIServer(t, "").ReadCertificates(t.Context(), "tachometer", "adapter-2", 6443)
 	if err == nil || !strings.HasPrefix(err.Error(), "forward a port of pod adapter-2: ") {
