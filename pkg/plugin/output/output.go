@@ -83,3 +83,6 @@ func Count(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// Duration returns a time span as kubectl writes it: 10s, 5m; 0s for none.
+func Duration(d time.Duration) string { return duration.HumanDuration(d) }
