@@ -40,6 +40,7 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 		return err
 	}
 	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
+	objects.AddScaleTargets(ctx, c.metricReader())
 	for i := range objects.HPAs {
 		if objects.HPAs[i].Name != name {
 			continue

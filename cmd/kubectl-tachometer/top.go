@@ -60,7 +60,9 @@ func (p *pluginProgram) runPluginTop(ctx context.Context) error {
 
 // printPluginTop reads and prints the table once.
 func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection) error {
-	report := top.Read(ctx, inventory.ReadScaled(ctx, c.client, c.namespace), c.metricReader())
+	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
+	objects.AddScaleTargets(ctx, c.metricReader())
+	report := top.Read(ctx, objects, c.metricReader())
 	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix
 	v.addDoctorCheck(name, v.subject, status, message, fix)
 }
 
-// checkVisitedTarget checks that the scale target exists and has pods. A custom resource is not looked up here.
+// checkVisitedTarget checks that the scale target exists and has pods.
 func (v *autoscalerVisit) checkVisitedTarget() {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if v.workload != nil {
@@ -61,7 +61,7 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 	resource := map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets"}[ref.Kind]
 	switch {
 	case resource == "":
-		v.addVisitCheck("target", StatusUnread, "the pods of kind "+ref.Kind+" are not looked up by this command", "")
+		v.addVisitCheck("target", StatusUnread, fmt.Sprintf("the pods of %s %s are unknown", ref.Kind, ref.Name), "")
 	case v.isDoctorResourceUnread(resource):
 		v.addVisitCheck("target", StatusUnread, resource+" could not be read", "")
 	default:

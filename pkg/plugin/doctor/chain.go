@@ -116,6 +116,16 @@ func (d *doctor) checkDoctorAvailability() {
 	}
 }
 
+// isAdapterAvailable reports whether kube-apiserver reaches the adapter.
+func (d *doctor) isAdapterAvailable() bool {
+	for _, s := range d.services {
+		if c := findAvailableCondition(s); d.isDoctorAdapterService(s) && c != nil {
+			return c.Status == apiregistration.ConditionTrue
+		}
+	}
+	return false
+}
+
 func findAvailableCondition(s *apiregistration.APIService) *apiregistration.APIServiceCondition {
 	for i := range s.Status.Conditions {
 		if s.Status.Conditions[i].Type == apiregistration.Available {

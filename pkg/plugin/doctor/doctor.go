@@ -10,6 +10,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/kubernetes"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
@@ -91,11 +92,13 @@ type adapterPlace struct {
 	port               int32
 	pods               []corev1.Pod
 	podPort            int32 // zero: unknown
+	policies           []networkingv1.NetworkPolicy
 }
 
 // Run checks the chain. A hop that cannot be read does not end the run.
 func Run(ctx context.Context, opts Options) *Report {
 	d := &doctor{Options: opts, objects: inventory.ReadCluster(ctx, opts.Client, opts.Namespace)}
+	d.objects.AddScaleTargets(ctx, opts.Metrics)
 	for i := range d.objects.HPAs {
 		if h := &d.objects.HPAs[i]; opts.HPA == "" || h.Name == opts.HPA {
 			d.hpas = append(d.hpas, h)
@@ -104,6 +107,7 @@ func Run(ctx context.Context, opts Options) *Report {
 	d.checkDoctorAPIServices(ctx)
 	d.checkDoctorService(ctx)
 	d.checkDoctorRights(ctx)
+	d.checkDoctorAdapterNetwork(ctx)
 	d.checkDoctorAvailability()
 	d.checkDoctorDiscovery(ctx)
 	for _, u := range d.objects.Unread {

@@ -17,7 +17,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
@@ -183,10 +182,6 @@ func TestHealthyWorld(t *testing.T) {
 // TestChain: hops between kube-apiserver and the adapter.
 func TestChain(t *testing.T) {
 	t.Parallel()
-	apiService := func(w *world, i int) *apiregistration.APIService {
-		s, _ := w.answers["/apis/apiregistration.k8s.io/v1/apiservices/"+checkedAPIServices[i]].(*apiregistration.APIService)
-		return s
-	}
 	for name, tc := range map[string]struct {
 		spoil         func(w *world)
 		check         string
@@ -197,15 +192,11 @@ func TestChain(t *testing.T) {
 			func(w *world) { w.answers = map[string]any{} }, "apiservice", StatusFail, "not registered: kube-apiserver knows no server",
 		},
 		"another adapter's external metrics": {
-			func(w *world) { apiService(w, 2).Spec.Service.Name = "keda-operator-metrics-apiserver" },
+			func(w *world) { w.apiService(2).Spec.Service.Name = "keda-operator-metrics-apiserver" },
 			"apiservice", StatusWarning, "served by another adapter, tachometer/keda-operator-metrics-apiserver",
 		},
 		"unavailable": {
-			func(w *world) {
-				apiService(w, 0).Status.Conditions[0] = apiregistration.APIServiceCondition{
-					Type: apiregistration.Available, Status: apiregistration.ConditionFalse, Reason: "FailedDiscoveryCheck", Message: "dial tcp 10.0.0.7:6443: i/o timeout",
-				}
-			}, "available", StatusFail, "FailedDiscoveryCheck: dial tcp 10.0.0.7:6443: i/o timeout",
+			func(w *world) { w.setUnavailable() }, "available", StatusFail, "FailedDiscoveryCheck: dial tcp 10.0.0.7:6443: i/o timeout",
 		},
 		"service without the port": {
 			func(w *world) { w.service.Spec.Ports[0].Port = 8443 }, "service", StatusFail, "has no port 443",
@@ -331,6 +322,73 @@ func TestPartialResults(t *testing.T) {
 	}
 	if report.Broken() {
 		t.Errorf("what could not be read counts as broken: %+v", report.First())
+	}
+}
+
+// TestAdapterNetwork: policies of the adapter's own namespace, on the way in and on the way out.
+func TestAdapterNetwork(t *testing.T) {
+	t.Parallel()
+	policy := func(direction networkingv1.PolicyType, spec networkingv1.NetworkPolicySpec) *networkingv1.NetworkPolicy {
+		spec.PolicyTypes = []networkingv1.PolicyType{direction}
+		return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "tachometer", Name: "narrow"}, Spec: spec}
+	}
+	everyPod := []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}}
+	for name, tc := range map[string]struct {
+		policy *networkingv1.NetworkPolicy
+		want   string // the begin of the message, or nothing
+	}{
+		"in from pods only": {
+			policy(networkingv1.PolicyTypeIngress, networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{From: everyPod}}}),
+			"networkpolicy/narrow admits only pods to port 6443",
+		},
+		"in from everywhere": {
+			policy(networkingv1.PolicyTypeIngress, networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{
+				Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromString("https"))}},
+			}}}), "",
+		},
+		"out to no pod": {policy(networkingv1.PolicyTypeEgress, networkingv1.NetworkPolicySpec{}), "networkpolicy/narrow in namespace tachometer does not let the adapter out to port 8080"},
+		"out to every pod": {
+			policy(networkingv1.PolicyTypeEgress, networkingv1.NetworkPolicySpec{Egress: []networkingv1.NetworkPolicyEgressRule{{To: everyPod}}}), "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.more = append(w.more, tc.policy)
+			if first := w.run("web").First(); first != nil {
+				t.Errorf("all works, and still %+v", *first)
+			}
+			w.setUnavailable()
+			w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "2 pods: 2 scrape failed", causeScrapeFailed)
+			found := ""
+			for _, c := range w.run("web").Checks {
+				if c.Name == "network" && c.Status == StatusFail {
+					found = c.Message
+				}
+			}
+			if !strings.HasPrefix(found, tc.want) || tc.want == "" && found != "" {
+				t.Errorf("found %q, want %q", found, tc.want)
+			}
+		})
+	}
+}
+
+// TestCustomResource: a scale target of any kind is known over its scale subresource.
+func TestCustomResource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "web"}
+	w.answers["/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web/scale"] = map[string]any{"status": map[string]any{"selector": "app=web"}}
+	report := w.run("web")
+	if first := report.First(); first != nil {
+		t.Errorf("first broken = %+v", *first)
+	}
+	found := false
+	for _, c := range report.Checks {
+		found = found || c.Name == "target" && c.Message == "rollout/web, 2 pods"
+	}
+	if !found {
+		t.Errorf("the pods of the custom resource are not found: %+v", report.Checks)
 	}
 }
 

@@ -138,6 +138,18 @@ func (w *world) addAdapter() {
 	}
 }
 
+func (w *world) apiService(i int) *apiregistration.APIService {
+	s, _ := w.answers["/apis/apiregistration.k8s.io/v1/apiservices/"+checkedAPIServices[i]].(*apiregistration.APIService)
+	return s
+}
+
+// setUnavailable lets kube-apiserver say that it does not reach the adapter.
+func (w *world) setUnavailable() {
+	w.apiService(0).Status.Conditions[0] = apiregistration.APIServiceCondition{
+		Type: apiregistration.Available, Status: apiregistration.ConditionFalse, Reason: "FailedDiscoveryCheck", Message: "dial tcp 10.0.0.7:6443: i/o timeout",
+	}
+}
+
 func newReadyPod(namespace, name string, labels map[string]string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels},
@@ -202,6 +214,7 @@ func (w *world) run(hpa string) *Report {
 	})
 	mapper := apimeta.NewDefaultRESTMapper(nil)
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, apimeta.RESTScopeNamespace)
+	mapper.Add(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}, apimeta.RESTScopeNamespace)
 	return Run(w.t.Context(), Options{
 		Client: client, Metrics: reading.MetricReader{Reader: w.serveAnswers(), Mapper: mapper}, Certificates: w,
 		Namespace: "shop", HPA: hpa, Now: worldTime,

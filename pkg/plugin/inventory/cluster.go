@@ -2,8 +2,10 @@ package inventory
 
 import (
 	"context"
+	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -55,6 +57,38 @@ func (i *Inventory) readInventoryWorkloads(ctx context.Context, client kubernete
 			i.Workloads = append(i.Workloads, newStatefulSetWorkload(&list.Items[n]))
 		}
 	}
+}
+
+// SelectorReader returns the pod selector of a scale target of any kind.
+type SelectorReader interface {
+	ReadScaleSelector(ctx context.Context, namespace string, target autoscalingv2.CrossVersionObjectReference) (string, error)
+}
+
+// AddScaleTargets adds scale targets of other kinds, such as custom resources, over their scale subresource. Their template is that of
+// a pod that they have.
+func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) {
+	for n := range i.HPAs {
+		hpa := &i.HPAs[n]
+		ref := hpa.Spec.ScaleTargetRef
+		if ref.Kind == "Deployment" || ref.Kind == "StatefulSet" || i.WorkloadOf(hpa) != nil {
+			continue
+		}
+		text, err := reader.ReadScaleSelector(ctx, hpa.Namespace, ref)
+		if err != nil {
+			i.noteInventoryRead(fmt.Sprintf("scale of %s %s", ref.Kind, ref.Name), err)
+			continue
+		}
+		selector, err := metav1.ParseToLabelSelector(text)
+		if !i.noteInventoryRead(fmt.Sprintf("selector of %s %s", ref.Kind, ref.Name), err) {
+			continue
+		}
+		w := Workload{Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name, Selector: selector}
+		if pods := i.PodsOf(&w); len(pods) > 0 {
+			w.Template.ObjectMeta.Labels, w.Template.ObjectMeta.Annotations, w.Template.Spec = pods[0].Labels, pods[0].Annotations, pods[0].Spec
+		}
+		i.Workloads = append(i.Workloads, w)
+	}
+	i.sortInventory()
 }
 
 // noteInventoryRead reports whether a resource was read, and notes the error if not.

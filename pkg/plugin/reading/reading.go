@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -137,15 +138,47 @@ func setReadingSelector(query url.Values, key string, s *metav1.LabelSelector) {
 
 // FindResource returns the plural of an object's kind with its group: ingresses.networking.k8s.io.
 func (r MetricReader) FindResource(o autoscalingv2.CrossVersionObjectReference) (string, error) {
+	mapping, err := r.findReadingMapping(o)
+	if err != nil {
+		return "", err
+	}
+	return mapping.Resource.GroupResource().String(), nil
+}
+
+func (r MetricReader) findReadingMapping(o autoscalingv2.CrossVersionObjectReference) (*meta.RESTMapping, error) {
 	gv, err := schema.ParseGroupVersion(o.APIVersion)
 	if err != nil {
-		return "", fmt.Errorf("apiVersion %q of %s %s: %w", o.APIVersion, o.Kind, o.Name, err)
+		return nil, fmt.Errorf("apiVersion %q of %s %s: %w", o.APIVersion, o.Kind, o.Name, err)
 	}
 	mapping, err := r.Mapper.RESTMapping(gv.WithKind(o.Kind).GroupKind(), gv.Version)
 	if err != nil {
-		return "", fmt.Errorf("find the resource of %s %s: %w", o.Kind, o.Name, err)
+		return nil, fmt.Errorf("find the resource of %s %s: %w", o.Kind, o.Name, err)
 	}
-	return mapping.Resource.GroupResource().String(), nil
+	return mapping, nil
+}
+
+// ReadScaleSelector returns the pod selector of a scale target of any kind, from its scale subresource.
+func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o autoscalingv2.CrossVersionObjectReference) (string, error) {
+	mapping, err := r.findReadingMapping(o)
+	if err != nil {
+		return "", err
+	}
+	root := "/apis/" + mapping.Resource.GroupVersion().String()
+	if mapping.Resource.Group == "" {
+		root = "/api/" + mapping.Resource.Version
+	}
+	data, err := r.Reader.Read(ctx, root+"/namespaces/"+namespace+"/"+mapping.Resource.Resource+"/"+o.Name+"/scale")
+	if err != nil {
+		return "", err
+	}
+	var scale autoscalingv1.Scale
+	if err := json.Unmarshal(data, &scale); err != nil {
+		return "", fmt.Errorf("parse the scale of %s %s: %w", o.Kind, o.Name, err)
+	}
+	if scale.Status.Selector == "" {
+		return "", fmt.Errorf("the scale of %s %s has no selector", o.Kind, o.Name)
+	}
+	return scale.Status.Selector, nil
 }
 
 // parseCustomReading reads a MetricValueList of v1beta2.
