@@ -9,6 +9,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 const explainHelp = `Say in one sentence why an autoscaler has its number of pods, then show the values, the arithmetic, the policies, the windows
@@ -50,7 +51,7 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 			return err
 		}
 		if p.output == "sentence" {
-			_, err := fmt.Fprintln(p.out, e.Sentence)
+			_, err := fmt.Fprintln(p.out, output.Clean(e.Sentence))
 			return err
 		}
 		return e.Print(p.out, p.noHeaders)

@@ -8,7 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 func main() { os.Exit(runPluginProgram(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -44,9 +47,18 @@ func runPluginProgram(args []string, in io.Reader, out, errs io.Writer) int {
 	case errors.Is(err, errFound):
 		return exitBroken
 	}
-	fmt.Fprintf(errs, "error: %v\n", err)
+	fmt.Fprintln(errs, "error: "+cleanPluginError(err))
 	if u := (usageError{}); errors.As(err, &u) || !p.started {
 		return exitUsage // an unknown command, or a wrong flag
 	}
 	return exitBroken
+}
+
+// cleanPluginError keeps the lines of an error, one for each fault, and cleans them.
+func cleanPluginError(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = output.Clean(line)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -106,7 +106,7 @@ func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error)
 // warnPluginUnread says on standard error which resources could not be read.
 func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
 	for _, u := range unread {
-		fmt.Fprintf(p.errs, "could not read %s: %s\n", u.Resource, u.Reason)
+		fmt.Fprintf(p.errs, "could not read %s: %s\n", u.Resource, output.Clean(u.Reason))
 	}
 }
 

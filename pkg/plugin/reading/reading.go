@@ -100,21 +100,21 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 	case m.Pods != nil:
 		query.Set("labelSelector", selector)
 		setReadingSelector(query, "metricLabelSelector", m.Pods.Metric.Selector)
-		return custom + "/pods/*/" + m.Pods.Metric.Name + encodeReadingQuery(query), nil
+		return custom + "/pods/*/" + url.PathEscape(m.Pods.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Object != nil:
 		setReadingSelector(query, "metricLabelSelector", m.Object.Metric.Selector)
 		object := m.Object.DescribedObject
 		if object.Kind == "Namespace" && object.APIVersion == "v1" {
-			return custom + "/metrics/" + m.Object.Metric.Name + encodeReadingQuery(query), nil
+			return custom + "/metrics/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
 		}
 		plural, err := r.FindResource(object)
 		if err != nil {
 			return "", err
 		}
-		return custom + "/" + plural + "/" + object.Name + "/" + m.Object.Metric.Name + encodeReadingQuery(query), nil
+		return custom + "/" + plural + "/" + url.PathEscape(object.Name) + "/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
 	case m.External != nil:
 		setReadingSelector(query, "labelSelector", m.External.Metric.Selector)
-		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + m.External.Metric.Name + encodeReadingQuery(query), nil
+		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Resource != nil, m.ContainerResource != nil:
 		query.Set("labelSelector", selector)
 		return "/apis/" + ResourceGroup + "/" + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
@@ -167,7 +167,7 @@ func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o
 	if mapping.Resource.Group == "" {
 		root = "/api/" + mapping.Resource.Version
 	}
-	data, err := r.Reader.Read(ctx, root+"/namespaces/"+namespace+"/"+mapping.Resource.Resource+"/"+o.Name+"/scale")
+	data, err := r.Reader.Read(ctx, root+"/namespaces/"+namespace+"/"+mapping.Resource.Resource+"/"+url.PathEscape(o.Name)+"/scale")
 	if err != nil {
 		return "", err
 	}
