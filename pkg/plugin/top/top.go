@@ -33,9 +33,9 @@ type Row struct {
 	Replicas  int32    `json:"replicas"`
 	Wanted    int32    `json:"wanted"`
 	// Ready is -1 where the pods could not be read.
-	Ready int       `json:"ready"`
-	Times time.Time `json:"oldestValue,omitzero"`
-	State State     `json:"state"`
+	Ready  int       `json:"ready"`
+	Oldest time.Time `json:"oldestValue,omitzero"`
+	State  State     `json:"state"`
 }
 
 // Metric is a value beside its target, in the target's terms.
@@ -110,8 +110,8 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 			failed++
 		} else {
 			m.Value = formatTopValue(hpa, i, answer.Values)
-			if oldest := answer.Oldest(); row.Times.IsZero() || oldest.Before(row.Times) {
-				row.Times = oldest
+			if oldest := answer.Oldest(); !oldest.IsZero() && (row.Oldest.IsZero() || oldest.Before(row.Oldest)) {
+				row.Oldest = oldest
 			}
 		}
 		row.Metrics = append(row.Metrics, m)
@@ -237,7 +237,7 @@ func (r Row) formatTopCells(now time.Time) []string {
 	}
 	return []string{
 		r.Name, strings.Join(metrics, ", "), strconv.Itoa(int(r.Replicas)), strconv.Itoa(int(r.Wanted)), ready,
-		output.Age(r.Times, now), string(r.State),
+		output.Age(r.Oldest, now), string(r.State),
 	}
 }
 
