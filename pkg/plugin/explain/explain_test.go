@@ -30,8 +30,8 @@ var (
 // load is a workload of some pods with a rate each, and its autoscaler.
 type load struct {
 	rates    []string // of request_per_second; "" for a pod without value
-	unready  int
-	failure  string // of the read
+	pending  int      // of the first pods
+	failure  string   // of the read
 	wanted   int32
 	reasons  []string
 	external string // the total of an external metric in place of the rates
@@ -62,13 +62,13 @@ func (l load) explain(t *testing.T) *Explanation {
 		Kind: "Deployment", Namespace: "shop", Name: "web", Selector: &metav1.LabelSelector{MatchLabels: labels},
 	}}}
 	for i := range l.rates {
-		ready := corev1.ConditionTrue
-		if i < l.unready {
-			ready = corev1.ConditionFalse
+		ready, phase := corev1.ConditionTrue, corev1.PodRunning
+		if i < l.pending {
+			ready, phase = corev1.ConditionFalse, corev1.PodPending
 		}
 		objects.Pods = append(objects.Pods, corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("web-%d", i+1), Labels: labels},
-			Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
+			Status:     corev1.PodStatus{Phase: phase, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
 		})
 	}
 	target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))}
@@ -143,13 +143,25 @@ func TestSentences(t *testing.T) {
 			load{rates: times(3, ""), failure: "3 pods: 3 stale", wanted: 3},
 			"3 pods: request_per_second has no value (3 pods: 3 stale), so it keeps the number.",
 		},
-		"a pod without value": {
+		"a pod without value, on the way up": {
 			load{rates: []string{"60", "60", ""}, wanted: 3},
-			"3 pods: request_per_second is 120/s, target 50; 1 of 3 pods have no value: the HPA counts them as 0 on the way up and at the target on the way down.",
+			"3 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4, 1 pod without a value; with them the direction is not sure, so it keeps 3.",
 		},
-		"a pod that is not ready": {
-			load{rates: times(3, "60"), unready: 1, wanted: 3},
-			"3 pods: request_per_second is 180/s, target 50; 1 of 3 pods are not ready: the HPA counts them as 0 on the way up.",
+		"a pod without value, far up": {
+			load{rates: []string{"160", "160", ""}, wanted: 7},
+			"3 pods: request_per_second is 320/s over 2 pods, target 50 → 6.4, 1 pod without a value; it goes to 7.",
+		},
+		"a pod without value, on the way down": {
+			load{rates: []string{"10", "10", "10", ""}, wanted: 2},
+			"4 pods: request_per_second is 30/s over 3 pods, target 50 → 0.6, 1 pod without a value; it goes to 2.",
+		},
+		"a pending pod, on the way up": {
+			load{rates: []string{"", "70", "70"}, pending: 1, wanted: 3},
+			"3 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8, 1 pod without a value; with them the direction is not sure, so it keeps 3.",
+		},
+		"a pending pod, on the way down": {
+			load{rates: []string{"", "20", "20"}, pending: 1, wanted: 2},
+			"3 pods: request_per_second is 40/s over 2 pods, target 50 → 0.8; it wants 1, and minReplicas is 2.",
 		},
 		"switched off": {
 			load{reasons: []string{"ScalingDisabled"}},
@@ -210,7 +222,7 @@ func TestChangesAreTrue(t *testing.T) {
 	t.Parallel()
 	for replicas := int64(1); replicas <= 30; replicas++ {
 		for total := int64(0); total <= 3000; total += 37 {
-			a := arithmetic{known: true, total: total * 1000, target: 50_000, replicas: replicas, perPod: true, up: 0.1, down: 0.1}
+			a := arithmetic{known: true, total: total * 1000, target: 50_000, replicas: replicas, current: int32(replicas), perPod: true, up: 0.1, down: 0.1}
 			at := func(total int64) int32 {
 				other := a
 				other.total = total

@@ -29,6 +29,9 @@ func composeExplainedSentence(e *Explanation, hpa *autoscalingv2.HorizontalPodAu
 		text += " over " + output.Count(int(m.arithmetic.replicas), "pod")
 	}
 	text += ", target " + m.Target + " → " + strconv.FormatFloat(m.arithmetic.wanted(), 'f', 1, 64)
+	if a := m.arithmetic; a.isRebalanced() {
+		text += fmt.Sprintf(", %s without a value", output.Count(int(a.missing+a.pending), "pod"))
+	}
 	return text + "; " + e.describeExplainedHold(hpa, m) + "."
 }
 
@@ -56,7 +59,7 @@ func (e *Explanation) describeExplainedHold(hpa *autoscalingv2.HorizontalPodAuto
 	switch {
 	case wish > e.Max:
 		return fmt.Sprintf("it wants %d, and maxReplicas is %d", wish, e.Max)
-	case wish < e.Min && e.Replicas == e.Min:
+	case wish < e.Min && e.Wanted <= e.Min:
 		return fmt.Sprintf("it wants %d, and minReplicas is %d", wish, e.Min)
 	case wish < e.Replicas && hasExplainedReason(hpa, "ScaleDownStabilized"):
 		return fmt.Sprintf("scale-down waits: a higher wish of the last %s holds %d", output.Duration(window), e.Wanted)
@@ -66,8 +69,10 @@ func (e *Explanation) describeExplainedHold(hpa *autoscalingv2.HorizontalPodAuto
 		return fmt.Sprintf("a scaleUp policy permits %d for now", e.Wanted)
 	case wish < e.Wanted && hasExplainedReason(hpa, "ScaleDownLimit"):
 		return fmt.Sprintf("a scaleDown policy permits %d for now", e.Wanted)
-	case m.arithmetic.tolerated():
+	case m.arithmetic.isTolerated(m.arithmetic.ratio()) && !m.arithmetic.isRebalanced():
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
+	case m.arithmetic.isRebalanced() && wish == e.Replicas:
+		return fmt.Sprintf("with them the direction is not sure, so it keeps %d", wish)
 	case wish == e.Replicas:
 		return fmt.Sprintf("rounded up, so it keeps %d", wish)
 	case e.Wanted == e.Replicas:
