@@ -43,6 +43,8 @@ var importRules = []importRule{
 		"the adapter only reads the cluster"},
 	{[]string{"pkg/scaler", "cmd/tachometer-scaler"}, []string{adapter}, true,
 		"the one program that writes to the cluster stands on its own, with rights of its own"},
+	{[]string{"pkg/plugin", "cmd/kubectl-tachometer"}, []string{adapter, scaler}, true,
+		"the plugin has the rights of its user and reads only over kube-apiserver: what it knows, the APIs say"},
 	{[]string{"pkg/kube", "pkg/filewatch", "pkg/retry", "pkg/strict", "pkg/version", "pkg/domain"}, []string{adapter, scaler, module + "pkg/sample"}, true,
 		"packages that both wings share know neither"},
 	{[]string{"pkg/filewatch", "pkg/retry", "pkg/strict", "pkg/version", "pkg/domain"}, kubernetes, true,

@@ -1,0 +1,96 @@
+// The connection to kube-apiserver, with the user's own kubeconfig.
+
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // logins that a kubeconfig may ask for
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/podtls"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/version"
+)
+
+// The client's limits: a command reads some dozens of objects, and kube-apiserver has limits of its own.
+const (
+	clientQPS   = 50
+	clientBurst = 100
+)
+
+// pluginConnection holds the clients of a command.
+type pluginConnection struct {
+	client       kubernetes.Interface
+	reader       reading.Reader
+	mapper       meta.RESTMapper
+	certificates doctor.CertificateReader
+	namespace    string // empty: all
+	now          func() time.Time
+}
+
+// metricReader returns the reader of metrics on the connection.
+func (c *pluginConnection) metricReader() reading.MetricReader {
+	return reading.MetricReader{Reader: c.reader, Mapper: c.mapper}
+}
+
+// connectPluginCluster makes the clients, without a request to the cluster.
+func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = p.kubeconfig
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &p.overrides)
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read the kubeconfig: %w", err)}
+	}
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read the kubeconfig: %w", err)}
+	}
+	if p.allSpaces {
+		namespace = metav1.NamespaceAll
+	}
+	config.QPS, config.Burst = clientQPS, clientBurst
+	config.UserAgent = "kubectl-tachometer/" + version.String()
+	client, err := kube.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := reading.NewRESTReader(config)
+	if err != nil {
+		return nil, err
+	}
+	return &pluginConnection{
+		client: client, reader: reader,
+		mapper:       kube.NewLazyRESTMapper(client.Discovery()),
+		certificates: podtls.Reader{Config: config, Client: client},
+		namespace:    namespace, now: time.Now,
+	}, nil
+}
+
+// completePluginHPAs completes hpa/NAME from the cluster.
+func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	list, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace).List(cmd.Context(), metav1.ListOptions{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, h := range list.Items {
+		names = append(names, "hpa/"+h.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
+)
+
+const doctorHelp = `Check the chain from autoscalers to their metrics, hop by hop, and name the first hop that is broken, with the command that
+mends it: APIServices, Service, certificate, pods, endpoints, rights, discovery, then each autoscaler's target, NetworkPolicies,
+metrics, conditions and disruption budgets.
+
+The certificate is read from the adapter's pods, which needs the right to create pods/portforward. The rights of the HPA controller
+need the right to create subjectaccessreviews.
+
+` + exitCodesHelp
+
+func newPluginDoctorCommand(p *pluginProgram) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor [hpa/NAME]",
+		Short: "Find the first thing that is broken between autoscalers and their metrics",
+		Long:  doctorHelp,
+		Example: `  kubectl tachometer doctor -A
+  kubectl tachometer doctor hpa/web -n shop`,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginHPAs,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginDoctor(cmd.Context(), args) },
+	}
+	bindPluginNamespaceFlag(p, cmd.Flags())
+	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	return cmd
+}
+
+func (p *pluginProgram) runPluginDoctor(ctx context.Context, args []string) error {
+	if err := p.checkPluginOutput("json", "yaml"); err != nil {
+		return err
+	}
+	name := ""
+	if len(args) > 0 {
+		var err error
+		if name, err = parsePluginHPA(args[0]); err != nil {
+			return err
+		}
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return err
+	}
+	report := doctor.Run(ctx, doctor.Options{
+		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Namespace: c.namespace, HPA: name, Now: c.now(),
+	})
+	printed, err := p.printPluginObject("DoctorReport", report)
+	if err == nil && !printed {
+		err = report.Print(p.out, p.noHeaders)
+	}
+	if err == nil && report.Broken() {
+		err = errFound
+	}
+	return err
+}

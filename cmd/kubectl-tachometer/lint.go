@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/lint"
+)
+
+const lintHelp = `Judge autoscalers together with their workloads, probes and disruption budgets. -f reads manifests and needs no cluster; --all
+reads a cluster: every namespace, or one with -n.
+
+docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.
+
+` + exitCodesHelp
+
+func newPluginLintCommand(p *pluginProgram) *cobra.Command {
+	var files []string
+	all := false
+	cmd := &cobra.Command{
+		Use: "lint (-f FILE | --all)", Short: "Find faults in autoscalers and around them", Long: lintHelp,
+		Example: `  kubectl tachometer lint -f manifests/
+  kustomize build overlays/prod | kubectl tachometer lint -f -
+  kubectl tachometer lint --all -o wide`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (len(files) > 0) == all {
+				return usageError{errors.New("give either -f FILE or --all")}
+			}
+			return p.runPluginLint(cmd.Context(), files)
+		},
+	}
+	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "manifest `file` or folder; - for standard input")
+	cmd.Flags().BoolVar(&all, "all", false, "the autoscalers of the cluster")
+	bindPluginOutputFlags(p, cmd.Flags(), "wide", "json", "yaml")
+	return cmd
+}
+
+func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error {
+	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
+		return err
+	}
+	var objects *inventory.Inventory
+	if len(files) > 0 {
+		space := p.overrides.Context.Namespace
+		if space == "" {
+			space = metav1.NamespaceDefault
+		}
+		var err error
+		if objects, err = inventory.ReadFiles(files, p.in, space); err != nil {
+			return err
+		}
+	} else {
+		p.allSpaces = p.overrides.Context.Namespace == ""
+		c, err := p.connectPluginCluster()
+		if err != nil {
+			return err
+		}
+		objects = inventory.ReadCluster(ctx, c.client, c.namespace)
+	}
+	report := lint.Run(objects, len(files) > 0)
+	p.warnPluginUnread(report.Unread)
+	printed, err := p.printPluginObject("LintReport", report)
+	if err == nil && !printed {
+		err = report.Print(p.out, p.output == "wide", p.noHeaders)
+	}
+	if err == nil && report.Faulty() {
+		err = errFound
+	}
+	return err
+}

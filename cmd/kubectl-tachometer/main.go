@@ -1,0 +1,64 @@
+// Command kubectl-tachometer is a kubectl plugin: it explains what autoscalers do, and finds what is broken on the way of their metrics.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+)
+
+func main() { os.Exit(runPluginProgram(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// The exit codes. Scripts branch on them.
+const (
+	exitFine   = 0
+	exitBroken = 1 // doctor found something broken, lint a fault, or the command failed
+	exitUsage  = 2 // wrong command line; nothing was read
+)
+
+// usageError marks a wrong command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errFound ends a command that printed findings already.
+var errFound = errors.New("findings")
+
+// runPluginProgram runs the plugin and returns its exit code.
+func runPluginProgram(args []string, in io.Reader, out, errs io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	p := &pluginProgram{in: in, out: out, errs: errs}
+	cmd := newPluginRootCommand(p)
+	cmd.SetArgs(args)
+	cmd.SetOut(out)
+	cmd.SetErr(errs)
+	err := cmd.ExecuteContext(ctx)
+	switch {
+	case err == nil, ctx.Err() != nil && p.watching:
+		return exitFine // a watch ends with an interrupt
+	case errors.Is(err, errFound):
+		return exitBroken
+	}
+	fmt.Fprintln(errs, "error: "+cleanPluginError(err))
+	if u := (usageError{}); errors.As(err, &u) || !p.started {
+		return exitUsage // an unknown command, or a wrong flag
+	}
+	return exitBroken
+}
+
+// cleanPluginError keeps the lines of an error, one for each fault, and cleans them.
+func cleanPluginError(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = output.Clean(line)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// apiServer is a kube-apiserver that permits only what it has an answer for.
+type apiServer struct {
+	url     string
+	answers map[string]any
+}
+
+func newAPIServer(t *testing.T) *apiServer {
+	t.Helper()
+	a := &apiServer{answers: map[string]any{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		answer, ok := a.answers[r.URL.Path]
+		if text, isText := answer.(string); isText {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+			_, _ = w.Write([]byte(text))
+			return
+		}
+		if !ok {
+			w.WriteHeader(http.StatusForbidden)
+			answer = metav1.Status{
+				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+				Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: "forbidden: " + r.URL.Path,
+			}
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	t.Cleanup(server.Close)
+	a.url = server.URL
+	return a
+}
+
+// newShop returns a cluster with an autoscaler of two pods in namespace shop.
+func newShop(t *testing.T) *apiServer {
+	t.Helper()
+	a := newAPIServer(t)
+	labels := map[string]string{"app": "web"}
+	hpa := autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
+			MinReplicas:    new(int32(2)), MaxReplicas: 10,
+			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+				Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"},
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))},
+			}}},
+		},
+		Status: autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 2, DesiredReplicas: 3},
+	}
+	pod := corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: labels},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}}},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		},
+	}
+	deployment := appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec},
+		},
+	}
+	hpas := autoscalingv2.HorizontalPodAutoscalerList{
+		TypeMeta: metav1.TypeMeta{Kind: "HorizontalPodAutoscalerList", APIVersion: "autoscaling/v2"},
+		Items:    []autoscalingv2.HorizontalPodAutoscaler{hpa},
+	}
+	a.answers["/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"] = hpas
+	a.answers["/apis/autoscaling/v2/horizontalpodautoscalers"] = hpas
+	a.answers["/api/v1/namespaces/shop/pods"] = corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{pod}}
+	pod.TypeMeta = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}
+	a.answers["/api/v1/namespaces/shop/pods/web-1"] = pod
+	a.answers["/apis/apps/v1/namespaces/shop/deployments"] = appsv1.DeploymentList{
+		TypeMeta: metav1.TypeMeta{Kind: "DeploymentList", APIVersion: "apps/v1"}, Items: []appsv1.Deployment{deployment},
+	}
+	a.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"] = map[string]any{"items": []any{
+		map[string]any{"describedObject": map[string]string{"name": "web-1"}, "timestamp": time.Now().UTC().Format(time.RFC3339), "value": "61500m"},
+	}}
+	a.answers["/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"] = "# TYPE http_requests_total counter\nhttp_requests_total 9\n"
+	return a
+}
+
+// run runs the plugin against the server.
+func (a *apiServer) run(args ...string) (code int, out, errs string) {
+	var stdout, stderr bytes.Buffer
+	code = runPluginProgram(append(args, "--server="+a.url, "--kubeconfig="+os.DevNull), strings.NewReader(""), &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Deployment, name: web}, minReplicas: 2, maxReplicas: "
+	shop := newShop(t)
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		text string // in standard output or error
+	}{
+		"help":                       {[]string{"--help"}, exitFine, "kubectl tachometer [command]"},
+		"unknown command":            {[]string{"docter"}, exitUsage, `unknown command "docter"`},
+		"unknown flag":               {[]string{"top", "--all-name"}, exitUsage, "unknown flag: --all-name"},
+		"unknown format":             {[]string{"top", "-o", "xml"}, exitUsage, `unknown output format "xml"; use one of wide, json, yaml, name`},
+		"too many arguments":         {[]string{"doctor", "hpa/a", "hpa/b"}, exitUsage, "accepts at most 1 arg"},
+		"not an autoscaler":          {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
+		"version of the client":      {[]string{"version", "--client"}, exitFine, "Client Version: "},
+		"version without rights":     {[]string{"version"}, exitFine, "Adapter Image: unknown: forbidden"},
+		"doctor with few rights":     {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 9 checks could not. First warning: condition"},
+		"doctor of what is not":      {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
+		"lint without files":         {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
+		"lint of a missing file":     {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
+		"lint of a warning":          {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
+		"lint of an error":           {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
+		"lint of a cluster":          {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
+		"metrics of what is not":     {[]string{"metrics", "deploy/wep", "-n", "shop"}, exitBroken, "there is no deploy/wep in namespace shop"},
+		"metrics of another kind":    {[]string{"metrics", "job/web", "-n", "shop"}, exitUsage, "names no pod and no workload"},
+		"metrics of a workload":      {[]string{"metrics", "deploy/web", "-n", "shop"}, exitFine, "request_per_second"},
+		"an autoscaler for it":       {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, exitFine, "kind: HorizontalPodAutoscaler"},
+		"an autoscaler for a pod":    {[]string{"metrics", "web-1", "-n", "shop", "-o", "yaml"}, exitUsage, "-o yaml needs a workload"},
+		"names of autoscalers":       {[]string{"top", "-n", "shop", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
+		"names in all namespaces":    {[]string{"top", "-A", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
+		"a versioned object":         {[]string{"top", "-n", "shop", "-o", "json"}, exitFine, `"apiVersion": "kubectl.tachometer.dev/v1alpha1"`},
+		"an object in YAML":          {[]string{"doctor", "-n", "shop", "-o", "yaml"}, exitFine, "kind: DoctorReport"},
+		"a table without its header": {[]string{"top", "-n", "shop", "--no-headers"}, exitFine, "web   request_per_second: 61500m/50   2   3   1 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, errs := shop.run(tc.args...)
+			if code != tc.code || !strings.Contains(out+errs, tc.text) {
+				t.Errorf("exit code %d, want %d and %q\n%s%s", code, tc.code, tc.text, out, errs)
+			}
+		})
+	}
+}
+
+// TestCompletion: kubectl_complete-tachometer runs this hidden command.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	var out, errs bytes.Buffer
+	code := runPluginProgram([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop", ""}, nil, &out, &errs)
+	if code != exitFine || !strings.HasPrefix(out.String(), "hpa/web\n") {
+		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+	}
+}
+
+// TestTop: one row for the autoscaler, and a line for each thing that could not be read.
+func TestTop(t *testing.T) {
+	t.Parallel()
+	code, out, errs := newShop(t).run("top", "-n", "shop", "-o", "wide")
+	if code != exitFine {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	lines := strings.Split(out, "\n")
+	fields := strings.Fields(lines[1])
+	fields[6] = "AGE"
+	want := []string{"web", "request_per_second:", "61500m/50", "2", "3", "1", "AGE", "rising", "deployment/web", "2", "10"}
+	if diff := cmp.Diff(want, fields); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if want := "could not read statefulsets: forbidden: /apis/apps/v1/namespaces/shop/statefulsets\n"; errs != want {
+		t.Errorf("standard error %q, want %q", errs, want)
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/families"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+const metricsHelp = `Show what can be scaled on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
+workload, each with the API metric that serves it. Without: the metrics that the adapter's rules name.
+
+-o yaml prints an autoscaler on the metric that is most probably load, or on --metric. Its target is an example: a load test shows
+what one pod can serve.
+
+The page is read over kube-apiserver's proxy, which needs the right to get pods/proxy.`
+
+func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
+	metric := ""
+	cmd := &cobra.Command{
+		Use: "metrics [POD | deployment/NAME | statefulset/NAME]", Short: "Show what can be scaled on", Long: metricsHelp,
+		Example: `  kubectl tachometer metrics deployment/web -n shop
+  kubectl tachometer metrics deployment/web -n shop --metric orders_per_second -o yaml > hpa.yaml`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginMetrics(cmd.Context(), args, metric) },
+	}
+	bindPluginOutputFlags(p, cmd.Flags(), "wide", "json", "yaml")
+	cmd.Flags().StringVar(&metric, "metric", "", "the `metric` of the autoscaler that -o yaml prints")
+	return cmd
+}
+
+func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, metric string) error {
+	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
+		return err
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return p.printPluginNamedMetrics(ctx, c)
+	}
+	workload, pod, err := c.findPluginPod(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	report, err := families.ReadPod(ctx, c.reader, pod)
+	if err != nil {
+		return err
+	}
+	switch p.output {
+	case "yaml":
+		return p.printPluginSuggestion(report, workload, metric)
+	case "json":
+		return output.PrintObject(p.out, p.output, "FamilyList", report)
+	}
+	return report.Print(p.out, p.output == "wide", p.noHeaders)
+}
+
+// printPluginSuggestion prints an autoscaler of the workload.
+func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload *inventory.Workload, metric string) error {
+	if workload == nil {
+		return usageError{fmt.Errorf("-o yaml needs a workload; write deployment/NAME or statefulset/NAME")}
+	}
+	hpa, err := report.Suggest(workload.Kind, workload.Name, metric)
+	if err != nil {
+		return err
+	}
+	data, err := yaml.Marshal(hpa)
+	if err != nil {
+		return err
+	}
+	text, _, _ := strings.Cut(string(data), "status:\n") // an empty status says nothing
+	fmt.Fprint(p.out, text)
+	return nil
+}
+
+// findPluginPod returns the pod of an argument, or a ready pod of the workload that it names.
+func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inventory.Workload, *corev1.Pod, error) {
+	kind, name, isWorkload := strings.Cut(arg, "/")
+	if !isWorkload || strings.HasPrefix(kind, "po") {
+		name = strings.TrimPrefix(arg, kind+"/")
+		pod, err := c.client.CoreV1().Pods(c.namespace).Get(ctx, name, metav1.GetOptions{})
+		return nil, pod, err
+	}
+	kinds := map[string]string{
+		"deploy": "Deployment", "deployment": "Deployment", "deployments": "Deployment",
+		"sts": "StatefulSet", "statefulset": "StatefulSet", "statefulsets": "StatefulSet",
+	}
+	if kinds[strings.ToLower(kind)] == "" {
+		return nil, nil, usageError{fmt.Errorf("%q names no pod and no workload; write POD, deployment/NAME or statefulset/NAME", arg)}
+	}
+	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
+	for i := range objects.Workloads {
+		w := &objects.Workloads[i]
+		if w.Kind != kinds[strings.ToLower(kind)] || w.Name != name {
+			continue
+		}
+		for _, pod := range objects.PodsOf(w) {
+			if inventory.IsReady(pod) {
+				return w, pod, nil
+			}
+		}
+		return nil, nil, fmt.Errorf("%s has no ready pod to read a page of", w.Ref())
+	}
+	for _, u := range objects.Unread {
+		if strings.HasPrefix(u.Resource, strings.ToLower(kinds[strings.ToLower(kind)])) {
+			return nil, nil, fmt.Errorf("read %s: %s", u.Resource, u.Reason)
+		}
+	}
+	return nil, nil, fmt.Errorf("there is no %s in namespace %s", arg, c.namespace)
+}
+
+// printPluginNamedMetrics prints the metrics that discovery lists.
+func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginConnection) error {
+	table := output.Table{Header: []string{"METRIC", "OF", "API"}}
+	for _, path := range []string{"/apis/" + reading.CustomGroup + "/" + reading.CustomVersion, "/apis/" + reading.ExternalGroup + "/v1beta1"} {
+		data, err := c.reader.Read(ctx, path)
+		var list metav1.APIResourceList
+		if err == nil {
+			err = json.Unmarshal(data, &list)
+		}
+		if err != nil {
+			fmt.Fprintf(p.errs, "could not read %s: %v\n", path, err)
+			continue
+		}
+		for _, r := range list.APIResources {
+			of, metric, isObject := strings.Cut(r.Name, "/")
+			if !isObject {
+				of, metric = "<external>", r.Name
+			}
+			table.Add(metric, of, list.GroupVersion)
+		}
+	}
+	if p.output == "json" || p.output == "yaml" {
+		return output.PrintObject(p.out, p.output, "MetricList", map[string]any{"items": table.Rows})
+	}
+	return table.Print(p.out, p.noHeaders)
+}

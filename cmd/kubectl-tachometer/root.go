@@ -1,0 +1,126 @@
+// The root command, and the flags that every command has.
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+)
+
+const rootHelp = `Explain what HorizontalPodAutoscalers do, and find what is broken on the way of their metrics.
+
+It reads with your own rights, through kube-apiserver, and changes nothing. Where a right is missing it says what it could not
+read, and goes on.
+
+` + exitCodesHelp
+
+const exitCodesHelp = `Exit codes:
+  0  fine
+  1  something is broken or faulty, or the command failed
+  2  wrong command line`
+
+// pluginProgram holds the flags of every command, and its input and output.
+type pluginProgram struct {
+	in         io.Reader
+	out, errs  io.Writer
+	kubeconfig string
+	overrides  clientcmd.ConfigOverrides
+	allSpaces  bool
+	output     string
+	noHeaders  bool
+	started    bool // cobra accepted command and flags
+	watching   bool
+}
+
+// newPluginRootCommand returns the command line of the plugin.
+func newPluginRootCommand(p *pluginProgram) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "kubectl-tachometer",
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl tachometer"},
+		Short:         "Explain autoscalers and their metrics",
+		Long:          rootHelp,
+		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
+		SilenceErrors: true, // main prints it
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			p.started = true
+			return nil
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	bindPluginConnectionFlags(p, cmd.PersistentFlags())
+	cmd.AddCommand(newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p), newPluginVersionCommand(p))
+	return cmd
+}
+
+// bindPluginConnectionFlags adds kubectl's own flags for the cluster, the user and the namespace, and -v.
+func bindPluginConnectionFlags(p *pluginProgram, flags *pflag.FlagSet) {
+	names := clientcmd.RecommendedConfigOverrideFlags("")
+	names.AuthOverrideFlags.Username.LongName, names.AuthOverrideFlags.Password.LongName = "", "" // kube-apiserver has no such login any more
+	clientcmd.BindOverrideFlags(&p.overrides, flags, names)
+	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: $KUBECONFIG, then ~/.kube/config")
+	logging := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(logging)
+	verbosity := logging.Lookup("v")
+	verbosity.Usage = "log level; 6 shows the requests"
+	flags.AddGoFlag(verbosity)
+}
+
+// bindPluginOutputFlags adds -o with the formats, and --no-headers.
+func bindPluginOutputFlags(p *pluginProgram, flags *pflag.FlagSet, formats ...string) {
+	flags.StringVarP(&p.output, "output", "o", "", "output `format`: "+strings.Join(formats, ", ")+"; empty: a table")
+	flags.BoolVar(&p.noHeaders, "no-headers", false, "print tables without their header")
+}
+
+// bindPluginNamespaceFlag adds -A.
+func bindPluginNamespaceFlag(p *pluginProgram, flags *pflag.FlagSet) {
+	flags.BoolVarP(&p.allSpaces, "all-namespaces", "A", false, "all namespaces, instead of the context's")
+}
+
+// checkPluginOutput rejects a format that the command does not have.
+func (p *pluginProgram) checkPluginOutput(formats ...string) error {
+	if p.output == "" || slices.Contains(formats, p.output) {
+		return nil
+	}
+	return usageError{fmt.Errorf("unknown output format %q; use one of %s", p.output, strings.Join(formats, ", "))}
+}
+
+// printPluginObject prints an object as -o says, and reports whether it did: an empty format, wide and name are not its business.
+func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error) {
+	if p.output != "json" && p.output != "yaml" {
+		return false, nil
+	}
+	return true, output.PrintObject(p.out, p.output, kind, object)
+}
+
+// warnPluginUnread says on standard error which resources could not be read.
+func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
+	for _, u := range unread {
+		fmt.Fprintf(p.errs, "could not read %s: %s\n", u.Resource, output.Clean(u.Reason))
+	}
+}
+
+// parsePluginHPA parses hpa/NAME or NAME.
+func parsePluginHPA(arg string) (string, error) {
+	kind, name, found := strings.Cut(arg, "/")
+	if !found {
+		kind, name = "hpa", arg
+	}
+	switch strings.ToLower(kind) {
+	case "hpa", "horizontalpodautoscaler", "horizontalpodautoscalers", "horizontalpodautoscalers.autoscaling":
+		if name != "" {
+			return name, nil
+		}
+	}
+	return "", usageError{fmt.Errorf("%q names no autoscaler; write hpa/NAME", arg)}
+}

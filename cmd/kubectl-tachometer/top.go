@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+)
+
+// watchInterval is the time between two refreshes of -w: the adapter scrapes as often.
+const watchInterval = 2 * time.Second
+
+// clearScreen moves the cursor of a terminal home and clears all below it.
+const clearScreen = "\x1b[H\x1b[J"
+
+const topHelp = `Show autoscalers: each metric's value beside its target, replicas, wanted and ready pods, the age of the oldest value, and the
+state in a word: broken, partial, off, limited, rising, falling, held, minimum or steady.
+
+Values are read now, from the API that the HPA controller reads; a utilization is the controller's own last one.`
+
+func newPluginTopCommand(p *pluginProgram) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "top", Short: "Show autoscalers with their values, targets and states", Long: topHelp,
+		Example: `  kubectl tachometer top -A
+  kubectl tachometer top -n shop -w`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.runPluginTop(cmd.Context()) },
+	}
+	bindPluginNamespaceFlag(p, cmd.Flags())
+	bindPluginOutputFlags(p, cmd.Flags(), "wide", "json", "yaml", "name")
+	cmd.Flags().BoolVarP(&p.watching, "watch", "w", false, "refresh every 2 s, in place on a terminal")
+	return cmd
+}
+
+func (p *pluginProgram) runPluginTop(ctx context.Context) error {
+	if err := p.checkPluginOutput("wide", "json", "yaml", "name"); err != nil {
+		return err
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return err
+	}
+	for {
+		if err := p.printPluginTop(ctx, c); err != nil || !p.watching {
+			return err
+		}
+		if !retry.Sleep(ctx, watchInterval) {
+			return nil
+		}
+	}
+}
+
+// printPluginTop reads and prints the table once.
+func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection) error {
+	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
+	objects.AddScaleTargets(ctx, c.metricReader())
+	report := top.Read(ctx, objects, c.metricReader())
+	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
+		return err
+	}
+	if !p.watching { // a terminal that is refreshed has no place for them
+		p.warnPluginUnread(report.Unread)
+	}
+	if p.output == "name" {
+		for _, row := range report.Items {
+			fmt.Fprintln(p.out, "horizontalpodautoscaler.autoscaling/"+row.Name)
+		}
+		return nil
+	}
+	var table bytes.Buffer // written at once, so that a terminal does not flicker
+	if p.watching && isPluginTerminal(p.out) {
+		table.WriteString(clearScreen)
+	}
+	if err := report.Print(&table, c.now(), c.namespace == "", p.output == "wide", p.noHeaders); err != nil {
+		return err
+	}
+	_, err := p.out.Write(table.Bytes())
+	return err
+}
+
+func isPluginTerminal(out any) bool {
+	f, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

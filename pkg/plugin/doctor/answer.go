@@ -1,0 +1,166 @@
+// The answer to the read of a metric, judged by the adapter's own words.
+
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+const (
+	// oldValue is the age at which a value is worth a warning: the HPA looks every 15 s, and four looks saw nothing new.
+	oldValue = time.Minute
+	// clockSkew is how far a value may lie in the future before the clocks are worth a look.
+	clockSkew = 5 * time.Second
+)
+
+// The causes in the adapter's status; they are its reasons for an omission.
+const (
+	causeScrapeFailed metav1.CauseType = "scrape_failed"
+	causeWarmingUp    metav1.CauseType = "warming_up"
+	causeStale        metav1.CauseType = "stale"
+	causeAbsent       metav1.CauseType = "absent"
+	causeNotScraped   metav1.CauseType = "not_scraped"
+)
+
+var (
+	errNoTarget = errors.New("its pods are unknown")
+	// nearestMetric is how the adapter names the metric that was probably meant.
+	nearestMetric = regexp.MustCompile(`; nearest: (\S+)$`)
+)
+
+// checkVisitedAnswer judges the answer to the i-th metric.
+func (v *autoscalerVisit) checkVisitedAnswer(i int) {
+	a := v.answers[i]
+	words := a.Metric + ": "
+	switch {
+	case errors.Is(a.Err, errNoTarget), apierrors.IsForbidden(a.Err):
+		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
+	case a.Err != nil:
+		status, fix := v.judgeVisitedError(i)
+		v.addVisitCheck("metric", status, words+a.Err.Error(), fix)
+	case len(a.Values) == 0:
+		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
+	default:
+		v.checkVisitedValues(words, a)
+	}
+}
+
+// checkVisitedValues judges the age and the completeness of values.
+func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer) {
+	age := v.Now.Sub(a.Oldest()).Round(time.Second)
+	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
+	switch {
+	case age > oldValue:
+		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
+	case age < -clockSkew:
+		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
+	case a.Values[0].Object != "" && strings.HasSuffix(a.Metric, " of pods") && len(a.Values) < len(v.pods):
+		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods have none", text, len(v.pods)-len(a.Values), len(v.pods)),
+			v.formatRawReadCommand(a.Path))
+	default:
+		v.addVisitCheck("metric", StatusOK, text, "")
+	}
+}
+
+// formatPluginCommand returns a command of this plugin. kubectl wants the flags of a plugin behind its name.
+func (v *autoscalerVisit) formatPluginCommand(command, subject string) string {
+	return strings.Join(strings.Fields("kubectl tachometer "+command+" "+subject+" -n "+v.hpa.Namespace), " ")
+}
+
+func (v *autoscalerVisit) formatRawReadCommand(path string) string {
+	return "kubectl get --raw '" + path + "'"
+}
+
+// judgeVisitedError returns the outcome for an error, and the command that mends its cause.
+func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
+	a := v.answers[i]
+	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && output.IsShellWord(near[1]) {
+		return StatusFail, v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
+			v.hpa.Name, metricNamePath(i, v.hpa.Spec.Metrics[i]), near[1])
+	}
+	cause := mainStatusCause(a.Err)
+	switch cause {
+	case causeWarmingUp:
+		return StatusWarning, v.formatPluginCommand("doctor", "hpa/"+v.hpa.Name)
+	case causeScrapeFailed, causeNotScraped:
+		if fix := v.formatPortCommand(); fix != "" {
+			return StatusFail, fix
+		}
+		return StatusFail, v.formatPageCommand(a.Path)
+	case causeStale:
+		return StatusFail, v.formatPageCommand(a.Path)
+	case causeAbsent:
+		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
+	}
+	if apierrors.IsNotFound(a.Err) {
+		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
+	}
+	return StatusFail, v.formatRawReadCommand(a.Path)
+}
+
+func (v *autoscalerVisit) formatVisitedTarget() string {
+	if v.workload == nil {
+		return ""
+	}
+	return v.workload.Ref()
+}
+
+// mainStatusCause returns the first cause of a status; an error without any has the cause "warming_up" only by its text.
+func mainStatusCause(err error) metav1.CauseType {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		return ""
+	}
+	if d := status.ErrStatus.Details; d != nil && len(d.Causes) > 0 {
+		return d.Causes[0].Type
+	}
+	if strings.HasPrefix(status.ErrStatus.Message, "warming up") {
+		return causeWarmingUp
+	}
+	return ""
+}
+
+// formatPortCommand returns the command that mends a port annotation that no container declares, or nothing.
+func (v *autoscalerVisit) formatPortCommand() string {
+	if v.workload == nil {
+		return ""
+	}
+	annotated := strings.TrimSpace(v.workload.Template.Annotations[inventory.AnnotationPort])
+	declared := inventory.DeclaredPorts(v.workload.Template.Spec, "")
+	isAnnotated := func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == annotated }
+	if annotated == "" || len(declared) == 0 || slices.ContainsFunc(declared, isAnnotated) {
+		return ""
+	}
+	best, err := inventory.ScrapedPort(nil, v.workload.Template.Spec) // without the annotation
+	if err != nil {
+		best = declared[0]
+	}
+	return v.formatVisitCommand(`patch %s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
+		v.workload.Ref(), inventory.AnnotationPort, best.ContainerPort)
+}
+
+// formatPageCommand returns the command that shows the metrics page of a pod, or the read of path where no pod is known.
+func (v *autoscalerVisit) formatPageCommand(path string) string {
+	if len(v.pods) == 0 {
+		return v.formatRawReadCommand(path)
+	}
+	port, err := inventory.ScrapedPort(v.pods[0].Annotations, v.pods[0].Spec)
+	if err != nil {
+		return v.formatVisitCommand("describe pod %s", v.pods[0].Name)
+	}
+	return fmt.Sprintf("kubectl get --raw /api/v1/namespaces/%s/pods/%s:%d/proxy/metrics", v.hpa.Namespace, v.pods[0].Name, port.ContainerPort)
+}

@@ -1,0 +1,154 @@
+// An autoscaler: its target, the answers to its metrics, its limits and its neighbours.
+
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// autoscalerVisit is the check of one autoscaler.
+type autoscalerVisit struct {
+	*doctor
+	hpa      *autoscalingv2.HorizontalPodAutoscaler
+	subject  string
+	workload *inventory.Workload
+	pods     []*corev1.Pod
+	answers  []reading.Answer // one for each metric of the spec
+}
+
+func (d *doctor) checkDoctorAutoscaler(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	v := &autoscalerVisit{doctor: d, hpa: hpa, subject: hpa.Namespace + "/" + hpa.Name, workload: d.objects.WorkloadOf(hpa)}
+	v.pods = d.objects.PodsOf(v.workload)
+	v.checkVisitedTarget()
+	v.checkVisitedRivals()
+	v.readVisitedMetrics(ctx)
+	v.checkVisitedNetwork()
+	for i := range v.answers {
+		v.checkVisitedAnswer(i)
+	}
+	v.checkVisitedConditions()
+	v.checkVisitedBudgets()
+	v.checkVisitedOwner()
+}
+
+// formatVisitCommand returns a kubectl command in the autoscaler's namespace.
+func (v *autoscalerVisit) formatVisitCommand(format string, args ...any) string {
+	return "kubectl -n " + v.hpa.Namespace + " " + fmt.Sprintf(format, args...)
+}
+
+func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix string) {
+	v.addDoctorCheck(name, v.subject, status, message, fix)
+}
+
+// checkVisitedTarget checks that the scale target exists and has pods.
+func (v *autoscalerVisit) checkVisitedTarget() {
+	ref := v.hpa.Spec.ScaleTargetRef
+	if v.workload != nil {
+		v.addVisitCheck("target", StatusOK, v.workload.Ref()+", "+output.Count(len(v.pods), "pod"), "")
+		return
+	}
+	resource := map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets"}[ref.Kind]
+	switch {
+	case resource == "":
+		v.addVisitCheck("target", StatusUnread, fmt.Sprintf("the pods of %s %s are unknown", ref.Kind, ref.Name), "")
+	case v.isDoctorResourceUnread(resource):
+		v.addVisitCheck("target", StatusUnread, resource+" could not be read", "")
+	default:
+		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitCommand("get %s", resource))
+	}
+}
+
+// checkVisitedRivals checks that no other autoscaler has the same target: the two would undo each other's work.
+func (v *autoscalerVisit) checkVisitedRivals() {
+	for _, rival := range v.objects.RivalsOf(v.hpa) {
+		younger := rival.Name
+		if rival.CreationTimestamp.Before(&v.hpa.CreationTimestamp) {
+			younger = v.hpa.Name
+		}
+		ref := v.hpa.Spec.ScaleTargetRef
+		v.addVisitCheck("rival", StatusFail, fmt.Sprintf("hpa/%s scales %s %s too: put the metrics of both into one autoscaler",
+			rival.Name, ref.Kind, ref.Name), v.formatVisitCommand("delete hpa %s", younger))
+	}
+}
+
+// readVisitedMetrics reads each metric as the HPA controller does.
+func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
+	v.answers = make([]reading.Answer, len(v.hpa.Spec.Metrics))
+	for i, m := range v.hpa.Spec.Metrics {
+		words := inventory.DescribeMetric(m)
+		if v.workload == nil && m.Object == nil && m.External == nil {
+			v.answers[i] = reading.Answer{Metric: words, Err: errNoTarget}
+			continue
+		}
+		selector := ""
+		if v.workload != nil {
+			selector = v.workload.PodSelector().String()
+		}
+		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
+	}
+}
+
+// hasVisitedValues reports whether the adapter's APIs answered every metric with values.
+func (v *autoscalerVisit) hasVisitedValues() bool {
+	for _, a := range v.answers {
+		if a.Err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// checkVisitedBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
+func (v *autoscalerVisit) checkVisitedBudgets() {
+	for _, b := range v.objects.BudgetsOf(v.workload) {
+		least := inventory.MinReplicasOf(v.hpa)
+		if b.Spec.MinAvailable != nil {
+			kept, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MinAvailable, int(least), true)
+			if err == nil && kept >= int(least) {
+				v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s keeps %s pods and the autoscaler's minReplicas is %d: at the minimum no node can be drained",
+					b.Name, b.Spec.MinAvailable.String(), least),
+					v.formatVisitCommand(`patch pdb %s --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}'`, b.Name))
+				continue
+			}
+		}
+		v.checkVisitedDisruptions(b)
+	}
+}
+
+// checkVisitedDisruptions checks that a budget permits a disruption now.
+func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudget) {
+	if b.Status.ExpectedPods == 0 || b.Status.DisruptionsAllowed > 0 {
+		v.addVisitCheck("budget", StatusOK, fmt.Sprintf("pdb/%s permits %s", b.Name, output.Count(int(b.Status.DisruptionsAllowed), "disruption")), "")
+		return
+	}
+	v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s permits no disruption: %d of %d pods are healthy, %d are wanted",
+		b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy), v.formatVisitCommand("describe pdb %s", b.Name))
+}
+
+// checkVisitedOwner warns that KEDA overwrites what a person changes in its autoscaler.
+func (v *autoscalerVisit) checkVisitedOwner() {
+	owner, fix := inventory.KEDAOwner(v.hpa), ""
+	if owner == "" {
+		return
+	}
+	if output.IsShellWord(owner) {
+		fix = v.formatVisitCommand("edit scaledobject %s", owner)
+	}
+	v.addVisitCheck("owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject "+owner, fix)
+}
+
+// metricNamePath returns the path of a metric's name within its spec, for a JSON patch.
+func metricNamePath(i int, m autoscalingv2.MetricSpec) string {
+	return fmt.Sprintf("/spec/metrics/%d/%s/metric/name", i, strings.ToLower(string(m.Type)))
+}

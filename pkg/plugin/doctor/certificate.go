@@ -1,0 +1,98 @@
+// The certificate that the adapter serves, against the caBundle that kube-apiserver verifies it with.
+
+package doctor
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+)
+
+// soonExpiry is the time before the expiry of a certificate that is worth a warning. The adapter renews its own long before.
+const soonExpiry = 72 * time.Hour
+
+// checkDoctorCertificate compares the certificate of each adapter pod with the caBundle of each of its APIServices.
+func (d *doctor) checkDoctorCertificate(ctx context.Context) {
+	if d.Certificates == nil || d.adapter.podPort == 0 {
+		return
+	}
+	for i := range d.adapter.pods {
+		pod := &d.adapter.pods[i]
+		if !isDoctorPodRunning(pod) {
+			continue // it serves nothing
+		}
+		subject := d.adapter.namespace + "/" + pod.Name
+		chain, err := d.Certificates.ReadCertificates(ctx, d.adapter.namespace, pod.Name, d.adapter.podPort)
+		if err == nil && len(chain) == 0 {
+			err = errors.New("the pod serves no certificate")
+		}
+		if err != nil {
+			d.addDoctorCheck("certificate", subject, StatusUnread, err.Error(), "")
+			continue
+		}
+		status, message, fix := d.judgeDoctorCertificate(chain)
+		d.addDoctorCheck("certificate", subject, status, message, fix)
+	}
+}
+
+func isDoctorPodRunning(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodRunning && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Waiting != nil
+	})
+}
+
+// judgeDoctorCertificate verifies a chain as kube-apiserver does, for each APIService of the adapter.
+func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Status, message, fix string) {
+	leaf := chain[0]
+	restart := fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.adapter.namespace, d.adapter.service)
+	if !d.Now.Before(leaf.NotAfter) {
+		return StatusFail, "expired at " + leaf.NotAfter.UTC().Format(time.RFC3339), restart
+	}
+	for _, s := range d.services {
+		if !d.isDoctorAdapterService(s) {
+			continue
+		}
+		if s.Spec.InsecureSkipTLSVerify {
+			return StatusWarning, s.Name + " has insecureSkipTLSVerify: kube-apiserver trusts any server",
+				"kubectl patch apiservice " + s.Name + ` --type=merge -p '{"spec":{"insecureSkipTLSVerify":null}}'`
+		}
+		if err := d.verifyDoctorCertificate(chain, s); err != nil {
+			return StatusFail, fmt.Sprintf("the caBundle of %s does not verify it: %v", s.Name, err), restart
+		}
+	}
+	until := leaf.NotAfter.UTC().Format(time.RFC3339)
+	if leaf.NotAfter.Sub(d.Now) < soonExpiry {
+		return StatusWarning, "verified, but it expires at " + until, restart
+	}
+	return StatusOK, "verified by the caBundle, valid until " + until, ""
+}
+
+func (d *doctor) verifyDoctorCertificate(chain []*x509.Certificate, s *apiregistration.APIService) error {
+	if len(s.Spec.CABundle) == 0 {
+		return errors.New("it is empty")
+	}
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(s.Spec.CABundle) {
+		return errors.New("it holds no certificate")
+	}
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{
+		DNSName: d.adapter.service + "." + d.adapter.namespace + ".svc",
+		Roots:   roots, Intermediates: between, CurrentTime: d.Now,
+	})
+	return err
+}
+
+// isDoctorAdapterService reports whether an APIService points at the adapter.
+func (d *doctor) isDoctorAdapterService(s *apiregistration.APIService) bool {
+	at := s.Spec.Service
+	return at != nil && at.Namespace == d.adapter.namespace && at.Name == d.adapter.service
+}

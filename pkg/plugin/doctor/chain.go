@@ -1,0 +1,292 @@
+// The hops between kube-apiserver and the adapter: APIServices, Service, endpoints, pods and discovery.
+
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// Where the manifests install the adapter: used where no APIService says otherwise.
+const (
+	defaultAdapterNamespace = "tachometer"
+	defaultAdapterService   = "tachometer-adapter"
+)
+
+// checkedAPIServices are the APIServices of the two APIs that the adapter serves.
+var checkedAPIServices = []string{
+	reading.CustomVersion + "." + reading.CustomGroup,
+	"v1beta1." + reading.CustomGroup,
+	"v1beta1." + reading.ExternalGroup,
+}
+
+// applyAdapterCommand installs the adapter from a checkout.
+const applyAdapterCommand = "kubectl apply -k manifests/adapter"
+
+// checkDoctorAPIServices checks that each APIService is registered, and learns from the first where the adapter runs.
+func (d *doctor) checkDoctorAPIServices(ctx context.Context) {
+	d.adapter = adapterPlace{namespace: defaultAdapterNamespace, service: defaultAdapterService, port: 443}
+	for _, name := range checkedAPIServices {
+		data, err := d.Metrics.Reader.Read(ctx, "/apis/apiregistration.k8s.io/v1/apiservices/"+name)
+		if apierrors.IsNotFound(err) {
+			d.addMissingAPIServiceCheck(name)
+			continue
+		}
+		service := &apiregistration.APIService{}
+		if err == nil {
+			err = json.Unmarshal(data, service)
+		}
+		if err != nil {
+			d.addDoctorCheck("apiservice", name, StatusUnread, err.Error(), "")
+			continue
+		}
+		if s := service.Spec.Service; s != nil && len(d.services) == 0 {
+			d.adapter.namespace, d.adapter.service = s.Namespace, s.Name
+			if s.Port != nil {
+				d.adapter.port = *s.Port
+			}
+		}
+		d.services = append(d.services, service)
+		d.checkDoctorRegistration(service)
+	}
+}
+
+// addMissingAPIServiceCheck judges a missing APIService. v1beta1 of custom metrics is for old clients: the HPA takes v1beta2.
+func (d *doctor) addMissingAPIServiceCheck(name string) {
+	switch {
+	case name == "v1beta1."+reading.CustomGroup && len(d.services) > 0:
+		d.addDoctorCheck("apiservice", name, StatusOK, "not registered; v1beta2 is enough for the HPA", "")
+	case strings.HasSuffix(name, "."+reading.ExternalGroup) && !d.usesExternalMetric():
+		d.addDoctorCheck("apiservice", name, StatusOK, "not registered, and no autoscaler here needs it", "")
+	default:
+		d.addDoctorCheck("apiservice", name, StatusFail, "not registered: kube-apiserver knows no server for this API", applyAdapterCommand)
+	}
+}
+
+func (d *doctor) usesExternalMetric() bool {
+	for _, hpa := range d.hpas {
+		for _, m := range hpa.Spec.Metrics {
+			if m.External != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkDoctorRegistration checks that an APIService names the adapter: one adapter serves all APIs.
+func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
+	name, at := service.Name, service.Spec.Service
+	switch {
+	case at == nil:
+		d.addDoctorCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+	case !d.isDoctorAdapterService(service):
+		d.addDoctorCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
+	default:
+		d.addDoctorCheck("apiservice", name, StatusOK, fmt.Sprintf("registered for %s/%s", at.Namespace, at.Name), "")
+	}
+}
+
+// checkDoctorAvailability checks what kube-apiserver says of its connection to the adapter.
+func (d *doctor) checkDoctorAvailability() {
+	for _, s := range d.services {
+		condition := findAvailableCondition(s)
+		switch {
+		case condition == nil:
+			d.addDoctorCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
+		case condition.Status == apiregistration.ConditionTrue:
+			d.addDoctorCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
+		default:
+			d.addDoctorCheck("available", s.Name, StatusFail, fmt.Sprintf("%s: %s", condition.Reason, condition.Message),
+				"kubectl describe apiservice "+s.Name)
+		}
+	}
+}
+
+// isAdapterAvailable reports whether kube-apiserver reaches the adapter.
+func (d *doctor) isAdapterAvailable() bool {
+	for _, s := range d.services {
+		if c := findAvailableCondition(s); d.isDoctorAdapterService(s) && c != nil {
+			return c.Status == apiregistration.ConditionTrue
+		}
+	}
+	return false
+}
+
+func findAvailableCondition(s *apiregistration.APIService) *apiregistration.APIServiceCondition {
+	for i := range s.Status.Conditions {
+		if s.Status.Conditions[i].Type == apiregistration.Available {
+			return &s.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// checkDoctorService checks the Service and all behind it. The certificate comes before the pods: a pod with an expired one is not
+// ready for that reason.
+func (d *doctor) checkDoctorService(ctx context.Context) {
+	a := &d.adapter
+	subject := a.namespace + "/" + a.service
+	service, err := d.Client.CoreV1().Services(a.namespace).Get(ctx, a.service, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		d.addDoctorCheck("service", subject, StatusFail, "does not exist", applyAdapterCommand)
+		return
+	case err != nil:
+		d.addDoctorCheck("service", subject, StatusUnread, err.Error(), "")
+		return
+	}
+	port := findDoctorServicePort(service, a.port)
+	if port == nil {
+		d.addDoctorCheck("service", subject, StatusFail, fmt.Sprintf("has no port %d, which the APIServices name", a.port), applyAdapterCommand)
+		return
+	}
+	d.addDoctorCheck("service", subject, StatusOK, fmt.Sprintf("port %d goes to port %s of the pods", a.port, port.TargetPort.String()), "")
+	list, err := d.Client.CoreV1().Pods(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
+	if err != nil {
+		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
+	} else if a.pods = list.Items; len(a.pods) > 0 {
+		a.podPort = findDoctorPodPort(&a.pods[0], port.TargetPort)
+		d.checkDoctorCertificate(ctx)
+	}
+	if err == nil {
+		d.checkDoctorAdapterPods(service, *port)
+	}
+	d.checkDoctorEndpoints(ctx, service)
+}
+
+func findDoctorServicePort(service *corev1.Service, number int32) *corev1.ServicePort {
+	for i := range service.Spec.Ports {
+		if service.Spec.Ports[i].Port == number {
+			return &service.Spec.Ports[i]
+		}
+	}
+	return nil
+}
+
+// checkDoctorAdapterPods checks that the Service selects pods, that they have its port and that they are ready.
+func (d *doctor) checkDoctorAdapterPods(service *corev1.Service, port corev1.ServicePort) {
+	a := &d.adapter
+	subject := a.namespace + "/" + a.service
+	if len(a.pods) == 0 {
+		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector),
+			fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", a.namespace, a.service))
+		return
+	}
+	if a.podPort == 0 {
+		d.addDoctorCheck("pods", subject, StatusFail,
+			fmt.Sprintf("the Service goes to port %s, and the pods have no such port", port.TargetPort.String()), applyAdapterCommand)
+		return
+	}
+	for i := range a.pods {
+		if reason := describeDoctorPodTrouble(&a.pods[i]); reason != "" {
+			d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, d.podTroubleStatus(), reason,
+				fmt.Sprintf("kubectl -n %s logs %s --tail=50", a.namespace, a.pods[i].Name))
+			continue
+		}
+		d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
+	}
+}
+
+// podTroubleStatus is a warning while another pod of the adapter is ready.
+func (d *doctor) podTroubleStatus() Status {
+	for i := range d.adapter.pods {
+		if describeDoctorPodTrouble(&d.adapter.pods[i]) == "" {
+			return StatusWarning
+		}
+	}
+	return StatusFail
+}
+
+// findDoctorPodPort returns the number of a Service's target port in a pod, or 0.
+func findDoctorPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
+	if target.Type == intstr.Int {
+		return target.IntVal
+	}
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == target.StrVal {
+				return p.ContainerPort
+			}
+		}
+	}
+	return 0
+}
+
+// describeDoctorPodTrouble says why a pod is not ready, or nothing.
+func describeDoctorPodTrouble(pod *corev1.Pod) string {
+	for _, s := range pod.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil {
+			return strings.TrimSuffix(fmt.Sprintf("container %s is waiting: %s: %s", s.Name, w.Reason, w.Message), ": ")
+		}
+	}
+	if inventory.IsReady(pod) {
+		return ""
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Status == corev1.ConditionFalse && c.Message != "" {
+			return "not ready: " + c.Message
+		}
+	}
+	return "not ready, in phase " + string(pod.Status.Phase)
+}
+
+// checkDoctorEndpoints checks that the Service has a ready address.
+func (d *doctor) checkDoctorEndpoints(ctx context.Context, service *corev1.Service) {
+	subject := service.Namespace + "/" + service.Name
+	list, err := d.Client.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
+	if err != nil {
+		d.addDoctorCheck("endpoints", subject, StatusUnread, err.Error(), "")
+		return
+	}
+	ready, all := 0, 0
+	for _, slice := range list.Items {
+		for _, e := range slice.Endpoints {
+			all++
+			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+				ready++
+			}
+		}
+	}
+	if ready == 0 {
+		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
+			fmt.Sprintf("kubectl -n %s get pods -l %s", service.Namespace, labels.FormatLabels(service.Spec.Selector)))
+		return
+	}
+	d.addDoctorCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
+}
+
+// checkDoctorDiscovery checks that kube-apiserver gets the list of metrics from the adapter.
+func (d *doctor) checkDoctorDiscovery(ctx context.Context) {
+	for _, s := range d.services {
+		path := "/apis/" + s.Spec.Group + "/" + s.Spec.Version
+		data, err := d.Metrics.Reader.Read(ctx, path)
+		if apierrors.IsForbidden(err) {
+			d.addDoctorCheck("discovery", path, StatusUnread, err.Error(), "")
+			continue
+		}
+		var list metav1.APIResourceList
+		if err == nil {
+			err = json.Unmarshal(data, &list)
+		}
+		if err != nil {
+			d.addDoctorCheck("discovery", path, StatusFail, err.Error(), "kubectl get --raw "+path)
+			continue
+		}
+		d.addDoctorCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")
+	}
+}

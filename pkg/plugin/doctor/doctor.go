@@ -1,0 +1,147 @@
+// Package doctor checks the chain from an autoscaler to its metrics hop by hop, and says which hop is the first that is broken and
+// which command mends it.
+package doctor
+
+import (
+	"context"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/client-go/kubernetes"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// Status is the outcome of a check.
+type Status string
+
+// The outcomes.
+const (
+	StatusOK      Status = "ok"
+	StatusWarning Status = "warning"
+	StatusFail    Status = "FAIL"
+	StatusUnread  Status = "could not read"
+)
+
+// Check is one check with its outcome.
+type Check struct {
+	// Name is the hop: apiservice, certificate, service, …
+	Name string `json:"name"`
+	// Subject is the checked object; it may be empty.
+	Subject string `json:"subject,omitempty"`
+	Status  Status `json:"status"`
+	Message string `json:"message"`
+	// Fix is the command that mends it, or that shows more where no command can mend it.
+	Fix string `json:"fix,omitempty"`
+}
+
+// Report lists the checks in the order of the chain.
+type Report struct {
+	Checks []Check `json:"checks"`
+}
+
+// First returns the first broken check; without one the first warning, and nil if there is none either.
+func (r *Report) First() *Check {
+	for _, status := range []Status{StatusFail, StatusWarning} {
+		if i := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Status == status }); i >= 0 {
+			return &r.Checks[i]
+		}
+	}
+	return nil
+}
+
+// Broken reports whether a check failed.
+func (r *Report) Broken() bool {
+	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Status == StatusFail })
+}
+
+// CertificateReader returns the certificates that a pod serves on a port, the leaf first.
+type CertificateReader interface {
+	ReadCertificates(ctx context.Context, namespace, pod string, port int32) ([]*x509.Certificate, error)
+}
+
+// Options are the connections of a run.
+type Options struct {
+	Client       kubernetes.Interface
+	Metrics      reading.MetricReader
+	Certificates CertificateReader
+	// Namespace and HPA choose the autoscalers; empty for all.
+	Namespace, HPA string
+	Now            time.Time
+}
+
+// doctor is a run.
+type doctor struct {
+	Options
+	report   Report
+	services []*apiregistration.APIService // the registered ones, those of custom metrics first
+	adapter  adapterPlace
+	objects  *inventory.Inventory
+	hpas     []*autoscalingv2.HorizontalPodAutoscaler
+}
+
+// adapterPlace is where the adapter runs, as far as it could be read.
+type adapterPlace struct {
+	namespace, service string
+	port               int32
+	pods               []corev1.Pod
+	podPort            int32 // zero: unknown
+	policies           []networkingv1.NetworkPolicy
+}
+
+// Run checks the chain. A hop that cannot be read does not end the run.
+func Run(ctx context.Context, opts Options) *Report {
+	d := &doctor{Options: opts, objects: inventory.ReadCluster(ctx, opts.Client, opts.Namespace)}
+	d.objects.AddScaleTargets(ctx, opts.Metrics)
+	for i := range d.objects.HPAs {
+		if h := &d.objects.HPAs[i]; opts.HPA == "" || h.Name == opts.HPA {
+			d.hpas = append(d.hpas, h)
+		}
+	}
+	d.checkDoctorAPIServices(ctx)
+	d.checkDoctorService(ctx)
+	d.checkDoctorRights(ctx)
+	d.checkDoctorAdapterNetwork(ctx)
+	d.checkDoctorAvailability()
+	d.checkDoctorDiscovery(ctx)
+	for _, u := range d.objects.Unread {
+		d.addDoctorCheck("objects", u.Resource, StatusUnread, u.Reason, "")
+	}
+	d.checkDoctorAutoscalers(ctx)
+	return &d.report
+}
+
+func (d *doctor) addDoctorCheck(name, subject string, status Status, message, fix string) {
+	d.report.Checks = append(d.report.Checks, Check{name, subject, status, message, fix})
+}
+
+// checkDoctorAutoscalers checks each chosen autoscaler: its metrics, its conditions and its neighbours.
+func (d *doctor) checkDoctorAutoscalers(ctx context.Context) {
+	if len(d.hpas) == 0 && !d.isDoctorResourceUnread("horizontalpodautoscalers") {
+		subject, status := "hpa/"+d.HPA, StatusFail
+		if d.HPA == "" {
+			subject, status = "", StatusOK
+		}
+		d.addDoctorCheck("autoscaler", subject, status, "there is none in "+describeDoctorNamespace(d.Namespace), "kubectl get hpa -A")
+	}
+	for _, hpa := range d.hpas {
+		d.checkDoctorAutoscaler(ctx, hpa)
+	}
+}
+
+func (d *doctor) isDoctorResourceUnread(resource string) bool {
+	return slices.ContainsFunc(d.objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
+}
+
+func describeDoctorNamespace(namespace string) string {
+	if namespace == "" {
+		return "the cluster"
+	}
+	return "namespace " + namespace
+}

@@ -1,0 +1,218 @@
+// NetworkPolicies between the adapter and the pods that it scrapes.
+
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+)
+
+// checkVisitedNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
+// nevertheless, the network does not enforce them.
+func (v *autoscalerVisit) checkVisitedNetwork() {
+	if len(v.adapter.pods) == 0 || len(v.pods) == 0 || v.isDoctorResourceUnread("networkpolicies") {
+		return
+	}
+	scraper, pod := &v.adapter.pods[0], v.pods[0]
+	port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
+	if err != nil {
+		return // the adapter scrapes nothing; its answer says so
+	}
+	into := v.findBlockingPolicy(v.objects.NetworkPolicies, networkingv1.PolicyTypeIngress, pod, scraper, port)
+	outOf := v.findBlockingPolicy(v.adapter.policies, networkingv1.PolicyTypeEgress, scraper, pod, port)
+	message, fix := "", ""
+	switch {
+	case into != "":
+		message = fmt.Sprintf("networkpolicy/%s does not admit the adapter's pods to port %d", into, port.ContainerPort)
+		fix = v.formatAdmittingCommand(into, port)
+	case outOf != "":
+		message = fmt.Sprintf("networkpolicy/%s in namespace %s does not let the adapter out to port %d", outOf, v.adapter.namespace, port.ContainerPort)
+		fix = fmt.Sprintf("kubectl -n %s edit networkpolicy %s", v.adapter.namespace, outOf)
+	}
+	switch {
+	case message == "":
+		v.addVisitCheck("network", StatusOK, "no NetworkPolicy keeps the adapter from the pods", "")
+	case v.hasVisitedValues():
+		v.addVisitCheck("network", StatusOK, message+", and the values arrive nevertheless", "")
+	default:
+		v.addVisitCheck("network", StatusFail, message, fix)
+	}
+}
+
+// checkDoctorAdapterNetwork looks for a policy that admits only pods to the adapter: kube-apiserver is none in most clusters.
+func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
+	if len(d.adapter.pods) == 0 {
+		return
+	}
+	subject := d.adapter.namespace + "/" + d.adapter.service
+	list, err := d.Client.NetworkingV1().NetworkPolicies(d.adapter.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		d.addDoctorCheck("network", subject, StatusUnread, err.Error(), "")
+		return
+	}
+	d.adapter.policies = list.Items
+	served := findServedPort(&d.adapter.pods[0], d.adapter.podPort)
+	narrow := ""
+	for i := range list.Items {
+		p := &list.Items[i]
+		if !isPolicyOf(p, networkingv1.PolicyTypeIngress, &d.adapter.pods[0]) {
+			continue
+		}
+		if admitsOutsiders(p, served) {
+			narrow = ""
+			break // policies add up
+		}
+		narrow = p.Name
+	}
+	switch {
+	case narrow == "":
+		d.addDoctorCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
+	case d.isAdapterAvailable():
+		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow+" admits only pods, and kube-apiserver gets through nevertheless", "")
+	default:
+		d.addDoctorCheck("network", subject, StatusFail, fmt.Sprintf("networkpolicy/%s admits only pods to port %d, and kube-apiserver is none", narrow, served.ContainerPort),
+			fmt.Sprintf(`kubectl -n %s patch networkpolicy %s --type=merge -p '{"spec":{"ingress":[{"ports":[{"port":%d}]}]}}'`, d.adapter.namespace, narrow, served.ContainerPort))
+	}
+}
+
+func findServedPort(pod *corev1.Pod, number int32) corev1.ContainerPort {
+	for _, p := range inventory.DeclaredPorts(pod.Spec, "") {
+		if p.ContainerPort == number {
+			return p
+		}
+	}
+	return corev1.ContainerPort{ContainerPort: number}
+}
+
+// admitsOutsiders reports whether a policy admits addresses outside of the cluster's pods to the port.
+func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort) bool {
+	for _, rule := range p.Spec.Ingress {
+		outside := len(rule.From) == 0 || slices.ContainsFunc(rule.From, func(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock != nil })
+		if outside && admitsPolicyPort(rule.Ports, port) {
+			return true
+		}
+	}
+	return false
+}
+
+// formatAdmittingCommand returns the command that adds a rule for the adapter to a policy.
+func (v *autoscalerVisit) formatAdmittingCommand(policy string, port corev1.ContainerPort) string {
+	path, first := "/spec/ingress/-", ""
+	for i := range v.objects.NetworkPolicies {
+		if p := &v.objects.NetworkPolicies[i]; p.Namespace == v.hpa.Namespace && p.Name == policy && len(p.Spec.Ingress) == 0 {
+			first = `{"op":"add","path":"/spec/ingress","value":[]},`
+		}
+	}
+	return v.formatVisitCommand(`patch networkpolicy %s --type=json -p '[%s{"op":"add","path":%q,"value":`+
+		`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}}]'`,
+		policy, first, path, v.adapter.namespace, port.ContainerPort)
+}
+
+// findBlockingPolicy returns the first policy that isolates the pod in a direction, if none of its policies admits the peer; else nothing.
+func (d *doctor) findBlockingPolicy(policies []networkingv1.NetworkPolicy, direction networkingv1.PolicyType, pod, peer *corev1.Pod, port corev1.ContainerPort) string {
+	blocking := ""
+	for i := range policies {
+		p := &policies[i]
+		if !isPolicyOf(p, direction, pod) {
+			continue
+		}
+		if d.admitsPolicyPeer(p, direction, peer, port) {
+			return "" // policies add up
+		}
+		if blocking == "" {
+			blocking = p.Name
+		}
+	}
+	return blocking
+}
+
+// isPolicyOf reports whether a policy isolates the pod in a direction. Without policyTypes a policy is for ingress, and for egress only
+// if it has such rules.
+func isPolicyOf(p *networkingv1.NetworkPolicy, direction networkingv1.PolicyType, pod *corev1.Pod) bool {
+	if p.Namespace != pod.Namespace || !matchesPolicySelector(&p.Spec.PodSelector, pod.Labels) {
+		return false
+	}
+	if len(p.Spec.PolicyTypes) == 0 {
+		return direction == networkingv1.PolicyTypeIngress || len(p.Spec.Egress) > 0
+	}
+	return slices.Contains(p.Spec.PolicyTypes, direction)
+}
+
+// admitsPolicyPeer reports whether a rule of the policy admits traffic with the peer to the port.
+func (d *doctor) admitsPolicyPeer(p *networkingv1.NetworkPolicy, direction networkingv1.PolicyType, peer *corev1.Pod, port corev1.ContainerPort) bool {
+	admits := func(ports []networkingv1.NetworkPolicyPort, peers []networkingv1.NetworkPolicyPeer) bool {
+		return admitsPolicyPort(ports, port) && (len(peers) == 0 || slices.ContainsFunc(peers, func(o networkingv1.NetworkPolicyPeer) bool {
+			return d.isPolicyPeer(o, p.Namespace, peer)
+		}))
+	}
+	if direction == networkingv1.PolicyTypeEgress {
+		return slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool { return admits(r.Ports, r.To) })
+	}
+	return slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return admits(r.Ports, r.From) })
+}
+
+// admitsPolicyPort reports whether ports, none of them meaning all, contain the port by number, range or name.
+func admitsPolicyPort(ports []networkingv1.NetworkPolicyPort, port corev1.ContainerPort) bool {
+	for _, p := range ports {
+		switch {
+		case p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP:
+		case p.Port == nil, p.Port.Type == intstr.String && p.Port.StrVal == port.Name:
+			return true
+		case p.Port.Type == intstr.String:
+		case p.Port.IntVal == port.ContainerPort, p.EndPort != nil && p.Port.IntVal <= port.ContainerPort && port.ContainerPort <= *p.EndPort:
+			return true
+		}
+	}
+	return len(ports) == 0
+}
+
+// isPolicyPeer reports whether a peer of a policy in the namespace is the pod. A namespace with unknown labels has the label of its name,
+// which kube-apiserver gives to each.
+func (d *doctor) isPolicyPeer(peer networkingv1.NetworkPolicyPeer, namespace string, pod *corev1.Pod) bool {
+	if peer.IPBlock != nil {
+		return isInPolicyBlock(peer.IPBlock, pod.Status.PodIP)
+	}
+	if peer.NamespaceSelector == nil && pod.Namespace != namespace {
+		return false
+	}
+	space := d.objects.Namespaces[pod.Namespace]
+	if space == nil {
+		space = map[string]string{corev1.LabelMetadataName: pod.Namespace}
+	}
+	if peer.NamespaceSelector != nil && !matchesPolicySelector(peer.NamespaceSelector, space) {
+		return false
+	}
+	return peer.PodSelector == nil || matchesPolicySelector(peer.PodSelector, pod.Labels)
+}
+
+func isInPolicyBlock(block *networkingv1.IPBlock, ip string) bool {
+	address, err := netip.ParseAddr(ip)
+	if err != nil {
+		return false
+	}
+	contains := func(cidr string) bool {
+		prefix, err := netip.ParsePrefix(cidr)
+		return err == nil && prefix.Contains(address)
+	}
+	for _, except := range block.Except {
+		if contains(except) {
+			return false
+		}
+	}
+	return contains(block.CIDR)
+}
+
+func matchesPolicySelector(s *metav1.LabelSelector, set map[string]string) bool {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	return err == nil && selector.Matches(labels.Set(set))
+}

@@ -1,0 +1,247 @@
+// Package explain says in a sentence why an autoscaler has its number of pods, and shows the values, the arithmetic and the
+// conditions behind it.
+package explain
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// Explanation is the state of an autoscaler with its reasons.
+type Explanation struct {
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	Target    string    `json:"target"`
+	Time      time.Time `json:"time"`
+	// Sentence is the whole explanation in one sentence.
+	Sentence string `json:"sentence"`
+	// Replicas and Wanted are the controller's own: the pods at its last look, and its wish after all limits.
+	Replicas      int32           `json:"replicas"`
+	Wanted        int32           `json:"wanted"`
+	Min           int32           `json:"min"`
+	Max           int32           `json:"max"`
+	Metrics       []Metric        `json:"metrics"`
+	Pods          []Pod           `json:"pods,omitempty"`
+	Policies      []Policy        `json:"policies"`
+	Stabilization []Stabilization `json:"stabilization"`
+	Conditions    []Condition     `json:"conditions"`
+	// Changes say at which value the wish of a metric changes.
+	Changes []string `json:"changes,omitempty"`
+	// Unknown are the parts that live reads cannot show, with the reason.
+	Unknown []string `json:"unknown,omitempty"`
+}
+
+// Metric is a metric with the steps from its values to a wish.
+type Metric struct {
+	Name   string   `json:"name"`
+	Total  string   `json:"total,omitempty"`
+	Target string   `json:"target"`
+	Ratio  string   `json:"ratio,omitempty"`
+	Wish   *int32   `json:"wish,omitempty"` // nil: not known
+	Steps  []string `json:"steps,omitempty"`
+	Error  string   `json:"error,omitempty"`
+
+	arithmetic arithmetic
+}
+
+// Pod is a pod of the scale target with its values, one for each metric of pods.
+type Pod struct {
+	Name   string     `json:"name"`
+	Ready  bool       `json:"ready"`
+	Values []PodValue `json:"values"`
+}
+
+// PodValue is a value of a pod, or the note why it has none.
+type PodValue struct {
+	Metric string        `json:"metric"`
+	Value  string        `json:"value,omitempty"`
+	Time   time.Time     `json:"time,omitzero"`
+	Window time.Duration `json:"window,omitempty"`
+	Note   string        `json:"note,omitempty"`
+}
+
+// Policy is a scaling policy in force.
+type Policy struct {
+	Direction string `json:"direction"`
+	Text      string `json:"text"`
+}
+
+// Stabilization is the window of a direction.
+type Stabilization struct {
+	Direction string        `json:"direction"`
+	Window    time.Duration `json:"window"`
+	Holds     bool          `json:"holds"` // an earlier wish holds the number now
+}
+
+// Condition is a condition of the autoscaler with its meaning.
+type Condition struct {
+	Type    string    `json:"type"`
+	Status  string    `json:"status"`
+	Reason  string    `json:"reason"`
+	Meaning string    `json:"meaning"`
+	Message string    `json:"message"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// Options are the inputs of an explanation.
+type Options struct {
+	Objects *inventory.Inventory
+	Metrics reading.MetricReader
+	Now     time.Time
+}
+
+// Live explains an autoscaler from what can be read now: its status, its pods and the answers of the metrics APIs.
+func Live(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
+	workload := opts.Objects.WorkloadOf(hpa)
+	pods := opts.Objects.PodsOf(workload)
+	e := &Explanation{
+		Namespace: hpa.Namespace, Name: hpa.Name, Time: opts.Now,
+		Target:   hpa.Spec.ScaleTargetRef.Kind + "/" + hpa.Spec.ScaleTargetRef.Name,
+		Replicas: hpa.Status.CurrentReplicas, Wanted: hpa.Status.DesiredReplicas,
+		Min: inventory.MinReplicasOf(hpa), Max: hpa.Spec.MaxReplicas,
+	}
+	for _, p := range pods {
+		e.Pods = append(e.Pods, Pod{Name: p.Name, Ready: inventory.IsReady(p), Values: []PodValue{}})
+	}
+	selector := ""
+	if workload != nil {
+		selector = workload.PodSelector().String()
+	}
+	for _, spec := range hpa.Spec.Metrics {
+		words := inventory.DescribeMetric(spec)
+		if workload == nil && spec.Object == nil && spec.External == nil {
+			e.Metrics = append(e.Metrics, Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec)), Error: "the pods of " + e.Target + " are unknown"})
+			continue
+		}
+		answer := opts.Metrics.ReadMetric(ctx, hpa.Namespace, selector, spec, words)
+		e.Metrics = append(e.Metrics, explainMetricAnswer(hpa, spec, answer, pods))
+		e.addExplainedPodValues(spec, answer)
+	}
+	e.addExplainedBehavior(hpa)
+	e.addExplainedConditions(hpa)
+	e.addExplainedChanges()
+	e.Unknown = append(e.Unknown, "earlier wishes and the events that used up policies: the API explain.tachometer.dev records them, and it is not read here")
+	for _, u := range opts.Objects.Unread {
+		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
+	}
+	e.Sentence = composeExplainedSentence(e, hpa)
+	return e
+}
+
+// addExplainedPodValues adds the values of a metric of pods to the pods, and a note to pods without one.
+func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answer reading.Answer) {
+	if spec.Object != nil || spec.External != nil {
+		return
+	}
+	byPod := map[string]reading.Value{}
+	for _, v := range answer.Values {
+		byPod[v.Object] = v
+	}
+	for i := range e.Pods {
+		value := PodValue{Metric: answer.Metric, Note: "left out of the answer"}
+		if answer.Err != nil {
+			value.Note = answer.Err.Error()
+		} else if v, ok := byPod[e.Pods[i].Name]; ok {
+			value = PodValue{Metric: answer.Metric, Value: v.Value.String(), Time: v.Time, Window: v.Window}
+		}
+		e.Pods[i].Values = append(e.Pods[i].Values, value)
+	}
+}
+
+// addExplainedBehavior adds the policies and windows in force, Kubernetes' defaults included.
+func (e *Explanation) addExplainedBehavior(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	for _, up := range []bool{true, false} {
+		direction, reason := "scaleDown", "ScaleDownStabilized"
+		if up {
+			direction, reason = "scaleUp", "ScaleUpStabilized"
+		}
+		rules := explainedScalingRules(hpa, up)
+		if *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+			e.Policies = append(e.Policies, Policy{direction, "disabled"})
+		}
+		for _, p := range rules.Policies {
+			unit := " pods"
+			if p.Type == autoscalingv2.PercentScalingPolicy {
+				unit = " %"
+			}
+			e.Policies = append(e.Policies, Policy{direction, fmt.Sprintf("%d%s in %d s (%s of all)", p.Value, unit, p.PeriodSeconds, *rules.SelectPolicy)})
+		}
+		e.Stabilization = append(e.Stabilization, Stabilization{
+			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasExplainedReason(hpa, reason),
+		})
+	}
+}
+
+// explainedScalingRules returns the rules of a direction, completed with Kubernetes' defaults.
+func explainedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) autoscalingv2.HPAScalingRules {
+	rules := autoscalingv2.HPAScalingRules{
+		SelectPolicy: new(autoscalingv2.MaxChangePolicySelect), StabilizationWindowSeconds: new(int32(300)),
+		Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}},
+	}
+	var own *autoscalingv2.HPAScalingRules
+	if hpa.Spec.Behavior != nil {
+		own = hpa.Spec.Behavior.ScaleDown
+	}
+	if up {
+		own = nil
+		if hpa.Spec.Behavior != nil {
+			own = hpa.Spec.Behavior.ScaleUp
+		}
+		rules.StabilizationWindowSeconds = new(int32(0))
+		rules.Policies = append(rules.Policies, autoscalingv2.HPAScalingPolicy{Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15})
+	}
+	if own == nil {
+		return rules
+	}
+	if own.SelectPolicy != nil {
+		rules.SelectPolicy = own.SelectPolicy
+	}
+	if own.StabilizationWindowSeconds != nil {
+		rules.StabilizationWindowSeconds = own.StabilizationWindowSeconds
+	}
+	if len(own.Policies) > 0 {
+		rules.Policies = own.Policies
+	}
+	rules.Tolerance = own.Tolerance
+	return rules
+}
+
+func (e *Explanation) addExplainedConditions(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	for _, c := range hpa.Status.Conditions {
+		e.Conditions = append(e.Conditions, Condition{
+			Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Meaning: inventory.DescribeCondition(c.Reason),
+			Message: c.Message, Since: c.LastTransitionTime.Time,
+		})
+	}
+}
+
+func hasExplainedReason(hpa *autoscalingv2.HorizontalPodAutoscaler, reason string) bool {
+	for _, c := range hpa.Status.Conditions {
+		if c.Reason == reason {
+			return true
+		}
+	}
+	return false
+}
+
+// countExplainedPods returns "7 pods" for the pods at the controller's last look.
+func (e *Explanation) countExplainedPods() string { return output.Count(int(e.Replicas), "pod") }
+
+// countUnreadyPods returns how many pods are not ready.
+func countUnreadyPods(pods []*corev1.Pod) int {
+	n := 0
+	for _, p := range pods {
+		if !inventory.IsReady(p) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,271 @@
+package explain
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+var (
+	update      = flag.Bool("update", false, "rewrite the golden files")
+	explainTime = time.Date(2026, 11, 28, 12, 4, 0, 0, time.UTC)
+)
+
+// load is a workload of some pods with a rate each, and its autoscaler.
+type load struct {
+	rates    []string // of request_per_second; "" for a pod without value
+	pending  int      // of the first pods
+	failure  string   // of the read
+	wanted   int32
+	reasons  []string
+	external string // the total of an external metric in place of the rates
+	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
+}
+
+// Read implements reading.Reader.
+func (l load) Read(context.Context, string) ([]byte, error) {
+	if l.failure != "" {
+		return nil, errors.New(l.failure)
+	}
+	if l.external != "" {
+		return fmt.Appendf(nil, `{"items":[{"timestamp":"2026-11-28T12:03:58Z","value":%q}]}`, l.external), nil
+	}
+	var items []string
+	for i, r := range l.rates {
+		if r != "" {
+			items = append(items, fmt.Sprintf(`{"describedObject":{"name":"web-%d"},"timestamp":"2026-11-28T12:03:58Z","windowSeconds":10,"value":%q}`, i+1, r))
+		}
+	}
+	return []byte(`{"items":[` + strings.Join(items, ",") + `]}`), nil
+}
+
+func (l load) explain(t *testing.T) *Explanation {
+	t.Helper()
+	labels := map[string]string{"app": "web"}
+	objects := &inventory.Inventory{Workloads: []inventory.Workload{{
+		Kind: "Deployment", Namespace: "shop", Name: "web", Selector: &metav1.LabelSelector{MatchLabels: labels},
+	}}}
+	for i := range l.rates {
+		ready, phase := corev1.ConditionTrue, corev1.PodRunning
+		if i < l.pending {
+			ready, phase = corev1.ConditionFalse, corev1.PodPending
+		}
+		objects.Pods = append(objects.Pods, corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("web-%d", i+1), Labels: labels},
+			Status:     corev1.PodStatus{Phase: phase, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
+		})
+	}
+	target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))}
+	spec := autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"}, Target: target}}
+	if l.external != "" {
+		spec = autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "orders_waiting"}, Target: target}}
+	}
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
+			MinReplicas:    new(int32(2)), MaxReplicas: 10, Metrics: []autoscalingv2.MetricSpec{spec},
+		},
+		Status: autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: int32(len(l.rates)), DesiredReplicas: l.wanted},
+	}
+	for _, r := range l.reasons {
+		hpa.Status.Conditions = append(hpa.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
+			Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Reason: r, LastTransitionTime: metav1.NewTime(explainTime.Add(-40 * time.Second)),
+		})
+	}
+	if l.change != nil {
+		l.change(hpa)
+	}
+	return Live(t.Context(), hpa, Options{Objects: objects, Metrics: reading.MetricReader{Reader: l}, Now: explainTime})
+}
+
+// times returns n equal rates.
+func times(n int, rate string) []string {
+	rates := make([]string, n)
+	for i := range rates {
+		rates[i] = rate
+	}
+	return rates
+}
+
+// TestSentences: the sentence names the pods, the value, the target, the quotient and the rule that holds.
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		load load
+		want string
+	}{
+		"tolerated": {
+			load{rates: times(7, "49"), wanted: 7},
+			"7 pods: request_per_second is 343/s over 7 pods, target 50 → 6.9; within the tolerance, so it keeps 7.",
+		},
+		"held by the window": {
+			load{rates: times(9, "38100m"), wanted: 9, reasons: []string{"ScaleDownStabilized"}},
+			"9 pods: request_per_second is 342.9/s over 9 pods, target 50 → 6.9; scale-down waits: a higher wish of the last 5m holds 9.",
+		},
+		"on the way up": {
+			load{rates: times(2, "120"), wanted: 5},
+			"2 pods: request_per_second is 240/s over 2 pods, target 50 → 4.8; it goes to 5.",
+		},
+		"before the next look": {
+			load{rates: times(2, "120"), wanted: 2},
+			"2 pods: request_per_second is 240/s over 2 pods, target 50 → 4.8; it wants 5, from its next look on.",
+		},
+		"held by a policy": {
+			load{rates: times(2, "200"), wanted: 6, reasons: []string{"ScaleUpLimit"}},
+			"2 pods: request_per_second is 400/s over 2 pods, target 50 → 8.0; a scaleUp policy permits 6 for now.",
+		},
+		"beyond the maximum": {
+			load{rates: times(10, "70"), wanted: 10, reasons: []string{"TooManyReplicas"}},
+			"10 pods: request_per_second is 700/s over 10 pods, target 50 → 14.0; it wants 14, and maxReplicas is 10.",
+		},
+		"below the minimum": {
+			load{rates: times(2, "0"), wanted: 2},
+			"2 pods: request_per_second is 0/s over 2 pods, target 50 → 0.0; it wants 0, and minReplicas is 2.",
+		},
+		"an error": {
+			load{rates: times(3, ""), failure: "3 pods: 3 stale", wanted: 3},
+			"3 pods: request_per_second has no value (3 pods: 3 stale), so it keeps the number.",
+		},
+		"a pod without value, on the way up": {
+			load{rates: []string{"60", "60", ""}, wanted: 3},
+			"3 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4, 1 pod without a value; with them the direction is not sure, so it keeps 3.",
+		},
+		"a pod without value, far up": {
+			load{rates: []string{"160", "160", ""}, wanted: 7},
+			"3 pods: request_per_second is 320/s over 2 pods, target 50 → 6.4, 1 pod without a value; it goes to 7.",
+		},
+		"a pod without value, on the way down": {
+			load{rates: []string{"10", "10", "10", ""}, wanted: 2},
+			"4 pods: request_per_second is 30/s over 3 pods, target 50 → 0.6, 1 pod without a value; it goes to 2.",
+		},
+		"a pending pod, on the way up": {
+			load{rates: []string{"", "70", "70"}, pending: 1, wanted: 3},
+			"3 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8, 1 pod without a value; with them the direction is not sure, so it keeps 3.",
+		},
+		"a pending pod, on the way down": {
+			load{rates: []string{"", "20", "20"}, pending: 1, wanted: 2},
+			"3 pods: request_per_second is 40/s over 2 pods, target 50 → 0.8; it wants 1, and minReplicas is 2.",
+		},
+		"switched off": {
+			load{reasons: []string{"ScalingDisabled"}},
+			"0 pods: Deployment/web is scaled to 0, which switches the autoscaler off.",
+		},
+		"external, shared by the pods": {
+			load{rates: times(4, ""), external: "330", wanted: 7},
+			"4 pods: orders_waiting is 330 over 4 pods, target 50 → 6.6; it goes to 7.",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, tc.load.explain(t).Sentence); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestChanges: the value at which the wish changes, beyond the tolerance.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		load load
+		want []string
+	}{
+		"from seven": {
+			load{rates: times(7, "49")},
+			[]string{"above 385/s request_per_second asks for 8", "at 300/s or less request_per_second asks for 6"},
+		},
+		"from two": {
+			load{rates: times(2, "50")},
+			[]string{"above 110/s request_per_second asks for 3"},
+		},
+		"at the maximum": {
+			load{rates: times(10, "50")},
+			[]string{"at 450/s or less request_per_second asks for 9"},
+		},
+		"narrow tolerance": {
+			load{rates: times(7, "49"), change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+				hpa.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Tolerance: new(resource.MustParse("20m"))}}
+			}},
+			[]string{"above 357/s request_per_second asks for 8", "at 300/s or less request_per_second asks for 6"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := tc.load.explain(t)
+			if diff := cmp.Diff(tc.want, e.Changes); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestChangesAreTrue: the wish stays between the announced totals, and is the announced one beyond them.
+func TestChangesAreTrue(t *testing.T) {
+	t.Parallel()
+	for replicas := int64(1); replicas <= 30; replicas++ {
+		for total := int64(0); total <= 3000; total += 37 {
+			a := arithmetic{known: true, total: total * 1000, target: 50_000, replicas: replicas, current: int32(replicas), perPod: true, up: 0.1, down: 0.1}
+			at := func(total int64) int32 {
+				other := a
+				other.total = total
+				return other.wish()
+			}
+			up, above := a.nextUp()
+			down, below := a.nextDown()
+			if got := at(above + 100); got != int32(up) {
+				t.Fatalf("%d pods, %d: above %d the wish is %d, announced %d", replicas, total, above, got, up)
+			}
+			if got := at(below - 100); down >= 0 && got != int32(down) {
+				t.Fatalf("%d pods, %d: below %d the wish is %d, announced %d", replicas, total, below, got, down)
+			}
+			for between := max(0, below+100); between < above; between += 7000 {
+				if got := at(between); got != a.wish() {
+					t.Fatalf("%d pods, %d: the wish is %d, and at %d, between %d and %d, it is %d", replicas, total, a.wish(), between, below, above, got)
+				}
+			}
+		}
+	}
+}
+
+func TestPrint(t *testing.T) {
+	t.Parallel()
+	l := load{rates: append(times(8, "38100m"), "38"), wanted: 9, reasons: []string{"ScaleDownStabilized", "ValidMetricFound"}}
+	var out bytes.Buffer
+	if err := l.explain(t).Print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", "held.golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("%s, rewritten by -update (-want +got):\n%s", path, diff)
+	}
+}

@@ -1,0 +1,105 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+)
+
+// Print writes the sentence, and below it the tables.
+func (e *Explanation) Print(out io.Writer, noHeaders bool) error {
+	fmt.Fprintln(out, output.Clean(e.Sentence))
+	for _, section := range []struct {
+		title string
+		table output.Table
+	}{
+		{"Metrics", e.tabulateExplainedMetrics()},
+		{"Pods", e.tabulateExplainedPods()},
+		{"Behavior", e.tabulateExplainedBehavior()},
+		{"Conditions", e.tabulateExplainedConditions()},
+	} {
+		if len(section.table.Rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(out, "\n%s:\n", section.title)
+		if err := section.table.Print(out, noHeaders); err != nil {
+			return err
+		}
+	}
+	printExplainedLines(out, "Arithmetic", e.listExplainedSteps())
+	printExplainedLines(out, "It changes", e.Changes)
+	printExplainedLines(out, "Not known", e.Unknown)
+	return nil
+}
+
+func printExplainedLines(out io.Writer, title string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n%s:\n", title)
+	for _, line := range lines {
+		fmt.Fprintln(out, "  "+output.Clean(line))
+	}
+}
+
+func (e *Explanation) tabulateExplainedMetrics() output.Table {
+	table := output.Table{Header: []string{"METRIC", "TOTAL", "TARGET", "RATIO", "WISH", "ERROR"}}
+	for _, m := range e.Metrics {
+		wish := "?"
+		if m.Wish != nil {
+			wish = fmt.Sprint(*m.Wish)
+		}
+		table.Add(m.Name, cmp.Or(m.Total, "?"), m.Target, cmp.Or(m.Ratio, "?"), wish, m.Error)
+	}
+	return table
+}
+
+func (e *Explanation) tabulateExplainedPods() output.Table {
+	table := output.Table{Header: []string{"POD", "READY", "METRIC", "VALUE", "AGE", "WINDOW", "NOTE"}}
+	for _, p := range e.Pods {
+		for _, v := range p.Values {
+			age, window := "", ""
+			if v.Value != "" {
+				age, window = output.Age(v.Time, e.Time), output.Duration(v.Window)
+			}
+			table.Add(p.Name, fmt.Sprint(p.Ready), explainedMetricName(v.Metric), cmp.Or(v.Value, "<none>"), age, window, v.Note)
+		}
+	}
+	return table
+}
+
+func (e *Explanation) tabulateExplainedBehavior() output.Table {
+	table := output.Table{Header: []string{"DIRECTION", "POLICY", "WINDOW", "HOLDS"}}
+	for _, p := range e.Policies {
+		window, holds := time.Duration(0), false
+		for _, s := range e.Stabilization {
+			if s.Direction == p.Direction {
+				window, holds = s.Window, s.Holds
+			}
+		}
+		table.Add(p.Direction, p.Text, output.Duration(window), fmt.Sprint(holds))
+	}
+	return table
+}
+
+func (e *Explanation) tabulateExplainedConditions() output.Table {
+	table := output.Table{Header: []string{"CONDITION", "STATUS", "REASON", "SINCE", "MEANING"}}
+	for _, c := range e.Conditions {
+		table.Add(c.Type, c.Status, c.Reason, output.Age(c.Since, e.Time), c.Meaning)
+	}
+	return table
+}
+
+func (e *Explanation) listExplainedSteps() []string {
+	var lines []string
+	for _, m := range e.Metrics {
+		if len(m.Steps) > 0 {
+			lines = append(lines, explainedMetricName(m.Name)+": "+strings.Join(m.Steps, "; "))
+		}
+	}
+	return lines
+}

@@ -1,0 +1,192 @@
+// Package families lists the metric families that a pod exposes, with the API metric that serves each.
+package families
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// Family is a metric family of a page.
+type Family struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Help   string `json:"help,omitempty"`
+	Series int    `json:"series"`
+	// Value is the sum over the series; for a histogram the number of observations.
+	Value float64 `json:"value"`
+	// Metrics are the API metrics that the adapter's built-in rules make of it; none if they make none.
+	Metrics []string `json:"metrics"`
+}
+
+// Report lists the families of one pod.
+type Report struct {
+	Namespace string   `json:"namespace"`
+	Pod       string   `json:"pod"`
+	Page      string   `json:"page"` // below kube-apiserver's root
+	Families  []Family `json:"families"`
+}
+
+// ReadPod reads the metrics page of a pod over kube-apiserver's proxy, which needs the right to get pods/proxy.
+func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Report, error) {
+	port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("find the metrics port of pod %s: %w; annotate %s", pod.Name, err, inventory.AnnotationPort)
+	}
+	path := cmp.Or(strings.TrimSpace(pod.Annotations[inventory.AnnotationPath]), "/metrics")
+	report := &Report{
+		Namespace: pod.Namespace, Pod: pod.Name,
+		Page: fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/%s", pod.Namespace, pod.Name, port.ContainerPort, strings.TrimPrefix(path, "/")),
+	}
+	page, err := reader.Read(ctx, report.Page)
+	if err != nil {
+		return nil, fmt.Errorf("read the metrics page of pod %s: %w", pod.Name, err)
+	}
+	if report.Families, err = parseFamilies(page); err != nil {
+		return nil, fmt.Errorf("parse the metrics page of pod %s: %w", pod.Name, err)
+	}
+	return report, nil
+}
+
+// parseFamilies parses a page in Prometheus' text format.
+func parseFamilies(page []byte) ([]Family, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	parsed, err := parser.TextToMetricFamilies(bytes.NewReader(page))
+	if err != nil {
+		return nil, err
+	}
+	families := make([]Family, 0, len(parsed))
+	for name, f := range parsed {
+		families = append(families, Family{
+			Name: name, Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp(), Series: len(f.GetMetric()),
+			Value: sumFamily(f), Metrics: nameFamilyMetrics(name, f.GetType()),
+		})
+	}
+	slices.SortFunc(families, func(a, b Family) int { return cmp.Compare(a.Name, b.Name) })
+	return families, nil
+}
+
+// sumFamily returns the sum over the series of a family; of histograms and summaries the observations.
+func sumFamily(f *dto.MetricFamily) float64 {
+	var sum float64
+	for _, m := range f.GetMetric() {
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue() +
+			float64(m.GetHistogram().GetSampleCount()) + float64(m.GetSummary().GetSampleCount())
+	}
+	return sum
+}
+
+// nameFamilyMetrics returns the API metrics that the built-in rules make of a family.
+func nameFamilyMetrics(name string, kind dto.MetricType) []string {
+	switch kind {
+	case dto.MetricType_COUNTER:
+		base, isTotal := strings.CutSuffix(name, "_total")
+		switch {
+		case name == "http_requests_total":
+			return []string{"request_per_second"}
+		case isTotal:
+			return []string{base + "_per_second"}
+		}
+	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
+		return []string{name + "_p50", name + "_p90", name + "_p95", name + "_p99"}
+	case dto.MetricType_GAUGE:
+		return []string{name}
+	case dto.MetricType_SUMMARY, dto.MetricType_UNTYPED:
+	}
+	return nil
+}
+
+// Print writes the table; wide adds the help.
+func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
+	table := output.Table{Header: []string{"METRIC", "TYPE", "FAMILY", "SERIES", "VALUE"}}
+	if wide {
+		table.Header = append(table.Header, "HELP")
+	}
+	for _, f := range r.Families {
+		cells := []string{
+			cmp.Or(strings.Join(f.Metrics, ","), "<none>"), f.Type, f.Name, strconv.Itoa(f.Series), strconv.FormatFloat(f.Value, 'g', 6, 64),
+		}
+		if wide {
+			cells = append(cells, f.Help)
+		}
+		table.Add(cells...)
+	}
+	if err := table.Print(out, noHeaders); err != nil {
+		return err
+	}
+	if !noHeaders {
+		fmt.Fprintf(out, "\nOf pod %s. METRIC is by the adapter's built-in rules; rules of your own replace them.\n", r.Pod)
+	}
+	return nil
+}
+
+// Suggest returns an autoscaler of a workload on one of the metrics: a rate before a gauge, and any before a quantile. The target is to be
+// written by a person: only a load test shows what one pod can serve.
+func (r *Report) Suggest(kind, workload, metric string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+	if metric == "" {
+		metric = r.chooseFamilyMetric()
+	}
+	if metric == "" {
+		return nil, fmt.Errorf("pod %s exposes no family that can be scaled on", r.Pod)
+	}
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: workload},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: kind, Name: workload},
+			MinReplicas:    new(int32(2)), MaxReplicas: 10,
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.PodsMetricSourceType,
+				Pods: &autoscalingv2.PodsMetricSource{
+					Metric: autoscalingv2.MetricIdentifier{Name: metric},
+					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))},
+				},
+			}},
+		},
+	}, nil
+}
+
+// chooseFamilyMetric returns the metric that is most probably load.
+func (r *Report) chooseFamilyMetric() string {
+	best, rank := "", 0
+	for _, f := range r.Families {
+		for _, m := range f.Metrics {
+			if n := rankFamilyMetric(m); n > rank {
+				best, rank = m, n
+			}
+		}
+	}
+	return best
+}
+
+func rankFamilyMetric(metric string) int {
+	ownProcess := strings.HasPrefix(metric, "go_") || strings.HasPrefix(metric, "process_") || strings.HasPrefix(metric, "promhttp_")
+	switch {
+	case ownProcess:
+		return 0
+	case metric == "request_per_second":
+		return 4
+	case strings.HasSuffix(metric, "_per_second"):
+		return 3
+	case strings.HasSuffix(metric, "_p50"):
+		return 1
+	}
+	return 2
+}

@@ -1,0 +1,179 @@
+// Package inventory holds the Kubernetes objects that the plugin judges together: autoscalers, workloads, pods, budgets and
+// policies, read from a cluster or from files.
+package inventory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Inventory is a set of objects. Its slices are sorted by namespace and name.
+type Inventory struct {
+	HPAs            []autoscalingv2.HorizontalPodAutoscaler
+	Workloads       []Workload
+	Pods            []corev1.Pod // none from files
+	Budgets         []policyv1.PodDisruptionBudget
+	NetworkPolicies []networkingv1.NetworkPolicy
+	Namespaces      map[string]map[string]string // labels, by name
+	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.
+	Unread []Unread
+}
+
+// Unread is a resource that could not be read, with the cause.
+type Unread struct {
+	Resource string `json:"resource"`
+	Reason   string `json:"reason"`
+}
+
+// Workload is an object with pods: a Deployment, StatefulSet or ReplicaSet.
+type Workload struct {
+	Kind, Namespace, Name string
+	// Replicas are nil where the manifest leaves the number to the autoscaler.
+	Replicas *int32
+	Selector *metav1.LabelSelector
+	Template corev1.PodTemplateSpec
+	// Source is the file that the workload comes from; empty for a cluster.
+	Source string
+}
+
+// Ref returns KIND/NAME as kubectl writes it: deployment/web.
+func (w *Workload) Ref() string { return strings.ToLower(w.Kind) + "/" + w.Name }
+
+// PodSelector returns the selector of the workload's pods. A selector that cannot be parsed matches nothing.
+func (w *Workload) PodSelector() labels.Selector {
+	s, err := metav1.LabelSelectorAsSelector(w.Selector)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return s
+}
+
+// WorkloadOf returns the scale target of an autoscaler, or nil where the inventory lacks it.
+func (i *Inventory) WorkloadOf(hpa *autoscalingv2.HorizontalPodAutoscaler) *Workload {
+	ref := hpa.Spec.ScaleTargetRef
+	for n := range i.Workloads {
+		w := &i.Workloads[n]
+		if w.Namespace == hpa.Namespace && w.Kind == ref.Kind && w.Name == ref.Name {
+			return w
+		}
+	}
+	return nil
+}
+
+// PodsOf returns the pods of a workload that have not ended.
+func (i *Inventory) PodsOf(w *Workload) []*corev1.Pod {
+	if w == nil {
+		return nil
+	}
+	selector := w.PodSelector()
+	var pods []*corev1.Pod
+	for n := range i.Pods {
+		p := &i.Pods[n]
+		ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		if p.Namespace == w.Namespace && !ended && selector.Matches(labels.Set(p.Labels)) {
+			pods = append(pods, p)
+		}
+	}
+	return pods
+}
+
+// IsReady reports whether the kubelet says that a pod is ready.
+func IsReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// BudgetsOf returns the budgets that select the pods of a workload.
+func (i *Inventory) BudgetsOf(w *Workload) []*policyv1.PodDisruptionBudget {
+	if w == nil {
+		return nil
+	}
+	var budgets []*policyv1.PodDisruptionBudget
+	for n := range i.Budgets {
+		b := &i.Budgets[n]
+		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+		if err == nil && b.Namespace == w.Namespace && selector.Matches(labels.Set(w.Template.Labels)) {
+			budgets = append(budgets, b)
+		}
+	}
+	return budgets
+}
+
+// RivalsOf returns the other autoscalers of the same scale target.
+func (i *Inventory) RivalsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) []*autoscalingv2.HorizontalPodAutoscaler {
+	var rivals []*autoscalingv2.HorizontalPodAutoscaler
+	for n := range i.HPAs {
+		other := &i.HPAs[n]
+		if other.Namespace == hpa.Namespace && other.Name != hpa.Name && isSameScaleTarget(other, hpa) {
+			rivals = append(rivals, other)
+		}
+	}
+	return rivals
+}
+
+// isSameScaleTarget compares group, kind and name: two versions of an API name one object.
+func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
+	x, y := a.Spec.ScaleTargetRef, b.Spec.ScaleTargetRef
+	xv, _ := schema.ParseGroupVersion(x.APIVersion)
+	yv, _ := schema.ParseGroupVersion(y.APIVersion)
+	return xv.Group == yv.Group && x.Kind == y.Kind && x.Name == y.Name
+}
+
+// KEDAOwner returns the name of the ScaledObject that owns the autoscaler, or nothing.
+func KEDAOwner(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+	for _, o := range hpa.OwnerReferences {
+		if o.Kind == "ScaledObject" && strings.HasPrefix(o.APIVersion, "keda.sh/") {
+			return o.Name
+		}
+	}
+	return ""
+}
+
+// DescribeMetric returns the metric of a spec in words: "request_per_second of pods", "cpu of pods".
+func DescribeMetric(m autoscalingv2.MetricSpec) string {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Metric.Name + " of pods"
+	case m.Object != nil:
+		o := m.Object.DescribedObject
+		return m.Object.Metric.Name + " of " + strings.ToLower(o.Kind) + "/" + o.Name
+	case m.External != nil:
+		return m.External.Metric.Name + ", external"
+	case m.Resource != nil:
+		return string(m.Resource.Name) + " of pods"
+	case m.ContainerResource != nil:
+		return fmt.Sprintf("%s of container %s", m.ContainerResource.Name, m.ContainerResource.Container)
+	}
+	return "unknown type " + string(m.Type)
+}
+
+// MinReplicasOf returns the minimum of an autoscaler; 1 where it has none, as Kubernetes defines it.
+func MinReplicasOf(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
+	if hpa.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *hpa.Spec.MinReplicas
+}
+
+// sortInventory sorts every list by namespace and name.
+func (i *Inventory) sortInventory() {
+	sortInventoryObjects(i.HPAs, func(o *autoscalingv2.HorizontalPodAutoscaler) string { return o.Namespace + "/" + o.Name })
+	sortInventoryObjects(i.Workloads, func(o *Workload) string { return o.Namespace + "/" + o.Kind + "/" + o.Name })
+	sortInventoryObjects(i.Pods, func(o *corev1.Pod) string { return o.Namespace + "/" + o.Name })
+	sortInventoryObjects(i.Budgets, func(o *policyv1.PodDisruptionBudget) string { return o.Namespace + "/" + o.Name })
+	sortInventoryObjects(i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) string { return o.Namespace + "/" + o.Name })
+}
+
+func sortInventoryObjects[T any](objects []T, key func(*T) string) {
+	slices.SortStableFunc(objects, func(a, b T) int { return strings.Compare(key(&a), key(&b)) })
+}

@@ -1,0 +1,243 @@
+package lint
+
+import (
+	"fmt"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+)
+
+const (
+	// defaultTolerance is kube-controller-manager's --horizontal-pod-autoscaler-tolerance.
+	defaultTolerance = 0.1
+	// wideTolerance is where a tolerance hides a fifth of the load.
+	wideTolerance = 0.2
+	// defaultDownWindow is kube-controller-manager's --horizontal-pod-autoscaler-downscale-stabilization, in seconds.
+	defaultDownWindow = 300
+	// syncSeconds is kube-controller-manager's --horizontal-pod-autoscaler-sync-period.
+	syncSeconds = 15
+	// maxBurstSeconds is how long a burst may wait for permission for its last pod.
+	maxBurstSeconds = 60
+	// tolerablePods is the number of pods from which the default tolerance hides more than one.
+	tolerablePods = 20
+)
+
+// listLintBehaviorRules are about the limits and the speed of an autoscaler.
+func listLintBehaviorRules() []Rule {
+	return []Rule{
+		{
+			"down-faster-than-up", SeverityWarning,
+			"It takes pods away sooner than it adds them: each dip of the load costs pods that the next peak misses.",
+			"Let scaleDown.stabilizationWindowSeconds be longer than that of scaleUp.", lintDownFasterThanUp,
+		},
+		{
+			"min-above-max", SeverityError,
+			"kube-apiserver rejects an autoscaler whose minReplicas is above its maxReplicas.",
+			"Raise maxReplicas.", lintMinAboveMax,
+		},
+		{
+			"no-room", SeverityWarning,
+			"With minReplicas equal to maxReplicas the autoscaler can do nothing.",
+			"Raise maxReplicas, or delete the autoscaler.", lintNoRoom,
+		},
+		{
+			"no-scale-down-window", SeverityWarning,
+			"Without a stabilization window one low value takes pods away, and the next brings them back.",
+			"Set scaleDown.stabilizationWindowSeconds to 60 or more.", lintNoDownWindow,
+		},
+		{
+			"period-below-sync", SeverityWarning,
+			"The HPA controller looks every 15 s: a policy of a shorter period permits as much per look, which is less than its text says.",
+			"Set periodSeconds to 15 or a multiple.", lintShortPeriods,
+		},
+		{
+			"scaling-disabled", SeverityWarning,
+			"selectPolicy Disabled switches a direction off for ever: pods that were added stay, or a burst finds none.",
+			"Use a slow policy instead.", lintDisabledDirections,
+		},
+		{
+			"single-pod", SeverityWarning,
+			"With one pod, each eviction and each crash is an outage.",
+			"Set minReplicas to 2.", lintSinglePod,
+		},
+		{
+			"slow-burst", SeverityWarning,
+			"The scaleUp policies let the pods grow so slowly that a burst from the minimum to the maximum takes more than a minute.",
+			"Add a scaleUp policy with a higher percentage, or raise minReplicas.", lintSlowBurst,
+		},
+		{
+			"tolerance-hides-pods", SeverityWarning,
+			"Within the tolerance the autoscaler does nothing: of many pods, several are missing before it acts.",
+			"Set behavior.scaleUp.tolerance, such as 0.05 (Kubernetes 1.35 and later).", lintWideTolerance,
+		},
+		{
+			"tolerance-zero", SeverityWarning,
+			"Without a tolerance, every look finds a reason to add or to remove a pod.",
+			"Set the tolerance to 0.02 or more.", lintZeroTolerance,
+		},
+		{
+			"waits-to-scale-up", SeverityWarning,
+			"A scaleUp window makes the autoscaler take the lowest wish of the window: a burst is served when it has lasted that long.",
+			"Set scaleUp.stabilizationWindowSeconds to 0, its default.", lintUpWindow,
+		},
+	}
+}
+
+// lintedScalingRules returns the rules for a direction; nil where the defaults hold.
+func lintedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *autoscalingv2.HPAScalingRules {
+	switch {
+	case hpa.Spec.Behavior == nil:
+		return nil
+	case up:
+		return hpa.Spec.Behavior.ScaleUp
+	}
+	return hpa.Spec.Behavior.ScaleDown
+}
+
+// lintedWindow returns the window of a direction in seconds.
+func lintedWindow(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) int32 {
+	if r := lintedScalingRules(hpa, up); r != nil && r.StabilizationWindowSeconds != nil {
+		return *r.StabilizationWindowSeconds
+	}
+	if up {
+		return 0
+	}
+	return defaultDownWindow
+}
+
+// lintedTolerance returns the tolerance on the way up.
+func lintedTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler) float64 {
+	if r := lintedScalingRules(hpa, true); r != nil && r.Tolerance != nil {
+		return r.Tolerance.AsApproximateFloat64()
+	}
+	return defaultTolerance
+}
+
+func lintDownFasterThanUp(s subject) []string {
+	up, down := lintedWindow(s.hpa, true), lintedWindow(s.hpa, false)
+	return newLintMessage(up > down, "the scaleUp window is %d s, the scaleDown window %d s", up, down)
+}
+
+func lintUpWindow(s subject) []string {
+	up := lintedWindow(s.hpa, true)
+	return newLintMessage(up > 0, "the scaleUp window is %d s", up)
+}
+
+func lintNoDownWindow(s subject) []string {
+	return newLintMessage(lintedWindow(s.hpa, false) == 0, "the scaleDown window is 0")
+}
+
+func lintMinAboveMax(s subject) []string {
+	least := inventory.MinReplicasOf(s.hpa)
+	return newLintMessage(least > s.hpa.Spec.MaxReplicas, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+}
+
+func lintNoRoom(s subject) []string {
+	return newLintMessage(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas, "both limits are %d", s.hpa.Spec.MaxReplicas)
+}
+
+func lintSinglePod(s subject) []string {
+	return newLintMessage(inventory.MinReplicasOf(s.hpa) == 1, "minReplicas is 1")
+}
+
+func lintShortPeriods(s subject) []string {
+	var messages []string
+	for _, up := range []bool{true, false} {
+		r := lintedScalingRules(s.hpa, up)
+		if r == nil {
+			continue
+		}
+		for _, p := range r.Policies {
+			if p.PeriodSeconds < syncSeconds {
+				messages = append(messages, fmt.Sprintf("a policy of %s has a period of %d s", lintedDirection(up), p.PeriodSeconds))
+			}
+		}
+	}
+	return messages
+}
+
+func lintedDirection(up bool) string {
+	if up {
+		return "scaleUp"
+	}
+	return "scaleDown"
+}
+
+func lintDisabledDirections(s subject) []string {
+	var messages []string
+	for _, up := range []bool{true, false} {
+		if r := lintedScalingRules(s.hpa, up); r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+			messages = append(messages, lintedDirection(up)+" is disabled")
+		}
+	}
+	return messages
+}
+
+func lintWideTolerance(s subject) []string {
+	tolerance := lintedTolerance(s.hpa)
+	hidden := int(tolerance * float64(s.hpa.Spec.MaxReplicas))
+	wide := tolerance >= wideTolerance || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
+	return newLintMessage(wide, "at %d pods, a tolerance of %g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
+}
+
+func lintZeroTolerance(s subject) []string {
+	for _, up := range []bool{true, false} {
+		if r := lintedScalingRules(s.hpa, up); r != nil && r.Tolerance != nil && r.Tolerance.IsZero() {
+			return []string{lintedDirection(up) + " has a tolerance of 0"}
+		}
+	}
+	return nil
+}
+
+func lintSlowBurst(s subject) []string {
+	if r := lintedScalingRules(s.hpa, true); r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+		return nil // another rule's
+	}
+	seconds := measureLintedBurst(s.hpa)
+	return newLintMessage(seconds > maxBurstSeconds, "from %d to %d pods takes %d s", max(1, inventory.MinReplicasOf(s.hpa)), s.hpa.Spec.MaxReplicas, seconds)
+}
+
+// measureLintedBurst returns the time from minReplicas to maxReplicas under the scaleUp policies, if the load wants the maximum at once. It plays
+// the controller's looks, at most an hour of them.
+func measureLintedBurst(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
+	pods, added := max(1, inventory.MinReplicasOf(hpa)), map[int32]int32{} // pods added, by second
+	now := int32(0)
+	for ; pods < hpa.Spec.MaxReplicas && now < 3600; now += syncSeconds {
+		if grown := min(growLintedPods(hpa, pods, now, added), hpa.Spec.MaxReplicas); grown > pods {
+			added[now], pods = grown-pods, grown
+		}
+	}
+	return max(0, now-syncSeconds)
+}
+
+// growLintedPods returns the pods that the scaleUp policies permit now, given the pods added before.
+func growLintedPods(hpa *autoscalingv2.HorizontalPodAutoscaler, pods, now int32, added map[int32]int32) int32 {
+	policies := []autoscalingv2.HPAScalingPolicy{ // Kubernetes' defaults
+		{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}, {Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15},
+	}
+	least := false
+	if r := lintedScalingRules(hpa, true); r != nil {
+		if len(r.Policies) > 0 {
+			policies = r.Policies
+		}
+		least = r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.MinChangePolicySelect
+	}
+	grown := int32(0)
+	for i, p := range policies {
+		start := pods
+		for at, n := range added {
+			if now-at < p.PeriodSeconds {
+				start -= n
+			}
+		}
+		to := start + p.Value
+		if p.Type == autoscalingv2.PercentScalingPolicy {
+			to = start + (start*p.Value+99)/100
+		}
+		if i == 0 || least && to < grown || !least && to > grown {
+			grown = to
+		}
+	}
+	return grown
+}

@@ -1,0 +1,120 @@
+// Package lint judges an autoscaler together with its workload, its budget and its neighbours, before a load shows what is wrong.
+package lint
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+)
+
+// Severity says whether a finding can never work or only works badly.
+type Severity string
+
+// The severities.
+const (
+	SeverityError   Severity = "error"   // it cannot work as written
+	SeverityWarning Severity = "warning" // it works badly in a case that comes sooner or later
+)
+
+// Rule is one thing that lint knows to be wrong.
+type Rule struct {
+	// ID names the rule in findings and in its page.
+	ID       string
+	Severity Severity
+	// Reason says why it is wrong, Fix says how to mend it; both are whole sentences.
+	Reason, Fix string
+	// check returns one message for each place where the rule is broken.
+	check func(s subject) []string
+}
+
+// Finding is one place where a rule is broken.
+type Finding struct {
+	Rule     string   `json:"rule"`
+	Severity Severity `json:"severity"`
+	Object   string   `json:"object"` // NAMESPACE/hpa/NAME
+	Message  string   `json:"message"`
+	Reason   string   `json:"reason"`
+	Fix      string   `json:"fix"`
+	Page     string   `json:"page"`
+}
+
+// subject is an autoscaler with its surroundings.
+type subject struct {
+	objects  *inventory.Inventory
+	hpa      *autoscalingv2.HorizontalPodAutoscaler
+	workload *inventory.Workload // nil if unknown
+	files    bool                // from manifests, not from a cluster
+}
+
+// Rules returns all rules, sorted by ID.
+func Rules() []Rule {
+	rules := slices.Concat(listLintMetricRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules())
+	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
+	return rules
+}
+
+// Report is the outcome of Run.
+type Report struct {
+	Findings []Finding          `json:"findings"`
+	Unread   []inventory.Unread `json:"unread,omitempty"`
+	HPAs     int                `json:"autoscalers"`
+}
+
+// Run applies all rules to every autoscaler of the objects, from files or from a cluster.
+func Run(objects *inventory.Inventory, files bool) *Report {
+	report := &Report{Unread: objects.Unread, HPAs: len(objects.HPAs), Findings: []Finding{}}
+	rules := Rules()
+	for i := range objects.HPAs {
+		hpa := &objects.HPAs[i]
+		s := subject{objects: objects, hpa: hpa, workload: objects.WorkloadOf(hpa), files: files}
+		for _, r := range rules {
+			for _, message := range r.check(s) {
+				report.Findings = append(report.Findings, Finding{
+					Rule: r.ID, Severity: r.Severity, Object: hpa.Namespace + "/hpa/" + hpa.Name,
+					Message: message, Reason: r.Reason, Fix: r.Fix, Page: "docs/lint.md#" + r.ID,
+				})
+			}
+		}
+	}
+	slices.SortStableFunc(report.Findings, func(a, b Finding) int { return cmp.Compare(a.Severity, b.Severity) })
+	return report
+}
+
+// Faulty reports whether a finding is an error.
+func (r *Report) Faulty() bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == SeverityError })
+}
+
+// Print writes a table of the findings; wide adds reason and fix.
+func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
+	table := output.Table{Header: []string{"SEVERITY", "OBJECT", "RULE", "FINDING"}}
+	if wide {
+		table.Header = append(table.Header, "REASON", "FIX")
+	}
+	for _, f := range r.Findings {
+		cells := []string{string(f.Severity), f.Object, f.Rule, f.Message}
+		if wide {
+			cells = append(cells, f.Reason, f.Fix)
+		}
+		table.Add(cells...)
+	}
+	if len(r.Findings) == 0 {
+		fmt.Fprintf(out, "%s, no finding.\n", output.Count(r.HPAs, "autoscaler"))
+		return nil
+	}
+	return table.Print(out, noHeaders)
+}
+
+// newLintMessage returns the message as the only finding if found, else none.
+func newLintMessage(found bool, format string, args ...any) []string {
+	if !found {
+		return nil
+	}
+	return []string{fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,360 @@
+package lint
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/lint.md and the golden files")
+
+// sound is a set of manifests without a fault. The cases below spoil it by replacing text.
+const sound = `
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: shop}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  minReplicas: 2
+  maxReplicas: 10
+  metrics:
+  - type: Pods
+    pods:
+      metric: {name: request_per_second}
+      target: {type: AverageValue, averageValue: "50"}
+  behavior: {}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        ports: [{name: http, containerPort: 8080}]
+        readinessProbe: {httpGet: {path: /readyz, port: http}, initialDelaySeconds: 5, failureThreshold: 2, periodSeconds: 5}
+        livenessProbe: {httpGet: {path: /healthz, port: http}}
+        resources: {requests: {cpu: 100m}, limits: {cpu: "2"}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web, namespace: shop}
+spec:
+  maxUnavailable: 1
+  selector: {matchLabels: {app: web}}
+`
+
+const (
+	soundMetric = `  - type: Pods
+    pods:
+      metric: {name: request_per_second}
+      target: {type: AverageValue, averageValue: "50"}
+`
+	cpuMetric = `  - type: Resource
+    resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}
+`
+	secondHPA = `---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web-2, namespace: shop}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: NAME}
+  minReplicas: 2
+  maxReplicas: 10
+`
+	secondDeployment = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: other, namespace: shop}
+spec:
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec:
+      containers: [{name: web, readinessProbe: {exec: {command: [ready]}}}]
+`
+)
+
+// objectMetric is a metric of an object with a target of a type.
+func objectMetric(name, target string) string {
+	return fmt.Sprintf(`  - type: Object
+    object:
+      metric: {name: %s}
+      describedObject: {apiVersion: apps/v1, kind: Deployment, name: web}
+      target: {%s}
+`, name, target)
+}
+
+// lintCases has, for each rule, replacements that break it, and replacements that come near and do not.
+var lintCases = map[string]struct{ bad, good []string }{
+	"average-of-a-quantile": {
+		[]string{soundMetric, objectMetric("request_seconds_p99", `type: AverageValue, averageValue: "1"`)},
+		[]string{soundMetric, objectMetric("request_per_second", `type: AverageValue, averageValue: "50"`)},
+	},
+	"latency-target": {
+		[]string{soundMetric, objectMetric("request_seconds_p99", `type: Value, value: "1"`)},
+		[]string{soundMetric, objectMetric("seats_p9", `type: Value, value: "1"`)},
+	},
+	"counter-without-rate": {[]string{"request_per_second", "http_requests_total"}, []string{"request_per_second", "totals"}},
+	"cpu-beside-load":      {[]string{soundMetric, soundMetric + cpuMetric}, []string{soundMetric, cpuMetric}},
+	"cpu-target-out-of-reach": {
+		[]string{soundMetric, cpuMetric, `{cpu: "2"}`, "{cpu: 100m}", "averageUtilization: 60", "averageUtilization: 91"},
+		[]string{soundMetric, cpuMetric, `{cpu: "2"}`, "{cpu: 100m}", "averageUtilization: 60", "averageUtilization: 90"},
+	},
+	"duplicate-metric": {
+		[]string{soundMetric, soundMetric + soundMetric},
+		[]string{soundMetric, soundMetric + strings.Replace(soundMetric, "request_", "order_", 1)},
+	},
+	"memory-target": {
+		[]string{soundMetric, strings.ReplaceAll(cpuMetric, "cpu", "memory"), "requests: {cpu: 100m}", "requests: {memory: 100Mi}"},
+		[]string{soundMetric, cpuMetric},
+	},
+	"metric-dies-with-its-pods": {
+		[]string{"minReplicas: 2", "minReplicas: 0"},
+		[]string{"minReplicas: 2", "minReplicas: 0", soundMetric, objectMetric("orders_waiting", `type: Value, value: "5"`)},
+	},
+	"missing-request": {
+		[]string{soundMetric, cpuMetric, "resources: {requests: {cpu: 100m}, limits: {cpu: \"2\"}}", "resources: {}"},
+		[]string{soundMetric, cpuMetric, "averageUtilization: 60", "averageUtilization: 80", "resources: {requests: {cpu: 100m}, ", "resources: {"},
+	},
+	"unknown-container": {
+		[]string{soundMetric, `  - type: ContainerResource
+    containerResource: {name: cpu, container: wep, target: {type: AverageValue, averageValue: 50m}}
+`},
+		[]string{soundMetric, `  - type: ContainerResource
+    containerResource: {name: cpu, container: web, target: {type: AverageValue, averageValue: 50m}}
+`},
+	},
+
+	"down-faster-than-up": {
+		[]string{"behavior: {}", "behavior: {scaleUp: {stabilizationWindowSeconds: 400}}"},
+		[]string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 30}}"},
+	},
+	"waits-to-scale-up": {
+		[]string{"behavior: {}", "behavior: {scaleUp: {stabilizationWindowSeconds: 60}}"},
+		[]string{"behavior: {}", "behavior: {scaleUp: {stabilizationWindowSeconds: 0}}"},
+	},
+	"no-scale-down-window": {
+		[]string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 0}}"},
+		[]string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 60}}"},
+	},
+	"min-above-max": {[]string{"maxReplicas: 10", "maxReplicas: 1"}, []string{"maxReplicas: 10", "maxReplicas: 3"}},
+	"no-room":       {[]string{"maxReplicas: 10", "maxReplicas: 2"}, []string{"maxReplicas: 10", "maxReplicas: 3"}},
+	"period-below-sync": {
+		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: 5}]}}"},
+		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: 15}]}}"},
+	},
+	"scaling-disabled": {
+		[]string{"behavior: {}", "behavior: {scaleDown: {selectPolicy: Disabled}}"},
+		[]string{"behavior: {}", "behavior: {scaleDown: {selectPolicy: Min}}"},
+	},
+	"single-pod": {[]string{"minReplicas: 2", "minReplicas: 1"}, nil},
+	"slow-burst": {
+		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 15}]}}"},
+		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 2, periodSeconds: 15}]}}"},
+	},
+	"tolerance-hides-pods": {
+		[]string{"maxReplicas: 10", "maxReplicas: 20"},
+		[]string{"maxReplicas: 10", "maxReplicas: 20", "behavior: {}", "behavior: {scaleUp: {tolerance: 50m}}"},
+	},
+	"tolerance-zero": {
+		[]string{"behavior: {}", `behavior: {scaleDown: {tolerance: "0"}}`},
+		[]string{"behavior: {}", "behavior: {scaleDown: {tolerance: 20m}}"},
+	},
+
+	"liveness-is-readiness": {
+		[]string{"path: /healthz, port: http}", "path: /readyz, port: http}, failureThreshold: 1"},
+		[]string{"path: /healthz, port: http}", "path: /readyz, port: http}, failureThreshold: 6"},
+	},
+	"metrics-opt-out": {
+		[]string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/scrape: "false"}}`},
+		[]string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/scrape: "true"}}`},
+	},
+	"metrics-port-ambiguous": {
+		[]string{"containerPort: 8080}", "containerPort: 8080}, {name: admin, containerPort: 9090}"},
+		[]string{"containerPort: 8080}", "containerPort: 8080}, {name: metrics, containerPort: 9090}"},
+	},
+	"metrics-port-undeclared": {
+		[]string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/port: "8008"}}`},
+		[]string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/port: "8080"}}`},
+	},
+	"no-readiness-probe":   {[]string{"readinessProbe", "startupProbe"}, nil},
+	"ready-while-starting": {[]string{soundMetric, cpuMetric, "initialDelaySeconds: 5, ", ""}, []string{"initialDelaySeconds: 5, ", ""}},
+	"replicas-in-manifest": {[]string{"  selector: {matchLabels: {app: web}}\n  template", "  replicas: 3\n  selector: {matchLabels: {app: web}}\n  template"}, nil},
+
+	"budget-blocks-all": {[]string{"maxUnavailable: 1", "minAvailable: 100%"}, []string{"maxUnavailable: 1", "minAvailable: 50%"}},
+	"budget-equals-minimum": {
+		[]string{"maxUnavailable: 1", "minAvailable: 2"},
+		[]string{"maxUnavailable: 1", "minAvailable: 1"},
+	},
+	"keda-owner": {
+		[]string{"metadata: {name: web, namespace: shop}\nspec:\n  scale", "metadata: {name: web, namespace: shop, ownerReferences: [{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, name: web}]}\nspec:\n  scale"},
+		[]string{"metadata: {name: web, namespace: shop}\nspec:\n  scale", "metadata: {name: web, namespace: shop, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web}]}\nspec:\n  scale"},
+	},
+	"overlapping-selectors": {
+		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondDeployment, "NAME", "web") + "---\napiVersion: policy"},
+		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondDeployment, "NAME", "other") + "---\napiVersion: policy"},
+	},
+	"target-missing": {[]string{"kind: Deployment, name: web}", "kind: Deployment, name: wep}"}, []string{"kind: Deployment, name: web}", "kind: Rollout, name: web}"}},
+	"two-autoscalers": {
+		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondHPA, "NAME", "web") + "---\napiVersion: policy"},
+		[]string{
+			"\n---\napiVersion: policy",
+			"\n" + strings.ReplaceAll(secondHPA, "NAME", "other") + strings.ReplaceAll(secondDeployment, "NAME", "other") + "---\napiVersion: policy",
+		},
+	},
+}
+
+// lintManifests applies the rules to the sound manifests with replacements. Every replacement must find its text.
+func lintManifests(t *testing.T, replacements []string) *Report {
+	t.Helper()
+	text := sound
+	for i := 0; i+1 < len(replacements); i += 2 {
+		if !strings.Contains(text, replacements[i]) {
+			t.Fatalf("the sound manifests have no %q", replacements[i])
+		}
+		text = strings.Replace(text, replacements[i], replacements[i+1], 1)
+	}
+	objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(text), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Run(objects, true)
+}
+
+// TestRules: each rule finds its fault, and not its neighbour.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, r := range Rules() {
+		known[r.ID] = true
+		if _, ok := lintCases[r.ID]; !ok {
+			t.Errorf("rule %s has no test", r.ID)
+		}
+	}
+	for id, tc := range lintCases {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			if !known[id] {
+				t.Fatal("there is no such rule")
+			}
+			if n := countFindings(lintManifests(t, tc.bad), id); n == 0 {
+				t.Errorf("not found in %q", tc.bad)
+			}
+			if n := countFindings(lintManifests(t, tc.good), id); n != 0 {
+				t.Errorf("found %d times in %q", n, tc.good)
+			}
+		})
+	}
+}
+
+func countFindings(r *Report, id string) int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Rule == id {
+			n++
+		}
+	}
+	return n
+}
+
+// TestSoundManifests: the manifests that the cases spoil have no fault of their own.
+func TestSoundManifests(t *testing.T) {
+	t.Parallel()
+	if report := lintManifests(t, nil); len(report.Findings) != 0 || report.HPAs != 1 {
+		t.Errorf("got %+v", report)
+	}
+}
+
+// TestOwnManifests: the sample's manifests have no error.
+func TestOwnManifests(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..", "..", "manifests", "sample")
+	objects, err := inventory.ReadFiles([]string{filepath.Join(root, "base"), filepath.Join(root, "overlays", "hpa-requests")}, nil, "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range objects.HPAs { // kustomize gives the overlay its namespace
+		objects.HPAs[i].Namespace = objects.Workloads[0].Namespace
+	}
+	report := Run(objects, true)
+	if report.HPAs != 1 || report.Faulty() {
+		t.Errorf("got %+v", report)
+	}
+}
+
+func TestPrint(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	report := lintManifests(t, []string{"maxUnavailable: 1", "minAvailable: 2", "request_per_second", "http_requests_total"})
+	if err := report.Print(&out, false, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `SEVERITY   OBJECT         RULE                    FINDING
+error      shop/hpa/web   counter-without-rate    http_requests_total of pods: a counter by its name
+warning    shop/hpa/web   budget-equals-minimum   pdb/web keeps 2, minReplicas is 2
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !report.Faulty() {
+		t.Error("an error is not faulty")
+	}
+}
+
+// TestBurst plays the scaleUp policies: seconds from minReplicas to maxReplicas.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	for behavior, want := range map[string]int32{
+		"{}": 15, // 2, 6, 10
+		"{scaleUp: {policies: [{type: Percent, value: 400, periodSeconds: 15}]}}":                                                          0,
+		"{scaleUp: {policies: [{type: Pods, value: 4, periodSeconds: 60}]}}":                                                               60, // 6 at once, 10 after a minute
+		"{scaleUp: {policies: [{type: Pods, value: 4, periodSeconds: 60}, {type: Pods, value: 1, periodSeconds: 15}]}}":                    60,
+		"{scaleUp: {selectPolicy: Min, policies: [{type: Pods, value: 8, periodSeconds: 15}, {type: Pods, value: 4, periodSeconds: 15}]}}": 15,
+		"{scaleUp: {policies: [{type: Percent, value: 10, periodSeconds: 15}]}}":                                                           105, // one more each look
+	} {
+		objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(strings.Replace(sound, "behavior: {}", "behavior: "+behavior, 1)), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := measureLintedBurst(&objects.HPAs[0]); got != want {
+			t.Errorf("%s: %d s, want %d s", behavior, got, want)
+		}
+	}
+}
+
+// TestPage holds docs/lint.md to the rules.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	var page bytes.Buffer
+	page.WriteString("# Rules of kubectl tachometer lint\n\n<!-- Written by `make update` from the rules themselves; do not edit. -->\n\n" +
+		"`kubectl tachometer lint -f manifests/` judges files, `kubectl tachometer lint --all` a cluster. An error cannot work as written; a\n" +
+		"warning works badly in a case that comes sooner or later. Only an error makes the exit code 1.\n")
+	for _, r := range Rules() {
+		fmt.Fprintf(&page, "\n## %s\n\n%s. %s\n\nFix: %s\n", r.ID, strings.ToUpper(string(r.Severity[:1]))+string(r.Severity[1:]), r.Reason, r.Fix)
+	}
+	path := filepath.Join("..", "..", "..", "docs", "lint.md")
+	if *update {
+		if err := os.WriteFile(path, page.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(page.String(), string(got)); diff != "" {
+		t.Errorf("%s, rewritten by -update (-want +got):\n%s", path, diff)
+	}
+}

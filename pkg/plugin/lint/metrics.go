@@ -1,0 +1,255 @@
+package lint
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// quantileName is a metric that is a quantile or a duration by its name: it does not add up over pods.
+var quantileName = regexp.MustCompile(`_p\d{2,3}$|_quantile$|_latency(_seconds)?$|_duration_seconds$`)
+
+// listLintMetricRules are about the metrics of an autoscaler.
+func listLintMetricRules() []Rule {
+	return []Rule{
+		{
+			"average-of-a-quantile", SeverityError,
+			"The HPA divides the value of an object or an external metric by the number of pods; a latency divided by pods means nothing.",
+			"Use a target of type Value, or scale on a rate or on concurrency.", lintQuantileAverages,
+		},
+		{
+			"counter-without-rate", SeverityError,
+			"A counter only grows, so that the autoscaler goes to maxReplicas and stays there.",
+			"Scale on its rate: NAME_per_second instead of NAME_total.", lintRawCounters,
+		},
+		{
+			"cpu-beside-load", SeverityWarning,
+			"The highest wish of all metrics wins: CPU of starting pods overrides the load metric, and each deploy scales up.",
+			"Keep the metric that the load moves first, and drop the other.", lintCPUBesideLoad,
+		},
+		{
+			"cpu-target-out-of-reach", SeverityError,
+			"A container's limit caps its usage: the target with its tolerance lies above all that the pods can use, so that it never scales up.",
+			"Lower the target, or raise or remove the CPU limit.", lintUnreachableTarget,
+		},
+		{
+			"duplicate-metric", SeverityWarning,
+			"Of two targets for one metric only the lower has an effect.",
+			"Keep one of them.", lintDuplicateMetrics,
+		},
+		{
+			"latency-target", SeverityWarning,
+			"Latency does not fall in proportion to pods, and a slow dependency raises it whatever the number of pods: the autoscaler runs to maxReplicas.",
+			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
+		},
+		{
+			"memory-target", SeverityWarning,
+			"Most programs keep the memory that a peak took, so that the number of pods never falls again.",
+			"Scale on load; bound memory by the container's limit.", lintMemoryTargets,
+		},
+		{
+			"metric-dies-with-its-pods", SeverityError,
+			"At 0 pods no pod exposes a metric, so that nothing wakes the workload.",
+			"Add an external metric or one of an object that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
+		},
+		{
+			"missing-request", SeverityError,
+			"A utilization is a share of the request: with one container without it the HPA controller has no value for the pod.",
+			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
+		},
+		{
+			"unknown-container", SeverityError,
+			"No pod has a container of this name, so that the metric has no value.",
+			"Name a container of the workload.", lintUnknownContainers,
+		},
+	}
+}
+
+// lintEachMetric returns the messages of a check for each metric of an autoscaler.
+func lintEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
+	var messages []string
+	for _, m := range s.hpa.Spec.Metrics {
+		if message := check(m); message != "" {
+			messages = append(messages, inventory.DescribeMetric(m)+": "+message)
+		}
+	}
+	return messages
+}
+
+// lintedMetricName returns the name of a custom or external metric, or nothing for CPU and memory.
+func lintedMetricName(m autoscalingv2.MetricSpec) string {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Metric.Name
+	case m.Object != nil:
+		return m.Object.Metric.Name
+	case m.External != nil:
+		return m.External.Metric.Name
+	}
+	return ""
+}
+
+func lintQuantileAverages(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && quantileName.MatchString(lintedMetricName(m)) && reading.TargetOf(m).AverageValue != nil {
+			return "a quantile with a target of type AverageValue"
+		}
+		return ""
+	})
+}
+
+func lintLatencyTargets(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if quantileName.MatchString(lintedMetricName(m)) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
+			return "scales on latency"
+		}
+		return ""
+	})
+}
+
+func lintRawCounters(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if strings.HasSuffix(lintedMetricName(m), "_total") {
+			return "a counter by its name"
+		}
+		return ""
+	})
+}
+
+func lintCPUBesideLoad(s subject) []string {
+	usage, load := "", ""
+	for _, m := range s.hpa.Spec.Metrics {
+		if name := lintedMetricName(m); name != "" {
+			load = name
+		} else {
+			usage = inventory.DescribeMetric(m)
+		}
+	}
+	return newLintMessage(usage != "" && load != "", "%s beside %s", usage, load)
+}
+
+func lintMemoryTargets(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Resource != nil && m.Resource.Name == corev1.ResourceMemory || m.ContainerResource != nil && m.ContainerResource.Name == corev1.ResourceMemory {
+			return "scales on memory"
+		}
+		return ""
+	})
+}
+
+func lintMetricAtZero(s subject) []string {
+	for _, m := range s.hpa.Spec.Metrics {
+		if m.Object != nil || m.External != nil {
+			return nil
+		}
+	}
+	return newLintMessage(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
+}
+
+func lintDuplicateMetrics(s subject) []string {
+	seen := map[string]bool{}
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		key := lintedMetricIdentity(m)
+		if seen[key] {
+			return "named twice"
+		}
+		seen[key] = true
+		return ""
+	})
+}
+
+// lintedMetricIdentity distinguishes metrics: the spec without its target.
+func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
+	switch {
+	case m.Pods != nil:
+		return fmt.Sprint("pods ", m.Pods.Metric)
+	case m.Object != nil:
+		return fmt.Sprint("object ", m.Object.DescribedObject, m.Object.Metric)
+	case m.External != nil:
+		return fmt.Sprint("external ", m.External.Metric)
+	}
+	return inventory.DescribeMetric(m)
+}
+
+// lintedResource returns the resource of a utilization target, and its container (empty: all).
+func lintedResource(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
+	switch {
+	case m.Resource != nil:
+		return m.Resource.Name, "", m.Resource.Target.AverageUtilization
+	case m.ContainerResource != nil:
+		return m.ContainerResource.Name, m.ContainerResource.Container, m.ContainerResource.Target.AverageUtilization
+	}
+	return "", "", nil
+}
+
+func lintMissingRequests(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResource(m)
+		if utilization == nil || s.workload == nil {
+			return ""
+		}
+		for _, c := range s.workload.Template.Spec.Containers {
+			if _, ok := c.Resources.Requests[name]; !ok && (container == "" || c.Name == container) {
+				if _, limited := c.Resources.Limits[name]; !limited { // a limit is the request where none is written
+					return fmt.Sprintf("container %s has no request of %s", c.Name, name)
+				}
+			}
+		}
+		return ""
+	})
+}
+
+func lintUnknownContainers(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.ContainerResource == nil || s.workload == nil {
+			return ""
+		}
+		for _, c := range s.workload.Template.Spec.Containers {
+			if c.Name == m.ContainerResource.Container {
+				return ""
+			}
+		}
+		return s.workload.Ref() + " has no such container"
+	})
+}
+
+// lintUnreachableTarget compares the target, raised by the tolerance, with the utilization at which every container is at its limit.
+func lintUnreachableTarget(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResource(m)
+		if utilization == nil || s.workload == nil || name != corev1.ResourceCPU {
+			return ""
+		}
+		var request, limit resource.Quantity
+		for _, c := range s.workload.Template.Spec.Containers {
+			if container != "" && c.Name != container {
+				continue
+			}
+			bound, limited := c.Resources.Limits[name]
+			asked, requested := c.Resources.Requests[name]
+			if !limited {
+				return ""
+			}
+			if !requested {
+				asked = bound
+			}
+			limit.Add(bound)
+			request.Add(asked)
+		}
+		if request.IsZero() {
+			return ""
+		}
+		most := 100 * float64(limit.MilliValue()) / float64(request.MilliValue())
+		if needed := float64(*utilization) * (1 + lintedTolerance(s.hpa)); most <= needed {
+			return fmt.Sprintf("it scales up above %.0f %% of the request, and the limits permit %.0f %%", needed, most)
+		}
+		return ""
+	})
+}

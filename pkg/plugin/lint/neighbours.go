@@ -1,0 +1,114 @@
+package lint
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+)
+
+// listLintNeighbourRules are about the objects around an autoscaler.
+func listLintNeighbourRules() []Rule {
+	return []Rule{
+		{
+			"budget-blocks-all", SeverityWarning,
+			"A budget that permits no disruption stops every drain of a node, whatever the number of pods.",
+			"Set maxUnavailable: 1 in place of it.", lintBlockingBudgets,
+		},
+		{
+			"budget-equals-minimum", SeverityWarning,
+			"At its minimum the workload has no pod to spare: no node can be drained at night.",
+			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", lintBudgetAtMinimum,
+		},
+		{
+			"keda-owner", SeverityWarning,
+			"KEDA writes this autoscaler: it overwrites changes, and its metrics come from KEDA's own adapter.",
+			"Change the ScaledObject instead.", lintKEDAOwner,
+		},
+		{
+			"overlapping-selectors", SeverityError,
+			"The pods of two workloads match one selector: the HPA controller counts both, or refuses with AmbiguousSelector.",
+			"Give each workload a label of its own.", lintOverlappingSelectors,
+		},
+		{
+			"target-missing", SeverityWarning,
+			"The scale target is not among the objects that were read: its name may be mistyped.",
+			"Correct scaleTargetRef, or read the file with the workload too.", lintMissingTarget,
+		},
+		{
+			"two-autoscalers", SeverityError,
+			"Two autoscalers of one workload undo each other's work at every look.",
+			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
+		},
+	}
+}
+
+func lintTwoAutoscalers(s subject) []string {
+	var messages []string
+	for _, rival := range s.objects.RivalsOf(s.hpa) {
+		messages = append(messages, fmt.Sprintf("hpa/%s has the same target", rival.Name))
+	}
+	return messages
+}
+
+func lintMissingTarget(s subject) []string {
+	ref := s.hpa.Spec.ScaleTargetRef
+	known := ref.Kind == "Deployment" || ref.Kind == "StatefulSet"
+	for _, u := range s.objects.Unread {
+		known = known && u.Resource != "deployments" && u.Resource != "statefulsets"
+	}
+	return newLintMessage(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
+}
+
+func lintKEDAOwner(s subject) []string {
+	owner := inventory.KEDAOwner(s.hpa)
+	return newLintMessage(owner != "", "it belongs to ScaledObject %s", owner)
+}
+
+func lintOverlappingSelectors(s subject) []string {
+	if s.workload == nil {
+		return nil
+	}
+	selector := s.workload.PodSelector()
+	var messages []string
+	for i := range s.objects.Workloads {
+		w := &s.objects.Workloads[i]
+		other := w.Namespace == s.workload.Namespace && w.Ref() != s.workload.Ref()
+		if other && selector.Matches(labels.Set(w.Template.Labels)) {
+			messages = append(messages, fmt.Sprintf("the selector of %s matches the pods of %s too", s.workload.Ref(), w.Ref()))
+		}
+	}
+	return messages
+}
+
+// lintBudgetAtMinimum looks for a budget that keeps every pod of the minimum.
+func lintBudgetAtMinimum(s subject) []string {
+	least := int(inventory.MinReplicasOf(s.hpa))
+	var messages []string
+	for _, b := range s.objects.BudgetsOf(s.workload) {
+		if b.Spec.MinAvailable == nil || *b.Spec.MinAvailable == intstr.FromString("100%") {
+			continue
+		}
+		kept, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MinAvailable, least, true)
+		if err == nil && least > 0 && kept >= least {
+			messages = append(messages, fmt.Sprintf("pdb/%s keeps %s, minReplicas is %d", b.Name, b.Spec.MinAvailable.String(), least))
+		}
+	}
+	return messages
+}
+
+func lintBlockingBudgets(s subject) []string {
+	var messages []string
+	for _, b := range s.objects.BudgetsOf(s.workload) {
+		least, most := b.Spec.MinAvailable, b.Spec.MaxUnavailable
+		if least != nil && *least == intstr.FromString("100%") {
+			messages = append(messages, fmt.Sprintf("pdb/%s has minAvailable: 100%%", b.Name))
+		}
+		if most != nil && (*most == intstr.FromInt32(0) || *most == intstr.FromString("0%")) {
+			messages = append(messages, fmt.Sprintf("pdb/%s has maxUnavailable: %s", b.Name, most.String()))
+		}
+	}
+	return messages
+}

@@ -1,0 +1,173 @@
+package lint
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+)
+
+// listLintWorkloadRules are about the pods that an autoscaler scales.
+func listLintWorkloadRules() []Rule {
+	return []Rule{
+		{
+			"liveness-is-readiness", SeverityWarning,
+			"Under overload the readiness probe fails; if liveness asks the same page as impatiently, the kubelet kills the pods that are needed most.",
+			"Let liveness ask a page without dependencies, or give it a higher failureThreshold.", lintLivenessIsReadiness,
+		},
+		{
+			"metrics-opt-out", SeverityError,
+			"The adapter never scrapes a pod that is annotated prometheus.io/scrape: \"false\".",
+			"Remove the annotation.", lintScrapeOptOut,
+		},
+		{
+			"metrics-port-ambiguous", SeverityError,
+			"The adapter scrapes the annotated port, a port named metrics, or the only one: here it cannot choose.",
+			"Annotate prometheus.io/port, or name one container port metrics.", lintAmbiguousPort,
+		},
+		{
+			"metrics-port-undeclared", SeverityWarning,
+			"No container declares the annotated port: it is probably mistyped, and every scrape is refused.",
+			"Annotate a port that the container declares, or declare the port.", lintUndeclaredPort,
+		},
+		{
+			"no-readiness-probe", SeverityWarning,
+			"A pod without a readiness probe gets traffic the moment that it starts, and the autoscaler counts it as help.",
+			"Add a readinessProbe.", lintReadinessProbe,
+		},
+		{
+			"ready-while-starting", SeverityWarning,
+			"A pod that is ready at once shows the CPU of its start, which the autoscaler takes for load.",
+			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
+		},
+		{
+			"replicas-in-manifest", SeverityWarning,
+			"Each apply of the manifest resets the number that the autoscaler chose.",
+			"Remove spec.replicas from the manifest.", lintReplicasInManifest,
+		},
+	}
+}
+
+// lintedTemplate returns the pod template of a subject, or nil.
+func lintedTemplate(s subject) *corev1.PodTemplateSpec {
+	if s.workload == nil {
+		return nil
+	}
+	return &s.workload.Template
+}
+
+func lintReplicasInManifest(s subject) []string {
+	if !s.files || s.workload == nil || s.workload.Replicas == nil {
+		return nil // in a cluster, every workload has a number
+	}
+	return newLintMessage(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
+}
+
+func lintReadinessProbe(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Spec.Containers {
+		if c.ReadinessProbe != nil {
+			return nil
+		}
+	}
+	return newLintMessage(true, "no container of %s has one", s.workload.Ref())
+}
+
+// lintReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
+func lintReadyWhileStarting(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil || !isLintedOnCPU(s) {
+		return nil
+	}
+	for _, c := range t.Spec.Containers {
+		if c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
+			return newLintMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
+		}
+	}
+	return nil
+}
+
+func isLintedOnCPU(s subject) bool {
+	for _, m := range s.hpa.Spec.Metrics {
+		if name, _, _ := lintedResource(m); name == corev1.ResourceCPU {
+			return true
+		}
+	}
+	return false
+}
+
+func lintLivenessIsReadiness(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Spec.Containers {
+		live, ready := c.LivenessProbe, c.ReadinessProbe
+		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
+			continue
+		}
+		same := live.HTTPGet.Path == ready.HTTPGet.Path && live.HTTPGet.Port == ready.HTTPGet.Port
+		if same && lintedProbeSeconds(live) <= lintedProbeSeconds(ready) {
+			return newLintMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, live.HTTPGet.Path, lintedProbeSeconds(live))
+		}
+	}
+	return nil
+}
+
+// lintedProbeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
+func lintedProbeSeconds(p *corev1.Probe) int32 {
+	period, failures := p.PeriodSeconds, p.FailureThreshold
+	if period == 0 {
+		period = 10
+	}
+	if failures == 0 {
+		failures = 3
+	}
+	return period * failures
+}
+
+func lintScrapeOptOut(s subject) []string {
+	t := lintedTemplate(s)
+	return newLintMessage(t != nil && isLintedOnPods(s) && strings.TrimSpace(t.Annotations[inventory.AnnotationScrape]) == "false", "the pods opt out of scraping")
+}
+
+// isLintedOnPods reports whether a metric comes from the pods' own pages.
+func isLintedOnPods(s subject) bool {
+	for _, m := range s.hpa.Spec.Metrics {
+		if m.Pods != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func lintAmbiguousPort(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil || !isLintedOnPods(s) || t.Annotations[inventory.AnnotationPort] != "" {
+		return nil
+	}
+	if _, err := inventory.ScrapedPort(t.Annotations, t.Spec); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+func lintUndeclaredPort(s subject) []string {
+	t := lintedTemplate(s)
+	if t == nil || !isLintedOnPods(s) {
+		return nil
+	}
+	text := strings.TrimSpace(t.Annotations[inventory.AnnotationPort])
+	declared := inventory.DeclaredPorts(t.Spec, "")
+	if text == "" || len(declared) == 0 {
+		return nil
+	}
+	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == text })
+	return newLintMessage(!found, "prometheus.io/port is %q, which no container declares", text)
+}

@@ -1,0 +1,110 @@
+// Package output prints what the plugin found in kubectl's styles: aligned columns for people, a versioned object for programs.
+package output
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+)
+
+// APIVersion is the version of the objects that -o json and -o yaml print.
+const APIVersion = "kubectl." + domain.Name + "/v1alpha1"
+
+// Table is a table in kubectl's style.
+type Table struct {
+	Header []string
+	Rows   [][]string
+}
+
+// Add appends a row.
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+
+// Print writes the table, without its header if noHeaders is set. It cleans every cell.
+func (t *Table) Print(out io.Writer, noHeaders bool) error {
+	w := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
+	if !noHeaders {
+		fmt.Fprintln(w, strings.Join(t.Header, "\t"))
+	}
+	for _, row := range t.Rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = Clean(cell)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	return w.Flush()
+}
+
+// Clean makes a text of another's fit for one line of a terminal: line breaks become spaces, and control characters, which could move the
+// cursor or reorder the line, question marks. Pages, annotations and names of metrics are such texts.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// shellWord is a text that a shell takes as one word, whatever stands around it.
+var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
+
+// IsShellWord reports whether a text can be part of a command that a person will paste. Names that Kubernetes checks always can; owner
+// references and names of metrics may hold anything.
+func IsShellWord(text string) bool { return shellWord.MatchString(text) }
+
+// PrintObject writes an object as JSON or YAML, in an envelope with apiVersion and kind.
+func PrintObject(out io.Writer, format, kind string, object any) error {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return fmt.Errorf("print %s: %w", kind, err)
+	}
+	fields["apiVersion"], fields["kind"] = APIVersion, kind
+	if format == "yaml" {
+		data, err = yaml.Marshal(fields)
+	} else {
+		data, err = json.MarshalIndent(fields, "", "  ")
+		data = append(data, '\n')
+	}
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(data)
+	return err
+}
+
+// Age returns a time span as kubectl writes ages: 3m12s. The zero time has the age <unknown>.
+func Age(from, now time.Time) string {
+	if from.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(now.Sub(from))
+}
+
+// Count returns "1 pod", "3 pods".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Duration returns a time span as kubectl writes it: 10s, 5m; 0s for none.
+func Duration(d time.Duration) string { return duration.HumanDuration(d) }

@@ -1,0 +1,66 @@
+package output
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestClean(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"a\nb\tc\rd":               "a b c d",
+		"\x1b[2Jcleared":           "?[2Jcleared",
+		"\u202eright to left":      "?right to left",
+		"µ-seconds → 6.9 at 20 °C": "µ-seconds → 6.9 at 20 °C",
+		"\x9b31m":                  "?31m",
+	} {
+		if got := Clean(in); got != want {
+			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestIsShellWord(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]bool{
+		"request_per_second": true, "deployment/web": true, "system:serviceaccount:a:b": true,
+		"": false, "a b": false, "a;b": false, "$(a)": false, "a'b": false, "-rf": false, "a\n": false,
+	} {
+		if IsShellWord(in) != want {
+			t.Errorf("IsShellWord(%q) = %v", in, !want)
+		}
+	}
+}
+
+func TestPrintObject(t *testing.T) {
+	t.Parallel()
+	object := struct {
+		B int `json:"b"`
+	}{7}
+	for format, want := range map[string]string{
+		"yaml": "apiVersion: kubectl.tachometer.dev/v1alpha1\nb: 7\nkind: Thing\n",
+		"json": "{\n  \"apiVersion\": \"kubectl.tachometer.dev/v1alpha1\",\n  \"b\": 7,\n  \"kind\": \"Thing\"\n}\n",
+	} {
+		var out bytes.Buffer
+		if err := PrintObject(&out, format, "Thing", object); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	if got := Age(now.Add(-192*time.Second), now); got != "3m12s" {
+		t.Errorf("got %s", got)
+	}
+	if got := Age(time.Time{}, now); got != "<unknown>" {
+		t.Errorf("got %s", got)
+	}
+}

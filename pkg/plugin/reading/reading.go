@@ -1,0 +1,300 @@
+// Package reading reads the metrics of an autoscaler over the metrics APIs as the HPA controller does, and keeps the reason where an
+// API gives no value.
+package reading
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"time"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// The metrics APIs and their versions.
+const (
+	CustomGroup   = "custom.metrics.k8s.io"
+	ExternalGroup = "external.metrics.k8s.io"
+	ResourceGroup = "metrics.k8s.io"
+
+	// CustomVersion is served by every adapter of the last years; v1beta1 cannot carry the labels of a metric's selector.
+	CustomVersion   = "v1beta2"
+	externalVersion = "v1beta1"
+	resourceVersion = "v1beta1"
+)
+
+// Reader reads a path of kube-apiserver. An API status becomes an *apierrors.StatusError. Implementations may be used concurrently.
+type Reader interface {
+	Read(ctx context.Context, path string) ([]byte, error)
+}
+
+// Value is one number of an answer. Object is empty for an external metric.
+type Value struct {
+	Object string            `json:"object,omitempty"`
+	Value  resource.Quantity `json:"value"`
+	Time   time.Time         `json:"time,omitzero"`
+	Window time.Duration     `json:"window,omitempty"`
+}
+
+// Answer is the answer to the read of one metric of an autoscaler's spec.
+type Answer struct {
+	Metric string  // in words
+	Path   string  // below kube-apiserver's root; empty if the read was not possible
+	Values []Value // none with an error
+	Err    error
+}
+
+// Oldest returns the time of the oldest value; zero without values.
+func (a Answer) Oldest() time.Time {
+	var oldest time.Time
+	for _, v := range a.Values {
+		if oldest.IsZero() || v.Time.Before(oldest) {
+			oldest = v.Time
+		}
+	}
+	return oldest
+}
+
+// MetricReader reads the metrics of autoscalers.
+type MetricReader struct {
+	Reader Reader
+	Mapper meta.RESTMapper // names the resource of an Object metric's kind
+}
+
+// ReadMetric reads a metric. The selector is that of the scale target's pods.
+func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string, m autoscalingv2.MetricSpec, words string) Answer {
+	a := Answer{Metric: words}
+	if a.Path, a.Err = r.metricReadingPath(namespace, selector, m); a.Err != nil {
+		return a
+	}
+	data, err := r.Reader.Read(ctx, a.Path)
+	if err != nil {
+		a.Err = err
+		return a
+	}
+	switch {
+	case m.Resource != nil:
+		a.Values, a.Err = parsePodUsageReading(data, m.Resource.Name, "")
+	case m.ContainerResource != nil:
+		a.Values, a.Err = parsePodUsageReading(data, m.ContainerResource.Name, m.ContainerResource.Container)
+	case m.External != nil:
+		a.Values, a.Err = parseExternalReading(data)
+	default:
+		a.Values, a.Err = parseCustomReading(data)
+	}
+	return a
+}
+
+// metricReadingPath returns the path that the HPA controller reads for a metric.
+func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalingv2.MetricSpec) (string, error) {
+	query := url.Values{}
+	custom := "/apis/" + CustomGroup + "/" + CustomVersion + "/namespaces/" + namespace
+	switch {
+	case m.Pods != nil:
+		query.Set("labelSelector", selector)
+		setReadingSelector(query, "metricLabelSelector", m.Pods.Metric.Selector)
+		return custom + "/pods/*/" + url.PathEscape(m.Pods.Metric.Name) + encodeReadingQuery(query), nil
+	case m.Object != nil:
+		setReadingSelector(query, "metricLabelSelector", m.Object.Metric.Selector)
+		object := m.Object.DescribedObject
+		if object.Kind == "Namespace" && object.APIVersion == "v1" {
+			return custom + "/metrics/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
+		}
+		plural, err := r.FindResource(object)
+		if err != nil {
+			return "", err
+		}
+		return custom + "/" + plural + "/" + url.PathEscape(object.Name) + "/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
+	case m.External != nil:
+		setReadingSelector(query, "labelSelector", m.External.Metric.Selector)
+		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeReadingQuery(query), nil
+	case m.Resource != nil, m.ContainerResource != nil:
+		query.Set("labelSelector", selector)
+		return "/apis/" + ResourceGroup + "/" + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
+	}
+	return "", fmt.Errorf("metric type %q is unknown", m.Type)
+}
+
+func encodeReadingQuery(query url.Values) string {
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
+}
+
+func setReadingSelector(query url.Values, key string, s *metav1.LabelSelector) {
+	if s == nil {
+		return
+	}
+	query.Set(key, metav1.FormatLabelSelector(s))
+}
+
+// FindResource returns the plural of an object's kind with its group: ingresses.networking.k8s.io.
+func (r MetricReader) FindResource(o autoscalingv2.CrossVersionObjectReference) (string, error) {
+	mapping, err := r.findReadingMapping(o)
+	if err != nil {
+		return "", err
+	}
+	return mapping.Resource.GroupResource().String(), nil
+}
+
+func (r MetricReader) findReadingMapping(o autoscalingv2.CrossVersionObjectReference) (*meta.RESTMapping, error) {
+	gv, err := schema.ParseGroupVersion(o.APIVersion)
+	if err != nil {
+		return nil, fmt.Errorf("apiVersion %q of %s %s: %w", o.APIVersion, o.Kind, o.Name, err)
+	}
+	mapping, err := r.Mapper.RESTMapping(gv.WithKind(o.Kind).GroupKind(), gv.Version)
+	if err != nil {
+		return nil, fmt.Errorf("find the resource of %s %s: %w", o.Kind, o.Name, err)
+	}
+	return mapping, nil
+}
+
+// ReadScaleSelector returns the pod selector of a scale target of any kind, from its scale subresource.
+func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o autoscalingv2.CrossVersionObjectReference) (string, error) {
+	mapping, err := r.findReadingMapping(o)
+	if err != nil {
+		return "", err
+	}
+	root := "/apis/" + mapping.Resource.GroupVersion().String()
+	if mapping.Resource.Group == "" {
+		root = "/api/" + mapping.Resource.Version
+	}
+	data, err := r.Reader.Read(ctx, root+"/namespaces/"+namespace+"/"+mapping.Resource.Resource+"/"+url.PathEscape(o.Name)+"/scale")
+	if err != nil {
+		return "", err
+	}
+	var scale autoscalingv1.Scale
+	if err := json.Unmarshal(data, &scale); err != nil {
+		return "", fmt.Errorf("parse the scale of %s %s: %w", o.Kind, o.Name, err)
+	}
+	if scale.Status.Selector == "" {
+		return "", fmt.Errorf("the scale of %s %s has no selector", o.Kind, o.Name)
+	}
+	return scale.Status.Selector, nil
+}
+
+// parseCustomReading reads a MetricValueList of v1beta2.
+func parseCustomReading(data []byte) ([]Value, error) {
+	var list struct {
+		Items []struct {
+			DescribedObject corev1.ObjectReference `json:"describedObject"`
+			Timestamp       metav1.Time            `json:"timestamp"`
+			WindowSeconds   int64                  `json:"windowSeconds"`
+			Value           resource.Quantity      `json:"value"`
+		} `json:"items"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("parse the answer of %s: %w", CustomGroup, err)
+	}
+	values := make([]Value, len(list.Items))
+	for i, m := range list.Items {
+		values[i] = Value{m.DescribedObject.Name, m.Value, m.Timestamp.Time, time.Duration(m.WindowSeconds) * time.Second}
+	}
+	return values, nil
+}
+
+func parseExternalReading(data []byte) ([]Value, error) {
+	var list struct {
+		Items []struct {
+			Timestamp     metav1.Time       `json:"timestamp"`
+			WindowSeconds int64             `json:"window"`
+			Value         resource.Quantity `json:"value"`
+		} `json:"items"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("parse the answer of %s: %w", ExternalGroup, err)
+	}
+	values := make([]Value, len(list.Items))
+	for i, m := range list.Items {
+		values[i] = Value{"", m.Value, m.Timestamp.Time, time.Duration(m.WindowSeconds) * time.Second}
+	}
+	return values, nil
+}
+
+// parsePodUsageReading reads a PodMetricsList. The usage of a pod is the sum over its containers, or of the named container.
+func parsePodUsageReading(data []byte, name corev1.ResourceName, container string) ([]Value, error) {
+	var list struct {
+		Items []struct {
+			Metadata   metav1.ObjectMeta `json:"metadata"`
+			Timestamp  metav1.Time       `json:"timestamp"`
+			Window     metav1.Duration   `json:"window"`
+			Containers []struct {
+				Name  string              `json:"name"`
+				Usage corev1.ResourceList `json:"usage"`
+			} `json:"containers"`
+		} `json:"items"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("parse the answer of %s: %w", ResourceGroup, err)
+	}
+	var values []Value
+	for _, m := range list.Items {
+		var sum resource.Quantity
+		found := false
+		for _, c := range m.Containers {
+			if usage, ok := c.Usage[name]; ok && (container == "" || c.Name == container) {
+				sum.Add(usage)
+				found = true
+			}
+		}
+		if found {
+			values = append(values, Value{m.Metadata.Name, sum, m.Timestamp.Time, m.Window.Duration})
+		}
+	}
+	return values, nil
+}
+
+// TargetOf returns the target of a metric.
+func TargetOf(m autoscalingv2.MetricSpec) autoscalingv2.MetricTarget {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Target
+	case m.Object != nil:
+		return m.Object.Target
+	case m.External != nil:
+		return m.External.Target
+	case m.Resource != nil:
+		return m.Resource.Target
+	case m.ContainerResource != nil:
+		return m.ContainerResource.Target
+	}
+	return autoscalingv2.MetricTarget{}
+}
+
+// FormatTarget returns a target as kubectl does: "50" and "400" for values, "60%" for a utilization.
+func FormatTarget(t autoscalingv2.MetricTarget) string {
+	switch {
+	case t.AverageValue != nil:
+		return t.AverageValue.String()
+	case t.Value != nil:
+		return t.Value.String()
+	case t.AverageUtilization != nil:
+		return fmt.Sprintf("%d%%", *t.AverageUtilization)
+	}
+	return "?"
+}
+
+// CurrentOf returns the values that the HPA controller wrote for a metric.
+func CurrentOf(m autoscalingv2.MetricStatus) autoscalingv2.MetricValueStatus {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Current
+	case m.Object != nil:
+		return m.Object.Current
+	case m.External != nil:
+		return m.External.Current
+	case m.Resource != nil:
+		return m.Resource.Current
+	case m.ContainerResource != nil:
+		return m.ContainerResource.Current
+	}
+	return autoscalingv2.MetricValueStatus{}
+}

@@ -1,0 +1,128 @@
+package reading
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+)
+
+var readingTime = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+
+// answers are bodies by path.
+type answers map[string]string
+
+func (a answers) Read(_ context.Context, path string) ([]byte, error) {
+	body, ok := a[path]
+	if !ok {
+		return nil, fmt.Errorf("no answer for %s", path)
+	}
+	return []byte(body), nil
+}
+
+func newIdentifier(name string) autoscalingv2.MetricIdentifier {
+	return autoscalingv2.MetricIdentifier{Name: name, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"code": "200"}}}
+}
+
+// TestReadMetric: each type of metric is read at the path that the HPA controller reads, and its answer is understood.
+func TestReadMetric(t *testing.T) {
+	t.Parallel()
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "Ingress"}, meta.RESTScopeNamespace)
+	custom := `{"items":[{"describedObject":{"name":"web-1"},"timestamp":"2026-11-28T12:00:00Z","windowSeconds":10,"value":"1500m"}]}`
+	usage := `{"items":[{"metadata":{"name":"web-1"},"timestamp":"2026-11-28T12:00:00Z","window":"10s","containers":[
+		{"name":"web","usage":{"cpu":"1","memory":"1Mi"}},{"name":"proxy","usage":{"cpu":"500m"}}]},
+		{"metadata":{"name":"web-2"},"containers":[]}]}`
+	ofPod := []Value{{Object: "web-1", Time: readingTime, Window: 10 * time.Second}}
+	object := func(version, kind, name string) *autoscalingv2.ObjectMetricSource {
+		return &autoscalingv2.ObjectMetricSource{
+			Metric:          newIdentifier("rps"),
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: version, Kind: kind, Name: name},
+		}
+	}
+	for name, tc := range map[string]struct {
+		spec       autoscalingv2.MetricSpec
+		path, body string
+		milli      int64
+		values     []Value
+	}{
+		"pods": {
+			autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{Metric: newIdentifier("rps")}},
+			"/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/rps?labelSelector=app%3Dweb&metricLabelSelector=code%3D200", custom, 1500, ofPod,
+		},
+		"object": {
+			autoscalingv2.MetricSpec{Object: object("networking.k8s.io/v1", "Ingress", "front")},
+			"/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/ingresses.networking.k8s.io/front/rps?metricLabelSelector=code%3D200", custom, 1500, ofPod,
+		},
+		"namespace": {
+			autoscalingv2.MetricSpec{Object: object("v1", "Namespace", "shop")},
+			"/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/metrics/rps?metricLabelSelector=code%3D200", custom, 1500, ofPod,
+		},
+		"external": {
+			autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: newIdentifier("orders")}},
+			"/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/orders?labelSelector=code%3D200",
+			`{"items":[{"metricName":"orders","timestamp":"2026-11-28T12:00:00Z","window":10,"value":"7"}]}`, 7000,
+			[]Value{{Time: readingTime, Window: 10 * time.Second}},
+		},
+		"resource": {
+			autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}},
+			"/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb", usage, 1500, ofPod,
+		},
+		"container": {
+			autoscalingv2.MetricSpec{ContainerResource: &autoscalingv2.ContainerResourceMetricSource{Name: "cpu", Container: "proxy"}},
+			"/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb", usage, 500, ofPod,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := MetricReader{Reader: answers{tc.path: tc.body}, Mapper: mapper}.ReadMetric(t.Context(), "shop", "app=web", tc.spec, name)
+			if got.Err != nil || got.Path != tc.path || len(got.Values) != 1 {
+				t.Fatalf("got %+v, want %s", got, tc.path)
+			}
+			if m := got.Values[0].Value.MilliValue(); m != tc.milli {
+				t.Errorf("value %dm, want %dm", m, tc.milli)
+			}
+			got.Values[0].Value = tc.values[0].Value
+			if diff := cmp.Diff(tc.values, got.Values); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if broken := (MetricReader{Reader: answers{tc.path: "{"}, Mapper: mapper}).ReadMetric(t.Context(), "shop", "app=web", tc.spec, name); broken.Err == nil {
+				t.Error("half an answer is no error")
+			}
+		})
+	}
+}
+
+// TestRESTReader: it asks for JSON, whatever the client prefers, and keeps the server's own words.
+func TestRESTReader(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept"), "protobuf") {
+			t.Errorf("Accept: %s", r.Header.Get("Accept"))
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"2 pods: 2 stale","code":503,"details":{"causes":[{"reason":"stale"}]}}`)
+	}))
+	t.Cleanup(server.Close)
+	reader, err := NewRESTReader(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeProtobuf, AcceptContentTypes: runtime.ContentTypeProtobuf}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = reader.Read(t.Context(), "/apis/x/v1/namespaces/shop/pods/*/rps?labelSelector=a%3Db")
+	if err == nil || err.Error() != "2 pods: 2 stale" || !apierrors.HasStatusCause(err, "stale") {
+		t.Errorf("error = %v, want the server's", err)
+	}
+}

@@ -1,0 +1,251 @@
+// Package top shows autoscalers as a table: the value of each metric beside its target, the pods, and the state in a word.
+package top
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// maxParallelReads bounds the reads at a time: kube-apiserver serves others too.
+const maxParallelReads = 8
+
+// Row is one autoscaler.
+type Row struct {
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	Target    string   `json:"target"`
+	Metrics   []Metric `json:"metrics"`
+	Min       int32    `json:"min"`
+	Max       int32    `json:"max"`
+	Replicas  int32    `json:"replicas"`
+	Wanted    int32    `json:"wanted"`
+	// Ready is -1 where the pods could not be read.
+	Ready  int       `json:"ready"`
+	Oldest time.Time `json:"oldestValue,omitzero"`
+	State  State     `json:"state"`
+}
+
+// Metric is a value beside its target, in the target's terms.
+type Metric struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"` // "?" without one
+	Target string `json:"target"`
+	Error  string `json:"error,omitempty"`
+}
+
+// State is the state of an autoscaler in a word.
+type State string
+
+// The states, from the worst to the best.
+const (
+	StateBroken  State = "broken"  // no metric gives a wish
+	StatePartial State = "partial" // some metric gives none
+	StateOff     State = "off"     // switched off by 0 replicas
+	StateLimited State = "limited" // wants more than maxReplicas
+	StateRising  State = "rising"
+	StateFalling State = "falling"
+	StateHeld    State = "held"    // an earlier, higher wish holds the number up
+	StateMinimum State = "minimum" // wants less than minReplicas
+	StateSteady  State = "steady"
+)
+
+// Report is a table of autoscalers, with the resources that could not be read.
+type Report struct {
+	Items  []Row              `json:"items"`
+	Unread []inventory.Unread `json:"unread,omitempty"`
+}
+
+// Read reads the metrics of all autoscalers of the inventory.
+func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader) *Report {
+	report := &Report{Items: make([]Row, len(objects.HPAs)), Unread: objects.Unread}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxParallelReads)
+	for i := range objects.HPAs {
+		group.Go(func() error {
+			report.Items[i] = readTopRow(ctx, objects, metrics, &objects.HPAs[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // no read fails the table: a row says what failed
+	return report
+}
+
+func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, hpa *autoscalingv2.HorizontalPodAutoscaler) Row {
+	row := Row{
+		Namespace: hpa.Namespace, Name: hpa.Name,
+		Target: strings.ToLower(hpa.Spec.ScaleTargetRef.Kind) + "/" + hpa.Spec.ScaleTargetRef.Name,
+		Min:    inventory.MinReplicasOf(hpa), Max: hpa.Spec.MaxReplicas,
+		Replicas: hpa.Status.CurrentReplicas, Wanted: hpa.Status.DesiredReplicas, Ready: -1,
+	}
+	workload, selector := objects.WorkloadOf(hpa), ""
+	if workload != nil {
+		selector = workload.PodSelector().String()
+		row.Ready = countReadyTopPods(objects.PodsOf(workload))
+	}
+	failed := 0
+	for i, spec := range hpa.Spec.Metrics {
+		m := Metric{Name: inventory.DescribeMetric(spec), Value: "?", Target: reading.FormatTarget(reading.TargetOf(spec))}
+		if workload == nil && spec.Object == nil && spec.External == nil {
+			m.Error = "its pods are unknown"
+			m.Value = formatTopStatusValue(hpa, i)
+			row.Metrics = append(row.Metrics, m)
+			continue
+		}
+		answer := metrics.ReadMetric(ctx, hpa.Namespace, selector, spec, m.Name)
+		if answer.Err != nil {
+			m.Error = answer.Err.Error()
+			failed++
+		} else {
+			m.Value = formatTopValue(hpa, i, answer.Values)
+			if oldest := answer.Oldest(); !oldest.IsZero() && (row.Oldest.IsZero() || oldest.Before(row.Oldest)) {
+				row.Oldest = oldest
+			}
+		}
+		row.Metrics = append(row.Metrics, m)
+	}
+	row.State = judgeTopState(hpa, failed)
+	return row
+}
+
+func countReadyTopPods(pods []*corev1.Pod) int {
+	ready := 0
+	for _, p := range pods {
+		if inventory.IsReady(p) {
+			ready++
+		}
+	}
+	return ready
+}
+
+// formatTopValue returns values in the terms of the metric's target: the mean over pods, the total, or the total shared by the replicas.
+func formatTopValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []reading.Value) string {
+	spec := hpa.Spec.Metrics[i]
+	target := reading.TargetOf(spec)
+	if target.AverageUtilization != nil {
+		return formatTopStatusValue(hpa, i) // the requests of the pods are behind it; the controller has done the sum
+	}
+	var sum int64
+	for _, v := range values {
+		sum += v.Value.MilliValue()
+	}
+	shares := int64(1)
+	switch {
+	case spec.Object == nil && spec.External == nil:
+		shares = int64(len(values))
+	case target.AverageValue != nil:
+		shares = int64(hpa.Status.CurrentReplicas)
+	}
+	if len(values) == 0 || shares == 0 {
+		return "?"
+	}
+	return resource.NewMilliQuantity(sum/shares, resource.DecimalSI).String()
+}
+
+// formatTopStatusValue returns the value that the HPA controller wrote last.
+func formatTopStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) string {
+	if i >= len(hpa.Status.CurrentMetrics) {
+		return "?"
+	}
+	current := reading.CurrentOf(hpa.Status.CurrentMetrics[i])
+	switch {
+	case current.AverageUtilization != nil:
+		return strconv.Itoa(int(*current.AverageUtilization)) + "%"
+	case current.AverageValue != nil:
+		return current.AverageValue.String()
+	case current.Value != nil:
+		return current.Value.String()
+	}
+	return "?"
+}
+
+// judgeTopState returns the state of an autoscaler of which so many metrics could not be read.
+func judgeTopState(hpa *autoscalingv2.HorizontalPodAutoscaler, failed int) State {
+	reasons := map[string]bool{}
+	active := corev1.ConditionUnknown
+	for _, c := range hpa.Status.Conditions {
+		reasons[c.Reason] = true
+		if c.Type == autoscalingv2.ScalingActive {
+			active = c.Status
+		}
+	}
+	wanted, now := hpa.Status.DesiredReplicas, hpa.Status.CurrentReplicas
+	switch {
+	case reasons["ScalingDisabled"]:
+		return StateOff
+	case active == corev1.ConditionFalse, failed > 0 && failed == len(hpa.Spec.Metrics):
+		return StateBroken
+	case failed > 0:
+		return StatePartial
+	case reasons["TooManyReplicas"]:
+		return StateLimited
+	case wanted > now:
+		return StateRising
+	case wanted < now:
+		return StateFalling
+	case reasons["ScaleDownStabilized"]:
+		return StateHeld
+	case reasons["TooFewReplicas"]:
+		return StateMinimum
+	}
+	return StateSteady
+}
+
+// Print writes the table. Wide adds the target, the limits and the errors.
+func (r *Report) Print(out io.Writer, now time.Time, namespaces, wide, noHeaders bool) error {
+	table := output.Table{Header: []string{"NAME", "METRICS", "REPLICAS", "WANTED", "READY", "AGE", "STATE"}}
+	if namespaces {
+		table.Header = append([]string{"NAMESPACE"}, table.Header...)
+	}
+	if wide {
+		table.Header = append(table.Header, "REFERENCE", "MIN", "MAX", "ERROR")
+	}
+	for _, row := range r.Items {
+		cells := row.formatTopCells(now)
+		if namespaces {
+			cells = append([]string{row.Namespace}, cells...)
+		}
+		if wide {
+			cells = append(cells, row.Target, strconv.Itoa(int(row.Min)), strconv.Itoa(int(row.Max)), row.firstTopError())
+		}
+		table.Add(cells...)
+	}
+	return table.Print(out, noHeaders)
+}
+
+func (r Row) formatTopCells(now time.Time) []string {
+	var metrics []string
+	for _, m := range r.Metrics {
+		name, _, _ := strings.Cut(m.Name, " of pods")
+		metrics = append(metrics, fmt.Sprintf("%s: %s/%s", name, m.Value, m.Target))
+	}
+	ready := "?"
+	if r.Ready >= 0 {
+		ready = strconv.Itoa(r.Ready)
+	}
+	return []string{
+		r.Name, strings.Join(metrics, ", "), strconv.Itoa(int(r.Replicas)), strconv.Itoa(int(r.Wanted)), ready,
+		output.Age(r.Oldest, now), string(r.State),
+	}
+}
+
+func (r Row) firstTopError() string {
+	for _, m := range r.Metrics {
+		if m.Error != "" {
+			return m.Error
+		}
+	}
+	return ""
+}

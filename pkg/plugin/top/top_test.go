@@ -1,0 +1,120 @@
+package top
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+var topTime = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+
+// metricsAPI answers 90 in two values, and an error for metrics named broken.
+type metricsAPI struct{}
+
+func (metricsAPI) Read(_ context.Context, path string) ([]byte, error) {
+	if strings.Contains(path, "broken") {
+		return nil, errors.New("2 pods: 2 stale")
+	}
+	if strings.HasPrefix(path, "/apis/metrics.k8s.io/") {
+		return []byte(`{"items":[{"metadata":{"name":"web-1"},"timestamp":"2026-11-28T11:59:30Z","containers":[{"name":"web","usage":{"cpu":"72m"}}]}]}`), nil
+	}
+	return []byte(`{"items":[
+		{"describedObject":{"name":"web-1"},"timestamp":"2026-11-28T11:59:50Z","value":"60"},
+		{"describedObject":{"name":"web-2"},"timestamp":"2026-11-28T11:59:58Z","value":"30"}]}`), nil
+}
+
+func podsMetric(name string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: name}, Target: autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("50"))},
+	}}
+}
+
+func externalMetric(target autoscalingv2.MetricTarget) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "orders"}, Target: target}}
+}
+
+// newScaled returns an inventory with one autoscaler of two pods.
+func newScaled(status autoscalingv2.HorizontalPodAutoscalerStatus, metrics ...autoscalingv2.MetricSpec) *inventory.Inventory {
+	labels := map[string]string{"app": "web"}
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: labels}}
+	ready := *pod.DeepCopy()
+	ready.Name, ready.Status.Conditions = "web-2", []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	return &inventory.Inventory{
+		HPAs: []autoscalingv2.HorizontalPodAutoscaler{{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+			Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+				ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{Kind: "Deployment", Name: "web"}, MaxReplicas: 10, Metrics: metrics,
+			},
+			Status: status,
+		}},
+		Workloads: []inventory.Workload{{Kind: "Deployment", Namespace: "shop", Name: "web", Selector: &metav1.LabelSelector{MatchLabels: labels}}},
+		Pods:      []corev1.Pod{pod, ready},
+	}
+}
+
+// TestRows: a value is in the terms of its target, and the state is the worst that is true.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	status := func(now, wanted int32, conditions ...autoscalingv2.HorizontalPodAutoscalerCondition) autoscalingv2.HorizontalPodAutoscalerStatus {
+		return autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: now, DesiredReplicas: wanted, Conditions: conditions}
+	}
+	reason := func(r string) autoscalingv2.HorizontalPodAutoscalerCondition {
+		return autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: r}
+	}
+	cpu := autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu", Target: autoscalingv2.MetricTarget{AverageUtilization: new(int32(60))}}}
+	measured := status(2, 2)
+	measured.CurrentMetrics = []autoscalingv2.MetricStatus{{Resource: &autoscalingv2.ResourceMetricStatus{
+		Name: "cpu", Current: autoscalingv2.MetricValueStatus{AverageUtilization: new(int32(72))},
+	}}}
+	for name, tc := range map[string]struct {
+		objects *inventory.Inventory
+		want    string
+	}{
+		"mean over pods":        {newScaled(status(2, 2), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|steady"},
+		"total shared by pods":  {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 22500m/20|4|4|1|10s|steady"},
+		"total":                 {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{Value: new(resource.MustParse("100"))})), "web|orders, external: 90/100|4|4|1|10s|steady"},
+		"utilization":           {newScaled(measured, cpu), "web|cpu: 72%/60%|2|2|1|30s|steady"},
+		"a metric without any":  {newScaled(measured, autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "memory"}}, podsMetric("rps")), "web|memory: ?/?, rps: 45/50|2|2|1|10s|steady"},
+		"no value":              {newScaled(status(2, 2), podsMetric("broken")), "web|broken: ?/50|2|2|1|<unknown>|broken"},
+		"no value of one":       {newScaled(status(2, 2), podsMetric("broken"), podsMetric("rps")), "web|broken: ?/50, rps: 45/50|2|2|1|10s|partial"},
+		"rising":                {newScaled(status(2, 3), podsMetric("rps")), "web|rps: 45/50|2|3|1|10s|rising"},
+		"falling":               {newScaled(status(3, 2), podsMetric("rps")), "web|rps: 45/50|3|2|1|10s|falling"},
+		"limited, though equal": {newScaled(status(2, 2, reason("TooManyReplicas")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|limited"},
+		"held":                  {newScaled(status(2, 2, reason("ScaleDownStabilized")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|held"},
+		"minimum":               {newScaled(status(2, 2, reason("TooFewReplicas")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|minimum"},
+		"off":                   {newScaled(status(0, 0, reason("ScalingDisabled")), podsMetric("broken")), "web|broken: ?/50|0|0|1|<unknown>|off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			report := Read(t.Context(), tc.objects, reading.MetricReader{Reader: metricsAPI{}})
+			if diff := cmp.Diff(tc.want, strings.Join(report.Items[0].formatTopCells(topTime), "|")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestUnknownPods: without the right to read the workload, the row has what the status says.
+func TestUnknownPods(t *testing.T) {
+	t.Parallel()
+	objects := newScaled(autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 2, DesiredReplicas: 2}, podsMetric("rps"))
+	objects.HPAs[0].Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Pods: &autoscalingv2.PodsMetricStatus{
+		Current: autoscalingv2.MetricValueStatus{AverageValue: new(resource.MustParse("44"))},
+	}}}
+	objects.Workloads = nil
+	row := Read(t.Context(), objects, reading.MetricReader{Reader: metricsAPI{}}).Items[0]
+	if got := strings.Join(row.formatTopCells(topTime), "|"); got != "web|rps: 44/50|2|2|?|<unknown>|steady" {
+		t.Errorf("got %s", got)
+	}
+}
