@@ -79,7 +79,9 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 		return p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	}
 	pods := p.Pods.Pods(req.demand.Namespace, k8slabels.Everything())
-	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return p.loadMovesAtProvidedPod(pod, req.now) })
+	for _, pod := range pods {
+		req.moved = laterProvidedMove(req.moved, pod, req.now)
+	}
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err
