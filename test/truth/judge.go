@@ -226,6 +226,11 @@ func (p *player) describeRateCase(r *reader, a *adapterReplica) rateCase {
 				jump = max(jump, f.rate/float64(len(serving))*pod.page.value.Seconds())
 			}
 		}
+		for _, pod := range serving { // each of two pages begins and ends in the midst of a batch
+			if f.batch > 1 && !f.poisson && time.Since(pod.moved) < c.reference+retainedIntervals*p.settings.interval {
+				c.jump += jump
+			}
+		}
 		c.jump += jump * math.Sqrt(float64(max(1, len(serving))))
 	}
 	return c
@@ -398,6 +403,9 @@ func (p *player) judgeBatches(out *answer, c rateCase, steady bool, seen time.Du
 		low, high = p.trueRange(c.totalHistories(), out, p.settings.interval)
 		jump += 3 * math.Sqrt(max(1, c.families[0].batch)*c.offered*p.settings.interval.Seconds()) / max(1, out.window[0].Seconds())
 	}
+	// At each edge of the window a pod shows up to one jump too much or too little, half a jump in the root mean square. The sum
+	// over pods of any phases is within three standard deviations: 1.5 √n jumps, and in no case beyond n.
+	jump *= min(1.5, math.Sqrt(float64(max(1, c.pods))))
 	if limit := jump + windowTolerance*c.offered; out.sum > high+limit || complete && out.sum < low-limit {
 		return verdictWrong, fmt.Sprintf("truth %.4g to %.4g, a jump is %.4g over %v", low, high, jump, seen)
 	}

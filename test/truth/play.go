@@ -359,7 +359,7 @@ func (p *player) applyPodStatement(st Statement) {
 		p.killPod(pod)
 		p.createPod(pod.service, pod.name, false)
 	case "url": // another page of the same pod, with other counts
-		pod.port++
+		pod.port, pod.moved = pod.port+1, time.Now()
 		for _, c := range pod.counts {
 			for _, s := range c.order {
 				c.shifts[s] += 1e6

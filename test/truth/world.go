@@ -67,6 +67,7 @@ type lostShare struct {
 // podProcess is a pod and the process in it.
 type podProcess struct {
 	service                   *service
+	moved                     time.Time // to another URL
 	name, uid, ip             string
 	port                      int
 	created, started, stopped time.Time

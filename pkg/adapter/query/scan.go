@@ -136,6 +136,7 @@ type scanReach struct {
 
 // scanQuerySeries scans the series of the selectors as of now.
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
 	s.seriesScan = seriesScan{seriesBySelector: s.resetQueriedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
