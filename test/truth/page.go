@@ -196,9 +196,9 @@ func (p *podProcess) writeCounter(b *strings.Builder, f *metricFamily, mode page
 		if s != "" {
 			name += `{code="` + s + `"}`
 		}
-		line := fmt.Sprintf("%s %.0f\n", name, n+p.shift+f.base)
+		line := fmt.Sprintf("%s %.0f\n", name, n+c.shifts[s]+f.base)
 		if mode.name == "old" {
-			line = fmt.Sprintf("%s %.0f %d\n", name, n+p.shift+f.base, time.Now().Add(-mode.value).UnixMilli())
+			line = fmt.Sprintf("%s %.0f %d\n", name, n+c.shifts[s]+f.base, time.Now().Add(-mode.value).UnixMilli())
 		}
 		b.WriteString(line)
 		if mode.name == "duplicate" {

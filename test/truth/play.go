@@ -359,7 +359,12 @@ func (p *player) applyPodStatement(st Statement) {
 		p.killPod(pod)
 		p.createPod(pod.service, pod.name, false)
 	case "url": // another page of the same pod, with other counts
-		pod.port, pod.shift = pod.port+1, pod.shift+1e6
+		pod.port, pod.moved = pod.port+1, time.Now()
+		for _, c := range pod.counts {
+			for _, s := range c.order {
+				c.shifts[s] += 1e6
+			}
+		}
 		p.noteTrouble(pod.service.name, "the URL changes", time.Now())
 		p.publishPod(pod)
 	case "workers":

@@ -115,7 +115,8 @@ type podCounts struct {
 	order    []string
 	buckets  []float64 // of latencyBounds, not cumulated
 	sum      float64
-	phase    float64 // of batches, in events
+	phase    float64            // of batches, in events
+	shifts   map[string]float64 // added to series on the page, by an URL change
 	history  truthHistory
 	total    float64
 }
@@ -140,7 +141,7 @@ func (c *podCounts) countEvents(f *metricFamily, n float64) {
 
 // newPodCounts returns the counts of a process that begins now.
 func newPodCounts(f *metricFamily, rng *rand.Rand) *podCounts {
-	c := &podCounts{bySeries: map[string]float64{}, buckets: make([]float64, len(latencyBounds)+1)}
+	c := &podCounts{bySeries: map[string]float64{}, shifts: map[string]float64{}, buckets: make([]float64, len(latencyBounds)+1)}
 	for _, s := range f.series {
 		c.bySeries[s] = 0
 		c.order = append(c.order, s)

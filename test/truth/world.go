@@ -67,6 +67,7 @@ type lostShare struct {
 // podProcess is a pod and the process in it.
 type podProcess struct {
 	service                   *service
+	moved                     time.Time // to another URL
 	name, uid, ip             string
 	port                      int
 	created, started, stopped time.Time
@@ -78,7 +79,6 @@ type podProcess struct {
 	page                      pageMode
 	pageUntil                 time.Time
 	workers, turn             int
-	shift                     float64 // added to counters, by an URL change
 	cached                    string
 	cachedAt                  time.Time
 	conns                     []net.Conn
@@ -296,8 +296,9 @@ func (w *world) restartProcess(p *podProcess, down time.Duration) {
 	w.noteTrouble(p.service.name, "pod "+p.name+" restarts", time.Now().Add(down))
 	w.stopProcess(p)
 	w.publishPod(p)
+	stopped := p.stopped
 	w.runAfter(down, func() {
-		if !p.deleting {
+		if !p.deleting && p.stopped.Equal(stopped) { // another restart has its own start
 			w.startProcess(p, time.Now())
 			w.setServing(p, true)
 		}

@@ -116,12 +116,12 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 }
 
 // beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
-// a while and has not become smaller goes on.
+// a while and has not become smaller goes on, unless its process has started since.
 func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
 	since, _ := h.findExpositionCounterBeginning(p, sample)
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
-		(!s.seenAlive || sample.Value < s.lastValue)
+		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > h.growths[sample.family].acceptedAt)
 }
 
 // findExpositionCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is

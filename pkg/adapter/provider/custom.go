@@ -30,8 +30,8 @@ type request struct {
 	now        time.Time
 	// group is set for a request that adds up several pods, or whose client does so.
 	group bool
-	// moving is set while a pod of the group has just left or is about to.
-	moving bool
+	// moved is when load last moved between the pods of the group; see rule.Query.
+	moved time.Time
 	// first reports whether this demand is new: no HPA and no earlier request has it.
 	first func() bool
 }

@@ -87,7 +87,9 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	for _, source := range sources[1:] {
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
-	req.moving = slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return p.loadMovesAtProvidedPod(pod, req.now) })
+	for _, pod := range pods {
+		req.moved = laterProvidedMove(req.moved, pod, req.now)
+	}
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err

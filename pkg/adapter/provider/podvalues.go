@@ -115,7 +115,9 @@ func (r podResult) isProvidedPodOpen() bool { return !r.done }
 
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, results []podResult) error {
-	req.moving = slices.ContainsFunc(results, func(r podResult) bool { return p.loadMovesAtProvidedPod(r.pod, req.now) })
+	for _, r := range results {
+		req.moved = laterProvidedMove(req.moved, r.pod, req.now)
+	}
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, p.providedPodsToEvaluate(req, results))
 	if err != nil {
 		return err
@@ -206,9 +208,16 @@ func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *
 	return nil
 }
 
-// loadMovesAtProvidedPod reports whether load moves to or from a pod: it left or is about to, is not ready, or became so just now.
-func (p *Provider) loadMovesAtProvidedPod(pod discovery.Pod, now time.Time) bool {
-	return pod.Departed || pod.Live && (!pod.Ready || now.Sub(pod.Readied) < moveIntervals*p.providerScrapeInterval())
+// laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready, or now
+// if it is not ready, left, or is about to.
+func laterProvidedMove(last time.Time, pod discovery.Pod, now time.Time) time.Time {
+	switch {
+	case pod.Departed || pod.Live && !pod.Ready:
+		return now
+	case pod.Live && pod.Readied.After(last):
+		return pod.Readied
+	}
+	return last
 }
 
 // refusesScrapes reports whether the series of a pod ended because it refuses connections.
@@ -216,9 +225,6 @@ func (p *Provider) refusesScrapes(pod discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	return ended
 }
-
-// moveIntervals is how long load moves after a pod became ready, in scrape intervals.
-const moveIntervals = 5
 
 // providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
 // Created is truncated to a second, and no pod answers a scrape within its first second.
@@ -267,7 +273,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moving: req.moving}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

@@ -31,14 +31,14 @@ import (
 // The sum over all pods is then the true mean rate over the stretch, however the load moved. The value of a single pod
 // is its share of that: what it counted, divided by the whole stretch.
 
-// hasQueriedPodPause reports whether the pod was not scraped for longer than a missed scrape takes, until now or before.
-func (p *scannedPod) hasQueriedPodPause(now, interval int64) bool {
-	if isPauseInQuery(now-p.newest, interval) {
+// missesQueriedPodScrape reports whether a scrape of the pod is missing, until now or before.
+func (p *scannedPod) missesQueriedPodScrape(now, interval int64) bool {
+	if missesScrapeInQuery(now-p.newest, interval) {
 		return true
 	}
 	for _, t := range p.sampleTimes {
 		for i := 1; i < len(t.times); i++ {
-			if isPauseInQuery(t.times[i]-t.times[i-1], interval) {
+			if missesScrapeInQuery(t.times[i]-t.times[i-1], interval) {
 				return true
 			}
 		}
@@ -50,17 +50,21 @@ func (p *scannedPod) hasQueriedPodPause(now, interval int64) bool {
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
 
+// beginningSamples is the number of samples after a pod's begin at zero until its load is there.
+const beginningSamples = 3
+
 // moveIntervals is how long load moves after a pod began or ended, in scrape intervals: until it is ready, and clients know it.
 const moveIntervals = 5
 
 // queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent.
 func (ev *evaluation) queryGroupMoved() bool {
-	if ev.Moving || ev.scan.hasEnded {
+	recently := ev.now.Add(-ev.span - moveIntervals*ev.interval)
+	if ev.scan.hasEnded || ev.Moved.After(recently) {
 		return true
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		if p.silent || ev.querySumsPods() && p.newest > 0 && p.hasQueriedPodPause(now, interval) {
+		if p.silent || ev.querySumsPods() && p.newest > 0 && p.missesQueriedPodScrape(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
 		}
 		for _, t := range p.sampleTimes {
@@ -93,6 +97,11 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	c.end = min(c.end, newest)
 	c.tracks = s.sortedQueriedTracks(interval)
 	c.begin = c.lastGapOfQuery(s.since, interval)
+	for _, h := range s.holes { // load leaves a pod soon after its end is known
+		if h.to > s.since {
+			c.begin = max(c.begin, h.to+interval)
+		}
+	}
 	return c, newest > 0
 }
 
@@ -101,16 +110,17 @@ func (p *scannedPod) queriedPodKnownSince() int64 {
 	since := int64(math.MinInt64)
 	for _, t := range p.sampleTimes {
 		if !t.fromZero {
-			since = max(since, t.times[0])
+			since = max(since, t.since)
 		}
 	}
 	return since
 }
 
-// queriedPodHasIncrement reports whether the pod has a counter with two samples, or another series with two.
+// queriedPodHasIncrement reports whether the pod has a counter with two samples, or another series with two, or with a track that
+// it continues.
 func (p *scannedPod) queriedPodHasIncrement() bool {
 	for _, t := range p.sampleTimes {
-		if len(t.times) > 1 {
+		if len(t.times) > 1 || t.since < t.times[0] {
 			return true
 		}
 	}
@@ -157,10 +167,13 @@ func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 	return begin
 }
 
-// lastQueriedPodEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest.
-func (c commonStretch) lastQueriedPodEvent(newest int64) (at int64) {
+// lastQueriedPodEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest. With certain,
+// a begin is that of a counter at zero, and not of its first sample alone.
+func (c commonStretch) lastQueriedPodEvent(newest int64, certain bool) (at int64) {
 	for _, t := range c.tracks {
-		at = max(at, t.first)
+		if !certain || t.counted != t.first {
+			at = max(at, t.first)
+		}
 		if t.ended && t.last != newest {
 			at = max(at, t.last)
 		}
@@ -205,8 +218,9 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		return nil
 	}
 	if !ev.fixedWindow {
-		ev.window = ev.longestQueryWindow(c.coveredQueryMillis())
+		ev.window = ev.longestQueryWindow(max(0, c.coveredQueryMillis()))
 	}
+	ev.refuseQueryHoles(c)
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
 		histories := ev.scan.queriedSelectorHistories()
@@ -218,6 +232,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))
+		ev.window = ev.queryWindowBesideGaps(c)
 	}
 	ev.span = ev.Rule.Span(ev.window)
 	ev.refuseLateQueriedPods(c)
@@ -228,6 +243,62 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	return nil
 }
 
+// queryWindowBesideGaps returns the window without a begin in the midst of a pause of a pod, in which its counts came at an unknown
+// time: the window reaches back to the last sample before, if it may, and else to the first after. A fixed window does not
+// begin in the first increments of a pod either: it gets its load in the midst of one.
+func (ev *evaluation) queryWindowBesideGaps(c commonStretch) time.Duration {
+	begin, interval := c.end-ev.window.Milliseconds(), ev.interval.Milliseconds()
+	earlier := ev.scan.leaveQueriedGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
+		first := t.times[0]
+		if begins := t.times[min(beginningSamples, len(t.times)-1)]; !ev.Rule.Window.Auto && t.fromZero && t.times[i] <= begins &&
+			float64(c.end-first) <= maxStretch*float64(ev.window.Milliseconds()) {
+			return timeSpan{first, begins}, true
+		}
+		return timeSpan{t.times[i-1], t.times[i]}, isPauseInQuery(t.times[i]-t.times[i-1], interval)
+	}, func(gap timeSpan) int64 { return gap.from })
+	if earlier >= c.begin && c.end-earlier <= max(ev.window, ev.maxWindow).Milliseconds() {
+		return queryMillisToDuration(c.end - earlier)
+	}
+	later := ev.scan.leaveQueriedGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
+		return timeSpan{t.times[i-1], t.times[i]}, isPauseInQuery(t.times[i]-t.times[i-1], interval)
+	}, func(gap timeSpan) int64 { return gap.to })
+	if later < c.end-interval {
+		return queryMillisToDuration(c.end - later)
+	}
+	return ev.window
+}
+
+// leaveQueriedGaps moves a time to an edge of each gap of a pod in which it lies, until it lies in none. find returns the gap
+// around the sample with an index and the sample before, if there is one.
+func (s *seriesScan) leaveQueriedGaps(at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
+	for again := true; again; {
+		again = false
+		for _, p := range s.orderedPods {
+			for _, t := range p.sampleTimes {
+				i := t.times.queriedSampleIndexAfter(at)
+				if i == 0 || i == len(t.times) || t.times[i-1] == at {
+					continue
+				}
+				if gap, ok := find(t, i); ok && gap.from < at && at < gap.to {
+					at, again = edge(gap), true
+				}
+			}
+		}
+	}
+	return at
+}
+
+// refuseQueryHoles refuses all pods while the stretch cannot be free of the unknown counts of a pod that ended.
+func (ev *evaluation) refuseQueryHoles(c commonStretch) {
+	for _, h := range ev.scan.holes {
+		inside := ev.fixedWindow && h.to > c.end-ev.span.Milliseconds()
+		if inside || h.to > c.end-2*ev.interval.Milliseconds() {
+			ev.refuseQueriedPods(metric.ReasonStale, "a pod ended without an answer for "+queryMillisToDuration(h.to-h.from).Round(time.Second).String())
+			return
+		}
+	}
+}
+
 // refuseUnknownQueriedPods refuses pods without an increment, or without increments over all of the ranges if these are written
 // or nested.
 func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
@@ -235,7 +306,11 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
 		since := p.queriedPodKnownSince()
-		if late := isPauseInQuery(c.end-p.newest, interval); late && p.newest > 0 && !p.silent && p.newest < c.lastQueriedPodEvent(p.newest)+moveIntervals*interval {
+		moved, late := c.lastQueriedPodEvent(p.newest, false), isPauseInQuery(c.end-p.newest, interval)
+		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
+			moved, late = c.lastQueriedPodEvent(p.newest, true), true
+		}
+		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
 		if p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
@@ -308,22 +383,31 @@ func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 }
 
 // minEvents is the least number of events for a rate over less than the longest window: with fewer, chance makes a
-// multiple of the rate, or nothing.
-const minEvents = 10
+// multiple of the rate, or nothing. Of events in batches, it takes minBatches of them.
+const (
+	minEvents  = 10
+	minBatches = 3
+)
 
-// queryHasFewEvents reports whether a counter of whole events has fewer than minEvents from begin to end.
+// queryHasFewEvents reports whether a counter of whole events has too few from begin to end.
 func queryHasFewEvents(counters []window.Counter, begin, end int64) bool {
 	for _, c := range counters {
-		events, increments := 0.0, 0
+		events, increments, batches, pauses := 0.0, 0, 0, 0
 		for _, h := range c.Pods {
 			increments += len(h)
 			for _, i := range h {
 				if i.To > begin && i.From < end {
 					events += i.Count
+					if i.Count > 0 {
+						batches++
+					} else {
+						pauses++
+					}
 				}
 			}
 		}
-		if increments > 0 && events < minEvents && events == math.Trunc(events) {
+		rare := batches < minBatches && pauses > batches // as many without an event would be chance of one in 10⁹
+		if increments > 0 && (events < minEvents || rare) && events == math.Trunc(events) {
 			return true
 		}
 	}

@@ -136,7 +136,7 @@ func TestConservedTotal(t *testing.T) {
 						s := scrapeMovingPods(t, pods(), rand.New(rand.NewPCG(seed, 5)))
 						e := New(s, Options{})
 						for at := int64(0); at < 90_000; at += 300 {
-							values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Moving: at < 8000}, time.UnixMilli(epoch+at))
+							values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Moved: time.UnixMilli(epoch + min(at, 0))}, time.UnixMilli(epoch+at))
 							if err != nil {
 								t.Fatal(err)
 							}
@@ -253,8 +253,17 @@ func TestSumWithoutAPod(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch)); err != nil || len(values) != 1 {
-			t.Errorf("%s, after the end of web-1: %v, %v, want one value", query, values, err)
+		for i := range 4 { // the counts of web-1 until its end are unknown: the window begins behind it
+			l := labels.FromStrings(model.MetricNameLabel, "orders_total", "namespace", "shop", "pod", "web-0")
+			if _, err := s.Append(0, l, epoch+int64(i+1)*2000, float64(20*(60+i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch+8000))
+		if err != nil || len(values) != 1 {
+			t.Errorf("%s, 8 s after the end of web-1: %v, %v, want one value", query, values, err)
+		} else if v := values[0]; query == "sum(rate(orders_total[$window]))" && (v.Window > 8*time.Second || math.Abs(v.Value-10) > 0.1) {
+			t.Errorf("8 s after the end of web-1: %v over %v, want 10 over less than 8s", v.Value, v.Window)
 		}
 	}
 }

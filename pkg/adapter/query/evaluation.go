@@ -66,24 +66,43 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
-	if err := s.scanQuerySeries(ctx, e.data, ev.now, ev.queryScanReach()); err != nil {
+	moved, err := ev.scanQueryGroup(ctx, e, &s)
+	if err != nil {
 		return err
 	}
-	ev.scan = &s.seriesScan
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
-	ev.markSilentQueriedPods()
 	ev.refuseWrongQueriedPods()
-	if err := ev.planQueryGroups(&s, auto); err != nil {
+	if err := ev.planQueryGroups(&s, auto, moved); err != nil {
 		return err
 	}
 	return ev.podsMissingFromQueryError()
 }
 
+// scanQueryGroup scans the series, and reports whether load moved between their pods. Then it scans all that the store has: behind a
+// pause of a pod, its last sample before tells what it counted.
+func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesScanner) (moved bool, err error) {
+	reach := ev.queryScanReach()
+	if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
+		return false, err
+	}
+	ev.scan = &s.seriesScan
+	ev.markSilentQueriedPods()
+	moved = ev.span > 0 && ev.queryGroupMoved()
+	if all := Retention(ev.maxWindow, ev.interval); moved && reach.ranged < all {
+		reach.ranged = all
+		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
+			return false, err
+		}
+		ev.markSilentQueriedPods()
+	}
+	return moved, nil
+}
+
 // planQueryGroups chooses the window and groups the objects.
-func (ev *evaluation) planQueryGroups(s *seriesScanner, auto bool) error {
-	if ev.span > 0 && ev.queryGroupMoved() {
+func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
+	if moved {
 		return ev.planMovedQuery(s, auto)
 	}
 	if auto {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
@@ -166,7 +167,9 @@ func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) 
 // stretchedPromQLRangePoints returns the samples that stretchQueryable has for a series, valid until the next call.
 func (in *formulaInput) stretchedPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
-	if n, ok := promQLIncreaseBetween(s.times, s.values, countedRange{from: start, to: in.at, interval: in.interval, podEnded: s.pod.ended, silent: s.pod.silent}); ok {
+	r := countedRange{from: start, to: in.at, interval: in.interval}
+	r.podEnded, r.podSince, r.silent = s.pod.ended, s.pod.queriedFamilySince(s.labels.Get(model.MetricNameLabel)), s.pod.silent
+	if n, ok := promQLIncreaseBetween(s.times, s.values, r); ok {
 		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}
 	return in.points

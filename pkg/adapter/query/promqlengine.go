@@ -35,9 +35,7 @@ type evalResult struct {
 func (e *promqlEngine) promQLOverCommonStretch(s *seriesScan, until, interval int64) *promqlEngine {
 	pods := map[metric.Object]*scannedPod{}
 	for _, p := range s.orderedPods {
-		if p.ended > 0 || p.silent {
-			pods[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p
-		}
+		pods[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p
 	}
 	return &promqlEngine{promql: e.promql, data: stretchQueryable{
 		data: e.data, since: s.since, until: until, interval: interval,

@@ -34,7 +34,8 @@ type seriesScan struct {
 	externalSeries []externalSeries
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
-	since            int64 // the scan has samples of ranged selectors from then on, milliseconds
+	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
+	holes            []timeSpan // see appendQueriedHoles
 	// hasEnded is set if a counter ended or began again within reach, hasBegun if one began at zero.
 	hasEnded, hasBegun bool
 }
@@ -85,6 +86,8 @@ type namedSampleTimes struct {
 	times sampleTimes
 	// fromZero is set if the counters are known to have begun at zero with the first sample, or before without a count.
 	fromZero bool
+	// since is the first of times, or the first sample of the tracks that they continue.
+	since int64
 }
 
 // sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
@@ -133,6 +136,7 @@ type scanReach struct {
 
 // scanQuerySeries scans the series of the selectors as of now.
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
 	s.seriesScan = seriesScan{seriesBySelector: s.resetQueriedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
@@ -191,6 +195,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.start] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
+			s.holes = appendQueriedHoles(s.holes, s.since, times, values, s.interval)
 			p.ended = max(p.ended, times[track.start-1])
 		}
 		if countsAll && sel.countsEvents && s.countEvents {
@@ -211,7 +216,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateQueriedTimes(sel.name, times, track.fromZero)
+		p.updateQueriedTimes(namedSampleTimes{name: sel.name, times: times, fromZero: track.fromZero, since: track.since})
 	}
 }
 
@@ -281,21 +286,31 @@ func (s *seriesScan) findQueriedObject(o metric.Object) *scannedObject {
 // updateQueriedTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updateQueriedTimes(name string, times sampleTimes, fromZero bool) {
+func (p *scannedPod) updateQueriedTimes(found namedSampleTimes) {
 	for i := range p.sampleTimes {
 		known := &p.sampleTimes[i]
-		if known.name != name {
+		if known.name != found.name {
 			continue
 		}
 		switch {
-		case known.times.queriedTimesCoverLessThan(times):
-			known.times, known.fromZero = times, fromZero
-		case known.times[0] == times[0]:
-			known.fromZero = known.fromZero && fromZero
+		case known.times.queriedTimesCoverLessThan(found.times):
+			*known = found
+		case known.times[0] == found.times[0]:
+			known.fromZero = known.fromZero && found.fromZero
 		}
 		return
 	}
-	p.sampleTimes = append(p.sampleTimes, namedSampleTimes{name: name, times: times, fromZero: fromZero})
+	p.sampleTimes = append(p.sampleTimes, found)
+}
+
+// queriedFamilySince returns the first sample of the pod's counter of the name that is watched for longest; 0 without any.
+func (p *scannedPod) queriedFamilySince(name string) int64 {
+	for i := range p.sampleTimes {
+		if p.sampleTimes[i].name == name {
+			return p.sampleTimes[i].times[0]
+		}
+	}
+	return 0
 }
 
 func (t sampleTimes) queriedTimesCoverLessThan(other sampleTimes) bool {

@@ -5,6 +5,7 @@ package query
 import (
 	"context"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -78,7 +79,8 @@ func (s *stretchSeriesSet) At() storage.Series {
 	}
 	r := s.countedRange
 	if p := s.pod(series.Labels()); p != nil {
-		r.podEnded, r.silent = p.ended, p.silent
+		name := series.Labels().Get(model.MetricNameLabel)
+		r.podEnded, r.podSince, r.silent = p.ended, p.queriedFamilySince(name), p.silent
 	}
 	n, ok := promQLIncreaseBetween(s.times, s.values, r)
 	if !ok {

@@ -10,16 +10,19 @@ const maxLateIntervals = 2.2
 
 // currentTrack is the last track of a series.
 type currentTrack struct {
-	start       int  // index of its first sample; as many as there are samples if the series ended
-	afterMarker bool // a staleness marker is before it
-	fromZero    bool // a counter that is known to have begun at zero
-	decreases   int  // of a counter, over all tracks
+	start       int   // index of its first sample; as many as there are samples if the series ended
+	since       int64 // the first sample of the track, or of the tracks before that it continues, milliseconds
+	afterMarker bool  // a staleness marker is before it
+	fromZero    bool  // a counter that is known to have begun at zero
+	decreases   int   // of a counter, over all tracks
 }
 
 // findQueriedTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
-// also ends where the counter begins again after a pause: its process was away.
+// also ends where the counter begins again after a pause: its process was away. A track continues the track before if no more
+// than a missed scrape is between them, as after a change of the URL.
 func findQueriedTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
 	restarted := false
+	newest := int64(0) // the newest sample
 	for i, v := range values {
 		switch {
 		case value.IsStaleNaN(v):
@@ -30,9 +33,49 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 				t.start, restarted = i, true
 			}
 		}
+		if value.IsStaleNaN(v) {
+			continue
+		}
+		if newest == 0 || isPauseInQuery(times[i]-newest, interval) && (restarted || t.start == i) {
+			t.since = times[i]
+		}
+		newest = times[i]
 	}
 	t.fromZero = sel.isCounter && t.start < len(values) && (restarted || values[t.start] == 0)
 	return t
+}
+
+// maxScrapeIntervals is the longest time between two samples without a missed scrape, in scrape intervals: PromQL's rate
+// extrapolates over no more; see maxEdgeSteps.
+const maxScrapeIntervals = maxEdgeSteps
+
+// missesScrapeInQuery reports whether a scrape is missing between two samples.
+func missesScrapeInQuery(ms, interval int64) bool {
+	return float64(ms) > maxScrapeIntervals*float64(interval)
+}
+
+// timeSpan is a stretch of time, in milliseconds.
+type timeSpan struct{ from, to int64 }
+
+// minHoleIntervals is the shortest time without an answer whose counts are missed, in scrape intervals: a pod that answers loses
+// up to one.
+const minHoleIntervals = 1.5
+
+// appendQueriedHoles appends the times in which a counter counted what no sample shows: its pod ended without an answer for longer
+// than an interval. A counter that began again was away.
+// The samples begin at since, in the midst of the series.
+func appendQueriedHoles(dst []timeSpan, since int64, times []int64, values []float64, interval int64) []timeSpan {
+	answered := since
+	for i, v := range values {
+		if !value.IsStaleNaN(v) {
+			answered = times[i]
+			continue
+		}
+		if (i == 0 || !value.IsStaleNaN(values[i-1])) && float64(times[i]-answered) > minHoleIntervals*float64(interval) {
+			dst = append(dst, timeSpan{answered, times[i]})
+		}
+	}
+	return dst
 }
 
 // isPauseInQuery reports whether the time between two samples is too long for a missed scrape.
@@ -80,6 +123,8 @@ type countedRange struct {
 	interval int64 // between scrapes
 	// podEnded is the newest sample of those series of the pod that ended; 0 without any.
 	podEnded int64
+	// podSince is the first sample of the pod's counter of this name that is watched for longest.
+	podSince int64
 	// silent is set if the pod's newest sample is too old to go on.
 	silent bool
 }
@@ -88,16 +133,18 @@ type countedRange struct {
 // is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since an
 // interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
 // its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the same:
-// back to the begin of the range, or to the end of the series that were in its place.
+// back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
+// and had no such series. A track of a single sample goes on as the track before did.
 func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (increase float64, ok bool) {
 	first, last := -1, -1 // indices of the track's first and newest sample so far
 	ended := r.podEnded   // the newest sample of the tracks before
 	fromZero := false
 	track, all := 0.0, 0.0 // the track's increase within the range, and in all
+	var before endedTrack
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				ended = times[last]
+				ended, before = times[last], endedTrack{from: times[first], to: times[last], increase: track}
 			}
 			increase, track, last = increase+track, 0, -1
 			continue
@@ -126,17 +173,37 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		track += n
 	}
 	if last <= first || first < 0 {
+		if last >= 0 && !fromZero && !r.silent {
+			increase += before.continueQueriedTrack(times[last], r)
+		}
 		return increase + track, ok
 	}
 	from := r.from
 	if ended <= times[first] {
 		from = max(from, ended)
 	}
+	watched := r.podSince == 0 || !missesScrapeInQuery(times[first]-r.podSince, r.interval)
 	switch {
-	case !fromZero && times[first] > from: // watched only since then
+	case !fromZero && watched && times[first] > from: // watched only since then
 		return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
 	case !r.silent && times[last] < r.to && times[last] > from: // late
 		track *= float64(r.to-from) / float64(times[last]-from)
 	}
 	return increase + track, ok
+}
+
+// endedTrack is a track that ended, with its increase within a range.
+type endedTrack struct {
+	from, to int64
+	increase float64
+}
+
+// continueQueriedTrack returns what a track counts after its end until the end of the range, if its counter goes on elsewhere: the
+// first sample there is at since.
+func (t endedTrack) continueQueriedTrack(since int64, r countedRange) float64 {
+	from := max(t.from, r.from)
+	if t.to <= from || t.to >= r.to || isPauseInQuery(since-t.to, r.interval) {
+		return 0
+	}
+	return t.increase * float64(r.to-t.to) / float64(t.to-from)
 }

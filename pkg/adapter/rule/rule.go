@@ -148,8 +148,9 @@ type Query struct {
 	Objects []string
 	// Selector holds the matchers of the request's metric selector, without __name__.
 	Selector []*labels.Matcher
-	// Moving reports that a pod of the group is about to leave or has just left, so that load moves between pods.
-	Moving bool
+	// Moved is when a pod of the group last became ready, or now while one is not ready, leaves or has just left: load moves
+	// between pods then. It is zero if none is known to.
+	Moved time.Time
 }
 
 // Expr returns the expression for objects (nil: any; they may be fewer than q.Objects), with window for $window. It

@@ -69,6 +69,13 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.pageAt, s.broken, s.refused = now, false, false
 }
 
+// copyTargetStatus returns the status for another URL of the same pod.
+func (s *targetStatus) copyTargetStatus() targetStatus {
+	out := *s
+	out.families, out.pages, out.broken = slices.Clone(s.families), slices.Clone(s.pages), true
+	return out
+}
+
 // setScrapedFamilies replaces the families and keeps the state of families in both sets.
 func (s *targetStatus) setScrapedFamilies(families []string) {
 	if slices.Equal(s.families, families) {

@@ -25,6 +25,17 @@ func TestAnotherURLIsAnotherTarget(t *testing.T) {
 		if got := formatPoints(r.pointsOfSeries(t, "a_total")); got != "700 700 700 | 1.0007e+06 1.0007e+06" {
 			t.Errorf("samples %q: the second page must not go on with the first page's series", got)
 		}
+		before := len(r.pointsOfSeries(t, "a_total"))
+		tg.URL = "http://cart-1:7070/metrics"
+		m.SetTargets([]metric.Target{tg})
+		if ps := r.pointsOfSeries(t, "a_total"); len(ps) != before {
+			t.Errorf("samples %q: the series must go on until the first scrape of the new URL", formatPoints(ps))
+		}
+		passFakeTime(2 * time.Second)
+		if ps := r.pointsOfSeries(t, "a_total"); !endsWithMarker(ps) {
+			t.Errorf("samples %q: the new URL does not answer, so the series must end", formatPoints(ps))
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonScrapeFailed, "connection refused", "a_total")
 	})
 }
 
@@ -44,14 +55,14 @@ func TestEndingTarget(t *testing.T) {
 		p.setBody("<html>")
 		passFakeTime(20 * time.Second)
 		ps := r.pointsOfSeries(t, `"a"`)
-		if got := formatPoints(ps); got != "1 1 1 1 1 |" {
-			t.Fatalf("samples %q, want five and a marker", got)
+		if got := formatPoints(ps); got != "1 1 1 1 1 1 1 |" {
+			t.Fatalf("samples %q, want three, one each second from then on, and a marker", got)
 		}
-		if marker, last := ps[5].t, ps[4].t; marker != last+1 {
+		if marker, last := ps[7].t, ps[6].t; marker != last+1 {
 			t.Errorf("the series ends %d ms after its last sample, want 1", marker-last)
 		}
 		checkDiagnosis(t, m, "cart-1", metric.ReasonTerminating, "", "a")
-		if p.requests != 6 {
+		if p.requests != 8 {
 			t.Errorf("%d requests, want none after the first that failed", p.requests)
 		}
 		m.SetTargets([]metric.Target{tg, newTestTarget("cart-2", "a")})
@@ -60,12 +71,50 @@ func TestEndingTarget(t *testing.T) {
 		p.setBody("a 9\n")
 		m.SetTargets([]metric.Target{tg})
 		passFakeTime(time.Second)
-		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 | 9" {
+		if got := formatPoints(r.pointsOfSeries(t, `"a"`)); got != "1 1 1 1 1 1 1 | 9" {
 			t.Errorf("samples %q with the next pod of the name", got)
 		}
 	})
 	if n := counterValue(t, reg, "tachometer_scrape_requests_total", outcomePageRejected); n != 0 {
 		t.Errorf("%v failed scrapes counted: the end of a pod is no failure", n)
+	}
+}
+
+// TestSilentTargetEnds deletes a pod whose scrapes fail: its series end at once, and the marker tells until when its counts are
+// unknown. The scrape under way does not delay it.
+func TestSilentTargetEnds(t *testing.T) {
+	t.Parallel()
+	for name, delay := range map[string]time.Duration{"answers badly": 0, "never answers": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+				p := &fakePage{body: "a 1\n"}
+				n.addServer("cart-1:8080", p)
+				tg := newTestTarget("cart-1", "a")
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(5 * time.Second)
+				p.setBody("<html>")
+				p.mu.Lock()
+				p.delay = delay
+				p.mu.Unlock()
+				passFakeTime(7 * time.Second)
+				tg.Ending = true
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(time.Millisecond)
+				ps := r.pointsOfSeries(t, `"a"`)
+				if !endsWithMarker(ps) {
+					t.Fatalf("samples %q: the series must end with the pod", formatPoints(ps))
+				}
+				if silent := ps[len(ps)-1].t - ps[len(ps)-2].t; silent < 6000 {
+					t.Errorf("the series ends %d ms after its last sample, want the time of the deletion", silent)
+				}
+				requests := p.requests
+				passFakeTime(time.Minute)
+				if p.requests != requests {
+					t.Errorf("%d requests after the end", p.requests-requests)
+				}
+			})
+		})
 	}
 }
 

@@ -174,7 +174,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 	defer m.mu.Unlock()
 	m.lastTick = now
 	for m.dueLoops.Len() > 0 && !m.dueLoops[0].due.After(now) {
-		if l := m.dueLoops.popScrapeLoop(); !l.retired {
+		if l := m.dueLoops.popScrapeLoop(); !l.isScrapeLoopOver() {
 			m.readyLoops[l.lane].pushScrapeQueue(l)
 		}
 	}
@@ -193,7 +193,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
 		for m.readyLoops[lane].scrapeQueueLength() > 0 && m.running[lane] < m.scrapeLaneCapacity(lane) {
-			if l := m.readyLoops[lane].popScrapeQueue(); !l.retired {
+			if l := m.readyLoops[lane].popScrapeQueue(); !l.isScrapeLoopOver() {
 				return m.startScrape(l, now)
 			}
 		}

@@ -43,6 +43,7 @@ type scrapeLoop struct {
 	inflight        http1.Inflight      // of the scrape under way
 	conn            http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
 	parser          *exposition.Parser  // likewise; nil: the series have ended
+	predecessor     *scrapeLoop         // likewise; the loop of the pod's URL before, until the first scrape; nil: none
 	newestSample    int64               // time of the newest appended sample, ms; likewise
 	refusedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
 }
@@ -65,6 +66,9 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
 }
+
+// isScrapeLoopOver reports whether no scrape follows.
+func (l *scrapeLoop) isScrapeLoopOver() bool { return l.retired || l.ended }
 
 // updateScrapeTarget applies the changes of a target; a scrape under way keeps the previous families.
 func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies) {
@@ -112,6 +116,10 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	return j
 }
 
+// endingInterval is the time between two scrapes of a pod that is being deleted, at most: it may be gone within seconds, with all
+// that it counted since its last scrape.
+const endingInterval = time.Second
+
 // maxBeginningIntervals is the greatest age of a process at its first page whose counters get a zero at their beginning, in
 // scrape intervals. Between the zero and the page counts are taken for even, and a process that is found late may have
 // counted nothing for a while: the rate from its first page on is nearer to the truth.
@@ -127,6 +135,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
+	m.endScrapeLoopPredecessor(j.loop, m.clock.scrapeClockTimeAt(o.start).UnixMilli()-1)
 	if o.err == nil {
 		o.families = r.Families
 		o.refused, o.noRoom = m.appendScrapedPage(j.loop, j.endpoint.families, r)
@@ -171,10 +180,18 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 		return "", "", false
 	}
 	before = l.status.failure
+	if o.cancelled && l.ending && l.inflight.WasInterrupted() { // see beginScrapeTargetEnd
+		m.endTerminatedScrapeLoop(l, m.clock.scrapeClockTimeAt(o.end).UnixMilli())
+		return before, before, true
+	}
 	if !o.cancelled {
 		m.markTargetScraped(l)
 		if o.err != nil && l.ending {
-			m.endTerminatedScrapeLoop(l)
+			at := int64(0)
+			if l.status.cause != "" { // it failed before, so that its last counts are on no page
+				at = m.clock.scrapeClockTimeAt(o.end).UnixMilli()
+			}
+			m.endTerminatedScrapeLoop(l, at)
 			return before, before, true
 		}
 		if isScrapeConnectionRefused(o.err) {
@@ -183,7 +200,11 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 		l.status.recordScrape(j, o, m.clock.scrapeClockTimeAt(o.end))
 		l.lane = o.nextScrapeLane(j.opts.Timeout)
 	}
-	next, missed := nextScrapeTime(j.due, o.end, m.opts.Interval, l.offset)
+	interval := m.opts.Interval
+	if l.ending {
+		interval = min(interval, endingInterval)
+	}
+	next, missed := nextScrapeTime(j.due, o.end, interval, l.offset)
 	m.metrics.missedScrapes.Add(float64(missed))
 	m.scheduleScrapeLoop(l, next)
 	return before, l.status.failure, false

@@ -3,6 +3,7 @@ package scrape
 // Changes of the set of targets: loops begin, and end with a staleness marker for each of their series.
 
 import (
+	"container/heap"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -11,8 +12,9 @@ import (
 // SetTargets replaces the set of targets, and keeps no part of the slice. The first scrape of a new target comes within an
 // eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
 // families of it come with its next scrape. All series of a removed target end with a staleness marker, even if another pod
-// of the same name, or another URL of the pod, takes its place. An ending target is scraped for as long as it answers: its first
-// failed scrape ends its series. Of several targets of one pod the first counts.
+// of the same name takes its place. With another URL of the same pod they end with its first scrape, so that no read in between
+// misses the pod. An ending target is scraped every endingInterval, for as long as it answers: its first failed scrape ends
+// its series. Of several targets of one pod the first counts.
 func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
@@ -28,10 +30,14 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		families := demands.rankScrapeFamilies(t.Namespace, t.Families)
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
+			begins := t.Ending && !l.ending
 			l.updateScrapeTarget(t, families)
 			delete(m.loops, key)
+			if begins {
+				m.beginScrapeTargetEnd(l, now)
+			}
 		} else {
-			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
+			l = m.newSuccessorScrapeLoop(newScrapeLoop(t, families, computeScrapeOffset(key, m.seed)))
 			added = append(added, l)
 		}
 		loops[key] = l
@@ -72,6 +78,9 @@ func (m *Manager) scheduleScrapeLoop(l *scrapeLoop, due time.Time) {
 // retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
 func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	l.retired = true
+	if !l.scraping {
+		m.endScrapeLoopPredecessor(l, m.clock.Now().UnixMilli())
+	}
 	m.markTargetScraped(l)
 	if l.scraping {
 		l.inflight.Interrupt()
@@ -83,18 +92,82 @@ func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 
 // finishRetiredScrapeLoop ends a retired loop after its scrape, and schedules its successor.
 func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
-	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
+	m.endScrapeLoopPredecessor(l, m.clock.Now().UnixMilli())
 	delete(m.retiring, l.key)
-	if successor := m.loops[l.key]; successor != nil {
+	successor := m.loops[l.key]
+	if successor != nil && successor.succeedsScrapeLoop(l) {
+		l.conn.Close()
+		successor.predecessor = l
+	} else {
+		m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
+	}
+	if successor != nil {
 		m.scheduleScrapeLoop(successor, time.Now())
 	}
 }
 
-// endTerminatedScrapeLoop ends the series of a pod that is being deleted, at their newest samples. The loop stays, without scrapes,
-// until it is no longer a target.
-func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop) {
+// newSuccessorScrapeLoop lets a new loop take the place of another URL's loop of the same pod: the pod is known to have had the
+// families of that loop, whose series go on until the first scrape of the new loop.
+func (m *Manager) newSuccessorScrapeLoop(l *scrapeLoop) *scrapeLoop {
+	before := m.loops[l.key]
+	if before == nil || !l.succeedsScrapeLoop(before) {
+		return l
+	}
+	l.status = before.status.copyTargetStatus()
+	if before.scraping { // see finishRetiredScrapeLoop
+		return l
+	}
+	delete(m.loops, l.key)
+	before.retired = true
+	m.markTargetScraped(before)
+	m.endScrapeLoopPredecessor(before, m.clock.Now().UnixMilli())
+	before.conn.Close()
+	l.predecessor = before
+	return l
+}
+
+// succeedsScrapeLoop reports whether a loop scrapes another URL of the same pod, while it goes on.
+func (l *scrapeLoop) succeedsScrapeLoop(before *scrapeLoop) bool {
+	return l.uid == before.uid && l.node == before.node && !l.ending
+}
+
+// endScrapeLoopPredecessor ends the series of a loop's predecessor, if they go on.
+func (m *Manager) endScrapeLoopPredecessor(l *scrapeLoop, at int64) {
+	if l.predecessor != nil {
+		m.endScrapeLoopSeries(l.predecessor, at)
+		l.predecessor = nil
+	}
+}
+
+// beginScrapeTargetEnd prepares for the end of a pod. The series of a pod that has not answered for a while end now, which tells
+// until when its counts are unknown. Another pod is scraped soon: it may live for less than an interval.
+func (m *Manager) beginScrapeTargetEnd(l *scrapeLoop, now time.Time) {
+	if l.ended {
+		return
+	}
+	silent := l.status.cause != "" && m.clock.scrapeClockTimeAt(now).Sub(l.status.pageAt) > 2*m.opts.Interval
+	switch {
+	case silent && l.scraping:
+		l.inflight.Interrupt()
+		return
+	case silent:
+		m.endTerminatedScrapeLoop(l, m.clock.Now().UnixMilli())
+		return
+	case l.scraping:
+		return
+	}
+	interval := min(endingInterval, m.opts.Interval)
+	if soon := firstScrapeTime(now, interval, l.offset).Add(interval / 2); l.due.After(soon) {
+		l.due = soon
+		heap.Init(&m.dueLoops)
+	}
+}
+
+// endTerminatedScrapeLoop ends the series of a pod that is being deleted, at a time or at their newest samples. The loop stays,
+// without scrapes, until it is no longer a target.
+func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop, at int64) {
 	l.ended = true
-	m.endScrapeLoopSeries(l, 0)
+	m.endScrapeLoopSeries(l, at)
 }
 
 // endRefusedScrapeTarget ends the series of a target that refuses connections: nothing listens there, so that it serves nothing, and
@@ -119,15 +192,16 @@ func (m *Manager) markTargetScraped(l *scrapeLoop) {
 }
 
 // endScrapeLoopSeries writes a staleness marker, at least behind its newest sample, to every series of a loop, and closes its
-// connection.
+// connection. Series without a sample for longer than the appender keeps samples have ended before.
 func (m *Manager) endScrapeLoopSeries(l *scrapeLoop, at int64) {
 	l.conn.Close()
 	if l.parser == nil {
 		return
 	}
-	at = max(at, l.newestSample+1)
-	for _, s := range l.parser.AliveSeries() {
-		m.appendScrapeStaleMarker(s, at)
+	if at = max(at, l.newestSample+1); at-l.newestSample <= m.opts.Retention.Milliseconds() {
+		for _, s := range l.parser.AliveSeries() {
+			m.appendScrapeStaleMarker(s, at)
+		}
 	}
 	l.parser = nil
 }

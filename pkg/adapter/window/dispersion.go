@@ -13,6 +13,8 @@ const (
 	cellsApart = 2
 	// minDenseEvents is the least mean count of a cell for the robust estimate: χ² has few values with fewer.
 	minDenseEvents = 10
+	// minPodEvents is the least mean count of a pod's increments for an estimate from them: Poisson's then are hardly ever 0.
+	minPodEvents = 5
 	// maxEmptyShare is the largest share of empty cells for the robust estimate.
 	maxEmptyShare = 0.25
 	// trimmedShare is the share of the differences that the robust estimate drops, the largest first, because steps are
@@ -87,10 +89,46 @@ func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 	if t.isDenseWindow() {
 		phi = t.trimmedWindowDispersion()
 	}
-	if phi < minPhi {
+	if phi = max(phi, podwiseWindowDispersion(pods)); phi < minPhi {
 		return 1
 	}
 	return phi / sharedShare
+}
+
+// podwiseWindowDispersion returns the dispersion of the pods' own increments, from the smaller differences of neighbours; 1 unless
+// many are empty and the others large. Batches whose period is a few intervals, at phases of their own in each pod, add up to a total that
+// looks steady in most cells and not in some.
+func podwiseWindowDispersion(pods []History) float64 {
+	var ratios []float64
+	events, increments, empty := 0.0, 0, 0
+	for _, h := range pods {
+		for i := 1; i < len(h); i++ {
+			if increments++; h[i].Count == 0 {
+				empty++
+			}
+			n := h[i].Count + h[i-1].Count
+			if older, newer := h[i-1].To-h[i-1].From, h[i].To-h[i].From; n == 0 || 2*older > 3*newer || 2*newer > 3*older {
+				continue // missed scrapes are between
+			}
+			d := h[i].Count - h[i-1].Count
+			ratios, events = append(ratios, d*d/n), events+n
+		}
+	}
+	if len(ratios) == 0 || events < 2*minPodEvents*float64(len(ratios)) || float64(empty) <= maxEmptyShare*float64(increments) {
+		return 1
+	}
+	return meanWithoutWindowSteps(ratios)
+}
+
+// meanWithoutWindowSteps returns the mean of the smaller of squared and normalized differences, which steps hardly disturb.
+func meanWithoutWindowSteps(squares []float64) float64 {
+	slices.Sort(squares)
+	squares = squares[:len(squares)-int(trimmedShare*float64(len(squares)))]
+	sum := 0.0
+	for _, s := range squares {
+		sum += s
+	}
+	return sum / float64(len(squares)) / trimmedChi2Mean
 }
 
 // oldestWindowIncrement returns the begin of the oldest increment.
@@ -137,13 +175,7 @@ func (t *totalCounts) trimmedWindowDispersion() float64 {
 			pairs = append(pairs, d*d/t.stepVariance[i])
 		}
 	}
-	slices.Sort(pairs)
-	pairs = pairs[:len(pairs)-int(trimmedShare*float64(len(pairs)))]
-	sum := 0.0
-	for _, p := range pairs {
-		sum += p
-	}
-	return sum / float64(len(pairs)) / trimmedChi2Mean
+	return meanWithoutWindowSteps(pairs)
 }
 
 // steplessWindowDispersion returns the mean of the differences of cells, without those around one cell, which is chosen so that
