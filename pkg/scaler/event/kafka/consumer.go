@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,8 +29,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// RecordHandler handles the value of a record, and must not keep it. It may block: the consumer reads no further until it returns, which
-// bounds the memory. The consumer ignores its error; the handler records the outcome of the event.
+// MessageHandler handles a record, and must not keep its data. It may block: the consumer reads no further until it returns, which bounds
+// the memory. The consumer ignores its error; the handler records the outcome of the event.
+type MessageHandler func(ctx context.Context, m event.Message) error
+
+// RecordHandler is a MessageHandler of the value alone.
 type RecordHandler func(ctx context.Context, value []byte) error
 
 // Options are the optional settings of a Consumer.
@@ -49,6 +53,8 @@ const (
 	maxBytes, maxPartitionBytes = 8 << 20, 1 << 20
 	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes is above any response of a healthy broker.
 	maxFetches, maxReadBytes = 2, 16 << 20
+	// maxBatchBytes bounds what a compressed batch decompresses to: a hundred of the largest events, and a small part of the pod's memory.
+	maxBatchBytes = 8 << 20
 	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
 	metadataMaxAge, metadataMinAge = 5 * time.Second, 250 * time.Millisecond
 	// minBackoff and maxBackoff bound the pause between attempts to reach a broker, which doubles.
@@ -63,21 +69,29 @@ const (
 
 // Consumer reads a topic.
 type Consumer struct {
-	cfg          event.KafkaConfig
-	handleRecord RecordHandler
-	opts         Options
-	metrics      *metrics
+	cfg           event.KafkaConfig
+	handleMessage MessageHandler
+	opts          Options
+	metrics       *metrics
 }
 
-// New returns a consumer. It opens no connection before Run.
+// NewConsumer returns a consumer. It opens no connection before Run.
+func NewConsumer(cfg event.KafkaConfig, handle MessageHandler, opts Options) *Consumer {
+	return &Consumer{cfg: cfg, handleMessage: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
+}
+
+// New returns a consumer whose handler gets the values of records alone: such events need an id and a time of their own.
 func New(cfg event.KafkaConfig, handle RecordHandler, opts Options) *Consumer {
-	return &Consumer{cfg: cfg, handleRecord: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
+	return NewConsumer(cfg, func(ctx context.Context, m event.Message) error { return handle(ctx, m.Data) }, opts)
 }
 
 // Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
 // returns an error only for a configuration that the Kafka client rejects.
 func (c *Consumer) Run(ctx context.Context) error {
 	t := newKafkaErrorLog(ctx, c.metrics)
+	if c.cfg.SASL != nil && c.cfg.TLS == nil {
+		klog.FromContext(ctx).Info("Reading without TLS: the events are not hidden, and the brokers are not proven", "mechanism", c.cfg.SASL.Mechanism)
+	}
 	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
 		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
@@ -99,6 +113,9 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *b
 		polled := c.pollKafkaRecords(ctx, client, t)
 		topicReplaced := false
 		polled.EachError(func(_ string, partition int32, err error) {
+			if c.skipLargeKafkaBatch(ctx, client, err) {
+				return
+			}
 			t.reportKafkaReadError(partition, err)
 			topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
 		})
@@ -108,13 +125,45 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *b
 			last = now
 			c.metrics.records.Inc()
 			c.metrics.lag.Observe(now.Sub(r.Timestamp).Seconds())
-			_ = c.handleRecord(ctx, r.Value) // the handler records the outcome of the event
+			_ = c.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
 		}
 		if topicReplaced {
 			break
 		}
 	}
 	return last
+}
+
+// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes, and reports whether err is about one. The client
+// would stop reading the partition for good. The batch counts as a malformed event: the handler gets a part that is too large for one.
+func (c *Consumer) skipLargeKafkaBatch(ctx context.Context, client *kgo.Client, err error) bool {
+	var large *kgo.ErrDecompressTooLarge
+	if !errors.As(err, &large) {
+		return false
+	}
+	client.SetOffsets(map[string]map[int32]kgo.EpochOffset{
+		large.Topic: {large.Partition: {Epoch: large.Epoch, Offset: large.NextOffset}},
+	})
+	c.metrics.skippedBatches.Inc()
+	klog.FromContext(ctx).Error(nil, "Batch skipped, because it decompresses to more than the limit; find its producer",
+		"partition", large.Partition, "offset", large.Offset, "records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes)
+	_ = c.handleMessage(ctx, event.Message{Source: event.SourceKafka, Data: make([]byte, event.MaxBytes+1)})
+	return true
+}
+
+// newKafkaMessage returns a record as a message. Its position has the timestamp, because a topic that is created again has its offsets again.
+func newKafkaMessage(r *kgo.Record) event.Message {
+	m := event.Message{
+		Source: event.SourceKafka, Data: r.Value, Key: string(r.Key), Time: r.Timestamp,
+		Position: fmt.Sprintf("%s/%d/%d@%d", r.Topic, r.Partition, r.Offset, r.Timestamp.UnixMilli()),
+	}
+	if len(r.Headers) > 0 {
+		m.Headers = make(map[string]string, len(r.Headers))
+	}
+	for _, h := range r.Headers {
+		m.Headers[strings.ToLower(h.Key)] = string(h.Value)
+	}
+	return m
 }
 
 // pollKafkaRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
@@ -157,7 +206,7 @@ func (c *Consumer) kafkaClientOptions(from time.Time) []kgo.Opt {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(from.UnixMilli())),
 		kgo.ConsumeResetOffset(kgo.RewindOffset(c.cfg.Rewind)),
 		kgo.FetchMinBytes(1), kgo.FetchMaxWait(maxWait), kgo.FetchMaxBytes(maxBytes), kgo.FetchMaxPartitionBytes(maxPartitionBytes),
-		kgo.MaxConcurrentFetches(maxFetches), kgo.BrokerMaxReadBytes(maxReadBytes),
+		kgo.MaxConcurrentFetches(maxFetches), kgo.BrokerMaxReadBytes(maxReadBytes), kgo.MaxDecompressBatchBytes(maxBatchBytes),
 		kgo.MetadataMaxAge(metadataMaxAge), kgo.MetadataMinAge(metadataMinAge),
 		kgo.RetryBackoffFn(kafkaBrokerBackoff),
 		kgo.Dialer(c.dialKafkaBroker),
