@@ -82,6 +82,9 @@ func newSlackNotificationBody(m Message) slackBody {
 		body.Blocks = append(body.Blocks, slackBlock{Type: "section", Fields: fields})
 	}
 	at := m.Time.UTC().Format(time.RFC3339)
+	if m.Severity != "" {
+		at = string(m.Severity) + ", " + at
+	}
 	return slackBody{body.Text, append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{newSlackNotificationMarkdown(at)}})}
 }
 
