@@ -90,6 +90,34 @@ func TestS11BombIsSkipped(t *testing.T) {
 	}
 }
 
+// TestS11ManyBatchesAreReadInTurn: batches that together decompress to much more than the consumer holds in memory are all read, in every codec.
+func TestS11ManyBatchesAreReadInTurn(t *testing.T) {
+	t.Parallel()
+	for name, codec := range map[string]kgo.CompressionCodec{
+		"gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t)
+			large := writer(t, c.ListenAddrs(), kgo.ProducerBatchCompression(codec), kgo.ProducerBatchMaxBytes(16<<20))
+			const batches, size = 12, 3 << 20
+			for range batches {
+				large(0, time.Now(), string(make([]byte, size)))
+			}
+			large(0, time.Now(), "START")
+			messages := handle(t, event.KafkaConfig{Brokers: c.ListenAddrs()}, nil, nil)
+			for i := range batches {
+				if m := next(t, messages); len(m.Data) != size {
+					t.Fatalf("batch %d: %d bytes; want %d", i, len(m.Data), size)
+				}
+			}
+			if m := next(t, messages); string(m.Data) != "START" {
+				t.Errorf("after them: %d bytes", len(m.Data))
+			}
+		})
+	}
+}
+
 // outcomes returns how many events had the outcome.
 func outcomes(t *testing.T, reg *prometheus.Registry, outcome string) (n float64) {
 	t.Helper()

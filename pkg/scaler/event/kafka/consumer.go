@@ -49,12 +49,10 @@ const (
 	dialTimeout = 5 * time.Second
 	// maxWait is how long a broker may hold a fetch without records. With records it responds at once.
 	maxWait = 500 * time.Millisecond
-	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it: hundreds of the largest events.
-	maxBytes, maxPartitionBytes = 8 << 20, 1 << 20
+	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it, as the broker has them: tens of the largest events.
+	maxBytes, maxPartitionBytes = 1 << 20, 512 << 10
 	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes is above any response of a healthy broker.
 	maxFetches, maxReadBytes = 2, 16 << 20
-	// maxBatchBytes bounds what a compressed batch decompresses to: a hundred of the largest events, and a small part of the pod's memory.
-	maxBatchBytes = 8 << 20
 	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
 	metadataMaxAge, metadataMinAge = 5 * time.Second, 250 * time.Millisecond
 	// minBackoff and maxBackoff bound the pause between attempts to reach a broker, which doubles.
@@ -94,11 +92,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
-		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
+		unzip := &boundedDecompressor{}
+		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t), kgo.WithDecompressor(unzip))...)
 		if err != nil {
 			return fmt.Errorf("make Kafka client: %w", err)
 		}
-		last = c.runKafkaSession(ctx, client, t, last)
+		last = c.runKafkaSession(ctx, client, unzip, t, last)
 		client.Close()
 		if !retry.Sleep(ctx, sessionPause) {
 			return nil
@@ -108,12 +107,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 // runKafkaSession reads until ctx ends, or until the topic was replaced: a client does not recover from that. It returns the time of the last
 // read, or last if it read no record.
-func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *brokerErrorLog, last time.Time) time.Time {
+func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, unzip *boundedDecompressor, t *brokerErrorLog, last time.Time) time.Time {
 	for ctx.Err() == nil {
 		polled := c.pollKafkaRecords(ctx, client, t)
 		topicReplaced := false
 		polled.EachError(func(_ string, partition int32, err error) {
-			if c.skipLargeKafkaBatch(ctx, client, err) {
+			if errors.Is(err, errBufferFull) || c.skipLargeKafkaBatch(ctx, client, err) {
 				return
 			}
 			t.reportKafkaReadError(partition, err)
@@ -127,6 +126,9 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *b
 			c.metrics.lag.Observe(now.Sub(r.Timestamp).Seconds())
 			_ = c.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
 		}
+		if client.BufferedFetchRecords() == 0 {
+			unzip.forgetHandledKafkaRecords()
+		}
 		if topicReplaced {
 			break
 		}
@@ -134,7 +136,7 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *b
 	return last
 }
 
-// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes, and reports whether err is about one. The client
+// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes or maxBatchRecords, and reports whether err is about one. The client
 // would stop reading the partition for good. The batch counts as a malformed event: the handler gets a part that is too large for one.
 func (c *Consumer) skipLargeKafkaBatch(ctx context.Context, client *kgo.Client, err error) bool {
 	var large *kgo.ErrDecompressTooLarge
@@ -206,7 +208,7 @@ func (c *Consumer) kafkaClientOptions(from time.Time) []kgo.Opt {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(from.UnixMilli())),
 		kgo.ConsumeResetOffset(kgo.RewindOffset(c.cfg.Rewind)),
 		kgo.FetchMinBytes(1), kgo.FetchMaxWait(maxWait), kgo.FetchMaxBytes(maxBytes), kgo.FetchMaxPartitionBytes(maxPartitionBytes),
-		kgo.MaxConcurrentFetches(maxFetches), kgo.BrokerMaxReadBytes(maxReadBytes), kgo.MaxDecompressBatchBytes(maxBatchBytes),
+		kgo.MaxConcurrentFetches(maxFetches), kgo.BrokerMaxReadBytes(maxReadBytes),
 		kgo.MetadataMaxAge(metadataMaxAge), kgo.MetadataMinAge(metadataMinAge),
 		kgo.RetryBackoffFn(kafkaBrokerBackoff),
 		kgo.Dialer(c.dialKafkaBroker),
