@@ -16,8 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// requestLinesPerSecond is the number of requests that are logged in a second, of those below 500 and of the others: enough to see what
-// happens, and little beside the work of more requests.
+// requestLinesPerSecond is the number of log lines for requests in a second: for status codes below 500, and again for 5xx. More lines would
+// cost more than the requests.
 const requestLinesPerSecond = 50
 
 // NewLogger returns a logger that writes JSON lines with ts, level, msg, service and version to w. For each level and
@@ -31,7 +31,7 @@ func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	return zap.New(core).With(zap.String("service", serviceName), zap.String("version", version.String()))
 }
 
-// requestLogLimiter bounds the lines about requests, and counts the requests without one. It may be used concurrently.
+// requestLogLimiter limits the log lines for requests, and counts the omitted lines. It may be used concurrently.
 type requestLogLimiter struct {
 	mu      sync.Mutex // guards all below
 	since   time.Time  // begin of the current second
@@ -39,7 +39,7 @@ type requestLogLimiter struct {
 	omitted int
 }
 
-// allowSampleRequestLine reports whether a request may have a line, and returns the number of requests without one since the last line.
+// allowSampleRequestLine reports whether a request may have a line. It returns the number of lines omitted since the last line.
 func (l *requestLogLimiter) allowSampleRequestLine(code int, now time.Time) (omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +59,7 @@ func (l *requestLogLimiter) allowSampleRequestLine(code int, now time.Time) (omi
 	return omitted, true
 }
 
-// takeOmittedSampleRequests returns the number of requests without a line since the last line.
+// takeOmittedSampleRequests returns the number of lines omitted since the last line.
 func (l *requestLogLimiter) takeOmittedSampleRequests() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -49,8 +49,7 @@ func (s *Service) observeSampleHTTPRequests(next http.Handler) http.Handler {
 	})
 }
 
-// logSampleHTTPRequest logs a request with its trace ID, unless too many were logged in this second. The line then says how many were left out
-// before it.
+// logSampleHTTPRequest logs a request with its trace ID, up to requestLinesPerSecond. The next line has the number of omitted lines.
 func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
 	level := zapcore.InfoLevel
 	if code >= http.StatusInternalServerError {

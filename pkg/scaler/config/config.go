@@ -167,7 +167,7 @@ func (c *Config) WebhookClient() *http.Client {
 	return webhook.NewGuardedClient(allowed)
 }
 
-// Notes returns what is valid, but should be known.
+// Notes returns warnings about a valid configuration.
 func (c *Config) Notes() []string { return c.Events.Notes() }
 
 // WebhookURLs returns a function for each notifier, by name, that reads the URL which an action may call.

@@ -13,7 +13,7 @@ type Config struct {
 	Rules  []Rule
 }
 
-// Notes returns what is valid, but should be known.
+// Notes returns warnings about a valid configuration.
 func (c *Config) Notes() []string {
 	if c.Kafka != nil && c.Kafka.SASL != nil && c.Kafka.TLS == nil {
 		return []string{"events.kafka: " + c.Kafka.SASL.Mechanism + " without tls hides the password, but not the events, and does not prove the broker"}
@@ -33,8 +33,8 @@ type KafkaConfig struct {
 	SASL   *KafkaSASL // optional
 }
 
-// defaultEventRewind returns the rewind of a configuration without one: the longest time for which an event may count. A start that was
-// missed is delivered after an absence of any length, unless it has expired, and remembered ids make the reading harmless.
+// defaultEventRewind returns the default rewind: the longest time for which an event may count. So the scaler delivers a missed start after an
+// absence of any length, unless the start has expired. Remembered ids prevent a second delivery.
 func defaultEventRewind(rules []Rule) time.Duration {
 	longest := minRewind
 	for i := range rules {

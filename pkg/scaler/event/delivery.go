@@ -98,8 +98,11 @@ func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, command
 // event with the same id can be claimed.
 func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
-	if o.eventOutcomeRank() > d.worstOutcome.eventOutcomeRank() {
+	switch rank := o.eventOutcomeRank() - d.worstOutcome.eventOutcomeRank(); {
+	case rank > 0:
 		d.worstOutcome, d.reason = o, reason
+	case rank == 0 && d.reason == "":
+		d.reason = reason
 	}
 	d.remaining--
 	last := d.remaining == 0

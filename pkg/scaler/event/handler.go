@@ -38,7 +38,7 @@ type IDSet interface {
 type Options struct {
 	// VerifySpecs are the verifications by name, for rules.
 	VerifySpecs map[string]verify.Spec
-	// Format describes messages whose events lack fields, or name them otherwise. Without a TTL it has DefaultTTL.
+	// Format describes messages of other systems. TTL 0: DefaultTTL.
 	Format Format
 	// Times remembers the times of starts and ends beyond a restart; nil: in memory.
 	Times CommandTimes

@@ -39,7 +39,7 @@ type Message struct {
 	Time time.Time
 }
 
-// withEventDefaults completes a message whose source knows neither its position nor its time: it is unique, and of now.
+// withEventDefaults completes a message without a position or a time: the position is unique, and the time is now.
 func (m Message) withEventDefaults(now time.Time) Message {
 	if m.Position == "" {
 		m.Position = "message/" + rand.Text()
@@ -50,18 +50,18 @@ func (m Message) withEventDefaults(now time.Time) Message {
 	return m
 }
 
-// Format describes messages whose events lack fields, or name them otherwise.
+// Format describes messages of other systems: the places of fields, and a default ttl.
 type Format struct {
 	// Fields maps fields of events to their places in a message. A field without a place, or absent there, is read under its own name.
 	Fields map[string]FieldPlace
-	// TTL is the ttl of events without one; 0: they must have one.
+	// TTL is the default ttl; 0: every event needs a ttl.
 	TTL time.Duration
 }
 
 // FieldPlace is the place of a field in a message: key, timestamp, header.NAME or data.PATH, a path through nested objects.
 type FieldPlace string
 
-// DefaultTTL is the ttl of events without one: a sale's start that is half an hour old is no news.
+// DefaultTTL is the default ttl: the start of a sale is no news after half an hour.
 const DefaultTTL = 30 * time.Minute
 
 // The places of a FieldPlace.
@@ -103,7 +103,7 @@ var commonFields = []string{"id", "type", "at", "ttl"}
 type messageFields struct {
 	message *Message
 	format  Format
-	// attributes are those of a CloudEvent, with at for time; nil for other messages.
+	// attributes are the attributes of a CloudEvent, with at for time; nil for other messages.
 	attributes map[string]any
 	// body are the fields of the message's object, or of a CloudEvent's data.
 	body map[string]any

@@ -11,6 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// This file sends messages to Alertmanager.
+
 // alertmanagerKind is the kind alertmanager of the configuration.
 var alertmanagerKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}
 

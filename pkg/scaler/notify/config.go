@@ -20,6 +20,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
+// This file decodes notifiers.
+
 // Config is the configuration of a notifier. Decode and ParseSender make it.
 type Config struct {
 	kind     string // a key of senderKinds

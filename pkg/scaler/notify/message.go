@@ -66,7 +66,7 @@ func (k Kind) Severity() Severity {
 	return ""
 }
 
-// withNotificationSeverity returns the message with the severity of its kind, unless it has one.
+// withNotificationSeverity returns the message with the severity of its kind, unless the message has a severity.
 func (m Message) withNotificationSeverity() Message {
 	if m.Severity == "" {
 		m.Severity = m.Kind.Severity()

@@ -102,7 +102,7 @@ func (s *senderQueue) forgetNotificationKeys(now time.Time) {
 	}
 }
 
-// Undelivered returns the messages that the queue gave up, or could not send before it stopped, as one error; nil if there are none.
+// Undelivered returns an error for the messages that the queue gave up or did not send before it stopped; nil if it sent all messages.
 func (q *Queue) Undelivered() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

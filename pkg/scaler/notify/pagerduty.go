@@ -13,6 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
+// This file sends messages to PagerDuty.
+
 // pagerDutyKind is the kind pagerduty of the configuration. Its URL is the same for all accounts of a region; its routing key is the secret.
 var pagerDutyKind = senderKind{
 	secretKey: "routingKeyFile", secret: "routing key",

@@ -14,6 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// This file queues messages, and sends them with retries; outbox.go has the receipts.
+
 // QueueOptions are the optional settings of a Queue.
 type QueueOptions struct {
 	// Registerer takes the metrics; nil: no metrics.

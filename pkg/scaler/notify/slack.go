@@ -13,6 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// This file sends messages to Slack.
+
 // slackKind is the kind slack of the configuration.
 var slackKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewSlack(c.ReadURL, opts) }}
 

@@ -11,6 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// This file sends messages to Microsoft Teams.
+
 // teamsKind is the kind teams of the configuration.
 var teamsKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewTeams(c.ReadURL, opts) }}
 

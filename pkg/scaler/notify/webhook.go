@@ -14,6 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
+// This file sends messages to any webhook; template.go renders them.
+
 // SenderOptions are the optional settings of a sender.
 type SenderOptions struct {
 	// Client sends the requests and follows no redirects; nil: a client with a timeout of 5 s.

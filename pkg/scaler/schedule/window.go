@@ -104,7 +104,7 @@ var weekdayWords = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 type windowOccurrence struct {
 	window       *Window
 	since, until time.Time
-	// exception is of the day of its start; nil: none. Another window, or none, then stands in for this one.
+	// exception is the exception on the day of its start; nil: an ordinary day.
 	exception *Exception
 }
 

@@ -49,7 +49,7 @@ func (s *Set) NoteAt(key string, at, until time.Time) {
 	s.scheduleDedupWriteLocked()
 }
 
-// noteEventTime keeps the later of two times of a key, and reports whether it is the new one.
+// noteEventTime keeps the later of two times of a key, and reports whether the new time is later.
 func (t eventTimes) noteEventTime(k idHash, n eventTime) bool {
 	if !n.at.After(t[k].at) {
 		return false

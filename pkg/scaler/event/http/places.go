@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// This file bounds the requests whose bodies are on the way: they hold memory, and nothing is known about their senders yet. A new request
-// takes the place of the oldest, so that senders without the secret cannot keep all places: a signed body comes at once.
+// This file limits the requests with a body on the way: they hold memory, and their senders are unknown. A new request takes the place of the
+// oldest. So a sender without the secret cannot keep all places, because a signed body comes at once.
 
 // readPlaces are the places for requests that are being read.
 type readPlaces struct {
@@ -79,7 +79,7 @@ func (p *readPlaces) largestHTTPEventAddress() (largest *list.List) {
 	return largest
 }
 
-// httpEventPeer returns the address of a peer. All addresses of an IPv6 network are one: a host has as many of them as it likes.
+// httpEventPeer returns the address of a peer. All addresses of an IPv6 network count as a single address: a host has as many of them as it likes.
 func httpEventPeer(remote string) netip.Addr {
 	peer, err := netip.ParseAddrPort(remote)
 	if err != nil {

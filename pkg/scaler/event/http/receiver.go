@@ -76,7 +76,7 @@ const (
 	idleTimeout = time.Minute
 	// maxHeaderBytes is many times the headers of a sender.
 	maxHeaderBytes = 16 << 10
-	// maxReading bounds the requests whose bodies are on the way, and maxReadingPerAddress those of one address.
+	// maxReading limits the requests with a body on the way, and maxReadingPerAddress the share of an address.
 	maxReading, maxReadingPerAddress = 256, 8
 	// maxConnections takes about 20 MB; maxAddressConnections is above the deliveries of a sender behind one proxy.
 	maxConnections, maxAddressConnections = 512, 128
@@ -96,7 +96,7 @@ type Receiver struct {
 	secretErrors retry.Throttle
 }
 
-// New returns a receiver that delivers the bodies of requests alone: such events need an id and a time of their own.
+// New returns a receiver that delivers bodies alone. Events without an id or a time need NewReceiver.
 func New(cfg event.HTTPConfig, deliver DeliverFunc, opts Options) *Receiver {
 	return NewReceiver(cfg, func(ctx context.Context, m event.Message) error { return deliver(ctx, m.Data) }, opts)
 }

@@ -78,7 +78,7 @@ func NewConsumer(cfg event.KafkaConfig, handle MessageHandler, opts Options) *Co
 	return &Consumer{cfg: cfg, handleMessage: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
 }
 
-// New returns a consumer whose handler gets the values of records alone: such events need an id and a time of their own.
+// New returns a consumer with a handler of record values. Events without an id or a time need NewConsumer.
 func New(cfg event.KafkaConfig, handle RecordHandler, opts Options) *Consumer {
 	return NewConsumer(cfg, func(ctx context.Context, m event.Message) error { return handle(ctx, m.Data) }, opts)
 }
@@ -136,8 +136,9 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, unzi
 	return last
 }
 
-// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes or maxBatchRecords, and reports whether err is about one. The client
-// would stop reading the partition for good. The batch counts as a malformed event: the handler gets a part that is too large for one.
+// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes or maxBatchRecords. Without it, the client stops
+// reading the partition for good. The batch counts as a malformed event: the handler gets a message above the size limit. The result is false
+// for any other error.
 func (c *Consumer) skipLargeKafkaBatch(ctx context.Context, client *kgo.Client, err error) bool {
 	var large *kgo.ErrDecompressTooLarge
 	if !errors.As(err, &large) {

@@ -15,11 +15,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// This file bounds the memory of decompressed records. The client's own bound is for one batch. A response may have a thousand batches, and a
-// batch a million empty records.
+// This file limits the memory of decompressed records. The client's own limit applies to each batch alone. A response may have a thousand
+// batches, and a batch a million empty records.
 
 const (
-	// maxBatchBytes bounds what a compressed batch decompresses to: a hundred of the largest events, and a small part of the pod's memory.
+	// maxBatchBytes limits the decompressed size of a batch: a hundred of the largest events, and a small part of the pod's memory.
 	maxBatchBytes = 8 << 20
 	// maxBatchRecords bounds the records of a compressed batch: far above the batches of a producer of events.
 	maxBatchRecords = 20_000
