@@ -27,7 +27,7 @@ const (
 	// toldTTL is how long a queue remembers the receipt of a key: longer than any owner needs to store it.
 	toldTTL = time.Hour
 	// maxTold bounds the remembered receipts of a notifier.
-	maxTold = 10_000
+	maxTold = 1000
 	// maxUndelivered bounds the errors that Undelivered returns.
 	maxUndelivered = 100
 )
